@@ -1,23 +1,36 @@
 "use strict";
 // What the page shows of the network: the text that is typed and its cells, the next character, and generated text.
 
-const model = JSON.parse(document.getElementById("model").textContent);
 const byId = name => document.getElementById(name);
-const NUM_BARS = 10, SLICE = 24;  // milliseconds of computation between two chances to draw and to answer the keyboard
-const MOST_AT_ONCE = 256;  // characters between two such chances, where a browser's clock is coarse
-const MAX_BYTES = 64e6;  // memory for the cells of the typed text, and of the generated text
-const COLUMNS = 32;  // of the picture of all cells
+const model = JSON.parse(byId("model").textContent);
+const NUM_BARS = 10;
+// Milliseconds of computation between two chances to draw and to answer the keyboard; and characters between two such
+// chances at most, where a browser's clock is coarse.
+const SLICE = 24;
+const MOST_AT_ONCE = 256;
+// Memory for the cells of the typed text, and of the generated text.
+const MAX_BYTES = 64e6;
+// Columns of the picture of all cells.
+const COLUMNS = 32;
 const numCells = model.num_layers * model.hidden_size;
 const bytesPerCharacter = 4 * (model.state_width * numCells + model.characters.length) + numCells;
 const alphabet = new Alphabet(model);
+
 let network = null;
-let read = [];  // what the model read: {character, state, logits, values} after each character of the text
-let start = null;  // the same before the first one
-let here = -1;  // the character whose cells and guesses are shown; -1: the beginning
-let wanted = Infinity;  // the same of a text that is long enough; Infinity: its last character, also when it grows
-let chosen = 0;  // the number of the cell that colours the text: layer * H + unit
-let reading = 0, writer = null;  // the latest reading; the running generation
-let written = {prime: "", pieces: [], values: [], settings: null};  // settings: those that it was generated with
+// What the model read: {character, state, logits, values} after each character of the text, and before the first one.
+let read = [];
+let start = null;
+// The character whose cells and guesses are shown; -1: the beginning.
+let here = -1;
+// The same of a text that is long enough; Infinity: its last character, also when it grows.
+let wanted = Infinity;
+// The number of the cell that colours the text: layer * H + unit.
+let chosen = 0;
+// The latest reading, and the running generation.
+let reading = 0;
+let writer = null;
+// The generated text, and the settings that it was generated with.
+let written = {prime: "", pieces: [], values: [], settings: null};
 
 function create(tag, text = "", attributes = {}) {
   const element = document.createElement(tag);
@@ -27,41 +40,73 @@ function create(tag, text = "", attributes = {}) {
 }
 
 const pause = time => new Promise(resolve => setTimeout(resolve, time));
-const shade = value => "s" + Math.round(model.num_shades * Math.max(-1, Math.min(1, value)));
 const short = value => value.toFixed(2).replace("-", "\u2212");
-const nameOf = cell => `${Math.floor(cell / model.hidden_size)}:${cell % model.hidden_size}`;
-const percent = share => share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
+const layerOf = cell => Math.floor(cell / model.hidden_size);
+const unitOf = cell => cell % model.hidden_size;
+const nameOf = cell => `${layerOf(cell)}:${unitOf(cell)}`;
 const pack = values => Int8Array.from(values, value => Math.round(127 * value));
-const PICTURES = {" ": "\u2423", "\n": "\u23ce", "\r": "CR", "\t": "\u21e5", "\ufffd": "\ufffd"};
-const isHidden = character => /[\p{C}\p{Z}\p{M}]/u.test(character);
+const textOf = readings => readings.map(one => one.character).join("");
+
+function shade(value) {
+  const limited = Math.max(-1, Math.min(1, value));
+  return "s" + Math.round(model.num_shades * limited);
+}
+
+function percent(share) {
+  if (share < 0.0005) return "< 0.1 %";
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+const PICTURES = {" ": "\u2423", "\n": "\u23ce", "\r": "CR", "\t": "\u21e5"};
+
 // A character in a list, and in a text, where none may change the direction of others or disappear.
-const visible = character => PICTURES[character] || (isHidden(character) ? "U+" + character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0") : character);
+function visible(character) {
+  if (PICTURES[character]) return PICTURES[character];
+  if (!/[\p{C}\p{Z}\p{M}]/u.test(character)) return character;
+  return "U+" + character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+}
+
 // The carriage returns of Windows stand before a newline, and are drawn as nothing.
-const inText = text => Array.from(text.replaceAll("\r", ""), character => "\n\t".includes(character) || /[\p{Zs}\p{M}]/u.test(character) ? character : visible(character)).join("");
+function inText(text) {
+  const shown = Array.from(text.replaceAll("\r", ""), character => {
+    if (/[\n\t\p{Zs}\p{M}]/u.test(character)) return character;
+    return visible(character);
+  });
+  return shown.join("");
+}
 
 // ---- reading the text
 
-function readId(ids, before) {
-  const state = before.state.slice(), logits = new Float32Array(network.vocabSize);
+function readIds(ids, before) {
+  const state = before.slice();
+  const logits = new Float32Array(network.vocabSize);
   for (const id of ids) network.step(id, state, logits);
   return {state, logits, values: pack(network.values(state))};
 }
 
 // A text field limits what is typed, but not what a program sets. The last character may not be cut in half.
-function setText(text) { byId("text").value = text.slice(0, byId("text").maxLength).replace(/[\ud800-\udbff]$/, ""); }
+function setText(text) {
+  byId("text").value = text.slice(0, byId("text").maxLength).replace(/[\ud800-\udbff]$/, "");
+}
 
-// Read the text from the first character that changed.
+// Read the text from the first character that changed. Return whether it is the latest reading to the end.
 async function readText() {
-  const mine = ++reading, characters = alphabet.encode(byId("text").value);
-  const leftOut = new Set(Array.from(byId("text").value).filter(character => !alphabet.knows(character)));
-  byId("left-out").textContent = leftOut.size ? `Not in the alphabet, and left out: ${Array.from(leftOut, visible).join(" ")}` : "";
+  reading++;
+  const mine = reading;
+  const text = byId("text").value;
+  const characters = alphabet.encode(text);
+  const leftOut = new Set(Array.from(text).filter(character => !alphabet.knows(character)));
+  let notice = "";
+  if (leftOut.size) notice = `Not in the alphabet, and left out: ${Array.from(leftOut, visible).join(" ")}`;
+  byId("left-out").textContent = notice;
+
   let same = 0;
-  while (same < read.length && same < characters.length && read[same].character === characters[same].character) same++;
+  while (same < read.length && read[same].character === characters[same]?.character) same++;
   read.length = same;
   let until = performance.now() + SLICE;
   for (const {character, ids} of characters.slice(same)) {
-    const before = read.length ? read[read.length - 1] : {state: startState()};
-    read.push({character, ...readId(ids, before)});
+    const before = read.length ? read.at(-1).state : startState();
+    read.push({character, ...readIds(ids, before)});
     if (performance.now() > until) {
       paintText();
       await pause();
@@ -74,30 +119,38 @@ async function readText() {
 }
 
 // The state before the text: a model of documents has read the end of one, any other model nothing.
-const startState = () => model.end_id === null ? network.initialState() : start.state;
+function startState() {
+  if (model.end_id === null) return network.initialState();
+  return start.state;
+}
 
 function restart() {
-  start = readId(model.opening_ids, {state: network.initialState()});
+  start = readIds(model.opening_ids, network.initialState());
   read = [];
   return readText();
 }
 
-const shown = () => here < 0 ? start : read[here];
+const shown = () => read[here] || start;
 
 // ---- drawing
 
 function paintText() {
   here = Math.min(wanted, read.length - 1);
-  const spans = byId("read");
-  while (spans.childNodes.length > read.length) spans.lastChild.remove();
+  // Spans that are there are kept: a text mostly grows by a character.
+  const element = byId("read");
+  while (element.childNodes.length > read.length) element.lastChild.remove();
   read.forEach((one, index) => {
-    const span = spans.childNodes[index] || spans.appendChild(create("span"));
+    const span = element.childNodes[index] || element.appendChild(create("span"));
     const text = inText(one.character);
     if (span.textContent !== text) span.textContent = text;
-    span.className = shade(one.values[chosen] / 127) + (index === here ? " here" : "");
+    span.className = shade(one.values[chosen] / 127);
+    if (index === here) span.className += " here";
   });
+
+  let caption = `cell ${nameOf(chosen)} (${model.shows})`;
   const followed = model.found.find(({cell}) => cell === chosen);
-  byId("caption").textContent = `cell ${nameOf(chosen)} (${model.shows})` + (followed ? `, which follows ${followed.name}` : "");
+  if (followed) caption += `, which follows ${followed.name}`;
+  byId("caption").textContent = caption;
   paintNext();
   paintCells();
   showCommand();
@@ -109,28 +162,53 @@ function select(index) {
 }
 
 function paintNext() {
-  const {logits} = shown(), weights = new Float64Array(logits.length), total = weigh(logits, 1, alphabet.isBanned, weights);
-  const best = [...weights.keys()].sort((a, b) => weights[b] - weights[a] || a - b).slice(0, NUM_BARS).filter(id => weights[id] > 0);
-  byId("after").textContent = here < 0 ? "At the beginning, at temperature 1:" : `After \u201c${read.slice(Math.max(0, here - 11), here + 1).map(one => visible(one.character)).join("")}\u201d, at temperature 1:`;
-  byId("next").replaceChildren(...best.map(id => {
-    const item = create("li"), share = weights[id] / total, bar = create("i"), character = model.characters[id];
-    const isByte = model.alphabet === "byte" && id > 127;
-    const name = id === model.end_id ? "end" : isByte ? `byte ${id.toString(16)}` : visible(character);
-    const button = create("button", name, {"aria-label": `Type ${name}: ${percent(share)}`, title: "Type it"});
-    button.disabled = isByte || id === model.end_id || character === "\r";  // a text field has newlines only
-    button.addEventListener("click", () => { setText(read.slice(0, here + 1).map(one => one.character).join("") + character); wanted = Infinity; readText(); });
-    bar.style.width = `${100 * share}%`;
-    item.append(button, bar, create("span", percent(share)));
-    return item;
-  }));
+  const {logits} = shown();
+  const weights = new Float64Array(logits.length);
+  const total = weigh(logits, 1, alphabet.isBanned, weights);
+  const order = [...weights.keys()].sort((a, b) => weights[b] - weights[a]);
+  const best = order.slice(0, NUM_BARS).filter(id => weights[id] > 0);
+  byId("next").replaceChildren(...best.map(id => nextItem(id, weights[id] / total)));
+
+  let place = "At the beginning";
+  if (here >= 0) {
+    const last = textOf(read.slice(Math.max(0, here - 11), here + 1));
+    place = `After \u201c${Array.from(last, visible).join("")}\u201d`;
+  }
+  byId("after").textContent = `${place}, at temperature 1:`;
+}
+
+function nextItem(id, share) {
+  const character = model.characters[id];
+  const isByte = model.alphabet === "byte" && id > 127;
+  const isEnd = id === model.end_id;
+  let name = visible(character);
+  if (isByte) name = `byte ${id.toString(16)}`;
+  if (isEnd) name = "end";
+
+  const button = create("button", name, {"aria-label": `Type ${name}: ${percent(share)}`, title: "Type it"});
+  // A text field has newlines only.
+  button.disabled = isByte || isEnd || character === "\r";
+  button.addEventListener("click", () => {
+    setText(textOf(read.slice(0, here + 1)) + character);
+    wanted = Infinity;
+    readText();
+  });
+  const item = create("li");
+  const bar = create("i");
+  bar.style.width = `${100 * share}%`;
+  item.append(button, bar, create("span", percent(share)));
+  return item;
 }
 
 const cellButtons = [];
+
 function makeCells() {
   for (let layer = 0; layer < model.num_layers; layer++) {
     const grid = create("div", "", {class: "cells", role: "listbox", "aria-label": `Cells of layer ${layer}`});
     for (let unit = 0; unit < model.hidden_size; unit++) {
-      const cell = layer * model.hidden_size + unit, button = create("button", "", {type: "button", role: "option", tabindex: "-1", "aria-label": `cell ${nameOf(cell)}`});
+      const cell = cellButtons.length;
+      const about = {type: "button", role: "option", tabindex: "-1", "aria-label": `cell ${nameOf(cell)}`};
+      const button = create("button", "", about);
       button.addEventListener("click", () => choose(cell));
       cellButtons.push(button);
       grid.append(button);
@@ -140,7 +218,7 @@ function makeCells() {
   }
   byId("layers").addEventListener("keydown", event => {
     const step = {ArrowRight: 1, ArrowLeft: -1, ArrowDown: COLUMNS, ArrowUp: -COLUMNS}[event.key];
-    if (!step || chosen + step < 0 || chosen + step >= numCells) return;
+    if (!cellButtons[chosen + step]) return;
     event.preventDefault();
     choose(chosen + step);
     cellButtons[chosen].focus();
@@ -150,118 +228,148 @@ function makeCells() {
 // The cells that charrnn visualize found, best first.
 function makeFound() {
   byId("found").hidden = !model.found.length;
-  byId("found").replaceChildren(...model.found.map(({name, cell}) => {
-    const button = create("button", `${nameOf(cell)} ${name}`, {type: "button", "aria-label": `Cell ${nameOf(cell)} follows ${name}`});
+  for (const {name, cell} of model.found) {
+    const about = {type: "button", "aria-label": `Cell ${nameOf(cell)} follows ${name}`};
+    const button = create("button", `${nameOf(cell)} ${name}`, about);
     button.addEventListener("click", () => choose(cell));
-    return button;
-  }));
+    byId("found").append(button);
+  }
 }
 
 function paintCells() {
   const {values} = shown();
   cellButtons.forEach((button, cell) => {
-    const isClamped = network.clamps[Math.floor(cell / model.hidden_size)].has(cell % model.hidden_size);
-    button.className = shade(values[cell] / 127) + (isClamped ? " clamped" : "");
+    const value = values[cell] / 127;
+    button.className = shade(value);
+    if (clampTexts.has(cell)) button.className += " clamped";
     button.setAttribute("aria-selected", cell === chosen);
     button.tabIndex = cell === chosen ? 0 : -1;
-    button.title = `${nameOf(cell)}: ${short(values[cell] / 127)}`;
+    button.title = `${nameOf(cell)}: ${short(value)}`;
   });
-  [...byId("found").children].forEach((button, index) => button.setAttribute("aria-pressed", model.found[index].cell === chosen));
+  [...byId("found").children].forEach((button, index) => {
+    button.setAttribute("aria-pressed", model.found[index].cell === chosen);
+  });
   byId("value").textContent = short(values[chosen] / 127);
 }
 
 function choose(cell) {
   chosen = cell;
   byId("cell").value = nameOf(cell);
-  const value = clampOf(cell);
-  byId("is-clamped").checked = value !== null;
-  if (value !== null) byId("clamp").value = value;
-  byId("clamp-value").textContent = short(Number(byId("clamp").value));
+  byId("is-clamped").checked = clampTexts.has(cell);
+  if (clampTexts.has(cell)) byId("clamp").value = clampTexts.get(cell);
+  showClampValue();
   paintText();
   paintWritten(0);
 }
 
-// ---- clamps: text of a number to the memory that has that value
+function showClampValue() {
+  byId("clamp-value").textContent = short(Number(byId("clamp").value));
+}
 
-const clampTexts = new Map();  // cell to the value as it is typed: "0.35"
-const clampOf = cell => clampTexts.has(cell) ? clampTexts.get(cell) : null;
+// ---- clamps
 
+// Clamped cells, with the value as it is typed: "0.35".
+const clampTexts = new Map();
+
+// The network has the memory of each value that can be typed.
 function clamp(cell, text) {
-  stop();  // a text has the same clamps from its beginning to its end
-  const layer = Math.floor(cell / model.hidden_size), unit = cell % model.hidden_size;
-  if (text === null) { clampTexts.delete(cell); network.clamps[layer].delete(unit); }
-  else {
-    const index = Math.round((Number(text) + 1) * (model.memories.length - 1) / 2);
-    clampTexts.set(cell, String((index - (model.memories.length - 1) / 2) / ((model.memories.length - 1) / 2)));
-    network.clamps[layer].set(unit, model.memories[index]);
+  const half = (model.memories.length - 1) / 2;
+  const index = Math.round((Number(text) + 1) * half);
+  clampTexts.set(cell, String((index - half) / half));
+  network.clamps[layerOf(cell)].set(unitOf(cell), model.memories[index]);
+  startWithClamps();
+}
+
+function release(cell) {
+  clampTexts.delete(cell);
+  network.clamps[layerOf(cell)].delete(unitOf(cell));
+  startWithClamps();
+}
+
+// A text has the same clamps from its beginning to its end.
+function startWithClamps() {
+  stop();
+  byId("clamps").replaceChildren();
+  for (const [cell, value] of clampTexts) {
+    const about = {type: "button", "aria-label": `Release cell ${nameOf(cell)}`};
+    const button = create("button", `${nameOf(cell)} = ${short(Number(value))} \u00d7`, about);
+    button.addEventListener("click", () => {
+      release(cell);
+      choose(chosen);
+    });
+    byId("clamps").append(button);
   }
-  byId("clamps").replaceChildren(...Array.from(clampTexts, ([other, value]) => {
-    const button = create("button", `${nameOf(other)} = ${short(Number(value))} \u00d7`, {type: "button", "aria-label": `Release cell ${nameOf(other)}`});
-    button.addEventListener("click", () => { clamp(other, null); choose(chosen); });
-    return button;
-  }));
-  return restart();
+  restart();
 }
 
 function clampChosen() {
-  byId("clamp-value").textContent = short(Number(byId("clamp").value));
-  if (byId("is-clamped").checked || clampOf(chosen) !== null) clamp(chosen, byId("is-clamped").checked ? byId("clamp").value : null);
+  showClampValue();
+  if (byId("is-clamped").checked) clamp(chosen, byId("clamp").value);
+  else if (clampTexts.has(chosen)) release(chosen);
 }
 
 // ---- generating
 
-function options() {
-  return {temperature: Number(byId("temperature").value), seed: byId("seed").value, length: Number(byId("length").value)};
-}
-
 // All that a text depends on.
-const settings = () => ({...options(), text: byId("text").value, prime: read.map(one => one.character).join(""), clamps: [...clampTexts]});
-
-// The text that the page opens with is written slowly enough to be watched, unless the reader prefers less motion.
-async function open() {
-  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  await write({most: isStill ? MOST_AT_ONCE : 1, isOpening: true});
+function settings() {
+  return {
+    temperature: Number(byId("temperature").value),
+    seed: byId("seed").value,
+    length: Number(byId("length").value),
+    text: byId("text").value,
+    prime: textOf(read),
+    clamps: [...clampTexts],
+  };
 }
 
+// `most`: characters between two chances to draw.
 async function write({most = MOST_AT_ONCE, isOpening = false} = {}) {
   stop();
   if (!byId("options").reportValidity()) return;
   if (!(await readText())) return;
-  const {state, logits} = read.length ? read[read.length - 1] : start;
-  const used = settings(), mine = writer = new Writer(network, alphabet, {...used, state, logits});
+  const {state, logits} = read.at(-1) || start;
+  const used = settings();
+  const mine = new Writer(network, alphabet, {...used, state, logits});
+  writer = mine;
   written = {prime: used.prime, pieces: [], values: [], settings: used};
   showCommand();
   byId("written").replaceChildren();
   if (written.prime) byId("written").append(create("span", inText(written.prime), {class: "prime"}));
-  paintWritten(0);
-  if (!isOpening) remember();  // the address of an untouched page stays as it is
+  // The address of an untouched page stays as it is.
+  if (!isOpening) remember();
   byId("stop").disabled = false;
+
   const began = performance.now();
-  let painted = 0;
+  let numPainted = 0;
   while (writer === mine && !mine.isDone) {
     const until = performance.now() + SLICE;
     for (let count = 0; !mine.isDone && count < most && performance.now() < until; count++) {
-      written.pieces.push(mine.next());
-      written.values.push(pack(network.values(mine.state)));
+      keepPiece(mine.next());
     }
-    paintWritten(painted);
-    painted = written.pieces.length;
+    paintWritten(numPainted);
+    numPainted = written.pieces.length;
     const seconds = (performance.now() - began) / 1000;
-    const speed = seconds > 0 && !isOpening ? `, ${Math.round(painted / seconds).toLocaleString("en")} per second` : "";
-    byId("progress").textContent = `${(painted - mine.isDone).toLocaleString("en")} characters${speed}`;
+    let progress = `${inWords(used.length - mine.length)} characters`;
+    if (seconds > 0 && !isOpening) progress += `, ${inWords(Math.round(numPainted / seconds))} per second`;
+    byId("progress").textContent = progress;
     await pause(most < MOST_AT_ONCE ? SLICE : 0);
   }
-  if (writer === mine) { writer = null; byId("stop").disabled = true; }
+  // Another text may have begun meanwhile.
+  if (writer === mine) stop();
   byId("copy").disabled = false;
   document.body.dataset.done = mine.isDone;
+}
+
+function keepPiece(text) {
+  written.pieces.push(text);
+  written.values.push(pack(network.values(writer.state)));
 }
 
 // A text that is stopped is that of a smaller length.
 function stop() {
   if (writer && !writer.isDone) {
     written.settings.length = written.pieces.length;
-    written.pieces.push(writer.decoder.finish());
-    written.values.push(pack(network.values(writer.state)));
+    keepPiece(writer.decoder.finish());
     paintWritten(written.settings.length);
     showCommand();
     remember();
@@ -273,16 +381,21 @@ function stop() {
 
 // Draw the generated text from a piece on; neighbours of one shade are one element.
 function paintWritten(from) {
-  const element = byId("written"), first = written.prime ? 1 : 0;
-  if (!from) while (element.childNodes.length > first) element.lastChild.remove();
+  const element = byId("written");
+  const numBefore = written.prime ? 1 : 0;
+  if (from === 0) {
+    while (element.childNodes.length > numBefore) element.lastChild.remove();
+  }
   const isAtEnd = element.scrollTop + element.clientHeight > element.scrollHeight - 40;
-  let last = element.childNodes.length > first ? element.lastChild : null;
+  let last = element.childNodes.length > numBefore ? element.lastChild : null;
   for (let i = from; i < written.pieces.length; i++) {
-    const name = shade(written.values[i][chosen] / 127), text = inText(written.pieces[i]);
+    const name = shade(written.values[i][chosen] / 127);
+    const text = inText(written.pieces[i]);
     if (last && last.className === name) last.textContent += text;
     else last = element.appendChild(create("span", text, {class: name}));
   }
-  if (isAtEnd && from) element.scrollTop = element.scrollHeight;
+  // A reader who has scrolled back stays there.
+  if (isAtEnd && from > 0) element.scrollTop = element.scrollHeight;
 }
 
 // Where a browser gives a local file no clipboard, the text is selected instead.
@@ -290,7 +403,7 @@ async function copyText() {
   try {
     await navigator.clipboard.writeText(written.prime + written.pieces.join(""));
     byId("progress").textContent = "Copied.";
-  } catch (error) {
+  } catch {
     document.getSelection().selectAllChildren(byId("written"));
     byId("progress").textContent = "Selected: press Ctrl-C to copy it.";
   }
@@ -298,19 +411,30 @@ async function copyText() {
 
 // ---- restoring a compressed file
 
-const MOST_SHOWN = 2000;  // bytes of a restored text
-let opening = 0;  // the latest file; the next one, and Cancel, end it
-// The timers of a hidden page wait for a second or more.
-const breathe = () => !document.hidden ? pause() : new Promise(resolve => {
-  const {port1, port2} = new MessageChannel();
-  port1.onmessage = () => { port1.close(); resolve(); };
-  port2.postMessage(null);
-});
+// Bytes of a restored text.
+const MOST_SHOWN = 2000;
+// The latest file; the next one, and Cancel, end it.
+let opening = 0;
 
-function tell(text, {isError = false, isBusy = false} = {}) {
+// The timers of a hidden page wait for a second or more.
+function breathe() {
+  if (!document.hidden) return pause();
+  return new Promise(resolve => {
+    const {port1, port2} = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
+
+// `kind`: "busy" while a file is restored, "error", or none.
+function tell(text, kind = "") {
   byId("opened").textContent = inText(text);
-  byId("opened").className = isError ? "error" : "";
-  byId("restoring").hidden = byId("cancel").hidden = !isBusy;
+  byId("opened").className = kind;
+  byId("restoring").hidden = kind !== "busy";
+  byId("cancel").hidden = kind !== "busy";
 }
 
 // Forget the file before.
@@ -321,47 +445,62 @@ function closeFile(text) {
   byId("saved").replaceChildren();
   byId("restored").hidden = true;
   byId("restoring").value = 0;
-  tell(text, {isBusy: !text});
+  tell(text);
 }
 
 async function openFiles(files) {
   if (!files.length) return;
   closeFile("");
-  const mine = opening, {name} = files[0];
+  const mine = opening;
+  const {name} = files[0];
   try {
     if (files.length > 1) throw new Error("Open one file at a time.");
-    tell(`Restoring ${name}:`, {isBusy: true});
+    tell(`Restoring ${name}:`, "busy");
     byId("restoring").scrollIntoView({block: "nearest"});
-    const buffer = await files[0].arrayBuffer().catch(() => { throw new Error(`${name} cannot be read.`); });
+    const buffer = await files[0].arrayBuffer().catch(() => {
+      throw new Error(`${name} cannot be read.`);
+    });
+
     const steps = decompress(network, model, name, new Uint8Array(buffer));
-    let until = performance.now() + SLICE, step;
-    for (let count = 1; mine === opening && !(step = steps.next()).done; count++) {
-      if (count % MOST_AT_ONCE && performance.now() < until) continue;
-      byId("restoring").value = step.value / buffer.byteLength;
-      await breathe();
-      until = performance.now() + SLICE;
+    let until = performance.now() + SLICE;
+    let step = steps.next();
+    for (let count = 1; mine === opening && !step.done; count++) {
+      if (count % MOST_AT_ONCE === 0 || performance.now() >= until) {
+        byId("restoring").value = step.value / buffer.byteLength;
+        await breathe();
+        until = performance.now() + SLICE;
+      }
+      step = steps.next();
     }
     if (mine === opening) showRestored(name, buffer.byteLength, step.value);
   } catch (error) {
-    if (mine === opening) tell(error.message, {isError: true});
+    if (mine === opening) tell(error.message, "error");
   }
 }
 
 function showRestored(name, size, rows) {
-  const text = new Blob(rows, {type: "application/octet-stream"}), saved = name.replace(/\.crnn$/i, "") || "restored";
+  const text = new Blob(rows, {type: "application/octet-stream"});
+  const saved = name.replace(/\.crnn$/i, "") || "restored";
   tell(`${inWords(text.size)} bytes from ${inWords(size)}.`);
   byId("saved").append(create("a", `Save ${inText(saved)}`, {download: saved, href: URL.createObjectURL(text)}));
-  byId("restored").hidden = !text.size;
-  if (text.size) byId("restored").textContent = inText(new TextDecoder().decode(rows[0].subarray(0, MOST_SHOWN), {stream: true}));
+  if (!text.size) return;
+
+  // A stream, because the last character may be cut.
+  const begin = new TextDecoder().decode(rows[0].subarray(0, MOST_SHOWN), {stream: true});
+  byId("restored").textContent = inText(begin);
   if (text.size > MOST_SHOWN) byId("restored").append(" \u2026");
+  byId("restored").hidden = false;
 }
 
-function cancel() { if (!byId("cancel").hidden) closeFile("Cancelled."); }
+function cancel() {
+  if (!byId("cancel").hidden) closeFile("Cancelled.");
+}
 
 function acceptFiles() {
   for (const name of ["dragover", "drop"]) {
     document.addEventListener(name, event => {
-      if (!event.dataTransfer.types.includes("Files")) return;  // a text that is dragged
+      // A text may be dragged, too.
+      if (!event.dataTransfer.types.includes("Files")) return;
       event.preventDefault();
       if (name === "drop") openFiles([...event.dataTransfer.files]);
     });
@@ -369,24 +508,32 @@ function acceptFiles() {
   byId("choose").addEventListener("click", () => byId("file").click());
   byId("file").addEventListener("change", () => {
     openFiles([...byId("file").files]);
-    byId("file").value = "";  // so that the same file can be chosen again
+    // So that the same file can be chosen again.
+    byId("file").value = "";
   });
   byId("cancel").addEventListener("click", cancel);
 }
 
 // ---- the command line, and the address, that give the same text
 
+const ESCAPES = {"\n": "\\n", "\t": "\\t", "'": "\\'", "\\": "\\\\"};
+
 function quote(text) {
   if (/^[\w.,:=+/@%-]+$/.test(text)) return text;
   if (/^[^\p{C}']*$/u.test(text)) return `'${text}'`;
-  return "$'" + Array.from(text, character => ({"\n": "\\n", "\t": "\\t", "'": "\\'", "\\": "\\\\"})[character] ||
-    (/\p{C}/u.test(character) ? "\\U" + character.codePointAt(0).toString(16).padStart(8, "0") : character)).join("") + "'";
+  const escaped = Array.from(text, character => {
+    if (ESCAPES[character]) return ESCAPES[character];
+    if (!/\p{C}/u.test(character)) return character;
+    return "\\U" + character.codePointAt(0).toString(16).padStart(8, "0");
+  });
+  return "$'" + escaped.join("") + "'";
 }
 
 // The command of the text that is shown, which later edits do not change; before there is one, that of the next.
 function showCommand() {
   const {temperature, seed, length, prime, clamps} = written.settings || settings();
-  const run = model.run.startsWith("-") ? `./${model.run}` : model.run;  // else the command reads options
+  // Else the command would read the name as options.
+  const run = model.run.startsWith("-") ? `./${model.run}` : model.run;
   const words = ["charrnn sample", quote(run), `--temp ${temperature} --seed ${seed} --length ${length}`];
   if (prime) words.push("--prime=" + quote(prime));
   for (const [cell, value] of clamps) words.push(`--clamp ${nameOf(cell)}=${value}`);
@@ -395,30 +542,41 @@ function showCommand() {
 
 // The address of the text that is shown.
 function remember() {
-  const {temperature, seed, length, text, clamps} = written.settings, address = new URLSearchParams({text, temp: temperature, seed, length, cell: nameOf(chosen)});
+  const {temperature, seed, length, text, clamps} = written.settings;
+  const address = new URLSearchParams({text, temp: temperature, seed, length, cell: nameOf(chosen)});
   for (const [cell, value] of clamps) address.append("clamp", `${nameOf(cell)}=${value}`);
   history.replaceState(null, "", "#" + address);
 }
 
+// The number of a cell; null if there is none of this name.
 function cellOf(name) {
   const found = /^(\d+):(\d+)$/.exec(name);
-  if (!found || Number(found[1]) >= model.num_layers || Number(found[2]) >= model.hidden_size) return null;
-  return Number(found[1]) * model.hidden_size + Number(found[2]);
+  if (!found) return null;
+  const [layer, unit] = found.slice(1).map(Number);
+  if (layer >= model.num_layers || unit >= model.hidden_size) return null;
+  return layer * model.hidden_size + unit;
 }
 
 async function followAddress() {
-  const followed = location.hash, address = new URLSearchParams(followed.slice(1));
+  const followed = location.hash;
+  const address = new URLSearchParams(followed.slice(1));
   stop();
-  history.replaceState(null, "", followed);  // not that of the text that was stopped
+  // The text that was stopped has put its own there.
+  history.replaceState(null, "", followed);
   if (address.has("text")) setText(address.get("text"));
-  for (const [name, id] of [["temp", "temperature"], ["seed", "seed"], ["length", "length"]]) if (address.has(name)) byId(id).value = address.get(name);
-  for (const cell of [...clampTexts.keys()]) clamp(cell, null);
+  for (const [name, id] of Object.entries({temp: "temperature", seed: "seed", length: "length"})) {
+    if (address.has(name)) byId(id).value = address.get(name);
+  }
+
+  for (const cell of [...clampTexts.keys()]) release(cell);
   for (const entry of address.getAll("clamp")) {
-    const [name, text] = entry.split("="), cell = cellOf(name);
+    const [name, text] = entry.split("=");
+    const cell = cellOf(name);
     if (cell !== null && Math.abs(Number(text)) <= 1) clamp(cell, text);
   }
   await restart();
-  choose(cellOf(address.get("cell") || "") ?? (model.found.length ? model.found[0].cell : 0));
+  const first = model.found.length ? model.found[0].cell : 0;
+  choose(cellOf(address.get("cell")) ?? first);
   if (address.has("write")) await write();
 }
 
@@ -436,31 +594,50 @@ function listen() {
     event.preventDefault();
     select(to);
   });
-  byId("cell").addEventListener("change", () => { const cell = cellOf(byId("cell").value.trim()); choose(cell === null ? chosen : cell); });
+  byId("cell").addEventListener("change", () => choose(cellOf(byId("cell").value.trim()) ?? chosen));
   byId("is-clamped").addEventListener("change", clampChosen);
   byId("clamp").addEventListener("input", clampChosen);
   byId("options").addEventListener("input", showCommand);
-  byId("options").addEventListener("submit", event => { event.preventDefault(); write(); });
-  byId("another").addEventListener("click", () => { if (byId("seed").reportValidity()) { byId("seed").value = BigInt(byId("seed").value) + 1n; write(); } });
+  byId("options").addEventListener("submit", event => {
+    event.preventDefault();
+    write();
+  });
+  byId("another").addEventListener("click", () => {
+    if (!byId("seed").reportValidity()) return;
+    byId("seed").value = BigInt(byId("seed").value) + 1n;
+    write();
+  });
   byId("stop").addEventListener("click", stop);
   byId("copy").addEventListener("click", copyText);
-  document.addEventListener("keydown", event => { if (event.key === "Escape") { stop(); cancel(); } });
+  document.addEventListener("keydown", event => {
+    if (event.key !== "Escape") return;
+    stop();
+    cancel();
+  });
   window.addEventListener("hashchange", followAddress);
 }
 
-async function begin() {
-  document.title = `${inText(model.name)} \u00b7 charrnn`;
-  byId("name").textContent = inText(model.name);
+function describe() {
+  const name = inText(model.name);
+  document.title = `${name} \u00b7 charrnn`;
+  byId("name").textContent = name;
   byId("about").textContent = inText(model.about);
-  byId("facts").textContent = model.rows.map(([name, value]) => `${name} ${inText(value)}`).join(" \u00b7 ");
+  byId("facts").textContent = model.rows.map(([row, value]) => `${row} ${inText(value)}`).join(" \u00b7 ");
   byId("letters-summary").textContent = `Alphabet of ${model.symbols}`;
-  byId("letters").textContent = model.characters.filter(character => character && character !== "\0").map(visible).join(" ");
+  // Without the unknown symbol and the end of a document.
+  const letters = model.characters.filter(character => character && character !== "\0");
+  byId("letters").textContent = letters.map(visible).join(" ");
   for (let i = 0; i <= 20; i++) byId("scale").append(create("span", "\u00a0", {class: shade(i / 10 - 1)}));
   byId("scale").prepend("\u22121 ");
   byId("scale").append(" +1");
   byId("text").maxLength = Math.min(5000, Math.floor(MAX_BYTES / bytesPerCharacter));
   byId("length").max = Math.min(20000, Math.floor(MAX_BYTES / numCells));
-  byId("cells-about").textContent = `The value of each cell (${model.shows}) after that character. Choose one: it colours the texts.`;
+  const value = `The value of each cell (${model.shows}) after that character`;
+  byId("cells-about").textContent = `${value}. Choose one: it colours the texts.`;
+}
+
+async function begin() {
+  describe();
   network = new Network(model, await unpackArrays(model, byId("weights").textContent.trim()));
   makeFound();
   makeCells();
@@ -468,7 +645,11 @@ async function begin() {
   acceptFiles();
   const isUntouched = !location.hash;
   await followAddress();
-  if (isUntouched) await open();
+  if (!isUntouched) return;
+
+  // The text that the page opens with is written slowly enough to be watched, unless the reader prefers less motion.
+  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  await write({most: isStill ? MOST_AT_ONCE : 1, isOpening: true});
 }
 
 begin().catch(error => {
