@@ -94,7 +94,12 @@ def recipe_version() -> str:
     ]
     paths = sorted(RECIPES.glob("*.yaml"))
     named = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
-    table = [optim.NGRAM_RATE, optim.NGRAM_DECAY]
+    table = [
+        optim.NGRAM_RATE,
+        optim.NGRAM_EPOCHS,
+        optim.MOST_NGRAM_RATES,
+        optim.NGRAM_DECAY,
+    ]
     encoded = json.dumps([chosen, table, named], sort_keys=True)
     return hashlib.sha256(encoded.encode()).hexdigest()[:12]
 

@@ -115,8 +115,10 @@ LONG = {"hidden_size": 256, "bptt_length": 128, "learning_rate": 18e-3}
         ({"minutes": 0.45, "hidden_size": 256}, 10**6, CPU_RATE, LONG),
         ({"minutes": 0.4, "hidden_size": 256}, 10**6, 10 * CPU_RATE, LONG),
         # Sizes change where docs/recipe.md says, on two threads.
-        ({"minutes": 3}, 34_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 128}),
-        ({"minutes": 3}, 36_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
+        ({"minutes": 3}, 150_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 128}),
+        ({"minutes": 3}, 152_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
+        ({"minutes": 0.6}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 128}),
+        ({"minutes": 0.7}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 4}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 60}, 1_150_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 5}, 1_200_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
@@ -274,7 +276,7 @@ def test_more_text_budget_or_speed_never_gives_fewer_units():
 def test_a_budget_in_steps_or_epochs_is_not_cut_and_its_characters_choose_the_size():
     for given_values, expected in (
         ({"steps": 3}, 128),
-        ({"steps": 300}, 256),
+        ({"steps": 1200}, 256),
         ({"epochs": 9}, 512),
     ):
         config = Config(**given_values)

@@ -80,7 +80,7 @@ FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
 
 
-MIN_READ = {128: 0, 256: 500_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
+MIN_READ = {128: 0, 256: 4_500_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
 """Units of a layer, and the characters that a model of that size must read to be better than the
 next smaller one in the same time (benchmarks/LOG.md)."""
 MINUTES_SHARE = 2 / 3
