@@ -213,10 +213,12 @@ def read_recipe(name: str) -> dict[str, object]:
         raise UsageError(
             f"The recipe {path} is not UTF-8 text (byte {error.start}). Convert it to UTF-8."
         ) from None
-    except OSError as error:
+    except FileNotFoundError:
         stems = sorted(recipe.stem for recipe in folder.glob("*.yaml"))
         instead = f"{', '.join(stems)}; or give a .yaml file.{did_you_mean(name, stems)}"
-        raise UsageError(f"No recipe {name!r} ({error.strerror}). Recipes: {instead}") from None
+        raise UsageError(f"No recipe {name!r}. Recipes: {instead}") from None
+    except OSError as error:
+        raise UsageError(f"The recipe {name!r} cannot be read: {error.strerror}.") from None
 
 
 def to_yaml(config: Config) -> str:
