@@ -1,18 +1,20 @@
-"""Measure how much processes that keep cores busy slow training, with the waiting that charrnn
-chooses and with that of libgomp.
+"""Measure how much processes that keep cores busy slow charrnn, with the waiting that it chooses and
+with others.
 
     python benchmarks/busy_neighbour.py                      # idle, and beside 1, 2, 4 and 8 processes
-    python benchmarks/busy_neighbour.py --neighbours 4 --rounds 1 --steps 20
+    python benchmarks/busy_neighbour.py --work 1x256 evaluate --neighbours 4 --rounds 1
 
 The threads of libgomp wait for each other thousands of times a second. charrnn sets GOMP_SPINCOUNT
 (`charrnn/__init__.py`), which is read when torch is loaded, so every figure is of a process of its
-own. The settings take turns. Figures are medians of ROUNDS processes of the mean milliseconds of a
-step on all threads; the weights after these steps must be the same.
+own. The settings take turns. Figures are medians of ROUNDS processes: the mean seconds of a step of
+training on all threads, or the seconds of a command. The weights, or what the command prints, must
+be the same with every setting.
 """
 
 import argparse
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import statistics
@@ -21,10 +23,15 @@ import sys
 import time
 from collections.abc import Iterator
 
-SHAPES = {128: (50, 50), 256: (32, 128)}
+SHAPES = {128: (50, 50), 256: (32, 128), 512: (32, 128)}
 """Batch rows and characters of a step, by the units of the LSTM."""
-LIBGOMP_SPINS = "300000"
-"""What libgomp chooses if nothing is set and there is a core for each thread."""
+COMMANDS = {
+    "evaluate": ("evaluate", "prose", "--chars", "50000", "--precision", "bf16", "--json"),
+    "visualize": ("visualize", "prose", "--find", "--recompute", "--json"),
+}
+"""Commands on a text of the Python that runs this."""
+SPINS = {"charrnn": None, "1,000": "1000", "30,000": "30000", "libgomp": "300000"}
+"""The settings. libgomp has 300,000 if nothing is set and there is a core for each thread."""
 
 
 def train(units: int, num_steps: int) -> None:
@@ -50,17 +57,26 @@ def train(units: int, num_steps: int) -> None:
     print(json.dumps({"seconds": seconds, "weights": digest.hexdigest()}))
 
 
-def train_in_process(units: int, num_steps: int, spins: str | None) -> dict[str, str | float]:
-    """Return what `train` prints in a process whose user has set GOMP_SPINCOUNT to `spins`."""
+def run_in_process(work: str, num_steps: int, spins: str | None) -> tuple[float, str]:
+    """Return the seconds that some work takes in a process whose user has set GOMP_SPINCOUNT to
+    `spins`, and what must not depend on it."""
     environment = dict(os.environ)
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         environment.pop(name, None)
     if spins is not None:
         environment["GOMP_SPINCOUNT"] = spins
-    command = [sys.executable, __file__, "--units", str(units), "--steps", str(num_steps)]
+
+    command = [sys.executable, __file__, "--units", work.removeprefix("1x")]
+    command += ["--steps", str(num_steps)]
+    if work in COMMANDS:
+        command = [sys.executable, "-m", "charrnn", *COMMANDS[work], "--text", inspect.__file__]
+
+    begin = time.perf_counter()
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    printed: dict[str, str | float] = json.loads(ran.stdout)
-    return printed
+    if work in COMMANDS:
+        return time.perf_counter() - begin, ran.stdout
+    printed = json.loads(ran.stdout)
+    return printed["seconds"], printed["weights"]
 
 
 @contextlib.contextmanager
@@ -77,10 +93,11 @@ def busy_processes(number: int) -> Iterator[None]:
 
 
 def main() -> None:
-    """Report both settings for each shape and number of neighbours."""
+    """Report the settings for each kind of work and number of neighbours."""
     from measuring import Report, make_parser
 
     parser = make_parser(__doc__)
+    parser.add_argument("--work", nargs="+", default=[*(f"1x{n}" for n in SHAPES), *COMMANDS])
     parser.add_argument("--neighbours", type=int, nargs="+", default=[0, 1, 2, 4, 8])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40)
@@ -91,25 +108,23 @@ def main() -> None:
         return
 
     report = Report("busy_neighbour", as_json=arguments.json, with_limits=False)
-    for units in SHAPES:
+    for work in arguments.work:
         for number in arguments.neighbours:
-            taken: dict[str | None, list[float]] = {None: [], LIBGOMP_SPINS: []}
-            weights = set()
+            taken: dict[str, list[float]] = {name: [] for name in SPINS}
+            results = set()
             with busy_processes(number):
                 for _ in range(arguments.rounds):
-                    for spins, seconds in taken.items():
-                        ran = train_in_process(units, arguments.steps, spins)
-                        seconds.append(float(ran["seconds"]))
-                        weights.add(ran["weights"])
-            ours = 1000 * statistics.median(taken[None])
-            theirs = 1000 * statistics.median(taken[LIBGOMP_SPINS])
+                    for name, spins in SPINS.items():
+                        seconds, result = run_in_process(work, arguments.steps, spins)
+                        taken[name].append(seconds)
+                        results.add(result)
+            medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
             report.add(
-                shape=f"1x{units}",
+                work=work,
                 neighbours=number,
-                ms_a_step=ours,
-                ms_with_spins_of_libgomp=theirs,
-                times_as_long=theirs / ours,
-                same_weights="yes" if len(weights) == 1 else "no",
+                **medians,
+                times_the_best=medians["charrnn"] / min(medians.values()),
+                same_results="yes" if len(results) == 1 else "no",
             )
     report.close()
 
