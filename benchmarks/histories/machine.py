@@ -233,6 +233,8 @@ class Histories(RuleBasedStateMachine):
         """Compare a run that came to its end with its twin."""
         if ran is None or ran.code != 0 or made.twin is None:
             return
+        if not made.is_damaged and any(made.path.glob("damaged-*")):
+            return  # a disk failed while a checkpoint was read: an earlier one was continued
         found = differences(made.path, made.twin, is_exact=not (made.is_damaged or made.is_moved))
         if found:
             self.world.fail(f"{made.path.name} differs from its twin: {', '.join(found)}")
@@ -351,6 +353,8 @@ class Histories(RuleBasedStateMachine):
         if not files or how == "link":
             return
         path = picked(files, which)
+        if how == "folder" and path.name in ("latest", "best"):
+            return  # these are only written: the next save ends with an error that names it
         data = path.read_bytes()
         path.unlink()
         made.is_damaged = True
@@ -459,6 +463,8 @@ class Histories(RuleBasedStateMachine):
         codes = (0, 2, 3)
         if not whole_checkpoints(names["run"]) or not whole_checkpoints(names["other"]):
             codes += (4,)
+        elif "{run}@" in line:
+            codes += (4,)  # the run may not have this step
         elif "--plot" in words and RunReader(made.path).newest_state()[0].get("best_nats") is None:
             codes += (4,)  # nothing is validated yet
         self.world.call(
