@@ -118,12 +118,14 @@ def main() -> None:
                         seconds, result = run_in_process(work, arguments.steps, spins)
                         taken[name].append(seconds)
                         results.add(result)
-            medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
+            medians = {}
+            for name, seconds in taken.items():
+                medians[f"ms, {name}"] = 1000 * statistics.median(seconds)
             report.add(
                 work=work,
                 neighbours=number,
                 **medians,
-                times_the_best=medians["charrnn"] / min(medians.values()),
+                times_the_best=medians["ms, charrnn"] / min(medians.values()),
                 same_results="yes" if len(results) == 1 else "no",
             )
     report.close()
