@@ -6,9 +6,9 @@ with others.
 
 The threads of libgomp wait for each other thousands of times a second. charrnn sets GOMP_SPINCOUNT
 (`charrnn/__init__.py`), which is read when torch is loaded, so every figure is of a process of its
-own. The settings take turns. Figures are medians of ROUNDS processes: the mean seconds of a step of
-training on all threads, or the seconds of a command. The weights, or what the command prints, must
-be the same with every setting.
+own. The settings take turns. Figures are medians of ROUNDS processes: the mean milliseconds of a
+step of training on all threads, or the milliseconds of a command. The weights, or what the command
+prints, must be the same with every setting.
 """
 
 import argparse
@@ -29,7 +29,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "prose", "--chars", "50000", "--precision", "bf16", "--json"),
     "visualize": ("visualize", "prose", "--find", "--recompute", "--json"),
 }
-"""Commands on a text of the Python that runs this."""
+"""Commands on a text: a module of the Python that runs this."""
 SPINS = {"charrnn": None, "1,000": "1000", "30,000": "30000", "libgomp": "300000"}
 """The settings. libgomp has 300,000 if nothing is set and there is a core for each thread."""
 
