@@ -2,20 +2,20 @@
 with others.
 
     python benchmarks/busy_neighbour.py                      # idle, and beside 1, 2, 4 and 8 processes
-    python benchmarks/busy_neighbour.py --work 1x256 evaluate --neighbours 4 --rounds 1
+    python benchmarks/busy_neighbour.py --work 1x256 evaluate --neighbours 4 --rounds 5
 
 The threads of libgomp wait for each other thousands of times a second. charrnn sets GOMP_SPINCOUNT
-(`charrnn/__init__.py`), which is read when torch is loaded, so every figure is of a process of its
-own. The settings take turns. Figures are medians of ROUNDS processes: the mean milliseconds of a
-step of training on all threads, or the milliseconds of a command. The weights, or what the command
-prints, must be the same with every setting.
+(`charrnn/system/spinning.py`), which is read when torch is loaded, so each setting has a process of its
+own. The settings take turns. Figures are means of ROUNDS turns: milliseconds of a step of training
+on all threads, of which a turn has STEPS, or milliseconds of a command. A turn can take ten times
+as long as the next one, whatever the setting, so there have to be many. The weights, or what the
+command prints, must be the same with every setting.
 """
 
 import argparse
 import contextlib
 import hashlib
 import inspect
-import json
 import os
 import statistics
 import subprocess
@@ -30,12 +30,13 @@ COMMANDS = {
     "visualize": ("visualize", "prose", "--find", "--recompute", "--json"),
 }
 """Commands on a text: a module of the Python that runs this."""
-SPINS = {"charrnn": None, "1,000": "1000", "30,000": "30000", "libgomp": "300000"}
+SPINS = {"charrnn": None, "1,000": "1000", "5,000": "5000", "30,000": "30000", "libgomp": "300000"}
 """The settings. libgomp has 300,000 if nothing is set and there is a core for each thread."""
 
 
 def train(units: int, num_steps: int) -> None:
-    """Print the mean seconds of a step, and the digest of the weights after all of them."""
+    """For each line of standard input take some steps of training, and print their mean seconds; at
+    its end print the digest of the weights."""
     # charrnn before torch, as in a command.
     import charrnn  # noqa: F401
 
@@ -46,37 +47,72 @@ def train(units: int, num_steps: int) -> None:
     for _ in range(2):
         trainer.take_step()
 
-    begin = time.perf_counter()
-    for _ in range(num_steps):
-        trainer.take_step()
-    seconds = (time.perf_counter() - begin) / num_steps
+    for _ in sys.stdin:
+        begin = time.perf_counter()
+        for _ in range(num_steps):
+            trainer.take_step()
+        print((time.perf_counter() - begin) / num_steps, flush=True)
 
     digest = hashlib.sha256()
     for weights in trainer.model_tensors().values():
         digest.update(weights.tobytes())
-    print(json.dumps({"seconds": seconds, "weights": digest.hexdigest()}))
+    print(digest.hexdigest())
 
 
-def run_in_process(work: str, num_steps: int, spins: str | None) -> tuple[float, str]:
-    """Return the seconds that some work takes in a process whose user has set GOMP_SPINCOUNT to
-    `spins`, and what must not depend on it."""
+def start(command: list[str], spins: str | None) -> subprocess.Popen[str]:
+    """Start a process whose user has set GOMP_SPINCOUNT to `spins`."""
     environment = dict(os.environ)
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         environment.pop(name, None)
     if spins is not None:
         environment["GOMP_SPINCOUNT"] = spins
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
 
-    command = [sys.executable, __file__, "--units", work.removeprefix("1x")]
-    command += ["--steps", str(num_steps)]
-    if work in COMMANDS:
-        command = [sys.executable, "-m", "charrnn", *COMMANDS[work], "--text", inspect.__file__]
 
-    begin = time.perf_counter()
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    if work in COMMANDS:
-        return time.perf_counter() - begin, ran.stdout
-    printed = json.loads(ran.stdout)
-    return printed["seconds"], printed["weights"]
+def measure_training(
+    units: int, num_steps: int, num_rounds: int, number: int
+) -> tuple[dict[str, list[float]], set[str]]:
+    """Return the seconds of a step in each round by setting, and the digests of the weights."""
+    command = [sys.executable, __file__, "--units", str(units), "--steps", str(num_steps)]
+    taken: dict[str, list[float]] = {name: [] for name in SPINS}
+
+    def take_turn(process: subprocess.Popen[str]) -> float:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        return float(process.stdout.readline())
+
+    with busy_processes(number):
+        # One after the other: charrnn counts the processes that run when it starts.
+        processes = {}
+        for name, spins in SPINS.items():
+            processes[name] = start(command, spins)
+            take_turn(processes[name])
+        for _ in range(num_rounds):
+            for name, process in processes.items():
+                taken[name].append(take_turn(process))
+    return taken, {process.communicate()[0] for process in processes.values()}
+
+
+def measure_command(
+    work: str, num_rounds: int, number: int
+) -> tuple[dict[str, list[float]], set[str]]:
+    """Return the seconds of a command in each round by setting, and what it printed."""
+    command = [sys.executable, "-m", "charrnn", *COMMANDS[work], "--text", inspect.__file__]
+    taken: dict[str, list[float]] = {name: [] for name in SPINS}
+    printed = set()
+    with busy_processes(number):
+        for _ in range(num_rounds):
+            for name, spins in SPINS.items():
+                begin = time.perf_counter()
+                process = start(command, spins)
+                printed.add(process.communicate()[0])
+                taken[name].append(time.perf_counter() - begin)
+                if process.returncode:
+                    sys.exit(f"{work} ended with {process.returncode}")
+    return taken, printed
 
 
 @contextlib.contextmanager
@@ -99,8 +135,8 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--work", nargs="+", default=[*(f"1x{n}" for n in SHAPES), *COMMANDS])
     parser.add_argument("--neighbours", type=int, nargs="+", default=[0, 1, 2, 4, 8])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--units", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.units is not None:
@@ -110,22 +146,19 @@ def main() -> None:
     report = Report("busy_neighbour", as_json=arguments.json, with_limits=False)
     for work in arguments.work:
         for number in arguments.neighbours:
-            taken: dict[str, list[float]] = {name: [] for name in SPINS}
-            results = set()
-            with busy_processes(number):
-                for _ in range(arguments.rounds):
-                    for name, spins in SPINS.items():
-                        seconds, result = run_in_process(work, arguments.steps, spins)
-                        taken[name].append(seconds)
-                        results.add(result)
-            medians = {}
+            if work in COMMANDS:
+                taken, results = measure_command(work, arguments.rounds, number)
+            else:
+                units = int(work.removeprefix("1x"))
+                taken, results = measure_training(units, arguments.steps, arguments.rounds, number)
+            means = {}
             for name, seconds in taken.items():
-                medians[f"ms, {name}"] = 1000 * statistics.median(seconds)
+                means[f"ms, {name}"] = 1000 * statistics.mean(seconds)
             report.add(
                 work=work,
                 neighbours=number,
-                **medians,
-                times_the_best=medians["ms, charrnn"] / min(medians.values()),
+                **means,
+                times_the_best=means["ms, charrnn"] / min(means.values()),
                 same_results="yes" if len(results) == 1 else "no",
             )
     report.close()

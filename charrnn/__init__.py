@@ -9,12 +9,11 @@ The names are resolved when they are first used, so that importing the package i
 nor torch.
 """
 
-import os
-import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from charrnn.system.spinning import choose_spins
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -32,12 +31,7 @@ if TYPE_CHECKING:
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
-# Threads that wait for each other spin. libgomp's 300,000 turns outlast the time slice of another
-# process that is on the core of the thread they wait for, thousands of times a second; after 10,000
-# they sleep instead. On an idle machine both take the same time (benchmarks/busy_neighbour.py). It
-# stands here because libgomp reads it once, when torch is loaded; a user's choice comes first.
-if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "torch"} & {*os.environ, *sys.modules}:
-    os.environ["GOMP_SPINCOUNT"] = "10000"
+choose_spins()
 
 __all__ = [
     "CellFindings",

@@ -1,0 +1,39 @@
+"""How long threads that wait for each other spin (GOMP_SPINCOUNT of libgomp)."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+IDLE = 5_000
+"""Turns that cost nothing on an idle machine: with fewer, threads sleep at many of the thousands of
+barriers a second (benchmarks/busy_neighbour.py)."""
+BUSY = 1_000
+"""Turns where other processes keep the cores busy: the thread that is waited for may not run before
+their time slices end. libgomp has 300,000."""
+
+
+def choose_spins() -> None:
+    """Set GOMP_SPINCOUNT, which libgomp reads once, when torch is loaded. A user's choice stays."""
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "torch"} & {*os.environ, *sys.modules}:
+        os.environ["GOMP_SPINCOUNT"] = str(BUSY if are_cores_busy() else IDLE)
+
+
+def are_cores_busy(root: Path = Path("/")) -> bool:
+    """Return whether other processes run on so many processors that too few are left for a thread
+    on each core. False where Linux's files are not below `root`."""
+    try:
+        has_pairs = (root / "sys/devices/system/cpu/smt/active").read_text() == "1\n"
+        num_running = min(_num_running(root) for _ in range(3))
+    except OSError:
+        return False
+    num_processors = os.cpu_count() or 1
+    num_cores = num_processors // (1 + has_pairs)
+    return num_running - 1 > num_processors - num_cores
+
+
+def _num_running(root: Path) -> int:
+    # The shell that started this process may run for another moment.
+    time.sleep(0.001)
+    load = (root / "proc/loadavg").read_text()
+    return int(load.split()[3].partition("/")[0])
