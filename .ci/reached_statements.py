@@ -32,12 +32,21 @@ class Marker(ast.NodeTransformer):
     def __init__(self, places: list[str]) -> None:
         self.places = places
         self.path = Path()
+        self.compiled: set[str] = set()
         self.num_functions = 0
 
     def mark(self, path: Path, source: str) -> str:
         """Return the source of a module with marks."""
         self.path = path
-        tree = self.visit(ast.parse(source))
+        tree = ast.parse(source)
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        self.compiled = {
+            ast.unparse(argument)
+            for call in calls
+            if ast.unparse(call.func) == "CompiledLoop"
+            for argument in call.args
+        }
+        tree = self.visit(tree)
         begin = 0
         for statement in tree.body:
             if not (isinstance(statement, ast.ImportFrom) or is_text(statement)):
@@ -50,7 +59,7 @@ class Marker(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Leave functions alone that are compiled: they know no files."""
-        if any("jit" in ast.unparse(decorator) for decorator in node.decorator_list):
+        if node.name in self.compiled:
             return node
         self.num_functions += 1
         self.generic_visit(node)
