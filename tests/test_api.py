@@ -38,7 +38,7 @@ def test_threads_spin_shortly_unless_the_user_chooses_or_torch_is_loaded(
 
 @pytest.mark.parametrize(
     ("has_pairs", "running", "expected"),
-    [("0", 1, False), ("0", 2, True), ("1", 4, False), ("1", 5, False), ("1", 6, True)],
+    [("0", 1, False), ("0", 2, True), ("1", 5, False), ("1", 6, True), ("0", "?", False)],
 )
 def test_cores_are_busy_when_too_few_processors_are_left(
     tmp_path, monkeypatch, has_pairs, running, expected

@@ -21,11 +21,11 @@ def choose_spins() -> None:
 
 def are_cores_busy(root: Path = Path("/")) -> bool:
     """Return whether other processes run on so many processors that too few are left for a thread
-    on each core. False where Linux's files are not below `root`."""
+    on each core. False where Linux's files are not below `root`, or hold something else."""
     try:
         has_pairs = (root / "sys/devices/system/cpu/smt/active").read_text() == "1\n"
         num_running = min(_num_running(root) for _ in range(3))
-    except OSError:
+    except (OSError, ValueError, IndexError):
         return False
     num_processors = os.cpu_count() or 1
     num_cores = num_processors // (1 + has_pairs)
