@@ -18,6 +18,9 @@ import pytest
 Tests = dict[str, list[tuple[float, str]]]
 """Seconds and names of the tests that reach a statement, by "file:line", the shortest first."""
 
+MOST_TESTS = 1_000
+"""Tests that are kept of a statement."""
+
 MODULE = """
 import mmap, pathlib
 
@@ -150,4 +153,4 @@ def merged(parts: list[Tests]) -> Tests:
     for part in parts:
         for place, tests in part.items():
             found[place] += tests
-    return {place: sorted(tests) for place, tests in found.items()}
+    return {place: sorted(tests)[:MOST_TESTS] for place, tests in found.items()}
