@@ -429,7 +429,8 @@ def children(process: int | str = "self") -> set[int]:
     """Return the numbers of the processes that one has started; none where nobody tells."""
     found: set[int] = set()
     for path in Path(f"/proc/{process}/task").glob("*/children"):
-        found |= {int(number) for number in path.read_text().split()}
+        with contextlib.suppress(OSError):  # a thread has ended since
+            found |= {int(number) for number in path.read_text().split()}
     return found
 
 
