@@ -7,6 +7,7 @@ import math
 import os
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -322,9 +323,12 @@ def test_the_header_fits_a_narrow_terminal(monkeypatch):
     corpus = f"/a-path/{60 * 'x'}.txt"
     values = {"corpus": corpus, "alphabet": "char", "num_chars": 4_661_437}
     values |= {"num_distinct_chars": 166, "vocab_size": 99, "ngram_rows": 0}
-    TrainingView(Signals(), show_as_json=False, quiet=False).show_facts(values, 1)
+    view = partial(TrainingView, Signals(), show_as_json=False, quiet=False)
+    view().show_facts(values, 1)
     rest = ["          4,661,437 characters, 166 different, 98", "          in the alphabet"]
     assert console.file.getvalue().splitlines() == [f"Text      {corpus}:", *rest]
+    view().show_facts(values | {"num_distinct_chars": 98}, 1)
+    assert console.file.getvalue().endswith(" 98 different\n")
 
 
 def test_an_error_removes_the_bar_first(command, text_file, monkeypatch):

@@ -1,6 +1,7 @@
 """Alphabets: every text is decoded from its ids, all at once or one at a time."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -48,6 +49,7 @@ def test_unseen_characters_become_the_unknown_id():
     assert vocab.encode("\0 hfo~\U0010ffff").tolist() == [0, 0, 2, 0, 4, 0, 0]
     assert vocab.decode([2, 0, 4]) == f"h{REPLACEMENT}o"
     assert vocab.unknown_characters("zebra, zoo, hello z") == ["z", "b", "r", "a", ",", " "]
+    assert vocab.escape_nats == math.log(0x10FFFF + 1 - 2048 - len("helo"))
     assert Vocab.of_bytes().unknown_characters("é\0") == []
 
 
