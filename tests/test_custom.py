@@ -93,6 +93,7 @@ def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path):
             r"a bool or an int for each of the 3 characters; it returned 1\.",
         ),
         (f"{LABEL}return 'abc'", r"each of the 3 characters, not str\."),
+        (f"{LABEL}return", r"each of the 3 characters, not NoneType\."),
         (f"{LABEL}return [1, 0.5, 2]", r"one of them is 0\.5\."),
         (f"{LABEL}return [10**30, 0, 0]", r"characters, of at most 64 bits\."),
         (

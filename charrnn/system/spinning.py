@@ -22,18 +22,16 @@ def choose_spins() -> None:
 def are_cores_busy(root: Path = Path("/")) -> bool:
     """Return whether other processes run on so many processors that too few are left for a thread
     on each core. False where Linux's files are not below `root`, or hold something else."""
+    num_processors = os.cpu_count() or 1
     try:
         has_pairs = (root / "sys/devices/system/cpu/smt/active").read_text() == "1\n"
-        num_running = min(_num_running(root) for _ in range(3))
+        num_spare = num_processors - num_processors // (1 + has_pairs)
+        for _ in range(3):
+            load = (root / "proc/loadavg").read_text()
+            num_others = int(load.split()[3].partition("/")[0]) - 1
+            if num_others <= num_spare:
+                return False
+            time.sleep(0.001)  # the shell that started this process may run for another moment
     except (OSError, ValueError, IndexError):
         return False
-    num_processors = os.cpu_count() or 1
-    num_cores = num_processors // (1 + has_pairs)
-    return num_running - 1 > num_processors - num_cores
-
-
-def _num_running(root: Path) -> int:
-    # The shell that started this process may run for another moment.
-    time.sleep(0.001)
-    load = (root / "proc/loadavg").read_text()
-    return int(load.split()[3].partition("/")[0])
+    return True
