@@ -347,10 +347,10 @@ def test_the_clock_of_the_bar_goes_on_while_it_validates(command, text_file, mon
     num_drawn = []
     for every in (10**9, 1):
         monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", every)
-        num_drawn.append(
-            command("train", "text.txt", "--steps", 1, *SMALL_FLAGS).err.count("validating ...")
-        )
+        ran = command("train", "text.txt", "--steps", 2, *SMALL_FLAGS, "--set", "evaluate_every=1")
+        num_drawn.append(ran.err.count("validating ..."))
     assert 0 < num_drawn[0] < num_drawn[1]
+    assert re.search(r"1/2 .*validating", ran.err), "not only after the last step"
 
 
 def test_the_different_characters_are_those_of_the_text(command, tmp_path, loop_run):
