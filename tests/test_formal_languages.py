@@ -114,6 +114,7 @@ def test_the_same_seed_gives_the_same_strings_on_every_machine():
     more = [string.text for string in draw("copy", 9, seed=5)]
     assert [string.text for string in draw("copy", 4, seed=5)] == more[:4]
     assert [string.text for string in draw("copy", 9, seed=6)] != more
+    assert min(len(string.text) for string in draw("copy", 99, max_length=5)) == 3
 
 
 @given(NAMES, st.integers(0, 10**6), st.integers(0, 200), st.integers(0, 200))

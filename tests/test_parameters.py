@@ -96,6 +96,8 @@ def test_a_cell_may_need_a_multiple_of_some_number_of_units(monkeypatch):
     monkeypatch.setattr(cell_type("gru"), "units_multiple", 4)
     fitted = fit(20_000, cell="gru")
     assert isinstance(fitted.hidden_size, int) and fitted.hidden_size % 4 == 0
+    least = num_parameters(of_size(Config(cell="gru", num_layers=1), 4), 40)
+    assert fit(least, cell="gru").hidden_size == 4
     with pytest.raises(
         UsageError, match=r"^`hidden_size` is 30; the cell gru needs a multiple of 4\.$"
     ):
