@@ -7,6 +7,7 @@ is reached by a fixture of several tests counts for the first of them.
 
 import ast
 import mmap
+import re
 import time
 import zlib
 from collections import defaultdict
@@ -95,7 +96,10 @@ def is_text(statement: ast.stmt) -> bool:
 
 
 class Recorder:
-    """A plugin of pytest that runs every `num_parts`-th test file, and notes what passes."""
+    """A plugin of pytest that runs every `num_parts`-th test file, and notes what passes.
+
+    What the fixture of a module or of all tests reaches counts for each test that has it.
+    """
 
     def __init__(self, folder: Path, places: list[str], part: int, num_parts: int) -> None:
         with (folder / "charrnn" / "reached").open("r+b") as file:
@@ -104,6 +108,7 @@ class Recorder:
         self.part = part
         self.num_parts = num_parts
         self.has_failed = False
+        self.by_fixtures: dict[tuple[str, str], set[int]] = {}
         self.found: Tests = defaultdict(list)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -119,18 +124,39 @@ class Recorder:
         self.has_failed |= report.outcome != "passed"
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Iterator[None]:
+        """Note what a fixture reaches."""
+        before = self._take_reached()
+        result = yield
+        reached = self._take_reached()
+        if fixturedef.scope != "function":
+            self.by_fixtures[fixturedef.argname, fixturedef.baseid] = reached
+        for index in before | reached:
+            self.reached[index] = 1
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Function) -> Iterator[None]:
         """Note what a test reaches."""
-        self.reached[:] = bytes(len(self.reached))
+        self._take_reached()
         self.has_failed = False
         begin = time.monotonic()
         result = yield
         seconds = time.monotonic() - begin
+        reached = self._take_reached()
+        for (name, place), of_fixture in self.by_fixtures.items():
+            if name in item.fixturenames and item.nodeid.startswith(place):
+                reached |= of_fixture
         if not self.has_failed:
-            for index, place in enumerate(self.places):
-                if self.reached[index]:
-                    self.found[place].append((seconds, item.nodeid))
+            for index in reached:
+                self.found[self.places[index]].append((seconds, item.nodeid))
         return result
+
+    def _take_reached(self) -> set[int]:
+        """Return the marks that are set, and clear them."""
+        marks = self.reached[:]
+        self.reached[:] = bytes(len(marks))
+        return {mark.start() for mark in re.finditer(b"\1", marks)}
 
 
 def mark_modules(folders: list[Path], paths: list[Path]) -> list[str]:
