@@ -465,8 +465,9 @@ class Histories(RuleBasedStateMachine):
             codes += (4,)
         elif "{run}@" in line:
             codes += (4,)  # the run may not have this step
-        elif "--plot" in words and RunReader(made.path).newest_state()[0].get("best_nats") is None:
-            codes += (4,)  # nothing is validated yet
+        elif {"--plot", "evaluate", "visualize"} & {*words}:
+            if RunReader(made.path).newest_state()[0].get("best_nats") is None:
+                codes += (4,)  # nothing is validated yet, or no loss was finite
         self.world.call(
             *words, codes=codes, writes=written, surroundings=surroundings, mishap=mishap
         )
