@@ -370,6 +370,10 @@ class Histories(RuleBasedStateMachine):
 
     # Models in use.
 
+    def has_loss(self, made):
+        """Return whether a run was validated, and a loss was finite."""
+        return RunReader(made.path).newest_state()[0].get("best_nats") is not None
+
     def model_of(self, made):
         """Return what identifies the weights of a whole run; None if they may be damaged."""
         if made.is_damaged or not whole_checkpoints(made.path):
@@ -465,9 +469,8 @@ class Histories(RuleBasedStateMachine):
             codes += (4,)
         elif "{run}@" in line:
             codes += (4,)  # the run may not have this step
-        elif {"--plot", "evaluate", "visualize"} & {*words}:
-            if RunReader(made.path).newest_state()[0].get("best_nats") is None:
-                codes += (4,)  # nothing is validated yet, or no loss was finite
+        elif {"--plot", "evaluate", "visualize"} & {*words} and not self.has_loss(made):
+            codes += (4,)
         self.world.call(
             *words, codes=codes, writes=written, surroundings=surroundings, mishap=mishap
         )
