@@ -446,6 +446,8 @@ class Histories(RuleBasedStateMachine):
             words.append(PRIMES[made.text])
         elif codes == (0,):
             codes = self.codes_with_text(made, surroundings)
+            if not self.has_loss(made):
+                codes += (4,)
         if is_json:
             words.append("--json")
         self.world.call(*words, codes=codes, surroundings=surroundings, mishap=mishap)
