@@ -194,6 +194,8 @@ K:Em¶AB¶¶c
 0001111100  until the tune ends
 K: Bb¶a¶K:F#mix¶a
 0000yyyyyyyyyy555  flats (y is -2), and a later key of another mode
+K:Ephr¶K:Bloc¶K:Ddor¶K:Aaeo¶K:Flyd¶a
+000000000000000000000000000000000000  of all modes on the white keys
 """,
 }
 OF_SOURCE = ("string", "comment", "bracket-depth", "if-statement")
