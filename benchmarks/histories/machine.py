@@ -439,7 +439,7 @@ class Histories(RuleBasedStateMachine):
         codes = self.codes_of(made)
         name, *options = command.split()
         words = [name, made.path, *options]
-        if name == "runs" and (made.path / "config.yaml").exists():
+        if name == "runs" and (made.is_damaged or (made.path / "config.yaml").exists()):
             # A damaged configuration has no copy that the list looks for.
             codes = (0, 4)[: 1 + made.is_damaged]
         elif name == "predict":
