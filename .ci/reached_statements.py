@@ -1,8 +1,7 @@
 """Find which tests reach which statements of some modules.
 
 The modules are rewritten in a copy of the checkout: each statement of a function first sets a byte
-of its own in a file that is mapped into memory, so forked and started processes are seen, too. What
-is reached by a fixture of several tests counts for the first of them.
+of its own in a file that is mapped into memory, so forked and started processes are seen, too.
 """
 
 import ast
@@ -70,6 +69,8 @@ class Marker(ast.NodeTransformer):
         self.num_functions -= 1
         return node
 
+    visit_AsyncFunctionDef = visit_FunctionDef
+
     def generic_visit(self, node: ast.AST) -> ast.AST:
         """Mark the blocks of a node."""
         super().generic_visit(node)
@@ -108,6 +109,7 @@ class Recorder:
         self.part = part
         self.num_parts = num_parts
         self.has_failed = False
+        self.num_failed = 0
         self.by_fixtures: dict[tuple[str, str], set[int]] = {}
         self.found: Tests = defaultdict(list)
 
@@ -147,10 +149,15 @@ class Recorder:
         for (name, place), of_fixture in self.by_fixtures.items():
             if name in item.fixturenames and item.nodeid.startswith(place):
                 reached |= of_fixture
+        self.num_failed += self.has_failed
         if not self.has_failed:
             for index in reached:
                 self.found[self.places[index]].append((seconds, item.nodeid))
         return result
+
+    def results(self) -> dict[str, object]:
+        """Return what was found, and how many tests did not pass."""
+        return {"found": self.found, "num_failed": self.num_failed}
 
     def _take_reached(self) -> set[int]:
         """Return the marks that are set, and clear them."""
@@ -169,7 +176,7 @@ def mark_modules(folders: list[Path], paths: list[Path]) -> list[str]:
             (folder / path).write_text(source, encoding="utf-8")
     for folder in folders:
         (folder / "charrnn" / "reached_statements.py").write_text(MODULE, encoding="utf-8")
-        (folder / "charrnn" / "reached").write_bytes(bytes(len(places)))
+        (folder / "charrnn" / "reached").write_bytes(bytes(len(places) or 1))
     return places
 
 

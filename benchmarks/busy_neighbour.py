@@ -8,8 +8,9 @@ The threads of libgomp wait for each other thousands of times a second. charrnn 
 (`charrnn/system/spinning.py`), which is read when torch is loaded, so each setting has a process of its
 own. The settings take turns. Figures are means of ROUNDS turns: milliseconds of a step of training
 on all threads, of which a turn has STEPS, or milliseconds of a command. A turn can take ten times
-as long as the next one, whatever the setting, so there have to be many. The weights, or what the
-command prints, must be the same with every setting.
+as long as the next one, so there have to be many; and what is the core of a process's threads can
+matter more than its setting, so calls have to be repeated. The weights, or what the command prints,
+must be the same with every setting.
 """
 
 import argparse
@@ -67,7 +68,9 @@ def start(command: list[str], spins: str | None) -> subprocess.Popen[str]:
     if spins is not None:
         environment["GOMP_SPINCOUNT"] = spins
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+    )
 
 
 def measure_training(

@@ -9,8 +9,8 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its exit code."""
-    # Importing torch makes 200,000 objects that stay. Looking for garbage among them takes 0.1 s
-    # with Python's 700, and 0.3 s at the end (benchmarks/LOG.md).
+    # Importing torch makes 166,000 objects that stay. Looking for garbage among them takes time,
+    # most of all at the end, where it is left out (benchmarks/LOG.md).
     gc.set_threshold(10_000)
     try:
         from charrnn.cli.app import run

@@ -3,6 +3,7 @@ units."""
 
 import math
 import os
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import charrnn
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.system.spinning import BUSY, IDLE, are_cores_busy
+from charrnn.system.spinning import BUSY, IDLE, are_cores_busy, choose_spins
 from charrnn.text.vocab import Vocab, encode_text
 from charrnn.training.events import EvaluationEvent
 
@@ -53,6 +54,11 @@ def test_cores_are_busy_when_too_few_processors_are_left(
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)
     assert are_cores_busy(tmp_path) is expected
+    monkeypatch.setattr("charrnn.system.spinning.are_cores_busy", lambda: expected)
+    monkeypatch.setattr("charrnn.system.spinning.sys", Mock(modules={}))
+    monkeypatch.setattr(os, "environ", {})
+    choose_spins()
+    assert os.environ == {"GOMP_SPINCOUNT": "1000" if expected else "5000"}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ their time slices end. libgomp has 300,000."""
 
 
 def choose_spins() -> None:
-    """Set GOMP_SPINCOUNT, which libgomp reads once, when torch is loaded. A user's choice stays."""
+    """Set GOMP_SPINCOUNT, which libgomp reads when torch is loaded: not if it was, and not if the
+    user has set that or OMP_WAIT_POLICY."""
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "torch"} & {*os.environ, *sys.modules}:
         os.environ["GOMP_SPINCOUNT"] = str(BUSY if are_cores_busy() else IDLE)
 
@@ -26,12 +27,12 @@ def are_cores_busy(root: Path = Path("/")) -> bool:
     try:
         has_pairs = (root / "sys/devices/system/cpu/smt/active").read_text() == "1\n"
         num_spare = num_processors - num_processors // (1 + has_pairs)
-        for _ in range(3):
+        for seconds in (0, 0.001, 0.001):
+            time.sleep(seconds)  # the shell that started this process may run for another moment
             load = (root / "proc/loadavg").read_text()
             num_others = int(load.split()[3].partition("/")[0]) - 1
             if num_others <= num_spare:
                 return False
-            time.sleep(0.001)  # the shell that started this process may run for another moment
     except (OSError, ValueError, IndexError):
         return False
     return True
