@@ -18,7 +18,7 @@ import pytest
 Tests = dict[str, list[tuple[float, str]]]
 """Seconds and names of the tests that reach a statement, by "file:line", the shortest first."""
 
-MOST_TESTS = 1_000
+MOST_TESTS = 300
 """Tests that are kept of a statement."""
 
 MODULE = """
