@@ -8,7 +8,7 @@ The threads of libgomp wait for each other thousands of times a second. charrnn 
 (`charrnn/system/spinning.py`), which is read when torch is loaded, so each setting has a process of its
 own. The settings take turns. Figures are means of ROUNDS turns: milliseconds of a step of training
 on all threads, of which a turn has STEPS, or milliseconds of a command. A turn can take ten times
-as long as the next one, so there have to be many; and what is the core of a process's threads can
+as long as the next one, so there have to be many. On which cores the threads of a process run can
 matter more than its setting, so calls have to be repeated. The weights, or what the command prints,
 must be the same with every setting.
 """

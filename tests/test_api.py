@@ -54,11 +54,15 @@ def test_cores_are_busy_when_too_few_processors_are_left(
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)
     assert are_cores_busy(tmp_path) is expected
-    monkeypatch.setattr("charrnn.system.spinning.are_cores_busy", lambda: expected)
+
+
+@pytest.mark.parametrize(("is_busy", "spins"), [(True, "1000"), (False, "5000")])
+def test_beside_busy_processes_threads_spin_less(monkeypatch, is_busy, spins):
+    monkeypatch.setattr("charrnn.system.spinning.are_cores_busy", lambda: is_busy)
     monkeypatch.setattr("charrnn.system.spinning.sys", Mock(modules={}))
     monkeypatch.setattr(os, "environ", {})
     choose_spins()
-    assert os.environ == {"GOMP_SPINCOUNT": "1000" if expected else "5000"}
+    assert os.environ == {"GOMP_SPINCOUNT": spins}
 
 
 @pytest.fixture(scope="module")

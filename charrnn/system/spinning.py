@@ -14,15 +14,17 @@ their time slices end. libgomp has 300,000."""
 
 
 def choose_spins() -> None:
-    """Set GOMP_SPINCOUNT, which libgomp reads when torch is loaded: not if it was, and not if the
-    user has set that or OMP_WAIT_POLICY."""
+    """Set GOMP_SPINCOUNT, which libgomp reads once, when torch is loaded.
+
+    It stays as it is if torch is loaded, or if the user has set it or OMP_WAIT_POLICY.
+    """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "torch"} & {*os.environ, *sys.modules}:
         os.environ["GOMP_SPINCOUNT"] = str(BUSY if are_cores_busy() else IDLE)
 
 
 def are_cores_busy(root: Path = Path("/")) -> bool:
     """Return whether other processes run on so many processors that too few are left for a thread
-    on each core. False where Linux's files are not below `root`, or hold something else."""
+    on each core. False where Linux does not tell, in files below `root`."""
     num_processors = os.cpu_count() or 1
     try:
         has_pairs = (root / "sys/devices/system/cpu/smt/active").read_text() == "1\n"
