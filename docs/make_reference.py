@@ -339,7 +339,8 @@ def describe_exit_codes() -> str:
     }
     assert set(kinds) <= set(meanings), kinds
     signals = {
-        "129, 130, 143": "ended by SIGHUP, SIGINT or SIGTERM; training saves a checkpoint first"
+        "128 + N": "ended by [signal](reliability.md#signals) N, as 130 by Ctrl-C; training saves a"
+        " checkpoint first"
     }
     reader = {
         "141": "the reader of the output of `train` exited; training saves a checkpoint first"

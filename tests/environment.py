@@ -44,6 +44,7 @@ MACHINE = (
 )
 """The processor that the libraries imitate. Set these to run the tests as on another machine."""
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD")
+SIGNALS += ("SIGQUIT", "SIGXCPU", "SIGPWR")
 
 _standard: dict[str, str] = {}
 

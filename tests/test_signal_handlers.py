@@ -2,16 +2,25 @@
 handled after it."""
 
 import os
+import re
 import signal
 import sys
 import time
 
 import pytest
+from environment import REPOSITORY
 
 from charrnn.cli import signals
 from charrnn.cli.app import run
 from charrnn.cli.signals import Signals
-from charrnn.system.process import ENDING_SIGNALS, ending_signals_delayed
+from charrnn.system import process
+from charrnn.system.process import (
+    ENDING_SIGNALS,
+    SAVE_SIGNALS,
+    ending_signals_delayed,
+    signal_name,
+    warn_before_kill,
+)
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has neither these signals nor their timer"
@@ -99,3 +108,37 @@ def test_a_signal_that_arrives_while_handlers_are_set_has_its_own_code(monkeypat
 
     monkeypatch.setattr(signal, "signal", set_and_send)
     assert run(["runs"]) == 129
+
+
+@pytest.mark.parametrize("number", ENDING_SIGNALS)
+def test_every_ending_signal_lets_training_save(number):
+    handler = Signals()
+    handler.defers = handler.is_quiet = True
+    with handler.handle():
+        signal.raise_signal(number)
+    assert handler.number == number
+
+
+@pytest.mark.docs
+@pytest.mark.skipif(sys.platform != "linux", reason="the page has the numbers of Linux")
+def test_the_page_lists_every_signal_with_its_exit_code():
+    page = (REPOSITORY / "docs/reliability.md").read_text(encoding="utf-8")
+    numbers = dict(re.findall(r"^\| (SIG\w+) \| (\d+|–) \|", page, re.MULTILINE))
+    expected = {signal_name(number): str(128 + number) for number in ENDING_SIGNALS}
+    assert numbers == expected | {signal_name(number): "–" for number in SAVE_SIGNALS}
+
+
+@pytest.mark.parametrize(
+    ("limits", "warned_at"),
+    [((60, 60), 40), ((20, 20), 10), ((30, 60), None), ((-1, -1), None)],
+)
+def test_a_limit_of_processor_time_warns_before_it_kills(monkeypatch, limits, warned_at):
+    """On two cores; -1 is no limit."""
+    import resource
+
+    monkeypatch.setattr(process, "num_cores", lambda: 2)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits)
+    changed = []
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: changed.append(limits))
+    warn_before_kill()
+    assert changed == ([] if warned_at is None else [(warned_at, limits[1])])

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from charrnn.system.process import ENDING_SIGNALS, SAVE_SIGNALS
+from charrnn.system.process import ENDING_SIGNALS, KEYBOARD_SIGNALS, SAVE_SIGNALS
 
 READER_GONE = getattr(signal, "SIGPIPE", 13)
 """Number of SIGPIPE, the signal that ended training if the reader of its output exited. Windows
@@ -24,10 +24,10 @@ STOP_NOTICE = (
 class Signals:
     """Handles the signals of one command.
 
-    SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt. Once `defers` is set, they only set
-    `number`, the command ends by itself, and a second Ctrl-C raises. What is raised is raised again
-    by a timer until the command has ended, and a third Ctrl-C ends the process at once. SIGUSR1
-    sets a flag, for training to save and continue.
+    `ENDING_SIGNALS` raise KeyboardInterrupt. Once `defers` is set, they only set `number`, the
+    command ends by itself, and a second Ctrl-C raises. What is raised is raised again by a timer
+    until the command has ended, and a third Ctrl-C ends the process at once. SIGUSR1 sets a flag,
+    for training to save and continue.
     """
 
     def __init__(self) -> None:
@@ -75,9 +75,9 @@ class Signals:
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         is_first = not self._num_requests
-        # `timeout` sends SIGTERM twice, and a closed terminal SIGHUP: only a second Ctrl-C asks to
-        # exit at once.
-        if not is_first and number != signal.SIGINT:
+        # `timeout` sends SIGTERM twice, a closed terminal SIGHUP, and a limit of processor time
+        # SIGXCPU every second: only who types a second time asks to exit at once.
+        if not is_first and number not in KEYBOARD_SIGNALS:
             return
         self._num_requests += 1
         self.number = number

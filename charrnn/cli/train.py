@@ -39,7 +39,7 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import lessons
 from charrnn.runs.logs import MetricsLog
-from charrnn.system.process import PARENT, check_room_for_torch, is_orphan
+from charrnn.system.process import PARENT, check_room_for_torch, is_orphan, warn_before_kill
 from charrnn.system.progress import Progress, using
 from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
@@ -151,6 +151,8 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     --resume` continues it. `kill -USR1` saves without stopping. The run's folder is printed on
     stdout, everything else on stderr.
     """
+    warn_before_kill()
+
     # What was typed is checked first: an error in it should appear before anything slow.
     num_processes = 1
     if options.processes is not None:

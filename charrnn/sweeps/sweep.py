@@ -206,4 +206,6 @@ def error_text(code: int, messages: str) -> str:
     # By SIGKILL it was mostly the system, out of memory.
     if code < 0:
         return f"killed by {signal_name(-code)} (is there enough memory?)"
+    if code > 128:
+        return f"ended by {signal_name(code - 128)}, and saved"
     return " ".join(messages.rpartition("error: ")[2].split()) or f"exit code {code}"

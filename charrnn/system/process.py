@@ -74,15 +74,35 @@ def check_room_for_torch() -> None:
         check_room(TORCH_BYTES, "torch")
 
 
-ENDING_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-"""Ctrl-C, `kill` and a closed terminal; Windows has no SIGHUP."""
+def _existing(*names: str) -> tuple[int, ...]:
+    """Return the signals of these names that this system has."""
+    return tuple(number for number in signal.Signals if number.name in names)
 
-SAVE_SIGNALS: tuple[int, ...] = ()
-"""Signals that ask training to save and continue. Windows has no SIGUSR1."""
-if hasattr(signal, "SIGUSR1"):
-    SAVE_SIGNALS = (signal.SIGUSR1,)
+
+KEYBOARD_SIGNALS = _existing("SIGINT", "SIGQUIT", "SIGBREAK")
+r"""Ctrl-C and Ctrl-\; Ctrl-Break on Windows."""
+ENDING_SIGNALS = KEYBOARD_SIGNALS + _existing("SIGTERM", "SIGHUP", "SIGUSR2", "SIGXCPU", "SIGPWR")
+"""All signals that announce the end of a process; docs/reliability.md says who sends which."""
+SAVE_SIGNALS = _existing("SIGUSR1")
+"""Signals that ask training to save and continue."""
+
+CPU_GRACE_SECONDS = 10
+"""Processor time of each core in which training saves at a limit of processor time."""
+
+
+def warn_before_kill() -> None:
+    """Let SIGXCPU come before the system kills this process at its limit of processor time.
+
+    `ulimit -t` sets the limit at which a process is warned to the one at which it is killed.
+    """
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit.
+        import resource
+
+        warning, killing = resource.getrlimit(resource.RLIMIT_CPU)
+        if warning == killing != resource.RLIM_INFINITY:
+            earlier = max(killing - CPU_GRACE_SECONDS * num_cores(), killing // 2)
+            resource.setrlimit(resource.RLIMIT_CPU, (earlier, killing))
+
 
 PARENT = "CHARRNN_PARENT"
 """Environment variable with the number of the charrnn process that started this one, and that says

@@ -33,6 +33,8 @@ AMID_TRAINING = [
     ("charrnn.runs.writer:RunWriter.save_checkpoint", 1, signal.SIGINT, 0),
     ("charrnn.training.session:stateful_nats", 1, signal.SIGHUP, 5),
     ("charrnn.runs.logs:MetricsLog.append", 8, signal.SIGTERM, 7),
+    ("charrnn.runs.logs:MetricsLog.append", 8, signal.SIGUSR2, 7),
+    ("charrnn.training.trainer:Trainer.take_step", 7, signal.SIGXCPU, 7),
     ("charrnn.runs.writer:RunWriter.prune", 5, signal.SIGTERM, 10),
 ]
 """A function and the number of its call, at which a signal comes; the step at which training then
@@ -152,12 +154,14 @@ def test_a_second_ctrl_c_exits_at_once(fork_server, uninterrupted, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "step"), [(signal.SIGTERM, 143, 7), (signal.SIGHUP, 0, 14)]
+    ("number", "code", "step"),
+    [(signal.SIGTERM, 143, 7), (signal.SIGXCPU, 152, 7), (signal.SIGHUP, 0, 14)],
 )
 def test_a_repeated_signal_saves_and_an_ignored_one_stays_ignored(
     fork_server, tmp_path, number, code, step
 ):
-    # `timeout` sends SIGTERM to the command and then to its group; `nohup` ignores SIGHUP.
+    # `timeout` sends SIGTERM to the command and then to its group, and a limit of processor time
+    # SIGXCPU every second; `nohup` ignores SIGHUP.
     asked = {"call": 7, "signals": [number] * 3, "ignored": signal.SIGHUP}
     found, child = fork_server.run(*train(tmp_path / "run"), prepare=HEAR, place=TAKE_STEP, **asked)
     assert (found, latest_step(tmp_path / "run")) == (code, step), child.err
