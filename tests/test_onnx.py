@@ -111,6 +111,47 @@ def test_every_cell_and_depth_computes_what_the_network_does(cell, depth, settin
     np.testing.assert_array_equal(end, new_state)
 
 
+def run_alone(process, content, ids, folder):
+    """Read ids from zeros in a process of its own, which a graph may end; print the shapes of the
+    results."""
+    path = folder / "model.onnx"
+    path.write_bytes(content)
+    return process(
+        "-c",
+        f"""
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession({str(path)!r})
+layers, states, _, units = session.get_inputs()[1].shape
+ids = numpy.array({ids.tolist()}, numpy.int64).reshape({ids.shape})
+state = numpy.zeros((layers, states, len(ids), units), numpy.float32)
+print([array.shape for array in session.run(None, {{"ids": ids, "state": state}})])
+""",
+    )
+
+
+@pytest.mark.parametrize("shape", [(2, 0), (0, 0)])
+def test_no_characters_are_an_error_that_the_program_can_handle(shape, process, tmp_path):
+    ran = run_alone(process, onnx_of(LSTM, TENSORS), np.zeros(shape, np.int64), tmp_path)
+    assert ran.returncode == 1
+    assert b"over_one_or_more_characters" in ran.stderr
+
+
+def test_no_texts_give_no_logits(process, tmp_path):
+    ran = run_alone(process, onnx_of(LSTM, TENSORS), np.zeros((0, 5), np.int64), tmp_path)
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert ran.stdout.decode().startswith(f"[(0, 5, {V}),")
+
+
+@pytest.mark.parametrize("id", [-V - 1, -1, V])
+@pytest.mark.parametrize("embedding_size", [7, "one-hot"])
+def test_an_id_outside_of_the_alphabet_is_an_error_that_names_the_range(id, embedding_size):
+    config = config_of("gru", "stacked", embedding_size=embedding_size)
+    session = session_of(onnx_of(config, tensors_of(config)))
+    given = {"ids": np.array([[0, id]]), "state": np.zeros((3, 1, 1, 16), np.float32)}
+    with pytest.raises(Exception, match=f"ids_from_0_to_{V - 1}"):
+        session.run(None, given)
+
+
 LEAKY = """
 from charrnn.model.cell_types import Cell
 

@@ -397,16 +397,20 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     for layer in layers:
         for part in range(num_parts):
             before.append(Value(graph, "state")[layer][part])
+
+    # Time-major around the Scan: the axes of the Scan itself end the process of onnxruntime by a
+    # division by zero where there are no characters. Names are what its errors show.
+    ids = _checked_ids(graph, vocab_size=walk.vocab_size).apply("Transpose", perm=[1, 0])
     *after, logits = graph.nodes_of(
         "Scan",
         *before,
-        Value(graph, "ids"),
+        ids,
         num_outputs=len(before) + 1,
+        name="over_one_or_more_characters",
         body=_body(walk),
         num_scan_inputs=1,
-        scan_input_axes=[1],
-        scan_output_axes=[1],
     )
+    logits = logits.apply("Transpose", perm=[1, 0, 2])
 
     # Back to one array (L, S, B, H).
     stacked = [part.stacked() for part in after]
@@ -443,6 +447,17 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
         outputs=outputs,
         initializer=weights,
     )
+
+
+def _checked_ids(graph: Graph, vocab_size: int) -> Value:
+    """Return the ids (B, T), or an error of the runtime where one is outside of the alphabet."""
+    # A Gather counts negative indices from the end, and a OneHot takes any: ids are looked up in
+    # the list of all ids, negative ones behind its end.
+    ids = Value(graph, "ids")
+    is_negative = ids.apply("Less", graph.integers(0))
+    indices = is_negative.apply("Where", graph.integers(vocab_size), ids)
+    allowed = graph.constant(np.arange(vocab_size), "allowed_ids")
+    return allowed.apply("Gather", indices, name=f"ids_from_0_to_{vocab_size - 1}")
 
 
 def _described(
