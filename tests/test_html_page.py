@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import dump, needs_browser
+from browser import dump, dump_saved, needs_browser
 from elements import Elements
 
 from charrnn.views.html_page import (
@@ -176,6 +176,15 @@ def check_colours(colours, values):
             assert alpha == [0]
         elif abs(value) > 0.13:
             assert (red > blue) == (value < 0)
+
+
+@needs_browser
+def test_a_copy_that_a_browser_has_saved_is_a_page_like_the_first(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(to_html_page(make_atlas()), encoding="utf-8")
+    first, copy = dump_saved(page, "#1:7", tmp_path)
+    assert "cell 1:7 (tanh(c))" in first
+    assert copy == first
 
 
 NUM_CELLS = 80

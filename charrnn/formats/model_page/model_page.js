@@ -2,6 +2,8 @@
 // What the page shows of the network: the text that is typed and its cells, the next character, and generated text.
 
 const byId = name => document.getElementById(name);
+// In a copy that a browser has saved, what was shown is there already: each page begins anew.
+byId("shown").replaceChildren(byId("page").content.cloneNode(true));
 const model = JSON.parse(byId("model").textContent);
 const NUM_BARS = 10;
 // Milliseconds of computation between two chances to draw and to answer the keyboard; and characters between two such
