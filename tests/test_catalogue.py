@@ -14,6 +14,7 @@ import pytest
 
 from charrnn.cli.train import configure
 from charrnn.config.settings import Config
+from charrnn.detectors.prose import CLOSING
 from charrnn.errors import DataError
 from charrnn.runs.reader import RunReader
 from charrnn.sweeps.plan import setting_arguments
@@ -362,3 +363,12 @@ def test_an_entry_is_shown_with_what_can_be_typed(command, shelf):
         "no 'town'; charrnn corpora lists it. Did you mean towns?"
         in command("corpora", "show", "town").err
     )
+
+
+def test_the_catalogue_proposes_no_pattern_for_what_a_built_in_detector_labels_better():
+    patterns = {}
+    for entry in load_catalogue():
+        found = re.findall(r"--detect '?\w+=(.)", entry.command)
+        patterns[entry.name] = "".join(found)
+    assert patterns["molecules"] == ""  # open-rings, bracket-depth
+    assert [name for name, begins in patterns.items() if {*begins} & {*CLOSING}] == []
