@@ -1,6 +1,8 @@
 """What a cell might keep track of, a label under each character: what holds after reading it
 (`labelled`)."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -172,6 +174,8 @@ Oc1ccc(Cl)cc1¶C1
 0011111111110001  from a number to the same number
 C%12CC1%12[13CH3]C¶
 0001112221111111110  of two digits, and not of an isotope
+C1CCCCC%01C%(100)CC%100
+01111111100000001111123  1 and %01 are one number, 100 has three digits, %10 two
 """,
     "aromatic": r"""
 CC(=O)c1ccc(Cl)cn1¶
@@ -211,10 +215,11 @@ HEADERS = {
 FORMAL = ("a-minus-b", "b-minus-c", "dyck-depth", "parity", "copy-position")
 NOT_EVERYWHERE = {
     **dict.fromkeys(OF_SOURCE, "this text is not source code"),
+    "string": "this text is neither source code nor JSON",
     **dict.fromkeys(FORMAL, "this text is not of that formal language"),
     **dict.fromkeys(OF_MOLECULES, "this text is not SMILES"),
     **dict.fromkeys(OF_TUNES, "this text is not ABC"),
-    "bracket-depth": "this text is neither source code nor SMILES",
+    "bracket-depth": "this text is neither source code nor JSON nor SMILES",
     "speaker": "this text is not a play",
     "latex-math": "this text is not LaTeX",
 }
@@ -275,6 +280,44 @@ def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name, text):
     labelling = DETECTORS[name].labelling(text)
     assert labelling.labels is None
     assert labelling.absence == NOT_EVERYWHERE[name]
+
+
+TUNE = "X: {0}\nT:Lamp\nC:Ann\nM:6/8\nL:1/8\nK:G\n|:A2B c3|d6:|\n"
+"""Six headers and a line of music."""
+BOOK = "%abc-2.1\nM:6/8\n\n" + "\n".join(map(TUNE.format, range(9)))
+RECORDS = [
+    {"name": f"Anna's lamp [{number}", "lit": [number, True], "at": {"url": "http://a.b"}}
+    for number in range(60)
+]
+NAMES = ["Anna", "O'Brien", 'Eve "the {'] * 20
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("note", BOOK),
+        ("note", BOOK.replace("\n", "\r\n")),
+        ("key", "\ufeff" + BOOK),
+        ("bar-position", BOOK[BOOK.index("T:") :]),  # cut inside of a tune
+        ("open-rings", "C1CC%(100)CCC%01C%(100)\nCC(=O)N\n"),
+        ("string", json.dumps(RECORDS)),
+        ("string", json.dumps(RECORDS, indent=2)),
+        ("string", "\n".join(map(json.dumps, RECORDS))),
+        ("bracket-depth", json.dumps(NAMES, indent=1)),
+    ],
+)
+def test_a_text_is_of_a_kind_by_what_is_characteristic_of_it(name, text):
+    assert DETECTORS[name].labelling(text).labels is not None
+
+
+def test_json_on_one_line_that_is_cut_inside_a_string_has_the_labels_of_the_whole():
+    text = json.dumps(RECORDS)
+    begin = text.index("lamp [20")
+    assert np.array_equal(label("string", text[begin:]), label("string", text)[begin:])
+
+
+def test_json_has_no_comments():
+    assert DETECTORS["comment"].labelling(json.dumps(RECORDS)).labels is None
 
 
 def digits(labels):
@@ -391,8 +434,18 @@ MOSTLY = spans(*[1000] * MIN_SPANS, gap=ENOUGH[0])
         (MOSTLY, None),
         (MOSTLY[1:], "nearly every character is inside"),
         (-counts(5, 10), None),
-        (counts(4, 1000), "too few: 8 changes, 4,000 characters with another value than most"),
-        (counts(49, 1), "too few: 98 changes, 49 characters with another value than most"),
+        (
+            counts(4, 1000),
+            "too few: it rises or falls 8 times, 4,000 characters with another value than most",
+        ),
+        (
+            counts(49, 1),
+            "too few: it rises or falls 98 times, 49 characters with another value than most",
+        ),
+        (
+            label("line-position", "a" * 5000),
+            "too few: it rises or falls 1 time, 4,999 characters with another value than most",
+        ),
         (np.full(5000, 7), "it never changes in this text"),
         (np.zeros(0, np.int64), "it never changes in this text"),
     ],

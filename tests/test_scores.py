@@ -461,6 +461,16 @@ def test_a_text_without_quotations_says_so_instead_of_a_score():
     }
 
 
+def test_a_text_of_capitals_without_a_word_of_them_says_what_is_missing():
+    text = "Anna Saw A Lamp In The Old House By The Sea\n" * 100
+    findings = find_cells(make_trace(text, noise(len(text))), get_detectors(["capital", "digit"]))
+    reasons = {skipped.detector: skipped.reason for skipped in findings.skipped}
+    assert reasons == {
+        "capital": "no word begins with two capitals here, and one alone does not count",
+        "digit": "there are none in this text",
+    }
+
+
 SCORE = CellScore(detector="quote", layer=0, unit=1, polarity=1, num_positive=500, p_value=0.005)
 YES_NO = replace(SCORE, auc=0.9, ci_low=0.85, ci_high=0.95, null_level=0.7)
 """A yes/no detector that meets every condition of a finding."""

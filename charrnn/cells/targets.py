@@ -73,6 +73,8 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
 
         # Of the whole text first: that there are none at all says more than that a half has none.
         reason = None
+        if labels.dtype == bool and not labels.any():
+            reason = detector.none_inside
         for part in (labels, labels[:half], labels[half:]):
             reason = reason or why_not_scored(part)
         if reason is None:

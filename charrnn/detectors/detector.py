@@ -24,8 +24,8 @@ apply."""
 MIN_POSITIVES = 50
 """A yes/no detector is scored if at least so many characters are inside, and as many outside."""
 MIN_SPANS = 5
-"""A yes/no detector is scored if there are at least so many spans; a count detector, if twice as
-many changes."""
+"""A yes/no detector is scored if there are at least so many spans; a count detector, if it rises or
+falls twice as often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class Detector:
     label: Label
     absence: str = "this text has nothing of the kind"
     """Why a text has no labels."""
+    none_inside: str = "there are none in this text"
+    """Why a yes/no detector is not scored in a text with no character inside."""
     is_of_kind: Callable[[str], bool] | None = None
     """Whether a text is of the kind that is labelled unless the detector is named; None for any
     text."""
@@ -80,17 +82,20 @@ class Labelling:
 
 def why_not_scored(labels: Labels) -> str | None:
     """Return why these labels (N,) cannot be scored, or None if they can."""
-    # A count must change often, and not only in a few characters.
+    # A count must come back to its values often, and not only in a few characters. One that only
+    # rises, as the position in a text of one line, has no value in common in its two halves.
     if labels.dtype != bool:
-        num_changes = int(np.count_nonzero(np.diff(labels)))
-        if num_changes == 0:
+        steps = np.diff(labels)
+        directions = np.sign(steps[steps != 0])
+        if len(directions) == 0:
             return "it never changes in this text"
         num_unusual = len(labels) - int(np.unique(labels, return_counts=True)[1].max())
-        # A segment with another value is two changes.
-        if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
-            changes = counted(num_changes, "change")
+        # A segment with another value is a rise and a fall.
+        num_turns = 1 + int(np.count_nonzero(np.diff(directions)))
+        if num_unusual < MIN_POSITIVES or num_turns < 2 * MIN_SPANS:
+            turns = counted(num_turns, "time")
             unusual = counted(num_unusual, "character")
-            return f"too few: {changes}, {unusual} with another value than most"
+            return f"too few: it rises or falls {turns}, {unusual} with another value than most"
         return None
 
     # Yes/no labels: one long span tells nothing, as a cell may follow the topic by chance.

@@ -12,15 +12,17 @@ from charrnn.detectors.source import count_lines, values_after
 MIN_MOLECULES = 0.8
 """A text is SMILES if at least this share of its lines that are not blank can be a molecule."""
 MIN_MUSIC = 0.3
-"""A text is ABC if it has a key, and at least this share of its lines have a bar line."""
+"""A text is ABC if it has the number or the key of a tune, and at least this share of its lines has
+a bar line, not counting headers and comments."""
 
 _MOLECULE = re.compile(
-    r"(?m)^(?=.*[A-Za-z])(?:\[[^\]\s]+\]|Br|Cl|[BCNOSPFIbcnops]|[-=#$:/\\.()*]|%\d\d|\d)+$"
+    r"(?m)^(?=.*[A-Za-z])(?:\[[^\]\s]+\]|Br|Cl|[BCNOSPFIbcnops]|[-=#$:/\\.()*]"
+    r"|%\d\d|%\(\d{1,5}\)|\d)+$"
 )
 _ATOM = re.compile(
     r"\[(?:\d*(?P<inside>[a-z]))?[^\]\n]*\]?|Br|Cl|[BCNOSPFI]|(?P<aromatic>[bcnops])|\n"
 )
-_RING = re.compile(r"\[[^\]\n]*\]?|%(?P<two>\d\d)|(?P<one>\d)|\n")
+_RING = re.compile(r"\[[^\]\n]*\]?|%(?P<two>\d\d)|%\((?P<more>\d{1,5})\)|(?P<one>\d)|\n")
 
 
 def looks_like_smiles(text: str) -> bool:
@@ -31,13 +33,13 @@ def looks_like_smiles(text: str) -> bool:
 
 def label_rings(text: str) -> Counts:
     """Rings of this molecule that are open: numbers outside square brackets that have occurred an
-    odd number of times."""
-    opened = set[str]()
+    odd number of times. 1, %01 and %(1) are the same number."""
+    opened = set[int]()
 
     def num_after(token: re.Match[str], num: int) -> int:
-        number = token["two"] or token["one"]
-        if number:
-            opened.symmetric_difference_update((number,))
+        digits = token["one"] or token["two"] or token["more"]
+        if digits:
+            opened.symmetric_difference_update((int(digits),))
         elif token.group() == "\n":
             opened.clear()
         return len(opened)
@@ -60,6 +62,9 @@ _MUSIC = re.compile(
     r'(?m)^(?:[A-Za-z]:|%).*$|"[^"\n]*"?|![^!\n]*!|\[[A-Za-z]:[^\]\n]*\]?'
     r"|(?P<note>[A-Ga-gz])|(?P<bar>\||\n[ \t\r]*\n)"
 )
+_TUNE = re.compile(r"(?m)^(?:X: *\d|K: *[A-G])")
+_HEADER = re.compile(r"(?m)^(?:[A-Za-z]:|%)")
+_BARS = re.compile(r"(?m)^(?![A-Za-z]:|%).*\|")
 _TONICS = "FbCbGbDbAbEbBbF C G D A E B F#C#G#D#A#E#B#"
 """Tonics of major keys in two characters each, from eight flats on, each with one sharp more."""
 _MODES = {"m": -3, "min": -3, "aeo": -3, "lyd": 1, "mix": -1, "dor": -2, "phr": -4, "loc": -5}
@@ -67,10 +72,12 @@ _MODES = {"m": -3, "min": -3, "aeo": -3, "lyd": 1, "mix": -1, "dor": -2, "phr": 
 
 
 def looks_like_abc(text: str) -> bool:
-    """Return whether a text has keys, and enough lines with bars."""
-    return re.search(r"(?m)^K: *[A-G]", text) is not None and MIN_MUSIC * count_lines(text) <= len(
-        re.findall(r"(?m)^(?![A-Za-z]:).*\|", text)
-    )
+    """Return whether a text has the number (X:) or the key (K:) of a tune, and enough of its lines
+    of music have bars."""
+    if _TUNE.search(text) is None:
+        return False
+    num_music = count_lines(text) - len(_HEADER.findall(text))
+    return 0 < MIN_MUSIC * num_music <= len(_BARS.findall(text))
 
 
 def label_notes(text: str) -> Flags:

@@ -60,7 +60,11 @@ _BUILT_IN = (
         "word-position", "characters read of this word", label=prose.label_word_position, output=" "
     ),
     Detector(
-        "capital", "inside a word in capitals", label=prose.label_capitals, output=ascii_uppercase
+        "capital",
+        "inside a word in capitals",
+        label=prose.label_capitals,
+        none_inside="no word begins with two capitals here, and one alone does not count",
+        output=ascii_uppercase,
     ),
     Detector("digit", "inside a number", label=prose.label_digits, output="0123456789"),
     Detector("url", "inside a web address", label=prose.label_urls),
@@ -79,16 +83,21 @@ _BUILT_IN = (
         is_of_kind=source.looks_like_latex,
     ),
     Detector(
-        "string", "inside a string of source code", source.label_strings, output="\"'", **_OF_SOURCE
+        "string",
+        "inside a string of source code or JSON",
+        label=source.label_strings,
+        output="\"'",
+        absence="this text is neither source code nor JSON",
+        is_of_kind=source.has_strings,
     ),
     Detector("comment", "inside a comment of source code", source.label_comments, **_OF_SOURCE),
     Detector(
         "bracket-depth",
-        "open brackets of source code or of a molecule",
+        "open brackets of source code, JSON or a molecule",
         label=source.label_bracket_depth,
         output=")]}",
-        absence="this text is neither source code nor SMILES",
-        is_of_kind=lambda text: source.looks_like_source(text) or notations.looks_like_smiles(text),
+        absence="this text is neither source code nor JSON nor SMILES",
+        is_of_kind=lambda text: source.has_strings(text) or notations.looks_like_smiles(text),
     ),
     Detector(
         "if-statement",

@@ -239,6 +239,25 @@ def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -
     return inside
 
 
+_JSON_COLON = re.compile(r"""(?<=")[ \t]*:[ \t]*(?=["\[{\d-]|true|false|null)""")
+"""Matches what parts a name and a value of JSON."""
+_JSON_LINE = re.compile(
+    rf"(?m)^(?=[^\n]*\S)(?:.*{_JSON_COLON.pattern}.*"  # a name and a value
+    r'|(?:[\[\]{},: \t\d.eE+-]|"(?:[^"\\\n]|\\.)*"|true|false|null)+)\r?$'  # nothing but JSON
+)
+"""Matches a line that looks like JSON."""
+
+
+def scan_json(text: str) -> SourceLabels:
+    """Label JSON, which may be cut inside a string of a line of any length."""
+    opener = _open_at_start(text, tokens=_C_TOKEN, code_line=_JSON_COLON, openers=("", '"'))
+    regions, depths = _scan(_C_TOKEN, text, opener=opener)
+    return SourceLabels(regions=regions, depths=depths, in_if=np.zeros(len(text), bool))
+
+
+MIN_JSON_SHARE = 0.5
+"""A text is JSON if at least this share of its lines that are not blank look like it, and less than
+MIN_SHARE like Python, which has the same in its dictionaries."""
 MIN_SHARE = 0.08
 """A text is source code if at least this share of its lines that are not blank look like code."""
 
@@ -258,10 +277,12 @@ def label_comments(text: str) -> NDArray[np.bool_]:
 def label_bracket_depth(text: str) -> NDArray[np.int64]:
     """The number of open brackets outside strings and comments.
 
-    In a text that is not source code there are no strings and comments, and a blank line closes all
-    brackets.
+    In a text that is neither source code nor JSON there are no strings and comments, and a blank
+    line closes all brackets.
     """
-    return scan_source(text).depths if looks_like_source(text) else _prose_depths(text)
+    if has_strings(text):
+        return scan_source(text).depths
+    return _prose_depths(text)
 
 
 def label_if_statements(text: str) -> NDArray[np.bool_]:
@@ -300,6 +321,7 @@ def count_lines(text: str) -> int:
     return sum(1 for line in text.splitlines() if line.strip())
 
 
+@lru_cache(maxsize=1)
 def _shares(text: str) -> tuple[float, float]:
     """Return which share of the lines that are not blank look like Python, and like C."""
     num_lines = max(1, count_lines(text))
@@ -310,20 +332,41 @@ def _shares(text: str) -> tuple[float, float]:
 def looks_like_source(text: str) -> bool:
     """Return whether enough lines of the text look like Python or like a language of the C
     family."""
-    # Lines of LaTeX end in braces, too.
-    return max(_shares(text)) >= MIN_SHARE and not looks_like_latex(text)
+    # Lines of LaTeX and of JSON end in braces, too.
+    is_other = looks_like_latex(text) or looks_like_json(text)
+    return max(_shares(text)) >= MIN_SHARE and not is_other
+
+
+@lru_cache(maxsize=1)
+def looks_like_json(text: str) -> bool:
+    """Return whether enough lines of the text look like JSON, and few like Python."""
+    num_json = len(_JSON_LINE.findall(text))
+    is_enough = 0 < MIN_JSON_SHARE * count_lines(text) <= num_json
+    # Lines of quoted values alone are those of a CSV file.
+    has_brackets = '"' in text and re.search(r"[\[\]{}]", text) is not None
+    return is_enough and has_brackets and _shares(text)[0] < MIN_SHARE
+
+
+def has_strings(text: str) -> bool:
+    """Return whether the text is source code or JSON."""
+    return looks_like_source(text) or looks_like_json(text)
 
 
 @lru_cache(maxsize=1)
 def scan_source(text: str) -> SourceLabels:
-    """Label source code: as Python if more lines look like Python than like C, else as C.
+    """Label JSON or source code: as Python if more lines look like Python than like C, else as C.
 
     The text may be cut anywhere. Strings and comments reach from the opening mark to just before
     the last character of the closing mark; a comment without a closing mark reaches to the end of
     its line.
     """
     python_share, c_share = _shares(text)
-    labels = scan_python(text) if python_share >= c_share else scan_c(text)
+    if looks_like_json(text):
+        labels = scan_json(text)
+    elif python_share >= c_share:
+        labels = scan_python(text)
+    else:
+        labels = scan_c(text)
     # The arrays are shared by all calls with this text while it is in the cache.
     for array in (labels.regions, labels.depths, labels.in_if):
         array.flags.writeable = False
