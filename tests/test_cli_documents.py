@@ -128,6 +128,42 @@ def test_samples_are_accepted_with_their_prime(trained):
     assert [text.text for text in texts] == [text[2:] for text in asked if len(text) > 4]
 
 
+@pytest.fixture
+def continued(command, trained):
+    """A run of other documents that started from the run of `trained`."""
+    Path("more.txt").write_text("Abe\nBela\nLami\n" * 20, "utf-8")
+    first = charrnn.load().path
+    command("train", "more.txt", "--init-from", first, "--steps", 1, "--out", "more", "--quiet")
+    return charrnn.load("more")
+
+
+@pytest.mark.trained
+def test_new_documents_are_none_of_those_that_the_model_began_with(trained, continued):
+    accept = continued.new_documents()
+    assert [accept(known) for known in ("Abe", min(trained), max(trained), "Abex")] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+@pytest.mark.trained
+def test_passages_of_the_text_that_the_model_began_with_are_not_copied(trained, continued):
+    known = max(trained, key=len)
+    forbid = continued.known_passages(3)
+    completes = forbid(continued.vocab.encode(known[:3]).tolist())
+    assert completes[continued.vocab.encode(known[3])[0]]
+
+
+@pytest.mark.trained
+def test_a_text_that_the_model_began_with_and_that_is_gone_is_named(trained, continued):
+    Path("names.txt").unlink()
+    with pytest.warns(RuntimeWarning, match=r"what .* learned before is not compared: The text of"):
+        accept = continued.new_documents()
+    assert [accept("Abe"), accept(min(trained))] == [False, True]
+
+
 def test_no_text_is_left_that_is_different(command, chain, monkeypatch):
     monkeypatch.setattr("charrnn.generation.generator.MOST_REJECTED", 7)
     call = ("sample", chain("lines"), "--count", 2, "--seed", 0, "--unique", "--top-k", 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import SMALL_FLAGS
 from hand_built import vocab_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,9 +86,44 @@ def test_another_model_is_refused_and_documents_need_a_model_of_documents():
     ):
         with_model_of("old", text, documents)
     assert with_model_of("old", documents, documents).end_id == 1
-    assert with_model_of("old", documents, text).end_id is None, "it goes on with an ordinary text"
     as_bytes = charrnn.Config(alphabet="byte")
     assert with_model_of("old", as_bytes, documents).end_id == 0, "every byte is in the alphabet"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "asked", "expected"),
+    [
+        ({"documents": "lines"}, {}, {"documents": "lines"}),
+        ({"column": "smiles"}, {}, {"documents": "column", "column": "smiles"}),
+        ({"column": "smiles"}, {"documents": "lines"}, {"documents": "lines", "column": None}),
+        ({"documents": "lines"}, {"column": "text"}, {"documents": "column", "column": "text"}),
+        ({"encoding": "latin-1"}, {}, {"encoding": "latin-1"}),
+        ({"encoding": "latin-1"}, {"encoding": "utf8"}, {"encoding": "utf8"}),
+        ({"encoding": "latin-1"}, {"corpus": ("prideprejudice",)}, {"encoding": "latin-1"}),
+        ({"encoding": "latin-1"}, {"corpus": ("shakespeare",)}, {"encoding": "utf-8"}),
+        ({"order": "sorted", "order_seed": 3}, {}, {"order": "sorted", "order_seed": 3}),
+        ({"order_seed": 3}, {"order_seed": 4}, {"order": "shuffled", "order_seed": 4}),
+    ],
+)
+def test_a_text_is_read_as_that_of_the_old_run_unless_it_is_said_how(theirs, asked, expected):
+    config = with_model_of("old", charrnn.Config(**theirs), charrnn.Config(**asked))
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+@pytest.mark.trained
+def test_a_model_of_documents_goes_on_with_documents(command):
+    """Read as one text, newlines would be unknown characters, and the samples would run
+    together."""
+    Path("old.txt").write_text("anna\nbela\nlami\n" * 40, encoding="utf-8")
+    Path("new.txt").write_text("lana\nmila\n" * 40, encoding="utf-8")
+    small = ("--steps", 2, *SMALL_FLAGS)
+    assert command("train", "old.txt", *small, "--documents", "lines", "--out", "old").code == 0
+    ran = command("train", "new.txt", *small[:2], "--init-from", "old", "--out", "new")
+    assert ran.code == 0
+    assert "Note      read as old was: --documents lines" in ran.err
+    assert "80 documents, " in ran.err
+    assert "not in the alphabet" not in ran.err
+    assert charrnn.load("new").config.documents == "lines"
 
 
 def text_with(share):

@@ -16,7 +16,7 @@ from charrnn.training import notes as describing
 from charrnn.training import plan
 from charrnn.training.notes import planning_notes
 from charrnn.training.process_group import Computing
-from charrnn.training.recipe import choose_embedding_size
+from charrnn.training.recipe import CPU_RATE, choose_embedding_size
 from charrnn.training.run_text import check_alphabet, read_text
 
 COMMON = (
@@ -130,6 +130,7 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         == 0
     )
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (0.01, 1))
+    monkeypatch.setattr(plan, "assumed_rate", lambda *_, **__: CPU_RATE)
     asked = [
         ({}, (4, 1024)),
         ({"hidden_size": 64}, (1, 64)),

@@ -71,6 +71,8 @@ MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine",
 """Panels of the options in `charrnn train --help`."""
 MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "ngram_rows", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
+TEXT_FIELDS = (*DOCUMENTS, "encoding", "order", "order_seed")
+"""Fields that say how a text is read, which a run takes from the run it starts with."""
 
 
 # Python lists these as encodings, but they do not decode bytes to text.

@@ -3,13 +3,16 @@
 Shapes: N characters of a text (bytes, for the byte alphabet), V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.api import Model
+from charrnn.api import Model, load
+from charrnn.errors import CharRNNError
+from charrnn.system.progress import warn
+from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.vocab import code_points
 
@@ -74,8 +77,10 @@ class KnownPassages:
     is not in the text is taken for the other: one character more is then forbidden.
     """
 
-    def __init__(self, training: SlicedText, num_chars: int, codes: Codes, end_id: int | None):
-        """Read a text, of which `num_chars` N may be copied in a row; `codes` (V,) are the code
+    def __init__(
+        self, texts: Iterable[SlicedText], num_chars: int, codes: Codes, end_id: int | None
+    ):
+        """Read texts, of which `num_chars` N may be copied in a row; `codes` (V,) are the code
         points of the alphabet."""
         self._num_chars = num_chars
         self._codes = codes
@@ -85,11 +90,12 @@ class KnownPassages:
         # Slice by slice, because a part of a corpus decodes each; equal ones are kept once. The
         # first one stands for none.
         known = [np.zeros(1, np.uint64)]
-        for _, text in slices_of(training, num_chars + 1):
-            hashes = window_hashes(codes_of(text), num_chars + 1)
-            # Without an index, `np.unique` of NumPy 2.4 fills a hash table: that takes ten times as
-            # long as sorting.
-            known.append(np.unique(hashes, return_index=True)[0])
+        for training in texts:
+            for _, text in slices_of(training, num_chars + 1):
+                hashes = window_hashes(codes_of(text), num_chars + 1)
+                # Without an index, `np.unique` of NumPy 2.4 fills a hash table: that takes ten
+                # times as long as sorting.
+                known.append(np.unique(hashes, return_index=True)[0])
         self._known = np.sort(np.concatenate(known))
 
     def __call__(self, ids: Sequence[int]) -> NDArray[np.bool_]:
@@ -106,20 +112,45 @@ class KnownPassages:
         return completes
 
 
+def learned_texts(model: Model, *, reason: str) -> list[CorpusPart]:
+    """Read the training text of a model, and of the models that it started from, its own first.
+
+    A warning names a model that it started from whose text cannot be read. Raises DataError if its
+    own text is missing or has changed; `reason` ends the message.
+    """
+    model.check_learned_here()
+    texts = [model.read_parts(reason=reason)[0]]
+    digests = {model.step_digest}
+    while model.config.init_from is not None:
+        before = model.config.init_from
+        try:
+            model = load(before)
+            # A run that started from one of its own name, which is now somewhere else.
+            if model.step_digest in digests:
+                break
+            model.check_learned_here()
+            texts.append(model.read_parts(reason=reason)[0])
+        except CharRNNError as error:
+            warn(f"what {before} learned before is not compared: {error.marked}")
+            break
+        digests.add(model.step_digest)
+    return texts
+
+
 def known_passages(model: Model, num_chars: int) -> KnownPassages:
-    """Read the run's training text, so that no sample copies more than `num_chars` characters of it
-    in a row: `Model.known_passages`.
+    """Read the training text of the run, and of the runs that it started from, so that no sample
+    copies more than `num_chars` characters of it in a row: `Model.known_passages`.
 
     Raises DataError if the text is missing or has changed.
 
     >>> known = model.known_passages(30)
     >>> model.sample(length=200, forbid=known).text
     """
-    training, *_ = model.read_parts(reason=" What is copied shows only beside the text.")
+    texts = learned_texts(model, reason=" What is copied shows only beside the text.")
     # The unknown symbol is never drawn, so that it may have any code.
     points = [ord(character or END) for character in model.vocab.characters]
-    # No passage is longer than the text: a larger number forbids nothing either.
-    num_chars = min(num_chars, len(training))
+    # No passage is longer than a text: a larger number forbids nothing either.
+    num_chars = min(num_chars, max(map(len, texts)))
     return KnownPassages(
-        training, num_chars=num_chars, codes=np.array(points, np.uint64), end_id=model.config.end_id
+        texts, num_chars=num_chars, codes=np.array(points, np.uint64), end_id=model.config.end_id
     )

@@ -29,6 +29,7 @@ from charrnn.reports.copies import (
     Codes,
     SlicedText,
     codes_of,
+    learned_texts,
     slices_of,
     window_hashes,
 )
@@ -55,6 +56,8 @@ MAX_NOTEBOOK_CHARS = 4_000
 EXCERPT_WIDTH = 20
 """Columns of the beginning of a copy."""
 
+REASON = " What is copied shows only beside the text it learned from."
+"""Why the training text is needed, for a message."""
 ABOUT_HELD_OUT = "held-out: the same share of validation text, which the model was not trained on"
 """What a column of `Novelty.table` means."""
 
@@ -197,27 +200,29 @@ class NoveltyReference:
 
 
 class KnownDocuments:
-    """The documents of a training text, each of which ends in END (U+0000), as 8 bytes each.
+    """The documents of training texts, each of which ends in END (U+0000), as 8 bytes each.
 
     None is missed. Of two with the same hash, which is as likely as 1 in 2^64, one that is not in
     the text is taken for the other.
     """
 
-    def __init__(self, training: SlicedText) -> None:
-        """Read the text once, in slices of `SLICE_CHARS`."""
-        empty: Any = training[:0]
+    def __init__(self, *texts: SlicedText) -> None:
+        """Read each text once, in slices of `SLICE_CHARS`."""
+        empty: Any = texts[0][:0]
         self._is_bytes = isinstance(empty, bytes)
         end: Any = b"\0" if self._is_bytes else "\0"
         hashes = [np.zeros(0, np.int64)]
-        # The beginning of a document that the next slices go on with: a long one is joined once.
-        parts: list[Any] = []
-        for begin in range(0, len(training), SLICE_CHARS):
-            first, *others = training[begin : begin + SLICE_CHARS].split(end)
-            parts.append(first)
-            if others:
-                whole = [empty.join(parts), *others[:-1]]
-                hashes.append(np.fromiter(map(hash, whole), np.int64, len(whole)))
-                parts = [others[-1]]
+        for training in texts:
+            # The beginning of a document that the next slices go on with: a long one is joined
+            # once.
+            parts: list[Any] = []
+            for begin in range(0, len(training), SLICE_CHARS):
+                first, *others = training[begin : begin + SLICE_CHARS].split(end)
+                parts.append(first)
+                if others:
+                    whole = [empty.join(parts), *others[:-1]]
+                    hashes.append(np.fromiter(map(hash, whole), np.int64, len(whole)))
+                    parts = [others[-1]]
         # Sorted, for the search. Equal ones may stay: `np.unique` takes 20 times as long.
         self._hashes = np.sort(np.concatenate(hashes))
 
@@ -577,8 +582,8 @@ def novelty(model: Model, text: str | bytes, *, min_length: int = MIN_COPY_LENGT
 
 
 def new_documents(model: Model) -> Callable[[str | bytes], bool]:
-    """Return a function that says whether a document is none of those that the model was trained
-    on: `accept` of `Model.samples`.
+    """Return a function that says whether a document is none of those that the model, and the
+    models that it started from, were trained on: `accept` of `Model.samples`.
 
     Raises DataError if the run's text is missing or changed, UsageError for a model without
     documents.
@@ -589,7 +594,7 @@ def new_documents(model: Model) -> Callable[[str | bytes], bool]:
         raise UsageError(
             f"{model.name} was not trained on documents: use novelty, which finds copied passages."
         )
-    return KnownDocuments(novelty_reference(model).training).is_new
+    return KnownDocuments(*learned_texts(model, reason=REASON)).is_new
 
 
 def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
@@ -615,7 +620,5 @@ def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
         )
 
     model.check_learned_here()
-    training, validation, *_ = model.read_parts(
-        reason=" What is copied shows only beside the text it learned from."
-    )
+    training, validation, *_ = model.read_parts(reason=REASON)
     return NoveltyReference(training, validation[:HELD_OUT_CHARS])

@@ -121,6 +121,7 @@ def train(
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
             said = (
                 *initial.warnings,
+                *notes.inherited_note(config, initial),
                 *notes.extension_note(config, initial=initial, text=text),
                 *said,
             )

@@ -1,9 +1,12 @@
 """What a user may not expect of a run, in words: how its text is read, and what was chosen to fit
 it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
-from charrnn.config.settings import Config, parse_value, resolved
+from charrnn.config.settings import TEXT_FIELDS, Config, parse_value, resolved
 from charrnn.errors import Message, counted, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.documents import document_ends
@@ -24,14 +27,8 @@ def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, 
     it."""
     # How the text is read and what it is, then what was changed because of it, then what the budget
     # came to.
-    used = []
-    for name, value in catalogued_settings(planned.corpus).items():
-        if getattr(planned, name) == parse_value(name, value):
-            used.append(named(name, value))
-    notes = []
-    if used:
-        notes.append(f"read as the catalogue says: {' '.join(used)}")
-    notes += [
+    notes = [
+        *_reading_note("the catalogue says", catalogued_settings(planned.corpus), planned),
         *text.corpus.notes,
         *_document_notes(planned, text),
         *_unknown_notes(planned, text),
@@ -52,6 +49,25 @@ def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, 
         )
     notes += _budget_notes(asked, planned=planned, text=text)
     return tuple(map(Message, notes))
+
+
+def inherited_note(planned: Config, initial: Checkpoint) -> tuple[str, ...]:
+    """Describe which settings of the text are those of the run that a run starts with."""
+    theirs = initial.description.config()
+    settings = {name: getattr(theirs, name) for name in TEXT_FIELDS}
+    changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
+    return tuple(map(Message, _reading_note(f"{planned.init_from} was", changed, planned)))
+
+
+def _reading_note(whose: str, settings: Mapping[str, Any], planned: Config) -> list[str]:
+    """Describe which of these settings the text is read with."""
+    used = []
+    for name, value in settings.items():
+        if getattr(planned, name) == parse_value(name, value):
+            used.append(named(name, value))
+    if not used:
+        return []
+    return [f"read as {whose}: {' '.join(used)}"]
 
 
 def _document_notes(planned: Config, text: RunText) -> list[str]:

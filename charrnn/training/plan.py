@@ -12,7 +12,15 @@ from typing import Any
 
 import torch
 
-from charrnn.config.settings import ALONE, MAX_STEPS, MODEL_FIELDS, Config, resolved
+from charrnn.config.settings import (
+    ALONE,
+    DOCUMENTS,
+    MAX_STEPS,
+    MODEL_FIELDS,
+    TEXT_FIELDS,
+    Config,
+    resolved,
+)
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.model.device import BF16_UNITS, chosen_precision, has_fast_bf16
 from charrnn.model.shapes import (
@@ -26,6 +34,7 @@ from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import open_run_to_read
 from charrnn.system.progress import tell
 from charrnn.text.batches import BatchRows
+from charrnn.text.sources import entry_of
 from charrnn.training import recipe
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
 from charrnn.training.process_group import Computing
@@ -127,7 +136,8 @@ def open_initial_model(config: Config) -> tuple[Config, Checkpoint | None]:
 
 
 def with_model_of(run: str, theirs: Config, config: Config) -> Config:
-    """Return the configuration with the model of `run`, whose configuration is `theirs`.
+    """Return the configuration with the model of `run`, whose configuration is `theirs`, and with
+    its way of reading a text where `config` asks for none.
 
     Raises UsageError if `config` asks for another model; a default value counts as not asked for.
     """
@@ -147,7 +157,16 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
                 f"{named(name)} is {asked}, but {there} in {run}: {named('init_from')} keeps the"
                 " model."
             )
-    same = replace(config, **model)
+
+    # The text is read as theirs was. What the documents are is one choice of two fields, and the
+    # catalogue knows the encoding of its texts.
+    kept = {name for name in TEXT_FIELDS if getattr(config, name) != getattr(default, name)}
+    if kept.intersection(DOCUMENTS):
+        kept.update(DOCUMENTS)
+    if any(map(entry_of, config.corpus)):
+        kept.add("encoding")
+    reading = {name: getattr(theirs, name) for name in TEXT_FIELDS if name not in kept}
+    same = replace(config, **model, **reading)
 
     # A symbol that ends documents cannot be added to weights that have never seen it.
     if same.end_id is not None and theirs.end_id is None and same.alphabet != "byte":
