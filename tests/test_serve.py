@@ -18,7 +18,7 @@ import pytest
 import charrnn
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import Shaping
-from charrnn.serving.serve import OWN_NAMES, ServeOptions, bind, is_loopback, serve
+from charrnn.serving.serve import ServeOptions, bind, serve
 
 uvicorn = pytest.importorskip("uvicorn")
 completions = pytest.importorskip("charrnn.serving.completions")
@@ -59,7 +59,7 @@ class Served:
 
 def _start(model, token):
     listening = bind("127.0.0.1", 0)
-    app = completions.Server(model, token).app(OWN_NAMES)
+    app = completions.Server(model, token).app
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -257,27 +257,35 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"[" * 50_000, "Invalid JSON"),
+        (b"[" * 50_000, "The body is not JSON: recursion limit exceeded"),
+        (b"[1]", "The body must be a JSON object, not [1]."),
+        (b'{"tools": 2}', "There is no field tools. Leave it out."),
         (
-            b'{"tools": 2}',
-            "tools is 2: Extra inputs are not permitted. The fields are prompt, max_tokens, n, seed",
+            b'{"max_token": 2}',
+            "There is no field max_token. Did you mean max_tokens? Leave it out.",
         ),
         (
             b'{"max_tokens": 50001}',
-            "max_tokens is 50001: Input should be less than or equal to 50000",
+            "max_tokens must be a whole number from 0 to 50,000, not 50001.",
         ),
+        (b'{"top_k": 2.5}', "top_k must be a whole number, not 2.5."),
+        (b'{"stream": "yes"}', 'stream must be true or false, not "yes".'),
+        (b'{"model": null, "user": 1}', "user must be a string, not 1."),
         (b'{"max_tokens": 1, "n": 2, "prompt": "' + b"a" * 25_000 + b'"}', "with the prompts"),
         (b'{"temperature": -1}', "`temperature` is -1"),
-        (b'{"logprobs": 21}', "logprobs is 21: Input should be less than or equal to 20"),
+        (b'{"logprobs": 21}', "logprobs must be a whole number from 0 to 20, not 21."),
         (b'{"prompt": [1, 9999]}', "`prompt` has the token 9999"),
-        (b'{"prompt": [1, "a"]}', "prompt.0"),
-        (b'{"stop": [""]}', "stop.0 is '': String should have at least 1 character"),
-        (b'{"stop": ["' + b"a" * 101 + b'"]}', "at most 100 characters"),
+        (
+            b'{"prompt": [1, "a"]}',
+            "prompt must be a string, a list of ids, or a list of these, not ",
+        ),
+        (b'{"stop": [""]}', 'stop must be at most 16 strings of 1 to 100 characters, not "".'),
+        (b'{"stop": ["' + b"a" * 101 + b'"]}', "aaa…."),
         (
             '{"prompt": "\u0416"}'.encode(),
             "The prompt has characters that are not in the vocabulary",
         ),
-        (b'{"prompt": "\\ud800"}', "prompt"),
+        (b'{"prompt": "\\ud800"}', "The body is not JSON: "),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_its_reason(served, body, reason):
@@ -291,7 +299,27 @@ def test_requests_of_other_sites_and_large_ones_are_refused(served):
     json_type = "Application/JSON ; x=y"
     assert served.ask("/v1/completions", b'{"max_tokens": 1}', content_type=json_type)[0] == 200
     assert served.ask("/v1/completions", b" " * (completions.MAX_BODY + 1))[0] == 413
-    assert served.ask("/v1/completions", b"{}", host="example.org")[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/completions", "/nowhere"])
+def test_a_request_for_another_host_is_refused_with_the_remedy(served, path):
+    status, answer, _ = served.ask(path, host="example.org:8000")
+    assert status == 400
+    message = json.loads(answer)["error"]["message"]
+    assert message.startswith("The request is for the host 'example.org:8000'.")
+    assert "CHARRNN_TOKEN" in message
+
+
+@pytest.mark.parametrize("host", ["[::1]:8000", "localhost", "127.0.0.2:1", "LOCALHOST:80"])
+def test_a_request_may_name_this_machine_by_each_of_its_names(served, host):
+    assert served.ask("/v1/models", host=host)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["tokenize", "detokenize"])
+def test_a_field_that_is_missing_is_named(served, path):
+    status, answer, _ = served.ask(f"/{path}", b"{}")
+    assert status == 400
+    assert " is missing; it must be a " in json.loads(answer)["error"]["message"]
 
 
 def test_other_paths_say_what_there_is(served):
@@ -311,6 +339,7 @@ def test_a_token_is_asked_of_clients_and_browsers(lstm):
         ):
             served.complete("Secret", max_tokens=3)
         assert served.ask("/")[2]["www-authenticate"].startswith("Basic")
+        assert served.ask("/v1/models", host="a.org", authorization="Bearer secret")[0] == 200
         status, page, headers = served.ask("/", authorization="Basic Y2hhcnJubjpzZWNyZXQ=")
         assert status == 200
         assert headers["content-type"].startswith("text/html")
@@ -322,7 +351,7 @@ def test_a_token_is_asked_of_clients_and_browsers(lstm):
     [("127.0.0.2", True), ("::1", True), ("LocalHost", True), ("example.org", False)],
 )
 def test_only_this_machine_reaches_a_loopback_address(host, is_local):
-    assert is_loopback(host) == is_local
+    assert completions.is_loopback(host) == is_local
 
 
 @pytest.mark.parametrize(
@@ -339,6 +368,18 @@ def test_an_address_that_cannot_be_or_is_open_is_refused(token, host, reason, mo
     monkeypatch.setenv("CHARRNN_TOKEN", token)
     with pytest.raises(UsageError, match=reason):
         serve(ServeOptions(run="nowhere", host=host, port=0))
+
+
+def test_the_address_is_the_one_that_is_bound(command, alphabet_run, monkeypatch):
+    addresses = []
+
+    def run(server, sockets):
+        addresses.extend(listening.getsockname() for listening in sockets)
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
+    ran = command("serve", alphabet_run, "--host", "localhost", "--port", 0)
+    [(address, port)] = addresses
+    assert ran.out == f"http://{address}:{port}\n"
 
 
 def test_a_port_out_of_range_is_refused(command):

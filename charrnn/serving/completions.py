@@ -5,13 +5,16 @@ No request names a file. Lengths, the number of texts and the size of a request 
 """
 
 import asyncio
+import contextlib
+import ipaddress
 import json
+import re
 import reprlib
 import secrets
 import threading
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -25,16 +28,15 @@ from pydantic import (
     create_model,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from charrnn.api import Model
-from charrnn.errors import CharRNNError, UsageError
+from charrnn.errors import CharRNNError, UsageError, did_you_mean, shortened
 from charrnn.formats.model_page.page import to_model_page
 from charrnn.generation.generator import fresh_seed
 from charrnn.generation.sample_options import SampleOptions, Shaping
@@ -47,6 +49,8 @@ MAX_CHARS = 50_000
 """Characters of all prompts and texts of a request together, at most."""
 DEFAULT_CHARS = 200
 """Characters of a text where the request gives no number."""
+MAX_STOPS = 16
+"""Stop strings at most."""
 MAX_STOP = 100
 """Characters of a stop string at most: so many are held back."""
 BODY_SECONDS = 30
@@ -57,6 +61,8 @@ MAX_TEXTS = 128
 """Texts of a request at most: prompts times n."""
 CHUNK_SECONDS = 0.03
 """Time for which characters are collected for one event of a stream."""
+MOST_SHOWN = 60
+"""Characters of a value that a message shows, at most."""
 USER = "charrnn"
 """The name that a browser gives with the token as the password."""
 
@@ -65,8 +71,9 @@ _AsList = BeforeValidator(lambda value: [value] if isinstance(value, str) else v
 _AsPrompts = BeforeValidator(
     lambda value: [value] if isinstance(value, str) or _is_tokens(value) else value
 )
-_Zero = Annotated[float | None, Field(ge=0, le=0)]
-_One = Annotated[int | None, Field(ge=1, le=1)]
+_Zero = Annotated[float | None, Field(ge=0, le=0, description="0")]
+_Switch = Annotated[bool | None, Field(description="true or false")]
+_Text = Annotated[str | None, Field(description="a string")]
 
 
 def _is_tokens(value: object) -> bool:
@@ -76,29 +83,41 @@ def _is_tokens(value: object) -> bool:
 
 class Completion(BaseModel):
     """The body of POST /v1/completions; `max_tokens` counts characters. `unknown` is that of
-    `SampleOptions`."""
+    `SampleOptions`. The description of a field is what it must be."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    prompt: Annotated[list[Prompt], _AsPrompts] = Field([""], min_length=1)
-    max_tokens: int | None = Field(None, ge=0, le=MAX_CHARS)
-    n: int | None = Field(None, ge=1, le=MAX_TEXTS)
-    seed: int | None = None
-    stop: Annotated[list[_Stop] | None, _AsList] = Field(None, max_length=16)
-    unknown: str | None = None
-    logprobs: int | None = Field(None, ge=0, le=MAX_TOP)
-    echo: bool | None = None
-    stream: bool | None = None
-    stream_options: dict[str, Any] | None = None
-    model: str | None = None
-    user: str | None = None
+    prompt: Annotated[list[Prompt], _AsPrompts] = Field(
+        [""], min_length=1, description="a string, a list of ids, or a list of these"
+    )
+    max_tokens: int | None = Field(
+        None, ge=0, le=MAX_CHARS, description=f"a whole number from 0 to {MAX_CHARS:,}"
+    )
+    n: int | None = Field(
+        None, ge=1, le=MAX_TEXTS, description=f"a whole number from 1 to {MAX_TEXTS}"
+    )
+    seed: int | None = Field(None, description="a whole number")
+    stop: Annotated[list[_Stop] | None, _AsList] = Field(
+        None,
+        max_length=MAX_STOPS,
+        description=f"at most {MAX_STOPS} strings of 1 to {MAX_STOP} characters",
+    )
+    unknown: _Text = None
+    logprobs: int | None = Field(
+        None, ge=0, le=MAX_TOP, description=f"a whole number from 0 to {MAX_TOP}"
+    )
+    echo: _Switch = None
+    stream: _Switch = None
+    stream_options: dict[str, Any] | None = Field(None, description="an object")
+    model: _Text = None
+    user: _Text = None
 
     # What a character model does not do. Clients send the neutral value unasked.
     frequency_penalty: _Zero = None
     presence_penalty: _Zero = None
-    logit_bias: dict[str, float] | None = Field(None, max_length=0)
-    best_of: _One = None
-    suffix: str | None = Field(None, max_length=0)
+    logit_bias: dict[str, float] | None = Field(None, max_length=0, description="empty")
+    best_of: int | None = Field(None, ge=1, le=1, description="1")
+    suffix: str | None = Field(None, max_length=0, description="empty")
 
     @model_validator(mode="before")
     @classmethod
@@ -143,8 +162,10 @@ class Completion(BaseModel):
         return texts
 
 
+_NUMBERS = {float: "a number", float | None: "a number", int | None: "a whole number"}
 _SHAPING: dict[str, Any] = {
-    name: (kind | None, None) for name, kind in get_type_hints(Shaping).items()
+    name: (kind | None, Field(None, description=_NUMBERS[kind]))
+    for name, kind in get_type_hints(Shaping).items()
 }
 """The fields of the distribution, which may be left out."""
 CompletionRequest: type[Completion] = create_model(
@@ -156,13 +177,13 @@ CompletionRequest: type[Completion] = create_model(
 class Tokenize(BaseModel):
     """The body of POST /tokenize; what else clients send changes nothing here."""
 
-    prompt: str
+    prompt: str = Field(description="a string")
 
 
 class Detokenize(BaseModel):
     """The body of POST /detokenize."""
 
-    tokens: list[int]
+    tokens: list[int] = Field(description="a list of ids")
 
 
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -264,9 +285,9 @@ class Server:
     def _page(self) -> str:
         return to_model_page(self.model, self.model.found_cells)
 
-    def app(self, hosts: Sequence[str]) -> Starlette:
-        """Return the application. A request must name one of `hosts`, so that no page of another
-        site reaches it."""
+    @cached_property
+    def app(self) -> Starlette:
+        """The application."""
         routes = [
             Route("/", self.get_page),
             Route("/v1/models", self.get_models),
@@ -275,17 +296,18 @@ class Server:
             Route("/tokenizer_info", self.get_tokenizer_info),
             Route("/tokenize", self.post_tokenize, methods=["POST"]),
             Route("/detokenize", self.post_detokenize, methods=["POST"]),
-            Route("/v1/{other:path}", self.refuse_other, methods=["GET", "POST"]),
+            Route("/{other:path}", self.refuse_other, methods=["GET", "POST"]),
         ]
         return Starlette(
             routes=routes,
-            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
             exception_handlers={HTTPException: _answer_refusal, CharRNNError: _answer_error},
         )
 
-    def _check_token(self, request: Request) -> None:
-        """Refuse a request without the token, which is a Bearer token or a browser's password."""
+    def _check(self, request: Request) -> None:
+        """Refuse a request without the token, which is a Bearer token or a browser's password; if
+        there is none, one that does not name this machine."""
         if self.token is None:
+            _check_host(request.headers.get("host", ""))
             return
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
         expected = self.token
@@ -300,7 +322,7 @@ class Server:
 
     async def get_page(self, request: Request) -> Response:
         """Answer GET /."""
-        self._check_token(request)
+        self._check(request)
         try:
             return HTMLResponse(await asyncio.to_thread(lambda: self._page))
         except CharRNNError as error:
@@ -308,14 +330,14 @@ class Server:
 
     async def get_models(self, request: Request) -> Response:
         """Answer GET /v1/models."""
-        self._check_token(request)
+        self._check(request)
         return _answer({"object": "list", "data": [self._described()]})
 
     async def get_model(self, request: Request) -> Response:
         """Answer GET /v1/models/NAME, by which some clients look whether a model is there."""
         if request.path_params["name"] != self.model.name:
             return await self.refuse_other(request)
-        self._check_token(request)
+        self._check(request)
         return _answer(self._described())
 
     def _described(self) -> dict[str, Any]:
@@ -323,26 +345,26 @@ class Server:
 
     async def get_tokenizer_info(self, request: Request) -> Response:
         """Answer GET /tokenizer_info, by which lm-evaluation-harness finds the next two."""
-        self._check_token(request)
+        self._check(request)
         return _answer(tokenizer_info(self.model.vocab, self.model.config.end_id))
 
     async def post_tokenize(self, request: Request) -> Response:
         """Answer POST /tokenize: the ids of a text, as vLLM's server does."""
-        self._check_token(request)
+        self._check(request)
         asked = _parse(await _read_body(request), Tokenize)
         ids = ids_of(self.model.vocab, prompt=asked.prompt, name=self.model.name).tolist()
         return _answer({"tokens": ids, "count": len(ids), "max_model_len": MAX_CHARS})
 
     async def post_detokenize(self, request: Request) -> Response:
         """Answer POST /detokenize: the text of ids."""
-        self._check_token(request)
+        self._check(request)
         asked = _parse(await _read_body(request), Detokenize)
         ids = ids_of(self.model.vocab, prompt=asked.tokens, name=self.model.name)
         return _answer({"prompt": self.model.vocab.decode(ids)})
 
     async def refuse_other(self, request: Request) -> Response:
-        """Answer a request for anything else of OpenAI's API, such as /v1/chat/completions."""
-        self._check_token(request)
+        """Answer a request for anything else, such as /v1/chat/completions."""
+        self._check(request)
         raise HTTPException(
             404,
             f"There is no {request.method} {reprlib.repr(request.url.path)[1:-1]}. A character"
@@ -351,7 +373,7 @@ class Server:
 
     async def post_completions(self, request: Request) -> Response:
         """Answer POST /v1/completions: with JSON, or with a stream of server-sent events."""
-        self._check_token(request)
+        self._check(request)
         asked = _parse(await _read_body(request), CompletionRequest)
 
         # Reading the prompts finds what is wrong with them, before the first byte of an answer. In
@@ -444,6 +466,26 @@ class Server:
         }
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address or name."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host.lower() == "localhost"
+
+
+def _check_host(host: str) -> None:
+    """Refuse a request for a host that is not this machine: a page of another site may lead its own
+    name here (DNS rebinding)."""
+    name = re.sub(r":\d*$", "", host).strip("[]")
+    if not is_loopback(name):
+        raise HTTPException(
+            400,
+            f"The request is for the host {reprlib.repr(host)}. Without a token this server answers"
+            " to 127.0.0.1, localhost and [::1] only: use one of these in the address, or start it"
+            " with a token in CHARRNN_TOKEN.",
+        )
+
+
 async def _read_body(request: Request) -> bytes:
     """Return the body of a request. Refuses one that is not JSON, is too long or does not
     arrive."""
@@ -475,13 +517,26 @@ def _parse(body: bytes, kind: type[_Body]) -> _Body:
     except ValidationError as error:
         # The first problem only, whose value may be as long as the body.
         problem = error.errors()[0]
-        name = ".".join(map(str, problem["loc"]))[:60] or "body"
-        known = ", ".join(kind.model_fields)
-        raise HTTPException(
-            400,
-            f"{name} is {reprlib.repr(problem['input'])}: {problem['msg']}. The fields are"
-            f" {known}.",
-        ) from error
+        raise HTTPException(400, _describe(problem, kind.model_fields)) from error
+
+
+def _describe(problem: Any, fields: Mapping[str, FieldInfo]) -> str:
+    """Say what is wrong with a body of these fields: the field, what it must be, and what it is."""
+    if problem["type"] == "json_invalid":
+        return f"The body is not JSON: {problem['ctx']['error']}."
+    given = shortened(json.dumps(problem["input"], default=str), MOST_SHOWN)
+    if not problem["loc"]:
+        return f"The body must be a JSON object, not {given}."
+
+    # The rest of the place names parts of the value, and types of Python.
+    name = str(problem["loc"][0])
+    if name not in fields:
+        shown = shortened(name, MOST_SHOWN)
+        return f"There is no field {shown}.{did_you_mean(name, fields)} Leave it out."
+    wanted = fields[name].description
+    if problem["type"] == "missing":
+        return f"{name} is missing; it must be {wanted}."
+    return f"{name} must be {wanted}, not {given}."
 
 
 def _answer_refusal(request: Request, error: Any) -> Response:

@@ -1,8 +1,6 @@
 """charrnn serve: a model for a browser and for OpenAI's clients, by default for those of this
 machine only."""
 
-import contextlib
-import ipaddress
 import os
 import re
 import socket
@@ -15,8 +13,6 @@ from charrnn.cli.streams import print_path, write_aside
 from charrnn.config.options import option
 from charrnn.errors import UsageError, install_command, named
 
-OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
-"""What requests of this machine may call it."""
 TOKEN = "CHARRNN_TOKEN"
 """The environment variable with the token: on a command line every user of the machine could read
 it."""
@@ -38,13 +34,6 @@ def bind(host: str, port: int) -> socket.socket:
             f"{named('host', host[:60])} {named('port', port)}: {reason}. Try 127.0.0.1, or port 0"
             " for any free one."
         ) from None
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address or name."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host.lower() == "localhost"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +64,7 @@ def serve(options: ServeOptions) -> None:
             )
     import uvicorn
 
-    from charrnn.serving.completions import Server
+    from charrnn.serving.completions import Server, is_loopback
 
     # The port is taken first: loading a model in vain would take seconds.
     host = options.host
@@ -86,9 +75,10 @@ def serve(options: ServeOptions) -> None:
                 f"{TOKEN} must be printable ASCII characters without spaces. Set it to other ones."
             )
 
-        # Who can reach the server can use it, and read the model.
-        is_local = is_loopback(host)
-        if not is_local and token is None:
+        # Who can reach the server can use it, and read the model. What counts is the address that
+        # a name stands for.
+        address, port, *_ = listening.getsockname()
+        if token is None and not is_loopback(address):
             raise UsageError(
                 f"{named('host', host)} is open to other machines: set {TOKEN} to a token, or use"
                 " 127.0.0.1."
@@ -101,16 +91,14 @@ def serve(options: ServeOptions) -> None:
 
         # The server says when it ends; it is made below, before the first request.
         served = Server(model, token=token, is_over=lambda: server.should_exit)
-        name = f"[{host}]" if ":" in host else host
-        print_path(f"http://{name}:{listening.getsockname()[1]}")
+        # Of the families that a name has, only one is bound.
+        name = f"[{address}]" if ":" in address else address
+        print_path(f"http://{name}:{port}")
         if not options.quiet:
             write_aside(f"{model.name} is served; Ctrl-C ends it")
 
-        # Requests from this machine must name it: a page of another site that leads its own name to
-        # this machine (DNS rebinding) is refused. For others the token does that.
-        hosts = (*OWN_NAMES, name) if is_local else ("*",)
         config = uvicorn.Config(
-            served.app(hosts),
+            served.app,
             log_level="error" if options.debug else "critical",
             access_log=False,
             server_header=False,
