@@ -478,6 +478,17 @@ def test_a_path_that_is_no_draft(tmp_path, path):
             read_draft(tmp_path / name)
 
 
+def test_a_text_that_nobody_saved_is_kept_beside_the_draft(tmp_path):
+    path = tmp_path / "draft.txt"
+    path.write_bytes(b"one\r\n")
+    draft = read_draft(path)
+    first, second = draft.rescue("one\ntwo\n"), draft.rescue("three\ud800")
+    assert [first.name, second.name] == ["draft.txt.unsaved-1", "draft.txt.unsaved-2"]
+    assert first.read_bytes() == b"one\r\ntwo\r\n"
+    assert path.read_bytes() == b"one\r\n"
+    assert os.name == "nt" or first.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_file_that_changed_is_not_replaced_unasked(tmp_path):
     path = tmp_path / "new.txt"
     draft = read_draft(path)

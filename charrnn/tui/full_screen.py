@@ -2,6 +2,8 @@
 end, dialogs."""
 
 import codecs
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +30,10 @@ Result = TypeVar("Result")
 """What an interface returns once it is closed by its keys."""
 SIGNAL_POLL = 0.1
 """Seconds between two calls of the function that says whether to end."""
+GRACE_SECONDS = 5.0
+"""Seconds that an interface has to end after a signal."""
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+"""What ends an interface whose terminal is gone; Windows has no SIGHUP."""
 Keys = tuple[str, str, Mapping[str, str]]
 """Keys as the help names them, what they do, and the actions of each by its Textual name."""
 
@@ -265,11 +271,36 @@ class FullScreenApp(App[Result]):
         signals.is_quiet = True
         signals.defers = True
         self._signals = signals
-        result = self.run()
+        is_over = threading.Event()
+        threading.Thread(target=self._end_anyway, args=(is_over,), daemon=True).start()
+        try:
+            result = self.run()
 
-        # Only now, with the terminal restored: an error can be printed.
-        self.finish()
+            # Only now, with the terminal restored: an error can be printed.
+            self.finish()
+        finally:
+            is_over.set()
         return result
+
+    def _end_anyway(self, is_over: threading.Event) -> None:
+        """End the process after a signal, or without a terminal, if Textual does not: it waits
+        forever to write to a terminal that is gone."""
+        # A thread of its own: the main thread is the one that may be stuck.
+        while not self._signals.number:
+            if is_over.wait(SIGNAL_POLL):
+                return
+            # The system tells only the process that opened the terminal, mostly a shell.
+            if not os.isatty(0):
+                self._signals.number = HANGUP
+
+        if not is_over.wait(GRACE_SECONDS):
+            try:
+                self.rescue()
+            finally:
+                os._exit(128 + self._signals.number)
+
+    def rescue(self) -> object:
+        """Save what is lost if the process ends now; a subclass says what that is."""
 
     def exit_code(self, signal_number: int) -> int:
         """Return the exit code of the command: that of the signal, 1 after an error, else 0."""

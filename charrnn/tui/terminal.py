@@ -4,7 +4,6 @@ editor."""
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,10 +21,6 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 
 CHARS_SHOWN = 8_000
 """Characters that are shown, unless another number is asked for."""
-POLL_SECONDS = 0.2
-"""Seconds between two looks for a signal."""
-GRACE_SECONDS = 3.0
-"""Seconds that the editor has to end after a signal."""
 
 
 def check_full_screen(command: str, instead: str) -> None:
@@ -182,29 +177,15 @@ def write(context: typer.Context, options: WriteOptions) -> int:
 
     signals: Signals = context.obj.signals
     writer = Writer(model, draft=read, options=continuation)
-    # Whatever ends the editor, nobody is left with the belief that the text is saved.
+    # Whatever ends the editor, no text is lost.
     is_left = False
-    is_over = threading.Event()
-    threading.Thread(target=_end_anyway, args=(signals, is_over), daemon=True).start()
     try:
         is_left = bool(writer.run_until_signal(signals))
     finally:  # something else than its keys may end it
-        is_over.set()
-        if not is_left and writer.draft_screen.is_unsaved:
+        if not is_left and (rescued := writer.rescue()) is not None:
             with contextlib.suppress(OSError):  # the terminal may be gone
-                warn(("the changes since the last save are lost",), quiet=options.quiet)
+                warn((f"the changes since the last save are in {rescued}",), quiet=options.quiet)
     # A signal that arrives after the text was saved and left is no failure.
     if is_left:
         return writer.exit_code(0)
     return writer.exit_code(signals.number) or 1
-
-
-def _end_anyway(signals: Signals, is_over: threading.Event) -> None:
-    """End the process after a signal, if Textual does not: it waits forever to write to a terminal
-    that is gone."""
-    # A thread of its own: the main thread is the one that may be stuck.
-    while not signals.number:
-        if is_over.wait(POLL_SECONDS):
-            return
-    if not is_over.wait(GRACE_SECONDS):
-        os._exit(128 + signals.number)

@@ -204,7 +204,7 @@ def test_the_explorer_restores_the_terminal(fork_server, uninterrupted):
 
 
 @pytest.mark.parametrize("is_closed", [False, True])
-def test_the_editor_ends_and_says_what_is_lost(fork_server, uninterrupted, tmp_path, is_closed):
+def test_the_editor_ends_and_keeps_the_text(fork_server, uninterrupted, tmp_path, is_closed):
     """A signal ends it, or the terminal is closed; a byte that is not UTF-8 and a letter were typed
     before."""
     draft = tmp_path / "draft.txt"
@@ -216,14 +216,19 @@ def test_the_editor_ends_and_says_what_is_lost(fork_server, uninterrupted, tmp_p
     assert (terminal.close() == 129) if is_closed else (terminal.terminate() == 143), (
         terminal.child.err
     )
-    assert (
-        draft.read_text() == "a draft"
-        and [path.name for path in tmp_path.iterdir()].count("draft.txt") == 1
-    )
-    assert not list(tmp_path.glob(".draft*")), "nothing is left beside the draft"
+    texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert texts == {"draft.txt": "a draft", "draft.txt.unsaved-1": "a draft\ufffdQ"}
     assert b"Traceback" not in terminal.seen
     said = terminal.seen + terminal.child.err.encode()
-    assert is_closed or b"the changes since the last save are lost" in said
+    assert is_closed or b"draft.txt.unsaved-1" in said.replace(b"\r\n", b"")
+
+
+def test_the_explorer_ends_with_its_terminal(fork_server, uninterrupted):
+    terminal = Terminal(
+        fork_server, "explore", uninterrupted.path, "--text", fork_server.folder / "text.txt"
+    )
+    terminal.read_until(b"\x1b[?1049h")
+    assert terminal.close() == 129
 
 
 @pytest.mark.skipif(

@@ -4,6 +4,8 @@ its author wrote it.
 A save is atomic, and refuses to replace a file that something else changed.
 """
 
+import contextlib
+import itertools
 import os
 import re
 import stat
@@ -14,7 +16,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
-from charrnn.system.files import behind_links, convert_os_errors, replacing, write_synced
+from charrnn.system.files import (
+    behind_links,
+    convert_os_errors,
+    encode_text,
+    replacing,
+    write_synced,
+)
 from charrnn.tui.write.continuations import Continuation
 from charrnn.views.theme import all_visible
 
@@ -84,6 +92,20 @@ class Draft:
         self.digest = sha256(data).hexdigest()
         self.path = target
         self.text = text
+
+    def rescue(self, text: str) -> Path:
+        """Write a text that nobody saved to a new file beside the draft; return the path of the new
+        file.
+
+        Only its owner can read it. Raises CharRNNError if it cannot be written.
+        """
+        beside = self.path or Path("draft.txt")
+        for number in itertools.count(1):
+            path = beside.with_name(f"{beside.name}.unsaved-{number}")
+            with convert_os_errors("write", path=path), contextlib.suppress(FileExistsError):
+                write_synced(path, encode_text(text.replace("\n", self.newline)), mode=0o600)
+                break
+        return path
 
     def _check_unchanged(self, target: Path, file: Path) -> None:
         # A new name, or a file that has appeared since the draft was begun.

@@ -599,6 +599,14 @@ class Writer(FullScreenApp[bool]):
         """Show the draft."""
         self.push_screen(self.draft_screen)
 
+    def rescue(self) -> Path | None:
+        """Save the text beside the draft if it differs from what was saved last; return its
+        path."""
+        screen = self.draft_screen
+        if screen.is_unsaved:
+            return screen.file.rescue(screen.editor.draft)
+        return None
+
     def copy_to_clipboard(self, text: str) -> None:
         """Copy a text; that of the draft with the author's own characters."""
         if self.screen is self.draft_screen:

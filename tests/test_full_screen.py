@@ -1,0 +1,63 @@
+"""Interfaces that fill the terminal end with their terminal, even where Textual waits for it."""
+
+import os
+import threading
+
+import pytest
+
+from charrnn.cli.signals import Signals
+from charrnn.tui import full_screen
+from charrnn.tui.full_screen import HANGUP, FullScreenApp
+
+
+class Stuck(FullScreenApp[None]):
+    """An interface that waits for the terminal until the process is ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.ended = threading.Event()
+        self.log_of_end = []
+
+    def run(self):
+        assert self.ended.wait(600)
+
+    def rescue(self):
+        self.log_of_end.append("rescued")
+
+    def end(self, code):
+        self.log_of_end.append(code)
+        self.ended.set()
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    app = Stuck()
+    monkeypatch.setattr(full_screen, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(os, "_exit", app.end)
+    return app
+
+
+def test_a_stuck_interface_ends_by_a_signal(stuck, monkeypatch):
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
+    signals = Signals()
+    signals.number = 15
+    stuck.run_until_signal(signals)
+    assert stuck.log_of_end == ["rescued", 143]
+
+
+def test_a_stuck_interface_ends_without_a_terminal_and_a_signal(stuck, monkeypatch):
+    monkeypatch.setattr(os, "isatty", lambda descriptor: False)
+    stuck.run_until_signal(Signals())
+    assert stuck.log_of_end == ["rescued", 128 + HANGUP]
+
+
+def test_a_failed_rescue_keeps_no_process(stuck, monkeypatch):
+    def fail():
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(threading, "excepthook", lambda failure: None)
+    monkeypatch.setattr(stuck, "rescue", fail)
+    signals = Signals()
+    signals.number = 15
+    stuck.run_until_signal(signals)
+    assert stuck.log_of_end == [143]
