@@ -14,9 +14,7 @@ from test_tables import novelty
 
 import charrnn
 from charrnn.errors import DataError, UsageError
-from charrnn.reports import copies
 from charrnn.reports import novelty as room
-from charrnn.reports.copies import window_hashes
 from charrnn.reports.novelty import (
     LINES,
     STYLES,
@@ -24,6 +22,8 @@ from charrnn.reports.novelty import (
     KnownDocuments,
     find_copies,
 )
+from charrnn.text import copies
+from charrnn.text.copies import window_hashes
 from charrnn.views.theme import visible
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
@@ -71,7 +71,7 @@ def text_and_corpus(draw):
 def test_it_equals_a_search(texts, min_length, block_chars, num_hashes):
     text, corpus = texts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "BLOCK_CHARS", block_chars)
+        patch.setattr(copies, "BLOCK_CHARS", block_chars)
         if num_hashes:
             patch.setattr(
                 room, "window_hashes", lambda *of: window_hashes(*of) % np.uint64(num_hashes)
@@ -100,7 +100,7 @@ def test_what_repeats_is_read_once():
         patch.setattr(room, "SuffixAutomaton", Counting)
         corpus = "a" * 200_000
         assert spans(find_copies("a" * 3_000 + "b", corpus)) == [(0, 3_000, 0)]
-        assert 0 < sum(read) <= len(corpus) and len(read) <= 1 + len(corpus) // room.BLOCK_CHARS
+        assert 0 < sum(read) <= len(corpus) and len(read) <= 1 + len(corpus) // copies.BLOCK_CHARS
     assert len(find_copies("a" * 5_000, "a" * 100).copies) == 4_901
 
 

@@ -37,6 +37,7 @@ from charrnn.model.annotations import Predictor
 from charrnn.model.device import BF16_UNITS, chosen_precision
 from charrnn.model.reading import segments_of
 from charrnn.statistics.intervals import MIN_VALUES, BlockSums
+from charrnn.text.copies import LEAST_SHARE, trained_notes, trained_share
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.recorded_corpus import RecordedCorpus
 from charrnn.text.vocab import EncodedText, Vocab, as_bytes
@@ -345,10 +346,13 @@ class Comparison:
             measured = measured_text(model, content, context=context)
             measured.check_stateful(limit)
 
-            # Of a part that was held out nothing was trained on.
-            trained_share = None
+            # Of a part that was held out nothing was trained on, but for what is there twice.
+            share = None
             if text is not None and model.recorded_corpus is not None:
-                trained_share = model.recorded_corpus.trained_share(text)
+                share = model.recorded_corpus.trained_share(text)
+            elif isinstance(content, CorpusPart) and not model.is_imported:
+                training = model.training_text(content)
+                share = trained_share(content, training=training, config=model.config)
 
             runs.append(
                 MeasuredRun(
@@ -358,7 +362,7 @@ class Comparison:
                     network=model.network,
                     text=measured,
                     precision=precision_of(model, precision),
-                    trained_share=trained_share,
+                    trained_share=share,
                 )
             )
         return cls(
@@ -518,9 +522,10 @@ class Comparison:
                     f" {run.text.escape_nats:.2f} nats beside the unknown symbol, to say which one"
                     " it is."
                 )
-            if run.trained_share is not None:
-                share = f"{100 * run.trained_share:.0f} % of this text"
-                # Its loss is too low by what it remembers, which the figure does not show.
+            # Its loss is too low by what it remembers, which the figure does not show.
+            learned = run.trained_share or 0.0
+            if self.part is None and learned >= LEAST_SHARE:
+                share = f"{100 * learned:.0f} % of this text"
                 yield Message(
                     f"{run.name} was trained on {share}. Leave {named('text')} out for the loss"
                     " of the rest."
@@ -550,6 +555,11 @@ class Comparison:
                 f"stateful: {num_scored:,} of {counted(text.num_chars, text.unit)}"
                 f" ({100 * num_scored / text.num_chars:.2g} %), {where}."
             )
+
+        # Of several runs, this is the same part.
+        share = self.runs[0].trained_share
+        if self.part is not None:
+            yield from trained_notes(share, config=self.models[0].config, part=self.part)
 
         # The lowest of many validation losses is too low, by chance. An imported model has one.
         if self.part == "validation" and not self.models[0].is_imported:

@@ -76,8 +76,8 @@ class EvaluationRow:
     difference: Difference | None = None
     """To the first row whose protocol can be compared with this one; None for that row itself."""
     trained_share: float | None = None
-    """Share of the text that the run was trained on; None unless it is known to have a part of the
-    run's."""
+    """Share of the text that the run's training text has as well
+    (`charrnn.text.copies.trained_share`); None where that text is not at hand or is large."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as one object; what does not apply to it is left out."""

@@ -11,7 +11,7 @@ min_length characters.
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,16 +24,19 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.errors import DataError, UsageError, check_range, counted, named
 from charrnn.generation.generated import MIN_COPY_LENGTH
-from charrnn.reports.copies import (
+from charrnn.reports.copies import learned_texts
+from charrnn.system.display import Displayable
+from charrnn.text.copies import (
     SLICE_CHARS,
     Codes,
+    KnownHashes,
     SlicedText,
+    blocks_of_codes,
     codes_of,
-    learned_texts,
-    slices_of,
+    document_hashes,
+    hashes_of_documents,
     window_hashes,
 )
-from charrnn.system.display import Displayable
 from charrnn.text.vocab import as_bytes
 from charrnn.views.heatmap import draw
 from charrnn.views.tables import plain_table
@@ -45,11 +48,6 @@ MAX_CHARS = 1_000_000
 HELD_OUT_CHARS = 50_000
 """Characters of the validation text that are compared: enough for a stable share."""
 
-BLOCK_CHARS = 1 << 16
-"""Windows of the corpus that are hashed at a time: few enough for the cache of one core."""
-
-_FILTER_BITS = 22
-"""Leading bits of a hash that index the table of the filter: 4 MB."""
 MAX_NOTEBOOK_CHARS = 4_000
 """Longest text that a notebook shows with its copies marked: a notebook keeps its outputs."""
 
@@ -208,31 +206,15 @@ class KnownDocuments:
 
     def __init__(self, *texts: SlicedText) -> None:
         """Read each text once, in slices of `SLICE_CHARS`."""
-        empty: Any = texts[0][:0]
-        self._is_bytes = isinstance(empty, bytes)
-        end: Any = b"\0" if self._is_bytes else "\0"
-        hashes = [np.zeros(0, np.int64)]
-        for training in texts:
-            # The beginning of a document that the next slices go on with: a long one is joined
-            # once.
-            parts: list[Any] = []
-            for begin in range(0, len(training), SLICE_CHARS):
-                first, *others = training[begin : begin + SLICE_CHARS].split(end)
-                parts.append(first)
-                if others:
-                    whole = [empty.join(parts), *others[:-1]]
-                    hashes.append(np.fromiter(map(hash, whole), np.int64, len(whole)))
-                    parts = [others[-1]]
-        # Sorted, for the search. Equal ones may stay: `np.unique` takes 20 times as long.
-        self._hashes = np.sort(np.concatenate(hashes))
+        self._is_bytes = isinstance(texts[0][:0], bytes)
+        self._known = KnownHashes(chain.from_iterable(map(document_hashes, texts)))
 
     def is_new(self, document: str | bytes) -> bool:
         """Return whether a document is, as a whole, none of these."""
         if self._is_bytes:
             document = as_bytes(document)
-        found = hash(document)
-        place = np.searchsorted(self._hashes, found)
-        return not (self._hashes[place : place + 1] == found).any()
+        found, _ = self._known.find(hashes_of_documents([document]))
+        return not len(found)
 
 
 def find_copies(
@@ -292,20 +274,10 @@ def _candidate_passages(
     They are in order and disjoint. A passage that spans two blocks of the corpus is yielded in two
     adjacent parts.
     """
-    # The table of the filter: whether any of the hashes begins with these bits.
-    known = np.unique(hashes)
-    shift = np.uint64(64 - _FILTER_BITS)
-    is_possible = np.zeros(1 << _FILTER_BITS, np.bool_)
-    is_possible[known >> shift] = True
-
+    known = KnownHashes([hashes])
     stop = 0
-    for first, codes in _blocks_of_codes(corpus, length):
-        # By leading bits first: a binary search among the known hashes takes ten times as long.
-        found = window_hashes(codes, length)
-        candidates = np.flatnonzero(is_possible[found >> shift])
-        found = found[candidates]
-        nearest = known[np.searchsorted(known, found).clip(max=len(known) - 1)]
-        candidates = candidates[nearest == found]
+    for first, codes in blocks_of_codes(corpus, length):
+        candidates, _ = known.find(window_hashes(codes, length))
         if not len(candidates):
             continue
 
@@ -316,16 +288,6 @@ def _candidate_passages(
             start = max(stop, first + int(group[0]))
             stop = first + int(group[-1]) + length
             yield start, codes[start - first : stop - first]
-
-
-def _blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Codes]]:
-    """Yield (start, codes) of blocks of the corpus; each has up to BLOCK_CHARS windows of `length`
-    characters."""
-    for begin, text in slices_of(corpus, length):
-        # Sliced coarsely, because a part of a corpus decodes each slice; hashed finely, for the
-        # cache of the core.
-        for first in range(0, len(text) - length + 1, BLOCK_CHARS):
-            yield begin + first, codes_of(text[first : first + BLOCK_CHARS + length - 1])
 
 
 class Match(NamedTuple):

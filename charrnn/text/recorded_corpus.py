@@ -11,7 +11,8 @@ from pathlib import Path
 
 from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
-from charrnn.text.corpus import Corpus
+from charrnn.text.copies import trained_share
+from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import Documents, split_text
 from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import (
@@ -28,11 +29,7 @@ MAX_LOCATIONS_LENGTH = 200_000
 """Longest JSON of the locations of a corpus that is recorded; those of thousands of sources are
 not."""
 MAX_COMPARED = 1 << 25
-"""Bytes of the files of a corpus that is compared line by line with another text, at most."""
-LONG_LINE = 32
-"""Bytes of a line that two texts hardly ever share by chance."""
-LEAST_SHARE = 0.01
-"""The least share of long lines in common that counts."""
+"""Bytes of the files of a corpus that is compared with another text, at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,37 +60,27 @@ class RecordedCorpus:
 
     def trained_share(self, text: str | bytes) -> float | None:
         """Return the share of a text that is training text: by the split for the whole corpus, else
-        by long lines.
+        by its documents or long passages (`charrnn.text.copies.trained_share`).
 
-        None for less than LEAST_SHARE, and for a corpus that is not at hand, is large, or consists
-        of documents.
+        None for a corpus that is not at hand or is large.
         """
         if self.is_held_out:
             return None
         # Of the whole corpus the share is known.
         if self.is_whole(text):
             return self.config.split[0] / math.fsum(self.config.split)
-        if self.config.documents != "none" or not self._is_small():
+        if not self._is_small():
             return None
         try:
             corpus = self.read()
         except CharRNNError:
             return None
 
-        # By characters, of the lines that are too long to be in two texts by chance. Everything
-        # before the end of the training part counts.
-        training = split_text(corpus.ids, self.config)[0]
-        learned = set(as_bytes(corpus.text(0, training.stop)).split(b"\n"))
-        num_long = num_learned = 0
-        for line in as_bytes(text).split(b"\n"):
-            if len(line) >= LONG_LINE:
-                num_long += len(line)
-                if line in learned:
-                    num_learned += len(line)
-        share = num_learned / max(1, num_long)
-        if share < LEAST_SHARE:
-            return None
-        return share
+        # Everything before the end of the training part was learned. As the corpus is stored.
+        training = CorpusPart(corpus, begin=0, end=split_text(corpus.ids, self.config)[0].stop)
+        if corpus.vocab.kind == "byte":
+            text = as_bytes(text)
+        return trained_share(text, training=training, config=self.config)
 
     def _is_small(self) -> bool:
         """Return whether the corpus consists of files that are here, of MAX_COMPARED bytes at

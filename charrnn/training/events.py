@@ -27,7 +27,9 @@ class StartEvent(Event):
 
     `num_distinct_chars` counts the characters of the text, `vocab_size` the entries of the
     vocabulary with the unknown symbol. They differ if rare characters became unknown, and for a run
-    that starts from another run's weights.
+    that starts from another run's weights. `trained_share` is the share of the validation text
+    that the training text has as well (`charrnn.text.copies.trained_share`); None for a resumed
+    run.
     """
 
     run: str
@@ -40,6 +42,7 @@ class StartEvent(Event):
     num_train_chars: int
     num_distinct_chars: int
     vocab_size: int
+    trained_share: float | None = None
     notes: tuple[str, ...] = ()
 
 

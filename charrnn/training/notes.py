@@ -9,6 +9,7 @@ import torch
 from charrnn.config.settings import TEXT_FIELDS, Config, parse_value, resolved
 from charrnn.errors import Message, counted, named
 from charrnn.runs.checkpoint import Checkpoint
+from charrnn.text.copies import trained_notes
 from charrnn.text.documents import document_ends
 from charrnn.text.sources import catalogued_settings
 from charrnn.text.vocab import MAX_CHARACTERS
@@ -33,6 +34,7 @@ def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, 
         *_document_notes(planned, text),
         *_unknown_notes(planned, text),
         *validation_notes(planned, text),
+        *trained_notes(text.trained_share, config=planned, part="validation"),
     ]
     is_shorter = asked.batch_size not in ("auto", planned.batch_size)
     is_shorter |= asked.bptt_length not in ("auto", planned.bptt_length)

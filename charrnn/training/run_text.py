@@ -1,12 +1,13 @@
 """The text of a run: read, encoded, and divided into its parts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, named
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.copies import trained_share
+from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import Documents, split_text
 from charrnn.text.recorded_corpus import RecordedCorpus
 from charrnn.text.sources import Order
@@ -26,6 +27,8 @@ class RunText:
     """Characters of the training part, which comes first."""
     num_before_test: int
     """Characters of the training and the validation part together."""
+    trained_share: float | None = None
+    """Share of the validation part that the training part has as well; None for a resumed run."""
 
     @property
     def num_validation(self) -> int:
@@ -51,6 +54,7 @@ class RunText:
             "num_train_chars": self.num_train,
             "num_distinct_chars": len(self.corpus.counted.code_points),
             "vocab_size": len(self.vocab),
+            "trained_share": self.trained_share,
         }
 
 
@@ -62,7 +66,11 @@ def read_new_text(config: Config, initial: Checkpoint | None) -> RunText:
     text = read_text(config, vocab)
     if config.init_from is not None:
         check_alphabet(config.init_from, text=text, extended=config.extend_alphabet)
-    return text
+
+    # A text that is there twice would be validated on what was learned.
+    training = CorpusPart(text.corpus, begin=0, end=text.num_train)
+    validation = CorpusPart(text.corpus, begin=text.num_train, end=text.num_before_test)
+    return replace(text, trained_share=trained_share(validation, training=training, config=config))
 
 
 def read_text(

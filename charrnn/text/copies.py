@@ -1,0 +1,204 @@
+"""Which passages and documents of a text occur in another one, by their hashes.
+
+The other text may be large: it is read slice by slice, so that memory depends on the first one
+alone. Of two passages with the same hash, which is as likely as 1 in 2^64, one that does not occur
+is taken for the other.
+
+Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 1 windows of
+`length` characters, S segments.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config.settings import Config
+from charrnn.text.documents import END, END_BYTE
+from charrnn.text.vocab import code_points
+
+SLICE_CHARS = 1 << 20
+"""Characters of a corpus that are decoded at a time."""
+BLOCK_CHARS = 1 << 16
+"""Windows of the corpus that are hashed at a time: few enough for the cache of one core."""
+LONG_COPY = 100
+"""Characters of a passage that two texts do not share by chance. Of the Python standard library,
+22 % of the validation text lie in passages of 30 characters that the training text has as well,
+and 2 % in passages of 100, which are licences; of War and Peace 0.5 % and none."""
+SEGMENT_CHARS = 1000
+"""Characters of each segment of a text that is searched for long copies."""
+MAX_SEGMENTS = 128
+"""S: segments that are searched at most, spread evenly over the text."""
+LEAST_SHARE = 0.05
+"""The least share of a text in the training text that is said. Less changes its loss little."""
+
+_BASE = 0x9E3779B97F4A7C15
+_INVERSE = pow(_BASE, -1, 1 << 64)
+"""The inverse of _BASE modulo 2^64."""
+_FILTER_BITS = 22
+"""Leading bits of a hash that index the table of the filter: 4 MB."""
+
+Codes = NDArray[np.uint64]
+
+
+class SlicedText(Protocol):
+    """A text of which only slices are needed in memory: str, bytes, or a part of a corpus."""
+
+    def __len__(self) -> int:
+        """Return the number of characters."""
+
+    def __getitem__(self, chars: slice, /) -> str | bytes:
+        """Return some of the characters, always str or always bytes."""
+
+
+def codes_of(content: str | bytes) -> Codes:
+    """Return the code points of a text (N,), or its bytes."""
+    if isinstance(content, bytes):
+        return np.frombuffer(content, np.uint8).astype(np.uint64)
+    return code_points(content).astype(np.uint64)
+
+
+def window_hashes(codes: Codes, length: int) -> Codes:
+    """Hash each window of `length` codes: sum of code_k * BASE^k modulo 2^64 (Karp & Rabin 1987).
+
+    BASE is odd and so has an inverse modulo 2^64: the hash of a window is a difference of two
+    prefix sums, divided by a power of BASE.
+    """
+    sums = np.zeros(len(codes) + 1, np.uint64)
+    np.cumsum(codes * powers_of_base(len(codes)), out=sums[1:])
+
+    # Integers of 64 bits wrap around, which is the modulus.
+    hashes = sums[length:] - sums[:-length]
+    hashes *= _powers(_INVERSE, len(hashes))
+    return hashes
+
+
+def powers_of_base(num: int) -> Codes:
+    """Return the first powers of the base of `window_hashes`: what the codes are multiplied by."""
+    return _powers(_BASE, num)
+
+
+@lru_cache(maxsize=4)  # for the blocks of a corpus
+def _powers(base: int, num: int) -> Codes:
+    powers = np.full(num, base, np.uint64)
+    powers[:1] = 1
+    return np.multiply.accumulate(powers)
+
+
+def slices_of(corpus: SlicedText, length: int) -> Iterator[tuple[int, str | bytes]]:
+    """Yield (offset, text) of slices of a corpus; each window of `length` characters is whole in
+    one."""
+    for begin in range(0, len(corpus) - length + 1, SLICE_CHARS):
+        yield begin, corpus[begin : begin + SLICE_CHARS + length - 1]
+
+
+def blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Codes]]:
+    """Yield (start, codes) of blocks of the corpus; each has up to BLOCK_CHARS windows of `length`
+    characters."""
+    for begin, text in slices_of(corpus, length):
+        # Sliced coarsely, because a part of a corpus decodes each slice; hashed finely, for the
+        # cache of the core.
+        for first in range(0, len(text) - length + 1, BLOCK_CHARS):
+            yield begin + first, codes_of(text[first : first + BLOCK_CHARS + length - 1])
+
+
+def document_hashes(text: SlicedText) -> Iterator[Codes]:
+    """Yield the hashes of the documents of a text, each of which ends in END (U+0000), slice by
+    slice. They differ from process to process."""
+    empty: Any = text[:0]
+    end: Any = END
+    if isinstance(empty, bytes):
+        end = END_BYTE
+    # The beginning of a document that the next slices go on with: a long one is joined once.
+    parts: list[Any] = []
+    for begin in range(0, len(text), SLICE_CHARS):
+        slice_of_text: Any = text[begin : begin + SLICE_CHARS]
+        first, *others = slice_of_text.split(end)
+        parts.append(first)
+        if others:
+            yield hashes_of_documents([empty.join(parts), *others[:-1]])
+            parts = [others[-1]]
+
+
+def hashes_of_documents(documents: list[Any]) -> Codes:
+    """Return the hash of each document (D,)."""
+    return np.fromiter(map(hash, documents), np.int64, len(documents)).view(np.uint64)
+
+
+class KnownHashes:
+    """Hashes (K,), among which others are looked up: most of these are dropped by a filter."""
+
+    def __init__(self, hashes: Iterable[Codes]) -> None:
+        # Equal ones may stay: `np.unique` takes 20 times as long.
+        self.sorted = np.sort(np.concatenate([np.zeros(0, np.uint64), *hashes]))
+        self._shift = np.uint64(64 - _FILTER_BITS)
+        self._is_possible = np.zeros(1 << _FILTER_BITS, np.bool_)
+        self._is_possible[self.sorted >> self._shift] = True
+
+    def find(self, hashes: Codes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the indices of those `hashes` that are known, and the first place of each among
+        the known ones."""
+        # By leading bits first: a binary search among the known hashes takes ten times as long.
+        indices = np.flatnonzero(self._is_possible[hashes >> self._shift])
+        places = np.searchsorted(self.sorted, hashes[indices]).clip(max=len(self.sorted) - 1)
+        is_known = self.sorted[places] == hashes[indices]
+        return indices[is_known], places[is_known]
+
+
+def _are_among(hashes: Codes, others: Iterable[Codes]) -> NDArray[np.bool_]:
+    """Return for each of the hashes (K,) whether it is one of the others."""
+    known = KnownHashes([hashes])
+    is_found = np.zeros(len(hashes), np.bool_)
+    for block in others:
+        _, places = known.find(block)
+        is_found[places] = True
+    return is_found[known.find(hashes)[1]]
+
+
+def trained_share(text: SlicedText, training: SlicedText, config: Config) -> float:
+    """Measure the share of a text, which must not be empty, that a training text has as well.
+
+    It is the share of the documents that are equal to one of the training text. Of running text,
+    it is the share of the characters that lie in passages of at least `LONG_COPY` characters which
+    the training text has as well, in at most `MAX_SEGMENTS` segments of `SEGMENT_CHARS` characters
+    that are spread evenly over the text.
+    """
+    if config.end_id is not None:
+        own = np.concatenate([np.zeros(0, np.uint64), *document_hashes(text)])
+        return float(_are_among(own, document_hashes(training)).sum() / max(1, len(own)))
+
+    # A text shorter than a passage has none.
+    size = min(SEGMENT_CHARS, len(text))
+    if size < LONG_COPY:
+        return 0.0
+    num_segments = min(MAX_SEGMENTS, -(-len(text) // size))
+    begins = np.linspace(0, len(text) - size, num_segments).astype(np.int64).tolist()
+    segments = [window_hashes(codes_of(text[begin : begin + size]), LONG_COPY) for begin in begins]
+    blocks = blocks_of_codes(training, LONG_COPY)
+    found = _are_among(
+        np.concatenate(segments), (window_hashes(codes, LONG_COPY) for _, codes in blocks)
+    )
+
+    # A character is copied if one of the windows that it lies in is.
+    num_copied = 0
+    for is_found in found.reshape(num_segments, -1):
+        num_copied += np.count_nonzero(np.convolve(is_found, np.ones(LONG_COPY, np.int64)))
+    return num_copied / (num_segments * size)
+
+
+def trained_notes(share: float | None, config: Config, *, part: str) -> list[str]:
+    """Describe which share of a part of a run's text, validation or test, the training text has as
+    well, if it is `LEAST_SHARE` or more."""
+    if share is None or share < LEAST_SHARE:
+        return []
+    what = f"passages of at least {LONG_COPY} characters"
+    share_of_part = f"{100 * share:.0f} % of the {part} text lies in {what}"
+    if config.end_id is not None:
+        what = "documents"
+        share_of_part = f"{100 * share:.0f} % of the documents of the {part} text are ones"
+    return [
+        f"{share_of_part} that the training text has as well: the loss is lower than that of new"
+        f" text. Leave repeated {what} out."
+    ]

@@ -1,0 +1,81 @@
+"""The share of a text that its training text has as well: documents and long passages."""
+
+import json
+import random
+from types import SimpleNamespace
+
+import pytest
+
+from charrnn.text import copies
+from charrnn.text.copies import LONG_COPY, trained_notes, trained_share
+
+LINES = SimpleNamespace(end_id=0)
+RUNNING = SimpleNamespace(end_id=None)
+
+
+def random_text(num_chars, seed=0):
+    return "".join(random.Random(seed).choices("abcdefgh \n", k=num_chars))
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("slice_chars", [1, 7, 1 << 20])
+def test_equal_documents_are_counted(monkeypatch, slice_chars, as_bytes):
+    """The end of one and a longer one are no copies; each of equal ones counts."""
+    monkeypatch.setattr(copies, "SLICE_CHARS", slice_chars)
+    training, held_out = "anna\0bob\0carl\0", "bob\0bo\0bob\0anna b\0"
+    if as_bytes:
+        training, held_out = training.encode(), held_out.encode()
+    assert trained_share(held_out, training=training, config=LINES) == 0.5
+
+
+@pytest.mark.parametrize("block_chars", [1, 150, 1 << 16])
+def test_characters_of_long_passages_are_counted(monkeypatch, block_chars):
+    monkeypatch.setattr(copies, "BLOCK_CHARS", block_chars)
+    training, new = random_text(1_500), random_text(600, seed=1)
+    for num_copied, expected in ((LONG_COPY - 1, 0), (LONG_COPY, LONG_COPY), (250, 250)):
+        held_out = new[:300] + training[700 : 700 + num_copied] + "#" + new[300:]
+        share = trained_share(held_out, training=training, config=RUNNING)
+        assert share * len(held_out) == pytest.approx(expected, abs=4), "and a character by chance"
+
+
+def test_a_long_text_is_searched_in_segments(monkeypatch):
+    monkeypatch.setattr(copies, "MAX_SEGMENTS", 5)
+    training = random_text(30_000)
+    held_out = training[:15_000] + random_text(15_000, seed=1)
+    assert trained_share(held_out, training=training, config=RUNNING) == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_text_shorter_than_a_passage_has_none():
+    assert trained_share("abc", training="abc" * 99, config=RUNNING) == 0
+    assert trained_share("a" * LONG_COPY, training="a" * LONG_COPY, config=RUNNING) == 1
+
+
+def test_a_small_share_is_not_said():
+    assert trained_notes(0.049, config=RUNNING, part="test") == []
+    assert trained_notes(None, config=LINES, part="test") == []
+    (note,) = trained_notes(0.05, config=RUNNING, part="test")
+    assert note.startswith("5 % of the test text lies in passages of at least 100 characters")
+
+
+def test_a_list_that_is_there_twice_is_said_by_training_and_evaluate(command, tmp_path):
+    names = "".join(f"name{number}\n" for number in range(200))
+    (tmp_path / "names.txt").write_text(names * 2, encoding="utf-8")
+    sizes = ["--steps", "1", "--set", "hidden_size=4", "--out", "run"]
+    trained = command("train", "names.txt", "--documents", "lines", *sizes, "--json")
+    start = json.loads(trained.out.splitlines()[0])
+    said = f"{100 * start['trained_share']:.0f} % of the documents of the validation text are ones"
+    evaluation = json.loads(command("evaluate", "run", "--json").out)
+    assert start["trained_share"] > 0.7
+    assert evaluation["trained_share"] == start["trained_share"]
+    assert [note.startswith(said) for note in start["notes"]].count(True) == 1
+    assert [note.startswith(said) for note in evaluation["notes"]].count(True) == 1
+
+
+def test_a_list_without_repeated_lines_is_not_noted(command, tmp_path):
+    names = "".join(f"name{number}\n" for number in range(200))
+    (tmp_path / "names.txt").write_text(names, encoding="utf-8")
+    sizes = ["--steps", "1", "--set", "hidden_size=4", "--out", "run"]
+    trained = command("train", "names.txt", "--documents", "lines", *sizes, "--json")
+    start = json.loads(trained.out.splitlines()[0])
+    assert start["trained_share"] == 0
+    assert not any("as well" in note for note in start["notes"])
