@@ -2,6 +2,8 @@
 folder."""
 
 import errno
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ def source(tmp_path):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Where numba keeps machine code."""
-    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -106,8 +108,81 @@ def test_no_folder_that_can_be_written_to_is_no_error(make, monkeypatch):
     monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refuse)
     loop = make()
     (warning,) = load_or_compile(loop)
-    assert "no folder" in warning
+    assert "numba cannot write to its folder" in warning
     check_works(loop)
+
+
+@pytest.fixture
+def unwritable(tmp_path, monkeypatch):
+    """Make a loop whose source file is in a folder without room for machine code, in an empty
+    current folder, without a user's folder."""
+    source = tmp_path / "package" / "loop.py"
+    source.parent.mkdir()
+    source.write_text("def add(numbers, number):\n    numbers += number\n")
+    (source.parent / "__pycache__").write_text("a file, so it cannot be a folder")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for name in ("CHARRNN_CACHE", "NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "USERPROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+
+    def make():
+        names = {}
+        exec(compile(source.read_text(), str(source), "exec"), names)
+        return CompiledLoop(names["add"])
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"XDG_CACHE_HOME": "cache"},
+        {"CHARRNN_CACHE": "cache"},
+        {"CHARRNN_CACHE": "~/cache"},
+        {"NUMBA_CACHE_DIR": "cache"},
+        {"NUMBA_CACHE_LOCATOR_CLASSES": "UserWideCacheLocator"},
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="the variables are those of Linux")
+def test_the_current_folder_never_has_machine_code(unwritable, monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    loop = unwritable()
+    (warning,) = load_or_compile(loop)
+    assert "NUMBA_CACHE_DIR to an absolute folder" in warning
+    check_works(loop)
+    assert os.listdir() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="of POSIX")
+@pytest.mark.parametrize("fault", ["owner", "mode"])
+def test_machine_code_that_another_user_can_write_is_not_loaded(make, folder, monkeypatch, fault):
+    load_or_compile(make())
+    if fault == "mode":
+        folder.chmod(0o777)
+    else:
+        user = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    assert not make().load(ARGUMENTS)
+
+
+def test_the_users_folder_has_the_code_where_the_package_cannot(unwritable, monkeypatch, tmp_path):
+    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
+    assert load_or_compile(unwritable()) == []
+    assert unwritable().load(ARGUMENTS)
+    assert [*(tmp_path / "cache" / "compiled").rglob("*.nbi")]
+
+
+def test_numba_takes_no_settings_from_the_current_folder(process, alphabet_run, tmp_path):
+    written = tmp_path / "trace.json"
+    (tmp_path / ".numba_config.yaml").write_text(f"CHROME_TRACE: {written}\n")
+    ran = process("-m", "charrnn", "sample", alphabet_run, "--length", 3_000)
+    assert ran.returncode == 2
+    assert b".numba_config.yaml" in ran.stderr
+    assert not written.exists()
 
 
 def test_without_a_compiler_nothing_is_kept(make, folder, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,6 @@ import charrnn
 from charrnn.cells import analysis, findings_cache
 from charrnn.cells.findings_cache import (
     FindingsCache,
-    cache_folder,
     decode,
     encode,
     program_digest,
@@ -24,6 +24,7 @@ from charrnn.cells.scores import Measured, measure
 from charrnn.cells.targets import choose_targets
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
+from charrnn.system.cache_folders import cache_folder
 
 TEXT = make_corpus(num_chars=2_000, seed=2).text
 QUOTE = ("visualize", "--detector", "quote", "--text", "mine.txt")
@@ -90,7 +91,7 @@ def load(identity="identity"):
 
 
 def saved_files():
-    return list(cache_folder().glob("*"))
+    return list(cache_folder("findings").glob("*"))
 
 
 # --- what is measured again
@@ -274,10 +275,24 @@ def test_the_oldest_files_are_deleted(monkeypatch):
 
 def test_the_folder_is_that_of_the_variable_or_the_users(tmp_path, monkeypatch):
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path / "findings"
+    assert cache_folder("findings") == tmp_path / "findings"
     monkeypatch.delenv("CHARRNN_CACHE")
-    assert "charrnn" in cache_folder().parts
-    assert Path.home() in cache_folder().parents
+    assert "charrnn" in cache_folder("findings").parts
+    assert Path.home() in cache_folder("findings").parents
+
+
+@pytest.mark.parametrize("folder", ["cache", "~/cache"])
+def test_findings_of_the_current_folder_are_not_read(tmp_path, monkeypatch, folder):
+    save(0.5)
+    (path,) = saved_files()
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(path.parents[1], folder)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.setenv("CHARRNN_CACHE", folder)
+    assert load() is None
+    FindingsCache("identity").save("score", {"of": 2}, 0.7)
+    assert [path.name] == os.listdir(Path(folder, "findings"))
 
 
 # --- found cells

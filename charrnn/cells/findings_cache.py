@@ -21,6 +21,7 @@ import numpy as np
 
 from charrnn.errors import warn
 from charrnn.hooks.manager import other_packages
+from charrnn.system.cache_folders import cache_folder
 from charrnn.system.files import JSON
 
 Result = TypeVar("Result")
@@ -54,11 +55,12 @@ class FindingsCache:
         if self.identity is None or self.measures_anew:
             return None
 
-        # The first line of a file is the digest of the rest.
+        # Never in the run: a run that somebody sends brings no findings, which would have to be
+        # checked. The first line of a file is the digest of the rest.
         try:
-            path = cache_folder() / name
+            path = cache_folder("findings") / name
             digest, _, body = path.read_bytes().partition(b"\n")
-        except (OSError, RuntimeError):
+        except OSError:
             return None
         # Files are not synced to the disk, so they may be incomplete after a power failure.
         if digest != _digest(body):
@@ -82,9 +84,8 @@ class FindingsCache:
 
         body = json.dumps(encode(value), separators=(",", ":")).encode("ascii")
         # Without a file the next process measures again, which costs only time.
-        with contextlib.suppress(OSError, RuntimeError):
-            folder = cache_folder()
-            folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            folder = cache_folder("findings")
             # Renamed when it is whole, so that no other process reads a part of it.
             temporary = folder / f"{name}.{os.getpid()}"
             temporary.write_bytes(_digest(body) + b"\n" + body)
@@ -101,22 +102,6 @@ class FindingsCache:
             program = program_digest()
         parts = [kind, dict(key), self.identity, program]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def cache_folder() -> Path:
-    """Return the folder of the files: `findings` in CHARRNN_CACHE or in the user's cache folder.
-
-    Raises RuntimeError if the user has no home folder.
-    """
-    # Never in the run: a run that somebody sends brings no findings, which would have to be
-    # checked.
-    chosen = os.environ.get("CHARRNN_CACHE")
-    if not chosen:
-        from platformdirs import user_cache_dir  # here, so that other commands start sooner
-
-        chosen = user_cache_dir("charrnn", appauthor=False)
-    # platformdirs keeps the ~ where there is no home folder.
-    return Path(chosen).expanduser() / "findings"
 
 
 def delete_oldest(folder: Path) -> None:

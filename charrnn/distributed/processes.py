@@ -26,6 +26,7 @@ from charrnn.system.lazy import Tensor, torch
 from charrnn.system.process import (
     ENDING_SIGNALS,
     PARENT,
+    child_arguments,
     child_environment,
     is_orphan,
     num_cores,
@@ -303,7 +304,7 @@ def launch(
     processes = start_processes(
         "train",
         sys.executable,
-        args=dict.fromkeys(range(num_processes), ("-m", "charrnn", *arguments)),
+        args=dict.fromkeys(range(num_processes), (*child_arguments(), *arguments)),
         envs={
             rank: environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             for rank in range(num_processes)

@@ -27,6 +27,7 @@ from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import compiled_loops
 from charrnn.model.recurrent_state import pack, unpack
 from charrnn.model.stepper import CharacterModel, Stepper
+from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import Task, task
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
@@ -98,6 +99,7 @@ def choose_engine(num_chars: int) -> Engine:
 def _compiled_module(function: str) -> ModuleType | None:
     """Import the module with a compiled function; None if no package offers it, or if numba is
     missing."""
+    check_settings_of_numba()
     with suppress(ImportError):
         found: ModuleType | None = find_named(compiled_loops, function)
         return found

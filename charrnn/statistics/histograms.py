@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from charrnn.statistics.agreement import divide
 from charrnn.statistics.intervals import Float64Array
+from charrnn.system.process import check_settings_of_numba
 
 if TYPE_CHECKING:
     from charrnn.system.compiling import CompiledLoop
@@ -154,6 +155,7 @@ def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
 @cache
 def _compiled_fill() -> "CompiledLoop":
     # Imported here, so that cached findings are shown without importing numba.
+    check_settings_of_numba()
     from charrnn.system.compiling import CompiledLoop
 
     return CompiledLoop(_fill)

@@ -25,7 +25,7 @@ from charrnn.sweeps.plan import (
 from charrnn.sweeps.record import read_plan, record_plan, run_state
 from charrnn.sweeps.report import SweepReport, report_sweep
 from charrnn.system import files
-from charrnn.system.process import child_environment, num_cores, signal_name
+from charrnn.system.process import child_arguments, child_environment, num_cores, signal_name
 
 WATCH_SECONDS = 0.1
 """Time between two looks at the signals."""
@@ -158,7 +158,7 @@ class _Runner:
         if run.status == STOPPED:
             arguments = ["--resume", "--", place]
         process = subprocess.Popen(
-            [sys.executable, "-m", "charrnn", "train", *arguments],
+            [sys.executable, *child_arguments(), "train", *arguments],
             env=os.environ | child_environment() | {"OMP_NUM_THREADS": str(threads)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -2,10 +2,12 @@
 
 The cache is beside the source file, or in the user's cache folder where that cannot be written to;
 NUMBA_CACHE_DIR chooses another folder. Its keys have the version of numba, the processor and the
-types of the arguments.
+types of the arguments. Loading machine code unpickles its file, so numba never chooses the folder:
+without a home, numba's own choice is a folder of the current one.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import numba
 from numba import njit
 
+from charrnn.system.cache_folders import cache_folder, private_folder
 from charrnn.system.progress import warn
 
 # Numba's type hints do not cover what implements `njit(cache=True)`.
@@ -38,6 +41,7 @@ class CompiledLoop:
         # Without the global interpreter lock. With Python's error model, every divisor would be
         # checked, and no loop with a division in it would become vector code.
         self._dispatcher: Any = njit(error_model="numpy", nogil=True)(function)
+        self._problem = "numba cannot write to its folder"
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function, which is compiled first if it is not loaded for these types."""
@@ -51,8 +55,7 @@ class CompiledLoop:
         types = _types(arguments)
         if NUMBA.config.DISABLE_JIT or types in self._dispatcher.overloads:
             return True
-        with suppress(RuntimeError):  # there is no folder that numba can write to
-            self._dispatcher.enable_caching()
+        self._enable_caching()
         cache = self._dispatcher._cache
         try:
             is_kept = cache.load_overload(types, self._dispatcher.targetctx) is not None
@@ -70,19 +73,50 @@ class CompiledLoop:
         Raises what numba raises for a function that it cannot compile.
         """
         types = _types(arguments)
-        problem = "there is no folder for it"
         try:
             self._dispatcher.compile(types)
             is_kept = self._dispatcher._cache.cache_path is not None
         except Exception as error:
             if types not in self._dispatcher.overloads:
                 raise
-            is_kept, problem = False, str(error)
+            is_kept = False
+            self._problem = str(error)
         if not is_kept:
             warn(
-                f"Compiled code cannot be kept ({problem}): it is compiled again next time. Set"
-                " NUMBA_CACHE_DIR to a folder that you can write to."
+                f"Compiled code cannot be kept ({self._problem}): it is compiled again next time."
+                " Set NUMBA_CACHE_DIR to an absolute folder that only you can write to."
             )
+
+    def _enable_caching(self) -> None:
+        """Let numba keep the code in the folder that charrnn chooses, if there is one."""
+        config = NUMBA.config
+        before = (config.CACHE_DIR, getattr(config, "CACHE_LOCATOR_CLASSES", ""))
+        try:
+            config.CACHE_DIR = str(_folder_of(self._dispatcher.py_func.__code__.co_filename))
+            # The classes, which the environment can name, would choose other folders.
+            config.CACHE_LOCATOR_CLASSES = ""
+            self._dispatcher.enable_caching()
+        except OSError as error:
+            self._problem = str(error)
+        except RuntimeError:  # numba cannot write to the folder
+            pass
+        finally:
+            config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES = before
+
+
+def _folder_of(source: str) -> Path:
+    """Return the folder for the machine code of a source file. Raises OSError if there is none."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        return private_folder(Path(chosen))
+
+    # Whoever can write beside the source can also write the code of charrnn itself.
+    beside = Path(source).with_name("__pycache__")
+    with suppress(OSError):
+        beside.mkdir(exist_ok=True)
+        if os.access(beside, os.W_OK):
+            return beside
+    return cache_folder("compiled")
 
 
 def _types(arguments: Sequence[Any]) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, UsageError
 
 CORE_BYTES = 80_000_000
 """Address space that OpenBLAS and the threads of torch take for each core: 76 MB on two cores."""
@@ -74,6 +74,20 @@ def check_room_for_torch() -> None:
         check_room(TORCH_BYTES, "torch")
 
 
+NUMBA_SETTINGS = ".numba_config.yaml"
+"""The file of the current folder from which numba takes settings, such as files to write to."""
+
+
+def check_settings_of_numba() -> None:
+    """Raise UsageError if numba is not loaded yet, and would take settings from a file of the
+    current folder."""
+    if "numba" not in sys.modules and os.path.exists(NUMBA_SETTINGS):
+        raise UsageError(
+            f"numba would obey {NUMBA_SETTINGS} of this folder, which may be anybody's. Remove the"
+            " file, or use another folder."
+        )
+
+
 def _existing(*names: str) -> tuple[int, ...]:
     """Return the signals of these names that this system has."""
     return tuple(number for number in signal.Signals if number.name in names)
@@ -116,13 +130,19 @@ def is_orphan() -> bool:
 
 
 def child_environment() -> dict[str, str]:
-    """Return the variables of a `python -m charrnn` that this process starts."""
-    variables = {PARENT: str(os.getpid())}
+    """Return the variables of a charrnn that this process starts."""
+    return {PARENT: str(os.getpid())}
+
+
+def child_arguments() -> list[str]:
+    """Return the arguments with which Python starts charrnn as this process was started: whether
+    modules are imported from the current folder."""
+    if sys.path[:1] in ([""], [os.getcwd()]):
+        return ["-m", "charrnn"]
     # `python -m` would import modules from the current folder, which the command `charrnn` does
-    # not.
-    if sys.path and sys.path[0] not in ("", os.getcwd()):
-        variables["PYTHONSAFEPATH"] = "1"
-    return variables
+    # not. Python 3.10 does not know PYTHONSAFEPATH.
+    start = "import sys; sys.path[:] = filter(None, sys.path); import charrnn.__main__ as charrnn"
+    return ["-c", f"{start}; charrnn.main()"]
 
 
 def signal_name(number: int) -> str:
