@@ -102,13 +102,13 @@ def test_the_first_words_of_a_draft_are_those_of_a_text(model):
 
 def test_continuations_end_where_they_should(offer):
     for one in offer.found:
-        lengths = [longest(one, offer.until)]
-        if one.is_complete:
-            before = offer.text[-1]
-            lengths = [
-                end_of(one.text + following, offer.until, before)
-                for following in (" x", "\n", "\n\n")
-            ]
+        if not one.is_complete:
+            assert len(one.text) <= longest(one, offer.until)
+            continue
+        before = offer.text[-1]
+        lengths = [
+            end_of(one.text + following, offer.until, before) for following in (" x", "\n", "\n\n")
+        ]
         assert len(one.text) in lengths
 
 
@@ -137,13 +137,16 @@ def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(mod
     assert len({one.text for one in (*first, *second)}) == 10
 
 
-def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(alphabet_run, tmp_path):
-    # The model writes the alphabet without a full stop, over and over.
-    for one in charrnn.load(alphabet_run).continuations(
-        "abc", until="sentence", temperature=0.1, seed=0
-    ):
+def test_what_is_too_long_ends_after_a_word(tmp_path):
+    # A sample is a word of nine characters over and over. A beam search repeats none.
+    model = charrnn.load(build_chain(tmp_path / "run", "abcde fghi"))
+    for one in model.continuations("a", until="sentence", temperature=0.1, seed=0):
         assert not one.is_complete
-        assert len(one.text) == longest(one, "sentence")
+        assert len(one.text) == len(one.logprobs) < longest(one, "sentence")
+        assert one.temperature is None or one.text.endswith(" fghiabcde")
+
+
+def test_a_document_ends_a_continuation(tmp_path):
     documents = charrnn.load(build_chain(tmp_path / "run", "\0ab c", documents="lines"))
     first, *_ = documents.continuations("ab", until="sentence", temperature=0.1, seed=0)
     assert first.is_complete

@@ -106,6 +106,25 @@ def test_a_digit_inserts_a_continuation_and_ctrl_z_takes_it_out(model, path):
     play_writer(model, path, script)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (60, 40), (30, 12)])
+def test_what_is_inserted_is_what_is_shown_and_ends_after_a_word(model, path, monkeypatch, size):
+    words = " ".join(f"word{number}" for number in range(30))
+    long = Continuation(text=f" {words} x", logprobs=(-1.0,) * 200)
+    monkeypatch.setattr(Continuations, "take", lambda self, **options: [long] * 5)
+
+    async def script(app, pilot):
+        await pilot.press("tab")
+        await until(pilot, lambda: "…" in screen(app))
+        shown = " ".join(screen(app).partition("beam")[2].partition("beam")[0].split())
+        await pilot.press("1")
+        await until(pilot, lambda: app.draft_screen.editor.draft != TEXT)
+        inserted = app.draft_screen.editor.draft.removeprefix(TEXT)
+        assert f"␣{inserted.strip()}…" in shown
+        assert f"{words} ".startswith(f"{inserted.strip()} ")
+
+    play_writer(model, path, script, size=size)
+
+
 def test_continuations_are_those_of_the_place_of_the_cursor_and_the_settings(model, path):
     async def script(app, pilot):
         await pilot.press("home", "right", "right", "right", "tab")

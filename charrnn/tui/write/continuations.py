@@ -33,8 +33,8 @@ from charrnn.system.display import Displayable, RecordList
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
 
 MAX_CHARS: dict[str, int] = {"word": 40, "line": 240, "sentence": 240}
-"""Where a continuation can end, and its characters at most (of bytes, with the byte alphabet): the
-rest is cut."""
+"""Where a continuation can end, and its characters at most (of bytes, with the byte alphabet): a
+longer one is cut after a word."""
 _MARKS = "\u0300-\u036f"
 _WORD = re.compile(rf"[\w{_MARKS}]+(?:['’][\w{_MARKS}]+)*(?=[^\w{_MARKS}'’]|['’][^\w{_MARKS}])")
 """A word with single apostrophes inside it, before a character that cannot continue it."""
@@ -50,6 +50,15 @@ _SENTENCE = re.compile(
 )
 """The end of a sentence: a full stop is taken for one even after an abbreviation."""
 _PATTERNS = {"word": _WORD, "line": _LINE, "sentence": _SENTENCE}
+
+
+_LAST_WORD = re.compile(r"(?<=\S)\s+\S*\Z")
+"""The last word of several, and the white space before it."""
+
+
+def without_last_word(text: str) -> str:
+    """Return a text of several words without the last one. A single word stays as it is."""
+    return _LAST_WORD.sub("", text)
 
 
 def end_of(text: str, until: str, before: str = "") -> int | None:
@@ -84,7 +93,7 @@ class Continuation(Displayable):
     temperature: float | None = None
     """That at which it was drawn; None if a beam search found it."""
     is_complete: bool = True
-    """Whether it reaches the end that was asked for, or was cut."""
+    """Whether it reaches the end that was asked for, or was cut after a word."""
 
     @property
     def logprob(self) -> float:
@@ -309,8 +318,13 @@ class Continuations:
         temperature: float | None = None,
     ) -> Continuation:
         """Make a continuation without the last `cut` ids; None if it has not ended."""
-        # What follows the end decided that it is one, and is not part of it.
+        # What follows the end decided that it is one, and is not part of it. Without an end, the
+        # last word may be a part of a word.
         num_ids = len(ids) - (cut or 0)
+        if cut is None:
+            whole_words = without_last_word(self._vocab.decode(ids))
+            while len(self._vocab.decode(ids[:num_ids])) > len(whole_words):
+                num_ids -= 1
         return Continuation(
             text=self._vocab.decode(ids[:num_ids]).replace("\r\n", "\n"),
             logprobs=tuple(logprobs[:num_ids]),

@@ -322,13 +322,25 @@ class DraftScreen(FullScreen):
         offers.display = bool(self.offered)
         hint = HINT
         if self.offered:
-            offers.update(
-                offer_table(self.offered, console=self.app.console, width=self.size.width)
-            )
+            offers.update(offer_table(self.offered, texts=self._offered_texts()))
             hint = OFFER_HINT
         elif self.is_looking:
             hint = "Esc stop"
         self.query_one(HintLine).show(hint)
+
+    def _offered_texts(self) -> list[assistant.Continuation]:
+        """Return as much of each continuation as is shown, and inserted."""
+        # All of them together fill half the screen.
+        num_lines = max(1, (self.size.height // 2 - 1) // assistant.NUM_CONTINUATIONS)
+        return [
+            fitting(
+                continuation,
+                console=self.app.console,
+                width=max(20, self.size.width - 20),
+                num_lines=num_lines,
+            )
+            for continuation in self.offered
+        ]
 
     # Continuations
 
@@ -396,9 +408,9 @@ class DraftScreen(FullScreen):
         """Insert a continuation by its number, or dismiss them all; return False if there are
         none."""
         # Dismissed first: what is inserted changes the text to which they belong.
-        offered = self.offered
-        if not offered and not self.is_looking:
+        if not self.offered and not self.is_looking:
             return False
+        offered = self._offered_texts()
         self._dismiss()
         if key == "escape":
             return True
@@ -560,24 +572,36 @@ class DraftScreen(FullScreen):
         self.app.exit(True)
 
 
-def offer_table(offered: Sequence[assistant.Continuation], console: Console, width: int) -> Table:
-    """List continuations by number for a screen of so many columns, each on two lines at most."""
+def fitting(
+    continuation: assistant.Continuation, *, console: Console, width: int, num_lines: int
+) -> assistant.Continuation:
+    """Return a continuation without the last words that do not fit into so many lines of so many
+    columns."""
+    while len(Text(drafts.shown_continuation(continuation)).wrap(console, width)) > num_lines:
+        shorter = assistant.without_last_word(continuation.text)
+        if shorter == continuation.text:  # a single word
+            shorter = shorter[:-1]
+        continuation = replace(continuation, text=shorter, is_complete=False)
+    return continuation
+
+
+def offer_table(
+    offered: Sequence[assistant.Continuation], *, texts: Sequence[assistant.Continuation]
+) -> Table:
+    """List continuations by number: how likely the model takes each to be, and as much of it as
+    fits."""
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
     for style in ("bold", "", ""):
         table.add_column(style=style, no_wrap=True)
     table.add_column(ratio=1)
 
-    # As much of each as two lines hold; what is cut is inserted all the same.
-    for number, one in enumerate(offered, start=1):
-        lines = Text(drafts.shown_continuation(one)).wrap(console, max(20, width - 20))
-        if len(lines) > 2:
-            lines[1].append(" …")
-        text = Text("\n").join(lines[:2])
-
+    for number, (whole, fitted) in enumerate(zip(offered, texts, strict=True), start=1):
         source = "beam"
-        if one.temperature is not None:
-            source = f"T {one.temperature:g}"
-        table.add_row(str(number), source, f"{one.nats_per_char:.2f}", text)
+        if whole.temperature is not None:
+            source = f"T {whole.temperature:g}"
+        table.add_row(
+            str(number), source, f"{whole.nats_per_char:.2f}", drafts.shown_continuation(fitted)
+        )
     return table
 
 
