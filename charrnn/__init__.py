@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from charrnn.system.spinning import choose_spins
+from charrnn.system.spinning import choose_spins, limit_threads
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
+limit_threads()
 choose_spins()
 
 __all__ = [

@@ -15,7 +15,8 @@ import charrnn
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.system.spinning import BUSY, IDLE, are_cores_busy, choose_spins
+from charrnn.system.process import num_cores
+from charrnn.system.spinning import BUSY, IDLE, are_cores_busy, choose_spins, limit_threads
 from charrnn.text.vocab import Vocab, encode_text
 from charrnn.training.events import EvaluationEvent
 
@@ -63,6 +64,61 @@ def test_beside_busy_processes_threads_spin_less(monkeypatch, is_busy, spins):
     monkeypatch.setattr(os, "environ", {})
     choose_spins()
     assert os.environ == {"GOMP_SPINCOUNT": spins}
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("", {}, 8),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000"}, 8),
+        ("0::/a/b", {"a/b/cpu.max": "50000 100000"}, 1),
+        ("0::/a/b", {"a/b/cpu.max": "250000 100000", "a/c/cpu.max": "50000 100000"}, 3),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000"}, 2),
+        ("0::/a/b", {"cpu.max": "300000 100000"}, 3),  # a container that sees its own group as top
+        ("0::/../b", {"b/cpu.max": "150000 100000"}, 2),
+        ("0::/a", {"a/cpu.max": "9900000 100000"}, 8),
+        ("0::/a", {"a/cpu.max": "nonsense"}, 8),
+        (
+            "3:memory:/m\n4:cpu,cpuacct:/a",
+            {"cpu/a/cpu.cfs_quota_us": "150000", "cpu/a/cpu.cfs_period_us": "100000"},
+            2,
+        ),
+        (
+            "4:cpu,cpuacct:/a",
+            {
+                "cpu,cpuacct/cpu.cfs_quota_us": "10000",
+                "cpu,cpuacct/cpu.cfs_period_us": "100000",
+                "cpu,cpuacct/a/cpu.cfs_quota_us": "-1",
+                "cpu,cpuacct/a/cpu.cfs_period_us": "100000",
+            },
+            1,
+        ),
+    ],
+)
+def test_cores_are_those_of_the_affinity_and_of_the_quota(
+    tmp_path, monkeypatch, groups, files, expected
+):
+    """One for each whole or begun core of a quota, of the own group or of one above it."""
+    monkeypatch.setattr("charrnn.system.process.affinity_cores", lambda: 8)
+    assert num_cores(tmp_path) == 8  # as where there are no such files
+    texts = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in {"proc/self/cgroup": groups, **texts}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n" if text else "")
+    assert num_cores(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "cores", "expected"),
+    [({}, 2, {"OMP_NUM_THREADS": "2"}), ({}, 8, {}), ({"OMP_NUM_THREADS": "4"}, 2, {})],
+)
+def test_libraries_start_a_thread_for_each_core_of_a_quota(monkeypatch, given, cores, expected):
+    monkeypatch.setattr("charrnn.system.spinning.num_cores", lambda: cores)
+    monkeypatch.setattr("charrnn.system.spinning.affinity_cores", lambda: 8)
+    monkeypatch.setattr("charrnn.system.spinning.sys", Mock(modules={}))
+    monkeypatch.setattr(os, "environ", dict(given))
+    limit_threads()
+    assert os.environ == given | expected
 
 
 @pytest.fixture(scope="module")

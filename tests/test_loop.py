@@ -2,7 +2,9 @@
 end."""
 
 import json
+import re
 import shlex
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -210,6 +212,24 @@ def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(monkeypatch):
     *_, last, _ = charrnn.train(charrnn.Config(**settings), out=Path("run"))
     assert last.event == "warning"
     assert last.message.startswith("training took 180 of the 60 seconds of its budget, 120 more: ")
+
+
+def test_a_process_that_was_stopped_is_not_called_slow(monkeypatch):
+    """Two minutes pass between two events, in which nothing is computed."""
+    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1000.0, 1))
+    settings = {**SETTINGS, "steps": None, "minutes": 1.0}
+    events = charrnn.train(charrnn.Config(**settings), out=Path("run"))
+    next(events)
+    now, used = time.perf_counter, time.process_time()
+    monkeypatch.setattr(time, "perf_counter", lambda: now() + 120)
+    monkeypatch.setattr(time, "process_time", lambda: used)
+    *_, last, _ = events
+    assert last.event == "warning"
+    assert re.fullmatch(
+        r"training took 1\d\d of the 60 seconds of its budget, \d+ more: for 1\d\d seconds the process"
+        r" or the machine was stopped\.",
+        last.message,
+    )
 
 
 def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch):

@@ -83,6 +83,28 @@ def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock):
     assert 140 < len(stepped) < 160, "half a second of steps of 3.3 ms"
 
 
+@pytest.mark.parametrize("paused", [2, 3, 4, 9])
+def test_a_pause_in_one_step_decides_nothing(clock, paused):
+    """The first two steps are not measured; for the next ones, the process is stopped once."""
+    numbers = itertools.count()
+    clock(lambda trainer: 30.0 if next(numbers) == paused else 0.05)
+    config = make_config(steps=None, minutes=1.0, threads=1)
+    computing = Computing(CPU)
+    seconds, _ = measure_step(config, make_batches(), V, computing, 0.5)
+    assert seconds == pytest.approx(0.05)
+    assert computing.pauses.seconds == pytest.approx(29.95)
+    assert next(numbers) >= 10, "as many as without the pause"
+
+
+def test_slow_steps_are_measured_twice(clock):
+    stepped = clock(lambda trainer: 30.0)
+    config = make_config(steps=None, minutes=1.0, threads=1)
+    computing = Computing(CPU)
+    assert measure_step(config, make_batches(), V, computing, 0.5) == (30.0, 1)
+    assert len(stepped) == 2 + 2
+    assert computing.pauses.seconds == 0
+
+
 def test_minutes_take_the_fastest_threads(monkeypatch, four_threads, clock):
     for asked, weights, milliseconds, expected in (
         ("auto", 10**3, {4: 10, 3: 9.5, 1: 30}, 4),

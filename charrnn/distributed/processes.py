@@ -118,11 +118,11 @@ def timeout_seconds(environment: Mapping[str, str]) -> int:
 def num_threads(group: ProcessGroup, environment: Mapping[str, str]) -> int:
     """Return how many processor threads a process gets: its share of the cores of its host.
 
-    torchrun sets OMP_NUM_THREADS to 1 if it is not set, so a 1 there is not a choice; a larger
-    number is one.
+    torchrun sets OMP_NUM_THREADS to 1 if it is not set, and `limit_threads` to all cores of a
+    quota, so neither is a choice; another number is one.
     """
     chosen = environment.get("OMP_NUM_THREADS", "")
-    if _is_number(chosen, least=2, most=1024):
+    if _is_number(chosen, least=2, most=1024) and int(chosen) != num_cores():
         return int(chosen)
     return max(1, num_cores() // group.local_size)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +22,83 @@ TORCH_BYTES = 650_000_000
 """What torch 2.13 for the CPU takes besides, loaded (485 MB) and at work."""
 
 
-def num_cores() -> int:
-    """Return the number of processor cores that this process may use."""
+PAUSE_SECONDS = 2.0
+"""Shorter times without computing are no pause: a process waits for a disk, or for its turn."""
+PAUSE_SHARE = 0.05
+"""Share of a pause that is computed at most: a step that was begun before it."""
+
+
+class Pauses:
+    """Counts the seconds in which this process did not run, because it or its machine was
+    suspended. On a busy machine it runs slowly, which is no pause."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """Start to look at the time from now on."""
+        self._wall = time.perf_counter()
+        self._computed = time.process_time()
+
+    def look(self) -> None:
+        """Count the time since the last look as a pause, if hardly anything was computed in it."""
+        seconds = time.perf_counter() - self._wall
+        computed = time.process_time() - self._computed
+        self.begin()
+        if seconds >= PAUSE_SECONDS and computed <= PAUSE_SHARE * seconds:
+            self.seconds += seconds
+
+
+def num_cores(root: Path = Path("/")) -> int:
+    """Return the number of processor cores that this process may use: those of its affinity, and
+    no more than the whole and begun cores of its quota (files of Linux below `root`)."""
+    num = affinity_cores()
+    return max(1, min(num, math.ceil(min(_quotas(root), default=num))))
+
+
+def affinity_cores() -> int:
+    """Return the number of cores of this process's affinity, for which libraries start threads."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the cores that the control groups of this process, and those above them, may use.
+
+    A container without a namespace for them sees its own group at the top, whatever its path is.
+    """
+    top = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # another system than Linux
+        return
+    for line in lines:
+        # Version 2 has one tree, version 1 one for each controller or for several.
+        _, controllers, path = line.split(":", 2)
+        if "cpu" in controllers.split(","):
+            mounts = {top / "cpu", top / controllers}
+        elif not controllers:
+            mounts = {top, top / "unified"}
+        else:
+            continue
+
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        for mount in mounts:
+            for depth in range(len(parts) + 1):
+                yield from _quota_of(mount.joinpath(*parts[:depth]))
+
+
+def _quota_of(folder: Path) -> Iterator[float]:
+    """Yield the cores of a control group: none without a limit."""
+    # Microseconds of computing in each period; "max" or -1 is no limit.
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):
+            texts = [(folder / name).read_text(encoding="ascii") for name in names]
+            quota, period = map(int, " ".join(texts).split())
+            if quota > 0 and period > 0:
+                yield quota / period
 
 
 def memory_bytes() -> int | None:

@@ -1,9 +1,12 @@
-"""How long threads that wait for each other spin (GOMP_SPINCOUNT of libgomp)."""
+"""How many threads libraries start (OMP_NUM_THREADS), and how long those that wait for each other
+spin (GOMP_SPINCOUNT of libgomp)."""
 
 import os
 import sys
 import time
 from pathlib import Path
+
+from charrnn.system.process import affinity_cores, num_cores
 
 IDLE = 5_000
 """Turns that cost nothing on an idle machine: with fewer, threads sleep at many of the thousands of
@@ -11,6 +14,17 @@ barriers a second (benchmarks/busy_neighbour.py)."""
 BUSY = 1_000
 """Turns where other processes keep the cores busy: the thread that is waited for may not run before
 their time slices end. libgomp has 300,000."""
+
+
+def limit_threads() -> None:
+    """Set OMP_NUM_THREADS, which libraries read once, to the cores of a quota that leaves fewer
+    than the affinity: threads would wait for each other while none may run.
+
+    It stays as it is if torch is loaded, or if the user has set it.
+    """
+    is_chosen = "OMP_NUM_THREADS" in os.environ or "torch" in sys.modules
+    if not is_chosen and num_cores() < affinity_cores():
+        os.environ["OMP_NUM_THREADS"] = str(num_cores())
 
 
 def choose_spins() -> None:

@@ -16,6 +16,7 @@ from charrnn.runs.description import RunDescription
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
+from charrnn.system.process import Pauses
 from charrnn.text.batches import BatchRows
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import notes, plan, run_text
@@ -94,9 +95,8 @@ def train(
         # reproduces the run.
         text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial))
         group.check_same_text(text.corpus.digest)
-        planned, batches = plan.plan_run(
-            config, text=text, computing=Computing(device=device, group=group, start=start)
-        )
+        computing = Computing(device=device, group=group, start=start)
+        planned, batches = plan.plan_run(config, text=text, computing=computing)
 
         # The run's folder, which only the first process writes. Not earlier: a command that fails
         # leaves none.
@@ -141,13 +141,14 @@ def train(
             least_share = 0.0
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
-            yield from _told(events, asked=config, least_share=least_share)
+            yield from _told(events, asked=config, pauses=computing.pauses, least_share=least_share)
 
 
 def _told(
     events: Iterable[TrainEvent],
     asked: Config,
     *,
+    pauses: Pauses,
     before: float = 0.0,
     least_share: float = MIN_BUDGET_SHARE,
 ) -> Iterator[TrainEvent]:
@@ -155,10 +156,13 @@ def _told(
     in minutes, or much more than all of it: the machine was slower or faster while its speed was
     measured.
 
-    `before` are the seconds that the run had taken before this process.
+    `before` are the seconds that the run had taken before this process; `pauses` are those of the
+    planning, and then those of the training, too.
     """
     budget = 60 * (asked.minutes or 0)
+    pauses.begin()
     for event in events:
+        pauses.look()
         if isinstance(event, DoneEvent) and event.is_complete and budget >= MIN_REPORTED_BUDGET:
             seconds = before + event.seconds
             took = f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget"
@@ -170,7 +174,10 @@ def _told(
                 )
                 yield WarningEvent(message=took)
             elif seconds > MAX_BUDGET_SHARE * budget:
-                took += f", {seconds - budget:.0f} more: the machine became busier meanwhile."
+                why = "the machine became busier meanwhile"
+                if seconds - pauses.seconds <= MAX_BUDGET_SHARE * budget:
+                    why = f"for {pauses.seconds:.0f} seconds the process or the machine was stopped"
+                took += f", {seconds - budget:.0f} more: {why}."
                 yield WarningEvent(message=took)
         yield event
 
@@ -236,9 +243,8 @@ def resume(
             group.check_corpus(resumed.config.corpus)
             device = group.device(pick_device(resumed.config.device))
         text = group.in_turn(lambda: _read_same_text(resumed))
-        planned, batches = _plan_further(
-            resumed, text=text, computing=Computing(device=device, group=group, start=start)
-        )
+        computing = Computing(device=device, group=group, start=start)
+        planned, batches = _plan_further(resumed, text=text, computing=computing)
 
         # The numbers that training changes.
         loaded = resumed.loaded
@@ -270,7 +276,9 @@ def resume(
         said = (*text.corpus.notes, *notes.validation_notes(planned, text))
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
-            yield from _told(events, asked=resumed.config, before=resumed.seconds)
+            yield from _told(
+                events, asked=resumed.config, pauses=computing.pauses, before=resumed.seconds
+            )
 
 
 def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:

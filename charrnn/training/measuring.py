@@ -44,6 +44,11 @@ MIN_MEASURE_SECONDS = 0.25
 """Shortest time for which steps are measured, however small the budget."""
 
 
+PAUSE_ROUNDS = 10
+"""How many times as long as others the longest round of steps is, if the process was stopped in it.
+"""
+
+
 class StepTime(NamedTuple):
     """How long a training step takes, and on how many threads."""
 
@@ -129,24 +134,38 @@ def measure_step(
 
         # Each number of threads in turn, so that a busy moment meets all of them.
         begin = time.perf_counter()
+        rounds: list[float] = []
+        longest = 0.0
         is_over = False
         while not is_over:
+            round_begin = time.perf_counter()
             for num_threads, taken in times.items():
                 with on_threads(num_threads):
                     step_begin = time.perf_counter()
                     trainer.take_step()
                     taken.append(time.perf_counter() - step_begin)
                 advance()
-            # Up to twice as long, for three steps on each number of threads.
-            least = seconds if len(times[most]) >= 3 else 2 * seconds
-            is_over = computing.group.any(time.perf_counter() - begin >= least)
+            rounds.append(time.perf_counter() - round_begin)
+            longest = max(longest, rounds[-1])
+
+            # Up to twice as long, for three steps on each number of threads. The longest round does
+            # not count: in it, the process may have been stopped.
+            least = seconds if len(rounds) >= 3 else 2 * seconds
+            is_over = computing.group.any(time.perf_counter() - begin - longest >= least)
+
+    # Of two steps the faster one: the other may have been stopped. Such a pause is no time that was
+    # spent.
+    usual = float(np.quantile(rounds, 0.5, method="lower"))
+    if longest > PAUSE_ROUNDS * usual:
+        computing.pauses.seconds += longest - usual
 
     # The fastest number of threads; all of them unless another is clearly faster.
-    medians = {num_threads: np.median(taken) for num_threads, taken in times.items()}
+    medians = {count: np.quantile(taken, 0.5, method="lower") for count, taken in times.items()}
     chosen = min(medians, key=medians.__getitem__)
     if medians[chosen] * MIN_SPEEDUP >= medians[most]:
         chosen = most
-    return StepTime(seconds=float(np.quantile(times[chosen], 0.25)), threads=chosen)
+    step_seconds = float(np.quantile(times[chosen], 0.25, method="lower"))
+    return StepTime(seconds=step_seconds, threads=chosen)
 
 
 def _trial_config(config: Config, num_train_chars: int, computing: Computing) -> Config:

@@ -59,7 +59,7 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
     Several processes get the choices of the first one. Raises UsageError for a model that cannot be
     trained here.
     """
-    device, group, _ = computing
+    device, group = computing.device, computing.group
     with group.together():
         # The size, by the text and an assumed speed: a measured one would give the same command
         # another model on a busy day.
@@ -213,7 +213,8 @@ def plan_steps(
     )
 
     # Steps of what was measured in the time that is left: reading the text and measuring took some.
-    seconds_left = max(0.0, budget_seconds - (time.perf_counter() - computing.start))
+    seconds_taken = time.perf_counter() - computing.start - computing.pauses.seconds
+    seconds_left = max(0.0, budget_seconds - seconds_taken)
     steps_as_measured = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
 
     # If several networks are chosen in place of the measured one, each step takes so many times as

@@ -10,14 +10,15 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import TypeVar
 
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import ProcessSupport, process_supports
 from charrnn.system.lazy import Tensor, torch
+from charrnn.system.process import Pauses
 
 Result = TypeVar("Result")
 
@@ -150,13 +151,16 @@ SINGLE = ProcessGroup()
 """One process on its own."""
 
 
-class Computing(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Computing:
     """Where and since when a run is planned and trained."""
 
     device: torch.device
     group: ProcessGroup = SINGLE
     start: float = 0.0
     """When a budget in minutes began, as `time.perf_counter` counts."""
+    pauses: Pauses = field(default_factory=Pauses)
+    """What does not count since then."""
 
 
 def process_support() -> ProcessSupport:

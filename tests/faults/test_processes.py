@@ -115,12 +115,19 @@ def test_the_command_refuses_processes_inside_torchrun_and_wrong_variables(comma
 
 @pytest.mark.parametrize(
     ("num_cores", "local_size", "chosen", "expected"),
-    [(8, 2, "1", 4), (8, 3, None, 2), (2, 4, "1", 1), (8, 2, "3", 3), (8, 2, "many", 4)],
+    [
+        (8, 2, "1", 4),
+        (8, 3, None, 2),
+        (2, 4, "1", 1),
+        (8, 2, "3", 3),
+        (8, 2, "many", 4),
+        (8, 2, "8", 4),
+    ],
 )
 def test_the_processes_of_a_host_share_its_cores(
     num_cores, local_size, chosen, expected, monkeypatch
 ):
-    """A 1 in OMP_NUM_THREADS is torchrun's."""
+    """A 1 in OMP_NUM_THREADS is torchrun's, and all cores are those of a quota."""
     monkeypatch.setattr("charrnn.distributed.processes.num_cores", lambda: num_cores)
     environment = {} if chosen is None else {"OMP_NUM_THREADS": chosen}
     group = ProcessGroup(size=local_size, local_size=local_size)
