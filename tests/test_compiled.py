@@ -99,6 +99,18 @@ def test_it_computes_the_bits_of_numpy(changes, choose):
     assert len({tuple(row) for row in found.ids.tolist()}) > 1
 
 
+@pytest.mark.parametrize("factor", [1e-25, 1e-35, 1e-39])
+def test_weights_too_small_for_int8_are_compiled_as_well(choose, factor):
+    tensors = {name: factor * weight for name, weight in make_tensors(BASE).items()}
+    stepper = Stepper(BASE, tensors, "int8")
+    assert compiled.can_compile(stepper)
+
+    choose(False)
+    expected = draw_all(stepper, length=20)
+    choose(True)
+    assert np.array_equal(draw_all(stepper, length=20).ids, expected.ids)
+
+
 @pytest.mark.parametrize("is_compiled", [False, True])
 @pytest.mark.parametrize("stops", [(), ("ab",)])
 def test_documents_are_the_same_in_any_row(is_compiled, stops, choose, monkeypatch):

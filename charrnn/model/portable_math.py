@@ -258,7 +258,11 @@ class Matrix:
             # Sums of |weight| * |input| must be integers of at most 2^24, which holds for up to
             # 66,052 columns.
             sums = np.abs(rounded, out=rounded).sum(axis=1)
-            largest_sum = max(1.0, float(sums.max()))
+            largest_sum = float(sums.max())
+            # A matrix of zeros, as of weights near 1e-38, allows any number of bits. It takes those
+            # of a full matrix of its size, because more are not compiled.
+            if largest_sum == 0:
+                largest_sum = LARGEST * weight.shape[1]
             self.bits = SUM_BITS - math.ceil(math.log2(largest_sum))
 
     @cached_property
