@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import as_json
@@ -86,6 +87,103 @@ def test_a_run_computes_what_torch_does(command, kind, file, vocab, options, fla
     again = command("import", file, "--vocab", "v.json", "--out", "checkpoints/m-001")
     assert "exists already" in again.err and "--resume" not in again.err
     assert file in Path("checkpoints/m-001/README.txt").read_text()
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def lstm(weights, inputs, h, c):
+    """One step of mlx.nn.LSTM, as its documentation defines it."""
+    i, f, g, o = np.split(weights["Wx"] @ inputs + weights["Wh"] @ h + weights["bias"], 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def gru(weights, inputs, h, c):
+    """One step of mlx.nn.GRU."""
+    x_r, x_z, x_n = np.split(weights["Wx"] @ inputs + weights["b"], 3)
+    h_r, h_z, h_n = np.split(weights["Wh"] @ h, 3)
+    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+    n = np.tanh(x_n + r * (h_n + weights["bhn"]))
+    return (1 - z) * n + z * h, c
+
+
+def rnn(weights, inputs, h, c):
+    """One step of mlx.nn.RNN."""
+    return np.tanh(weights["Wxh"] @ inputs + weights["Whh"] @ h + weights["bias"]), c
+
+
+MLX = [
+    (lstm, {"Wx": (4 * H, E), "Wh": (4 * H, H), "bias": (4 * H,)}),
+    (gru, {"Wx": (3 * H, E), "Wh": (3 * H, H), "b": (3 * H,), "bhn": (H,)}),
+    (rnn, {"Wxh": (H, E), "Whh": (H, H), "bias": (H,)}),
+]
+
+
+@pytest.mark.parametrize(("step", "shapes"), MLX)
+def test_a_model_of_mlx_computes_what_its_equations_do(command, step, shapes):
+    outer = {"emb.weight": (V, E), "out.weight": (V, H), "out.bias": (V,)}
+    layers = {f"layers.{n}.{name}": shape for n in (0, 1) for name, shape in shapes.items()}
+    for name in layers:
+        if name in ("layers.1.Wx", "layers.1.Wxh"):
+            layers[name] = (layers[name][0], H)
+    tensors = {name: torch.randn(*shape) for name, shape in {**outer, **layers}.items()}
+    save_file(tensors, "m.safetensors")
+    Path("v.json").write_text(json.dumps(CHARACTERS), encoding="utf-8")
+    ran = command("import", "m.safetensors", "--vocab", "v.json")
+    assert f"layers.1.{list(shapes)[1]} -> layers.1.weight_hh_l0" in ran.err
+
+    arrays = {name: tensor.double().numpy() for name, tensor in tensors.items()}
+    states = np.zeros((2, 2, H))
+    for id in (3, 1, 4, 1, 5):
+        vector = arrays["emb.weight"][id]
+        for layer in (0, 1):
+            weights = {name: arrays[f"layers.{layer}.{name}"] for name in shapes}
+            states[layer] = step(weights, vector, *states[layer])
+            vector = states[layer, 0]
+    expected = arrays["out.weight"] @ vector + arrays["out.bias"]
+    network = charrnn.load("m-001").network
+    with torch.inference_mode():
+        found, _ = network(torch.tensor([[3], [1], [4], [1], [5]]), network.initial_state(1))
+    # float32, sums of at most 14 products of a few units each.
+    np.testing.assert_allclose(found[-1, 0].numpy(), expected, atol=1e-4)
+
+
+def test_entries_that_are_no_weights_are_left_out_and_named(command):
+    weights = save("LSTM", "whole.pt").state_dict()
+    counter = {"norm.num_batches_tracked": torch.tensor(7)}
+    torch.save({**weights, **counter, "epoch": 3}, "m.pt")
+    ran = command("import", "m.pt", "--vocab", "v.json")
+    line = "left out, because no weights: norm.num_batches_tracked, epoch"
+    assert ran.code == 0
+    assert line in ran.err.splitlines()
+    assert line in Path("checkpoints/m-001/README.txt").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def reversed_import(command):
+    """Import a network that is sure of the next of three characters, with the alphabet reversed."""
+    follows = torch.zeros(3, H)
+    follows[1, 0] = follows[2, 1] = follows[0, 2] = 9
+    weights = {
+        "rnn.weight_ih_l0": 9 * torch.eye(H, 3),
+        "rnn.weight_hh_l0": torch.zeros(H, H),
+        "head.weight": follows,
+    }
+    save_file(weights, "m.safetensors")
+    Path("v.json").write_text(json.dumps(["c", "b", "a"]), encoding="utf-8")
+    Path("val.txt").write_text("abc" * 200, encoding="utf-8")
+    return command("import", "m.safetensors", "--vocab", "v.json", "--text", "val.txt")
+
+
+def test_a_loss_above_chance_says_what_may_be_wrong(command, reversed_import):
+    doubt = "9.00 nats per character, and equal probabilities for all characters have ln 3 = 1.10."
+    assert doubt in reversed_import.err
+    assert "the alphabet or the gates may be in another order" in reversed_import.err
+    [*_, note] = as_json(command("evaluate", "m-001", "--text", "val.txt", "--json"))["notes"]
+    assert doubt in note
+    assert "--cell" in note
 
 
 def test_a_model_behind_links_is_read(command):

@@ -10,6 +10,7 @@ Shapes: M scored characters, K blocks.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -512,7 +513,7 @@ class Comparison:
     def _notes_of_runs(self) -> Iterator[str]:
         """Yield what limits the comparison of the runs."""
         alphabets: list[Vocab] = []
-        for run in self.runs:
+        for run, losses in zip(self.runs, self.losses, strict=True):
             # Runs with one alphabet do not know the same characters, which is said once.
             if run.text.num_unknown and run.vocab not in alphabets:
                 alphabets.append(run.vocab)
@@ -530,6 +531,7 @@ class Comparison:
                     f"{run.name} was trained on {share}. Leave {named('text')} out for the loss"
                     " of the rest."
                 )
+            yield from doubts(run.name, nats=losses.blocks.mean, vocab_size=len(run.vocab))
 
         # A byte is easier to predict than a character of several bytes.
         first = self.runs[0]
@@ -570,6 +572,19 @@ class Comparison:
                 "The checkpoint was chosen by its loss on the validation text. For a figure to"
                 f" quote, {remedy}."
             )
+
+
+def doubts(name: str, nats: float, vocab_size: int) -> Iterator[str]:
+    """Yield what can be wrong with a loss above that of equal probabilities for all characters,
+    ln V."""
+    most = math.log(vocab_size)
+    if nats > most:
+        yield Message(
+            f"{name} has {nats:.2f} nats per character, and equal probabilities for all characters"
+            f" have ln {vocab_size:,} = {most:.2f}. The text is of another kind than the model's,"
+            " or the model learned nothing. If it was imported, the alphabet or the gates may be in"
+            f" another order, or {named('cell')} is another."
+        )
 
 
 def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> MeasuredText:

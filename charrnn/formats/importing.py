@@ -1,7 +1,7 @@
 """charrnn import: a recurrent model that another program trained becomes a run folder.
 
-The weights are those of `nn.LSTM`, `nn.GRU` or `nn.RNN` with an embedding, or one-hot vectors, and
-an output layer. Nothing is unpickled: a .pt file is read with `weights_only`.
+The weights are those of `nn.LSTM`, `nn.GRU` or `nn.RNN`, of torch or MLX, with an embedding, or
+one-hot vectors, and an output layer. Nothing is unpickled: a .pt file is read with `weights_only`.
 
 Shapes: V vocabulary, E embedding, H hidden, G gates.
 """
@@ -13,7 +13,7 @@ import json
 import re
 import shlex
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cli.command_options import NEW_RUN, CommandOptions
-from charrnn.cli.streams import print_json, print_path, printable, write_aside
+from charrnn.cli.streams import print_json, print_path, printable, warn, write_aside
 from charrnn.config.options import argument, option
 from charrnn.config.settings import ALONE, Config
 from charrnn.errors import CheckpointError, UsageError, named
+from charrnn.evaluation.comparison import doubts
 from charrnn.evaluation.loss_reports import LossReport
 from charrnn.model.shapes import weight_shapes
 from charrnn.system.files import (
@@ -60,6 +61,17 @@ _CELLS = {4: ("lstm",), 3: ("gru",), 1: ("rnn", "irnn")}
 _RECURRENT = re.compile(
     r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(?:_l(\d+))?(_reverse)?(_raw)?"
 )
+_MLX = {
+    "Wx": "weight_ih",
+    "Wxh": "weight_ih",
+    "Wh": "weight_hh",
+    "Whh": "weight_hh",
+    "bias": "bias_ih",
+    "b": "bias_ih",
+    "bhn": "bias_hh",
+}
+"""What torch calls the weights of `mlx.nn.LSTM`, `GRU` and `RNN`, which have the same shapes and
+gates in the same order. `bhn` is the last third of a `bias_hh`."""
 _SYMBOL = re.compile(r"<\w+>|\[[A-Z]+\]|unk|pad", re.IGNORECASE)
 """A symbol that stands for no character, such as <unk> or <pad>."""
 _TO_JSON = 'import json, pickle; json.dump(pickle.load(open({}, "rb")), open({}, "w"))'
@@ -77,10 +89,15 @@ class Imported:
     tensors: Tensors
     matched: Mapping[str, str]
     """Their name by ours; a bias that is missing there is zero."""
+    left_out: Sequence[str] = ()
+    """The entries of the file that are no weights."""
 
     def report(self) -> list[str]:
-        """Say which weight became which, a line each."""
-        return [f"{theirs} -> {ours}" for ours, theirs in self.matched.items()]
+        """Say which weight became which, a line each, and which entries became nothing."""
+        lines = [f"{theirs} -> {ours}" for ours, theirs in self.matched.items()]
+        if self.left_out:
+            lines.append(f"left out, because no weights: {', '.join(self.left_out)}")
+        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +108,24 @@ class Measured:
     loss: LossReport
 
 
-def _is_plain(value: object) -> bool:
-    return (
-        isinstance(value, torch.Tensor)
-        and value.layout is torch.strided
-        and not (value.is_meta or value.is_quantized)
-    )
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and not (tensor.is_meta or tensor.is_quantized)
 
 
-def read_tensors(path: Path) -> Tensors:
-    """Read a .safetensors file or, under any other name, what `torch.save` wrote. Raises
-    CheckpointError for anything else."""
+def _is_no_weight(value: object) -> bool:
+    """Return whether an entry is no tensor, or a whole number as a tensor, such as the
+    `num_batches_tracked` of a normalization layer."""
+    if not isinstance(value, torch.Tensor):
+        return True
+    return value.ndim == 0 and not value.is_floating_point() and not value.is_complex()
+
+
+def read_tensors(path: Path) -> tuple[Tensors, Sequence[str]]:
+    """Read a .safetensors file or, under any other name, what `torch.save` wrote. Return its
+    tensors, and the names of its entries that are no weights.
+
+    Raises CheckpointError for anything else.
+    """
     data = read_capped(behind_links(path), max_bytes=MAX_BYTES)
     try:
         if path.suffix == ".safetensors":
@@ -125,21 +149,28 @@ def read_tensors(path: Path) -> Tensors:
         ) from error
 
     found = _weights_in(found, path)
-    if not isinstance(found, dict) or not all(map(_is_plain, found.values())):
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} contains no tensors by name: save model.state_dict()")
+
+    # Counters and settings stand among the weights of some programs.
+    left_out = [str(name) for name, value in found.items() if _is_no_weight(value)]
+    tensors = {str(name): value for name, value in found.items() if not _is_no_weight(value)}
+    if not all(map(_is_plain, tensors.values())):
         raise CheckpointError(
             f"{path} contains more than dense tensors: save model.state_dict() alone"
         )
 
     # Whole numbers would be those of quantized weights, which mean something only with their
     # scales.
-    for name, tensor in found.items():
+    for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
             raise CheckpointError(
                 f"{path}: {name} of {tensor.dtype} has values that are not finite floats of 32"
                 " bits\nsave it as float32, or mend it"
             )
 
-    return {str(name): tensor.detach().float().numpy() for name, tensor in found.items()}
+    arrays = {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}
+    return arrays, left_out
 
 
 def _weights_in(found: Any, path: Path) -> Any:
@@ -296,6 +327,9 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
     for name, shape in weight_shapes(config, vocab_size).items():
         if name in matched:
             ours[name] = tensors[matched[name]]
+            # MLX adds the rest of this bias of a GRU to the other one.
+            if matched[name].endswith(".bhn"):
+                ours[name] = np.pad(ours[name], (2 * hidden_size, 0))
         else:  # a bias
             ours[name] = np.zeros(shape, np.float32)
         if ours[name].shape != shape:
@@ -312,7 +346,7 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
     prefixes = set()
     for name in sorted(tensors):
         # All that is not a weight of a recurrent layer is around the layers.
-        found = _RECURRENT.fullmatch(name)
+        found = _RECURRENT.fullmatch(_name_of_torch(name, tensors))
         if found is None:
             rest.append(name)
             continue
@@ -353,6 +387,16 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
                     f"{path}: {next(iter(layer.values()))} has no matrix {kind} beside it"
                 )
     return ordered, rest
+
+
+def _name_of_torch(name: str, tensors: Tensors) -> str:
+    """Return what torch would call a weight of a recurrent layer of MLX; other names stay."""
+    # Every layer has a `bias`: the matrix beside it tells.
+    layer, _, kind = name.rpartition(".")
+    is_recurrent = f"{layer}.Wh" in tensors or f"{layer}.Whh" in tensors
+    if is_recurrent and kind in _MLX:
+        return f"{layer}.{_MLX[kind]}"
+    return name
 
 
 def _unknown_model(path: Path, name: str, what: str) -> CheckpointError:
@@ -519,7 +563,7 @@ class ImportOptions(CommandOptions):
 
 
 def import_model(options: ImportOptions) -> None:
-    """Make a run of a model that another program trained: an nn.LSTM, nn.GRU or nn.RNN of torch.
+    """Make a run of a model that another program trained: an LSTM, GRU or RNN of torch.nn or MLX.
 
     sample, visualize, explore, evaluate, export and train --init-from use it like a run. stderr
     lists which weight became which; the path of the run is printed on stdout. Nothing is unpickled.
@@ -529,7 +573,9 @@ def import_model(options: ImportOptions) -> None:
     # Everything is checked before the run folder is made.
     path = Path(options.file)
     alphabet = read_vocab(Path(options.vocab))
-    imported = match(read_tensors(path), vocab_size=len(alphabet), path=path, cell=options.cell)
+    tensors, left_out = read_tensors(path)
+    imported = match(tensors, vocab_size=len(alphabet), path=path, cell=options.cell)
+    imported = replace(imported, left_out=left_out)
     measured = None
     if options.text is not None:
         config = as_catalogued(imported.config, options.text)
@@ -542,11 +588,17 @@ def import_model(options: ImportOptions) -> None:
 
     run = write_run(imported, vocab=alphabet, origin=path, out=options.out, measured=measured)
 
+    # A vocabulary in another order has the same shapes: only the loss tells.
+    if measured is not None:
+        nats = measured.loss.nats_per_char
+        warn(tuple(doubts(model.name, nats=nats, vocab_size=len(alphabet))), quiet=options.quiet)
+
     if options.json:
         found: dict[str, Any] = {
             "run": str(run),
             "cell": imported.config.cell,
             "matched": imported.matched,
+            "left_out": imported.left_out,
             "loss": None,
         }
         if measured is not None:
