@@ -1,6 +1,7 @@
 """Run folders on a real disk: created once, locked, saved to in commits; damaged checkpoints are
 named and skipped."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from charrnn.runs import checkpoint
 from charrnn.runs.description import VOCAB as VOCAB_FILE
 from charrnn.runs.description import RunDescription, read_alphabet
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
+from charrnn.system.process import process_identity
 
 
 @pytest.fixture
@@ -79,12 +81,81 @@ def test_a_lock_is_refused_while_held_and_free_after_kill_9(run):
         holder.send_signal(signal.SIGKILL)
         holder.wait(timeout=600)
     with lock_folder(run.path):
-        assert (run.path / "lock").read_text() == str(os.getpid())
+        assert (run.path / "lock").read_text() == process_identity(os.getpid())
 
 
 def test_a_lock_is_refused_to_the_process_that_holds_it(run):
     with lock_folder(run.path), pytest.raises(RunInUseError), lock_folder(run.path):
         pass
+
+
+FOREIGN = "4711 another-host 123456"
+"""The identity of a process of another host."""
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    """A folder of a network, where no file can be locked."""
+
+    def fail(file):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("charrnn.system.files.try_lock", fail)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_folder_without_locks_is_locked_by_the_name_of_its_process(run, monkeypatch, number):
+    fcntl = pytest.importorskip("fcntl")
+
+    def fail(file, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with lock_folder(run.path):
+        assert (run.path / "lock").read_text() == process_identity(os.getpid())
+    assert (run.path / "lock").read_text() == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
+def test_without_locks_a_running_process_keeps_others_away(run, without_locks):
+    with (
+        lock_folder(run.path),
+        pytest.raises(RunInUseError, match=f"in use by process {os.getpid()} on "),
+        lock_folder(run.path),
+    ):
+        pass
+    assert (run.path / "lock").read_text() == "", "the second one has changed nothing"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
+def test_without_locks_a_process_that_was_killed_keeps_nobody_away(run, without_locks):
+    number, host, start = process_identity(os.getpid()).split()
+    (run.path / "lock").write_text(f"{number} {host} {int(start) - 1}")  # a number comes again
+    with lock_folder(run.path):
+        pass
+
+
+def test_without_locks_the_lock_of_another_host_says_how_to_go_on(run, without_locks):
+    (run.path / "lock").write_text(FOREIGN)
+    with pytest.raises(RunInUseError) as caught, lock_folder(run.path):
+        pass
+    assert "in use by process 4711 on another-host" in caught.value.message
+    assert f"if it has ended, remove {run.path / 'lock'}" in caught.value.message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
+def test_a_lock_that_excludes_nobody_does_not_help_on_one_host(run, monkeypatch):
+    monkeypatch.setattr("charrnn.system.files.try_lock", lambda file: True)
+    with lock_folder(run.path), pytest.raises(RunInUseError), lock_folder(run.path):
+        pass
+
+
+def test_a_run_that_another_host_has_taken_over_is_not_saved(run):
+    with lock_folder(run.path):
+        (run.path / "lock").write_text(FOREIGN)
+        with pytest.raises(RunInUseError, match="taken over by process 4711 on another-host"):
+            run.check_in_place()
+    assert (run.path / "lock").read_text() == FOREIGN
 
 
 def test_an_error_in_a_locked_folder_is_not_one_of_the_lock(run):
@@ -338,9 +409,10 @@ def test_a_checkpoint_of_another_run_is_named(run):
 
 
 def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run):
-    (run.path / "lock").write_text("123")
-    clear_unsaved(run.path)
-    assert list(run.path.iterdir()) == []
+    for identity in ("123", FOREIGN):
+        (run.path / "lock").write_text(identity)
+        clear_unsaved(run.path)
+        assert list(run.path.iterdir()) == []
     for name, content in (("lock", "mine"), ("notes.txt", "mine")):
         (run.path / name).write_text(content)
         with pytest.raises(UsageError, match="is no run"):

@@ -37,7 +37,10 @@ from charrnn.runs.checkpoint import (
 from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError, RunDescription
 from charrnn.runs.reader import RunReader
 from charrnn.system import files
-from charrnn.system.process import ending_signals_delayed
+from charrnn.system.process import ending_signals_delayed, is_running, process_identity
+
+MAX_OWNER_BYTES = 300
+"""Size of a lock file at most: the identity of a process, with a host name of 253 characters."""
 
 
 @contextlib.contextmanager
@@ -45,45 +48,82 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
     """Lock `folder` for this process; the operating system frees it when the process ends, however
     it ends.
 
-    Yield the file, whose lock a process that inherits it keeps.
+    Yield the file, whose lock a process that inherits it keeps. The file contains the identity of
+    this process. Where the file system has no locks, or locks that exclude nobody, that is what
+    keeps a second process away (`RunWriter.check_in_place`).
 
     Raises RunInUseError at once when another process has locked it, CharRNNError when the folder
     cannot be locked, CheckpointError when its lock is a link, through which another file would be
     emptied.
     """
     with contextlib.ExitStack() as stack:
-        # The lock is one of the operating system, not the existence of a file: that would outlive a
-        # process that is killed.
         with files.convert_os_errors("lock", path=folder):
             path = folder / "lock"
             files.check_regular(path)
             # Opened for appending, which neither empties nor touches the file of a run in use.
             file = stack.enter_context(path.open("a+b", buffering=0))
-            try:
-                # A run without a checkpoint may have been removed and created again since: then
-                # this lock is deleted.
-                is_locked = files.try_lock(file) and os.path.samestat(
-                    os.fstat(file.fileno()), path.stat()
-                )
-            except FileNotFoundError:  # removed, and not yet created again
-                is_locked = False
-
-            if not is_locked:
-                file.seek(0)
-                number = file.read(20).decode("ascii", "replace")
-                owner = f"process {number}" if number.isdigit() else "another process"
-                raise RunInUseError(
-                    f"{folder} is in use by {owner}\nwait for it or stop it, or start a new run"
-                )
-            stack.callback(files.unlock, file)
+            _take_lock(file, folder=folder, stack=stack)
 
             # For the message of the next process: which one to wait for.
-            own = str(os.getpid()).encode("ascii")
+            own = process_identity(os.getpid()).encode("ascii")
             with files.convert_os_errors("write", path=path, num_bytes=len(own)):
                 file.truncate(0)
                 file.write(own)
-        stack.callback(file.truncate, 0)
+
+        def clear() -> None:
+            if _owner(file) == own.decode("ascii"):
+                file.truncate(0)
+
+        stack.callback(clear)
         yield file
+
+
+def _take_lock(file: IO[bytes], *, folder: Path, stack: contextlib.ExitStack) -> None:
+    """Lock an open lock file until `stack` is closed. Raises RunInUseError, or OSError."""
+    has_locks = True
+    try:
+        is_locked = files.try_lock(file)
+    except OSError as error:
+        if error.errno not in files.NO_LOCKS:
+            raise
+        is_locked = has_locks = False
+
+    # Read only now: whoever held the lock has cleared the file.
+    owner = _owner(file)
+    is_in_use = is_running(owner)
+    remedy = "wait for it or stop it, or start a new run"
+    if is_locked:
+        stack.callback(files.unlock, file)
+    elif has_locks:
+        is_in_use = True
+    elif owner and is_in_use is None:  # of another host
+        is_in_use = True
+        remedy += f"\nif it has ended, remove {folder / 'lock'}"
+
+    # A run without a checkpoint may have been removed and created again since: then this lock is
+    # deleted.
+    try:
+        is_removed = not os.path.samestat(os.fstat(file.fileno()), (folder / "lock").stat())
+    except FileNotFoundError:  # not yet created again
+        is_removed = True
+    if is_in_use or is_removed:
+        raise RunInUseError(f"{folder} is in use by {_named_owner(owner)}\n{remedy}")
+
+
+def _owner(file: IO[bytes]) -> str:
+    """Return the identity of the process that a lock file names, "" if it names none."""
+    file.seek(0)
+    return file.read(MAX_OWNER_BYTES).decode("ascii", "replace")
+
+
+def _named_owner(owner: str) -> str:
+    """Return how a message names a process by its identity."""
+    number, _, origin = owner.partition(" ")
+    if not number.isdigit():
+        return "another process"
+    if origin:
+        return f"process {number} on {origin.partition(' ')[0]}"
+    return f"process {number}"
 
 
 class RunWriter(RunReader):
@@ -170,11 +210,22 @@ class RunWriter(RunReader):
 
     def check_in_place(self) -> None:
         """Raise CharRNNError if another process moved or removed the run: what is saved would not
-        be a whole run."""
+        be a whole run. Raise RunInUseError if another process has taken the run over."""
         if not all((self.path / name).exists() for name in ("lock", CONFIG, VOCAB)):
             raise CharRNNError(
                 f"{self.path} was moved or removed while it trained, or files of it were\n"
                 f"put it back and continue with {named('resume')}, or train again"
+            )
+
+        # On some network folders two processes get the lock.
+        path = self.path / "lock"
+        with files.convert_os_errors("read", path=path), path.open("rb") as file:
+            owner = _owner(file)
+        if owner != process_identity(os.getpid()):
+            raise RunInUseError(
+                f"{self.path} was taken over by {_named_owner(owner)}, so this process saves"
+                " nothing more\n"
+                "the folder has no working locks: train a run in one process at a time"
             )
 
     def restore_replaced(self) -> None:
@@ -363,7 +414,8 @@ def _is_unsaved(path: Path) -> bool:
         names = {name for name in os.listdir(path) if not name.startswith(".")}
         # The lock contains the number of the process that died; a user's own file `lock` would
         # contain something else.
-        owner = files.read_capped(path / "lock", max_bytes=20)
+        owner = files.read_capped(path / "lock", max_bytes=MAX_OWNER_BYTES)
     except (OSError, CheckpointError):
         return False
-    return names <= set(_FIRST_FILES) and (not owner or owner.isdigit())
+    is_identity = re.fullmatch(rb"([0-9]+( \S+ \w+)?)?", owner) is not None
+    return is_identity and names <= set(_FIRST_FILES)

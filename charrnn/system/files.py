@@ -200,6 +200,9 @@ def convert_os_errors(
         raise kind(problem) from error
 
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""Errors of a file system, mostly of a network, that has no locks."""
+
 # Locks of the operating system, which end with the process.
 if sys.platform == "win32":
     import msvcrt
@@ -228,7 +231,8 @@ else:
     import fcntl
 
     def try_lock(file: IO[bytes]) -> bool:
-        """Lock an open file; return False if another process holds it. Raises OSError."""
+        """Lock an open file; return False if another process holds it. Raises OSError, with one of
+        `NO_LOCKS` where there are none."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

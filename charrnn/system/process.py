@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import platform
 import signal
 import sys
 import threading
@@ -217,6 +218,39 @@ def child_arguments() -> list[str]:
     # not. Python 3.10 does not know PYTHONSAFEPATH.
     start = "import sys; sys.path[:] = filter(None, sys.path); import charrnn.__main__ as charrnn"
     return ["-c", f"{start}; charrnn.main()"]
+
+
+def process_identity(number: int) -> str:
+    """Return what distinguishes a process from all others of a network: its number, its host and,
+    in clock ticks since the host was started, its start.
+
+    The start is "ended" for a process that does not run, and "unknown" where the system does not
+    say.
+    """
+    start = "unknown"
+    if Path("/proc/self/stat").exists():
+        try:
+            # The name of the program, in parentheses, may contain anything.
+            facts = Path(f"/proc/{number}/stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            facts = [b"X"]
+        start = "ended"
+        if facts[0] not in (b"X", b"Z"):  # a zombie has ended, too
+            start = facts[19].decode("ascii")
+    host = "-".join(platform.node().split())
+    return f"{number} {host} {start}".encode("ascii", "replace").decode("ascii")
+
+
+def is_running(identity: str) -> bool | None:
+    """Return whether the process with an identity runs; None if this host cannot say."""
+    number, _, origin = identity.partition(" ")
+    if not number.isdigit() or not origin:
+        return None
+    now = process_identity(int(number))
+    is_of_this_host = origin.rpartition(" ")[0] == now.split(" ")[1]
+    if not is_of_this_host or now.endswith(" unknown"):
+        return None
+    return identity == now
 
 
 def signal_name(number: int) -> str:

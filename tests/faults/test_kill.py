@@ -99,7 +99,7 @@ def test_a_second_trainer_is_refused_and_changes_nothing(fork_server, tmp_path):
     before = look(run)
     code, child = fork_server.run("train", "--resume", run)
     assert (code, child.out) == (6, "")
-    assert child.err.startswith(f"error: {run} is in use by process {owner.pid}\n")
+    assert child.err.startswith(f"error: {run} is in use by process {owner.pid} on ")
     assert len(child.err.splitlines()) <= 3
     code, child = fork_server.run(*train(run))
     assert (code, child.out) == (2, "")

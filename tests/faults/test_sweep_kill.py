@@ -77,8 +77,8 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(fork_server, tm
         if number % 3 == 1:
             for path in folder.glob("*/lock"):  # first a run, then the sweep
                 with path.open("r+b") as lock:
-                    if not try_lock(lock) and (owner := lock.read()).isdigit():
-                        os.kill(int(owner), signal.SIGKILL)
+                    if not try_lock(lock) and (owner := lock.read().split()):
+                        os.kill(int(owner[0]), signal.SIGKILL)
         os.kill(sweep.pid, signal.SIGKILL)
         sweep.wait()
         with (folder / "lock").open("ab") as lock:
