@@ -223,7 +223,7 @@ def test_files_and_columns_are_documents(command):
     with pytest.raises(DataError, match="has no document that is not empty"):
         read_text(charrnn.Config(corpus=("poems/blank.txt",), documents="lines"))
     Path("poems/table.csv").write_bytes(b"id;body\n1;one\n")
-    with pytest.raises(DataError, match="has no column 'text'; its header has id, body"):
+    with pytest.raises(DataError, match="has no column 'text'; its first line has id, body"):
         read_text(charrnn.Config(corpus=("poems/*.csv",), column="text"))
     Path("a.csv").write_bytes(b'id;body\n1;"one\ntwo"\n2;\n3;three, four\n')
     for alphabet in ("char", "byte"):
@@ -243,3 +243,54 @@ def test_a_large_corpus_is_mapped_and_the_same(names, order, monkeypatch):
     assert (large.num_train, large.corpus.digest) == (small.num_train, small.corpus.digest)
     assert large.corpus.content == small.corpus.content
     assert "Élan" in str(large.corpus.content).split(END)
+
+
+MOLECULES = [f"CC{'C' * (number % 5)}N{'O' * (number % 3)}" for number in range(60)]
+NOTES = {
+    "--documents none": "m.smi is read with all that follows the molecules: --column smiles reads",
+    "--documents lines": "m.smi is read with all that follows the molecules: --column smiles reads",
+    "--column 2": "m.smi is read by column 2 without a header, from 'CHEMBL0' on",
+    "": "m.smi is read by column smiles without a header, from 'CCN' on",
+}
+
+
+@pytest.mark.trained
+@pytest.mark.parametrize(("options", "note"), NOTES.items())
+def test_a_file_of_molecules_is_read_without_their_names_unless_its_lines_are_asked_for(
+    command, options, note
+):
+    lines = [f"{smiles} CHEMBL{number}\n" for number, smiles in enumerate(MOLECULES)]
+    Path("m.smi").write_text("".join(lines), "utf-8")
+    ran = command(
+        "train", "m.smi", *options.split(), "--steps", 1, "--hidden-size", 8, "--out", "m"
+    )
+    assert ran.code == 0
+    assert note in " ".join(ran.err.replace("Note ", "").split())
+    config = charrnn.load("m").config
+    assert ("H" in charrnn.load("m").vocab.characters) == (options != "")
+    assert ("read as a file of molecules" in ran.err) == (options == "")
+    assert config.documents == {"": "column", "--column 2": "column"}.get(options, options[12:])
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "note"),
+    [
+        ("list.txt", "{0}", "look like a list: --documents lines makes each a document\n"),
+        ("list.txt", "{0} x{1}", "makes each a document, --column 1 the first field of each\n"),
+        ("list.csv", "{0},x{1}", "is read as a text, with all columns: --column reads the values"),
+    ],
+)
+def test_a_list_that_is_measured_as_running_text_is_noted(command, tmp_path, name, line, note):
+    run = str(build_chain(tmp_path / "chain-001", "CNOx0123456789, \n"))
+    lines = [line.format(smiles, number) + "\n" for number, smiles in enumerate(MOLECULES)]
+    Path(name).write_text("".join(lines), "utf-8")
+    ran = command("evaluate", run, "--text", name, "--per-line", "--json")
+    assert note in ran.err
+    assert command("evaluate", run, "--text", name, "--per-line", "--json", "--quiet").err == ""
+
+
+def test_a_file_of_molecules_is_measured_without_their_names(command, chain):
+    Path("new.smi").write_text("abcd CHEMBL1\nabc\tCHEMBL2\n", "utf-8")
+    for documents in ("lines", "column"):
+        ran = command("evaluate", chain(documents), "--text", "new.smi", "--per-line", "--json")
+        assert [line["text"] for line in as_json(ran)] == ["abcd", "abc"]

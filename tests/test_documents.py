@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import DataError
-from charrnn.text.documents import Documents, document_order, end_documents, split_documents
+from charrnn.text.documents import (
+    Documents,
+    document_order,
+    end_documents,
+    looks_like_list,
+    split_documents,
+)
 from charrnn.text.id_builder import UNKNOWN_TYPE
 from charrnn.text.sources import SHUFFLED, SORTED, Order
 from charrnn.text.vocab import Vocab
@@ -97,9 +103,8 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
     for content, message in (
         (
             b"id,body\n1,a\n",
-            "a.csv has no column 'text'; its header has id, body: give one of them",
+            "a.csv has no column 'text'; its first line has id, body: give one of them",
         ),
-        (b"", "a.csv has no column 'text'; its header has no columns"),
         (b"sep=;\nid;text\n1\n", "a.csv, line 3: 1 value, but 'text' is column 2 of 2"),
         (b"text,id,text\n1,2,3\n", "a.csv has 2 columns 'text' in its header: rename all but one"),
         (b'id,text\n1,"open\n2,b\n', "a.csv, line 3, is not CSV"),
@@ -115,6 +120,61 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
     ):
         with pytest.raises(DataError, match=message):
             documents(content, "column", "text")
+
+
+@pytest.mark.parametrize(
+    ("label", "content", "column"),
+    [
+        ("a.smi", "CCO CHEMBL1\nCC=O  ethyl alcohol\n", "smiles"),
+        ("a.smi.gz", "CCO\tCHEMBL1\r\nCC=O\tethyl alcohol\r\n", "1"),
+        ("a.SMI", "SMILES\tname\nCCO\tCHEMBL1\nCC=O\n", "smiles"),
+        ("a.smi", "canonical_smiles id\nCCO 2\nCC=O 3\n", "1"),
+        ("a.txt", "smiles name MW\nCCO ethanol 46.07\nCC=O ethanal 44.05\n", "smiles"),
+        ("a.txt", "smiles name MW\nCCO ethanol 46.07\nCC=O ethanal 44.05\n", "1"),
+        ("a.txt", "CCO ethanol\nCC=O 2,4-not ethanal\n", "1"),
+        ("a.csv", "CCO,46.07\nCC=O,44.05\n", "1"),
+        ("a.csv", "\n \nid,text\n1,CCO\n2,CC=O\n", "2"),
+        ("a.csv", "\nsep=;\nid;text\nx;CCO\n\ny;CC=O\n", "text"),
+    ],
+)
+def test_a_column_is_found_by_its_name_or_its_position_with_and_without_a_header(
+    label, content, column
+):
+    assert documents(content.encode(), "column", column, label) == [b"CCO", b"CC=O"]
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "message"),
+    [
+        ("CC(C)Cc1,3\n", "smiles", r"first line has CC\(C\)Cc1, 3: give .* number from 1 to 2, as"),
+        ("a,b\n1,2\n", "3", "number from 1 to 2, as"),
+        ("\n \n", "text", "has no document that is not empty"),
+        ("\n\ntext,id\none,2\nthree\n4,5,6\n", "2", "a.csv, line 5: 1 value, but '2' is column 2"),
+    ],
+)
+def test_a_column_that_is_not_there_is_an_error_that_says_what_is(content, column, message):
+    with pytest.raises(DataError, match=message):
+        list(Documents("column", column).read([content.encode()], "a.csv"))
+
+
+WRAPPED = [word * (60 // len(word)) for word in ("lamp", "sea", "house", "gate", "rain")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([f"{'Anna' * (number % 4 + 1)}{number}" for number in range(99)], True),
+        ([f"CC(=O)N{'C' * (number * 7 % 30)} CHEMBL{number}" for number in range(99)], True),
+        (["Anna"] * 40, False),  # too short
+        ([f"{'la' * (number % 9 + 1)}, said Anna." for number in range(99)], False),
+        (WRAPPED * 20, False),
+        ([*WRAPPED[:2], ""] * 40, False),
+        ([f"    x{'y' * (number % 9)}" for number in range(99)], False),  # indented
+        (["a sentence without an end " * 8] * 99, False),
+    ],
+)
+def test_a_list_has_short_lines_that_are_not_wrapped_and_end_without_punctuation(lines, expected):
+    assert looks_like_list("".join(f"{line}\n" for line in lines).encode()) is expected
 
 
 def test_the_order_is_a_fixed_shuffle():

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.streams import printable, warn, write_aside
+from charrnn.cli.streams import printable, warn, with_flags, write_aside
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.hooks.manager import find_named
@@ -23,12 +23,13 @@ def to_content(text: str, alphabet: str) -> str | bytes:
     return os.fsencode(text) if alphabet == "byte" else text
 
 
-def read_text(source: str, config: Config) -> str | bytes:
+def read_text(source: str, config: Config, *, quiet: bool) -> str | bytes:
     """Read the file of --text with the run's alphabet, encoding and documents; a text of the
     catalogue as that says.
 
-    The files of a folder are sorted by path, and documents keep their order. Raises DataError if
-    the file cannot be read or is empty.
+    Prints what was left out or changed, and how the text could be read instead, unless `quiet`. The
+    files of a folder are sorted by path, and documents keep their order. Raises DataError if the
+    file cannot be read or is empty.
     """
     from charrnn.text.corpus import read_corpus
     from charrnn.text.documents import Documents, as_catalogued
@@ -38,21 +39,25 @@ def read_text(source: str, config: Config) -> str | bytes:
     # The values of a column, listed in a file that is no table, stand on lines of their own.
     documents = Documents.of(config, SORTED)
     has_column = documents is not None and documents.kind == "column"
-    is_table = re.search(r"\.[ct]sv(\.gz)?$", source.lower()) is not None
+    is_table = re.search(r"\.([ct]sv|smi)(\.gz)?$", source.lower()) is not None
     if has_column and not is_table and (source == "-" or os.path.isfile(source)):
         documents = Documents(kind="lines")
-    return read_corpus(
+    corpus = read_corpus(
         [source],
         alphabet=config.alphabet,
         encoding=config.encoding,
         order=SORTED,
         documents=documents,
         is_for_training=False,
-    ).content
+    )
+    if not quiet:
+        for note in corpus.notes:
+            write_aside(printable(with_flags(note)))
+    return corpus.content
 
 
 def read_passage(
-    model: "Model", source: str | None, num_chars: int
+    model: "Model", source: str | None, num_chars: int, *, quiet: bool
 ) -> tuple[str | bytes, str | bytes, int]:
     """Read the first `num_chars` characters of the file of --text or, if it is not given, of the
     validation text; of an included model, which has none, of the text that it writes.
@@ -62,7 +67,7 @@ def read_passage(
     """
     # A file has no text before it, but the validation text follows the training text.
     if source is not None:
-        content = read_text(source, model.config)
+        content = read_text(source, model.config, quiet=quiet)
         return content[:num_chars], "", len(content)
     if model.card:
         written = model.written_text()

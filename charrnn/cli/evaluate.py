@@ -113,7 +113,7 @@ def evaluate(options: EvaluateOptions) -> None:
     reader = next((model for model in models if model.vocab.kind == "char"), models[0])
     content = None
     if options.text is not None:
-        content = read_text(options.text, reader.config)
+        content = read_text(options.text, reader.config, quiet=options.quiet)
 
     # A listing or a report takes the place of the losses.
     listings = _chosen(Listing, options)

@@ -336,7 +336,7 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
     # Adapted before it is mixed: the text teaches the first model alone.
     learned = None
     if options.adapt is not None:
-        learned = arguments.read_text(options.adapt, first.config)
+        learned = arguments.read_text(options.adapt, first.config, quiet=options.quiet)
         if len(learned) > LONG:
             tell(f"adapting to {options.adapt} ...")
         first = _adapt(first, text=learned, unknown=options.drawing.unknown)

@@ -209,7 +209,9 @@ def _prepare(
         run = options.runs[0]
     model = load_model(run, quiet=options.quiet)
 
-    read, context, num_available = read_passage(model, source=options.text, num_chars=num_read)
+    read, context, num_available = read_passage(
+        model, source=options.text, num_chars=num_read, quiet=options.quiet
+    )
     warn(model.encoding_warnings(read[:num_chars]), quiet=options.quiet)
     whole = model.encode(read, context=context)
 

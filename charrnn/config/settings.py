@@ -200,11 +200,11 @@ class Config:
     column: str | None = option(
         None,
         flags="--column NAME",
-        help="CSV files: each value of this column is a document.",
+        help="CSV and other tables: each value of this column, a name or a number, is a document.",
         panel=TEXT,
         allowed=NAME,
     )
-    """Column of CSV files whose values are the documents."""
+    """Column of tables whose values are the documents: a name in the header, or a number from 1."""
 
     cell: str = option(
         "auto",

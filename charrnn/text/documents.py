@@ -9,10 +9,11 @@ import hashlib
 import io
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
-from typing import Any, BinaryIO
+from itertools import chain, islice, pairwise
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,11 @@ from charrnn.errors import (
     DataError,
     counted,
     named,
+    shortened,
 )
 from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.id_builder import EncodedBlock
-from charrnn.text.sources import SORTED, Order, entry_of
+from charrnn.text.sources import SORTED, Order, catalogued_settings, entry_of, is_smiles_file
 from charrnn.text.text_files import without_gz
 from charrnn.text.vocab import IdArray, Vocab
 
@@ -33,10 +35,18 @@ END = "\0"
 """The END symbol, as a character."""
 END_BYTE = b"\0"
 """The END symbol in UTF-8."""
+SMILES = "smiles"
+"""Name of the first field of a .smi file, which need not have a header."""
+MIN_LISTED = 50
+"""Lines that a list has at least, to be taken for one."""
+SHORT_LINE, NARROW = 100, 50
+"""Characters of most lines of a list, at most, and of lines that are not wrapped."""
 MAX_FIELD_CHARS = 2**31 - 1
 """Longest value of a CSV file, in characters; Python's own limit is 131,072."""
 _EXCEL_DELIMITER = re.compile(r'(?:ï»¿)?"?sep=([^"\s]|\t)"?\s*', re.IGNORECASE)
 """The line before the header in which Excel names the delimiter, as Latin-1 with its mark."""
+_POSITION = re.compile(r"[1-9][0-9]{0,5}")
+_NUMBER = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]*)?(?:[eE][-+]?[0-9]+)?")
 _BLOCK_IDS = 1 << 20
 _BLOCK_BYTES = 1 << 20
 
@@ -130,14 +140,15 @@ class Documents:
 
 def as_catalogued(config: Config, source: str) -> Config:
     """Return how a model with this configuration reads a text of the catalogue: in the encoding of
-    that and, if the model knows documents, with those of that. Unchanged for any other source, and
-    for the text that the model was trained on."""
+    that and, if the model knows documents, with those of that, as of a .smi file. Unchanged for any
+    other source, and for the text that the model was trained on."""
+    settings = catalogued_settings([source])
     entry = entry_of(source)
-    if entry is None or source in config.corpus:
+    if source in config.corpus or not (entry or settings):
         return config
-    own = Config(**entry.settings)
+    own = Config(**settings)
     changed = config
-    if config.alphabet != "byte":
+    if config.alphabet != "byte" and entry is not None:
         changed = replace(changed, encoding=own.encoding)
     if config.documents != "none" and own.documents != "none":
         changed = replace(changed, documents=own.documents, column=own.column)
@@ -155,7 +166,8 @@ def end_documents(
     - "files": the whole file, without blank lines at its start and without white space at its end;
     - "lines": every line that is not blank, without its line end (LF or CRLF);
     - "blank-lines": lines that are not blank up to the next blank line, without the last line end;
-    - "column": every value of the column `column` of a CSV file, trimmed like a file.
+    - "column": every value of the column `column` of a CSV file or another table, trimmed like a
+      file; the column is a name in the header, or a number from 1.
 
     A document that would be empty is left out. Raises DataError, naming the file by `label`, for a
     NUL in it, a CSV file that is damaged, or one without that column.
@@ -377,83 +389,175 @@ def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]:
-    """Yield the values of one column of a CSV file, row by row. Raises DataError."""
-    num_before, rows = _open_table(blocks, label)
+    """Yield the values of one column of a table, row by row. Raises DataError."""
+    table = _Table(blocks, label=label, column=column)
     try:
-        names = _column_names(rows)
-        if column not in names:
-            raise DataError(
-                f"{label} has no column {column!r}; its header has {_listed(names)}: give one of"
-                f" them as {named('column')}"
-            )
-        if names.count(column) > 1:
-            raise DataError(
-                f"{label} has {names.count(column)} columns {column!r} in its header: rename all"
-                " but one"
-            )
+        first = table.read_start()
+        if not first:
+            return
+        index, has_header = table.find(first)
+        if has_header:
+            del first[0]
 
-        # Blank lines are no rows. A row with values too few or too many is damaged, and what stands
-        # in its column may be another one.
-        index = names.index(column)
-        for row in rows:
-            if not row:
-                continue
-            if not index < len(row) <= len(names):
+        # A row with values too few or too many is damaged, and what stands in its column may be
+        # another one. Blanks may stand in what follows the first field of a line.
+        width = table.width
+        if table.delimiter == " " and index == 0:
+            width = MAX_FIELD_CHARS
+        for row in chain(first, table.rows):
+            if not index < len(row) <= width:
                 values = counted(len(row), "value")
                 raise DataError(
-                    f"{label}, line {num_before + rows.line_num}: {values}, but {column!r} is"
-                    f" column {index + 1} of {len(names)}: mend the line; a value with a delimiter"
-                    " needs quotes"
+                    f"{label}, line {table.line}: {values}, but {column!r} is column {index + 1} of"
+                    f" {table.width}: mend the line; a value with a delimiter needs quotes"
                 )
             yield row[index].encode("latin-1")
     except csv.Error as error:
+        raise DataError(f"{label}, line {table.line}, is not CSV: {error}") from error
+
+
+class _Table:
+    """A CSV file or another table, read row by row; blank lines are no rows."""
+
+    width = 0
+    """Values of the first row."""
+
+    def __init__(self, blocks: Iterable[bytes], label: str, column: str = "") -> None:
+        self._label = label
+        self._column = column
+        # Latin-1 keeps bytes that are not UTF-8, which the byte alphabet allows; CSV's own
+        # characters are all ASCII.
+        lines: Iterator[str] = (line.decode("latin-1") for line in _lines(blocks))
+
+        # Before the first row there may be blank lines, and one in which Excel names the delimiter.
+        self._num_before = -1
+        named_delimiter = None
+        start = ""
+        for start in lines:
+            self._num_before += 1
+            excel = _EXCEL_DELIMITER.fullmatch(start)
+            if excel:
+                named_delimiter = excel[1]
+            elif start.strip():
+                break
+        else:
+            start = ""
+        self.delimiter = named_delimiter or _delimiter(start, label=label, column=column)
+
+        # Any number of blanks parts two fields, and quotation marks are characters there.
+        lines = chain((start,), lines)
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
+        if self.delimiter == " ":
+            lines = (re.sub(r"[ \t]+", " ", line.strip(" \t\r\n")) for line in lines)
+            quoting = csv.QUOTE_NONE
+        csv.field_size_limit(MAX_FIELD_CHARS)
+        self._reader = csv.reader(lines, delimiter=self.delimiter, quoting=quoting, strict=True)
+        self.rows = filter(None, self._reader)
+
+    @property
+    def line(self) -> int:
+        """The number of the last line that was read, from 1."""
+        return self._num_before + self._reader.line_num
+
+    def read_start(self) -> list[list[str]]:
+        """Read the first two rows, which show whether there is a header."""
+        start = list(islice(self.rows, 2))
+        if start:
+            self.width = len(start[0])
+        return start
+
+    def find(self, start: Sequence[Sequence[str]]) -> tuple[int, bool]:
+        """Return the index of the column in a row, and whether the first row is a header.
+
+        The column is a name in the header, or else a number from 1. In a .smi file, `smiles` is the
+        first field. Raises DataError.
+        """
+        column = self._column
+        names = _column_names(start[0])
+        if names.count(column) > 1:
+            raise DataError(
+                f"{self._label} has {names.count(column)} columns {column!r} in its header: rename"
+                " all but one"
+            )
+        if column in names:
+            return names.index(column), True
+
+        # By its position: few files of molecules have a header. Of another table, the values tell:
+        # no number is in a header.
+        number = column
+        if is_smiles_file(self._label):
+            has_header = SMILES in names[0].lower()
+            if column.lower() == SMILES:
+                number = "1"
+        else:
+            has_header = not any(map(_NUMBER.fullmatch, names))
+            has_header &= any(map(_NUMBER.fullmatch, start[-1]))
+        if _POSITION.fullmatch(number) and int(number) <= len(names):
+            return int(number) - 1, has_header
         raise DataError(
-            f"{label}, line {num_before + rows.line_num}, is not CSV: {error}"
-        ) from error
+            f"{self._label} has no column {column!r}; its first line has {_listed(names)}: give one"
+            f" of them, or a number from 1 to {len(names)}, as {named('column')}"
+        )
+
+
+def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
+    """Describe for a note where the values of a column begin that is not found by its name in the
+    header; "" for one that is."""
+    table = _Table(blocks, label=label, column=column)
+    start = table.read_start()
+    if not start or column in _column_names(start[0]):
+        return ""
+    index, has_header = table.find(start)
+    header = "without a header"
+    if has_header:
+        header = f"after the header {_listed(_column_names(start.pop(0)))}"
+    first = _column_names(start[0])[index]
+    return f"{header}, from {shortened(first, 40)!r} on"
 
 
 def listed_columns(blocks: Iterable[bytes], label: str) -> str:
     """List the names in the header of a table for a note; "" for a file that is no CSV."""
     if not _plain_name(label).endswith((".csv", ".tsv")):
         return ""
-    _, rows = _open_table(blocks, label)
     try:
-        return _listed(_column_names(rows))
+        start = _Table(blocks, label=label).read_start()
     except csv.Error:
         return ""
+    return _listed(_column_names(chain(*start[:1])))
 
 
-def _open_table(blocks: Iterable[bytes], label: str) -> tuple[int, Any]:
-    """Return the number of lines before the header of a CSV file, and a reader of its rows."""
-    # Latin-1 keeps bytes that are not UTF-8, which the byte alphabet allows; CSV's own characters
-    # are all ASCII.
-    lines = (line.decode("latin-1") for line in _lines(blocks))
-    header = next(lines, "")
+def looks_like_list(text: bytes) -> bool:
+    """Return whether the lines of a text are probably documents of their own, such as names: short,
+    without blank lines between them, rarely indented or ended by punctuation, and not wrapped."""
+    lines = text.decode("utf-8", "replace").split("\n")[:-1]
+    filled = [line.rstrip() for line in lines if line.strip()]
+    if len(filled) < MIN_LISTED:
+        return False
+    lengths = sorted(map(len, filled))
+    long = lengths[95 * len(lengths) // 100]
+    num_ended = num_indented = num_long = 0
+    for line in filled:
+        # Brackets end molecules, too.
+        num_ended += unicodedata.category(line[-1]) in ("Po", "Pf", "Pi", "Pd")
+        num_indented += line[0].isspace()
+        num_long += len(line) > 0.85 * long
+    is_wrapped = long > NARROW and num_long > 0.4 * len(filled)
+    is_apart = len(lines) - len(filled) > 0.02 * len(lines)
+    is_prose = num_ended > 0.2 * len(filled) or num_indented > 0.05 * len(filled)
+    is_short = lengths[len(lengths) // 2] <= SHORT_LINE
+    return is_short and not (is_wrapped or is_apart or is_prose)
 
-    # Excel may name the delimiter in a line before the header; else the header shows it.
-    num_before = 0
-    named_delimiter = _EXCEL_DELIMITER.fullmatch(header)
-    if named_delimiter:
-        num_before = 1
-        header = next(lines, "")
-        delimiter = named_delimiter[1]
-    else:
-        delimiter = _delimiter(header, label)
-    csv.field_size_limit(MAX_FIELD_CHARS)
-    rows = csv.reader(chain((header,), lines), delimiter=delimiter, strict=True)
-    return num_before, rows
 
-
-def _column_names(rows: Iterator[list[str]]) -> list[str]:
-    """Read the header: as text, without the mark with which spreadsheets begin."""
+def _column_names(row: Iterable[str]) -> list[str]:
+    """Return a row as text, without the mark with which spreadsheets begin."""
     names = []
-    for name in next(rows, []):
+    for name in row:
         names.append(name.encode("latin-1").decode("utf-8-sig", "replace").strip())
     return names
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(name[:40] for name in names[:20]) or "no columns"
+    return ", ".join(name[:40] for name in names[:20])
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -461,12 +565,23 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield from io.BytesIO(block)
 
 
-def _delimiter(header: str, label: str) -> str:
-    """Return a tab for a .tsv file, else the most frequent of comma, semicolon and tab in the
-    header."""
-    if _plain_name(label).endswith(".tsv"):
+def _delimiter(line: str, label: str, column: str) -> str:
+    """Return what parts the fields of a table whose first row is in `line`: a tab, a comma, a
+    semicolon, or a blank for any number of blanks."""
+    name = _plain_name(label)
+    if name.endswith(".tsv"):
         return "\t"
-    return max(",;\t", key=header.count)
+    if is_smiles_file(name):
+        return "\t" if "\t" in line else " "
+
+    # A list that is no CSV: the name of a molecule may have commas after the first blank.
+    first = re.search(r"[,;\t ]", line.strip())
+    if not name.endswith(".csv") and first and _POSITION.fullmatch(column):
+        return first[0]
+    fields = line.split()
+    if len(fields) > 1 and column in fields and not re.search("[,;\t]", line):
+        return " "
+    return max(",;\t", key=line.count)
 
 
 def _plain_name(label: str) -> str:

@@ -2,10 +2,12 @@
 alphabet."""
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -19,9 +21,15 @@ from charrnn.errors import (
     named,
 )
 from charrnn.system.progress import Task, task, tell
-from charrnn.text.documents import Documents, listed_columns
+from charrnn.text.documents import (
+    SMILES,
+    Documents,
+    describe_start,
+    listed_columns,
+    looks_like_list,
+)
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
-from charrnn.text.sources import Origin
+from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import (
     Tally,
     check_memory,
@@ -38,6 +46,9 @@ MANY_FILES = 50
 """From so many short files on, a note says that they are joined."""
 SHORT_FILE = 2_000
 """Files are short if their mean size is below so many bytes."""
+LIST_BYTES = 65_536
+"""Bytes from the start of a file that show whether it is a list."""
+_TWO_FIELDS = re.compile(rb"\S[ \t]+\S")
 
 
 class SourceReader:
@@ -176,8 +187,7 @@ class SourceReader:
         for origin, tally in zip(self.origins, self._tallies, strict=True):
             notes += _notes(origin, tally=tally, encoding=self._encoding)
 
-        if self._documents is None:
-            notes += self._table_notes()
+        notes += self._reading_notes()
 
         # Many short files are often poems or letters, whose ends the model would not learn.
         num_used = sum(tally.num_used for tally in self._tallies)
@@ -189,21 +199,41 @@ class SourceReader:
             )
         return tuple(notes)
 
-    def _table_notes(self) -> Iterator[str]:
-        """Name the columns of a table that is read as a text, with its header and all of them."""
+    def _reading_notes(self) -> Iterator[str]:
+        """Describe how the first file of each source is read, where its name or its lines suggest
+        another way, or where a column is found by its position."""
         for origin in self.origins:
             for path in origin.paths[:1]:
                 # A pipe is empty by now.
-                if not path.is_file():
-                    continue
-                blocks = file_blocks(
-                    path, encoding=self._encoding, tally=Tally(), needs_regular=True
-                )
-                if columns := listed_columns(blocks, str(path)):
-                    remedy = f"{named('column')} reads the values of one as documents"
-                    yield Message(
-                        f"{origin.label} is read as a text, with all columns: {remedy} ({columns})"
-                    )
+                if path.is_file():
+                    for note in self._notes_on_reading(path):
+                        yield Message(f"{origin.label} {note}")
+
+    def _notes_on_reading(self, path: Path) -> Iterator[str]:
+        documents = self._documents
+        blocks = file_blocks(path, encoding=self._encoding, tally=Tally(), needs_regular=True)
+        try:
+            if documents is not None and documents.column is not None:
+                if start := describe_start(blocks, column=documents.column, label=str(path)):
+                    yield f"is read by column {documents.column} {start}"
+                return
+            head = next(blocks)
+        except DataError:  # an unusable file of a folder
+            return
+
+        # What has fields, and then what has lines that may be documents.
+        if documents is None and (columns := listed_columns(chain((head,), blocks), str(path))):
+            remedy = f"{named('column')} reads the values of one as documents"
+            yield f"is read as a text, with all columns: {remedy} ({columns})"
+        elif is_smiles_file(str(path)):
+            if _TWO_FIELDS.search(head):
+                remedy = f"{named('column', SMILES)} reads the molecules alone"
+                yield f"is read with all that follows the molecules: {remedy}"
+        elif documents is None and looks_like_list(head[:LIST_BYTES]):
+            remedy = f"{named('documents', 'lines')} makes each a document"
+            if _TWO_FIELDS.search(head):
+                remedy += f", {named('column', 1)} the first field of each"
+            yield f"is read as running text, but its lines look like a list: {remedy}"
 
     def _read_source(self, origin: Origin, advance: Task) -> Tally:
         builder = self._builder

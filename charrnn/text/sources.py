@@ -108,15 +108,26 @@ def entry_of(source: str) -> CatalogueEntry | None:
 
 
 def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
-    """Return the settings with which the catalogue reads some sources: none, if they differ in
-    them."""
+    """Return the settings with which the catalogue reads some sources, and everybody a .smi file:
+    none, if they differ in them."""
     found: list[dict[str, Any]] = []
     for source in sources:
         entry = entry_of(source)
-        found.append({} if entry is None else dict(entry.settings))
+        settings: dict[str, Any] = {}
+        if entry is not None:
+            settings.update(entry.settings)
+        elif is_smiles_file(source):
+            settings["column"] = "smiles"
+        found.append(settings)
     if found and found.count(found[0]) == len(found):
         return found[0]
     return {}
+
+
+def is_smiles_file(name: str) -> bool:
+    """Return whether a file is named as one of molecules, whose lines begin with a SMILES string
+    before a blank or a tab."""
+    return without_gz(name).lower().endswith(".smi")
 
 
 def path_of(entry: CatalogueEntry, folder: Path = CORPORA) -> Path | None:

@@ -11,7 +11,7 @@ from charrnn.errors import Message, counted, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.copies import trained_notes
 from charrnn.text.documents import document_ends
-from charrnn.text.sources import catalogued_settings
+from charrnn.text.sources import catalogued_settings, is_smiles_file
 from charrnn.text.vocab import MAX_CHARACTERS
 from charrnn.training import recipe
 from charrnn.training.run_text import RunText
@@ -28,8 +28,11 @@ def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, 
     it."""
     # How the text is read and what it is, then what was changed because of it, then what the budget
     # came to.
+    guide = "the catalogue says"
+    if planned.corpus and is_smiles_file(planned.corpus[0]):
+        guide = "a file of molecules"
     notes = [
-        *_reading_note("the catalogue says", catalogued_settings(planned.corpus), planned),
+        *_reading_note(guide, catalogued_settings(planned.corpus), planned),
         *text.corpus.notes,
         *_document_notes(planned, text),
         *_unknown_notes(planned, text),

@@ -83,7 +83,10 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
 
     model = load_model(options.run, quiet=options.quiet)
     content, before, _ = read_passage(
-        model, source=options.text, num_chars=max(options.chars, CHARS_SCORED)
+        model,
+        source=options.text,
+        num_chars=max(options.chars, CHARS_SCORED),
+        quiet=options.quiet,
     )
     # Both begin where the text begins: what is shown has the scores of what is scored.
     explorer = Explorer(
