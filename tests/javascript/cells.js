@@ -1,7 +1,7 @@
 // Choose cells, move in the text, and clamp a cell.
 (async () => {
   const found = {};
-  await wait();
+  await untilOpen();
   found.found = [...byId("found").children].map(one => [one.textContent, one.getAttribute("aria-pressed")]);
   byId("found").children[1].click();
   found.opened = byId("caption").textContent;

@@ -2,7 +2,7 @@
 (async () => {
   const found = {};
   const command = () => byId("command").textContent;
-  await wait();
+  await untilOpen();
   typeInto("text", "ab");
   typeInto("length", 20000);
   byId("clamp").value = "-0.5";

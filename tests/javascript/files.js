@@ -25,7 +25,7 @@
     downloads: Array.from(byId("saved").children, link => link.download),
   });
 
-  await wait();
+  await untilOpen();
   byId("is-clamped").click();  // a clamp does not change what is restored
   Object.defineProperty(document, "hidden", {value: true, configurable: true});
   drop("a.txt.crnn");

@@ -3,6 +3,19 @@
 
 const wait = (time = 200) => new Promise(resolve => setTimeout(resolve, time));
 
+// The page is open once it shows a cell. The browser unpacks the weights meanwhile, which its clock does not wait for:
+// messages take none of its time.
+async function untilOpen() {
+  while (!byId("caption").textContent && byId("problem").hidden) {
+    await new Promise(resolve => {
+      const {port1, port2} = new MessageChannel();
+      port1.onmessage = resolve;
+      port2.postMessage(null);
+    });
+  }
+  await wait();
+}
+
 function answer(found) {
   document.body.dataset.answer = JSON.stringify(found);
 }

@@ -1,7 +1,7 @@
 // Texts that are too long, and half a character in the address.
 (async () => {
   const found = {};
-  await wait();
+  await untilOpen();
   byId("text").maxLength = 3;
   typeInto("text", "aba");
   await wait();

@@ -1,7 +1,7 @@
 // Look at a page that nobody has touched, twice while it writes.
 (async () => {
   const found = {};
-  await wait();
+  await untilOpen();
   found.begun = written.pieces.join("");
   await wait(1000);
   found.later = written.pieces.join("");

@@ -1,7 +1,7 @@
 // Stop a long text, and write another.
 (async () => {
   const found = {};
-  await wait();
+  await untilOpen();
   typeInto("text", "ab");
   byId("length").value = 20000;
   byId("write").click();
