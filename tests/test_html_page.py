@@ -310,6 +310,29 @@ def test_in_a_browser_a_selection_finds_the_planted_cells_and_the_other_quotatio
     assert all(page.labels["quote"][first:last].all() for first, last in found["others"])
 
 
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 900, 400])
+def test_in_a_browser_no_number_breaks_and_the_text_has_room_for_its_lines(tmp_path, width):
+    shown = (
+        "a detector with a long name",
+        "0:268",
+        "AUC 0.945",
+        "−0.912…−0.837",
+        "0.670",
+        "−0.242",
+    )
+    page = make_atlas(
+        text=f"{'a line ' * 11}\n" * 9,
+        columns=("detector", "cell", "score", "95 % interval", "chance", "untrained"),
+        rows=[PageRow(shown=shown, cell=PLANTED)],
+        labels={},
+    )
+    page = replace(page, cells=page.cells[: len(page.text)])
+    found = in_a_browser(tmp_path, page, "lines.js", width=width)
+    assert set(found["numbers"]) == {1}
+    assert (found["line"] == 1) == (width > 700)
+
+
 @pytest.fixture(
     scope="module", params=[1200, pytest.param(500, marks=pytest.mark.thorough)], ids=str
 )

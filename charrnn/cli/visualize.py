@@ -77,10 +77,7 @@ ABOUT_COLUMNS = (
         " shifted along the text"
     ),
     "untrained: the score of the same choice in an untrained baseline; ρ keeps its sign",
-    (
-        "inner: the AUC over characters five or more after a label changed; R² of a straight line"
-        " for a count"
-    ),
+    "inner: the AUC over characters five or more after a label changed; a count has none",
 )
 """What stands under the table of an exported page."""
 EPILOG = f"Detectors: {', '.join(DETECTORS)}, and those of installed packages."

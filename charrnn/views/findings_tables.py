@@ -23,9 +23,7 @@ LEGEND = (
     " baseline; "
 )
 """The columns of the table of findings, in short, without the last one."""
-ABOUT_INNER = (
-    "inner: interior score, five or more characters after a label changed (R² for a count)"
-)
+ABOUT_INNER = "inner: interior score, five or more characters after a label changed"
 """The last column."""
 ABOUT_CARD = "held-out: the score of the best cell on real text, unseen in training"
 """The last column of an included model."""

@@ -116,15 +116,10 @@ FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "chance", "unt
 def findings_rows(findings: CellFindings) -> list[list[str]]:
     """Return one row of FINDINGS_COLUMNS per detector, strongest cell first.
 
-    `chance` is the chance level, `inner` the interior score of a yes/no detector or R² of a count
-    detector.
+    `chance` is the chance level, `inner` the interior score of a yes/no detector.
     """
     rows = []
     for score in findings.scores:
-        # A count has no inside; how well a line fits it takes that place.
-        inner = number_text(score.interior)
-        if score.auc is None:
-            inner = f"R² {number_text(score.r2)}"
         row = [
             score.detector,
             f"{score.layer}:{score.unit}",
@@ -132,7 +127,7 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
             ends_text(score.ci_low, score.ci_high),
             number_text(score.null_level),
             number_text(score.untrained),
-            inner,
+            number_text(score.interior),
         ]
         rows.append(row)
     return rows
