@@ -164,13 +164,19 @@ class Model(Generating, Displayable, Extensible):
 
     def written_text(self) -> str:
         """Return the text that an included model, which has no other, is measured on: it writes it
-        itself, by exact sampling with the options WRITTEN, so that it is the same everywhere.
+        itself, by exact sampling with the options WRITTEN, so that it is the same everywhere. It is
+        kept with the findings.
 
         >>> model = charrnn.load("prose")
         >>> model.survey(model.written_text())
         """
-        with task("writing", total=WRITTEN.length) as advance:
-            return self.generator.sample(replace(WRITTEN, on_draw=advance)).text
+        key = {"length": WRITTEN.length}
+        written = self.findings.load("written", key, str)
+        if written is None:
+            with task("writing", total=WRITTEN.length) as advance:
+                written = self.generator.sample(replace(WRITTEN, on_draw=advance)).text
+            self.findings.save("written", key, written)
+        return written
 
     @cached_property
     def network(self) -> "CharRNN":

@@ -117,6 +117,13 @@ def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(command, 
     assert charrnn.load("prose").written_text() == written.removesuffix("\n")
 
 
+def test_the_text_that_a_model_is_measured_on_is_written_once(monkeypatch):
+    monkeypatch.setattr(api, "WRITTEN", replace(api.WRITTEN, length=20))
+    written = charrnn.load("prose").written_text()
+    monkeypatch.setattr("charrnn.generation.generator.Generator.sample", None)
+    assert charrnn.load("prose").written_text() == written
+
+
 def test_the_demo_prints_a_text_the_cells_and_the_commands(command):
     ran = command("demo")
     assert ran.out.count('"') == 8

@@ -25,6 +25,7 @@ from charrnn.cli.signals import Signals
 from charrnn.cli.streams import printable, with_flags
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
+from charrnn.tui.keyboard import Modes, keyboard_modes, restore_keyboard
 
 Result = TypeVar("Result")
 """What an interface returns once it is closed by its keys."""
@@ -272,7 +273,8 @@ class FullScreenApp(App[Result]):
         signals.defers = True
         self._signals = signals
         is_over = threading.Event()
-        threading.Thread(target=self._end_anyway, args=(is_over,), daemon=True).start()
+        modes = keyboard_modes()
+        threading.Thread(target=self._end_anyway, args=(is_over, modes), daemon=True).start()
         try:
             result = self.run()
 
@@ -282,7 +284,7 @@ class FullScreenApp(App[Result]):
             is_over.set()
         return result
 
-    def _end_anyway(self, is_over: threading.Event) -> None:
+    def _end_anyway(self, is_over: threading.Event, modes: Modes) -> None:
         """End the process after a signal, or without a terminal, if Textual does not: it waits
         forever to write to a terminal that is gone."""
         # A thread of its own: the main thread is the one that may be stuck.
@@ -296,6 +298,7 @@ class FullScreenApp(App[Result]):
         if not is_over.wait(GRACE_SECONDS):
             try:
                 self.rescue()
+                restore_keyboard(modes)
             finally:
                 os._exit(128 + self._signals.number)
 

@@ -18,6 +18,7 @@ from charrnn.cli.streams import supports_cursor_control, warn
 from charrnn.config.options import argument, option
 from charrnn.errors import UsageError, install_command
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
+from charrnn.tui.keyboard import keys_dropped
 
 CHARS_SHOWN = 8_000
 """Characters that are shown, unless another number is asked for."""
@@ -79,22 +80,23 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     # Importing the interface takes longer than one waits without a word.
     if not options.quiet:
         sys.stderr.write("Looking into the model ...\n")
-    from charrnn.tui.explore.app import Explorer
+    with keys_dropped():
+        from charrnn.tui.explore.app import Explorer
 
-    model = load_model(options.run, quiet=options.quiet)
-    content, before, _ = read_passage(
-        model,
-        source=options.text,
-        num_chars=max(options.chars, CHARS_SCORED),
-        quiet=options.quiet,
-    )
-    # Both begin where the text begins: what is shown has the scores of what is scored.
-    explorer = Explorer(
-        model,
-        text=model.encode(content, context=before),
-        num_shown=options.chars,
-        num_scored=CHARS_SCORED,
-    )
+        model = load_model(options.run, quiet=options.quiet)
+        content, before, _ = read_passage(
+            model,
+            source=options.text,
+            num_chars=max(options.chars, CHARS_SCORED),
+            quiet=options.quiet,
+        )
+        # Both begin where the text begins: what is shown has the scores of what is scored.
+        explorer = Explorer(
+            model,
+            text=model.encode(content, context=before),
+            num_shown=options.chars,
+            num_scored=CHARS_SCORED,
+        )
     explorer.run_until_signal(context.obj.signals)
 
     # Once more, where they stay: those on the screen are gone with it.
@@ -173,13 +175,14 @@ def write(context: typer.Context, options: WriteOptions) -> int:
         seed=seed,
     )
     read = Draft() if draft is None else read_draft(Path(draft))
-    model = load_model(runs[0] if runs else options.run, quiet=options.quiet)
+    with keys_dropped():
+        model = load_model(runs[0] if runs else options.run, quiet=options.quiet)
 
-    # Last, as Textual takes a second: a wrong name of a draft or a run is an error at once.
-    from charrnn.tui.write.screen import Writer
+        # Last, as Textual takes a second: a wrong name of a draft or a run is an error at once.
+        from charrnn.tui.write.screen import Writer
 
+        writer = Writer(model, draft=read, options=continuation)
     signals: Signals = context.obj.signals
-    writer = Writer(model, draft=read, options=continuation)
     # Whatever ends the editor, no text is lost.
     is_left = False
     try:

@@ -1,0 +1,45 @@
+"""What is typed while nothing reads it, and the modes of the terminal, which outlive a command."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+try:
+    import termios
+except ImportError:  # Windows has no modes that outlive a command
+    HAS_MODES = False
+else:
+    HAS_MODES = True
+
+Modes = list[Any] | None
+"""The modes of a terminal as `termios` has them; None without a terminal."""
+
+
+def keyboard_modes() -> Modes:
+    """Return the modes of the terminal that is standard input."""
+    if not HAS_MODES or not os.isatty(0):
+        return None
+    return termios.tcgetattr(0)
+
+
+def restore_keyboard(modes: Modes) -> None:
+    """Set the modes of the terminal, and drop what was typed and not read."""
+    if modes is not None:
+        with contextlib.suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(0, termios.TCSAFLUSH, modes)
+
+
+@contextlib.contextmanager
+def keys_dropped() -> Iterator[None]:
+    """Show nothing of what is typed in this block, and drop it. Ctrl-C still ends the command."""
+    modes = keyboard_modes()
+    try:
+        if modes is not None:
+            local_modes = 3  # of the seven entries
+            silent = [*modes]
+            silent[local_modes] &= ~termios.ECHO
+            restore_keyboard(silent)
+        yield
+    finally:
+        restore_keyboard(modes)
