@@ -33,7 +33,7 @@ from charrnn.detectors.detector import Detector
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import distinct_names
 from charrnn.statistics.intervals import Float64Array
-from charrnn.statistics.probes import is_moving
+from charrnn.statistics.moments import Moments
 from charrnn.system.display import Displayable
 from charrnn.system.files import JSON
 from charrnn.system.lazy import torch
@@ -303,54 +303,26 @@ def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
     return text
 
 
-class JointMoments:
-    """Sums of products of the cells of several runs, of which C_i are those of run i.
-
-    Cells are shifted by the means of the first window, so that the sums do not lose precision.
-    """
+class JointMoments(Moments):
+    """Sums of products of the cells of several runs, of which C_i are those of run i."""
 
     def __init__(self, num_cells: Sequence[int]) -> None:
         """Begin with no characters; `num_cells` are the C_i."""
         ends = np.cumsum([0, *num_cells]).tolist()
         self._parts = list(map(slice, ends[:-1], ends[1:]))
-        self._sums = np.zeros(ends[-1])
-        self._products = np.zeros((ends[-1], ends[-1]))
-        self._origin = np.zeros(ends[-1], np.float32)
-        self.num_chars = 0
 
     def add(self, cells: Sequence[NDArray[np.float32]]) -> None:
         """Add the cells (n, C_i) of every run at the same characters."""
-        joined = np.concatenate(cells, axis=1)
-        if self.num_chars == 0:
-            self._origin = joined.mean(axis=0)
-
-        # The products of a window in float32, which is faster; the sums of windows in float64.
-        shifted = joined - self._origin
-        self.num_chars += len(shifted)
-        self._sums += shifted.sum(axis=0, dtype=np.float64)
-        self._products += shifted.T @ shifted
-
-    def means(self, run: int) -> Float64Array:
-        """Return the mean of every cell (C,) of a run."""
-        part = self._parts[run]
-        return np.asarray(self._origin[part] + self._sums[part] / self.num_chars)
+        self.add_cells(np.concatenate(cells, axis=1))
 
     def covariance(self, i: int, j: int) -> Float64Array:
         """Return the covariances (C_i, C_j) of the cells of run i with those of run j."""
-        rows = self._parts[i]
-        columns = self._parts[j]
-        # E[xy] - E[x] E[y], which the shift by the origin does not change.
-        means = self._sums / self.num_chars
-        products = self._products[rows, columns] / self.num_chars
-        return np.asarray(products - np.outer(means[rows], means[columns]))
+        return self.cell_covariances(self._parts[i], self._parts[j])
 
     def inverse_spread(self, run: int) -> Float64Array:
         """Return 1 / standard deviation of every cell (C,) of a run; 0 for one that is constant up
         to rounding."""
-        # Rounding may make the variance of a constant cell negative.
-        variance = np.maximum(np.diag(self.covariance(run, run)), 0)
-        moves = is_moving(variance, self._origin[self._parts[run]])
-        return np.where(moves, 1 / np.sqrt(np.where(moves, variance, 1)), 0)
+        return np.where(self.moves, 1 / self.scales, 0)[self._parts[run]]
 
     def correlations(self, i: int, j: int) -> Float64Array:
         """Return Pearson's r (C_i, C_j) of the cells of run i with those of run j; 0 for constant

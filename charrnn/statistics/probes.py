@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.statistics.intervals import Float64Array
+from charrnn.statistics.moments import Moments
 
 SIZES = (1, 2, 4, 8)
 """Numbers of cells of the probes, besides all cells."""
 SMALLEST_VARIANCE = 1e-4
 """The smallest variance of a standardized cell given those selected before it: below, only rounding
 is left."""
-LEAST_SPREAD = 1e-4
-"""The smallest standard deviation of a cell relative to its size: below, it is constant up to
-float32 rounding."""
 
 
 class Probes(NamedTuple):
@@ -41,60 +39,39 @@ class Probe(NamedTuple):
     intercept: float
 
 
-class ProbeSums:
-    """Sums of products of cells (N, C) and targets (N, D), which are all that a linear fit needs.
-
-    Cells are shifted by the means of the first window, so that the sums do not lose precision.
-    """
-
-    def __init__(self) -> None:
-        self.num_chars = 0
+class ProbeSums(Moments):
+    """Sums of products of cells (N, C) and targets (N, D), which are all that a linear fit
+    needs."""
 
     def add(self, cells: NDArray[np.float32], targets: Float64Array) -> None:
         """Add cells (n, C) with targets (n, D)."""
-        # The first window says how many there are, and near which values the cells are.
+        # The first window says how many there are.
         if self.num_chars == 0:
-            num_cells = cells.shape[1]
             num_targets = targets.shape[1]
-            self.origin = cells.mean(axis=0)
-            self._products = np.zeros((num_cells, num_cells))
-            self._with_targets = np.zeros((num_cells, num_targets))
-            self._cell_sums = np.zeros(num_cells)
+            self._with_targets = np.zeros((cells.shape[1], num_targets))
             self._target_sums = np.zeros(num_targets)
 
-        # The products of a window in float32, which is faster; the sums of windows in float64.
-        self.num_chars += len(cells)
-        shifted = cells - self.origin
-        self._products += shifted.T @ shifted
         # Target by target, so that float32 sums do not depend on the number of targets.
+        shifted = self.add_cells(cells)
         for index in range(targets.shape[1]):
             target = np.ascontiguousarray(targets[:, index], np.float32)
             self._with_targets[:, index] += shifted.T @ target
-
-        self._cell_sums += shifted.sum(axis=0, dtype=np.float64)
         self._target_sums += targets.sum(axis=0)
-
-    @property
-    def means(self) -> Float64Array:
-        """The mean (C,) of each cell."""
-        return np.asarray(self._cell_sums / self.num_chars + self.origin)
 
     def covariances(self, target: int) -> Float64Array:
         """Return the covariance (C,) of each cell with a target."""
-        means = self._cell_sums / self.num_chars
         mean_target = self._target_sums[target] / self.num_chars
-        return np.asarray(self._with_targets[:, target] / self.num_chars - means * mean_target)
+        products = self._with_targets[:, target] / self.num_chars
+        return np.asarray(products - self.shifted_means * mean_target)
 
     def line(self, cell: int, target: int) -> tuple[float, float]:
         """Return slope and intercept of the least-squares line from a cell's value to a target."""
-        mean = self._cell_sums[cell] / self.num_chars
         mean_target = self._target_sums[target] / self.num_chars
-        variance = self._products[cell, cell] / self.num_chars - mean**2
+        variance = self.variances[cell]
         slope = 0.0
         if variance > 0:
             slope = self.covariances(target)[cell] / variance
-        # The means are those of the shifted cells.
-        return float(slope), float(mean_target - slope * (mean + self.origin[cell]))
+        return float(slope), float(mean_target - slope * self.means[cell])
 
     def fit(self, first: Sequence[int]) -> list[Probes]:
         """Return the probes of each target.
@@ -169,28 +146,18 @@ class ProbeSums:
 
         All are 0 for a cell that does not move, and its scale is 1.
         """
-        # The spread of each cell, from the sums about the origin.
-        mean = self._cell_sums / self.num_chars
-        target_mean = self._target_sums / self.num_chars
-        variance = np.maximum(np.diag(self._products) / self.num_chars - mean**2, 0)
-        moves = is_moving(variance, self.origin)
-        scale = np.sqrt(np.where(moves, variance, 1))
-
         # A constant cell is 0 everywhere, so that no probe gives it a weight.
-        covariances = self._products / self.num_chars - np.outer(mean, mean)
-        correlations = np.outer(moves, moves) * covariances / np.outer(scale, scale)
-        with_targets = self._with_targets / self.num_chars - np.outer(mean, target_mean)
+        moves = self.moves
+        scale = self.scales
+        correlations = np.outer(moves, moves) * self.cell_covariances() / np.outer(scale, scale)
+        target_mean = self._target_sums / self.num_chars
+        products = self._with_targets / self.num_chars
+        with_targets = products - np.outer(self.shifted_means, target_mean)
         return correlations, with_targets * (moves / scale)[:, None], scale
 
     def _ridge(self) -> Float64Array:
         """Return the ridge (C, C) of the probe on all cells."""
         return np.eye(len(self.origin)) * (len(self.origin) / self.num_chars)
-
-
-def is_moving(variances: Float64Array, origins: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return which cells (C,) are not constant up to rounding, by their variances and a value of
-    each."""
-    return np.asarray(variances > LEAST_SPREAD**2 * (variances + origins.astype(np.float64) ** 2))
 
 
 def _choose_greedily(

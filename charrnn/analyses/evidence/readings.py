@@ -127,7 +127,7 @@ def read_freely(
     return FreeReading(
         values=values[:num_chars],
         odds=odds[:num_chars],
-        means=torch.from_numpy(moments.means(0)).to(weight).view(shape),
+        means=torch.from_numpy(moments.means).to(weight).view(shape),
         deviations=torch.from_numpy(deviations).to(weight).view(shape),
         correlations=torch.from_numpy(moments.correlations(0, 0)),
         states=states,
