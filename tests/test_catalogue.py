@@ -43,9 +43,12 @@ class Library(BaseHTTPRequestHandler):
             )
             self.end_headers()
             return
-        body = {"/wrong": CONTENT[:-1] + b"!", "/long": CONTENT * 2, "/cut": CONTENT[:-9]}.get(
-            self.path, CONTENT
-        )
+        body = {
+            "/page": b"<!doctype html>\n<title>Sign in</title>\n",
+            "/wrong": CONTENT[:-1] + b"!",
+            "/long": CONTENT * 2,
+            "/cut": CONTENT[:-9],
+        }.get(self.path, CONTENT)
         self.send_response(200)
         # "/torn" promises more than it sends before it hangs up; "/hang" never finishes.
         self.send_header(
@@ -112,6 +115,7 @@ def test_a_bad_download_says_what_to_do(library, tmp_path):
         ("/torn", "received 1,000 of|closed the connection"),
         ("/long", "more than the expected 150,000 bytes"),
         ("/missing", "404"),
+        ("/page", "the answer is an HTML page"),
         ("/hang", "timed out"),
     ):
         entry = entry_at(library, path)

@@ -149,6 +149,25 @@ def test_a_table_read_as_a_text_has_a_note_with_its_columns(name, content):
     )
 
 
+PAGE = "<!DOCTYPE html>\n<html>\n<title>Sign in</title>\n</html>\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "notes"),
+    [
+        (
+            "book.txt",
+            ("book.txt is an HTML page: fetch the text again if a server sent that in its place",),
+        ),
+        ("page.html", ()),
+    ],
+)
+def test_an_html_page_is_learned_from_and_noted_unless_its_name_says_so(name, notes):
+    corpus = read_corpus([write(name, PAGE.encode())])
+    assert corpus.content == PAGE
+    assert corpus.notes == notes
+
+
 def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged():
     packed = gzip.compress(TEXT.encode())
     corpus = read_corpus([write("dickens.txt.gz", packed)])

@@ -4,15 +4,19 @@ import errno
 import os
 
 import pytest
+from built_runs import build_chain
 from saved_runs import hidden, make_run
 
 from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.system import files
 from charrnn.system.files import (
+    LFS_POINTER,
     behind_links,
     convert_os_errors,
     encode_text,
     parse_json,
+    placeholder_in,
+    read_capped,
     write_atomically,
     write_synced,
 )
@@ -93,3 +97,60 @@ def test_a_lock_is_freed_for_every_copy_of_its_descriptor(tmp_path):
         files.unlock(file)
         assert files.try_lock(other)
     os.close(copy)
+
+
+POINTER = LFS_POINTER + b"v1\noid sha256:4d7a2146\nsize 12345\n"
+PAGE = b"\n<!DOCTYPE html>\n<html><head><title>Not found</title></head></html>\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (POINTER, "is a Git LFS pointer, not the file itself: fetch that with git lfs pull"),
+        (PAGE, "is an HTML page, as a server sends in place of a file: fetch the file itself"),
+    ],
+)
+def test_a_file_that_stands_for_another_one_is_named(tmp_path, content, what):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        read_capped(path, max_bytes=1000)
+    assert str(caught.value) == f"{path} {what}"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"version 1\n", b"<htmlx>", b"The <html> of a page", b"{}"]
+)
+def test_other_files_stand_for_nothing(content):
+    assert placeholder_in(content) == ""
+
+
+@pytest.mark.parametrize("content", [POINTER, PAGE])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.yaml", "manifest.json"])
+def test_a_run_whose_files_are_placeholders_says_so(command, tmp_path, content, name):
+    run = build_chain(tmp_path / "abc-001", "abc\n")
+    for path in run.rglob(name):
+        path.write_bytes(content)
+    ran = command("sample", run, "--length", 10)
+    assert ran.code == 4
+    assert f"{name} {placeholder_in(content)}" in ran.err
+    assert "damaged" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sample x.zip",
+        "decompress x.crnn",
+        "import x.pt --vocab x.json",
+        "train x.txt --steps 1",
+        "train x.txt.gz --steps 1",
+        "evaluate abc-001 --text x.txt",
+    ],
+)
+def test_every_reader_names_a_pointer_of_git_lfs(command, alphabet_run, tmp_path, line):
+    for name in ("x.zip", "x.crnn", "x.pt", "x.json", "x.txt", "x.txt.gz"):
+        (tmp_path / name).write_bytes(POINTER)
+    ran = command(*line.replace("abc-001", str(alphabet_run)).split())
+    assert ran.code in (3, 4)
+    assert placeholder_in(POINTER) in ran.err

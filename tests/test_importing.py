@@ -219,6 +219,10 @@ WRONG = [
     ),
     (lambda: save("GRU", **{"rnn.weight_hh_l0": None}), "has no matrix weight_hh beside it"),
     (lambda: save("GRU", vocab={"stoi": {"a": 0, "b": 2}}), "no character has the id 1"),
+    (
+        lambda: (save("GRU"), Path("v.json").write_text("Anna saw a lamp.", "utf-8")),
+        "v.json is not JSON (Expecting value: line 1 column 1 (char 0)): give the alphabet",
+    ),
     (lambda: save("GRU", vocab=["<pad>", "<unk>", "a"]), "entry 1, '<unk>', is no character"),
     (
         lambda: torch.save({"model": save("GRU", "n.pt").state_dict(), "ema": WEIGHTS}, "m.pt"),

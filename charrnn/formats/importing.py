@@ -32,7 +32,7 @@ from charrnn.model.shapes import weight_shapes
 from charrnn.system.files import (
     MAX_TEXT_BYTES,
     behind_links,
-    parse_json,
+    decode_json,
     read_capped,
     write_atomically,
 )
@@ -211,7 +211,13 @@ def read_vocab(path: Path) -> Vocab:
             f"{path} is a pickle, which is not read; if you trust it, make JSON of it:\n"
             f"python -c {shlex.quote(code)}"
         )
-    data = parse_json(path, content)
+    try:
+        data: Any = decode_json(content)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path} is not JSON ({error}): give the alphabet of the model, a JSON list of its"
+            " characters by id"
+        ) from error
 
     # An object may have the characters under a name, or be a mapping of them itself.
     if isinstance(data, dict):

@@ -22,6 +22,7 @@ from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError
 from charrnn.system.files import (
     JSON,
     MAX_TEXT_BYTES,
+    check_no_placeholder,
     check_regular,
     convert_os_errors,
     parse_json,
@@ -63,6 +64,7 @@ class ModelFile:
         try:
             with convert_os_errors("read", path=path, kind=CheckpointError):
                 check_regular(path)
+                check_no_placeholder(path)
                 with zipfile.ZipFile(path) as archive:
                     return _read_archive(path, archive)
         # Whatever zipfile raises for a file that is none, is cut off, encrypted or compressed in

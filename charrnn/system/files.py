@@ -23,6 +23,12 @@ MAX_TEXT_BYTES = 16 * 1024 * 1024
 """Limit for a configuration, an alphabet or a manifest: more than any needs, and small enough to
 read at once."""
 
+PLACEHOLDER_BYTES = 1024
+"""Bytes from the start of a file that show whether it is a placeholder."""
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""What a file begins with that Git LFS puts in the place of a large one."""
+_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head)[\s>]", re.IGNORECASE)
+
 _TEMPORARY_NAME = re.compile(r"\..+\.(tmp|old)-[0-9]+")
 """Name of a file or folder before it is renamed into place (tmp) and after it was replaced (old),
 with a process id."""
@@ -133,8 +139,8 @@ def encode_text(text: str) -> bytes:
 
 
 def read_capped(path: Path, *, max_bytes: int) -> bytes:
-    """Read a file. Raises CheckpointError when it is missing, a link, not a regular file or too
-    large."""
+    """Read a file. Raises CheckpointError when it is missing, a link, not a regular file, too large
+    or a placeholder of another file."""
     with convert_os_errors("read", path=path, kind=CheckpointError):
         check_regular(path)
 
@@ -145,7 +151,32 @@ def read_capped(path: Path, *, max_bytes: int) -> bytes:
                 f"{path} is damaged: {counted(size, 'byte')}, expected at most {max_bytes:,}"
             )
 
+        check_no_placeholder(path)
         return path.read_bytes()
+
+
+def placeholder_in(start: bytes) -> str:
+    """Return what a file is that stands for another one, for a message, from its first bytes; "" if
+    it is none."""
+    if start.startswith(LFS_POINTER):
+        return "is a Git LFS pointer, not the file itself: fetch that with git lfs pull"
+    if is_html(start):
+        return "is an HTML page, as a server sends in place of a file: fetch the file itself"
+    return ""
+
+
+def is_html(start: bytes) -> bool:
+    """Return whether a file is an HTML page, from its first bytes."""
+    return _HTML.match(start) is not None
+
+
+def check_no_placeholder(path: Path) -> None:
+    """Raise CheckpointError for a file that stands for another one, OSError if it cannot be
+    read."""
+    with path.open("rb") as file:
+        placeholder = placeholder_in(file.read(PLACEHOLDER_BYTES))
+    if placeholder:
+        raise CheckpointError(f"{path} {placeholder}")
 
 
 def check_regular(path: Path) -> None:
@@ -160,9 +191,15 @@ def parse_json(path: Path, data: bytes) -> object:
     """Parse the content `data` of the JSON file at `path`. Raises CheckpointError naming the file
     if it is invalid."""
     try:
-        return cast(object, json.loads(data, object_pairs_hook=_without_repeats))
+        return decode_json(data)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: not JSON ({error})") from error
+
+
+def decode_json(data: bytes) -> object:
+    """Decode JSON. Raises ValueError or RecursionError for anything else, and for a key that is
+    given twice."""
+    return cast(object, json.loads(data, object_pairs_hook=_without_repeats))
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:

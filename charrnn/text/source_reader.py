@@ -20,6 +20,7 @@ from charrnn.errors import (
     counted,
     named,
 )
+from charrnn.system.files import is_html
 from charrnn.system.progress import Task, task, tell
 from charrnn.text.documents import (
     SMILES,
@@ -222,7 +223,9 @@ class SourceReader:
             return
 
         # What has fields, and then what has lines that may be documents.
-        if documents is None and (columns := listed_columns(chain((head,), blocks), str(path))):
+        if is_html(head) and path.suffix.lower() not in (".html", ".htm", ".xhtml"):
+            yield "is an HTML page: fetch the text again if a server sent that in its place"
+        elif documents is None and (columns := listed_columns(chain((head,), blocks), str(path))):
             remedy = f"{named('column')} reads the values of one as documents"
             yield f"is read as a text, with all columns: {remedy} ({columns})"
         elif is_smiles_file(str(path)):

@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from charrnn.errors import DataError, NotHereError, did_you_mean, shortened
-from charrnn.system.files import convert_os_errors, replacing, write_atomically
+from charrnn.system.files import (
+    convert_os_errors,
+    placeholder_in,
+    replacing,
+    write_atomically,
+)
 from charrnn.system.progress import task
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, training_text
 from charrnn.text.text_files import unreadable, without_gz
@@ -204,6 +209,9 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
             if not _ALLOWED.match(response.url):
                 raise OSError(f"it was redirected to {response.url}")
             while block := response.read(_BLOCK_BYTES):
+                # Its size would not say why it is another text.
+                if num_received == 0 and (placeholder := placeholder_in(block)):
+                    raise OSError(f"the answer {placeholder}")
                 num_received += len(block)
                 if num_received > entry.num_bytes:
                     raise OSError(

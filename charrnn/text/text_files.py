@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from charrnn.errors import DataError, TextChangedError, TooLargeError, named
+from charrnn.system.files import LFS_POINTER, PLACEHOLDER_BYTES, placeholder_in
 from charrnn.system.process import memory_bytes
 
 _WIDE_MARKS = {
@@ -147,9 +148,11 @@ def file_blocks(
                     f"{path} changed while it was read: wait until it is written, and start again"
                 )
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path} is damaged or not a gzip file ({error}): fetch or compress it again"
-        ) from error
+        with path.open("rb") as packed:
+            problem = placeholder_in(packed.read(PLACEHOLDER_BYTES))
+        if not problem:
+            problem = f"is damaged or not a gzip file ({error}): fetch or compress it again"
+        raise DataError(f"{path} {problem}") from error
     except OSError as error:
         raise unreadable(str(path), error) from error
 
@@ -169,8 +172,15 @@ def clean_blocks(
     Joined, the blocks do not depend on their size. What was changed is added to `tally`. Raises
     DataError if the file is empty or not text; then what was yielded before is to be dropped.
     """
+    # Whoever wants an HTML page may learn from it, but nobody wants a pointer to a text.
+    start = file.read(_BLOCK_BYTES)
+    if start.startswith(LFS_POINTER):
+        raise DataError(f"{label} {placeholder_in(start)}")
+
     # Each generator takes the blocks of the one before: nothing is read as a whole.
     blocks: Iterator[bytes] = iter(partial(file.read, _BLOCK_BYTES), b"")
+    if start:
+        blocks = chain((start,), blocks)
     if encoding is not None:
         utf8 = _as_utf8(label, blocks=blocks, encoding=encoding)
         blocks = _normalized(_checked(label, utf8), tally)

@@ -50,7 +50,7 @@ from charrnn.model.shapes import weight_bytes, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture, added_tables
 from charrnn.runs.description import RunDescription
-from charrnn.system.files import MAX_TEXT_BYTES
+from charrnn.system.files import MAX_TEXT_BYTES, PLACEHOLDER_BYTES, placeholder_in
 from charrnn.system.process import memory_bytes
 from charrnn.system.progress import task
 from charrnn.text.documents import END, separator_of
@@ -391,7 +391,8 @@ class _Reader:
         what = "its header"
         start = self._source.read(len(START))
         if not start.startswith(SIGNATURE):
-            raise DataError(f"{self._name} was not written by charrnn compress.")
+            placeholder = placeholder_in(start + self._source.read(PLACEHOLDER_BYTES))
+            raise DataError(f"{self._name} {placeholder or 'was not written by charrnn compress'}.")
 
         # Before the CRC-32: another version may have it elsewhere.
         if start not in (SIGNATURE, START):  # a file can end after its signature
