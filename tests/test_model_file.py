@@ -87,9 +87,12 @@ def test_names_of_texts_lose_their_folders_on_every_system(alphabet_run, tmp_pat
     model = charrnn.load(alphabet_run)
     corpus = ("/home/me/secret/a.txt", r"C:\Users\me\b.txt", "folder/", "c.txt")
     model.config = replace(model.config, corpus=corpus, init_from="/home/me/x")
-    config = charrnn.load(model.export(tmp_path / "a.zip")).config
+    exported = model.export(tmp_path / "a.zip")
+    config = charrnn.load(exported).config
     assert config.corpus == ("a.txt", "b.txt", "folder", "c.txt")
-    assert config.init_from is None
+    assert config.init_from == "x"
+    note = content_of(exported)[NOTE].decode()
+    assert "learned: a.txt, b.txt, folder, c.txt, after the texts of the model x\n" in note
 
 
 @pytest.mark.parametrize(

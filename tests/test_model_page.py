@@ -250,6 +250,20 @@ def test_an_exported_page_says_what_it_does(alphabet_run, exported):
     assert "400 characters" in text_of(exported, "progress")
 
 
+@pytest.mark.parametrize(
+    ("start", "texts"),
+    [
+        ("prose", "War and Peace and then mynovel"),
+        ("checkpoints/base", "the texts of the model base and then mynovel"),
+        (None, "mynovel"),
+    ],
+)
+def test_a_page_names_the_texts_of_the_model_that_its_own_started_from(start, texts):
+    page = to_model_page(made(corpus=("folder/mynovel.txt",), init_from=start))
+    model = json.loads(page.split('id="model">', 1)[1].split("</script>")[0])
+    assert f" cells that has read {texts}, character by character." in model["about"]
+
+
 def test_the_page_allows_its_own_programs_only():
     page = to_model_page(made())
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)

@@ -38,7 +38,8 @@ onnxruntime."""
 def _zip(model: Model, path: Path) -> Content:
     """Return the content of a model file. The same model gives the same bytes.
 
-    Of the names of its texts the folders are left out, so that no path of this machine leaves it.
+    Of the names of its texts, and of the run that it started from, the folders are left out, so
+    that no path of this machine leaves it.
     """
     from charrnn.model.ngram_table import round_table
     from charrnn.model.walk import added_tables
@@ -47,7 +48,12 @@ def _zip(model: Model, path: Path) -> Content:
     from charrnn.runs.description import RunDescription
 
     names = tuple(map(_last_part, model.config.corpus))
-    shared = replace(model.config, corpus=names, init_from=None, extend_alphabet=False)
+    learned = ", ".join(names) or "the standard library of a Python"
+    start = model.config.init_from
+    if start is not None:
+        start = _last_part(start)
+        learned += f", after the texts of the model {start}"
+    shared = replace(model.config, corpus=names, init_from=start, extend_alphabet=False)
     files = RunDescription.of(Path(), config=shared, vocab=model.vocab).files()
 
     # A table of n-grams as it is sampled: in float32 it would be most of the file.
@@ -81,7 +87,7 @@ def _zip(model: Model, path: Path) -> Content:
         num_symbols=len(model.vocab),
         step=model.step,
         loss=loss,
-        text=", ".join(shared.corpus) or "the standard library of a Python",
+        text=learned,
         name=path.stem,
         suffix=model_file.MODEL_FILE_SUFFIX,
     )

@@ -19,11 +19,12 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.api import Model, load
 from charrnn.cells.findings import FoundCell
 from charrnn.errors import UsageError
 from charrnn.formats.crnn.container import digest_of
@@ -33,13 +34,12 @@ from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.recurrent_state import pack
 from charrnn.model.stepper import Linear, Stepper
 from charrnn.model.walk import added_tables
+from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
+from charrnn.runs.overview import text_name
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END, separator_of
 from charrnn.views.theme import NUM_SHADES, shade_rules
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
 
 TEMPLATE = "model_page.html"
 """The page without its model and its programs."""
@@ -157,11 +157,11 @@ def _describe_model(model: Model) -> dict[str, Any]:
     rows = dict(described.rows())
     rows["alphabet"] = symbols
     num_cells = described.num_layers * described.hidden_size
-    text = model.card.get("text", described.text) or "a text"
     about = (
-        f"A recurrent network of {num_cells:,} {described.cell.upper()} cells that has read {text},"
-        " character by character. It runs in this page, and it is writing: each character has the"
-        " colour of one of its cells, red where that is low, blue where it is high."
+        f"A recurrent network of {num_cells:,} {described.cell.upper()} cells that has read"
+        f" {_texts_of(model)}, character by character. It runs in this page, and it is writing:"
+        " each character has the colour of one of its cells, red where that is low, blue where it"
+        " is high."
     )
     return {
         "name": model.name,
@@ -170,6 +170,20 @@ def _describe_model(model: Model) -> dict[str, Any]:
         "rows": list(rows.items()),
         "symbols": symbols,
     }
+
+
+def _texts_of(model: Model) -> str:
+    """Return what a model has read, after what the model that it started from had read."""
+    text = model.card.get("text", model.description.text) or "a text"
+    start = model.config.init_from
+    if start is None:
+        return text
+
+    # The text of an included model has a name of its own, unless a run has that of the model.
+    before = f"the texts of the model {text_name((start,))}"
+    if start in read_cards():
+        before = load(start).card.get("text", before)
+    return f"{before} and then {text}"
 
 
 def _matrices(stepper: Stepper) -> dict[str, Linear]:
