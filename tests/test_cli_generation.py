@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from built_runs import build_chain
+from conftest import as_json
 from test_cli_sample import Terminal
 
 import charrnn
@@ -32,6 +33,19 @@ def text_of(ran):
 def test_a_run_has_the_name_of_its_folder_inside_it(lab, monkeypatch):
     monkeypatch.chdir(lab)
     assert charrnn.load(".").name == lab.name
+
+
+@pytest.mark.parametrize(
+    ("cycle", "temperature", "is_loop"),
+    [(" ", 0.8, False), ("-", 0.8, False), ("-", 0, True), ("ab", 0.8, True)],
+)
+def test_blanks_and_rules_of_a_drawn_text_are_no_loop(
+    command, tmp_path, cycle, temperature, is_loop
+):
+    run = build_chain(tmp_path / "run", cycle)
+    options = ("sample", run, "--temp", temperature, "--length", 120, "--seed", 1)
+    assert ("ends in a loop" in command(*options).err) == is_loop
+    assert (as_json(command(*options, "--json"))["loop"] is not None) == is_loop
 
 
 SEVERAL = ("--count", 3, "--json")

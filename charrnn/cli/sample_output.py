@@ -24,7 +24,7 @@ from charrnn.errors import counted
 from charrnn.generation.generated import GeneratedText
 from charrnn.generation.generator import Accept
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
-from charrnn.generation.writing import Piece, find_loop
+from charrnn.generation.writing import Loop, Piece, find_loop
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import Task, task
 from charrnn.text.documents import separator_of
@@ -292,8 +292,7 @@ class SampleOutput:
 
     def _warn_of_loops(self, texts: Sequence[str], remedy: str) -> None:
         """Warn that texts end in a loop, of several how many, and name the remedy."""
-        # At the end only: a loop that a text has left is no reason to worry.
-        found = [find_loop(text[-LOOP_CHARS:]) for text in texts]
+        found = map(self._loop_at_end, texts)
         loops = [loop for loop in found if loop is not None]
         if not loops:
             return
@@ -304,6 +303,23 @@ class SampleOutput:
             which = f"{len(loops)} of {len(texts)} texts end in a loop, such as {what}"
         why = f"The most likely texts of character models do that; try {remedy}."
         warn((f"{which}. {why}",), quiet=self.quiet)
+
+    def _loop_at_end(self, text: str) -> Loop | None:
+        """Return the loop in which a text ends, or None. In a text that was drawn at random, blanks
+        and rows of dashes are none."""
+        # At the end only: a loop that a text has left is no reason to worry.
+        end = text[-LOOP_CHARS:]
+        loop = find_loop(end)
+        if loop is None:
+            return None
+
+        # Indentations and rules are as usual in code as in the texts that it was learned from. The
+        # most likely text repeats them for another reason.
+        repeated = end[: len(end) - loop.after][-loop.period :]
+        is_random = isinstance(self.drawn_with, SampleOptions) and self.drawn_with.temperature > 0
+        if is_random and not any(map(str.isalnum, repeated)):
+            return None
+        return loop
 
     def _as_json(self, text: GeneratedText, **beams: Any) -> dict[str, Any]:
         """Return the object of `sample --json`; that of a search has its `beams` instead of details
@@ -336,7 +352,7 @@ class SampleOutput:
             details["has_ended"] = text.has_ended
 
         details["loop"] = None
-        loop = find_loop(text.text[-LOOP_CHARS:])
+        loop = self._loop_at_end(text.text)
         if loop is not None:
             details["loop"] = asdict(loop)
         return details
