@@ -51,6 +51,17 @@ def test_the_commands_of_the_quick_start_parse():
     assert blocks[1].endswith("pytest"), "the command that .ci/run takes from here"
 
 
+def test_the_versions_of_python_are_those_of_the_workflow():
+    workflow = (REPOSITORY / ".github" / "workflows" / "newest.yml").read_text(encoding="utf-8")
+    [line] = re.findall(r"python: \[(.*)\]", workflow)
+    versions = re.findall(r"3\.\d+", line)
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.findall(r"Python :: (3\.\d+)", project) == versions
+    assert f'requires-python = ">={versions[0]}"' in project
+    [sentence] = re.findall(r"tested on Linux, ([^a]*) and ([\d.]+), and on", README)
+    assert ", ".join(sentence) == ", ".join(versions)
+
+
 def test_the_pages_name_every_detector_and_count_the_cell_types():
     from charrnn.config.architectures import CELLS
     from charrnn.detectors.registry import DETECTORS
