@@ -314,10 +314,10 @@ class SampleOutput:
             return None
 
         # Indentations and rules are as usual in code as in the texts that it was learned from. The
-        # most likely text repeats them for another reason.
+        # most likely text repeats them for another reason, and blanks alone show nothing.
         repeated = end[: len(end) - loop.after][-loop.period :]
         is_random = isinstance(self.drawn_with, SampleOptions) and self.drawn_with.temperature > 0
-        if is_random and not any(map(str.isalnum, repeated)):
+        if is_random and end.strip() and not any(map(str.isalnum, repeated)):
             return None
         return loop
 
