@@ -238,6 +238,7 @@ def describe_command(name: str, command: Any) -> str:
     ]
     settings = [one for one in shown if one.name in FIELDS and name in ("train", "sweep")]
     shown = [one for one in shown if one not in settings]
+    shown.sort(key=lambda one: one.name == "force")  # As in the help, among the last.
     described = [describe_parameter(one, context) for one in shown]
     if name == "train":
         paragraphs.append("It also takes the options of [settings](#settings).")

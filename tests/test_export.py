@@ -54,7 +54,7 @@ def test_html_shows_the_text_and_runs_none_of_it():
     assert "<title>Cells of {braces} &lt;b&gt;&amp;␛</title>" in html
     assert page.texts["code"].rstrip("\n").split("\n") == ["A lamp <b>", HOSTILE]
     assert set(page.tags) == tags
-    assert {name for name, _ in page.attributes} == {"lang", "charset", "class"}
+    assert {name for name, _ in page.attributes} == {"lang", "charset", "class", "name", "content"}
     assert html.startswith("<!DOCTYPE html>")
 
 

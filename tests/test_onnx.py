@@ -30,6 +30,7 @@ from charrnn.model.depths import DEPTHS
 from charrnn.model.network import load_network
 from charrnn.model.recurrent_state import pack, unpack
 from charrnn.model.stepper import Stepper
+from charrnn.runs.targets import Target
 from charrnn.text.vocab import Vocab
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -251,7 +252,7 @@ def test_a_depth_that_cannot_be_written_is_refused(depth):
 
 def test_the_metadata_says_all_that_a_reader_needs(lstm, corpus_file, tmp_path):
     model = charrnn.load(lstm.path)
-    content, check = write_model(model, tmp_path / "given.onnx")
+    content, check = write_model(model, Target(tmp_path / "given.onnx"))
     assert (tmp_path / "given.onnx").read_bytes() == content
     assert check.num_chars == 1000
     assert check.max_difference < 1e-3

@@ -42,7 +42,7 @@ def check(command, values, given_flags):
             )
         elif options and rule.without and not {*rule.without.split()} & given_flags:
             named, others = (
-                r"(--[\w-]+) needs (--[\w-]+)(): add it, or leave \1 out\.",
+                r"(--[\w-]+) needs (--[\w-]+)(?: or --[\w-]+)?(): add it, or leave \1 out\.",
                 {*rule.without.split()},
             )
         else:

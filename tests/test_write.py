@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from built_runs import build_chain
 from exploring import (
     answer,
     check_input,
@@ -18,6 +19,7 @@ from exploring import (
     until,
     use_light_terminal,
 )
+from known_weights import CYCLE, chain_text
 from textual import events
 
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
@@ -525,6 +527,17 @@ def test_a_file_that_changed_is_not_replaced_unasked(tmp_path):
     path.unlink()
     draft.save("again")
     assert path.read_text() == "again"
+
+
+def test_another_file_that_is_a_text_of_a_run_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("novel.txt").write_text(chain_text(3_000))
+    build_chain(Path("run"), CYCLE, corpus=Path("novel.txt"))
+    with pytest.raises(UsageError, match=r"novel\.txt is a text of the run run"):
+        Draft().save("mine", Path("novel.txt"), overwrite=True)
+    # Whoever opened it sees what is replaced.
+    read_draft(Path("novel.txt")).save("mine")
+    assert Path("novel.txt").read_text() == "mine"
 
 
 def test_a_link_stays_a_link(tmp_path, path):

@@ -65,13 +65,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--unique --new --count", beside="--novelty", why="which shows one text"),
         # What is measured or changed of one model has no meaning for several.
         Rule("--adapt --clamp --novelty --no-copy --new", beside="--mix"),
+        Rule("--force", without="--export"),
     ),
     "train": (
         Rule(
             "--recipe --out --show-config", beside="--resume", why="which continues a run as it is"
         ),
     ),
-    "visualize": (Rule("--json", beside="--export"),),
+    "visualize": (Rule("--json", beside="--export"), Rule("--force", without="--export")),
     "evaluate": (
         # The reports of a group share a table; those of two groups do not fit into one.
         *(
@@ -82,11 +83,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--json", beside="--export"),
         Rule("--export", beside="--per-line", why="whose JSON Lines go to stdout"),
         Rule("--errors --per-line", beside="--mix"),
+        Rule("--force", without="--export"),
     ),
     "runs": (
         Rule("--json", beside="--export"),
         Rule("--export", without="--plot"),
         Rule("--to", beside="--plot --json --sort"),
+        Rule("--force", without="--export --to"),
     ),
 }
 """The rules of each command, in the order in which they are checked."""
@@ -114,7 +117,8 @@ def check_rules(command: str, values: Mapping[str, object]) -> None:
                 why = f", {rule.why}"
             raise UsageError(f"{option} does not go with {other}{why}. Leave one of them out.")
         if rule.without and _first_of(rule.without, given) is None:
-            raise UsageError(f"{option} needs {rule.without}: add it, or leave {option} out.")
+            wanted = " or ".join(rule.without.split())
+            raise UsageError(f"{option} needs {wanted}: add it, or leave {option} out.")
 
 
 def _first_of(flags: str, given: Collection[str]) -> str | None:
@@ -155,6 +159,13 @@ class CommandOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplacingOptions(CommandOptions):
+    """The options of a command that writes a file which the user names."""
+
+    force: bool = option(False, flags="--force", help="Replace FILE if it exists.", panel=OTHER)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScreenOptions:
     """The options that every command has which fills the terminal or runs until it is stopped."""
 
@@ -167,7 +178,7 @@ class ScreenOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtensibleOptions(CommandOptions):
+class ExtensibleOptions(ReplacingOptions):
     """The options of a command to which rooms and other packages add some."""
 
     extra: Mapping[str, Any] = field(default_factory=dict)

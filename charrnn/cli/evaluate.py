@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_text
 from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions, mix_option
-from charrnn.cli.streams import check_export, deliver, print_json, with_flags
+from charrnn.cli.streams import deliver, export_target, print_json, with_flags
 from charrnn.config.options import Option, argument, option
 from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
@@ -105,8 +105,13 @@ def evaluate(options: EvaluateOptions) -> None:
     orders up to 20; --json has all of them.
     """
     # What can be wrong with the command line itself, before a model is loaded.
-    check_export(options.export, text=options.text, no_arrays="an evaluation has")
-    parse_mix(options.mix)
+    target = export_target(
+        options.export,
+        force=options.force,
+        runs=(*options.runs, *parse_mix(options.mix)[0]),
+        read=(options.text or "",),
+        no_arrays="an evaluation has",
+    )
     models = load_models(options.runs, quiet=options.quiet)
 
     # Read once for all models: as characters, if one of them reads characters.
@@ -133,7 +138,7 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.json:
         print_json(shown.data)
     else:
-        deliver(shown, options.export)
+        deliver(shown, target)
 
 
 def _measure_reports(

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from charrnn.cli.command_options import CommandOptions
-from charrnn.cli.streams import check_export, deliver, print_json, print_path, result_console, warn
+from charrnn.cli.command_options import ReplacingOptions
+from charrnn.cli.streams import deliver, export_target, print_json, print_path, result_console, warn
 from charrnn.config.options import argument, option
 from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.views.delivery import Shown, describe_formats
@@ -17,7 +17,7 @@ them apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunsOptions(CommandOptions):
+class RunsOptions(ReplacingOptions):
     """What `charrnn runs` takes."""
 
     runs: Sequence[str] = argument(
@@ -44,8 +44,8 @@ class RunsOptions(CommandOptions):
     to: str | None = option(
         None,
         flags="--to TARGET",
-        help="Write the logs for other programs: tensorboard:DIR or csv:FILE. It replaces what it"
-        " wrote there before, and may be repeated while a run is trained.",
+        help="Write the logs for other programs: tensorboard:DIR or csv:FILE. It may be"
+        " repeated while a run is trained, csv with --force.",
     )
 
 
@@ -63,7 +63,7 @@ def runs(options: RunsOptions) -> None:
     if options.to is not None:
         from charrnn.runs.trackers import export_logs
 
-        print_path(export_logs(options.runs, options.to))
+        print_path(export_logs(options.runs, options.to, force=options.force))
     elif options.plot:
         _plot(options)
     else:
@@ -122,7 +122,12 @@ def _plot(options: RunsOptions) -> None:
     from charrnn.views.charts import learning_chart
 
     # Before the runs are read, which may take seconds.
-    check_export(options.export, text=None, no_arrays="learning curves have")
+    target = export_target(
+        options.export,
+        force=options.force,
+        runs=options.runs,
+        no_arrays="learning curves have",
+    )
     folders, num_listed, problems = select_runs(options.runs, most=MAX_CURVES, sort=options.sort)
     found = learning_curves(folders or options.runs)
 
@@ -139,4 +144,4 @@ def _plot(options: RunsOptions) -> None:
         print_json(found.to_json())
         return
     title = f"Learning curves of {', '.join(curve.run for curve in found)}"
-    deliver(Shown(title, pictures=[learning_chart(found)], data=found.to_json()), options.export)
+    deliver(Shown(title, pictures=[learning_chart(found)], data=found.to_json()), target)

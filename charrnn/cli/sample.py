@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import arguments
-from charrnn.cli.command_options import CommandOptions, mix_option, run_argument
-from charrnn.cli.streams import check_export, warn
+from charrnn.cli.command_options import ReplacingOptions, mix_option, run_argument
+from charrnn.cli.streams import export_target, warn
 from charrnn.config.options import option, option_group
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation.sample_options import (
@@ -26,6 +26,7 @@ from charrnn.generation.sample_options import (
     TextOptions,
 )
 from charrnn.hooks.manager import has_room
+from charrnn.runs.targets import Target
 from charrnn.system.progress import tell
 from charrnn.text.text_files import read_stream
 from charrnn.views.delivery import describe_formats
@@ -46,7 +47,7 @@ COPIES = "Copies of the training text"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleCommandOptions(CommandOptions):
+class SampleCommandOptions(ReplacingOptions):
     """What `charrnn sample` takes: options of `SampleOptions` as they are, and others as they are
     typed, which mean something only once the model is loaded."""
 
@@ -148,16 +149,26 @@ def sample(options: SampleCommandOptions) -> None:
     # Whatever is wrong with the command line is said before a model is loaded.
     temperatures = _parse_temperatures(options)
     _check_options(options, draws_several=len(temperatures) > 1)
+    target = export_target(
+        options.export,
+        force=options.force,
+        runs=(options.run or "", *arguments.parse_mix(options.mix)[0]),
+        read=(options.adapt or "", (options.prime or "").removeprefix("@")),
+        no_arrays="a text has",
+    )
     output = _load(options)
 
     if options.width is None:
-        _draw(output, options=options, temperatures=temperatures)
+        _draw(output, options=options, temperatures=temperatures, target=target)
     else:
         _search(output, options=options, width=options.width)
 
 
 def _draw(
-    output: "SampleOutput", options: SampleCommandOptions, temperatures: Sequence[float]
+    output: "SampleOutput",
+    options: SampleCommandOptions,
+    temperatures: Sequence[float],
+    target: Target | None,
 ) -> None:
     """Print the drawn text or texts in the form that was asked for."""
     from charrnn.generation.generator import fresh_seed
@@ -197,8 +208,8 @@ def _draw(
         output.show_samples(
             1 if count is None else count, drawing, unique=options.unique, accept=accept
         )
-    elif options.export is not None:
-        output.export_values(drawing, options.export)
+    elif target is not None:
+        output.export_values(drawing, target)
     elif options.cell is not None:
         output.show_values(drawing)
     else:
@@ -263,8 +274,6 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
             "--adapt and --prime cannot both read standard input. Save one of them in a file."
         )
     arguments.parse_mix(options.mix)
-
-    check_export(options.export, text=None, no_arrays="a text has")
 
     # Several temperatures print several texts, and all of these are about one.
     beside = {

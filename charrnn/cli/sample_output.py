@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.cli.streams import (
@@ -25,6 +24,7 @@ from charrnn.generation.generated import GeneratedText
 from charrnn.generation.generator import Accept
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.generation.writing import Loop, Piece, find_loop
+from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import Task, task
 from charrnn.text.documents import separator_of
@@ -94,7 +94,7 @@ class SampleOutput:
                 self.typed, pieces=pieces, shows_surprise=options.cell is None, quiet=self.quiet
             )
 
-    def export_values(self, options: SampleOptions, export: Path) -> None:
+    def export_values(self, options: SampleOptions, target: Target) -> None:
         """Write one text to a file, coloured by the cell in `options` or by its surprise, with the
         scale."""
         # As a whole: a file is written at once or not at all.
@@ -124,7 +124,7 @@ class SampleOutput:
 
         pictures = coloured_pictures(coloured, shows_surprise=options.cell is None)
         deliver(
-            Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data), export
+            Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data), target
         )
 
     def show_samples(

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from codecs import backslashreplace_errors, lookup, register_error
+from collections.abc import Sequence
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
@@ -19,8 +20,8 @@ import typer.main
 
 from charrnn.cli.root import app, commands
 from charrnn.errors import PARAMETER, CharRNNError, Message, UsageError, shortened
-from charrnn.system.files import behind_links, write_atomically
-from charrnn.views.delivery import Shown, check_target, find_format, to_json
+from charrnn.runs.targets import Target
+from charrnn.views.delivery import Shown, find_format, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -169,55 +170,49 @@ def print_path(path: str) -> None:
     sys.stdout.flush()
 
 
-def check_export(export: Path | None, text: str | None, *, no_arrays: str | None = None) -> None:
-    """Raise UsageError, before anything is computed, for a file that cannot be written or that is
-    the `text`.
+def export_target(
+    export: Path | None,
+    *,
+    force: bool,
+    runs: Sequence[str],
+    read: Sequence[str] = (),
+    no_arrays: str | None = None,
+) -> Target | None:
+    """Return where --export writes, None without it. The arguments are those of a `Target`.
 
-    `no_arrays` is what has no activations, so that no .npz can be written.
+    `no_arrays` is what has no activations, so that no .npz can be written. Raises UsageError,
+    before anything is computed, for a file that cannot be written or must not be replaced.
     """
     if export is None:
-        return
+        return None
     try:
-        check_target(export)
+        target = Target(export, mark=find_format(export).mark, force=force, runs=runs, read=read)
+        target.check()
     except UsageError as error:
-        raise UsageError(f"--export {error}") from None
-
-    # The suffix is known by now; what is left depends on the place and on the command.
-    problem = None
-    if export.is_dir():
-        problem = "that is a folder. Give the name of a file."
-    elif text is not None and export.exists() and Path(text).exists() and export.samefile(text):
-        problem = "that is the text, which it would replace. Give another name."
-    elif no_arrays is not None and export.suffix.lower() == ".npz":
-        problem = f"{no_arrays} no activations; use .json."
-    if problem is not None:
-        raise UsageError(f"--export {export}: {problem}")
+        raise UsageError(f"--export {error.marked}") from None
+    if no_arrays is not None and export.suffix.lower() == ".npz":
+        raise UsageError(f"--export {export}: {no_arrays} no activations; use .json.")
+    return target
 
 
-def deliver(shown: Shown, export: Path | None) -> None:
+def deliver(shown: Shown, target: Target | None) -> None:
     """Print the pictures, or write them in the format of the suffix and print the path of the file.
 
-    Writes atomically. Raises CharRNNError naming the option if that fails.
+    Raises CharRNNError naming the option if that fails.
     """
-    if export is None:
+    if target is None:
         console = result_console()
         for picture in shown.pictures:
             console.print(picture)
         return
 
     # The whole file is made before the old one is touched.
-    data = find_format(export).write(shown)
+    data = find_format(target.path).write(shown)
     try:
-        # A pipe or a device must not be replaced.
-        if export.exists() and not export.is_file():
-            export.write_bytes(data)
-        else:
-            write_atomically(behind_links(export), data)
-    except OSError as error:
-        raise CharRNNError(f"--export {export}: {error.strerror}. Give another name.") from None
+        target.write(data)
     except CharRNNError as error:
-        raise CharRNNError(f"--export {export}: {error.marked}") from None
-    print_path(str(export))
+        raise type(error)(f"--export {target.path}: {error.marked}. Give another name.") from None
+    print_path(str(target.path))
 
 
 def print_error(message: str) -> None:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from charrnn.cli.analyses import (
     choose_analysis,
 )
 from charrnn.cli.arguments import load_model, parse_cell, read_passage
-from charrnn.cli.streams import check_export, deliver, print_json, warn
+from charrnn.cli.streams import deliver, export_target, print_json, warn
 from charrnn.config.options import Option, options_of
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector, Labels
@@ -40,6 +39,7 @@ from charrnn.errors import DataError, UsageError
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import offered
 from charrnn.model.cell_type_registry import cell_type
+from charrnn.runs.targets import Target
 from charrnn.system.progress import task
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
@@ -93,7 +93,13 @@ def visualize(options: VisualizeOptions) -> None:
     # What can be wrong with the command line itself, before a model is loaded.
     analysis = choose_analysis(analyses(), _given_flags(options))
     no_arrays = None if analysis.exports_arrays else f"{analysis.flag} has"
-    check_export(options.export, text=options.text, no_arrays=no_arrays)
+    target = export_target(
+        options.export,
+        force=options.force,
+        runs=options.runs,
+        read=(options.text or "",),
+        no_arrays=no_arrays,
+    )
     _check_runs(analysis, options.runs)
     own = options.of(analysis.options)
     detectors = _chosen_detectors(options.detectors, options.detect)
@@ -102,8 +108,8 @@ def visualize(options: VisualizeOptions) -> None:
 
     # Arrays are of the text itself, whatever analysis was chosen.
     subject = _prepare(analysis, options=options, own=own, detectors=detectors)
-    if options.export is not None and options.suffix == ".npz":
-        export_arrays(subject, options.export)
+    if target is not None and options.suffix == ".npz":
+        export_arrays(subject, target)
         return
 
     # Warnings of the cache come after the measurement, below its progress bars.
@@ -116,7 +122,7 @@ def visualize(options: VisualizeOptions) -> None:
     if options.json:
         print_json(shown.data)
     else:
-        deliver(shown, options.export)
+        deliver(shown, target)
 
 
 def added_options() -> Sequence[Option]:
@@ -595,8 +601,8 @@ def _show_surprise(subject: Subject[NoOptions], trace: Trace) -> Shown:
     return Shown(f"Surprise of {name}", pictures=pictures, data=data)
 
 
-def export_arrays(subject: Subject[Any], export: Path) -> None:
-    """Write the trace of the text to `export`, and the labels of the detectors."""
+def export_arrays(subject: Subject[Any], target: Target) -> None:
+    """Write the trace of the text to a file, and the labels of the detectors."""
     # The outputs h as well: whoever takes arrays wants to fit something to them.
     trace = subject.model.trace(subject.text, keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
@@ -604,7 +610,7 @@ def export_arrays(subject: Subject[Any], export: Path) -> None:
     if subject.options.cells:  # chosen by the user
         num_chosen_on = len(trace.text)
     arrays = trace.to_arrays(subject.detectors, num_chosen_on=num_chosen_on)
-    deliver(Shown("", pictures=(), data=None, arrays=arrays), export)
+    deliver(Shown("", pictures=(), data=None, arrays=arrays), target)
 
 
 CORE_ANALYSES: tuple[Analysis[Any, Any], ...] = (

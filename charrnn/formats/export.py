@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import sys
 import zipfile
@@ -14,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_model
-from charrnn.cli.command_options import CommandOptions
+from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.streams import print_json, print_path, warn, write_aside
-from charrnn.config.options import argument, option
-from charrnn.errors import CheckpointError, UsageError, named
-from charrnn.system.files import JSON, behind_links, encode_text, json_to_bytes, write_atomically
+from charrnn.config.options import argument
+from charrnn.errors import CheckpointError, UsageError
+from charrnn.runs.targets import Target
+from charrnn.system.files import JSON, encode_text, json_to_bytes
 from charrnn.version import __version__
-from charrnn.views.delivery import ExportFormat, check_target
+from charrnn.views.delivery import ExportFormat, find_format
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -153,24 +153,7 @@ _FORMAT_LIST = " or ".join(
 )
 
 
-def check_model_target(path: Path, *, is_replaced: bool) -> ExportFormat:
-    """Return the format of the suffix of `path`.
-
-    Raises UsageError for an unknown suffix, a missing package or folder, and for a file that exists
-    if `is_replaced` is False.
-    """
-    found = check_target(path, FORMATS)
-    # A link may name a file that does not exist.
-    is_replaceable = path.is_file() or not path.exists()
-    if os.path.lexists(path) and not (is_replaceable and is_replaced):
-        remedy = "give another name"
-        if is_replaceable:
-            remedy += f", or {named('force')}"
-        raise UsageError(f"{path} exists: {remedy}.")
-    return found
-
-
-def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
+def write_model(model: Model, target: Target) -> Content:
     """Write a model to a file in the format of its suffix, and return its content. Raises as
     `export_model`."""
     if model.instead_of is not None:
@@ -178,12 +161,11 @@ def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
             f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place:"
             f" to export that, name it: {model.name}@{model.step}"
         )
-    data, check = check_model_target(path, is_replaced=force).write(model, path)
+    target.check()
+    data, check = find_format(target.path, FORMATS).write(model, target.path)
     # Raises CheckpointError for weights that predict nothing finite.
     model.generator.model_for("int8", clamps={})
-    # Again: a file can appear while a large model is converted.
-    check_model_target(path, is_replaced=force)
-    write_atomically(behind_links(path), data)
+    target.write(data)
     return data, check
 
 
@@ -199,18 +181,18 @@ def export_model(model: Model, path: str | Path, *, force: bool = False) -> Path
     >>> model.export("model.zip", force=True)
     >>> charrnn.load("model.zip").step
     """
-    write_model(model, Path(path), force=force)
+    runs = () if model.path is None else (model.path,)
+    write_model(model, Target(Path(path), force=force, runs=runs))
     return Path(path)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions(CommandOptions):
+class ExportOptions(ReplacingOptions):
     """What `charrnn export` takes."""
 
     words: Sequence[str] = argument(
         "[RUN] FILE", f"The file to write: {_FORMAT_LIST}; before it, optionally, a run."
     )
-    force: bool = option(False, flags="--force", help="Replace FILE if it exists.")
 
 
 def export(options: ExportOptions) -> None:
@@ -228,9 +210,11 @@ def export(options: ExportOptions) -> None:
             " spaces."
         )
     # Before a large run is loaded.
-    target = check_model_target(Path(file), is_replaced=options.force)
+    target = Target(Path(file), force=options.force, runs=run)
+    suffix = find_format(target.path, FORMATS).suffix
+    target.check()
     model = load_model(run[0] if run else None, quiet=options.quiet)
-    data, check = write_model(model, Path(file), force=options.force)
+    data, check = write_model(model, target)
 
     is_told = not options.quiet and not options.json
     if is_told:
@@ -238,7 +222,7 @@ def export(options: ExportOptions) -> None:
         if model.val_nats is not None:
             loss = f", validation loss {model.val_nats:.4f} nats per character"
         write_aside(f"step {model.step:,}{loss}")
-    if target.suffix == ".onnx" and check is None:
+    if suffix == ".onnx" and check is None:
         warn(
             ("the file was not checked, because onnxruntime is not installed",), quiet=options.quiet
         )

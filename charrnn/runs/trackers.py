@@ -9,17 +9,18 @@ from pathlib import Path
 from charrnn.errors import UsageError, install_command, named
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import find_runs
-from charrnn.system.files import behind_links, convert_os_errors, write_atomically
+from charrnn.runs.targets import Target
+from charrnn.system.files import convert_os_errors
 
 SUFFIX = ".charrnn"
 """The end of the name of an event file from here."""
 
 
-def export_logs(runs: Sequence[str], target: str) -> str:
+def export_logs(runs: Sequence[str], target: str, *, force: bool = False) -> str:
     """Write the logs of the named runs, or of all, and return the path.
 
-    The target is `tensorboard:DIR` or `csv:FILE`. What an earlier call wrote there is replaced, so
-    that it may be repeated while a run is trained. Raises UsageError for another target or a
+    The target is `tensorboard:DIR`, where what an earlier call wrote is replaced, or `csv:FILE`,
+    which `force` replaces if it exists. Raises UsageError for another target, an existing file or a
     missing package, CharRNNError for a file that cannot be written.
     """
     kind, _, path = target.partition(":")
@@ -38,15 +39,17 @@ def export_logs(runs: Sequence[str], target: str) -> str:
     if len(logs) < len(folders):
         raise UsageError("Two of the runs have one name: write them to two places.")
     if kind == "csv":
-        _write_table(logs, Path(path))
+        table = Target(Path(path), force=force, runs=runs)
+        table.check()
+        table.write(_to_table(logs))
     else:
         for name, log in logs.items():
             _write_events(log, Path(path) / name)
     return path
 
 
-def _write_table(logs: Mapping[str, MetricsLog], path: Path) -> None:
-    """Write a row for each step and each validation; a field that a record lacks is empty."""
+def _to_table(logs: Mapping[str, MetricsLog]) -> bytes:
+    """Return a row for each step and each validation; a field that a record lacks is empty."""
     rows = [{"run": name} | record for name, log in logs.items() for record in log.read()]
 
     # Steps and validations have different fields; versions of the program, too.
@@ -55,7 +58,7 @@ def _write_table(logs: Mapping[str, MetricsLog], path: Path) -> None:
     table = csv.DictWriter(written, list(columns), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    write_atomically(behind_links(path), written.getvalue().encode("utf-8", "replace"))
+    return written.getvalue().encode("utf-8", "replace")
 
 
 def _write_events(log: MetricsLog, path: Path) -> None:

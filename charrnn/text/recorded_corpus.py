@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import Documents, split_text
 from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import (
+    SORTED,
     Order,
     Origin,
     find_entry,
@@ -173,6 +175,17 @@ class RecordedCorpus:
                 found = find_origin(source, is_named_by_run=True, order=order)
             origins.append(found)
         return origins
+
+    def names(self, path: Path) -> bool:
+        """Return whether an existing file is a text of the run, or one of the files of its folder
+        or pattern."""
+        for place in filter(None, (*self.config.corpus, *self.locations)):
+            # A text that is missing is not this file. Standard input has no files.
+            with suppress(DataError, OSError):
+                origin = find_origin(place, is_named_by_run=True, order=SORTED)
+                if any(path.samefile(file) for file in origin.paths):
+                    return True
+        return False
 
     def _changed(self, text: SourceReader, alternative: str, reason: str) -> str:
         if not self.config.corpus:

@@ -408,7 +408,7 @@ def _find_path(source: str, folders: list[Path]) -> Path | None:
         for name in (source, f"{source}.txt"):
             path = folder / name
             try:
-                is_text = _is_there(path) and not (_is_run(path) and find_entry(source))
+                is_text = _is_there(path) and not (is_run_folder(path) and find_entry(source))
             except OSError as error:
                 raise unreadable(str(error.filename), error) from error
             if is_text:
@@ -451,7 +451,7 @@ def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
     # Without the files of runs, unless it matches nothing else: then they are meant. Each folder is
     # looked at once, because a pattern may match thousands of files in it.
     folders = {path.parent for path in paths}
-    in_runs = {folder for folder in folders if any(map(_is_run, (folder, *folder.parents)))}
+    in_runs = {folder for folder in folders if any(map(is_run_folder, (folder, *folder.parents)))}
     paths = [path for path in paths if path.parent not in in_runs] or paths
     here = _absolute(Path())
     if not paths:
@@ -498,7 +498,7 @@ def _folder(folder: Path, *, label: str, order: Order) -> Origin:
     paths: list[Path] = []
     num_hidden = num_runs = 0
     for inside, subfolders, files in os.walk(folder, onerror=refuse):
-        if inside != str(folder) and _is_run(Path(inside)):
+        if inside != str(folder) and is_run_folder(Path(inside)):
             num_runs += 1
             subfolders.clear()  # os.walk then goes into none of them
             continue
@@ -542,7 +542,7 @@ def _several(
     )
 
 
-def _is_run(folder: Path) -> bool:
+def is_run_folder(folder: Path) -> bool:
     """Whether this is the folder of a run or of a sweep."""
     if os.path.lexists(folder / "sweep.json"):
         return True

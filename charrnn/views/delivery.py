@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from charrnn.errors import UsageError, install_command
 
@@ -76,6 +77,9 @@ class ExportFormat:
     """The module of an optional package that has to be installed."""
     extra: str = ""
     """The extra of charrnn that installs it; "" for a package that charrnn requires."""
+    mark: bytes = b""
+    """What is near the beginning of such a file, by which one that charrnn wrote is known: it may
+    be replaced by another (`runs.targets`). b"" for a format without a mark."""
     instead: str = ""
     """Another way to such a file where the package is missing; {stem} stands for its path without
     the suffix."""
@@ -99,7 +103,11 @@ def _to_svg(shown: Shown) -> bytes:
 def _to_png(shown: Shown) -> bytes:
     from charrnn.views.svg import to_png, to_svg
 
-    return to_png(to_svg(shown.pictures, shown.title))
+    # A text chunk after the header: signature, then length, type, 13 bytes and checksum.
+    picture = to_png(to_svg(shown.pictures, shown.title))
+    chunk = b"tEXt" + _PNG_MARK
+    length = len(_PNG_MARK).to_bytes(4, "big")
+    return picture[:33] + length + chunk + crc32(chunk).to_bytes(4, "big") + picture[33:]
 
 
 def _to_text(shown: Shown) -> bytes:
@@ -109,7 +117,9 @@ def _to_text(shown: Shown) -> bytes:
 
 
 def _to_json(shown: Shown) -> bytes:
-    return f"{to_json(shown.data)}\n".encode("ascii")
+    # In the first object, if the value is a list of objects.
+    marked = to_json(shown.data).replace("{", f"{{{_JSON_MARK}, ", 1)
+    return f"{marked}\n".encode("ascii")
 
 
 def _to_npz(shown: Shown) -> bytes:
@@ -126,18 +136,26 @@ def _to_npz(shown: Shown) -> bytes:
     return file.getvalue()
 
 
+_PNG_MARK = b"Software\0charrnn"
+_JSON_MARK = '"generator": "charrnn"'
 _FORMATS = (
-    ExportFormat(".html", content="web page", write=_to_html),
-    ExportFormat(".svg", content="picture", write=_to_svg),
+    ExportFormat(
+        ".html",
+        content="web page",
+        write=_to_html,
+        mark=b'<meta name="generator" content="charrnn">',
+    ),
+    ExportFormat(".svg", content="picture", write=_to_svg, mark=b'class="charrnn"'),
     ExportFormat(
         ".png",
         content="picture",
         write=_to_png,
+        mark=_PNG_MARK,
         module="resvg_py",
         instead="Or export {stem}.svg, and convert it: rsvg-convert -z 2 -o {stem}.png {stem}.svg",
     ),
     ExportFormat(".txt", content="plain text", write=_to_text),
-    ExportFormat(".json", content="numbers", write=_to_json),
+    ExportFormat(".json", content="numbers", write=_to_json, mark=_JSON_MARK.encode()),
     ExportFormat(".npz", content="activations, as NumPy arrays", write=_to_npz),
 )
 FORMATS = {one.suffix: one for one in _FORMATS}
@@ -169,13 +187,4 @@ def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> Ex
         instead = found.instead.format(stem=path.with_suffix(""))
         message = f"{need} Install it: {install_command(found.extra)}\n{instead}"
         raise UsageError(message.rstrip())
-    return found
-
-
-def check_target(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:
-    """Return the format of a file that is to be written. Raises UsageError for an unknown suffix,
-    a missing package or a missing folder."""
-    found = find_format(path, formats)
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
     return found

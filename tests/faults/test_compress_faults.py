@@ -109,7 +109,7 @@ def test_no_file_that_is_read_is_replaced(command, gru):
     Path("two.crnn").write_bytes(b"text")
     ran = command("compress", gru.path, "two", "two.crnn", "--force")
     assert ran.code == 2
-    assert "two.crnn is the file that is read" in ran.err
+    assert "two.crnn is a file that is read" in ran.err
     assert "two is named twice" in command("compress", gru.path, "two", "two", "--force").err
     assert Path("two.crnn").read_bytes() == b"text"
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from charrnn.cli.arguments import load_model
-from charrnn.cli.command_options import CommandOptions
+from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.streams import print_error, print_json, print_path, with_flags, write_aside
 from charrnn.config.options import argument, option
 from charrnn.errors import CharRNNError, DataError, UsageError, named
+from charrnn.runs.targets import Target
 from charrnn.system.files import behind_links, convert_os_errors, replacing
 from charrnn.system.lazy import LazyModule
 
@@ -155,7 +156,7 @@ def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCod
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompressOptions(CommandOptions):
+class CompressOptions(ReplacingOptions):
     """What `charrnn compress` takes."""
 
     words: Sequence[str] = argument("RUN FILE...", "A run, and files; - is a stream.")
@@ -170,7 +171,6 @@ class CompressOptions(CommandOptions):
         flags="--with-model",
         help="Include the model, so that nothing else is needed to decompress.",
     )
-    force: bool = option(False, flags="--force", help="Replace a file that exists.")
 
 
 def compress(options: CompressOptions) -> None:
@@ -185,9 +185,7 @@ def compress(options: CompressOptions) -> None:
         raise UsageError("compress takes RUN FILE: the run whose model compresses, and a file.")
     run, *names = options.words
     defaults = [STREAM if name == STREAM else f"{name}{SUFFIX}" for name in names]
-    files = _files(
-        names, output=options.output, defaults=defaults, force=options.force, as_json=options.json
-    )
+    files = _files(names, defaults=defaults, options=options, run=run)
 
     # Never quiet about a damaged checkpoint in whose place another one is used: only that one
     # restores the files.
@@ -200,7 +198,7 @@ def compress(options: CompressOptions) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecompressOptions(CommandOptions):
+class DecompressOptions(ReplacingOptions):
     """What `charrnn decompress` takes."""
 
     words: Sequence[str] = argument(
@@ -212,7 +210,6 @@ class DecompressOptions(CommandOptions):
         help="Write to FILE; - is standard output.",
         shown_default="the name of each file without .crnn",
     )
-    force: bool = option(False, flags="--force", help="Replace a file that exists.")
 
 
 def decompress(options: DecompressOptions) -> None:
@@ -228,9 +225,7 @@ def decompress(options: DecompressOptions) -> None:
     if len(names) > 1 and names[0] != STREAM and not names[0].endswith(SUFFIX):
         run = names.pop(0)
     targets = [name.removesuffix(SUFFIX) for name in names]
-    files = _files(
-        names, output=options.output, defaults=targets, force=options.force, as_json=options.json
-    )
+    files = _files(names, defaults=targets, options=options, run=run or "")
 
     # Several files of one model need it once.
     coders: dict[bytes, rows.RowCoder] = {}
@@ -278,10 +273,11 @@ def _convert(
 
 
 def _files(
-    names: list[str], output: str | None, defaults: list[str], *, force: bool, as_json: bool
+    names: list[str], defaults: list[str], *, options: CompressOptions | DecompressOptions, run: str
 ) -> dict[str, str]:
     """Return each file with where it is written. Raises UsageError if that cannot be, before
     anything is computed."""
+    output = options.output
     if output is not None and len(names) > 1:
         raise UsageError(
             f"{named('output')} names one file, and there are {len(names)}: leave it out."
@@ -298,9 +294,16 @@ def _files(
     files = dict(zip(names, targets, strict=True))
     for name, target in files.items():
         if target == STREAM:
-            _check_stdout(as_json=as_json)
+            _check_stdout(as_json=options.json)
         else:
-            _check_target(target, name=name, names=names, force=force)
+            _check_name(target, name)
+            Target(
+                Path(target),
+                force=options.force,
+                runs=(run,),
+                read=names,
+                remedy=f"name another file with {named('output')}",
+            ).check()
     return files
 
 
@@ -313,8 +316,8 @@ def _check_stdout(*, as_json: bool) -> None:
         )
 
 
-def _check_target(target: str, name: str, names: list[str], *, force: bool) -> None:
-    """Raise UsageError if a file `target` cannot be written, or is one of those that are read."""
+def _check_name(target: str, name: str) -> None:
+    """Raise UsageError if `target` is no name for what is made of a file, or its own."""
     if target == name:
         raise UsageError(
             f"{name} does not end in {SUFFIX}: name a file that does, or the file to write with"
@@ -323,17 +326,6 @@ def _check_target(target: str, name: str, names: list[str], *, force: bool) -> N
     if os.path.isdir(target) or not os.path.basename(target) or "\0" in target:
         raise UsageError(
             f"{target!r} is a folder or no name of a file. Name a file with {named('output')}."
-        )
-
-    # Under another name, too: a link, or the same folder written differently.
-    read = [one for one in names if os.path.exists(one)]
-    if os.path.exists(target) and any(os.path.samefile(one, target) for one in read):
-        raise UsageError(
-            f"{target} is the file that is read. Name another one with {named('output')}."
-        )
-    if (os.path.isfile(target) or os.path.islink(target)) and not force:
-        raise UsageError(
-            f"{target} exists: name another file with {named('output')}, or give {named('force')}."
         )
 
 

@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
+from charrnn.runs.targets import check_spared
 from charrnn.system.files import (
     behind_links,
     convert_os_errors,
@@ -58,7 +59,8 @@ class Draft:
 
         A link stays a link, and the permissions stay as they were. Raises ChangedOnDiskError if the
         file is not the one that was read or saved last, unless `overwrite`; DataError for
-        characters that no text file contains; CharRNNError if it cannot be written.
+        characters that no text file contains; UsageError for another file that is a text of a run
+        or inside one; CharRNNError if it cannot be written.
         """
         target = path or self.path
         assert target is not None, "whoever saves has asked for a name"
@@ -75,6 +77,8 @@ class Draft:
         file = behind_links(target)
         with convert_os_errors("write", path=target, num_bytes=len(data)):
             status = _status_of(target, file)
+            if status is not None and target != self.path:
+                check_spared(target, remedy="F5 saves under another name")
             if status is not None and not overwrite:
                 self._check_unchanged(target, file)
 

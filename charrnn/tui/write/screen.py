@@ -524,7 +524,7 @@ class DraftScreen(FullScreen):
                 "n": ("another name", lambda: self.action_save_as(then)),
             }
             self.app.push_screen(KeyQuestion(f"{error}.", answers))
-        except DataError as error:
+        except (DataError, UsageError) as error:
             self.say(f"not saved: {error}")
         except CharRNNError as error:
             self.say(f"not saved: {error}. F5 saves under another name.")

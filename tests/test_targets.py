@@ -1,0 +1,166 @@
+"""The files that a user names for a result: none is replaced that charrnn did not write, unless the
+user allows it, and never a text of a run or what is inside a run."""
+
+import json
+import os
+from pathlib import Path
+
+import every_option
+import pytest
+from built_runs import build_chain
+from known_weights import CYCLE, chain_text
+
+import charrnn
+from charrnn.cli.root import commands
+from charrnn.errors import UsageError
+from charrnn.runs.logs import MetricsLog
+from charrnn.runs.targets import Target
+from charrnn.views import svg
+from charrnn.views.delivery import FORMATS
+
+LINES = {
+    "sample": "sample chain --length 9 --seed 1 --export {}",
+    "visualize": "visualize chain --surprise --text other.txt --export {}",
+    "evaluate": "evaluate chain --text other.txt --export {}",
+    "runs": "runs chain --plot --export {}",
+    "export": "export chain {}",
+    "compress": "compress chain other.txt --out {}",
+    "decompress": "decompress chain other.crnn --out {}",
+    "logs": "runs chain --to csv:{}",
+}
+"""A command line for each file that a user names for a result."""
+SUFFIXES = {"export": ".zip"}
+"""The formats of those that do not write a .txt."""
+MARKED = [suffix for suffix, one in FORMATS.items() if one.mark]
+
+
+@pytest.fixture
+def targets(command):
+    """Build a run `chain` of `corpus.txt` and what its commands read; return what runs the command
+    line of a name for a file."""
+    Path("corpus.txt").write_text(chain_text(3_000))
+    Path("other.txt").write_text(chain_text(400))
+    run = build_chain(Path("chain"), CYCLE, corpus=Path("corpus.txt"))
+    log = MetricsLog(run / "metrics.jsonl")
+    log.append({"event": "evaluation", "step": 1, "seconds": 1.0, "val_nats": 1.0})
+    assert command("compress", "chain", "other.txt", "--out", "other.crnn").code == 0
+
+    def call(name, file, *more):
+        return command(*LINES[name].format(file).split(), *more)
+
+    return call
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_file_that_charrnn_did_not_write_is_replaced_only_with_force(targets, name):
+    file = Path(f"mine{SUFFIXES.get(name, '.txt')}")
+    file.write_text("mine")
+    ran = targets(name, file)
+    assert (ran.code, ran.out, file.read_text()) == (2, "", "mine")
+    assert f"{file} exists" in ran.err
+    assert "--force" in ran.err
+    assert targets(name, file, "--force").code == 0
+    assert file.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("name", [name for name in LINES if name not in SUFFIXES])
+def test_the_text_of_a_run_is_never_replaced(targets, name):
+    whole = Path("corpus.txt").read_bytes()
+    os.link("corpus.txt", "same.txt")
+    for file in ("corpus.txt", "same.txt"):
+        ran = targets(name, file, "--force")
+        assert (ran.code, ran.out, Path(file).read_bytes()) == (2, "", whole)
+        assert f"{file} is a text of the run chain" in ran.err
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_file_inside_a_run_is_never_replaced(targets, name):
+    file = Path(f"chain/step-000001/notes{SUFFIXES.get(name, '.txt')}")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    ran = targets(name, file, "--force")
+    assert (ran.code, ran.out, file.read_text()) == (2, "", "mine")
+    assert "is inside the run" in ran.err
+
+
+@pytest.mark.parametrize("suffix", MARKED)
+@pytest.mark.parametrize("name", ["sample", "visualize", "evaluate", "runs"])
+def test_a_result_replaces_a_result_of_its_format(targets, name, suffix):
+    if suffix == ".png":
+        pytest.importorskip("resvg_py", reason="resvg-py is not installed")
+        if not svg._has_font():
+            pytest.skip("this machine has no font")
+    file = Path(f"result{suffix}")
+    assert targets("sample", file).code == 0
+    ran = targets(name, file)
+    assert (ran.code, ran.out) == (0, f"{file}\n")
+
+
+def test_an_exported_json_says_who_wrote_it(targets):
+    targets("sample", "text.json")
+    targets("runs", "curves.json")
+    assert json.loads(Path("text.json").read_text())["generator"] == "charrnn"
+    assert json.loads(Path("curves.json").read_text())[0]["generator"] == "charrnn"
+
+
+def test_a_page_of_a_model_is_no_page_of_a_result(targets):
+    assert targets("export", "page.html").code == 0
+    page = Path("page.html").read_bytes()
+    assert targets("sample", "page.html").code == 2
+    assert Path("page.html").read_bytes() == page
+
+
+def test_a_file_that_is_read_is_not_replaced(targets):
+    ran = targets("visualize", "other.txt", "--force")
+    assert (ran.code, ran.out) == (2, "")
+    assert "other.txt is a file that is read" in ran.err
+
+
+def test_a_run_in_another_folder_keeps_its_text_too(targets, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("elsewhere")
+    text = folder / "far.txt"
+    text.write_text(chain_text(3_000))
+    run = build_chain(folder / "far", CYCLE, corpus=text)
+    with pytest.raises(UsageError, match="is a text of the run far"):
+        Target(text, force=True, runs=[f"{run}@1"]).check()
+
+
+def test_python_asks_for_force_as_the_command_line_does(targets):
+    model = charrnn.load("chain")
+    Path("mine.zip").write_text("mine")
+    with pytest.raises(UsageError, match=r"mine.zip exists: give another name, or `force`\."):
+        model.export("mine.zip")
+    with pytest.raises(UsageError, match="inside the run chain"):
+        Path("mine.zip").rename("chain/mine.zip")
+        model.export("chain/mine.zip", force=True)
+
+
+def test_a_link_is_followed_and_stays_one(targets):
+    Path("behind.txt").write_text("mine")
+    Path("link.txt").symlink_to("behind.txt")
+    assert targets("sample", "link.txt").code == 2
+    assert targets("sample", "link.txt", "--force").code == 0
+    assert Path("link.txt").is_symlink()
+    assert Path("behind.txt").read_text() != "mine"
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(targets):
+    target = Target(Path("late.txt"))
+    target.check()
+    Path("late.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"late.txt exists"):
+        target.write(b"result")
+    assert Path("late.txt").read_text() == "mine"
+
+
+def test_every_option_that_writes_a_file_has_a_command_line_here():
+    with_force = set()
+    writing = set()
+    for name in set(commands()) - {"corpora"}:
+        for option in every_option.parameters_of_command(name):
+            flag = getattr(option, "flag", "")
+            if flag == "--force":
+                with_force.add(name)
+            if flag in ("--export", "--to") or (flag == "--out" and option.metavar == "FILE"):
+                writing.add(name)
+    assert with_force == {*writing, "export"} == {line.split()[0] for line in LINES.values()}
