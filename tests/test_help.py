@@ -110,3 +110,24 @@ def test_an_option_is_suggested_only_if_it_is_near(command, line, near):
     name, option, _ = line.split()
     said = f"error: No such option: {option}.{near}\n       Try 'charrnn {name} --help'.\n"
     assert (ran.code, ran.out, ran.err) == (2, "", said)
+
+
+@pytest.mark.parametrize(
+    ("line", "typed"),
+    [
+        (("predict", "en", "-v"), "-v"),
+        (("predict", "en", "--no, she said"), "--no, she said"),
+        (("train", "-q.txt"), "-q.txt"),
+        (("evaluate", "--text", "a", "-x"), "-x"),
+    ],
+)
+def test_of_a_text_that_begins_with_a_dash_it_says_how_to_give_it(command, line, typed):
+    ran = command(*line)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"No such option: {typed}." in ran.err
+    assert f"stands last, after --, as in -- {typed}; a file may also begin with ./" in ran.err
+
+
+def test_a_text_after_two_dashes_is_a_text(command, alphabet_run):
+    ran = command("predict", alphabet_run, "--unknown", "nearest", "--", "-v")
+    assert ran.code == 0

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import signal
 import sys
 import warnings
@@ -105,7 +106,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         return with_flags(error.message, _command_name(arguments)), error.exit_code
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
-        problem = _unknown_option(error) or error.format_message()
+        problem = _unknown_option(error, arguments) or error.format_message()
         if problem.startswith("No such"):
             problem += about_missing_rooms()
         return f"{problem}\nTry '{command} --help'.", error.exit_code
@@ -115,9 +116,9 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     return describe_unexpected(cause or error), 1
 
 
-def _unknown_option(error: typer.TyperException) -> str:
+def _unknown_option(error: typer.TyperException, arguments: Sequence[str]) -> str:
     """Return what is said of an option that the command does not have, with the one that was meant
-    if one is near; "" for another error."""
+    if one is near, or with how a text or a file begins with a dash; "" for another error."""
     from charrnn.config.settings import FIELD_NAMES
 
     context = getattr(error, "ctx", None)
@@ -132,7 +133,20 @@ def _unknown_option(error: typer.TyperException) -> str:
     field = typed.lstrip("-").replace("-", "_")
     if "--set" in options.values() and field in FIELD_NAMES and field not in options:
         return f"No such option: {typed}. Write --set {field}=VALUE."
-    return f"No such option: {typed}.{did_you_mean(typed, options.values())}"
+
+    # Of -q.txt, the error has the letter that is no option, and the message the word.
+    is_text = " " in typed
+    if not typed.startswith("--"):
+        is_text = True
+        words = [word for word in arguments if re.match("-[^-]", word) and typed[1:] in word]
+        typed = words[0] if words else typed
+    message = f"No such option: {typed}."
+    near = did_you_mean(typed, options.values())
+    has_arguments = len(options) < len(context.command.params)
+    if has_arguments and is_text:
+        remedy = f"stands last, after --, as in -- {typed}; a file may also begin with ./"
+        return f"{message}{near}\nA text or a file that begins with a dash {remedy}"
+    return f"{message}{near}"
 
 
 def _prepare_process() -> str | None:
