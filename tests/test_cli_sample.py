@@ -11,6 +11,7 @@ from built_runs import build_chain
 from conftest import Ran, as_json, clean_environment
 
 import charrnn
+from charrnn.cli.arguments import parse_text
 from charrnn.cli.sample_output import write
 
 
@@ -157,3 +158,35 @@ def test_a_terminal_shows_the_line_ends_of_windows_as_lines(chunks, monkeypatch)
     monkeypatch.setattr("sys.stdout", pipe)
     write(chunks)
     assert pipe.getvalue() == "".join(chunks) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("\\n", "\n"),
+        ("\\t", "\t"),
+        ("\\\\", "\\"),
+        ("\\\\n", "\\n"),
+        ("a\\\\\\nb", "a\\\nb"),
+        ("é", "é"),
+    ],
+)
+def test_a_typed_text_has_escapes(typed, text):
+    assert parse_text("--stop", typed) == text
+
+
+@pytest.mark.parametrize("option", ["--prime", "--stop", "--ban"])
+def test_a_backslash_that_is_no_escape_is_refused(command, option):
+    ran = command("sample", "no-run", option, "C\\C")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{option} C\\C: \\C has no meaning. Write \\\\ for a backslash" in ran.err
+
+
+def test_texts_with_a_backslash_can_be_primed_stopped_and_banned(command, tmp_path):
+    run = build_chain(tmp_path / "chain", "\n\\nab")
+    options = ("sample", run, "--temp", 0, "--length", 4, "--prime")
+    assert command(*options, "\\\\").out == "\\nab\n"
+    assert command(*options, "\\n").out == "\n\\nab\n"
+    assert command(*options, "b", "--stop", "\\\\n").out == "b\n"
+    assert "\\" not in command(*options, "b", "--ban", "\\\\").out
+    assert "\n" not in command(*options, "\\\\", "--ban", "\\n").out[:-1]

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from charrnn.analyses.numbers import MAX_UNITS, model_numbers
-from charrnn.cli.arguments import load_model, to_content
+from charrnn.cli.arguments import is_run, load_model, parse_text, read_prime, to_content
 from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import print_json, result_console
 from charrnn.config.options import argument, option
@@ -21,7 +21,7 @@ class PredictOptions(CommandOptions):
     """What `charrnn predict` takes."""
 
     words: Sequence[str] = argument(
-        "[RUN] TEXT", "The text before the character; before it, optionally, a run."
+        "[RUN] TEXT", "The text before the character, or - for stdin; before it, optionally, a run."
     )
     top: int | None = option(
         None, flags="--top N", help="Number of characters.", shown_default=str(DEFAULT_TOP)
@@ -44,6 +44,8 @@ def predict(options: PredictOptions) -> None:
     Each character that may follow TEXT with its probability. With --numbers, how the network
     computes it, step by step: input, products, gates, hidden state, logits, softmax, target and
     loss.
+
+    In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
     # A run may stand before the text; one word is the text.
     words = options.words
@@ -53,11 +55,22 @@ def predict(options: PredictOptions) -> None:
         )
     if options.numbers and options.top is not None:
         raise UsageError("--top does not apply to --numbers: leave out one of them.")
-    *run, text = words
+    *run, typed = words
+    if not run and is_run(typed):
+        raise UsageError(
+            f"{typed} is a run, and the text is missing. Give a text after it, or - to read it from"
+            f" standard input. If {typed} is the text, name a run before it."
+        )
+    text = parse_text("TEXT", typed)
 
     # A text of another alphabet is converted, or refused with the characters at fault.
     model = load_model(run[0] if run else None, quiet=options.quiet)
     content = to_content(text, model.vocab.kind)
+    if typed == "-":
+        content = read_prime("standard input", typed, model)
+        # Without the newline that echo adds.
+        if content[-1:] in ("\n", b"\n"):
+            content = content[:-1]
 
     # The numbers of a step are a table of their own.
     found: Any

@@ -3,18 +3,40 @@
 import math
 import os
 import re
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.streams import printable, warn, with_flags, write_aside
 from charrnn.config.settings import Config
-from charrnn.errors import CheckpointError, UsageError
+from charrnn.errors import CheckpointError, DataError, UsageError, shortened
 from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import package_functions
 
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.detectors.detector import Detector
+
+
+_ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
+"""What a backslash and a character stand for in a typed text."""
+
+
+def parse_text(option: str, text: str) -> str:
+    """Return the text that was typed for an option or an argument: \\n is a newline, \\t a tab and
+    \\\\ a backslash. Raises UsageError for a backslash before anything else."""
+
+    def char_of(escape: re.Match[str]) -> str:
+        if escape[1] not in _ESCAPES:
+            raise UsageError(
+                f"{option} {shortened(text)}: {escape[0]} has no meaning. Write \\\\ for a"
+                " backslash, \\n for a newline and \\t for a tab."
+            )
+        return _ESCAPES[escape[1]]
+
+    return re.sub(r"\\(.?)", char_of, text, flags=re.DOTALL)
 
 
 def to_content(text: str, alphabet: str) -> str | bytes:
@@ -54,6 +76,40 @@ def read_text(source: str, config: Config, *, quiet: bool) -> str | bytes:
         for note in corpus.notes:
             write_aside(printable(with_flags(note)))
     return corpus.content
+
+
+def read_prime(option: str, name: str, model: "Model") -> str | bytes:
+    """Return the text of a file, or of standard input (-), to be continued by a model; bytes for
+    the byte alphabet.
+
+    It is cleaned as a corpus is. Raises DataError that names the `option`.
+    """
+    # Not above: they import NumPy, and the help of a command does without.
+    from charrnn.text.documents import separator_of
+    from charrnn.text.text_files import read_stream
+
+    # Read as it is, with one error for whatever is wrong with it.
+    if name == "-" and sys.stdin is None:
+        raise DataError(f"{option}: standard input is closed.")
+    try:
+        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
+            data = read_stream(option, file)
+
+        # A file ends with a newline, which is no part of a document that is a line.
+        if separator_of(model.config, model.vocab) == "\n":
+            data = data.rstrip(b"\r\n")
+        if model.vocab.kind == "byte":
+            return data
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except OSError as error:
+        raise DataError(
+            f"{option}: {error.strerror}. Give a text file, or @- for standard input; a text that"
+            " begins with @ begins with @@."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8."
+        ) from None
 
 
 def read_passage(
@@ -189,9 +245,11 @@ def _split_step(run: str | None) -> tuple[str | None, int | None]:
 
 
 def is_run(text: str) -> bool:
-    """Return whether an argument is the name or the path of a run."""
-    from charrnn.runs.reader import find_run
+    """Return whether an argument is the name or the path of a run or of a model file."""
+    from charrnn.runs.reader import find_model_file, find_run
 
+    if find_model_file(text) is not None:
+        return True
     try:
         find_run(text)
     except CheckpointError:

@@ -2,9 +2,7 @@
 
 import os
 import re
-import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,7 @@ from charrnn.cli import arguments
 from charrnn.cli.command_options import ReplacingOptions, mix_option, run_argument
 from charrnn.cli.streams import export_target, warn
 from charrnn.config.options import option, option_group
-from charrnn.errors import DataError, UsageError, counted
+from charrnn.errors import UsageError, counted
 from charrnn.generation.sample_options import (
     CELLS,
     DEFAULT_LENGTH,
@@ -28,7 +26,6 @@ from charrnn.generation.sample_options import (
 from charrnn.hooks.manager import has_room
 from charrnn.runs.targets import Target
 from charrnn.system.progress import tell
-from charrnn.text.text_files import read_stream
 from charrnn.views.delivery import describe_formats
 
 if TYPE_CHECKING:
@@ -145,9 +142,12 @@ def sample(options: SampleCommandOptions) -> None:
     The text goes to stdout as it is generated, and nothing else does. Several samples are separated
     by a blank line. A model of documents (see `charrnn train --documents`) writes one document for
     each sample; a line with its number is above each, unless documents are lines.
+
+    In TEXT and CHARS, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
     # Whatever is wrong with the command line is said before a model is loaded.
     temperatures = _parse_temperatures(options)
+    options = replace(options, drawing=_parse_texts(options.drawing))
     _check_options(options, draws_several=len(temperatures) > 1)
     target = export_target(
         options.export,
@@ -234,14 +234,17 @@ def _search(output: "SampleOutput", options: SampleCommandOptions, width: int) -
 
 def _parse_shared(output: "SampleOutput", options: SampleCommandOptions) -> dict[str, Any]:
     """Return the fields of `TextOptions` that mean something only once the model is loaded."""
-    # Newlines and tabs are hard to type in a shell.
-    stops = [text.replace("\\n", "\n").replace("\\t", "\t") for text in options.drawing.stops]
     return {
         "length": output.length,
         "prime": output.prime,
-        "stops": tuple(stops),
         "clamps": dict(_parse_clamp(text, output.first) for text in options.clamps),
     }
+
+
+def _parse_texts(drawing: SampleOptions) -> SampleOptions:
+    """Return the options with the texts that were typed. Raises UsageError."""
+    stops = [arguments.parse_text("--stop", text) for text in drawing.stops]
+    return replace(drawing, stops=tuple(stops), ban=arguments.parse_text("--ban", drawing.ban))
 
 
 def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
@@ -327,6 +330,12 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
     """
     from charrnn.cli.sample_output import LONG, SampleOutput
 
+    # What is in a file is not printed; @@ stands for a text that begins with @.
+    typed = options.prime or ""
+    is_file = typed.startswith("@") and not typed.startswith("@@")
+    if not is_file:
+        typed = arguments.parse_text("--prime", typed.removeprefix("@"))
+
     # What depends on whether the model writes documents.
     first = arguments.load_model(options.run, quiet=options.quiet)
     writes_documents = first.config.end_id is not None and options.width is None
@@ -354,17 +363,13 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         model = arguments.load_mixture(first, mix=options.mix, quiet=options.quiet)
         warn(model.warnings, quiet=options.quiet)
 
-    # What is in a file is not printed; @@ stands for a text that begins with @.
-    typed = options.prime or ""
     prime: str | bytes | None = None
-    if typed.startswith("@") and not typed.startswith("@@"):
-        prime = _read_prime(typed, model)
+    if is_file:
+        prime = arguments.read_prime(f"--prime {typed}", typed.removeprefix("@"), model)
         typed = ""
     elif learned is not None and not typed:
         prime = learned
     elif options.prime is not None:
-        if typed.startswith("@@"):
-            typed = typed.removeprefix("@")
         prime = arguments.to_content(typed, model.vocab.kind)
     return SampleOutput(
         first=first,
@@ -392,38 +397,6 @@ def _adapt(model: "Model", text: str | bytes, unknown: str) -> "Model":
         )
         tell(f"adapted to {what}: {losses}")
     return model
-
-
-def _read_prime(typed: str, model: Any) -> str | bytes:
-    """Return the content of the file of --prime @FILE, or of standard input (@-), cleaned as a
-    corpus is. Bytes for the byte alphabet."""
-    # Not above: it imports NumPy, and the help of this command does without.
-    from charrnn.text.documents import separator_of
-
-    # Read as it is, with one error for whatever is wrong with it.
-    option = f"--prime {typed}"
-    name = typed.removeprefix("@")
-    if name == "-" and sys.stdin is None:
-        raise DataError(f"{option}: standard input is closed.")
-    try:
-        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
-            data = read_stream(option, file)
-
-        # A file ends with a newline, which is no part of a document that is a line.
-        if separator_of(model.config, model.vocab) == "\n":
-            data = data.rstrip(b"\r\n")
-        if model.vocab.kind == "byte":
-            return data
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except OSError as error:
-        raise DataError(
-            f"{option}: {error.strerror}. Give a text file, or @- for standard input; a text that"
-            " begins with @ begins with @@."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8."
-        ) from None
 
 
 def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampable, float]":

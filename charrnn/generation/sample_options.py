@@ -148,7 +148,7 @@ class TextOptions:
     """Characters of the prime that are not in the vocabulary: `error`, or `nearest` for a similar
     character, which are left out if there is none."""
     stops: Sequence[str] = option(
-        (), flags="--stop TEXT", help="Stop before this text; \\n is a newline (repeatable)."
+        (), flags="--stop TEXT", help="Stop before this text (repeatable)."
     )
     """Strings that end the text, which is cut before them."""
     ban: str = option(
