@@ -22,8 +22,8 @@ ROOMS = ("analyses", "reports", "formats", "tui", "serving", "sweeps", "distribu
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 304_000,
-    "tokens of the core": 181_000,
-    "tokens of the tests": 288_000,
+    "tokens of the core": 183_000,
+    "tokens of the tests": 290_500,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
