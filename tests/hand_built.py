@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 import numpy as np
+from known_weights import draw_weight
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
@@ -45,22 +46,9 @@ TEXTS |= {"antisymmetric": "3e1ee7f331e4f07d", "unitary": "825a644f9491ee93"}
 
 def hand_built_tensors(config: Config, vocab_size: int = V) -> dict[str, NDArray[Any]]:
     """Return weights that are sums of uniform numbers, as large as those of a trained model."""
-    generator, tensors = np.random.default_rng(11), {}
-    for name, shape in weight_shapes(config, vocab_size).items():
-        if name.endswith("permutation"):
-            tensors[name] = generator.permutation(shape[0]).astype(np.float32)
-            continue
-        values = generator.integers(-(2**20), 2**20, (*shape, 4)).sum(axis=-1) / 2**20
-        fan_in = 4
-        if "embedding" in name:
-            fan_in = 1
-        elif len(shape) > 1:
-            fan_in = shape[-1]
-        values = values * 2.0 ** round(1 - np.log2(fan_in) / 2)
-        if name.endswith("modrelu_bias"):
-            values = -np.abs(values) / 8
-        tensors[name] = values.astype(np.float32)
-    return tensors
+    generator = np.random.default_rng(11)
+    shapes = weight_shapes(config, vocab_size)
+    return {name: draw_weight(name, shape, generator) for name, shape in shapes.items()}
 
 
 def hand_built_stepper(cell: str, depth: str = "stacked", precision: str = "int8") -> Stepper:

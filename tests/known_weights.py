@@ -24,6 +24,25 @@ def chain_text(num_chars: int, seed: int = 0) -> str:
     return "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
 
 
+def draw_weight(
+    name: str, shape: tuple[int, ...], generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """Draw a weight as sums of random integers, as large as those of a trained model."""
+    if name.endswith("permutation"):
+        return generator.permutation(shape[0]).astype(np.float32)
+
+    values = generator.integers(-(2**20), 2**20, (*shape, 4)).sum(axis=-1) / 2**20
+    fan_in = 4
+    if "embedding" in name:
+        fan_in = 1
+    elif len(shape) > 1:
+        fan_in = shape[-1]
+    values = values * 2.0 ** round(1 - np.log2(fan_in) / 2)
+    if name.endswith("modrelu_bias"):
+        values = -np.abs(values) / 8
+    return values.astype(np.float32)
+
+
 def chain_weights(cycle: str) -> Weights:
     """Return a plain RNN that generates the characters of `cycle` as a Markov chain of order 1.
 

@@ -140,25 +140,13 @@ def _shapes(
 
 
 def _drawn(shapes: dict[str, tuple[int, ...]]) -> known.Weights:
-    """Draw weights as sums of random integers, as large as those of a trained model."""
+    """Draw each weight by a generator of its own, which its name seeds."""
     weights = {}
     for name, shape in sorted(shapes.items()):
         draw = np.random.default_rng(
             int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
         )
-        if name.endswith("permutation"):
-            weights[name] = draw.permutation(shape[0]).astype(np.float32)
-            continue
-        values = draw.integers(-(2**20), 2**20, (*shape, 4)).sum(axis=-1) / 2**20
-        fan_in = 4
-        if "embedding" in name:
-            fan_in = 1
-        elif len(shape) > 1:
-            fan_in = shape[-1]
-        values = values * 2.0 ** round(1 - np.log2(fan_in) / 2)
-        weights[name] = (-np.abs(values) / 8 if name.endswith("modrelu_bias") else values).astype(
-            np.float32
-        )
+        weights[name] = known.draw_weight(name, shape, draw)
     return weights
 
 
