@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import label
 
+from charrnn.analyses.directions import DirectionSums
 from charrnn.cells.findings import MAX_P_VALUE, CellScore
 from charrnn.cells.scores import find_cells, interior, measure
 from charrnn.cells.targets import choose_targets
@@ -265,7 +266,7 @@ def test_the_probe_on_all_cells_has_a_ridge():
 
 
 def test_a_first_cell_that_adds_nothing_is_not_chosen():
-    sums = ProbeSums()
+    sums = DirectionSums()
     cells = np.array([[1, 1, 2], [-1, 1, 2], [1, -1, 2], [-1, -1, 2]], np.float32)
     sums.add(cells, cells[:, 1:2])
     assert sums.direction(1, first=0).cells == [1]

@@ -42,7 +42,7 @@ from charrnn.model.cell_types import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
 from charrnn.statistics.agreement import measure_score, resample_score
 from charrnn.statistics.intervals import percentiles
-from charrnn.statistics.probes import ProbeSums
+from charrnn.statistics.probes import ProbeSums, choose_greedily
 from charrnn.system.display import Displayable
 from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
@@ -357,6 +357,45 @@ def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
     return targets[0]
 
 
+class Probe(NamedTuple):
+    """One linear probe: its cells (k,), their weights (k,) and standard deviations (k,)."""
+
+    cells: list[int]
+    weights: Float64Array
+    deviations: Float64Array
+    intercept: float
+
+
+class DirectionSums(ProbeSums):
+    """Sums of which a direction of any number of cells is fitted."""
+
+    def direction(self, size: int, first: int) -> Probe:
+        """Return the probe of `fit` for the first target, on any number of cells.
+
+        There are fewer cells if the others add nothing.
+        """
+        correlations, towards, scale = self.standardized()
+        # Few cells need no ridge, which would shrink their weights.
+        if size < len(scale):
+            chosen = choose_greedily(
+                correlations, towards=towards[:, 0], num_chosen=size, begin=first
+            )
+            ridge = np.zeros((len(chosen), len(chosen)))
+        else:
+            chosen = [first, *(cell for cell in range(len(scale)) if cell != first)]
+            ridge = self.ridge()
+
+        among = correlations[np.ix_(chosen, chosen)] + ridge
+        weights = np.linalg.solve(among, towards[chosen, 0]) / scale[chosen]
+        intercept = self.target_sums[0] / self.num_chars - self.means[chosen] @ weights
+        return Probe(
+            cells=chosen,
+            weights=weights,
+            deviations=scale[chosen],
+            intercept=float(intercept),
+        )
+
+
 def fit_direction(
     target: Target, best: records.CellScore, *, size: int, num_units: int, read: Read
 ) -> Direction:
@@ -365,7 +404,7 @@ def fit_direction(
 
     `num_units` is H. The text is read once. Raises DataError if no cell's value changes.
     """
-    moments = ProbeSums()
+    moments = DirectionSums()
     labels = target.labels.astype(np.float64)
     first = best.layer * num_units + best.unit
     with task("fitting the direction", total=len(labels)) as advance:

@@ -30,15 +30,6 @@ class Probes(NamedTuple):
     """(S,)"""
 
 
-class Probe(NamedTuple):
-    """One linear probe: its cells (k,), their weights (k,) and standard deviations (k,)."""
-
-    cells: list[int]
-    weights: Float64Array
-    deviations: Float64Array
-    intercept: float
-
-
 class ProbeSums(Moments):
     """Sums of products of cells (N, C) and targets (N, D), which are all that a linear fit
     needs."""
@@ -49,24 +40,24 @@ class ProbeSums(Moments):
         if self.num_chars == 0:
             num_targets = targets.shape[1]
             self._with_targets = np.zeros((cells.shape[1], num_targets))
-            self._target_sums = np.zeros(num_targets)
+            self.target_sums = np.zeros(num_targets)
 
         # Target by target, so that float32 sums do not depend on the number of targets.
         shifted = self.add_cells(cells)
         for index in range(targets.shape[1]):
             target = np.ascontiguousarray(targets[:, index], np.float32)
             self._with_targets[:, index] += shifted.T @ target
-        self._target_sums += targets.sum(axis=0)
+        self.target_sums += targets.sum(axis=0)
 
     def covariances(self, target: int) -> Float64Array:
         """Return the covariance (C,) of each cell with a target."""
-        mean_target = self._target_sums[target] / self.num_chars
+        mean_target = self.target_sums[target] / self.num_chars
         products = self._with_targets[:, target] / self.num_chars
         return np.asarray(products - self.shifted_means * mean_target)
 
     def line(self, cell: int, target: int) -> tuple[float, float]:
         """Return slope and intercept of the least-squares line from a cell's value to a target."""
-        mean_target = self._target_sums[target] / self.num_chars
+        mean_target = self.target_sums[target] / self.num_chars
         variance = self.variances[cell]
         slope = 0.0
         if variance > 0:
@@ -81,10 +72,10 @@ class ProbeSums(Moments):
         Billings & Luo 1989). The probe on all cells is regularized by a ridge of C / N.
         """
         # What all targets share: the inverse for the probe on all cells.
-        correlations, towards, scale = self._standardized()
+        correlations, towards, scale = self.standardized()
         num_cells = len(scale)
         few = [size for size in SIZES if size < num_cells]
-        inverse = np.linalg.inv(correlations + self._ridge())
+        inverse = np.linalg.inv(correlations + self.ridge())
 
         fitted = []
         for target, begin in enumerate(first):
@@ -94,7 +85,7 @@ class ProbeSums(Moments):
 
             # The cells of a probe are the first of those of the largest, fitted anew.
             most = max(few, default=0)
-            chosen = _choose_greedily(
+            chosen = choose_greedily(
                 correlations, towards=towards_target, num_chosen=most, begin=begin
             )
             for index, size in enumerate(few):
@@ -104,7 +95,7 @@ class ProbeSums(Moments):
 
             # Back to cells that are not standardized.
             weights /= scale[:, None]
-            mean_target = self._target_sums[target] / self.num_chars
+            mean_target = self.target_sums[target] / self.num_chars
             intercepts = mean_target - (self.means[:, None] * weights).sum(axis=0)
             probes = Probes(
                 sizes=(*few, num_cells),
@@ -114,33 +105,7 @@ class ProbeSums(Moments):
             fitted.append(probes)
         return fitted
 
-    def direction(self, size: int, first: int) -> Probe:
-        """Return the probe of `fit` for the first target, on any number of cells.
-
-        There are fewer cells if the others add nothing.
-        """
-        correlations, towards, scale = self._standardized()
-        # Few cells need no ridge, which would shrink their weights.
-        if size < len(scale):
-            chosen = _choose_greedily(
-                correlations, towards=towards[:, 0], num_chosen=size, begin=first
-            )
-            ridge = np.zeros((len(chosen), len(chosen)))
-        else:
-            chosen = [first, *(cell for cell in range(len(scale)) if cell != first)]
-            ridge = self._ridge()
-
-        among = correlations[np.ix_(chosen, chosen)] + ridge
-        weights = np.linalg.solve(among, towards[chosen, 0]) / scale[chosen]
-        intercept = self._target_sums[0] / self.num_chars - self.means[chosen] @ weights
-        return Probe(
-            cells=chosen,
-            weights=weights,
-            deviations=scale[chosen],
-            intercept=float(intercept),
-        )
-
-    def _standardized(self) -> tuple[Float64Array, Float64Array, Float64Array]:
+    def standardized(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return the correlations (C, C) of the cells, their covariances (C, D) with the targets
         once they are scaled, and their scales (C,).
 
@@ -150,17 +115,17 @@ class ProbeSums(Moments):
         moves = self.moves
         scale = self.scales
         correlations = np.outer(moves, moves) * self.cell_covariances() / np.outer(scale, scale)
-        target_mean = self._target_sums / self.num_chars
+        target_mean = self.target_sums / self.num_chars
         products = self._with_targets / self.num_chars
         with_targets = products - np.outer(self.shifted_means, target_mean)
         return correlations, with_targets * (moves / scale)[:, None], scale
 
-    def _ridge(self) -> Float64Array:
+    def ridge(self) -> Float64Array:
         """Return the ridge (C, C) of the probe on all cells."""
         return np.eye(len(self.origin)) * (len(self.origin) / self.num_chars)
 
 
-def _choose_greedily(
+def choose_greedily(
     correlations: Float64Array, towards: Float64Array, num_chosen: int, *, begin: int
 ) -> list[int]:
     """Select up to `num_chosen` cells, `begin` first unless it adds nothing.
