@@ -458,7 +458,12 @@ def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
         nothing = shortened(
             f"no file matches the pattern {label!r} in {here or 'a folder that was removed'}"
         )
-        raise NotHereError(label, f"{nothing}: give another, a file or a folder")
+        special = ""
+        if "[" in pattern:
+            special = (
+                "\n[ is special in a pattern, where it begins a set of characters: write [[] for it"
+            )
+        raise NotHereError(label, f"{nothing}: give another, a file or a folder{special}")
 
     location: str | None = None
     if os.path.isabs(pattern):
