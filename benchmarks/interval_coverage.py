@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.reports.ngram_models import NgramModel
+from charrnn.counts.kneser_ney import NgramModel
 from charrnn.statistics.intervals import BlockSums
 
 LENGTHS = (1_000, 5_000, 20_000, 50_000)

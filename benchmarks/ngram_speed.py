@@ -20,7 +20,7 @@ import numpy as np
 from measuring import Report, make_parser
 from novelty_speed import make_text, peak_bytes
 
-from charrnn.reports.ngram_models import ORDERS, NgramModel
+from charrnn.counts.kneser_ney import ORDERS, NgramModel
 
 VOCAB_SIZE = 256
 

@@ -12,10 +12,10 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn import api
+from charrnn.counts.kneser_ney import NgramModel
 from charrnn.evaluation.losses import CharLosses
 from charrnn.reports import error_kinds
 from charrnn.reports.error_kinds import KINDS, NO_ERROR
-from charrnn.reports.ngram_models import NgramModel
 from charrnn.text.vocab import Vocab, decode_each
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789.,;:!?'\"-_()\n\0"
@@ -180,7 +180,7 @@ def test_the_best_n_gram_is_that_of_any_order():
     ids = np.random.default_rng(8).integers(0, 4, 300).astype(np.uint8)
     model = NgramModel.fit(ids[:200], 4, 5)
     positions = np.arange(201, 300, 3)
-    best = error_kinds.best_ngram_nats(model, ids, positions)
+    best = error_kinds.best_ngram_nats(model.by_order(ids, positions), len(positions))
     probabilities = np.array([found for _, found in model.by_order(ids, positions)])
     np.testing.assert_allclose(
         np.exp(-best), [max(some) for some in probabilities.T], rtol=1e-5
@@ -195,7 +195,9 @@ def test_a_run_of_documents_forgets_each_document(tmp_path, monkeypatch):
     # After b the model expects c, and gives d less than 0.5. What was in another document is no
     # memory.
     models, text = [model], "abcde\0abde\0abde\0"
-    training = SimpleNamespace(ids=model.vocab.encode("abcde\0" * 10), begin=0)
+    training = SimpleNamespace(
+        ids=model.vocab.encode("abcde\0" * 10), begin=0, corpus=SimpleNamespace(vocab=model.vocab)
+    )
     monkeypatch.setattr(model, "training_text", lambda part, instead: training)
     report = error_kinds.error_kinds(models, text, precision="fp32")
     (found,) = report.models

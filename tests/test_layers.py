@@ -14,7 +14,19 @@ import charrnn.training.events
 PACKAGE = Path(charrnn.__file__).parent
 LAYERS = (
     ({"__main__"},),
-    ({"analyses", "reports", "formats", "tui", "serving", "sweeps", "distributed", "compiled"},),
+    (
+        {
+            "analyses",
+            "counts",
+            "reports",
+            "formats",
+            "tui",
+            "serving",
+            "sweeps",
+            "distributed",
+            "compiled",
+        },
+    ),
     ({"cli"},),
     ({"api", "__init__"},),
     ({"views"}, {"training"}),

@@ -12,19 +12,18 @@ from hypothesis import strategies as st
 from known_weights import CYCLE, chain_text
 
 import charrnn
+from charrnn.counts import contexts
+from charrnn.counts import kneser_ney as ngrams
+from charrnn.counts.kneser_ney import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts_of
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import comparison
 from charrnn.evaluation.loss_reports import NGRAM
-from charrnn.reports import ngram_models as ngrams
-from charrnn.reports.ngram_models import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts_of
 from charrnn.views.tables import shown_rows
-
-ENDS = ngrams._EndsOfNgrams
 
 
 class Textbook:
     """Interpolated modified Kneser-Ney smoothing, straight from the equations of
-    `reports.ngram_models`."""
+    `counts.kneser_ney`."""
 
     def __init__(self, text, vocab_size, order):
         self.text, self.vocab_size, self.order = text, vocab_size, order
@@ -134,20 +133,31 @@ def test_only_the_end_of_a_long_text_is_counted(monkeypatch):
         part.char_nats(training, positions), last.char_nats(training, positions)
     )
     assert len(part.ids) == 200
-    model = NgramModel.fit(training, 4, 20)
-    sizes = []
 
-    def sort(chars, **options):
-        sizes.append(len(chars))
-        return ENDS(chars, **options)
 
-    monkeypatch.setattr(ngrams, "_EndsOfNgrams", sort)
-    late = model.char_nats(np.concatenate((training, training)), positions + 500)
+@pytest.mark.parametrize("order", [1, 2, 5, 9])
+def test_the_probabilities_of_all_characters_sum_to_one(order):
+    """After contexts that are frequent, rare, and of characters that the text does not have."""
+    rng = np.random.default_rng(order)
+    training = np.tile(rng.integers(0, 3, 700), 2).astype(np.uint8)
+    text = np.concatenate((training[-50:], rng.integers(0, 4, 50))).astype(np.uint8)
+    predictor = NgramModel.fit(training, 4, order).predictor()
+    probabilities = predictor.probabilities(text, np.arange(len(text)))
+    assert probabilities.shape == (100, 4)
+    assert probabilities.min() > 0
+    # At most nine levels of a few products and sums in float64.
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-13)
+
+
+def test_frequent_contexts_change_nothing(monkeypatch):
+    """Their probabilities are computed by the same steps, once instead of at each position."""
+    rng = np.random.default_rng(7)
+    training = np.tile(rng.integers(0, 3, 900), 2).astype(np.uint8)
+    model = NgramModel.fit(training, 4, 6)
+    with_tree = model.predictor().probabilities(training, np.arange(200))
+    monkeypatch.setattr(contexts, "FREQUENT", 10_000)
     np.testing.assert_array_equal(
-        late, model.char_nats(np.concatenate((training[-60:], training)), positions + 60)
-    )
-    assert sizes[0] == 200 + 2 + 70, (
-        "of the text, only the characters that an n-gram can reach are sorted"
+        model.predictor().probabilities(training, np.arange(200)), with_tree
     )
 
 

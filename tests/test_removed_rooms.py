@@ -35,6 +35,7 @@ ROOMS = {
         "sample run --clamp quote=high",
         "model.numbers('the')",
     ),
+    "counts": Missing("", "evaluate --ngrams", "evaluate run --ngrams 3", "model.ngram_model(3)"),
     "reports": Missing(
         "",
         "sample --novelty --adapt --mix",

@@ -18,12 +18,22 @@ from code_size import (
 import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
-ROOMS = ("analyses", "reports", "formats", "tui", "serving", "sweeps", "distributed", "compiled")
+ROOMS = (
+    "analyses",
+    "counts",
+    "reports",
+    "formats",
+    "tui",
+    "serving",
+    "sweeps",
+    "distributed",
+    "compiled",
+)
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 304_000,
-    "tokens of the core": 183_000,
-    "tokens of the tests": 290_500,
+    "tokens": 310_000,
+    "tokens of the core": 186_000,
+    "tokens of the tests": 297_000,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

@@ -101,8 +101,8 @@ def evaluate(options: EvaluateOptions) -> None:
     --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix
     RUN3.
 
-    --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of
-    orders up to 20; --json has all of them.
+    Rows of n-gram models of the training text (modified Kneser-Ney, orders up to 20) come with
+    --ngrams; --json has all of them.
     """
     # What can be wrong with the command line itself, before a model is loaded.
     target = export_target(

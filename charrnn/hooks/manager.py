@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 GROUP = "charrnn"
 """The group of the entry points by which other packages name a module with hooks."""
 ROOMS = (
+    "counts",
     "reports",
     "tui",
     "formats",

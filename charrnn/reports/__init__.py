@@ -15,10 +15,9 @@ def evaluations() -> Sequence[Any]:
     from charrnn.reports.dynamic import ROWS as DYNAMIC
     from charrnn.reports.error_kinds import ERRORS
     from charrnn.reports.lines import PER_LINE
-    from charrnn.reports.ngram_models import ROWS as NGRAMS
 
     # Rows beside the losses first, then what is printed in their place.
-    return [BREAKDOWN, DYNAMIC, NGRAMS, ERRORS, PER_LINE]
+    return [BREAKDOWN, DYNAMIC, ERRORS, PER_LINE]
 
 
 @hookimpl
@@ -27,7 +26,6 @@ def model_methods() -> Mapping[str, str]:
     return {
         "adapted": "charrnn.reports.dynamic:adapted",
         "gradient_scale": "charrnn.reports.dynamic:gradient_scale",
-        "ngram_model": "charrnn.reports.ngram_models:ngram_model",
         "new_documents": "charrnn.reports.novelty:new_documents",
         "novelty": "charrnn.reports.novelty:novelty",
         "known_passages": "charrnn.reports.copies:known_passages",
@@ -42,7 +40,6 @@ def package_functions() -> Mapping[str, str]:
         "Mixture": "charrnn.reports.mixing:Mixture",
         "Novelty": "charrnn.reports.novelty:Novelty",
         "error_kinds": "charrnn.reports.error_kinds:error_kinds",
-        "evaluate_ngrams": "charrnn.reports.ngram_models:evaluate_ngrams",
         "losses_by_line": "charrnn.reports.lines:losses_by_line",
         "mix": "charrnn.reports.mixing:mix",
     }

@@ -27,7 +27,7 @@ import math
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -42,7 +42,6 @@ from charrnn.errors import UsageError, counted
 from charrnn.evaluation.comparison import Comparison, Report
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.reports.breakdown import class_name
-from charrnn.reports.ngram_models import NgramModel
 from charrnn.system.display import Displayable
 from charrnn.system.progress import task
 from charrnn.text.batches import release_pages
@@ -433,13 +432,13 @@ def summarize_errors(run: str, losses: CharLosses, kinds: Kinds) -> ModelErrors:
 
 
 def best_ngram_nats(
-    model: NgramModel, ids: IdArray, positions: NDArray[np.int64]
+    probabilities_by_order: Iterable[tuple[int, NDArray[np.float64]]], num_positions: int
 ) -> NDArray[np.float32]:
-    """Compute the least of the losses (M,) of all orders of n-grams at `positions` (M,) of a text,
-    in nats."""
+    """Compute the least of the losses (M,) of all orders of n-grams, in nats, from the probability
+    (M,) of each character by each order."""
     # One order at a time: all of them together are nine arrays of the length of the text.
-    best = np.zeros(len(positions))
-    for _, probabilities in model.by_order(ids, positions):
+    best = np.zeros(num_positions)
+    for _, probabilities in probabilities_by_order:
         np.maximum(best, probabilities, out=best)
     return np.asarray(-np.log(best), np.float32)
 
@@ -472,10 +471,9 @@ def error_kinds(
     losses = [comparison.losses_of(run) for run in comparison.runs]
 
     # The first oracle needs n-grams of the training text, the others its words.
-    ngrams = NgramModel.fit(
-        training, vocab_size=len(first.vocab), order=min(NGRAM_ORDER, len(training))
-    )
-    ngram_nats = best_ngram_nats(ngrams, ids=first.text.ids, positions=losses[0].positions)
+    positions = losses[0].positions
+    ngrams = models[0].ngram_model(min(NGRAM_ORDER, len(training)), training=part)
+    ngram_nats = best_ngram_nats(ngrams.by_order(first.text.ids, positions), len(positions))
 
     # The oracles are the same for all models, so each error is looked at once.
     names = [run.name for run in comparison.runs]

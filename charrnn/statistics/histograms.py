@@ -71,11 +71,8 @@ class LabelledHistograms:
     def _fill(
         self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Float64Array
     ) -> None:
-        arguments = (np.ascontiguousarray(values.T), edges, labels, self.counts, self.sums)
-        loop = _compiled_fill()
-        if not loop.load(arguments):
-            loop.compile(arguments)
-        loop(*arguments)
+        columns = np.ascontiguousarray(values.T)
+        _compiled_fill().run(columns, edges, labels, self.counts, self.sums)
 
     def ranks(self) -> Float64Array:
         """Return the centred rank of a value in each bin (C, K); values in one bin count as

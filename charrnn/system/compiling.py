@@ -47,6 +47,12 @@ class CompiledLoop:
         """Call the function, which is compiled first if it is not loaded for these types."""
         return self._dispatcher(*arguments)
 
+    def run(self, *arguments: Any) -> Any:
+        """Call the function, whose machine code is loaded, or else compiled and kept, before."""
+        if not self.load(arguments):
+            self.compile(arguments)
+        return self(*arguments)
+
     def load(self, arguments: Sequence[Any]) -> bool:
         """Load the machine code for arguments of these types from disk, unless it is loaded.
 

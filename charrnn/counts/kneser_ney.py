@@ -15,21 +15,29 @@ characters sum to 1.
 All orders share the q_k, so one pass over a text scores every order. END is a character like any
 other: n-grams that cross the end of a document are counted, which costs a little and leaks nothing.
 
-The places of the training text and of the scored text are sorted together, once, by the characters
-that end there. From this, n-grams are numbered and counted length by length: no table of n-grams is
-kept.
+No table of n-grams is kept: `counts.contexts` counts them in the sorted places of the training text.
 
-Shapes: N characters of the training text, S of both texts, V vocabulary, M positions.
+Shapes: N characters of a text, V vocabulary, M positions, K characters of the longest context.
 """  # noqa: E501
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.api import Model
+from charrnn.counts.contexts import (
+    MOST_ORDER,
+    FrequentContexts,
+    SortedContexts,
+    counts_of_counts,
+    find_frequent,
+    predict,
+    sort_contexts,
+)
 from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
 from charrnn.evaluation.loss_reports import MAX_SCORED, NGRAM, LossReport
@@ -38,10 +46,10 @@ from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.vocab import IdArray
 
-MOST_ORDER = 32
-"""The largest order of a model."""
 ORDERS = (*range(1, 13), 20)
 """The orders that are reported unless others are asked for."""
+POSITIONS_AT_ONCE = 4096
+"""Positions whose probabilities of all characters are kept at once."""
 MOST_TRAINING_CHARS = 1 << 23
 """Characters of a training text that are counted: the last ones."""
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
@@ -78,6 +86,40 @@ class NgramModel:
             )
         return cls(np.array(ids[-MOST_TRAINING_CHARS:]), vocab_size=vocab_size, order=order)
 
+    @cached_property
+    def contexts(self) -> SortedContexts:
+        """The sorted contexts of the training text."""
+        return sort_contexts(self.ids, vocab_size=self.vocab_size, order=self.order)
+
+    @cached_property
+    def _discounts(self) -> Float64Array:
+        """The discounts (K + 1, 2, 4) by the length of the context: of raw and of continuation
+        counts of 0, 1, 2, and 3 or more."""
+        totals = counts_of_counts(self.contexts, vocab_size=self.vocab_size, longest=self.order - 1)
+        discounts = np.zeros((*totals.shape[:2], 4))
+        for index in np.ndindex(*totals.shape[:2]):
+            discounts[index][1:] = discounts_of(*totals[index][1:].tolist())
+        return discounts
+
+    def predictor(self, order: int | None = None) -> NgramPredictor:
+        """Return the model of one order, the highest by default, with its probabilities after
+        frequent contexts ready.
+
+        Raises UsageError for an order that the model does not have.
+        """
+        if order is None:
+            order = self.order
+        check_range("order", value=order, high=self.order)
+        longest = order - 1
+
+        # The highest order has raw counts, lower ones have continuation counts.
+        discounts = self._discounts[:order, 1].copy()
+        discounts[longest] = self._discounts[longest, 0]
+        frequent = find_frequent(
+            self.contexts, vocab_size=self.vocab_size, longest=longest, discounts=discounts
+        )
+        return NgramPredictor(self.contexts, frequent, longest=longest, discounts=discounts)
+
     def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
         """Compute -ln p(ids[i] | the characters before it) by the highest order, for each i of
         positions (M,)."""
@@ -90,136 +132,63 @@ class NgramModel:
         """Yield each of some orders, all by default, ascending, with p(ids[i] | …) for each i of
         positions (M,).
 
-        Time and memory are proportional to N and to the part of the text that is read. For order 20
-        a million characters take about five seconds and 0.2 GB. Raises UsageError for an order that
-        the model does not have, ValueError for a position outside the text.
+        Raises UsageError for an order that the model does not have, ValueError for a position
+        outside the text.
         """
         # Checked here, not in the generator, which would raise only when it is read.
-        chosen = orders
-        if chosen is None:
-            chosen = range(1, self.order + 1)
+        chosen = sorted(orders or range(1, self.order + 1))
         for order in chosen:
             check_range("order", value=order, high=self.order)
         if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < len(ids):
             raise ValueError(f"positions must be in [0, {len(ids)})")
-
-        # Only the part of the text that decides is sorted with the training text.
-        first = max(0, int(positions.min(initial=len(ids))) - self.order)
-        return self._by_order(
-            ids[first : positions.max(initial=0) + 1], positions=positions - first, orders=chosen
-        )
+        return self._by_order(ids, positions=positions, orders=chosen)
 
     def _by_order(
-        self, ids: IdArray, positions: Int64Array, orders: Collection[int]
+        self, ids: IdArray, positions: Int64Array, orders: Sequence[int]
     ) -> Iterator[tuple[int, Float64Array]]:
-        # START, the training text, a mark that occurs nowhere else, and the text.
-        start = np.array([0])
-        mark = np.array([self.vocab_size + 1])
-        training = self.ids.astype(np.int64) + 1
-        chars = np.concatenate((start, training, mark, ids.astype(np.int64) + 1))
-        scored = positions + len(training) + 2
-
-        # q_0, then q_1 … by the continuation counts; p_n by the counts, from q_(n-1).
-        most = max(orders)
-        ends = _EndsOfNgrams(chars, num_training=len(training), most=most)
-        lower = np.full(len(positions), 1 / self.vocab_size)
-        with task("n-grams", total=most, unit="orders") as advance:
-            for length in range(1, most + 1):
-                ends.lengthen()
-                if length in orders:
-                    yield length, ends.interpolate(ends.counts, places=scored, lower=lower)
-                if length < most:
-                    lower = ends.interpolate(ends.continuations, places=scored, lower=lower)
+        with task("n-grams", total=len(orders), unit="orders") as advance:
+            for order in orders:
+                predictor = self.predictor(order)
+                probabilities = np.empty(len(positions))
+                for begin in range(0, len(positions), POSITIONS_AT_ONCE):
+                    part = positions[begin : begin + POSITIONS_AT_ONCE]
+                    predicted = predictor.probabilities(ids, part)
+                    probabilities[begin : begin + len(part)] = predicted[
+                        np.arange(len(part)), ids[part]
+                    ]
+                yield order, probabilities
                 advance()
 
 
-class _EndsOfNgrams:
-    """All places (S,) of two texts, sorted by the characters that end there, read backwards.
+class NgramPredictor:
+    """The n-gram model of one order."""
 
-    The places of an n-gram are neighbours, whatever its length: those of the n-grams one longer are
-    parts of them.
-    """
+    def __init__(
+        self,
+        contexts: SortedContexts,
+        frequent: FrequentContexts,
+        *,
+        longest: int,
+        discounts: Float64Array,
+    ) -> None:
+        """Take what `NgramModel.predictor` has computed; `longest` is the order less 1."""
+        self._contexts = contexts
+        self._frequent = frequent
+        self._longest = longest
+        self._discounts = discounts
 
-    def __init__(self, chars: Int64Array, *, num_training: int, most: int) -> None:
-        """Sort by `most` characters (S,), of which the first is START and the next `num_training`
-        are counted."""
-        self._chars = chars
-        self._last = num_training
-        self.length = 0
-
-        # Keys to sort by: as many characters as fit into the bits of an integer, read backwards.
-        num_bits = int(chars.max()).bit_length()
-        chars_per_key = 62 // num_bits
-        keys = []
-        for begin in range(0, most, chars_per_key):
-            key = np.zeros(len(chars), np.int64)
-            for back in range(begin, min(begin + chars_per_key, most)):
-                key <<= num_bits
-                key[back:] |= chars[: len(chars) - back]
-            keys.append(key)
-        keys.reverse()
-
-        # `lexsort` sorts by the last key first: that of the last characters.
-        self._places = np.lexsort(keys)
-        self._numbers = np.zeros(len(chars), np.int64)
-        self._begins = self._changes(1)
-
-    def _changes(self, length: int) -> NDArray[np.bool_]:
-        """Return where (S,) in the sorted places the first character of an n-gram of a length
-        changes; before the text, START repeats."""
-        first = np.zeros(len(self._chars), np.int64)
-        first[length - 1 :] = self._chars[: len(self._chars) - length + 1]
-
-        first = first[self._places]
-        return np.append(True, first[1:] != first[:-1])
-
-    def lengthen(self) -> None:
-        """Go on to the n-grams that are one character longer; number them, and count them in the
-        training text."""
-        self.length += 1
-
-        # The n-grams of the last length are the contexts of these.
-        self._contexts = self._numbers
-        self._numbers = np.empty_like(self._contexts)
-        self._numbers[self._places] = np.cumsum(self._begins) - 1
-
-        # Each n-gram: where it first ends, and how often it ends in the training text.
-        begins = np.flatnonzero(self._begins)
-        self._first = np.minimum.reduceat(self._places, begins)
-        self.counts = np.add.reduceat(self._places <= self._last, begins, dtype=np.int64)
-
-        # Each n-gram one character longer that occurs there is a continuation of one of these.
-        self._begins = self._begins | self._changes(self.length + 1)
-        longer = np.minimum.reduceat(self._places, np.flatnonzero(self._begins))
-        longer = longer[(longer >= self.length) & (longer <= self._last)]
-        self.continuations = np.bincount(self._numbers[longer], minlength=len(begins))
-
-    def interpolate(
-        self, counts: Int64Array, places: Int64Array, lower: Float64Array
-    ) -> Float64Array:
-        """Compute p(w | h) of the n-grams hw that end at places (M,), from q(w | h') and the counts
-        of all n-grams."""
-        # The discounts, by how many n-grams of the training text occur once, twice, …
-        is_counted = (self._first >= self.length) & (self._first <= self._last)
-        of_each = counts[is_counted]
-        num_with = np.bincount(np.minimum(of_each, 5), minlength=6)
-        discounts = np.array((0.0, *discounts_of(*num_with[1:5].tolist())))
-
-        # For each context h: the sum of its counts, and what is taken from them.
-        before = self._contexts[self._first[is_counted] - 1]
-        num_contexts = int(self._contexts.max()) + 1
-        totals = np.bincount(before, of_each, num_contexts)
-        discounted = np.bincount(before, discounts[np.minimum(of_each, 3)], num_contexts)
-
-        # Where h never occurs, the lower order decides alone.
-        contexts = self._contexts[places - 1]
-        is_known = totals[contexts] > 0
-        contexts = contexts[is_known]
-        of_ngrams = counts[self._numbers[places]][is_known]
-        kept = of_ngrams - discounts[np.minimum(of_ngrams, 3)]
-        probabilities: Float64Array = lower.copy()
-        probabilities[is_known] = (kept + discounted[contexts] * lower[is_known]) / totals[contexts]
-        return probabilities
+    def probabilities(self, ids: IdArray, positions: Int64Array) -> Float64Array:
+        """Compute the probability (M, V) of each character at positions (M,) of ids (N,), after the
+        characters before it; position N is what follows the text. Each row is positive and has the
+        sum 1."""
+        return predict(
+            self._contexts,
+            self._frequent,
+            longest=self._longest,
+            discounts=self._discounts,
+            text=ids,
+            positions=positions,
+        )
 
 
 def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, float]:
@@ -246,15 +215,19 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
     return discounts
 
 
-def ngram_model(model: Model, order: int = max(ORDERS)) -> NgramModel:
+def ngram_model(
+    model: Model, order: int = max(ORDERS), *, training: CorpusPart | None = None
+) -> NgramModel:
     """Count the n-grams of the run's training text, n = 1 … `order`, in the model's alphabet.
+
+    `training` is that text where it is read already.
 
     Raises DataError if the training text is missing, changed or shorter than `order`, UsageError
     for an order out of range.
 
     >>> model.ngram_model(5).order
     """
-    return _fit(model.training_text(), order)
+    return _fit(training or model.training_text(), order)
 
 
 def evaluate_ngrams(

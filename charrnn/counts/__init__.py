@@ -1,0 +1,27 @@
+"""n-grams that are counted in the training text of a run, beside its network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from charrnn.hooks import hookimpl
+
+
+@hookimpl
+def evaluations() -> Sequence[Any]:
+    """Return the rows that `evaluate` prints of n-grams."""
+    # Imported here: the help of another command needs none of them.
+    from charrnn.counts.kneser_ney import ROWS as NGRAMS
+
+    return [NGRAMS]
+
+
+@hookimpl
+def model_methods() -> Mapping[str, str]:
+    """Return the methods of `Model`."""
+    return {"ngram_model": "charrnn.counts.kneser_ney:ngram_model"}
+
+
+@hookimpl
+def package_functions() -> Mapping[str, str]:
+    """Return the functions of the package `charrnn`."""
+    return {"evaluate_ngrams": "charrnn.counts.kneser_ney:evaluate_ngrams"}
