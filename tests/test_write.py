@@ -170,7 +170,7 @@ def test_a_note_says_what_the_model_reads_as_something_else(model, path):
     async def script(app, pilot):
         await until(pilot, lambda: bool(app.draft_screen.note))
         assert "“ (read as" in app.draft_screen.note
-        assert app.draft_screen.note.startswith("lstm-001 does not know ")
+        assert app.draft_screen.note.startswith("not in the vocabulary of lstm-001: ")
 
     play_writer(model, path, script)
 
@@ -381,7 +381,7 @@ def test_what_names_no_file_is_refused_and_few_substitutions_are_listed(tmp_path
         with pytest.raises(UsageError, match=message):
             drafts.parse_path(name)
     listed = drafts.describe_reading(dict.fromkeys("abcdefghijklmn", ""), "run")
-    assert listed.startswith("run does not know ")
+    assert listed.startswith("not in the vocabulary of run: ")
     assert listed.endswith("(left out), …")
     assert listed.count("(left out)") == 12
 

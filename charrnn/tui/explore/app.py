@@ -299,7 +299,7 @@ class ClampScreen(FullScreen):
         self.put("free-title", Text(free))
 
         # In place of the other title, until the texts are there.
-        self._say("generating ...")
+        self._say("writing ...")
 
         def generate(job: Job) -> None:
             job.show(self._take, *clamp.generate(model, job.pause))

@@ -233,7 +233,7 @@ def describe_reading(substitutions: Mapping[str, str], name: str) -> str:
         return ""
     if len(listed) > _LISTED:
         listed = [*listed[:_LISTED], "…"]
-    return f"{name} does not know {', '.join(listed)}"
+    return f"not in the vocabulary of {name}: {', '.join(listed)}"
 
 
 def _shown(text: str) -> str:
