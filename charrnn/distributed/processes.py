@@ -11,7 +11,9 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -48,6 +50,8 @@ END_SECONDS = 20
 """The others end within this time of a failure; torch kills those that do not after 30 seconds."""
 ORPHAN_SECONDS = 1.0
 """Time in which a process whose launcher was killed may save and end by itself."""
+LOOPBACK = "127.0.0.1"
+"""Address by which processes of one machine reach each other."""
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 """Windows has no SIGKILL: there, SIGTERM kills."""
 
@@ -227,26 +231,61 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
         threading.Thread(target=_end_after_launcher, daemon=True).start()
 
     torch.set_num_threads(num_threads(group, environment))
-    has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
-    try:
-        torch.distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if has_nccl else "gloo",
-            rank=group.rank,
-            world_size=group.size,
-            timeout=timedelta(seconds=timeout_seconds(environment)),
-        )
-    except (RuntimeError, ValueError) as error:
-        where = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise CharRNNError(
-            f"process {group.rank} cannot reach the other {group.size - 1} at {where}: {reason}"
-        ) from error
+    _meet(group, environment)
 
     yield ConnectedProcesses(
         group.rank, size=group.size, local_rank=group.local_rank, local_size=group.local_size
     )
     # Not after an error: the connection ends with the process, once it has printed that.
     torch.distributed.destroy_process_group()
+
+
+def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
+    """Wait until all processes are connected. Signals end the wait.
+
+    Raises CharRNNError if the others cannot be reached; OtherProcessError where another process of
+    this host says so.
+    """
+    failures: list[Exception] = []
+    timeout = timedelta(seconds=timeout_seconds(environment))
+
+    def initialize() -> None:
+        has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
+        try:
+            torch.distributed.init_process_group(
+                "cpu:gloo,cuda:nccl" if has_nccl else "gloo",
+                rank=group.rank,
+                world_size=group.size,
+                timeout=timeout,
+            )
+        except Exception as error:
+            failures.append(error)
+
+    # In a thread of its own, because no signal handler runs while the main thread is in torch.
+    thread = threading.Thread(target=initialize, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(WATCH_SECONDS)
+    if not failures:
+        return
+
+    error = failures[0]
+    if not isinstance(error, RuntimeError | ValueError):
+        raise error
+    others = f"the other {group.size - 1}"
+    where = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
+    # Without the place in the source of gloo.
+    reason = re.sub(r"^\[enforce fail [^]]*\] ", "", str(error).strip().partition("\n")[0])[:200]
+    problem = f"process {group.rank} cannot reach {others} at {where}: {reason}"
+    interface = environment.get("GLOO_SOCKET_IFNAME")
+    if interface is not None:
+        problem += (
+            f"\nGLOO_SOCKET_IFNAME names the network interface {interface}: is it there, and up?"
+        )
+    kind = CharRNNError
+    if group.local_rank > 0:
+        kind = OtherProcessError
+    raise kind(problem) from error
 
 
 def _end_after_launcher() -> None:
@@ -288,6 +327,9 @@ def launch(
 
     Raises CharRNNError if a process was killed or did not answer, which no process says itself.
     """
+    timeout = timeout_seconds(os.environ)
+    _check_loopback(timeout)
+
     # What torchrun's agent uses. The agent itself adds a meeting of hosts, which asks the network
     # for the name of this one.
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, start_processes
@@ -297,7 +339,7 @@ def launch(
 
     # The processes meet in this one's store, at a port that the system chooses.
     store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
-        "127.0.0.1", 0, is_master=True, wait_for_workers=False
+        LOOPBACK, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout)
     )
     environment = process_environment(num_processes, store.port, is_debugging=is_debugging)
     handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
@@ -332,6 +374,21 @@ def launch(
         processes.close(KILL)
 
 
+def _check_loopback(timeout: int) -> None:
+    """Raise CharRNNError if processes of this machine cannot reach each other."""
+    # By sockets of Python, which fail at once where torch tries again until its timeout, and which
+    # signals interrupt.
+    try:
+        with socket.create_server((LOOPBACK, 0)) as server:
+            socket.create_connection(server.getsockname(), timeout).close()
+    except OSError as error:
+        raise CharRNNError(
+            f"cannot reach {LOOPBACK}, by which processes of this machine exchange numbers:"
+            f" {error.strerror or error}\n"
+            "switch the loopback interface on (ip link set lo up), or train in one process"
+        ) from error
+
+
 def process_environment(num_processes: int, port: int, *, is_debugging: bool) -> dict[str, str]:
     """Return the variables that torchrun sets for all processes, with the port of the store that
     the launcher holds."""
@@ -340,7 +397,7 @@ def process_environment(num_processes: int, port: int, *, is_debugging: bool) ->
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         "WORLD_SIZE": size,
         "LOCAL_WORLD_SIZE": size,
-        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_ADDR": LOOPBACK,
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "TORCHELASTIC_RESTART_COUNT": "0",
@@ -349,8 +406,8 @@ def process_environment(num_processes: int, port: int, *, is_debugging: bool) ->
     if sys.platform == "linux":
         # One machine: nothing needs its name or its network, which may change or be missing.
         environment["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", "lo")
-    if not is_debugging:
-        environment["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "FATAL")
+    if is_debugging:
+        environment["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "WARNING")
     return environment
 
 

@@ -190,9 +190,11 @@ def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
 def launched_process() -> ProcessGroup:
     """Return this process as one of those that were started together, before they are connected.
 
-    Raises UsageError if the variables of torchrun are wrong.
+    Call it before torch is loaded. Raises UsageError if the variables of torchrun are wrong.
     """
     if "WORLD_SIZE" not in os.environ:
         return SINGLE
+    # Else torch logs the stack of each attempt to connect.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     group: ProcessGroup = process_support().launched()
     return group

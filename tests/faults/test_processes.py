@@ -1,11 +1,13 @@
 """Several processes from the command line: torchrun's variables, --processes, signals, and
 processes that die or hang."""
 
+import errno
 import json
 import os
 import re
 import signal
 import socket
+import threading
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from small_runs import until
 
 import charrnn
+from charrnn.cli.signals import Signals
 from charrnn.distributed import processes
 from charrnn.distributed.processes import check_processes, connect, exit_code, launched, num_threads
 from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, UsageError
@@ -54,6 +57,57 @@ def test_the_longest_wait_is_a_variable():
     message = r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"
     with pytest.raises(UsageError, match=message):
         processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "0"})
+
+
+MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "4711"}
+
+
+def test_processes_without_a_network_are_refused_at_once(monkeypatch):
+    def fail(address, timeout):
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", fail)
+    with pytest.raises(
+        CharRNNError, match=r"cannot reach 127\.0\.0\.1.*: Network is unreachable\n"
+    ):
+        processes._check_loopback(timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("local_rank", "interface", "kind"),
+    [(0, "eth9", CharRNNError), (0, None, CharRNNError), (1, "eth9", OtherProcessError)],
+)
+def test_an_error_of_the_connection_names_the_interface(monkeypatch, local_rank, interface, kind):
+    def fail(*_, **options):
+        assert options["timeout"] == timedelta(seconds=7)
+        raise RuntimeError("[enforce fail at gloo/device.cc:84] Unable to find address\nframe #0")
+
+    monkeypatch.setattr("torch.distributed.init_process_group", fail)
+    environment = MEETING | {processes.TIMEOUT: "7"}
+    if interface is not None:
+        environment["GLOO_SOCKET_IFNAME"] = interface
+    with pytest.raises(CharRNNError) as caught:
+        processes._meet(ProcessGroup(rank=1, size=2, local_rank=local_rank), environment)
+    first = caught.value.message.split("\n")[0]
+    assert type(caught.value) is kind
+    assert first == "process 1 cannot reach the other 1 at 127.0.0.1:4711: Unable to find address"
+    assert ("the network interface eth9" in caught.value.message) == (interface is not None)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_signal_ends_the_wait_for_other_processes(monkeypatch):
+    is_over = threading.Event()
+
+    def wait(*_, **options):
+        os.kill(os.getpid(), signal.SIGHUP)
+        is_over.wait(600)
+
+    monkeypatch.setattr("torch.distributed.init_process_group", wait)
+    signals = Signals()
+    with pytest.raises(KeyboardInterrupt), signals.handle():
+        processes._meet(ProcessGroup(rank=1, size=2), MEETING)
+    is_over.set()
+    assert signals.number == signal.SIGHUP
 
 
 @pytest.mark.parametrize(
