@@ -4,6 +4,7 @@ everything else.
 Parameters that messages name are turned into the options of the command line.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -35,6 +36,24 @@ IN_TEXT = "\n\t\u200c\u200d\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 and emoji need, and the tones of skin."""
 TRAIN = "train"
 """The command whose options set the fields of a configuration."""
+
+
+def choose_colours() -> None:
+    """Set NO_COLOR, for all libraries that draw, where terminfo knows the terminal and says that it
+    has less than eight colours.
+
+    COLORTERM and FORCE_COLOR say more than terminfo.
+    """
+    if not os.environ.get("TERM") or not {"COLORTERM", "FORCE_COLOR"}.isdisjoint(os.environ):
+        return
+    try:
+        import curses
+    except ImportError:  # Windows
+        return
+    with contextlib.suppress(curses.error):  # an unknown terminal
+        curses.setupterm(os.environ["TERM"], 2)
+        if curses.tigetnum("colors") < 8:
+            os.environ["NO_COLOR"] = "1"
 
 
 def choose_encoding(stream: TextIOWrapper) -> None:
