@@ -80,23 +80,20 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
 
 def _take_lock(file: IO[bytes], *, folder: Path, stack: contextlib.ExitStack) -> None:
     """Lock an open lock file until `stack` is closed. Raises RunInUseError, or OSError."""
-    has_locks = True
+    is_locked: bool | None = None
     try:
         is_locked = files.try_lock(file)
     except OSError as error:
         if error.errno not in files.NO_LOCKS:
             raise
-        is_locked = has_locks = False
+    if is_locked:
+        stack.callback(files.unlock, file)
 
     # Read only now: whoever held the lock has cleared the file.
     owner = _owner(file)
-    is_in_use = is_running(owner)
+    is_in_use = is_locked is False or is_running(owner)
     remedy = "wait for it or stop it, or start a new run"
-    if is_locked:
-        stack.callback(files.unlock, file)
-    elif has_locks:
-        is_in_use = True
-    elif owner and is_in_use is None:  # of another host
+    if is_locked is None and is_in_use is None and owner:  # of another host
         is_in_use = True
         remedy += f"\nif it has ended, remove {folder / 'lock'}"
 
@@ -119,11 +116,9 @@ def _owner(file: IO[bytes]) -> str:
 def _named_owner(owner: str) -> str:
     """Return how a message names a process by its identity."""
     number, _, origin = owner.partition(" ")
-    if not number.isdigit():
+    if not origin:
         return "another process"
-    if origin:
-        return f"process {number} on {origin.partition(' ')[0]}"
-    return f"process {number}"
+    return f"process {number} on {origin.partition(' ')[0]}"
 
 
 class RunWriter(RunReader):

@@ -237,7 +237,7 @@ def convert_os_errors(
         raise kind(problem) from error
 
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """Errors of a file system, mostly of a network, that has no locks."""
 
 # Locks of the operating system, which end with the process.
