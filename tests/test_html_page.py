@@ -323,7 +323,6 @@ def test_in_a_browser_no_number_breaks_and_the_text_has_room_for_its_lines(tmp_p
     )
     page = make_atlas(
         text=f"{'a line ' * 11}\n" * 9,
-        columns=("detector", "cell", "score", "95 % interval", "chance", "untrained"),
         rows=[PageRow(shown=shown, cell=PLANTED)],
         labels={},
     )

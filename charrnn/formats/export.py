@@ -9,14 +9,15 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.streams import print_json, print_path, warn, write_aside
-from charrnn.config.options import argument
-from charrnn.errors import CheckpointError, UsageError
+from charrnn.config.options import argument, option
+from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.runs.targets import Target
 from charrnn.system.files import JSON, encode_text, json_to_bytes
 from charrnn.version import __version__
@@ -129,10 +130,10 @@ def _onnx(model: Model, path: Path) -> Content:
     return data, check_onnx(data, stepper=model.stepper, ids=ids)
 
 
-def _html(model: Model, path: Path) -> Content:
+def _html(model: Model, path: Path, title: str | None = None) -> Content:
     from charrnn.formats.model_page.page import to_model_page
 
-    return to_model_page(model, model.found_cells).encode("utf-8"), None
+    return to_model_page(model, model.found_cells, title=title).encode("utf-8"), None
 
 
 FORMATS = {
@@ -153,36 +154,51 @@ _FORMAT_LIST = " or ".join(
 )
 
 
-def write_model(model: Model, target: Target) -> Content:
+def _check_title(path: Path, title: str | None) -> None:
+    """Raise UsageError for the title of a file that is no page."""
+    if title is not None and path.suffix != ".html":
+        raise UsageError(f"{named('title', title)} is for a page: {path} does not end in .html.")
+
+
+def write_model(model: Model, target: Target, title: str | None = None) -> Content:
     """Write a model to a file in the format of its suffix, and return its content. Raises as
     `export_model`."""
+    _check_title(target.path, title)
     if model.instead_of is not None:
         raise CheckpointError(
             f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place:"
             f" to export that, name it: {model.name}@{model.step}"
         )
     target.check()
-    data, check = find_format(target.path, FORMATS).write(model, target.path)
+    write = find_format(target.path, FORMATS).write
+    if title is not None:
+        write = partial(_html, title=title)
+    data, check = write(model, target.path)
     # Raises CheckpointError for weights that predict nothing finite.
     model.generator.model_for("int8", clamps={})
     target.write(data)
     return data, check
 
 
-def export_model(model: Model, path: str | Path, *, force: bool = False) -> Path:
+def export_model(
+    model: Model, path: str | Path, *, force: bool = False, title: str | None = None
+) -> Path:
     """Write the model to a file in the format of its suffix (`FORMATS`), and return its path:
     `Model.export`.
 
-    `load` and every command take a .zip. No format contains the optimizer, a text or the name of a
-    folder. Raises UsageError for another suffix, for a folder or a package that is missing, and for
-    a file that exists unless `force`; CheckpointError for a step that stands for a damaged one,
-    unless `load` got its number; CharRNNError if it cannot be written.
+    `load` and every command take a .zip. `title` is that of a page, by default the name of the
+    model. No format contains the optimizer, a text or the name of a folder.
+
+    Raises UsageError for another suffix, for a folder or a package that is missing, for a file that
+    exists unless `force`, and for the title of another file than a page; CheckpointError for a step
+    that stands for a damaged one, unless `load` got its number; CharRNNError if it cannot be
+    written.
 
     >>> model.export("model.zip", force=True)
     >>> charrnn.load("model.zip").step
     """
     runs = () if model.path is None else (model.path,)
-    write_model(model, Target(Path(path), force=force, runs=runs))
+    write_model(model, Target(Path(path), force=force, runs=runs), title=title)
     return Path(path)
 
 
@@ -192,6 +208,9 @@ class ExportOptions(ReplacingOptions):
 
     words: Sequence[str] = argument(
         "[RUN] FILE", f"The file to write: {_FORMAT_LIST}; before it, optionally, a run."
+    )
+    title: str | None = option(
+        None, flags="--title TEXT", help="Title of a page.", shown_default="the model's name"
     )
 
 
@@ -210,11 +229,12 @@ def export(options: ExportOptions) -> None:
             " spaces."
         )
     # Before a large run is loaded.
+    _check_title(Path(file), options.title)
     target = Target(Path(file), force=options.force, runs=run)
     suffix = find_format(target.path, FORMATS).suffix
     target.check()
     model = load_model(run[0] if run else None, quiet=options.quiet)
-    data, check = write_model(model, target)
+    data, check = write_model(model, target, title=options.title)
 
     is_told = not options.quiet and not options.json
     if is_told:

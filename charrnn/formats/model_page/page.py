@@ -56,8 +56,11 @@ STEPS_PER_UNIT = 20
 """A cell is clamped at multiples of 1/20."""
 
 
-def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
-    """Return the page of a model. It opens on the first of `found`.
+def to_model_page(
+    model: Model, found: Sequence[FoundCell] = (), *, title: str | None = None
+) -> str:
+    """Return the page of a model, below a title, by default its name. It opens on the first of
+    `found`.
 
     Raises UsageError for a cell type or a depth that the page does not run, for weights that are
     not finite, and for a page of more than `MAX_BYTES`; CheckpointError for weights that are
@@ -95,6 +98,8 @@ def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
         "digest": digest_of(config, vocab=model.vocab, stepper=stepper).hex(),
         "arrays": types,
     }
+    if title is not None:
+        described["name"] = title
 
     # ASCII without "<", so that no value can end the script element.
     encoded = json.dumps(described, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
