@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from built_runs import build_chain
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,3 +83,13 @@ def test_a_text_of_several_blocks_has_the_same_lines(monkeypatch):
     monkeypatch.setattr(lines, "BLOCK", 7)
     assert [one.line for one in whole] == [1, 2, 3, 4, 5]
     assert list(found.iter_lines()) == whole
+
+
+def test_unknown_characters_are_said_on_stderr(command, tmp_path):
+    (tmp_path / "known.txt").write_text("abcd\n" * 400, encoding="utf-8")
+    build_chain(tmp_path / "checkpoints" / "run", "abcd\n", corpus=tmp_path / "known.txt")
+    (tmp_path / "other.txt").write_text("abcd\naQQd\n" * 40, encoding="utf-8")
+    shown = command("evaluate", "run", "--per-line", "--text", "other.txt")
+    assert "run does not know 80 characters of this text, each of which costs 13.9" in shown.err
+    quiet = command("evaluate", "run", "--per-line", "--text", "other.txt", "--quiet")
+    assert (quiet.err, quiet.out) == ("", shown.out)

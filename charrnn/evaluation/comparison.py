@@ -506,11 +506,11 @@ class Comparison:
             part=self.part,
             common_bytes=self.common_bytes,
             skipped=tuple(self.skipped),
-            notes=(*self.notes, *self._notes_of_runs(), *self._notes_of_part()),
+            notes=(*self.notes, *self.notes_of_runs(), *self._notes_of_part()),
             breakdowns=tuple(self.breakdowns),
         )
 
-    def _notes_of_runs(self) -> Iterator[str]:
+    def notes_of_runs(self) -> Iterator[str]:
         """Yield what limits the comparison of the runs."""
         alphabets: list[Vocab] = []
         for run, losses in zip(self.runs, self.losses, strict=True):

@@ -112,6 +112,7 @@ def score_text(
         first=measured.first,
         losses=[comparison.losses_of(run) for run in comparison.runs],
         ends=ends,
+        notes_of_runs=tuple(comparison.notes_of_runs()),
     )
 
 
@@ -129,21 +130,25 @@ class ScoredText:
     """(R,)"""
     ends: str = "\n"
     """The characters that end a line."""
+    notes_of_runs: tuple[str, ...] = ()
+    """What a reader must know of the losses of these models over this text."""
 
     @property
-    def note(self) -> str | None:
-        """What of the text is scored, if that is not all of it."""
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of the losses, and what of the text is scored, if that is not all
+        of it."""
         # Nothing predicts the first character of a text, which needs no note.
         positions = self.losses[0].positions
         if len(positions) >= self.num_chars - 1:
-            return None
+            return self.notes_of_runs
         num_segments = sum(1 for _ in consecutive_ranges(positions))
         where = f"{counted(num_segments, 'segment')} of {len(positions) // num_segments:,}"
-        return Message(
+        scored = Message(
             f"Scored: {len(positions):,} of {self.num_chars:,} characters, in {where}, spread"
             " evenly over the text. Lines that they cut are left out."
             f" {named('max_chars', self.num_chars)} scores all."
         )
+        return (*self.notes_of_runs, scored)
 
     def iter_lines(self) -> Iterator[LineLoss]:
         """Yield the loss of each line that was scored from start to end, in the order of the text.
@@ -240,8 +245,9 @@ def _show(
     part is scored."""
     scored = score_text(models, text, **options)
     names = distinct_names(models)
-    if scored.note is not None and not quiet:
-        write_aside(with_flags(scored.note))
+    if not quiet:
+        for note in scored.notes:
+            write_aside(with_flags(note))
 
     # A program that reads them takes them as they come.
     if as_json or not sys.stdout.isatty():
