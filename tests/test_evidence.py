@@ -3,15 +3,19 @@ torch, and what is known of weights that were written by hand."""
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from built_runs import build_quoting
+from drawn import lines
 from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
 from known_weights import QUOTING_UNIT, quoting_text
+from rich.console import Group
 
 import charrnn
+from charrnn.analyses import evidence as package
 from charrnn.analyses.evidence import born_at, evidence
 from charrnn.analyses.evidence import card as card_module
 from charrnn.analyses.evidence.outputs import choose_output, difference, sides_of
@@ -299,7 +303,8 @@ def test_the_unit_that_was_made_for_quotations_carries_them(quoting):
     assert card.sufficient.num_carrying == 1
     # Its words have other letters inside: nothing that both sides read shows the property.
     assert card.interchange is None
-    assert card.born.step == 1
+    assert card.born is None, "one checkpoint says nothing of a birth"
+    assert "born" not in card.lines()
 
 
 def test_the_page_and_the_atlas_show_a_card_that_was_measured(quoting):
@@ -342,7 +347,83 @@ def test_a_card_says_which_of_several_runs_have_the_cell(quoting):
     others = {"rolled": same, "untrained": untrained}
     card = study.evidence(0, QUOTING_UNIT, "quote", others=others)
     assert [one.match.is_shared for one in card.others] == [True, False]
-    assert card.lines()["shared"] == f"by 1 of 2 other runs: rolled 0:{QUOTING_UNIT + 1} (r +1.000)"
+    line = f"by 1 of 2 other runs: rolled 0:{QUOTING_UNIT + 1} (r +1.000, AUC 1.000); not by untr"
+    assert card.lines()["shared"].startswith(line)
+
+
+def test_a_cell_with_a_far_score_is_not_the_same_one(quoting):
+    """Whatever it correlates with: 2 AUC - 1 is 0.368 beside 1."""
+    text = quoting_text(12_000, seed=1)
+    study, partner = quoting.study(text), rolled(quoting).study(text)
+    shared = []
+    for value in (1.0, 0.91, 0.89, 0.684):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(package, "_score_segments", lambda *_, value=value, **__: value)
+            card = study.evidence(0, QUOTING_UNIT, "quote", others={"second": partner})
+            shared.append(card.others[0].is_shared)
+    assert shared == [True, True, False, False]
+    assert card.lines()["shared"].startswith("by 0 of 1 other run; not by second 0:")
+    assert "AUC 0.684)" in card.lines()["shared"]
+
+
+def test_a_verdict_names_the_tests_that_failed(measured):
+    card = measured[0]
+    necessary = replace(card.necessary, inside=0.1, rank=1, rank_among_directions=1)
+    sufficient = replace(card.sufficient, num_carrying=2)
+    interchange = replace(card.interchange, accuracy=0.9, other_cells=0.1, equal_labels=0.2)
+    tracks = replace(card.tracks, auc=0.9, null_level=0.6, p_value=None)
+    good = replace(
+        card,
+        tracks=tracks,
+        necessary=necessary,
+        sufficient=sufficient,
+        interchange=interchange,
+    )
+    assert good.verdict == "the claim holds: all 4 tests passed"
+    for changes, verdict in (
+        ({"tracks": replace(tracks, auc=0.55)}, "does not hold: it fails tracks"),
+        ({"necessary": replace(necessary, rank=2)}, "does not hold: it fails necessary"),
+        ({"necessary": replace(necessary, inside=-0.1)}, "does not hold: it fails necessary"),
+        ({"sufficient": replace(sufficient, num_carrying=0)}, "not hold: it fails sufficient"),
+        ({"interchange": replace(interchange, accuracy=0.2)}, "not hold: it fails interchangeable"),
+        ({"interchange": None}, "holds: all 3 tests passed; not measured: interchangeable"),
+    ):
+        assert replace(good, **changes).verdict.endswith(verdict)
+
+
+def test_all_views_of_a_card_end_in_the_verdict(quoting):
+    card = quoting.study(quoting_text(12_000, seed=1)).evidence(0, 1, "quote")
+    assert "the claim does not hold: it fails " in card.verdict
+    assert list(card.lines().items())[-1] == ("verdict", card.verdict)
+    assert card.to_json()["verdict"] == card.verdict
+    (part,) = package.page_parts(card)
+    assert part.content[-1] == ("verdict", card.verdict)
+    assert "does not hold: it fails" in " ".join(" ".join(lines(Group(*card.view()))).split())
+
+
+def test_an_effect_that_no_follower_carries_is_no_success(measured):
+    card = measured[0]
+    refuted = replace(card, sufficient=replace(card.sufficient, num_carrying=0))
+    assert refuted.lines()["sufficient"].endswith(
+        "90% without any of them, so that others carry it"
+    )
+
+
+@pytest.mark.parametrize(("since", "is_whole"), [(20, True), (200, True), (900, False)])
+def test_an_excerpt_has_the_last_change_of_the_label(since, is_whole):
+    text = "x" * 300 + '"' + "y" * (since - 1) + "!after"
+    position = 300 + since
+    sides = np.where(np.arange(len(text)) < 300, -1, 1)
+    claim = SimpleNamespace(
+        analysis=SimpleNamespace(text=SimpleNamespace(text=text)),
+        sides=sides,
+        reading=SimpleNamespace(values=np.zeros(len(text))),
+    )
+    place = card_module.Claim._wrong_place(claim, position, is_output_wrong=True)
+    assert place.since_change == since
+    assert ('"' in place.before, '"' in place.change) == (is_whole, not is_whole)
+    assert place.before.endswith("!") and place.after == "after"
+    assert len(place.before) <= card_module.MAX_BEFORE
 
 
 def test_other_runs_are_named_after_the_first(command, quoting):

@@ -42,6 +42,30 @@ def test_a_sentence_counts_the_cells_that_some_runs_have():
     assert "all 3 other runs have 8, some of them 6, none 1 (p" in matching.sharing_sentence(report)
 
 
+def test_a_property_is_found_where_its_score_is_near_the_best():
+    """An AUC of 0.684 is beyond chance, and far from 1."""
+    scores = [
+        SimpleNamespace(strength=strength, is_significant=is_significant)
+        for strength, is_significant in ((1.0, True), (0.368, True), (0.81, True), (0.9, False))
+    ]
+    found = matching.PropertyMatch(
+        detector="quote", scores=(*scores, None), is_same=(True, False, False, False, False)
+    )
+    assert found.num_found == 2
+
+
+def test_the_same_cell_has_a_near_score():
+    match = SimpleNamespace(layer=0, unit=1, other_layer=0, other_unit=2, is_shared=True)
+    pairs = [SimpleNamespace(matches=[match])]
+    first = SimpleNamespace(layer=0, unit=1, strength=1.0)
+    is_same = []
+    for strength in (0.9, 0.7):
+        partner = SimpleNamespace(layer=0, unit=2, strength=strength)
+        found = matching._property("quote", scores=[first, partner], pairs=pairs)
+        is_same.append(found.is_same)
+    assert is_same == [(True, True), (True, False)]
+
+
 def random_model(seed, *, layers=2, units=8, vocab=VOCAB, name=""):
     """Build a plain RNN with random weights."""
     config = Config(

@@ -113,13 +113,13 @@ class CellScore:
     def strength(self) -> float:
         """The association without its sign, from 0 (chance) to 1 (perfect): ranks both kinds of
         detectors together."""
-        return self._strength_of(self.auc if self.auc is not None else self.spearman)
+        return self.strength_of(self.auc if self.auc is not None else self.spearman)
 
     @property
     def gain(self) -> float:
         """The strength minus that of the same selection in the untrained baseline, or minus 0 if
         there is none."""
-        return self.strength - self._strength_of(self.untrained)
+        return self.strength - self.strength_of(self.untrained)
 
     @property
     def is_no_better_than_untrained(self) -> bool:
@@ -127,7 +127,8 @@ class CellScore:
         was not measured."""
         return self.untrained is not None and self.gain <= 0
 
-    def _strength_of(self, score: float | None) -> float:
+    def strength_of(self, score: float | None) -> float:
+        """Return the strength of another score of this kind, AUC or rho; 0 of None."""
         if score is None:
             return 0.0
         # An AUC below chance is no strength: the cell turned round since it was chosen.

@@ -15,7 +15,7 @@ import numpy as np
 
 from charrnn.analyses.evidence.card import Claim, check_room
 from charrnn.analyses.evidence.results import Birth, EvidenceCard, OtherRun
-from charrnn.analyses.matching import load_others, match_pairs, studies_of
+from charrnn.analyses.matching import is_near, load_others, match_pairs, studies_of
 from charrnn.cells.analysis import CellAnalysis, CellSection
 from charrnn.cells.findings import CellScore
 from charrnn.cells.targets import choose_targets
@@ -25,6 +25,7 @@ from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
+from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import read_parts
 from charrnn.statistics.agreement import measure_score
 from charrnn.system.lazy import torch
@@ -50,8 +51,8 @@ def evidence(
 
     By default the best cell of the detector, or of the one that the best cell exceeds the untrained
     baseline most for. `others` are studies of other runs over the same text, by name: the card says
-    which of them have the cell. Raises UsageError for an unknown detector or cell, DataError for a
-    text without enough labels.
+    which of them have the cell, with the score that it has there. Raises UsageError for an unknown
+    detector or cell, DataError for a text without enough labels.
 
     >>> study.evidence(0, 273, "quote").interchange.accuracy
     >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
@@ -89,7 +90,7 @@ def evidence(
     card = replace(
         card,
         born=_birth(analysis, score=card.tracks, labels=target.labels),
-        others=tuple(_matches(analysis, cell=cell, others=others or {})),
+        others=tuple(_matches(analysis, card.tracks, others=others or {}, labels=target.labels)),
     )
     # Where the page of the cell finds it, which knows no detector.
     analysis.cache.save("evidence of", analysis.cell_key(*cell), card)
@@ -102,31 +103,13 @@ def card_of(analysis: CellAnalysis, layer: int, unit: int) -> EvidenceCard | Non
 
 
 def _birth(analysis: CellAnalysis, score: CellScore, labels: np.ndarray) -> Birth | None:
-    """Score the cell at every checkpoint, on segments of the scoring half."""
-    ids = analysis.text.ids
-    begin = analysis.text.first + analysis.half
-    length = min(CHARS_OF_BIRTH, len(ids) - begin)
-    num_segments = min(SEGMENTS_OF_BIRTH, (len(ids) - begin) // length)
-    begins = np.linspace(begin, len(ids) - length, num_segments).astype(np.int64)
+    """Score the cell at every checkpoint; None for fewer than two, which say nothing of a birth."""
     steps = []
     values = []
     for step, network in analysis.steps():
         steps.append(step)
-        places = []
-        found = []
-        with torch.inference_mode():
-            for positions, (_, cells, _) in read_parts(
-                network.trace, network.initial_state, ids=ids, begins=begins, num_chars=length
-            ):
-                places.append(positions)
-                found.append(cells[:, :, score.layer, score.unit].numpy())
-        here = np.concatenate(places).ravel() - analysis.text.first
-        values.append(
-            measure_score(
-                np.concatenate(found).ravel(), labels=labels[here], polarity=score.polarity
-            )
-        )
-    if not steps:
+        values.append(_score_segments(analysis, score=score, network=network, labels=labels))
+    if len(steps) < 2:
         return None
 
     return Birth(
@@ -134,31 +117,60 @@ def _birth(analysis: CellAnalysis, score: CellScore, labels: np.ndarray) -> Birt
     )
 
 
+def _score_segments(
+    analysis: CellAnalysis, *, score: CellScore, network: CharRNN, labels: np.ndarray
+) -> float:
+    """Score the cell of a score in a network, on segments of the scoring half."""
+    ids = analysis.text.ids
+    begin = analysis.text.first + analysis.half
+    length = min(CHARS_OF_BIRTH, len(ids) - begin)
+    num_segments = min(SEGMENTS_OF_BIRTH, (len(ids) - begin) // length)
+    begins = np.linspace(begin, len(ids) - length, num_segments).astype(np.int64)
+    places = []
+    found = []
+    with torch.inference_mode():
+        for positions, (_, cells, _) in read_parts(
+            network.trace, network.initial_state, ids=ids, begins=begins, num_chars=length
+        ):
+            places.append(positions)
+            found.append(cells[:, :, score.layer, score.unit].numpy())
+    here = np.concatenate(places).ravel() - analysis.text.first
+    return measure_score(
+        np.concatenate(found).ravel(), labels=labels[here], polarity=score.polarity
+    )
+
+
 def born_at(score: CellScore, steps: Sequence[int], values: Sequence[float]) -> int | None:
     """Return the step from which on all values exceed the chance of a score."""
-
-    def strength(value: float) -> float:
-        if score.auc is None:
-            return abs(value)
-        return replace(score, auc=value).strength
-
-    level = strength(score.null_level or 0.0)
+    level = score.strength_of(score.null_level)
     born = None
     for step, value in zip(reversed(steps), reversed(values), strict=True):
-        if strength(value) <= level:
+        if score.strength_of(value) <= level:
             break
         born = step
     return born
 
 
 def _matches(
-    analysis: CellAnalysis, cell: tuple[int, int], others: Mapping[str, CellAnalysis]
+    analysis: CellAnalysis,
+    score: CellScore,
+    *,
+    others: Mapping[str, CellAnalysis],
+    labels: np.ndarray,
 ) -> Iterator[OtherRun]:
-    """Look for the cell in each of the other runs."""
-    layer, unit = cell
+    """Look for the cell of a score in each of the other runs, and score what is found there."""
     for name, other in others.items():
         (pair,) = match_pairs({"the run": analysis, name: other})
-        yield OtherRun(name=name, match=pair.matches[layer * analysis.num_units + unit])
+        match = pair.matches[score.layer * analysis.num_units + score.unit]
+
+        # A cell that is the same one upside down has the other polarity.
+        polarity = score.polarity
+        if match.correlation < 0:
+            polarity = -polarity
+        partner = replace(score, layer=match.other_layer, unit=match.other_unit, polarity=polarity)
+        value = _score_segments(other, score=partner, network=other.network(), labels=labels)
+        is_shared = match.is_shared and is_near(score.strength_of(value), best=score.strength)
+        yield OtherRun(name=name, match=match, score=value, is_shared=is_shared)
 
 
 def page_parts(card: EvidenceCard) -> Iterator[PagePart]:

@@ -84,6 +84,12 @@ CHARS_BETWEEN = 50
 """Characters between two of these, at least."""
 CHARS_BEFORE = 34
 """Characters that are shown before and at a place."""
+MAX_BEFORE = 300
+"""Characters that are shown before and at a place, at most, so that the last change of the label is
+among them: an unpaired quotation mark explains a wrong label. Of an earlier change, the text around
+it is shown."""
+CHARS_BEFORE_CHANGE = 8
+"""Characters that are shown before that change."""
 CHARS_AFTER = 8
 """Characters that are shown after it."""
 
@@ -503,22 +509,39 @@ class Claim:
         for position in wrong[np.argsort(signed[wrong], kind="stable")].tolist():
             apart = [abs(position - one.position) >= CHARS_BETWEEN for one in worst]
             if all(apart) and len(worst) < NUM_WORST:
-                text = self.analysis.text.text
-                place = WrongPlace(
-                    position=position,
-                    is_inside=bool(self.sides[position] > 0),
-                    value=float(reading.values[position]),
-                    is_output_wrong=bool(is_output_wrong[position]),
-                    before=text[max(0, position + 1 - CHARS_BEFORE) : position + 1],
-                    after=text[position + 1 : position + 1 + CHARS_AFTER],
-                )
-                worst.append(place)
+                is_wrong = bool(is_output_wrong[position])
+                worst.append(self._wrong_place(position, is_output_wrong=is_wrong))
         return Mistakes(
             num_places=int(places.sum()),
             num_wrong=len(wrong),
             num_output_wrong=int(is_output_wrong[wrong].sum()),
             threshold=middle,
             worst=tuple(worst),
+        )
+
+    def _wrong_place(self, position: int, *, is_output_wrong: bool) -> WrongPlace:
+        """Return a position where the cell is wrong, with the text from the last change of the
+        label on."""
+        # Where the label is as it is since.
+        text = self.analysis.text.text
+        changes = np.append(0, np.flatnonzero(np.diff(self.sides[: position + 1])) + 1)
+        changed = int(changes[-1])
+        begin = min(changed - CHARS_BEFORE_CHANGE, position + 1 - CHARS_BEFORE)
+        change = ""
+
+        # Too far away for a line: both ends of it.
+        if position + 1 - begin > MAX_BEFORE:
+            change = text[max(0, begin) : begin + CHARS_BEFORE]
+            begin = position + 1 - CHARS_BEFORE
+        return WrongPlace(
+            position=position,
+            is_inside=bool(self.sides[position] > 0),
+            value=float(self.reading.values[position]),
+            is_output_wrong=is_output_wrong,
+            since_change=position - changed,
+            change=change,
+            before=text[max(0, begin) : position + 1],
+            after=text[position + 1 : position + 1 + CHARS_AFTER],
         )
 
 

@@ -92,6 +92,11 @@ class OtherRun:
 
     name: str
     match: CellMatch
+    score: float
+    """Its AUC or ρ for the detector, on segments of the scoring half."""
+    is_shared: bool
+    """Whether the run has the cell: it correlates as `CellMatch.is_shared` says, and the score is
+    near that of the cell (`matching.NEAR`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +107,10 @@ class WrongPlace:
     is_inside: bool
     value: float
     is_output_wrong: bool
+    since_change: int
+    """Characters since the label changed."""
+    change: str
+    """The text around that change; empty if `before` has it."""
     before: str
     after: str
 
@@ -141,7 +150,7 @@ class EvidenceCard(Displayable):
     """None without a pair in which the output differs."""
     fooled: Mistakes
     born: Birth | None = None
-    """None for a model without checkpoints."""
+    """None for a model with fewer than two checkpoints."""
     others: tuple[OtherRun, ...] = ()
     """One for each other run that was given."""
 
@@ -159,7 +168,49 @@ class EvidenceCard(Displayable):
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields and the assumptions as one object."""
-        return asdict(self) | {"tracks": self.tracks.to_json(), "assumptions": self.assumptions}
+        return asdict(self) | {
+            "tracks": self.tracks.to_json(),
+            "tests": self.tests(),
+            "verdict": self.verdict,
+            "assumptions": self.assumptions,
+        }
+
+    def tests(self) -> dict[str, bool | None]:
+        """Return for each test of the claim whether the cell passes it; None if it was not
+        measured."""
+        necessary = self.necessary
+        found: dict[str, bool | None] = {
+            "tracks": self.is_above_chance,
+            "necessary": necessary.inside > 0
+            and necessary.rank == necessary.rank_among_directions == 1,
+            "sufficient": bool(self.sufficient.num_carrying),
+            "interchangeable": None,
+        }
+        exchanged = self.interchange
+        if exchanged is not None:
+            by_chance = max(exchanged.other_cells, exchanged.equal_labels)
+            found["interchangeable"] = exchanged.accuracy > by_chance
+        return found
+
+    @property
+    def is_above_chance(self) -> bool:
+        """Whether the score is: only the best cell of a detector has a p-value and an interval."""
+        if self.tracks.p_value is None:
+            return self.tracks.exceeds_chance_level
+        return self.tracks.is_significant
+
+    @property
+    def verdict(self) -> str:
+        """Whether the claim holds, and which tests failed or were not measured."""
+        tests = self.tests()
+        failed = [name for name, passed in tests.items() if passed is False]
+        missing = [name for name, passed in tests.items() if passed is None]
+        said = f"the claim holds: all {len(tests) - len(missing)} tests passed"
+        if failed:
+            said = f"the claim does not hold: it fails {', '.join(failed)}"
+        if missing:
+            said += f"; not measured: {', '.join(missing)}"
+        return said
 
     def lines(self) -> dict[str, str]:
         """Return a line for each part that was measured."""
@@ -168,6 +219,7 @@ class EvidenceCard(Displayable):
             "necessary": self._necessary(),
             "sufficient": self._sufficient(),
         }
+        found["interchangeable"] = "not measured: in no pair the output differs as the labels do"
         if self.interchange is not None:
             one = self.interchange
             found["interchangeable"] = (
@@ -184,6 +236,7 @@ class EvidenceCard(Displayable):
             f"at {wrong.num_wrong:,} of {wrong.num_places:,} places, where the output is wrong"
             f" {wrong.num_output_wrong:,} times"
         )
+        found["verdict"] = self.verdict
         return found
 
     def view(self) -> Sequence[RenderableType]:
@@ -202,8 +255,11 @@ class EvidenceCard(Displayable):
             label = "inside " if place.is_inside else "outside"
             output = "wrong" if place.is_output_wrong else "right"
             about = f"  {label} {place.value:+.2f}, output {output}  "
+            change = all_visible(place.change)
+            if change:
+                change += f" … [{place.since_change:,} characters since] … "
             after = (all_visible(place.after), "underline")
-            pictures.append(Text.assemble((about, "dim"), all_visible(place.before), after))
+            pictures.append(Text.assemble((about, "dim"), change, all_visible(place.before), after))
         return [*pictures, Text(), Text(self.assumptions, style="dim")]
 
     def _tracks(self) -> str:
@@ -215,7 +271,7 @@ class EvidenceCard(Displayable):
             value = getattr(score, name)
             if value is not None:
                 line += f", {SHOWN_AS[name]} {value:.3f}"
-        if not score.is_significant:
+        if not self.is_above_chance:
             line += ": no more than chance"
         return line
 
@@ -232,7 +288,9 @@ class EvidenceCard(Displayable):
         one = self.sufficient
         curve = ", ".join(f"{num_kept}: {share:.0%}" for num_kept, share in one.curve)
         carrying = f"{SHARE_CARRIED:.0%} from {one.num_carrying} on"
-        if one.num_carrying is None:
+        if one.num_carrying == 0:
+            carrying = f"{SHARE_CARRIED:.0%} without any of them, so that others carry it"
+        elif one.num_carrying is None:
             carrying = f"never {SHARE_CARRIED:.0%}"
         return f"kept of {len(one.followers):,} cells that follow it {curve}; {carrying}"
 
@@ -245,15 +303,23 @@ class EvidenceCard(Displayable):
         return f"above chance from step {self.born.step:,} on; {steps}"
 
     def _shared(self) -> str:
-        cells = []
+        shared: list[str] = []
+        unlike: list[str] = []
         for run in self.others:
             match = run.match
-            if match.is_shared:
-                cell = f"{match.other_layer}:{match.other_unit}"
-                cells.append(f"{all_visible(run.name)} {cell} (r {match.correlation:+.3f})")
-        line = f"by {len(cells)} of {counted(len(self.others), 'other run')}"
-        if cells:
-            line += f": {', '.join(cells)}"
+            score = f"ρ {run.score:+.3f}"
+            if self.tracks.auc is not None:
+                score = f"AUC {run.score:.3f}"
+            cell = f"{all_visible(run.name)} {match.other_layer}:{match.other_unit}"
+            cells = shared if run.is_shared else unlike
+            cells.append(f"{cell} (r {match.correlation:+.3f}, {score})")
+
+        # The most similar cell of a run that lacks the cell, so that a reader sees what is missing.
+        line = f"by {len(shared)} of {counted(len(self.others), 'other run')}"
+        if shared:
+            line += f": {', '.join(shared)}"
+        if unlike:
+            line += f"; not by {', '.join(unlike)}"
         return line
 
 
