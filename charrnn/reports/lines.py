@@ -106,11 +106,12 @@ def score_text(
     if models[0].config.end_id is not None:
         ends += END
     measured = comparison.runs[0].text
+    comparison.losses += [comparison.losses_of(run) for run in comparison.runs]
     return ScoredText(
         content=content,
         num_chars=measured.num_chars,
         first=measured.first,
-        losses=[comparison.losses_of(run) for run in comparison.runs],
+        losses=comparison.losses,
         ends=ends,
         notes_of_runs=tuple(comparison.notes_of_runs()),
     )
