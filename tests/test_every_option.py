@@ -144,6 +144,14 @@ def test_no_other_command_opens_a_socket_or_writes_into_the_home_folder(
 
 
 @on_linux
-@pytest.mark.parametrize("line", ["serve {run} --port 0", "corpora fetch shakespeare"])
-def test_serve_and_fetch_open_a_socket(run_offline, tmp_path, line):
+@pytest.mark.parametrize(
+    "line",
+    [
+        "serve {run} --port 0",
+        "corpora fetch shakespeare",
+        "train shakespeare --steps 1",
+        "evaluate {run} --text shakespeare",
+    ],
+)
+def test_serve_and_what_downloads_a_text_open_a_socket(run_offline, tmp_path, line):
     assert run_offline(tmp_path, [line]).returncode == -signal.SIGSYS

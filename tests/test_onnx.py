@@ -327,3 +327,14 @@ def test_the_example_of_the_documentation_needs_onnxruntime_and_numpy_alone(
     charrnn.load(byte_run.path).export(tmp_path / "model.onnx", force=True)
     ran = process("-c", code)
     assert ran.returncode == 0, ran.stderr.decode()
+
+
+def test_onnxruntime_is_imported_without_its_telemetry(tmp_path, monkeypatch):
+    """Its uploader starts on import: the variable must be there before."""
+    code = 'import os\nraise RuntimeError(os.environ.get("ORT_DISABLE_TELEMETRY"))\n'
+    (tmp_path / "onnxruntime.py").write_text(code, encoding="utf-8")
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match=r"^1$"):
+        check_onnx(b"", stepper=None, ids=np.zeros(1))

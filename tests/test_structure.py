@@ -249,3 +249,49 @@ def test_a_cycle_is_found(tmp_path):
             find_cycle(module_imports(write(tmp_path, a="from charrnn.b import g", b=back, c="")))
             == cycle
         )
+
+
+UNPICKLING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+EXECUTING = {"exec", "eval", "compile", "__import__"}
+PICKLING = ("_object", "_object_list")
+"""How functions of torch.distributed end that send any object, pickled."""
+
+
+def executing_places(source):
+    """What unpickles or executes text in a source, in order."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in UNPICKLING)
+        elif isinstance(node, ast.ImportFrom) and node.module in UNPICKLING:
+            yield node.module
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            is_safe = any(
+                keyword.arg in ("weights_only", "allow_pickle") for keyword in node.keywords
+            )
+            is_load = called in ("torch.load", "np.load") and not is_safe
+            if is_load or called in EXECUTING or called.endswith(PICKLING):
+                yield called
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "from marshal import loads",
+        "eval(x)",
+        "torch.load(x)",
+        "d.gather_object(x)",
+    ],
+)
+def test_what_executes_a_text_is_found(line):
+    assert len([*executing_places(line)]) == 1
+
+
+def test_no_module_unpickles_or_executes_a_text_but_a_detector_that_the_user_names():
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        places = [*executing_places(read(path))]
+        if places:
+            found[path.relative_to(PACKAGE).as_posix()] = sorted(places)
+    assert found == {"detectors/custom.py": ["compile", "exec"]}
