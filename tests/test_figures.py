@@ -1,6 +1,7 @@
 """The figures of the pages are of today's recipe and models, and what their scripts draw."""
 
 import importlib
+import re
 import shlex
 from xml.etree import ElementTree
 
@@ -43,6 +44,28 @@ def test_every_picture_has_an_entry_and_is_on_a_page(load):
     pictures = [path for path in DOCS.rglob("*") if path.suffix in (".svg", ".png")]
     assert sorted(listed) == sorted(path.relative_to(DOCS).as_posix() for path in pictures)
     assert [file for file in listed if file not in pages] == []
+
+
+def calls(figure):
+    """Return the calls of charrnn in the command of a figure."""
+    return [call.strip() for call in re.findall(r"\bcharrnn ([^|&#\n]*)", figure["command"])]
+
+
+def test_the_commands_of_the_figures_take_their_options(load, command):
+    for figure in load("figures").read_figures().values():
+        for call in calls(figure):
+            name, *words = shlex.split(call)
+            page = command(name, "--help").out
+            flags = [word for word in words if word.startswith("--")]
+            assert [flag for flag in flags if f" {flag} " not in page] == [], call
+
+
+def test_the_figures_of_the_tour_are_made_by_its_commands(load):
+    # Those run at small budgets (test_commands_of_docs.py).
+    tour = (DOCS / "tour.md").read_text(encoding="utf-8").splitlines()
+    for name, figure in load("figures").read_figures().items():
+        if name.startswith("tour-"):
+            assert [call for call in calls(figure) if f"charrnn {call}" not in tour] == []
 
 
 @pytest.mark.parametrize("model", ["prose", "code"])
