@@ -316,10 +316,6 @@ def test_json_on_one_line_that_is_cut_inside_a_string_has_the_labels_of_the_whol
     assert np.array_equal(label("string", text[begin:]), label("string", text)[begin:])
 
 
-def test_json_has_no_comments():
-    assert DETECTORS["comment"].labelling(json.dumps(RECORDS)).labels is None
-
-
 def digits(labels):
     return "".join(str(int(label)) for label in labels)
 

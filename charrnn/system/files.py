@@ -27,8 +27,8 @@ PLACEHOLDER_BYTES = 1024
 """Bytes from the start of a file that show whether it is a placeholder."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """What a file begins with that Git LFS puts in the place of a large one."""
-_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head)[\s>]", re.IGNORECASE)
-
+HTML_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head)[\s>]", re.IGNORECASE)
+"""Matches what an HTML page begins with."""
 _TEMPORARY_NAME = re.compile(r"\..+\.(tmp|old)-[0-9]+")
 """Name of a file or folder before it is renamed into place (tmp) and after it was replaced (old),
 with a process id."""
@@ -160,14 +160,9 @@ def placeholder_in(start: bytes) -> str:
     it is none."""
     if start.startswith(LFS_POINTER):
         return "is a Git LFS pointer, not the file itself: fetch that with git lfs pull"
-    if is_html(start):
+    if HTML_START.match(start):
         return "is an HTML page, as a server sends in place of a file: fetch the file itself"
     return ""
-
-
-def is_html(start: bytes) -> bool:
-    """Return whether a file is an HTML page, from its first bytes."""
-    return _HTML.match(start) is not None
 
 
 def check_no_placeholder(path: Path) -> None:

@@ -11,9 +11,10 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -401,7 +402,7 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
 
         # A row with values too few or too many is damaged, and what stands in its column may be
         # another one. Blanks may stand in what follows the first field of a line.
-        width = table.width
+        width = len(table.names)
         if table.delimiter == " " and index == 0:
             width = MAX_FIELD_CHARS
         for row in chain(first, table.rows):
@@ -409,7 +410,7 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
                 values = counted(len(row), "value")
                 raise DataError(
                     f"{label}, line {table.line}: {values}, but {column!r} is column {index + 1} of"
-                    f" {table.width}: mend the line; a value with a delimiter needs quotes"
+                    f" {len(table.names)}: mend the line; a value with a delimiter needs quotes"
                 )
             yield row[index].encode("latin-1")
     except csv.Error as error:
@@ -419,8 +420,8 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
 class _Table:
     """A CSV file or another table, read row by row; blank lines are no rows."""
 
-    width = 0
-    """Values of the first row."""
+    names: Sequence[str] = ()
+    """The first row as text."""
 
     def __init__(self, blocks: Iterable[bytes], label: str, column: str = "") -> None:
         self._label = label
@@ -444,14 +445,15 @@ class _Table:
             start = ""
         self.delimiter = named_delimiter or _delimiter(start, label=label, column=column)
 
-        # Any number of blanks parts two fields, and quotation marks are characters there.
+        # Any number of blanks parts two fields.
         lines = chain((start,), lines)
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL
-        if self.delimiter == " ":
-            lines = (re.sub(r"[ \t]+", " ", line.strip(" \t\r\n")) for line in lines)
-            quoting = csv.QUOTE_NONE
+        has_blanks = self.delimiter == " "
+        if has_blanks:
+            lines = (line.replace("\t", " ").strip(" \r\n") for line in lines)
         csv.field_size_limit(MAX_FIELD_CHARS)
-        self._reader = csv.reader(lines, delimiter=self.delimiter, quoting=quoting, strict=True)
+        self._reader = csv.reader(
+            lines, delimiter=self.delimiter, skipinitialspace=has_blanks, strict=True
+        )
         self.rows = filter(None, self._reader)
 
     @property
@@ -463,7 +465,7 @@ class _Table:
         """Read the first two rows, which show whether there is a header."""
         start = list(islice(self.rows, 2))
         if start:
-            self.width = len(start[0])
+            self.names = _as_text(start[0])
         return start
 
     def find(self, start: Sequence[Sequence[str]]) -> tuple[int, bool]:
@@ -473,7 +475,7 @@ class _Table:
         first field. Raises DataError.
         """
         column = self._column
-        names = _column_names(start[0])
+        names = self.names
         if names.count(column) > 1:
             raise DataError(
                 f"{self._label} has {names.count(column)} columns {column!r} in its header: rename"
@@ -505,55 +507,50 @@ def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
     header; "" for one that is."""
     table = _Table(blocks, label=label, column=column)
     start = table.read_start()
-    if not start or column in _column_names(start[0]):
+    if len(start) < 2 or column in table.names:
         return ""
     index, has_header = table.find(start)
     header = "without a header"
     if has_header:
-        header = f"after the header {_listed(_column_names(start.pop(0)))}"
-    first = _column_names(start[0])[index]
-    return f"{header}, from {shortened(first, 40)!r} on"
+        header = f"after the header {_listed(table.names)}"
+        del start[0]
+    return f"{header}, from {shortened(_as_text(start[0])[index], 40)!r} on"
 
 
 def listed_columns(blocks: Iterable[bytes], label: str) -> str:
     """List the names in the header of a table for a note; "" for a file that is no CSV."""
     if not _plain_name(label).endswith((".csv", ".tsv")):
         return ""
-    try:
-        start = _Table(blocks, label=label).read_start()
-    except csv.Error:
-        return ""
-    return _listed(_column_names(chain(*start[:1])))
+    table = _Table(blocks, label=label)
+    with suppress(csv.Error):
+        table.read_start()
+    return _listed(table.names)
 
 
 def looks_like_list(text: bytes) -> bool:
     """Return whether the lines of a text are probably documents of their own, such as names: short,
-    without blank lines between them, rarely indented or ended by punctuation, and not wrapped."""
+    without blank lines between them, rarely ended by punctuation, and not wrapped."""
     lines = text.decode("utf-8", "replace").split("\n")[:-1]
     filled = [line.rstrip() for line in lines if line.strip()]
     if len(filled) < MIN_LISTED:
         return False
     lengths = sorted(map(len, filled))
     long = lengths[95 * len(lengths) // 100]
-    num_ended = num_indented = num_long = 0
+    num_ended = num_long = 0
     for line in filled:
         # Brackets end molecules, too.
         num_ended += unicodedata.category(line[-1]) in ("Po", "Pf", "Pi", "Pd")
-        num_indented += line[0].isspace()
         num_long += len(line) > 0.85 * long
     is_wrapped = long > NARROW and num_long > 0.4 * len(filled)
     is_apart = len(lines) - len(filled) > 0.02 * len(lines)
-    is_prose = num_ended > 0.2 * len(filled) or num_indented > 0.05 * len(filled)
+    is_prose = num_ended > 0.2 * len(filled)
     is_short = lengths[len(lengths) // 2] <= SHORT_LINE
     return is_short and not (is_wrapped or is_apart or is_prose)
 
 
-def _column_names(row: Iterable[str]) -> list[str]:
+def _as_text(row: Sequence[str]) -> list[str]:
     """Return a row as text, without the mark with which spreadsheets begin."""
-    names = []
-    for name in row:
-        names.append(name.encode("latin-1").decode("utf-8-sig", "replace").strip())
-    return names
+    return [name.encode("latin-1").decode("utf-8-sig", "replace").strip() for name in row]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -571,12 +568,11 @@ def _delimiter(line: str, label: str, column: str) -> str:
     name = _plain_name(label)
     if name.endswith(".tsv"):
         return "\t"
-    if is_smiles_file(name):
-        return "\t" if "\t" in line else " "
 
     # A list that is no CSV: the name of a molecule may have commas after the first blank.
     first = re.search(r"[,;\t ]", line.strip())
-    if not name.endswith(".csv") and first and _POSITION.fullmatch(column):
+    is_list = is_smiles_file(name) or _POSITION.fullmatch(column)
+    if is_list and first and not name.endswith(".csv"):
         return first[0]
     fields = line.split()
     if len(fields) > 1 and column in fields and not re.search("[,;\t]", line):

@@ -20,7 +20,7 @@ from charrnn.errors import (
     counted,
     named,
 )
-from charrnn.system.files import is_html
+from charrnn.system.files import HTML_START
 from charrnn.system.progress import Task, task, tell
 from charrnn.text.documents import (
     SMILES,
@@ -223,15 +223,14 @@ class SourceReader:
             return
 
         # What has fields, and then what has lines that may be documents.
-        if is_html(head) and path.suffix.lower() not in (".html", ".htm", ".xhtml"):
+        if HTML_START.match(head) and path.suffix.lower() not in (".html", ".htm", ".xhtml"):
             yield "is an HTML page: fetch the text again if a server sent that in its place"
         elif documents is None and (columns := listed_columns(chain((head,), blocks), str(path))):
             remedy = f"{named('column')} reads the values of one as documents"
             yield f"is read as a text, with all columns: {remedy} ({columns})"
-        elif is_smiles_file(str(path)):
-            if _TWO_FIELDS.search(head):
-                remedy = f"{named('column', SMILES)} reads the molecules alone"
-                yield f"is read with all that follows the molecules: {remedy}"
+        elif is_smiles_file(str(path)) and _TWO_FIELDS.search(head):
+            remedy = f"{named('column', SMILES)} reads the molecules alone"
+            yield f"is read with all that follows the molecules: {remedy}"
         elif documents is None and looks_like_list(head[:LIST_BYTES]):
             remedy = f"{named('documents', 'lines')} makes each a document"
             if _TWO_FIELDS.search(head):
