@@ -205,6 +205,18 @@ def test_a_number_of_weights_chooses_the_width(tmp_path):
     assert plan.with_fitting_size(fitted, text) is fitted
 
 
+def test_a_longer_schedule_that_raises_the_learning_rate_is_noted():
+    before = Config(steps=1000, learning_rate=0.01)
+    (note,) = describing.schedule_note(before, planned=replace(before, steps=3000), step=1000)
+    assert note == (
+        "the learning rate rises from 0.0002 to 0.0077, because it now falls over 3,000 steps"
+        " instead of 1,000: the loss may rise at first"
+    )
+    for steps, step in ((1000, 500), (1000, 1000), (1010, 1000), (3000, 0)):
+        planned = replace(before, steps=steps)
+        assert describing.schedule_note(before, planned=planned, step=step) == []
+
+
 def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):
     config = Config(init_from=str(lstm.path), extend_alphabet=True)
     _, initial = plan.open_initial_model(config)

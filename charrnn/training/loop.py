@@ -273,7 +273,11 @@ def resume(
             should_save=should_save,
             loaded=loaded,
         )
-        said = (*text.corpus.notes, *notes.validation_notes(planned, text))
+        said = (
+            *text.corpus.notes,
+            *notes.validation_notes(planned, text),
+            *notes.schedule_note(resumed.before, planned=planned, step=trainer.step),
+        )
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
             yield from _told(

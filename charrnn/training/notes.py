@@ -14,11 +14,14 @@ from charrnn.text.documents import document_ends
 from charrnn.text.sources import catalogued_settings, is_smiles_file
 from charrnn.text.vocab import MAX_CHARACTERS
 from charrnn.training import recipe
+from charrnn.training.optim import learning_rate_at
 from charrnn.training.run_text import RunText
 
 FEW_STEPS = 100
 """Fewer steps that fit into a budget in minutes are noted: a network has learned little more than
 frequent words."""
+MIN_RISE = 1.5
+"""Factor of the learning rate from which on a resumed run notes that it rises."""
 LISTED_CHARACTERS = 12
 """Characters that the note on an extended alphabet lists at most."""
 
@@ -118,6 +121,21 @@ def validation_notes(config: Config, text: RunText) -> list[str]:
     return [
         f"validation reads {num_read:,} of {text.num_validation:,} characters ({share}), in"
         " segments spread evenly over the validation text"
+    ]
+
+
+def schedule_note(before: Config, planned: Config, step: int) -> list[str]:
+    """Describe that the learning rate rises after a step, because a new budget has a longer
+    schedule."""
+    if step == 0:
+        return []
+    last = learning_rate_at(step - 1, before)
+    following = learning_rate_at(step, planned)
+    if following < MIN_RISE * last or planned.steps == before.steps:
+        return []
+    return [
+        f"the learning rate rises from {last:.2g} to {following:.2g}, because it now falls over"
+        f" {planned.steps:,} steps instead of {before.steps:,}: the loss may rise at first"
     ]
 
 
