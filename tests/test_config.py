@@ -39,6 +39,7 @@ IN_AND_OUT = {
     "corpus": ([(), ("a b/c.txt", "lone \udcff", " d ")], [("x" * 100_000,)]),
     "alphabet": (["char", "byte"], ["auto", "CHAR"]),
     "encoding": (["utf-8"], ["", "rot13", "zip", "q!z"]),
+    "join_lines": ([False, True], []),
     "order": (["shuffled", "sorted"], ["random"]),
     "order_seed": ([0, 2**32 - 1], [-1, 2**32]),
     "min_count": ([1, 10**9], [0]),

@@ -35,6 +35,25 @@ def test_another_recipe_makes_its_figures_stale(load, monkeypatch):
     assert "theory" not in stale
 
 
+@pytest.mark.parametrize(
+    ("accepted", "is_stale"),
+    [
+        ("{today}, because its text is long", False),
+        ("{today}", True),
+        ("{today}, because ", True),
+        ("recipe 0123456789ab, because its text is long", True),
+    ],
+)
+def test_a_figure_is_accepted_for_one_version_and_with_a_reason(
+    load, monkeypatch, accepted, is_stale
+):
+    figures = load("figures")
+    figure = {"of": ["recipe"], "version": "recipe of another day"}
+    figure["accepted"] = accepted.format(today=figures.version_of(figure))
+    monkeypatch.setattr(figures, "read_figures", lambda: {"drawn": figure})
+    assert figures.stale_figures() == (["drawn"] if is_stale else [])
+
+
 def test_every_picture_has_an_entry_and_is_on_a_page(load):
     pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
     pages += (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -27,7 +27,8 @@ RARE = "\u00e9\u00e8"
 
 def notes_on(folder, text, planned=None, **asked):
     (folder / "text.txt").write_text(text, encoding="utf-8")
-    settings = {"batch_size": 32, "bptt_length": 128, "threads": 1, "steps": 9, **asked}
+    shape = {"batch_size": 32, "bptt_length": 128, "num_layers": 1}
+    settings = {**shape, "threads": 1, "steps": 9, **asked}
     config = Config(corpus=(str(folder / "text.txt"),), **settings)
     read = read_text(config)
     notes = planning_notes(config, Config(**{**settings, **(planned or {})}), read)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError
+from charrnn.model.shapes import num_parameters
 from charrnn.training import recipe
 from charrnn.training.recipe import (
     CPU_RATE,
@@ -29,7 +30,7 @@ def resolve(config, num_chars, steps_in_minutes=1710):
     """What `train` does with a text of that many characters, a tenth of it for validation."""
     num_train = int(0.9 * num_chars)
     sized = choose_sizes(config, num_train)
-    sized = recipe.choose_table(sized, 90)
+    sized = recipe.choose_table(sized, 90, 10**6)
     return choose_steps(sized, num_train, num_chars - num_train, steps_in_minutes)
 
 
@@ -220,11 +221,22 @@ def test_the_table_of_ngrams_has_fewer_rows_for_a_large_alphabet():
     sized = choose_sizes(Config(steps=9), 10**6)  # 128 units
     sizes = {64: 65_521, 65: 64_527, 256: 16_384, 2_048: 2_048, 2_049: 0}
     assert {
-        vocab_size: recipe.choose_table(sized, vocab_size).ngram_rows for vocab_size in sizes
+        vocab_size: recipe.choose_table(sized, vocab_size, 10**6).ngram_rows for vocab_size in sizes
     } == sizes
-    assert recipe.choose_table(replace(sized, hidden_size=127), 65).ngram_rows == 0, (
+    assert recipe.choose_table(replace(sized, hidden_size=127), 65, 10**6).ngram_rows == 0, (
         "none for a network to look at"
     )
+
+
+def test_the_table_of_ngrams_has_four_rows_for_each_character_of_a_short_text():
+    sized = choose_sizes(Config(steps=9), 178)
+    rows = {
+        num_chars: recipe.choose_table(sized, 31, num_chars).ngram_rows
+        for num_chars in (178, 16_380, 16_381)
+    }
+    assert rows == {178: 712, 16_380: 65_520, 16_381: 65_521}
+    table = recipe.choose_table(sized, 31, 178)
+    assert num_parameters(table, 31) < 150_000, "and not 2.2 million"
 
 
 def test_what_cannot_be_trained_is_refused():
@@ -250,8 +262,9 @@ def test_validation_takes_a_share_and_a_small_text_is_whole(num_chars, steps, ev
     affordable = recipe.EVALUATION_SHARE * steps * resolved(config.bptt_length)
     if num_read > MIN_VALIDATION_CHARS:
         assert cost <= 1.01 * affordable
-    if num_read < num_val and steps > 1000:
-        assert cost >= 0.9 * affordable
+        # The least number of characters may fit less often than that, or not at all.
+        if num_read < num_val and steps > 1000:
+            assert cost >= 0.9 * affordable
     if evaluate_every == "auto" and num_val > MIN_VALIDATION_CHARS:
         assert num_read >= MIN_VALIDATION_CHARS
 

@@ -70,6 +70,7 @@ def read_text(source: str, config: Config, *, quiet: bool) -> str | bytes:
         encoding=config.encoding,
         order=SORTED,
         documents=documents,
+        joins_lines=config.join_lines,
         is_for_training=False,
     )
     if not quiet:

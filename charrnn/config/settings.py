@@ -71,7 +71,7 @@ MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine",
 """Panels of the options in `charrnn train --help`."""
 MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "ngram_rows", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
-TEXT_FIELDS = (*DOCUMENTS, "encoding", "order", "order_seed")
+TEXT_FIELDS = (*DOCUMENTS, "encoding", "join_lines", "order", "order_seed")
 """Fields that say how a text is read, which a run takes from the run it starts with."""
 
 
@@ -168,6 +168,14 @@ class Config:
         allowed=ENCODING,
     )
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
+    join_lines: bool = option(
+        False,
+        flags="--join-lines",
+        help="Join the lines of paragraphs that are wrapped; verse and indented lines stay.",
+        panel=TEXT,
+    )
+    """Whether the lines of wrapped paragraphs are joined (not for `byte`). Blank and indented lines
+    part paragraphs; verse stays as it is."""
     order: str = setting("shuffled", allowed=one_of(*ORDERS))
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from
     everywhere, or sorted by path."""
@@ -446,6 +454,16 @@ class Config:
         if self.alphabet == "byte" and self.encoding != "utf-8":
             raise self._refused(
                 "encoding", "the byte alphabet takes bytes as they are. Leave one out."
+            )
+
+        if self.join_lines and self.alphabet == "byte":
+            raise self._refused(
+                "join_lines", "the byte alphabet takes bytes as they are. Leave one out."
+            )
+        if self.join_lines and self.documents in ("lines", "column"):
+            raise self._refused(
+                "join_lines",
+                f"{named('documents', self.documents)} has no paragraphs. Leave one out.",
             )
 
         # Each needs the other one.

@@ -140,6 +140,7 @@ def read_corpus(
     encoding: str = "utf-8",
     order: Order = SHUFFLED,
     documents: Documents | None = None,
+    joins_lines: bool = False,
     vocab: Vocab | None = None,
     extend_vocab: bool = False,
     min_count: int = MIN_COUNT,
@@ -160,8 +161,9 @@ def read_corpus(
     The alphabet "char" decodes text in `encoding`, refuses NUL characters, removes byte-order
     marks, replaces CRLF by LF and starts each file on a new line, as "exact" does; "byte" keeps the
     bytes as they are. Unusable files of folders and patterns are skipped and counted in `notes`; a
-    file that is a source itself must be usable. With `documents`, each document ends with END, all
-    of them are brought into an order of their own, and nothing else separates the files.
+    file that is a source itself must be usable. If it `joins_lines`, those of wrapped paragraphs
+    are joined (`paragraphs.join_lines`). With `documents`, each document ends with END, all of them
+    are brought into an order of their own, and nothing else separates the files.
 
     The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, every
     character ("exact"), or every character with at least `min_count` occurrences (see
@@ -192,6 +194,7 @@ def read_corpus(
         alphabet=alphabet,
         encoding=encoding,
         documents=documents,
+        joins_lines=joins_lines,
         stays_in_memory=not is_for_training,
     ) as text:
         if is_for_training:

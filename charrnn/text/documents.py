@@ -179,7 +179,7 @@ def end_documents(
         for value in _values(checked, column=column, label=label):
             yield from _whole((value,))
     elif kind == "lines":
-        for lines in _complete_lines(checked):
+        for lines in complete_lines(checked):
             yield b"".join(line + END_BYTE for line in lines.split(b"\n") if line.strip())
     elif kind == "blank-lines":
         yield from _paragraphs(_lines(checked))
@@ -331,7 +331,7 @@ def _without_nul(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
         yield block
 
 
-def _complete_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def complete_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the same bytes in blocks that end with a newline, each without CR before it; the last
     block gets one."""
     # Kept until a block has a newline: a line may be longer than many blocks.
@@ -558,7 +558,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    for block in _complete_lines(blocks):
+    for block in complete_lines(blocks):
         yield from io.BytesIO(block)
 
 

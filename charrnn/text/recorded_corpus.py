@@ -134,6 +134,7 @@ class RecordedCorpus:
                     alphabet=config.alphabet,
                     encoding=config.encoding,
                     documents=Documents.of(config),
+                    joins_lines=config.join_lines,
                 ) as text:
                     if text.digest != self.digest:
                         faults.append(

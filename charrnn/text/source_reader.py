@@ -25,11 +25,13 @@ from charrnn.system.progress import Task, task, tell
 from charrnn.text.documents import (
     SMILES,
     Documents,
+    complete_lines,
     describe_start,
     listed_columns,
     looks_like_list,
 )
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
+from charrnn.text.paragraphs import join_lines
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import (
     Tally,
@@ -70,6 +72,7 @@ class SourceReader:
         alphabet: str,
         encoding: str,
         documents: Documents | None = None,
+        joins_lines: bool = False,
         stays_in_memory: bool = False,
     ) -> None:
         """Look up what the files are now; read nothing yet. A text that `stays_in_memory` must fit
@@ -87,6 +90,7 @@ class SourceReader:
             self.kind = "byte"
             self._encoding = None
         self._documents = documents
+        self._joins_lines = joins_lines
         self._stays_in_memory = stays_in_memory
         max_bytes = None if stays_in_memory else MAX_BYTES_IN_MEMORY
         self._builder = IdBuilder(self.kind, max_bytes)
@@ -322,6 +326,8 @@ class SourceReader:
         return self._documents_in(blocks, str(path))
 
     def _documents_in(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
+        if self._joins_lines:
+            blocks = join_lines(complete_lines(blocks))
         if self._documents is None:
             return blocks
         return self._documents.read(blocks, label)

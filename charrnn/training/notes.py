@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
-from charrnn.config.settings import TEXT_FIELDS, Config, parse_value, resolved
+from charrnn.config.settings import SIZES, TEXT_FIELDS, Config, parse_value, resolved
 from charrnn.errors import Message, counted, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.copies import trained_notes
 from charrnn.text.documents import document_ends
+from charrnn.text.paragraphs import share_wrapped
 from charrnn.text.sources import catalogued_settings, is_smiles_file
 from charrnn.text.vocab import MAX_CHARACTERS
 from charrnn.training import recipe
@@ -22,6 +23,19 @@ FEW_STEPS = 100
 frequent words."""
 MIN_RISE = 1.5
 """Factor of the learning rate from which on a resumed run notes that it rises."""
+LOOKED_AT = 100_000
+"""Characters at the beginning of a text that are looked at to know what it is."""
+WRAPPED_SHARE = 0.4
+"""Share of the lines that could be joined from which on a text is called wrapped."""
+SHORT_PROSE = 500_000
+"""Characters of a text below which the included model of prose is a better start than none
+(docs/how-to.md)."""
+FEW_WORDS = 1_000
+"""A shorter text is a trial, and needs no advice."""
+LEAST_ARTICLES = 0.025
+"""Share of the word "the" in English prose at least; it has 0.04 to 0.07."""
+MOST_SYMBOLS = 0.01
+"""Share of the symbols of code in prose at most."""
 LISTED_CHARACTERS = 12
 """Characters that the note on an extended alphabet lists at most."""
 
@@ -39,6 +53,7 @@ def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, 
         *text.corpus.notes,
         *_document_notes(planned, text),
         *_unknown_notes(planned, text),
+        *_prose_notes(asked, text),
         *validation_notes(planned, text),
         *trained_notes(text.trained_share, config=planned, part="validation"),
     ]
@@ -110,6 +125,44 @@ def _unknown_notes(planned: Config, text: RunText) -> list[str]:
     if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
         notes.append(f"{named('alphabet', 'byte')} learns every character of such a text")
     return notes
+
+
+def _prose_notes(asked: Config, text: RunText) -> list[str]:
+    """Describe what would be better for a running text, and is not asked for: joined lines, and a
+    model that knows prose."""
+    if asked.end_id is not None or text.vocab.kind == "byte":
+        return []
+    begin = str(text.corpus.text(0, LOOKED_AT))
+    notes = []
+    if not asked.join_lines and share_wrapped(begin) > WRAPPED_SHARE:
+        notes.append(
+            f"the lines of its paragraphs are wrapped: {named('join_lines')} joins them, so that"
+            " the model need not learn where they end"
+        )
+    is_own_model = all(getattr(asked, name) == "auto" for name in SIZES) and asked.cell == "auto"
+    if (
+        asked.init_from is None
+        and is_own_model
+        and len(text.ids) < SHORT_PROSE
+        and _is_english_prose(begin)
+    ):
+        notes.append(
+            f"so short a text teaches little English: {named('init_from', 'prose')} starts with the"
+            " included model, which knows some"
+        )
+    return notes
+
+
+def _is_english_prose(text: str) -> bool:
+    """Return whether a text is running English, and no code, by its most frequent word and by the
+    characters of code."""
+    words = text.lower().split()
+    num_symbols = sum(text.count(symbol) for symbol in "(){}[]<>=_#;/\\|")
+    return (
+        words.count("the") > LEAST_ARTICLES * len(words)
+        and num_symbols < MOST_SYMBOLS * len(text)
+        and len(words) >= FEW_WORDS
+    )
 
 
 def validation_notes(config: Config, text: RunText) -> list[str]:

@@ -69,7 +69,7 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
             num_train_chars=text.num_train,
             operations_per_second=rate,
         )
-        sized = recipe.choose_table(sized, len(text.vocab))
+        sized = recipe.choose_table(sized, len(text.vocab), text.num_train)
 
         # Sizes that are asked for are those of the model, not of each of several networks.
         asked = (config.hidden_size, config.embedding_size, config.parameters)

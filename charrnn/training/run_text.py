@@ -94,6 +94,7 @@ def read_text(
             encoding=config.encoding,
             order=Order(config.order, config.order_seed),
             documents=Documents.of(config),
+            joins_lines=config.join_lines,
             vocab=vocab,
             extend_vocab=config.extend_alphabet,
             min_count=config.min_count,

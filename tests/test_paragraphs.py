@@ -1,0 +1,106 @@
+"""Lines of wrapped paragraphs are joined, and nothing else is."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from charrnn.cli.arguments import read_text as read_given_text
+from charrnn.config.settings import Config
+from charrnn.errors import UsageError
+from charrnn.text.paragraphs import MOST_LINES, join_lines, share_wrapped
+from charrnn.training import notes
+from charrnn.training.run_text import read_text
+
+SENTENCES = (
+    "The lamp by the river was lit again, and the boats that had come with the rain lay still. "
+    "Nobody asked where the captain had gone, although the house was full of people and the "
+    "evening was long enough for every story. "
+) * 2
+WRAPPED = textwrap.fill(SENTENCES.strip(), 70)
+VERSE = "Shall I compare thee to a lamp at night\nThou art more bright and steadier than the moon"
+CODE = "    if lamp.is_lit:\n        lamp.put_out(after=minutes, because=morning, and_then=rest)"
+
+
+def joined(text, *, size=None):
+    """Join a text that is given in blocks of so many lines."""
+    lines = text.splitlines(keepends=True)
+    size = size or len(lines)
+    blocks = ["".join(lines[begin : begin + size]) for begin in range(0, len(lines), size)]
+    return b"".join(join_lines(block.encode() for block in blocks)).decode()
+
+
+@pytest.mark.parametrize("size", [None, 1, 3])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{WRAPPED}\n", f"{SENTENCES.strip()}\n"),
+        (f"{WRAPPED}\n\n{WRAPPED}\n", f"{SENTENCES.strip()}\n\n{SENTENCES.strip()}\n"),
+        (f"  {WRAPPED}\n  {WRAPPED}\n", f"  {SENTENCES.strip()}\n  {SENTENCES.strip()}\n"),
+        (f"{VERSE}\n\n\n{VERSE}\n", f"{VERSE}\n\n\n{VERSE}\n"),
+        (f"{CODE}\n", f"{CODE}\n"),
+        (f"{'a' * 30}—\n{'b' * 60}\n", f"{'a' * 30}—{'b' * 60}\n"),
+    ],
+)
+def test_only_the_lines_of_wrapped_paragraphs_are_joined(text, expected, size):
+    assert joined(text, size=size) == expected
+
+
+def test_a_text_without_paragraphs_is_joined_part_by_part():
+    text = "\n".join([f"{'a' * 40} {'b' * 20}"] * (2 * MOST_LINES)) + "\n"
+    assert joined(text).count("\n") == 2
+
+
+def test_every_command_reads_a_text_as_the_run_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("book.txt").write_text(f"{WRAPPED}\n\n" * 20, "utf-8")
+    config = Config(corpus=("book.txt",), join_lines=True, hidden_size=4, steps=2)
+    list(charrnn.train(config, out=Path("run")))
+    whole = f"{SENTENCES.strip()}\n\n" * 20
+    model = charrnn.load("run")
+    parts = [part[:] for part in model.read_parts()]
+    assert "".join(parts) == whole
+    assert read_given_text("book.txt", model.config, quiet=True) == whole
+    assert [event.event for event in charrnn.resume("run", {"steps": 3})][-1] == "done"
+
+
+@pytest.mark.parametrize("other", [{"alphabet": "byte"}, {"documents": "lines"}])
+def test_bytes_and_lines_have_no_paragraphs(other):
+    with pytest.raises(UsageError, match=r"^`join_lines` is True; "):
+        Config(join_lines=True, **other)
+
+
+def notes_on(text, **asked):
+    """What is said of a running text of this content."""
+    Path("text.txt").write_text(text, "utf-8")
+    config = Config(corpus=("text.txt",), **asked)
+    return " ".join(notes._prose_notes(config, read_text(config)))
+
+
+def test_a_wrapped_text_and_a_short_one_of_prose_are_noted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    book = f"{WRAPPED}\n\n" * 20
+    assert "`\ufdd0" not in notes_on(book)
+    assert "the lines of its paragraphs are wrapped" in notes_on(book)
+    assert "starts with the included model" in notes_on(book)
+    assert "wrapped" not in notes_on(book, join_lines=True)
+    assert "included" not in notes_on(book, hidden_size=64)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{VERSE}\n" * 4,
+        "def lamp(river):\n    return [river.boat(number) for number in range(river.width)]\n" * 90,
+        "Die Lampe am Fluss brannte wieder, und die Boote lagen still.\n\n" * 200,
+    ],
+)
+def test_other_texts_get_no_advice(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    assert notes_on(text) == ""
+
+
+def test_the_share_of_wrapped_lines_counts_lines_that_are_not_blank():
+    assert share_wrapped(f"{WRAPPED}\n\n{VERSE}\n") == pytest.approx(6 / 9, abs=0.15)
+    assert share_wrapped(f"{VERSE}\n") == 0
