@@ -27,6 +27,7 @@ from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageEr
 from charrnn.runs import checkpoint
 from charrnn.runs.description import VOCAB as VOCAB_FILE
 from charrnn.runs.description import RunDescription, read_alphabet
+from charrnn.runs.reader import find_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 from charrnn.system.process import process_identity
 
@@ -114,6 +115,17 @@ def test_a_folder_without_locks_is_locked_by_the_name_of_its_process(run, monkey
     with lock_folder(run.path):
         assert (run.path / "lock").read_text() == process_identity(os.getpid())
     assert (run.path / "lock").read_text() == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
+def test_a_run_that_another_process_starts_is_in_use_for_every_command(tmp_path):
+    """Its folder has a lock, and no configuration yet."""
+    folder = tmp_path / "starting"
+    folder.mkdir()
+    (folder / "lock").write_text(process_identity(os.getppid()))
+    for open_folder in (lambda: find_run(str(folder)), lambda: RunWriter.create_at(folder)):
+        with pytest.raises(RunInUseError, match=f"in use by process {os.getppid()} on "):
+            open_folder()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from charrnn.config.settings import MODEL_FIELDS, Config
-from charrnn.errors import CheckpointError, named
+from charrnn.errors import CheckpointError, RunInUseError, named
 from charrnn.runs.checkpoint import (
     Checkpoint,
     best_checkpoint,
@@ -40,9 +40,12 @@ from charrnn.runs.description import (
 from charrnn.runs.included import INCLUDED, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile, is_model_file
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, read_capped
+from charrnn.system.process import is_running, named_process, process_identity
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
 """Settings that are the same in all checkpoints of a run."""
+MAX_OWNER_BYTES = 300
+"""Size of a lock file at most: the identity of a process, with a host name of 253 characters."""
 CHECKPOINTS = Path("checkpoints")
 """The folder of new runs without a path of their own."""
 WHERE = f"here or in {CHECKPOINTS}"
@@ -409,10 +412,24 @@ def runs_of_sweep(name: str) -> list[RunReader] | None:
     return None
 
 
+def check_not_in_use(folder: Path) -> None:
+    """Raise RunInUseError if the lock of a folder names another process that runs on this host."""
+    try:
+        owner = read_capped(folder / "lock", max_bytes=MAX_OWNER_BYTES).decode("ascii", "replace")
+    except (OSError, CheckpointError):
+        return
+    if is_running(owner) and owner != process_identity(os.getpid()):
+        raise RunInUseError(
+            f"{folder} is in use by {named_process(owner)}\n"
+            "wait for it or stop it, or start a new run"
+        )
+
+
 def find_run(run: str) -> RunReader:
     """Open the run at that path, else of that name, even if it has no checkpoint yet.
 
-    Raises CheckpointError with what is missing, or similar names.
+    Raises RunInUseError for a run that another process is just starting, CheckpointError with what
+    is missing, or similar names.
     """
     places = [Path(run), CHECKPOINTS / run] if run else []
 
@@ -444,6 +461,7 @@ def find_run(run: str) -> RunReader:
         listing = f"newest runs: {', '.join(known[:5])}"
     for place in places:
         if os.path.isdir(place):
+            check_not_in_use(place)
             missing = " and no ".join(_missing_from(place))
             raise CheckpointError(f"{place} is not a run: it has no {missing}\n{listing}")
 

@@ -35,12 +35,14 @@ from charrnn.runs.checkpoint import (
     read_checkpoint,
 )
 from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError, RunDescription
-from charrnn.runs.reader import RunReader
+from charrnn.runs.reader import MAX_OWNER_BYTES, RunReader, check_not_in_use
 from charrnn.system import files
-from charrnn.system.process import ending_signals_delayed, is_running, process_identity
-
-MAX_OWNER_BYTES = 300
-"""Size of a lock file at most: the identity of a process, with a host name of 253 characters."""
+from charrnn.system.process import (
+    ending_signals_delayed,
+    is_running,
+    named_process,
+    process_identity,
+)
 
 
 @contextlib.contextmanager
@@ -104,21 +106,13 @@ def _take_lock(file: IO[bytes], *, folder: Path, stack: contextlib.ExitStack) ->
     except FileNotFoundError:  # not yet created again
         is_removed = True
     if is_in_use or is_removed:
-        raise RunInUseError(f"{folder} is in use by {_named_owner(owner)}\n{remedy}")
+        raise RunInUseError(f"{folder} is in use by {named_process(owner)}\n{remedy}")
 
 
 def _owner(file: IO[bytes]) -> str:
     """Return the identity of the process that a lock file names, "" if it names none."""
     file.seek(0)
     return file.read(MAX_OWNER_BYTES).decode("ascii", "replace")
-
-
-def _named_owner(owner: str) -> str:
-    """Return how a message names a process by its identity."""
-    number, _, origin = owner.partition(" ")
-    if not origin:
-        return "another process"
-    return f"process {number} on {origin.partition(' ')[0]}"
 
 
 class RunWriter(RunReader):
@@ -160,14 +154,15 @@ class RunWriter(RunReader):
     def create_at(cls, path: Path, *, can_resume: bool = True) -> RunWriter:
         """Make exactly `path`, or take it over when it is an empty folder.
 
-        Raises UsageError when it exists and is not an empty folder, CharRNNError when it cannot be
-        made.
+        Raises RunInUseError when another process trains there, UsageError when it exists and is not
+        an empty folder, CharRNNError when it cannot be made.
         """
         with files.convert_os_errors("create", path=path):
             try:
                 files.make_folder(path)
             except FileExistsError:
                 if not path.is_dir() or any(path.iterdir()):
+                    check_not_in_use(path)
                     is_run = (path / CONFIG).exists()
                     problem = f"{path} exists already"
                     remedy = f"give {named('out')} another name"
@@ -218,7 +213,7 @@ class RunWriter(RunReader):
             owner = _owner(file)
         if owner != process_identity(os.getpid()):
             raise RunInUseError(
-                f"{self.path} was taken over by {_named_owner(owner)}, so this process saves"
+                f"{self.path} was taken over by {named_process(owner)}, so this process saves"
                 " nothing more\n"
                 "the folder has no working locks: train a run in one process at a time"
             )

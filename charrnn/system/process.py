@@ -253,6 +253,14 @@ def is_running(identity: str) -> bool | None:
     return identity == now
 
 
+def named_process(identity: str) -> str:
+    """Return how a message names a process by its identity."""
+    number, _, origin = identity.partition(" ")
+    if not origin:
+        return "another process"
+    return f"process {number} on {origin.partition(' ')[0]}"
+
+
 def signal_name(number: int) -> str:
     """Return the name of a signal, such as SIGKILL."""
     try:

@@ -102,8 +102,8 @@ def test_a_second_trainer_is_refused_and_changes_nothing(fork_server, tmp_path):
     assert child.err.startswith(f"error: {run} is in use by process {owner.pid} on ")
     assert len(child.err.splitlines()) <= 3
     code, child = fork_server.run(*train(run))
-    assert (code, child.out) == (2, "")
-    assert child.err.startswith(f"error: {run} exists already\n") and f"--resume {run}" in child.err
+    assert (code, child.out) == (6, "")
+    assert child.err.startswith(f"error: {run} is in use by process {owner.pid} on ")
     assert look(run) == before
     os.kill(owner.pid, signal.SIGCONT)
     os.kill(owner.pid, signal.SIGTERM)
