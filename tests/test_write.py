@@ -429,6 +429,15 @@ def test_the_command_takes_one_run_and_one_draft(command, arguments, message):
     assert message in ran.err
 
 
+def test_the_command_does_not_take_a_run_for_a_draft(command, lab, opened):
+    ran = command("write", "prose")
+    assert (ran.code, opened) == (2, [])
+    assert "prose is a run, and the draft is missing. Give a draft after it, or --run" in ran.err
+    assert command("write", lab, "prose").code == 0
+    Path("prose").write_text(TEXT, encoding="utf-8")
+    assert command("write", "prose").code == 0
+
+
 def test_what_cannot_be_used(command, lab, tmp_path, opened):
     (tmp_path / "private.txt").write_text("\U00100041", encoding="utf-8")
     for arguments, code, message in (

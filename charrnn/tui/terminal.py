@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from charrnn.cli.arguments import load_model, read_passage
+from charrnn.cli.arguments import is_run, load_model, read_passage
 from charrnn.cli.command_options import NEWEST_RUN, RUN_HELP, ScreenOptions, run_argument
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import supports_cursor_control, warn
@@ -156,6 +156,14 @@ def write(context: typer.Context, options: WriteOptions) -> int:
         raise UsageError(
             f"The run is given twice, as {runs[0]} and by --run {options.run}. Leave one of them"
             " out."
+        )
+
+    # A draft of the name of a run would be written with another run, the newest one.
+    is_alone = not runs and options.run is None
+    if draft is not None and is_alone and not Path(draft).exists() and is_run(draft):
+        raise UsageError(
+            f"{draft} is a run, and the draft is missing. Give a draft after it, or --run {draft}"
+            f" for a new text. If {draft} is the draft, name a run before it."
         )
 
     check_full_screen(
