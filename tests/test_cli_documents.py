@@ -249,8 +249,8 @@ MOLECULES = [f"CC{'C' * (number % 5)}N{'O' * (number % 3)}" for number in range(
 NOTES = {
     "--documents none": "m.smi is read with all that follows the molecules: --column smiles reads",
     "--documents lines": "m.smi is read with all that follows the molecules: --column smiles reads",
-    "--column 2": "m.smi is read by column 2 without a header, from 'CHEMBL0' on",
-    "": "m.smi is read by column smiles without a header, from 'CCN' on",
+    "--column 2": "m.smi is read by column 2: it has no header, and the first value is 'CHEMBL0'",
+    "": "m.smi is read by column smiles: it has no header, and the first value is 'CCN'",
 }
 
 
@@ -277,7 +277,11 @@ def test_a_file_of_molecules_is_read_without_their_names_unless_its_lines_are_as
     [
         ("list.txt", "{0}", "look like a list: --documents lines makes each a document\n"),
         ("list.txt", "{0} x{1}", "makes each a document, --column 1 the first field of each\n"),
-        ("list.csv", "{0},x{1}", "is read as a text, with all columns: --column reads the values"),
+        (
+            "list.csv",
+            "{0},x{1}",
+            "is read as a text, with all columns: --column reads one column alone",
+        ),
     ],
 )
 def test_a_list_that_is_measured_as_running_text_is_noted(command, tmp_path, name, line, note):

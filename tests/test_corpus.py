@@ -144,8 +144,8 @@ def test_the_likely_encoding_is_named_first(byte, first):
 def test_a_table_read_as_a_text_has_a_note_with_its_columns(name, content):
     (note,) = read_corpus([write(name, content)]).notes
     assert note == (
-        f"{name} is read as a text, with all columns: `column` reads the values of one as"
-        " documents (smiles, split)"
+        f"{name} is read as a text, with all columns: `column` reads one column alone, each value"
+        " as a document, by its number, or by its name in the first line (smiles, split)"
     )
 
 

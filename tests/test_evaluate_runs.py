@@ -243,7 +243,7 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
     assert [row.get("trained_share") for row in own["rows"]] == [0.9, None] * 2 and own[
         "trained_share"
     ] == 0.9
-    note = "one was trained on 90 % of this text. Leave --text out for the loss of the rest."
+    note = "one was trained on 90 % of this text. Leave --text out for the loss of its validation text."
     assert note in own["notes"]
     config = Config(documents="lines", corpus=("text.txt",))
     state = state_of_corpus(read_corpus(config.corpus, documents=Documents.of(config)))

@@ -529,7 +529,7 @@ class Comparison:
                 share = f"{100 * learned:.0f} % of this text"
                 yield Message(
                     f"{run.name} was trained on {share}. Leave {named('text')} out for the loss"
-                    " of the rest."
+                    " of its validation text."
                 )
             yield from doubts(run.name, nats=losses.blocks.mean, vocab_size=len(run.vocab))
 
@@ -778,4 +778,5 @@ def check_comparable(runs: Sequence[MeasuredRun]) -> None:
         raise DataError(
             f"The text has {counted(text.num_chars, text.unit)}; comparing runs needs"
             f" at least {MIN_VALUES + 1:,}, because the difference is nothing without its interval."
+            f"\ngive a longer text as {named('text')}, or evaluate one run at a time"
         )

@@ -503,18 +503,18 @@ class _Table:
 
 
 def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
-    """Describe for a note where the values of a column begin that is not found by its name in the
-    header; "" for one that is."""
+    """Describe for a note the header and the first value of a column that is not found by its name
+    in the header; "" for one that is."""
     table = _Table(blocks, label=label, column=column)
     start = table.read_start()
     if len(start) < 2 or column in table.names:
         return ""
     index, has_header = table.find(start)
-    header = "without a header"
+    header = "it has no header"
     if has_header:
-        header = f"after the header {_listed(table.names)}"
+        header = f"its header is {_listed(table.names)}"
         del start[0]
-    return f"{header}, from {shortened(_as_text(start[0])[index], 40)!r} on"
+    return f"{header}, and the first value is {shortened(_as_text(start[0])[index], 40)!r}"
 
 
 def listed_columns(blocks: Iterable[bytes], label: str) -> str:

@@ -220,7 +220,7 @@ class SourceReader:
         try:
             if documents is not None and documents.column is not None:
                 if start := describe_start(blocks, column=documents.column, label=str(path)):
-                    yield f"is read by column {documents.column} {start}"
+                    yield f"is read by column {documents.column}: {start}"
                 return
             head = next(blocks)
         except DataError:  # an unusable file of a folder
@@ -230,8 +230,9 @@ class SourceReader:
         if HTML_START.match(head) and path.suffix.lower() not in (".html", ".htm", ".xhtml"):
             yield "is an HTML page: fetch the text again if a server sent that in its place"
         elif documents is None and (columns := listed_columns(chain((head,), blocks), str(path))):
-            remedy = f"{named('column')} reads the values of one as documents"
-            yield f"is read as a text, with all columns: {remedy} ({columns})"
+            remedy = f"{named('column')} reads one column alone, each value as a document"
+            names = f"by its number, or by its name in the first line ({columns})"
+            yield f"is read as a text, with all columns: {remedy}, {names}"
         elif is_smiles_file(str(path)) and _TWO_FIELDS.search(head):
             remedy = f"{named('column', SMILES)} reads the molecules alone"
             yield f"is read with all that follows the molecules: {remedy}"

@@ -136,8 +136,8 @@ def _prose_notes(asked: Config, text: RunText) -> list[str]:
     notes = []
     if not asked.join_lines and share_wrapped(begin) > WRAPPED_SHARE:
         notes.append(
-            f"the lines of its paragraphs are wrapped: {named('join_lines')} joins them, so that"
-            " the model need not learn where they end"
+            f"the paragraphs of the text are wrapped: {named('join_lines')} joins their lines, so"
+            " that the model need not learn where they end"
         )
     is_own_model = all(getattr(asked, name) == "auto" for name in SIZES) and asked.cell == "auto"
     if (
