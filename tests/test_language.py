@@ -160,7 +160,6 @@ def test_the_glossary_defines_options_and_terms_for_beginners():
     terms = (
         "AUC",
         "ρ",
-        "R²",
         "softmax",
         "gradient",
         "dropout",
