@@ -37,7 +37,7 @@ def test_help_imports_what_it_needs_only(process):
 import sys
 import charrnn
 from charrnn.cli.app import run
-for names, heavy in (({others!r}, {{"numpy", "rich", "torch"}}), ({OF_ANALYSES!r}, {{"torch", "yaml", "tqdm"}})):
+for names, heavy in (({others!r}, {{"numpy", "rich", "torch"}}), ({OF_ANALYSES!r}, {{"torch", "numba", "yaml", "tqdm"}})):
     for name in names:
         assert run([*name.split(), *([] if name == "--version" else ["--help"])]) == 0
     print(sorted(heavy & {{*sys.modules}}), file=sys.stderr)

@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from built_runs import build_chain
+from known_weights import CYCLE, chain_text
 
 numba = pytest.importorskip("numba")
 
@@ -176,10 +178,13 @@ def test_the_users_folder_has_the_code_where_the_package_cannot(unwritable, monk
     assert [*(tmp_path / "cache" / "compiled").rglob("*.nbi")]
 
 
-def test_numba_takes_no_settings_from_the_current_folder(process, alphabet_run, tmp_path):
+@pytest.mark.parametrize("line", ["sample {run} --length 3000", "evaluate {run} --ngrams"])
+def test_numba_takes_no_settings_from_the_current_folder(process, tmp_path, line):
+    (tmp_path / "text.txt").write_text(chain_text(3_000))
+    run = build_chain(tmp_path / "run", CYCLE, corpus=tmp_path / "text.txt")
     written = tmp_path / "trace.json"
     (tmp_path / ".numba_config.yaml").write_text(f"CHROME_TRACE: {written}\n")
-    ran = process("-m", "charrnn", "sample", alphabet_run, "--length", 3_000)
+    ran = process("-m", "charrnn", *line.format(run=run).split())
     assert ran.returncode == 2
     assert b".numba_config.yaml" in ran.stderr
     assert not written.exists()

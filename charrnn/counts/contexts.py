@@ -31,8 +31,6 @@ from charrnn.system.compiling import CompiledLoop
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 
-MOST_ORDER = 32
-"""The largest order: characters of a context, and the one that follows."""
 FREQUENT = 8
 """A context is frequent if it occurs this many times as often as there are characters in the
 alphabet. Then its probabilities need less memory than its places."""

@@ -24,28 +24,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.api import Model
-from charrnn.counts.contexts import (
-    MOST_ORDER,
-    FrequentContexts,
-    SortedContexts,
-    counts_of_counts,
-    find_frequent,
-    predict,
-    sort_contexts,
-)
 from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
 from charrnn.evaluation.loss_reports import MAX_SCORED, NGRAM, LossReport
 from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference, scored_positions
+from charrnn.system.lazy import LazyModule
+from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.vocab import IdArray
 
+if TYPE_CHECKING:
+    from charrnn.counts import contexts
+    from charrnn.counts.contexts import FrequentContexts, SortedContexts
+else:
+    # The rows of `evaluate` are listed without numba.
+    contexts = LazyModule("charrnn.counts.contexts")
+
+MOST_ORDER = 32
+"""The largest order: characters of a context, and the one that follows."""
 ORDERS = (*range(1, 13), 20)
 """The orders that are reported unless others are asked for."""
 POSITIONS_AT_ONCE = 4096
@@ -65,7 +68,9 @@ class NgramModel:
     equations."""
 
     def __init__(self, ids: IdArray, vocab_size: int, order: int) -> None:
-        """Take the training text (N,)."""
+        """Take the training text (N,). Raises UsageError if numba would obey a file of the current
+        folder."""
+        check_settings_of_numba()
         self.ids = ids
         self.vocab_size = vocab_size
         self.order = order
@@ -89,13 +94,15 @@ class NgramModel:
     @cached_property
     def contexts(self) -> SortedContexts:
         """The sorted contexts of the training text."""
-        return sort_contexts(self.ids, vocab_size=self.vocab_size, order=self.order)
+        return contexts.sort_contexts(self.ids, vocab_size=self.vocab_size, order=self.order)
 
     @cached_property
     def _discounts(self) -> Float64Array:
         """The discounts (K + 1, 2, 4) by the length of the context: of raw and of continuation
         counts of 0, 1, 2, and 3 or more."""
-        totals = counts_of_counts(self.contexts, vocab_size=self.vocab_size, longest=self.order - 1)
+        totals = contexts.counts_of_counts(
+            self.contexts, vocab_size=self.vocab_size, longest=self.order - 1
+        )
         discounts = np.zeros((*totals.shape[:2], 4))
         for index in np.ndindex(*totals.shape[:2]):
             discounts[index][1:] = discounts_of(*totals[index][1:].tolist())
@@ -115,7 +122,7 @@ class NgramModel:
         # The highest order has raw counts, lower ones have continuation counts.
         discounts = self._discounts[:order, 1].copy()
         discounts[longest] = self._discounts[longest, 0]
-        frequent = find_frequent(
+        frequent = contexts.find_frequent(
             self.contexts, vocab_size=self.vocab_size, longest=longest, discounts=discounts
         )
         return NgramPredictor(self.contexts, frequent, longest=longest, discounts=discounts)
@@ -181,7 +188,7 @@ class NgramPredictor:
         """Compute the probability (M, V) of each character at positions (M,) of ids (N,), after the
         characters before it; position N is what follows the text. Each row is positive and has the
         sum 1."""
-        return predict(
+        return contexts.predict(
             self._contexts,
             self._frequent,
             longest=self._longest,
