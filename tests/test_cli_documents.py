@@ -176,7 +176,7 @@ def test_only_a_model_of_documents_writes_new_ones(command, tmp_path):
     run = build_chain(tmp_path / "plain-001", "\nabcde")
     ran = command("sample", str(run), "--new")
     assert ran.code == 2
-    assert "plain-001 was not trained on documents" in ran.err
+    assert "plain-001 was not trained on documents: use --novelty" in ran.err
 
 
 def test_whole_documents_are_split(names):

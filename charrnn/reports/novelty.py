@@ -554,7 +554,8 @@ def new_documents(model: Model) -> Callable[[str | bytes], bool]:
     """
     if model.config.end_id is None:
         raise UsageError(
-            f"{model.name} was not trained on documents: use novelty, which finds copied passages."
+            f"{model.name} was not trained on documents: use {named('novelty')}, which finds copied"
+            " passages."
         )
     return KnownDocuments(*learned_texts(model, reason=REASON)).is_new
 
