@@ -409,6 +409,12 @@ def test_an_effect_that_no_follower_carries_is_no_success(measured):
     )
 
 
+def test_mistakes_are_not_counted_where_no_output_shows_the_property(measured):
+    card = measured[0]
+    nowhere = replace(card, fooled=replace(card.fooled, num_places=0, num_wrong=0))
+    assert nowhere.lines()["fooled"].startswith("not measured: the output shows the property")
+
+
 @pytest.mark.parametrize(("since", "is_whole"), [(20, True), (200, True), (900, False)])
 def test_an_excerpt_has_the_last_change_of_the_label(since, is_whole):
     text = "x" * 300 + '"' + "y" * (since - 1) + "!after"

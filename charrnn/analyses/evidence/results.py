@@ -232,10 +232,12 @@ class EvidenceCard(Displayable):
         if self.others:
             found["shared"] = self._shared()
         wrong = self.fooled
-        found["fooled"] = (
-            f"at {wrong.num_wrong:,} of {wrong.num_places:,} places, where the output is wrong"
-            f" {wrong.num_output_wrong:,} times"
-        )
+        found["fooled"] = "not measured: the output shows the property nowhere in the scoring half"
+        if wrong.num_places:
+            found["fooled"] = (
+                f"at {wrong.num_wrong:,} of {wrong.num_places:,} places, where the output is wrong"
+                f" {wrong.num_output_wrong:,} times"
+            )
         found["verdict"] = self.verdict
         return found
 
@@ -292,7 +294,11 @@ class EvidenceCard(Displayable):
             carrying = f"{SHARE_CARRIED:.0%} without any of them, so that others carry it"
         elif one.num_carrying is None:
             carrying = f"never {SHARE_CARRIED:.0%}"
-        return f"kept of {len(one.followers):,} cells that follow it {curve}; {carrying}"
+        num_followers = len(one.followers)
+        return (
+            f"share of the effect with the first k of {num_followers:,} cells that follow it,"
+            f" {curve}; {carrying}"
+        )
 
     def _born(self) -> str:
         assert self.born is not None, "there are checkpoints"
