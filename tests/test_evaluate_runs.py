@@ -232,6 +232,16 @@ def test_n_grams_and_breakdowns_charge_for_unknown_characters_as_their_run_does(
     assert classes["unknown"] > escape
 
 
+@pytest.mark.parametrize(
+    ("end", "is_doubted"), [("d\n", False), ("é\n", False), ("aacadada", True)]
+)
+def test_unknown_characters_alone_are_no_doubt_in_a_model(tmp_path, end, is_doubted):
+    model = charrnn.load(build_chain(tmp_path / "chain", "abcd\n"))
+    text = f"abcd\nabcd\nabc{end}" * 100
+    notes = evaluate_runs([model], text).notes
+    assert any("equal probabilities" in note for note in notes) is is_doubted
+
+
 def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
     for name, file, learned in (
         ("one", "text.txt", TEXT * 3),

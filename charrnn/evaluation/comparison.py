@@ -531,7 +531,13 @@ class Comparison:
                     f"{run.name} was trained on {share}. Leave {named('text')} out for the loss"
                     " of its validation text."
                 )
-            yield from doubts(run.name, nats=losses.blocks.mean, vocab_size=len(run.vocab))
+            escapes = run.text.escape_nats * run.text.num_unknown / run.text.num_chars
+            yield from doubts(
+                run.name,
+                nats=losses.blocks.mean,
+                vocab_size=len(run.vocab),
+                escapes=escapes,
+            )
 
         # A byte is easier to predict than a character of several bytes.
         first = self.runs[0]
@@ -574,11 +580,11 @@ class Comparison:
             )
 
 
-def doubts(name: str, nats: float, vocab_size: int) -> Iterator[str]:
+def doubts(name: str, nats: float, vocab_size: int, escapes: float = 0.0) -> Iterator[str]:
     """Yield what can be wrong with a loss above that of equal probabilities for all characters,
-    ln V."""
+    ln V. `escapes` are its nats per character that say which one an unknown character is."""
     most = math.log(vocab_size)
-    if nats > most:
+    if nats - escapes > most:
         yield Message(
             f"{name} has {nats:.2f} nats per character, and equal probabilities for all characters"
             f" have ln {vocab_size:,} = {most:.2f}. The text is of another kind than the model's,"
