@@ -160,11 +160,11 @@ def test_the_current_folder_never_has_machine_code(unwritable, monkeypatch, vari
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="of POSIX")
-@pytest.mark.parametrize("fault", ["owner", "mode"])
+@pytest.mark.parametrize("fault", ["owner", 0o720, 0o702])
 def test_machine_code_that_another_user_can_write_is_not_loaded(make, folder, monkeypatch, fault):
     load_or_compile(make())
-    if fault == "mode":
-        folder.chmod(0o777)
+    if fault != "owner":
+        folder.chmod(fault)
     else:
         user = os.geteuid()
         monkeypatch.setattr(os, "geteuid", lambda: user + 1)

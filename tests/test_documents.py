@@ -167,6 +167,7 @@ WRAPPED = [word * (60 // len(word)) for word in ("lamp", "sea", "house", "gate",
         ([f"{'la' * (number % 9 + 1)}, said Anna." for number in range(99)], False),
         (WRAPPED * 20, False),
         ([*WRAPPED[:2], ""] * 40, False),
+        (["Anna", "saw a lamp", ""] * 40, False),  # verses
     ],
 )
 def test_a_list_has_short_lines_that_are_not_wrapped_and_end_without_punctuation(lines, expected):

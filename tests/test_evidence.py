@@ -383,6 +383,10 @@ def test_a_verdict_names_the_tests_that_failed(measured):
     for changes, verdict in (
         ({"tracks": replace(tracks, auc=0.55)}, "does not hold: it fails tracks"),
         ({"necessary": replace(necessary, rank=2)}, "does not hold: it fails necessary"),
+        (
+            {"necessary": replace(necessary, rank_among_directions=2)},
+            "does not hold: it fails necessary",
+        ),
         ({"necessary": replace(necessary, inside=-0.1)}, "does not hold: it fails necessary"),
         ({"sufficient": replace(sufficient, num_carrying=0)}, "not hold: it fails sufficient"),
         ({"interchange": replace(interchange, accuracy=0.2)}, "not hold: it fails interchangeable"),

@@ -83,6 +83,13 @@ def test_a_file_inside_a_run_is_never_replaced(targets, name):
     assert "is inside the run" in ran.err
 
 
+def test_a_link_to_a_file_inside_a_run_is_not_followed(targets):
+    Path("chain/notes.txt").write_text("mine")
+    Path("link.txt").symlink_to("chain/notes.txt")
+    assert "is inside the run" in targets("sample", "link.txt", "--force").err
+    assert Path("chain/notes.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("suffix", MARKED)
 @pytest.mark.parametrize("name", ["sample", "visualize", "evaluate", "runs"])
 def test_a_result_replaces_a_result_of_its_format(targets, name, suffix):

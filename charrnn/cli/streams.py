@@ -229,8 +229,10 @@ def deliver(shown: Shown, target: Target | None) -> None:
     data = find_format(target.path).write(shown)
     try:
         target.write(data)
+    except UsageError as error:  # a file that has appeared meanwhile
+        raise UsageError(f"--export {error.marked}") from None
     except CharRNNError as error:
-        raise type(error)(f"--export {target.path}: {error.marked}. Give another name.") from None
+        raise CharRNNError(f"--export {target.path}: {error.marked}. Give another name.") from None
     print_path(str(target.path))
 
 

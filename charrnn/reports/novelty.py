@@ -34,7 +34,7 @@ from charrnn.text.copies import (
     blocks_of_codes,
     codes_of,
     document_hashes,
-    hashes_of_documents,
+    hash_documents,
     window_hashes,
 )
 from charrnn.text.vocab import as_bytes
@@ -213,7 +213,7 @@ class KnownDocuments:
         """Return whether a document is, as a whole, none of these."""
         if self._is_bytes:
             document = as_bytes(document)
-        found, _ = self._known.find(hashes_of_documents([document]))
+        found, _ = self._known.find(hash_documents([document]))
         return not len(found)
 
 

@@ -118,12 +118,12 @@ def document_hashes(text: SlicedText) -> Iterator[Codes]:
         first, *others = slice_of_text.split(end)
         parts.append(first)
         if others:
-            yield hashes_of_documents([empty.join(parts), *others[:-1]])
+            yield hash_documents([empty.join(parts), *others[:-1]])
             parts = [others[-1]]
 
 
-def hashes_of_documents(documents: list[Any]) -> Codes:
-    """Return the hash of each document (D,)."""
+def hash_documents(documents: list[Any]) -> Codes:
+    """Hash each of D documents (D,)."""
     return np.fromiter(map(hash, documents), np.int64, len(documents)).view(np.uint64)
 
 

@@ -140,9 +140,9 @@ class Documents:
 
 
 def as_catalogued(config: Config, source: str) -> Config:
-    """Return how a model with this configuration reads a text of the catalogue: in the encoding of
-    that and, if the model knows documents, with those of that, as of a .smi file. Unchanged for any
-    other source, and for the text that the model was trained on."""
+    """Return how a model with this configuration reads a text of the catalogue or a .smi file: in
+    the encoding of the catalogue and, if the model knows documents, with the documents of the
+    source. Unchanged for any other source, and for the text that the model was trained on."""
     settings = catalogued_settings([source])
     entry = entry_of(source)
     if source in config.corpus or not (entry or settings):

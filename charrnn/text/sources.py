@@ -113,8 +113,8 @@ def entry_of(source: str) -> CatalogueEntry | None:
 
 
 def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
-    """Return the settings with which the catalogue reads some sources, and everybody a .smi file:
-    none, if they differ in them."""
+    """Return the settings with which some sources are read unless the user chooses others: those of
+    the catalogue, and the first field of a .smi file. There are none if the sources differ."""
     found: list[dict[str, Any]] = []
     for source in sources:
         entry = entry_of(source)
