@@ -272,6 +272,22 @@ def test_a_file_of_molecules_is_read_without_their_names_unless_its_lines_are_as
     assert config.documents == {"": "column", "--column 2": "column"}.get(options, options[12:])
 
 
+@pytest.mark.trained
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("0.smi", "SMILES name\n"), ("0.csv", 'smiles,name\n"CCO'), ("0.csv", "name,smiles\n1\n")],
+)
+def test_a_folder_whose_first_file_has_no_molecules_is_read_without_it(command, name, start):
+    Path("mols").mkdir()
+    Path("mols", name).write_text(start, "utf-8")
+    lines = [f"{smiles} CHEMBL{number}\n" for number, smiles in enumerate(MOLECULES)]
+    Path("mols/1.smi").write_text("".join(lines), "utf-8")
+    options = ("--column", 2, "--set", "order=sorted", "--hidden-size", 8, "--steps", 1)
+    ran = command("train", "mols", *options)
+    assert ran.code == 0
+    assert "skipped 1 file" in ran.err
+
+
 @pytest.mark.parametrize(
     ("name", "line", "note"),
     [

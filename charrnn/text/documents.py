@@ -504,9 +504,11 @@ class _Table:
 
 def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
     """Describe for a note the header and the first value of a column that is not found by its name
-    in the header; "" for one that is."""
+    in the header; "" for one that is, and for a damaged file, which a folder may contain."""
     table = _Table(blocks, label=label, column=column)
-    start = table.read_start()
+    start: list[list[str]] = []
+    with suppress(csv.Error):
+        start = table.read_start()
     if len(start) < 2 or column in table.names:
         return ""
     index, has_header = table.find(start)
@@ -514,6 +516,8 @@ def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
     if has_header:
         header = f"its header is {_listed(table.names)}"
         del start[0]
+    if len(start[0]) <= index:
+        return ""
     return f"{header}, and the first value is {shortened(_as_text(start[0])[index], 40)!r}"
 
 
