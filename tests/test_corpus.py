@@ -4,6 +4,7 @@ import glob
 import gzip
 import hashlib
 import os
+import re
 import sysconfig
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from streams import Stream
 
 from charrnn.errors import DataError, UsageError
+from charrnn.system.files import LFS_POINTER
 from charrnn.text import text_files
 from charrnn.text.corpus import corpus_name, read_corpus
 from charrnn.text.documents import Documents
@@ -97,6 +99,19 @@ def test_a_folder_gives_its_text_files_by_path():
         path.unlink()
     with pytest.raises(DataError, match=r"book has no file to learn from.*3 files that are empty"):
         read_corpus(["book"])
+
+
+def test_a_folder_says_which_of_its_files_are_pointers_of_git_lfs(here):
+    pointer = LFS_POINTER + b"v1\noid sha256:4d7a2146\nsize 12345\n"
+    write("book/a.txt", pointer)
+    write("book/b.txt", pointer)
+    pointers = "2 Git LFS pointers (git lfs pull fetches the files themselves)"
+    with pytest.raises(DataError, match=rf"no file to learn from .skipped: {re.escape(pointers)}"):
+        read_corpus(["book"])
+    write("book/c.txt")
+    write("book/empty.txt", b"")
+    skipped = "1 file that is empty, unreadable or not UTF-8 text"
+    assert read_corpus(["book"]).notes == (f"skipped {skipped} and {pointers} in book",)
 
 
 def test_a_pattern_is_named_after_its_folder(here):

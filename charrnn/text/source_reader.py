@@ -301,7 +301,8 @@ class SourceReader:
             except TextChangedError:
                 raise
             except DataError as error:
-                tally.num_skipped += 1
+                tally.num_skipped += 1 - changes.num_pointers
+                tally.num_pointers += changes.num_pointers
                 if first_fault is None:
                     first_fault = error
                 continue
@@ -316,7 +317,7 @@ class SourceReader:
         # The fault of a document may be one line of a large file. That of a column says which
         # columns there are, if no file has it.
         if first_fault is not None and self._documents is not None:
-            tally.fault = str(first_fault).splitlines()[0]
+            tally.fault = first_fault.marked.splitlines()[0]
             if self._documents.kind == "column" and tally.num_used == 0:
                 raise first_fault
 
@@ -353,6 +354,9 @@ def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> str:
             unfit = f"empty, unreadable or not {title(encoding)} text"
         verb = "is" if tally.num_skipped == 1 else "are"
         skipped.append(f"{counted(tally.num_skipped, 'file')} that {verb} {unfit}")
+    if tally.num_pointers:
+        pointers = counted(tally.num_pointers, "Git LFS pointer")
+        skipped.append(f"{pointers} (git lfs pull fetches the files themselves)")
     if origin.num_hidden:
         skipped.append(counted(origin.num_hidden, "hidden name"))
     if origin.num_runs:
@@ -374,7 +378,7 @@ def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
     skipped = _skipped(origin, tally, encoding=encoding)
     if skipped:
         fault = f" (first: {tally.fault})" if tally.fault else ""
-        yield f"skipped {skipped} in {origin.label}{fault}"
+        yield Message(f"skipped {skipped} in {origin.label}{fault}")
     if origin.is_shuffled and tally.num_used > 1:
         yield (
             f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes"

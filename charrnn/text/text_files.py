@@ -81,7 +81,9 @@ class Tally:
     num_used: int = 0
     """Files that make up the text."""
     num_skipped: int = 0
-    """Files that cannot be used."""
+    """Files that cannot be used, without pointers."""
+    num_pointers: int = 0
+    """Files that Git LFS put in the place of others."""
     fault: str = ""
     """Why the first of them cannot be, if documents are read: it may be a large one with a wrong
     line."""
@@ -175,6 +177,7 @@ def clean_blocks(
     # Whoever wants an HTML page may learn from it, but nobody wants a pointer to a text.
     start = file.read(_BLOCK_BYTES)
     if start.startswith(LFS_POINTER):
+        tally.num_pointers += 1
         raise DataError(f"{label} {placeholder_in(start)}")
 
     # Each generator takes the blocks of the one before: nothing is read as a whole.
