@@ -78,6 +78,7 @@ def test_beside_busy_processes_threads_spin_less(monkeypatch, is_busy, spins):
         ("0::/../b", {"b/cpu.max": "150000 100000"}, 2),
         ("0::/a", {"a/cpu.max": "9900000 100000"}, 8),
         ("0::/a", {"a/cpu.max": "nonsense"}, 8),
+        ("0::/\udcff/a", {"cpu.max": "50000 100000"}, 1),  # a name that is no UTF-8
         (
             "3:memory:/m\n4:cpu,cpuacct:/a",
             {"cpu/a/cpu.cfs_quota_us": "150000", "cpu/a/cpu.cfs_period_us": "100000"},
@@ -104,7 +105,7 @@ def test_cores_are_those_of_the_affinity_and_of_the_quota(
     texts = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
     for name, text in {"proc/self/cgroup": groups, **texts}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(f"{text}\n" if text else "")
+        (tmp_path / name).write_bytes(os.fsencode(f"{text}\n" if text else ""))
     assert num_cores(tmp_path) == expected
 
 

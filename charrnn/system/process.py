@@ -72,12 +72,12 @@ def _quotas(root: Path) -> Iterator[float]:
     """
     top = root / "sys/fs/cgroup"
     try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = (root / "proc/self/cgroup").read_bytes().splitlines()
     except OSError:  # another system than Linux
         return
     for line in lines:
         # Version 2 has one tree, version 1 one for each controller or for several.
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = os.fsdecode(line).split(":", 2)
         if "cpu" in controllers.split(","):
             mounts = {top / "cpu", top / controllers}
         elif not controllers:
