@@ -14,21 +14,12 @@ from code_size import (
     hidden_branches,
     num_statements,
 )
+from test_layers import LAYERS
 
 import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
-ROOMS = (
-    "analyses",
-    "counts",
-    "reports",
-    "formats",
-    "tui",
-    "serving",
-    "sweeps",
-    "distributed",
-    "compiled",
-)
+(ROOMS,) = LAYERS[1]
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 307_000,

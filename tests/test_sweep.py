@@ -279,3 +279,7 @@ def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(command
         with pytest.raises(CheckpointError, match=message):
             open_run(name)
     assert command("runs", "sweep-new") == Ran(0, "", "warning: No runs in sweep-new.\n")
+
+
+def test_a_training_that_a_signal_ended_says_that_it_has_saved():
+    assert sweeping.error_text(143, "error: none") == "ended by SIGTERM, and saved"
