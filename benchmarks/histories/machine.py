@@ -102,7 +102,7 @@ def picked(items: list[Any], pick: int) -> Any:
 async def ask(app: Any, asked: dict[str, Any]) -> Any:
     """Post a request for a completion to an application, without a connection; return the answer."""
     scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b""}
-    scope |= {"headers": [(b"host", b"here"), (b"content-type", b"application/json")]}
+    scope |= {"headers": [(b"host", b"localhost"), (b"content-type", b"application/json")]}
     waiting = [{"type": "http.request", "body": json.dumps(asked).encode()}]
     sent: list[Any] = []
 
@@ -412,7 +412,7 @@ class Histories(RuleBasedStateMachine):
             return
         server = completions.Server(charrnn.load(made.path), None)
         asked = {"prompt": PRIMES[made.text], "max_tokens": 20, "seed": 7, "temperature": 0.8}
-        answer = asyncio.run(ask(server.app(("here",)), asked))
+        answer = asyncio.run(ask(server.app, asked))
         self.world.lines.append(f"served {made.path.name}")
         self.compare(made, f"{answer['choices'][0]['text']}\n")
 

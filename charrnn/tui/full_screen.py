@@ -287,12 +287,14 @@ class FullScreenApp(App[Result]):
     def _end_anyway(self, is_over: threading.Event, modes: Modes) -> None:
         """End the process after a signal, or without a terminal, if Textual does not: it waits
         forever to write to a terminal that is gone."""
-        # A thread of its own: the main thread is the one that may be stuck.
+        # A thread of its own: the main thread is the one that may be stuck. Without a screen, as in
+        # a test, there is no terminal that could go.
+        had_terminal = os.isatty(0)
         while not self._signals.number:
             if is_over.wait(SIGNAL_POLL):
                 return
             # The system tells only the process that opened the terminal, mostly a shell.
-            if not os.isatty(0):
+            if had_terminal and not os.isatty(0):
                 self._signals.number = HANGUP
 
         if not is_over.wait(GRACE_SECONDS):
