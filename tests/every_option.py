@@ -107,6 +107,7 @@ EXAMPLES = {
     "explore": {"--chars": ("--chars 5",)},
     "write": {"--until": ("--until line",)},
     "serve": {"--host": ("",), "--port": ("--port 0",)},
+    "export": {"--title": ("", "--title Lamps --force")},
     "compress": {
         "--out": ("",),
         "--with-model": ("--with-model",),

@@ -33,6 +33,7 @@ class Stuck(FullScreenApp[None]):
 def stuck(monkeypatch):
     app = Stuck()
     monkeypatch.setattr(full_screen, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(full_screen, "keyboard_modes", lambda: None)
     monkeypatch.setattr(os, "_exit", app.end)
     return app
 
@@ -46,7 +47,8 @@ def test_a_stuck_interface_ends_by_a_signal(stuck, monkeypatch):
 
 
 def test_a_stuck_interface_ends_without_a_terminal_and_a_signal(stuck, monkeypatch):
-    monkeypatch.setattr(os, "isatty", lambda descriptor: False)
+    answers = [True]  # then the terminal is gone
+    monkeypatch.setattr(os, "isatty", lambda descriptor: bool(answers and answers.pop()))
     stuck.run_until_signal(Signals())
     assert stuck.log_of_end == ["rescued", 128 + HANGUP]
 

@@ -5,7 +5,8 @@ import pytest
 from conftest import SMALL_RUN
 
 import charrnn
-from charrnn.reports import copies, novelty
+from charrnn.reports import novelty
+from charrnn.text import copies
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.vocab import Vocab
 
@@ -71,7 +72,8 @@ def test_no_command_decodes_the_whole_corpus(command, tmp_path, monkeypatch):
     monkeypatch.setattr(Corpus, "text", text)
     monkeypatch.setattr("charrnn.text.corpus.CONTEXT_CHARS", 600)
     monkeypatch.setattr("charrnn.reports.novelty.SLICE_CHARS", 500)
-    monkeypatch.setattr("charrnn.reports.copies.SLICE_CHARS", 500)
+    monkeypatch.setattr("charrnn.text.copies.SLICE_CHARS", 500)
+    monkeypatch.setattr("charrnn.text.copies.SEGMENT_CHARS", 500)
     monkeypatch.setattr("charrnn.reports.novelty.HELD_OUT_CHARS", 400)
     monkeypatch.setattr("charrnn.cli.visualize.CHARS_SCORED", 600)
     for line in (

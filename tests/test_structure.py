@@ -24,7 +24,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 307_000,
     "tokens of the core": 183_500,
-    "tokens of the tests": 294_000,
+    "tokens of the tests": 294_500,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

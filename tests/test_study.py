@@ -29,7 +29,8 @@ def study(model):
 @pytest.mark.parametrize("damaged", ["layers.0.weight_hh_l0", "output.bias"])
 def test_a_model_that_computes_no_finite_numbers_is_refused(model, damaged):
     tensors = model.tensors | {damaged: np.full_like(model.tensors[damaged], np.nan)}
-    study = Model(model.config, model.vocab, tensors).study(TEXT)
+    # Lines, so that there are labels to score.
+    study = Model(model.config, model.vocab, tensors).study("ab ba\na\n" * 500)
     measured = [study.inputs, study.outputs, lambda: study.page(0, 1), study.atlas]
     if damaged != "output.bias":
         measured += [study.findings, study.ranking, study.descriptions]

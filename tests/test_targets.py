@@ -83,6 +83,14 @@ def test_a_file_inside_a_run_is_never_replaced(targets, name):
     assert "is inside the run" in ran.err
 
 
+@pytest.mark.parametrize("name", LINES)
+def test_no_new_file_is_written_into_a_run(targets, name):
+    file = Path(f"chain/notes{SUFFIXES.get(name, '.txt')}")
+    ran = targets(name, file)
+    assert (ran.code, file.exists()) == (2, False)
+    assert "is inside the run" in ran.err
+
+
 def test_a_link_to_a_file_inside_a_run_is_not_followed(targets):
     Path("chain/notes.txt").write_text("mine")
     Path("link.txt").symlink_to("chain/notes.txt")

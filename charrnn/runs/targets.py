@@ -51,6 +51,9 @@ class Target:
                 f"{self.path}: there is no folder {self.path.parent}. Create it, or give another."
             )
 
+        # What is inside a run may be removed with a checkpoint.
+        check_outside_runs(self.path, remedy=self.remedy)
+
         # A pipe or a device takes what is written to it. A link may lead to no file.
         if not os.path.lexists(self.path) or self._is_stream():
             return
@@ -92,16 +95,22 @@ class Target:
             return False
 
 
+def check_outside_runs(path: Path, *, remedy: str) -> None:
+    """Raise UsageError for a file, which need not exist, inside the folder of a run."""
+    from charrnn.text.sources import is_run_folder
+
+    for folder in behind_links(path).parents:
+        if is_run_folder(folder):
+            raise UsageError(f"{path} is inside the run {folder.name}: {remedy}.")
+
+
 def check_spared(path: Path, *, runs: Sequence[str | Path] = (), remedy: str) -> None:
     """Raise UsageError for an existing file that nothing replaces: a text of a run that is named,
     here or in checkpoints/, or a file inside the folder of a run."""
     from charrnn.runs.reader import find_run, list_runs_and_sweeps
-    from charrnn.text.sources import is_run_folder
 
+    check_outside_runs(path, remedy=remedy)
     file = behind_links(path)
-    for folder in file.parents:
-        if is_run_folder(folder):
-            raise UsageError(f"{path} is inside the run {folder.name}: {remedy}.")
 
     # RUN@STEP is a checkpoint of a run.
     names = {str(run) for run in runs} | {str(run).rpartition("@")[0] for run in runs}

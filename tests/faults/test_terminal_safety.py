@@ -54,8 +54,10 @@ EXPORTED = [
     ("--find", *DETECT),
     ("--gates",),
 ]
+TYPED_PRIME = 'say "{}"'.format(IN_A_TEXT.replace("\\", "\\\\"))
+"""A backslash of a typed text is written twice."""
 SHOWN = [
-    ("sample", "--length", "300", "--prime", f'say "{IN_A_TEXT}"', "--unknown", "nearest"),
+    ("sample", "--length", "300", "--prime", TYPED_PRIME, "--unknown", "nearest"),
     ("sample", "--length", "90", "--temp", "0.5,1"),
     ("sample", "--length", "30", "--beam", "3", "--prime", "\x1b[2J"),
     ("sample", "--length", "120", "--novelty", "--prime", "say \x1b"),
