@@ -162,17 +162,21 @@ def _interpolate(
     contexts: Any,
     low: Any,
     high: Any,
-    most_depth: Any,
+    length: Any,
+    longest: Any,
     discounts: Any,
     probabilities: Any,
     counts: Any,
     seen: Any,
 ) -> None:
-    """Turn the probabilities (V,) after a context into those after the context one longer, whose
-    places are [low, high).
+    """Turn the probabilities (V,) after a context into those after the context one longer, which
+    has `length` characters and the places [low, high).
 
-    Places up to `most_depth` are counted. counts (V,) are zeros before and after.
+    A context of `longest` characters has raw counts, a shorter one continuation counts; discounts
+    (K + 1, 4) are by the length. counts (V,) are zeros before and after.
     """
+    most_depth = length + 1 if length < longest else RAW
+    discounts_here = discounts[length]
     num_seen = 0
     for row in range(low, high):
         if contexts.depths[row] <= most_depth:
@@ -188,7 +192,7 @@ def _interpolate(
     for index in range(num_seen):
         count = counts[seen[index]]
         total += count
-        discounted += discounts[min(count, 3)]
+        discounted += discounts_here[min(count, 3)]
     if total == 0:
         return
 
@@ -199,7 +203,7 @@ def _interpolate(
     for index in range(num_seen):
         follower = seen[index]
         count = counts[follower]
-        probabilities[follower] += (count - discounts[min(count, 3)]) / total
+        probabilities[follower] += (count - discounts_here[min(count, 3)]) / total
         counts[follower] = 0
 
 
@@ -223,13 +227,13 @@ def _fill_frequent(
     end_of_length = 1
     while index < num_contexts:
         low, high = frequent.intervals[index]
-        most_depth = length + 1 if length < longest else RAW
         _interpolate(
             contexts,
             low,
             high,
-            most_depth,
-            discounts[length],
+            length,
+            longest,
+            discounts,
             frequent.probabilities[index],
             counts,
             seen,
@@ -297,13 +301,13 @@ def _fill_probabilities(
             high = _first_from(contexts, low, high, length, before + 1)
             if low == high:
                 break
-            most_depth = length + 1 if length < longest else RAW
             _interpolate(
                 contexts,
                 low,
                 high,
-                most_depth,
-                discounts[length],
+                length,
+                longest,
+                discounts,
                 probabilities[row],
                 counts,
                 seen,
