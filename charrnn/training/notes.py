@@ -75,7 +75,7 @@ def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, 
 
 
 def inherited_note(planned: Config, initial: Checkpoint) -> tuple[str, ...]:
-    """Describe which settings of the text are those of the run that a run starts with."""
+    """Describe which settings of the text a run has inherited from the run that it starts with."""
     theirs = initial.description.config()
     settings = {name: getattr(theirs, name) for name in TEXT_FIELDS}
     changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
