@@ -78,7 +78,6 @@ def train(
     options += (
         f" --embedding-size {EMBEDDING_SIZE} --minutes {arguments.minutes} --quiet --out {run}"
     )
-    options += " --set ngram_rows=0"
     charrnn = [sys.executable, "-m", "charrnn"]
     trained = subprocess.run(
         [*charrnn, "train", arguments.corpus, *options.split()],

@@ -79,7 +79,6 @@ class Training:
             settings = {"corpus": (novel,), "alphabet": "byte", "split": (0.8, 0.1, 0.1)}
         return Config(
             hidden_size=self.units,
-            ngram_rows=0,
             steps=self.steps,
             seed=self.seed,
             threads=threads,

@@ -46,9 +46,9 @@ from charrnn.runs.included import INCLUDED
 UNITS = 288
 SETTINGS = (
     *("--cell", "lstm", "--layers", "1", "--hidden-size", str(UNITS)),
-    *("--split", "80/10/10", "--set", "ngram_rows=0", "--set", "threads=1", "--save-every", "400"),
+    *("--split", "80/10/10", "--set", "threads=1", "--save-every", "400"),
 )
-"""What both trainings have in common. A table of n-grams would be larger than all other weights."""
+"""What both trainings have in common."""
 MAX_BYTES = 500_000
 """Size of a model and its card together at most."""
 CONTEXT = 65_536

@@ -1,5 +1,5 @@
 """Is a property in one cell or in many? The k cells that carry 90 % of its effect on the output, over
-sizes, checkpoints, seeds, with and without the table of n-grams, lstm against gru.
+sizes, checkpoints, seeds, lstm against gru.
 
     python benchmarks/one_or_many.py runs many.jsonl --novel war-and-peace.txt
     python benchmarks/one_or_many.py runs many.jsonl --novel war-and-peace.txt --sizes 64 --steps 600 --seeds 0
@@ -35,8 +35,6 @@ PROPERTIES = {
     "library": ("indentation", "bracket-depth"),
 }
 """What is measured on each text."""
-ROWS = 2**16
-"""Rows of the table of n-grams."""
 NUM_ROWS, LENGTH = 32, 64
 """Batch rows of a step, and their characters."""
 MOST = 63
@@ -53,13 +51,11 @@ class Case:
     cell: str
     units: int
     seed: int
-    has_table: bool
 
     @property
     def name(self) -> str:
         """The name of its run."""
-        table = "-table" if self.has_table else ""
-        return f"{self.text}-{self.cell}-{self.units}{table}-seed{self.seed}"
+        return f"{self.text}-{self.cell}-{self.units}-seed{self.seed}"
 
     def train(self, runs: Path, *, novel: str, steps: int, every: int) -> Path:
         """Train it, or continue it until it has ended."""
@@ -72,8 +68,6 @@ class Case:
             command += ["--steps", str(steps), "--save-every", str(every), "--keep", "100"]
             command += ["--set", "threads=1", "--out", str(folder), "--quiet"]
             command += ["--set", f"batch_size={NUM_ROWS}", "--set", f"bptt_length={LENGTH}"]
-            # Without a number, a short training has none in either case.
-            command += ["--set", f"ngram_rows={ROWS if self.has_table else 0}"]
         print(" ".join(command), flush=True)
         subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
         return folder
@@ -144,7 +138,6 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", default=["lstm", "gru"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128, 256, 512])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--tables", nargs="+", type=int, default=[0, 1], help="0: without, 1: with")
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--every", type=int, default=400)
     parser.add_argument("--chart", type=Path)
@@ -158,14 +151,13 @@ def main() -> None:
         given.chart.write_text(chart(rows), encoding="utf-8")
         return
 
-    choices = product(given.texts, given.cells, given.sizes, given.seeds, given.tables)
-    for text, cell, units, seed, table in choices:
-        case = Case(text, cell, units, seed, bool(table))
+    for choice in product(given.texts, given.cells, given.sizes, given.seeds):
+        case = Case(*choice)
         folder = case.train(given.runs, novel=given.novel, steps=given.steps, every=given.every)
         for model in load_steps(folder):
             # The checkpoint of the lowest loss may lie between the others.
             missing = []
-            for detector in PROPERTIES[text]:
+            for detector in PROPERTIES[case.text]:
                 if (case.name, model.step, detector) not in done:
                     missing.append(detector)
             if model.step == 0 or model.step % given.every or not missing:

@@ -89,7 +89,6 @@ class Entry:
             cell=self.cell,
             num_layers=self.layers,
             parameters=budget,
-            ngram_rows=0,
             alphabet="byte",
             split=SPLIT,
             epochs=self.epochs,

@@ -72,12 +72,12 @@ OF_NAMES = ("--documents", "lines", "--set", "threads=1")
 """Names are split whole, 80/10/10, in a shuffled order, and END counts as a character. One core."""
 ONE_SECOND = (
     *("--cell", "rnn", "--hidden-size", "32", "--embedding-size", "16"),
-    *("--set", "batch_size=256", "--set", "bptt_length=16", "--set", "ngram_rows=65521"),
+    *("--set", "batch_size=256", "--set", "bptt_length=16"),
     *("--set", "learning_rate=0.12", "--set", "muon_scale=1", "--set", "final_learning_rate=0.1"),
     *("--set", "warmup_steps=5", "--set", "weight_average=0"),
 )
-"""What a second is best spent on: few units of the fastest cell, many names at a time, a table of
-n-grams, a high rate, no average."""
+"""What a second is best spent on: few units of the fastest cell, many names at a time, a high rate,
+no average."""
 ROWS = {
     "shakespeare-3": Row(SHAKESPEARE, 3, WINDOWED, 1.415),
     "shakespeare-15": Row(SHAKESPEARE, 15, WINDOWED, 1.375),

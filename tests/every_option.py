@@ -147,7 +147,6 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "column": ("poems.csv", {"documents": "column", "column": "poem"}),
     "bytes": ("bytes.txt", {"alphabet": "byte"}),
     "several": ("prose.txt", {"num_members": 2}),
-    "n-grams": ("prose.txt", {"ngram_rows": 64}),
     "two": ("two.txt", {}),
 }
 """The text and the settings of each kind of model that is trained here."""

@@ -27,24 +27,12 @@ def random_network(
 
 
 def random_state(network: CharRNN, batch_size: int, seed: int = 3) -> RecurrentState[Tensor]:
-    """Draw the vectors of a state, and the history of a table of n-grams."""
+    """Draw the vectors of a state."""
     generator = torch.Generator().manual_seed(seed)
-
-    def draw(part: Tensor) -> Tensor:
-        if part.is_floating_point():
-            return torch.randn(part.shape, generator=generator).to(part.dtype)
-        return torch.randint(0, network.vocab_size + 1, part.shape, generator=generator)
-
-    return network.initial_state(batch_size).map(draw)
+    zeros = network.initial_state(batch_size)
+    return zeros.map(lambda part: torch.randn(part.shape, generator=generator).to(part.dtype))
 
 
 def in_numpy(state: RecurrentState[Tensor]) -> RecurrentState[Any]:
     """Return a state as a stepper has it."""
-    return state.map(
-        lambda part: part.detach().float().numpy() if part.is_floating_point() else part.numpy()
-    )
-
-
-def arrays_of(state: RecurrentState[Any]) -> list[Any]:
-    """Return the vectors and, if there is one, the history."""
-    return [part for part in (state.vectors, state.history) if part is not None]
+    return state.map(lambda part: part.detach().float().numpy())

@@ -32,7 +32,7 @@ SMALLEST: dict[str, Any] = {
     "bptt_length": 2,
 }
 SMALLEST |= {"learning_rate": 0.1, "weight_decay": 0.1, "validation_chars": None}
-SMALLEST |= {"ngram_rows": 0, "num_members": 1, "weight_drop": 0.0, "threads": 1}
+SMALLEST |= {"num_members": 1, "weight_drop": 0.0, "threads": 1}
 CONFIG = Config(
     cell="lstm",
     hidden_size=2,

@@ -253,7 +253,7 @@ def test_a_recipe_and_the_environment_come_before_the_catalogue(settings_of, mon
     assert settings_of("girls")["documents"] == ("files", "environment")
 
 
-TINY = ("--steps", 2, "--hidden-size", 8, "--set", "ngram_rows=0", "--set", "batch_size=2")
+TINY = ("--steps", 2, "--hidden-size", 8, "--set", "batch_size=2")
 
 
 @pytest.mark.trained

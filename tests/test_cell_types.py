@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from effects_networks import H, V, make_config, make_network, tensors_of
-from random_networks import arrays_of, in_numpy, random_state
+from random_networks import in_numpy, random_state
 from torch import Tensor
 
 from charrnn.config.architectures import DEPTHS
@@ -29,7 +29,7 @@ ARCHITECTURES = [
     *zip(ALL, itertools.cycle(DEPTHS), strict=False),
     *zip(ALL, itertools.islice(itertools.cycle(DEPTHS), 3, None), strict=False),
 ]
-OPTIONS = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"ngram_rows": 53}]
+OPTIONS = [{}, {"sum_outputs": True}, {"zoneout": 0.4}]
 
 # Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step,
 # and grow little.
@@ -46,7 +46,7 @@ def make_inputs(network):
     ids = torch.randint(0, V, (T, B), generator=torch.Generator().manual_seed(3))
     state = random_state(network, B)
     # h is within [-1, 1] in most cells, and shown as it is.
-    return ids, RecurrentState((0.4 * state.vectors).clamp(-1, 1), state.history)
+    return ids, RecurrentState((0.4 * state.vectors).clamp(-1, 1))
 
 
 def sigmoid(x):
@@ -234,9 +234,9 @@ def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell, depth):
                 piece, current = network(ids[begin:end], current)
                 pieces.append(piece)
             torch.testing.assert_close(torch.cat(pieces), logits, **EXACT)
-            torch.testing.assert_close(arrays_of(current), arrays_of(last), **EXACT)
+            torch.testing.assert_close(current.vectors, last.vectors, **EXACT)
     torch.testing.assert_close(traced, logits, **EXACT)
-    torch.testing.assert_close(arrays_of(traced_last), arrays_of(last), **EXACT)
+    torch.testing.assert_close(traced_last.vectors, last.vectors, **EXACT)
     assert cells.shape == hidden.shape == (T, B, L, H) and cells.abs().max() <= 1
 
 
@@ -256,8 +256,7 @@ def test_the_stepper_computes_what_the_network_computes(cell, depth, options):
     for t in range(T):
         before = current.map(np.copy)
         logits, new = stepper.step(ids[t].numpy(), current)
-        for part, old in zip(arrays_of(current), arrays_of(before), strict=True):
-            assert np.array_equal(part, old), "the old state is left as it was"
+        assert np.array_equal(current.vectors, before.vectors), "the old state is left as it was"
         current = new
         # float32 against float64; an irnn's values grow to some hundreds.
         scale = max(1.0, float(expected[t].abs().max()))
@@ -266,7 +265,7 @@ def test_the_stepper_computes_what_the_network_computes(cell, depth, options):
 
 @pytest.mark.parametrize("length", [1, 64, 65, 140])
 def test_attention_reads_a_window_as_its_characters(length):
-    network = make_network("gru", "attention", ngram_rows=53)
+    network = make_network("gru", "attention")
     ids = torch.randint(0, V, (length, B), generator=torch.Generator().manual_seed(4))
     state, one_by_one = network.initial_state(B), []
     with torch.no_grad():
@@ -275,7 +274,7 @@ def test_attention_reads_a_window_as_its_characters(length):
             found, state = network(char[None], state)
             one_by_one.append(found)
     torch.testing.assert_close(torch.cat(one_by_one), logits, **EXACT)
-    torch.testing.assert_close(arrays_of(state), arrays_of(last), **EXACT)
+    torch.testing.assert_close(state.vectors, last.vectors, **EXACT)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

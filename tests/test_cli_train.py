@@ -322,7 +322,7 @@ def test_the_header_fits_a_narrow_terminal(monkeypatch):
     monkeypatch.setattr("charrnn.cli.train.result_console", lambda stderr: console)
     corpus = f"/a-path/{60 * 'x'}.txt"
     values = {"corpus": corpus, "alphabet": "char", "num_chars": 4_661_437}
-    values |= {"num_distinct_chars": 166, "vocab_size": 99, "ngram_rows": 0}
+    values |= {"num_distinct_chars": 166, "vocab_size": 99}
     view = partial(TrainingView, Signals(), show_as_json=False, quiet=False)
     view().show_facts(values, 1)
     rest = ["          4,661,437 characters, 166 different, 98", "          in the alphabet"]

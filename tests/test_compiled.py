@@ -81,7 +81,7 @@ def draw_all(stepper, streams=STREAMS, length=150):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"cell": "lstm", "depth": "residual", "ngram_rows": 53},
+        {"cell": "lstm", "depth": "residual"},
         {"cell": "gru", "depth": "residual"},
         {"cell": "rnn"},
     ],
@@ -114,7 +114,7 @@ def test_weights_too_small_for_int8_are_compiled_as_well(choose, factor):
 @pytest.mark.parametrize("is_compiled", [False, True])
 @pytest.mark.parametrize("stops", [(), ("ab",)])
 def test_documents_are_the_same_in_any_row(is_compiled, stops, choose, monkeypatch):
-    config = replace(BASE, documents="lines", ngram_rows=53)
+    config = replace(BASE, documents="lines")
     vocab = Vocab("char", ("", "\0", *"abcdefghijklmno"))
     model = Model(config, vocab, make_tensors(config), name="tiny")
     options = {"seed": 3, "length": 40, "temperature": 1.5, "stops": stops}

@@ -57,7 +57,6 @@ IN_AND_OUT = {
     "parameters": ([None, 1, 10**12], [0, 10**12 + 1]),
     "embedding_size": (["auto", "one-hot", 1, 16384], [0, 16385]),
     "num_members": (["auto", 1, 64], [0, 65]),
-    "ngram_rows": ([0, 1, 1 << 24], [-1, (1 << 24) + 1]),
     "dropout": AUTO_SHARE,
     "input_dropout": AUTO_SHARE,
     "weight_drop": (["auto", *SHARE[0]], SHARE[1]),
@@ -384,14 +383,6 @@ def test_every_recipe_that_ships_makes_a_configuration(name):
 @pytest.mark.parametrize(
     ("together", "message"),
     [
-        (
-            {"ngram_rows": 53, "hidden_size": 3},
-            "`ngram_rows` is 53; it needs `hidden_size=4` or more",
-        ),
-        (
-            {"ngram_rows": 9, "hidden_size": 8, "num_members": 4},
-            "`ngram_rows` is 9; it needs `hidden_size=16` or more",
-        ),
         (
             {"initial_state": "learned", "reset_probability": 0.0},
             "`reset_probability` is 0.0; `initial_state=learned`",

@@ -33,8 +33,6 @@ def make_network(config):
         )  # untrained logits are all alike; these care what they have read
         if network.learned_state is not None:
             network.learned_state.fill_(0.3)
-        if network.ngrams is not None:
-            network.ngrams.weight.normal_(generator=torch.Generator().manual_seed(2))
     return network
 
 
@@ -78,7 +76,7 @@ CONFIGS = [
     *(make_config(depth=depth) for depth in DEPTHS),
     make_config("gru", zoneout=0.1, weight_drop=0.2, dropout=0.3),
     make_config(documents="lines", initial_state="learned"),
-    make_config("gru", ngram_rows=7, documents="lines"),
+    make_config("gru", documents="lines"),
     make_config("gru", "residual", documents="lines", sum_outputs=True),
 ]
 

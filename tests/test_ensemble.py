@@ -33,12 +33,11 @@ def make_ensemble(**changes):
         "hidden_size": 16,
         "embedding_size": 12,
         "num_members": 2,
-        "ngram_rows": 11,
     }
     ensemble = Ensemble(small_config(**{**sizes, **changes}), V)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for weight in ensemble.parameters():  # Biases and the table start at zero.
+        for weight in ensemble.parameters():  # Biases start at zero.
             weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
     return ensemble
 
@@ -67,7 +66,7 @@ def test_the_networks_are_one_network_whose_logits_are_their_mean(cell, depth, e
 
 
 def test_a_learned_state_joins_and_three_networks_do():
-    ensemble = make_ensemble(hidden_size=24, num_members=3, initial_state="learned", ngram_rows=0)
+    ensemble = make_ensemble(hidden_size=24, num_members=3, initial_state="learned")
     tensors = {name: torch.from_numpy(value) for name, value in tensors_of(ensemble).items()}
     # A third is rounded: a relative error of 6e-8 of logits below 10.
     joined = read(load_network(ensemble.config, V, tensors).double())
@@ -76,10 +75,7 @@ def test_a_learned_state_joins_and_three_networks_do():
 
 @pytest.mark.parametrize("documents", ["none", "lines"])
 def test_each_network_draws_masks_of_its_own(documents):
-    # Without the table of n-grams, whose masks would differ anyway.
-    ensemble = make_ensemble(
-        dropout=0.5, weight_drop=0.5, ngram_rows=0, documents=documents, alphabet="exact"
-    )
+    ensemble = make_ensemble(dropout=0.5, weight_drop=0.5, documents=documents, alphabet="exact")
     ensemble.networks[1].load_state_dict(ensemble.networks[0].state_dict())
     ids = torch.zeros(T, B, dtype=torch.long)
     logits, _ = ensemble(ids, ensemble.initial_state(B), Noise(torch.Generator().manual_seed(0), B))
@@ -95,11 +91,9 @@ ENSEMBLE = {"hidden_size": 12, "embedding_size": 6, "num_members": 2, "steps": 2
 
 
 def test_each_network_learns_as_if_it_were_alone():
-    # Without a table, which they share, and without dropout, whose masks are drawn one after the
-    # other.
+    # Without dropout, whose masks are drawn one after the other.
     plain = {
         **ENSEMBLE,
-        "ngram_rows": 0,
         "dropout": 0.0,
         "input_dropout": 0.0,
         "weight_drop": 0.0,
@@ -124,7 +118,6 @@ def test_each_network_learns_as_if_it_were_alone():
 def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average):
     changes = {
         **ENSEMBLE,
-        "ngram_rows": 11,
         "dropout": 0.3,
         "weight_drop": 0.2,
         "weight_average": weight_average,
@@ -137,10 +130,6 @@ def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average):
         assert first.take_step() == second.take_step()
     for name, value in first.model_tensors().items():
         assert np.array_equal(value, second.model_tensors()[name]), name
-    table = first.model_tensors()["ngrams.weight"]
-    assert table.any() and first.num_parameters < sum(
-        value.size for value in first.model_tensors().values()
-    )
     assert first.num_parameters == num_parameters(first.config, V)
 
 

@@ -62,21 +62,6 @@ def test_it_contains_the_weights_once_and_no_moments(lstm, tmp_path):
     assert len(content[MODEL]) < sum(tensor.nbytes for tensor in model.tensors.values()) + 10_000
 
 
-def test_a_table_of_ngrams_is_rounded_as_it_is_sampled(alphabet_run, tmp_path):
-    built = charrnn.load(alphabet_run)
-    config = replace(built.config, ngram_rows=53)
-    table = np.random.default_rng(0).standard_normal((53, len(built.vocab))).astype(np.float32)
-    tensors = {**built.tensors, "ngrams.weight": table}
-    model = charrnn.Model(config, built.vocab, tensors, name="made")
-
-    file = model.export(tmp_path / "made.zip")
-    exported = charrnn.load(file)
-    stored = content_of(file)[MODEL]
-    assert load(stored)["ngrams.weight"].dtype == np.int8
-    assert exported.sample(length=200, seed=1) == model.sample(length=200, seed=1)
-    assert content_of(exported.export(tmp_path / "again.zip"))[MODEL] == stored
-
-
 def test_it_recognises_its_text(lstm, tmp_path):
     model = charrnn.load(lstm.path)
     exported = charrnn.load(model.export(tmp_path / "given.zip"))
@@ -215,6 +200,10 @@ def test_figures_that_no_training_gives_are_refused(file, entry, value, word):
         (
             {"config_yaml": b"hidden_sizes: 7\n"},
             "config.yaml was written by a newer version of charrnn, or was edit",
+        ),
+        (
+            {"config_yaml": b"ngram_rows: 500\n"},
+            "has a table of n-grams (ngram_rows 500), which charrnn no longer has",
         ),
         ({"config_yaml": b"{"}, "config.yaml is damaged: it is not YAML"),
         (

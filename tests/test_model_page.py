@@ -63,7 +63,6 @@ MODELS = {
     "large embedding": lambda: made(cell="gru", embedding_size=40),
     "one-hot": lambda: made(cell="lstm", embedding_size="one-hot"),
     "zoneout": lambda: made(cell="lstm", num_layers=2, zoneout=0.15, initial_state="learned"),
-    "ngrams": lambda: made(cell="lstm", num_layers=2, ngram_rows=53),
     "bytes": lambda: made(Vocab.of_bytes(), cell="lstm"),
     "documents": lambda: made(DOCUMENTS, cell="gru", documents="lines", initial_state="learned"),
     "paragraphs": lambda: made(DOCUMENTS, cell="lstm", documents="blank-lines"),

@@ -29,7 +29,7 @@ SHAPES = [
     *((cell, depth, {}) for cell in ("gru", "lstm") for depth in DEPTHS),
     ("lstm", "stacked", {"zoneout": 0.3, "sum_outputs": True, "initial_state": "learned"}),
     ("rnn", "dilated", {"initial_state": "learned", "num_layers": 3}),
-    ("gru", "stacked", {"embedding_size": 6, "ngram_rows": 53}),
+    ("gru", "stacked", {"embedding_size": 6}),
 ]
 
 
@@ -50,7 +50,7 @@ def model_of(config, vocab=VOCAB):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            if "bias" in name or parameter.ndim == 1 or name in ("learned_state", "ngrams.weight"):
+            if "bias" in name or parameter.ndim == 1 or name == "learned_state":
                 parameter.normal_(std=0.5, generator=generator)
     return Model(
         config,

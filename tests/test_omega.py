@@ -110,7 +110,6 @@ def trainer(**changes):
         "hidden_size": 8,
         "embedding_size": 4,
         "num_members": 1,
-        "ngram_rows": 0,
         "dropout": 0.0,
         "input_dropout": 0.0,
         "weight_drop": 0.0,

@@ -28,7 +28,6 @@ from charrnn.hooks import manager
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import load_network
-from charrnn.model.recurrent_state import pack, unpack
 from charrnn.model.stepper import Stepper
 from charrnn.runs.targets import Target
 from charrnn.text.vocab import Vocab
@@ -41,7 +40,7 @@ from charrnn.formats.onnx import check_onnx, onnx_to_bytes  # noqa: E402
 
 VOCAB = Vocab("char", ("", *string.ascii_letters[: V - 1]))
 EVERYTHING = {"zoneout": 0.1, "sum_outputs": True, "initial_state": "learned"}
-EVERYTHING |= {"embedding_size": "one-hot", "documents": "lines", "ngram_rows": 53}
+EVERYTHING |= {"embedding_size": "one-hot", "documents": "lines"}
 """Every setting that changes what a network computes."""
 
 
@@ -89,9 +88,8 @@ def test_every_cell_and_depth_computes_what_the_network_does(cell, depth, settin
     if settings:
         ids[0, 9], ids[1, 0] = config.end_id, config.end_id
         assert config.end_id is not None
-    state = pack(in_numpy(random_state(network, 2)))
-    has_history = network.ngrams is not None
-    start = unpack(state, has_history=has_history).map(torch.from_numpy)
+    start = random_state(network, 2)
+    state = in_numpy(start).vectors
     with torch.no_grad():
         expected, last = network(torch.from_numpy(ids.T.copy()), start)
     session = session_of(onnx_of(config, tensors))
@@ -100,7 +98,7 @@ def test_every_cell_and_depth_computes_what_the_network_does(cell, depth, settin
     # bound.
     for found, wanted in (
         (logits, expected.numpy().transpose(1, 0, 2)),
-        (new_state, pack(in_numpy(last))),
+        (new_state, in_numpy(last).vectors),
     ):
         np.testing.assert_allclose(
             found, wanted, rtol=0, atol=1e-4 * max(1.0, np.abs(wanted).max())

@@ -80,7 +80,7 @@ def test_weight_decay_acts_on_matrices_only(optimizer, classes):
         for parameter in network.parameters():
             parameter.add_(1.0)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    optimizers = make_optimizers(network, config, 300)
+    optimizers = make_optimizers(network, config)
     updated = [id(parameter) for built in optimizers for parameter in built.state]
     assert sorted(updated) == sorted(map(id, network.parameters())), "each parameter once"
     assert [type(built) for built in optimizers] == classes
@@ -174,7 +174,7 @@ def test_newton_and_schulz_bring_singular_values_to_about_one(shape):
 def test_a_muon_step_is_its_formula_for_every_gate_by_itself():
     config = make_config(muon_scale=3.0, weight_decay=0.5, precision="fp32", embedding_size=7)
     network = CharRNN(config, 7)
-    muon = make_optimizers(network, config, 300)[0]
+    muon = make_optimizers(network, config)[0]
     weights = [weight for layer in network.recurrent_layers() for weight in layer.matrices()]
     assert list(muon.state) == weights
     generator = torch.Generator().manual_seed(1)

@@ -2,7 +2,6 @@
 weights."""
 
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -62,16 +61,6 @@ def test_one_more_unit_would_be_too_many(
     assert isinstance(fitted.hidden_size, int) and fitted.hidden_size % multiple == 0
     wider = of_size(Config(embedding_size=embedding, **model), fitted.hidden_size + multiple)
     assert num_parameters(fitted, vocab_size) <= budget < num_parameters(wider, vocab_size)
-
-
-@pytest.mark.parametrize(("cell", "multiple"), [("lstm", 1), ("unitary", 2)])
-def test_a_table_of_ngrams_is_counted(cell, multiple):
-    config = Config(cell=cell, num_layers=1, embedding_size=8, ngram_rows=500)
-    size = fit_parameters(replace(config, parameters=60_000), 40, lambda units: 8)
-    sizes = [
-        num_parameters(replace(config, hidden_size=units), 40) for units in (size, size + multiple)
-    ]
-    assert sizes[0] <= 60_000 < sizes[1]
 
 
 @pytest.mark.parametrize("memory", [None, 60_000_000])

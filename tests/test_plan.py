@@ -199,9 +199,7 @@ def test_a_number_of_weights_chooses_the_width(tmp_path):
     text = read_text(Config(corpus=(str(tmp_path / "text.txt"),)), None, None)
     fitted = plan.with_fitting_size(Config(parameters=20_000), text)
     embedded = replace(fitted, embedding_size=choose_embedding_size(fitted, fitted.hidden_size))
-    assert fitted.parameters is None and fitted.ngram_rows == 0, (
-        "a table would be most of so many weights"
-    )
+    assert fitted.parameters is None
     assert 18_000 < num_parameters(embedded, len(text.vocab)) <= 20_000
     assert plan.with_fitting_size(fitted, text) is fitted
 

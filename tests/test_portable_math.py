@@ -29,7 +29,6 @@ from charrnn.model.portable_math import (
     attend,
     exact_product,
     exact_tanh,
-    from_rows,
 )
 
 
@@ -176,17 +175,6 @@ def test_weights_and_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_
     matrix = Matrix(np.float32([[1, 0.5]]), is_int8=True)
     found = matrix.product(np.float32([[size, 0]]))[0, 0]
     assert found == pytest.approx(size, rel=2.0**-matrix.bits, abs=2.0 ** (-61 - matrix.bits))
-
-
-def test_rows_with_small_weights_have_the_least_scale_and_rounding_again_changes_nothing():
-    weight = np.float32([[0.2, -0.1], [12.7, 0.3], [0.01, 0.0]])
-    matrix = Matrix(weight, is_int8=True, least_scale=1 / 32)
-    assert matrix.values.tolist() == [[6, -3], [127, 3], [0, 0]]
-    assert matrix.scale.tolist() == pytest.approx([1 / 32, 0.1, 1])
-    restored = from_rows(matrix.values, matrix.scale)
-    again = Matrix(restored, is_int8=True, least_scale=1 / 32)
-    assert from_rows(again.values, again.scale).tobytes() == restored.tobytes()
-    assert again.scale.tobytes() == matrix.scale.tobytes()
 
 
 def test_tanh_is_tanh_exp_is_exp_and_softplus_is_softplus():

@@ -20,10 +20,7 @@ def test_the_python_example_runs(corpus_file, tmp_path, monkeypatch, capsys):
     [code] = re.findall(
         r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL
     )
-    small = (
-        "steps=2, hidden_size=8, embedding_size=4, batch_size=4, bptt_length=16, device='cpu',"
-        " ngram_rows=97"
-    )
+    small = "steps=2, hidden_size=8, embedding_size=4, batch_size=4, bptt_length=16, device='cpu'"
     for old, new in {
         '"shakespeare.txt"': repr(str(corpus_file)),
         "minutes=3": small,

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError
-from charrnn.model.shapes import num_parameters
 from charrnn.training import recipe
 from charrnn.training.recipe import (
     CPU_RATE,
@@ -30,7 +29,6 @@ def resolve(config, num_chars, steps_in_minutes=1710):
     """What `train` does with a text of that many characters, a tenth of it for validation."""
     num_train = int(0.9 * num_chars)
     sized = choose_sizes(config, num_train)
-    sized = recipe.choose_table(sized, 90, 10**6)
     return choose_steps(sized, num_train, num_chars - num_train, steps_in_minutes)
 
 
@@ -215,28 +213,6 @@ def test_sizes_that_are_chosen_are_those_of_each_network():
     assert recipe.chars_of_minutes(four, 1e12) == pytest.approx(
         recipe.chars_of_minutes(one, 1e12) / 4
     )
-
-
-def test_the_table_of_ngrams_has_fewer_rows_for_a_large_alphabet():
-    sized = choose_sizes(Config(steps=9), 10**6)  # 128 units
-    sizes = {64: 65_521, 65: 64_527, 256: 16_384, 2_048: 2_048, 2_049: 0}
-    assert {
-        vocab_size: recipe.choose_table(sized, vocab_size, 10**6).ngram_rows for vocab_size in sizes
-    } == sizes
-    assert recipe.choose_table(replace(sized, hidden_size=127), 65, 10**6).ngram_rows == 0, (
-        "none for a network to look at"
-    )
-
-
-def test_the_table_of_ngrams_has_four_rows_for_each_character_of_a_short_text():
-    sized = choose_sizes(Config(steps=9), 178)
-    rows = {
-        num_chars: recipe.choose_table(sized, 31, num_chars).ngram_rows
-        for num_chars in (178, 16_380, 16_381)
-    }
-    assert rows == {178: 712, 16_380: 65_520, 16_381: 65_521}
-    table = recipe.choose_table(sized, 31, 178)
-    assert num_parameters(table, 31) < 150_000, "and not 2.2 million"
 
 
 def test_what_cannot_be_trained_is_refused():

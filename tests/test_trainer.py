@@ -53,28 +53,6 @@ def take_steps(trainer, num_steps):
     return [trainer.take_step() for _ in range(num_steps)]
 
 
-@pytest.mark.parametrize("weight_average", [0.9, 0.0])
-def test_the_table_of_ngrams_is_trained_by_plain_sgd_and_saved_once(weight_average):
-    trainer = make_trainer(ngram_rows=53, weight_average=weight_average)
-    restored = make_trainer(ngram_rows=53, weight_average=weight_average)
-    assert trainer.network.ngrams is not None
-    take_steps(trainer, 2)
-    table = trainer.network.ngrams.weight
-    before = table.detach().clone()
-    rate = 0.1 * B * T * trainer.take_step().learning_rate / 0.01
-    assert table.grad.is_sparse
-    torch.testing.assert_close(
-        table.detach(), before - rate * (table.grad.to_dense() + 4 / 300 * before)
-    )
-    model, training, counters = save(trainer)
-    assert ("weights/ngrams.weight" in training) == (weight_average == 0), (
-        "the averaged network shares it"
-    )
-    restored.restore(model, training, counters)
-    assert take_steps(restored, 3) == take_steps(trainer, 3)
-    assert_equal(everything(restored), everything(trainer))
-
-
 @pytest.mark.parametrize(
     ("cell", "num_before", "weight_average"), [("lstm", 7, 0.9), ("gru", 1, 0.0), ("rnn", 0, 0.9)]
 )

@@ -47,7 +47,6 @@ EXTRAS = (
     "",
     "dropout=0.3 reset_probability=0.3",
     "num_members=2",
-    "ngram_rows=64",
     "embedding_size=one-hot",
     "weight_average=0.9",
     "input_dropout=0.2 weight_drop=0.2",

@@ -150,7 +150,7 @@ def measure_reach(
                 network, ids=ids, positions=some + 1, length=max_lag + 1, warm_up=warm_up
             )
             # Several windows at once; the norms are added up over them.
-            state = RecurrentState(state.vectors.double(), state.history)
+            state = RecurrentState(state.vectors.double())
             total += _norms(exact, ids=windows, state=state).sum(-1)
             advance(len(some))
     return GradientReach(

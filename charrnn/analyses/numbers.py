@@ -23,9 +23,7 @@ from charrnn.errors import UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN
 from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
-from charrnn.model.ngram_table import rows_of
 from charrnn.model.portable_math import NUMPY, attend
-from charrnn.model.recurrent_state import HISTORY_LENGTH
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
 from charrnn.system.display import Displayable
@@ -341,11 +339,9 @@ class _Reader(Walk[Any]):
         """Return to the initial state, as at the beginning of a document."""
         network = self.architecture
         num_states = network.cell.num_states
-        # Packed as in a RecurrentState: the vectors of a layer, then its last outputs.
-        initial = np.zeros((network.num_layers, network.num_packed, self._size))
+        # As in a RecurrentState: the vectors of a layer, then its last outputs.
+        initial = np.zeros((network.num_layers, network.num_states, self._size))
         initial += self._weights.get("learned_state", 0)
-        self._latest = (0,) * (HISTORY_LENGTH + 1)
-        """The last characters, the oldest first: their ids plus 1."""
         self._queues: list[list[tuple[Doubles, ...]]] = []
         """For each layer the states from which its next characters continue, the next one first."""
         for of_layer, dilation in zip(initial, network.dilations, strict=True):
@@ -374,7 +370,7 @@ class _Reader(Walk[Any]):
         top = self.read(vector)
         if self._config.sum_outputs:
             self._rows.append(_row("sum", top))
-        logits = self.product("output", top) + self._ngrams(char)
+        logits = self.product("output", top)
 
         # The softmax; the largest logit is subtracted, so that no exponential overflows.
         shifted = logits - logits.max()
@@ -389,18 +385,6 @@ class _Reader(Walk[Any]):
             probabilities=_row("softmax", values=np.exp(logprobs), labels=self._vocabulary),
             loss=None if target is None else float(-logprobs[0, target]),
         )
-
-    def _ngrams(self, char: int) -> Doubles:
-        """Return the logits (1, V) of the last characters by `model.ngram_table`; 0 without a
-        table."""
-        # The character itself is one of the last ones.
-        self._latest = (*self._latest[1:], char + 1)
-        table = self._weights.get("ngrams.weight")
-        if table is None:
-            return np.zeros((1, 1))
-        found = table[rows_of(self._latest, len(table))].sum(0, keepdims=True)
-        self._rows.append(_row("T n-grams", values=found, labels=self._vocabulary))
-        return np.asarray(found)
 
     def product(self, name: str, x: Doubles) -> Doubles:
         weight, bias = self._linear[name]

@@ -32,7 +32,7 @@ from charrnn.cli.streams import (
     with_flags,
 )
 from charrnn.config.options import argument, option, option_group, option_texts
-from charrnn.config.settings import ADDED_PARTS, MACHINE, Config, check_field_name
+from charrnn.config.settings import MACHINE, Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
@@ -111,7 +111,7 @@ class TrainOptions(CommandOptions):
 
 FACTS = {
     "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
-    "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters{added}",
+    "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
     "Training": "{steps} of {batch_size} batch rows × {bptt_length} characters = {epochs} epochs",
     "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
     "Columns": "train, val: nats/character; bpc: bits; time: from the start",
@@ -493,17 +493,12 @@ class TrainingView:
             unit = "characters"
         if values["alphabet"] == "char":
             num_known -= 1  # without the unknown symbol
-        known = added = ""
+        known = ""
         if num_known < values["num_distinct_chars"]:
             known = f", {num_known:,} in the alphabet"
 
-        # Parts of the model that rooms add.
-        for name, counted_things in ADDED_PARTS.items():
-            if values[name]:
-                added += f", {values[name]:,} {counted_things}"
-
         # The first facts were perhaps shown while the run was planned; each appears once.
-        words = values | {"unit": unit, "known": known, "added": added}
+        words = values | {"unit": unit, "known": known}
         for number, (name, fact) in enumerate(FACTS.items()):
             if self._num_facts <= number < num_facts:
                 self._show_fact(name, fact.format_map(words))

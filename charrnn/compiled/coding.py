@@ -248,7 +248,7 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
             if ids[row] == end_id:
                 _reset_row(state, initial, row)
         step(weights.plan, ids, state_at, scratch.places)
-        predict(weights.plan, ids, state_at, scratch.places, logits_at)
+        predict(weights.plan, len(ids), scratch.places, logits_at)
 
 
 LOOPS = {"code": CompiledLoop(code, SOURCES)}

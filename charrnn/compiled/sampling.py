@@ -45,10 +45,8 @@ from charrnn.compiled.dot_products import (
 )
 from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import Block, PrimedState, Streams
-from charrnn.model import ngram_table as ngrams
-from charrnn.model import portable_math, recurrent_state
+from charrnn.model import portable_math
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
-from charrnn.model.recurrent_state import HISTORY_LENGTH
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import CompiledLoop
 from charrnn.system.process import num_cores
@@ -99,8 +97,6 @@ class Plan(NamedTuple):
     is_residual: bool
     num_layers: int
     num_states: int
-    state_width: int
-    """Vectors of a layer in a packed state."""
     size: int
     """H."""
     input_width: int
@@ -111,9 +107,6 @@ class Plan(NamedTuple):
     """Address of the first layer's input product (V, X * H)."""
     matrices: int
     """Address of int64 (3, L, NUM_FIELDS), by role and layer."""
-    ngrams: int
-    """Address of the table (ngram_rows, V) of `model.ngram_table`."""
-    ngram_rows: int
 
 
 class Weights(NamedTuple):
@@ -221,8 +214,6 @@ def pack(stepper: Stepper) -> Weights:
             first = len(parts)
             matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
             parts += [*dot_products.pack_matrix(matrix), matrix.scale, bias]
-    if stepper.ngrams is not None:
-        parts.append(stepper.ngrams)
 
     # One block of memory, whose addresses are known now.
     memory = dot_products.Memory([part.nbytes for part in parts])
@@ -234,14 +225,11 @@ def pack(stepper: Stepper) -> Weights:
         is_residual=stepper.depth_name == "residual",
         num_layers=num_layers,
         num_states=stepper.cell.num_states,
-        state_width=stepper.architecture.num_packed,
         size=stepper.hidden_size,
         input_width=table.shape[1],
         recurrent_width=len(stepper.products["layers.0.hh"].bias),
         matrices=memory.addresses[0],
         table=memory.addresses[1],
-        ngrams=memory.addresses[-1],
-        ngram_rows=stepper.architecture.ngram_rows,
     )
     return Weights(
         plan,
@@ -513,7 +501,7 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
 
     for layer in range(plan.num_layers):
         # The products of all streams.
-        h = state_at + layer * plan.state_width * num_streams * row
+        h = state_at + layer * plan.num_states * num_streams * row
         c = h + (plan.num_states - 1) * num_streams * row
         if layer > 0:
             products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
@@ -535,45 +523,10 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
                 _copy(h + at, places.below + at, size)
 
 
-_next_row = _compiled(ngrams.next_row)
-
-
 @_compiled
-def predict(
-    plan: Any,
-    ids: Any,
-    state_at: Any,
-    places: Any,
-    logits_at: Any,
-) -> None:
-    """Compute the logits (B, V) after `step` has read ids (B,), which join the characters in the
-    state."""
-    products(plan, OUTPUT, np.int64(0), places, len(ids), places.below, logits_at)
-
-    # The table of n-grams. The history of a stream begins the last vector of the first layer.
-    if plan.ngram_rows == 0:
-        return
-    fields = longs_at(plan.matrices + OUTPUT * plan.num_layers * NUM_FIELDS * LONG, NUM_FIELDS)
-    row = FLOAT * plan.size
-    vocab_size = fields[NUM_ROWS]
-    for stream in range(len(ids)):
-        before = floats_at(
-            state_at + ((plan.state_width - 1) * len(ids) + stream) * row, HISTORY_LENGTH
-        )
-        # The row of each n-gram follows from that of the one that is a character shorter.
-        latest = ids[stream] + 1
-        place = latest
-        for length in range(2, HISTORY_LENGTH + 2):
-            place = _next_row(place, np.int64(before[-length + 1]), plan.ngram_rows)
-            if length >= ngrams.SHORTEST:
-                _add(
-                    plan.ngrams + place * FLOAT * vocab_size,
-                    logits_at + stream * FLOAT * vocab_size,
-                    vocab_size,
-                )
-
-        before[:-1] = before[1:]
-        before[-1] = np.float32(latest)
+def predict(plan: Any, num_streams: Any, places: Any, logits_at: Any) -> None:
+    """Compute the logits (B, V) after `step` has read characters of B streams."""
+    products(plan, OUTPUT, np.int64(0), places, num_streams, places.below, logits_at)
 
 
 # Drawing.
@@ -720,7 +673,7 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     # The logits of all characters are computed, as `Stepper.read` does; the last ones stay.
     for index in range(len(ids)):
         step(plan, ids[index : index + 1], state_at, places)
-        predict(plan, ids[index : index + 1], state_at, places, logits_at)
+        predict(plan, np.int64(1), places, logits_at)
 
 
 def write(
@@ -760,10 +713,10 @@ def write(
 
         # Read what was drawn.
         step(plan, drawn_now, state_at, places)
-        predict(plan, drawn_now, state_at, places, logits_at)
+        predict(plan, num_streams, places, logits_at)
 
 
-PARTS = (sys.modules[__name__], dot_products, portable_math, ngrams, recurrent_state)
+PARTS = (sys.modules[__name__], dot_products, portable_math)
 """The modules whose functions are compiled into the loops."""
 SOURCES = [Path(str(module.__file__)) for module in PARTS]
 """Their files: a change in one makes the compiled code out of date."""
@@ -784,8 +737,7 @@ class CompiledRows:
 
         # The loop changes states and logits in place, and reads the options of all streams of a
         # group in arrays: no Python objects.
-        packed = recurrent_state.pack(streams.state)
-        self._states = [packed.take(group, axis=2) for group in self._groups]
+        self._states = [streams.state.vectors.take(group, axis=2) for group in self._groups]
         self._logits = [streams.logits.take(group, axis=0) for group in self._groups]
         self._scratches = []
         self._drawings = []
@@ -825,9 +777,8 @@ class CompiledRows:
 
     def begin(self, is_begun: NDArray[np.bool_], primed: PrimedState) -> None:
         """Put the state after the prime into the rows that `is_begun` (B,) marks."""
-        state = recurrent_state.pack(primed.state)
         for group, states, logits in zip(self._groups, self._states, self._logits, strict=True):
-            states[:, :, is_begun[group]] = state
+            states[:, :, is_begun[group]] = primed.state.vectors
             logits[is_begun[group]] = primed.logits
 
 

@@ -48,11 +48,6 @@ DOCUMENTS = ("documents", "column")
 """Fields that say what the documents are."""
 OMEGA_CELLS = ("rnn", "lstm")
 """Cell types whose gradients Ω can keep from vanishing."""
-ALONE: dict[str, Any] = {"num_members": 1, "ngram_rows": 0}
-"""Fields of a single network without a table of n-grams: what they are where nothing chooses
-them."""
-ADDED_PARTS = {"ngram_rows": "n-gram rows"}
-"""Fields that give a network another part, 0 for none, and what they count."""
 MEMBER_SEED_STEP = 1_000_003
 """Difference of the seeds of two networks that are trained side by side, so that runs with the
 seeds 0, 1, 2 have none in common."""
@@ -69,7 +64,7 @@ LONGEST_NAMES = 100_000
 """
 MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine", "Run folder"
 """Panels of the options in `charrnn train --help`."""
-MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "ngram_rows", "initial_state", *SIZES)
+MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
 TEXT_FIELDS = (*DOCUMENTS, "encoding", "join_lines", "order", "order_seed")
 """Fields that say how a text is read, which a run takes from the run it starts with."""
@@ -264,14 +259,9 @@ class Config:
     num_members: int | Auto = setting("auto", allowed=between(1, 64))
     """Networks that are trained side by side and predict together, each of an equal share of the
     units and of the embedding. They are saved as one network, whose weights are block diagonal."""
-    ngram_rows: int | Auto = setting(
-        "auto", allowed=Range("between 0 and 2^24", contains=lambda rows: 0 <= rows <= 1 << 24)
-    )
-    """Rows of the table of logits that hashes of the last three, four and five characters choose
-    from; 0: no table."""
     dropout: float | Auto = setting("auto", allowed=PROBABILITY)
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal
-    2016), and of the characters for which the table of n-grams is left out."""
+    2016)."""
     input_dropout: float | Auto = setting("auto", allowed=PROBABILITY)
     """Share of the entries of a character's embedding dropped, the same entries for a whole window
     (Gal 2016)."""
@@ -518,12 +508,6 @@ class Config:
 
     def _check_sizes(self) -> None:
         """Raise UsageError for sizes that one network, or several, cannot have together."""
-        # In a packed state, the last four characters are a row of as many entries as units.
-        least = 4 * self.num_networks
-        has_rows = self.ngram_rows not in ("auto", 0)
-        if has_rows and self.hidden_size != "auto" and self.hidden_size < least:
-            raise self._refused("ngram_rows", f"it needs {named('hidden_size', least)} or more.")
-
         # What starts from a run, or is fitted to a number of weights, is one network.
         if self.num_networks > 1 and self.init_from is not None:
             alone = f"with {named('init_from')} a single network is trained"

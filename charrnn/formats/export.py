@@ -42,10 +42,8 @@ def _zip(model: Model, path: Path) -> Content:
     Of the names of its texts, and of the run that it started from, the folders are left out, so
     that no path of this machine leaves it.
     """
-    from charrnn.model.ngram_table import round_table
-    from charrnn.model.walk import added_tables
     from charrnn.runs import model_file
-    from charrnn.runs.checkpoint import MANIFEST, MODEL, SCALE, list_files, tensors_to_bytes
+    from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
     from charrnn.runs.description import RunDescription
 
     names = tuple(map(_last_part, model.config.corpus))
@@ -56,14 +54,7 @@ def _zip(model: Model, path: Path) -> Content:
         learned += f", after the texts of the model {start}"
     shared = replace(model.config, corpus=names, init_from=start, extend_alphabet=False)
     files = RunDescription.of(Path(), config=shared, vocab=model.vocab).files()
-
-    # A table of n-grams as it is sampled: in float32 it would be most of the file.
-    tensors = dict(model.tensors)
-    for name, table in added_tables(model.tensors).items():
-        rounded = round_table(table)
-        weight = f"{name}.weight"
-        tensors |= {weight: rounded.values, weight + SCALE: rounded.scale}
-    files[MODEL] = tensors_to_bytes(tensors)
+    files[MODEL] = tensors_to_bytes(model.tensors)
 
     # The digest says which text it was, without the text and its path.
     recorded = model.recorded_corpus
@@ -104,8 +95,8 @@ def _zip(model: Model, path: Path) -> Content:
 
 
 def _is_stored(data: bytes) -> bool:
-    """Whether a file is not compressed: a table of n-grams may be nearly all zero, which would look
-    like a bomb to `ModelFile`."""
+    """Whether a file is not compressed: weights may be nearly all zero, which would look like a
+    bomb to `ModelFile`."""
     from charrnn.runs.model_file import MAX_RATIO, MAX_UNPACKED
 
     return len(data) > MAX_UNPACKED and len(data) > MAX_RATIO // 2 * len(zlib.compress(data))

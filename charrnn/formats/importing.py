@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from charrnn.cli.command_options import NEW_RUN, CommandOptions
 from charrnn.cli.streams import print_json, print_path, printable, warn, write_aside
 from charrnn.config.options import argument, option
-from charrnn.config.settings import ALONE, Config
+from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.evaluation.comparison import doubts
 from charrnn.evaluation.loss_reports import LossReport
@@ -312,7 +312,7 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
         num_layers=len(layers),
         hidden_size=hidden_size,
         embedding_size=input_size if "embedding.weight" in matched else "one-hot",
-        **ALONE,
+        num_members=1,
         dropout=0.0,
         input_dropout=0.0,
         weight_drop=0.0,

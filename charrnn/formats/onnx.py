@@ -30,8 +30,6 @@ from charrnn.api import Model
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.model.cell_types import CELLS, Cell, CellState, Ops
-from charrnn.model.ngram_table import BASE, SHORTEST
-from charrnn.model.recurrent_state import HISTORY_LENGTH, pack
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture, Walk
@@ -264,47 +262,7 @@ class _Walk(Walk[Value]):
         else:
             vectors = Value(self.graph, "embedding.weight").apply("Gather", ids, axis=0)
 
-        logits = self.product("output", self.read(vectors))
-        if self.architecture.ngram_rows:
-            return self._ngrams(logits, ids)
-        return logits
-
-    def _ngrams(self, logits: Value, ids: Value) -> Value:
-        """Add the rows of the last characters to logits (B, V), and keep these characters; see
-        `model.ngram_table`."""
-        # The state keeps the last characters as floats, in its last part: a Scan would otherwise
-        # carry one more array, of another type. 0 is no character, so ids count from 1.
-        integer = self.graph.integers
-        kept = self.before[0][-1]
-        before = [
-            kept.apply("Gather", integer(place), axis=1).apply("Cast", to=TensorProto.INT64)
-            for place in range(HISTORY_LENGTH)
-        ]
-        latest = ids.apply("Add", integer(1))
-
-        # The row of each n-gram follows from that of the one that is a character shorter.
-        base = integer(BASE)
-        num_rows = integer(self.architecture.ngram_rows)
-        weight = np.asarray(self.tensors["ngrams.weight"], np.float32)
-        table = self.graph.constant(weight, "ngrams.weight")
-        row = latest
-        for length, older in enumerate(reversed(before), 2):
-            row = row.apply("Mul", base).apply("Add", older).apply("Mod", num_rows)
-            if length >= SHORTEST:
-                logits = logits + table.apply("Gather", row, axis=0)
-
-        # The oldest character leaves, the latest one enters.
-        after = [
-            part.apply("Cast", to=TensorProto.FLOAT)[..., None] for part in (*before[1:], latest)
-        ]
-
-        # That part of the state is as wide as the others: the rest of it stays.
-        size = self.architecture.hidden_size
-        if size > HISTORY_LENGTH:
-            bounds = (integer([HISTORY_LENGTH]), integer([size]), integer([1]))
-            after.append(kept.apply("Slice", *bounds))
-        self.after[0] = (*self.after[0][:-1], _concatenate(after, axis=1))
-        return logits
+        return self.product("output", self.read(vectors))
 
     def product(self, name: str, x: Value) -> Value:
         # One node for the product and the bias; the walk asks for them by name.
@@ -366,9 +324,9 @@ class _Walk(Walk[Value]):
 
     def _initial(self, layer: int, part: int) -> Value:
         """Return a part (H,) of the initial state of a layer."""
-        # Zero unless it was learned; parts beyond the cell's own are never learned.
+        # Zero unless it was learned.
         initial = np.zeros(self.architecture.hidden_size, np.float32)
-        if "learned_state" in self.tensors and part < self.architecture.num_states:
+        if "learned_state" in self.tensors:
             learned = self.tensors["learned_state"][layer, part]
             initial = learned.astype(np.float32).reshape(-1)
         return self.graph.constant(initial, f"initial_state.{layer}.{part}")
@@ -389,7 +347,7 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     graph = Graph()
     walk = _Walk(config, tensors=tensors, graph=Graph(graph))
     network = walk.architecture
-    num_parts = network.num_packed
+    num_parts = network.num_states
     layers = range(network.num_layers)
 
     # A Scan carries each part of the state by itself.
@@ -470,7 +428,7 @@ def _body(walk: _Walk) -> GraphProto:
     """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the
     logits (B, V)."""
     # A Scan passes its state by position: the names only have to differ.
-    parts = range(walk.architecture.num_packed)
+    parts = range(walk.architecture.num_states)
     for layer in range(walk.architecture.num_layers):
         names = [f"layer_{layer}_state_{part}" for part in parts]
         walk.before.append(tuple(Value(walk.graph, name) for name in names))
@@ -570,13 +528,13 @@ def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck
     # first character that uses it.
     ids = ids.astype(np.int64)
     state = stepper.initial_state(1)
-    initial = pack(state)
+    initial = state.vectors
     expected = np.empty((len(ids), stepper.vocab_size), np.float32)
     for place, char in enumerate(ids):
-        found = session.run(None, {"ids": np.array([[char]]), "state": pack(state)})
+        found = session.run(None, {"ids": np.array([[char]]), "state": state.vectors})
         logits, state = stepper.step(np.array([char]), state)
         expected[place] = logits[0]
-        for one, other in zip(found, (logits[:, None], pack(state)), strict=True):
+        for one, other in zip(found, (logits[:, None], state.vectors), strict=True):
             _check_close(one, expected=other, place=place)
 
     # Its own state, as programs use the file; how far that drifts is reported, and no fault.

@@ -25,7 +25,7 @@ from charrnn.generation.patterns import Pattern, State
 from charrnn.generation.sample_options import Forbid, Shaping
 from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import compiled_loops
-from charrnn.model.recurrent_state import pack, unpack
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import Task, task
@@ -147,9 +147,9 @@ def read_blocks(
     scratch = compiled.make_scratch(weights, 1)
     for block in blocks:
         logits = logits.copy()
-        packed = pack(state).copy()
-        compiled.LOOPS["read"](weights, block, packed, logits, scratch)
-        state = unpack(packed, has_history=state.history is not None)
+        vectors = state.vectors.copy()
+        compiled.LOOPS["read"](weights, block, vectors, logits, scratch)
+        state = RecurrentState(vectors)
         yield PrimedState(logits, state)
 
 

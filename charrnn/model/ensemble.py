@@ -73,8 +73,7 @@ def can_join(config: Config, members: int, size: int) -> bool:
 
 
 class Ensemble(nn.Module):
-    """M networks of one configuration with weights of different seeds, which share the table of
-    n-grams.
+    """M networks of one configuration with weights of different seeds.
 
     Their states are side by side: (L, S, B, M * H).
     """
@@ -90,13 +89,9 @@ class Ensemble(nn.Module):
             for index in range(config.num_networks)
         )
 
-        # One table for all: what n-grams know is the same for each.
-        for network in self.networks[1:]:
-            network.ngrams = self.networks[0].ngrams
-
     @property
     def networks(self) -> list[CharRNN]:
-        """The networks, each with parameters of its own but for `ngrams`."""
+        """The networks, each with parameters of its own."""
         return list(self.members)  # type: ignore[arg-type]  # ModuleList has no element type
 
     @property
@@ -108,11 +103,6 @@ class Ensemble(nn.Module):
     def vocab_size(self) -> int:
         """V: characters of the alphabet."""
         return self.networks[0].vocab_size
-
-    @property
-    def ngrams(self) -> nn.Embedding | None:
-        """The table of n-grams that all networks share, None without one."""
-        return self.networks[0].ngrams
 
     @property
     def end_id(self) -> int | None:
@@ -145,7 +135,7 @@ class Ensemble(nn.Module):
             own_noise = None if noise is None else noise.another()
             own_logits, own_state = network(
                 ids,
-                state=RecurrentState(vectors, state.history),
+                state=RecurrentState(vectors),
                 noise=own_noise,
             )
             logits.append(own_logits)
@@ -159,8 +149,7 @@ class Ensemble(nn.Module):
 
 def _side_by_side(states: Sequence[RecurrentState[Tensor]]) -> RecurrentState[Tensor]:
     """Join the states of networks that read the same text."""
-    vectors = torch.cat([state.vectors for state in states], dim=-1)
-    return RecurrentState(vectors, states[0].history)
+    return RecurrentState(torch.cat([state.vectors for state in states], dim=-1))
 
 
 TrainedNetwork: TypeAlias = CharRNN | Ensemble
@@ -198,8 +187,6 @@ def tensors_of(network: TrainedNetwork) -> dict[str, NDArray[Any]]:
             joined[name] = np.concatenate(parts, axis=1) / np.float32(len(parts))
         elif name == "output.bias":
             joined[name] = np.mean(parts, axis=0)
-        elif parts[0].shape == shape:  # the sparse table, which they share
-            joined[name] = parts[0]
         elif len(parts[0]) == shape[0]:  # an embedding (V, E), a learned state (L, S, H)
             joined[name] = np.concatenate(parts, axis=-1)
         else:

@@ -1,9 +1,8 @@
 """The language model: embedding, recurrent layers, output layer.
 
 Shapes: T time, B batch, V vocabulary, E embedding (V for one-hot vectors), H hidden, L layers, S
-state vectors per layer (those of its cell times the largest dilation, and `Depth.span` outputs), N
-rows of the table of n-grams. Everything is time-major, and the recurrent state is passed in and
-returned.
+state vectors per layer (those of its cell times the largest dilation, and `Depth.span` outputs).
+Everything is time-major, and the recurrent state is passed in and returned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +19,9 @@ from charrnn.config.settings import Auto, Config
 from charrnn.model.cell_types import Ops
 from charrnn.model.device import to_device
 from charrnn.model.layer import RecurrentLayer
-from charrnn.model.ngram_table import rows_of
 from charrnn.model.noise import Noise
 from charrnn.model.reading import Fragments, cut
-from charrnn.model.recurrent_state import HISTORY_LENGTH, RecurrentState, reset_rows
+from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.model.shapes import check_shapes, input_size_of
 from charrnn.model.walk import Architecture
 
@@ -31,8 +29,6 @@ Traced = tuple[Tensor, Tensor, Tensor]
 """Logits (T, B, V), and the cell values and the outputs of all layers (T, B, L, H)."""
 LayerOps = Mapping[int, Ops[Tensor]]
 """Layer index to the functions its equations use instead of `layer.TORCH`."""
-SPARSE_TABLE = "ngrams.weight"
-"""The name of the table of n-grams, of which a step of training changes few rows."""
 HIGHWAY_BIAS = -1.0
 """Initial bias of a highway's transform gate: negative, so that it mostly carries (Srivastava
 2015)."""
@@ -43,8 +39,6 @@ class Read(NamedTuple):
 
     features: Tensor
     """(T, B, H): what the output layer reads."""
-    ngram_rows: Tensor | None
-    """(T, B, N): rows of `model.ngram_table`; None without a table, and for vectors."""
     cells: Tensor | None
     """(T, B, L, H), if they are kept."""
     outputs: Tensor | None
@@ -89,7 +83,7 @@ class CharRNN(nn.Module):
     `highways.i.bias` (H,), for a grid `bottom.weight` (2*H, E), `bottom.bias` (2*H,) and `grids.i`
     as `layers.i` of an LSTM, for attention `attentions.i.weight` (2*H, H), first of the query, then
     of the gate, and `attentions.i.bias` (2*H,); a learned initial state is `learned_state` (L, S,
-    H), the table of n-grams `ngrams.weight` (R, V).
+    H).
 
     Reading END (`Config.end_id`) resets the state of its lane to the initial one, from which END is
     read, so nothing reaches a document from those before it.
@@ -136,9 +130,6 @@ class CharRNN(nn.Module):
             if self.depth.has_lstm:
                 self.bottom = nn.Linear(input_size, 2 * hidden_size)
             self.output = nn.Linear(hidden_size, vocab_size)
-            self.ngrams: nn.Embedding | None = None
-            if network.ngram_rows:
-                self.ngrams = nn.Embedding(network.ngram_rows, vocab_size)
 
         # The modules of this package, which only allocate their parameters. Below a grid there is a
         # projection, so that its first layer reads H numbers as all others do.
@@ -161,7 +152,7 @@ class CharRNN(nn.Module):
         # Zeros begin like a state that is not learned.
         self.learned_state: nn.Parameter | None = None
         if config.initial_state == "learned":
-            learned = torch.zeros(num_layers, network.num_packed, hidden_size)
+            learned = torch.zeros(num_layers, network.num_states, hidden_size)
             self.learned_state = nn.Parameter(learned)
         self._draw_weights(config.seed, config.forget_bias)
 
@@ -192,11 +183,9 @@ class CharRNN(nn.Module):
         for grid in self.grid_layers():
             grid.draw_weights(generator, forget_bias)
 
-        # Above the layers. A table of zeros adds nothing until a step of training has changed it.
+        # Above the layers.
         nn.init.xavier_uniform_(self.output.weight, generator=generator)
         nn.init.zeros_(self.output.bias)
-        if self.ngrams is not None:
-            nn.init.zeros_(self.ngrams.weight)
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
         """List the layers, first to last."""
@@ -230,21 +219,8 @@ class CharRNN(nn.Module):
         """Return the initial state of a text: zero, or the learned one, with gradients."""
         if self.learned_state is None:
             shape = (len(self.layers), self._num_states, batch_size, self.hidden_size)
-            vectors = self.output.weight.new_zeros(shape)
-        else:
-            learned = self.learned_state[:, : self._num_states]
-            vectors = learned.unsqueeze(2).repeat(1, 1, batch_size, 1)
-
-        # Zeros in the history stand for no character.
-        if self.ngrams is None:
-            return RecurrentState(vectors)
-        history = torch.zeros(
-            batch_size,
-            HISTORY_LENGTH,
-            dtype=torch.int64,
-            device=self.device,
-        )
-        return RecurrentState(vectors, history)
+            return RecurrentState(self.output.weight.new_zeros(shape))
+        return RecurrentState(self.learned_state.unsqueeze(2).repeat(1, 1, batch_size, 1))
 
     def forward(
         self,
@@ -256,26 +232,18 @@ class CharRNN(nn.Module):
         """Map ids (T, B) and a state to logits (T, B, V) and the state after the last character.
 
         With `noise`, embeddings and the outputs of each layer are multiplied by masks (B, E) and
-        (B, H), the same for all T characters (variational dropout: Gal & Ghahramani 2016), the
-        layers draw weight-drop and zoneout, and the rows of `model.ngram_table` are left out for a
-        `dropout` of the characters, so that what they have by heart hides no character from the
-        network. Without one, nothing is dropped. Layers in `ops` compute their equations with these
-        functions, which can clamp a unit or record gates; the others use their fastest
-        implementation.
+        (B, H), the same for all T characters (variational dropout: Gal & Ghahramani 2016), and the
+        layers draw weight-drop and zoneout. Without one, nothing is dropped. Layers in `ops`
+        compute their equations with these functions, which can clamp a unit or record gates; the
+        others use their fastest implementation.
         """
-        # Drawn before the masks of the layers: a run repeats its draws in this order.
-        scale: Tensor | float = 1.0
-        if noise is not None and self.ngrams is not None:
-            kept = noise.for_characters(len(ids), self.dropout)
-            scale = to_device(kept / (1 - self.dropout), ids.device)
-
         read, state = self.read_documents(
             ids,
             state=state,
             noise=noise,
             ops=ops,
         )
-        return self._logits(read, scale), state
+        return self.output(read.features), state
 
     def features(
         self, ids: Tensor, state: RecurrentState[Tensor], ops: LayerOps | None = None
@@ -283,7 +251,7 @@ class CharRNN(nn.Module):
         """Compute what the output layer reads, (T, B, H), and logits (T, B, V). Arguments as for
         `forward`."""
         read, _ = self.read_documents(ids, state=state, ops=ops)
-        return read.features, self._logits(read)
+        return read.features, self.output(read.features)
 
     def trace(
         self, ids: Tensor, state: RecurrentState[Tensor], ops: LayerOps | None = None
@@ -300,7 +268,7 @@ class CharRNN(nn.Module):
             keeps_cells=True,
         )
         assert read.cells is not None and read.outputs is not None, "they are kept"
-        return (self._logits(read), read.cells, read.outputs), state
+        return (self.output(read.features), read.cells, read.outputs), state
 
     def layer_inputs(
         self, ids: Tensor, state: RecurrentState[Tensor], outputs: Tensor
@@ -393,7 +361,7 @@ class CharRNN(nn.Module):
             joined = torch.cat(pieces).index_select(0, order)
             return joined.view(num_steps, num_lanes, *joined.shape[1:])
 
-        features, ngram_rows, cells, outputs = map(in_order, zip(*reads, strict=True))
+        features, cells, outputs = map(in_order, zip(*reads, strict=True))
         assert features is not None
 
         # The state of a lane is that of its last fragment.
@@ -401,7 +369,6 @@ class CharRNN(nn.Module):
         return (
             Read(
                 features,
-                ngram_rows=ngram_rows,
                 cells=cells,
                 outputs=outputs,
             ),
@@ -492,13 +459,8 @@ class CharRNN(nn.Module):
         features = below
         if self.sum_outputs:
             features = sum(joined[1:], start=joined[0])
-        rows = None
-        history = state.history
-        if self.ngrams is not None and not is_vectors:
-            rows, history = self._ngram_rows(ids, state)
         read = Read(
             features,
-            ngram_rows=rows,
             cells=None,
             outputs=None,
         )
@@ -507,28 +469,7 @@ class CharRNN(nn.Module):
                 cells=torch.stack(all_cells, dim=2),
                 outputs=torch.stack(all_outputs, dim=2),
             )
-        return read, RecurrentState(torch.stack(new_vectors), history)
-
-    def _ngram_rows(self, ids: Tensor, state: RecurrentState[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the rows (T, B, N) of ids (T, B) after the history of a state, and the history
-        after them."""
-        assert self.ngrams is not None and state.history is not None
-        read = torch.cat((state.history.T, ids + 1))
-
-        # The rows of all characters at once: shifted by n, the text gives every character the one n
-        # before it.
-        shifted = [read[place : len(ids) + place] for place in range(HISTORY_LENGTH + 1)]
-        rows = torch.stack(rows_of(shifted, self.ngrams.num_embeddings), dim=-1)
-        return rows, read[-HISTORY_LENGTH:].T
-
-    def _logits(self, read: Read, scale: Tensor | float = 1.0) -> Tensor:
-        """Compute logits (T, B, V). What the table of n-grams adds is multiplied by `scale` (T, B,
-        1)."""
-        logits: Tensor = self.output(read.features)
-        if read.ngram_rows is None or self.ngrams is None:
-            return logits
-        added: Tensor = self.ngrams(read.ngram_rows).sum(-2)
-        return logits + added * scale
+        return read, RecurrentState(torch.stack(new_vectors))
 
 
 def _replace_rows(rows: Tensor, part: Tensor, new: Tensor) -> Tensor:

@@ -71,16 +71,6 @@ class Noise:
         self._next = 0
         self._lanes = lanes
 
-    def for_characters(self, length: int, share: float) -> Tensor:
-        """Return such a mask (T, B, 1) of independent entries for a window of `length` T, before
-        its first piece."""
-        mask = _draw(
-            (length, self._num_lanes, 1),
-            share=share,
-            generator=self._generator,
-        )
-        return mask[:, self._own]
-
     def for_window(self, shape: Sequence[int], share: float) -> Tensor:
         """Return a mask that is 0 with probability `share`, else 1: the same in every piece of the
         window."""

@@ -235,9 +235,9 @@ class Matrix:
     points). `bits` is the number of bits to which inputs are rounded; 0: they are not.
     """
 
-    def __init__(self, weight: NDArray[Any], *, is_int8: bool, least_scale: float = 0.0) -> None:
-        """Round each row to multiples of 1/127 of its largest weight, or of `least_scale` if that
-        is more, if `is_int8` and all weights are finite."""
+    def __init__(self, weight: NDArray[Any], *, is_int8: bool) -> None:
+        """Round each row to multiples of 1/127 of its largest weight, if `is_int8` and all weights
+        are finite."""
         # Without rounding, the values are the weights.
         weight = np.asarray(weight, np.float32)
         self.values: NDArray[Any] = np.ascontiguousarray(weight)
@@ -245,20 +245,16 @@ class Matrix:
         self.bits = 0
 
         if is_int8 and np.isfinite(weight).all():
-            # In place where it can be: a table is so large that new memory takes most of the time.
-            largest = np.maximum(weight.max(axis=1), -weight.min(axis=1))
-            scale = np.maximum(largest / np.float32(LARGEST), np.float32(least_scale))
+            largest = np.abs(weight).max(axis=1)
+            self.scale = largest / np.float32(LARGEST)
             # What becomes zeros has one scale, however small it was.
-            scale[largest < max(SMALLEST_WEIGHT, least_scale / 2)] = 1
-            self.scale = scale
-            rounded = weight / self.scale[:, None]
-            np.rint(rounded, out=rounded)
+            self.scale[largest < SMALLEST_WEIGHT] = 1
+            rounded = np.rint(weight / self.scale[:, None])
             self.values = rounded.astype(np.int8)
 
             # Sums of |weight| * |input| must be integers of at most 2^24, which holds for up to
             # 66,052 columns.
-            sums = np.abs(rounded, out=rounded).sum(axis=1)
-            largest_sum = float(sums.max())
+            largest_sum = float(np.abs(rounded).sum(axis=1).max())
             # A matrix of zeros, as of weights near 1e-38, allows any number of bits. It takes those
             # of a full matrix of its size, because more are not compiled.
             if largest_sum == 0:

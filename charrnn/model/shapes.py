@@ -24,8 +24,6 @@ TRAINING_COPIES = 15
 """Values that training stores per weight while it saves: weight, gradient, two moments, average,
 and what is saved of them twice more, as arrays and as files. The peak with 20 million weights is 15
 with AdamW and 12 with Muon."""
-TABLE_COPIES = 5
-"""The same for a table of n-grams, which has no moments."""
 
 
 def input_size_of(config: Config, vocab_size: int) -> int:
@@ -47,8 +45,6 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     if config.embedding_size != "one-hot":
         shapes["embedding.weight"] = (vocab_size, input_size)
     shapes |= {"output.weight": (vocab_size, size), "output.bias": (vocab_size,)}
-    if network.ngram_rows:
-        shapes["ngrams.weight"] = (network.ngram_rows, vocab_size)
 
     for index in range(network.num_layers):
         # The layer itself. Only the first one reads characters, if there is no projection below it.
@@ -75,22 +71,19 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
                 shapes[f"grids.{index}.bias_{name}_l0"] = (Lstm.input_blocks * size,)
 
     if config.initial_state == "learned":
-        shapes["learned_state"] = (network.num_layers, network.num_packed, size)
+        shapes["learned_state"] = (network.num_layers, network.num_states, size)
     return shapes
 
 
 def num_parameters(config: Config, vocab_size: int) -> int:
     """Count the trained values of a model from its shapes alone, without building it.
 
-    Of several networks, which share the table of n-grams, zeros outside the blocks of each are not
-    counted.
+    Of several networks, zeros outside the blocks of each are not counted.
     """
-    # Each of several networks has its own weights, but for the table.
+    # Each of several networks has its own weights.
     members = config.num_networks
     if members > 1:
-        table = Architecture.of(config).ngram_rows * vocab_size
-        of_one = num_parameters(config_of_member(config), vocab_size)
-        return members * (of_one - table) + table
+        return members * num_parameters(config_of_member(config), vocab_size)
 
     # A permutation is drawn and kept: it is not trained.
     extras = cell_type(config.cell).extras(resolved(config.hidden_size))
@@ -126,10 +119,8 @@ def fit_parameters(
         )
         return num_parameters(sized, vocab_size)
 
-    # What is possible: a table of n-grams keeps its history in the state, which needs 4 units, and
-    # the weights have to fit in the memory while they are trained.
-    least_size = 1 if config.ngram_rows in ("auto", 0) else 4
-    multiples = range(-(-least_size // multiple), MAX_HIDDEN_SIZE // multiple + 1)
+    # What is possible: the weights have to fit in the memory while they are trained.
+    multiples = range(1, MAX_HIDDEN_SIZE // multiple + 1)
     least = count(multiples[0])
     most = count(multiples[-1])
     if (memory := memory_bytes()) is not None:
@@ -171,7 +162,7 @@ def most_bytes(config: Config, vocab_size: int) -> int:
     """
     network = Architecture.of(config)
     batch_size = resolved(config.batch_size)
-    state = network.num_layers * network.num_packed * batch_size * network.hidden_size
+    state = network.num_layers * network.num_states * batch_size * network.hidden_size
 
     # Several networks have an output bias each, where the model has one.
     biases = 4 * (config.num_networks - 1) * vocab_size
@@ -235,13 +226,12 @@ def check_memory(config: Config, vocab_size: int) -> None:
     """Raise UsageError if training needs more memory than this process may have, as far as the
     system tells."""
     num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
-    num_table = Architecture.of(config).ngram_rows * vocab_size
-    needed = 4 * (TRAINING_COPIES * (num_weights - num_table) + TABLE_COPIES * num_table)
+    needed = 4 * TRAINING_COPIES * num_weights
     available = memory_bytes()
     if available is not None and needed > available:
         raise UsageError(
-            f"{named('hidden_size')} is {config.hidden_size}, {named('num_layers')}"
-            f" {config.num_layers} and {named('ngram_rows')} {config.ngram_rows}: {num_weights:,}"
+            f"{named('hidden_size')} is {config.hidden_size} and {named('num_layers')}"
+            f" {config.num_layers}: {num_weights:,}"
             f" weights need about {needed / 1e9:,.1f} GB of memory to train, and this process may"
             f" have {available / 1e9:,.1f} GB. Use fewer."
         )
@@ -256,8 +246,8 @@ def check_unit(layer: int, unit: int, num_layers: int, num_units: int) -> None:
         )
 
 
-AXES = {"embedding.weight": 0, "output.weight": 0, "output.bias": 0, "ngrams.weight": 1}
-"""Tensors with an entry per character along an axis: (V, E), (V, H), (V,) and (R, V)."""
+AXES = {"embedding.weight": 0, "output.weight": 0, "output.bias": 0}
+"""Tensors with an entry per character along an axis: (V, E), (V, H) and (V,)."""
 
 
 def extend_rows(

@@ -15,7 +15,6 @@ from charrnn.config.settings import Config
 from charrnn.errors import UsageError, named
 from charrnn.model.cell_types import CellState, Ops
 from charrnn.model.clamping import ClampedSum
-from charrnn.model.ngram_table import add_ngrams, round_table
 from charrnn.model.portable_math import (
     EXACT,
     NUMPY,
@@ -23,9 +22,8 @@ from charrnn.model.portable_math import (
     Matrix,
     attend,
     exact_product,
-    from_rows,
 )
-from charrnn.model.recurrent_state import HISTORY_LENGTH, RecurrentState
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.shapes import check_shapes, check_unit
 from charrnn.model.walk import Architecture, Walk
 
@@ -131,14 +129,6 @@ class Stepper:
             linear=linear.pop("layers.0.ih"),
         )
 
-        # The table of n-grams: its rows are only added, so that it is float32 again after it was
-        # rounded.
-        self.ngrams: Float32Array | None = weights.get("ngrams.weight")
-        """(R, V) logits; see `model.ngram_table`."""
-        if is_int8 and self.ngrams is not None:
-            rounded = round_table(self.ngrams)
-            self.ngrams = from_rows(rounded.values, rounded.scale)
-
         # All other weights.
         self.products = {
             name: Linear(Matrix(weight, is_int8=is_int8), bias)
@@ -162,11 +152,6 @@ class Stepper:
                 table = exact_product(vectors, weight) + bias
             self.tables[name] = table.astype(np.float32)
         return np.asarray(table)
-
-    @property
-    def added_tables(self) -> dict[str, Float32Array]:
-        """The tables (R, V) whose rows are added to the logits, by name (`model.walk`)."""
-        return {} if self.ngrams is None else {"ngrams": self.ngrams}
 
     @property
     def changes(self) -> str:
@@ -257,13 +242,8 @@ class Stepper:
         shape = (self.num_layers, self.architecture.num_states, batch_size, self.hidden_size)
         vectors = np.zeros(shape, np.float32)
         if self._learned_state is not None:
-            # Its last vector may be the place of the history in a packed state.
-            vectors[:] = self._learned_state[:, : shape[1], None]
-
-        # Zeros in the history stand for no character.
-        if self.ngrams is None:
-            return RecurrentState(vectors)
-        return RecurrentState(vectors, np.zeros((batch_size, HISTORY_LENGTH), np.int64))
+            vectors[:] = self._learned_state[:, :, None]
+        return RecurrentState(vectors)
 
     def step(
         self, ids: NDArray[np.integer[Any]], state: RecurrentState[Any]
@@ -279,18 +259,7 @@ class Stepper:
         vectors = state.vectors.copy()
         walk = _Walk(self, ids=ids, state=vectors)
         logits = self.products["output"].product(walk.read(ids))
-
-        # The table changes the logits in place.
-        if self.ngrams is None:
-            return logits, RecurrentState(vectors)
-        assert state.history is not None, "the table reads it"
-        history = add_ngrams(
-            logits,
-            table=self.ngrams,
-            ids=ids,
-            history=state.history,
-        )
-        return logits, RecurrentState(vectors, history)
+        return logits, RecurrentState(vectors)
 
     def _reset_at_end(
         self, ids: NDArray[np.integer[Any]], state: RecurrentState[Any]

@@ -23,8 +23,6 @@ from charrnn.model.depths import DEPTHS, Depth
 
 LINEAR = re.compile(r"(.+)\.weight(?:_(\w+)_l0)?")
 """Names of the weights of linear maps: `output.weight`, `layers.0.weight_hh_l0`."""
-TABLES = ("embedding.weight", "ngrams.weight")
-"""Weights that are looked up, not multiplied with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +39,6 @@ class Architecture:
     """1 - zoneout: the share of a change of the state that is kept, as a number of the array
     library."""
     sums_outputs: bool
-    ngram_rows: int
 
     @classmethod
     def of(cls, config: Config) -> "Architecture":
@@ -56,8 +53,6 @@ class Architecture:
             dilations=tuple(map(depth.dilation, range(num_layers))),
             kept=1 - config.zoneout,
             sums_outputs=config.sum_outputs,
-            # A configuration that no training has resolved describes the network alone.
-            ngram_rows=0 if config.ngram_rows == "auto" else config.ngram_rows,
         )
 
     @property
@@ -66,20 +61,10 @@ class Architecture:
         return self.cell.num_states * self.dilations[-1] + self.depth.span
 
     @property
-    def num_packed(self) -> int:
-        """Vectors per layer of a packed state (`recurrent_state.pack`)."""
-        return self.num_states + int(self.ngram_rows > 0)
-
-    @property
     def kept_outputs(self) -> slice:
         """The state vectors of a layer that are its last outputs, oldest first, where
         `Depth.span`."""
         return slice(self.cell.num_states, self.cell.num_states + self.depth.span)
-
-    @property
-    def optional_settings(self) -> dict[str, int]:
-        """The settings of parts that not every model has, for those that this one has."""
-        return {"ngram_rows": self.ngram_rows} if self.ngram_rows else {}
 
     def extras_of(
         self, layer: int, tensors: Mapping[str, NDArray[Any]], dtype: Any = np.float32
@@ -103,9 +88,9 @@ class Architecture:
         """
         found = {}
         for name, weight in tensors.items():
-            # Biases, tables and `Cell.extras` have no product of their own.
+            # Biases, the embedding and `Cell.extras` have no product of their own.
             match = LINEAR.fullmatch(name)
-            if match is None or name in TABLES:
+            if match is None or name == "embedding.weight":
                 continue
 
             # A linear map between layers: its weight is named by itself.
@@ -119,14 +104,6 @@ class Architecture:
                 weight = self.cell.effective_weight(weight)
             found[f"{part}.{product}"] = (weight, tensors[f"{part}.bias_{product}_l0"])
         return found
-
-
-def added_tables(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the tables (R, V) of `model.safetensors` whose rows are added to the logits, by their
-    names without `.weight`."""
-    if "ngrams.weight" not in tensors:
-        return {}
-    return {"ngrams": tensors["ngrams.weight"]}
 
 
 class Walk(Generic[A]):

@@ -30,6 +30,8 @@ _SEAL = (
     " --resume.\n"
 )
 
+_TABLE_ROWS = re.compile(r"^ngram_rows: (\S+)\n", re.MULTILINE)
+"""A setting of older runs: the rows of a table of n-grams, 0 for none."""
 _ORIGIN = "it"
 """What the errors of the configuration call it, after its path."""
 
@@ -39,8 +41,9 @@ class NewerFormatError(CheckpointError):
     lose intact work."""
 
 
-class MissingCellError(CheckpointError):
-    """The cell of a run comes from a package that is not installed. The run is not damaged."""
+class MissingPartError(CheckpointError):
+    """A run has a part that this program does not have: a cell of a package that is not installed,
+    or a table of n-grams. The run is not damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,15 @@ def read_config(path: Path) -> Config:
 def parse_config(path: Path, data: bytes) -> Config:
     """Parse the content of the configuration at `path`.
 
-    Raises CheckpointError if it is damaged or a field is still `auto`, MissingCellError if only the
-    cell is unknown, NewerFormatError for a field that this version does not have.
+    Raises CheckpointError if it is damaged or a field is still `auto`, MissingPartError if only the
+    cell is unknown or the network has a table of n-grams, NewerFormatError for a field that this
+    version does not have.
     """
     # Three kinds of trouble, with three remedies: upgrade, install a package, use another copy.
     try:
-        config = from_yaml(data.decode("utf-8"), _ORIGIN)
+        text = data.decode("utf-8")
+        _check_table(path, text)
+        config = from_yaml(_TABLE_ROWS.sub("", text), _ORIGIN)
     except UnknownFieldError as error:
         raise NewerFormatError(
             f"{path} was written by a newer version of charrnn, or was edited: {_reason(error)}\n"
@@ -129,9 +135,18 @@ def _check_cell(config_yaml: str) -> None:
     # By its text: the parser refused the value, and says no more of it.
     line = re.search(r"^cell: ([^\s'\"]+)$", config_yaml, re.MULTILINE)
     if line is not None and line[1] not in ("auto", *CELLS, *offered_names(cell_types)):
-        raise MissingCellError(
+        raise MissingPartError(
             f"The cell {line[1][:60]} of this run is not part of charrnn, and no installed package"
             " offers it.\nInstall the package that does."
+        )
+
+
+def _check_table(path: Path, config_yaml: str) -> None:
+    rows = _TABLE_ROWS.search(config_yaml)
+    if rows is not None and rows[1] not in ("0", "auto"):
+        raise MissingPartError(
+            f"The network of {path.parent} has a table of n-grams (ngram_rows {rows[1][:20]}),"
+            " which charrnn no longer has.\nTrain it again."
         )
 
 

@@ -33,7 +33,7 @@ from charrnn.runs.checkpoint import (
 from charrnn.runs.description import (
     CONFIG,
     VOCAB,
-    MissingCellError,
+    MissingPartError,
     NewerFormatError,
     read_config,
 )
@@ -185,7 +185,7 @@ class RunReader:
         for name in self._candidates(wanted.name):
             try:
                 loaded = read_checkpoint(self.path / name, with_training=with_training)
-            except (MissingCellError, NewerFormatError):
+            except (MissingPartError, NewerFormatError):
                 raise
             except CheckpointError as error:
                 # A training process saved and pruned while this was read: nothing is wrong, so

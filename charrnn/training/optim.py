@@ -34,24 +34,6 @@ LARGEST_SCALE = 2.0**14
 SCALE_STEPS = (1.0, 2.0**8, 2.0**16)
 """What that factor is divided by, one after the other, while the gradient overflows."""
 
-NGRAM_RATE = 0.1
-"""Peak learning rate of the table of n-grams for every character of a text that is read
-`NGRAM_EPOCHS` times or more (benchmarks/LOG.md)."""
-NGRAM_EPOCHS = 6.0
-"""A text that is read fewer times gives the table a rate that is higher by as much: it is seldom
-read often enough to be learned by heart."""
-MOST_NGRAM_RATES = 4.0
-"""Multiple of `NGRAM_RATE` that it has at most."""
-NGRAM_DECAY = 4.0
-"""Weight decay of that table while the whole text is read once, as a multiple of the rate: the loss
-of the text has NGRAM_DECAY / 2 times the sum of the table's squares more, a normal prior of
-variance 1/4 (Chen & Rosenfeld 2000)."""
-MAX_NGRAM_CHARS = 4096
-"""A step of more characters changes the table as one of so many: frequent rows would diverge."""
-MAX_ROW_CHARS = 16
-"""A row that more characters choose in a step changes as if so many did, at `NGRAM_RATE`; at a
-multiple of it, as if that many times fewer did. Each document chooses the rows of its first
-characters, and code those of four spaces, which diverged (benchmarks/LOG.md)."""
 SGD_RATE = 100.0
 """Learning rate of sgd as a multiple of AdamW's (benchmarks/LOG.md)."""
 
@@ -234,73 +216,6 @@ class Muon:
             weight.add_(update, alpha=-rate)
 
 
-class TableSGD:
-    """Stochastic gradient descent for a table of logits, each of whose rows few characters of a
-    step choose.
-
-    T <- (1 - s r d) T - s r g, with the sparse gradient g of the mean loss over n characters and r,
-    the rate as a share of its peak. s is the rate of a character times n: every character changes
-    its rows, as if they were read one by one. d is NGRAM_DECAY / N for a text of N characters, so
-    that what was read once or twice counts little, however often the text is read. An optimizer
-    that divides by the size of the gradients would learn rare rows by heart (benchmarks/LOG.md).
-    For M networks, whose losses are added, g is the mean of their gradients: the prior stays.
-    """
-
-    def __init__(self, table: Tensor, config: Config, text_length: int) -> None:
-        """Keep nothing of earlier steps."""
-        self.state: dict[Tensor, dict[str, Tensor]] = {table: {}}
-        self._counts: Tensor | None = None
-        num_chars = resolved(config.batch_size) * resolved(config.bptt_length)
-        num_epochs = (config.steps or 1) * num_chars / text_length
-        self._factor = min(MOST_NGRAM_RATES, max(1.0, NGRAM_EPOCHS / num_epochs))
-        self._scale = NGRAM_RATE * min(MAX_NGRAM_CHARS, num_chars) / float(config.learning_rate)
-        self._decay = NGRAM_DECAY / text_length
-        self._num_networks = config.num_networks
-        self._limits_rows = config.end_id is not None or self._factor > 1
-
-    @torch.no_grad()
-    def step(self, learning_rate: float, number: int) -> None:
-        """Take a step along the gradient, which is dense where several processes have added
-        theirs."""
-        for table in self.state:
-            rate = learning_rate * self._scale * self._factor
-            gradient = _gradient(table)
-            if self._limits_rows:
-                counts = self._counts
-                if counts is None:
-                    counts = _count_rows(gradient)
-                gradient = _limit_rows(
-                    gradient, counts=counts, num_chars=MAX_ROW_CHARS / self._factor
-                )
-            table.mul_(1 - rate * self._decay).add_(gradient, alpha=-rate / self._num_networks)
-
-    def make_dense(self) -> Tensor:
-        """Make the gradient dense, so that processes can add theirs; return how many characters
-        choose each row (R,), to be added in place before the step."""
-        (table,) = self.state
-        gradient = _gradient(table)
-        table.grad = gradient.to_dense()
-        self._counts = _count_rows(gradient)
-        return self._counts
-
-
-def _count_rows(gradient: Tensor) -> Tensor:
-    """Count the characters that choose each row of a sparse gradient (R, V), which has an entry for
-    each of them."""
-    return torch.bincount(gradient._indices()[0], minlength=len(gradient)).float()
-
-
-def _limit_rows(gradient: Tensor, counts: Tensor, num_chars: float) -> Tensor:
-    """Return a gradient (R, V) in which the characters of a row, of which there are `counts` (R,),
-    are worth `num_chars` at most."""
-    shares = (num_chars / counts).clamp(max=1)
-    if not gradient.is_sparse:
-        return gradient * shares[:, None]
-    indices = gradient._indices()
-    values = gradient._values() * shares[indices[0], None]
-    return torch.sparse_coo_tensor(indices, values, gradient.shape, check_invariants=False)
-
-
 def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:
     return {
         weight: {moment: torch.zeros_like(weight.detach()) for moment in moments}
@@ -363,11 +278,10 @@ RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""
 
 
-def make_optimizers(network: TrainedNetwork, config: Config, text_length: int) -> list[Optimizer]:
-    """Build the configured optimizers for a training text of so many characters.
+def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
+    """Build the configured optimizers.
 
-    Each weight belongs to one of them; matrices and the table of n-grams decay, all other weights
-    do not.
+    Each weight belongs to one of them; matrices decay, all other weights do not.
     """
     weight_decay = float(config.weight_decay)
     optimizers: list[Optimizer] = []
@@ -387,26 +301,18 @@ def make_optimizers(network: TrainedNetwork, config: Config, text_length: int) -
             Muon(blocks, weight_decay=weight_decay, scale=config.muon_scale, precision=precision)
         )
 
-    # All other weights but the table. Biases and gains do not decay: they are too few to learn a
-    # text by heart.
-    sparse = network.ngrams
-    table = None if sparse is None else sparse.weight
+    # All other weights. Biases and gains do not decay: they are too few to learn a text by heart.
     matrices: list[Tensor] = []
     others: list[Tensor] = []
     for weight in network.parameters():
-        if weight in blocks or weight is table:
+        if weight in blocks:
             continue
         if weight.ndim == 2:
             matrices.append(weight)
         else:
             others.append(weight)
     make = OPTIMIZERS[config.optimizer]
-    optimizers += [make(matrices, weight_decay, config), make(others, 0.0, config)]
-
-    # The table of n-grams, of which a step changes few rows.
-    if table is not None:
-        optimizers.append(TableSGD(table, config=config, text_length=text_length))
-    return optimizers
+    return [*optimizers, make(matrices, weight_decay, config), make(others, 0.0, config)]
 
 
 def learning_rate_at(step: int, config: Config) -> float:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from charrnn.config.settings import (
-    ALONE,
     DOCUMENTS,
     MAX_STEPS,
     MODEL_FIELDS,
@@ -69,13 +68,12 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
             num_train_chars=text.num_train,
             operations_per_second=rate,
         )
-        sized = recipe.choose_table(sized, len(text.vocab), text.num_train)
 
         # Sizes that are asked for are those of the model, not of each of several networks.
         asked = (config.hidden_size, config.embedding_size, config.parameters)
         is_asked = any(size not in ("auto", "one-hot", None) for size in asked)
         if is_asked or config.init_from is not None:
-            sized = recipe.fill_auto(sized, **ALONE)
+            sized = recipe.fill_auto(sized, num_members=1)
 
         # Before anything of that size is allocated.
         check_multiple(sized)
@@ -92,18 +90,16 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
 
 
 def with_fitting_size(config: Config, text: RunText) -> Config:
-    """Replace the number of weights, if one is given, by the number of units, without an automatic
-    table of n-grams.
+    """Replace the number of weights, if one is given, by the number of units.
 
     Raises UsageError if no number of units fits.
     """
     if config.parameters is None:
         return config
 
-    # The table would take weights from the network that is asked for.
     sized = recipe.choose_sizes(replace(config, parameters=None), text.num_train)
     chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers)
-    chosen = recipe.fill_auto(chosen, **ALONE)
+    chosen = recipe.fill_auto(chosen, num_members=1)
     hidden_size = fit_parameters(
         chosen,
         vocab_size=len(text.vocab),

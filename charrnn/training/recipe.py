@@ -61,16 +61,6 @@ USEFUL_EPOCHS = 1050.0
 (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
-NGRAM_ROWS = 65_521
-"""Rows of the table of n-grams at most (benchmarks/LOG.md)."""
-MAX_NGRAM_WEIGHTS = 1 << 22
-"""Weights of that table at most: it has a column per character, so for more than 64 characters it
-has fewer rows."""
-NGRAM_ROWS_PER_CHAR = 4
-"""Rows of that table at most for each character of the training text, which is the end of three
-n-grams: more rows would stay empty (benchmarks/LOG.md)."""
-MAX_NGRAM_ALPHABET = 2048
-"""Largest alphabet with a table: for a larger one, so few rows are no gain (benchmarks/LOG.md)."""
 MEMBER_EPOCHS = 8
 """Times that each of several networks must read the text, to be worth its share of the time
 (benchmarks/LOG.md)."""
@@ -163,16 +153,6 @@ def choose_sizes(
         rate /= resolved(config.num_layers)
     config = fill_auto(config, learning_rate=rate)
     return replace(config, bptt_length=bptt_length, batch_size=batch_size)
-
-
-def choose_table(config: Config, vocab_size: int, num_train_chars: int) -> Config:
-    """Choose the rows of the table of n-grams for a model of resolved size, an alphabet of
-    `vocab_size` and a training text of so many characters."""
-    # A smaller network is asked for to be looked at, and the table would hide what it learns.
-    if vocab_size > MAX_NGRAM_ALPHABET or units_of_network(config) < min(MIN_READ):
-        return fill_auto(config, ngram_rows=0)
-    most_rows = min(NGRAM_ROWS, MAX_NGRAM_WEIGHTS // vocab_size)
-    return fill_auto(config, ngram_rows=min(most_rows, NGRAM_ROWS_PER_CHAR * num_train_chars))
 
 
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:

@@ -43,7 +43,6 @@ from charrnn.training.events import (
     TrainEvent,
     WarningEvent,
 )
-from charrnn.training.optim import make_optimizers
 from charrnn.training.run_text import RunText
 from charrnn.training.trainer import Trainer
 
@@ -326,13 +325,8 @@ class TrainingSession:
         for message in saved.warnings:
             yield WarningEvent(message=message)
 
-        # New optimizers first, since that of the table of n-grams holds the peak rate; `restore`
-        # fills in their moments.
         rate = float(trainer.config.learning_rate) / 2
         trainer.config = replace(trainer.config, learning_rate=rate)
-        trainer.optimizers = make_optimizers(
-            trainer.network, config=trainer.config, text_length=len(trainer.batches.ids)
-        )
         trainer.restore(saved.model, training=saved.training, counters=saved.state)
 
         # The run's configuration records the new rate, so that a resumed run keeps it; the logs

@@ -19,13 +19,12 @@ from charrnn.config.settings import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
-from charrnn.model.network import SPARSE_TABLE, LayerOps
+from charrnn.model.network import LayerOps
 from charrnn.model.noise import Noise
-from charrnn.model.recurrent_state import RecurrentState, pack, reset_rows, unpack
+from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.text.batches import BatchRows
 from charrnn.training.omega import Omega
 from charrnn.training.optim import (
-    TableSGD,
     learning_rate_at,
     loss_scales,
     make_optimizers,
@@ -104,23 +103,15 @@ class Trainer:
         if config.weight_average > 0:
             self.averaged = copy.deepcopy(self.network)
 
-        # The table of n-grams.
-        self._networks = networks_of(self.network)
-        self._table = self.network.ngrams
-        if self._table is not None:
-            # A step changes few of its rows, which are not worth an average.
-            self._table.sparse = True
-            for averaged in networks_of(self.averaged):
-                averaged.ngrams = self._table
-
         # Its layers record what they read, but not those of the averages, which are copies.
+        self._networks = networks_of(self.network)
         self._omega: Omega | None = None
         self._ops: LayerOps | None = None
         if config.omega > 0:
             self._omega = Omega(self._networks[0].recurrent_layers(), factor=config.omega)
             self._ops = self._omega.ops
 
-        self.optimizers = make_optimizers(self.network, config=config, text_length=len(batches.ids))
+        self.optimizers = make_optimizers(self.network, config=config)
         self._names: dict[torch.Tensor, str] = {
             weight: name for name, weight in self.network.named_parameters()
         }
@@ -128,10 +119,10 @@ class Trainer:
         # Lists, because walking through the modules at every step takes a small model's step 3 %
         # longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
-        self._dense = [_dense_weights(network) for network in self._networks]
-        """All weights of every network but the table of n-grams: what is clipped."""
-        self._averages = [_dense_weights(network) for network in networks_of(self.averaged)]
-        """The averages of those weights."""
+        self._weights_of_networks = [list(network.parameters()) for network in self._networks]
+        """The weights of every network, whose gradients are clipped together."""
+        self._averages: list[torch.Tensor] = list(self.averaged.parameters())
+        """The averages of all weights."""
 
         # Where training is: every batch row reads its own part of the text, from its beginning.
         self.state = self._initial_state().map(Tensor.detach)
@@ -193,10 +184,12 @@ class Trainer:
 
         # The average of all weights so far, late ones most (Polyak & Juditsky 1992).
         if self.averaged is not self.network:
-            for averages, weights in zip(self._averages, self._dense, strict=True):
-                update_average(
-                    averages, weights=weights, decay=self.config.weight_average, step=self.step
-                )
+            update_average(
+                self._averages,
+                weights=self._weights,
+                decay=self.config.weight_average,
+                step=self.step,
+            )
         return StepResult(
             train_nats=gradients.train_nats,
             grad_norm=gradients.norm,
@@ -260,13 +253,14 @@ class Trainer:
             if flags:
                 asked = torch.tensor(flags, dtype=loss.dtype)
                 figures = torch.cat((figures, to_device(asked, self.device)))
-            self.group.sum_in_place([*self._what_is_added(), figures])
+            gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+            self.group.sum_in_place([*gradients, figures])
 
         # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Of each network on its
         # own, so that none of an ensemble slows the others.
         norms = [
             nn.utils.clip_grad_norm_(weights, self.config.clip_norm, foreach=True)
-            for weights in self._dense
+            for weights in self._weights_of_networks
         ]
 
         # One copy to main memory, for which the processor waits until the device has computed
@@ -279,16 +273,6 @@ class Trainer:
             norm=norm,
             flags=tuple(total > 0 for total in sums),
         )
-
-    def _what_is_added(self) -> list[Tensor]:
-        """Return what processes add up: the gradients of all weights and, of a table of n-grams,
-        whose gradient becomes dense, how many characters chose each row."""
-        counts: list[Tensor] = []
-        for optimizer in self.optimizers:
-            if isinstance(optimizer, TableSGD):
-                counts.append(optimizer.make_dense())
-        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-        return [*gradients, *counts]
 
     @property
     def num_parameters(self) -> int:
@@ -306,12 +290,6 @@ class Trainer:
         if is_ensemble and is_averaged:
             tensors |= {
                 f"averages/{name}": value for name, value in self.averaged.state_dict().items()
-            }
-
-        # It has the table of n-grams, which the weights and their averages share.
-        if is_averaged or is_ensemble:
-            tensors = {
-                name: value for name, value in tensors.items() if not name.endswith(SPARSE_TABLE)
             }
 
         for optimizer in self.optimizers:
@@ -338,17 +316,16 @@ class Trainer:
         """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of
         all batch rows."""
         tensors = numpy_tensors(self._tensors())
-        state = self.state.map(self._of_all_rows)
-        tensors["state"] = pack(state.map(lambda part: part.float().cpu().numpy()))
+        tensors["state"] = self._of_all_rows(self.state.vectors).float().cpu().numpy()
         return tensors, {"step": self.step, "cursor": self.cursor}
 
-    def _of_all_rows(self, part: Tensor) -> Tensor:
+    def _of_all_rows(self, vectors: Tensor) -> Tensor:
         """Join the batch rows of all processes, which lie along dimension -2."""
         if self.group.size == 1:
-            return part
+            return vectors
         # A sum with the zeros of the other processes.
-        whole = part.new_zeros(*part.shape[:-2], self.batches.batch_size, part.shape[-1])
-        whole[..., self.rows, :] = part
+        whole = vectors.new_zeros(*vectors.shape[:-2], self.batches.batch_size, vectors.shape[-1])
+        whole[..., self.rows, :] = vectors
         self.group.sum_in_place([whole])
         return whole
 
@@ -373,16 +350,11 @@ class Trainer:
         # that only a config.yaml from another run can ask for other tensors than were saved.
         try:
             _copy_all(self._tensors(), training)
-            self.state.map(
-                lambda old, new: _copy(old, new[..., self.rows, :].copy()),
-                unpack(training["state"], has_history=self.state.history is not None),
-            )
+            _copy(self.state.vectors, training["state"][..., self.rows, :].copy())
 
             # The averages, which are in the model file only unless they are of an ensemble.
             if len(self._networks) == 1 and self.averaged is not self.network:
                 _copy_all(self.averaged.state_dict(), model)
-            elif len(self._networks) > 1 and self._table is not None:
-                _copy_all({SPARSE_TABLE: self._table.weight}, model)
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(
                 f"The saved training state does not fit config.yaml: {error}"
@@ -392,17 +364,12 @@ class Trainer:
         self.cursor = cursor
 
 
-def _dense_weights(network: nn.Module) -> list[Tensor]:
-    """Return the weights of a network but its table of n-grams."""
-    return [weight for name, weight in network.named_parameters() if name != SPARSE_TABLE]
-
-
 @torch.no_grad()
-def _copy(value: Tensor, saved: NDArray[Any]) -> Tensor:
-    """Overwrite a tensor with a saved one, and return it. Raises RuntimeError for another size."""
+def _copy(value: Tensor, saved: NDArray[Any]) -> None:
+    """Overwrite a tensor with a saved one. Raises RuntimeError for another size."""
     # In place: optimizers and averages hold these very tensors. A view, because `copy_` alone would
     # repeat what is too short.
-    return value.copy_(torch.from_numpy(saved).view_as(value))
+    value.copy_(torch.from_numpy(saved).view_as(value))
 
 
 def _copy_all(values: Mapping[str, Tensor], saved: Mapping[str, NDArray[Any]]) -> None:

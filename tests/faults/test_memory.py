@@ -58,7 +58,6 @@ def limited(folder, *words, kilobytes=None):
         (700_000, "train text.txt --hidden-size 64 --steps 2 --out new"),
         (900_000, "visualize big --text text.txt"),
         (1_200_000, "train --resume big --steps 3"),
-        (1_200_000, "train text.txt --set ngram_rows=1000000 --steps 2 --out new"),
         (1_500_000, "train text.txt --hidden-size 4096 --steps 2 --out new"),
     ],
 )

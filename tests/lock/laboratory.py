@@ -175,7 +175,7 @@ def _save_run(
         "learning_rate": 0.1,
     }
     machine = {"weight_decay": 0.1, "device": "cpu", "precision": "fp32", "threads": 1}
-    recipe = {"order": "sorted", "num_members": 1, "ngram_rows": 0, "weight_drop": 0.0}
+    recipe = {"order": "sorted", "num_members": 1, "weight_drop": 0.0}
     recipe["optimizer"] = "adamw"
     times = {"evaluate_every": 10, "validation_chars": None, "save_every": 10}
     config = {

@@ -44,11 +44,9 @@ from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.formats.crnn.rows import SYMBOL_BITS, RowCoder
 from charrnn.model.cell_type_registry import cell_type
-from charrnn.model.ngram_table import round_table
-from charrnn.model.recurrent_state import pack
 from charrnn.model.shapes import weight_bytes, weight_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.model.walk import Architecture, added_tables
+from charrnn.model.walk import Architecture
 from charrnn.runs.description import RunDescription
 from charrnn.system.files import MAX_TEXT_BYTES, PLACEHOLDER_BYTES, placeholder_in
 from charrnn.system.process import memory_bytes
@@ -121,8 +119,6 @@ def pack_model(model: Model) -> bytes:
         if product.bits:
             weight, _ = linear[name]
             matrices[id(weight)] = product
-    for table in added_tables(tensors).values():
-        matrices[id(table)] = round_table(table)
 
     for name in weight_shapes(config, len(vocab)):
         matrix = matrices.get(id(tensors[name]))
@@ -135,7 +131,7 @@ def pack_model(model: Model) -> bytes:
     # No time of writing: the same model gives the same bytes.
     data = b"".join(parts)
     packed = gzip.compress(data, mtime=0)
-    # A table of n-grams may be nearly all zero: compressed, it would look like a bomb.
+    # Weights may be nearly all zero: compressed, they would look like a bomb.
     if weight_bytes(config, len(vocab)) > _most_bytes(config, packed):
         packed = gzip.compress(data, 0, mtime=0)
     return packed
@@ -246,13 +242,11 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
     # The arrays that the stepper computes with, not the weights of the checkpoint: a model that an
     # archive includes has other weights, of the same int8 values.
     arrays = {f"table {name}": table for name, table in stepper.tables.items()}
-    arrays["state"] = pack(stepper.initial_state(1))
+    arrays["state"] = stepper.initial_state(1).vectors
     for name, (matrix, bias) in stepper.products.items():
         arrays[f"{name} values"] = matrix.values
         arrays[f"{name} scale"] = matrix.scale
         arrays[f"{name} bias"] = bias
-    settings |= stepper.architecture.optional_settings
-    arrays |= stepper.added_tables
     for layer, extras in enumerate(stepper.extras):
         arrays |= {f"{layer} {name}": values for name, values in extras.items()}
 

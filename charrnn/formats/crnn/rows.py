@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from charrnn.generation.sampling import choose_engine, compiled_loop, start_ids
 from charrnn.model.portable_math import Float32Array, exact_exp
-from charrnn.model.recurrent_state import RecurrentState, pack
+from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 from charrnn.system.process import num_cores
 from charrnn.system.progress import Task
@@ -454,10 +454,10 @@ class RowCoder:
         for rows in zip(*parts, strict=True):
             state, logits = self.start(len(rows[0]))
             scratch = compiled.make_scratch(weights, len(rows[0]))
-            initial = pack(self.stepper.initial_state(1))
+            initial = self.stepper.initial_state(1).vectors
             model = (
                 weights,
-                pack(state),
+                state.vectors,
                 logits,
                 end_id,
                 initial,

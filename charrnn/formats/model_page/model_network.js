@@ -15,10 +15,6 @@ const SHIFT = 67108864;
 // 1.5 * 2^52: adding and subtracting it rounds |x| < 2^51 to an integer, halves to the even one.
 const ROUND = 6755399441055744;
 const rint = x => x + ROUND - ROUND;
-// The rows of n-grams are those of `model.ngram_table`.
-const NGRAM_BASE = 1009;
-const NGRAM_SHORTEST = 3;
-const NGRAM_BEFORE = 4;
 // Inputs are scaled as if the largest were at least 2^-61.
 const SMALLEST_EXPONENT = -60;
 
@@ -249,7 +245,6 @@ class Network {
   constructor(model, arrays) {
     this.size = model.hidden_size;
     this.numStates = model.num_states;
-    this.width = model.state_width;
     this.endId = model.end_id;
     this.cell = CELLS[model.cell];
     this.isResidual = model.depth === "residual";
@@ -271,9 +266,7 @@ class Network {
     this.output = matrix("output");
     this.table = arrays.table || makeTable(arrays, model.embedding_size, model.table_bits);
     this.inputWidth = this.table.length / this.vocabSize;
-    this.learnedState = arrays.learned_state || new Float32Array(this.layers.length * this.width * this.size);
-    this.ngrams = arrays.ngrams;
-    this.ngramScale = arrays["ngrams.scale"];
+    this.learnedState = arrays.learned_state || new Float32Array(this.layers.length * this.numStates * this.size);
     // For each layer: unit to the value of its memory.
     this.clamps = this.layers.map(() => new Map());
 
@@ -301,14 +294,13 @@ class Network {
       else total.set(below);
     }
     this.output.product(total, logits);
-    if (this.ngrams) this.addNgrams(id, state, logits);
   }
 
   // Change the state of a layer, and return its h (H,).
   stepLayer(layer, id, state) {
     const {size, numStates, inputWidth, x, u, old, kept} = this;
     const {input, recurrent} = this.layers[layer];
-    const begin = layer * this.width * size;
+    const begin = layer * numStates * size;
     const own = state.subarray(begin, begin + numStates * size);
     const h = own.subarray(0, size);
     // The memory: h itself for a cell type that has no c.
@@ -331,29 +323,12 @@ class Network {
     return h;
   }
 
-  // Add the rows of the last characters, the shortest n-gram first. Those before this one are in the state as ids
-  // plus 1.
-  addNgrams(id, state, logits) {
-    const {ngrams, ngramScale, vocabSize} = this;
-    const place = (this.width - 1) * this.size;
-    let row = id + 1;
-    for (let length = 2; length <= NGRAM_BEFORE + 1; length++) {
-      row = (row * NGRAM_BASE + state[place + NGRAM_BEFORE + 1 - length]) % ngramScale.length;
-      if (length < NGRAM_SHORTEST) continue;
-      for (let next = 0; next < vocabSize; next++) {
-        logits[next] += f32(ngrams[row * vocabSize + next] * ngramScale[row]);
-      }
-    }
-    state.copyWithin(place, place + 1, place + NGRAM_BEFORE);
-    state[place + NGRAM_BEFORE - 1] = id + 1;
-  }
-
   // The value of every cell (L * H,), from a state: tanh(c), or h.
   values(state) {
-    const {size, numStates, layers, width} = this;
+    const {size, numStates, layers} = this;
     const values = new Float32Array(layers.length * size);
     for (let layer = 0; layer < layers.length; layer++) {
-      const first = (layer * width + numStates - 1) * size;
+      const first = ((layer + 1) * numStates - 1) * size;
       values.set(state.subarray(first, first + size), layer * size);
     }
     // A loop, which is faster than `map`.

@@ -29,11 +29,8 @@ from charrnn.cells.findings import FoundCell
 from charrnn.errors import UsageError
 from charrnn.formats.crnn.container import digest_of
 from charrnn.generation.sampling import opening_ids, start_ids, undrawable_ids
-from charrnn.model.ngram_table import round_table
 from charrnn.model.portable_math import MANTISSA_BITS
-from charrnn.model.recurrent_state import pack
 from charrnn.model.stepper import Linear, Stepper
-from charrnn.model.walk import added_tables
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.overview import text_name
@@ -217,11 +214,8 @@ def _arrays(stepper: Stepper, model: Model) -> dict[str, NDArray[Any]]:
         }
 
     arrays |= _input_arrays(stepper, model.tensors)
-    for name, weight in added_tables(model.tensors).items():
-        table = round_table(weight)
-        arrays |= {name: table.values, f"{name}.scale": table.scale}
     if model.config.initial_state == "learned":
-        arrays["learned_state"] = pack(stepper.initial_state(1))
+        arrays["learned_state"] = stepper.initial_state(1).vectors
 
     # Arrays of four bytes must begin at a multiple of four in the page.
     return dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
@@ -248,7 +242,6 @@ def _describe_network(
         "num_layers": stepper.num_layers,
         "hidden_size": stepper.hidden_size,
         "num_states": stepper.cell.num_states,
-        "state_width": stepper.architecture.num_packed,
         "sum_outputs": config.sum_outputs,
         "zoneout": config.zoneout,
         "embedding_size": embedding_size,
