@@ -37,7 +37,7 @@ import yaml
 
 import charrnn
 from charrnn.config.settings import Config
-from charrnn.training import optim, recipe
+from charrnn.training import recipe
 
 DOCS = Path(__file__).parent
 """The folder of the pages."""
@@ -46,7 +46,7 @@ ENTRIES = DOCS / "figures.yaml"
 RECIPES = Path(recipe.__file__).parents[1] / "config" / "recipes"
 """The named recipes."""
 DECIDING = (
-    *("cell", "num_layers", "hidden_size", "embedding_size", "num_members", "ngram_rows"),
+    *("cell", "num_layers", "hidden_size", "embedding_size", "num_members"),
     *("dropout", "input_dropout", "weight_drop", "zoneout", "initial_state", "forget_bias"),
     *("batch_size", "bptt_length", "reset_probability", "steps", "weight_average", "clip_norm"),
     *("learning_rate", "final_learning_rate", "warmup_steps", "weight_decay"),
@@ -61,17 +61,16 @@ BUDGETS: tuple[dict[str, Any], ...] = (
     {"epochs": 20.0, "cell": "rnn"},
 )
 """Commands whose settings are compared, for each of TEXTS."""
-TEXTS = ((2_000, 40), (20_000, 60), (1_000_000, 65), (4_600_000, 166))
-"""Characters of a text and of its alphabet."""
+TEXTS = (2_000, 20_000, 1_000_000, 4_600_000)
+"""Characters of a text."""
 STEPS_PER_MINUTE = 2_500
 """Steps that one network takes in a minute, as if they were measured."""
 
 
-def resolve(config: Config, num_chars: int, vocab_size: int) -> dict[str, Any]:
+def resolve(config: Config, num_chars: int) -> dict[str, Any]:
     """Return the deciding settings of a training, with what `auto` becomes."""
     num_train = int(0.9 * num_chars)
     sized = recipe.choose_sizes(config, num_train)
-    sized = recipe.choose_table(sized, vocab_size, num_train)
     num_steps = None
     if config.minutes is not None:
         num_steps = int(STEPS_PER_MINUTE * config.minutes)
@@ -90,22 +89,13 @@ def resolve(config: Config, num_chars: int, vocab_size: int) -> dict[str, Any]:
 
 @cache
 def recipe_version() -> str:
-    """Compute the version of the recipe: a digest of what it chooses, of the constants of the table
-    of n-grams, and of the named recipes."""
+    """Compute the version of the recipe: a digest of what it chooses, and of the named recipes."""
     chosen = [
-        resolve(Config(**budget), num_chars=num_chars, vocab_size=vocab_size)
-        for budget in BUDGETS
-        for num_chars, vocab_size in TEXTS
+        resolve(Config(**budget), num_chars=num_chars) for budget in BUDGETS for num_chars in TEXTS
     ]
     paths = sorted(RECIPES.glob("*.yaml"))
     named = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
-    table = [
-        optim.NGRAM_RATE,
-        optim.NGRAM_EPOCHS,
-        optim.MOST_NGRAM_RATES,
-        optim.NGRAM_DECAY,
-    ]
-    encoded = json.dumps([chosen, table, named], sort_keys=True)
+    encoded = json.dumps([chosen, named], sort_keys=True)
     return hashlib.sha256(encoded.encode()).hexdigest()[:12]
 
 
