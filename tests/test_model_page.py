@@ -298,6 +298,13 @@ def test_no_name_and_no_character_becomes_markup():
     assert (model["name"], model["characters"]) == (HOSTILE, list(vocab.characters))
 
 
+def test_the_programs_read_only_what_the_page_has_of_its_model():
+    model = json.loads(to_model_page(made()).split('id="model">', 1)[1].split("</script>")[0])
+    for program in Path(model_page.__file__).parent.glob("*.js"):
+        read = re.findall(r"\bmodel\.(\w+)", program.read_text("utf-8"))
+        assert set(read) <= model.keys(), program.name
+
+
 def guesses(model, text):
     """The most likely next characters, as the page shows them."""
     logits, _ = model.generator._make_stepper("int8").read(model.generator.encode_prime(text))

@@ -15,7 +15,7 @@ const MAX_BYTES = 64e6;
 // Columns of the picture of all cells.
 const COLUMNS = 32;
 const numCells = model.num_layers * model.hidden_size;
-const bytesPerCharacter = 4 * (model.state_width * numCells + model.characters.length) + numCells;
+const bytesPerCharacter = 4 * (model.num_states * numCells + model.characters.length) + numCells;
 const alphabet = new Alphabet(model);
 
 let network = null;
