@@ -59,6 +59,7 @@ EXAMPLES = {
         "--min-p": ("--min-p 0.2",),
         "--new": ("--new", "--new --count 2"),
         "--no-copy": ("--no-copy 9",),
+        "--no-counts": ("--no-counts",),
         "--no-repeat": ("--no-repeat 3 --beam 2",),
         "--novelty": ("--novelty", "--novelty --json"),
         "--prime": ("--prime a", "--prime é", "--prime @{few}"),
@@ -148,6 +149,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bytes": ("bytes.txt", {"alphabet": "byte"}),
     "several": ("prose.txt", {"num_members": 2}),
     "two": ("two.txt", {}),
+    "counted": ("prose.txt", {"held_back": 300}),
 }
 """The text and the settings of each kind of model that is trained here."""
 

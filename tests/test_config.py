@@ -57,6 +57,7 @@ IN_AND_OUT = {
     "parameters": ([None, 1, 10**12], [0, 10**12 + 1]),
     "embedding_size": (["auto", "one-hot", 1, 16384], [0, 16385]),
     "num_members": (["auto", 1, 64], [0, 65]),
+    "held_back": (["auto", 0, 10**9], [-1]),
     "dropout": AUTO_SHARE,
     "input_dropout": AUTO_SHARE,
     "weight_drop": (["auto", *SHARE[0]], SHARE[1]),

@@ -200,7 +200,7 @@ def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(monkeypatch):
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1000.0, 1))
     settings = {**SETTINGS, "steps": None, "minutes": 1.0}
     done = TrainingSession._done
-    monkeypatch.setattr(TrainingSession, "_done", lambda self: replace(done(self), seconds=180.4))
+    monkeypatch.setattr(TrainingSession, "_done", lambda self, _: done(self, 180.4))
     *_, last, _ = charrnn.train(charrnn.Config(**settings), out=Path("run"))
     assert last.event == "warning"
     assert last.message.startswith("training took 180 of the 60 seconds of its budget, 120 more: ")

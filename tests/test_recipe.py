@@ -29,6 +29,7 @@ def resolve(config, num_chars, steps_in_minutes=1710):
     """What `train` does with a text of that many characters, a tenth of it for validation."""
     num_train = int(0.9 * num_chars)
     sized = choose_sizes(config, num_train)
+    sized = recipe.choose_held_back(sized, num_train)
     return choose_steps(sized, num_train, num_chars - num_train, steps_in_minutes)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.streams import printable, warn, with_flags, write_aside
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError, shortened
-from charrnn.hooks.manager import find_named
+from charrnn.hooks.manager import find_named, has_room
 from charrnn.hooks.specifications import package_functions
 
 if TYPE_CHECKING:
@@ -307,6 +307,18 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
             " run has the rest."
         )
     return names, [max(0.0, 1 - sum(weights)), *weights]
+
+
+def with_counts(model: "Model", *, quiet: bool) -> Any:
+    """Return a model together with the counts of its training text, if its training counted that;
+    the model alone, with a warning, where they cannot be read."""
+    if model.path is None or model.config.num_held_back == 0 or not has_room("counts"):
+        return model
+    try:
+        return model.with_counts()
+    except (CheckpointError, DataError, ImportError) as error:
+        warn((f"{error} The network writes alone.",), quiet=quiet)
+        return model
 
 
 def load_mixture(first: "Model", mix: Sequence[str], *, quiet: bool) -> Any:

@@ -100,6 +100,13 @@ class SampleCommandOptions(ReplacingOptions):
         panel=SEARCH,
     )
     mix: Sequence[str] = mix_option()
+    no_counts: bool = option(
+        False,
+        flags="--no-counts",
+        help="Write with the network alone, without the counts of its training text.",
+        panel=TEXT,
+        needs="counts",
+    )
     export: Path | None = option(
         None, flags="--export FILE", help=f"Write the text in colour to FILE: {describe_formats()}."
     )
@@ -359,6 +366,8 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
             tell(f"adapting to {options.adapt} ...")
         first = _adapt(first, text=learned, unknown=options.drawing.unknown)
     model: Any = first
+    if not (options.mix or options.no_counts):
+        model = arguments.with_counts(first, quiet=options.quiet)
     if options.mix:
         model = arguments.load_mixture(first, mix=options.mix, quiet=options.quiet)
         warn(model.warnings, quiet=options.quiet)

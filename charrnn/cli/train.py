@@ -336,6 +336,8 @@ class _Planning(TerminalProgress):
 
 VALIDATING = "validating ..."
 """What the bar says while the validation text is read."""
+COUNTING = "counting the text ..."
+"""What the bar says while the training text is counted."""
 
 
 class TrainingView:
@@ -379,8 +381,8 @@ class TrainingView:
         if is_orphan():
             self.signals.number = self.signals.number or signal.SIGTERM
 
-        # A long validation asks from time to time: the bar's clock goes on.
-        if getattr(self._bar, "postfix", None) == VALIDATING:
+        # Long work asks from time to time: the bar's clock goes on.
+        if getattr(self._bar, "postfix", None) in (VALIDATING, COUNTING):
             self._bar.refresh()
         return self.signals.number != 0
 
@@ -573,6 +575,8 @@ class TrainingView:
             row += BEST
         self._print(row, soft_wrap=True)
         self._losses.clear()
+        if event.step == self._bar.total and self._start and self._start.config["held_back"]:
+            self._bar.set_postfix_str(COUNTING)
 
     def _show_sample(self, event: events.SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
@@ -680,8 +684,16 @@ def _best_loss(event: events.DoneEvent) -> str:
 
     # Where the best step is not the last one, a user may wonder which of them is used.
     if event.best_step == event.step:
-        return f"{best}."
-    return f"{best},\nwhich every command uses."
+        best += "."
+    else:
+        best += ",\nwhich every command uses."
+
+    if event.with_counts_nats is not None:
+        best += (
+            "\nTogether with counts of the training text it is"
+            f" {event.with_counts_nats:.4f} nats/character."
+        )
+    return best
 
 
 def is_too_short_to_score(start: events.StartEvent) -> bool:

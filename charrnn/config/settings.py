@@ -259,6 +259,9 @@ class Config:
     num_members: int | Auto = setting("auto", allowed=between(1, 64))
     """Networks that are trained side by side and predict together, each of an equal share of the
     units and of the embedding. They are saved as one network, whose weights are block diagonal."""
+    held_back: int | Auto = setting("auto", allowed=at_least(0))
+    """Characters at the beginning of the training text that the network does not learn, to fit how
+    it is mixed with counts of the rest when it is trained; 0: nothing is counted."""
     dropout: float | Auto = setting("auto", allowed=PROBABILITY)
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal
     2016)."""
@@ -529,6 +532,13 @@ class Config:
         if self.num_members == "auto":
             return 1
         return self.num_members
+
+    @property
+    def num_held_back(self) -> int:
+        """`held_back`; 0 as long as it is not chosen."""
+        if self.held_back == "auto":
+            return 0
+        return self.held_back
 
     @property
     def end_id(self) -> int | None:

@@ -11,14 +11,24 @@ def evaluations() -> Sequence[Any]:
     """Return the rows that `evaluate` prints of n-grams."""
     # Imported here: the help of another command needs none of them.
     from charrnn.counts.kneser_ney import ROWS as NGRAMS
+    from charrnn.counts.rows import ROWS as COUNTS
 
-    return [NGRAMS]
+    return [COUNTS, NGRAMS]
 
 
 @hookimpl
 def model_methods() -> Mapping[str, str]:
     """Return the methods of `Model`."""
-    return {"ngram_model": "charrnn.counts.kneser_ney:ngram_model"}
+    return {
+        "ngram_model": "charrnn.counts.kneser_ney:ngram_model",
+        "with_counts": "charrnn.counts.counting:with_counts",
+    }
+
+
+@hookimpl
+def after_training() -> Mapping[str, str]:
+    """Return what is done with a run that has been trained."""
+    return {"counts": "charrnn.counts.counting:count_text"}
 
 
 @hookimpl

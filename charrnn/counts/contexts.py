@@ -264,54 +264,70 @@ def _fill_frequent(
     return num_contexts
 
 
+@_compiled
+def predict_next(
+    contexts: Any,
+    frequent: Any,
+    longest: Any,
+    discounts: Any,
+    history: Any,
+    probabilities: Any,
+    counts: Any,
+    seen: Any,
+) -> None:
+    """Set probabilities (V,) to those of each character after a history (K,), the oldest character
+    first, -1 where the text has none. counts and seen (V,) are room to count in: counts are zeros
+    before and after."""
+    # The longest frequent context.
+    index = 0
+    length = 0
+    size = len(history)
+    most = min(longest, size)
+    while length < most:
+        before = history[size - length - 1]
+        if before < 0 or frequent.children[index, before] < 0:
+            break
+        index = frequent.children[index, before]
+        length += 1
+    for follower in range(len(counts)):
+        probabilities[follower] = frequent.probabilities[index, follower]
+
+    # Rarer ones, as far as they occur.
+    low, high = frequent.intervals[index]
+    while length < most:
+        length += 1
+        before = history[size - length]
+        if before < 0:
+            break
+        low = _first_from(contexts, low, high, length, before)
+        high = _first_from(contexts, low, high, length, before + 1)
+        if low == high:
+            break
+        _interpolate(contexts, low, high, length, longest, discounts, probabilities, counts, seen)
+
+
 def _fill_probabilities(
     contexts: SortedContexts,
     frequent: FrequentContexts,
     longest: Any,
     discounts: Any,
-    text: Any,
-    positions: Any,
+    histories: Any,
     probabilities: Any,
     counts: Any,
     seen: Any,
 ) -> None:
-    """Set probabilities (M, V) to those of each character at positions (M,) of text (S,), after up
-    to `longest` characters before it."""
-    for row in range(len(positions)):
-        most = min(longest, positions[row])
-
-        # The longest frequent context.
-        index = 0
-        length = 0
-        while length < most:
-            child = frequent.children[index, text[positions[row] - length - 1]]
-            if child < 0:
-                break
-            index = child
-            length += 1
-        for follower in range(len(counts)):
-            probabilities[row, follower] = frequent.probabilities[index, follower]
-
-        # Rarer ones, as far as they occur.
-        low, high = frequent.intervals[index]
-        while length < most:
-            length += 1
-            before = int(text[positions[row] - length])
-            low = _first_from(contexts, low, high, length, before)
-            high = _first_from(contexts, low, high, length, before + 1)
-            if low == high:
-                break
-            _interpolate(
-                contexts,
-                low,
-                high,
-                length,
-                longest,
-                discounts,
-                probabilities[row],
-                counts,
-                seen,
-            )
+    """Set probabilities (M, V) to those of each character after histories (M, K)."""
+    for row in range(len(histories)):
+        predict_next(
+            contexts,
+            frequent,
+            longest,
+            discounts,
+            histories[row],
+            probabilities[row],
+            counts,
+            seen,
+        )
 
 
 _count_shared = CompiledLoop(_fill_shared)
@@ -362,22 +378,20 @@ def predict(
     *,
     longest: int,
     discounts: Float64Array,
-    text: NDArray[Any],
-    positions: Int64Array,
+    histories: Int64Array,
 ) -> Float64Array:
-    """Compute the probability (M, V) of each character at positions (M,) of a text (S,)."""
+    """Compute the probability (M, V) of each character after histories (M, K): the characters
+    before it, the oldest first, -1 where the text has none."""
     vocab_size = frequent.probabilities.shape[1]
-    probabilities = np.empty((len(positions), vocab_size))
+    probabilities = np.empty((len(histories), vocab_size))
     counts = np.zeros(vocab_size, np.int64)
     seen = np.zeros(vocab_size, np.int64)
-    text = np.ascontiguousarray(text, contexts.ids.dtype)
     _predict.run(
         contexts,
         frequent,
         longest,
         discounts,
-        text,
-        np.ascontiguousarray(positions, np.int64),
+        np.ascontiguousarray(histories, np.int64),
         probabilities,
         counts,
         seen,

@@ -179,22 +179,35 @@ class NgramPredictor:
         discounts: Float64Array,
     ) -> None:
         """Take what `NgramModel.predictor` has computed; `longest` is the order less 1."""
-        self._contexts = contexts
-        self._frequent = frequent
-        self._longest = longest
-        self._discounts = discounts
+        self.contexts = contexts
+        self.frequent = frequent
+        self.longest = longest
+        self.discounts = discounts
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return int(self.frequent.probabilities.shape[1])
 
     def probabilities(self, ids: IdArray, positions: Int64Array) -> Float64Array:
         """Compute the probability (M, V) of each character at positions (M,) of ids (N,), after the
         characters before it; position N is what follows the text. Each row is positive and has the
         sum 1."""
+        # A column for each character before a position; before the text there is -1.
+        before = positions[:, None] + np.arange(-self.longest, 0)
+        histories = ids[np.maximum(before, 0)].astype(np.int64)
+        histories[before < 0] = -1
+        return self.after(histories)
+
+    def after(self, histories: Int64Array) -> Float64Array:
+        """Compute the probability (M, V) of each character after histories (M, K): the characters
+        before it, the oldest first, -1 where the text has none."""
         return contexts.predict(
-            self._contexts,
-            self._frequent,
-            longest=self._longest,
-            discounts=self._discounts,
-            text=ids,
-            positions=positions,
+            self.contexts,
+            self.frequent,
+            longest=self.longest,
+            discounts=self.discounts,
+            histories=histories,
         )
 
 

@@ -103,6 +103,8 @@ class ExtraRows:
     """Empty if the command itself declares the option."""
     value: Any = True
     """The value of the parameter that the option stands for."""
+    default: Any = None
+    """The value of the parameter if it is not given."""
     prepare: Callable[[Comparison, Any], Callable[[], None]]
     """Check a comparison and the value of the parameter, and return a function that adds the rows.
     Called before anything is measured."""
@@ -267,7 +269,7 @@ def evaluate_runs(
     # What rooms add is checked before anything is measured, which may take minutes.
     prepared = []
     for rows in offered(evaluations, ExtraRows):
-        value = extra_rows.pop(rows.name, None)
+        value = extra_rows.pop(rows.name, rows.default)
         if value:
             prepared.append(rows.prepare(comparison, value))
     # What is left belongs to no room.

@@ -507,10 +507,6 @@ def _check_cell(cell: tuple[int, int] | None, stepper: CharacterModel) -> None:
     """Raise UsageError unless the model has the cell whose values are asked for, if any."""
     if cell is None:
         return
-    if not isinstance(stepper, Stepper):
-        raise UsageError(
-            f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out."
-        )
     stepper.check_unit(*cell)
 
 

@@ -326,7 +326,6 @@ def _draw_block(
 
     values = np.zeros((len(ids), 1), np.float32)
     if cell is not None:
-        assert isinstance(stepper, Stepper), "a mixture has no cells of its own"
         layer, unit = cell
         values = stepper.values(streams.state)[layer, :, unit, None]
     return Block(ids=ids[:, None], logprobs=logprobs, values=values)

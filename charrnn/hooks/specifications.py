@@ -140,6 +140,17 @@ def package_functions() -> Mapping[str, str]:
     raise NotImplementedError
 
 
+@hookspec
+def after_training() -> Mapping[str, str]:
+    """Return what is done when a run has taken its last step and is saved: functions of its folder
+    and its `charrnn.training.run_text.RunText`. "counts" returns the validation loss of the network
+    together with counts of its text, in nats per character.
+
+    {"counts": "my_package.counting:count_text"}
+    """
+    raise NotImplementedError
+
+
 # What computes faster, and elsewhere.
 @hookspec
 def compiled_loops() -> Mapping[str, str]:

@@ -54,6 +54,12 @@ class CharacterModel(Protocol):
         """Read ids (N,), N >= 1, in one row; return the logits (1, V) and the state after the
         last."""
 
+    def check_unit(self, layer: int, unit: int) -> None:
+        """Raise UsageError if the model has no such cell."""
+
+    def values(self, state: Any) -> NDArray[np.float32]:
+        """Compute the cell values (L, B, H), in [-1, 1], from a state."""
+
 
 class Linear(NamedTuple):
     """A weight matrix and its bias."""

@@ -299,6 +299,16 @@ class MixedStepper(_MixedModels):
         reads = [stepper.read for stepper in self.parts]
         return self._advance(reads, ids=ids, state=state)
 
+    def check_unit(self, layer: int, unit: int) -> None:
+        """Raise UsageError: each of several models has such a cell."""
+        raise UsageError(
+            f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out."
+        )
+
+    def values(self, state: MixedState) -> NDArray[np.float32]:
+        """Raise UsageError, as `check_unit` does."""
+        raise UsageError("A mixture has no cells of its own.")
+
     def _advance(
         self,
         calls: Sequence[Callable[..., Any]],

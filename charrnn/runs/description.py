@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charrnn.config.architectures import CELLS
@@ -109,7 +109,10 @@ def parse_config(path: Path, data: bytes) -> Config:
     except (UnicodeDecodeError, DataError) as error:
         raise CheckpointError(f"{path} is damaged: {_reason(error)}") from error
 
-    # Training chooses a value for everything that was left open, and records it.
+    # Training chooses a value for everything that was left open, and records it. A run that was
+    # trained before there was `held_back` held nothing back.
+    if config.held_back == "auto":
+        config = replace(config, held_back=0)
     missing = [name for name in ("cell", *AUTO_FIELDS) if getattr(config, name) == "auto"]
     if config.steps is None:
         missing.append("steps")

@@ -36,6 +36,8 @@ class LoggedLoss(NamedTuple):
     seconds: float
     """Seconds that training had taken, in all processes since the run was started."""
     nats: float | None
+    with_counts_nats: float | None
+    """The validation loss of the network together with counts, in the record of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class MetricsLog:
                 step=None if step is None else int(step),
                 seconds=seconds,
                 nats=nats,
+                with_counts_nats=_finite(record.get("with_counts_nats")),
             )
 
     def seconds_at(self, step: int) -> float:

@@ -55,6 +55,9 @@ class RunSummary(Displayable):
     num_chars: int
     """Characters that were read up to this step, all batch rows together."""
     best_nats: float | None
+    """The lowest validation loss of the network alone."""
+    with_counts_nats: float | None = None
+    """That of the network together with counts of its text; None if they were not counted."""
     minutes: float
     warnings: tuple[str, ...] = ()
     """Damaged lines of its log, or a damaged alphabet; the figures are computed without them."""
@@ -145,11 +148,14 @@ def summarize(folder: RunReader) -> RunSummary:
     step = 0
     seconds = 0.0
     losses: list[float] = []
+    with_counts_nats: float | None = None
     for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
         step = max(step, loss.step or 0)
         seconds = loss.seconds
         if loss.is_validation and loss.nats is not None:
             losses.append(loss.nats)
+        # They are counted at the end: a later record is of a training that went on.
+        with_counts_nats = loss.with_counts_nats
 
     # Of a training by another program nothing is known. A damaged checkpoint is reported by the
     # commands that load it.
@@ -179,6 +185,7 @@ def summarize(folder: RunReader) -> RunSummary:
         num_steps=num_steps,
         num_chars=step * resolved(config.batch_size) * resolved(config.bptt_length),
         best_nats=min(losses, default=None),
+        with_counts_nats=with_counts_nats,
         minutes=seconds / 60,
         **logged_fields(folder, config=config, problems=problems),
     )

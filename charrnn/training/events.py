@@ -111,6 +111,9 @@ class DoneEvent(Event):
     best_step: int
     run: str
     is_complete: bool
+    with_counts_nats: float | None = None
+    """The validation loss at `best_step` together with counts of the training text; None where
+    nothing was counted."""
     recipe: str | None = None
     """The file whose settings train the same weights again; None if a run was stopped, resumed or
     went back a step."""

@@ -404,7 +404,7 @@ def _plan_further(
                 config = replace(config, **dict[str, Any]({name: "auto"}))
 
     # The steps of the new budget.
-    batches = BatchRows(text.ids[: text.num_train], resolved(config.batch_size))
+    batches = BatchRows(text.ids[text.learned(config)], resolved(config.batch_size))
     with computing.group.together():
         computing.group.rows(batches.batch_size)
         if "precision" in changes:

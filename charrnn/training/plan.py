@@ -68,6 +68,9 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
             num_train_chars=text.num_train,
             operations_per_second=rate,
         )
+        sized = recipe.choose_held_back(
+            sized, text.num_train, document_ends=text.ends_in_training(sized)
+        )
 
         # Sizes that are asked for are those of the model, not of each of several networks.
         asked = (config.hidden_size, config.embedding_size, config.parameters)
@@ -78,7 +81,7 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
         # Before anything of that size is allocated.
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
-        batches = BatchRows(text.ids[: text.num_train], resolved(sized.batch_size))
+        batches = BatchRows(text.ids[text.learned(sized)], resolved(sized.batch_size))
         group.rows(batches.batch_size)
 
         # It is recorded, so that the run continues, and can be repeated, in the precision it

@@ -5,10 +5,13 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from charrnn.config.architectures import CELLS
 from charrnn.config.settings import MAX_HIDDEN_SIZE, MAX_STEPS, Config, OneHot, resolved
-from charrnn.errors import UsageError
-from charrnn.hooks.manager import find_extension
+from charrnn.errors import UsageError, counted, named
+from charrnn.hooks.manager import find_extension, has_room
 from charrnn.hooks.specifications import cell_types
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.ensemble import can_join, check_ensemble
@@ -61,6 +64,16 @@ USEFUL_EPOCHS = 1050.0
 (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
+HELD_BACK_PART = 50
+"""One of so many characters of a training text is held back from the network, to fit how counts are
+mixed with it."""
+MIN_HELD_BACK = 500
+"""Characters that are held back at least: fewer say too little of 16 weights."""
+MAX_HELD_BACK = 1 << 16
+"""Characters that are held back at most: more say nothing more."""
+MOST_HELD_BACK_PART = 10
+"""At most one of so many characters is held back unless more are asked for: a text of fewer than
+5,000 characters has none to spare."""
 MEMBER_EPOCHS = 8
 """Times that each of several networks must read the text, to be worth its share of the time
 (benchmarks/LOG.md)."""
@@ -153,6 +166,44 @@ def choose_sizes(
         rate /= resolved(config.num_layers)
     config = fill_auto(config, learning_rate=rate)
     return replace(config, bptt_length=bptt_length, batch_size=batch_size)
+
+
+def choose_held_back(
+    config: Config, num_train_chars: int, document_ends: NDArray[np.int64] | None = None
+) -> Config:
+    """Choose how many characters of the training text are held back to fit how a network of
+    resolved size is mixed with counts: whole documents, if the text has documents with these ends.
+
+    Raises UsageError if more than half of the text would be held back.
+    """
+    most = num_train_chars // 2
+    is_asked = config.held_back != "auto"
+    if not is_asked:
+        most = num_train_chars // MOST_HELD_BACK_PART
+        num_chars = min(MAX_HELD_BACK, max(MIN_HELD_BACK, num_train_chars // HELD_BACK_PART))
+        # A smaller network is asked for to be looked at: what it writes should be its own.
+        if units_of_network(config) < min(MIN_READ) or not has_room("counts"):
+            num_chars = 0
+        config = fill_auto(config, held_back=num_chars)
+
+    # To the end of the document.
+    num_chars = end = resolved(config.held_back)
+    if num_chars > 0 and document_ends is not None:
+        later = document_ends[document_ends >= num_chars]
+        end = int(np.append(later, num_train_chars)[0])
+    if end <= most:
+        return replace(config, held_back=end)
+
+    # A text that has nothing to spare is not counted.
+    if not is_asked:
+        return replace(config, held_back=0)
+    documents = ""
+    if end > num_chars:
+        documents = f", {end:,} with the rest of the last document"
+    raise UsageError(
+        f"{named('held_back')} is {num_chars:,}{documents}, and the training text has"
+        f" {counted(num_train_chars, 'character')}. Hold back at most half of them, or 0."
+    )
 
 
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
-from charrnn.text.documents import Documents, split_text
+from charrnn.text.documents import Documents, document_ends, split_text
 from charrnn.text.recorded_corpus import RecordedCorpus
 from charrnn.text.sources import Order
 from charrnn.text.vocab import IdArray, Vocab
@@ -34,6 +37,18 @@ class RunText:
     def num_validation(self) -> int:
         """Characters of the validation part, which follows the training part."""
         return self.num_before_test - self.num_train
+
+    def learned(self, config: Config) -> slice:
+        """Return where the part of the training text is that the network learns: after the
+        characters that are held back from it."""
+        return slice(config.num_held_back, self.num_train)
+
+    def ends_in_training(self, config: Config) -> NDArray[np.int64] | None:
+        """Return the index after the END of each document of the training text; None for a text
+        without documents."""
+        if config.end_id is None:
+            return None
+        return document_ends(self.ids[: self.num_train], config.end_id)
 
     @property
     def vocab(self) -> Vocab:

@@ -17,10 +17,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from charrnn.config.settings import resolved
-from charrnn.errors import CheckpointError, NonFiniteError, named
+from charrnn.errors import (
+    CharRNNError,
+    CheckpointError,
+    NonFiniteError,
+    install_command,
+    named,
+    shortened,
+)
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_nats
 from charrnn.generation import generator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
+from charrnn.hooks.manager import find_named
+from charrnn.hooks.specifications import after_training
 from charrnn.model.device import on_threads
 from charrnn.runs.checkpoint import (
     Checkpoint,
@@ -77,7 +86,10 @@ class SessionState:
     """Whether a loss that was not finite has sent this session back to a checkpoint: that happens
     once."""
     is_stopped: bool = False
-    """Whether `should_stop` ended the session before its last step."""
+    """Whether `should_stop` ended the session before its last step, or before its text was counted.
+    """
+    with_counts_nats: float | None = None
+    """The validation loss of the best step together with counts of the training text."""
 
     @classmethod
     def restored(cls, loaded: Checkpoint, saved_names: Sequence[str]) -> SessionState:
@@ -210,7 +222,12 @@ class TrainingSession:
         # What a stop left unsaved.
         if state.saved_step != trainer.step:
             yield self.save()
-        yield self._done()
+
+        # What counts of the text add to the network that was trained.
+        seconds = time.perf_counter() - self._began
+        if not state.is_stopped and trainer.config.num_held_back > 0:
+            yield from self.count_text()
+        yield self._done(seconds)
 
     def should_stop_now(self) -> bool:
         """Return whether to stop before the next step, the same in all processes."""
@@ -228,7 +245,59 @@ class TrainingSession:
             return self._is_save_asked or is_due
         return self.should_save() or is_due
 
-    def _done(self) -> DoneEvent:
+    def count_text(self) -> Generator[WarningEvent, None, None]:
+        """Let the first process count the training text while the others wait, and log the
+        validation loss of the network and the counts together.
+
+        Whatever fails, the network is saved: that is a warning. A stop ends the counting, which a
+        resumed run makes up for.
+        """
+        problem = ""
+        if self.group.is_first:
+            try:
+                self._count_text()
+            except _StopAsked:
+                self.state.is_stopped = True
+            except ImportError as error:
+                problem = f"{error} ({install_command()})"
+            # Torch has a RuntimeError where memory ends.
+            except (CharRNNError, MemoryError, RuntimeError) as error:
+                words = str(error).rstrip(".") or "there is too little memory"
+                problem = shortened(" ".join(words.split()))
+        self.state.is_stopped = bool(self.group.of_first(self.state.is_stopped))
+
+        if problem:
+            run = shlex.quote(str(self.run.path))
+            yield WarningEvent(
+                message=(
+                    f"The network is saved, but its text could not be counted: {problem}. When that"
+                    f" is mended, count it with: charrnn train {named('resume', run)}"
+                )
+            )
+
+    def _count_text(self) -> None:
+        """Count the training text on all cores of this host. Raises _StopAsked, and whatever goes
+        wrong."""
+        count_text = find_named(after_training, "counts")
+        if count_text is None or self.state.best_nats is None:
+            return
+
+        def check_stop(task: Task) -> None:
+            if self.should_stop():
+                raise _StopAsked
+
+        num_threads = resolved(self.trainer.config.threads) * self.group.local_size
+        with on_threads(num_threads), using(CallbackProgress(check_stop)):
+            nats = count_text(self.run.path, self.text)
+
+        # Beside the losses of the network, for `charrnn runs`.
+        self._metrics.append(
+            {"event": "counts", "step": self.state.best_step, "with_counts_nats": nats}
+        )
+        self.state.with_counts_nats = nats
+
+    def _done(self, seconds: float) -> DoneEvent:
+        """Return the last event of a training that took so many seconds."""
         state = self.state
         # The settings that are saved train the same weights only by one schedule, from the first
         # step to the last.
@@ -237,12 +306,13 @@ class TrainingSession:
             recipe = None
         return DoneEvent(
             step=self.trainer.step,
-            seconds=time.perf_counter() - self._began,
+            seconds=seconds,
             val_nats=state.val_nats,
             best_nats=state.best_nats,
             best_step=state.best_step,
             run=str(self.run.path),
             is_complete=not state.is_stopped,
+            with_counts_nats=state.with_counts_nats,
             recipe=recipe,
         )
 

@@ -312,6 +312,8 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
     columns = list(rows[0])
     if all(run.name.startswith(run.text) for run in runs):
         columns.remove("text")
+    if all(run.with_counts_nats is None for run in runs):
+        columns.remove("with counts")
     shared = []
     if len(runs) > 1:
         for name in ("text", "seed"):
@@ -359,6 +361,7 @@ def _run_row(run: RunSummary) -> dict[str, str]:
         "seed": seed,
         "steps": steps,
         "nats/char": number_text(run.best_nats, ".4f"),
+        "with counts": number_text(run.with_counts_nats, ".4f"),
         "min": f"{run.minutes:.1f}",
     }
 

@@ -1,0 +1,261 @@
+"""A model and the counts of its training text, which predict together.
+
+The network reads the text as it does alone. Beside its state, the last characters are kept, after
+which the counts say how probable each character is; `counts.confidence` mixes both.
+
+Shapes: T time, B batch, V vocabulary, K characters of the longest context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from charrnn.counts.confidence import ConfidenceWeights
+from charrnn.counts.kneser_ney import NgramPredictor
+from charrnn.generation.generator import Generating, Generator
+from charrnn.generation.sample_options import Clamps
+from charrnn.generation.sampling import PrimedState, read_blocks
+from charrnn.model.portable_math import exact_exp, exact_log
+from charrnn.model.recurrent_state import RecurrentState
+from charrnn.model.stepper import Stepper
+from charrnn.system.lazy import torch
+from charrnn.text.vocab import EncodedText
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+    from charrnn.model.annotations import Predictor
+
+NO_CHARACTER = -1
+"""What a history has before the text begins."""
+ROWS_AT_ONCE = 1024
+"""Predictions whose probabilities of all characters are computed at once: an alphabet may have
+thousands."""
+
+Float64Array = NDArray[np.float64]
+
+
+class CountedState(NamedTuple):
+    """The state of a network, and the last characters that it read."""
+
+    network: Any
+    """The state of the network alone."""
+    history: Any
+    """(B, K): the last characters as ids, the oldest first, NO_CHARACTER before the text."""
+
+    def map(self, function: Callable[..., Any], *others: CountedState) -> CountedState:
+        """Do what `RecurrentState.map` does with the state of the network and with the history,
+        whose axis -2 is that of the batch rows, too."""
+        network = self.network.map(function, *(other.network for other in others))
+        history = function(self.history, *(other.history for other in others))
+        return CountedState(network=network, history=history)
+
+    @property
+    def device(self) -> Any:
+        """Where the arrays of torch are."""
+        return self.network.device
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the state of the network, beside which the history is small."""
+        return int(self.network.num_bytes)
+
+
+class Counts(NamedTuple):
+    """The counts of a training text, and how they are mixed with the network that learned it."""
+
+    predictor: NgramPredictor
+    weights: ConfidenceWeights
+
+    def mixed(self, logits: NDArray[Any], histories: NDArray[np.int64]) -> Float64Array:
+        """Mix the probabilities that the logits (B, V) of a network stand for with those of the
+        counts after histories (B, K). Returns probabilities (B, V).
+
+        Every operation rounds alike on every processor, and is one of the compiled loop.
+        """
+        # The softmax. Sums add one after the other: NumPy's own sum has another order.
+        scores = logits.astype(np.float64)
+        powers = exact_exp(scores - scores.max(axis=-1, keepdims=True))
+        network = powers / np.cumsum(powers, axis=-1)[:, -1:]
+        return self.weights.mix(network=network, counts=self.predictor.after(histories))
+
+
+class CountedStepper:
+    """A network and counts, one character at a time; the logits are the logarithms of the mixed
+    probabilities, in float64."""
+
+    def __init__(self, network: Stepper, counts: Counts) -> None:
+        self.network = network
+        self.counts = counts
+        self.vocab_size = network.vocab_size
+        self.precision = network.precision
+        self.changes = f"{network.changes} with counts"
+
+    def initial_state(self, batch_size: int) -> CountedState:
+        """Return the state before a text."""
+        history = np.full((batch_size, self.counts.predictor.longest), NO_CHARACTER, np.int64)
+        return CountedState(network=self.network.initial_state(batch_size), history=history)
+
+    def step(
+        self, ids: NDArray[np.integer[Any]], state: CountedState
+    ) -> tuple[Float64Array, CountedState]:
+        """Map ids (B,) and a state to log-probabilities (B, V) and a new state."""
+        logits, network = self.network.step(ids, state.network)
+        history = np.column_stack((state.history, ids))[:, 1:]
+        mixed = exact_log(self.counts.mixed(logits, history))
+        return mixed, CountedState(network=network, history=history)
+
+    def read(
+        self, ids: NDArray[np.integer[Any]], state: CountedState | None = None
+    ) -> tuple[Float64Array, CountedState]:
+        """Read a text (N,), N >= 1, in one row, from the initial state by default. Returns
+        log-probabilities (1, V) after its last character, and the state."""
+        if state is None:
+            state = self.initial_state(1)
+
+        # Only the last prediction is mixed.
+        nothing = np.zeros((1, self.vocab_size), np.float32)
+        before = PrimedState(logits=nothing, state=state.network)
+        [primed] = read_blocks(self.network, [np.asarray(ids, np.int64)], before)
+        longest = state.history.shape[1]
+        read = np.concatenate((state.history[0], ids))
+        history = read[len(read) - longest :].astype(np.int64)[None]
+        mixed = exact_log(self.counts.mixed(primed.logits, history))
+        return mixed, CountedState(network=primed.state, history=history)
+
+    def check_unit(self, layer: int, unit: int) -> None:
+        """Raise UsageError if the network has no such cell."""
+        self.network.check_unit(layer, unit)
+
+    def values(self, state: CountedState) -> NDArray[np.float32]:
+        """Compute the cell values (L, B, H) of the network from a state."""
+        return self.network.values(state.network)
+
+
+class CountedGenerator(Generator):
+    """Generates text with a network and counts; options and errors are those of `Generator`."""
+
+    def __init__(self, model: Model, counts: Counts) -> None:
+        super().__init__(model.config, vocab=model.vocab, tensors=model.tensors, name=model.name)
+        self._network = model.generator
+        self._counts = counts
+
+    def model_for(self, precision: str, clamps: Clamps) -> CountedStepper:
+        network = self._network.model_for(precision, clamps)
+        assert isinstance(network, Stepper), "a model that was counted is one network"
+        return CountedStepper(network, counts=self._counts)
+
+
+class CountsNetwork:
+    """The counts alone, as a torch module has it: maps ids (T, B) and a state to log-probabilities
+    (T, B, V) and a new state, whose vectors are the histories (B, K)."""
+
+    def __init__(self, predictor: NgramPredictor, device: torch.device, end_id: int | None) -> None:
+        self.predictor = predictor
+        self.device = device
+        self.end_id = end_id
+        self.vocab_size = predictor.vocab_size
+
+    def initial_state(self, batch_size: int) -> RecurrentState[torch.Tensor]:
+        """Return the state before a text."""
+        shape = (batch_size, self.predictor.longest)
+        return RecurrentState(torch.full(shape, NO_CHARACTER, dtype=torch.int64))
+
+    def __call__(
+        self, ids: torch.Tensor, state: RecurrentState[torch.Tensor]
+    ) -> tuple[torch.Tensor, RecurrentState[torch.Tensor]]:
+        """Predict what follows each of ids (T, B)."""
+        histories, after = self.histories(ids, state)
+        log_probs = torch.empty((len(histories), self.vocab_size))
+        for part in parts_of(len(histories)):
+            probabilities = self.predictor.after(histories[part])
+            log_probs[part] = torch.from_numpy(np.log(probabilities))
+        return log_probs.view(*ids.shape, -1).to(self.device), after
+
+    def histories(
+        self, ids: torch.Tensor, state: RecurrentState[torch.Tensor]
+    ) -> tuple[NDArray[np.int64], RecurrentState[torch.Tensor]]:
+        """Return the history (T * B, K) after each of ids (T, B), and the state after the last."""
+        # A window over the characters before and those that are read now.
+        longest = self.predictor.longest
+        read = torch.cat((state.vectors, ids.T.to(state.vectors)), dim=1)
+        windows = sliding_window_view(read.numpy(), longest, axis=1)[:, 1:]
+        histories = windows.swapaxes(0, 1).reshape(-1, longest)
+        return histories, RecurrentState(read[:, read.shape[1] - longest :])
+
+
+class CountedNetwork:
+    """Maps ids (T, B) and a state to the logarithms of mixed probabilities (T, B, V), and a new
+    state."""
+
+    def __init__(self, network: Predictor, counts: Counts) -> None:
+        self.network = network
+        self.weights = counts.weights
+        self.counts = CountsNetwork(counts.predictor, network.device, network.end_id)
+        self.device: torch.device = network.device
+        self.end_id = network.end_id
+        self.vocab_size = network.vocab_size
+
+    def initial_state(self, batch_size: int) -> CountedState:
+        """Return the state before a text."""
+        network = self.network.initial_state(batch_size)
+        history = self.counts.initial_state(batch_size).vectors
+        return CountedState(network=network, history=history)
+
+    def __call__(self, ids: torch.Tensor, state: CountedState) -> tuple[torch.Tensor, CountedState]:
+        """Read ids (T, B) with the network, and mix what it predicts with the counts."""
+        logits, network = self.network(ids, state.network)
+        histories, after = self.counts.histories(ids, RecurrentState(state.history))
+        rows = logits.flatten(0, 1)
+        log_probs = torch.empty(rows.shape)
+        for part in parts_of(len(rows)):
+            probabilities = rows[part].double().softmax(-1).cpu().numpy()
+            by_counts = self.counts.predictor.after(histories[part])
+            mixed = self.weights.mix(network=probabilities, counts=by_counts)
+            log_probs[part] = torch.from_numpy(np.log(mixed))
+        log_probs = log_probs.view_as(logits).to(self.device)
+        return log_probs, CountedState(network=network, history=after.vectors)
+
+
+def parts_of(num_rows: int) -> Iterator[slice]:
+    """Yield the slices of so many rows that are computed at once."""
+    for begin in range(0, num_rows, ROWS_AT_ONCE):
+        yield slice(begin, begin + ROWS_AT_ONCE)
+
+
+class CountedModel(Generating):
+    """A model and the counts of its training text, made by `Model.with_counts`: generates text as a
+    `Model`, and can be evaluated.
+
+    Attributes: `model`, the network alone; `counts`; `name`, `config`, `vocab`, `generator`.
+    """
+
+    def __init__(self, model: Model, counts: Counts) -> None:
+        self.model = model
+        self.counts = counts
+        self.name = model.name
+        self.config = model.config
+        self.vocab = model.vocab
+        self.warnings = model.warnings
+        self.generator = CountedGenerator(model, counts=counts)
+
+    def __repr__(self) -> str:
+        return f"<CountedModel {self.name}>"
+
+    @cached_property
+    def network(self) -> CountedNetwork:
+        """The network and the counts as one torch module."""
+        return CountedNetwork(self.model.network, counts=self.counts)
+
+    def origin(self) -> dict[str, Any]:
+        """Return what predicts beside the network, for JSON."""
+        return {**self.model.origin(), "counts": True}
+
+    def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
+        """Encode a text and the context before it, as `Model.encode` does."""
+        return self.model.encode(text, context=context)

@@ -1,0 +1,205 @@
+"""The file of the counts of a run, beside its checkpoints: written once, read by mapping it into
+memory.
+
+A safetensors file (docs/formats.md): the arrays of `NgramPredictor` and the weights of
+`ConfidenceWeights`. Its metadata say which text was counted, and the SHA-256 of all arrays. What is
+read is checked before it is used: compiled loops follow its numbers without looking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from charrnn.counts.confidence import LEAST_WEIGHT, NUM_CLASSES, ConfidenceWeights
+from charrnn.counts.counted_model import Counts
+from charrnn.counts.kneser_ney import MOST_ORDER, NgramPredictor
+from charrnn.errors import CheckpointError
+from charrnn.system.files import (
+    check_no_placeholder,
+    check_regular,
+    convert_os_errors,
+    parse_json,
+    write_atomically,
+)
+from charrnn.system.lazy import LazyModule
+from charrnn.system.process import check_settings_of_numba
+
+if TYPE_CHECKING:
+    from charrnn.counts import contexts
+else:
+    # The name of the file is needed without numba.
+    contexts = LazyModule("charrnn.counts.contexts")
+
+COUNTS_FILE = "counts.safetensors"
+"""The name of the file in the folder of a run."""
+FORMAT = "1"
+"""The version of the format."""
+MOST_HEADER_BYTES = 100_000
+"""The header of a file at most."""
+TYPES = {
+    "ids": "U16",
+    "places": "I32",
+    "followers": "U16",
+    "depths": "U8",
+    "children": "I32",
+    "intervals": "I64",
+    "probabilities": "F64",
+    "discounts": "F64",
+    "weights": "F64",
+}
+"""The arrays of a file, and their types in the names of safetensors."""
+LEAST_PROBABILITY = 1e-300
+"""Smallest probability of a character that a file may have: every one has a logarithm."""
+DTYPES = {"U8": np.uint8, "U16": np.uint16, "I32": np.int32, "I64": np.int64, "F64": np.float64}
+"""The types of NumPy by the names of safetensors."""
+
+Arrays = Mapping[str, NDArray[Any]]
+"""Arrays by their names in the file."""
+
+
+def write_counts(run: Path, counts: Counts, *, digest: str) -> None:
+    """Write the counts of the text with a digest into the folder of a run. Raises CharRNNError if
+    they cannot be written."""
+    predictor = counts.predictor
+    arrays = {
+        "ids": predictor.contexts.ids,
+        "places": predictor.contexts.places,
+        "followers": predictor.contexts.followers,
+        "depths": predictor.contexts.depths,
+        "children": predictor.frequent.children,
+        "intervals": predictor.frequent.intervals,
+        "probabilities": predictor.frequent.probabilities,
+        "discounts": predictor.discounts,
+        "weights": counts.weights.values,
+    }
+    metadata = {"format": FORMAT, "corpus_digest": digest, "sha256": _sha256(arrays)}
+    write_atomically(run / COUNTS_FILE, safetensors.numpy.save(arrays, metadata))
+
+
+def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
+    """Read the counts of a run, whose text has a digest and whose alphabet has `vocab_size`
+    entries.
+
+    Raises CheckpointError if they are missing, damaged, or those of another text, UsageError if
+    numba would obey a file of the current folder.
+    """
+    check_settings_of_numba()
+    path = run / COUNTS_FILE
+    with convert_os_errors("read", path=path, kind=CheckpointError):
+        check_regular(path)
+        check_no_placeholder(path)
+        # A map of nothing is an error of another kind.
+        mapped = np.zeros(0, np.uint8)
+        if path.stat().st_size > 0:
+            mapped = np.memmap(path, np.uint8, mode="c")
+    arrays, metadata = _arrays_of(path, mapped)
+
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} was made by another version of charrnn.")
+    if metadata.get("corpus_digest") != digest:
+        raise CheckpointError(f"{path} has the counts of another text.")
+    if metadata.get("sha256") != _sha256(arrays):
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is another one.")
+    _check(path, arrays, vocab_size)
+
+    places = contexts.SortedContexts(
+        ids=arrays["ids"],
+        places=arrays["places"],
+        followers=arrays["followers"],
+        depths=arrays["depths"],
+        # Only counting reads it.
+        shared=np.zeros(0, np.uint8),
+    )
+    frequent = contexts.FrequentContexts(
+        children=arrays["children"],
+        intervals=arrays["intervals"],
+        probabilities=arrays["probabilities"],
+    )
+    longest = len(arrays["discounts"]) - 1
+    predictor = NgramPredictor(
+        places, frequent=frequent, longest=longest, discounts=arrays["discounts"]
+    )
+    return Counts(predictor, weights=ConfidenceWeights(arrays["weights"]))
+
+
+def _arrays_of(path: Path, mapped: NDArray[np.uint8]) -> tuple[Arrays, Mapping[str, str]]:
+    """Return views of the arrays in a mapped file, and its metadata. Raises CheckpointError unless
+    it has exactly the arrays of TYPES."""
+    # The header: its length in 8 bytes, then JSON.
+    num_header_bytes = int.from_bytes(mapped[:8].tobytes(), "little")
+    if len(mapped) < 8 or num_header_bytes > min(MOST_HEADER_BYTES, len(mapped) - 8):
+        raise CheckpointError(f"{path} is damaged: it has no header.")
+    begin = 8 + num_header_bytes
+    header: Any = parse_json(path, mapped[8:begin].tobytes())
+
+    try:
+        metadata = header.pop("__metadata__")
+        types = {name: entry["dtype"] for name, entry in header.items()}
+        if types != TYPES:
+            raise ValueError("its arrays are others")
+        arrays = {}
+        for name, entry in header.items():
+            dtype = np.dtype(DTYPES[entry["dtype"]])
+            first, last = entry["data_offsets"]
+            shape = [int(length) for length in entry["shape"]]
+            if last - first != dtype.itemsize * math.prod(shape) or min(shape, default=0) < 0:
+                raise ValueError(f"{name} has another size than its shape")
+            part = np.asarray(mapped[begin + first : begin + last])
+            arrays[name] = part.view(dtype).reshape(shape)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}.") from error
+    return arrays, {str(key): str(value) for key, value in metadata.items()}
+
+
+def _check(path: Path, arrays: Arrays, vocab_size: int) -> None:
+    """Raise CheckpointError unless every number that a compiled loop follows leads into the
+    arrays."""
+    num_chars = len(arrays["ids"])
+    num_places = num_chars + 1
+    num_frequent = len(arrays["children"])
+    num_lengths = len(arrays["discounts"])
+    shapes = {
+        "ids": (num_chars,),
+        "places": (num_places,),
+        "followers": (num_places,),
+        "depths": (num_places,),
+        "children": (num_frequent, vocab_size),
+        "intervals": (num_frequent, 2),
+        "probabilities": (num_frequent, vocab_size),
+        "discounts": (num_lengths, 4),
+        "weights": (NUM_CLASSES, NUM_CLASSES),
+    }
+    # The least and the largest number of each array: a count is not discounted below 0.
+    limits: dict[str, tuple[Any, Any]] = {
+        "ids": (0, vocab_size - 1),
+        "places": (0, num_chars),
+        "followers": (0, vocab_size - 1),
+        "children": (-1, num_frequent - 1),
+        "intervals": (0, num_places),
+        "probabilities": (LEAST_PROBABILITY, 1 + 1e-9),
+        "discounts": (0, np.arange(4)),
+        "weights": (LEAST_WEIGHT, 1 - LEAST_WEIGHT),
+    }
+    is_good = 1 <= num_lengths <= MOST_ORDER and num_frequent >= 1 and num_chars >= 1
+    is_good &= all(arrays[name].shape == shape for name, shape in shapes.items())
+    for name, (least, most) in limits.items():
+        # What is no number is not between them either.
+        is_good = is_good and bool(((arrays[name] >= least) & (arrays[name] <= most)).all())
+    if not is_good:
+        raise CheckpointError(f"{path} is damaged: its numbers do not fit together.")
+
+
+def _sha256(arrays: Arrays) -> str:
+    """Return the SHA-256 of all arrays, in the order of TYPES."""
+    digest = hashlib.sha256()
+    for name in TYPES:
+        digest.update(np.ascontiguousarray(arrays[name]).view(np.uint8).data)
+    return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""The rows of `evaluate` for networks that predict together with counts, and for the counts
+alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from charrnn.api import Model
+from charrnn.errors import CheckpointError, DataError
+from charrnn.evaluation.comparison import Comparison, ExtraRows
+from charrnn.system.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from charrnn.counts import counted_model, counting
+else:
+    # The rows of `evaluate` are listed without torch and numba.
+    counted_model = LazyModule("charrnn.counts.counted_model")
+    counting = LazyModule("charrnn.counts.counting")
+
+COUNTS = "counts"
+"""The name of the row of the counts alone."""
+
+
+def _prepare(comparison: Comparison, value: bool) -> Callable[[], None]:
+    """Add each run together with its counts to what is measured, and the counts of the first run
+    that has some alone."""
+    has_counts_alone = False
+    measured = []
+    for model, run in zip(comparison.models, comparison.runs, strict=False):
+        if model.config.num_held_back == 0 or model.path is None:
+            continue
+        assert isinstance(model, Model), "only a run has a folder"
+        try:
+            together = counting.with_counts(model)
+        except (CheckpointError, DataError) as error:
+            comparison.notes.append(str(error))
+            continue
+
+        measured.append(replace(run, name=f"{run.name} with counts", network=together.network))
+        if not has_counts_alone:
+            alone = counted_model.CountsNetwork(
+                together.counts.predictor,
+                device=run.network.device,
+                end_id=run.network.end_id,
+            )
+            measured.append(replace(run, name=COUNTS, step=None, network=alone))
+            has_counts_alone = True
+    comparison.runs += measured
+    return lambda: None
+
+
+ROWS = ExtraRows(name="counts", default=True, prepare=_prepare)
+"""The parameter `counts` of `evaluate_runs`: whether runs are measured with their counts, too."""
