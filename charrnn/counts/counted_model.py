@@ -163,8 +163,9 @@ class CountsNetwork:
 
     def initial_state(self, batch_size: int) -> RecurrentState[torch.Tensor]:
         """Return the state before a text."""
-        shape = (batch_size, self.predictor.longest)
-        return RecurrentState(torch.full(shape, NO_CHARACTER, dtype=torch.int64))
+        # On the device of the network, where a row of both states is reset.
+        history = torch.full((batch_size, self.predictor.longest), NO_CHARACTER, dtype=torch.int64)
+        return RecurrentState(history.to(self.device))
 
     def __call__(
         self, ids: torch.Tensor, state: RecurrentState[torch.Tensor]
@@ -184,7 +185,7 @@ class CountsNetwork:
         # A window over the characters before and those that are read now.
         longest = self.predictor.longest
         read = torch.cat((state.vectors, ids.T.to(state.vectors)), dim=1)
-        windows = sliding_window_view(read.numpy(), longest, axis=1)[:, 1:]
+        windows = sliding_window_view(read.cpu().numpy(), longest, axis=1)[:, 1:]
         histories = windows.swapaxes(0, 1).reshape(-1, longest)
         return histories, RecurrentState(read[:, read.shape[1] - longest :])
 
