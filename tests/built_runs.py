@@ -16,7 +16,12 @@ from charrnn.text.vocab import Vocab
 
 
 def build_chain(
-    path: Path, cycle: str, *, corpus: Path | None = None, documents: str = "none"
+    path: Path,
+    cycle: str,
+    *,
+    corpus: Path | None = None,
+    documents: str = "none",
+    held_back: int = 0,
 ) -> Path:
     """Save the model of `chain_weights`, and return its folder. `corpus` is recorded as the
     training text.
@@ -26,7 +31,8 @@ def build_chain(
     """
     assert len(set(cycle)) == len(cycle)
     column = "poem" if documents == "column" else None
-    return _save(path, cycle, chain_weights(cycle), corpus, documents=documents, column=column)
+    settings = {"documents": documents, "column": column, "held_back": held_back}
+    return _save(path, cycle, chain_weights(cycle), corpus, **settings)
 
 
 def build_quoting(path: Path, corpus: Path) -> Path:

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.streams import printable, warn, with_flags, write_aside
 from charrnn.config.settings import Config
-from charrnn.errors import CheckpointError, DataError, UsageError, shortened
+from charrnn.errors import CheckpointError, DataError, Message, UsageError, named, shortened
 from charrnn.hooks.manager import find_named, has_room
 from charrnn.hooks.specifications import package_functions
 
@@ -316,8 +317,13 @@ def with_counts(model: "Model", *, quiet: bool) -> Any:
         return model
     try:
         return model.with_counts()
-    except (CheckpointError, DataError, ImportError) as error:
-        warn((f"{error} The network writes alone.",), quiet=quiet)
+    except (CheckpointError, DataError) as error:
+        run = shlex.quote(str(model.path))
+        warning = Message(
+            f"{error.marked.rstrip('.')}. The network writes alone: charrnn train"
+            f" {named('resume', run)} counts its text."
+        )
+        warn((warning,), quiet=quiet)
         return model
 
 

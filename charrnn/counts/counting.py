@@ -12,7 +12,7 @@ from charrnn.counts.confidence import ConfidenceWeights, Predicted
 from charrnn.counts.counted_model import CountedModel, Counts, parts_of
 from charrnn.counts.counts_file import COUNTS_FILE, read_counts, write_counts
 from charrnn.counts.kneser_ney import NgramModel, NgramPredictor
-from charrnn.errors import DataError
+from charrnn.errors import DataError, install_command
 from charrnn.evaluation.losses import stateful_nats
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes
@@ -107,16 +107,19 @@ def with_counts(model: Model) -> CountedModel:
     """Return the model together with the counts of its training text, which training keeps beside
     the checkpoints.
 
-    Raises DataError for a model that has none, CheckpointError if they are damaged.
+    Raises DataError for a model that has none and without numba, CheckpointError if they are
+    damaged.
 
     >>> model.with_counts().sample(length=200, seed=1).text
     """
     if model.path is None or not (model.path / COUNTS_FILE).exists():
-        raise DataError(
-            f"{model.name} has no counts of its training text: training counts it at its end."
-        )
+        raise DataError(f"{model.name} has no counts of its training text.")
     digest = None
     if model.recorded_corpus is not None:
         digest = model.recorded_corpus.digest
-    counts = read_counts(model.path, digest=digest, vocab_size=len(model.vocab))
+    try:
+        counts = read_counts(model.path, digest=digest, vocab_size=len(model.vocab))
+    except ImportError as error:
+        problem = f"The counts of {model.name} need a package: {error} ({install_command()})."
+        raise DataError(problem) from error
     return CountedModel(model, counts=counts)

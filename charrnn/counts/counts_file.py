@@ -141,7 +141,7 @@ def _arrays_of(path: Path, mapped: NDArray[np.uint8]) -> tuple[Arrays, Mapping[s
     header: Any = parse_json(path, mapped[8:begin].tobytes())
 
     try:
-        metadata = header.pop("__metadata__")
+        metadata = {str(name): str(value) for name, value in header.pop("__metadata__").items()}
         types = {name: entry["dtype"] for name, entry in header.items()}
         if types != TYPES:
             raise ValueError("its arrays are others")
@@ -154,9 +154,9 @@ def _arrays_of(path: Path, mapped: NDArray[np.uint8]) -> tuple[Arrays, Mapping[s
                 raise ValueError(f"{name} has another size than its shape")
             part = np.asarray(mapped[begin + first : begin + last])
             arrays[name] = part.view(dtype).reshape(shape)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path} is damaged: {error}.") from error
-    return arrays, {str(key): str(value) for key, value in metadata.items()}
+    return arrays, metadata
 
 
 def _check(path: Path, arrays: Arrays, vocab_size: int) -> None:

@@ -3,14 +3,16 @@ alone."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from charrnn.api import Model
-from charrnn.errors import CheckpointError, DataError
+from charrnn.errors import CheckpointError, DataError, Message, named
 from charrnn.evaluation.comparison import Comparison, ExtraRows
 from charrnn.system.lazy import LazyModule
+from charrnn.system.progress import warn
 
 if TYPE_CHECKING:
     from charrnn.counts import counted_model, counting
@@ -35,7 +37,12 @@ def _prepare(comparison: Comparison, value: bool) -> Callable[[], None]:
         try:
             together = counting.with_counts(model)
         except (CheckpointError, DataError) as error:
-            comparison.notes.append(str(error))
+            again = named("resume", shlex.quote(str(model.path)))
+            warning = Message(
+                f"{error.marked.rstrip('.')}. The network is measured alone: charrnn train {again}"
+                " counts its text."
+            )
+            warn(warning)
             continue
 
         measured.append(replace(run, name=f"{run.name} with counts", network=together.network))

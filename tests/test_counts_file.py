@@ -1,0 +1,277 @@
+"""The file of the counts of a run: what is written is read back, and whatever is wrong with it is
+found before a compiled loop follows its numbers."""
+
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from built_runs import build_chain
+from conftest import copy_run
+from known_weights import CYCLE, chain_text
+
+import charrnn
+from charrnn.counts.confidence import ConfidenceWeights
+from charrnn.counts.counted_model import Counts
+from charrnn.counts.counts_file import COUNTS_FILE, TYPES, _sha256, read_counts, write_counts
+from charrnn.counts.kneser_ney import NgramModel
+from charrnn.errors import CharRNNError, CheckpointError, DataError
+from charrnn.system import files
+
+V = len(CYCLE) + 1
+"""The unknown symbol is one of the alphabet."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of known weights, whose text was counted."""
+    folder = tmp_path_factory.mktemp("counted")
+    corpus = folder / "chain.txt"
+    corpus.write_bytes(chain_text(6_000).encode())
+    run = build_chain(folder / "run", CYCLE, corpus=corpus, held_back=500)
+    model = charrnn.load(run)
+    ids = model.vocab.encode(chain_text(5_400)[500:])
+    predictor = NgramModel.fit(ids, V, 7).predictor()
+    weights = ConfidenceWeights(np.linspace(0.1, 0.9, 16).reshape(4, 4))
+    write_counts(run, Counts(predictor, weights), digest=model.recorded_corpus.digest)
+    return run
+
+
+def digest_of(run):
+    return charrnn.load(run).recorded_corpus.digest
+
+
+def read(run):
+    return read_counts(run, digest_of(run), V)
+
+
+def arrays_of(run):
+    """The arrays of the file, to be changed, and its metadata."""
+    data = (run / COUNTS_FILE).read_bytes()
+    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+    arrays = safetensors.numpy.load(data)
+    return {name: array.copy() for name, array in arrays.items()}, header["__metadata__"]
+
+
+def rewrite(run, arrays, metadata, **changes):
+    """Write the file with a SHA-256 that is that of the arrays."""
+    metadata = {**metadata, "sha256": _sha256(arrays), **changes}
+    (run / COUNTS_FILE).write_bytes(safetensors.numpy.save(arrays, metadata))
+
+
+def test_what_is_written_predicts_the_same_when_it_is_read(run):
+    counts = read(run)
+    ids = charrnn.load(run).vocab.encode(chain_text(5_400)[500:])
+    predictor = NgramModel.fit(ids, V, 7).predictor()
+    histories = np.random.default_rng(1).integers(-1, V, (400, 6))
+    assert np.array_equal(counts.predictor.after(histories), predictor.after(histories))
+    assert counts.predictor.after(histories).min() > 0
+    assert counts.weights.values.tolist() == np.linspace(0.1, 0.9, 16).reshape(4, 4).tolist()
+
+
+def test_a_file_is_mapped_and_never_written_to(run):
+    before = (run / COUNTS_FILE).read_bytes()
+    counts = read(run)
+    counts.predictor.frequent.probabilities[:] = 0
+    assert (run / COUNTS_FILE).read_bytes() == before
+    assert read(run).predictor.frequent.probabilities.min() > 0
+
+
+def test_the_page_of_formats_lists_each_array(run):
+    arrays, metadata = arrays_of(run)
+    assert set(arrays) == set(TYPES)
+    assert set(metadata) == {"format", "corpus_digest", "sha256"}
+
+
+def test_each_flipped_byte_of_an_array_is_noticed(run, tmp_path):
+    run = copy_run(run, tmp_path / "run")
+    data = (run / COUNTS_FILE).read_bytes()
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:begin])
+    for name in TYPES:
+        first, last = header[name]["data_offsets"]
+        changed = bytearray(data)
+        changed[begin + (first + last) // 2] ^= 1
+        (run / COUNTS_FILE).write_bytes(bytes(changed))
+        with pytest.raises(CheckpointError, match="is damaged: its SHA-256 is another one"):
+            read(run)
+
+
+@pytest.mark.parametrize("share", [0, 0.00001, 0.001, 0.5, 0.9999])
+def test_a_file_that_was_cut_off_is_damaged(run, tmp_path, share):
+    run = copy_run(run, tmp_path / "run")
+    data = (run / COUNTS_FILE).read_bytes()
+    (run / COUNTS_FILE).write_bytes(data[: int(share * len(data))])
+    with pytest.raises(CheckpointError, match=r"counts\.safetensors is damaged: "):
+        read(run)
+
+
+def test_counts_of_another_text_alphabet_or_version_are_refused(run, tmp_path):
+    with pytest.raises(CheckpointError, match="has the counts of another text"):
+        read_counts(run, "0" * 64, V)
+    with pytest.raises(CheckpointError, match="its numbers do not fit together"):
+        read_counts(run, digest_of(run), V + 1)
+    run = copy_run(run, tmp_path / "run")
+    rewrite(run, *arrays_of(run), format="2")
+    with pytest.raises(CheckpointError, match="was made by another version of charrnn"):
+        read(run)
+
+
+FORGED = {
+    "a place behind the text": lambda arrays: arrays["places"].__setitem__(5, 1 << 30),
+    "a place before the text": lambda arrays: arrays["places"].__setitem__(5, -1),
+    "an id of no character": lambda arrays: arrays["ids"].__setitem__(5, V),
+    "a follower of no character": lambda arrays: arrays["followers"].__setitem__(5, V),
+    "a child that is none": lambda arrays: arrays["children"].__setitem__((0, 1), 1 << 20),
+    "a child below -1": lambda arrays: arrays["children"].__setitem__((0, 1), -2),
+    "an interval behind the places": lambda arrays: arrays["intervals"].__setitem__((0, 1), 1e15),
+    "an interval before the places": lambda arrays: arrays["intervals"].__setitem__((0, 0), -1),
+    "a probability of 0": lambda arrays: arrays["probabilities"].__setitem__((0, 1), 0),
+    "a probability above 1": lambda arrays: arrays["probabilities"].__setitem__((0, 1), 2),
+    "a probability of nan": lambda arrays: arrays["probabilities"].__setitem__((0, 1), np.nan),
+    "a discount above its count": lambda arrays: arrays["discounts"].__setitem__((1, 1), 1.5),
+    "a discount below 0": lambda arrays: arrays["discounts"].__setitem__((1, 1), -0.5),
+    "a weight of 1": lambda arrays: arrays["weights"].__setitem__((1, 1), 1),
+    "places that are missing": lambda arrays: arrays.update(places=arrays["places"][:9].copy()),
+    "no characters": lambda arrays: arrays.update(ids=arrays["ids"][:0].copy()),
+    "no contexts": lambda arrays: arrays.update(
+        {name: arrays[name][:0].copy() for name in ("children", "intervals", "probabilities")}
+    ),
+    "no discounts": lambda arrays: arrays.update(discounts=arrays["discounts"][:0].copy()),
+    "too many discounts": lambda arrays: arrays.update(discounts=np.zeros((33, 4))),
+    "three rows of weights": lambda arrays: arrays.update(weights=arrays["weights"][:3].copy()),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_numbers_that_lead_nowhere_are_found_with_a_valid_hash(run, tmp_path, name):
+    run = copy_run(run, tmp_path / "run")
+    arrays, metadata = arrays_of(run)
+    FORGED[name](arrays)
+    rewrite(run, arrays, metadata)
+    with pytest.raises(CheckpointError, match="is damaged: its numbers do not fit together"):
+        read(run)
+
+
+def with_header(data, header):
+    """The file with another header, which may be any value."""
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    encoded = json.dumps(header).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + data[begin:]
+
+
+HEADERS = {
+    "no object": lambda header: [],
+    "no metadata": lambda header: header.pop("__metadata__"),
+    "metadata of no words": lambda header: header.update(__metadata__=7),
+    "no array": lambda header: header.pop("ids"),
+    "one array too many": lambda header: header.update(more=header["ids"]),
+    "another type": lambda header: header["ids"].update(dtype="F64"),
+    "an unknown type": lambda header: header["ids"].update(dtype="F8"),
+    "an absurd shape": lambda header: header["ids"].update(shape=[1 << 62]),
+    "an absurd shape and size": lambda header: header["ids"].update(
+        shape=[1 << 50], data_offsets=[0, 1 << 51]
+    ),
+    "a negative shape": lambda header: header["children"].update(shape=[-1, -8]),
+    "offsets before the file": lambda header: header["ids"].update(data_offsets=[-9800, 0]),
+    "offsets of words": lambda header: header["ids"].update(data_offsets=["a", "b"]),
+    "one offset": lambda header: header["ids"].update(data_offsets=[0]),
+    "a shape of no numbers": lambda header: header["ids"].update(shape="many"),
+    "infinite": lambda header: header["ids"].update(shape=[1e400]),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_that_lies_is_found(run, tmp_path, name):
+    run = copy_run(run, tmp_path / "run")
+    data = (run / COUNTS_FILE).read_bytes()
+    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+    replaced = HEADERS[name](header)
+    if name == "no object":
+        header = replaced
+    (run / COUNTS_FILE).write_bytes(with_header(data, header))
+    with pytest.raises(CheckpointError, match=r"counts\.safetensors is damaged: "):
+        read(run)
+
+
+def test_a_header_that_would_be_longer_than_the_file_is_none(run, tmp_path):
+    run = copy_run(run, tmp_path / "run")
+    data = (run / COUNTS_FILE).read_bytes()
+    for num_bytes in (2**63, len(data), 100_001):
+        (run / COUNTS_FILE).write_bytes(struct.pack("<Q", num_bytes) + data[8:])
+        with pytest.raises(CheckpointError, match="is damaged: it has no header"):
+            read(run)
+
+
+def test_a_link_a_folder_and_a_placeholder_are_not_read(run, tmp_path):
+    run = copy_run(run, tmp_path / "run")
+    path = run / COUNTS_FILE
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match=r"counts\.safetensors is not a regular file"):
+        read(run)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CheckpointError, match=r"counts\.safetensors is not a regular file"):
+        read(run)
+    path.rmdir()
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(CheckpointError, match="is a Git LFS pointer"):
+        read(run)
+
+
+def test_a_missing_file_is_one_error_and_a_model_without_a_folder_another(run, tmp_path):
+    run = copy_run(run, tmp_path / "run")
+    (run / COUNTS_FILE).unlink()
+    with pytest.raises(CheckpointError, match=r"cannot read .*counts\.safetensors: No such file"):
+        read(run)
+    with pytest.raises(DataError, match="run has no counts of its training text"):
+        charrnn.load(run).with_counts()
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_ends_early_leaves_the_file_as_it_was(run, tmp_path, monkeypatch, fault):
+    run = copy_run(run, tmp_path / "run")
+    counts = read(run)
+    before = (run / COUNTS_FILE).read_bytes()
+    names = sorted(os.listdir(run))
+
+    def fail(path, data):
+        path.write_bytes(data[:1000])
+        raise fault
+
+    monkeypatch.setattr(files, "write_synced", fail)
+    with pytest.raises((CharRNNError, KeyboardInterrupt)):
+        write_counts(run, counts, digest="another")
+    assert (run / COUNTS_FILE).read_bytes() == before
+    assert sorted(os.listdir(run)) == names
+
+
+@pytest.mark.parametrize("command_line", ["sample {run} --length 20 --seed 1", "evaluate {run}"])
+@pytest.mark.parametrize("damage", ["cut off", "missing", "of another text"])
+def test_a_command_goes_on_with_the_network_alone_and_says_so_once(
+    command, run, tmp_path, command_line, damage
+):
+    alone = build_chain(tmp_path / "alone", CYCLE, corpus=run.parent / "chain.txt")
+    expected = command(*command_line.format(run=alone).split())
+    run = copy_run(run, tmp_path / "run")
+    if damage == "missing":
+        (run / COUNTS_FILE).unlink()
+    elif damage == "cut off":
+        (run / COUNTS_FILE).write_bytes((run / COUNTS_FILE).read_bytes()[:-1])
+    else:
+        rewrite(run, *arrays_of(run), corpus_digest="0" * 64)
+    ran = command(*command_line.format(run=run).split())
+    assert (ran.code, ran.out.replace("run", "alone")) == (0, expected.out.replace("run", "alone"))
+    assert ran.err.count("warning: ") == ran.notes.count("\n") == 1
+    assert f"alone: charrnn train --resume {run} counts its text.\n" in ran.err
+
+
+def test_sample_without_counts_needs_no_file(command, run, tmp_path):
+    run = copy_run(run, tmp_path / "run")
+    expected = command("sample", run, "--length", 20, "--seed", 1, "--no-counts")
+    (run / COUNTS_FILE).unlink()
+    assert command("sample", run, "--length", 20, "--seed", 1, "--no-counts") == expected
+    assert expected.notes == ""
