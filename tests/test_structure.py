@@ -24,7 +24,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 309_600,
     "tokens of the core": 182_200,
-    "tokens of the tests": 297_000,
+    "tokens of the tests": 301_000,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

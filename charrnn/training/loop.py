@@ -370,10 +370,11 @@ def _read_same_text(resumed: _Resumed) -> RunText:
         raise DataError(f"{error.marked}\nPipe the same text into standard input again.") from None
 
     # `choose_sizes` never does that, and such a step could need any memory.
-    if resolved(config.batch_size) * resolved(config.bptt_length) > text.num_train:
+    num_learned = text.num_train - config.num_held_back
+    if resolved(config.batch_size) * resolved(config.bptt_length) > num_learned:
         raise CheckpointError(
             f"{run / 'config.yaml'} is damaged: {config.batch_size} batch rows of"
-            f" {config.bptt_length} characters per step are more than the {text.num_train:,} of its"
+            f" {config.bptt_length} characters per step are more than the {num_learned:,} of its"
             " text"
         )
     return text

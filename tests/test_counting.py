@@ -1,0 +1,431 @@
+"""Counting a text at the end of a training: what is held back, what is logged and shown, what can go
+wrong, and that sampling and evaluating use the counts."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import SMALL_RUN, as_json, copy_run
+from saved_runs import forge_description, metrics_of
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.config.settings import Config
+from charrnn.counts import counting
+from charrnn.counts.counts_file import COUNTS_FILE
+from charrnn.counts.kneser_ney import NgramModel
+from charrnn.errors import CharRNNError, UsageError
+from charrnn.runs.description import seal
+from charrnn.runs.writer import RunWriter
+from charrnn.training import recipe
+
+pytestmark = pytest.mark.trained
+
+TEXT = make_corpus(num_chars=8_000).text[:8_000]
+"""7,200 characters of it are trained on."""
+SETTINGS = {**SMALL_RUN, "hidden_size": 128, "steps": 4, "threads": 1}
+FLAGS = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of 128 units, whose text was counted, and the events of its training."""
+    folder = tmp_path_factory.mktemp("counting")
+    (folder / "text.txt").write_bytes(TEXT.encode())
+    config = Config(corpus=(str(folder / "text.txt"),), **SETTINGS)
+    return folder / "run", list(charrnn.train(config, out=folder / "run"))
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of that run, to be changed."""
+    return copy_run(trained[0], tmp_path / "run")
+
+
+def train(folder, text=TEXT, name="run", **changes):
+    """Train a run in a folder; return it with its last event."""
+    (folder / f"{name}.txt").write_bytes(text.encode())
+    config = Config(corpus=(str(folder / f"{name}.txt"),), **{**SETTINGS, **changes})
+    *_, done = charrnn.train(config, out=folder / name)
+    return folder / name, done
+
+
+def test_the_last_event_and_the_log_have_the_loss_of_both(trained):
+    run, events = trained
+    done = events[-1]
+    assert 0 < done.with_counts_nats < done.best_nats
+    assert metrics_of(run)[-1] == {
+        "event": "counts",
+        "step": 4,
+        "with_counts_nats": done.with_counts_nats,
+    }
+    assert charrnn.load(run).config.held_back == recipe.MIN_HELD_BACK
+
+
+def test_the_loss_is_that_of_evaluate_and_of_the_table_of_runs(trained):
+    run, events = trained
+    model = charrnn.load(run)
+    found = charrnn.evaluate_runs([model])
+    rows = {(row.name, row.loss.protocol): row.loss.nats_per_char for row in found.rows}
+    assert rows["run", "stateful"] == pytest.approx(events[-1].best_nats, rel=1e-6)
+    assert rows["run with counts", "stateful"] == pytest.approx(
+        events[-1].with_counts_nats, rel=1e-6
+    )
+    [summary] = charrnn.run_summaries([run])
+    assert summary.with_counts_nats == events[-1].with_counts_nats
+    # The mixture has the advantage of both: it is fitted on the same kind of text.
+    for protocol in ("stateful", "windowed-256"):
+        alone = (rows["run", protocol], rows["counts", protocol])
+        assert rows["run with counts", protocol] < min(alone) + 0.02
+
+
+def test_the_row_of_counts_alone_is_their_n_gram_model(trained):
+    run, _ = trained
+    model = charrnn.load(run)
+    found = charrnn.evaluate_runs([model], "The quick text, read by counts alone." * 9)
+    [row] = [row for row in found.rows if (row.name, row.loss.protocol) == ("counts", "stateful")]
+    ids = model.vocab.encode("The quick text, read by counts alone." * 9)
+    counted = model.vocab.encode(TEXT[500:7_200])
+    nats = NgramModel.fit(counted, len(model.vocab), counting.ORDER).char_nats(
+        ids, np.arange(1, len(ids))
+    )
+    escapes = model.vocab.escape_nats * np.mean(ids[1:] == 0)
+    assert row.loss.nats_per_char == pytest.approx(nats.mean() + escapes, rel=1e-5)
+
+
+def test_the_command_prints_both_losses(command, tmp_path):
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    ran = command("train", "text.txt", *FLAGS)
+    assert ran.code == 0
+    lines = ran.err[ran.err.index("Done: ") :].splitlines()
+    [done] = [line for line in metrics_of(tmp_path / ran.out.strip()) if line["event"] == "counts"]
+    assert lines[0].endswith(" nats/character, at step 4.")
+    assert lines[1] == (
+        "Together with counts of the training text it is"
+        f" {done['with_counts_nats']:.4f} nats/character."
+    )
+    assert max(map(len, lines[:2])) <= 80
+
+    [row] = as_json(command("runs", "--json"))
+    assert row["with_counts_nats"] == done["with_counts_nats"]
+    assert f"{done['with_counts_nats']:.4f}" in command("runs").out
+    names = [row["name"] for row in as_json(command("evaluate", "--json"))["rows"]]
+    assert names == 2 * ["text-001", "text-001 with counts", "counts"]
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        (TEXT, {"hidden_size": 127}),
+        (TEXT[:5_500], {}),
+        (TEXT, {"held_back": 0}),
+    ],
+    ids=["a small network", "a short text", "nothing held back"],
+)
+def test_nothing_is_counted_of(tmp_path, text, changes):
+    run, done = train(tmp_path, text, **changes)
+    assert done.with_counts_nats is None
+    assert not (run / COUNTS_FILE).exists()
+    assert "counts" not in [line["event"] for line in metrics_of(run)]
+    assert charrnn.load(run).config.held_back == 0
+
+
+def test_a_small_network_is_counted_where_that_is_asked_for(tmp_path):
+    for held_back in (1, 2, 3_600):
+        run, done = train(
+            tmp_path, name=f"run-{held_back}", hidden_size=4, held_back=held_back, steps=1
+        )
+        assert 0 < done.with_counts_nats < done.best_nats
+        counts = charrnn.load(run).with_counts().counts
+        assert len(counts.predictor.contexts.ids) == 7_200 - held_back
+
+
+def test_more_than_half_of_the_text_is_refused(command, tmp_path):
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    ran = command("train", "text.txt", *FLAGS, "--set", "held_back=3601")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.endswith(
+        "error: held_back is 3,601, and the training text has 7,200 characters. Hold back at most"
+        " half of them, or 0.\n"
+    )
+    assert not (tmp_path / "checkpoints").exists()
+
+
+ENDS = np.array([40, 460, 520, 700, 1_300, 6_000])
+"""Where the documents of a text of 8,000 characters end, before the last one."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "ends", "expected"),
+    [
+        ("auto", None, 500),
+        ("auto", ENDS, 520),
+        (520, ENDS, 520),
+        (521, ENDS, 700),
+        (0, ENDS, 0),
+        ("auto", np.array([801, 900]), 0),
+        ("auto", np.zeros(0, np.int64), 0),
+        (1_301, ENDS, "is 1,301, 6,000 with the rest of the last document, and the training text"),
+        (6_001, ENDS, "is 6,001, 8,000 with the rest of the last document, and the training text"),
+        (4_001, None, "is 4,001, and the training text has 8,000 characters"),
+    ],
+)
+def test_whole_documents_are_held_back(asked, ends, expected):
+    config = recipe.choose_sizes(Config(held_back=asked, steps=9), 8_000)
+    if isinstance(expected, str):
+        with pytest.raises(UsageError, match=expected):
+            recipe.choose_held_back(config, 8_000, ends)
+    else:
+        assert recipe.choose_held_back(config, 8_000, ends).held_back == expected
+
+
+@pytest.mark.parametrize(
+    ("num_chars", "expected"),
+    [(4_999, 0), (5_000, 500), (25_000, 500), (60_000, 1_200), (10**8, 65_536)],
+)
+def test_a_fiftieth_of_the_text_is_held_back_within_limits(num_chars, expected):
+    config = recipe.choose_sizes(Config(steps=9), num_chars)
+    assert recipe.choose_held_back(config, num_chars).held_back == expected
+
+
+def test_documents_are_held_back_as_a_whole(tmp_path):
+    lines = "".join(f"{word} and {word[::-1]}\n" for word in TEXT.split() * 2)
+    run, done = train(tmp_path, lines, documents="lines")
+    model = charrnn.load(run)
+    counts = model.with_counts().counts
+    ids = model.training_text().ids
+    held_back = model.config.held_back
+    least = model.training_text().end // recipe.HELD_BACK_PART
+    assert least <= held_back < least + 60 and ids[held_back - 1] == model.config.end_id
+    assert np.array_equal(counts.predictor.contexts.ids, ids[held_back : model.training_text().end])
+    text = model.with_counts().sample(seed=1)
+    assert text.has_ended in (True, False) and done.with_counts_nats > 0
+
+
+def test_the_network_and_the_counts_never_read_what_is_held_back(tmp_path, trained):
+    """The same characters in another order: the alphabet stays."""
+    other, _ = train(tmp_path, TEXT[:500][::-1] + TEXT[500:])
+    networks = [charrnn.load(run).tensors for run in (other, trained[0])]
+    for name, tensor in networks[0].items():
+        assert tensor.tobytes() == networks[1][name].tobytes()
+    found = charrnn.load(other).with_counts().counts
+    expected = charrnn.load(trained[0]).with_counts().counts
+    assert np.array_equal(found.predictor.contexts.ids, expected.predictor.contexts.ids)
+    assert not np.array_equal(found.weights.values, expected.weights.values)
+
+
+def stopped(tmp_path, should_stop):
+    """Train a run that is asked to stop by `should_stop` of the events so far."""
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    config = Config(corpus=(str(tmp_path / "text.txt"),), **SETTINGS)
+    events = []
+    events.extend(
+        charrnn.train(config, out=tmp_path / "run", should_stop=lambda: should_stop(events))
+    )
+    return tmp_path / "run", events
+
+
+def test_a_run_that_was_stopped_has_no_counts_until_it_is_resumed(tmp_path, command, trained):
+    run, events = stopped(tmp_path, lambda events: len(events) > 3)
+    assert not events[-1].is_complete and not (run / COUNTS_FILE).exists()
+    ran = command("sample", run, "--length", 30, "--seed", 1)
+    assert ran.err == (
+        "warning: run has no counts of its training text. The network writes alone: charrnn train"
+        f" --resume {run} counts its text.\n"
+    )
+    assert command("sample", run, "--length", 30, "--seed", 1, "--no-counts").err == ""
+
+    *_, done = charrnn.resume(run)
+    assert done.with_counts_nats == trained[1][-1].with_counts_nats
+    assert (run / COUNTS_FILE).read_bytes()[-3_000:] == (
+        (trained[0] / COUNTS_FILE).read_bytes()[-3_000:]
+    )
+
+
+def test_a_stop_while_the_text_is_counted_ends_that_and_keeps_the_network(tmp_path):
+    run, events = stopped(
+        tmp_path, lambda events: any(event.event == "evaluation" for event in events)
+    )
+    assert not events[-1].is_complete and events[-1].step == 4
+    assert not (run / COUNTS_FILE).exists() and charrnn.load(run).step == 4
+    *_, done = charrnn.resume(run)
+    assert done.is_complete and done.with_counts_nats < done.best_nats
+
+
+def test_a_resumed_run_counts_again_and_a_longer_one_forgets_the_loss_of_before(run):
+    (run / COUNTS_FILE).unlink()
+    *_, again = charrnn.resume(run)
+    assert (run / COUNTS_FILE).exists()
+    [summary] = charrnn.run_summaries([run])
+    assert summary.with_counts_nats == again.with_counts_nats
+    *_, cut = charrnn.resume(run, {"steps": 9}, should_stop=lambda: cut_at(run, 6))
+    assert not cut.is_complete
+    [summary] = charrnn.run_summaries([run])
+    assert summary.with_counts_nats is None
+
+
+def cut_at(run, step):
+    return metrics_of(run)[-1]["step"] >= step
+
+
+def out_of_memory(*_, **__):
+    raise MemoryError
+
+
+def on_a_full_disk(*_, **__):
+    raise CharRNNError("cannot write counts.safetensors: No space left on device")
+
+
+def without_memory_of_torch(*_, **__):
+    raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "reason"),
+    [
+        ("fit_counts", out_of_memory, "there is too little memory"),
+        (
+            "write_counts",
+            on_a_full_disk,
+            "cannot write counts.safetensors: No space left on device",
+        ),
+        ("stateful_nats", without_memory_of_torch, "can't allocate memory"),
+    ],
+)
+def test_what_fails_while_the_text_is_counted_is_a_warning(
+    command, tmp_path, monkeypatch, name, fault, reason
+):
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    monkeypatch.setattr(counting, name, fault)
+    ran = command("train", "text.txt", *FLAGS)
+    assert (ran.code, ran.out) == (0, "checkpoints/text-001\n")
+    [warning] = [line for line in ran.err.splitlines() if line.startswith("warning: ")]
+    assert warning.startswith("warning: The network is saved, but its text could not be counted: ")
+    assert reason in warning
+    assert warning.endswith(
+        "When that is mended, count it with: charrnn train --resume checkpoints/text-001"
+    )
+    assert "Best validation loss" in ran.err and "Together" not in ran.err
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert "Together with counts" in command("train", "--resume", "text-001").err
+
+
+def test_without_numba_the_network_is_saved_and_writes_alone(process, tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "from charrnn.cli.app import run\n"
+        "sys.exit(run(sys.argv[1:]))"
+    )
+    ran = process("-c", code, "train", "text.txt", *FLAGS)
+    error = ran.stderr.decode()
+    assert ran.returncode == 0 and "could not be counted: " in error
+    assert "numba" in error and "install charrnn-lab" in error
+    monkeypatch.chdir(tmp_path)
+    list(charrnn.resume("text-001"))
+    ran = process("-c", code, "sample", "--length", "30", "--seed", "1")
+    assert ran.returncode == 0 and len(ran.stdout.decode()) >= 30
+    assert "warning: The counts of text-001 need a package: " in ran.stderr.decode()
+
+
+def edit_config(run, before, after):
+    """Replace a line of the configuration, and seal it again."""
+    _, text = (run / "config.yaml").read_text().split("\n", 1)
+    assert before in text
+    forge_description(RunWriter(run), "config.yaml", seal(text.replace(before, after)))
+
+
+def test_a_run_of_before_has_no_counts_and_says_nothing(run, command):
+    (run / COUNTS_FILE).unlink()
+    edit_config(run, "held_back: 500\n", "")
+    assert charrnn.load(run).config.held_back == 0
+    ran = command("sample", run, "--length", 30, "--seed", 1)
+    assert (ran.code, ran.err) == (0, "")
+    names = {row["name"] for row in as_json(command("evaluate", run, "--json"))["rows"]}
+    assert names == {"run"}
+    *_, done = charrnn.resume(run, {"steps": 6})
+    assert done.is_complete and done.with_counts_nats is None
+
+
+def test_a_damaged_configuration_that_holds_back_all_is_refused(run):
+    edit_config(run, "held_back: 500\n", "held_back: 7200\n")
+    with pytest.raises(CharRNNError, match=r"config.yaml is damaged"):
+        list(charrnn.resume(run))
+
+
+def options(*lines):
+    return [line.split() for line in lines]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    options(
+        "--temp 0.3",
+        "--top-k 3 --top-p 0.9 --min-p 0.05",
+        "--ban aeiou",
+        "--match [a-z]+(,[a-z]+)*",
+        "--beam 3",
+        "--clamp 0:5=0.9",
+        "--stop a",
+        "--no-copy 5",
+        "--prime the",
+    ),
+    ids=lambda arguments: arguments[0],
+)
+def test_each_option_draws_from_what_both_predict(command, trained, arguments):
+    run, _ = trained
+    line = ["sample", run, "--length", 30, "--json", *arguments]
+    if "--beam" not in arguments:
+        line += ["--seed", 1]
+    found = command(*line)
+    alone = command(*line, "--no-counts")
+    assert (found.code, alone.code) == (0, 0)
+    drawn = json.loads(found.out.splitlines()[0])
+    drawn_alone = json.loads(alone.out.splitlines()[0])
+    assert drawn.pop("counts") is True and "counts" not in drawn_alone
+    assert drawn != drawn_alone
+
+
+def test_log_probabilities_are_those_of_the_mixture(trained):
+    model = charrnn.load(trained[0]).with_counts()
+    text = model.sample(length=40, seed=3, prime="the", top_k=4)
+    stepper = model.generator.model_for("int8", {})
+    log_probs, state = stepper.read(model.vocab.encode("the"))
+    for character, logprob in zip(model.vocab.encode(text.text), text.logprobs, strict=True):
+        assert logprob == pytest.approx(log_probs[0, character], abs=1e-9)
+        log_probs, state = stepper.step(np.array([character]), state)
+
+
+def test_several_temperatures_and_texts_and_colours(command, trained):
+    run, _ = trained
+    several = command("sample", run, "--length", 20, "--seed", 1, "--temp", "0.2,0.9")
+    cold = command("sample", run, "--length", 20, "--seed", 1, "--temp", 0.2)
+    assert several.code == 0 and cold.out.strip("\n") in several.out
+    lines = command("sample", run, "--length", 20, "--seed", 1, "--count", 3, "--json").out
+    texts = [json.loads(line) for line in lines.splitlines()]
+    assert len(texts) == 3 and all(one["counts"] for one in texts)
+    line = ["sample", run, "--length", 20, "--seed", 1, "--color", "0:5"]
+    ran = command(*line, "--export", "coloured.html")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_mixture_is_one_of_networks(command, trained, run):
+    found = as_json(
+        command("sample", trained[0], "--mix", run, "--length", 20, "--seed", 1, "--json")
+    )
+    assert "counts" not in found
+
+
+def test_an_adapted_network_writes_alone_because_the_counts_are_of_another_text(
+    command, trained, tmp_path
+):
+    (tmp_path / "more.txt").write_text(TEXT[1_000:2_000])
+    line = ["sample", trained[0], "--adapt", "more.txt", "--length", 20, "--seed", 1, "--json"]
+    assert json.loads(command(*line).out) == json.loads(command(*line, "--no-counts").out)
+
+
+def test_a_model_file_has_no_counts_and_says_nothing(command, trained):
+    assert command("export", trained[0], "model.zip").code == 0
+    ran = command("sample", "model.zip", "--length", 20, "--seed", 1, "--json")
+    assert (ran.code, ran.err) == (0, "") and "counts" not in json.loads(ran.out)
