@@ -676,6 +676,30 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
         predict(plan, np.int64(1), places, logits_at)
 
 
+@_compiled
+def draw_streams(
+    logits: Any,
+    uniforms: Any,
+    index: Any,
+    drawing: Any,
+    scores: Any,
+    probs: Any,
+    drawn_now: Any,
+    ids: Any,
+    logprobs: Any,
+) -> None:
+    """Draw character `index` of each of B streams from logits (B, V), as `write` does; drawn_now
+    (B,) become their ids. scores and probs (V,) are overwritten."""
+    for stream in range(len(logits)):
+        # In float64, as NumPy does.
+        for char in range(len(scores)):
+            scores[char] = logits[stream, char]
+        drawn = _draw(scores, drawing, stream, uniforms[stream, index], probs)
+        drawn_now[stream] = drawn
+        ids[stream, index] = drawn
+        logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
+
+
 def write(
     weights: Any,
     streams: Any,
@@ -702,16 +726,7 @@ def write(
     drawn_now = np.empty(num_streams, np.int64)
 
     for index in range(num_chars):
-        # Draw from the logits, in float64 as NumPy does.
-        for stream in range(num_streams):
-            for char in range(len(scores)):
-                scores[char] = logits[stream, char]
-            drawn = _draw(scores, drawing, stream, uniforms[stream, index], probs)
-            drawn_now[stream] = drawn
-            ids[stream, index] = drawn
-            logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
-
-        # Read what was drawn.
+        draw_streams(logits, uniforms, index, drawing, scores, probs, drawn_now, ids, logprobs)
         step(plan, drawn_now, state_at, places)
         predict(plan, num_streams, places, logits_at)
 
@@ -729,6 +744,13 @@ class CompiledRows:
     for the others."""
 
     def __init__(self, stepper: Stepper, streams: Streams) -> None:
+        """Take the streams of texts that a `stepper` has begun."""
+        self._begin_groups(stepper, streams, vectors=streams.state.vectors)
+
+    def _begin_groups(
+        self, stepper: Stepper, streams: Streams, vectors: NDArray[np.float32]
+    ) -> None:
+        """Divide the streams, whose state vectors are (L, S, B, H), among the cores."""
         self._streams = streams
         self._weights = pack(stepper)
         num_streams = len(streams.generators)
@@ -737,7 +759,7 @@ class CompiledRows:
 
         # The loop changes states and logits in place, and reads the options of all streams of a
         # group in arrays: no Python objects.
-        self._states = [streams.state.vectors.take(group, axis=2) for group in self._groups]
+        self._states = [vectors.take(group, axis=2) for group in self._groups]
         self._logits = [streams.logits.take(group, axis=0) for group in self._groups]
         self._scratches = []
         self._drawings = []
@@ -764,7 +786,8 @@ class CompiledRows:
             logprobs=np.zeros(shape),
             values=np.zeros(shape, np.float32),
         )
-        LOOPS["write"](
+        self._run_loop(
+            index,
             self._weights,
             (self._states[index], self._logits[index]),
             uniforms[group],
@@ -774,6 +797,10 @@ class CompiledRows:
             block.logprobs,
         )
         return block
+
+    def _run_loop(self, index: int, *arguments: Any) -> None:
+        """Draw the characters of a group by its arguments of the loop."""
+        LOOPS["write"](*arguments)
 
     def begin(self, is_begun: NDArray[np.bool_], primed: PrimedState) -> None:
         """Put the state after the prime into the rows that `is_begun` (B,) marks."""

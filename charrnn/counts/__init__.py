@@ -26,6 +26,12 @@ def model_methods() -> Mapping[str, str]:
 
 
 @hookimpl
+def compiled_loops() -> Mapping[str, str]:
+    """Return the modules of the loops by the name of the loop."""
+    return {"write with counts": "charrnn.counts.writing"}
+
+
+@hookimpl
 def after_training() -> Mapping[str, str]:
     """Return what is done with a run that has been trained."""
     return {"counts": "charrnn.counts.counting:count_text"}

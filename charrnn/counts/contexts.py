@@ -31,9 +31,9 @@ from charrnn.system.compiling import CompiledLoop
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 
-FREQUENT = 8
+FREQUENT = 2
 """A context is frequent if it occurs this many times as often as there are characters in the
-alphabet. Then its probabilities need less memory than its places."""
+alphabet. The followers of so many places take longer to count than ready probabilities to read."""
 NO_FOLLOWER = 255
 """The depth of the end of the text, which nothing follows."""
 RAW = 254
@@ -158,26 +158,29 @@ def _first_from(contexts: Any, low: Any, high: Any, back: Any, least: Any) -> An
 
 
 @_compiled
-def _interpolate(
+def _add_followers(
     contexts: Any,
     low: Any,
     high: Any,
     length: Any,
     longest: Any,
     discounts: Any,
+    share: Any,
     probabilities: Any,
     counts: Any,
     seen: Any,
-) -> None:
-    """Turn the probabilities (V,) after a context into those after the context one longer, which
-    has `length` characters and the places [low, high).
+) -> Any:
+    """Add what the counts after a context say to probabilities (V,), times `share`, and return the
+    share that is left to the context one shorter.
 
-    A context of `longest` characters has raw counts, a shorter one continuation counts; discounts
-    (K + 1, 4) are by the length. counts (V,) are zeros before and after.
+    The context has `length` characters and the places [low, high). One of `longest` characters has
+    raw counts, a shorter one continuation counts; discounts (K + 1, 4) are by the length. counts
+    (V,) are zeros before and after.
     """
     most_depth = length + 1 if length < longest else RAW
     discounts_here = discounts[length]
     num_seen = 0
+    total = 0
     for row in range(low, high):
         if contexts.depths[row] <= most_depth:
             follower = contexts.followers[row]
@@ -185,26 +188,23 @@ def _interpolate(
                 seen[num_seen] = follower
                 num_seen += 1
             counts[follower] += 1
+            total += 1
 
     # Of a context that only the end of the text has, nothing is known.
-    total = 0
-    discounted = 0.0
-    for index in range(num_seen):
-        count = counts[seen[index]]
-        total += count
-        discounted += discounts_here[min(count, 3)]
     if total == 0:
-        return
+        return share
 
-    # What the discounts take from the counts is spread as the shorter context says.
-    left = discounted / total
-    for follower in range(len(probabilities)):
-        probabilities[follower] *= left
+    # What the discounts take from the counts is left.
+    scale = share / total
+    discounted = 0.0
     for index in range(num_seen):
         follower = seen[index]
         count = counts[follower]
-        probabilities[follower] += (count - discounts_here[min(count, 3)]) / total
+        discount = discounts_here[min(count, 3)]
+        discounted += discount
+        probabilities[follower] += (count - discount) * scale
         counts[follower] = 0
+    return discounted * scale
 
 
 def _fill_frequent(
@@ -227,17 +227,14 @@ def _fill_frequent(
     end_of_length = 1
     while index < num_contexts:
         low, high = frequent.intervals[index]
-        _interpolate(
-            contexts,
-            low,
-            high,
-            length,
-            longest,
-            discounts,
-            frequent.probabilities[index],
-            counts,
-            seen,
+        own = frequent.probabilities[index]
+        shorter = own.copy()
+        own[:] = 0.0
+        share = _add_followers(
+            contexts, low, high, length, longest, discounts, 1.0, own, counts, seen
         )
+        for follower in range(vocab_size):
+            own[follower] += share * shorter[follower]
 
         # The places of each context one longer are neighbours. All of a length come before the
         # first one of the next.
@@ -274,10 +271,14 @@ def predict_next(
     probabilities: Any,
     counts: Any,
     seen: Any,
+    intervals: Any,
 ) -> None:
     """Set probabilities (V,) to those of each character after a history (K,), the oldest character
-    first, -1 where the text has none. counts and seen (V,) are room to count in: counts are zeros
-    before and after."""
+    first, -1 where the text has none.
+
+    counts and seen (V,) and intervals (K + 1, 2) are room to compute in: counts are zeros before
+    and after.
+    """
     # The longest frequent context.
     index = 0
     length = 0
@@ -289,21 +290,41 @@ def predict_next(
             break
         index = frequent.children[index, before]
         length += 1
-    for follower in range(len(counts)):
-        probabilities[follower] = frequent.probabilities[index, follower]
 
     # Rarer ones, as far as they occur.
+    num_frequent = length
     low, high = frequent.intervals[index]
     while length < most:
-        length += 1
-        before = history[size - length]
+        before = history[size - length - 1]
         if before < 0:
             break
-        low = _first_from(contexts, low, high, length, before)
-        high = _first_from(contexts, low, high, length, before + 1)
+        low = _first_from(contexts, low, high, length + 1, before)
+        high = _first_from(contexts, low, high, length + 1, before + 1)
         if low == high:
             break
-        _interpolate(contexts, low, high, length, longest, discounts, probabilities, counts, seen)
+        length += 1
+        intervals[length, 0] = low
+        intervals[length, 1] = high
+
+    # From the longest context on, each leaves a share to the one that is shorter.
+    probabilities[:] = 0.0
+    share = 1.0
+    while length > num_frequent:
+        share = _add_followers(
+            contexts,
+            intervals[length, 0],
+            intervals[length, 1],
+            length,
+            longest,
+            discounts,
+            share,
+            probabilities,
+            counts,
+            seen,
+        )
+        length -= 1
+    for follower in range(len(counts)):
+        probabilities[follower] += share * frequent.probabilities[index, follower]
 
 
 def _fill_probabilities(
@@ -317,6 +338,7 @@ def _fill_probabilities(
     seen: Any,
 ) -> None:
     """Set probabilities (M, V) to those of each character after histories (M, K)."""
+    intervals = np.empty((histories.shape[1] + 1, 2), np.int64)
     for row in range(len(histories)):
         predict_next(
             contexts,
@@ -327,6 +349,7 @@ def _fill_probabilities(
             probabilities[row],
             counts,
             seen,
+            intervals,
         )
 
 

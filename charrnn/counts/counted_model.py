@@ -8,7 +8,7 @@ Shapes: T time, B batch, V vocabulary, K characters of the longest context.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,6 +88,9 @@ class Counts(NamedTuple):
 class CountedStepper:
     """A network and counts, one character at a time; the logits are the logarithms of the mixed
     probabilities, in float64."""
+
+    compiled_loops: Mapping[str, str] = {"write": "write with counts"}
+    """A prime is read by the network alone, which has a loop of its own."""
 
     def __init__(self, network: Stepper, counts: Counts) -> None:
         self.network = network

@@ -23,8 +23,8 @@ from charrnn.text.vocab import IdArray
 if TYPE_CHECKING:
     from charrnn.training.run_text import RunText
 
-ORDER = 12
-"""Characters of the n-grams that are counted: a context of 11 characters and the one after it
+ORDER = 16
+"""Characters of the n-grams that are counted: a context of 15 characters and the one after it
 (benchmarks/LOG.md)."""
 COUNTED_CHARS = 1 << 22
 """Characters of a training text that are counted: the last ones (benchmarks/LOG.md)."""

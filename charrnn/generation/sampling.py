@@ -26,7 +26,7 @@ from charrnn.generation.sample_options import Forbid, Shaping
 from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import compiled_loops
 from charrnn.model.recurrent_state import RecurrentState
-from charrnn.model.stepper import CharacterModel, Stepper
+from charrnn.model.stepper import CharacterModel
 from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import Task, task
 from charrnn.text.documents import END
@@ -112,14 +112,15 @@ def compiled_loop(
     """Return the module whose compiled `function` (`write`, `read`, `code`) is ready for this
     model; None if NumPy computes instead."""
     # A mixture is several models, and not every cell is written for the loop.
-    if engine is Engine.NUMPY or not isinstance(stepper, Stepper):
+    name = stepper.compiled_loops.get(function)
+    if engine is Engine.NUMPY or name is None:
         return None
-    compiled = _compiled_module(function)
+    compiled = _compiled_module(name)
     if compiled is None or not compiled.can_compile(stepper):
         return None
 
     # Seconds pass here: while machine code is loaded, and ten while it is compiled.
-    if compiled.prepare(function, may_compile=engine is Engine.COMPILED) is None:
+    if compiled.prepare(name, may_compile=engine is Engine.COMPILED) is None:
         return None
     return compiled
 

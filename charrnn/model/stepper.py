@@ -35,6 +35,9 @@ class CharacterModel(Protocol):
     """V."""
     precision: str
     """`fp32` or `int8`."""
+    compiled_loops: Mapping[str, str]
+    """The names by which `hooks.specifications.compiled_loops` offers what `read`, `write` and
+    `code` do with this model; without those that no loop does."""
 
     @property
     def changes(self) -> str:
@@ -82,6 +85,9 @@ class Stepper:
     `layers.0.ih`, and `bottom` of a grid. `products` are the other weights by name
     (`model.walk.Walk.product`), `extras` the arrays of `Cell.extras` of each layer.
     """
+
+    compiled_loops: Mapping[str, str] = {"read": "read", "write": "write", "code": "code"}
+    """As in `CharacterModel`."""
 
     def __init__(
         self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32"

@@ -6,7 +6,7 @@ Shapes: T time, B batch, V vocabulary, M models.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -276,6 +276,9 @@ class _MixedModels:
 class MixedStepper(_MixedModels):
     """Several models one character at a time; its logits are the logarithms of the mixed
     probabilities, in float64."""
+
+    compiled_loops: Mapping[str, str] = {}
+    """None is compiled for several models."""
 
     def __init__(self, mixture: Mixture, steppers: Sequence[CharacterModel]) -> None:
         super().__init__(mixture, steppers)

@@ -1,0 +1,229 @@
+"""Text of a network and counts, written by a compiled loop: that of `charrnn.compiled.sampling`,
+with the counts mixed in after every character.
+
+The results are those of `CountedStepper`, bit for bit.
+
+Shapes: B streams, N characters, V vocabulary, K characters of the longest context.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from charrnn.compiled import sampling as loops
+from charrnn.counts import confidence, contexts
+from charrnn.counts.confidence import BORDERS, NUM_CLASSES
+from charrnn.counts.counted_model import CountedState, CountedStepper
+from charrnn.generation.sampling import PrimedState, Streams
+from charrnn.model.portable_math import ARTANH, LN2_HIGH, LN2_LOW, SQRT_HALF
+from charrnn.system.compiling import CompiledLoop
+
+_compiled = njit(error_model="numpy")
+
+FRACTION_BITS = 52
+"""Bits of a float64 behind its exponent."""
+EXPONENT_OF_HALF = 1022
+"""The exponent of numbers from 1/2 on, as a float64 stores it."""
+FRACTION = (1 << FRACTION_BITS) - 1
+"""Mask of the bits behind the exponent."""
+HALF = EXPONENT_OF_HALF << FRACTION_BITS
+"""The bits of 1/2."""
+A0, A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14 = ARTANH
+"""Coefficients of artanh."""
+
+
+class LoopCounts(NamedTuple):
+    """Counts, as the loop has them."""
+
+    contexts: contexts.SortedContexts
+    frequent: contexts.FrequentContexts
+    longest: int
+    discounts: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+@_compiled
+def _class_of(largest: Any) -> Any:
+    """Return the class of a prediction whose most likely character has this probability."""
+    number = 0
+    for border in BORDERS:
+        if largest >= border:
+            number += 1
+    return number
+
+
+@_compiled
+def _take_logarithms(values: Any, log_probs: Any) -> None:
+    """Set log_probs (V,) to `exact_log` of values (V,), which are overwritten."""
+    bits = values.view(np.int64)
+    for char in range(len(values)):
+        log_probs[char] = (bits[char] >> FRACTION_BITS) - EXPONENT_OF_HALF
+        bits[char] = (bits[char] & FRACTION) | HALF
+    for char in range(len(values)):
+        factor = values[char]
+        power = log_probs[char]
+        is_small = factor < SQRT_HALF
+        factor = factor + factor if is_small else factor
+        power = power - 1.0 if is_small else power
+        ratio = (factor - 1.0) / (factor + 1.0)
+        x = ratio * ratio
+        high = ((((((A14 * x + A13) * x + A12) * x + A11) * x + A10) * x + A9) * x + A8) * x + A7
+        total = ((((((high * x + A6) * x + A5) * x + A4) * x + A3) * x + A2) * x + A1) * x + A0
+        log_probs[char] = power * LN2_HIGH + ((ratio + ratio) * total + power * LN2_LOW)
+
+
+@_compiled
+def _mix(
+    counts: Any,
+    logits: Any,
+    history: Any,
+    mixed: Any,
+    network: Any,
+    room: Any,
+    seen: Any,
+    intervals: Any,
+) -> None:
+    """Set mixed (V,) to the logarithms of what logits (V,) and the counts after a history (K,) say
+    together, as `Counts.mixed` does. network (V,) is overwritten; the others are the room of
+    `contexts.predict_next`."""
+    # The softmax of the network, whose most likely character has the power 1.
+    size = len(logits)
+    largest = logits[0]
+    for char in range(size):
+        largest = max(largest, logits[char])
+    for char in range(size):
+        network[char] = loops.exp(np.float64(logits[char]) - np.float64(largest))
+    total = 0.0
+    for char in range(size):
+        total += network[char]
+
+    # What the counts say.
+    contexts.predict_next(
+        counts.contexts,
+        counts.frequent,
+        counts.longest,
+        counts.discounts,
+        history,
+        mixed,
+        room,
+        seen,
+        intervals,
+    )
+    largest_count = 0.0
+    for char in range(size):
+        largest_count = max(largest_count, mixed[char])
+
+    weight = counts.weights[_class_of(1.0 / total), _class_of(largest_count)]
+    for char in range(size):
+        network[char] = weight * (network[char] / total) + (1.0 - weight) * mixed[char]
+    _take_logarithms(network, mixed)
+
+
+def write_with_counts(
+    weights: Any,
+    streams: Any,
+    uniforms: Any,
+    drawing: Any,
+    scratch: Any,
+    ids: Any,
+    logprobs: Any,
+    counts: Any,
+    histories: Any,
+) -> None:
+    """Draw N characters in each of B streams by uniforms (B, N), as `loops.write` does.
+
+    The logits (B, V) of `streams` are log-probabilities in float64; they, the state (L, S, B, H)
+    and the histories (B, K) change in place.
+    """
+    num_streams, num_chars = uniforms.shape
+    state, log_probs = streams
+    places = scratch.places
+    state_at = np.int64(state.ctypes.data)
+    logits = np.empty(log_probs.shape, np.float32)
+    logits_at = np.int64(logits.ctypes.data)
+    scores = np.empty(log_probs.shape[1])
+    probs = np.empty(log_probs.shape[1])
+    room = np.zeros(log_probs.shape[1], np.int64)
+    seen = np.zeros(log_probs.shape[1], np.int64)
+    intervals = np.empty((histories.shape[1] + 1, 2), np.int64)
+    drawn_now = np.empty(num_streams, np.int64)
+
+    for index in range(num_chars):
+        loops.draw_streams(
+            log_probs, uniforms, index, drawing, scores, probs, drawn_now, ids, logprobs
+        )
+        loops.step(weights.plan, drawn_now, state_at, places)
+        loops.predict(weights.plan, num_streams, places, logits_at)
+        for stream in range(num_streams):
+            history = histories[stream]
+            history[:-1] = history[1:]
+            history[-1] = drawn_now[stream]
+            _mix(counts, logits[stream], history, log_probs[stream], probs, room, seen, intervals)
+
+
+SOURCES = [*loops.SOURCES, *(Path(str(module.__file__)) for module in (contexts, confidence))]
+"""The files of what is compiled into the loop."""
+LOOP = CompiledLoop(write_with_counts, SOURCES)
+"""The loop that `prepare` loads or compiles."""
+
+
+def can_compile(stepper: CountedStepper) -> bool:
+    """Return whether the loop of the network is compiled."""
+    return loops.can_compile(stepper.network)
+
+
+class CompiledRows(loops.CompiledRows):
+    """B texts that are drawn by the compiled loop, each with its history."""
+
+    def __init__(self, stepper: CountedStepper, streams: Streams) -> None:
+        """Take the streams of texts that a `stepper` has begun."""
+        state: CountedState = streams.state
+        self._begin_groups(stepper.network, streams, vectors=state.network.vectors)
+        predictor = stepper.counts.predictor
+        self._counts = LoopCounts(
+            predictor.contexts,
+            predictor.frequent,
+            longest=predictor.longest,
+            discounts=predictor.discounts,
+            weights=stepper.counts.weights.values,
+        )
+        self._histories = [state.history.take(group, axis=0) for group in self._groups]
+
+    def _run_loop(self, index: int, *arguments: Any) -> None:
+        LOOP(*arguments, self._counts, self._histories[index])
+
+    def begin(self, is_begun: NDArray[np.bool_], primed: PrimedState) -> None:
+        """Put the state after the prime into the rows that `is_begun` (B,) marks."""
+        super().begin(is_begun, primed._replace(state=primed.state.network))
+        for group, histories in zip(self._groups, self._histories, strict=True):
+            histories[is_begun[group]] = primed.state.history
+
+
+def arguments_of() -> tuple[Any, ...]:
+    """Make arguments of the loop with the types of every call: no characters, one stream."""
+    weights, (state, _), uniforms, drawing, scratch, drawn, logprobs = loops.arguments_of("write")
+    places = np.zeros(1, np.int32)
+    chars = np.zeros(1, np.uint16)
+    depths = np.zeros(1, np.uint8)
+    counts = LoopCounts(
+        contexts.SortedContexts(chars, places, followers=chars, depths=depths, shared=depths),
+        contexts.FrequentContexts(
+            np.zeros((1, 1), np.int32),
+            intervals=np.zeros((1, 2), np.int64),
+            probabilities=np.zeros((1, 1)),
+        ),
+        longest=0,
+        discounts=np.zeros((1, 4)),
+        weights=np.zeros((NUM_CLASSES, NUM_CLASSES)),
+    )
+    streams = (state, np.zeros((1, 1)))
+    histories = np.zeros((1, 1), np.int64)
+    return weights, streams, uniforms, drawing, scratch, drawn, logprobs, counts, histories
+
+
+def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
+    """Return the loop; None if it is not on disk and not `may_compile`, or cannot be compiled."""
+    return loops.prepare_loop(LOOP, arguments_of(), may_compile=may_compile)
