@@ -23,10 +23,9 @@ the longest context.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from charrnn.system.compiling import CompiledLoop
+from charrnn.system.compiling import CompiledLoop, for_loops
 
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
@@ -38,8 +37,6 @@ NO_FOLLOWER = 255
 """The depth of the end of the text, which nothing follows."""
 RAW = 254
 """Depth up to which places are counted for raw counts: all that have a follower."""
-
-_compiled = njit(error_model="numpy")
 
 
 class SortedContexts(NamedTuple):
@@ -143,7 +140,7 @@ def _fill_counts_of_counts(
             counts[1, follower] += 1
 
 
-@_compiled
+@for_loops
 def _first_from(contexts: Any, low: Any, high: Any, back: Any, least: Any) -> Any:
     """Return the first of the sorted places [low, high) whose character `back` before is at least
     `least`; before the text there is -1."""
@@ -157,7 +154,7 @@ def _first_from(contexts: Any, low: Any, high: Any, back: Any, least: Any) -> An
     return low
 
 
-@_compiled
+@for_loops
 def _add_followers(
     contexts: Any,
     low: Any,
@@ -261,7 +258,7 @@ def _fill_frequent(
     return num_contexts
 
 
-@_compiled
+@for_loops
 def predict_next(
     contexts: Any,
     frequent: Any,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from charrnn.compiled import sampling as loops
@@ -19,9 +18,7 @@ from charrnn.counts.confidence import BORDERS, NUM_CLASSES
 from charrnn.counts.counted_model import CountedState, CountedStepper
 from charrnn.generation.sampling import PrimedState, Streams
 from charrnn.model.portable_math import ARTANH, LN2_HIGH, LN2_LOW, SQRT_HALF
-from charrnn.system.compiling import CompiledLoop
-
-_compiled = njit(error_model="numpy")
+from charrnn.system.compiling import CompiledLoop, for_loops
 
 FRACTION_BITS = 52
 """Bits of a float64 behind its exponent."""
@@ -45,7 +42,7 @@ class LoopCounts(NamedTuple):
     weights: NDArray[np.float64]
 
 
-@_compiled
+@for_loops
 def _class_of(largest: Any) -> Any:
     """Return the class of a prediction whose most likely character has this probability."""
     number = 0
@@ -55,7 +52,7 @@ def _class_of(largest: Any) -> Any:
     return number
 
 
-@_compiled
+@for_loops
 def _take_logarithms(values: Any, log_probs: Any) -> None:
     """Set log_probs (V,) to `exact_log` of values (V,), which are overwritten."""
     bits = values.view(np.int64)
@@ -75,7 +72,7 @@ def _take_logarithms(values: Any, log_probs: Any) -> None:
         log_probs[char] = power * LN2_HIGH + ((ratio + ratio) * total + power * LN2_LOW)
 
 
-@_compiled
+@for_loops
 def _mix(
     counts: Any,
     logits: Any,

@@ -10,18 +10,28 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-import numba
-from numba import njit
 
 from charrnn.system.cache_folders import cache_folder, private_folder
 from charrnn.system.progress import warn
 
 # Numba's type hints do not cover what implements `njit(cache=True)`.
-NUMBA: Any = numba
-"""The package numba, without the type hints that do not cover it."""
+NUMBA: Any = None
+"""The package numba, without the type hints that do not cover it; None where it is missing, so that
+Python runs the loops."""
+with suppress(ImportError):
+    NUMBA = import_module("numba")
+
+
+def for_loops(function: Callable[..., Any]) -> Any:
+    """Decorate a function that compiled loops call."""
+    if NUMBA is None:
+        return function
+    # With Python's error model, divisors are checked, and no loop with a division would become
+    # vector code.
+    return NUMBA.njit(error_model="numpy")(function)
 
 
 class CompiledLoop:
@@ -38,9 +48,10 @@ class CompiledLoop:
             function.__qualname__ = (
                 f"{function.__name__}_{hashlib.sha256(contents).hexdigest()[:16]}"
             )
-        # Without the global interpreter lock. With Python's error model, every divisor would be
-        # checked, and no loop with a division in it would become vector code.
-        self._dispatcher: Any = njit(error_model="numpy", nogil=True)(function)
+        # Without the global interpreter lock, and as `for_loops`.
+        self._dispatcher: Any = function
+        if NUMBA is not None:
+            self._dispatcher = NUMBA.njit(error_model="numpy", nogil=True)(function)
         self._problem = "numba cannot write to its folder"
 
     def __call__(self, *arguments: Any) -> Any:
@@ -58,8 +69,10 @@ class CompiledLoop:
 
         Return whether it was found. What is damaged counts as missing.
         """
+        if NUMBA is None or NUMBA.config.DISABLE_JIT:
+            return True
         types = _types(arguments)
-        if NUMBA.config.DISABLE_JIT or types in self._dispatcher.overloads:
+        if types in self._dispatcher.overloads:
             return True
         self._enable_caching()
         cache = self._dispatcher._cache
