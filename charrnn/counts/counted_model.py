@@ -1,7 +1,7 @@
 """A model and the counts of its training text, which predict together.
 
 The network reads the text as it does alone. Beside its state, the last characters are kept, after
-which the counts say how probable each character is; `counts.confidence` mixes both.
+which the counts say how probable each character is; `counts.mixing_powers` mixes both.
 
 Shapes: T time, B batch, V vocabulary, K characters of the longest context.
 """
@@ -16,12 +16,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from charrnn.counts.confidence import ConfidenceWeights
 from charrnn.counts.kneser_ney import NgramPredictor
+from charrnn.counts.mixing_powers import MixingPowers, Predictions
 from charrnn.generation.generator import Generating, Generator
 from charrnn.generation.sample_options import Clamps
 from charrnn.generation.sampling import PrimedState, read_blocks
-from charrnn.model.portable_math import exact_exp, exact_log
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 from charrnn.system.lazy import torch
@@ -70,24 +69,17 @@ class Counts(NamedTuple):
     """The counts of a training text, and how they are mixed with the network that learned it."""
 
     predictor: NgramPredictor
-    weights: ConfidenceWeights
+    powers: MixingPowers
 
-    def mixed(self, logits: NDArray[Any], histories: NDArray[np.int64]) -> Float64Array:
-        """Mix the probabilities that the logits (B, V) of a network stand for with those of the
-        counts after histories (B, K). Returns probabilities (B, V).
-
-        Every operation rounds alike on every processor, and is one of the compiled loop.
-        """
-        # The softmax. Sums add one after the other: NumPy's own sum has another order.
-        scores = logits.astype(np.float64)
-        powers = exact_exp(scores - scores.max(axis=-1, keepdims=True))
-        network = powers / np.cumsum(powers, axis=-1)[:, -1:]
-        return self.weights.mix(network=network, counts=self.predictor.after(histories))
+    def mix(self, logits: NDArray[Any], histories: NDArray[np.int64]) -> Float64Array:
+        """Return the logits (B, V) of a network and of the counts after histories (B, K) together,
+        where those of the network alone are (B, V)."""
+        predicted = self.predictor.after(histories)
+        return self.powers.mix(Predictions.of(logits, counts=predicted))
 
 
 class CountedStepper:
-    """A network and counts, one character at a time; the logits are the logarithms of the mixed
-    probabilities, in float64."""
+    """A network and counts, one character at a time, with logits in float64."""
 
     compiled_loops: Mapping[str, str] = {"write": "write with counts"}
     """A prime is read by the network alone, which has a loop of its own."""
@@ -107,17 +99,17 @@ class CountedStepper:
     def step(
         self, ids: NDArray[np.integer[Any]], state: CountedState
     ) -> tuple[Float64Array, CountedState]:
-        """Map ids (B,) and a state to log-probabilities (B, V) and a new state."""
+        """Map ids (B,) and a state to logits (B, V) and a new state."""
         logits, network = self.network.step(ids, state.network)
         history = np.column_stack((state.history, ids))[:, 1:]
-        mixed = exact_log(self.counts.mixed(logits, history))
+        mixed = self.counts.mix(logits, history)
         return mixed, CountedState(network=network, history=history)
 
     def read(
         self, ids: NDArray[np.integer[Any]], state: CountedState | None = None
     ) -> tuple[Float64Array, CountedState]:
         """Read a text (N,), N >= 1, in one row, from the initial state by default. Returns
-        log-probabilities (1, V) after its last character, and the state."""
+        logits (1, V) after its last character, and the state."""
         if state is None:
             state = self.initial_state(1)
 
@@ -128,7 +120,7 @@ class CountedStepper:
         longest = state.history.shape[1]
         read = np.concatenate((state.history[0], ids))
         history = read[len(read) - longest :].astype(np.int64)[None]
-        mixed = exact_log(self.counts.mixed(primed.logits, history))
+        mixed = self.counts.mix(primed.logits, history)
         return mixed, CountedState(network=primed.state, history=history)
 
     def check_unit(self, layer: int, unit: int) -> None:
@@ -194,12 +186,12 @@ class CountsNetwork:
 
 
 class CountedNetwork:
-    """Maps ids (T, B) and a state to the logarithms of mixed probabilities (T, B, V), and a new
-    state."""
+    """Maps ids (T, B) and a state to the logits (T, B, V) of a network and counts together, and a
+    new state."""
 
     def __init__(self, network: Predictor, counts: Counts) -> None:
         self.network = network
-        self.weights = counts.weights
+        self.powers = counts.powers
         self.counts = CountsNetwork(counts.predictor, network.device, network.end_id)
         self.device: torch.device = network.device
         self.end_id = network.end_id
@@ -216,14 +208,14 @@ class CountedNetwork:
         logits, network = self.network(ids, state.network)
         histories, after = self.counts.histories(ids, RecurrentState(state.history))
         rows = logits.flatten(0, 1)
-        log_probs = torch.empty(rows.shape)
+        mixed = torch.empty(rows.shape)
         for part in parts_of(len(rows)):
-            probabilities = rows[part].double().softmax(-1).cpu().numpy()
             by_counts = self.counts.predictor.after(histories[part])
-            mixed = self.weights.mix(network=probabilities, counts=by_counts)
-            log_probs[part] = torch.from_numpy(np.log(mixed))
-        log_probs = log_probs.view_as(logits).to(self.device)
-        return log_probs, CountedState(network=network, history=after.vectors)
+            by_network = rows[part].double().cpu().numpy()
+            predictions = Predictions.of(by_network, counts=by_counts)
+            mixed[part] = torch.from_numpy(self.powers.mix(predictions))
+        mixed = mixed.view_as(logits).to(self.device)
+        return mixed, CountedState(network=network, history=after.vectors)
 
 
 def parts_of(num_rows: int) -> Iterator[slice]:

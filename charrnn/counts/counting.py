@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.api import Model, load
-from charrnn.counts.confidence import ConfidenceWeights, Predicted
-from charrnn.counts.counted_model import CountedModel, Counts, parts_of
+from charrnn.counts.counted_model import CountedModel, Counts
 from charrnn.counts.counts_file import COUNTS_FILE, read_counts, write_counts
-from charrnn.counts.kneser_ney import NgramModel, NgramPredictor
+from charrnn.counts.kneser_ney import NgramModel
+from charrnn.counts.mixing_powers import MixingPowers, Predictions
 from charrnn.errors import DataError, install_command
 from charrnn.evaluation.losses import stateful_nats
 from charrnn.model.device import autocast
@@ -26,15 +27,17 @@ if TYPE_CHECKING:
 ORDER = 16
 """Characters of the n-grams that are counted: a context of 15 characters and the one after it
 (benchmarks/LOG.md)."""
+MOST_SCORES = 1 << 22
+"""Scores of characters that the powers are fitted to at most: about 100 MB while they are."""
 COUNTED_CHARS = 1 << 22
 """Characters of a training text that are counted: the last ones (benchmarks/LOG.md)."""
 
 
 def count_text(run: Path, text: RunText) -> float:
-    """Count the training text of a run, fit the weights of its network and the counts, and keep
-    them in the run's folder.
+    """Count the training text of a run, fit the powers of its network and the counts, and keep
+    both in the run's folder.
 
-    The weights are fitted on the part of the training text that was held back from the network,
+    The powers are fitted on the part of the training text that was held back from the network,
     which is not counted either. Returns the validation loss of both together in nats per character,
     as training measures it. Raises CharRNNError if the counts cannot be kept.
     """
@@ -67,40 +70,35 @@ def fit_counts(model: Model, ids: IdArray, *, held_back: slice, counted: slice) 
         predictor = NgramModel.fit(ids[counted], len(model.vocab), order).predictor()
         advance()
 
-    network, by_counts = _predict(model, predictor, np.array(ids[held_back]))
-    return Counts(predictor, weights=ConfidenceWeights.fit(network=network, counts=by_counts))
+    # A large alphabet leaves room for fewer predictions.
+    most = 1 + MOST_SCORES // len(model.vocab)
+    unseen = np.array(ids[held_back][:most])
+    positions = np.arange(1, len(unseen))
+    predictions = Predictions.of(
+        _logits(model, unseen), counts=predictor.probabilities(unseen, positions)
+    )
+    return Counts(predictor, powers=MixingPowers.fit(predictions, unseen[positions]))
 
 
 @inference_mode
-def _predict(model: Model, predictor: NgramPredictor, ids: IdArray) -> tuple[Predicted, Predicted]:
-    """Return what the network alone and the counts alone predict of each character after the first
-    of ids (N,)."""
+def _logits(model: Model, ids: IdArray) -> NDArray[np.float32]:
+    """Compute the logits (N - 1, V) of the network alone after each of ids (N,) but the last."""
     network = model.network
+    logits = np.empty((len(ids) - 1, len(model.vocab)), np.float32)
 
     def step(inputs: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
         with autocast(network.device, model.config.precision):
-            logits, after = network(inputs, state)
-        return logits, after
+            scores, after = network(inputs, state)
+        return scores, after
 
-    # What is read at a place predicts the character after it.
-    nothing = np.zeros(0)
-    by_network = [Predicted(nothing, nothing)]
-    by_counts = [Predicted(nothing, nothing)]
+    # The last steps of a lane may lie beyond the end of the text.
     reading = read_in_lanes(step, network.initial_state, ids=ids[:-1], first=0)
     with task("mixing", total=len(ids)) as advance:
-        for places, logits in reading:
-            positions = (places + 1).ravel()
-            rows = logits.flatten(0, 1)
-            for part in parts_of(len(positions)):
-                # The last steps of a lane may lie beyond the end of the text.
-                is_text = positions[part] < len(ids)
-                scored = positions[part][is_text]
-                probabilities = rows[part].double().softmax(-1).cpu().numpy()[is_text]
-                by_network.append(Predicted.of(probabilities, ids[scored]))
-                probabilities = predictor.probabilities(ids, scored)
-                by_counts.append(Predicted.of(probabilities, ids[scored]))
-            advance(len(positions))
-    return Predicted.joined(by_network), Predicted.joined(by_counts)
+        for places, scores in reading:
+            is_text = places < len(logits)
+            logits[places[is_text]] = scores.float().cpu().numpy()[is_text]
+            advance(places.size)
+    return logits
 
 
 def with_counts(model: Model) -> CountedModel:

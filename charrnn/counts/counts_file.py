@@ -1,8 +1,8 @@
 """The file of the counts of a run, beside its checkpoints: written once, read by mapping it into
 memory.
 
-A safetensors file (docs/formats.md): the arrays of `NgramPredictor` and the weights of
-`ConfidenceWeights`. Its metadata say which text was counted, and the SHA-256 of all arrays. What is
+A safetensors file (docs/formats.md): the arrays of `NgramPredictor` and the powers of
+`MixingPowers`. Its metadata say which text was counted, and the SHA-256 of all arrays. What is
 read is checked before it is used: compiled loops follow its numbers without looking.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from charrnn.counts.confidence import LEAST_WEIGHT, NUM_CLASSES, ConfidenceWeights
 from charrnn.counts.counted_model import Counts
 from charrnn.counts.kneser_ney import MOST_ORDER, NgramPredictor
+from charrnn.counts.mixing_powers import MOST_POWER, NUM_CLASSES, MixingPowers
 from charrnn.errors import CheckpointError
 from charrnn.system.files import (
     check_no_placeholder,
@@ -53,7 +53,7 @@ TYPES = {
     "intervals": "I64",
     "probabilities": "F64",
     "discounts": "F64",
-    "weights": "F64",
+    "powers": "F64",
 }
 """The arrays of a file, and their types in the names of safetensors."""
 LEAST_PROBABILITY = 1e-300
@@ -78,7 +78,7 @@ def write_counts(run: Path, counts: Counts, *, digest: str) -> None:
         "intervals": predictor.frequent.intervals,
         "probabilities": predictor.frequent.probabilities,
         "discounts": predictor.discounts,
-        "weights": counts.weights.values,
+        "powers": counts.powers.values,
     }
     metadata = {"format": FORMAT, "corpus_digest": digest, "sha256": _sha256(arrays)}
     write_atomically(run / COUNTS_FILE, safetensors.numpy.save(arrays, metadata))
@@ -127,7 +127,7 @@ def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
     predictor = NgramPredictor(
         places, frequent=frequent, longest=longest, discounts=arrays["discounts"]
     )
-    return Counts(predictor, weights=ConfidenceWeights(arrays["weights"]))
+    return Counts(predictor, powers=MixingPowers(arrays["powers"]))
 
 
 def _arrays_of(path: Path, mapped: NDArray[np.uint8]) -> tuple[Arrays, Mapping[str, str]]:
@@ -175,7 +175,7 @@ def _check(path: Path, arrays: Arrays, vocab_size: int) -> None:
         "intervals": (num_frequent, 2),
         "probabilities": (num_frequent, vocab_size),
         "discounts": (num_lengths, 4),
-        "weights": (NUM_CLASSES, NUM_CLASSES),
+        "powers": (NUM_CLASSES, NUM_CLASSES, 2),
     }
     # The least and the largest number of each array: a count is not discounted below 0.
     limits: dict[str, tuple[Any, Any]] = {
@@ -186,7 +186,7 @@ def _check(path: Path, arrays: Arrays, vocab_size: int) -> None:
         "intervals": (0, num_places),
         "probabilities": (LEAST_PROBABILITY, 1 + 1e-9),
         "discounts": (0, np.arange(4)),
-        "weights": (LEAST_WEIGHT, 1 - LEAST_WEIGHT),
+        "powers": (-MOST_POWER, MOST_POWER),
     }
     is_good = 1 <= num_lengths <= MOST_ORDER and num_frequent >= 1 and num_chars >= 1
     is_good &= all(arrays[name].shape == shape for name, shape in shapes.items())

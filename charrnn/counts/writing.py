@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.compiled import sampling as loops
-from charrnn.counts import confidence, contexts
-from charrnn.counts.confidence import BORDERS, NUM_CLASSES
+from charrnn.counts import contexts, mixing_powers
 from charrnn.counts.counted_model import CountedState, CountedStepper
+from charrnn.counts.mixing_powers import BORDERS, NUM_CLASSES
 from charrnn.generation.sampling import PrimedState, Streams
 from charrnn.model.portable_math import ARTANH, LN2_HIGH, LN2_LOW, SQRT_HALF
 from charrnn.system.compiling import CompiledLoop, for_loops
@@ -39,7 +39,7 @@ class LoopCounts(NamedTuple):
     frequent: contexts.FrequentContexts
     longest: int
     discounts: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    powers: NDArray[np.float64]
 
 
 @for_loops
@@ -78,45 +78,46 @@ def _mix(
     logits: Any,
     history: Any,
     mixed: Any,
-    network: Any,
+    powers: Any,
     room: Any,
     seen: Any,
     intervals: Any,
 ) -> None:
-    """Set mixed (V,) to the logarithms of what logits (V,) and the counts after a history (K,) say
-    together, as `Counts.mixed` does. network (V,) is overwritten; the others are the room of
+    """Set mixed (V,) to the logits of a network, whose own are logits (V,), and of the counts after
+    a history (K,), as `Counts.mix` does. powers (V,) is overwritten; the others are the room of
     `contexts.predict_next`."""
-    # The softmax of the network, whose most likely character has the power 1.
+    # How sure the network is: its most likely character has the power 1.
     size = len(logits)
     largest = logits[0]
     for char in range(size):
         largest = max(largest, logits[char])
     for char in range(size):
-        network[char] = loops.exp(np.float64(logits[char]) - np.float64(largest))
+        powers[char] = loops.exp(np.float64(logits[char]) - np.float64(largest))
     total = 0.0
     for char in range(size):
-        total += network[char]
+        total += powers[char]
 
-    # What the counts say.
+    # What the counts say, and how sure they are.
     contexts.predict_next(
         counts.contexts,
         counts.frequent,
         counts.longest,
         counts.discounts,
         history,
-        mixed,
+        powers,
         room,
         seen,
         intervals,
     )
-    largest_count = 0.0
+    most_by_counts = 0.0
     for char in range(size):
-        largest_count = max(largest_count, mixed[char])
+        most_by_counts = max(most_by_counts, powers[char])
 
-    weight = counts.weights[_class_of(1.0 / total), _class_of(largest_count)]
+    chosen = counts.powers[_class_of(1.0 / total), _class_of(most_by_counts)]
+    _take_logarithms(powers, mixed)
     for char in range(size):
-        network[char] = weight * (network[char] / total) + (1.0 - weight) * mixed[char]
-    _take_logarithms(network, mixed)
+        score = np.float64(logits[char]) - np.float64(largest)
+        mixed[char] = chosen[0] * score + chosen[1] * mixed[char]
 
 
 def write_with_counts(
@@ -132,36 +133,34 @@ def write_with_counts(
 ) -> None:
     """Draw N characters in each of B streams by uniforms (B, N), as `loops.write` does.
 
-    The logits (B, V) of `streams` are log-probabilities in float64; they, the state (L, S, B, H)
-    and the histories (B, K) change in place.
+    The logits (B, V) of `streams` are in float64; they, the state (L, S, B, H) and the histories
+    (B, K) change in place.
     """
     num_streams, num_chars = uniforms.shape
-    state, log_probs = streams
+    state, mixed = streams
     places = scratch.places
     state_at = np.int64(state.ctypes.data)
-    logits = np.empty(log_probs.shape, np.float32)
+    logits = np.empty(mixed.shape, np.float32)
     logits_at = np.int64(logits.ctypes.data)
-    scores = np.empty(log_probs.shape[1])
-    probs = np.empty(log_probs.shape[1])
-    room = np.zeros(log_probs.shape[1], np.int64)
-    seen = np.zeros(log_probs.shape[1], np.int64)
+    scores = np.empty(mixed.shape[1])
+    probs = np.empty(mixed.shape[1])
+    room = np.zeros(mixed.shape[1], np.int64)
+    seen = np.zeros(mixed.shape[1], np.int64)
     intervals = np.empty((histories.shape[1] + 1, 2), np.int64)
     drawn_now = np.empty(num_streams, np.int64)
 
     for index in range(num_chars):
-        loops.draw_streams(
-            log_probs, uniforms, index, drawing, scores, probs, drawn_now, ids, logprobs
-        )
+        loops.draw_streams(mixed, uniforms, index, drawing, scores, probs, drawn_now, ids, logprobs)
         loops.step(weights.plan, drawn_now, state_at, places)
         loops.predict(weights.plan, num_streams, places, logits_at)
         for stream in range(num_streams):
             history = histories[stream]
             history[:-1] = history[1:]
             history[-1] = drawn_now[stream]
-            _mix(counts, logits[stream], history, log_probs[stream], probs, room, seen, intervals)
+            _mix(counts, logits[stream], history, mixed[stream], probs, room, seen, intervals)
 
 
-SOURCES = [*loops.SOURCES, *(Path(str(module.__file__)) for module in (contexts, confidence))]
+SOURCES = [*loops.SOURCES, *(Path(str(module.__file__)) for module in (contexts, mixing_powers))]
 """The files of what is compiled into the loop."""
 LOOP = CompiledLoop(write_with_counts, SOURCES)
 """The loop that `prepare` loads or compiles."""
@@ -185,7 +184,7 @@ class CompiledRows(loops.CompiledRows):
             predictor.frequent,
             longest=predictor.longest,
             discounts=predictor.discounts,
-            weights=stepper.counts.weights.values,
+            powers=stepper.counts.powers.values,
         )
         self._histories = [state.history.take(group, axis=0) for group in self._groups]
 
@@ -214,7 +213,7 @@ def arguments_of() -> tuple[Any, ...]:
         ),
         longest=0,
         discounts=np.zeros((1, 4)),
-        weights=np.zeros((NUM_CLASSES, NUM_CLASSES)),
+        powers=np.zeros((NUM_CLASSES, NUM_CLASSES, 2)),
     )
     streams = (state, np.zeros((1, 1)))
     histories = np.zeros((1, 1), np.int64)

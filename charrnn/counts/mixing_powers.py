@@ -1,0 +1,140 @@
+"""How a network and the counts of n-grams predict together: by a product of powers.
+
+    p(w) = p_network(w)^a p_counts(w)^b / Z        Z makes the sum over all characters 1
+
+A log-linear interpolation (Klakow 1998, "Log-linear interpolation of language models"). Its powers
+a and b depend on how sure both are: on the probability of the character that the network finds most
+likely, in three classes, and on that of the character that the counts find most likely. So there
+are nine pairs of numbers. They are fitted on text that neither the network nor the counts have
+learned.
+
+A sum of weighted probabilities is the usual alternative: with 16 weights it is as good as a product
+with one pair of powers (benchmarks/LOG.md). It also writes what only one of both finds likely,
+where a product needs the consent of both.
+
+Shapes: M predictions, V vocabulary, S classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.model.portable_math import exact_exp, exact_log
+
+BORDERS = (0.4, 0.8)
+"""Borders between the classes of a largest probability."""
+NUM_CLASSES = len(BORDERS) + 1
+"""S: classes of how sure a prediction is."""
+PRIOR = 400.0
+"""How strongly the powers of a class are drawn to those that suit all classes: a class that hardly
+occurs in the text has the latter. It is the inverse variance of a normal prior."""
+START = (0.5, 0.5)
+"""The powers before anything is fitted: the geometric mean."""
+MAX_ITERATIONS = 30
+"""Newton steps at most; about 6 are enough."""
+LONGEST_STEP = 0.5
+"""A Newton step changes no power by more."""
+MOST_POWER = 10.0
+"""No power is larger, not even of a network that is right about every character."""
+LEAST_CHANGE = 1e-6
+"""The fit ends with a step that changes both powers by less."""
+
+Float64Array = NDArray[np.float64]
+
+
+class Predictions(NamedTuple):
+    """What a network and counts predict of M characters, as scores whose exponentials are
+    probabilities up to a factor for each prediction."""
+
+    network: Float64Array
+    """(M, V), the largest of each prediction 0."""
+    counts: Float64Array
+    """(M, V): logarithms of probabilities."""
+    classes: tuple[NDArray[np.int64], NDArray[np.int64]]
+    """The class (M,) of how sure the network is, and that of the counts."""
+
+    @classmethod
+    def of(cls, logits: NDArray[Any], counts: Float64Array) -> Predictions:
+        """Take the logits (M, V) of a network and the probabilities (M, V) by counts.
+
+        Every operation rounds alike on every processor, and is one of the compiled loop.
+        """
+        scores = logits.astype(np.float64)
+        network = scores - scores.max(axis=-1, keepdims=True)
+        # Added one after the other: NumPy's own sum has another order. The largest power is 1.
+        totals = np.cumsum(exact_exp(network), axis=-1)[:, -1]
+        classes = (_classes(1 / totals), _classes(counts.max(axis=-1)))
+        return cls(network, counts=exact_log(counts), classes=classes)
+
+
+class MixingPowers:
+    """The powers of a network and of counts, for each pair of how sure both are."""
+
+    def __init__(self, values: Float64Array) -> None:
+        """Take the powers (S, S, 2), by the class of the network and by that of the counts: first
+        that of the network, then that of the counts."""
+        self.values = values
+
+    @classmethod
+    def fit(cls, predictions: Predictions, targets: NDArray[np.integer[Any]]) -> MixingPowers:
+        """Fit the powers to the characters (M,) that followed.
+
+        They maximize the probability of these characters, by Newton's method: its logarithm is
+        concave in the powers.
+        """
+        # One pair of powers for all predictions, which each pair of classes then departs from.
+        scores = np.stack((predictions.network, predictions.counts))
+        common = _fitted(scores, targets, start=np.array(START), prior=1.0)
+        values = np.empty((NUM_CLASSES, NUM_CLASSES, 2))
+        for index in np.ndindex(NUM_CLASSES, NUM_CLASSES):
+            in_class = (predictions.classes[0] == index[0]) & (predictions.classes[1] == index[1])
+            values[index] = _fitted(
+                scores[:, in_class], targets[in_class], start=common, prior=PRIOR
+            )
+        return cls(values)
+
+    def mix(self, predictions: Predictions) -> Float64Array:
+        """Return the logits (M, V) of the network and the counts together."""
+        powers = self.values[predictions.classes]
+        return powers[:, :1] * predictions.network + powers[:, 1:] * predictions.counts
+
+
+def _classes(largest: Float64Array) -> NDArray[np.int64]:
+    """Return the class (M,) of how sure each prediction is, by its largest probability (M,)."""
+    return np.asarray(np.searchsorted(BORDERS, largest, side="right"))
+
+
+def _fitted(
+    scores: Float64Array,
+    targets: NDArray[np.integer[Any]],
+    *,
+    start: Float64Array,
+    prior: float,
+) -> Float64Array:
+    """Fit one pair of powers (2,) to scores (2, M, V) of network and counts, with a normal prior
+    whose mean is `start` and whose inverse variance is `prior`."""
+    powers = start.copy()
+    of_target = scores[:, np.arange(len(targets)), targets]
+    for _ in range(MAX_ITERATIONS):
+        # What both predict together.
+        mixed = np.tensordot(powers, scores, axes=1)
+        mixed -= mixed.max(axis=-1, keepdims=True, initial=-np.inf)
+        probabilities = np.exp(mixed)
+        probabilities /= probabilities.sum(axis=-1, keepdims=True)
+
+        # The gradient is the score of what followed less the expected one; the second derivatives
+        # are the covariances of the scores.
+        expected = (probabilities * scores).sum(axis=-1)
+        gradient = (of_target - expected).sum(axis=-1) - prior * (powers - start)
+        products = np.einsum("mv,imv,jmv->ij", probabilities, scores, scores)
+        curvature = products - expected @ expected.T + prior * np.eye(2)
+
+        step = np.linalg.solve(curvature, gradient)
+        largest = np.abs(step).max()
+        powers += step * min(1.0, LONGEST_STEP / max(largest, LEAST_CHANGE))
+        if largest < LEAST_CHANGE:
+            break
+    return np.asarray(np.clip(powers, -MOST_POWER, MOST_POWER))
