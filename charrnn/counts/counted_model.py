@@ -75,7 +75,7 @@ class Counts(NamedTuple):
         """Return the logits (B, V) of a network and of the counts after histories (B, K) together,
         where those of the network alone are (B, V)."""
         predicted = self.predictor.after(histories)
-        return self.powers.mix(Predictions.of(logits, counts=predicted))
+        return self.powers.mix(Predictions.of(logits, counts=predicted, histories=histories))
 
 
 class CountedStepper:
@@ -191,7 +191,7 @@ class CountedNetwork:
 
     def __init__(self, network: Predictor, counts: Counts) -> None:
         self.network = network
-        self.powers = counts.powers
+        self.both = counts
         self.counts = CountsNetwork(counts.predictor, network.device, network.end_id)
         self.device: torch.device = network.device
         self.end_id = network.end_id
@@ -210,10 +210,8 @@ class CountedNetwork:
         rows = logits.flatten(0, 1)
         mixed = torch.empty(rows.shape)
         for part in parts_of(len(rows)):
-            by_counts = self.counts.predictor.after(histories[part])
             by_network = rows[part].double().cpu().numpy()
-            predictions = Predictions.of(by_network, counts=by_counts)
-            mixed[part] = torch.from_numpy(self.powers.mix(predictions))
+            mixed[part] = torch.from_numpy(self.both.mix(by_network, histories[part]))
         mixed = mixed.view_as(logits).to(self.device)
         return mixed, CountedState(network=network, history=after.vectors)
 

@@ -74,8 +74,9 @@ def fit_counts(model: Model, ids: IdArray, *, held_back: slice, counted: slice) 
     most = 1 + MOST_SCORES // len(model.vocab)
     unseen = np.array(ids[held_back][:most])
     positions = np.arange(1, len(unseen))
+    histories = predictor.histories(unseen, positions)
     predictions = Predictions.of(
-        _logits(model, unseen), counts=predictor.probabilities(unseen, positions)
+        _logits(model, unseen), counts=predictor.after(histories), histories=histories
     )
     return Counts(predictor, powers=MixingPowers.fit(predictions, unseen[positions]))
 

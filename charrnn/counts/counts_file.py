@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from charrnn.counts.counted_model import Counts
 from charrnn.counts.kneser_ney import MOST_ORDER, NgramPredictor
-from charrnn.counts.mixing_powers import MOST_POWER, NUM_CLASSES, MixingPowers
+from charrnn.counts.mixing_powers import MOST_POWER, NUM_PAIRS, MixingPowers
 from charrnn.errors import CheckpointError
 from charrnn.system.files import (
     check_no_placeholder,
@@ -175,7 +175,7 @@ def _check(path: Path, arrays: Arrays, vocab_size: int) -> None:
         "intervals": (num_frequent, 2),
         "probabilities": (num_frequent, vocab_size),
         "discounts": (num_lengths, 4),
-        "powers": (NUM_CLASSES, NUM_CLASSES, 2),
+        "powers": (NUM_PAIRS, 2),
     }
     # The least and the largest number of each array: a count is not discounted below 0.
     limits: dict[str, tuple[Any, Any]] = {

@@ -193,11 +193,13 @@ class NgramPredictor:
         """Compute the probability (M, V) of each character at positions (M,) of ids (N,), after the
         characters before it; position N is what follows the text. Each row is positive and has the
         sum 1."""
-        # A column for each character before a position; before the text there is -1.
+        return self.after(self.histories(ids, positions))
+
+    def histories(self, ids: IdArray, positions: Int64Array) -> Int64Array:
+        """Return the characters (M, K) before each of positions (M,) of ids (N,), the oldest first,
+        -1 where the text has none."""
         before = positions[:, None] + np.arange(-self.longest, 0)
-        histories = ids[np.maximum(before, 0)].astype(np.int64)
-        histories[before < 0] = -1
-        return self.after(histories)
+        return np.where(before < 0, -1, ids[np.maximum(before, 0)].astype(np.int64))
 
     def after(self, histories: Int64Array) -> Float64Array:
         """Compute the probability (M, V) of each character after histories (M, K): the characters

@@ -4,15 +4,16 @@
 
 A log-linear interpolation (Klakow 1998, "Log-linear interpolation of language models"). Its powers
 a and b depend on how sure both are: on the probability of the character that the network finds most
-likely, in three classes, and on that of the character that the counts find most likely. So there
-are nine pairs of numbers. They are fitted on text that neither the network nor the counts have
-learned.
+likely, in three classes, and on that of the character that the counts find most likely. A tenth
+pair is for runs of the same character, such as the blanks before a line of code: a context of a few
+characters does not say how many there were, which the network knows. The powers are fitted on text
+that neither the network nor the counts have learned.
 
 A sum of weighted probabilities is the usual alternative: with 16 weights it is as good as a product
 with one pair of powers (benchmarks/LOG.md). It also writes what only one of both finds likely,
 where a product needs the consent of both.
 
-Shapes: M predictions, V vocabulary, S classes.
+Shapes: M predictions, V vocabulary, K characters of a context.
 """
 
 from __future__ import annotations
@@ -26,8 +27,12 @@ from charrnn.model.portable_math import exact_exp, exact_log
 
 BORDERS = (0.4, 0.8)
 """Borders between the classes of a largest probability."""
-NUM_CLASSES = len(BORDERS) + 1
-"""S: classes of how sure a prediction is."""
+NUM_SURE = len(BORDERS) + 1
+"""Classes of how sure a prediction is."""
+RUN = 4
+"""As many characters of the same kind in a row are a run."""
+NUM_PAIRS = NUM_SURE**2 + 1
+"""Pairs of powers; the last one is for runs."""
 PRIOR = 400.0
 """How strongly the powers of a class are drawn to those that suit all classes: a class that hardly
 occurs in the text has the latter. It is the inverse variance of a normal prior."""
@@ -53,12 +58,15 @@ class Predictions(NamedTuple):
     """(M, V), the largest of each prediction 0."""
     counts: Float64Array
     """(M, V): logarithms of probabilities."""
-    classes: tuple[NDArray[np.int64], NDArray[np.int64]]
-    """The class (M,) of how sure the network is, and that of the counts."""
+    pairs: NDArray[np.int64]
+    """(M,): which pair of powers mixes both."""
 
     @classmethod
-    def of(cls, logits: NDArray[Any], counts: Float64Array) -> Predictions:
-        """Take the logits (M, V) of a network and the probabilities (M, V) by counts.
+    def of(
+        cls, logits: NDArray[Any], counts: Float64Array, histories: NDArray[np.int64]
+    ) -> Predictions:
+        """Take the logits (M, V) of a network and the probabilities (M, V) by counts after
+        histories (M, K).
 
         Every operation rounds alike on every processor, and is one of the compiled loop.
         """
@@ -66,16 +74,18 @@ class Predictions(NamedTuple):
         network = scores - scores.max(axis=-1, keepdims=True)
         # Added one after the other: NumPy's own sum has another order. The largest power is 1.
         totals = np.cumsum(exact_exp(network), axis=-1)[:, -1]
-        classes = (_classes(1 / totals), _classes(counts.max(axis=-1)))
-        return cls(network, counts=exact_log(counts), classes=classes)
+        pairs = NUM_SURE * _how_sure(1 / totals) + _how_sure(counts.max(axis=-1))
+        if histories.shape[1] >= RUN:
+            is_run = (histories[:, -RUN:] == histories[:, -1:]).all(axis=1)
+            pairs[is_run] = NUM_PAIRS - 1
+        return cls(network, counts=exact_log(counts), pairs=pairs)
 
 
 class MixingPowers:
-    """The powers of a network and of counts, for each pair of how sure both are."""
+    """The powers of a network and of counts."""
 
     def __init__(self, values: Float64Array) -> None:
-        """Take the powers (S, S, 2), by the class of the network and by that of the counts: first
-        that of the network, then that of the counts."""
+        """Take the powers (NUM_PAIRS, 2): first that of the network, then that of the counts."""
         self.values = values
 
     @classmethod
@@ -85,25 +95,25 @@ class MixingPowers:
         They maximize the probability of these characters, by Newton's method: its logarithm is
         concave in the powers.
         """
-        # One pair of powers for all predictions, which each pair of classes then departs from.
+        # One pair of powers for all predictions, which every other pair then departs from.
         scores = np.stack((predictions.network, predictions.counts))
         common = _fitted(scores, targets, start=np.array(START), prior=1.0)
-        values = np.empty((NUM_CLASSES, NUM_CLASSES, 2))
-        for index in np.ndindex(NUM_CLASSES, NUM_CLASSES):
-            in_class = (predictions.classes[0] == index[0]) & (predictions.classes[1] == index[1])
-            values[index] = _fitted(
-                scores[:, in_class], targets[in_class], start=common, prior=PRIOR
+        values = np.empty((NUM_PAIRS, 2))
+        for pair in range(NUM_PAIRS):
+            is_mixed = predictions.pairs == pair
+            values[pair] = _fitted(
+                scores[:, is_mixed], targets[is_mixed], start=common, prior=PRIOR
             )
         return cls(values)
 
     def mix(self, predictions: Predictions) -> Float64Array:
         """Return the logits (M, V) of the network and the counts together."""
-        powers = self.values[predictions.classes]
+        powers = self.values[predictions.pairs]
         return powers[:, :1] * predictions.network + powers[:, 1:] * predictions.counts
 
 
-def _classes(largest: Float64Array) -> NDArray[np.int64]:
-    """Return the class (M,) of how sure each prediction is, by its largest probability (M,)."""
+def _how_sure(largest: Float64Array) -> NDArray[np.int64]:
+    """Return the class (M,) of each prediction by its largest probability (M,)."""
     return np.asarray(np.searchsorted(BORDERS, largest, side="right"))
 
 

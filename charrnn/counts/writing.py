@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.compiled import sampling as loops
 from charrnn.counts import contexts, mixing_powers
 from charrnn.counts.counted_model import CountedState, CountedStepper
-from charrnn.counts.mixing_powers import BORDERS, NUM_CLASSES
+from charrnn.counts.mixing_powers import BORDERS, NUM_PAIRS, NUM_SURE, RUN
 from charrnn.generation.sampling import PrimedState, Streams
 from charrnn.model.portable_math import ARTANH, LN2_HIGH, LN2_LOW, SQRT_HALF
 from charrnn.system.compiling import CompiledLoop, for_loops
@@ -43,13 +43,25 @@ class LoopCounts(NamedTuple):
 
 
 @for_loops
-def _class_of(largest: Any) -> Any:
+def _how_sure(largest: Any) -> Any:
     """Return the class of a prediction whose most likely character has this probability."""
     number = 0
     for border in BORDERS:
         if largest >= border:
             number += 1
     return number
+
+
+@for_loops
+def _is_run(history: Any) -> Any:
+    """Return whether a history (K,) ends with a run of the same character."""
+    if len(history) < RUN:
+        return False
+    num_same = 1
+    for back in range(2, RUN + 1):
+        if history[-back] == history[-1]:
+            num_same += 1
+    return num_same == RUN
 
 
 @for_loops
@@ -113,7 +125,10 @@ def _mix(
     for char in range(size):
         most_by_counts = max(most_by_counts, powers[char])
 
-    chosen = counts.powers[_class_of(1.0 / total), _class_of(most_by_counts)]
+    pair = NUM_SURE * _how_sure(1.0 / total) + _how_sure(most_by_counts)
+    if _is_run(history):
+        pair = NUM_PAIRS - 1
+    chosen = counts.powers[pair]
     _take_logarithms(powers, mixed)
     for char in range(size):
         score = np.float64(logits[char]) - np.float64(largest)
@@ -213,7 +228,7 @@ def arguments_of() -> tuple[Any, ...]:
         ),
         longest=0,
         discounts=np.zeros((1, 4)),
-        powers=np.zeros((NUM_CLASSES, NUM_CLASSES, 2)),
+        powers=np.zeros((NUM_PAIRS, 2)),
     )
     streams = (state, np.zeros((1, 1)))
     histories = np.zeros((1, 1), np.int64)
