@@ -13,10 +13,10 @@ from conftest import copy_run
 from known_weights import CYCLE, chain_text
 
 import charrnn
-from charrnn.counts.confidence import ConfidenceWeights
 from charrnn.counts.counted_model import Counts
 from charrnn.counts.counts_file import COUNTS_FILE, TYPES, _sha256, read_counts, write_counts
 from charrnn.counts.kneser_ney import NgramModel
+from charrnn.counts.mixing_powers import NUM_PAIRS, MixingPowers
 from charrnn.errors import CharRNNError, CheckpointError, DataError
 from charrnn.system import files
 
@@ -34,8 +34,8 @@ def run(tmp_path_factory):
     model = charrnn.load(run)
     ids = model.vocab.encode(chain_text(5_400)[500:])
     predictor = NgramModel.fit(ids, V, 7).predictor()
-    weights = ConfidenceWeights(np.linspace(0.1, 0.9, 16).reshape(4, 4))
-    write_counts(run, Counts(predictor, weights), digest=model.recorded_corpus.digest)
+    powers = MixingPowers(np.linspace(0.1, 0.9, 2 * NUM_PAIRS).reshape(NUM_PAIRS, 2))
+    write_counts(run, Counts(predictor, powers), digest=model.recorded_corpus.digest)
     return run
 
 
@@ -68,7 +68,7 @@ def test_what_is_written_predicts_the_same_when_it_is_read(run):
     histories = np.random.default_rng(1).integers(-1, V, (400, 6))
     assert np.array_equal(counts.predictor.after(histories), predictor.after(histories))
     assert counts.predictor.after(histories).min() > 0
-    assert counts.weights.values.tolist() == np.linspace(0.1, 0.9, 16).reshape(4, 4).tolist()
+    assert counts.powers.values.ravel().tolist() == np.linspace(0.1, 0.9, 2 * NUM_PAIRS).tolist()
 
 
 def test_a_file_is_mapped_and_never_written_to(run):
@@ -133,7 +133,7 @@ FORGED = {
     "a probability of nan": lambda arrays: arrays["probabilities"].__setitem__((0, 1), np.nan),
     "a discount above its count": lambda arrays: arrays["discounts"].__setitem__((1, 1), 1.5),
     "a discount below 0": lambda arrays: arrays["discounts"].__setitem__((1, 1), -0.5),
-    "a weight of 1": lambda arrays: arrays["weights"].__setitem__((1, 1), 1),
+    "a power of 11": lambda arrays: arrays["powers"].__setitem__((1, 1), 11),
     "places that are missing": lambda arrays: arrays.update(places=arrays["places"][:9].copy()),
     "no characters": lambda arrays: arrays.update(ids=arrays["ids"][:0].copy()),
     "no contexts": lambda arrays: arrays.update(
@@ -141,7 +141,7 @@ FORGED = {
     ),
     "no discounts": lambda arrays: arrays.update(discounts=arrays["discounts"][:0].copy()),
     "too many discounts": lambda arrays: arrays.update(discounts=np.zeros((33, 4))),
-    "three rows of weights": lambda arrays: arrays.update(weights=arrays["weights"][:3].copy()),
+    "three pairs of powers": lambda arrays: arrays.update(powers=arrays["powers"][:3].copy()),
 }
 
 

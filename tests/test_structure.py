@@ -22,9 +22,9 @@ PACKAGE = Path(charrnn.__file__).parent
 (ROOMS,) = LAYERS[1]
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 309_600,
-    "tokens of the core": 182_200,
-    "tokens of the tests": 301_000,
+    "tokens": 311_900,
+    "tokens of the core": 182_400,
+    "tokens of the tests": 300_500,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
