@@ -24,7 +24,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 311_900,
     "tokens of the core": 182_400,
-    "tokens of the tests": 300_500,
+    "tokens of the tests": 304_000,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

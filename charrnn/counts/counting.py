@@ -17,6 +17,7 @@ from charrnn.errors import DataError, install_command
 from charrnn.evaluation.losses import stateful_nats
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes
+from charrnn.system.compiling import NUMBA
 from charrnn.system.lazy import inference_mode, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
@@ -31,6 +32,8 @@ MOST_SCORES = 1 << 22
 """Scores of characters that the powers are fitted to at most: about 100 MB while they are."""
 COUNTED_CHARS = 1 << 22
 """Characters of a training text that are counted: the last ones (benchmarks/LOG.md)."""
+MOST_CHARS_OF_PYTHON = 50_000
+"""Characters that are counted where numba is missing at most: they take some ten seconds."""
 
 
 def count_text(run: Path, text: RunText) -> float:
@@ -44,6 +47,11 @@ def count_text(run: Path, text: RunText) -> float:
     model = load(run)
     learned = text.learned(model.config)
     begin = max(learned.start, learned.stop - COUNTED_CHARS)
+    if NUMBA is None and learned.stop - begin > MOST_CHARS_OF_PYTHON:
+        raise DataError(
+            f"More than {MOST_CHARS_OF_PYTHON:,} characters are counted with numba, which is"
+            f" missing ({install_command()})."
+        )
     counts = fit_counts(
         model, text.ids, held_back=slice(0, learned.start), counted=slice(begin, learned.stop)
     )
@@ -106,8 +114,7 @@ def with_counts(model: Model) -> CountedModel:
     """Return the model together with the counts of its training text, which training keeps beside
     the checkpoints.
 
-    Raises DataError for a model that has none and without numba, CheckpointError if they are
-    damaged.
+    Raises DataError for a model that has none, CheckpointError if they are damaged.
 
     >>> model.with_counts().sample(length=200, seed=1).text
     """
@@ -116,9 +123,5 @@ def with_counts(model: Model) -> CountedModel:
     digest = None
     if model.recorded_corpus is not None:
         digest = model.recorded_corpus.digest
-    try:
-        counts = read_counts(model.path, digest=digest, vocab_size=len(model.vocab))
-    except ImportError as error:
-        problem = f"The counts of {model.name} need a package: {error} ({install_command()})."
-        raise DataError(problem) from error
+    counts = read_counts(model.path, digest=digest, vocab_size=len(model.vocab))
     return CountedModel(model, counts=counts)
