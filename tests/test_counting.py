@@ -94,6 +94,15 @@ def test_the_row_of_counts_alone_is_their_n_gram_model(trained):
     assert row.loss.nats_per_char == pytest.approx(nats.mean() + escapes, rel=1e-5)
 
 
+def test_what_a_run_was_trained_on_is_noted_once(trained):
+    run, _ = trained
+    found = charrnn.evaluate_runs([charrnn.load(run)], TEXT[:3_000])
+    [note] = [note for note in found.notes if "was trained on" in note]
+    assert note.startswith("run was trained on 100 % of this text.")
+    without = charrnn.evaluate_runs([charrnn.load(run)], TEXT[:3_000], counts=False)
+    assert {row.name for row in without.rows} == {"run"}
+
+
 def test_the_command_prints_both_losses(command, tmp_path):
     (tmp_path / "text.txt").write_bytes(TEXT.encode())
     ran = command("train", "text.txt", *FLAGS)

@@ -45,6 +45,8 @@ def _prepare(comparison: Comparison, value: bool) -> Callable[[], None]:
             warn(warning)
             continue
 
+        # What a run was trained on is noted of its own row.
+        run = replace(run, trained_share=None)
         measured.append(replace(run, name=f"{run.name} with counts", network=together.network))
         if not has_counts_alone:
             alone = counted_model.CountsNetwork(

@@ -68,7 +68,7 @@ HELD_BACK_PART = 50
 """One of so many characters of a training text is held back from the network, to fit how counts are
 mixed with it."""
 MIN_HELD_BACK = 500
-"""Characters that are held back at least: fewer say too little of 16 weights."""
+"""Characters that are held back at least: fewer say too little of ten pairs of powers."""
 MAX_HELD_BACK = 1 << 16
 """Characters that are held back at most: more say nothing more."""
 MOST_HELD_BACK_PART = 10
