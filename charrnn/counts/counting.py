@@ -21,6 +21,7 @@ from charrnn.system.compiling import NUMBA
 from charrnn.system.lazy import inference_mode, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
+from charrnn.training.recipe import COUNTED_CHARS
 
 if TYPE_CHECKING:
     from charrnn.training.run_text import RunText
@@ -30,8 +31,6 @@ ORDER = 16
 (benchmarks/LOG.md)."""
 MOST_SCORES = 1 << 22
 """Scores of characters that the powers are fitted to at most: about 100 MB while they are."""
-COUNTED_CHARS = 1 << 22
-"""Characters of a training text that are counted: the last ones (benchmarks/LOG.md)."""
 MOST_CHARS_OF_PYTHON = 50_000
 """Characters that are counted where numba is missing at most: they take some ten seconds."""
 

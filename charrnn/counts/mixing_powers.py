@@ -44,7 +44,7 @@ LONGEST_STEP = 0.5
 """A Newton step changes no power by more."""
 MOST_POWER = 10.0
 """No power is larger, not even of a network that is right about every character."""
-LEAST_CHANGE = 1e-6
+LEAST_CHANGE = 1e-5
 """The fit ends with a step that changes both powers by less."""
 
 Float64Array = NDArray[np.float64]
@@ -137,9 +137,10 @@ def _fitted(
 
         # The gradient is the score of what followed less the expected one; the second derivatives
         # are the covariances of the scores.
-        expected = (probabilities * scores).sum(axis=-1)
+        weighted = probabilities * scores
+        expected = weighted.sum(axis=-1)
         gradient = (of_target - expected).sum(axis=-1) - prior * (powers - start)
-        products = np.einsum("mv,imv,jmv->ij", probabilities, scores, scores)
+        products = np.tensordot(weighted, scores, axes=((1, 2), (1, 2)))
         curvature = products - expected @ expected.T + prior * np.eye(2)
 
         step = np.linalg.solve(curvature, gradient)

@@ -64,16 +64,22 @@ USEFUL_EPOCHS = 1050.0
 (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
-HELD_BACK_PART = 50
+HELD_BACK_PART = 100
 """One of so many characters of a training text is held back from the network, to fit how counts are
 mixed with it."""
 MIN_HELD_BACK = 500
 """Characters that are held back at least: fewer say too little of ten pairs of powers."""
-MAX_HELD_BACK = 1 << 16
+MAX_HELD_BACK = 20_000
 """Characters that are held back at most: more say nothing more."""
 MOST_HELD_BACK_PART = 10
 """At most one of so many characters is held back unless more are asked for: a text of fewer than
 5,000 characters has none to spare."""
+COUNTED_CHARS = 1 << 22
+"""Characters of a training text that are counted at most: the last ones (benchmarks/LOG.md)."""
+COUNTING_SECONDS = 1.5
+"""Assumed seconds at the end of a budget in minutes to fit counts to a network."""
+COUNTED_PER_SECOND = 1e6
+"""Assumed characters that are counted and validated in a second."""
 MEMBER_EPOCHS = 8
 """Times that each of several networks must read the text, to be worth its share of the time
 (benchmarks/LOG.md)."""
@@ -204,6 +210,13 @@ def choose_held_back(
         f"{named('held_back')} is {num_chars:,}{documents}, and the training text has"
         f" {counted(num_train_chars, 'character')}. Hold back at most half of them, or 0."
     )
+
+
+def counting_seconds(config: Config, num_train_chars: int) -> float:
+    """Return how much of a budget in minutes is kept for counting the training text at its end."""
+    if config.num_held_back == 0:
+        return 0.0
+    return COUNTING_SECONDS + min(num_train_chars, COUNTED_CHARS) / COUNTED_PER_SECOND
 
 
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
