@@ -447,3 +447,13 @@ def test_a_model_file_has_no_counts_and_says_nothing(command, trained):
     assert command("export", trained[0], "model.zip").code == 0
     ran = command("sample", "model.zip", "--length", 20, "--seed", 1, "--json")
     assert (ran.code, ran.err) == (0, "") and "counts" not in json.loads(ran.out)
+
+
+def test_dynamic_evaluation_has_a_row_with_growing_counts(trained):
+    model = charrnn.load(trained[0])
+    found = charrnn.evaluate_runs([model], dynamic=True)
+    rows = {(row.name, row.loss.protocol): row for row in found.rows}
+    alone = rows[model.name, "dynamic"]
+    together = rows[f"{model.name} with counts", "dynamic"]
+    assert together.loss.num_chars == alone.loss.num_chars
+    assert together.loss.nats_per_char < alone.loss.nats_per_char

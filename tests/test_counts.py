@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.api import Model
+from charrnn.counts import growing
 from charrnn.counts.counted_model import CountedModel, Counts
 from charrnn.counts.counting import fit_counts
 from charrnn.counts.kneser_ney import NgramModel
@@ -313,3 +314,26 @@ def test_the_compiled_loop_writes_what_numpy_does(counted, shaping, monkeypatch)
     assert len(texts[0][0]) == 150
     # In float64, of which the compiled sum is in another order.
     np.testing.assert_allclose(one.logprobs, logprobs, rtol=1e-9)
+
+
+def test_counts_grow_with_what_was_read(counted, monkeypatch):
+    """Scored by the counts of the training text and of all blocks before: 3 segments of 20 are one
+    block of at least 50."""
+    monkeypatch.setattr(growing, "COUNTED_AFTER", 50)
+    text = text_of(205, seed=11)
+    first = 5
+    logits = np.random.default_rng(1).standard_normal((200, V)).astype(np.float32)
+    growing_counts = growing.GrowingCounts(counted.counts, ids=text, first=first)
+    for begin in range(0, 200, 20):
+        growing_counts.add(logits[begin : begin + 20])
+    losses = growing_counts.losses()
+    assert losses.positions.tolist() == list(range(first, 205))
+
+    for begin in (0, 60, 120, 180):
+        ids = np.concatenate((text_of(3_000), text[first : first + begin]))
+        counts = counted.counts._replace(predictor=NgramModel.fit(ids, V, 6).predictor())
+        rows = np.arange(begin, min(200, begin + 60))
+        histories = counts.predictor.histories(text, first + rows)
+        scores = log_softmax(counts.mix(logits[rows], histories))
+        expected = -scores[np.arange(len(rows)), text[first + rows]]
+        np.testing.assert_allclose(losses.nats[rows], expected, rtol=1e-6)  # float32

@@ -22,7 +22,7 @@ PACKAGE = Path(charrnn.__file__).parent
 (ROOMS,) = LAYERS[1]
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 311_900,
+    "tokens": 312_700,
     "tokens of the core": 182_400,
     "tokens of the tests": 304_000,
     "tokens of scripts and styles": 22_000,

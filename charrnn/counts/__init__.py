@@ -22,6 +22,7 @@ def model_methods() -> Mapping[str, str]:
     return {
         "ngram_model": "charrnn.counts.kneser_ney:ngram_model",
         "with_counts": "charrnn.counts.counting:with_counts",
+        "growing_counts": "charrnn.counts.growing:growing_counts",
     }
 
 

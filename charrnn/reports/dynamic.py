@@ -17,6 +17,7 @@ from functools import partial
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.api import Model
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
@@ -30,6 +31,7 @@ from charrnn.evaluation.losses import (
     paired_difference,
 )
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN
+from charrnn.hooks.manager import has_room
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
@@ -212,7 +214,7 @@ def root_mean_square_gradients(
                 if len(segment) < 2:
                     break
 
-                _, gradients, state = learner.gradients(segment, state)
+                _, _, gradients, state = learner.gradients(segment, state)
                 for name, gradient in gradients.items():
                     totals[name].addcmul_(gradient, gradient)
                 num_segments += 1
@@ -228,6 +230,7 @@ def adapt(
     *,
     scale: Mapping[str, Tensor],
     settings: DynamicSettings | None = None,
+    on_segment: Callable[[NDArray[np.float32]], None] | None = None,
 ) -> Adapted:
     """Compute the loss of each character of ids[first:] by weights that have learned from those
     before it.
@@ -235,6 +238,7 @@ def adapt(
     ids[:first] are context: its end warms up the state, and nothing is learned from it. `scale` has
     the `root_mean_square_gradients` of training text. The network is left as it is; the result has
     the weights after the last character. Everything is computed in the precision of the weights.
+    `on_segment` gets the logits (T, V) of each segment before it is learned from.
     Raises ValueError if there is nothing to score, NonFiniteError if the weights diverge.
     """
     settings = settings or DynamicSettings()
@@ -261,7 +265,9 @@ def adapt(
         for begin in range(first, len(ids), settings.segment_length):
             # The losses of a segment count before it is learned from.
             segment = ids[begin - 1 : begin + settings.segment_length]
-            losses, gradients, state = learner.gradients(segment, state)
+            logits, losses, gradients, state = learner.gradients(segment, state)
+            if on_segment is not None:
+                on_segment(logits.float().cpu().numpy())
             place = begin - first
             found = nats[place : place + len(losses)]
             found[:] = losses.float().cpu().numpy()
@@ -306,11 +312,11 @@ class _Learner:
 
     def gradients(
         self, ids: IdArray, state: RecurrentState[Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor], RecurrentState[Tensor]]:
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor], RecurrentState[Tensor]]:
         """Read ids (T + 1,) in one batch row from a state.
 
-        Returns the losses (T,) of the last T of them, the gradients of their mean by the weights
-        that they depend on, and the state before the last id is read.
+        Returns the logits (T, V) and the losses (T,) of the last T of them, the gradients of their
+        mean by the weights that they depend on, and the state before the last id is read.
         """
         text = self._tensor(ids)
         logits, state = self._network(text[:-1, None], state)
@@ -325,7 +331,7 @@ class _Learner:
                 gradients[name] = gradient
 
         # The next segment does not propagate back into this one.
-        return losses.detach(), gradients, state.map(torch.detach)
+        return logits[:, 0].detach(), losses.detach(), gradients, state.map(torch.detach)
 
     def _tensor(self, ids: IdArray) -> Tensor:
         return torch.from_numpy(ids.astype(np.int64)).to(self._network.output.weight.device)
@@ -357,13 +363,18 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
         rows = zip(comparison.models, comparison.contents, comparison.runs, strict=False)
         for model, content, run in rows:
             part = content if isinstance(content, CorpusPart) else None
-            _add_row(comparison, run=run, scale=gradient_scale(cast("Model", model), part))
+            run_model = cast("Model", model)
+            scale = gradient_scale(run_model, part)
+            _add_row(comparison, model=run_model, run=run, scale=scale)
 
     return add_rows
 
 
-def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tensor]) -> None:
-    """Measure a run by dynamic evaluation and add its row, with the difference to its static loss.
+def _add_row(
+    comparison: Comparison, model: Model, run: MeasuredRun, scale: Mapping[str, Tensor]
+) -> None:
+    """Measure a run by dynamic evaluation and add its row, with the difference to its static loss;
+    then another one with counts that grow with the text, if the run has counts.
 
     Only the first characters are scored, in one piece. If these are not all, the row is named
     `run[:N]`, and a row of the static loss of the same characters comes before it. Both are
@@ -381,7 +392,16 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
 
     # The difference is one of the same characters in the same precision.
     static = text.charged(char_losses(network, ids=ids, first=text.first_scored, precision="fp32"))
-    losses = text.charged(adapt(network, ids=ids, first=text.first_scored, scale=scale).losses)
+    counts = None
+    if model.config.num_held_back > 0 and has_room("counts"):
+        counts = model.growing_counts(ids, first=text.first_scored)
+    adapted = adapt(
+        network,
+        ids=ids,
+        first=text.first_scored,
+        scale=scale,
+        on_segment=None if counts is None else counts.add,
+    )
 
     # The share that a run was trained on is that of the whole text.
     name = run.name
@@ -392,14 +412,18 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
         report = text.report(static.blocks, protocol=STATEFUL, precision="fp32")
         comparison.add(report, name=name, step=run.step)
 
-    report = text.report(losses.blocks, protocol=DYNAMIC, precision="fp32")
-    comparison.add(
-        report,
-        name=name,
-        step=run.step,
-        difference=paired_difference(losses, static),
-        trained_share=trained_share,
-    )
+    found = {name: adapted.losses}
+    if counts is not None:
+        found[f"{name} with counts"] = counts.losses()
+    for row_name, char_nats in found.items():
+        losses = text.charged(char_nats)
+        comparison.add(
+            text.report(losses.blocks, protocol=DYNAMIC, precision="fp32"),
+            name=row_name,
+            step=run.step,
+            difference=paired_difference(losses, static),
+            trained_share=trained_share,
+        )
 
 
 ROWS = ExtraRows(

@@ -1,0 +1,87 @@
+"""Counts that grow with the text that is read: those of the training text, and of what was read of
+another text since (an unbounded cache, Grave, Cisse & Joulin 2017), for dynamic evaluation.
+
+Shapes: N characters of a text, T characters of a segment, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.api import Model
+from charrnn.counts.counted_model import Counts
+from charrnn.counts.counting import with_counts
+from charrnn.counts.kneser_ney import NgramModel
+from charrnn.errors import CheckpointError, DataError
+from charrnn.evaluation.losses import CharLosses
+from charrnn.generation.distribution import log_softmax
+from charrnn.text.vocab import IdArray
+
+COUNTED_AFTER = 8192
+"""Characters after which all are counted anew: a second for a million characters."""
+
+
+class GrowingCounts:
+    """The losses of a network together with counts that grow with the text."""
+
+    def __init__(self, counts: Counts, ids: IdArray, first: int) -> None:
+        """Begin with the counts of a training text; the characters of ids (N,) from `first` on are
+        read and scored."""
+        self._counts = counts
+        self._ids = ids
+        self._first = first
+        self._logits: list[NDArray[Any]] = []
+        self._num_waiting = 0
+        self._nats: list[NDArray[np.float32]] = []
+
+    def add(self, logits: NDArray[np.float32]) -> None:
+        """Take the logits (T, V) of the network for the next T characters."""
+        self._logits.append(logits)
+        self._num_waiting += len(logits)
+        if self._num_waiting >= COUNTED_AFTER:
+            self._score()
+            self._count()
+
+    def losses(self) -> CharLosses:
+        """Return the losses of all characters so far."""
+        self._score()
+        nats = np.concatenate(self._nats)
+        return CharLosses(np.arange(self._first, self._first + len(nats)), nats)
+
+    def _score(self) -> None:
+        """Score the characters that wait, by the counts of those before them."""
+        if self._num_waiting == 0:
+            return
+        begin = self._first + sum(map(len, self._nats))
+        positions = np.arange(begin, begin + self._num_waiting)
+        histories = self._counts.predictor.histories(self._ids, positions)
+        mixed = self._counts.mix(np.concatenate(self._logits), histories)
+        targets = self._ids[positions]
+        scores = log_softmax(mixed)[np.arange(len(targets)), targets]
+        self._nats.append(-scores.astype(np.float32))
+        self._logits = []
+        self._num_waiting = 0
+
+    def _count(self) -> None:
+        """Count the training text, and all that was scored, anew."""
+        predictor = self._counts.predictor
+        # What was counted before ends with what was scored before.
+        num_scored = len(self._nats[-1])
+        begin = self._first + sum(map(len, self._nats)) - num_scored
+        latest = self._ids[begin : begin + num_scored].astype(predictor.contexts.ids.dtype)
+        ids = np.concatenate((predictor.contexts.ids, latest))
+        model = NgramModel.fit(ids, predictor.vocab_size, order=predictor.longest + 1)
+        self._counts = self._counts._replace(predictor=model.predictor())
+
+
+def growing_counts(model: Model, ids: IdArray, first: int) -> GrowingCounts | None:
+    """Return the counts of a model's training text, to grow with the characters of ids (N,) from
+    `first` on; None for a model without counts."""
+    try:
+        together = with_counts(model)
+    except (CheckpointError, DataError):
+        return None
+    return GrowingCounts(together.counts, ids=ids, first=first)
