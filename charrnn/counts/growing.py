@@ -79,7 +79,11 @@ class GrowingCounts:
 
 def growing_counts(model: Model, ids: IdArray, first: int) -> GrowingCounts | None:
     """Return the counts of a model's training text, to grow with the characters of ids (N,) from
-    `first` on; None for a model without counts."""
+    `first` on; None for a model without counts.
+
+    >>> part = model.held_out()
+    >>> counts = model.growing_counts(part.ids, first=part.begin)
+    """
     try:
         together = with_counts(model)
     except (CheckpointError, DataError):
