@@ -103,7 +103,8 @@ class SampleCommandOptions(ReplacingOptions):
     no_counts: bool = option(
         False,
         flags="--no-counts",
-        help="Write with the network alone, without the counts of its training text.",
+        help="Write with the network alone, and not together with the n-grams that were counted in"
+        " its training text.",
         panel=TEXT,
         needs="counts",
     )

@@ -613,14 +613,18 @@ class TrainingView:
                     named_run = f" {run}"
                 self._show_end(event, named=named_run, piped=piped)
             else:
-                self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
+                stopped = f"Stopped at step {event.step:,}; everything is saved. Continue with:"
+                if self._start is not None and event.step == self._start.num_steps:
+                    stopped = f"The network is trained.{_best_loss(event)}\nCount its text with:"
+                self._print(stopped)
                 self._print_commands([f"{piped}charrnn train --resume {run}"])
         print_path(event.run)
 
     def _show_end(self, event: events.DoneEvent, *, named: str, piped: str) -> None:
         """Print the result of a run that was trained to its end, and the next commands."""
         self._print(f"Done: {counted(event.step, 'step')}.{_best_loss(event)}")
-        if self._start is not None and self._start.first_step == event.step:
+        had_nothing_to_do = event.with_counts_nats is None
+        if self._start is not None and self._start.first_step == event.step and had_nothing_to_do:
             self._print(
                 "Nothing was left to train: give a larger --steps, --epochs or --minutes to"
                 " continue.\nEach of them counts from the start of the run."
@@ -690,7 +694,7 @@ def _best_loss(event: events.DoneEvent) -> str:
 
     if event.with_counts_nats is not None:
         best += (
-            "\nTogether with counts of the training text it is"
+            "\nTogether with n-grams counted in the training text:"
             f" {event.with_counts_nats:.4f} nats/character."
         )
     return best

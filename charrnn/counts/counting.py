@@ -21,7 +21,6 @@ from charrnn.system.compiling import NUMBA
 from charrnn.system.lazy import inference_mode, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
-from charrnn.training.recipe import COUNTED_CHARS
 
 if TYPE_CHECKING:
     from charrnn.training.run_text import RunText
@@ -44,16 +43,14 @@ def count_text(run: Path, text: RunText) -> float:
     as training measures it. Raises CharRNNError if the counts cannot be kept.
     """
     model = load(run)
-    learned = text.learned(model.config)
-    begin = max(learned.start, learned.stop - COUNTED_CHARS)
-    if NUMBA is None and learned.stop - begin > MOST_CHARS_OF_PYTHON:
+    held_back = slice(0, text.learned(model.config).start)
+    counted = text.counted(model.config)
+    if NUMBA is None and counted.stop - counted.start > MOST_CHARS_OF_PYTHON:
         raise DataError(
             f"More than {MOST_CHARS_OF_PYTHON:,} characters are counted with numba, which is"
             f" missing ({install_command()})."
         )
-    counts = fit_counts(
-        model, text.ids, held_back=slice(0, learned.start), counted=slice(begin, learned.stop)
-    )
+    counts = fit_counts(model, text.ids, held_back=held_back, counted=counted)
     write_counts(run, counts, digest=text.corpus.digest)
 
     max_chars = model.config.validation_chars

@@ -21,7 +21,7 @@ else:
     counted_model = LazyModule("charrnn.counts.counted_model")
     counting = LazyModule("charrnn.counts.counting")
 
-COUNTS = "counts"
+COUNTS = "counts alone"
 """The name of the row of the counts alone."""
 
 

@@ -15,6 +15,7 @@ from charrnn.text.documents import Documents, document_ends, split_text
 from charrnn.text.recorded_corpus import RecordedCorpus
 from charrnn.text.sources import Order
 from charrnn.text.vocab import IdArray, Vocab
+from charrnn.training import recipe
 
 MAX_UNKNOWN_SHARE = 0.1
 """Largest share of unknown characters in a text: they are all one symbol, which is easy to predict.
@@ -49,6 +50,12 @@ class RunText:
         if config.end_id is None:
             return None
         return document_ends(self.ids[: self.num_train], config.end_id)
+
+    def counted(self, config: Config) -> slice:
+        """Return where the text is that is counted beside the network: the end of what the network
+        learns."""
+        learned = self.learned(config)
+        return slice(max(learned.start, learned.stop - recipe.COUNTED_CHARS), learned.stop)
 
     @property
     def vocab(self) -> Vocab:

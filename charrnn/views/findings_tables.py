@@ -72,7 +72,7 @@ def passage_pictures(
     if all(are_underlined) and passages:
         underlined = "where the detector is on"
     elif any(are_underlined):
-        underlined = "where the detector is on (not for counts)"
+        underlined = "where the detector is on (not for those that count)"
 
     pictures: list[RenderableType] = []
     scales = [scale_of(passage.coloured.values) for passage in passages]

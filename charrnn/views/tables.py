@@ -370,6 +370,8 @@ SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
 """The orders of n-grams that are drawn, and the best one; a record and --json have all."""
 _TO_FIRST_RUN = ("stateful", "windowed-256")
 """Protocols whose differences are to the first run by the same protocol."""
+WITH_COUNTS = " with counts"
+"""What the name of a row ends with, after that of the run, if counts take part."""
 _FIGURES = ("nats/char", "bits/char", "bits/byte")
 
 
@@ -480,6 +482,11 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
     if references:
         notes.append(f"Difference of the loss: {'; '.join(references)}.")
 
+    if any(row.name.endswith(WITH_COUNTS) for row in rows):
+        notes.append(
+            "With counts: the network together with n-grams counted in its training text, as"
+            " `sample` writes."
+        )
     if any(row.loss.num_chars > row.loss.text_length for row in rows):
         notes.append("windowed-256: random windows, which overlap.")
     if any(row.loss.protocol == "dynamic" and row.name.endswith("]") for row in rows):
@@ -533,12 +540,17 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     # Differences instead of numbers of characters: all rows are about the same text.
     columns = ("", "protocol", *_FIGURES, "difference")
     table = plain_table(*columns, right=(*_FIGURES, "difference"), narrow=True)
+    names = {row.name for row in rows}
     # Bytes and characters are compared by bytes, of which the intervals then count, too.
     has_bytes = len({row.loss.text_length for row in rows}) > 1
     for row in rows:
         loss = row.loss
         difference, ends = _difference_cells(row.difference)
-        table.add_row(row.name, loss.protocol, *_figures(loss), difference)
+        name = row.name
+        if name.endswith(WITH_COUNTS) and name.removesuffix(WITH_COUNTS) in names:
+            # Its run has a row of its own, and there is little room for names.
+            name = f"…{WITH_COUNTS}"
+        table.add_row(name, loss.protocol, *_figures(loss), difference)
 
         # The intervals stand below their figures.
         if loss.nats_ci is not None or ends:
