@@ -2,6 +2,7 @@
 wrong, and that sampling and evaluating use the counts."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_the_loss_is_that_of_evaluate_and_of_the_table_of_runs(trained):
     assert summary.with_counts_nats == events[-1].with_counts_nats
     # The mixture has the advantage of both: it is fitted on the same kind of text.
     for protocol in ("stateful", "windowed-256"):
-        alone = (rows["run", protocol], rows["counts", protocol])
+        alone = (rows["run", protocol], rows["counts alone", protocol])
         assert rows["run with counts", protocol] < min(alone) + 0.02
 
 
@@ -84,7 +85,7 @@ def test_the_row_of_counts_alone_is_their_n_gram_model(trained):
     run, _ = trained
     model = charrnn.load(run)
     found = charrnn.evaluate_runs([model], "The quick text, read by counts alone." * 9)
-    [row] = [row for row in found.rows if (row.name, row.loss.protocol) == ("counts", "stateful")]
+    [row] = [row for row in found.rows if (row.name, row.loss.protocol) == ("counts alone", "stateful")]
     ids = model.vocab.encode("The quick text, read by counts alone." * 9)
     counted = model.vocab.encode(TEXT[500:7_200])
     nats = NgramModel.fit(counted, len(model.vocab), counting.ORDER).char_nats(
@@ -111,7 +112,7 @@ def test_the_command_prints_both_losses(command, tmp_path):
     [done] = [line for line in metrics_of(tmp_path / ran.out.strip()) if line["event"] == "counts"]
     assert lines[0].endswith(" nats/character, at step 4.")
     assert lines[1] == (
-        "Together with counts of the training text it is"
+        "Together with n-grams counted in the training text:"
         f" {done['with_counts_nats']:.4f} nats/character."
     )
     assert max(map(len, lines[:2])) <= 80
@@ -120,7 +121,7 @@ def test_the_command_prints_both_losses(command, tmp_path):
     assert row["with_counts_nats"] == done["with_counts_nats"]
     assert f"{done['with_counts_nats']:.4f}" in command("runs").out
     names = [row["name"] for row in as_json(command("evaluate", "--json"))["rows"]]
-    assert names == 2 * ["text-001", "text-001 with counts", "counts"]
+    assert names == 2 * ["text-001", "text-001 with counts", "counts alone"]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ def test_a_run_that_was_stopped_has_no_counts_until_it_is_resumed(tmp_path, comm
     ran = command("sample", run, "--length", 30, "--seed", 1)
     assert ran.err == (
         "warning: run has no counts of its training text. The network writes alone: charrnn train"
-        f" --resume {run} counts its text.\n"
+        f" --resume {run} ends its training.\n"
     )
     assert command("sample", run, "--length", 30, "--seed", 1, "--no-counts").err == ""
 
@@ -318,7 +319,7 @@ def test_what_fails_while_the_text_is_counted_is_a_warning(
     assert "Best validation loss" in ran.err and "Together" not in ran.err
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    assert "Together with counts" in command("train", "--resume", "text-001").err
+    assert "Together with n-grams" in command("train", "--resume", "text-001").err
 
 
 def test_without_numba_python_counts_a_short_text_and_writes_the_same(process, tmp_path, command):
@@ -337,7 +338,7 @@ def test_without_numba_python_counts_a_short_text_and_writes_the_same(process, t
 
 
 def test_without_numba_a_long_text_is_not_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(counting, "NUMBA", None)
+    monkeypatch.setattr(counting, "can_compile", lambda: False)
     monkeypatch.setattr(counting, "MOST_CHARS_OF_PYTHON", 1_000)
     (tmp_path / "text.txt").write_bytes(TEXT.encode())
     config = Config(corpus=(str(tmp_path / "text.txt"),), **SETTINGS)
@@ -457,3 +458,40 @@ def test_dynamic_evaluation_has_a_row_with_growing_counts(trained):
     together = rows[f"{model.name} with counts", "dynamic"]
     assert together.loss.num_chars == alone.loss.num_chars
     assert together.loss.nats_per_char < alone.loss.nats_per_char
+
+
+def test_the_end_of_a_long_training_text_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "COUNTED_CHARS", 3_000)
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    config = Config(corpus=(str(tmp_path / "text.txt"),), **SETTINGS)
+    list(charrnn.train(config, out=tmp_path / "run"))
+    model = charrnn.load(tmp_path / "run")
+    training = model.training_text()
+    counted = model.with_counts().counts.predictor.contexts.ids
+    assert counted.tolist() == training.ids[training.end - 3_000 : training.end].tolist()
+
+
+def test_a_budget_in_minutes_keeps_time_for_counting():
+    config = Config(held_back=500, hidden_size=128)
+    assert recipe.counting_seconds(replace(config, held_back=0), 10**6) == 0
+    assert recipe.counting_seconds(config, 10**6) == pytest.approx(2.5)
+    assert recipe.counting_seconds(config, 10**9) == pytest.approx(1.5 + 4.194304)
+
+
+def test_counts_beside_another_model_of_the_same_text_are_not_used(tmp_path, trained):
+    """Their powers are fitted to another network, and another split may have counted its text."""
+    other, _ = train(tmp_path, TEXT, seed=5)
+    (other / COUNTS_FILE).write_bytes((trained[0] / COUNTS_FILE).read_bytes())
+    with pytest.raises(CharRNNError, match="another model or another step"):
+        charrnn.load(other).with_counts()
+
+
+def test_writing_with_counts_imports_no_torch(process, trained):
+    code = (
+        "import sys\n"
+        "from charrnn.cli.app import run\n"
+        "code = run(sys.argv[1:])\n"
+        "sys.exit(9 if 'torch' in sys.modules else code)"
+    )
+    ran = process("-c", code, "sample", str(trained[0]), "--length", "5", "--seed", "1")
+    assert (ran.returncode, ran.stderr) == (0, b"")

@@ -35,12 +35,12 @@ def run(tmp_path_factory):
     ids = model.vocab.encode(chain_text(5_400)[500:])
     predictor = NgramModel.fit(ids, V, 7).predictor()
     powers = MixingPowers(np.linspace(0.1, 0.9, 2 * NUM_PAIRS).reshape(NUM_PAIRS, 2))
-    write_counts(run, Counts(predictor, powers), digest=model.recorded_corpus.digest)
+    write_counts(run, Counts(predictor, powers), digest=model.step_digest)
     return run
 
 
 def digest_of(run):
-    return charrnn.load(run).recorded_corpus.digest
+    return charrnn.load(run).step_digest
 
 
 def read(run):
@@ -82,7 +82,7 @@ def test_a_file_is_mapped_and_never_written_to(run):
 def test_the_page_of_formats_lists_each_array(run):
     arrays, metadata = arrays_of(run)
     assert set(arrays) == set(TYPES)
-    assert set(metadata) == {"format", "corpus_digest", "sha256"}
+    assert set(metadata) == {"format", "model_digest", "sha256"}
 
 
 def test_each_flipped_byte_of_an_array_is_noticed(run, tmp_path):
@@ -109,7 +109,7 @@ def test_a_file_that_was_cut_off_is_damaged(run, tmp_path, share):
 
 
 def test_counts_of_another_text_alphabet_or_version_are_refused(run, tmp_path):
-    with pytest.raises(CheckpointError, match="has the counts of another text"):
+    with pytest.raises(CheckpointError, match="was made for another model or another step"):
         read_counts(run, "0" * 64, V)
     with pytest.raises(CheckpointError, match="its numbers do not fit together"):
         read_counts(run, digest_of(run), V + 1)
@@ -134,7 +134,13 @@ FORGED = {
     "a discount above its count": lambda arrays: arrays["discounts"].__setitem__((1, 1), 1.5),
     "a discount below 0": lambda arrays: arrays["discounts"].__setitem__((1, 1), -0.5),
     "a power of 11": lambda arrays: arrays["powers"].__setitem__((1, 1), 11),
-    "places that are missing": lambda arrays: arrays.update(places=arrays["places"][:9].copy()),
+    **{
+        f"{name} that are missing": lambda arrays, name=name: arrays.update(
+            {name: arrays[name][:1].copy()}
+        )
+        for name in ("places", "followers", "depths", "children", "intervals", "probabilities")
+    },
+    "no discount": lambda arrays: arrays["discounts"].__setitem__((1, 2), 0),
     "no characters": lambda arrays: arrays.update(ids=arrays["ids"][:0].copy()),
     "no contexts": lambda arrays: arrays.update(
         {name: arrays[name][:0].copy() for name in ("children", "intervals", "probabilities")}
@@ -262,11 +268,11 @@ def test_a_command_goes_on_with_the_network_alone_and_says_so_once(
     elif damage == "cut off":
         (run / COUNTS_FILE).write_bytes((run / COUNTS_FILE).read_bytes()[:-1])
     else:
-        rewrite(run, *arrays_of(run), corpus_digest="0" * 64)
+        rewrite(run, *arrays_of(run), model_digest="0" * 64)
     ran = command(*command_line.format(run=run).split())
     assert (ran.code, ran.out.replace("run", "alone")) == (0, expected.out.replace("run", "alone"))
     assert ran.err.count("warning: ") == ran.notes.count("\n") == 1
-    assert f"alone: charrnn train --resume {run} counts its text.\n" in ran.err
+    assert f"alone: charrnn train --resume {run} ends its training.\n" in ran.err
 
 
 def test_sample_without_counts_needs_no_file(command, run, tmp_path):

@@ -22,8 +22,8 @@ PACKAGE = Path(charrnn.__file__).parent
 (ROOMS,) = LAYERS[1]
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 312_700,
-    "tokens of the core": 182_400,
+    "tokens": 313_200,
+    "tokens of the core": 182_700,
     "tokens of the tests": 304_000,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,

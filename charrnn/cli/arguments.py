@@ -321,7 +321,7 @@ def with_counts(model: "Model", *, quiet: bool) -> Any:
         run = shlex.quote(str(model.path))
         warning = Message(
             f"{error.marked.rstrip('.')}. The network writes alone: charrnn train"
-            f" {named('resume', run)} counts its text."
+            f" {named('resume', run)} ends its training."
         )
         warn((warning,), quiet=quiet)
         return model

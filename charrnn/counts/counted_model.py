@@ -191,8 +191,8 @@ class CountedNetwork:
 
     def __init__(self, network: Predictor, counts: Counts) -> None:
         self.network = network
-        self.both = counts
-        self.counts = CountsNetwork(counts.predictor, network.device, network.end_id)
+        self.counts = counts
+        self._alone = CountsNetwork(counts.predictor, network.device, network.end_id)
         self.device: torch.device = network.device
         self.end_id = network.end_id
         self.vocab_size = network.vocab_size
@@ -200,18 +200,18 @@ class CountedNetwork:
     def initial_state(self, batch_size: int) -> CountedState:
         """Return the state before a text."""
         network = self.network.initial_state(batch_size)
-        history = self.counts.initial_state(batch_size).vectors
+        history = self._alone.initial_state(batch_size).vectors
         return CountedState(network=network, history=history)
 
     def __call__(self, ids: torch.Tensor, state: CountedState) -> tuple[torch.Tensor, CountedState]:
         """Read ids (T, B) with the network, and mix what it predicts with the counts."""
         logits, network = self.network(ids, state.network)
-        histories, after = self.counts.histories(ids, RecurrentState(state.history))
+        histories, after = self._alone.histories(ids, RecurrentState(state.history))
         rows = logits.flatten(0, 1)
         mixed = torch.empty(rows.shape)
         for part in parts_of(len(rows)):
             by_network = rows[part].double().cpu().numpy()
-            mixed[part] = torch.from_numpy(self.both.mix(by_network, histories[part]))
+            mixed[part] = torch.from_numpy(self.counts.mix(by_network, histories[part]))
         mixed = mixed.view_as(logits).to(self.device)
         return mixed, CountedState(network=network, history=after.vectors)
 

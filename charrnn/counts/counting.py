@@ -17,7 +17,7 @@ from charrnn.errors import DataError, install_command
 from charrnn.evaluation.losses import stateful_nats
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes
-from charrnn.system.compiling import NUMBA
+from charrnn.system.compiling import can_compile
 from charrnn.system.lazy import inference_mode, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 ORDER = 16
 """Characters of the n-grams that are counted: a context of 15 characters and the one after it
 (benchmarks/LOG.md)."""
-MOST_SCORES = 1 << 22
-"""Scores of characters that the powers are fitted to at most: about 100 MB while they are."""
+MOST_SCORES = 1 << 20
+"""Scores of characters that the powers are fitted to at most: about 120 MB while they are."""
 MOST_CHARS_OF_PYTHON = 50_000
 """Characters that are counted where numba is missing at most: they take some ten seconds."""
 
@@ -45,13 +45,13 @@ def count_text(run: Path, text: RunText) -> float:
     model = load(run)
     held_back = slice(0, text.learned(model.config).start)
     counted = text.counted(model.config)
-    if NUMBA is None and counted.stop - counted.start > MOST_CHARS_OF_PYTHON:
+    if not can_compile() and counted.stop - counted.start > MOST_CHARS_OF_PYTHON:
         raise DataError(
             f"More than {MOST_CHARS_OF_PYTHON:,} characters are counted with numba, which is"
             f" missing ({install_command()})."
         )
     counts = fit_counts(model, text.ids, held_back=held_back, counted=counted)
-    write_counts(run, counts, digest=text.corpus.digest)
+    write_counts(run, counts, digest=str(model.step_digest))
 
     max_chars = model.config.validation_chars
     assert max_chars != "auto", "the share of the validation text was not chosen"
@@ -115,9 +115,8 @@ def with_counts(model: Model) -> CountedModel:
     >>> model.with_counts().sample(length=200, seed=1).text
     """
     if model.path is None or not (model.path / COUNTS_FILE).exists():
-        raise DataError(f"{model.name} has no counts of its training text.")
-    digest = None
-    if model.recorded_corpus is not None:
-        digest = model.recorded_corpus.digest
-    counts = read_counts(model.path, digest=digest, vocab_size=len(model.vocab))
+        raise DataError(
+            f"{model.name} has no counts of its training text, which training ends with."
+        )
+    counts = read_counts(model.path, digest=model.step_digest, vocab_size=len(model.vocab))
     return CountedModel(model, counts=counts)

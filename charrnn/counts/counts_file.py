@@ -2,7 +2,7 @@
 memory.
 
 A safetensors file (docs/formats.md): the arrays of `NgramPredictor` and the powers of
-`MixingPowers`. Its metadata say which text was counted, and the SHA-256 of all arrays. What is
+`MixingPowers`. Its metadata say beside which model, and the SHA-256 of all arrays. What is
 read is checked before it is used: compiled loops follow its numbers without looking.
 """
 
@@ -56,6 +56,9 @@ TYPES = {
     "powers": "F64",
 }
 """The arrays of a file, and their types in the names of safetensors."""
+LEAST_DISCOUNTS = np.array((0, 1e-9, 1e-9, 1e-9))
+"""Smallest discounts of counts of 0, 1, 2, and 3 or more: without any, a character that was never
+seen would be impossible."""
 LEAST_PROBABILITY = 1e-300
 """Smallest probability of a character that a file may have: every one has a logarithm."""
 DTYPES = {"U8": np.uint8, "U16": np.uint16, "I32": np.int32, "I64": np.int64, "F64": np.float64}
@@ -66,8 +69,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def write_counts(run: Path, counts: Counts, *, digest: str) -> None:
-    """Write the counts of the text with a digest into the folder of a run. Raises CharRNNError if
-    they cannot be written."""
+    """Write the counts beside a model, which has a digest, into the folder of its run. Raises
+    CharRNNError if they cannot be written."""
     predictor = counts.predictor
     arrays = {
         "ids": predictor.contexts.ids,
@@ -80,13 +83,12 @@ def write_counts(run: Path, counts: Counts, *, digest: str) -> None:
         "discounts": predictor.discounts,
         "powers": counts.powers.values,
     }
-    metadata = {"format": FORMAT, "corpus_digest": digest, "sha256": _sha256(arrays)}
+    metadata = {"format": FORMAT, "model_digest": digest, "sha256": _sha256(arrays)}
     write_atomically(run / COUNTS_FILE, safetensors.numpy.save(arrays, metadata))
 
 
 def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
-    """Read the counts of a run, whose text has a digest and whose alphabet has `vocab_size`
-    entries.
+    """Read the counts beside a model, which has a digest and an alphabet of `vocab_size` entries.
 
     Raises CheckpointError if they are missing, damaged, or those of another text, UsageError if
     numba would obey a file of the current folder.
@@ -104,8 +106,8 @@ def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
 
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{path} was made by another version of charrnn.")
-    if metadata.get("corpus_digest") != digest:
-        raise CheckpointError(f"{path} has the counts of another text.")
+    if metadata.get("model_digest") != digest:
+        raise CheckpointError(f"{path} was made for another model or another step.")
     if metadata.get("sha256") != _sha256(arrays):
         raise CheckpointError(f"{path} is damaged: its SHA-256 is another one.")
     _check(path, arrays, vocab_size)
@@ -150,7 +152,7 @@ def _arrays_of(path: Path, mapped: NDArray[np.uint8]) -> tuple[Arrays, Mapping[s
             dtype = np.dtype(DTYPES[entry["dtype"]])
             first, last = entry["data_offsets"]
             shape = [int(length) for length in entry["shape"]]
-            if last - first != dtype.itemsize * math.prod(shape) or min(shape, default=0) < 0:
+            if last - first != dtype.itemsize * math.prod(shape) or min(shape) < 0:
                 raise ValueError(f"{name} has another size than its shape")
             part = np.asarray(mapped[begin + first : begin + last])
             arrays[name] = part.view(dtype).reshape(shape)
@@ -185,7 +187,7 @@ def _check(path: Path, arrays: Arrays, vocab_size: int) -> None:
         "children": (-1, num_frequent - 1),
         "intervals": (0, num_places),
         "probabilities": (LEAST_PROBABILITY, 1 + 1e-9),
-        "discounts": (0, np.arange(4)),
+        "discounts": (LEAST_DISCOUNTS, np.arange(4)),
         "powers": (-MOST_POWER, MOST_POWER),
     }
     is_good = 1 <= num_lengths <= MOST_ORDER and num_frequent >= 1 and num_chars >= 1

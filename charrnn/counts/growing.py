@@ -34,16 +34,13 @@ class GrowingCounts:
         self._ids = ids
         self._first = first
         self._logits: list[NDArray[Any]] = []
-        self._num_waiting = 0
         self._nats: list[NDArray[np.float32]] = []
 
     def add(self, logits: NDArray[np.float32]) -> None:
         """Take the logits (T, V) of the network for the next T characters."""
         self._logits.append(logits)
-        self._num_waiting += len(logits)
-        if self._num_waiting >= COUNTED_AFTER:
-            self._score()
-            self._count()
+        if sum(map(len, self._logits)) >= COUNTED_AFTER:
+            self._count(self._score())
 
     def losses(self) -> CharLosses:
         """Return the losses of all characters so far."""
@@ -51,29 +48,28 @@ class GrowingCounts:
         nats = np.concatenate(self._nats)
         return CharLosses(np.arange(self._first, self._first + len(nats)), nats)
 
-    def _score(self) -> None:
-        """Score the characters that wait, by the counts of those before them."""
-        if self._num_waiting == 0:
-            return
+    def _score(self) -> IdArray:
+        """Score the characters that wait by the counts of those before them, and return their
+        ids."""
         begin = self._first + sum(map(len, self._nats))
-        positions = np.arange(begin, begin + self._num_waiting)
-        histories = self._counts.predictor.histories(self._ids, positions)
-        mixed = self._counts.mix(np.concatenate(self._logits), histories)
-        targets = self._ids[positions]
-        scores = log_softmax(mixed)[np.arange(len(targets)), targets]
-        self._nats.append(-scores.astype(np.float32))
-        self._logits = []
-        self._num_waiting = 0
+        for logits in self._logits:
+            positions = np.arange(begin, begin + len(logits))
+            histories = self._counts.predictor.histories(self._ids, positions)
+            scores = log_softmax(self._counts.mix(logits, histories))
+            nats = -scores[np.arange(len(positions)), self._ids[positions]]
+            self._nats.append(nats.astype(np.float32))
+            begin += len(logits)
 
-    def _count(self) -> None:
-        """Count the training text, and all that was scored, anew."""
+        scored = self._ids[begin - sum(map(len, self._logits)) : begin]
+        self._logits = []
+        return scored
+
+    def _count(self, ids: IdArray) -> None:
+        """Count what was counted before, and ids (M,) after it, anew."""
         predictor = self._counts.predictor
-        # What was counted before ends with what was scored before.
-        num_scored = len(self._nats[-1])
-        begin = self._first + sum(map(len, self._nats)) - num_scored
-        latest = self._ids[begin : begin + num_scored].astype(predictor.contexts.ids.dtype)
-        ids = np.concatenate((predictor.contexts.ids, latest))
-        model = NgramModel.fit(ids, predictor.vocab_size, order=predictor.longest + 1)
+        before = predictor.contexts.ids
+        counted = np.concatenate((before, ids.astype(before.dtype)))
+        model = NgramModel.fit(counted, predictor.vocab_size, order=predictor.longest + 1)
         self._counts = self._counts._replace(predictor=model.predictor())
 
 

@@ -72,7 +72,8 @@ class Predictions(NamedTuple):
         """
         scores = logits.astype(np.float64)
         network = scores - scores.max(axis=-1, keepdims=True)
-        # Added one after the other: NumPy's own sum has another order. The largest power is 1.
+        # Added one after the other: NumPy's own sum has another order. The largest exponential is
+        # 1.
         totals = np.cumsum(exact_exp(network), axis=-1)[:, -1]
         pairs = NUM_SURE * _how_sure(1 / totals) + _how_sure(counts.max(axis=-1))
         if histories.shape[1] >= RUN:

@@ -25,7 +25,7 @@ COUNTS = "counts alone"
 """The name of the row of the counts alone."""
 
 
-def _prepare(comparison: Comparison, value: bool) -> Callable[[], None]:
+def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
     """Add each run together with its counts to what is measured, and the counts of the first run
     that has some alone."""
     has_counts_alone = False
@@ -40,7 +40,7 @@ def _prepare(comparison: Comparison, value: bool) -> Callable[[], None]:
             again = named("resume", shlex.quote(str(model.path)))
             warning = Message(
                 f"{error.marked.rstrip('.')}. The network is measured alone: charrnn train {again}"
-                " counts its text."
+                " ends its training."
             )
             warn(warning)
             continue

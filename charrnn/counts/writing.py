@@ -73,15 +73,15 @@ def _take_logarithms(values: Any, log_probs: Any) -> None:
         bits[char] = (bits[char] & FRACTION) | HALF
     for char in range(len(values)):
         factor = values[char]
-        power = log_probs[char]
+        exponent = log_probs[char]
         is_small = factor < SQRT_HALF
         factor = factor + factor if is_small else factor
-        power = power - 1.0 if is_small else power
+        exponent = exponent - 1.0 if is_small else exponent
         ratio = (factor - 1.0) / (factor + 1.0)
         x = ratio * ratio
         high = ((((((A14 * x + A13) * x + A12) * x + A11) * x + A10) * x + A9) * x + A8) * x + A7
         total = ((((((high * x + A6) * x + A5) * x + A4) * x + A3) * x + A2) * x + A1) * x + A0
-        log_probs[char] = power * LN2_HIGH + ((ratio + ratio) * total + power * LN2_LOW)
+        log_probs[char] = exponent * LN2_HIGH + ((ratio + ratio) * total + exponent * LN2_LOW)
 
 
 @for_loops
@@ -90,24 +90,23 @@ def _mix(
     logits: Any,
     history: Any,
     mixed: Any,
-    powers: Any,
+    values: Any,
     room: Any,
     seen: Any,
     intervals: Any,
 ) -> None:
-    """Set mixed (V,) to the logits of a network, whose own are logits (V,), and of the counts after
-    a history (K,), as `Counts.mix` does. powers (V,) is overwritten; the others are the room of
-    `contexts.predict_next`."""
-    # How sure the network is: its most likely character has the power 1.
+    """Set mixed (V,) to what `Counts.mix` makes of the logits (V,) of a network and a history (K,).
+    values (V,) are overwritten; the others are the room of `contexts.predict_next`."""
+    # How sure the network is: the largest exponential is 1.
     size = len(logits)
     largest = logits[0]
     for char in range(size):
         largest = max(largest, logits[char])
     for char in range(size):
-        powers[char] = loops.exp(np.float64(logits[char]) - np.float64(largest))
+        values[char] = loops.exp(np.float64(logits[char]) - np.float64(largest))
     total = 0.0
     for char in range(size):
-        total += powers[char]
+        total += values[char]
 
     # What the counts say, and how sure they are.
     contexts.predict_next(
@@ -116,20 +115,20 @@ def _mix(
         counts.longest,
         counts.discounts,
         history,
-        powers,
+        values,
         room,
         seen,
         intervals,
     )
     most_by_counts = 0.0
     for char in range(size):
-        most_by_counts = max(most_by_counts, powers[char])
+        most_by_counts = max(most_by_counts, values[char])
 
     pair = NUM_SURE * _how_sure(1.0 / total) + _how_sure(most_by_counts)
     if _is_run(history):
         pair = NUM_PAIRS - 1
     chosen = counts.powers[pair]
-    _take_logarithms(powers, mixed)
+    _take_logarithms(values, mixed)
     for char in range(size):
         score = np.float64(logits[char]) - np.float64(largest)
         mixed[char] = chosen[0] * score + chosen[1] * mixed[char]

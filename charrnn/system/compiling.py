@@ -34,8 +34,13 @@ def for_loops(function: Callable[..., Any]) -> Any:
     return NUMBA.njit(error_model="numpy")(function)
 
 
+def can_compile() -> bool:
+    """Return whether numba is there, and not switched off by NUMBA_DISABLE_JIT."""
+    return NUMBA is not None and not NUMBA.config.DISABLE_JIT
+
+
 class CompiledLoop:
-    """A function compiled by numba."""
+    """A function compiled by numba; Python runs it where numba is missing."""
 
     def __init__(self, function: Callable[..., Any], sources: Sequence[Path] = ()) -> None:
         """Take a function and the `sources` of what numba compiles into it from other files.
@@ -69,7 +74,7 @@ class CompiledLoop:
 
         Return whether it was found. What is damaged counts as missing.
         """
-        if NUMBA is None or NUMBA.config.DISABLE_JIT:
+        if not can_compile():
             return True
         types = _types(arguments)
         if types in self._dispatcher.overloads:

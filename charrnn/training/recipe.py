@@ -69,6 +69,8 @@ HELD_BACK_PART = 100
 mixed with it."""
 MIN_HELD_BACK = 500
 """Characters that are held back at least: fewer say too little of ten pairs of powers."""
+LEAST_HELD_BACK = 100
+"""Characters that can be held back at least, if a number is asked for."""
 MAX_HELD_BACK = 20_000
 """Characters that are held back at most: more say nothing more."""
 MOST_HELD_BACK_PART = 10
@@ -183,6 +185,11 @@ def choose_held_back(
     Raises UsageError if more than half of the text would be held back.
     """
     most = num_train_chars // 2
+    if config.held_back != "auto" and 0 < config.held_back < LEAST_HELD_BACK:
+        raise UsageError(
+            f"{named('held_back')} is {config.held_back}; it must be 0, or at least"
+            f" {LEAST_HELD_BACK} to say how much the counts are worth."
+        )
     is_asked = config.held_back != "auto"
     if not is_asked:
         most = num_train_chars // MOST_HELD_BACK_PART
