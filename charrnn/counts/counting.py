@@ -115,8 +115,6 @@ def with_counts(model: Model) -> CountedModel:
     >>> model.with_counts().sample(length=200, seed=1).text
     """
     if model.path is None or not (model.path / COUNTS_FILE).exists():
-        raise DataError(
-            f"{model.name} has no counts of its training text, which training ends with."
-        )
+        raise DataError(f"{model.name} has no counts of its training text.")
     counts = read_counts(model.path, digest=model.step_digest, vocab_size=len(model.vocab))
     return CountedModel(model, counts=counts)
