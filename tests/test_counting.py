@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import SMALL_RUN, as_json, copy_run
-from saved_runs import forge_description, metrics_of
+from saved_runs import forge_description, hidden, metrics_of
 from synthetic import make_corpus
 
 import charrnn
@@ -263,6 +263,28 @@ def test_a_stop_while_the_text_is_counted_ends_that_and_keeps_the_network(tmp_pa
     assert not (run / COUNTS_FILE).exists() and charrnn.load(run).step == 4
     *_, done = charrnn.resume(run)
     assert done.is_complete and done.with_counts_nats < done.best_nats
+
+
+def test_a_process_that_is_killed_while_it_writes_counts_leaves_none(process, tmp_path):
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    code = (
+        "import os, sys\n"
+        "from charrnn.cli.app import run\n"
+        "from charrnn.system import files\n"
+        "write = files.write_synced\n"
+        "def write_or_die(path, data):\n"
+        "    write(path, data[:999] if 'counts' in path.name else data)\n"
+        "    if 'counts' in path.name:\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "files.write_synced = write_or_die\n"
+        "sys.exit(run(sys.argv[1:]))"
+    )
+    ran = process("-c", code, "train", "text.txt", *FLAGS, "--out", "killed")
+    assert ran.returncode == -9 and hidden(tmp_path / "killed")
+    assert not (tmp_path / "killed" / COUNTS_FILE).exists()
+    list(charrnn.resume(tmp_path / "killed"))
+    assert charrnn.load(tmp_path / "killed").with_counts().counts
+    assert hidden(tmp_path / "killed") == []
 
 
 def test_a_resumed_run_counts_again_and_a_longer_one_forgets_the_loss_of_before(run):

@@ -210,7 +210,7 @@ class CountedNetwork:
         rows = logits.flatten(0, 1)
         mixed = torch.empty(rows.shape)
         for part in parts_of(len(rows)):
-            by_network = rows[part].double().cpu().numpy()
+            by_network = rows[part].float().cpu().numpy()
             mixed[part] = torch.from_numpy(self.counts.mix(by_network, histories[part]))
         mixed = mixed.view_as(logits).to(self.device)
         return mixed, CountedState(network=network, history=after.vectors)
