@@ -213,7 +213,7 @@ def plan_steps(
 
     # Steps of what was measured in the time that is left: reading the text and measuring took some.
     seconds_taken = time.perf_counter() - computing.start - computing.pauses.seconds
-    seconds_taken += recipe.counting_seconds(config, text.num_train)
+    seconds_taken += recipe.counting_seconds(config, *sizes)
     seconds_left = max(0.0, budget_seconds - seconds_taken)
     steps_as_measured = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
 

@@ -78,10 +78,13 @@ MOST_HELD_BACK_PART = 10
 5,000 characters has none to spare."""
 COUNTED_CHARS = 1 << 22
 """Characters of a training text that are counted at most: the last ones (benchmarks/LOG.md)."""
-COUNTING_SECONDS = 1.5
-"""Assumed seconds at the end of a budget in minutes to fit counts to a network."""
-COUNTED_PER_SECOND = 1e6
-"""Assumed characters that are counted and validated in a second."""
+COUNTING_SECONDS = 2.0
+"""Assumed seconds at the end of a budget in minutes to load machine code, and to fit counts to a
+network."""
+COUNTED_PER_SECOND = 750_000
+"""Assumed characters that are counted in a second."""
+VALIDATED_PER_SECOND = 60_000
+"""Assumed characters that are validated in a second with a network and counts."""
 MEMBER_EPOCHS = 8
 """Times that each of several networks must read the text, to be worth its share of the time
 (benchmarks/LOG.md)."""
@@ -219,11 +222,14 @@ def choose_held_back(
     )
 
 
-def counting_seconds(config: Config, num_train_chars: int) -> float:
-    """Return how much of a budget in minutes is kept for counting the training text at its end."""
+def counting_seconds(config: Config, num_train_chars: int, num_val_chars: int) -> float:
+    """Return how much of a budget in minutes is kept for counting the training text at its end, and
+    for validating with the counts."""
     if config.num_held_back == 0:
         return 0.0
-    return COUNTING_SECONDS + min(num_train_chars, COUNTED_CHARS) / COUNTED_PER_SECOND
+    counting = min(num_train_chars, COUNTED_CHARS) / COUNTED_PER_SECOND
+    validating = min(num_val_chars, MIN_VALIDATION_CHARS) / VALIDATED_PER_SECOND
+    return COUNTING_SECONDS + counting + validating
 
 
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
