@@ -261,8 +261,8 @@ class Config:
     units and of the embedding. They are saved as one network, whose weights are block diagonal."""
     held_back: int | Auto = setting("auto", allowed=at_least(0))
     """Characters at the beginning of the training text that neither the network nor the counts
-    learn: how much each of them is trusted is fitted to these. auto: a hundredth of the text, and 0
-    for less than 128 units or 5,000 characters; 0: nothing is counted."""
+    learn. How much each of both is trusted is fitted to these characters. auto: a hundredth of the
+    text, or 0 for less than 128 units or 5,000 characters. 0: nothing is counted."""
     dropout: float | Auto = setting("auto", allowed=PROBABILITY)
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal
     2016)."""
