@@ -156,7 +156,10 @@ def train(
     seconds = time.monotonic() - begin
     part = ("--part", "test") if split else ()
     measured = run_json("evaluate", str(run), *part, "--json", "--quiet")
-    losses = {entry["protocol"]: entry[row.field] for entry in measured["rows"]}
+    losses: dict[str, dict[str, float]] = {}
+    for entry in measured["rows"]:
+        losses.setdefault(entry["name"], {})[entry["protocol"]] = entry[row.field]
+    network = losses[measured["run"]]
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
     validations = [event for event in events if event.get("val_nats") is not None]
@@ -169,8 +172,9 @@ def train(
         "split": " ".join(split),
         "seconds": round(seconds, 2),
         "step": measured["step"],
-        "stateful": losses[STATEFUL],
-        "windowed_256": losses[WINDOWED],
+        "stateful": network[STATEFUL],
+        "windowed_256": network[WINDOWED],
+        "with_counts": losses.get(f"{measured['run']} with counts", {}),
         "validations": validations,
     }
 
