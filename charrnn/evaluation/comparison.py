@@ -243,7 +243,8 @@ def evaluate_runs(
     `extra_rows` are rows of further predictors and other parts of an evaluation (`ExtraRows`). `by`
     adds breakdowns of the loss of each run: by `class` of character, by `position` since the
     initial state. `ngrams` are orders of n-gram models that are counted in the training text of the
-    first run (`ngrams.ORDERS`): each has a row. They need that text, else DataError is raised. With
+    first run (`counts.kneser_ney.ORDERS`): each has a row. They need that text, else DataError is
+    raised. A run whose text was counted has rows with its counts, unless `counts` is False. With
     `dynamic=True`, each run has a row of dynamic evaluation, which scores the first `max_chars`
     characters (`auto`: 131,072). Its difference is to the stateful loss of the same run.
 

@@ -143,8 +143,9 @@ def package_functions() -> Mapping[str, str]:
 @hookspec
 def after_training() -> Mapping[str, str]:
     """Return what is done when a run has taken its last step and is saved: functions of its folder
-    and its `charrnn.training.run_text.RunText`. "counts" returns the validation loss of the network
-    together with counts of its text, in nats per character.
+    and its `charrnn.training.run_text.RunText`. Training asks for one name, "counts", whose
+    function returns the validation loss of the network together with counts of its text, in nats
+    per character.
 
     {"counts": "my_package.counting:count_text"}
     """
@@ -154,8 +155,8 @@ def after_training() -> Mapping[str, str]:
 # What computes faster, and elsewhere.
 @hookspec
 def compiled_loops() -> Mapping[str, str]:
-    """Return the modules of compiled loops by the name of the loop: "read" and "write" have what
-    `charrnn.generation.sampling` uses of them, "code" what `compress` does.
+    """Return the modules of compiled loops by the name of the loop: "read", "write" and "write with
+    counts" have what `charrnn.generation.sampling` uses of them, "code" what `compress` does.
 
     {"read": "my_package.loops", "write": "my_package.loops"}
     """
