@@ -10,13 +10,10 @@ Shapes: B rows, N symbols of the longest row, V vocabulary.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from charrnn.compiled import sampling as compiled
 from charrnn.compiled.sampling import SOURCES, can_compile, exp, make_scratch, pack, predict, step
-from charrnn.system.compiling import CompiledLoop
-
-_compiled = njit(error_model="numpy")
+from charrnn.system.compiling import CompiledLoop, for_loops
 
 # Fields of a row's coder, which is an array of uint64.
 LOW = 0
@@ -48,13 +45,13 @@ ONE, TWO, EIGHT, SIXTEEN, FIFTY_SIX = np.array((1, 2, 8, 16, 56), np.uint64)
 point."""
 
 
-@_compiled
+@for_loops
 def _target(coder: Any, num_parts: Any) -> Any:
     """Return which of the parts of the interval contains the code."""
     return min(np.int64(coder[LOW] // (coder[RANGE] // np.uint64(num_parts))), num_parts - 1)
 
 
-@_compiled
+@for_loops
 def _narrow(
     coder: Any,
     begin: Any,
@@ -97,7 +94,7 @@ def _narrow(
     coder[LOW] = low
 
 
-@_compiled
+@for_loops
 def _code_kind(
     coder: Any,
     context: Any,
@@ -125,7 +122,7 @@ def _code_kind(
     return kind
 
 
-@_compiled
+@for_loops
 def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
     """Set parts (V,) to the frequencies of the characters, of sum 2^SYMBOL_BITS: those of
     `rows.frequencies`, bit for bit. powers (V,) is overwritten."""
@@ -153,7 +150,7 @@ def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
     parts[most_likely] += rest
 
 
-@_compiled
+@for_loops
 def _code_symbol(
     coder: Any,
     parts: Any,
@@ -178,7 +175,7 @@ def _code_symbol(
     return symbol
 
 
-@_compiled
+@for_loops
 def _reset_row(state: Any, initial: Any, row: Any) -> None:
     """Set a row of a state (L, S, B, H) to the initial one (L, S, 1, H)."""
     for layer in range(state.shape[0]):

@@ -48,7 +48,7 @@ from charrnn.generation.sampling import Block, PrimedState, Streams
 from charrnn.model import portable_math
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.stepper import Stepper
-from charrnn.system.compiling import CompiledLoop
+from charrnn.system.compiling import CompiledLoop, for_loops
 from charrnn.system.process import num_cores
 from charrnn.system.progress import tell, warn
 
@@ -69,9 +69,6 @@ NUM_FIELDS = 6
 """Number of these fields."""
 FLOAT, LONG = 4, 8
 """Bytes of a float32 and of an int64."""
-
-# With Python's error model, divisors are checked, and no loop with a division would be vectorized.
-_compiled = njit(error_model="numpy")
 
 CHOSEN = dot_products.CHOSEN
 """The instructions for products of integers."""
@@ -260,7 +257,7 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
     return Scratch(Places(**addresses, sum_stride=sum_stride), memory.bytes)
 
 
-@_compiled
+@for_loops
 def _tanh(x: Any) -> Any:
     """Compute `exact_tanh`: the same operations in the same order."""
     x = min(max(x, -LIMIT), LIMIT)
@@ -270,13 +267,13 @@ def _tanh(x: Any) -> Any:
     return x * top / bottom
 
 
-@_compiled
+@for_loops
 def _sigmoid(x: Any) -> Any:
     """Compute 1 / (1 + exp(-x)) as a tanh, whose polynomials are vectorized."""
     return HALF * _tanh(HALF * x) + HALF
 
 
-@_compiled
+@for_loops
 def _exponent(at: Any, size: Any) -> Any:
     """Compute the exponent of the largest |x| (C,) as frexp does, but at least
     SMALLEST_EXPONENT."""
@@ -289,7 +286,7 @@ def _exponent(at: Any, size: Any) -> Any:
     return max((np.int64(largest) >> 23) - 126, SMALLEST_EXPONENT)
 
 
-@_compiled
+@for_loops
 def _power_of_two(exponent: Any) -> Any:
     """Compute 2^exponent in float64, from -1022 to 1023."""
     # The exponent of a double is in the bits from 52 on, with 1023 added.
@@ -299,7 +296,7 @@ def _power_of_two(exponent: Any) -> Any:
 # Products. Arguments named `..._at`, and those without a shape, are addresses.
 
 
-@_compiled
+@for_loops
 def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
     """Round (C,) to integers for `dot_products` and return their scale."""
     # Of all inputs the largest decides, so that it gets all the bits.
@@ -326,7 +323,7 @@ def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
     return np.float32(_power_of_two(exponent - bits))
 
 
-@_compiled
+@for_loops
 def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
     """Turn sums of integers (R,) to products, with the scales of the rows and of the inputs, and
     add the bias."""
@@ -339,7 +336,7 @@ def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
         out[row] = np.float32(sums[row]) * (scale[row] * factor) + bias[row]
 
 
-@_compiled
+@for_loops
 def products(
     plan: Any,
     role: Any,
@@ -405,7 +402,7 @@ def _numbered(function: Any, line: int) -> Any:
     function of the other.
     """
     function.__qualname__ += str(line)
-    return _compiled(function)
+    return for_loops(function)
 
 
 def _loop_of_two(function: Any) -> Any:
@@ -447,7 +444,7 @@ _output = _loop_of_three(lambda o, c, h: o * _tanh(c))
 _interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
 
 
-@_compiled
+@for_loops
 def _step_units(
     plan: Any,
     layer: Any,
@@ -488,7 +485,7 @@ def _step_units(
         _copy(u, h, size)
 
 
-@_compiled
+@for_loops
 def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
     """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of
     the output layer."""
@@ -523,7 +520,7 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
                 _copy(h + at, places.below + at, size)
 
 
-@_compiled
+@for_loops
 def predict(plan: Any, num_streams: Any, places: Any, logits_at: Any) -> None:
     """Compute the logits (B, V) after `step` has read characters of B streams."""
     products(plan, OUTPUT, np.int64(0), places, num_streams, places.below, logits_at)
@@ -535,7 +532,7 @@ E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = portable_math.EXP_TERMS[2:]
 """Coefficients of exp."""
 
 
-@_compiled
+@for_loops
 def exp(x: Any) -> Any:
     """Compute `exact_exp`, without branches, so that loops vectorize."""
     # exp(x) = 2^power * exp(r), where |r| is at most ln(2) / 2. The logarithm has two parts, of
@@ -552,7 +549,7 @@ def exp(x: Any) -> Any:
     return scaled if x >= EXP_LIMIT else 0.0
 
 
-@_compiled
+@for_loops
 def _most_likely(scores: Any, is_banned: Any) -> Any:
     """Return the first id with the largest of scores (V,) that is not banned."""
     most_likely = 0
@@ -564,7 +561,7 @@ def _most_likely(scores: Any, is_banned: Any) -> Any:
     return most_likely
 
 
-@_compiled
+@for_loops
 def _keep_top(
     scores: Any,
     is_banned: Any,
@@ -599,7 +596,7 @@ def _keep_top(
     return total
 
 
-@_compiled
+@for_loops
 def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> Any:
     """Draw one id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is
     overwritten."""
@@ -676,7 +673,7 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
         predict(plan, np.int64(1), places, logits_at)
 
 
-@_compiled
+@for_loops
 def draw_streams(
     logits: Any,
     uniforms: Any,
