@@ -23,12 +23,17 @@ from charrnn.generation.sample_options import Clamps
 from charrnn.generation.sampling import PrimedState, read_blocks
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
-from charrnn.system.lazy import torch
+from charrnn.system.compiling import can_compile
+from charrnn.system.lazy import LazyModule, torch
 from charrnn.text.vocab import EncodedText
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.counts import compiled_mixing
     from charrnn.model.annotations import Predictor
+else:
+    # It needs numba.
+    compiled_mixing = LazyModule("charrnn.counts.compiled_mixing")
 
 NO_CHARACTER = -1
 """What a history has before the text begins."""
@@ -76,6 +81,15 @@ class Counts(NamedTuple):
         where those of the network alone are (B, V)."""
         predicted = self.predictor.after(histories)
         return self.powers.mix(Predictions.of(logits, counts=predicted, histories=histories))
+
+    def mix_many(self, logits: NDArray[np.float32], histories: NDArray[np.int64]) -> Float64Array:
+        """Return what `mix` does, of many predictions: by a compiled loop where numba is there."""
+        if can_compile():
+            return compiled_mixing.mix_rows(self, logits, histories=histories)
+        mixed = np.empty(logits.shape)
+        for part in parts_of(len(mixed)):
+            mixed[part] = self.mix(logits[part], histories=histories[part])
+        return mixed
 
 
 class CountedStepper:
@@ -207,12 +221,9 @@ class CountedNetwork:
         """Read ids (T, B) with the network, and mix what it predicts with the counts."""
         logits, network = self.network(ids, state.network)
         histories, after = self._alone.histories(ids, RecurrentState(state.history))
-        rows = logits.flatten(0, 1)
-        mixed = torch.empty(rows.shape)
-        for part in parts_of(len(rows)):
-            by_network = rows[part].float().cpu().numpy()
-            mixed[part] = torch.from_numpy(self.counts.mix(by_network, histories[part]))
-        mixed = mixed.view_as(logits).to(self.device)
+        by_network = logits.flatten(0, 1).float().cpu().numpy()
+        rows = torch.from_numpy(self.counts.mix_many(by_network, histories=histories))
+        mixed = rows.float().view_as(logits).to(self.device)
         return mixed, CountedState(network=network, history=after.vectors)
 
 

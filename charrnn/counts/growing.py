@@ -55,7 +55,7 @@ class GrowingCounts:
         for logits in self._logits:
             positions = np.arange(begin, begin + len(logits))
             histories = self._counts.predictor.histories(self._ids, positions)
-            scores = log_softmax(self._counts.mix(logits, histories))
+            scores = log_softmax(self._counts.mix_many(logits, histories=histories))
             nats = -scores[np.arange(len(positions)), self._ids[positions]]
             self._nats.append(nats.astype(np.float32))
             begin += len(logits)

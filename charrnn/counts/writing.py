@@ -6,132 +6,18 @@ The results are those of `CountedStepper`, bit for bit.
 Shapes: B streams, N characters, V vocabulary, K characters of the longest context.
 """
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.compiled import sampling as loops
-from charrnn.counts import contexts, mixing_powers
+from charrnn.counts import contexts
+from charrnn.counts.compiled_mixing import SOURCES, LoopCounts, mix
 from charrnn.counts.counted_model import CountedState, CountedStepper
-from charrnn.counts.mixing_powers import BORDERS, NUM_PAIRS, NUM_SURE, RUN
+from charrnn.counts.mixing_powers import NUM_PAIRS
 from charrnn.generation.sampling import PrimedState, Streams
-from charrnn.model.portable_math import ARTANH, LN2_HIGH, LN2_LOW, SQRT_HALF
-from charrnn.system.compiling import CompiledLoop, for_loops
-
-FRACTION_BITS = 52
-"""Bits of a float64 behind its exponent."""
-EXPONENT_OF_HALF = 1022
-"""The exponent of numbers from 1/2 on, as a float64 stores it."""
-FRACTION = (1 << FRACTION_BITS) - 1
-"""Mask of the bits behind the exponent."""
-HALF = EXPONENT_OF_HALF << FRACTION_BITS
-"""The bits of 1/2."""
-A0, A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14 = ARTANH
-"""Coefficients of artanh."""
-
-
-class LoopCounts(NamedTuple):
-    """Counts, as the loop has them."""
-
-    contexts: contexts.SortedContexts
-    frequent: contexts.FrequentContexts
-    longest: int
-    discounts: NDArray[np.float64]
-    powers: NDArray[np.float64]
-
-
-@for_loops
-def _how_sure(largest: Any) -> Any:
-    """Return the class of a prediction whose most likely character has this probability."""
-    number = 0
-    for border in BORDERS:
-        if largest >= border:
-            number += 1
-    return number
-
-
-@for_loops
-def _is_run(history: Any) -> Any:
-    """Return whether a history (K,) ends with a run of the same character."""
-    if len(history) < RUN:
-        return False
-    num_same = 1
-    for back in range(2, RUN + 1):
-        if history[-back] == history[-1]:
-            num_same += 1
-    return num_same == RUN
-
-
-@for_loops
-def _take_logarithms(values: Any, log_probs: Any) -> None:
-    """Set log_probs (V,) to `exact_log` of values (V,), which are overwritten."""
-    bits = values.view(np.int64)
-    for char in range(len(values)):
-        log_probs[char] = (bits[char] >> FRACTION_BITS) - EXPONENT_OF_HALF
-        bits[char] = (bits[char] & FRACTION) | HALF
-    for char in range(len(values)):
-        factor = values[char]
-        exponent = log_probs[char]
-        is_small = factor < SQRT_HALF
-        factor = factor + factor if is_small else factor
-        exponent = exponent - 1.0 if is_small else exponent
-        ratio = (factor - 1.0) / (factor + 1.0)
-        x = ratio * ratio
-        high = ((((((A14 * x + A13) * x + A12) * x + A11) * x + A10) * x + A9) * x + A8) * x + A7
-        total = ((((((high * x + A6) * x + A5) * x + A4) * x + A3) * x + A2) * x + A1) * x + A0
-        log_probs[char] = exponent * LN2_HIGH + ((ratio + ratio) * total + exponent * LN2_LOW)
-
-
-@for_loops
-def _mix(
-    counts: Any,
-    logits: Any,
-    history: Any,
-    mixed: Any,
-    values: Any,
-    room: Any,
-    seen: Any,
-    intervals: Any,
-) -> None:
-    """Set mixed (V,) to what `Counts.mix` makes of the logits (V,) of a network and a history (K,).
-    values (V,) are overwritten; the others are the room of `contexts.predict_next`."""
-    # How sure the network is: the largest exponential is 1.
-    size = len(logits)
-    largest = logits[0]
-    for char in range(size):
-        largest = max(largest, logits[char])
-    for char in range(size):
-        values[char] = loops.exp(np.float64(logits[char]) - np.float64(largest))
-    total = 0.0
-    for char in range(size):
-        total += values[char]
-
-    # What the counts say, and how sure they are.
-    contexts.predict_next(
-        counts.contexts,
-        counts.frequent,
-        counts.longest,
-        counts.discounts,
-        history,
-        values,
-        room,
-        seen,
-        intervals,
-    )
-    most_by_counts = 0.0
-    for char in range(size):
-        most_by_counts = max(most_by_counts, values[char])
-
-    pair = NUM_SURE * _how_sure(1.0 / total) + _how_sure(most_by_counts)
-    if _is_run(history):
-        pair = NUM_PAIRS - 1
-    chosen = counts.powers[pair]
-    _take_logarithms(values, mixed)
-    for char in range(size):
-        score = np.float64(logits[char]) - np.float64(largest)
-        mixed[char] = chosen[0] * score + chosen[1] * mixed[char]
+from charrnn.system.compiling import CompiledLoop
 
 
 def write_with_counts(
@@ -154,14 +40,14 @@ def write_with_counts(
     state, mixed = streams
     places = scratch.places
     state_at = np.int64(state.ctypes.data)
-    logits = np.empty(mixed.shape, np.float32)
+    logits = np.empty(mixed.shape, dtype=np.float32)
     logits_at = np.int64(logits.ctypes.data)
     scores = np.empty(mixed.shape[1])
     probs = np.empty(mixed.shape[1])
-    room = np.zeros(mixed.shape[1], np.int64)
-    seen = np.zeros(mixed.shape[1], np.int64)
-    intervals = np.empty((histories.shape[1] + 1, 2), np.int64)
-    drawn_now = np.empty(num_streams, np.int64)
+    room = np.zeros(mixed.shape[1], dtype=np.int64)
+    seen = np.zeros(mixed.shape[1], dtype=np.int64)
+    intervals = np.empty((histories.shape[1] + 1, 2), dtype=np.int64)
+    drawn_now = np.empty(num_streams, dtype=np.int64)
 
     for index in range(num_chars):
         loops.draw_streams(mixed, uniforms, index, drawing, scores, probs, drawn_now, ids, logprobs)
@@ -171,11 +57,9 @@ def write_with_counts(
             history = histories[stream]
             history[:-1] = history[1:]
             history[-1] = drawn_now[stream]
-            _mix(counts, logits[stream], history, mixed[stream], probs, room, seen, intervals)
+            mix(counts, logits[stream], history, mixed[stream], probs, room, seen, intervals)
 
 
-SOURCES = [*loops.SOURCES, *(Path(str(module.__file__)) for module in (contexts, mixing_powers))]
-"""The files of what is compiled into the loop."""
 LOOP = CompiledLoop(write_with_counts, SOURCES)
 """The loop that `prepare` loads or compiles."""
 
@@ -192,14 +76,7 @@ class CompiledRows(loops.CompiledRows):
         """Take the streams of texts that a `stepper` has begun."""
         state: CountedState = streams.state
         self._begin_groups(stepper.network, streams, vectors=state.network.vectors)
-        predictor = stepper.counts.predictor
-        self._counts = LoopCounts(
-            predictor.contexts,
-            predictor.frequent,
-            longest=predictor.longest,
-            discounts=predictor.discounts,
-            powers=stepper.counts.powers.values,
-        )
+        self._counts = LoopCounts.of(stepper.counts)
         self._histories = [state.history.take(group, axis=0) for group in self._groups]
 
     def _run_loop(self, index: int, *arguments: Any) -> None:
@@ -222,7 +99,7 @@ def arguments_of() -> tuple[Any, ...]:
         contexts.SortedContexts(chars, places, followers=chars, depths=depths, shared=depths),
         contexts.FrequentContexts(
             np.zeros((1, 1), np.int32),
-            intervals=np.zeros((1, 2), np.int64),
+            intervals=np.zeros((1, 2), dtype=np.int64),
             probabilities=np.zeros((1, 1)),
         ),
         longest=0,

@@ -81,9 +81,9 @@ COUNTED_CHARS = 1 << 22
 COUNTING_SECONDS = 2.0
 """Assumed seconds at the end of a budget in minutes to load machine code, and to fit counts to a
 network."""
-COUNTED_PER_SECOND = 750_000
+COUNTED_PER_SECOND = 1_000_000
 """Assumed characters that are counted in a second."""
-VALIDATED_PER_SECOND = 60_000
+VALIDATED_PER_SECOND = 120_000
 """Assumed characters that are validated in a second with a network and counts."""
 MEMBER_EPOCHS = 8
 """Times that each of several networks must read the text, to be worth its share of the time
