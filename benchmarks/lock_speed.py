@@ -48,7 +48,7 @@ def main() -> None:
         folder = Path(name)
         # A text of source code that is already here; the runs it trains are deleted with the
         # folder.
-        sources = sorted((HERE / "tests").glob("test_*.py"))
+        sources = sorted((HERE / "tests").glob("*/test_*.py"))
         (folder / "text.txt").write_text(
             "".join(path.read_text(encoding="utf-8") for path in sources[:40])
         )

@@ -7,7 +7,7 @@
 
 docs/figures.yaml has an entry for each figure: what it is `of` (the recipe, an included model, or
 nothing, if nothing in it is measured), the command, the machine, the date, and the version of the
-recipe or of the models. Making a figure writes these anew. `tests/test_figures.py` fails where a
+recipe or of the models. Making a figure writes these anew. `tests/pages/test_figures.py` fails where a
 version is not that of the commit, and where a picture of docs/ has no entry.
 
 A recipe may change for other texts than that of a figure, which is then as it was, and was not

@@ -31,9 +31,12 @@ from typing import Any, get_args
 
 import environment
 import pytest
-from environment import REPOSITORY, clean_environment
+from environment import REPOSITORY, TESTS, clean_environment
 
 __all__ = ["REPOSITORY", "clean_environment"]  # of the module beside it
+
+# Some test files use what others make, which may lie in another folder.
+sys.path += sorted({str(path.parent) for path in TESTS.glob("*/test_*.py")})
 
 SMALL_RUN: dict[str, Any] = {
     "hidden_size": 12,
@@ -142,7 +145,7 @@ def pytest_collection(session: pytest.Session) -> None:
         os.environ.get("PYTEST_XDIST_WORKER", "gw0")[-1] in "13"
         and Path(session.config.args[0]).is_dir()
     ):
-        for path in sorted(Path(__file__).parent.glob("test_*.py"), reverse=True):
+        for path in sorted(TESTS.glob("*/test_*.py"), reverse=True):
             with suppress(Exception, pytest.skip.Exception):  # reported when it is collected
                 importlib.import_module(path.stem)
 

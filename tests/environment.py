@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-REPOSITORY = Path(__file__).parents[1]
-IMITATION = Path(__file__).parent / "imitation"
+TESTS = Path(__file__).parent
+REPOSITORY = TESTS.parent
+IMITATION = TESTS / "imitation"
 """The folder of a `sitecustomize` that makes subprocesses imitate the same machine as this process.
 """
 

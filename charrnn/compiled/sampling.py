@@ -11,7 +11,8 @@ two depths in Python: loops over single numbers that change arrays in place. Num
 the classes of `model.cell_types` nor functions passed as arguments, and array expressions would
 allocate memory for each operation. One loop for all the equations of an LSTM, as a recorder of its
 operations would emit it, takes 1.14 times as long at 128 units and 1.19 times at 512: with so many
-arrays it is vectorized worse. `tests/test_compiled.py` compares the copy with the originals.
+arrays it is vectorized worse. `tests/compiled/test_compiled.py` compares the copy with the
+originals.
 
 Inside a step, arrays are passed by address. Numba counts the references to an array at every use,
 atomically: that took longer than the products of a small model, and made two threads wait for each

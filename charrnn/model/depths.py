@@ -3,7 +3,7 @@ and NumPy.
 
 `compiled/sampling.py` repeats two of them as machine code: numba compiles neither classes nor
 functions that are passed as arguments, and its loops change arrays in place.
-`tests/test_compiled.py` compares it with these.
+`tests/compiled/test_compiled.py` compares it with these.
 
 Shapes: H hidden, E embedding; the leading dimensions are (T, B) in torch and (B,) in NumPy.
 """

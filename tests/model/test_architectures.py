@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from environment import REPOSITORY
 
 import charrnn
 from charrnn.cli.app import run
@@ -84,7 +85,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(cell, depth, tmp_path, mon
 
 
 def test_the_documentation_lists_every_cell_and_depth():
-    page = (Path(__file__).parents[1] / "docs" / "theory.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "theory.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
     assert set(CELLS) <= set(listed)
     _, depths = page.split("| `--depth` |")

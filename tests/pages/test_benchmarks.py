@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from environment import REPOSITORY
 from hand_built import vocab_of
 from synthetic import make_corpus
 
 import charrnn
 from charrnn.model.device import on_threads
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = REPOSITORY / "benchmarks"
 
 pytestmark = pytest.mark.docs
 

@@ -8,14 +8,14 @@ import re
 from pathlib import Path
 
 import pytest
+from environment import REPOSITORY
 from fake_packages import install
 
 import charrnn
 from charrnn.hooks import specifications
 
 PACKAGE = Path(charrnn.__file__).parent
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "extending.md"
+PAGE = REPOSITORY / "docs" / "extending.md"
 STEP = re.compile(
     r"^(?:(?P<end>At the end)|In the table (?:of )?`(?P<table>\w+)`|(?P<file>A new"
     r" file)|(?P<module>`charrnn_examples\w*\.py`)"
@@ -80,11 +80,11 @@ def site(steps, tmp_path_factory):
     for path in (
         path
         for folder in ("charrnn", "tests")
-        for path in (ROOT / folder).rglob("*")
+        for path in (REPOSITORY / folder).rglob("*")
         if path.is_file()
     ):
         if "__pycache__" not in path.parts:
-            target = copy / path.relative_to(ROOT)
+            target = copy / path.relative_to(REPOSITORY)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
     for step in steps:

@@ -6,13 +6,12 @@ import subprocess
 import sys
 from dataclasses import fields
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import clean_environment
-from environment import python_path
+from environment import TESTS, python_path
 from hand_built import TEXTS, text_hash
 from numpy._core._multiarray_umath import __cpu_dispatch__
 
@@ -137,7 +136,7 @@ PROCESSORS = {
 
 
 def test_every_processor_writes_the_text(monkeypatch, capsys):
-    path = python_path(Path(__file__).parent)
+    path = python_path(TESTS)
     monkeypatch.setattr(sampling, "COMPILED_FROM", 10**9)
     exec(WRITE, {})
     printed = {"this one": capsys.readouterr().out}

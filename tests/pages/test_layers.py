@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from environment import REPOSITORY
 
 import charrnn
 import charrnn.training.events
@@ -78,7 +79,7 @@ def wrong_imports(package):
 
 
 def test_the_layers_are_those_of_the_contributing_guide():
-    guide = Path(__file__).parent.parent.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
+    guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     diagram = re.search(r"(?m)^```\n(analyses  .*?)^```$", guide, re.DOTALL)
     # The names of a row end where at least three spaces follow; two separate them.
     rows = [set(re.split(r"\s{3,}", row)[0].split()) for row in diagram[1].splitlines()]

@@ -298,6 +298,20 @@ def test_the_model_knows_both_and_the_cells_of_its_network(counted):
     )
 
 
+def test_many_predictions_are_mixed_as_each_alone(counted, monkeypatch):
+    """Bit for bit: by the compiled loop, and in parts without it."""
+    monkeypatch.setattr(counted_model, "ROWS_AT_ONCE", 7)
+    rng = np.random.default_rng(4)
+    logits = (rng.uniform(0, 9, (60, 1)) * rng.standard_normal((60, V))).astype(np.float32)
+    text = text_of(60, seed=12)
+    text[20:27] = 5
+    histories = counted.counts.predictor.histories(text, np.arange(60))
+    expected = counted.counts.mix(logits, histories)
+    assert counted.counts.mix_many(logits, histories).tolist() == expected.tolist()
+    monkeypatch.setattr(counted_model, "can_compile", lambda: False)
+    assert counted.counts.mix_many(logits, histories).tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("shaping", [{}, {"temperature": 0.6, "top_k": 4}, {"min_p": 0.1}])
 def test_the_compiled_loop_writes_what_numpy_does(counted, shaping, monkeypatch):
     """One text and several, which begin in each other's place."""
