@@ -1,8 +1,7 @@
-"""A checkpoint: what is saved after a step, to bytes and back. Loading checks every file against
-the manifest.
+"""Convert checkpoints to bytes and back; loading checks every file against the manifest.
 
 Tensors are NumPy arrays in memory and safetensors on disk; nothing is pickled. `manifest.json`
-lists the other files with their SHA-256, and ends with its own.
+lists the other files with their SHA-256, and ends with its own SHA-256.
 """
 
 from __future__ import annotations
@@ -36,7 +35,8 @@ FORMAT_VERSION = 2
 """The format of checkpoints."""
 
 SCALE = ".scale"
-"""Added to the name of a tensor of int8, names that of the scales of its rows."""
+"""The name of an int8 tensor with this suffix is the name of the tensor with the scales of its
+rows."""
 MODEL, MANIFEST = "model.safetensors", "manifest.json"
 """File names in a checkpoint and in a model file."""
 _TRAINING, _STATE = "training.safetensors", "training.json"
@@ -51,13 +51,13 @@ class Checkpoint:
 
     name: str
     step: int
-    """Optimizer steps taken when it was saved."""
+    """Number of optimizer steps before the save."""
     model: Tensors
     training: Tensors
-    """The weights without averaging, the optimizer's moments and the recurrent state; empty if not
-    requested.
+    """The weights without averaging, the optimizer's moments and the recurrent state; empty if they
+    were not requested.
 
-    Random numbers need no state: each step draws from its own number."""
+    There is no state of a random generator: each step seeds its own with the number of the step."""
     state: Mapping[str, JSON]
     """The content of training.json: `step`, `cursor`, `best_nats`, `best_step`, `corpus_digest`,
     `corpus_locations`, `num_processes` and `is_validation_due`; the last three may be missing."""
@@ -66,9 +66,9 @@ class Checkpoint:
     digest: str
     """SHA-256 of the weights, the configuration and the alphabet."""
     warnings: tuple[str, ...] = ()
-    """What was found damaged and what is used instead, one sentence each."""
+    """The damaged files and the checkpoint that is used instead, one sentence for each file."""
     instead_of: str | None = None
-    """What is wrong with the checkpoint that was asked for, if this is another one."""
+    """The problem of the requested checkpoint, if this one is loaded instead of it."""
 
 
 def checkpoint_name(step: int) -> str:
@@ -88,8 +88,8 @@ def is_checkpoint_name(text: str) -> bool:
 
 
 def best_checkpoint(state: Mapping[str, JSON]) -> str | None:
-    """Return the name of the best checkpoint at the time this state was saved; None if none was
-    validated."""
+    """Return the name of the best checkpoint when this state was saved; None if no checkpoint was
+    validated before."""
     nats = state.get("best_nats")
     step = state.get("best_step")
     if not isinstance(nats, float) or not math.isfinite(nats):
@@ -114,7 +114,7 @@ def checkpoint_to_bytes(
         _STATE: json_to_bytes(dict(state)),
         **description.files(),
     }
-    # The manifest comes last: if it exists, the files it lists are on disk.
+    # The manifest is written last: if it exists, the files that it lists are on disk.
     manifest: dict[str, JSON] = {
         "format": FORMAT_VERSION,
         "step": step,
@@ -124,33 +124,33 @@ def checkpoint_to_bytes(
 
 
 def list_files(files: Mapping[str, bytes]) -> dict[str, JSON]:
-    """Return what a manifest lists of these files: size and SHA-256 by name."""
+    """Return the entry `files` of a manifest: the size and the SHA-256 of each file, by name."""
     return {name: {"sha256": _sha256(data), "size": len(data)} for name, data in files.items()}
 
 
 def seal_manifest(data: bytes) -> bytes:
-    """Append a manifest's own SHA-256 as its last entry. `data` is a JSON object as `json_to_bytes`
-    formats it."""
+    """Append the SHA-256 of a manifest to it as its last entry. `data` is a JSON object in the
+    format of `json_to_bytes`."""
     body = data.removesuffix(b"\n}\n")
     return body + f',\n  "sha256": "{_sha256(body)}"\n}}\n'.encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedFiles:
-    """The files that a manifest lists. Each is read once, so that the bytes that are checked are
-    the bytes used."""
+    """The files that a manifest lists. Each file is read once, so that the bytes that are checked
+    are the bytes that are used."""
 
-    place: Path
+    path: Path
     """The folder of the checkpoint, or the model file."""
     listed: Mapping[str, tuple[int, str]]
     """Size in bytes and SHA-256 by file name."""
     read_file: Callable[[str, int], bytes]
-    """Reads the file of a name, of which no more than that many bytes are expected."""
+    """Called with a file name and the largest size that the file may have; returns the bytes."""
 
     @classmethod
     def of(
         cls,
-        place: Path,
+        path: Path,
         files: object,
         *,
         names: Collection[str],
@@ -158,9 +158,9 @@ class VerifiedFiles:
     ) -> VerifiedFiles:
         """Check that the entry `files` of a manifest lists files of these `names`. Raises
         CheckpointError."""
-        manifest = place / MANIFEST
+        manifest = path / MANIFEST
 
-        # Names are compared with the known ones, so no path out of the folder is ever followed.
+        # The names must be exactly the expected ones, so no path out of the folder is followed.
         if not isinstance(files, dict) or files.keys() != names:
             raise CheckpointError(f"{manifest} is damaged: it lists other files than it must")
 
@@ -170,42 +170,41 @@ class VerifiedFiles:
             if type(size) is not int or not 0 <= size < 1 << 60:
                 raise CheckpointError(f"{manifest} is damaged: the size of a file is missing")
             listed[name] = size, entry.get("sha256")
-        return cls(place, listed=listed, read_file=read_file)
+        return cls(path, listed=listed, read_file=read_file)
 
     def read(self, name: str) -> bytes:
-        """Read a file. Raises CheckpointError unless it is the one that the manifest lists."""
-        # Tensor files are as large as the model, text files have a fixed limit: a manifest cannot
-        # make this process read without end.
+        """Read a file. Raises CheckpointError unless its size and SHA-256 are those in the
+        manifest."""
+        # `model` limits tensor files to the size of the model, and text files have a fixed limit: a
+        # forged manifest cannot make this process read without end.
         size, sha256 = self.listed[name]
         max_bytes = size if name.endswith(".safetensors") else min(size, MAX_TEXT_BYTES)
         data = self.read_file(name, max_bytes)
 
-        # The size first: it says more of a file that was cut off.
+        # The size is checked first: it tells the user more about a truncated file.
         if len(data) != size:
             raise CheckpointError(
-                f"{self.place / name} is damaged: {counted(len(data), 'byte')}, expected {size:,}"
+                f"{self.path / name} is damaged: {counted(len(data), 'byte')}, expected {size:,}"
             )
         if _sha256(data) != sha256:
             raise CheckpointError(
-                f"{self.place / name} is damaged: its SHA-256 is not the one in the manifest"
+                f"{self.path / name} is damaged: its SHA-256 is not the one in the manifest"
             )
         return data
 
     def description(self) -> RunDescription:
         """Read the configuration and the alphabet. Raises CheckpointError if a file is damaged."""
-        return RunDescription(
-            self.place, config_yaml=self.read(CONFIG), vocab_json=self.read(VOCAB)
-        )
+        return RunDescription(self.path, config_yaml=self.read(CONFIG), vocab_json=self.read(VOCAB))
 
     def model(self, description: RunDescription) -> tuple[Tensors, str]:
-        """Read the weights of the model of a description; return them and the digest that
-        identifies the model.
+        """Read the weights of the described model; return them and the digest that identifies the
+        model.
 
         Raises CheckpointError naming the file that is damaged or larger than the configuration
         allows.
         """
-        # The manifest of a downloaded run may claim any size: what the model cannot have is not
-        # read.
+        # The manifest of a downloaded run may claim any size: no file is read that is larger than
+        # the model can be.
         config = description.config()
         vocab_size = len(description.vocab())
         needed = weight_bytes(config, vocab_size)
@@ -214,21 +213,22 @@ class VerifiedFiles:
         for name, (size, _) in self.listed.items():
             if size > limits[name]:
                 raise CheckpointError(
-                    f"{self.place / name} is damaged: it is larger than {CONFIG} allows"
+                    f"{self.path / name} is damaged: it is larger than {CONFIG} allows"
                 )
 
-        # Twice, for the file and the arrays made of it. A process that takes more is killed without
-        # a word.
+        # The file and the arrays that are made of it are in memory together. The operating system
+        # kills a process that takes more, without a message.
         memory = memory_bytes()
         if memory is not None and 2 * needed > memory:
             raise CheckpointError(
-                f"{self.place} needs {2 * needed / 1e9:,.1f} GB of memory, and this process may"
+                f"{self.path} needs {2 * needed / 1e9:,.1f} GB of memory, and this process may"
                 f" have {memory / 1e9:,.1f} GB"
             )
 
-        tensors = tensors_from_bytes(self.place / MODEL, self.read(MODEL))
+        tensors = tensors_from_bytes(self.path / MODEL, self.read(MODEL))
 
-        # The same for every file in which the model is saved: neither step nor path are part of it.
+        # The digest does not depend on the step and the path, so that copies of a model have the
+        # same digest.
         digests = [self.listed[MODEL][1], *map(_sha256, description.files().values())]
         return tensors, _sha256(" ".join(digests).encode("ascii"))
 
@@ -239,12 +239,12 @@ def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
     Raises CheckpointError naming the file that is damaged or larger than its configuration allows,
     NewerFormatError for a checkpoint of a newer charrnn.
     """
-    # What the model is, before its weights: it limits how large they can be.
+    # The description is read before the weights, because it limits their size.
     files = _open(folder)
     description = files.description()
     model, digest = files.model(description)
 
-    # Read even where it is not needed: a damaged file is reported, whichever command finds it.
+    # The file is read even if it is not needed, so that every command reports damage.
     training_bytes = files.read(_TRAINING)
     training: Tensors = {}
     if with_training:
@@ -268,9 +268,9 @@ def read_state(folder: Path) -> Mapping[str, JSON]:
 
 
 def _state_of(files: VerifiedFiles) -> Mapping[str, JSON]:
-    state = parse_json(files.place / _STATE, files.read(_STATE))
+    state = parse_json(files.path / _STATE, files.read(_STATE))
     if not isinstance(state, dict):
-        raise CheckpointError(f"{files.place / _STATE} is damaged: not a JSON object")
+        raise CheckpointError(f"{files.path / _STATE} is damaged: not a JSON object")
     return state
 
 
@@ -280,7 +280,8 @@ def _open(folder: Path) -> VerifiedFiles:
     if folder.is_symlink():
         raise CheckpointError(f"{folder} is a link, not a folder")
 
-    # The seal before any entry: a flipped digit in the format is damage, not a newer charrnn.
+    # The seal is checked before any entry is used: a flipped digit in the format is damage, not a
+    # newer charrnn.
     path = folder / MANIFEST
     data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
     manifest: Any = parse_json(path, data)
@@ -307,7 +308,7 @@ def _open(folder: Path) -> VerifiedFiles:
 
 
 def _is_sealed(manifest: bytes) -> bool:
-    """Whether a manifest ends with the SHA-256 of what is before it."""
+    """Whether a manifest ends with the SHA-256 of the bytes before it."""
     seal = _MANIFEST_SEAL.search(manifest)
     if seal is None or seal.end() != len(manifest):
         return False
@@ -331,12 +332,12 @@ def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
     _check_allocation(2 * len(data))
     try:
         tensors = safetensors.numpy.load(data)
-        # safetensors swaps the bytes of what it writes, but not of what it reads.
+        # On big-endian machines safetensors swaps the bytes when it saves, but not when it loads.
         if sys.byteorder == "big":
             tensors = {name: tensor.byteswap() for name, tensor in tensors.items()}
 
-        # Rows of integers, as `Matrix` rounds them, are stored beside their scales: a quarter of
-        # the size. Whoever reads the model gets floats.
+        # Matrices in int8, as `Matrix` rounds them, are stored beside the scales of their rows,
+        # which takes a quarter of the size. They are returned as float32.
         for name in [name for name in tensors if name.endswith(SCALE)]:
             scale = tensors.pop(name)
             weight = name.removesuffix(SCALE)
@@ -350,7 +351,7 @@ def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
         if tensor.dtype.kind != "f":
             continue
 
-        # Only float32: a float64 can be finite and become infinite when it is converted.
+        # Only float32 is accepted: a finite float64 can become infinite when it is converted.
         if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
             raise CheckpointError(
                 f"{path} is damaged: {name} has a value that is not a finite float32"
@@ -359,8 +360,11 @@ def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
 
 
 def _check_allocation(num_bytes: int) -> None:
-    """Raise MemoryError if so many bytes cannot be had. Where safetensors gets none, it aborts the
-    process, or waits for ever for the lock that it holds while it prints its stack."""
+    """Raise MemoryError if that many bytes cannot be allocated.
+
+    If safetensors cannot allocate them, it aborts the process, or waits for ever for the lock that
+    it holds while it prints its stack.
+    """
     np.empty(num_bytes, np.uint8)
 
 

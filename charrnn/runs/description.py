@@ -1,8 +1,8 @@
 """The configuration and the alphabet of a run, `config.yaml` and `vocab.json`, to bytes and back.
 
-Both are in the run's folder, in every checkpoint and in a model file. The first line of
-`config.yaml`, the seal, has the SHA-256 of the rest: no manifest lists the one in the run's folder,
-which may be newer than any checkpoint's.
+Both files are in the run's folder, in every checkpoint and in a model file. The first line of
+`config.yaml`, the seal, has the SHA-256 of the other lines. It protects the copy in the run's
+folder, which no manifest lists and which may be newer than the copies in the checkpoints.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _SEAL = (
 _TABLE_ROWS = re.compile(r"^ngram_rows: (\S+)\n", re.MULTILINE)
 """A setting of older runs: the rows of a table of n-grams, 0 for none."""
 _ORIGIN = "it"
-"""What the errors of the configuration call it, after its path."""
+"""The name of the configuration in errors that begin with its path."""
 
 
 class NewerFormatError(CheckpointError):
-    """A checkpoint of a newer charrnn. It is not damage: falling back to an older checkpoint would
-    lose intact work."""
+    """A newer charrnn saved the checkpoint. It is not damaged: falling back to an older checkpoint
+    would lose intact work."""
 
 
 class MissingPartError(CheckpointError):
-    """A run has a part that this program does not have: a cell of a package that is not installed,
-    or a table of n-grams. The run is not damaged."""
+    """A run needs something that this program does not have: a cell type of a package that is not
+    installed, or a table of n-grams. The run is not damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class RunDescription:
     @classmethod
     def of(cls, folder: Path, config: Config, vocab: Vocab) -> RunDescription:
         """Serialize a configuration, with its seal, and an alphabet."""
-        # In ASCII, so that no tool that rewrites line ends or encodings changes the digest.
+        # The alphabet is written in ASCII, so that tools that convert line ends or encodings do not
+        # change the digest.
         vocab_json = json.dumps(vocab.to_json(), ensure_ascii=True).encode("ascii")
         return cls(folder, config_yaml=seal(to_yaml(config)), vocab_json=vocab_json)
 
@@ -78,9 +79,10 @@ class RunDescription:
 def read_config(path: Path) -> Config:
     """Read the configuration of a run from the file at `path`, which needs a valid seal.
 
-    Raises CheckpointError when it is missing or too large, and as `check_seal` and `parse_config`.
+    Raises CheckpointError if it is missing or too large, and the errors of `check_seal` and
+    `parse_config`.
     """
-    # The seal first: a value that was edited would otherwise be used, or blamed on damage.
+    # The seal is checked first: otherwise an edited value would be used, or reported as damage.
     data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
     check_seal(path, data)
     return parse_config(path, data)
@@ -90,10 +92,10 @@ def parse_config(path: Path, data: bytes) -> Config:
     """Parse the content of the configuration at `path`.
 
     Raises CheckpointError if it is damaged or a field is still `auto`, MissingPartError if only the
-    cell is unknown or the network has a table of n-grams, NewerFormatError for a field that this
-    version does not have.
+    cell type is unknown or the network has a table of n-grams, NewerFormatError for a field that
+    this version does not have.
     """
-    # Three kinds of trouble, with three remedies: upgrade, install a package, use another copy.
+    # The three errors have three remedies: upgrade, install a package, use another copy.
     try:
         text = data.decode("utf-8")
         _check_table(path, text)
@@ -109,8 +111,8 @@ def parse_config(path: Path, data: bytes) -> Config:
     except (UnicodeDecodeError, DataError) as error:
         raise CheckpointError(f"{path} is damaged: {_reason(error)}") from error
 
-    # Training chooses a value for everything that was left open, and records it. A run that was
-    # trained before there was `held_back` held nothing back.
+    # Training chooses a value for every field at `auto` and records it. A run that is older than
+    # the field `held_back` held nothing back.
     if config.held_back == "auto":
         config = replace(config, held_back=0)
     missing = [name for name in ("cell", *AUTO_FIELDS) if getattr(config, name) == "auto"]
@@ -135,7 +137,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_cell(config_yaml: str) -> None:
-    # By its text: the parser refused the value, and says no more of it.
+    # The cell type is searched in the YAML text, because the parser has refused the value.
     line = re.search(r"^cell: ([^\s'\"]+)$", config_yaml, re.MULTILINE)
     if line is not None and line[1] not in ("auto", *CELLS, *offered_names(cell_types)):
         raise MissingPartError(
@@ -166,7 +168,7 @@ def seal_line(body: bytes) -> bytes:
 
 def check_seal(path: Path, data: bytes) -> None:
     """Raise CheckpointError unless the content of the file at `path` matches its seal."""
-    # The whole line, not the digest in it: its words are part of what is checked.
+    # The whole line is compared, not only the digest, so that its words cannot be edited either.
     first_line, newline, body = data.partition(b"\n")
     if first_line + newline != seal_line(body):
         raise CheckpointError(

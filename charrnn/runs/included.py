@@ -1,7 +1,7 @@
-"""The models that come with the package: model files, each beside a card that says what is known of
-it.
+"""The models that are included in the package: model files, each with a card that describes it.
 
-`benchmarks/included_models.py` makes both. No text comes with them.
+`benchmarks/included_models.py` makes the models and the cards. Their training texts are not
+included.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 INCLUDED = Path(__file__).parents[1] / "included"
-"""The folder of the models and of their cards, NAME.zip and NAME.json."""
+"""The folder of the models, NAME.zip, and their cards, NAME.json."""
 
 
 @cache
 def read_cards() -> dict[str, dict[str, Any]]:
     """Read the cards of all included models by name, in alphabetical order.
 
-    A card has the `digest` of its model, the `text` that it learned with its `licence`, the
-    `losses` on held-out text, the scores of its `cells` there, and the cells that are `found`.
+    A card has the `digest` of its model, the `text` that the model learned with the `licence` of
+    the text, the `losses` on held-out text, the scores of the model's `cells` on that text, and the
+    cells that `find_cells` has `found`.
     """
     paths = sorted(INCLUDED.glob("*.json"))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}

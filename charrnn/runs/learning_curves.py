@@ -14,55 +14,54 @@ from charrnn.runs.reader import WHERE, RunReader
 from charrnn.system.display import Displayable
 
 AGAINST = ("steps", "characters", "seconds")
-"""What learning curves can be drawn against."""
+"""The quantities against which learning curves can be drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossCurve:
-    """Losses in nats per character, and after how many steps, characters and seconds each was
-    measured."""
+    """Losses in nats per character, each with the number of steps, characters and seconds after
+    which it was measured."""
 
     steps: tuple[int, ...]
     characters: tuple[int, ...] = field(repr=False)
     """Characters of the training text that were read, all batch rows together."""
     seconds: tuple[float, ...] = field(repr=False)
-    """Seconds since the start of training, without the time between a stop and a resumption."""
+    """Seconds since the start of training, without the time between a stop and a resume."""
     nats: tuple[float, ...]
 
     def against(self, axis: str) -> tuple[float, ...]:
-        """Return the steps, the characters or the seconds: one of AGAINST."""
+        """Return the steps, the characters or the seconds, as `axis` says, which is in AGAINST."""
         assert axis in AGAINST, axis
         return cast("tuple[float, ...]", getattr(self, axis))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurve(Displayable):
-    """The losses that a run logged, with an ascending step each."""
+    """The losses that a run logged, ordered by step."""
 
     run: str
     text: str
     """The corpus in short, as in `RunSummary`."""
     digest: str | None
-    """SHA-256 of the text; None if no checkpoint says it."""
+    """SHA-256 of the text; None if no checkpoint records it."""
     alphabet: str
     split: tuple[float, ...]
     validation: LossCurve
     """The stateful loss on the validation text, at every validation."""
     training: LossCurve
-    """The mean loss of every optimizer step; empty unless asked for."""
+    """The mean loss of every optimizer step; empty if it was not requested."""
     warnings: tuple[str, ...] = ()
-    """Damaged lines of its log, which are left out."""
+    """The damaged lines of the log, which are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurves(Displayable):
-    """The learning curves of several runs, and against what they are drawn: steps, characters or
-    seconds."""
+    """The learning curves of several runs, and the quantity against which they are drawn."""
 
     curves: tuple[LearningCurve, ...]
     against: str = "steps"
     skipped: tuple[str, ...] = ()
-    """Why runs are left out, one sentence each."""
+    """The reason for every run that is left out, one sentence each."""
 
     def __iter__(self) -> Iterator[LearningCurve]:
         return iter(self.curves)
@@ -72,8 +71,7 @@ class LearningCurves(Displayable):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why some of these losses must not be compared with each other, one sentence for each
-        reason."""
+        """The reasons why these losses must not be compared with each other, one sentence each."""
         return comparison_notes(self.curves)
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -82,7 +80,7 @@ class LearningCurves(Displayable):
 
 
 def read_learning_curve(folder: RunReader, *, training: bool = False) -> LearningCurve:
-    """Read the losses that a run logged: of its validations and, if asked for, of every step.
+    """Read the validation losses that a run logged, and with `training` the loss of every step.
 
     Raises CheckpointError if the configuration or the log cannot be read.
     """
@@ -90,7 +88,7 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
     problems: list[str] = []
     validations: list[LoggedLoss] = []
     steps: list[LoggedLoss] = []
-    # Steps are many: they are kept only where they are asked for.
+    # A run has many steps: their losses are kept only if they are requested.
     for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
         if loss.is_validation:
             _append(validations, loss)
@@ -107,24 +105,25 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
 
 
 def _append(logged: list[LoggedLoss], loss: LoggedLoss) -> None:
-    """Add a loss to those before, with ascending steps; one without a number is left out."""
+    """Append a loss to the `logged` losses, so that the steps ascend; skip a loss without a
+    number."""
     if loss.nats is None or loss.step is None:
         return
-    # A run that was resumed from an earlier step logs the steps after it again; the later record
-    # counts.
+    # A run that is resumed from an earlier step logs the steps after it again: the later record
+    # replaces the earlier one.
     while logged and cast(int, logged[-1].step) >= loss.step:
         logged.pop()
     logged.append(loss)
 
 
 def _loss_curve(logged: Sequence[LoggedLoss], chars_per_step: int) -> LossCurve:
-    # `_append` has left out what has no step or no loss.
-    steps = tuple(cast(int, one.step) for one in logged)
+    # `_append` has skipped the records without a step or a loss.
+    steps = tuple(cast(int, loss.step) for loss in logged)
     return LossCurve(
         steps=steps,
         characters=tuple(step * chars_per_step for step in steps),
-        seconds=tuple(one.seconds for one in logged),
-        nats=tuple(cast(float, one.nats) for one in logged),
+        seconds=tuple(loss.seconds for loss in logged),
+        nats=tuple(cast(float, loss.nats) for loss in logged),
     )
 
 
@@ -134,41 +133,43 @@ def learning_curves(
     against: str = "steps",
     training: bool = False,
 ) -> LearningCurves:
-    """Read the learning curves of the named runs, or of all in a folder, oldest first.
+    """Read the learning curves of the named runs, or of all runs, oldest first.
 
-    `against` is what they are drawn against: steps, characters or seconds. `training` adds the loss
-    of every step. A run without a loss is left out, as is a damaged run of a folder: both are among
-    those `skipped`. Raises UsageError for another `against`, CheckpointError for a run that is
-    named and does not exist or is damaged, and if no run has logged a loss.
+    They are drawn against `against`: steps, characters or seconds. `training` adds the loss of
+    every step. A run that has logged no loss is left out, and so is a damaged run if no run is
+    named; `skipped` says why. Raises UsageError for another `against`, and CheckpointError if a
+    named run is missing or damaged or if no run has logged a loss.
 
     >>> for curve in charrnn.learning_curves(["shakespeare", "other"], against="seconds"):
     ...     print(curve.run, curve.validation.nats[-1])
     """
     if against not in AGAINST:
-        near = did_you_mean(against, AGAINST)
+        hint = did_you_mean(against, AGAINST)
         raise UsageError(
             f"{named('against')} is {against[:60]!r}; it must be steps, characters or"
-            f" seconds.{near}"
+            f" seconds.{hint}"
         )
 
-    # Nothing to read is an error, unlike in a table, which may be empty.
+    # A table of runs may be empty, but a chart may not.
     folders = find_runs(runs)
     if not folders:
         raise CheckpointError(f"no runs {WHERE} yet\ntrain one first: charrnn train")
 
-    # A run that has logged no loss is skipped, too.
-    found, skipped = read_each(
+    # Runs that have logged no loss are skipped, too.
+    all_curves, skipped = read_each(
         folders, read=partial(read_learning_curve, training=training), is_named=bool(runs)
     )
-    curves = tuple(curve for curve in found if curve.validation.steps or curve.training.steps)
+    curves = tuple(curve for curve in all_curves if curve.validation.steps or curve.training.steps)
     kind = "loss" if training else "validation loss"
-    skipped += [f"{curve.run}: no {kind} is logged yet" for curve in found if curve not in curves]
+    skipped += [
+        f"{curve.run}: no {kind} is logged yet" for curve in all_curves if curve not in curves
+    ]
 
-    # An empty chart would not say what is missing.
+    # An empty chart would not say why it is empty.
     if not curves:
-        what = "the run has" if len(folders) == 1 else f"the {len(folders):,} runs have"
+        subject = "the run has" if len(folders) == 1 else f"the {len(folders):,} runs have"
         remedy = "train until the first validation"
         if not training:
             remedy += f", or give {named('training')} to draw the losses of the optimizer steps"
-        raise CheckpointError(f"there is nothing to draw: {what} logged no {kind} yet\n{remedy}")
+        raise CheckpointError(f"there is nothing to draw: {subject} logged no {kind} yet\n{remedy}")
     return LearningCurves(curves=curves, against=against, skipped=tuple(skipped))

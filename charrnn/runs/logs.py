@@ -1,5 +1,5 @@
-"""The logs of a run: `metrics.jsonl`, one JSON object per line and event, and `samples.txt`, a
-section per sample."""
+"""The logs of a run: `metrics.jsonl` with one JSON object per event, each on its own line, and
+`samples.txt` with one section per sample."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from charrnn.system.files import (
 )
 
 MAX_BYTES = 1 << 30
-"""A larger log is not read; it would have about six million steps."""
+"""The largest log that is read, in bytes: about six million steps."""
 MAX_VALUE = 1e18
-"""Numbers of at least this size are no measurements and count as missing."""
+"""Numbers of at least this absolute value are no measurements and count as missing."""
 
 
 class LoggedLoss(NamedTuple):
-    """The loss of one record. A value that the record lacks, or that is no number, is None."""
+    """The loss in one record. A value is None if the record lacks it, or if it is no number."""
 
     is_validation: bool
     step: int | None
     seconds: float
-    """Seconds that training had taken, in all processes since the run was started."""
+    """Seconds of training since the run was started, in all processes together."""
     nats: float | None
     with_counts_nats: float | None
-    """The validation loss of the network together with counts, in the record of that."""
+    """The validation loss of the network together with counts; only in the record of that
+    measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class MetricsLog:
             for key, value in record.items()
         }
 
-        # In one write and without a sync: what a crash cuts off is a last line, which is skipped.
+        # One write and no sync: a crash can truncate only the last line, which readers skip.
         line = (json.dumps(finite, allow_nan=False) + "\n").encode("ascii")
         with (
             convert_os_errors("write", path=self.path, num_bytes=len(line)),
@@ -66,26 +67,27 @@ class MetricsLog:
             file.write(line)
 
     def read(self) -> list[dict[str, JSON]]:
-        """Read all records in order, without damaged lines or a last line cut off by a crash; none
-        if there is no file.
+        """Read all records in order, without damaged lines and without a last line that a crash has
+        truncated. The list is empty if there is no file.
 
         Raises CheckpointError if the file cannot be read.
         """
         return [record for _, record in self._records([])]
 
     def losses(self, problems: list[str]) -> Iterator[LoggedLoss]:
-        """Yield the loss of every record in order, and add the `problems` of the others to a list.
+        """Yield the loss of every intact record in order, and append a message to `problems` for
+        every damaged line.
 
         Raises CheckpointError if the file cannot be read.
         """
         seconds = 0.0
         for _, record in self._records(problems):
-            # Steps and validations are told apart by what they measured.
+            # Only the record of a validation has a `val_nats`.
             is_validation = "val_nats" in record
             nats = _finite(record.get("val_nats" if is_validation else "train_nats"))
             step = _finite(record.get("step"))
 
-            # A record without a time has that of the one before.
+            # A record without a time has the time of the record before.
             elapsed = _finite(record.get("seconds"))
             if elapsed is not None and elapsed >= 0:
                 seconds = elapsed
@@ -99,8 +101,8 @@ class MetricsLog:
             )
 
     def seconds_at(self, step: int) -> float:
-        """Return the seconds that training had taken when it had done a step, in all processes
-        since the run was started; 0 without a record of that.
+        """Return the seconds of training until the end of a step, in all processes since the run
+        was started; 0 if no step before it has a record.
 
         Raises CheckpointError if the file cannot be read.
         """
@@ -108,35 +110,35 @@ class MetricsLog:
         return max(taken, default=0.0)
 
     def steps(self, event: str) -> list[JSON]:
-        """List the steps of the records of an event, in order. Raises CheckpointError if the file
-        cannot be read."""
+        """List the steps at which an event was recorded, in order. Raises CheckpointError if the
+        file cannot be read."""
         return [record.get("step") for record in self.read() if record.get("event") == event]
 
     def rewind(self, step: int) -> list[str]:
-        """Remove the records after `step`, damaged lines and a cut-off last line; list the damaged
-        lines.
+        """Remove the records after `step`, damaged lines and a truncated last line; return messages
+        that name the damaged lines.
 
         A resumed run then logs each step once. Raises CheckpointError if the file cannot be read,
         CharRNNError if it cannot be written.
         """
-        # Read as a whole before the file is replaced, which is done at once or not at all.
+        # The file is read completely before it is replaced atomically.
         problems: list[str] = []
         records = list(self._records(problems))
         if self.path.exists():
-            kept = []
+            kept_lines = []
             for line, record in records:
                 logged = record.get("step")
                 if not isinstance(logged, int) or logged <= step:
-                    kept.append(line + b"\n")
-            write_atomically(self.path, b"".join(kept))
+                    kept_lines.append(line + b"\n")
+            write_atomically(self.path, b"".join(kept_lines))
         return problems
 
     def _records(self, problems: list[str]) -> Iterator[tuple[bytes, dict[str, JSON]]]:
-        """Yield each intact line with its record; name the others, but for a cut-off last line, in
-        `problems`."""
+        """Yield each intact line with its record, and append a message to `problems` for each
+        damaged line except a truncated last line."""
         if not os.path.lexists(self.path):
             return
-        # The last line has no line end if a crash has cut it off: that is no damage.
+        # A last line without a line end was truncated by a crash, which does not count as damage.
         lines = read_capped(self.path, max_bytes=MAX_BYTES).split(b"\n")
         for number, line in enumerate(lines, start=1):
             record = _parse(line)
@@ -147,19 +149,19 @@ class MetricsLog:
 
 
 def _parse(line: bytes) -> dict[str, JSON] | None:
-    """Return the record of a line, None if it is not a JSON object or if its step is a number that
-    no step has."""
+    """Parse the record of a line. Returns None if the line is not a JSON object, or if its step is
+    not an integer from 0 to MAX_STEPS."""
 
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is not JSON")
 
-    # NaN and Infinity are no JSON, though Python reads them.
+    # Python reads NaN and Infinity, which are no JSON.
     try:
         record = json.loads(line.decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError):
         return None
 
-    # Such a record would move the end of every learning curve.
+    # A record with an impossible step would stretch the axis of every learning curve.
     if not isinstance(record, dict):
         return None
     step = record.get("step")
@@ -169,7 +171,7 @@ def _parse(line: bytes) -> dict[str, JSON] | None:
 
 
 def _finite(value: JSON) -> float | None:
-    """Return a logged value if it is a number that a table can show."""
+    """Return a logged value as a float; None if it is no number below MAX_VALUE."""
     return float(value) if isinstance(value, int | float) and abs(value) < MAX_VALUE else None
 
 
@@ -200,9 +202,9 @@ class SampleLog:
         return [int(match[1]) for match in _HEADING.finditer(self._read())]
 
     def rewind(self, step: int) -> None:
-        """Remove the samples after `step`, so that a resumed run writes each once. Raises as
-        `steps` and `append`."""
-        # From the first later one on: sections are in order.
+        """Remove the samples after `step`, so that a resumed run writes each once. Raises the
+        errors of `steps` and `append`."""
+        # The sections are ordered by step, so everything from the first later sample on goes.
         text = self._read()
         later = [match.start() for match in _HEADING.finditer(text) if int(match[1]) > step]
         if later:

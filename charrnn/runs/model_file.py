@@ -1,8 +1,8 @@
-"""A model file: a model in one .zip, to be given away.
+"""Read a model file: a model in one .zip that can be given to other people.
 
-It contains the weights, the alphabet, the configuration and a note: no optimizer, no path of this
-machine and no text. `manifest.json` lists the other files with their SHA-256; they are at the top
-level, and every unzip program unpacks them.
+It contains the weights, the alphabet, the configuration and a note, but no optimizer state, no path
+of the author's machine and no text. `manifest.json` lists the other files with their SHA-256. All
+files are at the top level of the .zip, and every unzip program can extract them.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ NOTE = "README.txt"
 _LISTED = {CONFIG, VOCAB, MODEL}
 _LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
 MAX_UNPACKED, MAX_RATIO = 1 << 26, 100
-"""A file that unpacks to more than MAX_UNPACKED bytes may grow by this factor at most. Weights
-hardly grow, those of M networks, at most 64, M times."""
+"""A file in the .zip that unpacks to more than MAX_UNPACKED bytes may be at most MAX_RATIO times as
+large as its compressed form. Weights of one network hardly compress; the weights of an ensemble of
+M networks, at most 64, may compress by a factor of M."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model file, to be read like a run with one checkpoint."""
+    """A model file, which can be read like a run with one checkpoint."""
 
     path: Path
 
@@ -54,8 +55,8 @@ class ModelFile:
         return self.path.stem
 
     def load_best(self) -> Checkpoint:
-        """Read and verify the file. The state has the entries of `training.json` that a reader of a
-        run uses.
+        """Read and verify the file. The `state` of the result has those entries of `training.json`
+        that readers of a run use.
 
         Raises CheckpointError if it is missing, damaged or larger than its configuration allows,
         NewerFormatError if a newer charrnn wrote it.
@@ -67,8 +68,8 @@ class ModelFile:
                 check_no_placeholder(path)
                 with zipfile.ZipFile(path) as archive:
                     return _read_archive(path, archive)
-        # Whatever zipfile raises for a file that is none, is cut off, encrypted or compressed in
-        # another way.
+        # zipfile raises these errors if the file is not a .zip, is truncated or encrypted, or is
+        # compressed by an unknown method.
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{path} is damaged, or charrnn export did not write it: {error}"
@@ -91,7 +92,8 @@ def is_model_file(run: str | Path) -> bool:
 
 
 def _read_archive(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
-    # Before anything is unpacked: a bomb of a few kilobytes could fill the memory.
+    # The sizes are checked before anything is unpacked: a .zip bomb of a few kilobytes could fill
+    # the memory.
     for entry in archive.infolist():
         is_bomb = entry.file_size > max(MAX_UNPACKED, MAX_RATIO * entry.compress_size)
         if is_bomb or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -101,26 +103,26 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
 
     def read_file(name: str, max_bytes: int) -> bytes:
         with archive.open(name) as file:
-            return file.read(max_bytes + 1)  # No more is unpacked than is expected.
+            return file.read(max_bytes + 1)  # One byte too many already shows the damage.
 
-    # What the file is.
+    # Check that it is a model file at all.
     names = archive.namelist()
     if MANIFEST not in names:
         raise CheckpointError(f"{path} is not a model of charrnn export: it has no {MANIFEST}")
     manifest = parse_json(path / MANIFEST, read_file(MANIFEST, MAX_TEXT_BYTES))
 
-    # Its format, and its files.
+    # Check its format, and the names of its files.
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if type(version) is int and version > MODEL_FILE_VERSION:
         raise NewerFormatError(f"{path} was made by a newer charrnn (format {version}); upgrade")
-    # Sorted, because a .zip can have two files of one name.
-    has_these = sorted(names) == sorted({NOTE, MANIFEST, *_LISTED})
-    if not isinstance(manifest, dict) or version != MODEL_FILE_VERSION or not has_these:
+    # Lists are compared, not sets, because a .zip can contain two files of the same name.
+    has_all_files = sorted(names) == sorted({NOTE, MANIFEST, *_LISTED})
+    if not isinstance(manifest, dict) or version != MODEL_FILE_VERSION or not has_all_files:
         raise CheckpointError(
             f"{path} is damaged: its format or its files are not those of charrnn export"
         )
 
-    # The model, as that of a checkpoint.
+    # Read the model like the model of a checkpoint.
     state = _state_of(path, manifest)
     files = VerifiedFiles.of(path, manifest.get("files"), names=_LISTED, read_file=read_file)
     description = files.description()
@@ -139,12 +141,14 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
 
 
 def _state_of(path: Path, manifest: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Return the state that the manifest of a model file tells. Raises CheckpointError for what
-    training cannot give."""
+    """Return the state of the checkpoint that the manifest of a model file records.
+
+    Raises CheckpointError for a step, a loss or a digest that training cannot produce.
+    """
     step = manifest.get("step")
     nats = manifest.get("val_nats")
     is_step = type(step) is int and 0 <= step <= MAX_STEPS
-    is_loss = isinstance(nats, float) and 0 <= nats < _LOSS_LIMIT  # nan is not, either
+    is_loss = isinstance(nats, float) and 0 <= nats < _LOSS_LIMIT  # False for nan
     if not is_step or not (is_loss or nats is None):
         raise CheckpointError(
             f"{path} is damaged: its step or its validation loss is none that training gives"

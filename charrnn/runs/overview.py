@@ -1,4 +1,4 @@
-"""Summaries of runs: of one, of all in a folder, or of those that are named."""
+"""Summarize runs: one run, all runs, or the named runs."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class RunSummary(Displayable):
     hidden_size: int
     corpus: str
     text: str
-    """The corpus in short: the name of its first file without folder and suffix, and how many
-    others there are."""
+    """The corpus in short: the name of its first file without folder and suffix, and the number of
+    further files."""
     digest: str | None
-    """SHA-256 of the text; None if no checkpoint says it."""
+    """SHA-256 of the text; None if no checkpoint records it."""
     alphabet: str
     split: tuple[float, ...]
     seed: int | None
     """None for a model that another program trained."""
     num_parameters: int | None
-    """Number of trained weights; None if the alphabet is damaged, whose size they depend on."""
+    """Number of trained weights; None if the alphabet, on whose size it depends, is damaged."""
     step: int
     num_steps: int
     """0 for a model that another program trained."""
@@ -57,22 +57,24 @@ class RunSummary(Displayable):
     best_nats: float | None
     """The lowest validation loss of the network alone."""
     with_counts_nats: float | None = None
-    """That of the network together with counts of its text; None if they were not counted."""
+    """The validation loss of the network together with n-gram counts of its text; None if it was
+    not measured."""
     minutes: float
     warnings: tuple[str, ...] = ()
-    """Damaged lines of its log, or a damaged alphabet; the figures are computed without them."""
+    """The damaged lines of its log, or a damaged alphabet; the figures are computed without
+    them."""
 
 
 class RunSummaries(RecordList[RunSummary]):
     """The summaries of several runs."""
 
     skipped: tuple[str, ...] = ()
-    """Why damaged runs of the folder are left out, one sentence each."""
+    """The reason for every damaged run that is left out, one sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelDescription(Displayable):
-    """What a person wants to know of a loaded model."""
+    """The facts about a loaded model that `print` and notebooks show."""
 
     name: str
     cell: str
@@ -96,12 +98,12 @@ class ModelDescription(Displayable):
 
     @property
     def symbols(self) -> str:
-        """The size of the vocabulary, with what it consists of."""
+        """The size of the vocabulary with its unit, such as `96 characters` or `256 bytes`."""
         return f"{self.vocab_size:,} {'bytes' if self.alphabet == 'byte' else 'characters'}"
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return the names and values of a table, without what is unknown."""
-        found = [
+        """Return the names and values of a table, without unknown values."""
+        rows = [
             ("cells", self.architecture),
             ("weights", f"{self.num_parameters:,}"),
             ("alphabet", self.symbols),
@@ -109,23 +111,23 @@ class ModelDescription(Displayable):
             ("step", f"{self.step:,}"),
         ]
         if self.val_nats is not None:
-            found.append(("validation loss", f"{self.val_nats:.4f} nats per character"))
-        return [(name, value) for name, value in found if value]
+            rows.append(("validation loss", f"{self.val_nats:.4f} nats per character"))
+        return [(name, value) for name, value in rows if value]
 
 
 def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
-    """Return why the losses of some runs must not be compared with each other, one sentence for
-    each reason."""
+    """Return the reasons why the losses of these runs must not be compared with each other, one
+    sentence each."""
     notes = []
 
-    # Another text. Where a run has no digest, the runs are compared by the names of their texts.
+    # The runs learned different texts. If a run has no digest, the names of the texts are compared.
     texts: set[str | None] = {run.digest for run in runs}
     if None in texts:
         texts = {run.text for run in runs}
     if len(texts) > 1:
         notes.append("These runs learned different texts: their losses must not be compared.")
 
-    # Another unit, and another part of the text.
+    # The losses have different units, or were measured on different parts of the text.
     if len({run.alphabet == "byte" for run in runs}) > 1:
         notes.append("Losses per character and losses per byte must not be compared.")
     if len({run.split for run in runs}) > 1:
@@ -136,7 +138,7 @@ def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, .
 
 
 WILDCARDS = frozenset("*?[")
-"""Characters that make a name a pattern of names."""
+"""Characters that make a file name a pattern."""
 
 
 def summarize(folder: RunReader) -> RunSummary:
@@ -144,7 +146,7 @@ def summarize(folder: RunReader) -> RunSummary:
     config = folder.read_config()
     problems: list[str] = []
 
-    # What the log says: how far training came, and how well it did.
+    # Read from the log how far training came, and its losses.
     step = 0
     seconds = 0.0
     losses: list[float] = []
@@ -154,11 +156,12 @@ def summarize(folder: RunReader) -> RunSummary:
         seconds = loss.seconds
         if loss.is_validation and loss.nats is not None:
             losses.append(loss.nats)
-        # They are counted at the end: a later record is of a training that went on.
+        # Counts are measured at the end of training: if a later record has no such loss, training
+        # has continued since.
         with_counts_nats = loss.with_counts_nats
 
-    # Of a training by another program nothing is known. A damaged checkpoint is reported by the
-    # commands that load it.
+    # The steps and the seed of a model that another program trained are unknown. The commands that
+    # load a damaged checkpoint report it.
     num_steps: int = config.steps or 0
     seed: int | None = config.seed
     with contextlib.suppress(CheckpointError):
@@ -166,7 +169,7 @@ def summarize(folder: RunReader) -> RunSummary:
             num_steps = 0
             seed = None
 
-    # How large the model is, which depends on the alphabet.
+    # The number of weights depends on the size of the alphabet.
     num_weights = None
     try:
         num_weights = num_parameters(config, len(read_alphabet(folder.path / VOCAB)))
@@ -193,8 +196,8 @@ def summarize(folder: RunReader) -> RunSummary:
 
 def logged_fields(folder: RunReader, config: Config, problems: Sequence[str]) -> dict[str, Any]:
     """Return the fields that a summary and a learning curve share. The `problems` of the run's log
-    and alphabet are its warnings."""
-    # A damaged checkpoint is reported by the commands that load it.
+    and alphabet become its warnings."""
+    # The commands that load a damaged checkpoint report it.
     state: Mapping[str, JSON] = {}
     with contextlib.suppress(CheckpointError):
         state = folder.newest_state()[0]
@@ -210,17 +213,16 @@ def logged_fields(folder: RunReader, config: Config, problems: Sequence[str]) ->
 
 
 def text_name(corpus: tuple[str, ...]) -> str:
-    """Return a corpus in short: its first source without folder and suffix, and the number of
-    others, as in "a +2"."""
-    # A table has room for a word, and names of files are mostly long paths.
+    """Return a short name of a corpus: its first source without folder and suffix, and the number
+    of further sources, as in "a +2"."""
     if not corpus:
         return "standard library"
     if corpus[0] == "-":
         name = "stdin"
     else:
-        # Of a pattern such as texts/**/*.txt, the last folder that it names.
-        parts = [part for part in PurePath(corpus[0]).parts if not WILDCARDS & set(part)]
-        name = PurePath(without_gz(parts[-1])).stem if parts else ""
+        # A pattern such as texts/**/*.txt is named by the last folder without a wildcard.
+        plain = [name for name in PurePath(corpus[0]).parts if not WILDCARDS & set(name)]
+        name = PurePath(without_gz(plain[-1])).stem if plain else ""
     name = name or corpus[0]
     if len(corpus) > 1:
         name += f" +{len(corpus) - 1}"
@@ -242,24 +244,22 @@ SORT_KEYS: dict[str, Callable[[RunSummary], tuple[object, ...]]] = {
     "loss": lambda run: (run.best_nats,),
     "minutes": lambda run: (run.minutes,),
 }
-"""What runs can be sorted by, ascending."""
+"""The keys by which runs can be sorted, ascending."""
 
 Read = TypeVar("Read")
-"""What is read of each run."""
+"""The type of the result that `read_each` reads from each run."""
 
 
 def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
-    """Open the named runs, each once, or all that are here and in sweeps if none is named, oldest
-    first.
+    """Open the named runs, each once and in the given order; without names all runs, oldest first.
 
     The name of a sweep stands for its runs. Raises CheckpointError for a run that does not exist
     and for a model file.
     """
-    # Those of sweeps, too: a run is a run, whoever started it.
     if not runs:
         return list_runs_and_sweeps()
 
-    found: list[RunReader] = []
+    folders: list[RunReader] = []
     for run in runs:
         if find_model_file(str(run)) is not None:
             raise CheckpointError(
@@ -268,30 +268,29 @@ def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
             )
         in_sweep = runs_of_sweep(str(run))
         if in_sweep is None:
-            found.append(find_run(str(run)))
+            folders.append(find_run(str(run)))
         else:
-            found += in_sweep
+            folders += in_sweep
 
-    # A run that is named twice, or by its name and by its sweep, is one.
-    return list({folder.path.resolve(): folder for folder in found}.values())
+    # A run that is named twice, or by its own name and by its sweep, is opened once.
+    return list({folder.path.resolve(): folder for folder in folders}.values())
 
 
 def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> RunSummaries:
-    """Summarize the named runs, or all in a folder: oldest first, or sorted by one of `SORT_KEYS`,
-    the smallest first.
+    """Summarize the named runs or all runs, oldest first or sorted by one of `SORT_KEYS`,
+    ascending.
 
-    A run without the value it is sorted by comes last. A damaged run of a folder is left out and is
-    one of those `skipped`. Raises UsageError for an unknown `sort`, CheckpointError for a run that
-    is named and does not exist or is damaged.
+    A run without the value by which it is sorted comes last. If no run is named, damaged runs are
+    left out, and `skipped` says why. Raises UsageError for an unknown `sort`, CheckpointError if a
+    named run is missing or damaged.
 
     >>> charrnn.run_summaries(sort="loss")[0].best_nats
     """
-    # A run that is named must be there: leaving it out in silence would be an answer to another
-    # question.
-    read, skipped = _summarize_each(find_runs(runs), sort=sort, is_named=bool(runs))
-    found = RunSummaries(run for _, run in read)
-    found.skipped = tuple(skipped)
-    return found
+    # A named run is never left out: the user asked for it.
+    pairs, skipped = _summarize_each(find_runs(runs), sort=sort, is_named=bool(runs))
+    summaries = RunSummaries(run for _, run in pairs)
+    summaries.skipped = tuple(skipped)
+    return summaries
 
 
 def select_runs(
@@ -300,24 +299,23 @@ def select_runs(
     most: int,
     sort: str | None = None,
 ) -> tuple[list[Path], int, list[str]]:
-    """Return the folders of the runs whose learning curves are drawn, how many they were selected
-    from, and problems.
+    """Select the runs whose learning curves are drawn.
 
-    Of the named runs, or of all in a folder, these are the `most` newest ones with a validation
-    loss; with `sort` the first ones by one of `SORT_KEYS`. As
-    many as are named are selected in any case. A problem says why a damaged run is left out. Raises
-    UsageError for an unknown `sort`, CheckpointError for a run that is named and does not exist.
+    From the named runs or all runs, the `most` newest ones with a validation loss are selected, or
+    with `sort` the first ones by one of `SORT_KEYS`. If more than `most` runs are named, all of
+    them are selected. Returns the folders of the selected runs, the number of runs from which they
+    were selected, and a message for every damaged run that is left out. Raises UsageError for an
+    unknown `sort`, CheckpointError for a named run that does not exist.
     """
-    # All that are named.
     folders = find_runs(runs)
     most = max(most, len(runs))
-    # Not summarized: no run has to be chosen.
+    # If all named runs are drawn in the given order, they need not be summarized.
     if runs and sort is None and len(folders) <= most:
         return [folder.path for folder in folders], len(folders), []
 
-    # The newest, or first, of those with something to draw.
-    found, problems = _summarize_each(folders, sort=sort, is_named=False)
-    paths = [path for path, run in found if run.best_nats is not None]
+    # Only runs with a validation loss have a learning curve.
+    pairs, problems = _summarize_each(folders, sort=sort, is_named=False)
+    paths = [path for path, run in pairs if run.best_nats is not None]
     selected = paths[-most:] if sort is None else paths[:most]
     return selected, len(paths), problems
 
@@ -325,42 +323,42 @@ def select_runs(
 def read_each(
     folders: Sequence[RunReader], read: Callable[[RunReader], Read], *, is_named: bool
 ) -> tuple[list[Read], list[str]]:
-    """Return what is read of each run, and why damaged runs are left out. Raises CharRNNError for
-    one that is named."""
-    found = []
+    """Call `read` with each run; return the results, and a message for every damaged run that is
+    left out. Raises CharRNNError for a damaged run if `is_named`."""
+    results = []
     problems = []
     with task("runs", total=len(folders), unit="runs") as advance:
         for folder in folders:
-            # Of all in a folder, one that is damaged must not hide the others.
+            # If all runs are read, a damaged run must not hide the others.
             try:
-                found.append(read(folder))
+                results.append(read(folder))
             except CharRNNError as error:
                 if is_named:
                     raise
                 problems.append(f"{folder.name}: {error.marked}")
             advance()
-    return found, problems
+    return results, problems
 
 
 def _summarize_each(
     folders: Sequence[RunReader], sort: str | None, *, is_named: bool
 ) -> tuple[list[tuple[Path, RunSummary]], list[str]]:
-    """Return the path and the summary of each run, sorted, and why damaged runs are left out.
-    Raises UsageError."""
+    """Return the path and the summary of each run, sorted, and a message for every damaged run that
+    is left out. Raises UsageError for an unknown `sort`."""
     if sort is not None and sort not in SORT_KEYS:
-        near = did_you_mean(sort, SORT_KEYS)
+        hint = did_you_mean(sort, SORT_KEYS)
         raise UsageError(
-            f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}"
+            f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{hint}"
         )
-    found, problems = read_each(
+    pairs, problems = read_each(
         folders, read=lambda folder: (folder.path, summarize(folder)), is_named=is_named
     )
 
-    # As they were given: oldest first.
+    # `folders` are oldest first already.
     if sort is None:
-        return found, problems
+        return pairs, problems
 
     key = SORT_KEYS[sort]
     # Runs without a value come last.
-    found.sort(key=lambda pair: [(value is None, value) for value in key(pair[1])])
-    return found, problems
+    pairs.sort(key=lambda pair: [(value is None, value) for value in key(pair[1])])
+    return pairs, problems

@@ -1,10 +1,9 @@
-"""A run folder as its readers see it: found by path or name, its checkpoints listed, verified and
-loaded.
+"""Find runs by path or name; list, verify and load the checkpoints of a run.
 
-The newest checkpoint is the latest one, and its state names the best one. The files `latest` and
-`best` repeat both for people and other programs; of charrnn, only a sweep looks whether they are
-written. Where runs are searched in `CHECKPOINTS`, those directly in the current folder, where
-`--out` saves them, are included.
+The latest checkpoint is the one with the highest step, and its state names the best checkpoint. The
+files `latest` and `best` repeat both names for people and other programs. charrnn does not read
+them: a sweep only looks whether they exist. A search in `CHECKPOINTS` includes the runs directly in
+the current folder, where `--out` saves them.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from
 MAX_OWNER_BYTES = 300
 """Size of a lock file at most: the identity of a process, with a host name of 253 characters."""
 CHECKPOINTS = Path("checkpoints")
-"""The folder of new runs without a path of their own."""
+"""The folder in which a new run is created if the user gives no path."""
 WHERE = f"here or in {CHECKPOINTS}"
-"""Where runs are searched, for messages."""
+"""The folders in which runs are searched, as messages name them."""
 SWEEP = "sweep.json"
 """The file by which the folder of a sweep, whose subfolders are runs, is recognised."""
 
@@ -58,30 +57,31 @@ class _Wanted(NamedTuple):
     """The checkpoint that a command asks for."""
 
     name: str | None
-    """Its folder; None for the best one if none was validated."""
+    """The name of its folder; None if the best checkpoint is asked for and no checkpoint was
+    validated."""
     problem: str | None = None
-    """Why the newest checkpoint cannot name the best one."""
+    """The damage of the newest checkpoint, if an older one names the best checkpoint instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunReader:
-    """The folder of one run, for reading. Needs no lock: a run can be read while another process
+    """Read the folder of one run. This needs no lock: a run can be read while another process
     trains it."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """The name of the folder, as commands take it; of a run of a sweep after that of the sweep.
+        """The name by which commands find the run.
 
-        Where a run in the current folder has the same name as one in `CHECKPOINTS`, the latter is
-        named by its path.
+        It is the name of the folder, or `sweep/run` for a run of a sweep. If a run in `CHECKPOINTS`
+        has the same name as a run in the current folder, it is the path.
         """
         parent = self.path.parent
         name = self.path.name
         if os.path.isfile(parent / SWEEP):
             return f"{parent.name}/{name}"
-        if parent == CHECKPOINTS and not _missing_from(Path(name)):
+        if parent == CHECKPOINTS and not _missing_files(Path(name)):
             return str(self.path)
         return name
 
@@ -100,8 +100,10 @@ class RunReader:
         return sorted(names, key=checkpoint_step)
 
     def saved_checkpoints(self) -> list[str]:
-        """List the checkpoints, at least one. Raises CheckpointError if the folder cannot be
-        read, and if nothing is saved yet."""
+        """List the names of the saved checkpoints, at least one, ascending.
+
+        Raises CheckpointError if the folder cannot be read or no checkpoint is saved yet.
+        """
         saved_names = self.checkpoints()
         if not saved_names:
             raise CheckpointError(
@@ -111,27 +113,29 @@ class RunReader:
         return saved_names
 
     def newest_state(self) -> tuple[Mapping[str, JSON], str | None]:
-        """Read the state of the newest checkpoint; it is empty if there is none.
+        """Read the state of the newest checkpoint, and return it with its damage or None.
 
-        If the newest checkpoint is damaged, an older one is used, and the damage is returned too.
-        Raises CheckpointError if the folder cannot be read, NewerFormatError.
+        If the newest checkpoint is damaged, the state of the newest intact one is returned with a
+        message that names the damage. The state is empty if there is no intact checkpoint. Raises
+        CheckpointError if the folder cannot be read, NewerFormatError if a newer charrnn saved the
+        checkpoint.
         """
         problem = None
         for name in reversed(self.checkpoints()):
             try:
                 return read_state(self.path / name), problem
             except NewerFormatError:
-                # No damage: an older checkpoint would hide the newer program's work.
+                # This is no damage, and an older checkpoint would hide the newer program's work.
                 raise
             except CheckpointError as error:
-                # A training process saved a newer one and removed this one.
+                # A training process has saved a newer checkpoint and removed this one.
                 if name not in self.checkpoints():
                     return self.newest_state()
                 problem = problem or str(error)
         return {}, problem
 
     def _wanted(self, which: str) -> _Wanted:
-        """Return the checkpoint that `latest`, `best` or a name means."""
+        """Resolve `latest`, `best` or the name of a checkpoint."""
         if which == "latest":
             return _Wanted(self.checkpoints()[-1])
         if which == "best":
@@ -143,7 +147,7 @@ class RunReader:
         """Load the checkpoint with the lowest validation loss, or the latest one if none was
         validated.
 
-        Raises CheckpointError if no checkpoint can be loaded or a newer charrnn made it.
+        Raises CheckpointError if no checkpoint can be loaded or a newer charrnn saved it.
         """
         which = "best"
         if best_checkpoint(self.newest_state()[0]) is None:
@@ -151,27 +155,29 @@ class RunReader:
         return self.load_checkpoint(which, with_training=False)
 
     def load_step(self, step: int) -> Checkpoint:
-        """Load the checkpoint of a step. Raises CheckpointError, with the steps that there are."""
-        # This step or none: unlike `latest` and `best`, no other one is what was asked for.
+        """Load the checkpoint of a step. Raises CheckpointError, which lists the saved steps, if it
+        is missing or damaged."""
+        # No other checkpoint replaces it, as it does for `latest` and `best`: the caller asked for
+        # this step.
         name = checkpoint_name(step)
-        known = self.checkpoints()
+        saved_names = self.checkpoints()
         problem = "does not exist"
-        if name in known:
-            loaded = self.load_checkpoint(name, with_training=False)
-            if loaded.name == name:
-                return loaded
-            problem = "is damaged"  # and another one was taken in its place
+        if name in saved_names:
+            checkpoint = self.load_checkpoint(name, with_training=False)
+            if checkpoint.name == name:
+                return checkpoint
+            problem = "is damaged"  # `load_checkpoint` has loaded another checkpoint instead.
 
-        listed = ", ".join(f"{checkpoint_step(one):,}" for one in known)
+        listed = ", ".join(f"{checkpoint_step(saved_name):,}" for saved_name in saved_names)
         raise CheckpointError(f"{self.path / name} {problem}\ncheckpoints of this run: {listed}")
 
     def load_checkpoint(self, which: str, *, with_training: bool) -> Checkpoint:
-        """Load `latest`, `best` or a checkpoint by name; if it is damaged, the newest intact one
-        before it.
+        """Load the checkpoint that `latest`, `best` or a name means.
 
-        Later checkpoints are used only if none before it is intact. A damaged file is one of the
-        `warnings`. Raises CheckpointError if no checkpoint can be loaded, none has that name, or it
-        was made by a newer charrnn.
+        If it is damaged, the newest intact checkpoint before it is loaded instead, or the first
+        intact one after it if there is none before. The `warnings` of the result name the damaged
+        files. Raises CheckpointError if no checkpoint can be loaded, none has that name, or a newer
+        charrnn saved it.
         """
         saved_names = self.saved_checkpoints()
         if which not in ("latest", "best", *saved_names):
@@ -179,71 +185,77 @@ class RunReader:
                 f"no {which} in {self.path}\nsaved there: {', '.join(saved_names[-5:])}"
             )
 
-        # The wanted one, or else the nearest that is intact.
+        # Load the wanted checkpoint, or else the nearest intact one.
         wanted = self._wanted(which)
         problems = [] if wanted.problem is None else [wanted.problem]
         for name in self._candidates(wanted.name):
             try:
-                loaded = read_checkpoint(self.path / name, with_training=with_training)
+                checkpoint = read_checkpoint(self.path / name, with_training=with_training)
             except (MissingPartError, NewerFormatError):
                 raise
             except CheckpointError as error:
-                # A training process saved and pruned while this was read: nothing is wrong, so
-                # start again.
+                # A training process saved and pruned while this checkpoint was read. That is no
+                # damage: start again.
                 if self._wanted(which).name != wanted.name:
                     return self.load_checkpoint(which, with_training=with_training)
                 if str(error) not in problems:
                     problems.append(str(error))
                 continue
 
-            # A training process has pruned what was being read, and saved this one.
+            # The checkpoints that could not be read were pruned by a training process, which has
+            # saved this one.
             if problems and self._wanted(which) == _Wanted(name):
                 problems = []
-            return self._with_warnings(loaded, problems)
+            return self._with_warnings(checkpoint, problems)
 
         raise CheckpointError(
             f"no checkpoint of {self.path} can be loaded: {problems[0]}\nrestore it from a copy, or"
             " train a new run"
         )
 
-    def _with_warnings(self, loaded: Checkpoint, problems: list[str]) -> Checkpoint:
-        """Add what is wrong with other checkpoints, and with the files beside them, to one that was
-        loaded."""
+    def _with_warnings(self, checkpoint: Checkpoint, problems: list[str]) -> Checkpoint:
+        """Return a loaded checkpoint with warnings: the `problems` of other checkpoints, and those
+        of the run's own configuration and alphabet."""
         warnings = [
-            f"{problem.splitlines()[0]}; using {loaded.name}"
-            for problem in (*problems, *self._problems_beside(loaded))
+            f"{problem.splitlines()[0]}; using {checkpoint.name}"
+            for problem in (*problems, *self._problems_beside(checkpoint))
         ]
         instead_of = problems[0].splitlines()[0] if problems else None
-        return replace(loaded, warnings=tuple(warnings), instead_of=instead_of)
+        return replace(checkpoint, warnings=tuple(warnings), instead_of=instead_of)
 
     def read_config(self) -> Config:
-        """Read the run's own configuration, newer than any checkpoint's if a budget was changed
-        since.
+        """Read the configuration in the run's folder.
 
-        Raises CheckpointError when it is missing, too large or damaged, or leaves a field at
+        It is newer than the configuration in any checkpoint if a budget was changed after the last
+        save. Raises CheckpointError if it is missing, too large or damaged, or leaves a field at
         `auto`.
         """
         return read_config(self.path / CONFIG)
 
-    def _problems_beside(self, loaded: Checkpoint) -> list[str]:
-        """List what is wrong with the run's own two files, given those of a verified checkpoint."""
-        description = loaded.description
-        saved = description.config()
+    def _problems_beside(self, checkpoint: Checkpoint) -> list[str]:
+        """List the problems of the configuration and the alphabet in the run's folder, compared
+        with the copies in a verified checkpoint."""
+        description = checkpoint.description
+        saved_config = description.config()
         problems = []
 
-        # The configuration: it may have another budget, but no other model.
+        # The configuration may have another budget, but no other model.
         try:
-            own = self.read_config()
-            other = [name for name in FIXED_FIELDS if getattr(own, name) != getattr(saved, name)]
-            if other:
+            run_config = self.read_config()
+            differing = [
+                name
+                for name in FIXED_FIELDS
+                if getattr(run_config, name) != getattr(saved_config, name)
+            ]
+            if differing:
                 problems.append(
-                    f"{description.folder} was saved with another {other[0]} than"
+                    f"{description.folder} was saved with another {differing[0]} than"
                     f" {self.path / CONFIG} gives: it may belong to another run"
                 )
         except CheckpointError as error:
             problems.append(str(error))
 
-        # The alphabet, which never changes.
+        # The alphabet never changes.
         try:
             if read_capped(self.path / VOCAB, max_bytes=MAX_TEXT_BYTES) != description.vocab_json:
                 problems.append(
@@ -254,12 +266,13 @@ class RunReader:
         return problems
 
     def _candidates(self, wanted: str | None) -> Iterator[str]:
-        """Yield the wanted checkpoint, then earlier ones from the newest, then later ones."""
+        """Yield the name of the wanted checkpoint, then the earlier checkpoints in descending
+        order, then the later ones in ascending order."""
         if wanted is not None:
             yield wanted
 
-        # Listed only now: while the wanted checkpoint was read, a training process may have pruned
-        # and saved.
+        # The folder is listed only now: a training process may have saved and pruned while the
+        # wanted checkpoint was read.
         saved_names = self.checkpoints()
         limit = math.inf if wanted is None else checkpoint_step(wanted)
         yield from (name for name in reversed(saved_names) if checkpoint_step(name) < limit)
@@ -267,80 +280,89 @@ class RunReader:
 
 
 def open_run(run: str | None) -> RunReader:
-    """Open the run at path `run` or of that name in CHECKPOINTS; None is the run that saved last,
-    as `resume` needs.
+    """Open a run that has a checkpoint, by its path or by its name in CHECKPOINTS.
 
-    Raises CheckpointError if there is no such run, or if it has no checkpoint yet.
+    None means the run that saved last, which `resume` continues. Raises CheckpointError if there is
+    no such run, or if it has no checkpoint yet.
     """
-    found = choose_run(run)
-    found.saved_checkpoints()
-    return found
+    reader = choose_run(run)
+    reader.saved_checkpoints()
+    return reader
 
 
 def choose_run(run: str | None) -> RunReader:
-    """Open the run at path `run` or of that name in CHECKPOINTS, even if it has no checkpoint
-    yet; None is the run that saved last. Raises CheckpointError if there is no such run."""
+    """Open a run by its path or by its name in CHECKPOINTS, even if it has no checkpoint yet.
+
+    None means the run that saved last. Raises CheckpointError if there is no such run.
+    """
     if run is None:
         return _saved_runs()[-1]
     return find_run(run)
 
 
 def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None]:
-    """Open a run like `open_run`, or what `find_model_file` finds; but None is the newest run that
-    was validated or imported.
+    """Open a run or a model file by its path or name, and return it with a warning or None.
 
-    Also return a warning if none was, or if a newer run is damaged. A run that has just started, or
-    was stopped at once, is newer than the one that the user means. Raises CheckpointError if there
-    is no such run, or if it has no checkpoint yet.
+    None means the newest run that was validated or imported: a run that has just started, or was
+    stopped at once, is newer but not the one that the user means. The warning says that no run was
+    validated, or that a newer run is damaged. Raises CheckpointError if there is no such run, or if
+    it has no checkpoint yet.
     """
     if run is not None:
         return find_model_file(run) or open_run(run), None
 
-    # No included model is used unasked: its text would look like that of one's own run.
-    instead = ", or use an included model: charrnn sample prose"
+    # An included model is used only when it is named: its text could be mistaken for the text of
+    # the user's own run.
+    alternative = ", or use an included model: charrnn sample prose"
     damage = None
-    for folder in reversed(_saved_runs(instead)):
+    for folder in reversed(_saved_runs(alternative)):
         state, problem = folder.newest_state()
         if best_checkpoint(state) is not None or state.get("is_imported"):
             return folder, damage
-        # The user means this run, and would take the text of an older one for its text.
+        # The user means this damaged run, and would take the text of the older run for its text.
         if problem:
             damage = f"{problem}; an older run is used instead"
 
-    # Better than none: the user sees in the warning what it is.
+    # A run that was not validated is better than none, and the warning says so.
     return open_run(None), f"no run {WHERE} has been validated yet; using the newest"
 
 
 def find_model_file(run: str) -> ModelFile | None:
-    """Return the model file at that path, or the included model of that name; None where there is
-    neither, or a run has the name."""
+    """Return the model file at the path `run`, or the included model of that name.
+
+    Returns None if there is neither, or if a run has the name: runs come before included models.
+    """
     if is_model_file(run):
         return ModelFile(Path(run))
 
-    # A folder of that name that is no run, such as the one of a program's `code`, hides nothing.
-    if any(not _missing_from(place) for place in (Path(run), CHECKPOINTS / run)):
+    # A folder of that name that is no run, such as a folder `code`, does not hide the model.
+    if any(not _missing_files(path) for path in (Path(run), CHECKPOINTS / run)):
         return None
     if run not in read_cards():
         return None
     return ModelFile(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}")
 
 
-def _saved_runs(instead: str = "") -> list[RunReader]:
-    """List the runs with a checkpoint, oldest first; all runs if none has one. Raises
-    CheckpointError for no run, whose message names the remedy and what else there is `instead`."""
-    known = _oldest_first(_with_those_here(list_runs(CHECKPOINTS)))
-    if not known:
-        remedy = f"train one first: charrnn train{instead}"
+def _saved_runs(alternative: str = "") -> list[RunReader]:
+    """List the runs with a checkpoint, oldest first; all runs if none has a checkpoint.
+
+    Raises CheckpointError if there is no run. Its message says how to train one, and continues with
+    `alternative`.
+    """
+    runs = _oldest_first(_add_local_runs(list_runs(CHECKPOINTS)))
+    if not runs:
+        remedy = f"train one first: charrnn train{alternative}"
         raise CheckpointError(f"no runs {WHERE} yet\n{remedy}")
 
-    # By name only: this is done for every command, and verifying all runs would take seconds.
-    saved = [run for run in known if os.path.isdir(run.path) and any(run.path.glob("step-*"))]
-    return saved or known
+    # Only the names of checkpoints are looked at: every command does this, and verifying all runs
+    # would take seconds.
+    saved = [run for run in runs if os.path.isdir(run.path) and any(run.path.glob("step-*"))]
+    return saved or runs
 
 
 def list_runs(folder: Path) -> list[RunReader]:
-    """List the runs in a folder, oldest first by their last save; other entries, sweeps too, are
-    skipped.
+    """List the runs in a folder, oldest first by their last save. Other entries are skipped, also
+    sweeps.
 
     Raises CheckpointError if `folder` exists but cannot be read.
     """
@@ -351,38 +373,41 @@ def list_runs(folder: Path) -> list[RunReader]:
     except OSError as error:
         raise CheckpointError(f"cannot read {folder}: {error.strerror or error}") from error
 
-    # A run that may not be read is listed: whoever opens it reads why it cannot be.
-    runs = [entry for entry in entries if _is_unreadable(entry) or not _missing_from(entry)]
+    # A run without read permission is listed: opening it raises an error that says so.
+    runs = [entry for entry in entries if _is_unreadable(entry) or not _missing_files(entry)]
     return _oldest_first(map(RunReader, runs))
 
 
 def list_runs_and_sweeps() -> list[RunReader]:
-    """List the runs and those of the sweeps in CHECKPOINTS and directly in the current folder,
-    oldest first.
+    """List the runs in CHECKPOINTS and directly in the current folder, and the runs of the sweeps
+    there, oldest first.
 
     Raises CheckpointError if CHECKPOINTS exists but cannot be read.
     """
-    found = _with_those_here(list_runs(CHECKPOINTS))
-    folders = _subfolders(CHECKPOINTS) + _folders_here()
+    runs = _add_local_runs(list_runs(CHECKPOINTS))
+    folders = _subfolders(CHECKPOINTS) + _local_folders()
     sweeps = [folder for folder in folders if os.path.isfile(folder / SWEEP)]
 
-    # By the resolved path: CHECKPOINTS may be a link into the current folder.
+    # Each sweep counts once, by its resolved path: CHECKPOINTS may be a link into the current
+    # folder.
     for sweep in {folder.resolve(): folder for folder in reversed(sweeps)}.values():
-        found += list_runs(sweep)
-    return _oldest_first(found)
+        runs += list_runs(sweep)
+    return _oldest_first(runs)
 
 
-def _with_those_here(runs: list[RunReader]) -> list[RunReader]:
-    """Add the runs directly in the current folder, each once, to those in CHECKPOINTS."""
-    here = [RunReader(folder) for folder in _folders_here() if not _missing_from(folder)]
-    return list({run.path.resolve(): run for run in here + runs}.values())
+def _add_local_runs(runs: list[RunReader]) -> list[RunReader]:
+    """Return the runs directly in the current folder and the given `runs`, each once."""
+    local_runs = [RunReader(folder) for folder in _local_folders() if not _missing_files(folder)]
+    return list({run.path.resolve(): run for run in local_runs + runs}.values())
 
 
-def _folders_here() -> list[Path]:
-    """List the folders directly in the current one, without hidden ones; none if it is a run or a
-    sweep itself."""
-    # Their subfolders are checkpoints, or runs of the sweep.
-    if not _missing_from(Path()) or os.path.isfile(SWEEP):
+def _local_folders() -> list[Path]:
+    """List the folders directly in the current folder that are not hidden.
+
+    The list is empty if the current folder is itself a run or a sweep.
+    """
+    # The subfolders of a run are checkpoints, and those of a sweep are its own runs.
+    if not _missing_files(Path()) or os.path.isfile(SWEEP):
         return []
     return [folder for folder in _subfolders(Path()) if not folder.name.startswith(".")]
 
@@ -400,15 +425,15 @@ def _oldest_first(runs: Iterable[RunReader]) -> list[RunReader]:
 
 
 def runs_of_sweep(name: str) -> list[RunReader] | None:
-    """Return the runs of the sweep with that path or name, oldest first; None if there is none.
+    """Return the runs of the sweep with that path or name, oldest first; None if it is no sweep.
 
     Raises CheckpointError if its folder cannot be read.
     """
     if not name or "\0" in name:
         return None
-    for place in (Path(name), CHECKPOINTS / name):
-        if os.path.isfile(place / SWEEP):
-            return list_runs(place)
+    for path in (Path(name), CHECKPOINTS / name):
+        if os.path.isfile(path / SWEEP):
+            return list_runs(path)
     return None
 
 
@@ -426,52 +451,53 @@ def check_not_in_use(folder: Path) -> None:
 
 
 def find_run(run: str) -> RunReader:
-    """Open the run at that path, else of that name, even if it has no checkpoint yet.
+    """Open a run by its path or name, even if it has no checkpoint yet.
 
-    Raises RunInUseError for a run that another process is just starting, CheckpointError with what
-    is missing, or similar names.
+    Raises RunInUseError if another process is just starting the run, and CheckpointError if there
+    is no such run; the message names the missing files or similar names.
     """
-    places = [Path(run), CHECKPOINTS / run] if run else []
+    paths = [Path(run), CHECKPOINTS / run] if run else []
 
-    # The path counts first, then the name.
-    for place in places:
-        if _is_unreadable(place):
+    # A path counts before a name in CHECKPOINTS.
+    for path in paths:
+        if _is_unreadable(path):
             raise CheckpointError(
-                f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it"
+                f"cannot read {path}: {os.strerror(errno.EACCES)}\ncheck that you may read it"
             )
-        if not _missing_from(place):
-            return RunReader(place if place.name.strip(".") else place.resolve())
-        if os.path.isfile(place):
-            raise CheckpointError(_about_file(place, run))
+        if not _missing_files(path):
+            return RunReader(path if path.name.strip(".") else path.resolve())
+        if os.path.isfile(path):
+            raise CheckpointError(_file_message(path, run))
 
-    # A sweep is no run, but has some.
+    # A sweep is no run, but contains runs.
     in_sweep = runs_of_sweep(run)
     if in_sweep is not None:
         names = ", ".join(folder.name for folder in in_sweep[:3]) or "it has none yet"
         raise CheckpointError(f"{run} is a sweep, not a run\nname one of its runs: {names}")
 
-    # Nor is an included model, which has no folder either.
+    # An included model has no folder.
     if run in read_cards():
-        raise CheckpointError(_about_file(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}", run))
+        raise CheckpointError(_file_message(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}", run))
 
-    # There is no such run: say what is near it.
-    known = [folder.name for folder in reversed(list_runs_and_sweeps())]
+    # There is no such run: the message lists the newest runs or similar names.
+    run_names = [folder.name for folder in reversed(list_runs_and_sweeps())]
     listing = "none there yet; train one first: charrnn train"
-    if known:
-        listing = f"newest runs: {', '.join(known[:5])}"
-    for place in places:
-        if os.path.isdir(place):
-            check_not_in_use(place)
-            missing = " and no ".join(_missing_from(place))
-            raise CheckpointError(f"{place} is not a run: it has no {missing}\n{listing}")
+    if run_names:
+        listing = f"newest runs: {', '.join(run_names[:5])}"
+    for path in paths:
+        if os.path.isdir(path):
+            check_not_in_use(path)
+            missing = " and no ".join(_missing_files(path))
+            raise CheckpointError(f"{path} is not a run: it has no {missing}\n{listing}")
 
-    given = run if "/" in run else Path(run).name
-    near = difflib.get_close_matches(given, [*known, *read_cards()], n=1)
+    base_name = run if "/" in run else Path(run).name
+    near = difflib.get_close_matches(base_name, [*run_names, *read_cards()], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise CheckpointError(f"no run {run!r} {WHERE}\n{hint}{listing}")
 
 
-def _about_file(path: Path, run: str) -> str:
+def _file_message(path: Path, run: str) -> str:
+    """Return the error message for the name of a file where a run is expected."""
     if is_model_file(path):
         remedy = f"start a new run with its weights: {named('init_from', run)}"
         return f"{run} has no optimizer state to continue from\n{remedy}"
@@ -481,17 +507,18 @@ def _about_file(path: Path, run: str) -> str:
     )
 
 
-def _missing_from(path: Path) -> list[str]:
+def _missing_files(path: Path) -> list[str]:
+    """Return which of `config.yaml` and `vocab.json` a run folder lacks; [] for a folder with a
+    checkpoint, which contains copies of both."""
     # Not Path.is_file, which raises for folders without permission and for names with a NUL.
     missing = [name for name in (CONFIG, VOCAB) if not os.path.isfile(path / name)]
-    # Each checkpoint has a copy of both.
     if missing and any(is_checkpoint_name(folder.name) for folder in _subfolders(path)):
         return []
     return missing
 
 
 def _is_unreadable(path: Path) -> bool:
-    """Return whether a folder exists and permissions forbid looking into it."""
+    """Whether a folder exists and may not be read."""
     try:
         os.stat(path / CONFIG)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -500,8 +527,8 @@ def _is_unreadable(path: Path) -> bool:
 
 
 def _last_change(path: Path) -> int:
-    """Nanoseconds since the epoch at which `latest` was last updated, or else the run was
-    created."""
+    """Return when `latest` was last written, or else `config.yaml`, in nanoseconds since the epoch;
+    0 if neither exists."""
     for name in ("latest", CONFIG):
         with contextlib.suppress(OSError):
             return (path / name).stat().st_mtime_ns

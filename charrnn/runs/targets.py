@@ -1,5 +1,4 @@
-"""The files that a user names for a result: which existing ones it may replace, and how it is
-written."""
+"""Write results to the files that a user names, and check that no other file is replaced."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from charrnn.runs.reader import RunReader
 
 MARK_BYTES = 1_000
-"""The bytes at the beginning of a file among which the mark of charrnn stands."""
+"""A file of charrnn has its mark in this many bytes at its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +28,21 @@ class Target:
     force: bool = False
     """Whether the user allows that an existing file is replaced."""
     mark: bytes = b""
-    """What a file of this format contains if charrnn wrote it; b"" for a format without a mark."""
+    """The bytes by which a file that charrnn wrote is recognised; b"" for a format without a
+    mark."""
     runs: Sequence[str | Path] = ()
-    """The runs that are used, by name or path: none of their texts is replaced."""
+    """The runs that the command uses, by name or path; their texts are never replaced."""
     read: Sequence[str | Path] = ()
-    """The files that are read, which are not replaced either."""
+    """The files that the command reads, which are never replaced either."""
     remedy: str = "give another name"
-    """What to do about a file that is not replaced."""
+    """What the error message advises if the file must not be replaced."""
 
     def check(self) -> None:
         """Raise UsageError if the result cannot be written there, or would replace a file that it
         must not replace.
 
-        A file with the mark may be replaced, and any file with `force`; but never a text of a run,
-        what is inside the folder of a run, or a file that is read.
+        A file with the mark may be replaced, and with `force` any file. A text of a run, a file
+        inside the folder of a run and a file in `read` are never replaced.
         """
         if self.path.is_dir():
             raise UsageError(f"{self.path} is a folder: give the name of a file.")
@@ -51,10 +51,11 @@ class Target:
                 f"{self.path}: there is no folder {self.path.parent}. Create it, or give another."
             )
 
-        # What is inside a run may be removed with a checkpoint.
+        # A file inside the folder of a run could be removed together with a checkpoint.
         check_outside_runs(self.path, remedy=self.remedy)
 
-        # A pipe or a device takes what is written to it. A link may lead to no file.
+        # Nothing is replaced if the file does not exist, or is a pipe or a device. `lexists` is
+        # also true for a link to a missing file.
         if not os.path.lexists(self.path) or self._is_stream():
             return
         if any(_is_same(name, self.path) for name in self.read):
@@ -63,23 +64,23 @@ class Target:
         if self.force or self._has_mark():
             return
 
-        what = "exists"
+        problem = "exists"
         if self.mark:
-            what = f"exists, and is no {self.path.suffix} with a result of charrnn"
-        raise UsageError(f"{self.path} {what}: {self.remedy}, or {named('force')}.")
+            problem = f"exists, and is no {self.path.suffix} with a result of charrnn"
+        raise UsageError(f"{self.path} {problem}: {self.remedy}, or {named('force')}.")
 
     def write(self, data: bytes) -> None:
         """Write the result, atomically unless it goes to a pipe or a device.
 
         Raises UsageError as `check`, CharRNNError if it cannot be written.
         """
-        # Again: a file can appear while a result is computed.
+        # Check again: a file can appear while the result is computed.
         self.check()
         if self._is_stream():
             with convert_os_errors("write", path=self.path):
                 self.path.write_bytes(data)
         else:
-            # A link stays one: the file that it names is replaced.
+            # A link remains: the file to which it leads is replaced.
             write_atomically(behind_links(self.path), data)
 
     def _is_stream(self) -> bool:
@@ -91,7 +92,7 @@ class Target:
         try:
             with self.path.open("rb") as file:
                 return self.mark in file.read(MARK_BYTES)
-        except OSError:  # It may not be read, or is a link to no file.
+        except OSError:  # The file may not be read, or is a link to a missing file.
             return False
 
 
@@ -105,14 +106,14 @@ def check_outside_runs(path: Path, *, remedy: str) -> None:
 
 
 def check_spared(path: Path, *, runs: Sequence[str | Path] = (), remedy: str) -> None:
-    """Raise UsageError for an existing file that nothing replaces: a text of a run that is named,
+    """Raise UsageError for an existing file that must never be replaced: a text of a run in `runs`,
     here or in checkpoints/, or a file inside the folder of a run."""
     from charrnn.runs.reader import find_run, list_runs_and_sweeps
 
     check_outside_runs(path, remedy=remedy)
     file = behind_links(path)
 
-    # RUN@STEP is a checkpoint of a run.
+    # The name of a run may have a step: RUN@STEP.
     names = {str(run) for run in runs} | {str(run).rpartition("@")[0] for run in runs}
     readers = list_runs_and_sweeps()
     for name in names - {""}:
@@ -124,7 +125,7 @@ def check_spared(path: Path, *, runs: Sequence[str | Path] = (), remedy: str) ->
 
 
 def _is_text_of(run: RunReader, file: Path) -> bool:
-    """Return whether a run names a file as its text; not of a damaged run, which does not say."""
+    """Whether a run has recorded a file as its text; False for a damaged run."""
     from charrnn.text.recorded_corpus import recorded_corpus
 
     try:
@@ -137,7 +138,7 @@ def _is_text_of(run: RunReader, file: Path) -> bool:
 
 
 def _is_same(name: str | Path, path: Path) -> bool:
-    """Return whether a name leads to an existing file, under whatever name."""
-    with suppress(OSError, ValueError):  # It is missing, or is no name of a file.
+    """Whether `name` leads to the existing file `path`, also by a link or another spelling."""
+    with suppress(OSError, ValueError):  # The file is missing, or the name is not valid.
         return path.samefile(name)
     return False

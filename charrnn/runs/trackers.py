@@ -1,4 +1,4 @@
-"""Give the logs of runs to other programs: TensorBoard, or a table of comma-separated values."""
+"""Export the logs of runs for other programs: TensorBoard, or a table of comma-separated values."""
 
 import csv
 import io
@@ -13,15 +13,15 @@ from charrnn.runs.targets import Target
 from charrnn.system.files import convert_os_errors
 
 SUFFIX = ".charrnn"
-"""The end of the name of an event file from here."""
+"""The suffix of the event files that charrnn writes."""
 
 
 def export_logs(runs: Sequence[str], target: str, *, force: bool = False) -> str:
-    """Write the logs of the named runs, or of all, and return the path.
+    """Write the logs of the named runs or of all runs, and return the path.
 
-    The target is `tensorboard:DIR`, where what an earlier call wrote is replaced, or `csv:FILE`,
-    which `force` replaces if it exists. Raises UsageError for another target, an existing file or a
-    missing package, CharRNNError for a file that cannot be written.
+    The target is `tensorboard:DIR`, in which the files of an earlier call are replaced, or
+    `csv:FILE`, in which an existing file is replaced with `force`. Raises UsageError for another
+    target, an existing file or a missing package, CharRNNError for a file that cannot be written.
     """
     kind, _, path = target.partition(":")
     if kind not in ("tensorboard", "csv") or not path:
@@ -34,7 +34,7 @@ def export_logs(runs: Sequence[str], target: str, *, force: bool = False) -> str
     if not folders:
         raise UsageError("There are no runs yet. Train one first: charrnn train")
 
-    # By name: that is the folder of a run in TensorBoard.
+    # The logs are keyed by name, because TensorBoard shows each run under the name of its folder.
     logs = {folder.name: MetricsLog(folder.path / "metrics.jsonl") for folder in folders}
     if len(logs) < len(folders):
         raise UsageError("Two of the runs have one name: write them to two places.")
@@ -49,20 +49,21 @@ def export_logs(runs: Sequence[str], target: str, *, force: bool = False) -> str
 
 
 def _to_table(logs: Mapping[str, MetricsLog]) -> bytes:
-    """Return a row for each step and each validation; a field that a record lacks is empty."""
+    """Return a CSV table with a row for each record; a field that a record lacks is empty."""
     rows = [{"run": name} | record for name, log in logs.items() for record in log.read()]
 
-    # Steps and validations have different fields; versions of the program, too.
+    # The columns are the fields of all records: steps and validations have different fields, and so
+    # have versions of the program.
     columns = dict.fromkeys(column for row in rows for column in row)
-    written = io.StringIO()
-    table = csv.DictWriter(written, list(columns), lineterminator="\n")
+    buffer = io.StringIO()
+    table = csv.DictWriter(buffer, list(columns), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    return written.getvalue().encode("utf-8", "replace")
+    return buffer.getvalue().encode("utf-8", "replace")
 
 
 def _write_events(log: MetricsLog, path: Path) -> None:
-    """Write every number of a log as a scalar of its step."""
+    """Write every number of a log as a TensorBoard scalar of its step."""
     if find_spec("tensorboard") is None:
         raise UsageError(
             f"{named('to', 'tensorboard:DIR')} needs the package tensorboard. Install it:"
@@ -70,14 +71,15 @@ def _write_events(log: MetricsLog, path: Path) -> None:
         )
     from torch.utils.tensorboard import SummaryWriter  # a shell around that package
 
-    # TensorBoard shows the time of each value. The log counts seconds of training, and its last
-    # line was written when the file was.
+    # TensorBoard shows the wall-clock time of each value. The log counts seconds of training, and
+    # its last line was written when the file was last changed.
     records = log.read()
     start = 0.0
     if records:
         start = log.path.stat().st_mtime - _seconds(records[-1])
 
-    # The old files go first: a new one may have the name of one that is a second old.
+    # The old files are removed first: file names contain the time in seconds, so a new file may
+    # have the name of an old one.
     with convert_os_errors("write", path=path):
         for file in path.glob(f"events.out.tfevents.*{SUFFIX}"):
             file.unlink(missing_ok=True)
@@ -91,7 +93,7 @@ def _write_events(log: MetricsLog, path: Path) -> None:
 
 
 def _seconds(record: Mapping[str, object]) -> float:
-    """Return after how many seconds a record was written, 0 where it does not say."""
+    """Return the seconds of training after which a record was written; 0 if it has no time."""
     seconds = record.get("seconds")
     if isinstance(seconds, int | float):
         return seconds

@@ -1,16 +1,17 @@
-"""A run folder as training writes it: created once, locked while training, saved to in commits.
+"""Write a run folder: create it once, lock it while training, save checkpoints in commits.
 
-A commit writes to the disk, in this order:
+A commit has four stages, in this order:
 
-1. the files of the checkpoint, into a temporary folder, the manifest last;
-2. the name: the folder is renamed to `step-NNNNNNNN`. From here on the checkpoint counts. One that
-   is there already is set aside before, and put back if a kill comes between the two;
-3. `best` and `latest`, for people and other programs;
-4. the removal of checkpoints that are no longer kept.
+1. The files of the checkpoint are written into a temporary folder, the manifest last.
+2. The temporary folder is renamed to `step-NNNNNNNN`. From here on the checkpoint counts. An
+   existing checkpoint of that step is renamed before, and restored if the process is killed between
+   the two renames.
+3. The files `best` and `latest` are written, for people and other programs.
+4. Checkpoints that are no longer kept are removed.
 
-Each waits until the one before is on disk (fsync). Wherever that is interrupted, the newest
-complete checkpoint is the latest one, and its state names the best one. A run that fails before its
-first save is removed again.
+Each stage begins when the stage before is on disk (fsync). After an interruption at any point, the
+newest complete checkpoint is the latest one, and its state names the best one. The folder of a run
+that fails before its first save is removed again.
 """
 
 from __future__ import annotations
@@ -47,33 +48,33 @@ from charrnn.system.process import (
 
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
-    """Lock `folder` for this process; the operating system frees it when the process ends, however
-    it ends.
+    """Lock `folder` for this process, and yield the open lock file.
 
-    Yield the file, whose lock a process that inherits it keeps. The file contains the identity of
-    this process. Where the file system has no locks, or locks that exclude nobody, that is what
-    keeps a second process away (`RunWriter.check_in_place`).
+    The operating system releases the lock when this process ends, however it ends, unless a child
+    process has inherited the file. The file contains the identity of this process. It keeps a
+    second process away (`RunWriter.check_in_place`) on a file system that has no locks, or whose
+    locks exclude nobody.
 
-    Raises RunInUseError at once when another process has locked it, CharRNNError when the folder
-    cannot be locked, CheckpointError when its lock is a link, through which another file would be
-    emptied.
+    Raises RunInUseError at once if another process has locked the folder, CharRNNError if the
+    folder cannot be locked, CheckpointError if the lock file is a link, because the file to which
+    it leads would be emptied.
     """
     with contextlib.ExitStack() as stack:
         with files.convert_os_errors("lock", path=folder):
             path = folder / "lock"
             files.check_regular(path)
-            # Opened for appending, which neither empties nor touches the file of a run in use.
+            # The mode "append" does not change the file of a run that is in use.
             file = stack.enter_context(path.open("a+b", buffering=0))
             _take_lock(file, folder=folder, stack=stack)
 
-            # For the message of the next process: which one to wait for.
-            own = process_identity(os.getpid()).encode("ascii")
-            with files.convert_os_errors("write", path=path, num_bytes=len(own)):
+            # The next process names this one in its error message.
+            identity = process_identity(os.getpid()).encode("ascii")
+            with files.convert_os_errors("write", path=path, num_bytes=len(identity)):
                 file.truncate(0)
-                file.write(own)
+                file.write(identity)
 
         def clear() -> None:
-            if _owner(file) == own.decode("ascii"):
+            if _owner(file) == identity.decode("ascii"):
                 file.truncate(0)
 
         stack.callback(clear)
@@ -91,16 +92,16 @@ def _take_lock(file: IO[bytes], *, folder: Path, stack: contextlib.ExitStack) ->
     if is_locked:
         stack.callback(files.unlock, file)
 
-    # Read only now: whoever held the lock has cleared the file.
+    # The owner is read only now: the process that held the lock has cleared the file.
     owner = _owner(file)
     is_in_use = is_locked is False or is_running(owner)
     remedy = "wait for it or stop it, or start a new run"
-    if is_locked is None and is_in_use is None and owner:  # of another host
+    if is_locked is None and is_in_use is None and owner:  # The owner runs on another host.
         is_in_use = True
         remedy += f"\nif it has ended, remove {folder / 'lock'}"
 
-    # A run without a checkpoint may have been removed and created again since: then this lock is
-    # deleted.
+    # Another process may have removed the run and created it again since the lock file was opened:
+    # then this file is a deleted one.
     try:
         is_removed = not os.path.samestat(os.fstat(file.fileno()), (folder / "lock").stat())
     except FileNotFoundError:  # not yet created again
@@ -110,31 +111,31 @@ def _take_lock(file: IO[bytes], *, folder: Path, stack: contextlib.ExitStack) ->
 
 
 def _owner(file: IO[bytes]) -> str:
-    """Return the identity of the process that a lock file names, "" if it names none."""
+    """Return the identity of the process in a lock file, "" if the file is empty."""
     file.seek(0)
     return file.read(MAX_OWNER_BYTES).decode("ascii", "replace")
 
 
 class RunWriter(RunReader):
-    """The folder of one run, for writing. Every method of this class but the constructors needs
-    `lock_folder`."""
+    """Write the folder of one run. All methods of this class except `create` and `create_at` need
+    the lock of `lock_folder`."""
 
     __slots__ = ()
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunWriter:
-        """Make `parent/name-NNN` with the number after the highest in use; safe against
-        simultaneous starts.
+        """Create the folder `parent/name-NNN` with the number after the highest existing one.
 
-        Raises CharRNNError when the folder cannot be made.
+        Processes that start at the same time get different numbers. Raises CharRNNError if the
+        folder cannot be created.
         """
         with files.convert_os_errors("create a run folder in", path=parent):
             if not parent.is_dir():
-                with contextlib.suppress(FileExistsError):  # Another start may make it.
+                with contextlib.suppress(FileExistsError):  # Another process may create it.
                     files.make_folder(parent)
 
-            # After the highest number, not the first free one: a gap is a run that was removed, and
-            # whose name may still stand in somebody's notes.
+            # Gaps in the numbers are not filled: a gap is a run that was removed, and the user may
+            # have noted its name.
             pattern = re.compile(re.escape(name) + r"-([0-9]{3,})")
             number = 0
             for entry in parent.iterdir():
@@ -142,7 +143,7 @@ class RunWriter(RunReader):
                 if match is not None:
                     number = max(number, int(match[1]))
 
-            # Another start may take the number first: making the folder is what decides.
+            # Another process may take the number first: the process that creates the folder has it.
             while True:
                 number += 1
                 path = parent / f"{name}-{number:03d}"
@@ -152,10 +153,10 @@ class RunWriter(RunReader):
 
     @classmethod
     def create_at(cls, path: Path, *, can_resume: bool = True) -> RunWriter:
-        """Make exactly `path`, or take it over when it is an empty folder.
+        """Create the folder `path`, or use it if it is an empty folder.
 
-        Raises RunInUseError when another process trains there, UsageError when it exists and is not
-        an empty folder, CharRNNError when it cannot be made.
+        Raises RunInUseError if another process trains there, UsageError if it exists and is not an
+        empty folder, CharRNNError if it cannot be created.
         """
         with files.convert_os_errors("create", path=path):
             try:
@@ -174,8 +175,8 @@ class RunWriter(RunReader):
         return cls(path)
 
     def write_description(self, description: RunDescription) -> None:
-        """Write the run's own `config.yaml` and `vocab.json`. Raises CharRNNError when one cannot
-        be written."""
+        """Write `config.yaml` and `vocab.json` into the run's folder. Raises CharRNNError if one of
+        them cannot be written."""
         for name, data in description.files().items():
             files.write_atomically(self.path / name, data)
 
@@ -189,25 +190,31 @@ class RunWriter(RunReader):
         description: RunDescription,
         keep: int,
     ) -> None:
-        """Save a checkpoint, update the pointers and prune. Raises as these three do."""
+        """Save a checkpoint, update the pointers and prune old checkpoints.
+
+        Raises the errors of `save_checkpoint`, `write_pointers` and `prune`.
+        """
         payloads = checkpoint_to_bytes(
             step=step, model=model, training=training, state=state, description=description
         )
         path = self.save_checkpoint(step, payloads)
-        # The checkpoint counts now; what follows can fail, or be done again by the next process.
+        # The checkpoint counts now. The next two calls may fail: the next process repeats them.
         self.write_pointers(path.name, state)
         self.prune(keep, path.name, best_checkpoint(state))
 
     def check_in_place(self) -> None:
-        """Raise CharRNNError if another process moved or removed the run: what is saved would not
-        be a whole run. Raise RunInUseError if another process has taken the run over."""
+        """Check that a checkpoint can be saved in this folder.
+
+        Raises CharRNNError if the run or its files were moved or removed, because a checkpoint
+        alone is not a whole run, and RunInUseError if another process has taken the run over.
+        """
         if not all((self.path / name).exists() for name in ("lock", CONFIG, VOCAB)):
             raise CharRNNError(
                 f"{self.path} was moved or removed while it trained, or files of it were\n"
                 f"put it back and continue with {named('resume')}, or train again"
             )
 
-        # On some network folders two processes get the lock.
+        # On some network file systems two processes get the same lock.
         path = self.path / "lock"
         with files.convert_os_errors("read", path=path), path.open("rb") as file:
             owner = _owner(file)
@@ -219,37 +226,37 @@ class RunWriter(RunReader):
             )
 
     def restore_replaced(self) -> None:
-        """Bring back a checkpoint that a process set aside, and was killed before it had replaced
-        it."""
+        """Restore a checkpoint that a process renamed in order to replace it, if the process was
+        killed before it had replaced it."""
         for aside in self.path.glob(".step-*.old-*"):
-            with contextlib.suppress(OSError):  # The new one is there.
+            with contextlib.suppress(OSError):  # The new checkpoint exists.
                 os.rename(aside, self.path / aside.name[1:].partition(".")[0])
 
-    def continue_from(self, loaded: Checkpoint) -> None:
-        """Make the checkpoint from which training continues the newest one, and repair the
+    def continue_from(self, checkpoint: Checkpoint) -> None:
+        """Make the loaded checkpoint, from which training continues, the newest one, and repair the
         pointers.
 
-        Later checkpoints are damaged, or one of them would have been loaded: they are kept under
-        another name. Raises CharRNNError if the folder cannot be changed.
+        Later checkpoints are renamed to `damaged-…`: they are damaged, since otherwise one of them
+        would have been loaded. Raises CharRNNError if the folder cannot be changed.
         """
         with files.convert_os_errors("clean up", path=self.path):
             files.remove_temporaries(self.path)
 
-        # Not removed: somebody may still repair them.
+        # Damaged checkpoints are not removed: the user may be able to repair them.
         for name in self.checkpoints():
-            if checkpoint_step(name) > loaded.step:
+            if checkpoint_step(name) > checkpoint.step:
                 aside = self.path / f"damaged-{name}"
                 with files.convert_os_errors("set aside", path=self.path / name):
                     shutil.rmtree(aside, ignore_errors=True)
                     os.rename(self.path / name, aside)
 
-        self.write_pointers(loaded.name, loaded.state)
+        self.write_pointers(checkpoint.name, checkpoint.state)
 
     def write_pointers(self, latest: str, state: Mapping[str, files.JSON]) -> None:
-        """Write the names of the newest checkpoint and of the best one, by its state, to `latest`
-        and `best`.
+        """Write the name `latest` of the newest checkpoint to the file `latest`, and the name of
+        the best checkpoint, which is in `state`, to the file `best`.
 
-        There is no `best` while that checkpoint does not exist.
+        If the best checkpoint does not exist, the file `best` is removed.
         """
         best = best_checkpoint(state)
         pointer = self.path / "best"
@@ -259,16 +266,16 @@ class RunWriter(RunReader):
             with files.convert_os_errors("remove", path=pointer):
                 pointer.unlink(missing_ok=True)
 
-        # Last: where it names the newest checkpoint, both are written.
+        # `latest` is written last: if it names the newest checkpoint, `best` is up to date, too.
         files.write_atomically(self.path / "latest", f"{latest}\n".encode("ascii"))
 
     def save_checkpoint(self, step: int, payloads: Mapping[str, bytes]) -> Path:
-        """Save a checkpoint and return its folder; the pointers stay as they are. `payloads` are
-        those of `checkpoint_to_bytes`.
+        """Save a checkpoint and return its folder, without a change of the pointers.
 
-        An existing checkpoint of that step is kept if it is intact and identical. Otherwise, as
-        after a change of the schedule, it is replaced. On any failure nothing saved before is
-        changed. Raises CharRNNError naming the folder, the reason and the bytes needed.
+        `payloads` are the files that `checkpoint_to_bytes` returns. An existing checkpoint of that
+        step is kept if it is intact and identical. Otherwise, as after a change of the schedule, it
+        is replaced. If the save fails, no earlier checkpoint is changed, and CharRNNError names the
+        folder, the reason and the bytes needed.
         """
         final = self.path / checkpoint_name(step)
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
@@ -277,13 +284,14 @@ class RunWriter(RunReader):
             if self._is_saved(final, payloads):
                 return final
 
-            # The files, the manifest last: `checkpoint_to_bytes` has them in that order.
+            # Write the files in the order of `checkpoint_to_bytes`: the manifest is the last one.
             temporary.mkdir()
             for name, data in payloads.items():
                 files.write_synced(temporary / name, data)
             files.fsync_folder(temporary)
 
-            # The name makes it count. Only now: a folder of that name is always a whole checkpoint.
+            # The folder gets its name only now, so that a folder of that name is always a complete
+            # checkpoint.
             if os.path.lexists(final):
                 self._replace(final, temporary)
             else:
@@ -300,34 +308,35 @@ class RunWriter(RunReader):
         return final
 
     def prune(self, keep: int, *needed: str | None) -> None:
-        """Remove the oldest checkpoints so that `keep` remain besides the newest one and those
-        `needed`.
+        """Remove the oldest checkpoints, so that `keep` of them remain besides the newest one and
+        the `needed` ones.
 
-        Raises CharRNNError when one cannot be removed.
+        Raises CharRNNError if a checkpoint cannot be removed.
         """
         removable = [name for name in self.checkpoints()[:-1] if name not in needed]
         for name in removable[: max(len(removable) - keep, 0)]:
             with files.convert_os_errors("remove", path=self.path / name):
-                # Renamed first: a crash in between leaves a temporary folder, never a damaged
-                # checkpoint.
+                # The folder is renamed first: a crash during the removal then leaves a temporary
+                # folder, not a damaged checkpoint.
                 shutil.rmtree(_set_aside(self.path / name, "tmp"))
 
     def _is_saved(self, folder: Path, payloads: Mapping[str, bytes]) -> bool:
-        """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError for one of
-        a newer charrnn."""
+        """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError if a newer
+        charrnn saved it."""
         try:
             read_checkpoint(folder, with_training=True)
             saved = files.read_capped(folder / MANIFEST, max_bytes=files.MAX_TEXT_BYTES)
         except NewerFormatError:
             raise
         except CheckpointError:
-            return False  # Missing, as it should be, or damaged.
+            return False  # The checkpoint is missing, which is the usual case, or damaged.
         return saved == payloads[MANIFEST]
 
     def _replace(self, final: Path, temporary: Path) -> None:
-        """Replace a checkpoint by `temporary`; on failure it is restored. Raises OSError."""
-        # Two renames, since no folder can be renamed to one that is not empty. A process that is
-        # killed between them leaves it to `restore_replaced`.
+        """Replace the checkpoint `final` by the folder `temporary`, and restore it if that fails.
+        Raises OSError."""
+        # This takes two renames, because a folder cannot be renamed to a folder that is not empty.
+        # If the process is killed between them, `restore_replaced` undoes the first.
         replaced = _set_aside(final, "old")
         try:
             os.rename(temporary, final)
@@ -346,19 +355,18 @@ def _set_aside(folder: Path, kind: str) -> Path:
 
 
 _FIRST_FILES = (CONFIG, VOCAB, "lock")
-"""The files in a run's folder before its first save, besides temporary ones. `lock`, which
-identifies it, goes last."""
+"""The files in a run's folder before its first save, besides temporary files. `lock` is removed
+last, because it identifies the folder of an unsaved run."""
 
 
 def clear_unsaved(path: Path) -> None:
     """Empty the folder `path` if it belongs to a run that was killed before its first save.
 
-    Raises UsageError if anything else exists there; RunInUseError
-    if that run is starting now.
+    Raises UsageError if anything else exists there, RunInUseError if that run is starting now.
     """
     if _is_unsaved(path):
         with lock_folder(path), files.convert_os_errors("clean up", path=path):
-            # Looked at again under the lock: that run may have saved since.
+            # Check again under the lock: that run may have saved a checkpoint since.
             if _is_unsaved(path):
                 _remove_first_files(path)
     if os.path.lexists(path):
@@ -367,10 +375,10 @@ def clear_unsaved(path: Path) -> None:
 
 @contextlib.contextmanager
 def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
-    """Create a run's folder and lock it; if this block fails before anything is saved there, remove
-    the folder.
+    """Create a run's folder and lock it; remove the folder if the `with` block fails before
+    anything is saved there.
 
-    Raises what `create` and `lock_folder` raise.
+    Raises the errors of `create` and `lock_folder`.
     """
     with contextlib.ExitStack() as stack:
 
@@ -382,8 +390,8 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
                     _remove_first_files(run.path)
                     run.path.rmdir()
 
-        # A signal after the folder is made and before its removal is arranged would leave it
-        # behind.
+        # A signal between the creation of the folder and the registration of its removal would
+        # leave the folder behind.
         with ending_signals_delayed():
             run = create()
             stack.push(remove_unless_saved)
@@ -392,8 +400,8 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
 
 
 def _remove_first_files(path: Path) -> None:
-    """Remove what a run without a save wrote, by name: any other file there is the user's. Raises
-    OSError."""
+    """Remove the files that a run writes before its first save. They are removed by name, because
+    any other file there belongs to the user. Raises OSError."""
     files.remove_temporaries(path)
     for name in _FIRST_FILES:
         (path / name).unlink(missing_ok=True)
@@ -402,8 +410,8 @@ def _remove_first_files(path: Path) -> None:
 def _is_unsaved(path: Path) -> bool:
     try:
         names = {name for name in os.listdir(path) if not name.startswith(".")}
-        # The lock contains the number of the process that died; a user's own file `lock` would
-        # contain something else.
+        # The file `lock` of a run contains the identity of a process; a file `lock` of the user
+        # contains something else.
         owner = files.read_capped(path / "lock", max_bytes=MAX_OWNER_BYTES)
     except (OSError, CheckpointError):
         return False
