@@ -1,5 +1,5 @@
-"""What is watched in a terminal: a demonstration, the explorer of cells, and the editor that writes
-with a model."""
+"""Programs that use the whole terminal: a demonstration, the explorer of cells, and the editor that
+continues texts."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,5 +1,5 @@
-"""charrnn demo: an included model writes, in the colours of one of its cells; then a table of what
-its best cells follow."""
+"""charrnn demo: an included model writes a text, coloured by one of its cells; then a table lists
+its best cells."""
 
 import sys
 import time
@@ -9,9 +9,10 @@ from charrnn.cli.streams import print_json, result_console
 from charrnn.runs.included import INCLUDED
 
 LENGTH = 329
-"""Characters of a dialogue of whole sentences. Sampling is exact, so that all read the same one."""
+"""Number of characters after which the text ends with a whole sentence. Sampling is exact, so that
+the text is the same on every machine."""
 SECONDS_PER_CHAR = 0.012
-"""What a terminal waits after each character: the model is much too fast to be watched."""
+"""The pause after each character on a terminal: the model is much too fast to be watched."""
 NEXT = """\
 charrnn sample prose     more of its text
 charrnn visualize prose  its other cells
@@ -34,7 +35,7 @@ def demo(options: CommandOptions) -> None:
     from charrnn.views.heatmap import HeatMap, Legend, fold
     from charrnn.views.theme import is_plain, palette_of
 
-    # By its file: a run may have its name.
+    # The model is loaded from its file, because a run may have its name.
     model = load(INCLUDED / "prose.zip")
     # The first cell of its card follows quotations.
     best = model.card_scores[:3]
@@ -52,19 +53,19 @@ def demo(options: CommandOptions) -> None:
         print_json({"cell": cell, "characters": [*characters], "cells": cells})
         return
 
-    # What writes, at once.
+    # The first line appears at once.
     console = result_console()
-    who = "A network that has read War and Peace writes."
-    console.print(Text(f"{who} Its cell {cell[0]}:{cell[1]} follows quotations:"), Legend())
+    heading = "A network that has read War and Peace writes."
+    console.print(Text(f"{heading} Its cell {cell[0]}:{cell[1]} follows quotations:"), Legend())
     if is_plain(console):
-        # A line has its blocks below it, so that it must be whole.
+        # The blocks stand below each line, so a line is printed only when it is complete.
         text, values = zip(*characters, strict=True)
         console.print(HeatMap(ColouredText(text="".join(text), values=values)))
     else:
         # A line is drawn as soon as the model has written it, and no sooner.
         for line in fold(characters, console.width, ascii_only=False):
-            for shown, value in line:
-                console.print(Text(shown, palette_of(console).value(value)), end="")
+            for cluster, value in line:
+                console.print(Text(cluster, palette_of(console).value(value)), end="")
                 if sys.stdout.isatty():
                     sys.stdout.flush()
                     time.sleep(SECONDS_PER_CHAR)

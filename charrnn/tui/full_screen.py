@@ -1,5 +1,5 @@
-"""What the interfaces that fill the terminal have in common: keys, work in other threads, how they
-end, dialogs."""
+"""The common parts of the interfaces that fill the terminal: key bindings, jobs in other threads,
+the end after a signal or an error, dialogs."""
 
 import codecs
 import os
@@ -28,20 +28,21 @@ from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
 from charrnn.tui.keyboard import Modes, keyboard_modes, restore_keyboard
 
 Result = TypeVar("Result")
-"""What an interface returns once it is closed by its keys."""
+"""The type of the result of an interface that the user closes by a key."""
 SIGNAL_POLL = 0.1
-"""Seconds between two calls of the function that says whether to end."""
+"""Seconds between two checks whether a signal has arrived."""
 GRACE_SECONDS = 5.0
 """Seconds that an interface has to end after a signal."""
 HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
-"""What ends an interface whose terminal is gone; Windows has no SIGHUP."""
+"""The signal that ends an interface when its terminal has gone; Windows has no SIGHUP."""
 Keys = tuple[str, str, Mapping[str, str]]
-"""Keys as the help names them, what they do, and the actions of each by its Textual name."""
+"""Keys as the help names them, their meaning, and the action of each key by its Textual name."""
 
 
 def bind(actions: Mapping[str, str], *, priority: bool = False) -> list[BindingType]:
-    """Return the bindings of keys, several of which are separated by commas, to actions."""
-    # Not shown: a screen has a hint line of its own, which names as many keys as fit.
+    """Bind keys to actions. A key of `actions` may be several keys separated by commas."""
+    # Textual does not show the bindings: each screen has its own hint line, which names as many
+    # keys as fit.
     bindings: list[BindingType] = []
     for keys, action in actions.items():
         bindings.append(Binding(keys, action, show=False, priority=priority))
@@ -58,39 +59,41 @@ def bind_all(rows: Sequence[Keys]) -> list[BindingType]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """Something that is computed beside the interface; of the jobs of a kind, the last one
-    counts."""
+    """A computation in another thread than the interface. A new job replaces the earlier job of its
+    kind."""
 
     kind: str
     compute: Callable[["Job"], object]
     _work: "Work"
 
     def pause(self) -> None:
-        """Let newer jobs run first; to be called often. Raises Cancelled if the job is not wanted
-        any more."""
+        """Let newer jobs run first; a job must call this often. Raises Cancelled if the job was
+        stopped or replaced."""
         self._work.take_turn(self)
 
     def show(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call a function in the thread of the interface, unless the job is not wanted any more by
+        """Call a function in the thread of the interface, unless the job was stopped or replaced by
         then."""
         self._work.call_later(lambda: self._work.is_wanted(self) and function(*arguments))
 
 
 class Work:
-    """Jobs of which one runs at a time, the newest first, so that no two use torch or the findings
-    at once.
+    """Run jobs one at a time, the newest first, so that no two jobs use torch or the findings at
+    once.
 
-    Each has a thread of its own, because what torch records and the progress belong to a thread.
+    Each job has its own thread, because gradients that torch records and the progress belong to a
+    thread.
     """
 
     def __init__(
         self, call_later: Callable[..., object], on_failure: Callable[[Exception], object]
     ) -> None:
-        """Call `on_failure` with what a job raises, except Cancelled, in the job's thread."""
+        """Prepare to run jobs. `on_failure` is called in the thread of a job with the exception
+        that the job raises, except Cancelled."""
         self.call_later = call_later
         self._on_failure = on_failure
         self._changed = threading.Condition()
-        """Whoever changes what follows notifies who waits for it."""
+        """Guards the following attributes; notified after every change of them."""
         self._jobs: list[Job] = []
         """All jobs that have not ended, in the order in which they were started."""
         self._latest: dict[str, Job] = {}
@@ -98,24 +101,24 @@ class Work:
         self._is_closed = False
 
     def start(self, kind: str, compute: Callable[[Job], object]) -> None:
-        """Compute in a thread, in place of an earlier job of that kind."""
+        """Start a job, which replaces the earlier job of its kind."""
         job = Job(kind, compute=compute, _work=self)
         with self._changed:
             self._latest[kind] = job
             self._jobs.append(job)
             self._changed.notify_all()
 
-        # A daemon: a job that never pauses cannot keep the process.
+        # The thread is a daemon, so that a job that never pauses cannot keep the process alive.
         threading.Thread(target=self._run, args=(job,), daemon=True).start()
 
     def stop(self, kind: str) -> None:
-        """End the job of a kind, and show nothing of it any more."""
+        """Stop the job of a kind. Its results are no longer shown."""
         with self._changed:
             self._latest.pop(kind, None)
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End all jobs, and wait for the one that runs; none runs afterwards."""
+        """Stop all jobs, and wait until the running job has ended."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -123,21 +126,21 @@ class Work:
             self._changed.wait_for(lambda: not self._jobs)
 
     def is_wanted(self, job: Job) -> bool:
-        """Return whether a job is the last one of its kind, and not stopped."""
-        # Without the lock: a stale answer only costs one more step of a job.
+        """Whether a job was neither stopped nor replaced by a newer job of its kind."""
+        # No lock is needed: a stale answer costs only one more step of a job.
         return not self._is_closed and self._latest.get(job.kind) is job
 
     def take_turn(self, job: Job) -> None:
-        """Return once no other job runs and all newer ones have ended. Raises Cancelled if it is
-        not wanted."""
-        # Without the lock: a job asks at every character that it reads.
+        """Wait until no other job runs and all newer jobs have ended. Raises Cancelled if the job
+        was stopped or replaced."""
+        # The usual case takes no lock, because a job calls this at every character that it reads.
         if self._running is self._jobs[-1] is job and self.is_wanted(job):
             return
 
         def may_go_on() -> bool:
             return self._running is None and self._jobs[-1] is job
 
-        # Newer jobs run meanwhile; a job that is replaced ends here, wherever it is in its work.
+        # Newer jobs run while this one waits. A job that was replaced ends here.
         with self._changed:
             self._yield_turn(job)
             self._changed.wait_for(lambda: may_go_on() or not self.is_wanted(job))
@@ -157,31 +160,31 @@ class Work:
             job.compute(job)
         except Cancelled:
             pass
-        except Exception as error:  # of a worker thread: raised again where the command ends
+        except Exception as error:  # `FullScreenApp.finish` raises it again in the main thread.
             self._on_failure(error)
         finally:
             with self._changed:
-                # Whoever waits goes on, and `close` returns once none is left.
+                # A waiting job continues, and `close` returns when no job remains.
                 self._jobs.remove(job)
                 self._yield_turn(job)
 
 
 def one_line(*parts: str) -> Text:
-    """Return the parts of a title in one line, of which as much is shown as fits."""
-    # A name may have line ends and control characters: the title stays one line.
+    """Join the parts of a title to one line, which is cut where the screen ends."""
+    # Names may contain line ends and control characters, which the title must not.
     text = "  ".join(" ".join(printable(part).split()) for part in parts if part)
     return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 class StatusLine(Static):
-    """A message below the text, which takes no room where there is none."""
+    """A line for a message below the text; it is hidden while there is no message."""
 
     def __init__(self) -> None:
         super().__init__(id="status")
 
     def say(self, message: str) -> None:
         """Replace the message; "" removes it."""
-        # Messages contain names of files, which a terminal could interpret.
+        # Messages contain file names, which may have control characters.
         self.update(Text(printable(message)))
         self.display = bool(message)
 
@@ -202,7 +205,7 @@ class FullScreen(Screen[None]):
     """A screen of the interface: named lines, and a status line."""
 
     def put(self, name: str, drawn: RenderableType) -> None:
-        """Replace what the line of this name shows."""
+        """Replace the content of the line with this name."""
         self.query_one(f"#{name}", Static).update(drawn)
 
     def say(self, message: str) -> None:
@@ -211,42 +214,43 @@ class FullScreen(Screen[None]):
 
 
 class FullScreenApp(App[Result]):
-    """An interface in the terminal's own colours that its keys, a signal or an error in another
-    thread closes.
+    """An interface in the terminal's own colours. A key, a signal or an error in another thread
+    closes it.
 
-    Nothing is dim: some terminals draw dim text with a contrast of less than 3. What is marked has
-    its colours swapped, which is legible on any background.
+    No text is dim: some terminals draw dim text with a contrast of less than 3. Marked text has
+    swapped colours, which are legible on any background.
     """
 
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
     COMMAND: ClassVar[str]
-    """The command whose options messages name."""
+    """The command whose options are named in messages."""
 
     def __init__(self) -> None:
-        # The terminal's own colours, so that text without a value looks as it does everywhere else.
+        # The terminal's own colours are used, so that text without a value looks as it does in
+        # other programs.
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self._signals = Signals()
         self._failure: Exception | None = None
 
-        # An interface that has ended has no widgets any more.
+        # After the interface has ended, there are no widgets that a function could change.
         def call_while_running(function: Callable[[], object]) -> None:
             self.call_later(lambda: self.is_running and function())
 
         self.work = Work(call_while_running, self.fail)
 
     def get_driver_class(self) -> type[Driver]:
-        """Return what reads the keyboard and writes to the terminal; U+FFFD stands for each byte
-        that is not UTF-8.
+        """Return the driver, which reads the keyboard and writes to the terminal. It reads each
+        byte that is not UTF-8 as U+FFFD.
 
         Such bytes come from a terminal set to Latin-1 and from pasted binary data.
         """
         driver = super().get_driver_class()
         names = vars(sys.modules[driver.__module__])
-        # Textual has no option for this. A restart of its loop after the error would lose what was
-        # read with the byte, the end of a paste included, and a loop of our own would depend on
-        # more of what is private.
+        # Textual has no option for this. If its loop were started again after the error, the bytes
+        # that were read together with the wrong one would be lost, such as the end of a paste. A
+        # loop of our own would depend on more private names of Textual.
         if "getincrementaldecoder" in names:
             names["getincrementaldecoder"] = lambda name: partial(
                 codecs.getincrementaldecoder(name), errors="replace"
@@ -254,8 +258,9 @@ class FullScreenApp(App[Result]):
         return driver
 
     def on_mount(self) -> None:
-        """Look regularly whether to end; Textual calls this beside the method of a subclass."""
-        # A signal handler must not touch widgets: it sets a number, which is looked at here.
+        """Check regularly whether a signal has arrived. Textual calls this method in addition to
+        the `on_mount` of a subclass."""
+        # A signal handler must not touch widgets: it only sets a number.
         self.set_interval(SIGNAL_POLL, self._exit_after_signal)
 
     def _exit_after_signal(self) -> None:
@@ -263,12 +268,12 @@ class FullScreenApp(App[Result]):
             self.exit()
 
     def run_until_signal(self, signals: Signals) -> Result | None:
-        """Run until the interface is closed or a signal arrives; return None unless its keys closed
-        it.
+        """Run until the interface is closed or a signal arrives. Returns None unless the user has
+        closed it by a key.
 
-        Raises the error that closed it, if there was one.
+        Raises the error that has closed the interface, if there was one.
         """
-        # Textual would print where it was interrupted.
+        # Without this, Textual would print a traceback of the interruption.
         signals.is_quiet = True
         signals.defers = True
         self._signals = signals
@@ -278,17 +283,20 @@ class FullScreenApp(App[Result]):
         try:
             result = self.run()
 
-            # Only now, with the terminal restored: an error can be printed.
+            # `finish` may raise an error, which can be printed only after Textual has restored the
+            # terminal.
             self.finish()
         finally:
             is_over.set()
         return result
 
     def _end_anyway(self, is_over: threading.Event, modes: Modes) -> None:
-        """End the process after a signal, or without a terminal, if Textual does not: it waits
-        forever to write to a terminal that is gone."""
-        # A thread of its own: the main thread is the one that may be stuck. Without a screen, as in
-        # a test, there is no terminal that could go.
+        """End the process after a signal, or when the terminal has gone, if Textual does not end
+        it: Textual waits forever to write to a terminal that has gone.
+
+        This runs in its own thread, because the main thread may be stuck.
+        """
+        # In a test there is no terminal that could go.
         had_terminal = os.isatty(0)
         while not self._signals.number:
             if is_over.wait(SIGNAL_POLL):
@@ -305,10 +313,11 @@ class FullScreenApp(App[Result]):
                 os._exit(128 + self._signals.number)
 
     def rescue(self) -> object:
-        """Save what is lost if the process ends now; a subclass says what that is."""
+        """Save the data that would be lost if the process ended now; subclasses override this."""
 
     def exit_code(self, signal_number: int) -> int:
-        """Return the exit code of the command: that of the signal, 1 after an error, else 0."""
+        """Return the exit code of the command: 128 plus the number of the signal, 1 after an error,
+        else 0."""
         if signal_number:
             return 128 + signal_number
         return self.return_code or 0
@@ -320,19 +329,20 @@ class FullScreenApp(App[Result]):
         say: Callable[[str], object],
         end: Callable[[str], object] | None = None,
     ) -> None:
-        """Compute in a thread; `say` shows its progress, and `end`, or else `say`, the message of
-        an error or ""."""
+        """Run `compute` as a job. `say` is called with its progress; `end`, or `say` if there is no
+        `end`, is called at the end with the message of an error or ""."""
 
         def work(job: Job) -> None:
             def show_task(task: Task) -> None:
-                # Progress is reported often, whatever is computed: the place to let others run.
+                # Every computation reports its progress often, so this is the place to let newer
+                # jobs run.
                 job.pause()
                 progress = "..."
                 if task.total and task.done:
                     progress = f"{min(1, task.done / task.total):.0%}"
                 job.show(say, f"{task.label} {progress}")
 
-            # An error of charrnn is an answer; any other one closes the interface.
+            # The message of a CharRNNError is shown; any other exception closes the interface.
             message = ""
             try:
                 with using(CallbackProgress(show_task)):
@@ -344,30 +354,30 @@ class FullScreenApp(App[Result]):
         self.work.start(kind, work)
 
     def finish(self) -> None:
-        """End the work; call this when the interface is closed. Raises the error that closed it, if
+        """Stop all jobs after the interface was closed. Raises the error that has closed it, if
         there was one."""
-        # Jobs first: one that fails while the interface closes has its error below.
+        # `close` comes first: a job may still fail while the interface closes.
         self.work.close()
         if self._failure is not None:
             raise self._failure
 
     def fail(self, error: Exception) -> None:
-        """Close the interface for an error in another thread, which calls this; `finish` raises
-        it."""
-        # Not raised here: no one waits for this thread.
+        """Close the interface because of an error in another thread, which calls this method;
+        `finish` raises the error in the main thread."""
         self._failure = error
         self.call_later(self.exit)
 
 
 class Question(ModalScreen[None]):
-    """A question with one line of input; it stays, with the error below it, until the answer is
-    valid."""
+    """A question with one line of input. It stays open, with an error message below it, until the
+    answer is valid."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind({"escape": "dismiss"})
     app: "FullScreenApp[Any]"
 
     def __init__(self, question: str, answer: Callable[[str], object]) -> None:
-        """Ask. `answer` raises UsageError for an invalid answer."""
+        """Ask `question`. `answer` is called with the input, and raises UsageError if the input is
+        invalid."""
         super().__init__()
         self._question = question
         self._answer = answer
@@ -379,7 +389,7 @@ class Question(ModalScreen[None]):
             yield Static(id="wrong")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer, or show what is wrong with the answer."""
+        """Give the answer, or show why it is invalid."""
         try:
             self._answer(event.value)
         except UsageError as error:
@@ -390,12 +400,13 @@ class Question(ModalScreen[None]):
 
 
 class KeyQuestion(ModalScreen[None]):
-    """A question that is answered by one key; Escape leaves everything as it is."""
+    """A question that is answered by one key; Escape closes it without an answer."""
 
     def __init__(
         self, question: str, answers: Mapping[str, tuple[str, Callable[[], object]]]
     ) -> None:
-        """Ask. `answers` maps a key to what it says and what it does."""
+        """Ask `question`. `answers` maps each key to the text that explains it and the function
+        that it calls."""
         super().__init__()
         self._question = question
         self._answers = answers
@@ -403,20 +414,20 @@ class KeyQuestion(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
             yield Static(Text(printable(self._question)), id="question")
-            # Escape is always an answer, so that no question is a trap.
+            # Escape always closes the question, so that the user is never stuck.
             keys = [f"{key} {text}" for key, (text, _) in self._answers.items()]
             keys.append("Esc back")
             yield Static(Text("   ".join(keys), style="bold"))
 
     def on_key(self, event: events.Key) -> None:
         """Answer with a key."""
-        # No key reaches the screen below, whose bindings would obey it, too.
+        # Otherwise the key would also reach the bindings of the screen below.
         event.stop()
         if event.key == "escape":
             self.dismiss()
         elif event.key in self._answers:
             _, function = self._answers[event.key]
-            # Closed first, as what follows may ask again.
+            # The question is closed first, because `function` may open another one.
             self.dismiss()
             self.app.call_later(function)
 
@@ -434,7 +445,7 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="box"):
-            # In two columns, so that long meanings fold beside their keys.
+            # Keys and meanings are in two columns, so that long meanings fold beside their keys.
             for key, meaning, _ in self._keys:
                 with Horizontal(classes="key"):
                     yield Static(Text(key, style="bold"), classes="name")

@@ -1,4 +1,5 @@
-"""What is typed while nothing reads it, and the modes of the terminal, which outlive a command."""
+"""Drop keys that are typed while no program reads them, and restore the modes of the terminal,
+which outlive a command."""
 
 import contextlib
 import os
@@ -24,7 +25,7 @@ def keyboard_modes() -> Modes:
 
 
 def restore_keyboard(modes: Modes) -> None:
-    """Set the modes of the terminal, and drop what was typed and not read."""
+    """Set the modes of the terminal, and drop the keys that were typed and not read."""
     if modes is not None:
         with contextlib.suppress(termios.error):  # the terminal is gone
             termios.tcsetattr(0, termios.TCSAFLUSH, modes)
@@ -32,7 +33,8 @@ def restore_keyboard(modes: Modes) -> None:
 
 @contextlib.contextmanager
 def keys_dropped() -> Iterator[None]:
-    """Show nothing of what is typed in this block, and drop it. Ctrl-C still ends the command."""
+    """Neither show nor read the keys that are typed during the `with` block. Ctrl-C still ends the
+    command."""
     modes = keyboard_modes()
     try:
         if modes is not None:

@@ -21,18 +21,18 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.tui.keyboard import keys_dropped
 
 CHARS_SHOWN = 8_000
-"""Characters that are shown, unless another number is asked for."""
+"""The default number of characters that are shown."""
 
 
 def check_full_screen(command: str, instead: str) -> None:
-    """Raise UsageError where a command that fills the terminal cannot run; `instead` says what does
-    the same without.
+    """Raise UsageError if a command that fills the terminal cannot run: without the package
+    textual, with TERM=dumb, or if the keyboard or the screen is no terminal.
 
-    That is without textual, with TERM=dumb, and where the keyboard or the screen is no terminal.
+    `instead` names a command that has the same result without a full screen.
     """
     if find_spec("textual") is None:
         raise UsageError(f"{command} needs the package textual. Install it: {install_command()}")
-    # Textual would start, and draw control sequences that nobody sees as such.
+    # Textual would start on such a terminal, and print its control sequences as text.
     term = os.environ.get("TERM")
     if term in ("dumb", "unknown"):
         raise UsageError(
@@ -46,7 +46,7 @@ def check_full_screen(command: str, instead: str) -> None:
 
 
 def fills_terminal() -> bool:
-    """Return whether the keyboard and the screen are a terminal; textual draws on stderr."""
+    """Whether the keyboard and the screen are a terminal. Textual draws on stderr."""
     for stream in (sys.stdin, sys.stdout):
         if stream is None or not stream.isatty():
             return False
@@ -55,7 +55,7 @@ def fills_terminal() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class ExploreOptions(ScreenOptions):
-    """What `charrnn explore` takes."""
+    """The options of `charrnn explore`."""
 
     run: str | None = run_argument()
     text: str | None = option(
@@ -74,10 +74,10 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     from charrnn.cells.findings import CHARS_SCORED
 
     check_full_screen("charrnn explore", "`charrnn visualize` prints the same findings.")
-    # The keys are read from it, so a text cannot be.
+    # The keys are read from standard input, so the text cannot be read from it.
     if options.text == "-":
         raise UsageError("--text -: standard input is the keyboard here. Give a file.")
-    # Importing the interface takes longer than one waits without a word.
+    # Importing the interface takes so long that the user needs a message.
     if not options.quiet:
         sys.stderr.write("Looking into the model ...\n")
     with keys_dropped():
@@ -90,7 +90,8 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
             num_chars=max(options.chars, CHARS_SCORED),
             quiet=options.quiet,
         )
-        # Both begin where the text begins: what is shown has the scores of what is scored.
+        # The shown text and the scored text begin at the same character, so that the scores belong
+        # to the text on the screen.
         explorer = Explorer(
             model,
             text=model.encode(content, context=before),
@@ -99,14 +100,14 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
         )
     explorer.run_until_signal(context.obj.signals)
 
-    # Once more, where they stay: those on the screen are gone with it.
+    # The warnings are repeated, because those on the screen have gone with it.
     warn(tuple(explorer.warnings), quiet=options.quiet)
     return explorer.exit_code(context.obj.signals.number)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions(ScreenOptions):
-    """What `charrnn write` takes."""
+    """The options of `charrnn write`."""
 
     words: Sequence[str] = argument(
         "[[RUN] DRAFT]",
@@ -158,7 +159,8 @@ def write(context: typer.Context, options: WriteOptions) -> int:
             " out."
         )
 
-    # A draft of the name of a run would be written with another run, the newest one.
+    # Without this error, a name of a run would count as the draft, and the newest run would
+    # continue it.
     is_alone = not runs and options.run is None
     if draft is not None and is_alone and not Path(draft).exists() and is_run(draft):
         raise UsageError(
@@ -173,7 +175,7 @@ def write(context: typer.Context, options: WriteOptions) -> int:
     from charrnn.tui.write.continuations import ContinuationOptions
     from charrnn.tui.write.drafts import Draft, read_draft
 
-    # Checked before a large draft is read.
+    # The options are checked before a large draft is read.
     seed = options.seed
     if seed is None:
         seed = fresh_seed()
@@ -182,20 +184,21 @@ def write(context: typer.Context, options: WriteOptions) -> int:
         temperature=options.temperature,
         seed=seed,
     )
-    read = Draft() if draft is None else read_draft(Path(draft))
+    opened_draft = Draft() if draft is None else read_draft(Path(draft))
     with keys_dropped():
         model = load_model(runs[0] if runs else options.run, quiet=options.quiet)
 
-        # Last, as Textual takes a second: a wrong name of a draft or a run is an error at once.
+        # Textual is imported last, because that takes a second: a wrong name of a draft or a run is
+        # an error at once.
         from charrnn.tui.write.screen import Writer
 
-        writer = Writer(model, draft=read, options=continuation)
+        writer = Writer(model, draft=opened_draft, options=continuation)
     signals: Signals = context.obj.signals
-    # Whatever ends the editor, no text is lost.
+    # The text is rescued, whatever ends the editor.
     is_left = False
     try:
         is_left = bool(writer.run_until_signal(signals))
-    finally:  # something else than its keys may end it
+    finally:
         if not is_left and (rescued := writer.rescue()) is not None:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 warn((f"the changes since the last save are in {rescued}",), quiet=options.quiet)

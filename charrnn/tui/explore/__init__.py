@@ -1,2 +1,2 @@
-"""The interface of `charrnn explore`, drawn with Textual; what it shows is in `state`, which needs
-no Textual."""
+"""The interface of `charrnn explore`, drawn with Textual. The module `state` holds the data that it
+shows, and does not need Textual."""

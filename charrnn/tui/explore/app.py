@@ -1,7 +1,7 @@
-"""The explorer: cells in a table, a text coloured by the selected one, and threads that measure the
-cells meanwhile.
+"""The application of `charrnn explore`: a table of cells and a text coloured by the selected cell,
+while other threads measure the cells.
 
-Over it stand the page of a cell, and two texts to compare.
+Two more screens show the page of a cell, and two texts to compare.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -130,12 +130,12 @@ BROWSER_KEYS: tuple[Keys, ...] = (
     ("?", "these keys", {"question_mark": "app.help"}),
     ("q", "quit; Ctrl-C too, from everywhere", {"q": "app.quit"}),
 )
-"""The keys of the browser; those without an action are handled where they are typed."""
+"""The keys of the browser. A key without an action is handled by `Browser.on_key`."""
 NOTES = (
     "Red is a cell's -1, blue its +1.",
     *(f"{mark} after a score: {what}." for mark, what in MEANINGS.items()),
 )
-"""What the colours and the marks mean, for the help."""
+"""The meanings of the colours and the marks, for the help."""
 HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  c clamp  t type  s list  / go to"
 """Keys at the bottom of the screen: as many as fit."""
 TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
@@ -145,20 +145,20 @@ PAGE_HINT = "↑↓ PgUp PgDn scroll  ←→ other cells  c clamp  ? help  Esc b
 CLAMP_HINT = "jk scroll  r other random numbers  Esc back"
 """Keys at the bottom of two generated texts."""
 LEGEND_STEPS = 15
-"""Blocks of the colour scale."""
+"""Number of blocks of the colour scale."""
 DELETE_LAST = "delete last"
 """Stands for Backspace among the typed characters."""
 NAMED_KEYS = {"enter": "\n", "tab": "\t", "backspace": DELETE_LAST}
-"""What keys without a printable character type."""
+"""The text that is typed by keys without a printable character."""
 CELLS = "cells"
 """The kind of the job of the browser."""
 
 
 @dataclass(frozen=True)
 class Legible:
-    """A renderable without dim text and, if `is_plain`, as for a terminal without colours.
+    """A renderable without dim text and, if `is_plain`, without colours.
 
-    The console of Textual always has them.
+    `is_plain` is needed because the console of Textual always has colours.
     """
 
     drawn: RenderableType
@@ -180,8 +180,8 @@ class Legible:
 
 
 class CellScreen(FullScreen):
-    """A title, a summary that stays, and pictures to scroll through, which arrive one after the
-    other."""
+    """The page of a cell: a title, a summary that stays, and pictures to scroll through, which
+    appear one by one."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind_all(PAGE_KEYS)
     app: "Explorer"
@@ -191,7 +191,7 @@ class CellScreen(FullScreen):
         yield Static(id="summary")
         with VerticalScroll(id="pictures", can_focus=False):
             yield Static(id="page")
-        # The status below the pictures, so that they do not jump when it changes.
+        # The status is below the pictures, so that they do not jump when it changes.
         yield StatusLine()
         yield HintLine(PAGE_HINT)
 
@@ -199,21 +199,21 @@ class CellScreen(FullScreen):
         self.show_subject()
 
     def on_unmount(self) -> None:
-        # Nobody waits for what is left of the page.
+        # The other parts of the page are not needed any more.
         self.app.work.stop(PAGE)
 
     def show_subject(self) -> None:
-        """Name the selected cell, and measure and draw one part of its page after the other."""
+        """Show the name of the selected cell, and measure and draw the parts of its page."""
         explorer = self.app
         exploration = explorer.browser.exploration
         cell = exploration.cell
 
-        # What is known at once.
+        # The caption appears at once.
         self.put("caption", caption_of(exploration))
         self._draw([], [])
         self.query_one("#pictures").scroll_home(animate=False)
 
-        # The rest follows from a thread; each part is drawn with those before it.
+        # A job measures the parts; each part is drawn together with the parts before it.
         def measure(job: Job) -> None:
             for page in explorer.study.page_in_parts(*cell):
                 job.show(self._draw, summary_pictures(page), page_pictures(page))
@@ -227,16 +227,16 @@ class CellScreen(FullScreen):
         self.put("page", Legible(Group(*pictures), is_plain))
 
     def action_scroll(self, lines: int, pages: int = 0) -> None:
-        # The last line of a screen stays, as the first one of the next.
+        # The last line of a page is the first line of the next page.
         pictures = self.query_one("#pictures")
         lines_of_page = max(1, pictures.size.height - 1)
         pictures.scroll_relative(y=lines + pages * lines_of_page, animate=False)
 
     def action_turn(self, by: int) -> None:
-        """Show the page of the cell before or after in the list."""
-        # The list behind the page moves, too, and is there when the page is closed.
+        """Show the page of the cell that is `by` rows further on in the list."""
+        # The row is selected in the list, too, which is visible again when the page is closed.
         exploration = self.app.browser.exploration
-        # At the ends of the list nothing happens: it is no ring, whose end nobody would notice.
+        # The list does not continue at its other end: the user would not notice the end.
         row = exploration.row + by
         if 0 <= row < len(exploration.rows):
             self.app.browser.choose(row)
@@ -258,7 +258,7 @@ class ClampScreen(FullScreen):
     def compose(self) -> ComposeResult:
         yield Static(id="title")
         with Horizontal():
-            # Named by side, so that each text finds its widget again.
+            # `_take` finds the widgets by these names.
             for side in ("clamped", "free"):
                 with Vertical():
                     yield Static(id=f"{side}-title", classes="bold")
@@ -272,12 +272,12 @@ class ClampScreen(FullScreen):
         self.app.work.stop(COMPARISON)
 
     def action_again(self) -> None:
-        # Both texts have the new seed: they differ by the clamp alone.
+        # Both texts have the new seed, so that they differ only by the clamp.
         self._clamp = replace(self._clamp, seed=self._clamp.seed + 1)
         self._generate()
 
     def action_scroll(self, by: int) -> None:
-        # Both together, so that the same places stand side by side.
+        # Both texts scroll together, so that the same characters stand side by side.
         for view in self.query(TextView):
             view.scroll_relative(y=by, animate=False)
 
@@ -292,13 +292,13 @@ class ClampScreen(FullScreen):
     def _generate(self) -> None:
         clamp = self._clamp
         model = self.app.model
-        # The end of the prime is what the model goes on from.
+        # The title shows the end of the prime, which the model continues.
         title = f"after …{all_visible(clamp.prime[-30:])}   seed {clamp.seed}"
         self.put("title", Text(title, no_wrap=True))
         free = f"not clamped, coloured by {cell_name(clamp.cell)}"
         self.put("free-title", Text(free))
 
-        # In place of the other title, until the texts are there.
+        # This message replaces the title of the clamped text until both texts are generated.
         self._say("writing ...")
 
         def generate(job: Job) -> None:
@@ -314,7 +314,7 @@ class CellTable(DataTable[Text], inherit_bindings=False):
 
 
 class Browser(FullScreen):
-    """Cells in a table, a text coloured by the selected one."""
+    """The main screen: a table of cells, and a text coloured by the selected cell."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind_all(BROWSER_KEYS)
     app: "Explorer"
@@ -328,7 +328,7 @@ class Browser(FullScreen):
         self.exploration = Exploration(model, self.given)
         self.is_typing = False
         self._has_moved = False
-        """Whether a cell or a list was chosen, which is then left as it is."""
+        """Whether the user has chosen a cell or a list, which new scores then do not change."""
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -347,13 +347,13 @@ class Browser(FullScreen):
     def on_mount(self) -> None:
         self.list_cells()
         self.query_one(CellTable).focus()
-        # After the first screen is drawn, because importing torch takes a second.
+        # The cells are measured after the first screen is drawn: importing torch takes a second.
         self.call_after_refresh(self.app.measure, CELLS, self._measure, self.say, self._end)
 
     def _measure(self, job: Job) -> None:
-        """Measure the cells and show the trace of the text, the best cells, and all cells ranked,
-        one by one."""
-        # The trace takes a moment and colours the text.
+        """Measure the cells, and show first the trace of the text, then the best cells, then the
+        rankings of all cells."""
+        # The trace takes a moment, and colours the text.
         study = self.app.study
         trace = trace_text(
             study.network(),
@@ -362,7 +362,7 @@ class Browser(FullScreen):
         )
         job.show(self._take_trace, trace)
 
-        # The scores take seconds, the rankings need them.
+        # The scores take seconds, and the rankings need them.
         findings = study.findings()
         job.show(self._take_findings, findings, {})
         if findings.scores:
@@ -370,7 +370,7 @@ class Browser(FullScreen):
             job.show(self._take_findings, findings, ranked)
 
     def _take_trace(self, trace: Trace) -> None:
-        # The colours of the selected cell are there at once, whatever the scores take.
+        # The text is coloured now, without waiting for the scores.
         self.given.trace = trace
         self._show()
 
@@ -381,7 +381,7 @@ class Browser(FullScreen):
         was_new = BEST not in exploration.orders
         exploration.set_findings(findings, ranked)
 
-        # The best cells come first, but nobody loses the cell that they are looking at.
+        # The best cells come first, unless the user is looking at another cell.
         is_new = was_new and BEST in exploration.orders
         if is_new and not self._has_moved:
             exploration.turn_to(BEST)
@@ -394,7 +394,7 @@ class Browser(FullScreen):
         if scale.is_own:
             legend = Text(f"its own range {low} ")
 
-        # Blocks of different height where there are no colours.
+        # Without colours, blocks have different heights.
         for step in range(LEGEND_STEPS):
             value = 2 * step / (LEGEND_STEPS - 1) - 1
             if self.app.no_color:
@@ -410,18 +410,18 @@ class Browser(FullScreen):
 
     def list_cells(self) -> None:
         """Fill the table with the current list."""
-        # All anew: another list has other columns.
+        # The columns are replaced, too: each list has its own.
         table = self.query_one(CellTable)
         order = self.exploration.order
         rows = [row.shown(order) for row in self.exploration.rows]
         num_numbered = 0 if order == ALL else NUM_NUMBERED
 
-        # Filling the table highlights its first row, which nobody has chosen.
+        # Filling the table highlights its first row, which the user has not chosen.
         with self.prevent(DataTable.RowHighlighted):
             table.clear(columns=True)
             table.add_column(Text(""), width=1)
-            # With explicit widths, because a table that is filled again cuts values off at the
-            # width of their headings.
+            # The columns have explicit widths, because a table that is filled again would cut the
+            # values at the width of the headings.
             for heading, *values in zip(state.columns(order), *rows, strict=True):
                 table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
 
@@ -440,15 +440,16 @@ class Browser(FullScreen):
         self.put("caption", caption_of(exploration))
         self.put("legend", self._legend(exploration.scale))
 
-        # The text has no colours until it was read.
+        # The text has no colours until the model has read it.
         values = exploration.values
-        places = None
+        scale_values = None
         if values is not None:
-            places = list(map(exploration.scale.place, values.tolist()))
+            scale_values = list(map(exploration.scale.place, values.tolist()))
         view = self.query_one("#text", TextView)
-        view.show(exploration.viewed.text, places, exploration.viewed.cursor)
+        view.show(exploration.viewed.text, scale_values, exploration.viewed.cursor)
 
-        # Below it, the values of the line with the cursor, and the character there.
+        # Below the text are the values of the line with the cursor, and the character at the
+        # cursor.
         sparkline = Text(view.sparkline(view.current_line), no_wrap=True)
         self.put("sparkline", sparkline)
         self.put("readout", self._readout())
@@ -461,7 +462,7 @@ class Browser(FullScreen):
     def _readout(self) -> Text:
         """Return the character at the cursor, the cell's value there, and the most likely next
         characters."""
-        # Of the text that is shown, which may be the typed one.
+        # The shown text may be the given text or the typed text.
         viewed = self.exploration.viewed
         values = self.exploration.values
         readout = Text(no_wrap=True)
@@ -471,7 +472,7 @@ class Browser(FullScreen):
         character = _shown(viewed.text[viewed.cursor])
         readout.append(f"{character} {values[viewed.cursor]:+.2f}", "bold")
 
-        # With their probabilities, so that a certain model is told from an unsure one.
+        # The probabilities show how certain the model is.
         guesses = []
         for guess, probability in viewed.guesses():
             guesses.append(f"{_shown(guess)} {probability:.2f}")
@@ -480,7 +481,7 @@ class Browser(FullScreen):
         return readout
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        # The event may be older than the list: a shorter one can have come meanwhile.
+        # The event may be older than the list, which may have become shorter meanwhile.
         row = event.cursor_row
         if row != self.exploration.row and row < len(self.exploration.rows):
             self._has_moved = True
@@ -488,7 +489,7 @@ class Browser(FullScreen):
             self._show()
 
     def on_resize(self) -> None:
-        # The text is folded anew, and the line with the cursor is another.
+        # The text is folded again, so another line has the cursor.
         self._show()
 
     # Moving
@@ -500,7 +501,7 @@ class Browser(FullScreen):
         lines_of_page = max(1, view.scrollable_content_region.height // view.rows_per_line)
         down = lines + pages * lines_of_page
 
-        # Lines are those on the screen: only the view knows where they are folded.
+        # Only the view knows where the lines are folded.
         cursor = viewed.cursor + characters
         if down:
             cursor = view.line_further(down)
@@ -516,22 +517,22 @@ class Browser(FullScreen):
         def go(where: str) -> None:
             self.exploration.go_to(where)
             self._has_moved = True
-            # After the question has closed.
+            # The list is drawn after the question has closed.
             self.call_later(self.list_cells)
 
         self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go))
 
     def action_choose(self, row: int) -> None:
-        # Someone who does not wait for the scores would else get a cell that follows nothing.
+        # The numbers mean the best cells: before these are scored, the keys have no effect.
         if self.exploration.order != ALL and row < len(self.exploration.rows):
             self.choose(row)
 
     def choose(self, row: int) -> None:
-        """Select the cell of a row of the list."""
+        """Select a row of the list."""
         self._has_moved = True
         self.exploration.select(row)
 
-        # Without the event, which would select the row again.
+        # The event is prevented, because it would select the row again.
         with self.prevent(DataTable.RowHighlighted):
             self.query_one(CellTable).move_cursor(row=row, animate=False)
         self._show()
@@ -543,7 +544,8 @@ class Browser(FullScreen):
 
     def on_key(self, event: events.Key) -> None:
         """Handle characters as text while a text is typed, and as commands otherwise."""
-        # Not by bindings, which run later: what is typed right after `t` must be text already.
+        # `t` is no binding, because bindings run later: the key right after `t` must already count
+        # as text.
         typed = NAMED_KEYS.get(event.key)
         if event.is_printable:
             typed = event.character
@@ -553,7 +555,8 @@ class Browser(FullScreen):
             self.exploration.viewed = self.typed
             self._show()
         elif event.key == "escape":
-            # Once: the typed text stays to be looked at. Twice: back to the text that was given.
+            # The first Escape ends typing, and the typed text stays on the screen. The second
+            # Escape shows the given text again.
             if not self.is_typing:
                 self.exploration.viewed = self.given
             self.is_typing = False
@@ -563,17 +566,17 @@ class Browser(FullScreen):
         else:
             return
 
-        # What was handled here is no binding any more: Backspace, Enter, `q`.
+        # The bindings of a handled key must not run, such as those of Backspace, Enter and `q`.
         event.stop()
 
     def on_paste(self, event: events.Paste) -> None:
-        # Texts have LF line ends here, a clipboard may have others.
+        # The text has the line end LF; the clipboard may have others.
         if self.is_typing:
             self._type(event.text.replace("\r\n", "\n").replace("\r", "\n"))
 
     def _type(self, characters: Iterable[str]) -> None:
-        """Let the model read what was typed or pasted."""
-        # Character by character: each has a state of its own to go back to.
+        """Let the model read the typed or pasted characters."""
+        # The characters are read one by one, because the state after each one is kept.
         vocab = self.model.vocab
         for character in characters:
             if character == DELETE_LAST:
@@ -591,25 +594,25 @@ class Browser(FullScreen):
 
             self.typed.feed(character)
 
-        # Once for all of them, as a pasted text is long.
+        # A pasted text may be long, so it is drawn only once.
         self._show()
 
 
 def caption_of(exploration: Exploration) -> Text:
-    """Return the name of the selected cell, and what is known about it."""
+    """Return the name of the selected cell in bold, and its description."""
     name, about = exploration.caption()
     return Text.assemble((name, "bold"), printable(about))
 
 
 def _shown(character: str) -> str:
-    """Return a character as it is shown by itself: the unknown symbol by name."""
+    """Return a character as it is shown by itself; the unknown symbol is shown as `unknown`."""
     if character == "":
         return "unknown"
     return shown_character(character).rstrip(" ")
 
 
 class Explorer(FullScreenApp[None]):
-    """`charrnn explore`: the browser, and what it needs of the model."""
+    """The application of `charrnn explore`."""
 
     COMMAND = "explore"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
@@ -621,12 +624,12 @@ class Explorer(FullScreenApp[None]):
         `num_scored`."""
         super().__init__()
         self.model = model
-        # The scored text is that of `visualize`, so that both share what was measured.
+        # `visualize` scores the same text, so that both commands share the cached scores.
         self._scored = text.part(0, num_scored)
         self.browser = Browser(model, text.part(0, num_shown))
         self.warnings: list[str] = []
-        """What the findings of the run cannot be right about."""
-        # Printed, a warning would be lost below the screen.
+        """Warnings about the findings of the run."""
+        # The warnings are shown on the screen, which would cover printed warnings.
         model.findings.on_warning = self.warnings.append
 
     def on_mount(self) -> None:
@@ -635,7 +638,8 @@ class Explorer(FullScreenApp[None]):
 
     @cached_property
     def study(self) -> CellAnalysis:
-        """What measures the cells; its cache is that of `charrnn visualize`."""
+        """The analysis of the cells over the scored text. It shares its cache with `charrnn
+        visualize`."""
         return self.model.study(self._scored, cached=True)
 
     def action_help(self) -> None:
@@ -647,12 +651,13 @@ class Explorer(FullScreenApp[None]):
         self.push_screen(Help(keys, NOTES))
 
     def action_clamp(self) -> None:
-        """Ask for a value, and compare what the model generates with the cell clamped at it."""
+        """Ask for a value, and show the texts that the model generates with the cell clamped at
+        this value and without the clamp."""
         exploration = self.browser.exploration
         question = f"Clamp cell {cell_name(exploration.cell)} at which value? From -1 to 1"
 
         def compare(value: str) -> None:
-            # `parse` raises what the question then says, which is closed before the screen opens.
+            # The question shows the error that `parse` raises. It closes before the screen opens.
             self.call_later(self.push_screen, ClampScreen(Clamp.parse(value, exploration)))
 
         self.push_screen(Question(question, compare))

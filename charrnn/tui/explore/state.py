@@ -1,7 +1,7 @@
-"""The state of the explorer, without its widgets: lists of cells, the text they colour, two texts
-to compare.
+"""The state of the explorer without its widgets: lists of cells, the text that a cell colours, two
+texts to compare.
 
-Shapes: N characters or ids, L layers, H units per layer. Without torch.
+Shapes: N characters or ids, L layers, H units per layer. The module does not use torch.
 """
 
 import math
@@ -36,22 +36,22 @@ from charrnn.views.theme import FULL_SCALE, Scale, scale_of
 CellIndex = tuple[int, int]
 """(layer, unit)"""
 ALL = "all cells"
-"""The order of the list that is there before anything is scored."""
+"""The name of the list of all cells, which exists before anything is scored."""
 BEST = "best cell for each detector"
-"""The order of the list that comes first once it is."""
+"""The name of the list that comes first when the cells are scored."""
 NUM_GUESSES = 5
-"""Next characters that are shown for the cursor."""
+"""Number of next characters that are shown for the cursor."""
 MAX_TYPED = 2_000
-"""Characters that can be typed or pasted: all are read before the next key, and the values after
-each are kept."""
+"""Maximum number of characters that can be typed or pasted: pasted characters are read before the
+next key, and the values after every character are kept."""
 MAX_PRIME = 500
-"""Characters up to the cursor that the model reads before it generates."""
+"""Maximum number of characters up to the cursor that the model reads before it generates."""
 NUM_GENERATED = 600
-"""Characters that are generated with and without a clamped cell."""
+"""Number of characters that are generated with and without a clamped cell."""
 
 
 class _ViewedText:
-    """A text, and the character at the cursor."""
+    """A text with a cursor."""
 
     def __init__(self, model: Model, text: str = "") -> None:
         """View a decoded text with one character per id, as in a `Trace`."""
@@ -60,17 +60,17 @@ class _ViewedText:
         self.cursor = 0
 
     def before_cursor(self) -> str:
-        """Return the text up to and including the cursor: its last MAX_PRIME characters."""
+        """Return the last MAX_PRIME characters of the text up to and including the cursor."""
         return self.text[: self.cursor + 1][-MAX_PRIME:]
 
 
 class TracedText(_ViewedText):
-    """A text that is given as a whole; its values are known once `trace` is set."""
+    """The given text, whose values are known when `trace` is set."""
 
     trace: "Trace | None" = None
 
     def values(self, cell: CellIndex) -> Float32Array | None:
-        # Not read yet: the text is shown without colours.
+        # The model has not read the text yet: it is shown without colours.
         if self.trace is None:
             return None
         layer, unit = cell
@@ -90,7 +90,7 @@ class TypedText(_ViewedText):
     def __init__(self, model: Model) -> None:
         super().__init__(model)
 
-        # As a sample begins: after the END of a document, if the model has documents.
+        # The text begins like a sample: after the END of a document if the model has documents.
         self._start = model.stepper.initial_state(1)
         end_id = model.config.end_id
         if end_id is not None:
@@ -99,9 +99,9 @@ class TypedText(_ViewedText):
         self._read: list[PrimedState] = []
         """The logits (1, V) and the state (L, S, 1, H) after each id."""
         self._cells: list[Float32Array] = []
-        """(L, H) after each id."""
+        """The values (L, H) of the cells after each id."""
         self._ends: list[int] = []
-        """The number of ids after each character: of bytes, several for a character."""
+        """The number of ids up to the end of each character, which may be several bytes."""
 
     @property
     def is_full(self) -> bool:
@@ -112,11 +112,11 @@ class TypedText(_ViewedText):
         """Let the model read one more character, and move the cursor to it."""
         stepper = self.model.stepper
         ids = self.model.vocab.encode(character)
-        for place in range(len(ids)):
+        for index in range(len(ids)):
             state = self._start
             if self._read:
                 state = self._read[-1].state
-            logits, state = stepper.step(ids[place : place + 1], state)
+            logits, state = stepper.step(ids[index : index + 1], state)
             self._read.append(PrimedState(logits, state))
             self._cells.append(stepper.values(state)[:, 0])
 
@@ -126,7 +126,7 @@ class TypedText(_ViewedText):
 
     def delete_last(self) -> None:
         """Delete the last character, if there is one."""
-        # The states are kept, so that nothing is read again.
+        # The states of the other characters stay, so that nothing is read again.
         del self._ends[-1:]
         end = 0
         if self._ends:
@@ -143,7 +143,8 @@ class TypedText(_ViewedText):
         if not self.text:
             return []
 
-        # Of equally likely characters the first: the same on every machine.
+        # The sort is stable: characters of the same probability have the same order on every
+        # machine.
         probs = next_char_probs(self._read[self.cursor].logits, Shaping())[0]
         best = np.argsort(-probs, kind="stable")[:NUM_GUESSES].tolist()
         return [(self.model.character(id), float(probs[id])) for id in best]
@@ -163,7 +164,7 @@ class Row:
 
     def shown(self, order: str) -> list[str]:
         """Return the texts of the row, one per column of `columns(order)`."""
-        # A list without scores has its columns, too: they are filled while one looks.
+        # A row without a score has the same columns: they are filled when the score is known.
         name = cell_name(self.cell)
         score = self.score
         if score is None:
@@ -172,15 +173,16 @@ class Row:
         sorted_by = choosing_score_text(score)
         if order == BEST:
             sorted_by = f"{score.strength:.3f}"
-        shown = score_text(score) + score_mark(score)
-        return [name, score.detector, shown, sorted_by, polarity_text(score)]
+        marked_score = score_text(score) + score_mark(score)
+        return [name, score.detector, marked_score, sorted_by, polarity_text(score)]
 
 
 def columns(order: str) -> tuple[str, ...]:
-    """Return the columns of a list; the one that it is sorted by is marked.
+    """Return the names of the columns of a list, with a mark at the column by which it is sorted.
 
     `strength` puts AUC and rho on one scale, from chance (0) to perfect (1). `1st half` is the
-    score on the half of the text that a cell is chosen on, `score` that on the other.
+    score on the half of the text on which a cell is chosen, and `score` is the score on the second
+    half.
     """
     if order == ALL:
         return ("cell ▲", "follows", "score", "1st half", "polarity")
@@ -191,20 +193,21 @@ def columns(order: str) -> tuple[str, ...]:
 
 @dataclass
 class Exploration:
-    """The lists of cells, which of them is shown, the selected row, and the text that its cell
-    colours."""
+    """The lists of cells, the list that is shown, the selected row, and the text that the cell of
+    this row colours."""
 
     model: Model
     viewed: ViewedText
     order: str = ALL
     row: int = 0
     orders: dict[str, list[Row]] = field(default_factory=dict)
-    """The lists by name: of all cells, and once they are scored, BEST and one for each detector."""
+    """The lists by name: the list of all cells and, when they are scored, BEST and a list for each
+    detector."""
 
     def __post_init__(self) -> None:
         self.given = self.viewed
         config = self.model.config
-        # Every cell, from the first key on: the scores take seconds.
+        # All cells are listed at once, because the scores take seconds.
         cells = np.ndindex(resolved(config.num_layers), resolved(config.hidden_size))
         self.orders[ALL] = [Row((layer, unit)) for layer, unit in cells]
 
@@ -223,36 +226,38 @@ class Exploration:
 
     @property
     def values(self) -> Float32Array | None:
-        """What colours the text (N,): the values of the selected cell, if known."""
+        """The values (N,) of the selected cell, which colour the text; None if they are not known
+        yet."""
         return self.viewed.values(self.cell)
 
     @property
     def scale(self) -> Scale:
-        """The scale of the selected cell's values over the text that was given: the same while
-        another is typed."""
-        # Of the given text, as a scale of few typed characters would change with each of them.
+        """The scale of the selected cell's values over the given text.
+
+        A typed text has the same scale: a scale of its few characters would change with every key.
+        """
         values = self.given.values(self.cell)
         if values is None:
             return FULL_SCALE
         return scale_of(values.tolist())
 
     def select(self, row: int) -> None:
-        """Select the cell of a row, the last one if there are fewer."""
+        """Select a row, or the last row if the list is shorter."""
         self.row = max(0, min(row, len(self.rows) - 1))
 
     def set_findings(
         self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]
     ) -> None:
-        """Set the scores of the best cell for each detector and, if they are ranked, of all cells
-        for each."""
-        # In the order in which `turn` goes through them: the best, by detector, and all.
+        """Set the scores of the best cell for each detector, `findings`, and the scores of all
+        cells for each detector, `ranked`, which may be empty."""
+        # `turn` goes through the lists in this order: the best cells, each detector, all cells.
         all_cells = self.orders[ALL]
         self.orders = {}
         if findings.scores:
             for name, scores in {BEST: findings.scores, **ranked}.items():
-                self.orders[name] = [Row((one.layer, one.unit), one) for one in scores]
+                self.orders[name] = [Row((score.layer, score.unit), score) for score in scores]
 
-        # Of all cells each has its strongest score, of equals the first one.
+        # In the list of all cells, each has its strongest score, the first of equal scores.
         strongest: dict[CellIndex, CellScore] = {}
         for score in chain(findings.scores, *ranked.values()):
             cell = (score.layer, score.unit)
@@ -266,15 +271,14 @@ class Exploration:
         self.row = 0
 
     def turn(self, by: int) -> None:
-        """Switch to the list `by` places further on, cyclically."""
-        # A ring: the list after the last one is the first.
+        """Switch to the list that is `by` lists further on; the first list follows the last."""
         names = list(self.orders)
         self.turn_to(names[(names.index(self.order) + by) % len(names)])
 
     def go_to(self, where: str) -> None:
-        """Select cell `layer:unit`, in this list or, if it is missing, in that of all cells. Raises
-        UsageError."""
-        # At most nine digits: int() of thousands would raise an error of its own.
+        """Select the cell `layer:unit` in this list or, if it is not in it, in the list of all
+        cells. Raises UsageError if there is no such cell."""
+        # The pattern allows nine digits: int() raises its own error for thousands of them.
         match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", where, re.ASCII)
         if match is None:
             raise UsageError("Write a cell as layer:unit, both from 0, such as 0:17.")
@@ -286,13 +290,13 @@ class Exploration:
         self.select([row.cell for row in self.rows].index(cell))
 
     def caption(self) -> tuple[str, str]:
-        """Return the name of the selected cell, and what is known about it."""
+        """Return the name of the selected cell, and a description of it."""
         score = self.selected.score
         title = f"cell {cell_name(self.cell)}"
         if score is None:
             return title, f" of {self.model.name}, {cell_type(self.model.config.cell).shows}"
 
-        # The score first: a terminal with few lines may cut off the end.
+        # The score comes first: a terminal with few lines may cut off the end.
         about = f": {score_text(score)}{score_mark(score)}"
         interval = ends_text(score.ci_low, score.ci_high)
         if interval:
@@ -315,7 +319,7 @@ class Clamp:
     """A text to generate with a cell clamped and, with the same random numbers, without."""
 
     prime: str
-    """Decoded, one character per id."""
+    """The decoded text before the generated one, with one character per id."""
     cell: CellIndex
     value: float
     seed: int = 0
@@ -323,18 +327,18 @@ class Clamp:
     def generate(
         self, model: Model, pause: Callable[[], object]
     ) -> tuple[GeneratedSide, GeneratedSide]:
-        """Generate the text after the prime with and without the clamp, each with the cell's value
-        at its characters.
+        """Generate a text after the prime with and without the clamp, and return both texts with
+        the cell's value at each character.
 
-        `pause` is called before each of them; what it raises ends the work.
+        `pause` is called before each character, and may raise an exception to end the work.
         """
-        # Both with the same seed: without the clamp they would be the same text.
+        # Both texts have the same seed: without the clamp they would be the same text.
         clamped = self._generate(model, {self.cell: self.value}, pause)
         free = self._generate(model, {}, pause)
         return clamped, free
 
     def _generate(self, model: Model, clamps: Clamps, pause: Callable[[], object]) -> GeneratedSide:
-        # Before the first character, too: the prime may be long.
+        # `pause` is called before the first character, too, because the prime may be long.
         pause()
         pieces = model.stream(
             length=NUM_GENERATED,
@@ -349,7 +353,7 @@ class Clamp:
         text = ""
         values: list[float] = []
 
-        # The value of a piece is that of each of its characters.
+        # All characters of a piece have the value of the piece.
         for piece in pieces:
             text += piece.text
             values += [piece.value] * len(piece.text)
@@ -357,19 +361,19 @@ class Clamp:
 
     @classmethod
     def parse(cls, value: str, exploration: Exploration) -> "Clamp":
-        """Clamp the selected cell at a value that was typed. Raises UsageError."""
+        """Clamp the selected cell at a typed value. Raises UsageError for an invalid value."""
         try:
             number = float(value)
         except ValueError:
             number = math.nan
 
-        # nan is not in the range either.
+        # The condition is also true for nan.
         if not -1 <= number <= 1:
             raise UsageError("Write a number from -1 to 1.")
         return cls(exploration.viewed.before_cursor(), cell=exploration.cell, value=number)
 
 
 def cell_name(cell: CellIndex) -> str:
-    """Return layer and unit as options and keys take them, such as 0:17."""
+    """Return the name of a cell for options and keys, such as 0:17."""
     layer, unit = cell
     return f"{layer}:{unit}"

@@ -15,7 +15,7 @@ from charrnn.views.heatmap import fold, without_carriage_returns
 from charrnn.views.theme import block, palette_of
 
 GUTTER = 2
-"""Columns before each line: for the mark of the line that the cursor is on."""
+"""Number of columns before each line, for the mark of the line with the cursor."""
 
 
 class TextView(ScrollView, can_focus=False):
@@ -25,17 +25,18 @@ class TextView(ScrollView, can_focus=False):
         super().__init__(id=id)
         self._characters = ""
         self._values: Sequence[float] | None = None
-        """From -1 to 1."""
+        """The value of each character, from -1 to 1."""
         self._cursor: int | None = None
         self._lines: list[list[tuple[str, int]]] = []
-        """Shown clusters with the indices of their last characters."""
+        """The lines on the screen: grapheme clusters with the indices of their last characters."""
         self._folded: tuple[str, int] | None = None
-        """The text and the width that `_lines` is made for."""
+        """The text and the width from which `_lines` was made."""
 
     def show(
         self, characters: str, values: Sequence[float] | None, cursor: int | None = None
     ) -> None:
-        """Show the characters with their values, or without, and the one at `cursor` in view."""
+        """Show the characters, coloured by their values if there are any, and scroll to the
+        character at `cursor`."""
         self._characters = characters
         self._values = values
         self._cursor = cursor
@@ -45,13 +46,14 @@ class TextView(ScrollView, can_focus=False):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        # Only a text or a width that is new: to fold a text takes longer than to draw it.
+        # The text is folded again only if it or the width has changed: folding takes longer than
+        # drawing.
         width = max(1, self.scrollable_content_region.width - GUTTER)
         if self._folded != (self._characters, width):
             self._folded = (self._characters, width)
             indexed = zip(self._characters, range(len(self._characters)), strict=True)
-            shown = without_carriage_returns(indexed)
-            self._lines = list(fold(shown, width, ascii_only=False))
+            clusters = without_carriage_returns(indexed)
+            self._lines = list(fold(clusters, width, ascii_only=False))
             num_rows = len(self._lines) * self.rows_per_line
             self.virtual_size = Size(width + GUTTER, num_rows)
 
@@ -63,7 +65,7 @@ class TextView(ScrollView, can_focus=False):
         if self._cursor is None or height == 0:
             return
 
-        # As little as it takes: the text stands still while the cursor is in view.
+        # The view scrolls as little as possible: not at all while the cursor is in view.
         top = self.scroll_offset.y
         first = self.current_line * self.rows_per_line
         last = first + self.rows_per_line - 1
@@ -74,15 +76,15 @@ class TextView(ScrollView, can_focus=False):
 
     @property
     def rows_per_line(self) -> int:
-        """Rows of the screen that a line of text takes: without colours, a line of blocks is below
-        each."""
+        """Number of rows of the screen for each line of text: 2 without colours, with a row of
+        blocks below the text."""
         return 2 if self.app.no_color else 1
 
     @property
     def current_line(self) -> int:
-        """Which line the cursor is on."""
-        # The first line that ends at the cursor or after it, which carriage returns that are not
-        # shown are on, too.
+        """The number of the line with the cursor."""
+        # It is the first line that ends at the cursor or after it. The cursor may be at a carriage
+        # return, which is not in any line.
         for number, line in enumerate(self._lines):
             _, last = line[-1]
             if last >= (self._cursor or 0):
@@ -90,30 +92,29 @@ class TextView(ScrollView, can_focus=False):
         return 0
 
     def line_further(self, by: int) -> int:
-        """The character so many lines down from the cursor, in the same place of its line."""
+        """Return the index of the character `by` lines below the cursor, in the same column."""
         if not self._lines:
             return 0
         current = self.current_line
-        place = self._place_in(self._lines[current])
+        column = self._cursor_column(self._lines[current])
 
-        # A shorter line is left at its end.
+        # In a shorter line it is the last character.
         number = min(len(self._lines) - 1, max(0, current + by))
         line = self._lines[number]
-        _, index = line[min(place, len(line) - 1)]
+        _, index = line[min(column, len(line) - 1)]
         return index
 
     def sparkline(self, number: int) -> str:
-        """The values over a line: a block as wide as each character."""
+        """Return the values of a line as blocks, each as wide as its character."""
         if self._values is None or not self._lines:
             return ""
-        # As wide as the text above, so that each block is below its character.
         blocks = " " * GUTTER
-        for shown, index in self._lines[number]:
-            blocks += block(self._values[index]) * cell_len(shown)
+        for cluster, index in self._lines[number]:
+            blocks += block(self._values[index]) * cell_len(cluster)
         return blocks
 
     def render_line(self, y: int) -> Strip:
-        # Without colours every second row is one of blocks.
+        # Without colours every second row is a row of blocks.
         number, is_below = divmod(y + self.scroll_offset.y, self.rows_per_line)
         if number >= len(self._lines):
             return Strip.blank(self.size.width)
@@ -125,16 +126,16 @@ class TextView(ScrollView, can_focus=False):
         under_cursor = None
         if self._cursor is not None and number == self.current_line:
             gutter = "▸ "
-            # A cluster has the index of its last character; the cursor may be at another.
-            under_cursor = line[self._place_in(line)][1]
+            # A cluster has the index of its last character; the cursor may be at an earlier one.
+            under_cursor = line[self._cursor_column(line)][1]
         segments = [Segment(gutter)]
         for style, run in groupby(line, lambda item: self._style_at(item[1], under_cursor)):
-            segments.append(Segment("".join(shown for shown, _ in run), style))
+            segments.append(Segment("".join(cluster for cluster, _ in run), style))
         return Strip(segments).adjust_cell_length(self.size.width)
 
-    def _place_in(self, line: Sequence[tuple[str, int]]) -> int:
-        """Return which cluster of a line the cursor is on, the last one if it is behind them."""
-        # Clusters have the indices of their last characters, which ascend.
+    def _cursor_column(self, line: Sequence[tuple[str, int]]) -> int:
+        """Return the number of the cluster under the cursor in a line, the number of the last
+        cluster if the cursor is behind it."""
         indices = [index for _, index in line]
         return min(len(line) - 1, bisect_left(indices, self._cursor or 0))
 
@@ -142,7 +143,7 @@ class TextView(ScrollView, can_focus=False):
         style = Style()
         if self._values is not None and not self.app.no_color:
             style = palette_of(self.app.console).value(self._values[index])
-        # Swapped colours are seen on any colour.
+        # Swapped colours are visible on any colour.
         if index == under_cursor:
             style += Style(reverse=True)
         return style

@@ -1,2 +1,2 @@
-"""The interface of `charrnn write`, drawn with Textual; what it needs of a model is in
-`assistant`."""
+"""The interface of `charrnn write`, drawn with Textual. The module `continuations` calls the model,
+and does not need Textual."""

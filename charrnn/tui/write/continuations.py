@@ -1,9 +1,9 @@
-"""Reads a draft and offers continuations of it, to the end of a word, a line or a sentence. Without
-torch.
+"""Read a draft and offer continuations of it, to the end of a word, a line or a sentence.
 
-It is what an editor needs of a model. What was read before is used as far as the text is still the
-same. Shapes: N ids of a draft, L layers, S state vectors per layer, H units per layer, V
-vocabulary.
+An editor calls this module again and again for the same draft: the model reads only the characters
+after the first change. The module does not use torch.
+
+Shapes: N ids of a draft, L layers, S state vectors per layer, H units per layer, V vocabulary.
 """
 
 import re
@@ -33,8 +33,8 @@ from charrnn.system.display import Displayable, RecordList
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
 
 MAX_CHARS: dict[str, int] = {"word": 40, "line": 240, "sentence": 240}
-"""Where a continuation can end, and its characters at most (of bytes, with the byte alphabet): a
-longer one is cut after a word."""
+"""The places where a continuation can end, each with the maximum length in characters, or in bytes
+with the byte alphabet. A longer continuation is cut after a word."""
 _MARKS = "\u0300-\u036f"
 _WORD = re.compile(rf"[\w{_MARKS}]+(?:['’][\w{_MARKS}]+)*(?=[^\w{_MARKS}'’]|['’][^\w{_MARKS}])")
 """A word with single apostrophes inside it, before a character that cannot continue it."""
@@ -48,7 +48,7 @@ _SENTENCE = re.compile(
     )""",
     re.VERBOSE,
 )
-"""The end of a sentence: a full stop is taken for one even after an abbreviation."""
+"""The end of a sentence. A full stop after an abbreviation counts as an end, too."""
 _PATTERNS = {"word": _WORD, "line": _LINE, "sentence": _SENTENCE}
 
 
@@ -57,7 +57,7 @@ _LAST_WORD = re.compile(r"(?<=\S)\s+\S*\Z")
 
 
 def without_last_word(text: str) -> str:
-    """Return a text of several words without the last one. A single word stays as it is."""
+    """Return a text without its last word. A text of a single word stays as it is."""
     return _LAST_WORD.sub("", text)
 
 
@@ -65,11 +65,12 @@ def end_of(text: str, until: str, before: str = "") -> int | None:
     """Return the length of the first word, line or sentence of a text, with the white space before
     it; more than 0.
 
-    None while it may still go on: whether it has ended is known from what follows it. `before` is
-    the character before the text: a sentence whose last word is there may end with the full stop
-    that the text begins with.
+    Returns None if the word, line or sentence may still continue: only the characters after it show
+    that it has ended. `before` is the last character before the text. It matters if the text begins
+    with the full stop that ends a sentence.
     """
-    # The character before only matters where a full stop may follow its word.
+    # The character before the text matters only if it is part of a word, which a full stop may
+    # follow.
     if until != "sentence" or not before.isalnum():
         before = ""
     searched = before + text
@@ -87,13 +88,13 @@ class Continuation(Displayable):
     """One way to continue a text to the end of a word, a line or a sentence."""
 
     text: str
-    """As it is inserted: lines end with "\\n"."""
+    """The text that is inserted; its lines end with "\\n"."""
     logprobs: tuple[float, ...]
     """The model's log-probability of each id of the text, in nats, at temperature 1."""
     temperature: float | None = None
-    """That at which it was drawn; None if a beam search found it."""
+    """The temperature at which the text was sampled; None if a beam search found it."""
     is_complete: bool = True
-    """Whether it reaches the end that was asked for, or was cut after a word."""
+    """Whether the text reaches the end of the word, line or sentence; False if it was cut."""
 
     @property
     def logprob(self) -> float:
@@ -107,26 +108,26 @@ class Continuation(Displayable):
 
 
 NUM_CONTINUATIONS = 5
-"""Continuations that are offered at a time."""
+"""The number of continuations that are offered at a time."""
 MAX_CONTINUATIONS = 100
-"""Continuations of one call at most."""
+"""The maximum number of continuations of one call."""
 MAX_BEAM_CHARS = 160
-"""Characters of one from a beam search at most: the most likely long texts seldom end by
+"""The maximum length of a continuation from a beam search: the most likely long texts seldom end by
 themselves."""
 _BEAM_SHARE = 0.2
-"""Share of each offer that comes from a beam search: one of five, the most likely one. The texts of
-several beams differ little."""
+"""The share of the continuations that comes from a beam search: only the most likely one of five,
+because the texts of several beams differ little."""
 _WIDTH = 4
-"""Beams of the first search."""
+"""Number of beams of the first search."""
 _MAX_WIDTH = 256
-"""Beams of the last search that is tried where samples repeat each other."""
+"""Number of beams of the last search that is tried if samples repeat each other."""
 _NO_REPEAT = 8
-"""Length of n-grams that occur once in the text of a beam: the most likely long texts say the same
-words again and again."""
+"""Length of the n-grams that a beam may contain only once: the most likely long texts repeat the
+same words again and again."""
 _ROWS = 4
-"""Samples that are drawn together."""
+"""Number of samples that are drawn together."""
 _BATCHES = 3
-"""Batches of samples in which new texts are looked for, before a beam search fills up."""
+"""Number of batches of samples before a wider beam search supplies the missing continuations."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +137,8 @@ class ContinuationOptions:
     until: str = "word"
     """`word`, `line` or `sentence`."""
     temperature: float = SAMPLE_TEMPERATURE
-    """Of the samples: 0 is greedy, 1 the model's own distribution. Beam searches have none."""
+    """Temperature of the samples: 0 is greedy, 1 the model's own distribution. Beam searches have
+    no temperature."""
     seed: int = 0
     """The same seed gives the same continuations."""
 
@@ -148,9 +150,10 @@ class ContinuationOptions:
 
 
 class Continuations:
-    """Finds continuations of one text, all different, as many as are asked for.
+    """Find any number of different continuations of one text.
 
-    A second `take` gives other texts; the same calls give the same texts on every machine.
+    A second call of `take` returns other texts. The same calls return the same texts on every
+    machine.
     """
 
     def __init__(
@@ -161,10 +164,10 @@ class Continuations:
         *,
         before: str = "",
     ) -> None:
-        """Continue after `primed`, with the model of `generator`. `before` is the last character of
-        the text.
+        """Continue a text after which the model of `generator` is in the state `primed`.
 
-        The END of a document completes every continuation.
+        `before` is the last character of the text. The END of a document completes every
+        continuation.
         """
         self.options = options
         self._stepper = generator.int8_stepper
@@ -179,34 +182,34 @@ class Continuations:
     def take(
         self, count: int = NUM_CONTINUATIONS, on_step: Callable[[], object] = lambda: None
     ) -> list[Continuation]:
-        """Return `count` more continuations, those of a beam search first; fewer only if the model
-        has no others.
+        """Return `count` new continuations, first those that a beam search finds.
 
-        `on_step` is called before every character, and may raise to stop the work. Raises
-        UsageError for a count out of range.
+        Fewer are returned only if the model has no more. `on_step` is called before every
+        character, and may raise an exception to stop the work. Raises UsageError for a count out of
+        range.
         """
         check_range("count", value=count, high=MAX_CONTINUATIONS)
 
-        # The most likely text, then samples: as different as the model is unsure.
-        found = self._new(self._search(_WIDTH, on_step), round(_BEAM_SHARE * count))
+        # The most likely text comes first, then samples, which differ the more the less certain the
+        # model is.
+        continuations = self._new(self._search(_WIDTH, on_step), round(_BEAM_SHARE * count))
         for _ in range(_BATCHES):
-            if len(found) < count:
-                found += self._new(self._sample(on_step), count - len(found))
+            if len(continuations) < count:
+                continuations += self._new(self._sample(on_step), count - len(continuations))
 
-        # Where samples repeat each other, wider searches fill up.
+        # If samples repeat each other, wider searches supply the missing continuations.
         width = 2 * _WIDTH
-        while len(found) < count and width <= _MAX_WIDTH:
-            found += self._new(self._search(width, on_step), count - len(found))
+        while len(continuations) < count and width <= _MAX_WIDTH:
+            continuations += self._new(self._search(width, on_step), count - len(continuations))
             width *= 2
-        return found
+        return continuations
 
     def _new(self, candidates: list[Continuation], most: int) -> list[Continuation]:
-        """Return the first `most` candidates that differ from all texts so far, and remember
-        them."""
-        # What was seen is kept from call to call: a second `take` offers others.
+        """Return the first `most` candidates that differ from all texts so far, and remember them
+        for later calls."""
         new: list[Continuation] = []
         for candidate in candidates:
-            # A reader does not see where a line is folded.
+            # Texts that differ only in white space count as the same: an editor folds lines.
             key = candidate.text
             if self.options.until != "line":
                 key = re.sub(r"\s+", " ", key)
@@ -217,7 +220,8 @@ class Continuations:
         return new
 
     def _search(self, width: int, on_step: Callable[[], object]) -> list[Continuation]:
-        """Return what a beam search finds, best first."""
+        """Return the continuations that a beam search with `width` beams finds, most likely
+        first."""
         options = SearchOptions(
             width=width,
             length=min(MAX_CHARS[self.options.until], MAX_BEAM_CHARS),
@@ -239,18 +243,19 @@ class Continuations:
         for _ in search:
             pass
 
-        found = []
+        continuations = []
         for beam in search.beams:
-            # A document that ends completes the text; END itself is a stop, which is cut off.
+            # The end of a document completes the text; END itself is a stop, which is cut off.
             cut = self._cut(beam.ids)
             if cut is not None or beam.ids[-1:] == (self._end_id,):
                 cut = beam.stop_length
-            found.append(self._continuation(beam.ids, beam.logprobs, cut=cut))
-        return sorted(found, key=lambda one: -one.logprob)
+            continuations.append(self._continuation(beam.ids, beam.logprobs, cut=cut))
+        return sorted(continuations, key=lambda continuation: -continuation.logprob)
 
     def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
-        """Draw the next samples, all together."""
-        # Random numbers of their own for each text, whatever was drawn together.
+        """Draw the next batch of samples."""
+        # Each text has its own stream of random numbers, so that it does not depend on the others
+        # in the batch.
         streams = range(self._num_streams, self._num_streams + _ROWS)
         seeds = [sampling.seed_of_text(self.options.seed, stream) for stream in streams]
         self._num_streams += _ROWS
@@ -263,7 +268,8 @@ class Continuations:
             banned=self._banned,
         )
 
-        # All are drawn until the last one has ended: what one draws after its end is dropped.
+        # The batch is drawn until its last sample has ended. The ids that a sample draws after its
+        # own end are dropped.
         samples = [_Sample() for _ in seeds]
         for block in blocks:
             on_step()
@@ -281,21 +287,21 @@ class Continuations:
             if all(sample.cut is not None for sample in samples):
                 break
 
-        found = []
+        continuations = []
         for sample in samples:
-            one = self._continuation(
+            continuation = self._continuation(
                 sample.ids,
                 sample.logprobs,
                 cut=sample.cut,
                 temperature=self.options.temperature,
             )
-            found.append(one)
-        return found
+            continuations.append(continuation)
+        return continuations
 
     def _cut(self, ids: Sequence[int]) -> int | None:
-        """Return how many of the last ids do not belong to the word, line or sentence; None if it
-        has not ended."""
-        # U+FFFD after the end: the last bytes are the first ones of a character.
+        """Return how many of the last ids are behind the end of the word, line or sentence; None if
+        it has not ended."""
+        # U+FFFD after the end means that the last bytes are an incomplete character.
         text = self._vocab.decode(ids)
         end = end_of(text, until=self.options.until, before=self._before)
         if end is None or REPLACEMENT in text[end:]:
@@ -303,8 +309,8 @@ class Continuations:
         return len(self._vocab.encode(text[end:]))
 
     def _find_ends(self, texts: NDArray[np.int32]) -> Ends:
-        """Return which of the texts (B, N) have ended, and how many ids are cut: `_cut`."""
-        # One by one: each end depends on the text before it.
+        """Return which of the texts (B, N) have ended, and how many of the last ids of each are cut
+        by `_cut`."""
         cuts = [self._cut(text) for text in texts.tolist()]
         has_ended = np.array([cut is not None for cut in cuts])
         return Ends(has_ended, np.array([cut or 0 for cut in cuts], np.int64))
@@ -317,9 +323,9 @@ class Continuations:
         cut: int | None,
         temperature: float | None = None,
     ) -> Continuation:
-        """Make a continuation without the last `cut` ids; None if it has not ended."""
-        # What follows the end decided that it is one, and is not part of it. Without an end, the
-        # last word may be a part of a word.
+        """Make a continuation without the last `cut` ids, which are behind its end; a `cut` of None
+        means that it has not ended."""
+        # A text that has not ended loses its last word, which may be incomplete.
         num_ids = len(ids) - (cut or 0)
         if cut is None:
             whole_words = without_last_word(self._vocab.decode(ids))
@@ -340,22 +346,23 @@ class _Sample:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     cut: int | None = None
-    """What `Continuations._cut` returns for the ids."""
+    """The result of `Continuations._cut` for the ids."""
 
 
 def substitutions(vocab: Vocab, text: str) -> dict[str, str]:
-    """Return what each unknown character of a text is read as: what `Vocab.nearest` finds.
+    """Map each unknown character of a text to the text that the model reads instead of it.
 
-    Combining marks and invisible characters are left out (""). Another character for which there is
-    none stays as it is, which is the unknown symbol, or is left out where the alphabet has none. Of
-    the byte alphabet every character is known: it is read as its bytes in UTF-8.
+    This is the known text that `Vocab.nearest` finds. If there is none, combining marks and
+    invisible characters are left out (""), and any other character stays and is read as the unknown
+    symbol, or is left out if the alphabet has no such symbol. The byte alphabet has no unknown
+    characters: it reads every character as its bytes in UTF-8.
     """
     return {char: _nearest(vocab, char) for char in vocab.unknown_characters(text)}
 
 
 def read_as_known(vocab: Vocab, text: str) -> IdArray:
     """Encode a text with its `substitutions`."""
-    # "" deletes a character in `str.translate`.
+    # `str.translate` deletes a character that is mapped to "".
     replaced: dict[str, str | int | None] = {**substitutions(vocab, text)}
     return vocab.encode(text.translate(str.maketrans(replaced)))
 
@@ -371,26 +378,28 @@ def _nearest(vocab: Vocab, character: str) -> str:
 
 
 SPACING = 512
-"""Characters between two states that are kept."""
+"""Number of ids between two states that are kept."""
 _BLOCK = 256
-"""Characters that are read at a time: compiled code lets no other thread run meanwhile."""
+"""Maximum number of ids that are read at a time. No other thread runs meanwhile, because the
+reading is compiled code."""
 
 
 OnRead = Callable[[int], object]
-"""Called with the number of characters that were read since its last call; may raise to stop the
-work."""
+"""Called with the number of characters that were read since the last call; may raise an exception
+to stop the work."""
 
 
 class DraftReader:
-    """Reads the ids of a text up to any place; what was read before is used as far as the text is
-    still the same.
+    """Compute the state of the model after a draft that changes, and read only the changed part.
 
-    A state for every `SPACING` ids is kept, the last one, and those where a change began. The
-    results do not depend on what was read before, if the stepper's sums are exact (int8).
+    The states after every `SPACING` ids, after the last id and at the beginning of a change are
+    kept. The results do not depend on the earlier texts if the sums of the stepper are exact
+    (int8).
     """
 
     def __init__(self, stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> None:
-        """Start with no text. `end_id` is the END of a document, which is read before the text."""
+        """Start with an empty text. `end_id` is the END of a document, which is read before the
+        text."""
         self._stepper = stepper
         self._vocab = vocab
         self._end_id = end_id
@@ -399,30 +408,30 @@ class DraftReader:
         self._last: dict[int, PrimedState] = {}
 
     def state_after(self, ids: Ids, on_read: OnRead = lambda num_chars: None) -> PrimedState:
-        """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one
-        as a sample begins."""
-        # An END resets the state: what is before it makes no difference.
+        """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,). After an empty
+        text they are those with which a sample begins."""
+        # An END resets the state: the ids before it make no difference.
         ends = np.flatnonzero(ids == self._end_id)
         if len(ends):
             ids = ids[ends[-1] + 1 :]
         text = self._take(ids)
-        place = len(ids)
+        length = len(ids)
 
-        # The state that is kept nearest before the place.
+        # Begin with the last kept state of this text.
         states = self._states | self._last
-        begin = max((known for known in states if known <= place), default=0)
+        begin = max((num_ids for num_ids in states if num_ids <= length), default=0)
         primed = states.get(begin) or self._start(text)
-        if begin == place:
+        if begin == length:
             return primed
 
-        # In blocks that end where a state is kept.
+        # Read the other ids in blocks that end where a state is kept.
         size = min(_BLOCK, SPACING)
-        blocks = np.split(text[begin:place], range(size - begin % size, place - begin, size))
+        blocks = np.split(text[begin:length], range(size - begin % size, length - begin, size))
         results = sampling.read_blocks(self._stepper, blocks=blocks, primed=primed)
         for block in blocks:
             primed = next(results)
             begin += len(block)
-            if text is self._ids:  # no other text was read meanwhile
+            if text is self._ids:  # `on_read` has read no other text meanwhile.
                 self._last = {begin: primed}
                 if begin % SPACING == 0:
                     self._states[begin] = primed
@@ -430,25 +439,27 @@ class DraftReader:
         return primed
 
     def _take(self, ids: Ids) -> NDArray[np.int64]:
-        """Forget the states after the first id that has changed, and return the text, which may go
-        on after `ids`."""
-        # Only the first difference counts: a state depends on all ids before it.
+        """Make `ids` the current text, and drop the states after its first change.
+
+        Returns the current text. It stays the earlier text if `ids` is the beginning of it, such as
+        the draft up to the cursor.
+        """
+        # A state depends on all ids before it, so the first difference counts.
         length = min(len(ids), len(self._ids))
         common = length
         differs = np.flatnonzero(self._ids[:length] != ids[:length])
         if len(differs):
             common = int(differs[0])
 
-        # All is kept where the new text is only a part of the old one, such as up to the cursor.
         if common < len(ids) or common == 0:
-            known = self._states | self._last
-            self._states = {place: known[place] for place in known if place <= common}
+            states = self._states | self._last
+            self._states = {num_ids: states[num_ids] for num_ids in states if num_ids <= common}
             self._last = {}
             self._ids = np.array(ids, np.int64)
         return self._ids
 
     def _start(self, text: NDArray[np.int64]) -> PrimedState:
-        """Return what the model knows before the first character."""
+        """Return the logits and the state before the first character."""
         if len(text) == 0 or self._end_id is not None:
             opening = sampling.opening_ids(self._stepper, vocab=self._vocab, end_id=self._end_id)
             return sampling.prime_model(self._stepper, opening)
@@ -460,14 +471,13 @@ _readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()
 
 
 def reader_of(model: Model) -> DraftReader:
-    """Return what reads drafts for a model: always the same reader, which knows what was read
-    before.
+    """Return the reader of drafts of a model; it is always the same one, so that it can use the
+    states of earlier calls.
 
-    Weights are used in 8 bits, whose sums are exact: results do not depend on what was read before,
-    nor on the machine. Not for several threads at once. Raises CheckpointError if the weights do
-    not fit.
+    The weights are rounded to 8 bits, so that sums are exact and results depend neither on earlier
+    texts nor on the machine. The reader must not be used by several threads at once. Raises
+    CheckpointError if the weights do not fit.
     """
-    # One for each model: what one draft was read for serves the next key.
     if model not in _readers:
         generator = model.generator
         _readers[model] = DraftReader(
@@ -483,7 +493,7 @@ def continue_text(
     *,
     on_read: OnRead = lambda num_chars: None,
 ) -> Continuations:
-    """Read a text and return its continuations, to take as many as are asked for."""
+    """Read a text and return an object whose `take` finds its continuations."""
     primed = reader_of(model).state_after(read_as_known(model.vocab, text), on_read)
     return Continuations(model.generator, primed, options=options, before=text[-1:])
 
@@ -500,12 +510,12 @@ def continuations(
     """Return `count` different continuations of a text to the end of a `word`, a `line` or a
     `sentence`.
 
-    One of five comes from a beam search, the others are samples. Characters that the model does not
-    know are read as `substitutions` says. Fewer are returned only if there are no others. Without a
-    seed a new one is drawn. Raises UsageError for an option out of range.
+    A fifth of them come from a beam search, the others are samples. Fewer are returned only if the
+    model has no more. Characters that the model does not know are replaced by `substitutions`.
+    Without a seed a new one is drawn. Raises UsageError for an option out of range.
 
-    >>> for found in model.continuations("What is the ", until="word", seed=1):
-    ...     print(found.text)
+    >>> for continuation in model.continuations("What is the ", until="word", seed=1):
+    ...     print(continuation.text)
     """
     options = ContinuationOptions(
         until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed

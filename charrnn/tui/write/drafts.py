@@ -1,7 +1,6 @@
-"""The file of a text that is being edited, and what of the text is saved: every character stays as
-its author wrote it.
+"""Read and save the file of a text that is being edited; every character stays as it was written.
 
-A save is atomic, and refuses to replace a file that something else changed.
+A save is atomic, and refuses to replace a file that another program has changed.
 """
 
 import contextlib
@@ -28,49 +27,47 @@ from charrnn.tui.write.continuations import Continuation
 from charrnn.views.theme import all_visible
 
 MAX_DRAFT_BYTES = 4 * 1024 * 1024
-"""Size of a draft at most: as long as War and Peace, and short enough that a key is handled in half
-a second."""
+"""The maximum size of a draft: as long as War and Peace, and short enough that a key is handled in
+half a second."""
 MAX_LINE_CHARS = 50_000
-"""Characters of a line at most: the time for a key grows with the length of the lines in view."""
+"""The maximum length of a line: the time for a key grows with the length of the lines in view."""
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
-"""Characters with which a file would not be read as text again."""
+"""Characters that a text file must not contain: `read_draft` would refuse the file."""
 
 
 class ChangedOnDiskError(CharRNNError):
-    """The file that a draft would replace is not the one that was read or saved last."""
+    """Another program has changed or created the file that a save would replace."""
 
 
 @dataclass
 class Draft:
-    """A text that is edited, whose lines end with "\\n", as it was read or saved last, and where it
-    belongs."""
+    """The text of a file when it was read or saved last; its lines end with "\\n"."""
 
     path: Path | None = None
     text: str = field(default="", repr=False)
     newline: str = "\n"
-    """The line end of the file, if all are the same; else "\\n", and a carriage return is a
-    character of the text."""
+    """The line end of the file if all its line ends are the same, else "\\n"; then a carriage
+    return is a character of the text."""
     digest: str | None = None
-    """SHA-256 of the file; None if there is none yet."""
+    """SHA-256 of the file; None if it does not exist yet."""
 
     def save(self, text: str, path: Path | None = None, *, overwrite: bool = False) -> None:
-        """Save a text, from now on as `path` if it is given; the file is the old one or the new
-        one, never a part.
+        """Save a text atomically. If `path` is given, it becomes the file of the draft.
 
-        A link stays a link, and the permissions stay as they were. Raises ChangedOnDiskError if the
-        file is not the one that was read or saved last, unless `overwrite`; DataError for
-        characters that no text file contains; UsageError for another file that is a text of a run
-        or inside one; CharRNNError if it cannot be written.
+        A link stays a link, and the permissions stay as they were. Raises ChangedOnDiskError if
+        another program has changed or created the file and `overwrite` is False, DataError for
+        characters that no text file contains, UsageError if `path` is a text of a run or a file
+        inside a run, CharRNNError if the file cannot be written.
         """
         target = path or self.path
         assert target is not None, "whoever saves has asked for a name"
 
-        # What `read_draft` would refuse is not written.
+        # A file that `read_draft` would refuse is not written.
         content = text.replace("\n", self.newline)
-        found = _UNREADABLE.search(content)
-        if found:
-            line = content.count("\n", 0, found.start()) + 1
-            problem = f"line {line:,} has U+{ord(found[0]):04X}, which no text file has"
+        unreadable = _UNREADABLE.search(content)
+        if unreadable:
+            line = content.count("\n", 0, unreadable.start()) + 1
+            problem = f"line {line:,} has U+{ord(unreadable[0]):04X}, which no text file has"
             raise DataError(f"cannot write {target}: {problem}: delete it")
 
         data = content.encode("utf-8")
@@ -86,19 +83,19 @@ class Draft:
                 if status is None:
                     write_synced(temporary, data)
                 else:
-                    # Others may not be allowed to read the text, not even until the permissions
-                    # are those of the draft.
+                    # Users who may not read the draft may not read the temporary file either, not
+                    # even before it has the permissions of the draft.
                     permissions = status.st_mode & 0o777
                     write_synced(temporary, data=data, mode=permissions | 0o600)
                     temporary.chmod(permissions)
 
-        # Only once it is written: an error leaves the draft as unsaved as it was.
+        # The draft is changed only now, so that it counts as unsaved after an error.
         self.digest = sha256(data).hexdigest()
         self.path = target
         self.text = text
 
     def rescue(self, text: str) -> Path:
-        """Write a text that nobody saved to a new file beside the draft; return the path of the new
+        """Write an unsaved text to a new file beside the draft, and return the path of the new
         file.
 
         Only its owner can read it. Raises CharRNNError if it cannot be written.
@@ -112,7 +109,7 @@ class Draft:
         return path
 
     def _check_unchanged(self, target: Path, file: Path) -> None:
-        # A new name, or a file that has appeared since the draft was begun.
+        # The name is new, or the file has appeared since the draft was begun.
         if target != self.path or self.digest is None:
             raise ChangedOnDiskError(f"{target} exists already")
         if sha256(file.read_bytes()).hexdigest() != self.digest:
@@ -120,7 +117,7 @@ class Draft:
 
 
 def read_draft(path: Path) -> Draft:
-    """Read a draft; an empty one if there is no such file yet.
+    """Read a draft; if the file does not exist yet, the draft is empty.
 
     Raises DataError for a folder, a device, a file that cannot be read, is too large or is not
     text, and for a new file in a folder that is missing.
@@ -138,7 +135,7 @@ def read_draft(path: Path) -> Draft:
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}. Give a text file."
         ) from None
 
-    # Before it is read: a device may never end.
+    # The kind of the file is checked before it is read: reading a device may never end.
     if stat.S_ISDIR(status.st_mode):
         raise DataError(
             f"{path} is a folder: give a text file. A model is named by {named('run')}."
@@ -171,7 +168,7 @@ def _decode(path: Path, data: bytes) -> Draft:
             "Convert it: iconv -f cp1252 -t utf-8 FILE > NEW.txt"
         ) from None
 
-    # The editor knows one line end; a save writes that of the file again.
+    # The editor has only one kind of line end; a save restores the line ends of the file.
     newline = _line_end_of(text)
     text = text.replace(newline, "\n")
     for number, line in enumerate(text.split("\n"), start=1):
@@ -185,7 +182,7 @@ def _decode(path: Path, data: bytes) -> Draft:
 
 def _line_end_of(text: str) -> str:
     """Return the line end of a text if all are the same, else a newline."""
-    # Old Mac files have CR alone, those of Windows CR before each LF.
+    # Old Mac files end lines with CR alone, Windows files with CR and LF.
     num_returns = text.count("\r")
     num_newlines = text.count("\n")
     if num_returns and num_newlines == 0:
@@ -196,15 +193,15 @@ def _line_end_of(text: str) -> str:
 
 
 def _status_of(path: Path, target: Path) -> os.stat_result | None:
-    """Return the status of a file, None if there is none. Raises CharRNNError if it cannot be
-    replaced."""
+    """Return the status of the file `target`, None if it does not exist. Raises CharRNNError, which
+    names `path`, if the file cannot be replaced."""
     try:
         status = target.stat()
     except FileNotFoundError:
         return None
 
-    # What the system would refuse with less to go by, or, of a read-only file in a folder that can
-    # be written, would not refuse.
+    # The operating system would refuse a special file with a less clear message, and would not
+    # refuse to replace a read-only file in a writable folder.
     if not stat.S_ISREG(status.st_mode):
         raise CharRNNError(f"cannot write {path}: it is not a regular file")
     if not os.access(target, os.W_OK):
@@ -213,21 +210,23 @@ def _status_of(path: Path, target: Path) -> os.stat_result | None:
 
 
 _LISTED = 12
-"""Substitutions that are listed."""
+"""The maximum number of substitutions that are listed."""
 
 
 def describe_reading(substitutions: Mapping[str, str], name: str) -> str:
-    """Return what a model does not know, and what it reads instead, in one line; "" if it knows
-    all."""
-    # What each is read as is what explains odd continuations.
+    """Return one line that lists the characters that a model does not know, and the text that it
+    reads instead of each; "" if there are none.
+
+    The substitutions explain odd continuations.
+    """
     listed = []
-    for char, other in substitutions.items():
-        shown = _shown(char)
-        if other == "":
-            shown += " (left out)"
-        elif other != char:
-            shown += f" (read as {_shown(other)})"
-        listed.append(shown)
+    for char, replacement in substitutions.items():
+        description = _shown(char)
+        if replacement == "":
+            description += " (left out)"
+        elif replacement != char:
+            description += f" (read as {_shown(replacement)})"
+        listed.append(description)
 
     if not listed:
         return ""
@@ -237,31 +236,31 @@ def describe_reading(substitutions: Mapping[str, str], name: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return a text, or the name of a white or invisible character in Unicode."""
+    """Return a visible text as it is, and the Unicode names of white or invisible characters."""
     if any(char.isprintable() and not char.isspace() for char in text):
         return all_visible(text)
     return ", ".join(unicodedata.name(char, repr(char)).lower() for char in text)
 
 
-def shown_continuation(one: Continuation) -> str:
-    """Return the text of a continuation in one line: spaces at its ends are marked, and … if it was
-    cut."""
-    # A space at the end decides whether the next word is a new one.
-    text = re.sub(r"\A +| +\Z", lambda spaces: "␣" * len(spaces[0]), all_visible(one.text))
-    if not one.is_complete:
+def shown_continuation(continuation: Continuation) -> str:
+    """Return the text of a continuation in one line: spaces at its ends are shown as ␣, and … marks
+    a text that was cut."""
+    # A space at the end shows that the next letters begin a new word.
+    text = re.sub(r"\A +| +\Z", lambda spaces: "␣" * len(spaces[0]), all_visible(continuation.text))
+    if not continuation.is_complete:
         text += "…"
     return text
 
 
 def parse_path(name: str) -> Path:
-    """Return the path of a file that was typed; ~ is the home folder. Raises UsageError for what
-    names no file."""
+    """Return the path of a file whose name was typed; ~ is the home folder. Raises UsageError if it
+    cannot be the name of a file."""
     if not name.strip() or "\0" in name:
         raise UsageError("Write the name of a file.")
     try:
         path = Path(name.strip()).expanduser()
         is_folder = path.is_dir()
-    # RuntimeError: of a user who has no home folder.
+    # RuntimeError: the user has no home folder.
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"That name cannot be used: {reason}. Write another one.") from None

@@ -1,7 +1,7 @@
-"""The editor: the draft, the continuations below it, the keys, until it is left or a signal ends
-it.
+"""The screen of `charrnn write`: the draft, the continuations below it, and the keys.
 
-The text that is edited has no characters that a terminal would interpret.
+Characters that a terminal would interpret are replaced in the widget of the draft, and restored
+when the draft is saved.
 """
 
 import re
@@ -42,17 +42,17 @@ from charrnn.tui.write import continuations as assistant
 from charrnn.tui.write import drafts
 
 _BASE = 0x100000
-"""Start of plane 16, which is private use as a whole: a terminal draws a box."""
+"""Start of plane 16 of Unicode, which has only private-use characters: a terminal draws a box."""
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
 """Control characters except a tab and a newline; line separators; marks that change the direction
-of the text; lone surrogates, which no terminal can be sent."""
+of the text; lone surrogates, which cannot be sent to a terminal."""
 _PRIVATE = re.compile("[\U00100000-\U0010ffff]")
 OFFER_KEYS = ("1", "2", "3", "4", "5", "escape")
-"""Keys that belong to the continuations while they are shown."""
+"""Keys that insert or dismiss continuations while they are shown."""
 MAX_UNDO = 1000
-"""Steps that can be undone."""
+"""Number of changes that can be undone."""
 KEYS: tuple[Keys, ...] = (
     (
         "Tab",
@@ -77,7 +77,7 @@ KEYS: tuple[Keys, ...] = (
     ),
     ("F1", "these keys, and how the model reads the draft", {"f1": "help"}),
 )
-"""The keys; those without an action are the editor's own, or handled where they are typed."""
+"""The keys. A key without an action is handled by the text widget or by `_press`."""
 ACTIONS = {binding.key: binding.action for binding in Binding.make_bindings(bind_all(KEYS))}
 """The action of each key by its Textual name."""
 TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)
@@ -95,47 +95,47 @@ LOOKING = "looking for continuations ..."
 
 
 def hide(text: str) -> str:
-    """Replace what cannot be shown, one character by one. Raises DataError for a text with such
-    private characters."""
-    # Such a character would come back from `reveal` as another one.
-    found = _PRIVATE.search(text)
-    if found:
+    """Replace each character that cannot be shown by a private-use character. Raises DataError for
+    a text that has such private-use characters itself."""
+    # `reveal` would turn the text's own private-use character into another character.
+    private = _PRIVATE.search(text)
+    if private:
         raise DataError(
-            f"the text has the private-use character U+{ord(found[0]):X}, which the editor needs"
+            f"the text has the private-use character U+{ord(private[0]):X}, which the editor needs"
             " for itself: leave such characters out"
         )
     return _STEERING.sub(lambda match: chr(_BASE + ord(match[0])), text)
 
 
 def hide_pasted(text: str) -> str:
-    """Replace what cannot be shown in a text that comes from elsewhere; line ends of any kind
-    become a newline."""
+    """Replace the characters that cannot be shown in a text from another program; line ends of
+    every kind become a newline."""
     return hide_copied(re.sub("\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text))
 
 
 def hide_copied(text: str) -> str:
-    """Replace what cannot be shown in a text that was copied in the editor; its own line separators
-    stay."""
+    """Replace the characters that cannot be shown in a text that was copied in the editor; its line
+    separators stay."""
     return hide(_PRIVATE.sub("\ufffd", text))
 
 
 def reveal(text: str) -> str:
-    """Return the text that `hide` was given."""
+    """Return the text from which `hide` made this one."""
     return _PRIVATE.sub(lambda match: chr(ord(match[0]) - _BASE), text)
 
 
 class Editor(TextArea):
-    """A text with line ends "\\n" that is edited."""
+    """The text widget of the draft; its lines end with "\\n"."""
 
     def __init__(
         self, text: str, press: Callable[[str], Awaitable[bool]], refuse: Callable[[str], object]
     ) -> None:
         """Edit a text.
 
-        `press` is called with a key and returns whether it was obeyed, `refuse` with the reason why
-        a change is not made.
+        `press` is called with a key and returns whether it has handled the key. `refuse` is called
+        with the reason why a change is not made.
         """
-        # Before the widget, which asks for the text when it is made.
+        # These are set before the widget is created, which asks for the text.
         self._text: str | None = None
         self._draft: str | None = None
         super().__init__(
@@ -151,8 +151,8 @@ class Editor(TextArea):
 
     @property
     def text(self) -> str:
-        """The text as it is in the widget; kept until it changes, because every line that is drawn
-        asks for it."""
+        """The text as it is in the widget. It is cached until it changes, because every line that
+        is drawn asks for it."""
         if self._text is None:
             self._text = self.document.text
         return self._text
@@ -173,13 +173,13 @@ class Editor(TextArea):
         self._draft = None
 
     def load_text(self, text: str) -> None:
-        """Replace the text and what can be undone."""
+        """Replace the text, and drop the history of changes."""
         self._forget_text()
         super().load_text(text)
 
     def edit(self, edit: Edit) -> EditResult:
         """Make a change, unless it makes a line too long."""
-        # The widget folds a whole line again at every key.
+        # Long lines would be slow: the widget folds the whole line again at every key.
         length = self._longest_line_after(edit)
         if length > drafts.MAX_LINE_CHARS:
             limit = f"a line would have {length:,} characters; at most {drafts.MAX_LINE_CHARS:,}"
@@ -191,8 +191,8 @@ class Editor(TextArea):
 
     def _longest_line_after(self, edit: Edit) -> int:
         """Return the length of the longest line that a change makes."""
-        # The first line begins with what is left before the change, the last ends with what is left
-        # after it.
+        # The first line begins with the text before the change, and the last line ends with the
+        # text after it.
         row, column = edit.bottom
         lengths = [len(line) for line in edit.text.split("\n")]
         lengths[0] += edit.top[1]
@@ -200,34 +200,34 @@ class Editor(TextArea):
         return max(lengths)
 
     def undo(self) -> None:
-        """Take the last change back."""
+        """Undo the last change."""
         self._forget_text()
         super().undo()
 
     def redo(self) -> None:
-        """Make the change again that was taken back."""
+        """Redo the change that was undone."""
         self._forget_text()
         super().redo()
 
     def before_cursor(self) -> str:
         """Return the draft up to the cursor."""
-        # By lines, as the widget counts: the position in the text is not kept anywhere.
+        # The widget knows the cursor by line and column, not by its position in the text.
         row, column = self.cursor_location
         lines = self.draft.split("\n")
         return "\n".join([*lines[:row], lines[row][:column]])
 
     def insert_continuation(self, text: str) -> None:
-        """Insert a text at the cursor, as one step to undo."""
+        """Insert a text at the cursor as one change, which one undo removes."""
         self._insert(hide_pasted(text))
 
     def action_paste(self) -> None:
-        """Insert what was copied in the editor."""
+        """Insert the text that was copied in the editor."""
         if self.app.clipboard:
             self._insert(hide_copied(self.app.clipboard))
 
     def _insert(self, text: str) -> None:
-        # Between two checkpoints, so that neither the letters typed before nor those after it are
-        # undone with it.
+        # A checkpoint before and after the text separates it from the letters typed before and
+        # after it, so that they are not undone with it.
         self.history.checkpoint()
         begin, end = self.selection
         replaced = self.replace(text, begin, end, maintain_selection_offset=False)
@@ -235,9 +235,9 @@ class Editor(TextArea):
         self.history.checkpoint()
 
     async def _on_key(self, event: events.Key) -> None:
-        # Keys may arrive together with text. Textual obeys a binding with priority before the
-        # letters typed ahead of it are inserted, and any other one after letters typed behind it:
-        # here each has its turn.
+        # Keys may arrive together with text. Textual would run a binding with priority before it
+        # inserts the letters that were typed before the key, and any other binding after it inserts
+        # the letters that were typed after the key. Here all keys are handled in order.
         is_obeyed = await self._press(event.key)
         if not is_obeyed and not event.is_printable:
             bound = self.screen.active_bindings.get(event.key)
@@ -248,7 +248,7 @@ class Editor(TextArea):
             event.prevent_default()
 
     async def _on_paste(self, event: events.Paste) -> None:
-        # Not by the widget, which would insert what a terminal interprets.
+        # The widget would insert characters that a terminal interprets.
         event.prevent_default()
         event.stop()
         self._insert(hide_pasted(event.text))
@@ -269,16 +269,16 @@ class DraftScreen(FullScreen):
         self.options = options
         self.editor = Editor(draft.text, press=self._press, refuse=self.say)
         self.note = ""
-        """What the model reads as something else."""
+        """The characters that the model reads as other characters, in one line."""
         self.offered: list[assistant.Continuation] = []
         """The continuations that are shown."""
         self.is_looking = False
-        """Whether continuations are being looked for."""
+        """Whether a job is looking for continuations."""
         self._continuations: assistant.Continuations | None = None
 
     @property
     def is_unsaved(self) -> bool:
-        """Whether the text differs from what was read or saved last."""
+        """Whether the text differs from the text that was read or saved last."""
         return self.editor.draft != self.file.text
 
     def compose(self) -> ComposeResult:
@@ -291,9 +291,8 @@ class DraftScreen(FullScreen):
         yield HintLine(HINT)
 
     def on_mount(self) -> None:
-        """Show the draft with the cursor before the last line end, and let the model read it
-        meanwhile."""
-        # Where one goes on writing: a file ends with a newline.
+        """Show the draft with the cursor before the last line end, where writing continues, and let
+        the model read the draft meanwhile."""
         self.editor.focus()
         row, column = self.editor.document.end
         if column == 0 and row > 0:
@@ -302,11 +301,11 @@ class DraftScreen(FullScreen):
         self._show()
         self._note_reading()
 
-    # What is shown
+    # Drawing
 
     def _show(self) -> None:
         """Draw everything but the draft."""
-        # What Tab would do now, without asking for the help.
+        # Show the settings that Tab would use.
         settings = f"{self.options.until}  temperature {self.options.temperature:g}"
         self.put("settings", Text(settings))
 
@@ -317,7 +316,7 @@ class DraftScreen(FullScreen):
             name = f"* {name}"
         self.put("title", one_line(name, self.model.name))
 
-        # The hint names the keys that do something now.
+        # The hint names the keys that have an effect now.
         offers = self.query_one("#offers", Static)
         offers.display = bool(self.offered)
         hint = HINT
@@ -329,8 +328,9 @@ class DraftScreen(FullScreen):
         self.query_one(HintLine).show(hint)
 
     def _offered_texts(self) -> list[assistant.Continuation]:
-        """Return as much of each continuation as is shown, and inserted."""
-        # All of them together fill half the screen.
+        """Return the beginning of each continuation that fits on the screen, which is also the text
+        that is inserted."""
+        # All continuations together fill half the screen.
         num_lines = max(1, (self.size.height // 2 - 1) // assistant.NUM_CONTINUATIONS)
         return [
             fitting(
@@ -345,24 +345,24 @@ class DraftScreen(FullScreen):
     # Continuations
 
     def action_offer(self) -> None:
-        """Look for five continuations, or for five others where some are offered already."""
-        # What the thread needs is taken here: it must not ask widgets.
+        """Look for five continuations, or for five more if some are offered already."""
+        # The job must not use widgets, so the values that it needs are read here.
         model = self.model
         options = self.options
         text = self.editor.before_cursor()
-        known = None
+        earlier = None
         if self.offered:
-            known = self._continuations
+            earlier = self._continuations
 
         def search(job: Job) -> None:
-            continuations = known
+            continuations = earlier
             if continuations is None:
                 with task("reading the draft", total=len(text)) as advance:
                     continuations = assistant.continue_text(
                         model, text=text, options=options, on_read=advance
                     )
 
-            # In place of the progress of the reading.
+            # The message replaces the progress of the reading.
             job.show(self.say, LOOKING)
             offered = continuations.take(on_step=job.pause)
             if not offered:
@@ -388,7 +388,7 @@ class DraftScreen(FullScreen):
         self._show()
 
     def _dismiss(self) -> None:
-        """Offer no continuations, and stop looking for them."""
+        """Remove the offered continuations, and stop looking for them."""
         self.app.work.stop(OFFERS)
         if self.is_looking:
             self.say("")
@@ -398,16 +398,17 @@ class DraftScreen(FullScreen):
         self._show()
 
     async def _press(self, key: str) -> bool:
-        """Obey a key; return False if it has nothing to do with continuations, nor with the
+        """Handle a key; return False if it is neither a key of the continuations nor of the
         screen."""
         if key in OFFER_KEYS and self._answer(key):
             return True
         return key in ACTIONS and await self.app.run_action(ACTIONS[key], self)
 
     def _answer(self, key: str) -> bool:
-        """Insert a continuation by its number, or dismiss them all; return False if there are
+        """Insert the continuation with the number `key`, or dismiss all; return False if there are
         none."""
-        # Dismissed first: what is inserted changes the text to which they belong.
+        # The continuations are dismissed first, because the insertion changes the text to which
+        # they belong.
         if not self.offered and not self.is_looking:
             return False
         offered = self._offered_texts()
@@ -431,32 +432,32 @@ class DraftScreen(FullScreen):
         self.say("")
 
     def on_text_area_selection_changed(self) -> None:
-        """Dismiss the continuations once the cursor is elsewhere."""
-        # Not otherwise: dismissing draws everything.
+        """Dismiss the continuations when the cursor moves."""
+        # `_dismiss` draws the whole screen, so it is called only if there is something to dismiss.
         if self.offered or self.is_looking:
             self._dismiss()
 
     def on_resize(self) -> None:
-        """Draw for another size."""
+        """Draw the screen for a new size."""
         self._show()
 
     # Settings
 
     def action_until(self) -> None:
-        """Continue to the next of word, line and sentence."""
-        # In the order of their length, and then from the beginning.
+        """Change the end of continuations: from word to line to sentence and back to word."""
         words = list(assistant.MAX_CHARS)
-        place = words.index(self.options.until) + 1
-        self._change(until=words[place % len(words)])
+        index = words.index(self.options.until) + 1
+        self._change(until=words[index % len(words)])
 
     def action_temperature(self) -> None:
-        """Take the next higher temperature, after the highest the lowest."""
-        # Not by its place: --temperature may be any other.
-        higher = [one for one in TEMPERATURES if one > self.options.temperature]
+        """Take the next higher temperature, or the lowest after the highest."""
+        # The current temperature need not be in the list: --temp can be any number.
+        current = self.options.temperature
+        higher = [temperature for temperature in TEMPERATURES if temperature > current]
         self._change(temperature=min(higher or TEMPERATURES))
 
     def _change(self, **changes: Any) -> None:
-        # Continuations of the old settings are replaced by those of the new ones.
+        # Continuations with the old settings are replaced by continuations with the new ones.
         is_offering = bool(self.offered) or self.is_looking
         self._dismiss()
         self.options = replace(self.options, **changes)
@@ -467,7 +468,8 @@ class DraftScreen(FullScreen):
     # Notes
 
     def _note_reading(self) -> None:
-        """Find out what the model reads as something else, and let it read the draft."""
+        """Note the characters that the model reads as other characters, and let it read the
+        draft."""
         model = self.model
         text = self.editor.draft
 
@@ -475,11 +477,11 @@ class DraftScreen(FullScreen):
             unknown = assistant.substitutions(model.vocab, text)
             job.show(self._take_note, drafts.describe_reading(unknown, model.name))
 
-            # So that the first Tab does not wait for a long draft to be read.
+            # The draft is read now, so that the first Tab does not wait for it.
             ids = assistant.read_as_known(model.vocab, text)
             assistant.reader_of(model).state_after(ids, on_read=lambda num_chars: job.pause())
 
-        # A message of something else stays if there is no error.
+        # "" means that the job had no error: then the message on the screen stays.
         def say(message: str) -> None:
             if message:
                 self.say(message)
@@ -487,14 +489,14 @@ class DraftScreen(FullScreen):
         self.app.measure(NOTES, measure, say)
 
     def _take_note(self, note: str) -> None:
-        # A message of the continuations is not replaced: the help shows the note, too.
+        # The note does not replace a message about continuations: the help shows the note, too.
         self.note = note
         if note and not self.offered and not self.is_looking:
             self.say(note)
 
     def action_help(self) -> None:
         """Show the keys and the notes."""
-        # With it the same continuations can be asked for again.
+        # With the seed, the user can get the same continuations again.
         notes = [f"Seed {self.options.seed}."]
         if self.note:
             notes.insert(0, self.note)
@@ -509,8 +511,8 @@ class DraftScreen(FullScreen):
         overwrite: bool = False,
         then: Callable[[], object] = lambda: None,
     ) -> None:
-        """Save, under another name if it is given, and then call `then`; ask for a name if there is
-        none."""
+        """Save the draft to `path` or, without a path, to its own file, and then call `then`. If
+        neither exists, ask for a name."""
         if path is None and self.file.path is None:
             self.action_save_as(then)
             return
@@ -537,16 +539,15 @@ class DraftScreen(FullScreen):
         """Ask for a name, and save under it."""
 
         def answer(name: str) -> None:
-            # The question stays for a name that cannot be; it is closed before the file is written,
-            # which may ask the next one.
+            # `parse_path` raises for an invalid name, and the question stays. The file is written
+            # after the question has closed, because that may open another question.
             path = drafts.parse_path(name)
             self.app.call_later(lambda: self.action_save(path, then=then))
 
         self.app.push_screen(Question("Save as which file?", answer))
 
     def action_copy_or_leave(self) -> None:
-        """Copy what is selected, or quit."""
-        # As terminals do: Ctrl-C copies what is marked, and otherwise ends the program.
+        """Copy the selected text, or quit if no text is selected, as terminals do."""
         if self.editor.selected_text:
             self.editor.action_copy()
         else:
@@ -558,7 +559,7 @@ class DraftScreen(FullScreen):
             self._leave()
             return
 
-        # By its path: several editors may be open.
+        # The question names the path, because several editors may be open.
         name = "The draft"
         if self.file.path is not None:
             name = str(self.file.path)
@@ -575,8 +576,8 @@ class DraftScreen(FullScreen):
 def fitting(
     continuation: assistant.Continuation, *, console: Console, width: int, num_lines: int
 ) -> assistant.Continuation:
-    """Return a continuation without the last words that do not fit into so many lines of so many
-    columns."""
+    """Return a continuation without the last words that do not fit into `num_lines` lines of
+    `width` columns."""
     while len(Text(drafts.shown_continuation(continuation)).wrap(console, width)) > num_lines:
         shorter = assistant.without_last_word(continuation.text)
         if shorter == continuation.text:  # a single word
@@ -588,26 +589,28 @@ def fitting(
 def offer_table(
     offered: Sequence[assistant.Continuation], *, texts: Sequence[assistant.Continuation]
 ) -> Table:
-    """List continuations by number: how likely the model takes each to be, and as much of it as
-    fits."""
+    """List continuations by number, each with its loss and with the part of it that fits, which is
+    in `texts`."""
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
     for style in ("bold", "", ""):
         table.add_column(style=style, no_wrap=True)
     table.add_column(ratio=1)
 
-    for number, (whole, fitted) in enumerate(zip(offered, texts, strict=True), start=1):
+    for number, (continuation, fitted) in enumerate(zip(offered, texts, strict=True), start=1):
         source = "beam"
-        if whole.temperature is not None:
-            source = f"T {whole.temperature:g}"
+        if continuation.temperature is not None:
+            source = f"T {continuation.temperature:g}"
         table.add_row(
-            str(number), source, f"{whole.nats_per_char:.2f}", drafts.shown_continuation(fitted)
+            str(number),
+            source,
+            f"{continuation.nats_per_char:.2f}",
+            drafts.shown_continuation(fitted),
         )
     return table
 
 
 class Writer(FullScreenApp[bool]):
-    """`charrnn write`: a draft, and continuations of it. The result is True if it was left by its
-    keys."""
+    """The application of `charrnn write`. Its result is True if the user has left it by a key."""
 
     COMMAND = "write"
     CSS_PATH = ["../full_screen.tcss", "screen.tcss"]  # noqa: RUF012
@@ -624,15 +627,15 @@ class Writer(FullScreenApp[bool]):
         self.push_screen(self.draft_screen)
 
     def rescue(self) -> Path | None:
-        """Save the text beside the draft if it differs from what was saved last; return its
-        path."""
+        """Save the text to a new file beside the draft if it has unsaved changes; return the path
+        of the new file."""
         screen = self.draft_screen
         if screen.is_unsaved:
             return screen.file.rescue(screen.editor.draft)
         return None
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy a text; that of the draft with the author's own characters."""
+        """Copy a text; the characters of the draft that cannot be shown are restored."""
         if self.screen is self.draft_screen:
             text = reveal(text)
         super().copy_to_clipboard(text)
@@ -644,5 +647,5 @@ class Writer(FullScreenApp[bool]):
     def action_help_quit(self) -> None:
         """Quit by Ctrl-C from a dialog, as by Ctrl-Q."""
         if not isinstance(self.screen, KeyQuestion):
-            # By the editor, so that it comes after the keys that were typed before.
+            # The editor calls it after the keys that were typed before.
             self.draft_screen.editor.call_later(self.draft_screen.action_leave)
