@@ -1,4 +1,4 @@
-"""The batches of training, the parts of a corpus, and pages of mapped ids out of memory again.
+"""Cut a corpus into batches and parts, and release the memory of mapped ids.
 
 Shapes: N ids of a corpus, T time (characters of a window), B batch rows.
 """
@@ -18,9 +18,9 @@ from charrnn.text.vocab import IdArray
 
 
 def release_pages(mapped: NDArray[Any]) -> None:
-    """Take an array that is mapped from a file out of this process's memory; it stays in the
-    system's file cache."""
-    # A slice is a view of an array, which is a view of the map.
+    """Remove an array that is mapped from a file from this process's memory; it stays in the file
+    cache of the operating system."""
+    # A slice is a view of an array, which is a view of the memory map.
     base: object = mapped
     while isinstance(base, np.ndarray):
         base = base.base
@@ -29,21 +29,21 @@ def release_pages(mapped: NDArray[Any]) -> None:
 
 
 RELEASE_IDS = 1 << 23
-"""Ids of a mapped text that are read before they are taken out of this process's memory: 8 MB of
-uint8 ids."""
+"""Number of ids of a mapped text that are read before they are removed from this process's memory:
+8 MB of uint8 ids."""
 
 
 # No generated __eq__: comparing arrays gives an array, not a truth value.
 @dataclass(frozen=True, eq=False)
 class BatchRows:
-    """B batch rows over ids (N,), for truncated BPTT: row b starts at floor(b * N / B) and reads on
-    contiguously.
+    """B batch rows over ids (N,) for truncated BPTT: row b starts at floor(b * N / B) and is
+    contiguous.
 
-    The ids form a ring: a row that reaches the start of the next row reads on, and the last id is
-    followed by the first. So the recurrent state is carried from each window to the next, and no
-    characters are dropped at the end. After N / B characters per row every id has been read once:
-    one epoch. The position in the corpus is one number, the cursor: how many characters each row
-    has read.
+    The ids form a ring: a row that reaches the start of the next row continues, and the last id is
+    followed by the first. So the recurrent state can be carried from each window to the next, and
+    no characters are dropped at the end. After N / B characters per row, which is one epoch, every
+    id has been read once. The position in the corpus is one number, the cursor: the number of
+    characters that each row has read.
     """
 
     ids: IdArray
@@ -61,39 +61,39 @@ class BatchRows:
         arrays are views of one buffer: copy before writing into either. With `rows`, only these
         batch rows are read.
         """
-        # One index for inputs and targets: they are the same ids, one step apart.
+        # Inputs and targets are the same ids, one step apart, so one index serves both.
         num_ids = len(self.ids)
         starts = np.arange(self.batch_size, dtype=np.int64)[rows] * num_ids // self.batch_size
         steps = np.arange(length + 1, dtype=np.int64)[:, None] + cursor % num_ids
         block = self.ids[(starts + steps) % num_ids].astype(np.int64)  # (T + 1, B)
 
-        # Now and then: a page that is needed again costs more than it holds.
+        # Pages are released only now and then: reading a released page again is expensive.
         if cursor // length % max(1, RELEASE_IDS // block.size) == 0:
             release_pages(self.ids)
         return block[:-1], block[1:]
 
 
 def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
-    """Split `num` ids into contiguous parts, in order, of the given shares (positive; normalised to
-    sum to 1).
+    """Split `num` ids into contiguous parts with the given shares, which are positive and are
+    normalised to sum to 1.
 
     Boundary k is int(share of the first k parts * num), so that (0.9, 0.1) equals nanoGPT's split,
     train = ids[: int(0.9 * num)]; the last part ends at `num`.
 
     Raises DataError if a part would be empty.
     """
-    # Of the first k shares: one sum each, because running sums would round in another way.
+    # Each boundary is computed from its own sum, because running sums would round differently.
     total = math.fsum(fractions)
     edges = [0]
     for k in range(1, len(fractions)):
         edges.append(int(math.fsum(fractions[:k]) / total * num))
     edges.append(num)
-    parts = tuple(slice(start, stop) for start, stop in pairwise(edges))
-    if any(part.start >= part.stop for part in parts):
-        enough = max(len(parts), math.ceil(total / min(fractions)))
+    slices = tuple(slice(start, stop) for start, stop in pairwise(edges))
+    if any(part.start >= part.stop for part in slices):
+        enough = max(len(slices), math.ceil(total / min(fractions)))
         shares = ", ".join(f"{fraction / total:g}" for fraction in fractions)
         raise DataError(
             f"a text of length {num} is too short to split by {shares}: it must be at least"
             f" {enough}"
         )
-    return parts
+    return slices

@@ -1,4 +1,4 @@
-"""A corpus: its sources are read and encoded as ids, in memory or, if they are large, on disk."""
+"""Read the sources of a corpus, and encode them as ids in memory or, if they are large, on disk."""
 
 import re
 import unicodedata
@@ -24,18 +24,18 @@ from charrnn.text.sources import (
 from charrnn.text.vocab import MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
 MIN_LENGTH = 16
-"""The fewest characters (bytes) that a model can be trained on."""
+"""Minimum number of characters (or bytes) of a text on which a model can be trained."""
 
 _MAX_NAME_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corpus:
-    """A text of N characters (bytes, for the byte alphabet) as ids, which may be mapped from a
+    """A text of N characters (or bytes, for the byte alphabet) as ids, which may be mapped from a
     file.
 
-    Characters outside the alphabet are id 0; which they are is in `unknown`, so the text can be
-    decoded exactly.
+    Characters outside the alphabet have id 0. They are recorded in `unknown`, so that the text can
+    be decoded exactly.
     """
 
     name: str
@@ -47,16 +47,16 @@ class Corpus:
     unknown: NDArray[np.void] = field(repr=False)
     """(U,): the characters outside the alphabet, in order of their position (`UNKNOWN_TYPE`)."""
     counted: CharacterCounts = field(repr=False)
-    """How often each character occurs, whether it is in the alphabet or not."""
+    """The number of occurrences of each character, in the alphabet or not."""
     digest: str
     """SHA-256, in hexadecimal, of the text (of its UTF-8, for the char alphabet)."""
     sources: tuple[str, ...]
     """A display name for each source."""
     locations: tuple[str | None, ...] = ()
-    """The location of each source: absolute path of a file or folder, or absolute pattern; None for
-    a stream. Without any source, the folder of the standard library."""
+    """The location of each source: the absolute path of a file or folder, or an absolute pattern;
+    None for a stream. Without sources, the folder of the standard library."""
     notes: tuple[str, ...] = ()
-    """What was left out or changed while reading, one sentence each."""
+    """The omissions and changes while the text was read, one sentence each."""
 
     @classmethod
     def of(cls, text: SourceReader, vocab: Vocab) -> "Corpus":
@@ -85,15 +85,15 @@ class Corpus:
         return self.text()
 
     def text(self, begin: int = 0, end: int | None = None) -> str | bytes:
-        """Decode characters [begin, end), unknown ones too; bytes, for the byte alphabet. Clipped
-        as in a slice."""
+        """Decode characters [begin, end), including unknown characters; return bytes for the byte
+        alphabet. Both are clipped as in a slice."""
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         ids = self.ids[begin:end]
         if self.vocab.kind == "byte":
             return ids.tobytes()
 
-        # Every character as UTF-32, which is an array of code points: no loop in Python over a text
-        # of millions. The unknown ones are put in by their positions.
+        # The characters are decoded as UTF-32, which is an array of code points and needs no loop
+        # in Python. Then the unknown characters are inserted at their positions.
         point_of = [ord(character or REPLACEMENT) for character in self.vocab.characters]
         points = np.array(point_of, "<u4")[ids]
         unknown = self._unknown_in(begin, end)
@@ -101,21 +101,21 @@ class Corpus:
         return points.tobytes().decode("utf-32-le", "surrogatepass")
 
     def num_bytes(self, begin: int = 0, end: int | None = None) -> int:
-        """Count the bytes of characters [begin, end) in UTF-8, without decoding them. Clipped as in
-        a slice."""
+        """Count the bytes of characters [begin, end) in UTF-8 without decoding them. Both are
+        clipped as in a slice."""
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         if self.vocab.kind == "byte":
             return max(0, end - begin)
 
-        # The characters of the alphabet by their ids; id 0 counts nothing if it is the unknown
-        # symbol, because which characters those are is in `unknown`.
+        # Known characters are counted by their ids. Unknown characters, which have id 0, are
+        # counted by `unknown` instead.
         point_of = [ord(character or "\0") for character in self.vocab.characters]
         sizes = utf8_sizes(np.array(point_of))
         if self.vocab.has_unknown_symbol:
             sizes[0] = 0
         total = int(utf8_sizes(self._unknown_in(begin, end)["code_point"]).sum())
 
-        # Block by block: the ids of a large text are on disk.
+        # The ids are read block by block, because the ids of a large text are on disk.
         for first in range(begin, end, BLOCK_BYTES):
             block = self.ids[first : min(end, first + BLOCK_BYTES)]
             total += int(sizes.take(block).sum())
@@ -123,8 +123,8 @@ class Corpus:
         return total
 
     def num_unknown(self, begin: int = 0, end: int | None = None) -> int:
-        """Count the characters of [begin, end) that are outside the alphabet. Clipped as in a
-        slice."""
+        """Count the characters of [begin, end) that are outside the alphabet. Both are clipped as
+        in a slice."""
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         return len(self._unknown_in(begin, end))
 
@@ -146,41 +146,42 @@ def read_corpus(
     min_count: int = MIN_COUNT,
     is_for_training: bool = True,
 ) -> Corpus:
-    """Read the sources, in order, into one corpus; without any, the source code of Python's
+    """Read the sources in order into one corpus; without sources, read the source code of Python's
     standard library.
 
     A source is one of:
 
-    - "-": standard input, which must fit into the memory;
-    - a file, decompressed (and then limited in the same way) if it is named .gz;
+    - "-": standard input, which must fit into memory;
+    - a file; if its name ends with .gz, it is decompressed and must fit into memory, too;
     - a folder: all files below it, in the given `order`, without hidden files and run folders;
     - a glob pattern: all files that it matches, in the given `order`;
     - a name, which is looked up as a path, in CORPORA, in the folders of $CHARRNN_CORPORA (each
       also with .txt appended) and in the catalogue, whose text is downloaded into CORPORA.
 
-    The alphabet "char" decodes text in `encoding`, refuses NUL characters, removes byte-order
-    marks, replaces CRLF by LF and starts each file on a new line, as "exact" does; "byte" keeps the
-    bytes as they are. Unusable files of folders and patterns are skipped and counted in `notes`; a
-    file that is a source itself must be usable. If it `joins_lines`, those of wrapped paragraphs
-    are joined (`paragraphs.join_lines`). With `documents`, each document ends with END, all of them
-    are brought into an order of their own, and nothing else separates the files.
+    With the alphabets "char" and "exact", the text is decoded from `encoding`. A NUL character is
+    an error, byte-order marks are removed, CRLF is replaced by LF, and each file starts on a new
+    line. "byte" keeps the bytes as they are. Unusable files of folders and patterns are skipped and
+    counted in `notes`; a file that is a source itself must be usable. With `joins_lines`, the lines
+    of wrapped paragraphs are joined (`paragraphs.join_lines`). With `documents`, each document ends
+    with END, all documents are brought into their own order, and nothing else separates the files.
 
-    The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, every
-    character ("exact"), or every character with at least `min_count` occurrences (see
-    `Vocab.from_counts`); with `extend_vocab`, such characters are added to `vocab`. The ids of a
-    text of more than `MAX_BYTES_IN_MEMORY` are mapped from a file; one that is not
+    The text is encoded in `vocab`, by default in its own vocabulary: every byte, every character
+    ("exact"), or every character with at least `min_count` occurrences (see `Vocab.from_counts`).
+    With `extend_vocab`, new characters with that many occurrences are added to `vocab`. The ids of
+    a text of more than `MAX_BYTES_IN_MEMORY` are mapped from a file. A text that is not
     `is_for_training` stays in memory and must fit.
 
-    Raises DataError if a source cannot be found, read or used or changes meanwhile and, if
-    `is_for_training`, for a text shorter than `MIN_LENGTH` or of one character repeated; UsageError
-    for an unknown alphabet or for "-" given twice; CharRNNError if the ids cannot be written.
+    Raises DataError if a source cannot be found, read or used, or changes while it is read. If
+    `is_for_training`, also raises DataError for a text that is shorter than `MIN_LENGTH` or repeats
+    one character. Raises UsageError for an unknown alphabet or if "-" is given twice, CharRNNError
+    if the ids cannot be written.
     """
     if alphabet not in ALPHABETS:
         raise UsageError(f"alphabet must be one of {', '.join(ALPHABETS)}, not {alphabet!r}")
     if sources.count("-") > 1:
         raise UsageError("standard input (-) can be read only once: give - once")
 
-    # All of them are found before any is read: a wrong name is reported at once.
+    # All sources are found before any is read, so that a wrong name is reported at once.
     origins = []
     for source in sources:
         origin = find_origin(source, is_named_by_run=False, order=order)
@@ -188,7 +189,8 @@ def read_corpus(
     if not origins:
         origins = [standard_library(order)]
 
-    # Counted as it is read, then encoded: the alphabet of a text is known only at its end.
+    # The text is counted as it is read, and encoded afterwards: its alphabet is known only at its
+    # end.
     with SourceReader(
         origins,
         alphabet=alphabet,
@@ -204,7 +206,7 @@ def read_corpus(
             elif extend_vocab:
                 vocab = vocab.extended(text.counted, min_count=min_count)
         elif vocab is None:
-            # Of a text that is measured every character counts.
+            # All characters of a text that is only measured are in its alphabet.
             vocab = text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE)
         return Corpus.of(text, vocab)
 
@@ -222,7 +224,7 @@ def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> No
             f"{what}: {length} cannot be learned from; at least {MIN_LENGTH} are needed"
         )
 
-    # The loss of a single character is 0 from the first step on.
+    # A text of one character has nothing to learn: its loss is 0 from the first step on.
     if len(text.code_points) == 1:
         point = int(text.code_points[0])
         only: str | bytes = bytes((point,)) if alphabet == "byte" else chr(point)
@@ -232,29 +234,28 @@ def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> No
 
 
 def corpus_name(stems: list[str]) -> str:
-    """Return the name of the corpus: that of its first part and the number of further parts."""
+    """Return the name of a corpus: the name of its first file, and the number of further files."""
     suffix = ""
     if len(stems) > 1:
         suffix = f"-and-{len(stems) - 1}-more"
 
-    # Decomposed, so that é becomes e and not a dash.
+    # Letters are decomposed, so that é becomes e and not a dash.
     plain = unicodedata.normalize("NFKD", stems[0]).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9._-]+", "-", plain).strip(".-")
 
-    # Nothing may be left of a name in another script.
+    # A name in another script may become empty.
     short = slug[: _MAX_NAME_LENGTH - len(suffix)].rstrip(".-")
     return f"{short or 'text'}{suffix}"
 
 
 CONTEXT_CHARS = 1 << 16
-"""Characters of context, at most: far more than any measurement reads before a text."""
+"""Maximum number of characters of context: far more than any measurement reads before a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusPart:
-    """Characters [begin, end) of a corpus (bytes, for the byte alphabet): N in all, decoded where
-    they are sliced.
-    """
+    """The N characters [begin, end) of a corpus (or bytes, for the byte alphabet). Only slices are
+    decoded."""
 
     corpus: Corpus = field(repr=False)
     begin: int
@@ -265,7 +266,7 @@ class CorpusPart:
         return self.end - self.begin
 
     def __getitem__(self, chars: slice) -> str | bytes:
-        """Decode some of the characters. Raises ValueError for a step other than 1."""
+        """Decode a slice of the characters. Raises ValueError for a step other than 1."""
         begin, end, step = chars.indices(len(self))
         if step != 1:
             raise ValueError(f"a part of a corpus is sliced by steps of 1, not of {step}")
@@ -273,7 +274,7 @@ class CorpusPart:
 
     @property
     def ids(self) -> IdArray:
-        """(begin + N,): the ids of everything before the part, as its context, and of the part."""
+        """(begin + N,): the ids of the whole context before the part, and of the part."""
         return self.corpus.ids[: self.end]
 
     @property
@@ -292,13 +293,13 @@ class CorpusPart:
         return self.corpus.num_unknown(self.begin, self.end)
 
     def has_same_ids(self, other: "CorpusPart") -> bool:
-        """Return whether two parts have the same ids, read block by block."""
+        """Whether two parts have the same ids. They are read block by block."""
         if len(self) != len(other):
             return False
-        own = self.ids[self.begin :]
-        others = other.ids[other.begin :]
+        own_ids = self.ids[self.begin :]
+        other_ids = other.ids[other.begin :]
         for first in range(0, len(self), CONTEXT_CHARS):
             block = slice(first, first + CONTEXT_CHARS)
-            if not np.array_equal(own[block], others[block]):
+            if not np.array_equal(own_ids[block], other_ids[block]):
                 return False
         return True

@@ -1,7 +1,7 @@
-"""The documents of a corpus: where they begin and end, and in which order they are laid out.
+"""Divide a corpus into documents, bring them into an order, and split it between documents.
 
-Documents are many short texts in one corpus, each ended by the END symbol, in a shuffled order. The
-END symbol is the character U+0000 (NUL), which no text may contain.
+Documents are many short texts in one corpus, in a shuffled order, each with the END symbol at its
+end. The END symbol is the character U+0000 (NUL), which no text may contain.
 """
 
 import csv
@@ -37,15 +37,17 @@ END = "\0"
 END_BYTE = b"\0"
 """The END symbol in UTF-8."""
 SMILES = "smiles"
-"""Name of the first field of a .smi file, which need not have a header."""
+"""Name of the first field of a .smi file, also if the file has no header."""
 MIN_LISTED = 50
-"""Lines that a list has at least, to be taken for one."""
+"""Minimum number of lines of a text that is recognised as a list."""
 SHORT_LINE, NARROW = 100, 50
-"""Characters of most lines of a list, at most, and of lines that are not wrapped."""
+"""The median line of a list has at most SHORT_LINE characters. Lines of at most NARROW characters
+do not count as wrapped."""
 MAX_FIELD_CHARS = 2**31 - 1
-"""Longest value of a CSV file, in characters; Python's own limit is 131,072."""
+"""Maximum length of a value in a CSV file; Python's own limit is 131,072."""
 _EXCEL_DELIMITER = re.compile(r'(?:ï»¿)?"?sep=([^"\s]|\t)"?\s*', re.IGNORECASE)
-"""The line before the header in which Excel names the delimiter, as Latin-1 with its mark."""
+"""The line before the header in which Excel names the delimiter, after a byte-order mark, decoded
+as Latin-1."""
 _POSITION = re.compile(r"[1-9][0-9]{0,5}")
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]*)?(?:[eE][-+]?[0-9]+)?")
 _BLOCK_IDS = 1 << 20
@@ -54,16 +56,17 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """What the documents of a corpus are, and their order."""
+    """The definition of the documents of a corpus, and their order."""
 
     kind: str
-    """As in `Config.documents`, but not "none"."""
+    """A value of `Config.documents` other than "none"."""
     column: str | None = None
     order: Order = SORTED
 
     @classmethod
     def of(cls, config: Config, order: Order | None = None) -> "Documents | None":
-        """Return the documents of a configuration, or None; in another order, if one is given."""
+        """Return the documents of a configuration, None if it has none. `order` replaces the order
+        in the configuration."""
         if config.end_id is None:
             return None
         if order is None:
@@ -71,35 +74,35 @@ class Documents:
         return cls(kind=config.documents, column=config.column, order=order)
 
     def read(self, blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
-        """Yield the documents of one file; see `end_documents`. Raises DataError also if there is
-        none."""
-        # Joined again, because a column yields every value by itself, and a small file must be one
-        # block.
+        """Yield the documents of one file in large blocks (see `end_documents`). Raises DataError
+        also if it has no document."""
+        # Pieces are joined, because a column yields every value by itself, and a small file must be
+        # one block.
         is_empty = True
-        parts: list[bytes] = []
+        pieces: list[bytes] = []
         num_bytes = 0
-        for part in end_documents(blocks, kind=self.kind, label=label, column=self.column):
-            if not part:
+        for piece in end_documents(blocks, kind=self.kind, label=label, column=self.column):
+            if not piece:
                 continue  # a block of blank lines
             is_empty = False
-            parts.append(part)
-            num_bytes += len(part)
+            pieces.append(piece)
+            num_bytes += len(piece)
             if num_bytes >= _BLOCK_BYTES:
-                yield b"".join(parts)
-                parts = []
+                yield b"".join(pieces)
+                pieces = []
                 num_bytes = 0
-        if parts:
-            yield b"".join(parts)
+        if pieces:
+            yield b"".join(pieces)
 
-        # The reader of a folder skips such a file, as it does an empty one.
+        # The reader of a folder skips a file with this error, as it does an empty file.
         if is_empty:
             raise DataError(
                 f"{label} has no document that is not empty ({named('documents', self.kind)})"
             )
 
     def digest(self, digest: str) -> str:
-        """Return the digest of the documents in their order; `digest` is that in the order of the
-        corpus."""
+        """Return the digest of the documents in their order, given their `digest` in the order of
+        the corpus."""
         if self.order.kind == "sorted":
             return digest
         return hashlib.sha256(f"{digest} shuffled {self.order.seed}".encode("ascii")).hexdigest()
@@ -109,11 +112,11 @@ class Documents:
     ) -> Iterator[EncodedBlock]:
         """Bring the documents of a whole corpus into their order.
 
-        Takes and yields blocks of ids, each with the unknown characters in it (`IdBuilder.encode`);
-        the last block that is yielded has no ids and all unknown characters. The ids are kept in
-        memory, or in the file `scratch`. Raises OSError.
+        Takes and yields blocks of ids, each with its unknown characters (`IdBuilder.encode`). The
+        last block that is yielded has no ids, but all unknown characters. The ids are kept in
+        memory, or in the file `scratch` if it is given. Raises OSError.
         """
-        # All of it first: the last document may come first.
+        # The whole corpus is read first, because its last document may be the first in the order.
         ids: list[IdArray] = []
         unknown = []
         for block, missing in encoded:
@@ -129,7 +132,7 @@ class Documents:
         if len(ids) > 1:
             whole = np.concatenate(ids)
 
-        # The unknown characters are few, so they are moved at once, at the end.
+        # There are few unknown characters, so they are all moved at the end.
         layout = _Layout(whole, end_id=int(vocab.encode(END)[0]), order=self.order)
         for block in layout.blocks(whole):
             yield block, unknown[0][:0]
@@ -140,19 +143,21 @@ class Documents:
 
 
 def as_catalogued(config: Config, source: str) -> Config:
-    """Return how a model with this configuration reads a text of the catalogue or a .smi file: in
-    the encoding of the catalogue and, if the model knows documents, with the documents of the
-    source. Unchanged for any other source, and for the text that the model was trained on."""
+    """Return the configuration with which a model reads a text of the catalogue or a .smi file.
+
+    It has the encoding of the catalogue and, if the model knows documents, the documents of the
+    source. It is unchanged for any other source, and for the text on which the model was trained.
+    """
     settings = catalogued_settings([source])
     entry = entry_of(source)
     if source in config.corpus or not (entry or settings):
         return config
-    own = Config(**settings)
+    source_config = Config(**settings)
     changed = config
     if config.alphabet != "byte" and entry is not None:
-        changed = replace(changed, encoding=own.encoding)
-    if config.documents != "none" and own.documents != "none":
-        changed = replace(changed, documents=own.documents, column=own.column)
+        changed = replace(changed, encoding=source_config.encoding)
+    if config.documents != "none" and source_config.documents != "none":
+        changed = replace(changed, documents=source_config.documents, column=source_config.column)
     return changed
 
 
@@ -166,12 +171,12 @@ def end_documents(
 
     - "files": the whole file, without blank lines at its start and without white space at its end;
     - "lines": every line that is not blank, without its line end (LF or CRLF);
-    - "blank-lines": lines that are not blank up to the next blank line, without the last line end;
+    - "blank-lines": the lines between two blank lines, without the last line end;
     - "column": every value of the column `column` of a CSV file or another table, trimmed like a
       file; the column is a name in the header, or a number from 1.
 
-    A document that would be empty is left out. Raises DataError, naming the file by `label`, for a
-    NUL in it, a CSV file that is damaged, or one without that column.
+    Empty documents are left out. Raises DataError, which names the file by `label`, if the file
+    contains a NUL, or is a damaged table or a table without that column.
     """
     checked = _without_nul(blocks, label)
     if kind == "column":
@@ -188,35 +193,35 @@ def end_documents(
 
 
 def separator_of(config: Config, vocab: Vocab) -> str:
-    """Return what stands for END in a text of several documents; END itself if nothing can.
+    """Return the text that replaces END between documents; END itself if there is none.
 
-    Blank lines part paragraphs. A newline ends documents that are lines, and all others if the
-    alphabet shows that none of them has one.
+    It is a blank line between paragraphs. It is a newline if the documents are lines, or if no
+    document can contain a newline because it is not in the alphabet.
     """
     if config.documents == "blank-lines":
         return "\n\n"
     if config.documents == "lines":
         return "\n"
 
-    # Every byte is in the byte alphabet, which therefore shows nothing.
+    # The byte alphabet contains every byte, so a document may contain a newline.
     if config.end_id is not None and "\n" not in vocab.characters:
         return "\n"
     return END
 
 
 def document_order(num_documents: int, order: Order) -> NDArray[np.int64]:
-    """Return the numbers of the documents, counted from 0 in the corpus, in the order in which they
-    are laid out.
+    """Return the numbers of the documents, counted from 0 in the corpus, in their order.
 
-    A sorted order is that of the corpus. A shuffle sorts document i by output i of the generator
-    SplitMix64 (Steele, Lea & Flood 2014) that starts with the seed of the order, so that the same
-    corpus has the same order on every machine and in every version.
+    A sorted order is the order of the corpus. A shuffle sorts document i by output i of the
+    generator SplitMix64 (Steele, Lea & Flood 2014), which starts with the seed of the order, so
+    that the same corpus has the same order on every machine and in every version.
     """
     if order.kind == "sorted":
         return np.arange(num_documents, dtype=np.int64)
 
-    # The generator adds a constant at each step, so output i is known without those before it:
-    # its state, mixed twice. Integers of 64 bits wrap around, as they should.
+    # The generator adds a constant to its state at each step, so output i can be computed without
+    # the earlier outputs: it is the state, mixed twice. The overflow of 64-bit integers is
+    # intended.
     numbers = np.arange(1, num_documents + 1, dtype=np.uint64)
     keys = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(order.seed)
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -227,15 +232,15 @@ def document_order(num_documents: int, order: Order) -> NDArray[np.int64]:
 def document_ends(ids: NDArray[Any], end_id: int) -> NDArray[np.int64]:
     """Return the index after the END of each document in ids (N,), which are read block by
     block."""
-    found = []
+    ends = []
     for start in range(0, len(ids), _BLOCK_IDS):
-        found.append(start + 1 + np.flatnonzero(ids[start : start + _BLOCK_IDS] == end_id))
+        ends.append(start + 1 + np.flatnonzero(ids[start : start + _BLOCK_IDS] == end_id))
         release_pages(ids)
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
+    return np.concatenate(ends) if ends else np.zeros(0, np.int64)
 
 
 class _Layout:
-    """Where the documents of a corpus of N ids are, and where they go."""
+    """The positions of the D documents of a corpus of N ids, in the corpus and in their order."""
 
     def __init__(self, ids: NDArray[Any], end_id: int, order: Order) -> None:
         self._ends = document_ends(ids, end_id)
@@ -243,40 +248,41 @@ class _Layout:
         self._order = document_order(len(self._ends), order)
         lengths = (self._ends - self._starts)[self._order]
         self._bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-        """(D + 1,): where the documents begin in their order, and N."""
+        """(D + 1,): the positions in the order at which the documents begin, and N."""
 
     def blocks(self, ids: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Yield the ids (N,) in their order, in blocks of about a million ids."""
+        """Yield the ids (N,) of the documents in their order, in blocks of about a million ids."""
         bounds = self._bounds
         first = 0
         while first < len(self._order):
-            # At least one document, and then as many as fit into a block.
+            # A block has as many documents as fit into it, and at least one.
             num_fitting = np.searchsorted(bounds, bounds[first] + _BLOCK_IDS, side="right")
             last = max(first + 1, int(num_fitting) - 1)
             documents = self._order[first:last]
             if len(documents) == 1:
-                # It may be large: it is sliced, without an index of each of its ids.
+                # A single document may be large: a slice needs no index for each id.
                 yield ids[self._starts[documents[0]] : self._ends[documents[0]]]
             else:
-                # The id at place p of the order comes from p + the move of its document.
+                # The id at position p of the order is at p + the shift of its document in the
+                # corpus.
                 lengths = np.diff(bounds[first : last + 1])
-                moves = np.repeat(self._starts[documents] - bounds[first:last], lengths)
-                yield ids[moves + np.arange(bounds[first], bounds[last])]
+                shifts = np.repeat(self._starts[documents] - bounds[first:last], lengths)
+                yield ids[shifts + np.arange(bounds[first], bounds[last])]
             first = last
 
     def moved(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where the ids at these positions go."""
+        """Return the positions in the order of the ids at these positions of the corpus."""
         documents = np.searchsorted(self._ends, positions, side="right")
 
-        # The order says which document is at a place; its inverse, at which place a document is.
-        places = np.empty_like(self._order)
-        places[self._order] = np.arange(len(self._order))
-        return self._bounds[places[documents]] + positions - self._starts[documents]
+        # The order is a permutation: its inverse is the rank of each document.
+        ranks = np.empty_like(self._order)
+        ranks[self._order] = np.arange(len(self._order))
+        return self._bounds[ranks[documents]] + positions - self._starts[documents]
 
 
 def split_text(ids: NDArray[Any], config: Config) -> tuple[slice, ...]:
-    """Split the ids (N,) of a text into the parts of a configuration. Raises DataError for a text
-    too short."""
+    """Split the ids (N,) of a text into training, validation and perhaps test part, as a
+    configuration says. Raises DataError if the text is too short."""
     if config.end_id is None:
         return split_ids(len(ids), config.split)
     return split_documents(
@@ -287,11 +293,11 @@ def split_text(ids: NDArray[Any], config: Config) -> tuple[slice, ...]:
 def split_documents(
     ends: NDArray[np.int64], fractions: Sequence[float], *, kind: str
 ) -> tuple[slice, ...]:
-    """Split a text into parts of whole documents, in order; `ends` (D,) are the indices after their
-    ENDs.
+    """Split a text into contiguous parts of whole documents.
 
-    A part ends with the document in which the shares so far, counted in characters, are reached;
-    every part has at least one document. Raises DataError if there are fewer documents than parts.
+    `ends` (D,) are the indices after the ENDs of the documents. A part ends with the document in
+    which the sum of the fractions up to this part, counted in characters, is reached; every part
+    has at least one document. Raises DataError if there are fewer documents than parts.
     """
     if len(ends) < len(fractions):
         parts = f"{len(fractions)} parts"
@@ -302,17 +308,17 @@ def split_documents(
             f" few for {parts}: give more text, or divide it by another {named('documents')}"
         )
 
-    # How many documents there are up to the end of each part but the last: those that reach its
-    # share, and one at least for it and for each of those that follow.
+    # Count the documents up to the end of each part except the last: as many as reach its share,
+    # but at least one for this part and for each part after it.
     total = math.fsum(fractions)
     num_chars = int(ends[-1])
     edges = [0]
     num_documents = 0
-    for part in range(1, len(fractions)):
-        share = math.fsum(fractions[:part]) / total
+    for index in range(1, len(fractions)):
+        share = math.fsum(fractions[:index]) / total
         num_reaching = int(np.searchsorted(ends, share * num_chars)) + 1
-        num_left = len(ends) - (len(fractions) - part)
-        num_documents = min(max(num_reaching, num_documents + 1), num_left)
+        most = len(ends) - (len(fractions) - index)
+        num_documents = min(max(num_reaching, num_documents + 1), most)
         edges.append(int(ends[num_documents - 1]))
     edges.append(num_chars)
     return tuple(slice(start, stop) for start, stop in pairwise(edges))
@@ -321,10 +327,10 @@ def split_documents(
 def _without_nul(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
     offset = 0
     for block in blocks:
-        found = block.find(END_BYTE)
-        if found >= 0:
+        nul = block.find(END_BYTE)
+        if nul >= 0:
             raise DataError(
-                f"{label} has a NUL at byte offset {offset + found}, which ends a document: remove"
+                f"{label} has a NUL at byte offset {offset + nul}, which ends a document: remove"
                 f" it, or leave {named('documents')} out"
             )
         offset += len(block)
@@ -332,18 +338,18 @@ def _without_nul(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
 
 
 def complete_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in blocks that end with a newline, each without CR before it; the last
-    block gets one."""
-    # Kept until a block has a newline: a line may be longer than many blocks.
-    parts: list[bytes] = []
+    """Yield the same bytes in blocks of whole lines that end with LF instead of CRLF; the last line
+    gets a line end if it has none."""
+    # Blocks are collected until one has a newline: a line may be longer than many blocks.
+    pieces: list[bytes] = []
     for block in blocks:
         head, newline, tail = block.rpartition(b"\n")
         if newline:
-            yield b"".join((*parts, head, newline)).replace(b"\r\n", b"\n")
-            parts = []
-        parts.append(tail)
-    if rest := b"".join(parts):
-        yield (rest + b"\n").replace(b"\r\n", b"\n")
+            yield b"".join((*pieces, head, newline)).replace(b"\r\n", b"\n")
+            pieces = []
+        pieces.append(tail)
+    if last_line := b"".join(pieces):
+        yield (last_line + b"\n").replace(b"\r\n", b"\n")
 
 
 def _paragraphs(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -351,7 +357,8 @@ def _paragraphs(lines: Iterable[bytes]) -> Iterator[bytes]:
     is_open = False
     for line in lines:
         if line.strip():
-            # The line end of the line before, which is left out if that is the last one.
+            # The line end of the line before is yielded only now, because the last line of a
+            # document has none.
             if is_open:
                 yield b"\n"
             yield line.removesuffix(b"\n")
@@ -366,7 +373,7 @@ def _paragraphs(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Turn the blocks of one text into one document."""
     is_open = False
-    # White space that may be at the start of the first line, or at the end of the text.
+    # White space which may turn out to be at the start of the first line or at the end of the text.
     pending: list[bytes] = []
     for block in blocks:
         body = block.lstrip()
@@ -374,8 +381,8 @@ def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
             pending.append(block)
             continue
 
-        # Text follows the white space: at the start blank lines are left out, but not the
-        # indentation of the first line.
+        # Text follows the white space. At the start of the document, blank lines are left out, but
+        # not the indentation of the first line.
         pending.append(block[: len(block) - len(body)])
         before = b"".join(pending)
         if not is_open:
@@ -400,8 +407,8 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
         if has_header:
             del first[0]
 
-        # A row with values too few or too many is damaged, and what stands in its column may be
-        # another one. Blanks may stand in what follows the first field of a line.
+        # A row with too few or too many values is damaged, and its values may be in other columns.
+        # Only the first field of a list with blanks is safe: the other fields may contain blanks.
         width = len(table.names)
         if table.delimiter == " " and index == 0:
             width = MAX_FIELD_CHARS
@@ -418,7 +425,7 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
 
 
 class _Table:
-    """A CSV file or another table, read row by row; blank lines are no rows."""
+    """A CSV file or another table that is read row by row. Blank lines are no rows."""
 
     names: Sequence[str] = ()
     """The first row as text."""
@@ -430,7 +437,8 @@ class _Table:
         # characters are all ASCII.
         lines: Iterator[str] = (line.decode("latin-1") for line in _lines(blocks))
 
-        # Before the first row there may be blank lines, and one in which Excel names the delimiter.
+        # Before the first row there may be blank lines, and a line in which Excel names the
+        # delimiter.
         self._num_before = -1
         named_delimiter = None
         start = ""
@@ -445,7 +453,7 @@ class _Table:
             start = ""
         self.delimiter = named_delimiter or _delimiter(start, label=label, column=column)
 
-        # Any number of blanks parts two fields.
+        # Fields may be separated by any number of blanks.
         lines = chain((start,), lines)
         has_blanks = self.delimiter == " "
         if has_blanks:
@@ -484,8 +492,8 @@ class _Table:
         if column in names:
             return names.index(column), True
 
-        # By its position: few files of molecules have a header. Of another table, the values tell:
-        # no number is in a header.
+        # The column is a number. Few files of molecules have a header; another table has a header
+        # if its first row has no number and its second row has one.
         number = column
         if is_smiles_file(self._label):
             has_header = SMILES in names[0].lower()
@@ -503,8 +511,9 @@ class _Table:
 
 
 def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
-    """Describe for a note the header and the first value of a column that is not found by its name
-    in the header; "" for one that is, and for a damaged file, which a folder may contain."""
+    """Describe the header and the first value of a column that is given by its position, for a
+    note. Returns "" if the header has the name of the column, and for a damaged file, which a
+    folder may contain."""
     table = _Table(blocks, label=label, column=column)
     start: list[list[str]] = []
     with suppress(csv.Error):
@@ -522,7 +531,8 @@ def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
 
 
 def listed_columns(blocks: Iterable[bytes], label: str) -> str:
-    """List the names in the header of a table for a note; "" for a file that is no CSV."""
+    """List the names in the header of a table, for a note; "" if the file has not the suffix of a
+    table."""
     if not _plain_name(label).endswith((".csv", ".tsv")):
         return ""
     table = _Table(blocks, label=label)
@@ -532,8 +542,8 @@ def listed_columns(blocks: Iterable[bytes], label: str) -> str:
 
 
 def looks_like_list(text: bytes) -> bool:
-    """Return whether the lines of a text are probably documents of their own, such as names: short,
-    without blank lines between them, rarely ended by punctuation, and not wrapped."""
+    """Whether the lines of a text are probably separate documents, such as names: short, without
+    blank lines between them, rarely with punctuation at the end, and not wrapped."""
     lines = text.decode("utf-8", "replace").split("\n")[:-1]
     filled = [line.rstrip() for line in lines if line.strip()]
     if len(filled) < MIN_LISTED:
@@ -553,7 +563,7 @@ def looks_like_list(text: bytes) -> bool:
 
 
 def _as_text(row: Sequence[str]) -> list[str]:
-    """Return a row as text, without the mark with which spreadsheets begin."""
+    """Decode a row as UTF-8, without the byte-order mark that spreadsheets write."""
     return [name.encode("latin-1").decode("utf-8-sig", "replace").strip() for name in row]
 
 
@@ -567,13 +577,14 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _delimiter(line: str, label: str, column: str) -> str:
-    """Return what parts the fields of a table whose first row is in `line`: a tab, a comma, a
-    semicolon, or a blank for any number of blanks."""
+    """Return the delimiter of a table with `line` as its first row: a tab, a comma, a semicolon, or
+    a blank, which means any number of blanks."""
     name = _plain_name(label)
     if name.endswith(".tsv"):
         return "\t"
 
-    # A list that is no CSV: the name of a molecule may have commas after the first blank.
+    # In a list that is no CSV file, the first delimiter counts: the name of a molecule may contain
+    # commas after the first blank.
     first = re.search(r"[,;\t ]", line.strip())
     is_list = is_smiles_file(name) or _POSITION.fullmatch(column)
     if is_list and first and not name.endswith(".csv"):

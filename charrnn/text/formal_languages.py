@@ -1,6 +1,7 @@
-"""Formal languages to train on: seeded strings, and what may come next at each of their characters.
+"""Draw strings of formal languages, with the characters that may follow each character.
 
-The state that a reader must keep is what `detectors.formal` computes from the text.
+The functions of `detectors.formal` compute from a text the state that a model must keep to predict
+it.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,32 +11,33 @@ from random import Random
 from charrnn.errors import UsageError, did_you_mean, named
 
 END = "\0"
-"""What follows the last character of a string: the END symbol of a document."""
+"""The END symbol of a document, which follows the last character of a string."""
 LETTERS = "abcd"
-"""Letters of the words of `copy`."""
+"""The letters of the words of `copy`."""
 COPY_LENGTH = 20
-"""Longest string of `copy` in a text to train on: longer words take minutes to learn."""
+"""Maximum length of the strings of `copy` in a training text: longer words take minutes to
+learn."""
 MAX_LENGTH = 100_000
-"""Longest string."""
+"""Maximum length of a string."""
 MAX_LINES = 100_000_000
-"""Most strings."""
+"""Maximum number of strings."""
 
 Next = frozenset[str] | None
-"""The characters that may follow a prefix; None where that does not depend on what was counted."""
+"""The characters that may follow a prefix; None if they do not depend on a count or a memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormalString:
-    """A string of N characters and what may follow each of them."""
+    """A string of N characters, and the characters that may follow each of them."""
 
     text: str
     nexts: tuple[Next, ...]
-    """(N,): what may follow each character; END after the last one."""
+    """(N,): the characters that may follow each character; END after the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormalLanguage:
-    """A formal language: which lengths its strings have, and how one is drawn."""
+    """A formal language: the possible lengths of its strings, and a function that draws one."""
 
     name: str
     description: str
@@ -44,7 +46,7 @@ class FormalLanguage:
     step: int
     """Difference between two lengths: shortest, shortest + step, …"""
     detectors: tuple[str, ...]
-    """Names of the detectors of what a reader must have counted or kept."""
+    """The names of the detectors for the counts or memories that predict the strings."""
     make: Callable[[Random, int], FormalString]
     """Draws a string of a given length."""
 
@@ -54,13 +56,13 @@ class FormalLanguage:
 
 
 def _below(random: Random, limit: int) -> int:
-    # The only method whose sequence Python promises to keep for a seed is random().
+    # Python guarantees the same sequence for a seed in all versions only for random().
     return int(random.random() * limit)
 
 
 def _make_anbn(random: Random, length: int) -> FormalString:
     n = length // 2
-    # After an a any number of further ones may come.
+    # After an a, another a or a b may come, whatever the number so far.
     after_a = [None] * n
     after_b = [frozenset("b")] * (n - 1) + [frozenset(END)]
     return FormalString("a" * n + "b" * n, nexts=(*after_a, *after_b))
@@ -83,8 +85,9 @@ def _make_dyck(random: Random, length: int) -> FormalString:
         # `left` characters to come, the share that open a bracket here is
         # (left - depth) (depth + 2) / (2 left (depth + 1)).
         if 2 * left * (depth + 1) * random.random() < (left - depth) * (depth + 2):
-            # A second number was drawn for the kind of bracket when there were several: without it
-            # every text that was measured would be another one.
+            # This random number once chose the kind of bracket, when there were several. It is
+            # still
+            # drawn, so that a seed gives the same text as in earlier measurements.
             random.random()
             text += "("
             depth += 1
@@ -92,7 +95,7 @@ def _make_dyck(random: Random, length: int) -> FormalString:
             text += ")"
             depth -= 1
 
-        # A new bracket may follow at any place; all must be closed before END.
+        # A bracket may always be opened; all must be closed before END.
         nexts.append(frozenset({"(", ")" if depth else END}))
     return FormalString(text, tuple(nexts))
 
@@ -100,14 +103,14 @@ def _make_dyck(random: Random, length: int) -> FormalString:
 def _make_parity(random: Random, length: int) -> FormalString:
     bits = "".join(str(_below(random, 2)) for _ in range(length - 2))
     answer = str(bits.count("1") % 2)
-    # Any bit, or "=", may follow the bits.
+    # After a bit, any bit or "=" may follow.
     after_bits = [None] * len(bits)
     return FormalString(f"{bits}={answer}", nexts=(*after_bits, frozenset(answer), frozenset(END)))
 
 
 def _make_copy(random: Random, length: int) -> FormalString:
     word = "".join(LETTERS[_below(random, len(LETTERS))] for _ in range(length // 2))
-    # From "=" on every character is certain.
+    # Every character after "=" is certain.
     after_word = [None] * len(word)
     return FormalString(f"{word}={word}", nexts=(*after_word, *map(frozenset, word + END)))
 
@@ -176,7 +179,7 @@ FORMAL_LANGUAGES = {
 
 
 def find_language(name: str) -> FormalLanguage:
-    """Return the language of this name. Raises UsageError for an unknown one."""
+    """Return the language of this name. Raises UsageError for an unknown name."""
     if name not in FORMAL_LANGUAGES:
         names = ", ".join(FORMAL_LANGUAGES)
         raise UsageError(
@@ -187,8 +190,9 @@ def find_language(name: str) -> FormalLanguage:
 
 
 def training_text(name: str) -> str:
-    """Return the text that `charrnn train NAME` makes: 10,000 strings of up to 50 characters, one
-    per line; of `copy` of up to COPY_LENGTH, of `hello` a single string of 500."""
+    """Return the text on which `charrnn train NAME` trains: 10,000 strings of up to 50 characters,
+    one per line. The strings of `copy` have up to COPY_LENGTH characters. The text of `hello` is a
+    single string of 500 characters."""
     language = find_language(name)
     if name == "hello":
         return language.make(Random(0), 500).text
@@ -206,9 +210,9 @@ def make_strings(
 ) -> Iterator[FormalString]:
     """Draw strings whose lengths are uniform over those that the language has up to `max_length`.
 
-    The same arguments give the same strings on every machine, and more strings begin with those of
-    fewer. Raises UsageError, before the first is drawn, for a number out of range and if no string
-    has such a length.
+    The same arguments give the same strings on every machine. A larger `num_lines` gives the same
+    strings at the beginning. Raises UsageError before the first string is drawn, for a number out
+    of range and if no string has such a length.
     """
     for name, value, most in (
         ("lines", num_lines, MAX_LINES),
@@ -224,6 +228,7 @@ def make_strings(
             f"use {named('max_length', language.shortest)}, or more."
         )
 
-    # A generator expression, so that the errors are raised by the call and not by the first string.
+    # This function returns a generator expression, so that errors are raised by the call and not by
+    # the first string.
     random = Random(seed)
     return (language.make(random, lengths[_below(random, len(lengths))]) for _ in range(num_lines))

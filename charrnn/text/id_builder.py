@@ -1,4 +1,4 @@
-"""Counts, hashes and encodes the text of a corpus, block by block, in memory or on disk.
+"""Count, hash and encode the text of a corpus block by block, in memory or on disk.
 
 Shapes: N ids of a block.
 """
@@ -14,29 +14,29 @@ from numpy.typing import NDArray
 from charrnn.text.vocab import CharacterCounts, IdArray, Vocab, code_points
 
 UNKNOWN_TYPE = np.dtype([("position", "<u8"), ("code_point", "<u4")])
-"""One unknown character of a text: its index, and which character it is."""
+"""The index of an unknown character in a text, and its code point."""
 
 EncodedBlock = tuple[IdArray, NDArray[np.void]]
-"""Ids, and which of them are unknown characters (`UNKNOWN_TYPE`, with the index in the whole text).
+"""The ids of a block, and its unknown characters as `UNKNOWN_TYPE`, with indices in the whole text.
 """
 
 BLOCK_BYTES = 1 << 20
-"""Bytes that are encoded at a time: few enough for the cache of one core."""
+"""Number of bytes that are encoded at a time: few enough for the cache of one core."""
 
 
 class IdBuilder:
-    """Keeps UTF-8 (any bytes, for the byte alphabet), counts its characters, hashes it, and encodes
-    it as ids.
+    """Store a text in UTF-8 (any bytes, for the byte alphabet), count its characters, hash it, and
+    encode it as ids.
 
-    Each block is decoded twice, once to count and once to encode, which is cheap next to reading
-    and checking it.
+    Each block is decoded twice, to count and to encode it, which is cheap compared with reading and
+    checking it.
     """
 
     def __init__(
         self, kind: Literal["char", "byte"], max_bytes_in_memory: int | None = None
     ) -> None:
-        """Start with an empty text. One of more than `max_bytes_in_memory` is kept in a temporary
-        file."""
+        """Start with an empty text. If it gets longer than `max_bytes_in_memory`, it moves to a
+        temporary file."""
         self.num_bytes = 0
         self.ends_line = True
         """Whether the text is empty or ends with a line feed."""
@@ -48,13 +48,13 @@ class IdBuilder:
         self._num_pending = 0
         self._blocks: list[bytes] = []
         self._sizes: list[int] = []
-        """Bytes of each block, in memory or in the file."""
+        """The number of bytes of each block, in memory or in the file."""
         self._counts = np.zeros(0, np.int64)
-        """By code point."""
+        """The number of occurrences of each code point."""
 
     def add(self, data: bytes) -> None:
-        """Add the next bytes of the text: whole characters, unless it is for the byte alphabet.
-        Raises OSError."""
+        """Add the next bytes of the text. They must be whole characters, except for the byte
+        alphabet. Raises OSError."""
         if not data:
             return
         self._hash.update(data)
@@ -63,7 +63,8 @@ class IdBuilder:
         self._pending.append(data)
         self._num_pending += len(data)
 
-        # Thousands of short files are joined: counting each of them would take most of the time.
+        # Short files are joined before they are counted: counting thousands of them one by one
+        # would take most of the time.
         if self._num_pending >= BLOCK_BYTES:
             self._store_pending()
 
@@ -75,8 +76,8 @@ class IdBuilder:
     def counts(self) -> CharacterCounts:
         """Count the characters of the whole text; nothing is added after this. Raises OSError."""
         self._store_pending()
-        found = np.flatnonzero(self._counts)
-        return CharacterCounts(found, self._counts[found])
+        points = np.flatnonzero(self._counts)
+        return CharacterCounts(points, self._counts[points])
 
     def encode(self, vocab: Vocab) -> Iterator[EncodedBlock]:
         """Yield the ids in the alphabet `vocab`, block by block, each with the unknown characters
@@ -85,10 +86,10 @@ class IdBuilder:
         Call it once, after `counts`: a block in memory is freed when it is encoded. Raises OSError,
         and DataError for characters that an alphabet without an unknown symbol does not have.
         """
-        # The whole text was counted, so it is known before the first block whether characters are
-        # missing: most texts need no search for them.
-        found = np.flatnonzero(self._counts)
-        missing = found[~vocab.knows(found)]
+        # The counts show before the first block whether any characters are unknown: most texts need
+        # no search for them.
+        occurring = np.flatnonzero(self._counts)
+        missing = occurring[~vocab.knows(occurring)]
         if not vocab.has_unknown_symbol:
             vocab.check_known(list(map(chr, missing.tolist())))
 
@@ -96,12 +97,12 @@ class IdBuilder:
         position = 0
         for points in self._all_points():
             ids = ids_of.take(points)
-            at = np.zeros(0, np.int64)
+            indices = np.zeros(0, np.int64)
             if len(missing) > 0:
-                at = np.flatnonzero(ids == 0)
-            unknown = np.empty(len(at), UNKNOWN_TYPE)
-            unknown["position"] = at + position
-            unknown["code_point"] = points[at]
+                indices = np.flatnonzero(ids == 0)
+            unknown = np.empty(len(indices), UNKNOWN_TYPE)
+            unknown["position"] = indices + position
+            unknown["code_point"] = points[indices]
             position += len(ids)
             yield ids, unknown
 
@@ -118,7 +119,7 @@ class IdBuilder:
 
     def _points(self, block: bytes) -> NDArray[np.unsignedinteger[Any]]:
         """Return the code points of a block."""
-        # ASCII is its own code points.
+        # The bytes of ASCII are the code points.
         if self._is_bytes or block.isascii():
             return cast(IdArray, np.frombuffer(block, np.uint8))
         return code_points(block.decode("utf-8"))
@@ -128,16 +129,16 @@ class IdBuilder:
         self._pending = []
         self._num_pending = 0
 
-        # The array of counts is as long as the largest code point so far asks for.
+        # The array of counts ends with the largest code point so far.
         counts = np.bincount(self._points(block), minlength=len(self._counts))
         counts[: len(self._counts)] += self._counts
         self._counts = counts
 
-        # The text moves to a file, with everything so far, once it is known to be large.
+        # When the text gets too large for memory, all of it moves to a file.
         self._blocks.append(block)
         self._sizes.append(len(block))
         if self.file is None and self._max_bytes is not None and self.num_bytes > self._max_bytes:
-            self.file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by whoever reads the text
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115  # `SourceReader` closes it.
         if self.file is not None:
             self.file.writelines(self._blocks)
             self._blocks = []
@@ -150,8 +151,8 @@ def joined(blocks: Iterable[EncodedBlock]) -> EncodedBlock:
 
 
 def mapped(blocks: Iterable[EncodedBlock], vocab: Vocab) -> EncodedBlock:
-    """Write blocks to temporary files and map those; they exist as long as they are mapped. Raises
-    OSError."""
+    """Write blocks to temporary files, and map the files into memory. The files exist as long as
+    they are mapped. Raises OSError."""
     with tempfile.TemporaryFile() as ids_file, tempfile.TemporaryFile() as unknown_file:
         for ids, unknown in blocks:
             ids_file.write(ids.tobytes())
@@ -161,6 +162,6 @@ def mapped(blocks: Iterable[EncodedBlock], vocab: Vocab) -> EncodedBlock:
 
 def _map(file: BinaryIO, dtype: np.dtype[Any]) -> NDArray[Any]:
     file.flush()
-    if file.tell() == 0:  # nothing cannot be mapped
+    if file.tell() == 0:  # An empty file cannot be mapped.
         return np.empty(0, dtype)
     return np.memmap(file, dtype, "r")

@@ -1,25 +1,26 @@
-"""Joins the lines of paragraphs that were wrapped at some width, as those of many books are."""
+"""Join the lines of paragraphs that were wrapped at some width, as in the text files of many
+books."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 LEAST_COLUMNS = 57
-"""Characters of the longest line of a wrapped paragraph at least: verse has shorter lines."""
+"""Minimum length of the longest line of a wrapped paragraph: verse has shorter lines."""
 SLACK_COLUMNS = 8
-"""Characters by which a line of a wrapped paragraph may be shorter than it had to be."""
+"""Number of characters by which a line of a wrapped paragraph may be shorter than necessary."""
 MOST_LINES = 1_000
-"""Lines of a paragraph that are looked at together, so that a text without paragraphs fits into the
-memory."""
+"""Maximum number of lines that are treated as one paragraph, so that a text without paragraphs fits
+into memory."""
 DASHES = ("-", "—", "–")
-"""What a line ends with if no blank is missing between it and the next one."""
+"""After these characters at the end of a line, the next line is joined without a blank."""
 
 
 def join_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Join the lines of each wrapped paragraph of a file in UTF-8, given and yielded in blocks of
-    whole lines.
+    """Join the lines of each wrapped paragraph of a file in UTF-8. The file is read and yielded in
+    blocks of whole lines.
 
-    Blank lines and indented lines begin a paragraph, so that verse and code, all of whose lines are
-    indented, stay as they are. So does a paragraph that was not wrapped (`is_wrapped`).
+    A blank line and an indented line begin a paragraph, so that verse and code with indented lines
+    stay as they are. A paragraph that was not wrapped (`is_wrapped`) stays as it is, too.
     """
     paragraph: list[str] = []
     for block in blocks:
@@ -38,9 +39,10 @@ def join_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def is_wrapped(lines: Sequence[str]) -> bool:
-    """Return whether each line but the last one of a paragraph ends where the next word would make
-    it too long, as in a paragraph that an editor has wrapped."""
-    # Below an indented line, one line is often the next statement of a program, or follows a verse.
+    """Whether an editor has wrapped a paragraph: each line except the last ends where the next word
+    would make it too long."""
+    # A single line below an indented line is often the next statement of a program or line of a
+    # verse.
     least_lines = 3 if lines[0][:1].isspace() else 2
     width = max(map(len, lines))
     if len(lines) < least_lines or width < LEAST_COLUMNS:
@@ -53,8 +55,8 @@ def is_wrapped(lines: Sequence[str]) -> bool:
 
 
 def share_wrapped(text: str) -> float:
-    """Return the share of the lines of a text, which are not blank, that `join_lines` would
-    join."""
+    """Return the share of the non-blank lines of a text that `join_lines` would join to the next
+    line."""
     joined = b"".join(join_lines([text.encode("utf-8", "replace")]))
     num_lines = sum(1 for line in text.split("\n") if line.strip())
     return (text.count("\n") - joined.count(b"\n")) / max(1, num_lines)
@@ -65,11 +67,11 @@ def _begins_paragraph(line: str, before: str) -> bool:
 
 
 def _joined(paragraph: Sequence[str]) -> str:
-    """Return a paragraph with a newline at its end, on one line if it was wrapped."""
+    """Return a paragraph with a newline at its end; a wrapped paragraph becomes one line."""
     if not is_wrapped(paragraph):
         return "\n".join(paragraph) + "\n"
-    parts = []
+    joined_words = []
     for line in paragraph[:-1]:
         words = line.rstrip()
-        parts.append(words if words.endswith(DASHES) else f"{words} ")
-    return "".join(parts) + paragraph[-1] + "\n"
+        joined_words.append(words if words.endswith(DASHES) else f"{words} ")
+    return "".join(joined_words) + paragraph[-1] + "\n"

@@ -1,5 +1,5 @@
-"""The corpus of a run: it is found again by its recorded location or by its name, and its digest is
-checked."""
+"""Find and read the corpus of a run again, by its recorded location or by its name, and check its
+digest."""
 
 import hashlib
 import json
@@ -28,16 +28,16 @@ from charrnn.text.sources import (
 from charrnn.text.vocab import Vocab, as_bytes
 
 MAX_LOCATIONS_LENGTH = 200_000
-"""Longest JSON of the locations of a corpus that is recorded; those of thousands of sources are
-not."""
+"""Maximum length of the JSON of the locations that are recorded. The locations of thousands of
+sources are too long and are not recorded."""
 MAX_COMPARED = 1 << 25
-"""Bytes of the files of a corpus that is compared with another text, at most."""
+"""Maximum size in bytes of a corpus that is compared with another text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedCorpus:
-    """What a run records of its text. A downloaded run is not trusted: it could name any file of
-    this machine."""
+    """The record of a run about its text. The record of a downloaded run is not trusted: it could
+    name any file of this machine."""
 
     run: str
     """Name of the run, for messages."""
@@ -49,26 +49,28 @@ class RecordedCorpus:
     digest: str
     """SHA-256 of the text (`Corpus.digest`)."""
     model_file: str = ""
-    """Name of the exported model file, which contains no text, instead of a run; "" for a run."""
+    """Name of the exported model file, which contains no text; "" for a run."""
     is_held_out: bool = False
-    """Whether all of it is held out: another program trained the model, on another text."""
+    """Whether the whole text is held out, because another program trained the model on another
+    text."""
 
     def is_whole(self, text: str | bytes) -> bool:
-        """Return whether a text, read as a corpus is, with its documents in the order of the files,
-        is all of this."""
+        """Whether a text is this whole corpus. The text must be read like a corpus, with its
+        documents in the order of the files."""
         digest = hashlib.sha256(as_bytes(text)).hexdigest()
         documents = Documents.of(self.config)
         return self.digest == (digest if documents is None else documents.digest(digest))
 
     def trained_share(self, text: str | bytes) -> float | None:
-        """Return the share of a text that is training text: by the split for the whole corpus, else
-        by its documents or long passages (`charrnn.text.copies.trained_share`).
+        """Return the share of a text that is training text.
 
-        None for a corpus that is not at hand or is large.
+        For the whole corpus this is the share of the training part. For any other text it is the
+        share of the documents or long passages that the training text contains, too
+        (`charrnn.text.copies.trained_share`); None if the corpus is missing or large.
         """
         if self.is_held_out:
             return None
-        # Of the whole corpus the share is known.
+        # The share of the whole corpus is known from its split.
         if self.is_whole(text):
             return self.config.split[0] / math.fsum(self.config.split)
         if not self._is_small():
@@ -78,20 +80,20 @@ class RecordedCorpus:
         except CharRNNError:
             return None
 
-        # Everything before the end of the training part was learned. As the corpus is stored.
+        # The model has learned everything before the end of the training part. The text is compared
+        # as the corpus is stored: as bytes or as characters.
         training = CorpusPart(corpus, begin=0, end=split_text(corpus.ids, self.config)[0].stop)
         if corpus.vocab.kind == "byte":
             text = as_bytes(text)
         return trained_share(text, training=training, config=self.config)
 
     def _is_small(self) -> bool:
-        """Return whether the corpus consists of files that are here, of MAX_COMPARED bytes at
-        most."""
+        """Whether the corpus consists of existing files of at most MAX_COMPARED bytes together."""
         num_bytes = 0
-        for place in self.locations:
-            if place is None or not os.path.isfile(place):
+        for location in self.locations:
+            if location is None or not os.path.isfile(location):
                 return False
-            num_bytes += os.path.getsize(place)
+            num_bytes += os.path.getsize(location)
         return len(self.locations) > 0 and num_bytes <= MAX_COMPARED
 
     def read(
@@ -101,34 +103,35 @@ class RecordedCorpus:
         instead: str = "",
         reason: str = "",
     ) -> Corpus:
-        """Read the text from its recorded location or, if that fails, from where its name leads
-        now.
+        """Read the text from its recorded location or, if that fails, from the files that its name
+        means now.
 
-        It is encoded in `vocab`, by default in a vocabulary of its own. Nothing is downloaded, and
-        only regular files and standard input are read. Raises DataError if the text is missing,
-        cannot be read or has changed. The message contains `instead`, the alternative to putting
-        the text back ("give ..."), and ends with `reason`, why the text is needed. Raises
-        CharRNNError if the ids of a large text cannot be written.
+        It is encoded in `vocab`, by default in its own vocabulary. Nothing is downloaded, and only
+        regular files and standard input are read. Raises DataError if the text is missing, cannot
+        be read or has changed. The message contains `instead`, which the user can do instead of
+        putting the text back ("give ..."), and ends with `reason`, which says why the text is
+        needed. Raises CharRNNError if the ids of a large text cannot be written.
         """
         config = self.config
         alternative = f" or {instead}" if instead else ""
-        # First where it was, then where its name leads. Standard input can be read only once.
-        ways = [self.locations]
+        # The recorded locations are tried first, then the names. Standard input can be read only
+        # once.
+        attempts = [self.locations]
         if "-" not in config.corpus:
-            ways.append(())
+            attempts.append(())
         tried: list[list[str | None]] = []
         missing: list[NotHereError] = []
         faults: list[DataError] = []
-        for locations in ways:
+        for locations in attempts:
             try:
-                # Both ways often lead to the same files, which are not read twice.
+                # Locations and names often mean the same files, which are not read twice.
                 origins = self._origins(locations)
-                where = [origin.location for origin in origins]
-                if where in tried:
+                found_locations = [origin.location for origin in origins]
+                if found_locations in tried:
                     continue
-                tried.append(where)
+                tried.append(found_locations)
 
-                # Its digest says whether it is the same text, before it is encoded.
+                # The digest is compared before the text is encoded.
                 with SourceReader(
                     origins,
                     alphabet=config.alphabet,
@@ -148,10 +151,12 @@ class RecordedCorpus:
             except NotHereError as error:
                 missing.append(error)
             except DataError as error:
-                what = f"The text of {self.run} cannot be read again: {error.marked}{alternative}"
-                faults.append(DataError(what))
+                problem = (
+                    f"The text of {self.run} cannot be read again: {error.marked}{alternative}"
+                )
+                faults.append(DataError(problem))
 
-        # What is wrong with a text that is here says more than that it is not elsewhere.
+        # An error in an existing text is more useful than the message that a text is missing.
         if faults:
             raise faults[0]
         raise DataError(self._not_here(missing[0].source, instead=instead, reason=reason)) from None
@@ -169,21 +174,21 @@ class RecordedCorpus:
 
         origins = []
         for source, location in zip(sources, locations or [None] * len(sources), strict=True):
-            found = None
+            origin = None
             if location is not None:
-                found = origin_at(location, order)
-            if found is None:
-                found = find_origin(source, is_named_by_run=True, order=order)
-            origins.append(found)
+                origin = origin_at(location, order)
+            if origin is None:
+                origin = find_origin(source, is_named_by_run=True, order=order)
+            origins.append(origin)
         return origins
 
     def names(self, path: Path) -> bool:
-        """Return whether an existing file is a text of the run, or one of the files of its folder
-        or pattern."""
-        for place in filter(None, (*self.config.corpus, *self.locations)):
-            # A text that is missing is not this file. Standard input has no files.
+        """Whether an existing file is a text of the run, also as a file of its folder or
+        pattern."""
+        for source in filter(None, (*self.config.corpus, *self.locations)):
+            # A missing text is not this file, and standard input has no files.
             with suppress(DataError, OSError):
-                origin = find_origin(place, is_named_by_run=True, order=SORTED)
+                origin = find_origin(source, is_named_by_run=True, order=SORTED)
                 if any(path.samefile(file) for file in origin.paths):
                     return True
         return False
@@ -202,7 +207,7 @@ class RecordedCorpus:
             f" back{alternative}.{reason}"
         )
 
-        # A file of a folder that cannot be read any more is skipped, which changes the text.
+        # A file of a folder that can no longer be read is skipped, which changes the text.
         notes = [note for note in text.notes if note.startswith("skipped")]
         if notes:
             message += f"\nWhen it was read again: {shortened('; '.join(notes))}."
@@ -211,7 +216,7 @@ class RecordedCorpus:
     def _not_here(self, source: str, instead: str, reason: str) -> str:
         entry = find_entry(Path(source).stem)
         if self.model_file:
-            # No text comes with it, so that nothing can be put back.
+            # A model file contains no text that could be put back.
             remedy = f"put {shortened(source)} into this folder"
             if entry is not None:
                 remedy = f"run charrnn corpora fetch {entry.name}"
@@ -225,7 +230,7 @@ class RecordedCorpus:
             f" back{alternative}.{reason}"
         ]
 
-        # What helps to find it: where it was, and whether it can be fetched.
+        # The message says where the text was, and whether it can be downloaded.
         location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
         if location is not None and location != source:
             lines.append(f"It was found at {shortened(location)}.")
@@ -237,8 +242,8 @@ class RecordedCorpus:
 def recorded_corpus(
     run: str, config: Config, state: Mapping[str, object], *, model_file: str = ""
 ) -> RecordedCorpus | None:
-    """Return what a run's configuration and the state of a checkpoint record of its text; None
-    without a digest.
+    """Return the record of a run's text in its configuration and the state of a checkpoint; None if
+    the state has no digest.
 
     `model_file` is the name of the exported file, if it is no run. Locations that do not fit the
     sources are ignored.
@@ -247,13 +252,13 @@ def recorded_corpus(
     if not isinstance(digest, str):
         return None
 
-    # A checkpoint may be damaged or come from somebody else: without locations the names of the
-    # sources still lead to the text.
+    # A checkpoint may be damaged or come from somebody else. Without valid locations, the text is
+    # still found by the names of its sources.
     locations = state.get("corpus_locations")
     if not isinstance(locations, list) or len(locations) != max(1, len(config.corpus)):
         locations = []
-    for place in locations:
-        if place is not None and not (isinstance(place, str) and os.path.isabs(place)):
+    for location in locations:
+        if location is not None and not (isinstance(location, str) and os.path.isabs(location)):
             locations = []
             break
     return RecordedCorpus(
@@ -267,7 +272,8 @@ def recorded_corpus(
 
 
 def state_of_corpus(corpus: Corpus) -> dict[str, str | list[str | None]]:
-    """Return what a checkpoint records of its corpus; `recorded_corpus` reads it."""
+    """Return the entries about its corpus in the state of a checkpoint, which `recorded_corpus`
+    reads."""
     state: dict[str, str | list[str | None]] = {"corpus_digest": corpus.digest}
     locations = list(corpus.locations)
     if any(locations) and len(json.dumps(locations)) <= MAX_LOCATIONS_LENGTH:

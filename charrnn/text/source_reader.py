@@ -1,4 +1,4 @@
-"""Reads the text of files and streams: once to count and to hash it, then its ids are encoded in an
+"""Read the text of files and streams: count and hash it while it is read, then encode it in an
 alphabet."""
 
 import os
@@ -46,18 +46,18 @@ from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, Vocab
 MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
 """The ids of a corpus of more bytes are mapped from a temporary file."""
 MANY_FILES = 50
-"""From so many short files on, a note says that they are joined."""
+"""If at least this many short files are joined, a note says so."""
 SHORT_FILE = 2_000
-"""Files are short if their mean size is below so many bytes."""
+"""Files are short if their mean size in bytes is below this."""
 LIST_BYTES = 65_536
-"""Bytes from the start of a file that show whether it is a list."""
+"""Number of bytes at the start of a file from which it is recognised as a list."""
 _TWO_FIELDS = re.compile(rb"\S[ \t]+\S")
 
 
 class SourceReader:
-    """The text of files and streams that were found. In a `with` block its ids can be encoded.
+    """Read the text of files and streams in a `with` block.
 
-    The block begins with reading it.
+    The text is read when the block is entered; its ids can be encoded inside the block.
     """
 
     counted: CharacterCounts
@@ -75,8 +75,8 @@ class SourceReader:
         joins_lines: bool = False,
         stays_in_memory: bool = False,
     ) -> None:
-        """Look up what the files are now; read nothing yet. A text that `stays_in_memory` must fit
-        there."""
+        """Look up the sizes of the files without reading them. A text that `stays_in_memory` must
+        fit into memory."""
         self.origins = origins
         self.labels = tuple(origin.label for origin in origins)
         self.name = f"the {len(origins)} sources together"
@@ -96,32 +96,32 @@ class SourceReader:
         self._builder = IdBuilder(self.kind, max_bytes)
         self._tallies: list[Tally] = []
 
-        # Streams, devices and compressed files have no size that is known before they are read:
-        # then the progress has no end, and the memory is checked on the way.
+        # The size of streams, devices and compressed files is unknown before they are read. Then
+        # the progress has no total, and the memory is checked while they are read.
         sizes = [_size_of(path) for origin in origins for path in origin.paths]
         self._num_bytes = sum(size or 0 for size in sizes)
         self._is_sized = None not in sizes and not any(origin.stream for origin in origins)
 
     def __enter__(self) -> "SourceReader":
-        """Read the text. Raises DataError if a source cannot be used or does not fit into the
+        """Read the text. Raises DataError if a source cannot be used or does not fit into
         memory."""
         try:
             self._read()
-        except BaseException:  # an interrupt, too; raised again
+        except BaseException:  # An interrupt must also close the file.
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._builder.file is not None:
-            with suppress(OSError):  # of a full disk
+            with suppress(OSError):  # The disk may be full.
                 self._builder.file.close()
 
     def _read(self) -> None:
-        """Read each source, in order.
+        """Read the sources in order.
 
-        Raises DataError if a file that must be usable, or every file of a source, is not;
-        NotHereError for a folder without any file.
+        Raises DataError if a named file or all files of a source are unusable, NotHereError for a
+        folder without files.
         """
         try:
             with task(
@@ -130,10 +130,10 @@ class SourceReader:
                 for origin in self.origins:
                     self._tallies.append(self._read_source(origin, advance))
             self.counted = self._builder.counts()
-        except OSError as error:  # Of the temporary file: those of the sources are DataErrors.
+        except OSError as error:  # The temporary file; errors of the sources are DataErrors.
             raise self._write_error(error) from error
 
-        # The text is hashed as it is read; documents are brought into their order later.
+        # The text is hashed as it is read, before the documents are brought into their order.
         self.digest = self._builder.digest
         if self._documents is not None:
             self.digest = self._documents.digest(self.digest)
@@ -150,7 +150,8 @@ class SourceReader:
         )
 
     def encode(self, vocab: Vocab) -> EncodedBlock:
-        """Encode the text in an alphabet; once. Returns `Corpus.ids` and `Corpus.unknown`.
+        """Encode the text in an alphabet. Returns `Corpus.ids` and `Corpus.unknown`; must be called
+        only once.
 
         Raises CharRNNError if the ids of a large text cannot be written.
         """
@@ -160,8 +161,8 @@ class SourceReader:
                 blocks = self._documents.arrange(blocks, vocab, scratch=None)
             return joined(blocks)
 
-        # A text that was too large for the memory has ids that are too large for it. Documents need
-        # a second file, in which they are brought into their order.
+        # If the text is too large for memory, its ids are, too. Documents need a second file to
+        # bring them into their order.
         blocks = self._watched(blocks)
         try:
             if self._documents is None:
@@ -172,7 +173,7 @@ class SourceReader:
             raise self._write_error(error) from error
 
     def _watched(self, blocks: Iterator[EncodedBlock]) -> Iterator[EncodedBlock]:
-        """Yield the same blocks and report the progress."""
+        """Yield the blocks unchanged, and report the progress."""
         with task("encoding", total=self.counted.num_chars) as advance:
             for ids, unknown in blocks:
                 yield ids, unknown
@@ -187,14 +188,14 @@ class SourceReader:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out and changed in each source, one sentence each."""
+        """The omissions and changes in each source, one sentence each."""
         notes: list[str] = []
         for origin, tally in zip(self.origins, self._tallies, strict=True):
             notes += _notes(origin, tally=tally, encoding=self._encoding)
 
         notes += self._reading_notes()
 
-        # Many short files are often poems or letters, whose ends the model would not learn.
+        # Many short files are often poems or letters: joined, the model cannot learn their ends.
         num_used = sum(tally.num_used for tally in self._tallies)
         is_short = self._builder.num_bytes < SHORT_FILE * num_used
         if self._documents is None and num_used >= MANY_FILES and is_short:
@@ -205,11 +206,11 @@ class SourceReader:
         return tuple(notes)
 
     def _reading_notes(self) -> Iterator[str]:
-        """Describe how the first file of each source is read, where its name or its lines suggest
-        another way, or where a column is found by its position."""
+        """Describe how the first file of each source is read, if its name or its lines suggest
+        another way, or if a column is given by its position."""
         for origin in self.origins:
             for path in origin.paths[:1]:
-                # A pipe is empty by now.
+                # A pipe cannot be read again.
                 if path.is_file():
                     for note in self._notes_on_reading(path):
                         yield Message(f"{origin.label} {note}")
@@ -223,10 +224,10 @@ class SourceReader:
                     yield f"is read by column {documents.column}: {start}"
                 return
             head = next(blocks)
-        except DataError:  # an unusable file of a folder
+        except DataError:  # An unusable file of a folder is skipped.
             return
 
-        # What has fields, and then what has lines that may be documents.
+        # Look first for fields, then for lines that may be documents.
         if HTML_START.match(head) and path.suffix.lower() not in (".html", ".htm", ".xhtml"):
             yield "is an HTML page: fetch the text again if a server sent that in its place"
         elif documents is None and (columns := listed_columns(chain((head,), blocks), str(path))):
@@ -247,13 +248,14 @@ class SourceReader:
         tally = Tally()
         for blocks in self._files(origin, tally):
             tally.num_used += 1
-            # Each file starts on a new line; documents have their own ends, bytes stay as they are.
+            # Each file starts on a new line, except that documents have their own ends and bytes
+            # stay as they are.
             if self.kind == "char" and not builder.ends_line and self._documents is None:
                 builder.add(b"\n")
             for block in blocks:
-                # What has no known size is limited as if it stayed in memory: a stream or a small
-                # compressed file may go on until the folder of temporary files is full, which is
-                # often a part of the memory, and nothing would have said so before.
+                # A text of unknown size must fit into memory, even if it is stored in a file: a
+                # stream or a small compressed file could fill the folder of temporary files, which
+                # is often in memory, without any warning.
                 if self._stays_in_memory or not self._is_sized:
                     check_memory(self.name, builder.num_bytes + len(block))
                 builder.add(block)
@@ -263,11 +265,11 @@ class SourceReader:
         return tally
 
     def _files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
-        """Yield the blocks of each usable file (the stream) of a source; count the others in
-        `tally`.
+        """Yield the blocks of each usable file or of the stream of a source; count unusable files
+        in `tally`.
 
-        Raises DataError for an unusable file that must be usable, TextChangedError for one that
-        changes meanwhile.
+        Raises DataError for a named file that is unusable, TextChangedError for a file that changes
+        while it is read.
         """
         if origin.stream is not None:
             if origin.stream.isatty():
@@ -285,12 +287,11 @@ class SourceReader:
                 yield self._file(path, origin=origin, tally=tally)
 
     def _usable_files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
-        """Yield the blocks of each file of a folder or a pattern, without those that are no
-        text."""
+        """Yield the blocks of each usable file of a folder or a pattern."""
         first_fault: DataError | None = None
         for path in origin.paths:
-            # Its last byte decides whether a file is skipped, so it is read to its end first. A
-            # short one, of one block, is kept; a long one is read twice.
+            # Even the last byte may show that a file is unusable, so it is read to its end first. A
+            # file of one block is kept in memory; a longer file is read twice.
             changes = Tally()
             blocks = self._file(path, origin=origin, tally=changes)
             try:
@@ -314,8 +315,8 @@ class SourceReader:
             else:
                 yield iter((first_block,))
 
-        # The fault of a document may be one line of a large file. That of a column says which
-        # columns there are, if no file has it.
+        # If documents are read, the fault may be a single line of a large file, so it is reported.
+        # If no file has the column, the error is raised, because it lists the columns.
         if first_fault is not None and self._documents is not None:
             tally.fault = first_fault.marked.splitlines()[0]
             if self._documents.kind == "column" and tally.num_used == 0:
@@ -336,7 +337,7 @@ class SourceReader:
 
 
 def _size_of(path: Path) -> int | None:
-    """Return the size of a file; None if it is gone, compressed or no regular file."""
+    """Return the size of a file; None if it is missing, compressed or not a regular file."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,5 +1,5 @@
-"""Finds the files that the name of a corpus stands for: a file, a folder, a pattern, a stream, a
-text of the catalogue.
+"""Find the files that the name of a corpus means: a file, a folder, a pattern, a stream, or a text
+of the catalogue.
 
 The files of a folder or of a pattern are joined in order of their paths, or shuffled by a recorded
 seed. A text of the catalogue has a known URL and SHA-256; it is downloaded once and verified.
@@ -32,11 +32,11 @@ from charrnn.text.text_files import unreadable, without_gz
 CORPORA = Path("corpora")
 """The folder into which texts of the catalogue are downloaded."""
 CORPORA_VARIABLE = "CHARRNN_CORPORA"
-"""Environment variable with folders in which corpora are looked up, separated like those of PATH.
-"""
+"""Environment variable with folders in which corpora are looked up, separated like the folders in
+PATH."""
 _BLOCK_BYTES = 64 * 1024
 _ALLOWED = re.compile(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/")
-"""Addresses that may be downloaded from: encrypted, or on this machine."""
+"""Addresses from which a text may be downloaded: encrypted, or on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,11 +46,11 @@ class CatalogueEntry:
     name: str
     """The name on the command line."""
     kind: str
-    """What it is for: words, prose, verse, plays, reference, science or code."""
+    """The kind of text: words, prose, verse, plays, reference, science or code."""
     language: str
-    """The language, or the format, that it is written in."""
+    """The language or the format in which it is written."""
     about: str
-    """What it is, and from where."""
+    """A description of the text and of its source."""
     file: str
     """File name in the folder of corpora."""
     address: str
@@ -62,15 +62,15 @@ class CatalogueEntry:
     licence: str
     """The licence of the text."""
     look_for: str
-    """What to look for in a model of it: the detectors that should find a cell."""
+    """The detectors that should find a cell in a model of this text."""
     command: str
-    """A command for a run that was trained on it."""
+    """A command to try with a run that was trained on it."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """How it is read: the fields of `Config` that are not as for other texts."""
+    """The fields of `Config` with which this text is read, if they differ from the defaults."""
 
     def is_file(self, path: Path) -> bool:
-        """Return whether a file has this text. Raises OSError."""
-        # Its size first: the whole of another text need not be read.
+        """Whether a file contains this text. Raises OSError."""
+        # The size is compared first, so that a file with another text is mostly not read.
         if not path.is_file() or path.stat().st_size != self.num_bytes:
             return False
         return hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256
@@ -81,7 +81,7 @@ def load_catalogue() -> tuple[CatalogueEntry, ...]:
     """Read the catalogue of the package."""
     import yaml
 
-    # In C where there is one, which is much faster.
+    # The loader in C is much faster, if PyYAML has it.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8")
     records: Any = yaml.load(text, loader)
@@ -89,7 +89,7 @@ def load_catalogue() -> tuple[CatalogueEntry, ...]:
 
 
 def find_entry(name: str) -> CatalogueEntry | None:
-    """Return the entry of this name, None if there is none."""
+    """Return the entry of the catalogue with this name, None if there is none."""
     for entry in load_catalogue():
         if name == entry.name:
             return entry
@@ -97,10 +97,10 @@ def find_entry(name: str) -> CatalogueEntry | None:
 
 
 def entry_of(source: str) -> CatalogueEntry | None:
-    """Return the entry of the catalogue that a source stands for; None for any other source.
+    """Return the entry of the catalogue that a source means; None for any other source.
 
-    A path comes first: a name that leads to a folder, or to a file with another text, is no entry.
-    Raises CharRNNError for a file that cannot be read.
+    A path comes first: the name of an existing folder, or of a file with another text, does not
+    mean the entry. Raises CharRNNError for a file that cannot be read.
     """
     entry = find_entry(source)
     if entry is None:
@@ -113,9 +113,10 @@ def entry_of(source: str) -> CatalogueEntry | None:
 
 
 def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
-    """Return the settings with which some sources are read unless the user chooses others: those of
-    the catalogue, and the first field of a .smi file. There are none if the sources differ."""
-    found: list[dict[str, Any]] = []
+    """Return the default settings with which the sources are read: the settings of the catalogue,
+    and for a .smi file the first field of each line. They are empty if the sources have different
+    settings."""
+    settings_of_all: list[dict[str, Any]] = []
     for source in sources:
         entry = entry_of(source)
         settings: dict[str, Any] = {}
@@ -123,30 +124,30 @@ def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
             settings.update(entry.settings)
         elif is_smiles_file(source):
             settings["column"] = "smiles"
-        found.append(settings)
-    if found and found.count(found[0]) == len(found):
-        return found[0]
+        settings_of_all.append(settings)
+    if settings_of_all and settings_of_all.count(settings_of_all[0]) == len(settings_of_all):
+        return settings_of_all[0]
     return {}
 
 
 def is_smiles_file(name: str) -> bool:
-    """Return whether a file is named as one of molecules, whose lines begin with a SMILES string
+    """Whether a file has the suffix of a list of molecules: each line begins with a SMILES string
     before a blank or a tab."""
     return without_gz(name).lower().endswith(".smi")
 
 
 def path_of(entry: CatalogueEntry, folder: Path = CORPORA) -> Path | None:
-    """Return the entry's file in `folder` or a folder of $CHARRNN_CORPORA, whatever its
-    text; None if there is none."""
-    for place in corpora_folders(folder):
-        if os.path.exists(place / entry.file):
-            return place / entry.file
+    """Return the path of the entry's file in `folder` or a folder of $CHARRNN_CORPORA, whatever it
+    contains; None if it does not exist."""
+    for candidate in corpora_folders(folder):
+        if os.path.exists(candidate / entry.file):
+            return candidate / entry.file
     return None
 
 
 def fetch(entry: CatalogueEntry, folder: Path = CORPORA, *, timeout_seconds: float = 20.0) -> Path:
-    """Return the entry's file in `folder` or a folder of $CHARRNN_CORPORA; else download it into
-    `folder`. Its digest is checked in both cases.
+    """Return the path of the entry's file in `folder` or a folder of $CHARRNN_CORPORA; if there is
+    none, download it into `folder`. Its digest is checked in both cases.
 
     `timeout_seconds` limits each wait for the server, not the whole download. A download appears
     under its name only when it is complete and verified.
@@ -156,7 +157,7 @@ def fetch(entry: CatalogueEntry, folder: Path = CORPORA, *, timeout_seconds: flo
     """
     target = path_of(entry, folder) or folder / entry.file
     try:
-        # A file that somebody put there is taken, but not another text of the same name.
+        # A file that the user put there is used, but not another text of the same name.
         if target.exists():
             if not entry.is_file(target):
                 raise DataError(
@@ -166,8 +167,9 @@ def fetch(entry: CatalogueEntry, folder: Path = CORPORA, *, timeout_seconds: flo
                 )
             return target
 
-        # The partial file is hidden, so that a folder read as a corpus skips it, and named by the
-        # process, so that two processes can download at the same time.
+        # The name of the partial file begins with a dot, so that a folder that is read as a corpus
+        # skips it, and contains the process id, so that two processes can download at the same
+        # time.
         is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -178,7 +180,7 @@ def fetch(entry: CatalogueEntry, folder: Path = CORPORA, *, timeout_seconds: flo
                 with suppress(OSError):  # not empty
                     folder.rmdir()
     except OSError as error:
-        # On one line, and not the whole page with which a proxy may answer.
+        # The reason is cut to one line: a proxy may answer with a whole page.
         reason = " ".join((str(error) or type(error).__name__).split())[:180]
         raise DataError(
             f"could not download {entry.name} from {entry.address}\n"
@@ -189,13 +191,13 @@ def fetch(entry: CatalogueEntry, folder: Path = CORPORA, *, timeout_seconds: flo
 
 
 def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> None:
-    """Download to `partial` and verify the content. Raises OSError, also for another file than the
-    catalogue's."""
+    """Download the text of an entry to `partial` and verify it. Raises OSError, also if the server
+    sends another text."""
     from http.client import HTTPException
     from urllib.request import Request, urlopen
 
-    # Hashed as it arrives, and ended where it gets too long: a server that sends something else
-    # must not fill the disk.
+    # The text is hashed as it arrives, and the download ends when it gets too long: a server that
+    # sends something else must not fill the disk.
     digest = hashlib.sha256()
     num_received = 0
     request = Request(entry.address, headers={"User-Agent": "charrnn"})
@@ -209,7 +211,7 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
             if not _ALLOWED.match(response.url):
                 raise OSError(f"it was redirected to {response.url}")
             while block := response.read(_BLOCK_BYTES):
-                # Its size would not say why it is another text.
+                # The placeholder of Git LFS, or an HTML page, gets a message of its own.
                 if num_received == 0 and (placeholder := placeholder_in(block)):
                     raise OSError(f"the answer {placeholder}")
                 num_received += len(block)
@@ -221,13 +223,14 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
                 file.write(block)
                 advance(len(block))
 
-            # On disk before it gets its name: after a power cut the file is whole or not there.
+            # The file is on disk before it gets its name: after a power cut it is complete or does
+            # not exist.
             file.flush()
             os.fsync(file.fileno())
     except HTTPException as error:
         raise OSError(f"the server closed the connection ({type(error).__name__})") from error
 
-    # A connection that breaks looks like the end of the text.
+    # A broken connection looks like the end of the text.
     if num_received != entry.num_bytes:
         raise OSError(f"received {num_received:,} of {entry.num_bytes:,} bytes")
     if digest.hexdigest() != entry.sha256:
@@ -236,12 +239,13 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How the files of a folder or of a pattern are arranged before they are joined.
+    """The order in which the files of a folder or of a pattern are joined.
 
-    The last files are held out, so `sorted` holds out other folders than the model learns from, and
-    `shuffled` a sample of all of them. A shuffle sorts by SHA-256, which depends neither on the
-    version of Python or NumPy nor on the order in which the file system lists a folder. It has a
-    seed of its own: runs that differ in the seed of their weights hold out the same files.
+    The last files are held out. With `sorted` they are from other folders than the training text;
+    with `shuffled` they are a sample of all folders. A shuffle sorts by SHA-256, which depends
+    neither on the version of Python or NumPy nor on the order in which the file system lists a
+    folder. It has its own seed, so that runs with different seeds of their weights hold out the
+    same files.
     """
 
     kind: str = "shuffled"
@@ -250,14 +254,13 @@ class Order:
     """Seed of the shuffle."""
 
     def arrange(self, names: Sequence[str]) -> list[int]:
-        """Return the indices of `names` in this order: by name, or by the SHA-256 of `SEED/NAME` in
-        UTF-8.
+        """Return the indices that sort `names`: by name, or by the SHA-256 of `SEED/NAME` in UTF-8.
 
-        A name is the path of a file relative to its folder, with "/" between its parts.
+        A name is the path of a file relative to its folder, with "/" as separator.
         """
         if self.kind == "sorted":
             return sorted(range(len(names)), key=names.__getitem__)
-        # By name where two keys are equal: the same name twice.
+        # Two equal names have the same key.
         return sorted(
             range(len(names)),
             key=lambda index: (shuffle_key(self.seed, names[index]), names[index]),
@@ -266,43 +269,43 @@ class Order:
 
 def shuffle_key(seed: int, name: str) -> bytes:
     """Return the SHA-256 of `SEED/NAME` in UTF-8, by which a shuffle sorts."""
-    # "surrogatepass": the bytes of a file name that are no UTF-8 are lone surrogates in Python.
+    # "surrogatepass": Python represents bytes of a file name that are not UTF-8 by lone surrogates.
     return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogatepass")).digest()
 
 
 SHUFFLED = Order()
-"""The order of the files unless another is asked for."""
+"""The default order of files."""
 SORTED = Order("sorted")
-"""By path."""
+"""The order by path."""
 
 
 RUN_FILES = frozenset({"config.yaml", "vocab.json"})
-"""A folder with these files is a run. Runs are skipped: one inside the folder of its corpus would
-change the text."""
+"""A folder with these files is a run. Runs are skipped, because a run inside the folder of its own
+corpus would change the text."""
 
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The files, or the stream, that a source stands for."""
+    """The files or the stream that a source means."""
 
     label: str
-    """Name for messages."""
+    """The name in messages."""
     names: tuple[str, ...]
-    """From which the run is named: the file, the folder, that of a pattern, or the files of a
-    pattern without one."""
+    """The names after which the run is named: the name of the file, of the folder, of the folder of
+    a pattern, or of the files of a pattern without a folder."""
     paths: tuple[Path, ...] = ()
     """The files in the order in which they are joined."""
     is_shuffled: bool = False
-    """Whether `paths` are those of a folder or a pattern, shuffled."""
+    """Whether `paths` are the shuffled files of a folder or a pattern."""
     stream: BinaryIO | None = None
     location: str | None = None
     """Absolute path of the file or the folder, or absolute pattern; None for a stream."""
     needs_regular: bool = False
     """Whether pipes and devices, which may never end, are refused."""
     skips_unusable: bool = False
-    """Whether unusable files are skipped (folder, pattern) rather than refused."""
+    """Whether unusable files are skipped, as in a folder or a pattern, and not refused."""
     num_hidden: int = 0
     """Number of hidden files and folders that were skipped."""
     num_runs: int = 0
@@ -310,12 +313,12 @@ class Origin:
 
 
 def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
-    """Find what `source` stands for (see `corpus.read_corpus`); `order` is that of the files of a
-    folder or a pattern.
+    """Find the files or the stream that `source` means (see `corpus.read_corpus`).
 
-    Raises NotHereError if nothing has that name, DataError if it cannot be read or downloaded.
+    The files of a folder or a pattern are arranged by `order`. Raises NotHereError if nothing has
+    that name, DataError if it cannot be read or downloaded.
     """
-    # What has no name in the file system.
+    # Standard input has no path.
     if source == "-":
         if sys.stdin is None:  # closed by the process that started the command
             raise DataError(
@@ -335,7 +338,7 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
     if glob.has_magic(source):
         return _pattern(source, label=source, order=order)
 
-    # A text that is generated, in the folder of those that are downloaded.
+    # The text of a formal language is generated into the folder of downloaded texts.
     if source in FORMAL_LANGUAGES and not is_named_by_run:
         path = CORPORA / f"{source}.txt"
         with convert_os_errors("write", path=path):
@@ -343,7 +346,8 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
             write_atomically(path, training_text(source).encode())
         return _path(path, label=str(path), order=order, needs_regular=False)
 
-    # Last the catalogue. A run may come from somebody else: it does not start a download.
+    # The catalogue comes last. The name of a run's text does not start a download, because the run
+    # may come from somebody else.
     entry = entry_of(source)
     if entry is None:
         raise NotHereError(source, _not_found(source, folders))
@@ -354,11 +358,11 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
 
 
 def origin_at(location: str, order: Order) -> Origin | None:
-    """Find what is at a recorded location: regular files only. Return None if nothing is there.
+    """Find the regular files at a recorded location; return None if there are none.
 
-    Raises DataError if it exists but cannot be read.
+    Raises DataError if the location exists but cannot be read.
     """
-    # Only absolute ones are recorded: another could lead anywhere from here.
+    # Training records only absolute locations: a relative one could lead anywhere.
     if not os.path.isabs(location):
         return None
     try:
@@ -367,7 +371,7 @@ def origin_at(location: str, order: Order) -> Origin | None:
     except OSError as error:
         raise unreadable(location, error) from error
 
-    # It was a pattern if no file has the name.
+    # If no file has this name, it may be a pattern.
     if glob.has_magic(location):
         with suppress(NotHereError):
             return _pattern(location, label=_label(location), order=order)
@@ -375,14 +379,14 @@ def origin_at(location: str, order: Order) -> Origin | None:
 
 
 def standard_library(order: Order, folder: str | None = None) -> Origin:
-    """Return the top-level modules of the standard library: of this Python, or those in
+    """Return the top-level modules of the standard library of this Python, or of the one in
     `folder`."""
     import sysconfig
 
-    here = sysconfig.get_paths()["stdlib"]
-    folder = folder or here
+    own_folder = sysconfig.get_paths()["stdlib"]
+    folder = folder or own_folder
     label = f"standard library in {folder}"
-    if folder == here:
+    if folder == own_folder:
         label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
 
     # _sysconfigdata* contains paths of this machine, which a model must not reproduce.
@@ -402,8 +406,11 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
 
 
 def _find_path(source: str, folders: list[Path]) -> Path | None:
-    """Return the first path of that name, with or without .txt; not of a run that is named after a
-    text of the catalogue. Raises DataError if permissions hide it."""
+    """Return the first path with that name, with or without .txt.
+
+    A run that is named after a text of the catalogue does not count. Raises DataError if
+    permissions hide the path.
+    """
     for folder in (Path(), *folders):
         for name in (source, f"{source}.txt"):
             path = folder / name
@@ -417,7 +424,7 @@ def _find_path(source: str, folders: list[Path]) -> Path | None:
 
 
 def _is_there(path: str | Path) -> bool:
-    """Whether a file or folder exists. Raises OSError if permissions hide that, or a link leads to
+    """Whether a file or folder exists. Raises OSError if permissions hide it, or if a link leads to
     itself."""
     try:
         os.stat(path)
@@ -442,57 +449,58 @@ def _path(path: Path, *, label: str, order: Order, needs_regular: bool) -> Origi
 
 def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
     try:
-        found = glob.glob(pattern, recursive=True)
+        matches = glob.glob(pattern, recursive=True)
     except (ValueError, RecursionError):
         # A NUL, a lone surrogate or a thousand folders: no file has such a name.
-        found = []
-    paths = sorted(map(Path, filter(os.path.isfile, found)), key=Path.as_posix)
+        matches = []
+    paths = sorted(map(Path, filter(os.path.isfile, matches)), key=Path.as_posix)
 
-    # Without the files of runs, unless it matches nothing else: then they are meant. Each folder is
-    # looked at once, because a pattern may match thousands of files in it.
+    # Files of runs are left out, unless the pattern matches no other file: then the user means
+    # them. Each folder is checked once, because a pattern may match thousands of files in it.
     folders = {path.parent for path in paths}
     in_runs = {folder for folder in folders if any(map(is_run_folder, (folder, *folder.parents)))}
     paths = [path for path in paths if path.parent not in in_runs] or paths
-    here = _absolute(Path())
+    cwd = _absolute(Path())
     if not paths:
-        nothing = shortened(
-            f"no file matches the pattern {label!r} in {here or 'a folder that was removed'}"
+        problem = shortened(
+            f"no file matches the pattern {label!r} in {cwd or 'a folder that was removed'}"
         )
-        special = ""
+        hint = ""
         if "[" in pattern:
-            special = (
+            hint = (
                 "\n[ is special in a pattern, where it begins a set of characters: write [[] for it"
             )
-        raise NotHereError(label, f"{nothing}: give another, a file or a folder{special}")
+        raise NotHereError(label, f"{problem}: give another, a file or a folder{hint}")
 
     location: str | None = None
     if os.path.isabs(pattern):
         location = pattern
-    elif here is not None:
-        # Escaped, because the name of the working folder is not a pattern.
-        location = os.path.join(glob.escape(here), pattern)
+    elif cwd is not None:
+        # The name of the working folder is escaped, because it is not a pattern.
+        location = os.path.join(glob.escape(cwd), pattern)
 
-    # Relative to the folders that the pattern names, so that the order is the same from any working
-    # folder. Those are its leading parts without wildcards: `a/[[]b/*.txt` names two folders.
-    named: list[str] = []
-    for part in Path(pattern).parts[:-1]:
-        if glob.has_magic(_ESCAPED.sub("", part)):
+    # Files are sorted by their path relative to the folders that the pattern names, so that the
+    # order is the same from any working folder. These folders are the first components without
+    # wildcards: `a/[[]b/*.txt` names two folders.
+    named_folders: list[str] = []
+    for component in Path(pattern).parts[:-1]:
+        if glob.has_magic(_ESCAPED.sub("", component)):
             break
-        named.append(_ESCAPED.sub(r"\1", part))
-    keys = ["/".join(path.parts[len(named) :]) for path in paths]
+        named_folders.append(_ESCAPED.sub(r"\1", component))
+    keys = ["/".join(path.parts[len(named_folders) :]) for path in paths]
 
-    # The run is named after the folder of several files, unless that is the working folder or the
-    # root. Resolved, because the last part may be `..`.
+    # A run on several files is named after their folder, unless that is the working folder or the
+    # root. The path is resolved, because its last component may be `..`.
     names = tuple(map(_stem, paths))
-    if named and len(paths) > 1:
-        folder = Path(*named).resolve().name
+    if named_folders and len(paths) > 1:
+        folder = Path(*named_folders).resolve().name
         names = (folder,) if folder else names
     return _several(paths, keys=keys, label=label, names=names, order=order, location=location)
 
 
 def _folder(folder: Path, *, label: str, order: Order) -> Origin:
-    """Return all text files below a folder. A named pipe or a dangling link is none: it would block
-    or fail.
+    """Return all text files below a folder. Named pipes and dangling links are left out, because
+    reading them would block or fail.
 
     Raises DataError if a folder cannot be read.
     """
@@ -505,10 +513,10 @@ def _folder(folder: Path, *, label: str, order: Order) -> Origin:
     for inside, subfolders, files in os.walk(folder, onerror=refuse):
         if inside != str(folder) and is_run_folder(Path(inside)):
             num_runs += 1
-            subfolders.clear()  # os.walk then goes into none of them
+            subfolders.clear()  # os.walk then enters none of them.
             continue
 
-        # In place, so that os.walk does not go into hidden folders either.
+        # The list is changed in place, so that os.walk does not enter hidden folders.
         num_hidden += sum(name.startswith(".") for name in (*subfolders, *files))
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in files:
@@ -562,9 +570,10 @@ def _absolute(path: Path) -> str | None:
 
 
 def _label(location: str) -> str:
-    """Return a location relative to the working folder if it is inside it, else unchanged."""
-    here = _absolute(Path())
-    if here is None or not location.startswith(os.path.join(here, "")):
+    """Return a location relative to the working folder if it is inside this folder, else the
+    location itself."""
+    cwd = _absolute(Path())
+    if cwd is None or not location.startswith(os.path.join(cwd, "")):
         return location
     return os.path.relpath(location)
 
@@ -572,32 +581,33 @@ def _label(location: str) -> str:
 def corpora_folders(folder: Path = CORPORA) -> list[Path]:
     """Return the folders in which a name is looked up after the working folder."""
     folders = [folder]
-    for place in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep):
-        if place:
-            folders.append(Path(os.path.expanduser(place)))
+    for path in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep):
+        if path:
+            folders.append(Path(os.path.expanduser(path)))
     return folders
 
 
 def _not_found(source: str, folders: list[Path]) -> str:
-    # A slip of the pen in a name of the catalogue, or in that of a file where it was looked for.
-    known = [entry.name for entry in load_catalogue()]
-    beside = Path(source).parent
-    known += [str(beside / name) for name in _listing(beside)]
+    # The name may be misspelt: collect the names of the catalogue and of the files in the searched
+    # folders.
+    known_names = [entry.name for entry in load_catalogue()]
+    parent = Path(source).parent
+    known_names += [str(parent / name) for name in _listing(parent)]
     for folder in folders:
-        known += _listing(folder)
+        known_names += _listing(folder)
 
     # corpora/ is optional, but a folder in the environment variable should exist.
-    places = [str(folders[0])]
+    searched = [str(folders[0])]
     for folder in folders[1:]:
-        places.append(str(folder) if os.path.isdir(folder) else f"{folder} (no such folder)")
+        searched.append(str(folder) if os.path.isdir(folder) else f"{folder} (no such folder)")
 
     lines = [
-        f"no corpus {source!r}: it is not a path and not in {', '.join(places)} (each also with"
+        f"no corpus {source!r}: it is not a path and not in {', '.join(searched)} (each also with"
         " .txt)"
     ]
-    near = did_you_mean(source, known)
-    if near:
-        lines.append(near.strip())
+    hint = did_you_mean(source, known_names)
+    if hint:
+        lines.append(hint.strip())
     lines.append(
         "`charrnn corpora` lists the texts of the catalogue; or give a file, a folder, a pattern or"
         " - (standard input)."

@@ -1,5 +1,4 @@
-"""Reads one file or stream block by block, decodes it to UTF-8, and explains why it cannot be
-used."""
+"""Read a file or stream block by block, convert it to UTF-8, and explain why it cannot be used."""
 
 import codecs
 import os
@@ -22,20 +21,21 @@ _WIDE_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Encodings by byte-order mark. UTF-32 first, because its mark begins with that of UTF-16."""
+"""Encodings by byte-order mark. UTF-32 is first, because its mark begins with the mark of UTF-16.
+"""
 _MARKS_OF = {
     "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
     "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
 }
 _LINE_END = re.compile(rb"[\r\n]")
 _BLOCK_BYTES = 4 * 1024 * 1024
-"""Bytes that are read at a time, at least the four of a byte-order mark."""
+"""Number of bytes that are read at a time, at least the four of a byte-order mark."""
 _MEMORY_PER_BYTE = 8
-"""Upper bound of the memory for one byte of text while it is read: as bytes, as characters and as
-ids."""
+"""Upper bound of the memory in bytes for each byte of a text while it is read: for the bytes, the
+characters and the ids."""
 _CP1252_ONLY = bytes(range(0x80, 0xA0))
-"""Bytes of quotation marks and dashes in cp1252, the encoding of Windows, and of nothing that is
-printed in latin-1."""
+"""Bytes that are quotation marks and dashes in cp1252, the encoding of Windows, but control
+characters in latin-1."""
 
 
 class _Readable(Protocol):
@@ -43,18 +43,17 @@ class _Readable(Protocol):
 
 
 def without_gz(name: str) -> str:
-    """Return the name of a file without the suffix of one that is compressed by gzip."""
+    """Return the name of a file without the suffix .gz."""
     if name.lower().endswith(".gz"):
         return name[: -len(".gz")]
     return name
 
 
 def check_memory(what: str, num_bytes: int) -> None:
-    """Raise TooLargeError if this machine's memory is not enough for so many bytes of a text that
-    is kept in it.
+    """Raise TooLargeError if a text of that many bytes does not fit into this machine's memory.
 
     `what` names the corpus. The size of a stream is not known in advance, so this is called while
-    it is read.
+    the stream is read.
     """
     memory = memory_bytes()
     if memory is None:
@@ -63,36 +62,36 @@ def check_memory(what: str, num_bytes: int) -> None:
     if num_bytes <= most:
         return
 
-    # Half of what fits, in a number that `head` reads.
-    part = str(most // 2)
+    # The remedy takes half of the possible size, in the notation of `head`.
+    size = str(most // 2)
     if most >= 2 * 10**6:
-        part = f"{most // 2 // 10**6}M"
+        size = f"{most // 2 // 10**6}M"
     raise TooLargeError(
         f"{what}: more than {most / 1e9:,.1f} GB of text, but this machine's memory of"
         f" {memory / 1e9:,.1f} GB is enough for no more\ntake fewer files, or a"
-        f" part of one: head -c {part} FILE > part.txt"
+        f" part of one: head -c {size} FILE > part.txt"
     )
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was left out or changed while the files of one source were read."""
+    """Counts of the omissions and changes while the files of one source were read."""
 
     num_used: int = 0
     """Files that make up the text."""
     num_skipped: int = 0
-    """Files that cannot be used, without pointers."""
+    """Unusable files, except pointers."""
     num_pointers: int = 0
-    """Files that Git LFS put in the place of others."""
+    """Pointers of Git LFS, which stand in the place of the files themselves."""
     fault: str = ""
-    """Why the first of them cannot be, if documents are read: it may be a large one with a wrong
-    line."""
+    """The reason why the first unusable file was skipped, if documents are read: it may be a large
+    file with one wrong line."""
     num_marks: int = 0
     """Byte-order marks that were removed."""
     num_line_ends: int = 0
     """CRLF line ends that were replaced by LF."""
     num_old_line_ends: int = 0
-    """The same of CR alone, which ends lines in old files."""
+    """CR line ends, as in old files, that were replaced by LF."""
 
 
 def read_stream(label: str, stream: BinaryIO) -> bytes:
@@ -111,8 +110,8 @@ def read_stream(label: str, stream: BinaryIO) -> bytes:
 def stream_blocks(
     label: str, stream: BinaryIO, encoding: str | None, tally: Tally
 ) -> Iterator[bytes]:
-    """Yield the content of a stream, block by block, as UTF-8 with LF (unchanged if `encoding` is
-    None). Raises DataError if it cannot be read or used."""
+    """Yield the content of a stream block by block as UTF-8 with LF, unchanged if `encoding` is
+    None. Raises DataError if it cannot be read or used."""
     try:
         yield from clean_blocks(label, file=stream, encoding=encoding, tally=tally)
     except OSError as error:
@@ -122,24 +121,23 @@ def stream_blocks(
 def file_blocks(
     path: Path, encoding: str | None, tally: Tally, *, needs_regular: bool
 ) -> Iterator[bytes]:
-    """Yield the content of a file, decompressed if it is named .gz, block by block, as UTF-8 with
-    LF (unchanged if `encoding` is None).
+    """Yield the content of a file block by block as UTF-8 with LF, unchanged if `encoding` is None.
+    A file .gz is decompressed.
 
     Raises DataError if the file cannot be read or used or, with `needs_regular`, is a pipe or a
-    device; TextChangedError if it changes before its last block was read.
+    device; TextChangedError if it changes while it is read.
     """
     import gzip
     import zlib
 
     try:
-        # Before it is opened, which may wait for ever.
+        # This is checked before the file is opened, because opening a pipe may wait for ever.
         if needs_regular and not stat.S_ISREG(path.stat().st_mode):
             raise DataError(
                 f"{path} is a pipe or a device: put a file with the same text in its place"
             )
 
-        # A file that grows while it is read, such as a log, would be a text that nobody can read
-        # again.
+        # The text of a file that grows while it is read, such as a log, could not be read again.
         is_packed = without_gz(path.name) != path.name
         with gzip.open(path) if is_packed else path.open("rb") as file:
             before = os.fstat(file.fileno())
@@ -160,27 +158,29 @@ def file_blocks(
 
 
 def file_state(status: os.stat_result) -> tuple[int, int, int]:
-    """Return what changes when a file is written to or replaced: its size, its time and its
-    inode."""
+    """Return the size, the modification time and the inode of a file: one of them changes when the
+    file is written or replaced."""
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def clean_blocks(
     label: str, file: _Readable, encoding: str | None, tally: Tally
 ) -> Iterator[bytes]:
-    """Yield a file block by block as UTF-8 with LF, without a byte-order mark; unchanged, if
+    """Yield a file block by block as UTF-8 with LF and without a byte-order mark, unchanged if
     `encoding` is None.
 
-    Joined, the blocks do not depend on their size. What was changed is added to `tally`. Raises
-    DataError if the file is empty or not text; then what was yielded before is to be dropped.
+    The joined text does not depend on the size of the blocks. Changes are counted in `tally`.
+    Raises DataError if the file is empty or not text; then the caller must drop the blocks that
+    were yielded before.
     """
-    # Whoever wants an HTML page may learn from it, but nobody wants a pointer to a text.
+    # An HTML page may be the wanted text, but a pointer to a text never is.
     start = file.read(_BLOCK_BYTES)
     if start.startswith(LFS_POINTER):
         tally.num_pointers += 1
         raise DataError(f"{label} {placeholder_in(start)}")
 
-    # Each generator takes the blocks of the one before: nothing is read as a whole.
+    # Each generator takes the blocks of the generator before, so that the file is never in memory
+    # as a whole.
     blocks: Iterator[bytes] = iter(partial(file.read, _BLOCK_BYTES), b"")
     if start:
         blocks = chain((start,), blocks)
@@ -188,7 +188,8 @@ def clean_blocks(
         utf8 = _as_utf8(label, blocks=blocks, encoding=encoding)
         blocks = _normalized(_checked(label, utf8), tally)
 
-    # Empty is also a file of only a byte-order mark, so the last result is asked.
+    # The last generator shows whether the file is empty, because a file with only a byte-order mark
+    # is empty, too.
     first = next(blocks, None)
     if first is None:
         raise DataError(f"{label} is empty: give a file with text in it")
@@ -197,24 +198,24 @@ def clean_blocks(
 
 
 def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Yield blocks in `encoding` as UTF-8 that is not checked. Raises DataError if they are not in
-    it."""
+    """Convert blocks in `encoding` to UTF-8, which is not checked. Raises DataError if they are not
+    in `encoding`."""
     name = codecs.lookup(encoding).name
     first = next(blocks, b"")
     if name == "utf-8":
         yield from chain((first,), blocks)
         return
     if name in _MARKS_OF and not first.startswith(_MARKS_OF[name]):
-        # Without a mark, the order of bytes is this machine's, but an incremental decoder wants
-        # one.
+        # Without a mark, the byte order is the one of this machine, which an incremental decoder
+        # does not assume.
         byte_order = "le" if sys.byteorder == "little" else "be"
         name = f"{name}-{byte_order}"
 
-    # The empty block at the end finds a character that is cut off.
+    # The empty block at the end makes the decoder report an incomplete character.
     decoder = codecs.getincrementaldecoder(name)()
     num_bytes = 0
     for block in chain((first,), blocks, (b"",)):
-        # An error is counted from the bytes that the decoder has kept of the block before.
+        # The offset of an error counts from the bytes of the block before that the decoder keeps.
         num_kept = len(decoder.getstate()[0])
         try:
             # A lone surrogate, which UTF-7 can encode, is refused where UTF-8 is checked.
@@ -226,15 +227,15 @@ def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[byt
 
 
 def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield UTF-8 in blocks of whole characters. Raises DataError if it is not UTF-8, or has a
+    """Yield blocks of whole characters. Raises DataError if the blocks are not UTF-8 or contain a
     NUL."""
     offset = 0
-    rest = b""  # the beginning of a character that ends in the next block
+    incomplete = b""  # the beginning of a character that ends in the next block
     for block in chain(blocks, (b"",)):
-        data = rest + block
+        data = incomplete + block
 
-        # The two mistakes that are often made have messages of their own: a text in UTF-16, with a
-        # mark or as a NUL after each ASCII character, and a file that is not text.
+        # Two frequent mistakes have their own messages: a text in UTF-16, with a byte-order mark or
+        # with a NUL after each ASCII character, and a file that is not text.
         if offset == 0:
             for mark, wide in _WIDE_MARKS.items():
                 if data.startswith(mark):
@@ -251,8 +252,8 @@ def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
                 remedy = f"for text in wide characters use {named('encoding', wide)}"
             raise DataError(f"{label} has a NUL at byte offset {offset + nul}: {remedy}")
 
-        # A character that is cut off at the end of a block is kept for the next one; the empty
-        # block at the end of the file asks for all of it.
+        # An incomplete character at the end of a block is kept for the next block. At the end of
+        # the file, which is an empty block, it is an error.
         try:
             _, num_used = codecs.utf_8_decode(data, "strict", not block)
         except UnicodeDecodeError as error:
@@ -261,32 +262,32 @@ def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
             ) from error
         yield data[:num_used]
         offset += num_used
-        rest = data[num_used:]
+        incomplete = data[num_used:]
 
 
 def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
-    """Remove the byte-order mark and turn CRLF into LF, and CR if the first line ends in it; blocks
-    without content are left out."""
+    """Remove the byte-order mark, and turn CRLF into LF. CR is also turned into LF if the first
+    line ends with CR. Empty blocks are left out."""
     is_first = True
-    rest = b""
+    carriage_return = b""
     ends_in_cr: bool | None = None
     for block in blocks:
-        data = rest + block
-        # A mark is at the start only: elsewhere it is a character.
+        data = carriage_return + block
+        # The character is a byte-order mark only at the start of the text.
         if is_first and data:
             is_first = False
-            if data.startswith(codecs.BOM_UTF8):  # which some editors write
+            if data.startswith(codecs.BOM_UTF8):  # Some editors write it.
                 tally.num_marks += 1
                 data = data.removeprefix(codecs.BOM_UTF8)
 
-        # The LF of a CR at the end may begin the next block.
-        rest = b"\r" if data.endswith(b"\r") else b""
-        data = data.removesuffix(rest)
+        # A CR at the end of the block is kept, because the next block may begin with its LF.
+        carriage_return = b"\r" if data.endswith(b"\r") else b""
+        data = data.removesuffix(carriage_return)
         if b"\r" in data:
             tally.num_line_ends += data.count(b"\r\n")
             data = data.replace(b"\r\n", b"\n")
 
-        # A CR in a text of LF is a character; in a text whose first line ends in one, it ends all.
+        # If the first line ends with CR, every CR ends a line; otherwise CR is a character.
         first_end = _LINE_END.search(data)
         if ends_in_cr is None and first_end:
             ends_in_cr = first_end[0] == b"\r"
@@ -295,11 +296,11 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
             data = data.replace(b"\r", b"\n")
         if data:
             yield data
-    if rest and ends_in_cr:
+    if carriage_return and ends_in_cr:
         tally.num_old_line_ends += 1
-        rest = b"\n"
-    if rest:
-        yield rest
+        carriage_return = b"\n"
+    if carriage_return:
+        yield carriage_return
 
 
 def _not_in(encoding: str, offset: int, data: bytes) -> str:
@@ -307,14 +308,14 @@ def _not_in(encoding: str, offset: int, data: bytes) -> str:
 
 
 def _remedy(data: bytes) -> str:
-    """Return what to do with a text that begins with bytes which are wrong."""
-    # latin-1 would make control characters of the quotation marks of a text from Windows.
+    """Return the remedy for a text with wrong bytes, which `data` begins with."""
+    # latin-1 would turn the quotation marks of a text from Windows into control characters.
     likely = "latin-1"
-    other = "cp1252"
+    second = "cp1252"
     if len(data.translate(None, _CP1252_ONLY)) < len(data):
-        likely, other = other, likely
+        likely, second = second, likely
     return (
-        f"say how it is encoded ({named('encoding', likely)}, {other}, …), or train on raw bytes"
+        f"say how it is encoded ({named('encoding', likely)}, {second}, …), or train on raw bytes"
         f" with {named('alphabet', 'byte')}"
     )
 

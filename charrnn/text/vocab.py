@@ -1,5 +1,4 @@
-"""Alphabets: encode characters or raw bytes as ids, and decode ids, all at once or one at a time.
-Encoded texts.
+"""Encode characters or raw bytes as ids of an alphabet, and decode ids, all at once or one by one.
 
 Shapes: M characters of context, N characters of a text (bytes, for the byte alphabet).
 """
@@ -19,7 +18,7 @@ from charrnn.config.settings import MIN_COUNT
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 
 UNKNOWN = ""
-"""The entry of the unknown symbol in `Vocab.characters`: the only one that is not a character."""
+"""The entry of the unknown symbol in `Vocab.characters`, the only entry that is no character."""
 
 REPLACEMENT = "\ufffd"
 """The character to which the unknown symbol and invalid UTF-8 are decoded."""
@@ -28,7 +27,7 @@ MAX_VOCAB_SIZE = 65_535
 """The largest alphabet: ids are uint16, and `from_json` refuses more entries."""
 
 NUM_UNICODE = 0x110000 - 0x800
-"""Characters of Unicode: the code points that are no surrogates."""
+"""Number of characters in Unicode: all code points except surrogates."""
 
 MAX_CHARACTERS = 8192
 """Default limit for the number of entries of an alphabet."""
@@ -54,12 +53,12 @@ file."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CharacterCounts:
-    """How often each of the D distinct characters (bytes) of a text occurs."""
+    """The number of occurrences of each of the D distinct characters (or bytes) of a text."""
 
     code_points: NDArray[np.int64]
-    """(D,): the characters, in any order; the values of the bytes, for the byte alphabet."""
+    """(D,): the code points of the characters, in any order, or the values of the bytes."""
     counts: NDArray[np.int64]
-    """(D,): at least 1 each."""
+    """(D,): the number of occurrences, at least 1."""
 
     @property
     def num_chars(self) -> int:
@@ -69,11 +68,12 @@ class CharacterCounts:
 
 @dataclass(frozen=True, slots=True)
 class Vocab:
-    """An alphabet in id order.
+    """An alphabet in the order of its ids.
 
-    "char": entry 0 is the unknown symbol (`UNKNOWN`), every other entry one character; or every
-    entry is a character, and a text with others cannot be encoded (the alphabet `exact`). "byte":
-    256 entries, entry i is chr(i), byte i decoded as latin-1; nothing is unknown.
+    The kind "char" has the unknown symbol (`UNKNOWN`) as entry 0, and a character as every other
+    entry. If it was made by the setting `exact`, it has only characters, and a text with any other
+    character cannot be encoded. The kind "byte" has 256 entries: entry i is chr(i), which is byte i
+    decoded as latin-1. No byte is unknown.
     """
 
     kind: Literal["char", "byte"]
@@ -81,11 +81,11 @@ class Vocab:
     _id_of: NDArray[np.uint16] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        known = [ord(character) for character in self.characters if character != UNKNOWN]
-        points = np.array(known, np.int64)
+        known_points = [ord(character) for character in self.characters if character != UNKNOWN]
+        points = np.array(known_points, np.int64)
 
-        # A table by code point, so that NumPy looks up a text as a whole. One entry past the
-        # largest known code point stays 0: everything beyond is clipped onto it.
+        # The ids are in a table by code point, so that NumPy looks up a whole text at once. The
+        # entry after the largest known code point stays 0: larger code points are clipped to it.
         id_of = np.zeros(int(points.max(initial=0)) + 2, dtype=np.uint16)
         id_of[points] = np.arange(len(self.characters) - len(points), len(self.characters))
         object.__setattr__(self, "_id_of", id_of)
@@ -99,16 +99,15 @@ class Vocab:
         max_size: int = MAX_CHARACTERS,
         is_exact: bool = False,
     ) -> "Vocab":
-        """Collect the characters of a text that was counted, by code point; rare ones are
-        represented by the unknown symbol.
+        """Make the alphabet of a text from its counts, ordered by code point; the unknown symbol
+        stands for rare characters.
 
-        A character is kept if it occurs min(min_count, 1 + N // 10_000) times, so that a small text
-        keeps all of its characters. Of these, the `max_size` - 1 most frequent are used, with the
-        lower code point first on a tie. NUL, which ends a document, is kept however rare it is, and
-        is entry 1.
+        A character is kept if it occurs at least min(min_count, 1 + N // 10_000) times in the N
+        characters, so that a small text keeps all its characters. If more than `max_size` - 1
+        characters are kept, the most frequent are used, with the lower code point first on a tie.
+        NUL, which ends a document, is always kept and is entry 1.
 
-        With `is_exact` every character is kept, and there is no unknown symbol: the entries are
-        those characters.
+        With `is_exact` every character is kept, and there is no unknown symbol.
 
         Raises DataError if no character is kept, or if an exact alphabet exceeds `max_size`.
         """
@@ -121,37 +120,37 @@ class Vocab:
                 )
             return cls("char", tuple(map(chr, np.sort(counted.code_points).tolist())))
 
-        # Those that are frequent enough, and NUL: it ends a document, even if there is only one.
+        # Keep the frequent characters, and NUL, which ends even a single document.
         num_chars = counted.num_chars
         occurrences = np.where(counted.code_points == 0, num_chars, counted.counts)
         threshold = _threshold(num_chars, min_count)
         is_kept = occurrences >= threshold
-        kept = counted.code_points[is_kept]
+        kept_points = counted.code_points[is_kept]
         counts = occurrences[is_kept]
-        if not len(kept):
+        if not len(kept_points):
             raise DataError(
                 f"no character of this text of length {num_chars} occurs {threshold} times: learn"
                 f" them all with {named('min_count', 1)}, or their bytes with"
                 f" {named('alphabet', 'byte')}"
             )
 
-        # Of these the most frequent. lexsort sorts by its last key first: by falling count, then by
-        # code point.
-        most_frequent = kept[np.lexsort((kept, -counts))[: max_size - 1]]
+        # Take the most frequent of them. The last key of lexsort comes first: this sorts by falling
+        # count, then by code point.
+        most_frequent = kept_points[np.lexsort((kept_points, -counts))[: max_size - 1]]
         return cls("char", characters=(UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))
 
     def extended(self, counted: "CharacterCounts", *, min_count: int = MIN_COUNT) -> "Vocab":
-        """Return the alphabet with the other characters of a text at its end, by code point; all
-        ids stay as they are.
+        """Return the alphabet with the new characters of a text at its end, ordered by code point;
+        all existing ids stay the same.
 
-        They are added if they occur as often as `from_counts` asks for (at all, where there is no
-        unknown symbol), except NUL, which is the first character or missing. All bytes are known.
-        Raises DataError beyond `MAX_VOCAB_SIZE` entries.
+        A character is added if it occurs as often as `from_counts` requires, or at all if the
+        alphabet has no unknown symbol. NUL is never added. A byte alphabet has no new characters.
+        Raises DataError if there are more than `MAX_VOCAB_SIZE` entries.
         """
         if self.kind == "byte":
             return self
 
-        # Without an unknown symbol a character that is not added could not be encoded.
+        # Without an unknown symbol, a character that is not added could not be encoded.
         least = 1
         if self.has_unknown_symbol:
             least = _threshold(counted.num_chars, min_count)
@@ -176,9 +175,9 @@ class Vocab:
     def encode(self, text: str | bytes) -> NDArray[np.uint16]:
         """Encode a text as ids (N,).
 
-        "char": characters outside the alphabet become the unknown symbol; raises DataError that
-        names them where there is none, TypeError for bytes. "byte": bytes are used as they are, a
-        str as its UTF-8 (lone surrogates included).
+        In a "char" alphabet, characters outside the alphabet become the unknown symbol; if there is
+        none, DataError names them. Raises TypeError for bytes. In a "byte" alphabet, bytes are used
+        as they are, and a str is encoded in UTF-8, lone surrogates included.
         """
         if self.kind == "byte":
             return np.frombuffer(as_bytes(text), dtype=np.uint8).astype(np.uint16)
@@ -190,7 +189,7 @@ class Vocab:
 
     @property
     def id_type(self) -> np.dtype[np.unsignedinteger[Any]]:
-        """The type of the ids of a long text: uint8 if it is enough."""
+        """The type of the ids of a long text: uint8 if it is large enough, else uint16."""
         return np.dtype(np.uint8 if len(self) <= 256 else np.uint16)
 
     @property
@@ -200,15 +199,16 @@ class Vocab:
 
     @property
     def escape_nats(self) -> float:
-        """What an unknown character costs beside the unknown symbol: ln N nats, to say which of the
-        N characters of Unicode outside the alphabet it is; 0 if nothing is unknown.
+        """The cost of an unknown character in addition to the cost of the unknown symbol.
 
-        With it, losses by different alphabets are code lengths of the same text. Without it, the
-        fewer characters a model knew, the better it would look.
+        It is ln N nats, which identify one of the N characters of Unicode outside the alphabet; 0
+        if no character is unknown. With it, the losses of models with different alphabets are code
+        lengths of the same text. Without it, a model would look the better the fewer characters it
+        knew.
         """
         if not self.has_unknown_symbol:
             return 0.0
-        # All are equally likely, which needs no model of the rare ones.
+        # All unknown characters are equally likely, which needs no model of rare characters.
         return math.log(NUM_UNICODE - (len(self) - 1))
 
     def num_unknown(self, ids: IdArray) -> int:
@@ -218,7 +218,7 @@ class Vocab:
         return int(np.count_nonzero(ids == 0))
 
     def knows(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Return for each code point (byte, for the byte alphabet) whether it is in the
+        """Return for each code point (or byte, in a byte alphabet) whether it is in the
         alphabet."""
         if self.kind == "byte":
             return np.ones(len(code_points), np.bool_)
@@ -229,8 +229,8 @@ class Vocab:
         return is_known
 
     def check_known(self, missing: Sequence[str]) -> None:
-        """Raise DataError that names the characters `missing` in an alphabet without an unknown
-        symbol, if any."""
+        """Raise DataError if any characters are `missing` in an alphabet without an unknown symbol;
+        the message names them."""
         if not missing:
             return
         listed = ", ".join(map(repr, missing[:_LISTED]))
@@ -242,13 +242,13 @@ class Vocab:
         )
 
     def ids_of(self, code_points: NDArray[np.integer[Any]]) -> IdArray:
-        """Return the id of each code point (byte, for the byte alphabet), as `id_type`; 0 for
+        """Return the id of each code point (or byte, in a byte alphabet) as `id_type`; 0 for
         unknown characters."""
         ids = code_points if self.kind == "byte" else self._look_up(code_points)
         return ids.astype(self.id_type)
 
     def _look_up(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
-        # The limit has a type of its own, because it may not fit into that of the code points.
+        # The limit is a uint32, because it may not fit into the type of the code points.
         return np.asarray(self._id_of[np.minimum(code_points, np.uint32(len(self._id_of) - 1))])
 
     def unknown_characters(self, text: str | bytes) -> list[str]:
@@ -259,19 +259,20 @@ class Vocab:
         if not isinstance(text, str):
             raise TypeError("a character alphabet encodes str, not bytes")
 
-        # np.unique sorts; the places where the characters appear first bring them in order again.
+        # np.unique sorts by code point; the indices of the first appearances restore the order.
         points = code_points(text)
         values, first = np.unique(points[~self.knows(points)], return_index=True)
         return list(map(chr, values[np.argsort(first)].tolist()))
 
     def nearest(self, character: str) -> str:
-        """Return a replacement, in the alphabet, for a character that is not in it, or "".
+        """Return a text in the alphabet that replaces a character outside it, or "".
 
-        Tried in order: its compatible form and its letter without marks (Unicode NFKD), then ASCII
-        punctuation, each also in the other case. A space replaces any other white space.
+        These are tried in order: its compatibility decomposition (Unicode NFKD), its letter without
+        marks, and ASCII punctuation, each also in the other case. A space replaces any other white
+        space.
         """
         compatible = unicodedata.normalize("NFKD", character)
-        bare = "".join(part for part in compatible if not unicodedata.combining(part))
+        bare = "".join(mark for mark in compatible if not unicodedata.combining(mark))
         plain = _PLAIN.get(character, "")
         if character.isspace():
             plain = " "
@@ -286,23 +287,24 @@ class Vocab:
     def decode(self, ids: Iterable[int]) -> str:
         """Decode ids (N,); the unknown symbol and invalid UTF-8 become U+FFFD."""
         if self.kind == "byte":
-            # Through int, because bytes(array) copies the memory of the array: two bytes for each
-            # id of type uint16.
+            # The ids are converted to int, because bytes(array) would copy the memory of the array,
+            # which has two bytes for each id of type uint16.
             return bytes(map(int, ids)).decode("utf-8", "replace")
         return "".join(self.characters[id] or REPLACEMENT for id in ids)
 
     def to_json(self) -> dict[str, object]:
-        """Return the content of `vocab.json`. Write it as ASCII: lone surrogates have no UTF-8."""
+        """Return the content of `vocab.json`. It must be written in ASCII, because lone surrogates
+        cannot be encoded in UTF-8."""
         return {"kind": self.kind, "characters": list(self.characters)}
 
     @classmethod
     def from_json(cls, data: object, origin: str = "vocab.json") -> "Vocab":
         """Build an alphabet from the content of `vocab.json`.
 
-        Raises CheckpointError that names `origin`, the path of the file, and what is wrong with it.
+        Raises CheckpointError, which names `origin`, the path of the file, and the wrong entry.
         """
-        # The file may be written by hand, or be that of another program: each message says which
-        # part of it is wrong.
+        # The file may be written by hand or by another program, so each message names the wrong
+        # entry.
         if not isinstance(data, dict):
             raise CheckpointError(f"{origin} must be an object, not {type(data).__name__}")
         kind = data.get("kind")
@@ -314,7 +316,7 @@ class Vocab:
         if not isinstance(characters, list):
             raise CheckpointError(f'{origin}: "characters" must be a list of strings')
 
-        # The bytes have no choice of characters.
+        # All byte alphabets are equal.
         if kind == "byte":
             vocab = cls.of_bytes()
             if characters != list(vocab.characters):
@@ -341,17 +343,17 @@ class Vocab:
 
 
 class Decoder:
-    """Decodes ids one at a time. All returned texts together equal `Vocab.decode` of all ids."""
+    """Decode ids one at a time. All returned texts together equal `Vocab.decode` of all ids."""
 
     def __init__(self, vocab: Vocab) -> None:
         self._characters = vocab.characters
-        # Of bytes only: it waits for those that complete a character.
+        # The decoder of bytes waits for the bytes that complete a character.
         self._utf8: codecs.IncrementalDecoder | None = None
         if vocab.kind == "byte":
             self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, id: int) -> str:
-        """Return the text that this id completes: "" inside a character of several bytes."""
+        """Return the text that this id completes; "" inside a character of several bytes."""
         if self._utf8 is None:
             return self._characters[id] or REPLACEMENT
         return self._utf8.decode(bytes((id,)))
@@ -365,23 +367,25 @@ class Decoder:
         """Return U+FFFD if the last character is incomplete, else "", and reset the decoder."""
         if self._utf8 is None:
             return ""
-        rest = self._utf8.decode(b"", final=True)
+        remainder = self._utf8.decode(b"", final=True)
         self._utf8.reset()
-        return rest
+        return remainder
 
 
 def _threshold(num_chars: int, min_count: int) -> int:
-    """Return how often a character must occur to be in the alphabet: less often in a short text."""
+    """Return the number of occurrences that a character needs to be in the alphabet: fewer in a
+    short text."""
     return max(1, min(min_count, 1 + num_chars // 10_000))
 
 
 def as_bytes(text: str | bytes) -> bytes:
-    """Return a text in UTF-8, in which a lone surrogate has three bytes."""
+    """Encode a text in UTF-8, with three bytes for a lone surrogate; bytes stay as they are."""
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
 def code_points(text: str) -> NDArray[np.unsignedinteger[Any]]:
-    """Return the code points of a text (N,): two bytes each, which is faster, if that is enough."""
+    """Return the code points (N,) of a text, as uint16 if that is large enough, because it is
+    faster."""
     # A character above U+FFFF, such as an emoji, takes two of these units.
     pairs = text.encode("utf-16-le", "surrogatepass")
     if len(pairs) == 2 * len(text):
@@ -391,15 +395,16 @@ def code_points(text: str) -> NDArray[np.unsignedinteger[Any]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedText:
-    """A text of N characters and the M characters before it, which the model reads but which are
-    not measured."""
+    """A text of N characters and the M characters of context before it, which the model reads but
+    which are not measured."""
 
     ids: IdArray = field(repr=False)
     """(M + N,): the ids of the context, then those of the text."""
     first: int
     """M: the index in `ids` at which the text begins."""
     text: str
-    """N characters, one per id of the text: U+FFFD for the unknown symbol, chr(i) for byte i."""
+    """The N characters, one per id of the text: U+FFFD for the unknown symbol, chr(i) for byte
+    i."""
     kind: Literal["char", "byte"]
     """The kind of alphabet (`Vocab.kind`)."""
 
@@ -425,8 +430,7 @@ class EncodedText:
 def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> EncodedText:
     """Encode `text` and the `context` before it.
 
-    Raises DataError for an empty text, UsageError for bytes where the alphabet consists of
-    characters.
+    Raises DataError for an empty text, UsageError for bytes if the alphabet consists of characters.
     """
     given_as_bytes = isinstance(text, bytes) or (context and isinstance(context, bytes))
     if vocab.kind == "char" and given_as_bytes:
@@ -436,7 +440,7 @@ def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> E
     ids = vocab.encode(text)
     if len(ids) == 0:
         raise DataError("The text is empty: give at least one character.")
-    # Without one, whose type does not matter then.
+    # An empty context is not encoded: its type does not matter.
     before = ids[:0]
     if context:
         before = vocab.encode(context)
@@ -449,11 +453,11 @@ def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> E
 
 
 def decode_each(vocab: Vocab, ids: IdArray) -> str:
-    """Decode ids (N,) into N characters, one for each: chr(i) for byte i, also inside a character
-    of several bytes."""
+    """Decode ids (N,) into N characters, one for each id: chr(i) for byte i, also inside a
+    character of several bytes."""
     return "".join(map(chr, ids)) if vocab.kind == "byte" else vocab.decode(ids)
 
 
 def undo_decode_each(text: str, kind: Literal["char", "byte"]) -> str | bytes:
-    """Return the text that `decode_each` has decoded: bytes for the byte alphabet."""
+    """Return the text from which `decode_each` made this one: bytes for the byte alphabet."""
     return text.encode("latin-1") if kind == "byte" else text
