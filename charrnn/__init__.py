@@ -9,25 +9,32 @@ The names are resolved when they are first used, so that importing the package i
 nor torch.
 """
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from charrnn.system.lazy import LazyModule
 from charrnn.system.spinning import choose_spins, limit_threads
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from charrnn.analyses.matching import match_cells
     from charrnn.api import Model, load
     from charrnn.cells.findings import CellFindings
     from charrnn.cells.scores import find_cells
     from charrnn.cells.trace import Trace
     from charrnn.config.settings import Config
+    from charrnn.counts.kneser_ney import evaluate_ngrams
     from charrnn.errors import CharRNNError
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
     from charrnn.evaluation.loss_reports import Evaluation, LossReport
     from charrnn.generation.generated import GeneratedText, Prediction
+    from charrnn.reports.error_kinds import error_kinds
+    from charrnn.reports.lines import losses_by_line
+    from charrnn.reports.mixing import Mixture, mix
+    from charrnn.reports.novelty import Novelty
     from charrnn.runs.learning_curves import LearningCurves, learning_curves
     from charrnn.runs.overview import RunSummary, run_summaries
+    from charrnn.sweeps.report import SweepReport
+    from charrnn.sweeps.sweep import read_sweep, sweep
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
@@ -42,23 +49,51 @@ __all__ = [
     "GeneratedText",
     "LearningCurves",
     "LossReport",
+    "Mixture",
+    "Model",
+    "Novelty",
+    "Prediction",
+    "RunSummary",
+    "SweepReport",
+    "Trace",
+    "TrainEvent",
+    "error_kinds",
+    "evaluate",
+    "evaluate_ngrams",
+    "evaluate_runs",
+    "find_cells",
+    "learning_curves",
+    "load",
+    "losses_by_line",
+    "match_cells",
+    "mix",
+    "read_sweep",
+    "resume",
+    "run_summaries",
+    "sweep",
+    "train",
 ]
-__all__ += ["Model", "Prediction", "RunSummary", "Trace", "TrainEvent", "evaluate"]
-__all__ += ["evaluate_runs", "find_cells", "learning_curves", "load", "resume"]
-__all__ += ["run_summaries", "train"]
 
 _NAMES = {
+    "analyses.matching": "match_cells",
     "api": "Model load",
     "cells.findings": "CellFindings",
     "cells.scores": "find_cells",
     "cells.trace": "Trace",
     "config.settings": "Config",
+    "counts.kneser_ney": "evaluate_ngrams",
     "errors": "CharRNNError",
     "evaluation.comparison": "evaluate evaluate_runs",
     "evaluation.loss_reports": "Evaluation LossReport",
     "generation.generated": "GeneratedText Prediction",
+    "reports.error_kinds": "error_kinds",
+    "reports.lines": "losses_by_line",
+    "reports.mixing": "Mixture mix",
+    "reports.novelty": "Novelty",
     "runs.learning_curves": "LearningCurves learning_curves",
     "runs.overview": "RunSummary run_summaries",
+    "sweeps.report": "SweepReport",
+    "sweeps.sweep": "read_sweep sweep",
     "training.events": "TrainEvent",
     "training.loop": "resume train",
 }
@@ -69,23 +104,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    # Python asks here for a module, too, before it imports that: `from charrnn import api`.
-    if not name.startswith("_") and find_spec(f"{__name__}.{name}") is None:
-        from charrnn.hooks.manager import MissingExtensionError, about_missing_rooms, find_named
-        from charrnn.hooks.specifications import package_functions
-
-        if (found := find_named(package_functions, name)) is not None:
-            return found
-        raise MissingExtensionError(
-            f"module 'charrnn' has no attribute {name!r}.{about_missing_rooms()}"
-        )
-    raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
+    """Return a public name. Raises MissingRoomError if its room was removed."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
+    return getattr(LazyModule(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    from charrnn.hooks.manager import offered_names
-    from charrnn.hooks.specifications import package_functions
-
-    return sorted({"__version__", *__all__, *offered_names(package_functions)})
+    return ["__version__", *__all__]

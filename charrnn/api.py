@@ -1,6 +1,7 @@
 """The public Python interface: the verbs and the option names of the command line."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,18 +11,19 @@ from numpy.typing import NDArray
 
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
-from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
-from charrnn.generation.generator import Generating, Generator, check_vocab_size
-from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
-from charrnn.hooks.manager import Extensible
-from charrnn.hooks.specifications import model_methods
+from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
+from charrnn.generation.generated import MIN_COPY_LENGTH
+from charrnn.generation.generator import Generating, Generator, check_vocab_size, fresh_seed
+from charrnn.generation.sample_options import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE, SampleOptions
+from charrnn.model.clamping import NUM_CELLS
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read
-from charrnn.system.display import Displayable
+from charrnn.runs.targets import Target
+from charrnn.system.display import Displayable, RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_torch
 from charrnn.system.progress import task
@@ -34,30 +36,66 @@ TextOrIds = str | bytes | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.analyses import atlas as atlases
+    from charrnn.analyses import automata, gradients
+    from charrnn.analyses import gates as gate_reports
+    from charrnn.analyses import numbers as network_numbers
+    from charrnn.analyses.directions import Direction
     from charrnn.cells import findings as records
     from charrnn.cells.analysis import CellAnalysis
     from charrnn.cells.trace import Trace
+    from charrnn.counts import counting, growing, kneser_ney
+    from charrnn.counts.counted_model import CountedModel
     from charrnn.detectors.detector import Detector
     from charrnn.evaluation.loss_reports import Adaptation
+    from charrnn.formats import export
+    from charrnn.formats.crnn import command as crnn
     from charrnn.model.network import CharRNN
+    from charrnn.reports import copies, dynamic
+    from charrnn.reports import novelty as novelties
     from charrnn.runs import overview
-else:  # `sample` uses neither, and importing them takes a tenth of its start
-    records, overview = LazyModule("charrnn.cells.findings"), LazyModule("charrnn.runs.overview")
+    from charrnn.tui.write import continuations as assistant
+else:
+    # `sample` uses neither, and importing them takes a tenth of its start.
+    records = LazyModule("charrnn.cells.findings")
+    overview = LazyModule("charrnn.runs.overview")
+
+    # Of rooms, which may be missing: a method that needs one imports it when it is called.
+    automata = LazyModule("charrnn.analyses.automata")
+    gate_reports = LazyModule("charrnn.analyses.gates")
+    gradients = LazyModule("charrnn.analyses.gradients")
+    network_numbers = LazyModule("charrnn.analyses.numbers")
+    counting = LazyModule("charrnn.counts.counting")
+    growing = LazyModule("charrnn.counts.growing")
+    kneser_ney = LazyModule("charrnn.counts.kneser_ney")
+    export = LazyModule("charrnn.formats.export")
+    crnn = LazyModule("charrnn.formats.crnn.command")
+    copies = LazyModule("charrnn.reports.copies")
+    dynamic = LazyModule("charrnn.reports.dynamic")
+    novelties = LazyModule("charrnn.reports.novelty")
+    assistant = LazyModule("charrnn.tui.write.continuations")
 
 WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How an included model writes the text that it is measured on."""
+MAX_STATES = 64
+"""States of an automaton, at most, unless another number is asked for."""
+MAX_LAG = 200
+"""Characters back to which gradients are computed, unless another number is asked for."""
+NUM_CONTINUATIONS = 5
+"""The number of continuations that are offered at a time."""
 FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 
 
 @dataclass(eq=False, repr=False)
-class Model(Generating, Displayable, Extensible):
+class Model(Generating, Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Its `generator` generates text, with options in a dataclass.
     """
 
-    METHODS = model_methods
     config: Config
     vocab: Vocab
     tensors: dict[str, NDArray[Any]]
@@ -473,6 +511,295 @@ class Model(Generating, Displayable, Extensible):
         if self.path is not None:
             for model in load_steps(self.path):
                 yield model.step, model.network
+
+    # The room `analyses`: how cells are looked into.
+
+    def atlas(
+        self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
+    ) -> "atlases.Atlas":
+        """Measure all cells over `text`, read after `context`: values, places on a map,
+        descriptions, inputs, outputs and findings.
+
+        With `cached` the findings, the descriptions, the inputs and the outputs are saved in the
+        user's cache folder. Raises DataError for a text too short for findings.
+
+        >>> atlas = model.atlas(text)
+        >>> len(atlas.cells), atlas.findings.scores[0]
+        """
+        return self.study(text, context=context, cached=cached).atlas()
+
+    def automaton(
+        self, text: TextOrIds, max_states: int = MAX_STATES, *, context: str | bytes = ""
+    ) -> "automata.Automaton":
+        """Extract the automaton of at most `max_states` states that the network behaves as over the
+        characters of a text.
+
+        Raises DataError for a text too short and for a network that is no such machine, UsageError
+        for a number of states out of range.
+
+        >>> for state in model.automaton(text).states:
+        ...     print(state.reached_by, state.next)
+        """
+        return automata.automaton(self, self.encode(text, context=context), max_states)
+
+    def direction(self, detector: "str | Detector", size: int | None = NUM_CELLS) -> "Direction":
+        """Fit a direction for a detector on the beginning of the run's validation text: `size`
+        cells, None for all.
+
+        It can be clamped. The result is saved in the user's cache folder. Raises UsageError for an
+        unknown detector or a `size` out of range, DataError if the text is missing or the detector
+        cannot be scored.
+
+        >>> direction = model.direction("quote")
+        >>> model.sample(clamps={direction: direction.high}, length=100).text
+        """
+        # A text that the model was not trained on, and the one that `--find` reads by default.
+        held_out = self.held_out()
+        study = self.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
+        try:
+            return study.direction(detector, size=size)
+        except DataError as error:
+            # Its last sentence asks for another text, which nobody who clamps can give.
+            reason, _, _ = error.marked.rpartition(" Give ")
+            raise DataError(
+                f"{reason} It is the validation text of {self.name}. Clamp a cell, such as 0:17, or"
+                " in Python a direction of another text: model.study(text).direction(...)."
+            ) from None
+
+    def gates(self, text: TextOrIds, *, context: str | bytes = "") -> "gate_reports.GateReport":
+        """Count how often each gate of each unit is saturated in `text`, read after `context`.
+
+        Raises UsageError for a cell type without gates, DataError for an empty text, CharRNNError
+        if there is no room on the disk.
+
+        >>> for gate in model.gates(text).gates:
+        ...     print(gate.layer, gate.gate, max(gate.right))  # the unit that is open most often
+        """
+        return gate_reports.count_gates(
+            self.network, text=self.encode(text, context=context), name=self.name
+        )
+
+    def gradients_with(
+        self,
+        others: "Iterable[Model]",
+        text: str | bytes,
+        *,
+        context: str | bytes = "",
+        max_lag: int = MAX_LAG,
+    ) -> "tuple[gradients.GradientReach, ...]":
+        """Compute how far gradients reach back in this model and in others, each beside its
+        untrained baseline, over `text`, read after `context`.
+
+        Each model encodes the text by its own alphabet. Raises UsageError for a `max_lag` under 1,
+        DataError for a text too short.
+
+        >>> first, untrained, *others = model.gradients_with([charrnn.load("other")], raw)
+        >>> first.norms[0][50]  # of layer 0, 50 characters back
+        """
+        return gradients.gradients_of((self, *others), text, context=context, max_lag=max_lag)
+
+    def numbers(
+        self, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN
+    ) -> "network_numbers.NetworkNumbers":
+        """Compute every number of a small network that reads `text` from the initial state, in
+        float64.
+
+        For a model of documents the text is the beginning of one. Raises UsageError for a network
+        or a text too large and for an empty text, DataError for characters outside the vocabulary
+        unless `unknown` is `nearest`.
+
+        >>> numbers = charrnn.load("tiny").numbers("hel")
+        >>> numbers.steps[0].layers[0].row("h").values
+        """
+        return network_numbers.model_numbers(self, text, unknown=unknown)
+
+    # The room `counts`: n-grams of the training text.
+
+    def ngram_model(
+        self, order: int = 20, *, training: CorpusPart | None = None
+    ) -> "kneser_ney.NgramModel":
+        """Count the n-grams of the run's training text, n = 1 … `order`, in the model's alphabet.
+
+        `training` is that text where it is read already. Raises DataError if the training text is
+        missing, changed or shorter than `order`, UsageError for an order out of range.
+
+        >>> model.ngram_model(5).order
+        """
+        return kneser_ney.fit_ngrams(training or self.training_text(), order)
+
+    def with_counts(self) -> "CountedModel":
+        """Return the model together with the counts of its training text, which training keeps
+        beside the checkpoints.
+
+        Raises DataError for a model that has none, CheckpointError if they are damaged.
+
+        >>> model.with_counts().sample(length=200, seed=1).text
+        """
+        return counting.with_counts(self)
+
+    def growing_counts(self, ids: NDArray[Any], first: int) -> "growing.GrowingCounts | None":
+        """Return the counts of the training text, to grow with the characters of ids (N,) from
+        `first` on; None for a model without counts.
+
+        >>> part = model.held_out()
+        >>> counts = model.growing_counts(part.ids, first=part.begin)
+        """
+        try:
+            together = self.with_counts()
+        except (CheckpointError, DataError):
+            return None
+        return growing.GrowingCounts(together.counts, ids=ids, first=first)
+
+    # The room `formats`: files that other programs read.
+
+    def export(self, path: str | Path, *, force: bool = False, title: str | None = None) -> Path:
+        """Write the model to a file in the format of its suffix, and return its path.
+
+        `load` and every command take a .zip. `title` is that of a page, by default the name of the
+        model. No format contains the optimizer, a text or the name of a folder.
+
+        Raises UsageError for another suffix, for a folder or a package that is missing, for a file
+        that exists unless `force`, and for the title of another file than a page; CheckpointError
+        for a step that stands for a damaged one, unless `load` got its number; CharRNNError if it
+        cannot be written.
+
+        >>> model.export("model.zip", force=True)
+        >>> charrnn.load("model.zip").step
+        """
+        runs = () if self.path is None else (self.path,)
+        export.write_model(self, Target(Path(path), force=force, runs=runs), title=title)
+        return Path(path)
+
+    def compress(self, data: bytes, *, with_model: bool = False) -> bytes:
+        """Compress any bytes to those of a .crnn file, which includes the model or not.
+
+        With the same model, `decompress` restores them on every machine. Raises UsageError for a
+        cell type that could compute other numbers on another machine.
+
+        >>> coded = model.compress(b"What is the king to me?")
+        >>> model.decompress(coded)
+        """
+        # The same parts as those of a file, joined in memory.
+        compressor = crnn.compressor_of(self, with_model=with_model)
+        return b"".join(compressor(io.BytesIO(data)))
+
+    def decompress(self, data: bytes) -> bytes:
+        """Restore what `compress` of the same model compressed.
+
+        Raises DataError for damaged data, CheckpointError for those of another model.
+
+        >>> model.decompress(model.compress(b"What is the king to me?"))
+        """
+        return crnn.decompress_text(self, data)
+
+    # The room `reports`: what was learned, and what of a text was copied.
+
+    def adapted(
+        self,
+        text: str | bytes,
+        *,
+        unknown: str = DEFAULT_UNKNOWN,
+        settings: "dynamic.DynamicSettings | None" = None,
+    ) -> "Model":
+        """Return a model whose weights have learned from `text` by dynamic evaluation; this one
+        stays as it is.
+
+        The result's `adaptation` has the losses. It belongs to no run: its `path` and `step_digest`
+        are None, and it is not saved. `unknown` is that of `sample`. Raises DataError for a text of
+        one segment or less and for characters outside the vocabulary, UsageError for bytes where
+        the model reads characters, NonFiniteError if the weights diverge.
+
+        >>> letters = model.adapted("What is the king to me? " * 20)
+        >>> letters.sample(length=100, seed=1).text
+        """
+        return dynamic.adapted(self, text, unknown=unknown, settings=settings)
+
+    def gradient_scale(self, part: CorpusPart | None = None) -> "dict[str, Tensor]":
+        """Compute the root mean square of each weight's gradient, by which dynamic evaluation
+        divides its steps: on the training text in the corpus of `part` or, without any, on texts
+        that the model draws.
+
+        >>> model.gradient_scale()["output.weight"].mean()
+        """
+        return dynamic.gradient_scale(self, part)
+
+    def new_documents(self) -> Callable[[str | bytes], bool]:
+        """Return a function that says whether a document is none of those that the model, and the
+        models that it started from, were trained on: `accept` of `samples`.
+
+        Raises DataError if the run's text is missing or changed, UsageError for a model without
+        documents.
+
+        >>> model.samples(100, unique=True, accept=model.new_documents())
+        """
+        return novelties.new_documents(self)
+
+    def novelty(
+        self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
+    ) -> "novelties.Novelty":
+        """Find what `text` copies from the run's training text, which is read again: segments of at
+        least `min_length` characters.
+
+        `Novelty.text`, which the offsets refer to, is `text` encoded as the corpus is: with LF line
+        ends or, for the byte alphabet, as bytes. Characters outside the model's alphabet are
+        compared like any other. `held_out_share` is what the beginning of the validation text
+        shares with the training text: names, idioms and licences recur without any copying. A share
+        near it is no sign of copying. Raises DataError if the run's text is missing or changed and
+        for a text too long, UsageError for a `min_length` under 1.
+
+        >>> found = model.novelty(model.sample(length=2000).text)
+        >>> found.share_copied, found.held_out_share
+        """
+        return self.novelty_reference().compare(text, min_length=min_length)
+
+    def novelty_reference(self, *, length: int = 0) -> "novelties.NoveltyReference":
+        """Read and verify the run's training text, so that `compare` can compare several texts with
+        it.
+
+        Raises DataError if it is missing or changed, UsageError if a sample of `length` characters
+        is too long to be compared.
+
+        >>> reference = model.novelty_reference(length=500)
+        >>> [reference.compare(drawn.text).share_copied for drawn in model.samples(3, length=500)]
+        """
+        return novelties.novelty_reference(self, length=length)
+
+    def known_passages(self, num_chars: int) -> "copies.KnownPassages":
+        """Read the training text of the run, and of the runs that it started from, so that no
+        sample copies more than `num_chars` characters of it in a row.
+
+        Raises DataError if the text is missing or has changed.
+
+        >>> known = model.known_passages(30)
+        >>> model.sample(length=200, forbid=known).text
+        """
+        return copies.known_passages(self, num_chars)
+
+    # The room `tui`: the assistant of the editor.
+
+    def continuations(
+        self,
+        text: str,
+        *,
+        count: int = NUM_CONTINUATIONS,
+        until: str = "word",
+        temperature: float = SAMPLE_TEMPERATURE,
+        seed: int | None = None,
+    ) -> "list[assistant.Continuation]":
+        """Return `count` different continuations of a text to the end of a `word`, a `line` or a
+        `sentence`.
+
+        A fifth of them come from a beam search, the others are samples. Fewer are returned only if
+        the model has no more. Characters that the model does not know are replaced by similar ones.
+        Without a seed a new one is drawn. Raises UsageError for an option out of range.
+
+        >>> for continuation in model.continuations("What is the ", until="word", seed=1):
+        ...     print(continuation.text)
+        """
+        if seed is None:
+            seed = fresh_seed()
+        options = assistant.ContinuationOptions(until=until, temperature=temperature, seed=seed)
+        return RecordList(assistant.continue_text(self, text, options).take(count))
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.analyses.descriptions import descriptions
 from charrnn.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.analyses.evidence import card_of
 from charrnn.analyses.evidence.results import EvidenceCard
-from charrnn.analyses.inputs import CellInputs, inputs
-from charrnn.analyses.outputs import CellOutputs, outputs
-from charrnn.api import Model, TextOrIds
+from charrnn.analyses.inputs import CellInputs
+from charrnn.analyses.outputs import CellOutputs
 from charrnn.cells.activations import Activations
 from charrnn.cells.analysis import CellAnalysis, sections, unless_too_short
 from charrnn.cells.findings import CellFindings, CellScore, CellValues
@@ -175,22 +173,19 @@ class Atlas(Displayable):
         }
 
 
-def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas:
-    """Measure all cells: values, places on a map, descriptions, inputs and outputs; with findings,
-    by default all.
+def atlas(analysis: CellAnalysis, findings: CellFindings) -> Atlas:
+    """Measure all cells: values, places on a map, descriptions, inputs and outputs, beside the
+    findings.
 
     The effects that take long, of erased characters and clamped cells, are those of `inputs_of` and
     `outputs_of`. Descriptions and effects are None for a text too short for them. Raises DataError
     for a text too short for findings.
-
-    >>> study.atlas().cells[0].values.mean
     """
     # What needs no more than the values, then the analyses, each of which may be kept already.
-    findings = findings or analysis.findings()
     cells = measure_cells(analysis.activations())
-    report = unless_too_short(lambda: descriptions(analysis))
-    inputs_of_all = unless_too_short(lambda: inputs(analysis))
-    outputs_of_all = unless_too_short(lambda: outputs(analysis))
+    report = unless_too_short(analysis.descriptions)
+    inputs_of_all = unless_too_short(analysis.inputs)
+    outputs_of_all = unless_too_short(analysis.outputs)
 
     # All of them are in the order of the cells. A card is of a cell that was found, mostly.
     found = {(score.layer, score.unit) for score in findings.scores}
@@ -214,21 +209,6 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
         report=report,
         cells=tuple(complete),
     )
-
-
-def model_atlas(
-    model: Model, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
-) -> Atlas:
-    """Measure all cells over `text`, read after `context`: values, places on a map, descriptions,
-    inputs, outputs and findings. Raises DataError for a text too short for findings.
-
-    With `cached` the findings, the descriptions, the inputs and the outputs are saved in the user's
-    cache folder.
-
-    >>> atlas = model.atlas(text)
-    >>> len(atlas.cells), atlas.findings.scores[0]
-    """
-    return atlas(model.study(text, context=context, cached=cached))
 
 
 def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:

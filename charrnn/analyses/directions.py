@@ -24,7 +24,6 @@ from charrnn.analyses.ablation import (
     score_with,
     summarize,
 )
-from charrnn.api import Model
 from charrnn.cells import findings as records
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import encode
@@ -32,7 +31,7 @@ from charrnn.cells.passages import most_changes
 from charrnn.cells.targets import Target, choose_targets
 from charrnn.cells.trace import Read, torch_ops
 from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
-from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_direction
+from charrnn.cli.arguments import is_cell, parse_direction
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector, Labelling
 from charrnn.detectors.registry import get_detectors
@@ -239,17 +238,13 @@ class DirectionContribution(Displayable):
         return contribution_pictures(self)
 
 
-def direction(
-    analysis: CellAnalysis, detector: str | Detector, size: int | None = NUM_CELLS
-) -> Direction:
+def direction(analysis: CellAnalysis, detector: str | Detector, size: int | None) -> Direction:
     """Fit a direction: the `size` cells that predict a detector's labels best together, None for
     all cells.
 
     The best cell of `findings` is its first. It is fitted on the choosing half and scored on the
     other half. Raises UsageError for an unknown detector or a `size` out of range, DataError if the
     detector cannot be scored.
-
-    >>> study.direction("quote", size=8).score
     """
     num_cells = analysis.num_cells
     if size is None:
@@ -273,42 +268,14 @@ def direction(
     return analysis.kept("direction", key, Direction, fit)
 
 
-def model_direction(
-    model: Model, detector: str | Detector, size: int | None = NUM_CELLS
-) -> Direction:
-    """Fit a direction for a detector on the beginning of the run's validation text.
-
-    It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in
-    the user's cache folder. Raises UsageError for an unknown detector or a `size` out
-    of range, DataError if the text is missing or the detector cannot be scored.
-
-    >>> direction = model.direction("quote")
-    >>> model.sample(clamps={direction: direction.high}, length=100).text
-    """
-    # A text that the model was not trained on, and the one that `--find` reads by default.
-    held_out = model.held_out()
-    study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
-    try:
-        return direction(study, detector=detector, size=size)
-    except DataError as error:
-        # Its last sentence asks for another text, which nobody who clamps can give.
-        reason, _, _ = error.marked.rpartition(" Give ")
-        raise DataError(
-            f"{reason} It is the validation text of {model.name}. Clamp a cell, such as 0:17, or in"
-            " Python a direction of another text: model.study(text).direction(...)."
-        ) from None
-
-
 def ablate_direction(
-    analysis: CellAnalysis, direction: Direction, detectors: Sequence[str | Detector] | None = None
+    analysis: CellAnalysis, direction: Direction, detectors: Sequence[str | Detector] | None
 ) -> DirectionContribution:
     """Measure the contribution of a direction of this analysis.
 
     On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most
     often; inside and outside the spans of each of `detectors` (its own, if none is named). Raises
     UsageError for an unknown detector, DataError if it cannot be scored.
-
-    >>> study.ablate_direction(study.direction("quote")).ablation.change
     """
     # The direction's own detector comes first. A pattern is known by its name only where it is
     # among those that are given.
@@ -567,7 +534,7 @@ def _measure(subject: Subject[AblateOptions]) -> DirectionContribution:
 
     # With the effects on the other detectors beside that on its own.
     detector, size = parse_direction("--ablate", text=ablated, detectors=subject.detectors)
-    fitted = direction(subject.study, detector=detector, size=size)
+    fitted = subject.study.direction(detector, size=size)
     return ablate_direction(
         subject.study, direction=fitted, detectors=[detector, *subject.detectors]
     )

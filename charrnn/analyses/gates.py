@@ -14,7 +14,6 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from charrnn.api import Model, TextOrIds
 from charrnn.cells.activations import Activations
 from charrnn.cells.findings import GateUse
 from charrnn.cells.gates import GATE_NAMES
@@ -93,17 +92,6 @@ class GateReport(Displayable):
                 shapes += _plot_shapes(use, left=place * pitch, top=top, width=pitch)
             top += pitch + 2 * LINE_HEIGHT
         return top, [*shapes, label(0, top, text=ABOUT_DOTS)]
-
-
-def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateReport:
-    """Count how often each gate of each unit is saturated in `text`, read after `context`.
-
-    Raises UsageError for a cell type without gates, DataError for an empty text.
-
-    >>> for gate in model.gates(text).gates:
-    ...     print(gate.layer, gate.gate, max(gate.right))  # the unit that is open most often
-    """
-    return count_gates(model.network, model.encode(text, context=context), name=model.name)
 
 
 def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:
@@ -193,7 +181,7 @@ class GatesOptions:
 
 
 def _measure(subject: Subject[GatesOptions]) -> GateReport:
-    return gates(subject.model, subject.text)
+    return subject.model.gates(subject.text)
 
 
 def _show(subject: Subject[GatesOptions], report: GateReport) -> Shown:

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import RenderableType
 
 from charrnn.analyses.sampled_states import read_before
-from charrnn.api import Model
+from charrnn.api import MAX_LAG, Model
 from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
 from charrnn.cli.arguments import load_model
 from charrnn.config.options import option
@@ -30,9 +30,6 @@ from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
-
-MAX_LAG = 200
-"""The longest lag of a gradient, in characters, unless another is asked for."""
 
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
@@ -78,28 +75,17 @@ class GradientReach(Displayable):
         return [gradient_chart(records)]
 
 
-def gradients_with(
-    model: Model,
-    others: Iterable[Model],
-    text: str | bytes,
-    *,
-    context: str | bytes = "",
-    max_lag: int = MAX_LAG,
+def gradients_of(
+    models: Iterable[Model], text: str | bytes, *, context: str | bytes, max_lag: int
 ) -> tuple[GradientReach, ...]:
-    """Compute how far gradients reach back in a model and in others, each beside its untrained
-    baseline, over `text`, read after `context`.
+    """Compute how far gradients reach back in several models, each beside its untrained baseline.
 
     Each model encodes the text by its own alphabet. Raises UsageError for a `max_lag` under 1,
     DataError for a text too short.
-
-        first, untrained, *others = model.gradients_with([charrnn.load("gru")], text)
-
-    >>> first, untrained, *others = model.gradients_with([charrnn.load("other")], raw)
-    >>> first.norms[0][50]  # of layer 0, 50 characters back
     """
     # Each beside what it was before training: a cell may reach far by how it is initialized.
     reaches = []
-    for one in (model, *others):
+    for one in models:
         encoded = one.encode(text, context=context)
         reaches.append(measure_reach(one.network, encoded, max_lag=max_lag, name=one.name))
         untrained = measure_reach(
@@ -262,9 +248,7 @@ class GradientsOptions:
 def _measure(subject: Subject[GradientsOptions]) -> tuple[GradientReach, ...]:
     # Beside the run itself, under the same text.
     others = [load_model(name, quiet=subject.options.quiet) for name in subject.own.beside]
-    return gradients_with(
-        subject.model, others=others, text=subject.content, context=subject.context
-    )
+    return subject.model.gradients_with(others, subject.content, context=subject.context)
 
 
 def _show(subject: Subject[GradientsOptions], reaches: Sequence[GradientReach]) -> Shown:

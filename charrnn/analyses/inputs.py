@@ -172,10 +172,7 @@ class CellInputs(Displayable):
 
 def inputs(analysis: CellAnalysis) -> tuple[CellInputs, ...]:
     """Rank the cells that drive each of the C cells, gate by gate. Raises DataError for a text too
-    short.
-
-    >>> study.inputs()[17].drivers[0]  # the strongest driver of cell 0:17
-    """
+    short."""
     return analysis.kept(
         "inputs",
         analysis.text_key,
@@ -188,8 +185,6 @@ def inputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellInputs:
     """Return what drives a cell, and which of the earlier characters set its value.
 
     Raises DataError for a text too short.
-
-    >>> study.inputs_of(0, 17).earlier.characters[0]
     """
 
     def measure() -> CellInputs:

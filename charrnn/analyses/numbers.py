@@ -21,7 +21,6 @@ from charrnn.api import Model
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
-from charrnn.generation.sample_options import DEFAULT_UNKNOWN
 from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
 from charrnn.model.portable_math import NUMPY, attend
 from charrnn.model.shapes import check_shapes
@@ -260,17 +259,12 @@ class NetworkNumbers(Displayable):
                     yield prefix + row.name, row
 
 
-def model_numbers(
-    model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN
-) -> NetworkNumbers:
+def model_numbers(model: Model, text: str | bytes, *, unknown: str) -> NetworkNumbers:
     """Compute every number of a small network that reads `text` from the initial state, in float64.
 
     For a model of documents the text is the beginning of one. Raises UsageError for more than
     MAX_UNITS units per layer, a text of more than MAX_STEPS characters or an empty one, DataError
     for characters outside the vocabulary unless `unknown` is `nearest`.
-
-    >>> numbers = charrnn.load("tiny").numbers("hel")
-    >>> numbers.steps[0].layers[0].row("h").values
     """
     # The text, by the same rules as the prime of a sample.
     config = model.config

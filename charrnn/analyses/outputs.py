@@ -83,8 +83,6 @@ def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
     """Rank the characters that each of the C cells promotes and suppresses, to first order.
 
     Raises DataError for a text too short.
-
-    >>> study.outputs()[17].promoted[0].character
     """
     return analysis.kept(
         "outputs",
@@ -92,14 +90,6 @@ def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
         tuple[CellOutputs, ...],
         lambda: rank_characters(states_of(analysis), analysis.text),
     )
-
-
-def outputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellOutputs:
-    """Return what `outputs` finds of one cell.
-
-    >>> study.outputs_of(0, 17).suppressed[0]
-    """
-    return outputs(analysis)[layer * analysis.num_units + unit]
 
 
 def rank_characters(
@@ -254,7 +244,7 @@ def summary(found: CellOutputs) -> dict[str, str]:
 SECTION = CellSection(
     "outputs",
     message="measuring what it writes",
-    measure=outputs_of,
+    measure=CellAnalysis.outputs_of,
     place=40,
     parts=page_parts,
     summary=summary,

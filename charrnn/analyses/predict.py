@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from charrnn.analyses.numbers import MAX_UNITS, model_numbers
+from charrnn.analyses.numbers import MAX_UNITS
 from charrnn.cli.arguments import is_run, load_model, parse_text, read_prime, to_content
 from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.streams import print_json, result_console
@@ -76,7 +76,7 @@ def predict(options: PredictOptions) -> None:
     found: Any
     picture: RenderableType
     if options.numbers:
-        picture = model_numbers(model, content, unknown=options.unknown)
+        picture = model.numbers(content, unknown=options.unknown)
         found = picture.to_json()
     else:
         top = DEFAULT_TOP if options.top is None else options.top

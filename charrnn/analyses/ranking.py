@@ -30,14 +30,12 @@ CELLS_AT_ONCE = 32
 
 
 def ranking(
-    analysis: CellAnalysis, detectors: Sequence[str | Detector] | None = None
+    analysis: CellAnalysis, detectors: Sequence[str | Detector] | None
 ) -> dict[str, tuple[CellScore, ...]]:
     """Rank all cells for each detector that can be scored, by its name, as `rank` orders and scores
     them.
 
     Raises UsageError for an unknown detector, DataError for a text too short.
-
-    >>> best, second, *_ = study.ranking(["quote"])["quote"]
     """
     # The best cell of each, and the association of every cell on the choosing half.
     targets, _ = choose_targets(analysis.text.text, get_detectors(detectors))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +27,33 @@ from charrnn.cells.values import measure_values
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError
-from charrnn.hooks.manager import Extensible, offered
-from charrnn.hooks.specifications import analysis_methods, cell_sections
+from charrnn.hooks.manager import offered
+from charrnn.hooks.specifications import cell_sections
 from charrnn.model.annotations import CharRNN
+from charrnn.model.clamping import NUM_CELLS
 from charrnn.model.shapes import check_unit
 from charrnn.system.display import RecordTuple
 from charrnn.system.files import JSON
+from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
+
+if TYPE_CHECKING:
+    from charrnn.analyses import atlas as atlases
+    from charrnn.analyses import descriptions, directions, evidence, ranking
+    from charrnn.analyses import inputs as drivers
+    from charrnn.analyses import outputs as effects
+    from charrnn.analyses.descriptions.results import Description, DescriptionReport
+    from charrnn.analyses.evidence.results import EvidenceCard
+else:
+    # Of a room, which may be missing: a method that needs it imports it when it is called.
+    atlases = LazyModule("charrnn.analyses.atlas")
+    descriptions = LazyModule("charrnn.analyses.descriptions")
+    directions = LazyModule("charrnn.analyses.directions")
+    evidence = LazyModule("charrnn.analyses.evidence")
+    drivers = LazyModule("charrnn.analyses.inputs")
+    effects = LazyModule("charrnn.analyses.outputs")
+    ranking = LazyModule("charrnn.analyses.ranking")
 
 NUM_PASSAGES = 3
 """Findings that are shown over a passage, unless another number is asked for."""
@@ -74,14 +93,13 @@ class CellSection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellAnalysis(Extensible):
+class CellAnalysis:
     """A text of N characters and a model that reads it.
 
     Networks are built when something has to be read. Every measurement is looked up in `cache` and
     added to it.
     """
 
-    METHODS = analysis_methods
     text: EncodedText
     num_layers: int
     num_units: int
@@ -391,6 +409,129 @@ class CellAnalysis(Extensible):
         found = tuple(sorted(cells.values(), key=lambda one: (-one.gain, one.detector)))
         if found != before:
             self.cache.save(FOUND_CELLS, {}, found)
+
+    # The room `analyses`, one file each.
+
+    def atlas(self, findings: records.CellFindings | None = None) -> atlases.Atlas:
+        """Measure all cells: values, places on a map, descriptions, inputs and outputs; with
+        findings, by default all.
+
+        The effects that take long, of erased characters and clamped cells, are those of `inputs_of`
+        and `outputs_of`. Descriptions and effects are None for a text too short for them. Raises
+        DataError for a text too short for findings.
+
+        >>> study.atlas().cells[0].values.mean
+        """
+        return atlases.atlas(self, findings or self.findings())
+
+    def descriptions(self, detectors: Sequence[str | Detector] | None = None) -> DescriptionReport:
+        """Describe all cells by rules in words; `detectors` give conditions (all, if None).
+
+        Raises UsageError for an unknown detector, DataError for a text too short.
+
+        >>> study.descriptions().descriptions[0].text
+        """
+        return descriptions.descriptions(self, detectors)
+
+    def description_of(self, layer: int, unit: int) -> Description:
+        """Describe a cell by a rule in words: as `descriptions` did, if called before.
+
+        Raises DataError for a text too short.
+
+        >>> study.description_of(0, 17).text
+        """
+        return descriptions.description_of(self, layer, unit)
+
+    def direction(
+        self, detector: str | Detector, size: int | None = NUM_CELLS
+    ) -> directions.Direction:
+        """Fit a direction: the `size` cells that predict a detector's labels best together, None
+        for all cells.
+
+        The best cell of `findings` is its first. It is fitted on the choosing half and scored on
+        the other half. Raises UsageError for an unknown detector or a `size` out of range,
+        DataError if the detector cannot be scored.
+
+        >>> study.direction("quote", size=8).score
+        """
+        return directions.direction(self, detector, size)
+
+    def ablate_direction(
+        self, direction: directions.Direction, detectors: Sequence[str | Detector] | None = None
+    ) -> directions.DirectionContribution:
+        """Measure what a direction of this analysis contributes to the prediction, inside and
+        outside the spans of each of `detectors` (its own, if none is named).
+
+        Raises UsageError for an unknown detector, DataError if it cannot be scored.
+
+        >>> study.ablate_direction(study.direction("quote")).ablation.change
+        """
+        return directions.ablate_direction(self, direction, detectors)
+
+    def evidence(
+        self,
+        layer: int | None = None,
+        unit: int | None = None,
+        detector: str | Detector | None = None,
+        *,
+        others: Mapping[str, CellAnalysis] | None = None,
+    ) -> EvidenceCard:
+        """Measure what there is for the claim that a cell tracks the property of a detector.
+
+        By default the best cell of the detector, or of the one that the best cell exceeds the
+        untrained baseline most for. `others` are studies of other runs over the same text, by name:
+        the card says which of them have the cell, with the score that it has there. Raises
+        UsageError for an unknown detector or cell, DataError for a text without enough labels.
+
+        >>> study.evidence(0, 273, "quote").interchange.accuracy
+        >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
+        """
+        return evidence.evidence(self, layer=layer, unit=unit, detector=detector, others=others)
+
+    def inputs(self) -> tuple[drivers.CellInputs, ...]:
+        """Rank the cells that drive each of the C cells, gate by gate.
+
+        Raises DataError for a text too short.
+
+        >>> study.inputs()[17].drivers[0]  # the strongest driver of cell 0:17
+        """
+        return drivers.inputs(self)
+
+    def inputs_of(self, layer: int, unit: int) -> drivers.CellInputs:
+        """Return what drives a cell, and which of the earlier characters set its value.
+
+        Raises DataError for a text too short.
+
+        >>> study.inputs_of(0, 17).earlier.characters[0]
+        """
+        return drivers.inputs_of(self, layer=layer, unit=unit)
+
+    def outputs(self) -> tuple[effects.CellOutputs, ...]:
+        """Rank the characters that each of the C cells promotes and suppresses, to first order.
+
+        Raises DataError for a text too short.
+
+        >>> study.outputs()[17].promoted[0].character
+        """
+        return effects.outputs(self)
+
+    def outputs_of(self, layer: int, unit: int) -> effects.CellOutputs:
+        """Return what `outputs` finds of one cell.
+
+        >>> study.outputs_of(0, 17).suppressed[0]
+        """
+        return self.outputs()[layer * self.num_units + unit]
+
+    def ranking(
+        self, detectors: Sequence[str | Detector] | None = None
+    ) -> dict[str, tuple[records.CellScore, ...]]:
+        """Rank all cells for each detector that can be scored, by its name.
+
+        Raises UsageError for an unknown detector, DataError for a text too short.
+
+        >>> best, second, *_ = study.ranking(["quote"])["quote"]
+        """
+        return ranking.ranking(self, detectors)
 
 
 def sections() -> tuple[CellSection, ...]:

@@ -10,11 +10,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import charrnn
 from charrnn.cli.streams import printable, warn, with_flags, write_aside
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, named, shortened
-from charrnn.hooks.manager import find_named, has_room
-from charrnn.hooks.specifications import package_functions
+from charrnn.hooks.manager import has_room
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -134,8 +134,6 @@ def read_passage(
     return held_out[:num_chars], held_out.context, len(held_out)
 
 
-NUM_CELLS = 4
-"""Cells of a direction, unless another number is asked for."""
 _CELL = re.compile(r"(\d{1,9}):(\d{1,9})")
 """A cell as it is typed."""
 _NUMBERS = re.compile(r"[\d:.,\s-]*")
@@ -155,6 +153,8 @@ def parse_direction(
     Returns the detector, one of `detectors` if it has the name, and the number of cells; None for
     all. Raises UsageError for another form and for an unknown detector.
     """
+    from charrnn.model.clamping import NUM_CELLS
+
     # First as a whole: the name of a detector of --detect may contain an @.
     known = {detector.name: detector.for_any_text() for detector in detectors}
     if text in known:
@@ -327,11 +327,9 @@ def with_counts(model: "Model", *, quiet: bool) -> Any:
         return model
 
 
-def load_mixture(first: "Model", mix: Sequence[str], *, quiet: bool) -> Any:
+def load_mixture(first: "Model", mix: Sequence[str], *, quiet: bool) -> "charrnn.Mixture":
     """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`. Raises as
     `parse_mix` and that."""
-    # The room is there: the option --mix is offered only with it (`mix_option`).
-    mix_models = find_named(package_functions, "mix")
     names, weights = parse_mix(mix)
     models = [load_model(name, quiet=quiet) for name in names]
-    return mix_models([first, *models], weights)
+    return charrnn.mix([first, *models], weights)

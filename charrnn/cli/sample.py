@@ -23,7 +23,6 @@ from charrnn.generation.sample_options import (
     SearchOptions,
     TextOptions,
 )
-from charrnn.hooks.manager import has_room
 from charrnn.runs.targets import Target
 from charrnn.system.progress import tell
 from charrnn.views.delivery import describe_formats
@@ -432,11 +431,6 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
         return cell, value
 
     # Anything else is the direction of a detector, which a room fits.
-    if not has_room("analyses"):
-        raise UsageError(
-            f"--clamp {text} needs the package charrnn.analyses, which is not installed. Clamp a"
-            " cell, such as 0:17=1."
-        )
     detector, size = arguments.parse_direction("--clamp", what)
 
     # The number is read before the direction, which is slow to fit; high and low need it.

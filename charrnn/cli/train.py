@@ -43,7 +43,7 @@ from charrnn.system.process import PARENT, check_room_for_torch, is_orphan, warn
 from charrnn.system.progress import Progress, using
 from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
-from charrnn.training.process_group import SINGLE, ProcessGroup, launched_process, process_support
+from charrnn.training.process_group import SINGLE, ProcessGroup, launched_process, processes
 
 SETTINGS = "All settings"
 """Panel of the options that set any field."""
@@ -156,7 +156,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     # What was typed is checked first: an error in it should appear before anything slow.
     num_processes = 1
     if options.processes is not None:
-        num_processes = process_support().check_number(options.processes)
+        num_processes = processes.check_processes(options.processes)
     launched = launched_process()
     changes = parse_settings(options.settings, parse=_parse_last, example="learning_rate=4e-3")
 
@@ -199,7 +199,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
 
     # The launched processes run the same command line, and come to `begin` themselves.
     if num_processes > 1:
-        return process_support().launch(
+        return processes.launch(
             num_processes,
             arguments=invocation.arguments,
             signals=invocation.signals,

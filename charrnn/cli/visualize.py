@@ -37,7 +37,7 @@ from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.hooks import specifications
-from charrnn.hooks.manager import offered
+from charrnn.hooks.manager import has_room, offered
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.runs.targets import Target
 from charrnn.system.progress import task
@@ -286,9 +286,9 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
         findings, study.passages(findings, detectors=subject.detectors, num_passages=num_passages)
     )
 
-    # The atlas of all cells is a method that a room adds.
-    measure_atlas = getattr(study, "atlas", None)
-    if options.find or not (findings.scores or measure_atlas):
+    # The atlas of all cells needs its room.
+    has_atlas = has_room("analyses")
+    if options.find or not (findings.scores or has_atlas):
         return found
 
     # A page is interactive: it has the guesses and the labels of every character it shows. It shows
@@ -304,8 +304,8 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
         found = replace(
             found, trace=trace, labels={name: whole[part] for name, whole in labels.items()}
         )
-    if options.suffix in (".html", ".json") and measure_atlas is not None:
-        found = replace(found, atlas=measure_atlas(findings))
+    if options.suffix in (".html", ".json") and has_atlas:
+        found = replace(found, atlas=study.atlas(findings))
     return found
 
 

@@ -111,8 +111,6 @@ def with_counts(model: Model) -> CountedModel:
     the checkpoints.
 
     Raises DataError for a model that has none, CheckpointError if they are damaged.
-
-    >>> model.with_counts().sample(length=200, seed=1).text
     """
     if model.path is None or not (model.path / COUNTS_FILE).exists():
         raise DataError(f"{model.name} has no counts of its training text.")

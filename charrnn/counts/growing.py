@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.api import Model
 from charrnn.counts.counted_model import Counts
-from charrnn.counts.counting import with_counts
 from charrnn.counts.kneser_ney import NgramModel
-from charrnn.errors import CheckpointError, DataError
 from charrnn.evaluation.losses import CharLosses
 from charrnn.generation.distribution import log_softmax
 from charrnn.text.vocab import IdArray
@@ -71,17 +68,3 @@ class GrowingCounts:
         counted = np.concatenate((before, ids.astype(before.dtype)))
         model = NgramModel.fit(counted, predictor.vocab_size, order=predictor.longest + 1)
         self._counts = self._counts._replace(predictor=model.predictor())
-
-
-def growing_counts(model: Model, ids: IdArray, first: int) -> GrowingCounts | None:
-    """Return the counts of a model's training text, to grow with the characters of ids (N,) from
-    `first` on; None for a model without counts.
-
-    >>> part = model.held_out()
-    >>> counts = model.growing_counts(part.ids, first=part.begin)
-    """
-    try:
-        together = with_counts(model)
-    except (CheckpointError, DataError):
-        return None
-    return GrowingCounts(together.counts, ids=ids, first=first)

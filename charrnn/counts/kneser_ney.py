@@ -237,21 +237,6 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
     return discounts
 
 
-def ngram_model(
-    model: Model, order: int = max(ORDERS), *, training: CorpusPart | None = None
-) -> NgramModel:
-    """Count the n-grams of the run's training text, n = 1 … `order`, in the model's alphabet.
-
-    `training` is that text where it is read already.
-
-    Raises DataError if the training text is missing, changed or shorter than `order`, UsageError
-    for an order out of range.
-
-    >>> model.ngram_model(5).order
-    """
-    return _fit(training or model.training_text(), order)
-
-
 def evaluate_ngrams(
     model: Model,
     text: Content,
@@ -306,7 +291,9 @@ def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
     return usable
 
 
-def _fit(training: CorpusPart, order: int) -> NgramModel:
+def fit_ngrams(training: CorpusPart, order: int) -> NgramModel:
+    """Count the n-grams of a training text, n = 1 … `order`. Raises DataError for a text shorter
+    than that, UsageError for an order out of range."""
     return NgramModel.fit(
         training.ids[training.begin :], vocab_size=len(training.corpus.vocab), order=order
     )
@@ -316,7 +303,7 @@ def _losses_by_order(
     training: CorpusPart, orders: Sequence[int], text: MeasuredText, positions: NDArray[np.int64]
 ) -> Iterator[tuple[int, CharLosses]]:
     """Yield each order and its losses at positions (M,) of a text."""
-    counted_ngrams = _fit(training, orders[-1])
+    counted_ngrams = fit_ngrams(training, orders[-1])
     for order, probabilities in counted_ngrams.by_order(
         text.ids, positions=positions, orders=orders
     ):

@@ -23,7 +23,6 @@ from typing import Any
 
 from charrnn.cli.signals import Signals
 from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, UsageError, named
-from charrnn.hooks.specifications import ProcessSupport
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.process import (
     ENDING_SIGNALS,
@@ -443,9 +442,3 @@ def exit_code(failures: Mapping[int, Any]) -> int:
     if code == LOST_CONNECTION:
         raise _connection_lost(f"is lost: it did not answer within {timeout_seconds(os.environ)} s")
     return code
-
-
-SUPPORT = ProcessSupport(
-    connect=connect, launched=launched, check_number=check_processes, launch=launch
-)
-"""What training needs of several processes."""

@@ -1,10 +1,10 @@
 """Files that other programs read: one file of a run, ONNX, a page that runs the model, compressed
 texts (`crnn`), notebooks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from charrnn.hooks import hookimpl
-from charrnn.hooks.specifications import CommandEntry, NotebookDrawing
+from charrnn.hooks.specifications import CommandEntry
 
 
 @hookimpl
@@ -22,17 +22,3 @@ def commands() -> Sequence[CommandEntry]:
             place="charrnn.formats.importing:import_model",
         ),
     ]
-
-
-@hookimpl
-def model_methods() -> Mapping[str, str]:
-    """Return the methods of `Model`."""
-    return {"export": "charrnn.formats.export:export_model"}
-
-
-@hookimpl
-def notebook_drawings() -> Sequence[NotebookDrawing]:
-    """Return what draws objects in a notebook."""
-    from charrnn.formats.notebook import to_html
-
-    return [NotebookDrawing(to_html)]

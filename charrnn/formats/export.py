@@ -153,7 +153,7 @@ def _check_title(path: Path, title: str | None) -> None:
 
 def write_model(model: Model, target: Target, title: str | None = None) -> Content:
     """Write a model to a file in the format of its suffix, and return its content. Raises as
-    `export_model`."""
+    `Model.export`."""
     _check_title(target.path, title)
     if model.instead_of is not None:
         raise CheckpointError(
@@ -169,28 +169,6 @@ def write_model(model: Model, target: Target, title: str | None = None) -> Conte
     model.generator.model_for("int8", clamps={})
     target.write(data)
     return data, check
-
-
-def export_model(
-    model: Model, path: str | Path, *, force: bool = False, title: str | None = None
-) -> Path:
-    """Write the model to a file in the format of its suffix (`FORMATS`), and return its path:
-    `Model.export`.
-
-    `load` and every command take a .zip. `title` is that of a page, by default the name of the
-    model. No format contains the optimizer, a text or the name of a folder.
-
-    Raises UsageError for another suffix, for a folder or a package that is missing, for a file that
-    exists unless `force`, and for the title of another file than a page; CheckpointError for a step
-    that stands for a damaged one, unless `load` got its number; CharRNNError if it cannot be
-    written.
-
-    >>> model.export("model.zip", force=True)
-    >>> charrnn.load("model.zip").step
-    """
-    runs = () if model.path is None else (model.path,)
-    write_model(model, Target(Path(path), force=force, runs=runs), title=title)
-    return Path(path)
 
 
 @dataclass(frozen=True, kw_only=True)

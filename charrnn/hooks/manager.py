@@ -15,8 +15,8 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from traceback import walk_tb
-from types import FrameType, MethodType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
@@ -124,9 +124,7 @@ def about_missing_rooms() -> str:
     missing = [f"charrnn.{room}" for room in ROOMS if "." not in room and not has_room(room)]
     if not missing:
         return ""
-    if len(missing) == 1:
-        return f" The package {missing[0]}, which may add it, is not installed."
-    return f" The packages {', '.join(missing)}, which may add it, are not installed."
+    return f" It may be part of a package that is not installed: {', '.join(missing)}."
 
 
 def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
@@ -197,32 +195,6 @@ def forget() -> None:
 def other_packages() -> list[str]:
     """Return the names and versions of the packages that extend charrnn, without its rooms."""
     return sorted(source.package for source in _loaded().sources.values() if not source.is_own)
-
-
-class MissingExtensionError(UsageError, AttributeError):
-    """A method or a function that a room adds, and the room is missing or there is no such one."""
-
-
-class Extensible:
-    """Base class of objects to which packages add methods."""
-
-    METHODS: ClassVar[Names]
-    """The specification of its methods."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Return an added method. Raises MissingExtensionError, an AttributeError."""
-        # Python itself looks for names with underscores, such as to copy an object.
-        function = None
-        if not name.startswith("_"):
-            function = find_named(type(self).METHODS, name)
-        if function is None:
-            raise MissingExtensionError(
-                f"{type(self).__name__!r} object has no attribute {name!r}.{about_missing_rooms()}"
-            )
-        return MethodType(function, self)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *offered_names(type(self).METHODS)})
 
 
 def run_foreign(

@@ -5,8 +5,8 @@ A package adds to charrnn by functions with these names, marked with `hookimpl`:
     from charrnn.hooks import hookimpl
 
     @hookimpl
-    def model_methods():
-        return {"num_units": "my_package.units:num_units"}
+    def detectors():
+        return {"vowel": "my_package.sounds:label_vowels"}
 
 The module with these functions is imported by every command, so it should import little: what a
 hook needs is imported inside the function. What is offered by a name is given as a place,
@@ -17,8 +17,7 @@ The rooms of charrnn itself use the same hooks; another package registers its mo
 point of the group `charrnn`. docs/extending.md shows how.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,95 +110,12 @@ def cell_sections() -> Sequence[Any]:
     raise NotImplementedError
 
 
-# What Python code finds: as places, so that a name costs nothing until it is used.
-@hookspec
-def model_methods() -> Mapping[str, str]:
-    """Return methods of `charrnn.Model`: functions that take the model as their first argument.
-
-    {"export": "my_package.export:export_model"}
-    """
-    raise NotImplementedError
-
-
-@hookspec
-def analysis_methods() -> Mapping[str, str]:
-    """Return methods of `charrnn.cells.analysis.CellAnalysis`: functions that take it as their
-    first argument.
-
-    {"ranking": "my_package.ranking:ranking"}
-    """
-    raise NotImplementedError
-
-
-@hookspec
-def package_functions() -> Mapping[str, str]:
-    """Return names of the package `charrnn`, such as `charrnn.sweep`: functions and classes.
-
-    {"sweep": "my_package.sweep:sweep"}
-    """
-    raise NotImplementedError
-
-
-@hookspec
-def after_training() -> Mapping[str, str]:
-    """Return what is done when a run has taken its last step and is saved: functions of its folder
-    and its `charrnn.training.run_text.RunText`. Training asks for one name, "counts", whose
-    function returns the validation loss of the network together with counts of its text, in nats
-    per character.
-
-    {"counts": "my_package.counting:count_text"}
-    """
-    raise NotImplementedError
-
-
-# What computes faster, and elsewhere.
+# What computes faster.
 @hookspec
 def compiled_loops() -> Mapping[str, str]:
     """Return the modules of compiled loops by the name of the loop: "read", "write" and "write with
     counts" have what `charrnn.generation.sampling` uses of them, "code" what `compress` does.
 
     {"read": "my_package.loops", "write": "my_package.loops"}
-    """
-    raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class NotebookDrawing:
-    """How objects show themselves in a notebook."""
-
-    to_html: Callable[[object], str | None]
-    """Returns the HTML of an object; None for an object that it does not draw."""
-
-
-@hookspec
-def notebook_drawings() -> Sequence[NotebookDrawing]:
-    """Return what draws objects in a notebook.
-
-    [NotebookDrawing(to_html)]
-    """
-    raise NotImplementedError
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessSupport:
-    """Connects several processes that train one model, and starts them."""
-
-    connect: Callable[[], AbstractContextManager[Any]]
-    """Connects with the processes that the environment describes, as a
-    `charrnn.training.process_group.ProcessGroup`."""
-    launched: Callable[[], Any]
-    """Returns this process as one of those, before it is connected: a `ProcessGroup`, too."""
-    check_number: Callable[[str], int]
-    """Parses the number of processes. Raises UsageError."""
-    launch: Callable[..., int]
-    """launch(number, arguments, signals, is_debugging=): runs a command line in processes; the exit
-    code."""
-
-
-@hookspec
-def process_supports() -> Sequence[ProcessSupport]:
-    """Return what connects processes that train together; the first one is used.
-
-    [ProcessSupport(connect=…, launched=…, check_number=…, launch=…)]
     """
     raise NotImplementedError

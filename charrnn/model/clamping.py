@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from charrnn.model.cell_types import CLAMP_LIMIT, Cell
 
+NUM_CELLS = 4
+"""Cells of the sum that follows a detector (its direction), unless another number is asked for."""
 EXACTNESS = 1e-12
 """Largest difference between a clamped sum and its value, relative to the sum of the absolute
 weights."""

@@ -1,7 +1,7 @@
 """Rows and reports of `charrnn evaluate`, one file each, and what of a generated text was
 copied."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from charrnn.hooks import hookimpl
@@ -18,28 +18,3 @@ def evaluations() -> Sequence[Any]:
 
     # Rows beside the losses first, then what is printed in their place.
     return [BREAKDOWN, DYNAMIC, ERRORS, PER_LINE]
-
-
-@hookimpl
-def model_methods() -> Mapping[str, str]:
-    """Return the methods of `Model`."""
-    return {
-        "adapted": "charrnn.reports.dynamic:adapted",
-        "gradient_scale": "charrnn.reports.dynamic:gradient_scale",
-        "new_documents": "charrnn.reports.novelty:new_documents",
-        "novelty": "charrnn.reports.novelty:novelty",
-        "known_passages": "charrnn.reports.copies:known_passages",
-        "novelty_reference": "charrnn.reports.novelty:novelty_reference",
-    }
-
-
-@hookimpl
-def package_functions() -> Mapping[str, str]:
-    """Return the functions and classes of the package `charrnn`."""
-    return {
-        "Mixture": "charrnn.reports.mixing:Mixture",
-        "Novelty": "charrnn.reports.novelty:Novelty",
-        "error_kinds": "charrnn.reports.error_kinds:error_kinds",
-        "losses_by_line": "charrnn.reports.lines:losses_by_line",
-        "mix": "charrnn.reports.mixing:mix",
-    }

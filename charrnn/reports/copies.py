@@ -92,12 +92,9 @@ def learned_texts(model: Model, *, reason: str) -> list[CorpusPart]:
 
 def known_passages(model: Model, num_chars: int) -> KnownPassages:
     """Read the training text of the run, and of the runs that it started from, so that no sample
-    copies more than `num_chars` characters of it in a row: `Model.known_passages`.
+    copies more than `num_chars` characters of it in a row.
 
     Raises DataError if the text is missing or has changed.
-
-    >>> known = model.known_passages(30)
-    >>> model.sample(length=200, forbid=known).text
     """
     texts = learned_texts(model, reason=" What is copied shows only beside the text.")
     # The unknown symbol is never drawn, so that it may have any code.

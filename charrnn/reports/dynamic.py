@@ -30,7 +30,6 @@ from charrnn.evaluation.losses import (
     char_losses,
     paired_difference,
 )
-from charrnn.generation.sample_options import DEFAULT_UNKNOWN
 from charrnn.hooks.manager import has_room
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -101,8 +100,8 @@ def adapted(
     model: Model,
     text: str | bytes,
     *,
-    unknown: str = DEFAULT_UNKNOWN,
-    settings: DynamicSettings | None = None,
+    unknown: str,
+    settings: DynamicSettings | None,
 ) -> Model:
     """Return a model whose weights have learned from `text` by dynamic evaluation; `model` stays as
     it is.
@@ -112,9 +111,6 @@ def adapted(
     is not saved. `unknown` is that of `Model.sample`. Raises DataError for a text of one segment or
     less and for characters outside the vocabulary, UsageError for bytes where the model reads
     characters, NonFiniteError if the weights diverge.
-
-    >>> letters = model.adapted("What is the king to me? " * 20)
-    >>> letters.sample(length=100, seed=1).text
     """
     # Characters outside the alphabet are dealt with as in the prime of a sample.
     settings = settings or DynamicSettings()
@@ -164,8 +160,6 @@ def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Te
 
     The gradients are those on the training text in the corpus of `part` or, without any, on
     `SCALE_TEXTS` texts that the model draws, the same ones at every call: so no corpus is needed.
-
-    >>> model.gradient_scale()["output.weight"].mean()
     """
     if part is not None and not model.is_imported:
         ids = model.training_text(part).ids

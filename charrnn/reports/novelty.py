@@ -526,31 +526,12 @@ def _marks(novelty: Novelty) -> NDArray[np.uint8]:
     return marks
 
 
-def novelty(model: Model, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
-    """Find what `text` copies from the run's training text, which is read again:
-    segments of at least `min_length` characters.
-
-    `Novelty.text`, which the offsets refer to, is `text` encoded as the corpus is: with LF line
-    ends or, for the byte alphabet, as bytes. Characters outside the model's alphabet are compared
-    like any other. `held_out_share` is what the first `HELD_OUT_CHARS` characters of the validation
-    text share with the training text: names, idioms and licences recur without any copying. A share
-    near it is no sign of copying. Raises DataError if the run's text is missing or changed and
-    for a text too long, UsageError for a `min_length` under 1.
-
-    >>> found = model.novelty(model.sample(length=2000).text)
-    >>> found.share_copied, found.held_out_share
-    """
-    return novelty_reference(model).compare(text, min_length=min_length)
-
-
 def new_documents(model: Model) -> Callable[[str | bytes], bool]:
     """Return a function that says whether a document is none of those that the model, and the
     models that it started from, were trained on: `accept` of `Model.samples`.
 
     Raises DataError if the run's text is missing or changed, UsageError for a model without
     documents.
-
-    >>> model.samples(100, unique=True, accept=model.new_documents())
     """
     if model.config.end_id is None:
         raise UsageError(
@@ -560,14 +541,11 @@ def new_documents(model: Model) -> Callable[[str | bytes], bool]:
     return KnownDocuments(*learned_texts(model, reason=REASON)).is_new
 
 
-def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
+def novelty_reference(model: Model, *, length: int) -> NoveltyReference:
     """Read and verify the run's training text, so that `compare` can compare several texts with it.
 
     Raises DataError if it is missing or changed, UsageError if a sample of `length` characters is
     too long to be compared.
-
-    >>> reference = model.novelty_reference(length=500)
-    >>> [reference.compare(drawn.text).share_copied for drawn in model.samples(3, length=500)]
     """
     # Checked before the text is generated, which takes longer than this message.
     longest = MAX_CHARS

@@ -1,6 +1,6 @@
 """Training every combination of settings, and comparing the runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import CommandEntry
@@ -16,13 +16,3 @@ def commands() -> Sequence[CommandEntry]:
             place="charrnn.sweeps.command:sweep",
         ),
     ]
-
-
-@hookimpl
-def package_functions() -> Mapping[str, str]:
-    """Return the functions and classes of the package `charrnn`."""
-    return {
-        "SweepReport": "charrnn.sweeps.report:SweepReport",
-        "read_sweep": "charrnn.sweeps.sweep:read_sweep",
-        "sweep": "charrnn.sweeps.sweep:sweep",
-    }

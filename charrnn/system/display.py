@@ -1,18 +1,22 @@
 """Objects that show themselves in a notebook.
 
-Records are plain data; what draws them stands in a room, which they may not import: it is found
-when the first object is shown.
+Records are plain data; what draws them is in a room, which is imported when the first object is
+shown.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from charrnn.hooks.manager import offered
-from charrnn.hooks.specifications import NotebookDrawing, notebook_drawings
+from charrnn.errors import MissingRoomError
+from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from charrnn.formats import notebook
+else:
+    notebook = LazyModule("charrnn.formats.notebook")
 
 Record = TypeVar("Record")
 """The type of the records of a list."""
@@ -50,11 +54,10 @@ class Displayable:
     def _repr_html_(self) -> str | None:
         """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws
         it."""
-        for drawing in offered(notebook_drawings, NotebookDrawing):
-            html = drawing.to_html(self)
-            if html is not None:
-                return html
-        return None
+        try:
+            return notebook.to_html(self)
+        except MissingRoomError:
+            return None
 
 
 class RecordList(list[Record], Displayable):

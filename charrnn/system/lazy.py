@@ -1,4 +1,4 @@
-"""A stand-in for torch that imports it at the first use of one of its attributes.
+"""Stand-ins for torch and other modules, which import them at the first use of an attribute.
 
     from __future__ import annotations
     from charrnn.system.lazy import inference_mode, torch
@@ -16,6 +16,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from charrnn.errors import MissingRoomError
 from charrnn.system.process import check_room_for_torch
 
 Parameters = ParamSpec("Parameters")
@@ -25,13 +26,23 @@ Result = TypeVar("Result")
 
 
 class LazyModule(ModuleType):
-    """A module that is imported at the first use of one of its attributes."""
+    """A module that is imported at the first use of one of its attributes.
+
+    This is how the core uses a room. Raises MissingRoomError if the room was removed.
+    """
 
     def __getattr__(self, name: str) -> Any:
         if self.__name__ == "torch":
             check_room_for_torch()
+        try:
+            module = import_module(self.__name__)
+        except ModuleNotFoundError as error:
+            # Else a package that a room needs is not installed.
+            if not str(error.name).startswith("charrnn."):
+                raise
+            raise MissingRoomError(f"The package {error.name} is not installed.") from None
         # Not kept: a test or a user may replace the attribute of the module.
-        return getattr(import_module(self.__name__), name)
+        return getattr(module, name)
 
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The processes that train one model together.
 
-A `ProcessGroup` is one of them, by default the only one. `charrnn.distributed.processes` connects
-several and offers them as a `ProcessSupport`.
+A `ProcessGroup` is one of them, by default the only one. `charrnn.distributed.processes`, which is
+of a room, connects several.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError, counted, named
-from charrnn.hooks.manager import offered
-from charrnn.hooks.specifications import ProcessSupport, process_supports
-from charrnn.system.lazy import Tensor, torch
+from charrnn.system.lazy import LazyModule, Tensor, torch
 from charrnn.system.process import Pauses
 
+if TYPE_CHECKING:
+    from charrnn.distributed import processes as processes
+else:
+    processes = LazyModule("charrnn.distributed.processes")
+    """Several processes. Raises MissingRoomError if the room was removed."""
 Result = TypeVar("Result")
 
 
@@ -163,15 +166,6 @@ class Computing:
     """What does not count since then."""
 
 
-def process_support() -> ProcessSupport:
-    """Return the support for several processes. Raises UsageError if no room offers it."""
-    for support in offered(process_supports, ProcessSupport):
-        return support
-    raise UsageError(
-        "Several processes need the package charrnn.distributed, which is not installed."
-    )
-
-
 @contextlib.contextmanager
 def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
     """Connect with the processes that torchrun started with this one, unless a group is given;
@@ -183,7 +177,7 @@ def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
     if group is not None or "WORLD_SIZE" not in os.environ:
         yield group or SINGLE
         return
-    with process_support().connect() as connected_group:
+    with processes.connect() as connected_group:
         yield connected_group
 
 
@@ -196,5 +190,4 @@ def launched_process() -> ProcessGroup:
         return SINGLE
     # Else torch logs the stack of each attempt to connect.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-    group: ProcessGroup = process_support().launched()
-    return group
+    return processes.launched()

@@ -14,7 +14,7 @@ import shlex
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from charrnn.config.settings import resolved
 from charrnn.errors import (
@@ -28,8 +28,7 @@ from charrnn.errors import (
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_nats
 from charrnn.generation import generator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
-from charrnn.hooks.manager import find_named
-from charrnn.hooks.specifications import after_training
+from charrnn.hooks.manager import has_room
 from charrnn.model.device import on_threads
 from charrnn.runs.checkpoint import (
     Checkpoint,
@@ -40,6 +39,7 @@ from charrnn.runs.checkpoint import (
 from charrnn.runs.description import CONFIG, RunDescription
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
+from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import CallbackProgress, Task, using
 from charrnn.text.recorded_corpus import state_of_corpus
 from charrnn.training.events import (
@@ -54,6 +54,12 @@ from charrnn.training.events import (
 )
 from charrnn.training.run_text import RunText
 from charrnn.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from charrnn.counts import counting
+else:
+    # Of a room, which may be missing.
+    counting = LazyModule("charrnn.counts.counting")
 
 SAMPLE_LENGTH = 240
 """Characters of a sample that is written while training."""
@@ -278,8 +284,7 @@ class TrainingSession:
     def _count_text(self) -> None:
         """Count the training text on all cores of this host. Raises _StopAsked, and whatever goes
         wrong."""
-        count_text = find_named(after_training, "counts")
-        if count_text is None or self.state.best_nats is None:
+        if not has_room("counts") or self.state.best_nats is None:
             return
 
         def check_stop(task: Task) -> None:
@@ -288,7 +293,7 @@ class TrainingSession:
 
         num_threads = resolved(self.trainer.config.threads) * self.group.local_size
         with on_threads(num_threads), using(CallbackProgress(check_stop)):
-            nats = count_text(self.run.path, self.text)
+            nats = counting.count_text(self.run.path, self.text)
 
         # Beside the losses of the network, for `charrnn runs`.
         self._metrics.append(

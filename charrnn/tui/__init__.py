@@ -1,7 +1,7 @@
 """Programs that use the whole terminal: a demonstration, the explorer of cells, and the editor that
 continues texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import CommandEntry
@@ -25,9 +25,3 @@ def commands() -> Sequence[CommandEntry]:
             name="write", summary="Write a text with a model.", place="charrnn.tui.terminal:write"
         ),
     ]
-
-
-@hookimpl
-def model_methods() -> Mapping[str, str]:
-    """Return the methods of `Model`."""
-    return {"continuations": "charrnn.tui.write.continuations:continuations"}

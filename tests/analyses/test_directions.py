@@ -18,7 +18,7 @@ from charrnn.analyses import directions
 from charrnn.analyses.directions import Direction, ablate_sum, sum_at_means
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import FindingsCache
-from charrnn.cli.arguments import NUM_CELLS, parse_direction
+from charrnn.cli.arguments import parse_direction
 from charrnn.config.architectures import CELLS
 from charrnn.config.settings import Config
 from charrnn.detectors.detector import Detector
@@ -27,7 +27,7 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import DataError, UsageError
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import CLAMP_LIMIT
-from charrnn.model.clamping import ClampedSum
+from charrnn.model.clamping import NUM_CELLS, ClampedSum
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 

@@ -16,7 +16,7 @@ from rich.console import Group
 
 import charrnn
 from charrnn.analyses import evidence as package
-from charrnn.analyses.evidence import born_at, evidence
+from charrnn.analyses.evidence import born_at
 from charrnn.analyses.evidence import card as card_module
 from charrnn.analyses.evidence.outputs import choose_output, difference, sides_of
 from charrnn.analyses.evidence.readings import Clamps, Ends, read_clamped, read_freely
@@ -125,7 +125,7 @@ def measured():
             cache=FindingsCache(),
             steps=lambda: [(10, network), (20, other), (30, network), (40, network)],
         )
-        card = evidence(study, *CELL, "quote")
+        card = study.evidence(*CELL, "quote")
         return card, Naive(network, text), label_quotes(text.text), Naive(other, text)
 
 
@@ -337,7 +337,7 @@ def test_short_documents_are_refused_before_cells_are_scored():
         cache=FindingsCache(),
     )
     with pytest.raises(DataError, match="too short for evidence: give a `text` with 17"):
-        evidence(study)
+        study.evidence()
 
 
 def test_a_card_says_which_of_several_runs_have_the_cell(quoting):

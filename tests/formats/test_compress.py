@@ -21,7 +21,7 @@ from charrnn.api import Model
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.formats.crnn import container, rows
-from charrnn.formats.crnn.command import coder_of, compress_text
+from charrnn.formats.crnn.command import coder_of
 from charrnn.formats.crnn.container import cut_rows, digest_of, pack_model, unpack_model
 from charrnn.formats.crnn.rows import (
     SYMBOL_BITS,
@@ -353,7 +353,7 @@ def untrained(gru, cell):
 @pytest.mark.parametrize("cell", CELLS_WITH_MODEL)
 def test_a_file_may_include_its_model(gru, cell):
     model = untrained(gru, cell)
-    compressed = compress_text(model, b"tarn molu", with_model=True)
+    compressed = model.compress(b"tarn molu", with_model=True)
     header = container.read_header(io.BytesIO(compressed), "a.crnn")
     restored = unpack_model(header.model, "a.crnn")
     assert restored.decompress(compressed) == b"tarn molu"

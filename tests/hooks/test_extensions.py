@@ -10,7 +10,6 @@ from fake_packages import install
 import charrnn
 from charrnn.api import Model
 from charrnn.hooks import manager
-from charrnn.hooks.specifications import package_functions
 
 ROOM = """
 from dataclasses import dataclass
@@ -35,24 +34,9 @@ class LengthOptions:
     length: bool = option(False, "--length", "Show the length of the text.")
 
 
-def num_units(model):
-    "Return the units of a layer."
-    return model.config.hidden_size
-
-
 @hookimpl
 def commands():
     return [CommandEntry(name="greet", summary="Print a greeting.", place="a_room:greet")]
-
-
-@hookimpl
-def model_methods():
-    return {"num_units": "a_room:num_units"}
-
-
-@hookimpl
-def package_functions():
-    return {"greeting": "a_room:greet"}
 
 
 @hookimpl
@@ -110,24 +94,13 @@ def test_a_package_adds_an_analysis(offer, capsys):
     assert "--gates and --length are different pictures" in capsys.readouterr().err
 
 
-def test_a_package_adds_methods_and_functions(offer):
-    offer()
-    assert charrnn.greeting is manager.find_named(package_functions, "greeting")
-    assert "greeting" in dir(charrnn)
-    model = object.__new__(Model)
-    model.config = charrnn.Config(hidden_size=7)
-    assert model.num_units() == 7
-    assert model.num_units.__doc__ == "Return the units of a layer."
-    assert {"num_units", "automaton", "sample"} <= set(dir(model))
-
-
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
         ("raise RuntimeError('no room')", "failed in .*line 1: RuntimeError: no room"),
         (
             ROOM.replace("    return [CommandEntry", "    1 / 0 #"),
-            "failed in .*line 31: ZeroDivisionError",
+            "failed in .*line 26: ZeroDivisionError",
         ),
         (
             ROOM.replace("    return [CommandEntry", "    return 3 #"),
@@ -174,12 +147,7 @@ def test_the_package_lists_its_public_names():
 def test_every_place_that_a_room_offers_exists():
     from charrnn.hooks import specifications
 
-    for specification in (
-        specifications.model_methods,
-        specifications.analysis_methods,
-        specifications.package_functions,
-        specifications.compiled_loops,
-    ):
+    for specification in (specifications.lessons, specifications.compiled_loops):
         for extension in manager.offered_by_name(specification, "name"):
             assert extension.load() is not None
 

@@ -38,6 +38,12 @@ LAYERS = (
     ({"config", "errors", "hooks", "statistics", "system", "version"},),
 )
 """From the top. A part may import itself and every lower layer, but no other part of its layer."""
+OF_ROOM = re.compile(rf"charrnn\.({'|'.join(*LAYERS[1])})\b")
+"""Matches the name of a room, or of a module of it."""
+LAZY_ROOM = re.compile(rf"LazyModule\('{OF_ROOM.pattern}[\w.]*'\)")
+"""Matches a name that stands for a module of a room."""
+LAZY = "if TYPE_CHECKING:\n    pass\nelse:\n    x = LazyModule('{}')"
+"""Code that imports a module when it is used."""
 PLACE = {}
 for height, parts in enumerate(LAYERS):
     for part, names in enumerate(parts):
@@ -46,9 +52,13 @@ for height, parts in enumerate(LAYERS):
 
 def imported_modules(path, package):
     """Yield line and module of every import of a file: in functions, under `TYPE_CHECKING` and by a
-    string, too."""
+    string, too; those of `lazily_imported` are left out."""
     here = ("charrnn", *path.relative_to(package).parent.parts)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lazily = lazily_imported(tree)
+    for node in ast.walk(tree):
+        if node in lazily:
+            continue
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -58,6 +68,30 @@ def imported_modules(path, package):
             yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.Constant) and re.fullmatch(r"charrnn(\.\w+)+", str(node.value)):
             yield node.lineno, str(node.value)
+
+
+def lazily_imported(tree):
+    """Return the nodes by which a module imports rooms in the one way that the core may.
+
+    A name that stands for a module of a room until it is used, and types for mypy:
+
+        if TYPE_CHECKING:
+            from charrnn.analyses import automata
+            from charrnn.analyses.directions import Direction
+        else:
+            automata = LazyModule("charrnn.analyses.automata")
+    """
+    found = set()
+    for block in tree.body:
+        if not isinstance(block, ast.If) or ast.unparse(block.test) != "TYPE_CHECKING":
+            continue
+        for node in block.body:
+            if isinstance(node, ast.ImportFrom) and OF_ROOM.match(node.module):
+                found.add(node)
+        for node in block.orelse:
+            if isinstance(node, ast.Assign) and LAZY_ROOM.fullmatch(ast.unparse(node.value)):
+                found.update(ast.walk(node.value))
+    return found
 
 
 def wrong_imports(package):
@@ -110,6 +144,12 @@ def test_no_import_points_up_or_sideways():
         ("__init__.py", "from charrnn.api import load", False),
         ("__init__.py", "from charrnn.cli.app import main", True),
         ("__main__.py", "from charrnn.cli.app import main", False),
+        ("api.py", "def f():\n    from charrnn.analyses import gates", True),
+        ("api.py", "gates = LazyModule('charrnn.analyses.gates')", True),
+        ("api.py", "if TYPE_CHECKING:\n    from charrnn.analyses import gates", False),
+        ("api.py", "if TYPE_CHECKING:\n    from charrnn.cli import runs", True),
+        ("api.py", LAZY.format("charrnn.analyses.gates"), False),
+        ("model/cell_types.py", LAZY.format("charrnn.runs.reader"), True),
     ],
 )
 def test_an_import_that_points_up_or_sideways_is_found(file, code, is_wrong, tmp_path):

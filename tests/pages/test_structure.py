@@ -23,7 +23,7 @@ PACKAGE = Path(charrnn.__file__).parent
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 313_200,
-    "tokens of the core": 182_700,
+    "tokens of the core": 183_900,
     "tokens of the tests": 304_000,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,

@@ -48,6 +48,7 @@ from charrnn.runs.overview import ModelDescription
 from charrnn.sweeps.report import SweepReport, SweepRow
 from charrnn.system import display
 from charrnn.system.display import Displayable, RecordList, RecordTuple
+from charrnn.system.lazy import LazyModule
 from charrnn.views.theme import contrast
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"
@@ -239,7 +240,7 @@ def test_records_of_several_types_are_shown_below_each_other():
 
 
 def test_without_a_room_that_draws_an_object_is_shown_by_its_repr(monkeypatch):
-    monkeypatch.setattr(display, "offered", lambda hook, kind: ())
+    monkeypatch.setattr(display, "notebook", LazyModule("charrnn.no_room.notebook"))
     assert RUN._repr_html_() is None
 
 

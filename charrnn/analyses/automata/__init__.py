@@ -22,15 +22,14 @@ from charrnn.analyses.automata.learning import (
     compare_drawn,
     learn_machine,
 )
-from charrnn.api import Model, TextOrIds
+from charrnn.api import MAX_STATES, Model
 from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
 from charrnn.config.options import option
 from charrnn.errors import DataError, check_length, check_range, counted, named
 from charrnn.system.display import Displayable
+from charrnn.text.vocab import EncodedText
 from charrnn.views.theme import all_visible
 
-MAX_STATES = 64
-"""States of an automaton, at most, unless another number is asked for."""
 LEAST_FOLLOWED = 0.5
 """Share of the characters of a text at which its automaton is in one of its states, at least: a
 network of prose is no automaton of so few states."""
@@ -73,30 +72,24 @@ class Automaton(Displayable):
         return [StateGraph(self.states, self.end), *map(Text, lines)]
 
 
-def automaton(
-    model: Model, text: TextOrIds, max_states: int = MAX_STATES, *, context: str | bytes = ""
-) -> Automaton:
+def automaton(model: Model, text: EncodedText, max_states: int) -> Automaton:
     """Extract the automaton of at most `max_states` states that a network behaves as over the
     characters of a text.
 
     Raises DataError for a text too short and for a network that is no such machine, UsageError for
     a number of states out of range.
-
-    >>> for state in model.automaton(text).states:
-    ...     print(state.reached_by, state.next)
     """
-    encoded = model.encode(text, context=context)
-    check_length(len(encoded), least=LEAST_CHARS, what="an automaton")
+    check_length(len(text), least=LEAST_CHARS, what="an automaton")
     check_range("states", value=max_states, high=MOST_STATES)
-    ids, places = np.unique(encoded.ids[encoded.first :], return_index=True)
-    characters = "".join(encoded.text[place] for place in places)
+    ids, places = np.unique(text.ids[text.first :], return_index=True)
+    characters = "".join(text.text[place] for place in places)
 
     # A newline or END ends a string. The first string begins after one, when the network is warm.
     end = next((mark for mark in "\n\0" if mark in characters), None)
-    begin = min(WARM_UP, len(encoded) // 2)
+    begin = min(WARM_UP, len(text) // 2)
     if end is not None:
-        begin = max(1, encoded.text.rfind(end, 0, begin) + 1)
-    part = encoded.part(begin)
+        begin = max(1, text.text.rfind(end, 0, begin) + 1)
+    part = text.part(begin)
     places = np.searchsorted(ids, part.ids[part.first :])
     prime = part.ids[: part.first][-WARM_UP:]
     oracle = Oracle(model.stepper, prime=prime, characters=characters, ids=ids, end=end)
@@ -138,7 +131,7 @@ class AutomatonOptions:
 
 
 def _measure(subject: Subject[AutomatonOptions]) -> Automaton:
-    return automaton(subject.model, text=subject.text, max_states=subject.own.states)
+    return subject.model.automaton(subject.text, max_states=subject.own.states)
 
 
 def _show(subject: Subject[AutomatonOptions], found: Automaton) -> Shown:

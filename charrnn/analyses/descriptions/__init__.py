@@ -24,13 +24,11 @@ from charrnn.views.theme import all_visible
 
 
 def descriptions(
-    analysis: CellAnalysis, detectors: Sequence[str | Detector] | None = None
+    analysis: CellAnalysis, detectors: Sequence[str | Detector] | None
 ) -> DescriptionReport:
     """Describe all cells by rules in words; `detectors` give conditions (all, if None).
 
     Raises UsageError for an unknown detector, DataError for a text too short.
-
-    >>> study.descriptions().descriptions[0].text
     """
     # The conditions are part of the key: with other detectors, other rules are found.
     conditions = build_conditions(analysis.text, half=analysis.half, detectors=detectors)
@@ -46,8 +44,6 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
     """Describe a cell by a rule in words: as `descriptions` did, if called before.
 
     Raises DataError for a text too short.
-
-    >>> study.description_of(0, 17).text
     """
 
     def describe() -> Description:
@@ -100,7 +96,7 @@ def _measure(subject: Subject[DescribeOptions]) -> DescriptionReport:
         raise UsageError(
             f"{top} is 0; {describe} lists at least 1 cell. Leave {top} out for {NUM_LISTED}."
         )
-    return descriptions(subject.study, subject.detectors)
+    return subject.study.descriptions(subject.detectors)
 
 
 def _show(subject: Subject[DescribeOptions], report: DescriptionReport) -> Shown:

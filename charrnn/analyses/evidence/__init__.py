@@ -41,11 +41,11 @@ BEST = "best"
 
 def evidence(
     analysis: CellAnalysis,
-    layer: int | None = None,
-    unit: int | None = None,
-    detector: str | Detector | None = None,
+    layer: int | None,
+    unit: int | None,
     *,
-    others: Mapping[str, CellAnalysis] | None = None,
+    detector: str | Detector | None,
+    others: Mapping[str, CellAnalysis] | None,
 ) -> EvidenceCard:
     """Measure what there is for the claim that a cell tracks the property of a detector.
 
@@ -221,10 +221,11 @@ def _measure(subject: Subject[EvidenceOptions]) -> EvidenceCard:
     # Of one run, the text may have what the model does not know; cells cannot be matched over it.
     others = load_others(subject)
     if not others:
-        return evidence(subject.study, *cell, detector)
+        return subject.study.evidence(*cell, detector=detector)
     models = [subject.model, *others]
     studies = studies_of(models, subject.content, context=subject.context, cached=True)
-    return evidence(studies.pop(next(iter(studies))), *cell, detector, others=studies)
+    study = studies.pop(next(iter(studies)))
+    return study.evidence(*cell, detector=detector, others=studies)
 
 
 def _show(subject: Subject[EvidenceOptions], card: EvidenceCard) -> Shown:

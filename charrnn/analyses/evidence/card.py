@@ -37,7 +37,6 @@ from charrnn.analyses.evidence.results import (
     Sufficiency,
     WrongPlace,
 )
-from charrnn.analyses.ranking import ranking
 from charrnn.analyses.sampled_states import characters_of
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellScore
@@ -315,7 +314,7 @@ class Claim:
         best = self.measured.score
         if (best.layer, best.unit) == self.cell:
             return best
-        ranked = ranking(self.analysis, detectors=[self.detector])[self.target.name]
+        ranked = self.analysis.ranking([self.detector])[self.target.name]
         return next(one for one in ranked if (one.layer, one.unit) == self.cell)
 
     def _held(self, *cells: list[tuple[int, int]]) -> Tensor:

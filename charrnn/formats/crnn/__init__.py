@@ -1,6 +1,6 @@
 """Compression by a model: files of code lengths that open on every machine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import CommandEntry
@@ -21,12 +21,3 @@ def commands() -> Sequence[CommandEntry]:
             place="charrnn.formats.crnn.command:decompress",
         ),
     ]
-
-
-@hookimpl
-def model_methods() -> Mapping[str, str]:
-    """Return the methods of `Model`."""
-    return {
-        "compress": "charrnn.formats.crnn.command:compress_text",
-        "decompress": "charrnn.formats.crnn.command:decompress_text",
-    }

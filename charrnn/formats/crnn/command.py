@@ -121,26 +121,10 @@ def compressor_of(model: Model, *, with_model: bool) -> Callable[..., Iterator[b
     return partial(container.compress, coder, container.Header(digest, model=packed))
 
 
-def compress_text(model: Model, data: bytes, *, with_model: bool = False) -> bytes:
-    """Compress any bytes to those of a .crnn file: `Model.compress`.
-
-    With the same model, `decompress` restores them on every machine. Raises UsageError for a cell
-    type that could compute other numbers on another machine.
-
-    >>> coded = model.compress(b"What is the king to me?")
-    >>> model.decompress(coded)
-    """
-    # The same parts as those of a file, joined in memory.
-    compressor = compressor_of(model, with_model=with_model)
-    return b"".join(compressor(io.BytesIO(data)))
-
-
 def decompress_text(model: Model, data: bytes) -> bytes:
-    """Restore what `Model.compress` of the same model compressed: `Model.decompress`.
+    """Restore what `Model.compress` of the same model compressed.
 
-    Raises DataError for damaged data, CheckpointError for those of another model.
-
-    >>> model.decompress(model.compress(b"What is the king to me?"))
+    Raises DataError for damaged data, CheckpointError for data of another model.
     """
     source = io.BytesIO(data)
     name = "the data"

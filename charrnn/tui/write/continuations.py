@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.api import Model
+from charrnn.api import NUM_CONTINUATIONS, Model
 from charrnn.errors import UsageError, check_range, named
 from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch, Ends
-from charrnn.generation.generator import Generator, fresh_seed
+from charrnn.generation.generator import Generator
 from charrnn.generation.sample_options import (
     SAMPLE_TEMPERATURE,
     SearchOptions,
@@ -29,7 +29,7 @@ from charrnn.generation.sample_options import (
 )
 from charrnn.generation.sampling import Ids, PrimedState
 from charrnn.model.stepper import Stepper
-from charrnn.system.display import Displayable, RecordList
+from charrnn.system.display import Displayable
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
 
 MAX_CHARS: dict[str, int] = {"word": 40, "line": 240, "sentence": 240}
@@ -107,8 +107,6 @@ class Continuation(Displayable):
         return -self.logprob / max(1, len(self.text))
 
 
-NUM_CONTINUATIONS = 5
-"""The number of continuations that are offered at a time."""
 MAX_CONTINUATIONS = 100
 """The maximum number of continuations of one call."""
 MAX_BEAM_CHARS = 160
@@ -496,28 +494,3 @@ def continue_text(
     """Read a text and return an object whose `take` finds its continuations."""
     primed = reader_of(model).state_after(read_as_known(model.vocab, text), on_read)
     return Continuations(model.generator, primed, options=options, before=text[-1:])
-
-
-def continuations(
-    model: Model,
-    text: str,
-    *,
-    count: int = NUM_CONTINUATIONS,
-    until: str = "word",
-    temperature: float = SAMPLE_TEMPERATURE,
-    seed: int | None = None,
-) -> list[Continuation]:
-    """Return `count` different continuations of a text to the end of a `word`, a `line` or a
-    `sentence`.
-
-    A fifth of them come from a beam search, the others are samples. Fewer are returned only if the
-    model has no more. Characters that the model does not know are replaced by `substitutions`.
-    Without a seed a new one is drawn. Raises UsageError for an option out of range.
-
-    >>> for continuation in model.continuations("What is the ", until="word", seed=1):
-    ...     print(continuation.text)
-    """
-    options = ContinuationOptions(
-        until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed
-    )
-    return RecordList(continue_text(model, text=text, options=options).take(count))

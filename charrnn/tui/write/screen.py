@@ -21,7 +21,7 @@ from textual.document._document import EditResult
 from textual.document._edit import Edit
 from textual.widgets import Static, TextArea
 
-from charrnn.api import Model
+from charrnn.api import NUM_CONTINUATIONS, Model
 from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.system.progress import task
@@ -331,7 +331,7 @@ class DraftScreen(FullScreen):
         """Return the beginning of each continuation that fits on the screen, which is also the text
         that is inserted."""
         # All continuations together fill half the screen.
-        num_lines = max(1, (self.size.height // 2 - 1) // assistant.NUM_CONTINUATIONS)
+        num_lines = max(1, (self.size.height // 2 - 1) // NUM_CONTINUATIONS)
         return [
             fitting(
                 continuation,
