@@ -15,13 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.analyses.descriptions.results import Description, DescriptionReport
-from charrnn.analyses.evidence import card_of
-from charrnn.analyses.evidence.results import EvidenceCard
-from charrnn.analyses.inputs import CellInputs
-from charrnn.analyses.outputs import CellOutputs
 from charrnn.cells.activations import Activations
 from charrnn.cells.analysis import CellAnalysis, sections, unless_too_short
-from charrnn.cells.findings import CellFindings, CellScore, CellValues
+from charrnn.cells.findings import CellFindings, CellScore, CellValues, MeasuredCell
 from charrnn.cells.values import correlate, measure_values
 from charrnn.system.display import Displayable
 from charrnn.views.cell_page import characters_text
@@ -89,34 +85,21 @@ NOTES = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AtlasCell:
-    """What was measured of the cell `layer`:`unit`; None for what the text is too short for.
+class AtlasCell(MeasuredCell):
+    """What was measured of a cell. Its values have the characters that change its mean most, and
+    short passages.
 
     `x` and `y` are its place on the map, from 0 to 1.
     """
 
-    layer: int
-    unit: int
     x: float
     y: float
-    values: CellValues
-    """Without all but the characters that change the cell's mean most."""
-    inputs: CellInputs | None = None
-    outputs: CellOutputs | None = None
-    description: Description | None = None
-    evidence: EvidenceCard | None = None
-    """The latest card, if one was measured."""
     in_passages: tuple[NDArray[np.float32], ...] = field(default=(), repr=False, compare=False)
     """The cell's values in each of its passages."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields but the values in the passages as one object."""
-        # Each part is the object that its own analysis prints; null where the text was too short.
-        found: dict[str, Any] = {"layer": self.layer, "unit": self.unit, "x": self.x, "y": self.y}
-        for name in ("values", "inputs", "outputs", "description", "evidence"):
-            part = getattr(self, name)
-            found[name] = None if part is None else part.to_json()
-        return found
+        return self.to_json_with(x=self.x, y=self.y)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,30 +166,22 @@ def atlas(analysis: CellAnalysis, findings: CellFindings) -> Atlas:
     """
     # What needs no more than the values, then the analyses, each of which may be kept already.
     cells = measure_cells(analysis.activations())
-    report = unless_too_short(analysis.descriptions)
-    inputs_of_all = unless_too_short(analysis.inputs)
-    outputs_of_all = unless_too_short(analysis.outputs)
+    results = {}
+    for section in sections():
+        if section.parts is not None:
+            results[section.name] = section.of_all_cells(analysis)
 
-    # All of them are in the order of the cells. A card is of a cell that was found, mostly.
-    found = {(score.layer, score.unit) for score in findings.scores}
     complete = []
-    for column, cell in enumerate(cells):
-        if report is not None:
-            cell = replace(cell, description=report.descriptions[column])
-        if inputs_of_all is not None:
-            cell = replace(cell, inputs=inputs_of_all[column])
-        if outputs_of_all is not None:
-            cell = replace(cell, outputs=outputs_of_all[column])
-        if (cell.layer, cell.unit) in found:
-            cell = replace(cell, evidence=card_of(analysis, layer=cell.layer, unit=cell.unit))
-        complete.append(cell)
+    for index, cell in enumerate(cells):
+        of_cell = {name: of_all[index] for name, of_all in results.items()}
+        complete.append(replace(cell, sections=of_cell))
     return Atlas(
         text=analysis.text.text,
         half=analysis.half,
         num_layers=analysis.num_layers,
         num_units=analysis.num_units,
         findings=findings,
-        report=report,
+        report=unless_too_short(analysis.descriptions),
         cells=tuple(complete),
     )
 
@@ -331,10 +306,11 @@ def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
         labels.append(f"follows {follows}")
     text = ""
     score = None
-    if cell.description is not None:
-        text = cell.description.text
-        if cell.description.explained:
-            score = cell.description.score
+    description: Description | None = cell.sections.get("description")
+    if description is not None:
+        text = description.text
+        if description.explained:
+            score = description.score
             labels.append(text)
 
     # Only what training made gives it a colour.
@@ -359,7 +335,7 @@ def _sections(cell: AtlasCell) -> Iterator[PagePart]:
         yield PagePart(title=title, draw_as="passages", content=passages[kind])
     yield from _values(cell.values)
     for section in sections():
-        result = getattr(cell, section.name, None)
+        result = cell.sections.get(section.name)
         if section.parts is not None and result is not None:
             yield from section.parts(result)
     yield PagePart(

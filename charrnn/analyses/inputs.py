@@ -591,6 +591,11 @@ def page_parts(inputs: CellInputs) -> Iterator[PagePart]:
 
 
 SECTION = CellSection(
-    "inputs", message="measuring what sets it", measure=inputs_of, place=30, parts=page_parts
+    "inputs",
+    message="measuring what sets it",
+    measure=inputs_of,
+    place=30,
+    parts=page_parts,
+    measure_all=inputs,
 )
 """The section of the page of a cell."""

@@ -247,6 +247,7 @@ SECTION = CellSection(
     measure=CellAnalysis.outputs_of,
     place=40,
     parts=page_parts,
+    measure_all=outputs,
     summary=summary,
 )
 """The section of the page of a cell."""

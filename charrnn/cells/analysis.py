@@ -85,11 +85,25 @@ class CellSection:
     title: str = ""
     """The title above the result, if that draws none itself."""
     parts: Callable[[Any], Iterable[Any]] | None = None
-    """Returns how the result of each cell is drawn on the page of an atlas, where it is a field:
-    `views.html_page.PagePart`.
-    """
+    """Returns how a result is drawn on an exported page, as `views.html_page.PagePart`. None for a
+    section that is not in an atlas."""
+    measure_all: Callable[[CellAnalysis], Sequence[Any]] | None = None
+    """Measures all C cells for an atlas, in the order of their numbers; by default `measure` does,
+    one after the other."""
     summary: Callable[[Any], Mapping[str, str]] | None = None
     """Returns the lines of the result in a summary of the page by name."""
+
+    def of_all_cells(self, analysis: CellAnalysis) -> Sequence[Any]:
+        """Return the results of all C cells; None for what the text is too short for."""
+        if self.measure_all is not None:
+            results = unless_too_short(partial(self.measure_all, analysis))
+            return results or [None] * analysis.num_cells
+
+        results = []
+        for cell in range(analysis.num_cells):
+            layer, unit = divmod(cell, analysis.num_units)
+            results.append(unless_too_short(partial(self.measure, analysis, layer, unit)))
+        return results
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -317,37 +317,44 @@ class CellPassage(Displayable):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CellPage(Displayable):
-    """What is known of the cell `layer`:`unit`. What the text is too short for is None."""
+class MeasuredCell:
+    """What is known of the cell `layer`:`unit`: its values, and the results of sections."""
 
     layer: int
     unit: int
-    passages: tuple[CellPassage, ...]
-    """Those of `values.passages`."""
     values: CellValues
     sections: Mapping[str, Any] = field(default_factory=dict)
-    """The results of `cells.analysis.CellSection` by name, in the order of the page."""
+    """The results of `cells.analysis.CellSection` by name, in the order of the page; None for what
+    the text is too short for."""
 
     def __getattr__(self, name: str) -> Any:
         """Return the result of a section: `page.inputs` is `page.sections["inputs"]`."""
         if name.startswith("_") or name not in self.sections:
-            raise AttributeError(f"This page has no section {name!r}.", name=name, obj=self)
+            raise AttributeError(f"This cell has no section {name!r}.", name=name, obj=self)
         return self.sections[name]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object, each record as its own `to_json` gives it."""
-        data: dict[str, Any] = {
-            "layer": self.layer,
-            "unit": self.unit,
-            "passages": [asdict(passage) for passage in self.passages],
-        }
-        # What was not measured is null, so that every page has the same keys.
-        parts = {"values": self.values, **self.sections}
-        for name, part in parts.items():
+    def to_json_with(self, **others: Any) -> dict[str, Any]:
+        """Return the cell and other fields as one object, each result as its own `to_json` gives
+        it."""
+        data: dict[str, Any] = {"layer": self.layer, "unit": self.unit, **others}
+        # What was not measured is null, so that every cell has the same keys.
+        for name, part in {"values": self.values, **self.sections}.items():
             data[name] = None
             if part is not None:
                 data[name] = part.to_json()
         return data
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellPage(MeasuredCell, Displayable):
+    """Everything that is measured of a cell."""
+
+    passages: tuple[CellPassage, ...]
+    """Those of `values.passages`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object, each record as its own `to_json` gives it."""
+        return self.to_json_with(passages=[asdict(passage) for passage in self.passages])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,8 @@ A package adds to charrnn by functions with these names, marked with `hookimpl`:
     def detectors():
         return {"vowel": "my_package.sounds:label_vowels"}
 
-The module with these functions is imported by every command, so it should import little: what a
+The last paragraph of each hook below is an example of what it returns. The module with these
+functions is imported by every command, so it should import little: what a
 hook needs is imported inside the function. What is offered by a name is given as a place,
 "module:name", which is imported when somebody asks for that name. The functions of one package are
 called in no promised order.
@@ -76,7 +77,9 @@ def detectors() -> Mapping[str, str]:
     """Return what `--detector` takes besides the built-in names.
 
     Each is a `charrnn.detectors.detector.Detector`, or a function from a text to one bool or int
-    for each character: {"vowel": "my_package.sounds:label_vowels"}
+    for each character.
+
+    {"vowel": "my_package.sounds:label_vowels"}
     """
     raise NotImplementedError
 
@@ -84,9 +87,10 @@ def detectors() -> Mapping[str, str]:
 # What is measured and shown. Types are not imported: every command reads these specifications.
 @hookspec
 def analyses() -> Sequence[Any]:
-    """Return what `charrnn visualize` can show: each a `charrnn.cli.analyses.Analysis`.
+    """Return what `charrnn visualize` can show: each a `charrnn.cli.analyses.Analysis`, whose
+    options are fields of a dataclass.
 
-    [Analysis(option=Option("--entropy", "Show the entropy.", kind=bool), measure=…, show=…)]
+    [Analysis(flag="--entropy", options=EntropyOptions, measure=measure_entropy, show=draw_entropy)]
     """
     raise NotImplementedError
 
@@ -103,9 +107,10 @@ def evaluations() -> Sequence[Any]:
 
 @hookspec
 def cell_sections() -> Sequence[Any]:
-    """Return sections of the page of a cell: each a `charrnn.cells.analysis.CellSection`.
+    """Return sections of the page of a cell: each a `charrnn.cells.analysis.CellSection`. With
+    `parts` it is also on an exported page.
 
-    [CellSection("outputs", message="measuring what it writes", measure=outputs_of, place=40)]
+    [CellSection("tempo", message="counting", measure=tempo_of, place=50, parts=tempo_parts)]
     """
     raise NotImplementedError
 

@@ -53,8 +53,7 @@ def page_pictures(page: records.CellPage) -> list[RenderableType]:
     pictures = passages_pictures(where, page.passages)
     pictures += [Text(), *values_pictures(page.values)]
 
-    # The results of analyses, which know their places.
-    by_place = []
+    # The results of analyses, in the order of their places.
     for section in sections():
         result = page.sections.get(section.name)
         if result is None:
@@ -63,11 +62,6 @@ def page_pictures(page: records.CellPage) -> list[RenderableType]:
         drawn = result.view()
         if section.title:
             drawn = [Text(section.title, style="bold"), *drawn]
-        by_place.append((section.place, drawn))
-
-    # By the place alone: drawings have no order.
-    by_place.sort(key=lambda pair: pair[0])
-    for _, drawn in by_place:
         if drawn:
             pictures += [Text(), *drawn]
 

@@ -121,7 +121,7 @@ def test_a_page_shows_every_part_of_a_cell(measured):
 
 
 def test_a_page_leaves_out_what_a_text_is_too_short_for(measured):
-    cell = replace(measured.cells[0], inputs=None, outputs=None, description=None)
+    cell = replace(measured.cells[0], sections={})
     (bare,) = atlas_entries(replace(measured, cells=(cell,)))
     titles = [section.title for section in bare.sections]
     assert titles[:3] == ["Where it is highest", "Where it is lowest", "Values"]

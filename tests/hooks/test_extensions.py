@@ -1,16 +1,21 @@
 """Rooms and other packages: what they add to charrnn by hooks, and what is left when they are
 missing."""
 
+import ast
+import inspect
 import re
 import sys
 
 import pytest
+from elements import Elements
 from fake_packages import install
 
 import charrnn
 from charrnn.api import Model
-from charrnn.hooks import manager
+from charrnn.hooks import manager, specifications
+from charrnn.system.lazy import LazyModule
 
+TEXT = "\nabcdefghijklmnopqrstuvwxyz" * 100
 ROOM = """
 from dataclasses import dataclass
 from charrnn.cli.analyses import Analysis, Shown
@@ -50,6 +55,59 @@ def analyses():
         )
     ]
 """
+
+SECTION = """
+from dataclasses import dataclass
+from charrnn.cells.analysis import CellSection
+from charrnn.hooks import hookimpl
+from charrnn.system.display import Displayable
+from charrnn.views.html_page import PagePart
+
+
+@dataclass(frozen=True)
+class Parity(Displayable):
+    word: str
+
+    def view(self):
+        return ["The number is " + self.word]
+
+
+def measure(analysis, layer, unit):
+    return Parity("odd" if unit % 2 else "even")
+
+
+def parts(parity):
+    return [PagePart(title="Parity", draw_as="text", content=parity.word)]
+
+
+@hookimpl
+def cell_sections():
+    return [CellSection("parity", message="halving", measure=measure, place=5, parts=parts)]
+"""
+
+EXAMPLE = """
+from dataclasses import dataclass
+from charrnn.cells.analysis import CellSection
+from charrnn.cli.analyses import Analysis
+from charrnn.config.options import option
+from charrnn.evaluation.comparison import Report
+from charrnn.hooks import hookimpl
+from charrnn.hooks.specifications import CommandEntry
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropyOptions:
+    entropy: bool = option(False, "--entropy", "Show the entropy.")
+
+
+measure_entropy = draw_entropy = error_kinds = tempo_of = tempo_parts = print
+
+
+@hookimpl
+def {name}():
+    return {example}
+"""
+"""A package of the example of a hook, with what the example names."""
 
 
 @pytest.fixture
@@ -92,6 +150,46 @@ def test_a_package_adds_an_analysis(offer, capsys):
     assert "Show the length of the text." in capsys.readouterr().out
     assert run(["visualize", "--length", "--gates"]) == 2
     assert "--gates and --length are different pictures" in capsys.readouterr().err
+
+
+def test_a_package_adds_a_section_to_the_page_of_a_cell(offer, alphabet_run, tmp_path, capsys):
+    from charrnn.cli.app import run
+
+    offer(SECTION)
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT, encoding="utf-8")
+    page = tmp_path / "page.html"
+    assert run(["visualize", str(alphabet_run), "--cell", "0:3", "--text", str(text)]) == 0
+    assert "The number is odd" in capsys.readouterr().out
+    assert run(["visualize", str(alphabet_run), "--text", str(text), "--export", str(page)]) == 0
+    data = Elements(page.read_text(encoding="utf-8")).data
+    for number, cell in enumerate(data["cells"]):
+        shown = {data["sections"][kind]["title"]: content for kind, content in cell["sections"]}
+        assert shown["Parity"] == ("odd" if number % 2 else "even")
+    assert charrnn.load(alphabet_run).atlas(TEXT).cells[3].to_json()["parity"] == {"word": "odd"}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, hook in vars(specifications).items() if hasattr(hook, "charrnn_spec")]
+)
+def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
+    from charrnn.cli.app import run
+
+    hook = getattr(specifications, name)
+    example = inspect.getdoc(hook).rpartition("\n\n")[2]
+    offer(EXAMPLE.format(name=name, example=example))
+
+    if example.startswith("{"):
+        found = {
+            one.name for one in manager.offered_by_name(hook, "example") if "a-r" in one.package
+        }
+        assert found == {*ast.literal_eval(example)}
+    else:
+        *_, last = manager.offered(hook, object)
+        assert repr(last).startswith(example[1:].partition("(")[0])
+    assert run(["visualize", "--help"]) == 0
+    assert manager.LEFT_OUT == []
+    assert ("--entropy" in capsys.readouterr().out) == (name == "analyses")
 
 
 @pytest.mark.parametrize(
@@ -139,14 +237,21 @@ def test_unknown_names_are_no_attributes():
             getattr(model, name)
 
 
+def test_what_needs_a_missing_package_names_it():
+    with pytest.raises(
+        charrnn.CharRNNError, match=r"The package charrnn\.no_room is not installed"
+    ):
+        LazyModule("charrnn.no_room.gates").count  # noqa: B018
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        LazyModule("no_such_package").count  # noqa: B018
+
+
 def test_the_package_lists_its_public_names():
     assert {"Model", "load", "train", "sweep", "mix", "match_cells"} <= set(dir(charrnn))
     assert not {"Any", "find_spec", "import_module"} & set(dir(charrnn))
 
 
 def test_every_place_that_a_room_offers_exists():
-    from charrnn.hooks import specifications
-
     for specification in (specifications.lessons, specifications.compiled_loops):
         for extension in manager.offered_by_name(specification, "name"):
             assert extension.load() is not None

@@ -128,6 +128,7 @@ SECTION = CellSection(
     place=60,
     title="Described by a rule",
     parts=page_parts,
+    measure_all=lambda analysis: analysis.descriptions().descriptions,
 )
 """The section of the page of a cell."""
 ANALYSES = (
