@@ -16,13 +16,13 @@ pytestmark = pytest.mark.docs
 
 @pytest.fixture
 def load(monkeypatch):
-    """Import a script of docs/."""
-    monkeypatch.syspath_prepend(str(DOCS))
+    """Import a script of docs/make/."""
+    monkeypatch.syspath_prepend(str(DOCS / "make"))
     return importlib.import_module
 
 
 def test_every_figure_is_of_the_recipe_and_the_models_of_today(load):
-    assert load("figures").stale_figures() == [], "see: python docs/figures.py --list"
+    assert load("figures").stale_figures() == [], "see: python docs/make/figures.py --list"
 
 
 def test_another_recipe_makes_its_figures_stale(load, monkeypatch):
@@ -114,7 +114,7 @@ def test_the_drawings_are_those_of_the_script(load):
             [(element.tag, element.get("class"), element.text) for element in tree.iter()]
             for tree in trees
         ]
-        assert drawn == kept, "run: python docs/figures.py theory"
+        assert drawn == kept, "run: python docs/make/figures.py theory"
 
 
 def test_the_results_have_the_figures_of_the_chart():

@@ -833,7 +833,7 @@ def test_the_interfaces_open_without_torch(process):
     ],
 )
 def test_the_pictures_of_the_documentation_show_them(monkeypatch, tmp_path, function, name, words):
-    monkeypatch.syspath_prepend(REPOSITORY / "docs")
+    monkeypatch.syspath_prepend(REPOSITORY / "docs" / "make")
     screens = importlib.import_module("screens")
     monkeypatch.setattr(screens, "PICTURES", tmp_path)
     draw = getattr(screens, function)

@@ -1,4 +1,4 @@
-"""Draw the charts of the pages, each for light and for dark pages; `docs/figures.py` calls this.
+"""Draw the charts of the pages, each for light and for dark pages; `docs/make/figures.py` calls this.
 
 - `draw_bars`: time and loss on tiny Shakespeare, of docs/results.csv
 - `draw_choice`: the number of units that the recipe chooses, computed here
@@ -22,7 +22,7 @@ from charrnn.errors import CharRNNError
 from charrnn.runs.logs import MetricsLog
 from charrnn.training.recipe import CPU_RATE, choose_sizes
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).parents[1]
 """Where the figures are and the charts go."""
 FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 """Fonts, the preferred one first."""

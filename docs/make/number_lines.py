@@ -1,4 +1,4 @@
-"""Write the line of every function that docs/code.md names: `python docs/number_lines.py`.
+"""Write the line of every function that docs/code.md names: `python docs/make/number_lines.py`.
 
 A stop of the page is written as `module.py:LINE` `name`, below `charrnn/`.
 """
@@ -7,7 +7,7 @@ import ast
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).with_name("code.md")
+PAGE = Path(__file__).parents[1] / "code.md"
 """The page whose lines are written."""
 PACKAGE = PAGE.parent.parent / "charrnn"
 """Where its files are."""

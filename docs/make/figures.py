@@ -1,9 +1,9 @@
 """Make the figures of the pages again, and say of which recipe and model each of them is.
 
-    python docs/figures.py --list                      # all of them; those that are stale
-    python docs/figures.py demo page                   # makes these again
-    python docs/figures.py gradients --texts FOLDER    # with the texts of this folder
-    python docs/figures.py records --sign              # makes nothing: the pages were changed by hand
+    python docs/make/figures.py --list                      # all of them; those that are stale
+    python docs/make/figures.py demo page                   # makes these again
+    python docs/make/figures.py gradients --texts FOLDER    # with the texts of this folder
+    python docs/make/figures.py records --sign              # makes nothing: the pages were changed by hand
 
 docs/figures.yaml has an entry for each figure: what it is `of` (the recipe, an included model, or
 nothing, if nothing in it is measured), the command, the machine, the date, and the version of the
@@ -39,7 +39,7 @@ import charrnn
 from charrnn.config.settings import Config
 from charrnn.training import recipe
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).parents[1]
 """The folder of the pages."""
 ENTRIES = DOCS / "figures.yaml"
 """What is known of each figure."""

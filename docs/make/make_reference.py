@@ -1,5 +1,5 @@
-"""Write docs/reference.md from the command line and the registries: `python
-docs/make_reference.py`.
+"""Write docs/reference.md from the command line and the registries:
+`python docs/make/make_reference.py`.
 
 The page depends on the code alone: not on the terminal, the environment or the packages that are
 installed.
@@ -31,14 +31,14 @@ from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
 
-PAGE = Path(__file__).with_name("reference.md")
+PAGE = Path(__file__).parents[1] / "reference.md"
 """The page that is written."""
 WIDTH = 118
 """Characters of a line of the page at most."""
 INTRODUCTION = """# Reference
 
-Every command, option and setting, and every name that they take. `python docs/make_reference.py` writes this page from
-the code; a test compares the two. The [glossary](glossary.md) defines the terms.
+Every command, option and setting, and every name that they take. `python docs/make/make_reference.py` writes this page
+from the code; a test compares the two. The [glossary](glossary.md) defines the terms.
 
 ## Examples
 

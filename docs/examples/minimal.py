@@ -1,7 +1,7 @@
 """The whole idea in one file: train an LSTM on the characters of a text, let it write, and look
 into its best cell.
 
-    python docs/minimal.py FILE
+    python docs/examples/minimal.py FILE
 
 It needs only NumPy, and prints four things: the loss while the network learns to predict the next
 character, a text that the network writes, the cell that follows quotations best (in a text without

@@ -1,6 +1,6 @@
 """Draw what charrnn shows: the explorer, the editor and the page that is exported.
 
-`docs/figures.py` calls this. All show an included model, which writes the same text everywhere. The
+`docs/make/figures.py` calls this. All show an included model, which writes the same text everywhere. The
 page needs chromium.
 """
 
@@ -27,7 +27,7 @@ from charrnn.tui.write.drafts import Draft
 from charrnn.tui.write.screen import Writer
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
-PICTURES = Path(__file__).with_name("pictures")
+PICTURES = Path(__file__).parents[1] / "pictures"
 """Where the pictures go."""
 COLUMNS, LINES, LINES_OF_DRAFT = 84, 27, 20
 """Size of the terminal; lines of that of the editor."""

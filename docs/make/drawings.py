@@ -1,4 +1,4 @@
-"""Write the drawings of docs/theory.md: `python docs/figures.py theory`.
+"""Write the drawings of docs/theory.md: `python docs/make/figures.py theory`.
 
 Each is one SVG that follows the light or dark scheme of the reader. Nothing in them is measured,
 but the bars of the temperatures, which are computed here.
@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-FOLDER = Path(__file__).with_name("pictures")
+FOLDER = Path(__file__).parents[1] / "pictures"
 """Where the drawings are written."""
 STYLE = """
 text { font: 15px ui-monospace, Menlo, Consolas, monospace; fill: #1f2328; }
