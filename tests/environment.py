@@ -64,7 +64,7 @@ def settle(home: Path, imitated: Mapping[str, str]) -> None:
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
         # What a run prints and where it computes must not depend on a GPU of the machine:
-        # benchmarks/gpu_check.py tests those.
+        # benchmarks/gpu/gpu_check.py tests those.
         "CUDA_VISIBLE_DEVICES": "",
         # More threads only slow down tensors as small as the tests'.
         "OMP_NUM_THREADS": "1",

@@ -10,7 +10,7 @@ MIN_COPY_LENGTH = 30
 Measured on 100,000 characters of tiny Shakespeare and of War and Peace: each has passages of 20 to
 23 characters in common with the other (0.1 and 0.3 % of it) and none of 25. Held-out text has, with
 the 90 % of the text before it, 0.2 and 3.2 % in common in passages of 25, 0.1 and 0.6 % in passages
-of 30. So 30 characters are evidence, 20 are not. (`benchmarks/novelty_speed.py --shares
+of 30. So 30 characters are evidence, 20 are not. (`benchmarks/speed/novelty_speed.py --shares
 shakespeare.txt war-and-peace.txt`, 2026-11-20.)
 """
 

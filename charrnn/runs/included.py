@@ -1,6 +1,6 @@
 """The models that are included in the package: model files, each with a card that describes it.
 
-`benchmarks/included_models.py` makes the models and the cards. Their training texts are not
+`benchmarks/cells/included_models.py` makes the models and the cards. Their training texts are not
 included.
 """
 

@@ -10,7 +10,7 @@ from charrnn.system.process import affinity_cores, num_cores
 
 IDLE = 5_000
 """Turns that cost nothing on an idle machine: with fewer, threads sleep at many of the thousands of
-barriers a second (benchmarks/busy_neighbour.py)."""
+barriers a second (benchmarks/speed/busy_neighbour.py)."""
 BUSY = 1_000
 """Turns where other processes keep the cores busy: the thread that is waited for may not run before
 their time slices end. libgomp has 300,000."""

@@ -25,12 +25,11 @@ pytestmark = pytest.mark.docs
 
 @pytest.fixture
 def load(monkeypatch):
-    """Import a benchmark by its name, as its own process would."""
-    monkeypatch.syspath_prepend(str(FOLDER))
+    """Import a benchmark by its folder and name, as its own process would."""
 
     def import_module(name):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-        return importlib.import_module(name)
+        monkeypatch.delitem(sys.modules, f"benchmarks.{name}", raising=False)
+        return importlib.import_module(f"benchmarks.{name}")
 
     return import_module
 
@@ -90,7 +89,7 @@ def test_calls_are_timed_in_turn_after_those_that_do_not_count(load, monkeypatch
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "mlstm"])
 def test_a_step_s_products_are_those_of_its_equations(load, cell):
     """Counted by hand: forward once, and twice as much backward, of every weight but a table's."""
-    train_speed = load("train_speed")
+    train_speed = load("speed.train_speed")
     num_layers, hidden_size, lanes, length = 2, 12, 3, 5
     trainer = train_speed.our_step(cell, num_layers, hidden_size, lanes, length, "fp32")
     layers = [layer for layer in trainer.network.modules() if hasattr(layer, "matrices")]
@@ -104,8 +103,10 @@ def test_a_step_s_products_are_those_of_its_equations(load, cell):
 def test_all_runs_benchmarks_that_exist_names_what_failed_and_keeps_the_rest(
     load, tmp_path, monkeypatch, capsys
 ):
-    module = load("all")
-    assert {name for name in module.FULL if not (FOLDER / f"{name}.py").is_file()} == set()
+    module = load("speed.all")
+    assert {
+        name for name in module.FULL if not (FOLDER / "speed" / f"{name}.py").is_file()
+    } == set()
     assert module.QUICK.keys() == module.FULL.keys()
     scripts = {
         "good": "import json; print(json.dumps({'rows': [{'chars_per_second': 7}]}))",
@@ -125,7 +126,7 @@ def test_all_runs_benchmarks_that_exist_names_what_failed_and_keeps_the_rest(
 
 def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
     """What it checks is trivial there; that every part of it runs is not."""
-    module, file = load("gpu_check"), tmp_path / "gpu.json"
+    module, file = load("gpu.gpu_check"), tmp_path / "gpu.json"
     monkeypatch.setattr(
         sys, "argv", ["gpu_check.py", "--device", "cpu", "--quick", "--json", str(file)]
     )
@@ -154,7 +155,7 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("language", ["anbn", "anbncn", "dyck", "parity", "copy"])
 def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load, language):
-    counting = load("counting")
+    counting = load("losses.counting")
     counting.NUM_SHORT, counting.NUM_LONG = 200, 50
     strings = counting.strings_to_test(language, 20) + counting.strings_to_test(language, 10)
     vocab = vocab_of(
@@ -190,7 +191,7 @@ def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load
 
 
 def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load, tmp_path):
-    record = load("record")
+    record = load("losses.record")
     # Table of Student's t with four degrees of freedom: 3.747 for 0.01, 2.132 for 0.05, one-sided.
     assert record.p_value([1.0, 2, 3], [4.0, 5, 6]) == pytest.approx(0.0107, abs=2e-4)
     scale = 2.132 * (2 / 3) ** 0.5
@@ -212,7 +213,7 @@ def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load, tmp_p
 
 
 def test_a_record_trains_on_its_bytes_and_quotes_the_test_part(load, tmp_path, monkeypatch):
-    record = load("record")
+    record = load("losses.record")
     text = tmp_path / "text.txt"
     text.write_text(make_corpus(num_chars=9_000).text, encoding="utf-8")
     row = record.Row(
@@ -243,7 +244,7 @@ def test_a_record_trains_on_its_bytes_and_quotes_the_test_part(load, tmp_path, m
 
 
 def test_a_record_goes_on_where_it_was_stopped(load, tmp_path, monkeypatch, capsys):
-    record, trained = load("record"), []
+    record, trained = load("losses.record"), []
 
     def train(row, corpus, split, seed, run):
         trained.append((" ".join(split), seed))
@@ -299,7 +300,7 @@ def test_a_record_goes_on_where_it_was_stopped(load, tmp_path, monkeypatch, caps
 
 
 def test_the_table_of_texts_has_what_is_followed_better_than_untrained(load, tmp_path):
-    script = load("corpora")
+    script = load("losses.corpora")
     scores = [
         {"detector": "quote", "auc": 0.9, "untrained": 0.6, "p_value": 0.01},
         {"detector": "digit", "auc": 0.99, "untrained": 0.98, "p_value": 0.01},
@@ -310,3 +311,11 @@ def test_the_table_of_texts_has_what_is_followed_better_than_untrained(load, tmp
     (tmp_path / "alice.json").write_text(json.dumps(found))
     row = "|alice|1.23|`end of one / A 'new' one\\| / begins`|quote 0.90, line-length 0.70|"
     assert script.table(tmp_path).splitlines()[2:] == [row]
+
+
+def test_the_index_lists_every_program():
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+    programs = [path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.py")]
+    listed = [path for path in programs if not path.startswith("histories/")]
+    assert len(listed) > 20
+    assert [path for path in listed if f"]({path})" not in index] == []

@@ -78,7 +78,9 @@ def test_a_page_has_short_lines_short_sentences_and_links_that_work(page, name):
         else set()
     )
     paths = {*re.findall(r"`((?:charrnn|tests|benchmarks|docs|\.ci)/[\w/.-]*)`", text)}
-    assert [path for path in paths - new if not (REPOSITORY / path).exists()] == []
+    # An entry of the log names what was there on its day.
+    if name != "benchmarks/LOG.md":
+        assert [path for path in paths - new if not (REPOSITORY / path).exists()] == []
 
 
 def test_every_page_and_every_picture_is_used_by_another_page():

@@ -1,0 +1,174 @@
+"""Is a property in one cell or in many? The k cells that carry 90 % of its effect on the output, over
+sizes, checkpoints, seeds, lstm against gru.
+
+    python benchmarks/cells/one_or_many.py runs many.jsonl --novel war-and-peace.txt
+    python benchmarks/cells/one_or_many.py runs many.jsonl --novel war-and-peace.txt --sizes 64 --steps 600 --seeds 0
+    python benchmarks/cells/one_or_many.py runs many.jsonl --chart one-or-many.svg
+
+`quote` and `line-position` are measured on the novel, `indentation` and `bracket-depth` on the
+standard library of this Python, each on the first 131,072 characters of the validation part. A run
+that is there is continued, and a checkpoint that is in the file is not measured again. All of it
+takes about two hours of two cores; the options choose a part.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from math import log2
+from pathlib import Path
+
+from charrnn.analyses.evidence.card import Claim
+from charrnn.api import Model, load_steps
+from charrnn.cells.findings import CHARS_SCORED
+from charrnn.cells.targets import choose_targets
+from charrnn.detectors.registry import get_detectors
+from charrnn.views.charts import Line, LineChart
+from charrnn.views.svg import to_svg
+
+PROPERTIES = {
+    "novel": ("quote", "line-position"),
+    "library": ("indentation", "bracket-depth"),
+}
+"""What is measured on each text."""
+NUM_ROWS, LENGTH = 32, 64
+"""Batch rows of a step, and their characters."""
+MOST = 63
+"""More cells than are kept: all are needed, or none do."""
+LEAST_EFFECT = 0.5
+"""Nats by which a property moves the odds of the output, at least, to be drawn."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training."""
+
+    text: str
+    cell: str
+    units: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its run."""
+        return f"{self.text}-{self.cell}-{self.units}-seed{self.seed}"
+
+    def train(self, runs: Path, *, novel: str, steps: int, every: int) -> Path:
+        """Train it, or continue it until it has ended."""
+        folder = runs / self.name
+        command = ["charrnn", "train", "--resume", str(folder)]
+        if not folder.exists():
+            corpus = [novel] if self.text == "novel" else ["--set", "min_count=200"]
+            command = ["charrnn", "train", *corpus, "--cell", self.cell, "--layers", "1"]
+            command += ["--hidden-size", str(self.units), "--seed", str(self.seed)]
+            command += ["--steps", str(steps), "--save-every", str(every), "--keep", "100"]
+            command += ["--set", "threads=1", "--out", str(folder), "--quiet"]
+            command += ["--set", f"batch_size={NUM_ROWS}", "--set", f"bptt_length={LENGTH}"]
+        print(" ".join(command), flush=True)
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+        return folder
+
+
+def measure(model: Model, detectors: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Return for each detector the best cell, its score, and the curve of what k cells carry."""
+    held_out = model.held_out()
+    study = model.study(held_out[:CHARS_SCORED], context=held_out.context)
+    found = get_detectors(detectors)
+    targets, _ = choose_targets(study.text.text, found)
+    rows = {}
+    for detector, target, measured in zip(found, targets, study.measure(targets), strict=True):
+        score = measured.score
+        claim = Claim(study, target, measured, (score.layer, score.unit), detector)
+        kept = claim.sufficiency()
+        rows[target.name] = {
+            "layer": score.layer,
+            "unit": score.unit,
+            "strength": score.strength,
+            "is_significant": score.is_significant,
+            "num_followers": len(kept.followers),
+            "effect": kept.effect,
+            "curve": kept.curve,
+            "num_carrying": kept.num_carrying,
+        }
+    return rows
+
+
+def chart(rows: list[dict[str, object]]) -> str:
+    """Draw for each property the k of every training over the steps, as an SVG picture."""
+    figures = []
+    for detector in (one for names in PROPERTIES.values() for one in names):
+        lines = defaultdict(list)
+        for row in rows:
+            # Where there is no effect, there is nothing to carry.
+            if row["detector"] == detector and float(str(row["effect"])) > LEAST_EFFECT:
+                number = row["num_carrying"]
+                k = MOST if number is None else int(str(number))
+                name = str(row["name"]).partition("-")[2]
+                lines[name].append((float(str(row["step"])), log2(1 + k)))
+        drawn = []
+        for index, (name, points) in enumerate(sorted(lines.items())):
+            drawn.append(Line(name, [sorted(points)], index))
+        steps = sorted({float(str(row["step"])) for row in rows})
+        figure = LineChart(
+            f"{detector}: cells that carry 90 % of the effect ({MOST}: more, or none do)",
+            drawn,
+            (steps[0], steps[-1]),
+            "step of the training",
+            lambda most, steps=steps: [(step, f"{step:,.0f}") for step in steps],
+            [(log2(1 + k), str(k)) for k in (0, 1, 3, 7, 15, 31, 63)],
+            "nothing was measured",
+        )
+        figures.append(figure)
+    return to_svg(figures, "One cell or many")
+
+
+def main() -> None:
+    """Train, measure what is missing, and print or draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("file", type=Path, help="a line for each checkpoint and property")
+    parser.add_argument("--novel")
+    parser.add_argument("--texts", nargs="+", default=list(PROPERTIES))
+    parser.add_argument("--cells", nargs="+", default=["lstm", "gru"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128, 256, 512])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--every", type=int, default=400)
+    parser.add_argument("--chart", type=Path)
+    given = parser.parse_args()
+
+    rows = []
+    if given.file.exists():
+        rows = [json.loads(line) for line in given.file.read_text(encoding="utf-8").splitlines()]
+    done = {(row["name"], row["step"], row["detector"]) for row in rows}
+    if given.chart is not None:
+        given.chart.write_text(chart(rows), encoding="utf-8")
+        return
+
+    for choice in product(given.texts, given.cells, given.sizes, given.seeds):
+        case = Case(*choice)
+        folder = case.train(given.runs, novel=given.novel, steps=given.steps, every=given.every)
+        for model in load_steps(folder):
+            # The checkpoint of the lowest loss may lie between the others.
+            missing = []
+            for detector in PROPERTIES[case.text]:
+                if (case.name, model.step, detector) not in done:
+                    missing.append(detector)
+            if model.step == 0 or model.step % given.every or not missing:
+                continue
+            for detector, found in measure(model, missing).items():
+                row = {**asdict(case), "name": case.name, "step": model.step, "detector": detector}
+                row |= found
+                with given.file.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                print(case.name, model.step, detector, row["num_carrying"], flush=True)
+
+
+if __name__ == "__main__":
+    main()
