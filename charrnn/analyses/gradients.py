@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import RenderableType
 
 from charrnn.analyses.sampled_states import read_before
-from charrnn.api import MAX_LAG, Model
+from charrnn.api import Model
 from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
 from charrnn.cli.arguments import load_model
 from charrnn.config.options import option
@@ -96,7 +96,7 @@ def gradients_of(
 
 
 def measure_reach(
-    network: CharRNN, text: EncodedText, *, max_lag: int = MAX_LAG, name: str = "model"
+    network: CharRNN, text: EncodedText, *, max_lag: int, name: str = "model"
 ) -> GradientReach:
     """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
 

@@ -101,8 +101,8 @@ class CellSection:
 
         results = []
         for cell in range(analysis.num_cells):
-            layer, unit = divmod(cell, analysis.num_units)
-            results.append(unless_too_short(partial(self.measure, analysis, layer, unit)))
+            place = divmod(cell, analysis.num_units)
+            results.append(unless_too_short(partial(self.measure, analysis, *place)))
         return results
 
 
