@@ -1,5 +1,4 @@
-"""Count what a reader of the package must hold in the head: tokens, branches in expressions, and
-the length of functions.
+"""Count what a reader of the package must hold in the head: tokens, and branches in expressions.
 
 Comments, docstrings, blank lines and line breaks are free, so that neither a wide line nor a
 missing paragraph makes a number smaller.
@@ -96,11 +95,6 @@ def functions_in(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
-
-
-def num_statements(function: ast.AST) -> int:
-    """Count the statements in a function, its own definition left out."""
-    return sum(isinstance(node, ast.stmt) for node in ast.walk(function)) - 1
 
 
 def count_script(text: str) -> int:
