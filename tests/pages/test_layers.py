@@ -159,6 +159,32 @@ def test_an_import_that_points_up_or_sideways_is_found(file, code, is_wrong, tmp
     assert bool(wrong_imports(tmp_path / "charrnn")) == is_wrong
 
 
+def lazy_modules(tree):
+    """Yield the name, the module for mypy and the module at run time of each `LazyModule`."""
+    for block in tree.body:
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+            imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+            typed = {
+                alias.asname or alias.name: f"{node.module}.{alias.name}"
+                for node in imports
+                for alias in node.names
+            }
+            for node in block.orelse:
+                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                    name = ast.unparse(node.targets[0])
+                    yield name, typed.get(name), ast.literal_eval(node.value.args[0])
+
+
+def test_a_lazy_module_is_the_one_that_mypy_sees():
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.name != "lazy.py":
+            found += lazy_modules(ast.parse(path.read_text(encoding="utf-8")))
+    own = [one for one in found if one[2].startswith("charrnn.")]
+    assert len(own) > 20
+    assert [one for one in own if one[1] != one[2]] == []
+
+
 def modules_in(part):
     return [
         f"charrnn.{part}.{path.stem}"
