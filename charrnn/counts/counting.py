@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +35,14 @@ MOST_CHARS_OF_PYTHON = 50_000
 """Characters that are counted where numba is missing at most: they take some ten seconds."""
 
 
-def count_text(run: Path, text: RunText) -> float:
+def count_text(run: Path, text: RunText, should_stop: Callable[[], bool]) -> float | None:
     """Count the training text of a run, fit the powers of its network and the counts, and keep
     both in the run's folder.
 
     The powers are fitted on the part of the training text that was held back from the network,
     which is not counted either. Returns the validation loss of both together in nats per character,
-    as training measures it. Raises CharRNNError if the counts cannot be kept.
+    as training measures it; None if `should_stop` returned true before that was known. Raises
+    CharRNNError if the counts cannot be kept.
     """
     model = load(run)
     held_back = slice(0, text.learned(model.config).start)
@@ -51,6 +53,8 @@ def count_text(run: Path, text: RunText) -> float:
             f" missing ({install_command()})."
         )
     counts = fit_counts(model, text.ids, held_back=held_back, counted=counted)
+    if should_stop():
+        return None
     write_counts(run, counts, digest=str(model.step_digest))
 
     max_chars = model.config.validation_chars
@@ -62,13 +66,13 @@ def count_text(run: Path, text: RunText) -> float:
         precision=model.config.precision,
         max_chars=max_chars,
         escape_nats=text.vocab.escape_nats,
+        should_stop=should_stop,
     )
 
 
 def fit_counts(model: Model, ids: IdArray, *, held_back: slice, counted: slice) -> Counts:
     """Count a part of ids (N,), and fit how the counts are mixed with a network on another part,
     which neither of them has learned."""
-    # Between two parts of the work, whoever waits may end it.
     with task("counting", total=1, unit="texts") as advance:
         order = min(ORDER, counted.stop - counted.start)
         predictor = NgramModel.fit(ids[counted], len(model.vocab), order).predictor()

@@ -13,7 +13,7 @@ V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -40,6 +40,9 @@ WINDOWED = f"windowed-{WINDOWED_LENGTH}"
 """The name of the protocol that reads windows."""
 NUM_WINDOWS = 512
 """Windows that are drawn."""
+STOP_CHECK_CHARS = 8192
+"""Characters that are read between two calls of `should_stop`: about as many as a training step
+reads."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,22 +77,28 @@ def stateful_nats(
     precision: str = "auto",
     max_chars: int | None = None,
     escape_nats: float = 0.0,
-) -> float:
+    should_stop: Callable[[], bool] = lambda: False,
+) -> float | None:
     """Compute the mean of -ln p(character | all characters before it) over ids[first:], in nats.
 
     ids[:first] are context. Long texts are read in batch rows that are warmed up (`model.reading`).
     With `max_chars`, a longer text is read in segments that are spread evenly over it, the same
     ones at every call (`num_scored_chars` in all). `escape_nats` is what a character with the id 0
-    costs more (`Vocab.escape_nats`). Raises ValueError if there is nothing to score.
+    costs more (`Vocab.escape_nats`). Returns None if `should_stop`, which is called every
+    STOP_CHECK_CHARS characters, returned true. Raises ValueError if there is nothing to score.
     """
-    return stateful_block_sums(
+    sums = stateful_block_sums(
         network,
         ids,
         first=first,
         precision=precision,
         max_chars=max_chars,
         escape_nats=escape_nats,
-    ).mean
+        should_stop=should_stop,
+    )
+    if sums.num_values < num_scored_chars(len(ids) - first, max_chars):
+        return None
+    return sums.mean
 
 
 def char_losses(
@@ -123,20 +132,32 @@ def stateful_block_sums(
     precision: str = "auto",
     max_chars: int | None = None,
     escape_nats: float = 0.0,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> BlockSums:
     """Sum the losses of `stateful_nats` by blocks of the text, as `CharLosses.blocks` does, in
-    memory that does not grow with the text."""
+    memory that does not grow with the text.
+
+    When `should_stop` returns true, the sums have the losses that were computed until then.
+    """
     # Block k has the characters with the ranks from k * M / K on, as in `BlockSums.of`.
     num_scored = num_scored_chars(len(ids) - first, max_chars)
     num_blocks = num_blocks_of(num_scored)
     found = BlockSums.zeros(num_blocks)
     segments = _segments(len(ids), first=first, max_chars=max_chars)
     computed = iter_char_losses(network, ids, first=first, precision=precision, max_chars=max_chars)
+    num_unchecked = 0
     for scored, losses in computed:
         blocks = segments.ranks(scored) * num_blocks // num_scored
         nats = losses.cpu().numpy()
         nats[ids[scored] == 0] += np.float32(escape_nats)
         found.add(nats, blocks)
+
+        # A long text takes minutes to read.
+        num_unchecked += len(scored)
+        if num_unchecked >= STOP_CHECK_CHARS:
+            num_unchecked = 0
+            if should_stop():
+                break
     return found
 
 

@@ -71,9 +71,9 @@ class Progress:
 
 class CallbackProgress(Progress):
     """Calls `function` with a task after each amount of it; the function may raise Cancelled. Shows
-    no warning."""
+    no warning, and nothing at all without a function."""
 
-    def __init__(self, function: Callable[[Task], object]) -> None:
+    def __init__(self, function: Callable[[Task], object] = lambda task: None) -> None:
         self.function = function
 
     def start(self, label: str, total: int, unit: str) -> Task:

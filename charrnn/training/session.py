@@ -40,7 +40,7 @@ from charrnn.runs.description import CONFIG, RunDescription
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.lazy import LazyModule
-from charrnn.system.progress import CallbackProgress, Task, using
+from charrnn.system.progress import CallbackProgress, using
 from charrnn.text.recorded_corpus import state_of_corpus
 from charrnn.training.events import (
     DoneEvent,
@@ -65,12 +65,6 @@ SAMPLE_LENGTH = 240
 """Characters of a sample that is written while training."""
 SAMPLE_SHARES = (0, 1 / 64, 1 / 16, 1 / 4, 1)
 """When samples are written, as shares of the run's steps."""
-STOP_CHECK_CHARS = 8192
-"""Validation characters between two calls of `should_stop`: about as many as one step reads."""
-
-
-class _StopAsked(Exception):
-    """`should_stop` returned true during a validation."""
 
 
 @dataclass(slots=True)
@@ -262,8 +256,6 @@ class TrainingSession:
         if self.group.is_first:
             try:
                 self._count_text()
-            except _StopAsked:
-                self.state.is_stopped = True
             except ImportError as error:
                 problem = f"{error} ({install_command()})"
             # Torch has a RuntimeError where memory ends.
@@ -282,18 +274,16 @@ class TrainingSession:
             )
 
     def _count_text(self) -> None:
-        """Count the training text on all cores of this host. Raises _StopAsked, and whatever goes
-        wrong."""
+        """Count the training text on all cores of this host. Raises whatever goes wrong."""
         if not has_room("counts") or self.state.best_nats is None:
             return
 
-        def check_stop(task: Task) -> None:
-            if self.should_stop():
-                raise _StopAsked
-
         num_threads = resolved(self.trainer.config.threads) * self.group.local_size
-        with on_threads(num_threads), using(CallbackProgress(check_stop)):
-            nats = counting.count_text(self.run.path, self.text)
+        with on_threads(num_threads), using(CallbackProgress()):
+            nats = counting.count_text(self.run.path, self.text, self.should_stop)
+        if nats is None:
+            self.state.is_stopped = True
+            return
 
         # Beside the losses of the network, for `charrnn runs`.
         self._metrics.append(
@@ -472,37 +462,23 @@ class TrainingSession:
         return event
 
     def _validation_nats_of_first(self) -> float | None:
-        """Let the first process measure, on all cores of its host, while the others wait; None if
-        it was asked to stop."""
+        """Let the first process measure the averaged weights on the validation part, or on segments
+        of it that have `validation_chars` characters in all, on all cores of its host, while the
+        others wait; None if it was asked to stop."""
         val_nats = None
         if self.group.is_first:
             num_threads = resolved(self.trainer.config.threads) * self.group.local_size
-            with on_threads(num_threads), contextlib.suppress(_StopAsked):
-                val_nats = self._validation_nats()
+            with on_threads(num_threads), using(CallbackProgress()):
+                val_nats = stateful_nats(
+                    self.trainer.averaged,
+                    ids=self.text.ids[: self.text.num_before_test],
+                    first=self.text.num_train,
+                    precision=self.trainer.config.precision,
+                    max_chars=self._max_chars,
+                    escape_nats=self.text.vocab.escape_nats,
+                    should_stop=self.should_stop,
+                )
         return self.group.of_first(val_nats)
-
-    def _validation_nats(self) -> float:
-        """Nats per character of the averaged weights on the validation part, or on segments of it
-        that have `validation_chars` characters in all. Raises _StopAsked."""
-        num_checked = 0
-
-        # Reading a long text takes minutes, so its progress is where a stop is noticed.
-        def check_stop(reading: Task) -> None:
-            nonlocal num_checked
-            if reading.done - num_checked >= STOP_CHECK_CHARS:
-                num_checked = reading.done
-                if self.should_stop():
-                    raise _StopAsked
-
-        with using(CallbackProgress(check_stop)):
-            return stateful_nats(
-                self.trainer.averaged,
-                ids=self.text.ids[: self.text.num_before_test],
-                first=self.text.num_train,
-                precision=self.trainer.config.precision,
-                max_chars=self._max_chars,
-                escape_nats=self.text.vocab.escape_nats,
-            )
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
