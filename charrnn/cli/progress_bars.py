@@ -28,10 +28,10 @@ class TerminalProgress(Progress):
             return super().start(label, total=total, unit=unit)
         return _Bar(label, total=total, unit=unit)
 
-    def tell(self, news: object) -> None:
+    def tell(self, message: str) -> None:
         """Print a message on stderr."""
-        if isinstance(news, str) and not self.quiet:
-            write_aside(printable(news))
+        if not self.quiet:
+            write_aside(printable(message))
 
     def warn(self, message: str) -> None:
         """Print a warning on stderr."""

@@ -320,20 +320,6 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> i
     return view.show(stream)
 
 
-class _Planning(TerminalProgress):
-    """Shows what is known of a run before it starts."""
-
-    def __init__(self, view: "TrainingView") -> None:
-        super().__init__(quiet=view.quiet)
-        self._view = view
-
-    def tell(self, news: object) -> None:
-        """Print the first facts about a run, or a message."""
-        if isinstance(news, dict):
-            self._view.show_facts(news, PLANNED_FACTS)
-        super().tell(news)
-
-
 VALIDATING = "validating ..."
 """What the bar says while the validation text is read."""
 COUNTING = "counting the text ..."
@@ -397,10 +383,13 @@ class TrainingView:
         # temporary files.
         with ExitStack() as last, closing(stream), ExitStack() as stack:
             last.callback(self._close_bar)
-            stack.enter_context(using(_Planning(self)))
+            stack.enter_context(using(TerminalProgress(quiet=self.quiet)))
             for event in stream:
-                # From now on the run exists; before, there is nothing to save, and Ctrl-C ends the
-                # command.
+                # Before the run exists, there is nothing to save, and Ctrl-C ends the command.
+                if isinstance(event, events.PlanEvent):
+                    if is_shown:
+                        self._draw(event)
+                    continue
                 self.signals.defers = True
                 if isinstance(event, events.StartEvent):
                     # The text is read; training has a bar of its own.
@@ -439,6 +428,8 @@ class TrainingView:
             self._show_done(event)
         elif self._console is None:
             return
+        elif isinstance(event, events.PlanEvent):
+            self.show_facts(event.config | asdict(event), PLANNED_FACTS)
         elif isinstance(event, events.StartEvent):
             self._show_start(event)
         elif isinstance(event, events.StepEvent):

@@ -60,9 +60,8 @@ class Progress:
         """Return a new task, which is closed by `task`."""
         return Task(label, total=total, unit=unit)
 
-    def tell(self, news: object) -> None:
-        """Show what is known before the work is done: a message, or facts that a command knows how
-        to show."""
+    def tell(self, message: str) -> None:
+        """Show a message before the work is done."""
 
     def warn(self, message: str) -> None:
         """Issue a RuntimeWarning about something that makes the work slower."""
@@ -104,9 +103,9 @@ def current() -> Progress:
     return _current.get()
 
 
-def tell(news: object) -> None:
-    """Report what is known before the work is done: a message, or facts for the command."""
-    _current.get().tell(news)
+def tell(message: str) -> None:
+    """Show a message before the work is done."""
+    _current.get().tell(message)
 
 
 def warn(message: str) -> None:

@@ -22,6 +22,21 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PlanEvent(Event):
+    """The text is read and the model is chosen, and the steps that fit into a budget in minutes are
+    measured next. The fields are those of `StartEvent`."""
+
+    num_parameters: int
+    config: dict[str, Any]
+    corpus: str
+    num_chars: int
+    num_train_chars: int
+    num_distinct_chars: int
+    vocab_size: int
+    trained_share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StartEvent(Event):
     """The run's folder exists and training starts.
 
@@ -120,5 +135,12 @@ class DoneEvent(Event):
 
 
 TrainEvent = (
-    StartEvent | StepEvent | EvaluationEvent | SampleEvent | SavedEvent | WarningEvent | DoneEvent
+    PlanEvent
+    | StartEvent
+    | StepEvent
+    | EvaluationEvent
+    | SampleEvent
+    | SavedEvent
+    | WarningEvent
+    | DoneEvent
 )

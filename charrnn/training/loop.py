@@ -20,7 +20,7 @@ from charrnn.system.process import Pauses
 from charrnn.text.batches import BatchRows
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import notes, plan, run_text
-from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
+from charrnn.training.events import DoneEvent, PlanEvent, TrainEvent, WarningEvent
 from charrnn.training.process_group import Computing, ProcessGroup, connected
 from charrnn.training.recipe import (
     DEFAULT_MINUTES,
@@ -96,7 +96,7 @@ def train(
         text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial))
         group.check_same_text(text.corpus.digest)
         computing = Computing(device=device, group=group, start=start)
-        planned, batches = plan.plan_run(config, text=text, computing=computing)
+        planned, batches = yield from plan.plan_run(config, text=text, computing=computing)
 
         # The run's folder, which only the first process writes. Not earlier: a command that fails
         # leaves none.
@@ -244,7 +244,7 @@ def resume(
             device = group.device(pick_device(resumed.config.device))
         text = group.in_turn(lambda: _read_same_text(resumed))
         computing = Computing(device=device, group=group, start=start)
-        planned, batches = _plan_further(resumed, text=text, computing=computing)
+        planned, batches = yield from _plan_further(resumed, text=text, computing=computing)
 
         # The numbers that training changes.
         loaded = resumed.loaded
@@ -382,7 +382,7 @@ def _read_same_text(resumed: _Resumed) -> RunText:
 
 def _plan_further(
     resumed: _Resumed, text: RunText, computing: Computing
-) -> tuple[Config, BatchRows]:
+) -> Generator[PlanEvent, None, tuple[Config, BatchRows]]:
     """Plan the steps of a run beyond those taken; return the configuration and the batch rows.
 
     A budget counts from the start of the run. How often the run validates and saves follows from a
@@ -416,7 +416,7 @@ def _plan_further(
         _check_budget(resumed, text)
         if config.minutes is not None:
             config = replace(config, minutes=config.minutes - resumed.seconds / 60)
-    planned = plan.plan_steps(config, text=text, batches=batches, computing=computing)
+    planned = yield from plan.plan_steps(config, text=text, batches=batches, computing=computing)
 
     # Measured are the steps that are left. How often to validate follows from all steps: that is
     # what the next new budget compares with.

@@ -7,6 +7,7 @@ how busy the machine is.
 """
 
 import time
+from collections.abc import Generator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -31,10 +32,10 @@ from charrnn.model.shapes import (
 )
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import open_run_to_read
-from charrnn.system.progress import tell
 from charrnn.text.batches import BatchRows
 from charrnn.text.sources import entry_of
 from charrnn.training import recipe
+from charrnn.training.events import PlanEvent
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
 from charrnn.training.process_group import Computing
 from charrnn.training.run_text import RunText
@@ -52,8 +53,10 @@ def choose_precision(config: Config, device: torch.device) -> str:
     return "bf16" if is_large and has_fast_bf16(device) else "fp32"
 
 
-def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Config, BatchRows]:
-    """Choose every setting that is left open, and the batch rows.
+def plan_run(
+    config: Config, text: RunText, computing: Computing
+) -> Generator[PlanEvent, None, tuple[Config, BatchRows]]:
+    """Choose every setting that is left open, and the batch rows; yield what `plan_steps` does.
 
     Several processes get the choices of the first one. Raises UsageError for a model that cannot be
     trained here.
@@ -87,9 +90,10 @@ def plan_run(config: Config, text: RunText, computing: Computing) -> tuple[Confi
         # It is recorded, so that the run continues, and can be repeated, in the precision it
         # started with.
         sized = replace(sized, precision=choose_precision(sized, device))
-    return plan_steps(
+    planned = yield from plan_steps(
         sized, text=text, batches=batches, computing=computing, may_end_early=True
-    ), batches
+    )
+    return planned, batches
 
 
 def with_fitting_size(config: Config, text: RunText) -> Config:
@@ -183,13 +187,14 @@ def plan_steps(
     computing: Computing,
     *,
     may_end_early: bool = False,
-) -> Config:
+) -> Generator[PlanEvent, None, Config]:
     """Turn the budget into steps; choose what depends on them, and the number of threads.
 
     Minutes count from `Computing.start` and are turned into steps by measuring, with
-    `may_end_early` into no more than are useful. Sums on another number of threads differ in their
-    last digits, so the configuration that is returned, not the command, reproduces a run. Several
-    processes measure together, and get the choices of the first one.
+    `may_end_early` into no more than are useful; a PlanEvent is yielded before. Sums on another
+    number of threads differ in their last digits, so the configuration that is returned, not the
+    command, reproduces a run. Several processes measure together, and get the choices of the first
+    one.
     """
     sizes = (text.num_train, text.num_validation)
     config = computing.group.share_config(config)
@@ -201,7 +206,9 @@ def plan_steps(
 
     # Minutes: how long is a step? Measuring takes seconds, in which a reader can look at what is
     # trained.
-    tell(asdict(config) | text.facts | {"num_parameters": num_parameters(config, len(text.vocab))})
+    yield PlanEvent(
+        num_parameters=num_parameters(config, len(text.vocab)), config=asdict(config), **text.facts
+    )
     budget_seconds = 60 * config.minutes
     seconds_per_step, threads = measure_step(
         config,

@@ -69,7 +69,7 @@ class RunText:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The fields of a `StartEvent` about the text."""
+        """The fields of a `PlanEvent` and a `StartEvent` about the text."""
         return {
             "corpus": ", ".join(self.corpus.sources),
             "num_chars": len(self.ids),

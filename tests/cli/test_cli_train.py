@@ -297,6 +297,13 @@ def test_the_model_is_shown_first(command, text_file, monkeypatch):
     assert re.fullmatch(r"Text .*\nModel +gru 1×128, [\d,]+ parameters\nerror: measured\n", err)
 
 
+def test_a_plan_is_the_first_event_of_a_budget_in_minutes(command, text_file):
+    plan, start, *_ = json_lines(command("train", "text.txt", "--minutes", 0.002, "--json").out)
+    assert (plan["event"], start["event"]) == ("plan", "start")
+    assert plan["config"]["minutes"] == 0.002 and start["config"]["minutes"] is None
+    assert {plan[name] == start[name] for name in ("corpus", "num_chars", "vocab_size")} == {True}
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_first_sample_is_one_line(lstm, monkeypatch, is_terminal):
     console = Console(file=io.StringIO(), force_terminal=is_terminal, color_system=None, width=60)

@@ -207,11 +207,11 @@ def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(monkeypatch):
 
 
 def test_a_process_that_was_stopped_is_not_called_slow(monkeypatch):
-    """Two minutes pass between two events, in which nothing is computed."""
+    """Two minutes pass after the start, in which nothing is computed."""
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1000.0, 1))
     settings = {**SETTINGS, "steps": None, "minutes": 1.0}
     events = charrnn.train(charrnn.Config(**settings), out=Path("run"))
-    next(events)
+    assert [next(events).event, next(events).event] == ["plan", "start"]
     now, used = time.perf_counter, time.process_time()
     monkeypatch.setattr(time, "perf_counter", lambda: now() + 120)
     monkeypatch.setattr(time, "process_time", lambda: used)
@@ -228,7 +228,7 @@ def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1e-6, 1))
     monkeypatch.setattr(recipe, "USEFUL_EPOCHS", 1e-9)
     monkeypatch.setattr(recipe, "MIN_USEFUL_STEPS", 2)
-    started, *events = charrnn.train(
+    _, started, *events = charrnn.train(
         charrnn.Config(**{**SETTINGS, "steps": None, "minutes": 30.0}), out=Path("run")
     )
     assert started.event == "start" and started.num_steps == 2
@@ -236,7 +236,7 @@ def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch
     assert not any(event.event == "warning" for event in events)
     # Minutes beyond that are asked for on purpose, so they are not cut.
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (600.0, 1))
-    resumed, *_ = charrnn.resume(Path("run"), {"minutes": 60.0})
+    _, resumed, *_ = charrnn.resume(Path("run"), {"minutes": 60.0})
     assert resumed.event == "start" and resumed.num_steps == 2 + 5
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from progress_reports import returned
 
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError
@@ -110,7 +111,7 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypat
         Computing(torch.device("cpu")),
     )
     for minutes in (0.01, 1.0, 5.0, 30.0):
-        plan.plan_steps(replace(config, minutes=minutes), text, batches, computing)
+        returned(plan.plan_steps(replace(config, minutes=minutes), text, batches, computing))
     assert measured == pytest.approx([0.25, 1.8, 2.5, 9.0])
 
 
@@ -123,7 +124,7 @@ def test_a_pause_while_steps_are_measured_is_not_taken_from_the_budget(tmp_path,
     computing = Computing(torch.device("cpu"), start=now - 300)
     computing.pauses.seconds = 270
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (0.1, 1))
-    planned = plan.plan_steps(config, read_text(config), SimpleNamespace(), computing)
+    planned = returned(plan.plan_steps(config, read_text(config), SimpleNamespace(), computing))
     assert planned.steps == pytest.approx(30 * 0.95 / 0.1, abs=1)
 
 
@@ -137,12 +138,11 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         Computing(torch.device("cpu"), start=time.perf_counter()),
     )
     # Its steps are measured as it can take them, of an irnn without dropped weights.
-    assert (
-        plan.plan_run(replace(config, cell="irnn", hidden_size=4, minutes=0.002), text, computing)[
-            0
-        ].weight_drop
-        == 0
-    )
+    irnn = replace(config, cell="irnn", hidden_size=4, minutes=0.002)
+    planning = plan.plan_run(irnn, text, computing)
+    event = next(planning)
+    assert event.config["hidden_size"] == 4 and event.num_chars == len(text.ids)
+    assert returned(planning)[0].weight_drop == 0
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (0.01, 1))
     monkeypatch.setattr(plan, "assumed_rate", lambda *_, **__: CPU_RATE)
     asked = [
@@ -157,15 +157,14 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         ({"minutes": None, "steps": 10**5}, (1, 256)),
     ]
     for changes, expected in asked:
-        planned, _ = plan.plan_run(replace(config, **changes), text, computing)
+        planned, _ = returned(plan.plan_run(replace(config, **changes), text, computing))
         assert (planned.num_members, planned.hidden_size) == expected, changes
-    planned, batches = plan.plan_run(config, text, computing)
+    planned, batches = returned(plan.plan_run(config, text, computing))
     again = replace(
         planned, steps=None, minutes=30.0, num_members="auto", hidden_size=256, embedding_size=64
     )
-    timed = plan.plan_steps(
-        again, text, batches, Computing(computing.device, start=time.perf_counter())
-    )
+    computing = Computing(computing.device, start=time.perf_counter())
+    timed = returned(plan.plan_steps(again, text, batches, computing))
     assert timed.steps == pytest.approx(30 * 60 * 0.95 / 0.04, rel=0.01), (
         "a step of four takes four times as long"
     )

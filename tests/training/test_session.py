@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from progress_reports import returned
 
 import charrnn
 from charrnn.runs.writer import RunWriter, lock_folder
@@ -39,7 +40,7 @@ class Session:
         self.is_stop_asked = False
         self.is_save_asked = False
         self.text = read_text(config)
-        self.config, self.batches = plan_run(config, self.text, Computing(CPU))
+        self.config, self.batches = returned(plan_run(config, self.text, Computing(CPU)))
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
 
