@@ -426,20 +426,25 @@ class TrainingView:
             print_json(event.to_json())
         elif isinstance(event, events.DoneEvent):
             self._show_done(event)
-        elif self._console is None:
-            return
-        elif isinstance(event, events.PlanEvent):
-            self.show_facts(event.config | asdict(event), PLANNED_FACTS)
-        elif isinstance(event, events.StartEvent):
-            self._show_start(event)
-        elif isinstance(event, events.StepEvent):
-            self._show_step(event)
-        elif isinstance(event, events.EvaluationEvent):
-            self._show_evaluation(event)
-        elif isinstance(event, events.SampleEvent):
-            self._show_sample(event)
-        elif isinstance(event, events.WarningEvent):
-            self._show_warning(event)
+        elif self._console is not None:
+            self._show_on_console(event)
+
+    def _show_on_console(self, event: events.TrainEvent) -> None:
+        match event:
+            case events.PlanEvent():
+                self.show_facts(event.config | asdict(event), PLANNED_FACTS)
+            case events.StartEvent():
+                self._show_start(event)
+            case events.StepEvent():
+                self._show_step(event)
+            case events.EvaluationEvent():
+                self._show_evaluation(event)
+            case events.SampleEvent():
+                self._show_sample(event)
+            case events.WarningEvent():
+                # A program that reads stderr finds a warning on one line.
+                message = f"warning: {printable(event.message)}"
+                self._print(message, style="yellow", soft_wrap=True)
 
     def _print(self, *args: Any, **kwargs: Any) -> None:
         print_above_bars(self._console, *args, **kwargs)
@@ -476,9 +481,6 @@ class TrainingView:
 
     def show_facts(self, values: dict[str, Any], num_facts: int) -> None:
         """Print the first `num_facts` of FACTS that were not printed before."""
-        if self._console is None:
-            return
-
         # How much of the text the alphabet covers.
         num_known = values["vocab_size"]
         unit = "bytes"
@@ -578,10 +580,6 @@ class TrainingView:
         lines = printable(event.text, IN_TEXT).split("\n")
         self._print("\n".join(lines[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
         self._print()
-
-    def _show_warning(self, event: events.WarningEvent) -> None:
-        # A program that reads stderr finds a warning on one line.
-        self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=True)
 
     def _show_done(self, event: events.DoneEvent) -> None:
         self._close_bar()

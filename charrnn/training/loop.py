@@ -20,7 +20,7 @@ from charrnn.system.process import Pauses
 from charrnn.text.batches import BatchRows
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import notes, plan, run_text
-from charrnn.training.events import DoneEvent, PlanEvent, TrainEvent, WarningEvent
+from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.process_group import Computing, ProcessGroup, connected
 from charrnn.training.recipe import (
     DEFAULT_MINUTES,
@@ -382,7 +382,7 @@ def _read_same_text(resumed: _Resumed) -> RunText:
 
 def _plan_further(
     resumed: _Resumed, text: RunText, computing: Computing
-) -> Generator[PlanEvent, None, tuple[Config, BatchRows]]:
+) -> Generator[TrainEvent, None, tuple[Config, BatchRows]]:
     """Plan the steps of a run beyond those taken; return the configuration and the batch rows.
 
     A budget counts from the start of the run. How often the run validates and saves follows from a

@@ -104,9 +104,7 @@ def with_fitting_size(config: Config, text: RunText) -> Config:
     if config.parameters is None:
         return config
 
-    sized = recipe.choose_sizes(replace(config, parameters=None), text.num_train)
-    chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers)
-    chosen = recipe.fill_auto(chosen, num_members=1)
+    chosen = recipe.fill_auto(config, **recipe.DEFAULT_CELL, num_members=1)
     hidden_size = fit_parameters(
         chosen,
         vocab_size=len(text.vocab),

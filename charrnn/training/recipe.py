@@ -18,6 +18,8 @@ from charrnn.model.ensemble import can_join, check_ensemble
 from charrnn.model.reading import SEGMENT_LENGTH
 from charrnn.training.optim import RATE_FACTORS
 
+DEFAULT_CELL = {"cell": "lstm", "num_layers": 1}
+"""The cell type and the layers of a model that names none."""
 DEFAULT_MINUTES = 3.0
 """Budget of a run that names none."""
 EVALUATION_SHARE = 0.05
@@ -141,7 +143,7 @@ def choose_sizes(
         )
 
     # The model.
-    config = fill_auto(config, cell="lstm", num_layers=1)
+    config = fill_auto(config, **DEFAULT_CELL)
     if config.omega > 0:  # Ω is that of one network with all of its recurrent weights.
         config = fill_auto(config, num_members=1, weight_drop=0.0)
     bptt_length, batch_size = choose_batch_shape(

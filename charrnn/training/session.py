@@ -425,10 +425,24 @@ class TrainingSession:
 
         An interrupted validation stays due, and is saved as such.
         """
-        # The loss. A stop during it leaves the step saved but not validated.
+        # The loss of the averaged weights, which the first process measures on all cores of its
+        # host, while the others wait. A stop during it leaves the step saved but not validated.
         state = self.state
         step = self.trainer.step
-        val_nats = self._validation_nats_of_first()
+        val_nats = None
+        if self.group.is_first:
+            num_threads = resolved(self.trainer.config.threads) * self.group.local_size
+            with on_threads(num_threads), using(CallbackProgress()):
+                val_nats = stateful_nats(
+                    self.trainer.averaged,
+                    ids=self.text.ids[: self.text.num_before_test],
+                    first=self.text.num_train,
+                    precision=self.trainer.config.precision,
+                    max_chars=self._max_chars,
+                    escape_nats=self.text.vocab.escape_nats,
+                    should_stop=self.should_stop,
+                )
+        val_nats = self.group.of_first(val_nats)
         if val_nats is None:
             state.is_validation_due = True
             state.is_stopped = True
@@ -460,25 +474,6 @@ class TrainingSession:
                 event.to_json() | {"seconds": self._seconds_before + event.seconds}
             )
         return event
-
-    def _validation_nats_of_first(self) -> float | None:
-        """Let the first process measure the averaged weights on the validation part, or on segments
-        of it that have `validation_chars` characters in all, on all cores of its host, while the
-        others wait; None if it was asked to stop."""
-        val_nats = None
-        if self.group.is_first:
-            num_threads = resolved(self.trainer.config.threads) * self.group.local_size
-            with on_threads(num_threads), using(CallbackProgress()):
-                val_nats = stateful_nats(
-                    self.trainer.averaged,
-                    ids=self.text.ids[: self.text.num_before_test],
-                    first=self.text.num_train,
-                    precision=self.trainer.config.precision,
-                    max_chars=self._max_chars,
-                    escape_nats=self.text.vocab.escape_nats,
-                    should_stop=self.should_stop,
-                )
-        return self.group.of_first(val_nats)
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
