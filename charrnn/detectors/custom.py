@@ -1,5 +1,5 @@
-"""Detectors from outside of charrnn: a regular expression, a function in a Python file, or a plugin
-of a package."""
+"""Make detectors of the user: of a regular expression, of a function in a Python file, or of a
+plugin of a package."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from charrnn.errors import UsageError
 from charrnn.hooks.manager import Extension, run_foreign
 
 Run = Callable[..., Any]
-"""Calls a function with arguments, and turns what it raises into a UsageError."""
+"""Calls a function with arguments, and turns an exception of the function into a UsageError."""
 
 
 def custom_detector(spec: str, name: str | None = None) -> Detector:
-    """Return the detector of a file if `spec` ends in .py, else that of a regular expression; by
-    default named so.
+    """Return the detector of a Python file if `spec` ends in .py, else of a regular expression.
 
-    The file is run, because it was named; its function `label(text)` returns a bool or an int for
-    each character, the same ones for the same text. It may import installed packages, but no file
-    beside it. Raises UsageError, here or when it labels, with the file and the line at fault.
+    Its default name is the name of the file, or the expression. The file is run, because the user
+    named it. Its function `label(text)` returns a bool or an int for each character, and always the
+    same labels for the same text. The file may import installed packages, but no file beside it.
+    Raises UsageError, now or when the detector labels a text, with the wrong file and line.
     """
-    found = _from_file(Path(spec)) if spec.endswith(".py") else _from_pattern(spec)
+    detector = _from_file(Path(spec)) if spec.endswith(".py") else _from_pattern(spec)
     if name is not None:
-        found = replace(found, name=name)
-    return found
+        detector = replace(detector, name=name)
+    return detector
 
 
 def plugin_detector(plugin: Extension) -> Detector:
-    """Load a plugin: a Detector, or a function label(text) whose docstring starts with what it
-    looks for.
+    """Load a plugin: a Detector, or a function label(text). The first line of the function's
+    docstring becomes the description of the detector.
 
-    The name is that of the entry point. Raises UsageError, here or when it labels, with the package
-    and the line at fault.
+    The name of the detector is the name of the entry point. Raises UsageError, now or when the
+    detector labels a text, with the package and the wrong line.
     """
     loaded = plugin.load()
     what = f"The {plugin}"
 
-    # The package may offer a whole detector …
+    # The package offers a whole detector, …
     if isinstance(loaded, Detector):
         label = _checked(what, run=plugin.run, function=loaded.label, may_be_none=True)
         return replace(loaded, name=plugin.name, label=label)
 
-    # … or only its function.
+    # … or only a function.
     if not callable(loaded):
         raise UsageError(
             f"{what} is neither a Detector nor a function label(text), but"
@@ -67,10 +67,11 @@ def plugin_detector(plugin: Extension) -> Detector:
 
 
 def _from_pattern(spec: str) -> Detector:
-    """True inside matches; `^` and `$` match at every line.
+    """Return a detector that is true inside matches of a regular expression; `^` and `$` match at
+    every line.
 
-    A pattern with nested repetition, such as (a+)+b, can take forever on a long text: the caller
-    may interrupt it.
+    A pattern with nested repetition, such as (a+)+b, can take forever on a long text: the user may
+    interrupt it.
     """
     try:
         pattern = re.compile(spec, re.MULTILINE)
@@ -101,7 +102,7 @@ def _from_file(path: Path) -> Detector:
             " regular expression."
         ) from None
 
-    # A module of its own that is not imported by name: the folder may have others of this name.
+    # The module is not imported by its name, which another module may have.
     module = ModuleType(path.stem)
     module.__file__ = str(path)
 
@@ -110,8 +111,8 @@ def _from_file(path: Path) -> Detector:
             what, lambda frame: frame.f_code.co_filename == str(path), function, *arguments
         )
 
-    # The one call of exec in charrnn. Only --detect and `custom_detector` lead here: no file of a
-    # run, no corpus may.
+    # This is the only call of exec in charrnn. Only --detect and `custom_detector` may lead here,
+    # never a file of a run or a corpus.
     run(lambda: exec(compile(source, str(path), "exec"), module.__dict__))
     function = getattr(module, "label", None)
     if not callable(function):
@@ -124,7 +125,7 @@ def _from_file(path: Path) -> Detector:
 
 
 def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none: bool) -> Label:
-    """Return a labelling function that calls `function` by `run` and checks what it returns."""
+    """Return a labelling function that calls `function` by `run` and checks the labels."""
 
     def label_once(text: str) -> Labels | None:
         labels = run(function, text)
@@ -134,10 +135,12 @@ def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none
             else _as_array(what, run=run, labels=labels, text=text)
         )
 
-    # It may be slow, and the same text is labelled to choose a cell, to score and to draw it.
+    # The function may be slow, and the same text is labelled to choose a cell, to score the cell
+    # and to draw it.
     @lru_cache(maxsize=2)
     def label(text: str) -> Labels | None:
-        # Twice: a cell must not be chosen by other labels than those that score it.
+        # The function is called twice to check that it returns the same labels: a cell must be
+        # chosen and scored by the same labels.
         first = label_once(text)
         second = label_once(text)
         is_same = first is second
@@ -169,17 +172,17 @@ def _as_array(what: str, run: Run, labels: Any, text: str) -> Labels:
     # … of which each is a bool or an int that fits.
     try:
         array = np.asarray(labels)
-    except Exception as error:  # The labels may be of a class of the same file.
+    except Exception as error:  # The labels may have a class of the user.
         raise UsageError(f"{wanted}: {error}.") from None
     if array.dtype == object and all(isinstance(label, int) for label in labels):
         raise UsageError(f"{wanted}, of at most 64 bits.")
     if array.ndim != 1 or array.dtype.kind not in "biu":
-        # Name the first label that is wrong; all of them, if each by itself is right.
-        odd = labels
+        # The message names the first wrong label, or all labels if each of them is right.
+        wrong = labels
         for label in labels:
             if not isinstance(label, int | np.integer | np.bool_):
-                odd = label
+                wrong = label
                 break
-        raise UsageError(f"{wanted}; one of them is {odd!r:.60}.")
-    # A copy, because the function may use one array for all calls.
+        raise UsageError(f"{wanted}; one of them is {wrong!r:.60}.")
+    # The labels are copied, because the function may use the same array in every call.
     return array.astype(bool if array.dtype == bool else np.int64)

@@ -1,8 +1,8 @@
-"""What a detector is, its labels, and whether there are enough of them to score a cell.
+"""Detectors, their labels, and a check whether there are enough labels to score a cell.
 
-A label says what holds *after reading* its character: the opening quotation mark is inside, the
-closing one is not. An opening mark of several characters (`//`, `if`, `http://`) is inside from its
-first.
+A label describes the text *after reading* its character: an opening quotation mark is inside a
+quotation, a closing mark is not. All characters of a longer opening mark (`//`, `if`, `http://`)
+are inside.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from charrnn.errors import counted
 Labels = NDArray[Any]
 """Labels (N,) of a text of N characters: bool for a yes/no detector, int64 for a count detector."""
 Label = Callable[[str], Labels | None]
-"""A function from a text of N characters to its labels (N,), or to None where the detector does not
-apply."""
+"""A function from a text of N characters to its labels (N,), or to None if the detector does not
+apply to the text."""
 MIN_POSITIVES = 50
-"""A yes/no detector is scored if at least so many characters are inside, and as many outside."""
+"""A yes/no detector is scored if at least this many characters are inside, and as many outside."""
 MIN_SPANS = 5
-"""A yes/no detector is scored if there are at least so many spans; a count detector, if it rises or
-falls twice as often."""
+"""A yes/no detector is scored if there are at least this many spans, a count detector if it rises
+or falls at least twice as often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +37,31 @@ class Detector:
 
     name: str
     looks_for: str
-    """What the labels mean, in a few words."""
+    """The meaning of the labels in a few words."""
     label: Label
     absence: str = "this text has nothing of the kind"
-    """Why a text has no labels."""
+    """The reason, for messages, why a text has no labels."""
     none_inside: str = "there are none in this text"
-    """Why a yes/no detector is not scored in a text with no character inside."""
+    """The reason, for messages, why a yes/no detector with no character inside is not scored."""
     is_of_kind: Callable[[str], bool] | None = None
-    """Whether a text is of the kind that is labelled unless the detector is named; None for any
-    text."""
+    """Whether a text is of the kind to which the detector applies; None for any text. A detector
+    that the user names is used for every text."""
     output: str = ""
-    """The next characters whose odds show the property; "" for the one whose frequency differs most
-    (`analyses.evidence`)."""
+    """The next characters whose odds show the property; "" for the character whose frequency
+    differs most (`analyses.evidence`)."""
 
     def for_any_text(self) -> Detector:
-        """Return this detector for a text of any kind, as it is used where its name is given."""
+        """Return this detector for a text of any kind, as it is used if the user names it."""
         return replace(self, is_of_kind=None)
 
     def labelling(self, text: str) -> Labelling:
-        """Label a text whose documents, if it has any, end with END (U+0000), as if a blank line
-        stood there."""
+        """Label a text. An END (U+0000), with which documents end, counts as a blank line."""
         with_blank_lines = text.replace("\0", "\n\n")
         if self.is_of_kind is not None and not self.is_of_kind(with_blank_lines):
             return Labelling(name=self.name, labels=None, absence=self.absence)
         labels = self.label(with_blank_lines)
         if labels is not None and "\0" in text:
-            # Each END became two newlines, of which the second gives it its label.
+            # Each END became two newlines, and gets the label of the second one.
             codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
             ends = np.flatnonzero(codes == 0)
             labels = np.delete(labels, ends + np.arange(len(ends)))
@@ -77,20 +76,21 @@ class Labelling:
     labels: Labels | None
     """(N,); None if the detector does not apply to the text."""
     absence: str = "it does not apply to this text"
-    """Why there are none."""
+    """The reason if there are no labels."""
 
 
 def why_not_scored(labels: Labels) -> str | None:
-    """Return why these labels (N,) cannot be scored, or None if they can."""
-    # A count must come back to its values often, and not only in a few characters. One that only
-    # rises, as the position in a text of one line, has no value in common in its two halves.
+    """Return the reason why these labels (N,) cannot be scored, or None if they can."""
+    # A count must return to its values often, and not only in a few characters. A count that only
+    # rises, such as the position in a text of one line, has no value that is in both halves of the
+    # text.
     if labels.dtype != bool:
         steps = np.diff(labels)
         directions = np.sign(steps[steps != 0])
         if len(directions) == 0:
             return "it never changes in this text"
         num_unusual = len(labels) - int(np.unique(labels, return_counts=True)[1].max())
-        # A segment with another value is a rise and a fall.
+        # A segment with another value has a rise and a fall.
         num_turns = 1 + int(np.count_nonzero(np.diff(directions)))
         if num_unusual < MIN_POSITIVES or num_turns < 2 * MIN_SPANS:
             turns = counted(num_turns, "time")
@@ -98,7 +98,7 @@ def why_not_scored(labels: Labels) -> str | None:
             return f"too few: it rises or falls {turns}, {unusual} with another value than most"
         return None
 
-    # Yes/no labels: one long span tells nothing, as a cell may follow the topic by chance.
+    # For yes/no labels, one long span proves nothing: a cell may follow the topic by chance.
     num_inside = int(labels.sum())
     num_spans = int(np.diff(labels.astype(np.int8), prepend=0).clip(0).sum())
     if num_inside == 0:

@@ -1,4 +1,4 @@
-"""Labels of strings of formal languages, one per line: what a reader must have counted or kept.
+"""Label strings of formal languages, one per line, by the count or memory that predicts them.
 
 `text.formal_languages` makes such texts. The text may be cut anywhere. Counts are int64 arrays
 (N,), yes/no labels bool arrays (N,), for a text of N characters; both are 0 after a newline.
@@ -11,13 +11,13 @@ from charrnn.detectors.prose import Counts, Flags
 
 _OPENING, _CLOSING = "([{<", ")]}>"
 _HEAD = 1000
-"""Characters that are looked at first, because nearly every other text has another character among
-them."""
+"""Number of characters that are checked first: nearly every text of another kind has a forbidden
+character among them."""
 
 
 def _codes_within(text: str, characters: str) -> NDArray[np.uint8] | None:
-    """Return the code points (N,) of a text that consists of ASCII `characters` and newlines, None
-    for any other."""
+    """Return the code points (N,) of a text that consists of the ASCII `characters` and newlines,
+    None for any other text."""
     allowed = {*characters, "\n"}
     if not text or not allowed.issuperset(text[:_HEAD]) or not allowed.issuperset(text):
         return None
@@ -29,8 +29,8 @@ def _is(codes: NDArray[np.uint8], characters: str) -> Flags:
 
 
 def _counted_on_line(codes: NDArray[np.uint8], steps: NDArray[np.integer]) -> Counts:
-    """Sum `steps` (N,) since the last newline, whose own step is left out."""
-    # What was counted up to here, minus what was counted up to the last newline.
+    """Sum `steps` (N,) since the last newline; the step of the newline itself is left out."""
+    # This is the sum up to here, minus the sum up to the last newline.
     is_newline = codes == ord("\n")
     total = np.cumsum(np.where(is_newline, 0, steps), dtype=np.int64)
     last_newline = np.maximum.accumulate(np.where(is_newline, np.arange(len(codes)), -1))
@@ -38,8 +38,8 @@ def _counted_on_line(codes: NDArray[np.uint8], steps: NDArray[np.integer]) -> Co
 
 
 def _abc(text: str) -> NDArray[np.uint8] | None:
-    """Return the code points of a text whose lines are a's, then b's, then c's, None for any
-    other."""
+    """Return the code points of a text whose lines are a's, then b's, then c's, None for any other
+    text."""
     codes = _codes_within(text, "abc")
     if codes is None or "ab" not in text:
         return None
@@ -91,7 +91,7 @@ def label_parity(text: str) -> Flags | None:
     if codes is None or "=" not in text:
         return None
 
-    # What follows = is one bit, then the end of the line, as far as the text goes.
+    # One bit must follow =, then the end of the line, except where the text is cut.
     equals = np.flatnonzero(codes == ord("="))
     answers = equals[equals + 1 < len(codes)] + 1
     ends = answers[answers + 1 < len(codes)] + 1
@@ -116,7 +116,7 @@ def label_copy_position(text: str) -> Counts | None:
         if word != copied:
             return None
 
-    # Once = is read, every character of the line but itself is copied.
+    # Every character of the line after = is copied.
     is_equals = codes == ord("=")
     is_copied = (_counted_on_line(codes, is_equals.astype(np.int64)) > 0) & ~is_equals
     return _counted_on_line(codes, is_copied.astype(np.int64))

@@ -1,4 +1,4 @@
-"""Labels of notations that have a grammar of their own: molecules as SMILES, tunes as ABC.
+"""Label notations with a grammar: molecules as SMILES, tunes as ABC.
 
 Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of N characters. A
 molecule is a line, and a tune ends at a blank line: all labels are 0 after it.
@@ -66,9 +66,9 @@ _TUNE = re.compile(r"(?m)^(?:X: *\d|K: *[A-G])")
 _HEADER = re.compile(r"(?m)^(?:[A-Za-z]:|%)")
 _BARS = re.compile(r"(?m)^(?![A-Za-z]:|%).*\|")
 _TONICS = "FbCbGbDbAbEbBbF C G D A E B F#C#G#D#A#E#B#"
-"""Tonics of major keys in two characters each, from eight flats on, each with one sharp more."""
+"""Tonics of major keys in two characters each, from eight flats to seven sharps."""
 _MODES = {"m": -3, "min": -3, "aeo": -3, "lyd": 1, "mix": -1, "dor": -2, "phr": -4, "loc": -5}
-"""Sharps that a mode has more than the major key of the same tonic."""
+"""The number of sharps that a mode has more than the major key of the same tonic."""
 
 
 def looks_like_abc(text: str) -> bool:

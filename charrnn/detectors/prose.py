@@ -1,4 +1,4 @@
-"""Labels of any text: quotations, lines, words, numbers, web addresses and, in plays, speakers.
+"""Label quotations, lines, words, numbers and web addresses of any text, and the speakers of plays.
 
 Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of N characters.
 """
@@ -26,7 +26,8 @@ _SPEAKER = re.compile(r"(?m)^(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’&-]+){0,3})
 def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
     """Return labels (num_chars,) that are true inside the spans [begin, end), which must not
     overlap."""
-    # One more place, for a span that ends with the text. An empty span changes nothing.
+    # The array has one more entry, for a span that ends with the text. An empty span changes
+    # nothing.
     changes = np.zeros(num_chars + 1, np.int8)
     for begin, end in spans:
         changes[begin] += 1
@@ -35,8 +36,8 @@ def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
 
 
 def _where(text: str, condition: Callable[[str], bool]) -> Flags:
-    """Return for which characters (N,) a condition holds; it is evaluated once for each distinct
-    character."""
+    """Return for each character (N,) whether a condition holds, which is evaluated once for each
+    distinct character."""
     # "surrogatepass": a text may contain lone surrogates.
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
     different, index = np.unique(codes, return_inverse=True)
@@ -48,13 +49,13 @@ def _is_newline(text: str) -> Flags:
 
 
 def _last_index(marked: Flags) -> Counts:
-    """Return for each character the index of the last marked one at or before it, or -1."""
+    """Return for each character the index of the last marked character at or before it, or -1."""
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
 
 CLOSING = {'"': '"”', "“": '"”', "„": '"“”', "«": "»", "»": "«"}
-"""The double quotation marks that open a quotation, each with those that close it: English, German,
-French, Danish."""
+"""The double quotation marks that open a quotation, each with the marks that close it: English,
+German, French, Danish."""
 
 
 def label_quotes(text: str) -> Flags:
@@ -64,8 +65,7 @@ def label_quotes(text: str) -> Flags:
     closing = ""
     begin = 0
     for match in re.finditer('["“”„«»]|\n[ \t\r]*\n', text):
-        # A mark changes the label of its own character; a blank line is known to be blank at its
-        # newline.
+        # A mark changes the label of its own character; a blank line changes it at its newline.
         changed = match.end() - 1
         inside[begin:changed] = closing != ""
         begin = changed
@@ -115,7 +115,8 @@ def _words(text: str) -> Flags:
     def is_in_word(character: str) -> bool:
         return character == "_" or unicodedata.category(character)[0] in "LMN"
 
-    # An apostrophe after a letter is in the word also at its end: what follows is not known yet.
+    # An apostrophe after a letter counts as part of the word, also at its end: the next character
+    # is not known yet.
     is_letter = _where(text, is_in_word)
     follows = np.append(False, is_letter)[:-1]
     return is_letter | (follows & _where(text, "'’".__contains__))
@@ -133,15 +134,16 @@ def label_capitals(text: str) -> Flags:
     The first capital is left out: it may begin a sentence or a name, and can be recognized without
     memory. The space between two words in capitals is outside.
     """
-    # How many letters of a category the word has so far: all so far, minus those before the word.
+    # The number of letters of a category in the word so far is their number in the text so far,
+    # minus their number before the word.
     words = _words(text)
     before = _last_index(~words)
 
     def num_in_word(*categories: str) -> Counts:
-        is_one = _where(
+        is_of_category = _where(
             text, condition=lambda character: unicodedata.category(character) in categories
         )
-        counts = np.cumsum(is_one)
+        counts = np.cumsum(is_of_category)
         # The index -1, for no character before, is the 0 at the end.
         return np.asarray(counts - np.append(counts, 0)[before])
 
@@ -179,7 +181,8 @@ def is_play(text: str) -> bool:
     if not 0 < 2 * len(set(names)) <= len(names):
         return False
 
-    # Labels such as `default:` name no speakers; that is looked at last, because it takes longest.
+    # Labels of source code such as `default:` name no speakers. This is checked last, because it
+    # takes longest.
     has_enough = len(names) >= MIN_SPEAKER_SHARE * count_lines(text)
     return has_enough and not looks_like_source(text)
 

@@ -1,4 +1,4 @@
-"""The detectors by name: those that come with charrnn, and those that installed packages offer."""
+"""Find detectors by name: the detectors of charrnn, and those of installed packages."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _OF_TUNES: dict[str, Any] = {
 
 
 def _formal(name: str, looks_for: str, label: Label) -> Detector:
-    """Return a detector that labels one formal language only."""
-    # Its function says whether a text is of that language: it must look at all of it.
+    """Return a detector for one formal language."""
+    # `label` itself checks whether a text is of that language, because it must read all of it.
     return Detector(
         name, looks_for, label=label, absence="this text is not of that formal language"
     )
@@ -121,12 +121,12 @@ DETECTORS = {detector.name: detector for detector in _BUILT_IN}
 
 
 def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
-    """Return the named detectors, and those given as they are; all that come with charrnn if none
-    is chosen.
+    """Return the chosen detectors, which are names or detectors; if none is chosen, return all
+    detectors of charrnn.
 
-    A detector that is named labels a text of any kind (`Detector.for_any_text`); a formal language
-    has to be one. A name may be that of a detector that an installed package offers. Such detectors
-    are used only where they are named, so that the same command gives the same table on every
+    A detector that is chosen by its name labels a text of any kind (`Detector.for_any_text`), but a
+    detector of a formal language labels only texts of this language. Detectors of installed
+    packages are used only if they are named, so that the same command gives the same table on every
     machine. Raises UsageError for an unknown or ambiguous name, and for a detector of a package
     that cannot be loaded.
 
@@ -135,7 +135,7 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     """
     if not chosen:
         return list(DETECTORS.values())
-    # One that is named twice is used once, at its first place.
+    # A detector that is named twice is used once.
     return [_find(item) if isinstance(item, str) else item for item in dict.fromkeys(chosen)]
 
 
@@ -145,10 +145,10 @@ def _find(name: str) -> Detector:
     if plugin is not None:
         return plugin_detector(plugin)
     if name not in DETECTORS:
-        # Those of packages, too: somebody may have misspelled one of them.
+        # The user may have misspelled the name of a detector of a package.
         names = [*DETECTORS, *offered_names(detectors)]
-        near = did_you_mean(name, names)
+        hint = did_you_mean(name, names)
         raise UsageError(
-            f"There is no detector {name!r}.{near} The detectors are {', '.join(names)}."
+            f"There is no detector {name!r}.{hint} The detectors are {', '.join(names)}."
         )
     return DETECTORS[name].for_any_text()

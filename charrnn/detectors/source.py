@@ -1,7 +1,6 @@
-"""Labels of source code: strings, comments, brackets and if-statements; and whether a text is
-source code at all.
+"""Recognise source code, and label its strings, comments, brackets and if-statements.
 
-Python and languages of the C family are read by scanners, which do not parse: the text may be cut
+Python and languages of the C family are read by scanners, not by parsers: the text may be cut
 anywhere.
 
 Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of N characters.
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 
 class Region(IntEnum):
-    """What a character of source code belongs to."""
+    """The kinds of regions in source code."""
 
     CODE = 0
     STRING = 1
@@ -28,7 +27,8 @@ class Region(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceLabels:
-    """Labels of N characters of source code; each says what holds after reading its character."""
+    """Labels of N characters of source code; each describes the text after reading its
+    character."""
 
     regions: NDArray[np.int8]
     """The Region (N,)."""
@@ -46,13 +46,13 @@ _STRING = r"""(?P<mark>["'])(?:[^"'\\\n]+|\\.|(?!(?P=mark))["'])*(?P<string_end>
 def _scan(
     tokens: re.Pattern[str], text: str, opener: str
 ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Return the regions (N,) and the number of open brackets (N,) of a text that begins inside
-    what `opener` opens.
+    """Return the regions (N,) and the number of open brackets (N,) of a text that begins inside the
+    string or comment that `opener` opens.
 
     `tokens` matches a string, a comment, or in code a bracket or a keyword that begins a definition
     without indentation; its groups that end in `_end` match closing marks. The last character of a
-    closed string or comment is outside. A closing bracket closes an opening one of any kind, and is
-    ignored where none is open: the text may be cut.
+    closed string or comment is outside. A closing bracket closes an opening bracket of any kind,
+    and is ignored if none is open: the text may be cut.
     """
     text = opener + text
     regions = np.zeros(len(text), np.int8)
@@ -71,13 +71,13 @@ def _scan(
             elif text[begin] in ")]}":
                 change = -min(1, depth)
             else:
-                # A definition is never inside brackets: those that are open were not closed, or the
+                # A definition is never inside brackets: the open brackets were never closed, or the
                 # text was cut.
                 change = -depth
             changes[begin] = change
             depth += change
 
-    # Without the opener, which stands before the text only here.
+    # Remove the labels of the opener, which is not in the text.
     return regions[len(opener) :], np.cumsum(changes)[len(opener) :]
 
 
@@ -106,11 +106,11 @@ def scan_c(text: str) -> SourceLabels:
     An if-statement reaches from `if` to the semicolon or the closing brace that ends it at its own
     bracket depth: its condition and its body, but neither `else` nor `#if`.
     """
-    # Does the text begin in code or in a comment? The first edge of a comment says it, mostly.
+    # The first mark of a comment mostly shows whether the text begins in code or in a comment.
     edge = _COMMENT_EDGE.search(text)
     openers = [""]
     if edge is not None and edge.group() == "*/":
-        # In a comment, unless this end stands in a string or a pattern of code.
+        # The text begins in a comment, unless this mark is in a string or a pattern of code.
         openers = ["/*"]
         before = text[: edge.start()].rpartition("\n")[2]
         if before.strip(" \t*"):
@@ -118,9 +118,9 @@ def scan_c(text: str) -> SourceLabels:
     opener = _open_at_start(text, tokens=_C_TOKEN, code_line=C_LINE, openers=openers)
     regions, depths = _scan(_C_TOKEN, text, opener=opener)
 
-    # No parser: an if-statement ends at the first semicolon or brace that is no deeper than it.
+    # An if-statement ends at the first semicolon or brace that is no deeper than its beginning.
     in_if = np.zeros(len(text), bool)
-    # Start and bracket depth of the outermost open if-statement. Those inside it add nothing.
+    # Start and bracket depth of the outermost open if-statement. Nested statements add nothing.
     outermost: tuple[int, int] | None = None
     for token in _C_TOKEN.finditer(opener + text):
         begin = token.start() - len(opener)
@@ -143,7 +143,7 @@ PYTHON_LINE = re.compile(
 )
 """Matches a line that looks like Python."""
 NUM_SNIFFED = 20_000
-"""Characters from the start of a text that decide whether it starts inside a comment or a
+"""Number of characters from the start of a text that decide whether it starts inside a comment or a
 triple-quoted string."""
 
 _PYTHON_TOKEN = re.compile(rf"""(?smx)
@@ -177,11 +177,11 @@ def scan_python(text: str) -> SourceLabels:
 def _open_at_start(
     text: str, tokens: re.Pattern[str], code_line: re.Pattern[str], openers: Sequence[str]
 ) -> str:
-    """Return which of `openers` opens the string or the comment that the text starts inside; "" if
-    it starts in code.
+    """Return the opener of the string or comment inside which the text starts; "" if it starts in
+    code.
 
-    That is the first one with which most lines that look like code are outside strings and
-    comments.
+    Of all `openers`, it is the first with which most lines that look like code are outside strings
+    and comments.
     """
     head = text[:NUM_SNIFFED]
 
@@ -189,14 +189,14 @@ def _open_at_start(
         regions, _ = _scan(tokens, head, opener=opener)
         count = 0
         for match in code_line.finditer(head):
-            at = match.start()
-            line = head[head.rfind("\n", 0, at) + 1 : at + 99]
-            # A line that starts with a star is in a comment, whatever the opener makes of it.
-            if regions[at] == Region.CODE and line.lstrip()[:1] != "*":
+            begin = match.start()
+            line = head[head.rfind("\n", 0, begin) + 1 : begin + 99]
+            # A line that starts with a star is always in a comment.
+            if regions[begin] == Region.CODE and line.lstrip()[:1] != "*":
                 count += 1
         return count
 
-    # If one is wrong, what is code and what is not are exchanged in all that follows.
+    # A wrong opener swaps code and strings in the whole text.
     return max(openers, key=num_code_lines)
 
 
@@ -206,8 +206,8 @@ def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -
 
     `else` branches and conditional expressions do not count.
     """
-    # Where logical lines end: newlines outside strings and brackets, without a backslash before,
-    # which at the end of a comment does not continue the line.
+    # A logical line ends at a newline outside strings and brackets without a backslash before it. A
+    # backslash at the end of a comment does not continue the line.
     ends = []
     for match in _NEWLINE.finditer(text):
         newline = match.end() - 1
@@ -217,7 +217,7 @@ def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -
 
     # A body ends before the first line that is indented no more than its `if`.
     inside = np.zeros(len(text), bool)
-    # Start and indentation of the outermost open if-statement. Those inside it add nothing.
+    # Start and indentation of the outermost open if-statement. Nested statements add nothing.
     outermost: tuple[int, int] | None = None
     body_end = 0
     for begin, end in pairwise([-1, *ends, len(text)]):
@@ -240,7 +240,7 @@ def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -
 
 
 _JSON_COLON = re.compile(r"""(?<=")[ \t]*:[ \t]*(?=["\[{\d-]|true|false|null)""")
-"""Matches what parts a name and a value of JSON."""
+"""Matches the colon between a name and a value of JSON."""
 _JSON_LINE = re.compile(
     rf"(?m)^(?=[^\n]*\S)(?:.*{_JSON_COLON.pattern}.*"  # a name and a value
     r'|(?:[\[\]{},: \t\d.eE+-]|"(?:[^"\\\n]|\\.)*"|true|false|null)+)\r?$'  # nothing but JSON
@@ -256,8 +256,8 @@ def scan_json(text: str) -> SourceLabels:
 
 
 MIN_JSON_SHARE = 0.5
-"""A text is JSON if at least this share of its lines that are not blank look like it, and less than
-MIN_SHARE like Python, which has the same in its dictionaries."""
+"""A text is JSON if at least this share of its non-blank lines look like JSON, and less than
+MIN_SHARE look like Python, whose dictionaries look like JSON."""
 MIN_SHARE = 0.08
 """A text is source code if at least this share of its lines that are not blank look like code."""
 
@@ -305,8 +305,8 @@ def _prose_depths(text: str) -> NDArray[np.int64]:
 def values_after(
     text: str, tokens: re.Pattern[str], value_after: Callable[[re.Match[str], int], int]
 ) -> NDArray[np.int64]:
-    """Label each character (N,) with the value after the last token before it, which `value_after`
-    computes from the token and the value before that; 0 before the first one."""
+    """Label each character (N,) with the value after the last token before it; 0 before the first
+    token. `value_after` computes the value from a token and the value before it."""
     changes = np.zeros(len(text), np.int64)
     value = 0
     for token in tokens.finditer(text):
@@ -323,7 +323,8 @@ def count_lines(text: str) -> int:
 
 @lru_cache(maxsize=1)
 def _shares(text: str) -> tuple[float, float]:
-    """Return which share of the lines that are not blank look like Python, and like C."""
+    """Return the share of the non-blank lines that look like Python, and the share that look like
+    C."""
     num_lines = max(1, count_lines(text))
     return len(PYTHON_LINE.findall(text)) / num_lines, len(C_LINE.findall(text)) / num_lines
 
@@ -332,9 +333,9 @@ def _shares(text: str) -> tuple[float, float]:
 def looks_like_source(text: str) -> bool:
     """Return whether enough lines of the text look like Python or like a language of the C
     family."""
-    # Lines of LaTeX and of JSON end in braces, too.
-    is_other = looks_like_latex(text) or looks_like_json(text)
-    return max(_shares(text)) >= MIN_SHARE and not is_other
+    # Lines of LaTeX and of JSON end with braces, too.
+    is_markup = looks_like_latex(text) or looks_like_json(text)
+    return max(_shares(text)) >= MIN_SHARE and not is_markup
 
 
 @lru_cache(maxsize=1)
@@ -342,7 +343,7 @@ def looks_like_json(text: str) -> bool:
     """Return whether enough lines of the text look like JSON, and few like Python."""
     num_json = len(_JSON_LINE.findall(text))
     is_enough = 0 < MIN_JSON_SHARE * count_lines(text) <= num_json
-    # Lines of quoted values alone are those of a CSV file.
+    # A text with quoted values but without brackets is a CSV file.
     has_brackets = '"' in text and re.search(r"[\[\]{}]", text) is not None
     return is_enough and has_brackets and _shares(text)[0] < MIN_SHARE
 
@@ -367,7 +368,7 @@ def scan_source(text: str) -> SourceLabels:
         labels = scan_python(text)
     else:
         labels = scan_c(text)
-    # The arrays are shared by all calls with this text while it is in the cache.
+    # All calls with the cached text share the arrays.
     for array in (labels.regions, labels.depths, labels.in_if):
         array.flags.writeable = False
     return labels
@@ -398,7 +399,7 @@ _LATEX_CLOSERS = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
 @lru_cache(maxsize=1)
 def looks_like_latex(text: str) -> bool:
     """Return whether the text has enough LaTeX commands for its number of lines."""
-    # An empty text has as many commands as it needs.
+    # An empty text has 0 commands, which is enough for 0 lines.
     num_commands = len(_LATEX_COMMAND.findall(text))
     return num_commands > 0 and num_commands >= MIN_COMMANDS * count_lines(text)
 
@@ -414,12 +415,12 @@ def label_latex_math(text: str) -> NDArray[np.bool_]:
     begin = 0
     for match in _LATEX_EDGE.finditer(text):
         mark, end = match.group(), match.end()
-        # Without the star of `equation*`, so that either end closes either beginning.
+        # The star of `equation*` is ignored.
         if environment := match["environment"]:
             mark = rf"\{match['edge']}{{{environment}}}"
 
         if not closer:
-            # Outside: a mark that begins nothing leaves `closer` empty.
+            # Outside mathematics, a mark that begins nothing leaves `closer` empty.
             begin = match.start()
             if match["edge"] == "begin":
                 closer = rf"\end{{{environment}}}"

@@ -1,4 +1,4 @@
-"""Files that other programs read: one file of a run, ONNX, a page that runs the model, compressed
+"""Files that other programs read: a model in one file, ONNX, a page that runs the model, compressed
 texts (`crnn`), notebooks."""
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
-"""charrnn export: a model in one file, to be given away, in the format of the file's suffix."""
+"""charrnn export: write a model to one file, which can be given to other people, in the format of
+the file's suffix."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 
 _NOTE = Path(__file__).with_name("model_note.txt")
-"""The text that a .zip has beside the model."""
-_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest one of the format: the same model gives the same bytes
+"""The text of the note in a .zip."""
+_DATE = (1980, 1, 1, 0, 0, 0)  # A fixed date, so that the same model gives the same bytes.
 Content = tuple[bytes, "OnnxCheck | None"]
 """The content of a file, and the check of an .onnx file; None for other formats, and without
 onnxruntime."""
@@ -39,8 +40,8 @@ onnxruntime."""
 def _zip(model: Model, path: Path) -> Content:
     """Return the content of a model file. The same model gives the same bytes.
 
-    Of the names of its texts, and of the run that it started from, the folders are left out, so
-    that no path of this machine leaves it.
+    The names of its texts and of the run from which it started are written without folders, so that
+    the file contains no path of this machine.
     """
     from charrnn.runs import model_file
     from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
@@ -56,7 +57,7 @@ def _zip(model: Model, path: Path) -> Content:
     files = RunDescription.of(Path(), config=shared, vocab=model.vocab).files()
     files[MODEL] = tensors_to_bytes(model.tensors)
 
-    # The digest says which text it was, without the text and its path.
+    # The digest identifies the text without its content and its path.
     recorded = model.recorded_corpus
     manifest: dict[str, JSON] = {
         "format": model_file.MODEL_FILE_VERSION,
@@ -95,8 +96,8 @@ def _zip(model: Model, path: Path) -> Content:
 
 
 def _is_stored(data: bytes) -> bool:
-    """Whether a file is not compressed: weights may be nearly all zero, which would look like a
-    bomb to `ModelFile`."""
+    """Whether a file is stored without compression. Weights that are nearly all zero would compress
+    so well that `ModelFile` would refuse them as a bomb."""
     from charrnn.runs.model_file import MAX_RATIO, MAX_UNPACKED
 
     return len(data) > MAX_UNPACKED and len(data) > MAX_RATIO // 2 * len(zlib.compress(data))
@@ -104,8 +105,8 @@ def _is_stored(data: bytes) -> bool:
 
 def _last_part(source: str) -> str:
     """Return the last part of a path or an address, on any operating system."""
-    parts = [part for part in re.split(r"[/\\]", source) if part]
-    return parts[-1] if parts else "text"
+    names = [part for part in re.split(r"[/\\]", source) if part]
+    return names[-1] if names else "text"
 
 
 def _onnx(model: Model, path: Path) -> Content:
@@ -114,7 +115,8 @@ def _onnx(model: Model, path: Path) -> Content:
     from charrnn.formats.onnx import CHECKED_CHARS, check_onnx, onnx_to_bytes
     from charrnn.generation.sample_options import SampleOptions
 
-    # Checked over a text of the model itself, in which no character is outside the alphabet.
+    # The file is checked on a text that the model itself generates: all its characters are in the
+    # alphabet.
     data = onnx_to_bytes(model)
     options = SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32")
     ids = np.concatenate([block.ids[0] for block in model.generator.draw_blocks(options)])
@@ -141,19 +143,19 @@ FORMATS = {
 """The formats of models by suffix; `write` takes the model and the path of the file, and returns a
 `Content`."""
 _FORMAT_LIST = " or ".join(
-    ", ".join(f"{one.suffix} {one.content}" for one in FORMATS.values()).rsplit(", ", 1)
+    ", ".join(f"{fmt.suffix} {fmt.content}" for fmt in FORMATS.values()).rsplit(", ", 1)
 )
 
 
 def _check_title(path: Path, title: str | None) -> None:
-    """Raise UsageError for the title of a file that is no page."""
+    """Raise UsageError if a title is given for a file that is no page."""
     if title is not None and path.suffix != ".html":
         raise UsageError(f"{named('title', title)} is for a page: {path} does not end in .html.")
 
 
 def write_model(model: Model, target: Target, title: str | None = None) -> Content:
-    """Write a model to a file in the format of its suffix, and return its content. Raises as
-    `Model.export`."""
+    """Write a model to a file in the format of its suffix, and return its content. Raises the
+    errors of `Model.export`."""
     _check_title(target.path, title)
     if model.instead_of is not None:
         raise CheckpointError(
@@ -165,7 +167,7 @@ def write_model(model: Model, target: Target, title: str | None = None) -> Conte
     if title is not None:
         write = partial(_html, title=title)
     data, check = write(model, target.path)
-    # Raises CheckpointError for weights that predict nothing finite.
+    # This raises CheckpointError if the predictions are not finite.
     model.generator.model_for("int8", clamps={})
     target.write(data)
     return data, check
@@ -173,7 +175,7 @@ def write_model(model: Model, target: Target, title: str | None = None) -> Conte
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(ReplacingOptions):
-    """What `charrnn export` takes."""
+    """The options of `charrnn export`."""
 
     words: Sequence[str] = argument(
         "[RUN] FILE", f"The file to write: {_FORMAT_LIST}; before it, optionally, a run."
@@ -197,7 +199,7 @@ def export(options: ExportOptions) -> None:
             f"export takes [RUN] FILE, not {len(options.words)} words. Put quotes around names with"
             " spaces."
         )
-    # Before a large run is loaded.
+    # The target is checked before a large run is loaded.
     _check_title(Path(file), options.title)
     target = Target(Path(file), force=options.force, runs=run)
     suffix = find_format(target.path, FORMATS).suffix
@@ -224,7 +226,7 @@ def export(options: ExportOptions) -> None:
     if not options.json:
         print_path(file)
         return
-    described = {"file": file, "bytes": len(data), "step": model.step, "val_nats": model.val_nats}
+    result = {"file": file, "bytes": len(data), "step": model.step, "val_nats": model.val_nats}
     if check is not None:
-        described["check"] = asdict(check)
-    print_json(described)
+        result["check"] = asdict(check)
+    print_json(result)

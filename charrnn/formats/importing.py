@@ -1,7 +1,7 @@
-"""charrnn import: a recurrent model that another program trained becomes a run folder.
+"""charrnn import: make a run folder of a recurrent model that another program trained.
 
-The weights are those of `nn.LSTM`, `nn.GRU` or `nn.RNN`, of torch or MLX, with an embedding, or
-one-hot vectors, and an output layer. Nothing is unpickled: a .pt file is read with `weights_only`.
+The model is an `nn.LSTM`, `nn.GRU` or `nn.RNN` of torch or MLX, with an embedding or one-hot
+vectors, and an output layer. Nothing is unpickled: a .pt file is read with `weights_only`.
 
 Shapes: V vocabulary, E embedding, H hidden, G gates.
 """
@@ -55,9 +55,9 @@ Tensors = Mapping[str, NDArray[np.float32]]
 NOTE = "README.txt"
 """The file in the run folder that says where its weights come from."""
 MAX_BYTES = 1 << 40
-"""Limit of the file of weights."""
+"""Maximum size of the file of weights."""
 _CELLS = {4: ("lstm",), 3: ("gru",), 1: ("rnn", "irnn")}
-"""Cells by the number of gates; of several the first, unless another is asked for."""
+"""Cell types by the number of gates; the first of several is the default."""
 _RECURRENT = re.compile(
     r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(?:_l(\d+))?(_reverse)?(_raw)?"
 )
@@ -70,8 +70,8 @@ _MLX = {
     "b": "bias_ih",
     "bhn": "bias_hh",
 }
-"""What torch calls the weights of `mlx.nn.LSTM`, `GRU` and `RNN`, which have the same shapes and
-gates in the same order. `bhn` is the last third of a `bias_hh`."""
+"""The names in torch of the weights of `mlx.nn.LSTM`, `GRU` and `RNN`, which have the same shapes
+and the gates in the same order. `bhn` is the last third of a `bias_hh`."""
 _SYMBOL = re.compile(r"<\w+>|\[[A-Z]+\]|unk|pad", re.IGNORECASE)
 """A symbol that stands for no character, such as <unk> or <pad>."""
 _TO_JSON = 'import json, pickle; json.dump(pickle.load(open({}, "rb")), open({}, "w"))'
@@ -82,19 +82,20 @@ _EMBEDDING = re.compile("emb|wte|enc|lookup", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The weights of a model under the names of charrnn, its settings, and where each weight comes
-    from."""
+    """The weights of a model under the names of charrnn, and its settings."""
 
     config: Config
     tensors: Tensors
     matched: Mapping[str, str]
-    """Their name by ours; a bias that is missing there is zero."""
+    """The name of each weight in the file, by its name in charrnn. A bias that the file lacks is
+    not listed, and is zero."""
     left_out: Sequence[str] = ()
     """The entries of the file that are no weights."""
 
     def report(self) -> list[str]:
-        """Say which weight became which, a line each, and which entries became nothing."""
-        lines = [f"{theirs} -> {ours}" for ours, theirs in self.matched.items()]
+        """List the name in the file and in charrnn of each weight, one per line, and the entries
+        that were left out."""
+        lines = [f"{name_in_file} -> {name}" for name, name_in_file in self.matched.items()]
         if self.left_out:
             lines.append(f"left out, because no weights: {', '.join(self.left_out)}")
         return lines
@@ -102,7 +103,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The text that a model was measured on, and its loss."""
+    """A text, and the loss of a model on it."""
 
     corpus: Corpus
     loss: LossReport
@@ -113,34 +114,34 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 
 
 def _is_no_weight(value: object) -> bool:
-    """Return whether an entry is no tensor, or a whole number as a tensor, such as the
-    `num_batches_tracked` of a normalization layer."""
+    """Whether an entry is no weight: it is no tensor, or it is a tensor with a single integer, such
+    as the `num_batches_tracked` of a normalization layer."""
     if not isinstance(value, torch.Tensor):
         return True
     return value.ndim == 0 and not value.is_floating_point() and not value.is_complex()
 
 
 def read_tensors(path: Path) -> tuple[Tensors, Sequence[str]]:
-    """Read a .safetensors file or, under any other name, what `torch.save` wrote. Return its
+    """Read a .safetensors file or, with any other suffix, a file of `torch.save`. Return its
     tensors, and the names of its entries that are no weights.
 
-    Raises CheckpointError for anything else.
+    Raises CheckpointError for any other file.
     """
     data = read_capped(behind_links(path), max_bytes=MAX_BYTES)
     try:
         if path.suffix == ".safetensors":
-            found: Any = safetensors_torch.load(data)
+            content: Any = safetensors_torch.load(data)
         else:
-            # Of a plain pickle torch also warns, with a line of its source.
+            # For a plain pickle torch also prints a warning, with a line of its source.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    # Whatever the two readers raise for a file that is none of theirs, is damaged or contains more
-    # than tensors.
+                content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    # The two readers raise various errors if the file has another format, is damaged or contains
+    # more than tensors.
     except Exception as error:
-        # What torch says after the first sentence recommends unpickling.
+        # After the first sentence, the message of torch recommends unpickling.
         reason = " ".join(str(error).partition(".")[0].split())[:120]
-        # Of a file that is no archive and no pickle, torch says only where it stumbled.
+        # If a file is no archive and no pickle, the message of torch names only a position in it.
         if not reason or not (path.suffix == ".safetensors" or data.startswith((b"PK", b"\x80"))):
             reason = "it is empty, damaged or of another kind"
         raise CheckpointError(
@@ -148,20 +149,19 @@ def read_tensors(path: Path) -> tuple[Tensors, Sequence[str]]:
             "save model.state_dict() with safetensors.torch.save_file; nothing is unpickled"
         ) from error
 
-    found = _weights_in(found, path)
-    if not isinstance(found, dict):
+    content = _weights_in(content, path)
+    if not isinstance(content, dict):
         raise CheckpointError(f"{path} contains no tensors by name: save model.state_dict()")
 
-    # Counters and settings stand among the weights of some programs.
-    left_out = [str(name) for name, value in found.items() if _is_no_weight(value)]
-    tensors = {str(name): value for name, value in found.items() if not _is_no_weight(value)}
+    # Some programs save counters and settings among the weights.
+    left_out = [str(name) for name, value in content.items() if _is_no_weight(value)]
+    tensors = {str(name): value for name, value in content.items() if not _is_no_weight(value)}
     if not all(map(_is_plain, tensors.values())):
         raise CheckpointError(
             f"{path} contains more than dense tensors: save model.state_dict() alone"
         )
 
-    # Whole numbers would be those of quantized weights, which mean something only with their
-    # scales.
+    # Integers would be quantized weights, which are useless without their scales.
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
             raise CheckpointError(
@@ -173,39 +173,39 @@ def read_tensors(path: Path) -> tuple[Tensors, Sequence[str]]:
     return arrays, left_out
 
 
-def _weights_in(found: Any, path: Path) -> Any:
-    """Return the part of a checkpoint that has a recurrent network, whatever its name: a program
-    keeps more beside it. All of it if no part has one.
+def _weights_in(checkpoint: Any, path: Path) -> Any:
+    """Return the entry of a checkpoint that is the state_dict of a recurrent network, or the whole
+    checkpoint if no entry is one. Programs save other entries, too.
 
-    Raises CheckpointError for several, as a model and its moving average are.
+    Raises CheckpointError if there are several, such as a model and its moving average.
     """
-    # A bare tensor: whoever asked says what is missing.
-    if not isinstance(found, dict):
-        return found
+    # The caller reports a checkpoint that is no dict.
+    if not isinstance(checkpoint, dict):
+        return checkpoint
 
-    parts = {}
-    for name, part in found.items():
-        if isinstance(part, dict) and any("weight_hh" in str(key) for key in part):
-            parts[str(name)] = part
-    if len(parts) > 1:
+    networks = {}
+    for name, entry in checkpoint.items():
+        if isinstance(entry, dict) and any("weight_hh" in str(key) for key in entry):
+            networks[str(name)] = entry
+    if len(networks) > 1:
         raise CheckpointError(
-            f"{path} has several models: {', '.join(parts)}\nsave the state_dict of one alone"
+            f"{path} has several models: {', '.join(networks)}\nsave the state_dict of one alone"
         )
-    return next(iter(parts.values()), found)
+    return next(iter(networks.values()), checkpoint)
 
 
 def read_vocab(path: Path) -> Vocab:
     """Read an alphabet: a JSON list of characters by id, or an object with `chars`, `itos` or
     `stoi`, as nanoGPT's.
 
-    Entry 0 may be a symbol, such as <unk> or <pad>, which becomes the unknown one: it is never
-    generated. Raises CheckpointError that names the entry that is no character.
+    Entry 0 may be a symbol, such as <unk> or <pad>. It becomes the unknown symbol, which is never
+    generated. Raises CheckpointError, which names the entry that is no character.
     """
-    # Limited, as it may be the file of weights by mistake.
+    # The size is limited, because the user may have given the file of weights by mistake.
     content = read_capped(behind_links(path), max_bytes=MAX_TEXT_BYTES)
-    # What `pickle.dump` writes, as in nanoGPT's meta.pkl. Loading it could run any program.
+    # The file is a pickle, such as nanoGPT's meta.pkl. Loading it could run any program.
     if content.startswith(b"\x80"):
-        # In double quotes: the shell has single ones around the code.
+        # The names are in double quotes, because the code is in single quotes in the shell.
         code = _TO_JSON.format(json.dumps(str(path)), json.dumps(str(path.with_suffix(".json"))))
         raise CheckpointError(
             f"{path} is a pickle, which is not read; if you trust it, make JSON of it:\n"
@@ -219,7 +219,7 @@ def read_vocab(path: Path) -> Vocab:
             " characters by id"
         ) from error
 
-    # An object may have the characters under a name, or be a mapping of them itself.
+    # The object may have an entry with the characters, or may itself map characters and ids.
     if isinstance(data, dict):
         for name in ("characters", "chars", "itos", "stoi"):
             if name in data:
@@ -228,7 +228,7 @@ def read_vocab(path: Path) -> Vocab:
     if isinstance(data, dict):
         data = _by_id(data, path)
 
-    # `Vocab.from_json` checks whatever this is.
+    # `Vocab.from_json` checks the types.
     characters = data
     if isinstance(data, str):
         characters = list(data)
@@ -266,19 +266,19 @@ def _by_id(entries: Mapping[str, Any], path: Path) -> list[Any]:
 
 
 def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None) -> Imported:
-    """Give the weights the names of charrnn, by their shapes. `cell` is that of one gate: rnn
-    (tanh) or irnn (relu).
+    """Give the weights the names of charrnn, by their shapes. `cell` is the type of a cell with one
+    gate: rnn (tanh) or irnn (relu).
 
-    Raises CheckpointError that names the tensor which does not fit.
+    Raises CheckpointError, which names the tensor that does not fit.
     """
-    # The sizes and the cell follow from the first layer: its matrix of the state is (G H, H).
-    layers, rest = _split(tensors, path)
+    # The sizes and the cell type follow from the first layer, whose recurrent matrix is (G H, H).
+    layers, other_names = _split(tensors, path)
     first = layers[0]["weight_hh"]
     hidden_size = tensors[first].shape[-1]
     input_size = tensors[layers[0]["weight_ih"]].shape[-1]
     num_gates = len(tensors[first]) // max(1, hidden_size)
 
-    # tanh or relu is the only thing that shapes do not tell.
+    # The shapes show everything except whether the activation is tanh or relu.
     if num_gates not in _CELLS:
         raise _misfit(
             path,
@@ -294,7 +294,7 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
 
     matched = _match_outer(
         tensors,
-        rest,
+        other_names,
         vocab_size=vocab_size,
         hidden_size=hidden_size,
         input_size=input_size,
@@ -304,7 +304,7 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
         for kind, name in layer.items():
             matched[f"layers.{index}.{kind}_l0"] = name
 
-    # The program that trained it is unknown: what only training uses is what `train` begins with.
+    # The settings of the training are unknown. Those that only training uses get usual values.
     config = Config(
         corpus=(f"imported from {path.stem}",),
         alphabet="char",
@@ -328,36 +328,36 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
         threads=1,
     )
 
-    # All that such a network has, in the shapes that it has here.
-    ours = {}
+    # Collect all weights of such a network, and check their shapes.
+    weights = {}
     for name, shape in weight_shapes(config, vocab_size).items():
         if name in matched:
-            ours[name] = tensors[matched[name]]
-            # MLX adds the rest of this bias of a GRU to the other one.
+            weights[name] = tensors[matched[name]]
+            # In a GRU of MLX, only the last third is a bias of its own; the other bias contains the
+            # rest.
             if matched[name].endswith(".bhn"):
-                ours[name] = np.pad(ours[name], (2 * hidden_size, 0))
+                weights[name] = np.pad(weights[name], (2 * hidden_size, 0))
         else:  # a bias
-            ours[name] = np.zeros(shape, np.float32)
-        if ours[name].shape != shape:
+            weights[name] = np.zeros(shape, np.float32)
+        if weights[name].shape != shape:
             raise _misfit(
                 path, name=matched[name], tensors=tensors, wanted=f"{shape}, which {name} has here"
             )
-    return Imported(config, tensors=ours, matched=matched)
+    return Imported(config, tensors=weights, matched=matched)
 
 
 def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the names of the weights of each layer by kind, and all other names."""
+    """Return the names of the weights of each recurrent layer by kind, and all other names."""
     layers: dict[tuple[tuple[int, ...], int], dict[str, str]] = {}
-    rest = []
+    other_names = []
     prefixes = set()
     for name in sorted(tensors):
-        # All that is not a weight of a recurrent layer is around the layers.
-        found = _RECURRENT.fullmatch(_name_of_torch(name, tensors))
-        if found is None:
-            rest.append(name)
+        recurrent_name = _RECURRENT.fullmatch(_name_of_torch(name, tensors))
+        if recurrent_name is None:
+            other_names.append(name)
             continue
 
-        prefix, kind, index, reverse, raw = found.groups()
+        prefix, kind, index, reverse, raw = recurrent_name.groups()
         if reverse:
             raise _unknown_model(
                 path, name=name, what="a bidirectional network, which cannot generate"
@@ -365,17 +365,19 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
         if kind == "weight_hr":
             raise _unknown_model(path, name=name, what="a projection, an LSTM's proj_size")
 
-        # A layer in a wrapper, as AWD-LSTM's, is the same layer. There `_raw` has the weight, and
-        # without it stands a copy from which some were dropped.
+        # A wrapper, such as the weight dropout of AWD-LSTM, adds `module.` to the name. The tensor
+        # with the suffix `_raw` is the weight; the tensor without it has some dropped entries.
         prefix = prefix.replace("module.", "")
-        # Layers are numbered at the end of a name, or in its prefix where each is a module.
+        # The number of a layer is at the end of the name, or in its prefix if each layer is a
+        # module.
         prefixes.add(re.sub(r"\d+", "", prefix))
         numbers = tuple(map(int, re.findall(r"\d+", prefix)))
         layer = layers.setdefault((numbers, int(index or 0)), {})
         if raw or kind not in layer:
             layer[kind] = name
 
-    # Names that differ by more than a number are those of an encoder and a decoder, or the like.
+    # If prefixes differ by more than a number, there are several networks, such as an encoder and a
+    # decoder.
     if len(prefixes) != 1:
         what = "no weight_hh_l0"
         if prefixes:
@@ -384,7 +386,7 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
             f"{path} has {what}\nimport reads one nn.LSTM, nn.GRU or nn.RNN with its output layer"
         )
 
-    # By their numbers: as strings, layer 10 would come before layer 2.
+    # The layers are sorted by numbers: as strings, layer 10 would come before layer 2.
     ordered = [layers[key] for key in sorted(layers)]
     for layer in ordered:
         for kind in ("weight_ih", "weight_hh"):
@@ -392,12 +394,12 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
                 raise CheckpointError(
                     f"{path}: {next(iter(layer.values()))} has no matrix {kind} beside it"
                 )
-    return ordered, rest
+    return ordered, other_names
 
 
 def _name_of_torch(name: str, tensors: Tensors) -> str:
-    """Return what torch would call a weight of a recurrent layer of MLX; other names stay."""
-    # Every layer has a `bias`: the matrix beside it tells.
+    """Return the name in torch of a weight of a recurrent layer of MLX; other names stay."""
+    # Layers of all kinds have a `bias`: the matrix of the layer shows that it is recurrent.
     layer, _, kind = name.rpartition(".")
     is_recurrent = f"{layer}.Wh" in tensors or f"{layer}.Whh" in tensors
     if is_recurrent and kind in _MLX:
@@ -412,7 +414,8 @@ def _unknown_model(path: Path, name: str, what: str) -> CheckpointError:
 
 
 class _Rank(NamedTuple):
-    """How much a matrix (V, …) looks like the output layer; the largest is taken for it."""
+    """How much a matrix (V, …) looks like the output layer. The matrix of the highest rank becomes
+    the output layer."""
 
     has_output_shape: bool
     has_bias: bool
@@ -422,17 +425,17 @@ class _Rank(NamedTuple):
 
 def _match_outer(
     tensors: Tensors,
-    rest: list[str],
+    other_names: list[str],
     *,
     vocab_size: int,
     hidden_size: int,
     input_size: int,
     path: Path,
 ) -> dict[str, str]:
-    """Return the names of the embedding, missing for one-hot vectors, and of the output layer by
-    ours."""
-    # The only vectors of V numbers that such a model has.
-    biases = [name for name in rest if tensors[name].shape == (vocab_size,)]
+    """Return the names in the file of the embedding and the output layer, by their names in
+    charrnn. The embedding is missing for one-hot vectors."""
+    # The bias of the output layer is the only vector of V numbers in such a model.
+    biases = [name for name in other_names if tensors[name].shape == (vocab_size,)]
 
     def rank(name: str) -> _Rank:
         is_embedding = _EMBEDDING.search(name) is not None
@@ -443,20 +446,20 @@ def _match_outer(
             is_not_named_embedding=not is_embedding,
         )
 
-    # The output layer first. Where V = E = H, or E = H, the shapes are the same and the names must
-    # tell.
+    # The output layer gets the highest rank. If E = H, it has the shape of the embedding, and the
+    # names decide.
     matrices = []
-    for name in rest:
+    for name in other_names:
         if tensors[name].ndim == 2 and len(tensors[name]) == vocab_size:
             matrices.append(name)
     matrices.sort(key=rank, reverse=True)
-    found = dict(zip(("output.weight", "embedding.weight"), matrices, strict=False))
+    matched = dict(zip(("output.weight", "embedding.weight"), matrices, strict=False))
     if biases:
-        found["output.bias"] = biases[0]
+        matched["output.bias"] = biases[0]
 
-    # What has no place here would be missing from the model.
-    for name in rest:
-        if name not in found.values():
+    # No tensor may be left, because the model needs all of them.
+    for name in other_names:
+        if name not in matched.values():
             wanted = f"one embedding, output layer and bias of {vocab_size:,} characters"
             raise _misfit(path, name=name, tensors=tensors, wanted=wanted)
     if not matrices or not rank(matrices[0]).has_output_shape:
@@ -464,18 +467,18 @@ def _match_outer(
             f"{path} has no output layer ({vocab_size}, {hidden_size}): save the whole model"
         )
 
-    # Two equal candidates are not chosen by chance: the wrong one predicts nothing.
+    # If two matrices have the same rank, none is chosen: the wrong choice would predict nothing.
     if len(matrices) > 1 and rank(matrices[0]) == rank(matrices[1]):
         wanted = "no part like it besides: rename the output layer head.weight"
         raise _misfit(path, name=matrices[1], tensors=tensors, wanted=wanted)
 
-    # One matrix and inputs of another size than V: they are not one-hot vectors.
+    # There is only one matrix, but the inputs have not V entries: they are no one-hot vectors.
     if len(matrices) == 1 and input_size != vocab_size:
         raise CheckpointError(
             f"{path} has no embedding: {matrices[0]} would be both (tied weights)\nsave it under"
             " two names"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(matched.items()))
 
 
 def _misfit(path: Path, name: str, tensors: Tensors, wanted: str) -> CheckpointError:
@@ -488,8 +491,8 @@ def _misfit(path: Path, name: str, tensors: Tensors, wanted: str) -> CheckpointE
 def write_run(
     imported: Imported, vocab: Vocab, origin: Path, out: Path | None, measured: Measured | None
 ) -> Path:
-    """Write a run folder with one checkpoint, at step 0, and return its path. What was `measured`
-    is its validation.
+    """Write a run folder with one checkpoint at step 0, and return its path. `measured` becomes its
+    validation.
 
     Raises UsageError if `out` exists and is not an empty folder, CharRNNError if it cannot be
     written.
@@ -500,7 +503,7 @@ def write_run(
     from charrnn.runs.writer import RunWriter, new_run
     from charrnn.training.events import EvaluationEvent
 
-    # So that whoever finds the folder later knows that nothing was trained here.
+    # The note tells later readers of the folder that the model was trained elsewhere.
     note = f"Imported by charrnn import from {origin.name}, which another program trained:\n\n"
     note += "\n".join(imported.report())
 
@@ -547,7 +550,7 @@ def write_run(
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions(CommandOptions):
-    """What `charrnn import` takes."""
+    """The options of `charrnn import`."""
 
     file: str = argument("FILE", "The weights: .safetensors, or what torch.save wrote.")
     vocab: str = option(
@@ -587,20 +590,20 @@ def import_model(options: ImportOptions) -> None:
         config = as_catalogued(imported.config, options.text)
         imported = replace(imported, config=replace(config, corpus=(options.text,)))
     model = Model(imported.config, vocab=alphabet, tensors=dict(imported.tensors), name=path.stem)
-    # Raises CheckpointError for weights that predict nothing finite.
+    # This raises CheckpointError if the predictions are not finite.
     model.generator.model_for("int8", clamps={})
     if options.text is not None:
         measured = _measure(model, options.text)
 
     run = write_run(imported, vocab=alphabet, origin=path, out=options.out, measured=measured)
 
-    # A vocabulary in another order has the same shapes: only the loss tells.
+    # A vocabulary in the wrong order fits the shapes: only the loss shows it.
     if measured is not None:
         nats = measured.loss.nats_per_char
         warn(tuple(doubts(model.name, nats=nats, vocab_size=len(alphabet))), quiet=options.quiet)
 
     if options.json:
-        found: dict[str, Any] = {
+        result: dict[str, Any] = {
             "run": str(run),
             "cell": imported.config.cell,
             "matched": imported.matched,
@@ -609,12 +612,12 @@ def import_model(options: ImportOptions) -> None:
         }
         if measured is not None:
             loss = measured.loss
-            found["loss"] = {
+            result["loss"] = {
                 "nats": loss.nats_per_char,
                 "bits": loss.bpc,
                 "chars": loss.num_chars,
             }
-        print_json(found)
+        print_json(result)
         return
 
     if not options.quiet:
@@ -624,13 +627,13 @@ def import_model(options: ImportOptions) -> None:
 
 
 def _describe(imported: Imported, measured: Measured | None, run: Path) -> list[str]:
-    """Return what was guessed, so that a wrong guess can be noticed, the loss, and the next
-    commands."""
+    """Describe the matched weights, so that the user can notice a wrong guess, the loss, and the
+    next commands."""
     lines = imported.report()
     if imported.config.cell == "rnn":
         lines.append("an nn.RNN with tanh; if it has relu, give --cell irnn")
 
-    # Standard input is gone after the measurement.
+    # Standard input cannot be read again after the measurement.
     text = " --text FILE"
     if measured is not None:
         loss = measured.loss
@@ -651,8 +654,8 @@ def _describe(imported: Imported, measured: Measured | None, run: Path) -> list[
 
 
 def _measure(model: Model, source: str) -> Measured:
-    """Return the text of a file and the loss on it. Raises DataError for characters outside the
-    alphabet if it has no unknown symbol."""
+    """Return the text of a file, and the model's loss on it. Raises DataError for characters
+    outside the alphabet if it has no unknown symbol."""
     from charrnn.evaluation.comparison import evaluate
 
     config = model.config

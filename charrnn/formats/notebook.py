@@ -1,8 +1,7 @@
-"""The HTML by which objects show themselves in a notebook: the renderables of the terminal, and
-charts as SVG.
+"""Draw objects in a notebook as HTML: the renderables of the terminal, and charts as SVG.
 
-Text without a colour of its own has that of the notebook; other colours are legible on white and on
-black.
+Text without a colour has the text colour of the notebook; all other colours are legible on white
+and on black.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,12 +50,13 @@ from charrnn.views.tables import (
 from charrnn.views.theme import all_visible, scale_of
 
 MAX_CHARS = 4_000
-"""Characters of a text that are drawn at most; a notebook keeps its outputs."""
+"""Maximum number of characters of a text that are drawn: a notebook stores its outputs."""
 MAX_GUESSED = 1_000
-"""The same for a text with guesses, which is about eight times as large."""
+"""Maximum number of characters of a text with guesses, whose HTML is about eight times as large."""
 _INKS = ("#767676", "#cd4141", "#1e8a46", "#a07000", "#4673e1", "#a555af", "#00808c", "#7d7d7d")
 NOTEBOOK = terminal_theme("#f6f6f6", ink="#000000", colours=_INKS)
-"""The theme of text in a notebook: colours of a luminance between that of dark and of light paper.
+"""The theme of text in a notebook: its colours have a luminance between a dark and a light
+background.
 
 The first two colours only determine the grey of dim text."""
 _PRE = (
@@ -67,12 +67,14 @@ _PRE = (
 
 def to_html(value: object) -> str | None:
     """Return an object as HTML without scripts; None if there is no picture of such an object."""
-    # Charts are drawn as shapes; everything between two of them is one block of text.
-    shown = pictures(value)
-    if not shown:
+    # Charts become SVG, and all renderables between two charts become one block of text.
+    renderables = pictures(value)
+    if not renderables:
         return None
     html = ""
-    for is_drawing, group in groupby(shown, key=lambda picture: isinstance(picture, SvgDrawing)):
+    for is_drawing, group in groupby(
+        renderables, key=lambda picture: isinstance(picture, SvgDrawing)
+    ):
         if is_drawing:
             html += "".join(map(_drawn, group))
         else:
@@ -101,14 +103,15 @@ def pictures(value: object) -> Sequence[RenderableType]:
 
 
 def _together(kind: type) -> Callable[[Sequence[Any]], Sequence[RenderableType]] | None:
-    """Return what shows several records of a type in one picture, if they are shown so."""
+    """Return the function that draws several records of a type in one picture, None if there is no
+    such function."""
     draw: Callable[[Sequence[Any]], Sequence[RenderableType]] | None
     draw = _TOGETHER.get(kind) or getattr(kind, "view_together", None)
     return draw
 
 
 def _drawn(picture: RenderableType) -> str:
-    """Return a chart as SVG on paper of its own, at most as wide as the notebook."""
+    """Return a chart as SVG with its own background, at most as wide as the notebook."""
     return to_svg([picture]).replace("<svg ", '<svg style="max-width: 100%; height: auto" ', 1)
 
 
@@ -120,15 +123,14 @@ def _written(group: Sequence[RenderableType]) -> str:
 
 
 def _cut(text: str | bytes, most: int = MAX_CHARS) -> Sequence[RenderableType]:
-    """Say how much of a text is drawn, if that is not all of it."""
-    # Silent where nothing is missing.
+    """Return a note with the number of characters that are drawn, nothing if the text is
+    complete."""
     if len(text) <= most:
         return []
     return [Text(f"The first {most:,} of {len(text):,} characters.", style="dim")]
 
 
 def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
-    # Guesses make a text eight times as large.
     most = MAX_GUESSED if coloured.guesses else MAX_CHARS
     shown = replace(
         coloured,
@@ -172,7 +174,7 @@ _TOGETHER: dict[type, Callable[[Sequence[Any]], Sequence[RenderableType]]] = {
     Prediction: lambda predictions: [predictions_table(predictions)],
     RunSummary: lambda runs: [runs_view(runs)],
 }
-"""What shows several records of a type of the core in one picture."""
+"""The functions that draw several records of a type of the core in one picture."""
 _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     CellFindings: _findings_pictures,
     CellPage: page_pictures,
@@ -185,4 +187,4 @@ _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     ModelDescription: lambda model: [plain_table("model", model.name, rows=model.rows())],
     Trace: _surprise_pictures,
 }
-"""What shows a record that has no `view` of its own."""
+"""The functions that draw records without a `view` method."""

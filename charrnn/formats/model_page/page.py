@@ -1,5 +1,5 @@
-"""A self-contained HTML page that contains a model and runs it: `model_page.html`, its programs,
-and the weights.
+"""Make a self-contained HTML page that contains a model and runs it: `model_page.html`, its
+programs, and the weights.
 
 The page computes what `charrnn sample` computes with int8 weights, to the last bit:
 `model_network.js` repeats the operations of `compiled.sampling` in the same order, and
@@ -41,13 +41,13 @@ from charrnn.views.theme import NUM_SHADES, shade_rules
 TEMPLATE = "model_page.html"
 """The page without its model and its programs."""
 NETWORK, DECOMPRESS, VIEW = "model_network.js", "model_decompress.js", "model_page.js"
-"""The network, the reader of compressed files, and what shows both."""
+"""The programs: the network, the reader of compressed files, and the user interface."""
 CELLS = ("lstm", "gru", "rnn")
-"""Cell types that the page runs."""
+"""Cell types that the page can run."""
 DEPTHS = ("stacked", "residual")
-"""Depths that the page runs."""
+"""Depths that the page can run."""
 MAX_BYTES = 8_000_000
-"""Size of a page at most: about 5 million weights, with which a browser writes 200 characters per
+"""Maximum size of a page: about 5 million weights, with which a browser writes 200 characters per
 second."""
 STEPS_PER_UNIT = 20
 """A cell is clamped at multiples of 1/20."""
@@ -56,8 +56,8 @@ STEPS_PER_UNIT = 20
 def to_model_page(
     model: Model, found: Sequence[FoundCell] = (), *, title: str | None = None
 ) -> str:
-    """Return the page of a model, below a title, by default its name. It opens on the first of
-    `found`.
+    """Return the page of a model. Its title is by default the name of the model, and it first shows
+    the first cell of `found`.
 
     Raises UsageError for a cell type or a depth that the page does not run, for weights that are
     not finite, and for a page of more than `MAX_BYTES`; CheckpointError for weights that are
@@ -73,33 +73,34 @@ def to_model_page(
 
     stepper = Stepper(config, tensors=model.tensors, precision="int8")
     arrays = _arrays(stepper, model)
-    # Not compressed first, because a large model takes long; weights compress by a tenth.
+    # The size is checked before the compression, which takes long for a large model and saves only
+    # a tenth.
     weights = b"".join(array.tobytes() for array in arrays.values())
     _check_size(model.name, len(weights))
 
-    described = _describe_network(stepper, model=model, arrays=arrays) | _describe_model(model)
+    description = _describe_network(stepper, model=model, arrays=arrays) | _describe_model(model)
 
     # The page numbers cells through all layers.
     cells = []
-    for one in found:
-        cell = one.layer * stepper.hidden_size + one.unit
-        cells.append({"name": one.detector, "cell": cell})
+    for found_cell in found:
+        cell = found_cell.layer * stepper.hidden_size + found_cell.unit
+        cells.append({"name": found_cell.detector, "cell": cell})
 
-    # The weights are these arrays one after the other.
+    # The weights are the concatenation of these arrays.
     types = []
     for name, array in arrays.items():
         types.append({"name": name, "type": str(array.dtype), "length": array.size})
-    described |= {
+    description |= {
         "found": cells,
         "num_shades": NUM_SHADES,
         "digest": digest_of(config, vocab=model.vocab, stepper=stepper).hex(),
         "arrays": types,
     }
     if title is not None:
-        described["name"] = title
+        description["name"] = title
 
     # ASCII without "<", so that no value can end the script element.
-    encoded = json.dumps(described, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    encoded = json.dumps(description, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     encoded = encoded.replace("<", "\\u003c")
 
     packed = base64.b64encode(zlib.compress(weights, 9))
@@ -109,10 +110,10 @@ def to_model_page(
 
 
 def _fill(model: str, weights: str) -> str:
-    """Put a model and its weights into the template, beside the programs."""
+    """Insert a model, its weights and the programs into the template."""
     template = _read(TEMPLATE).replace("SHADES", shade_rules(), 1)
     programs = [_read(name) for name in (NETWORK, DECOMPRESS, VIEW)]
-    parts = {
+    replacements = {
         "STYLE_HASH": _hash(template.partition("<style>")[2].partition("</style>")[0]),
         "SCRIPT_HASHES": " ".join(map(_hash, programs)),
         "MODEL": model,
@@ -121,8 +122,8 @@ def _fill(model: str, weights: str) -> str:
         "DECOMPRESS": programs[1],
         "VIEW": programs[2],
     }
-    # In one pass, so that nothing inside a part is replaced.
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+    # All placeholders are replaced in one pass, so that the inserted texts are not changed.
+    return re.sub(r"\{\{(\w+)\}\}", lambda placeholder: replacements[placeholder[1]], template)
 
 
 def _read(name: str) -> str:
@@ -139,7 +140,7 @@ def _check_size(name: str, num_bytes: int) -> None:
 
 
 def _describe_model(model: Model) -> dict[str, Any]:
-    """Return what the page says of a model."""
+    """Return the description of a model that the page shows."""
     vocab = model.vocab
     if vocab.kind == "byte":
         symbols = f"{len(vocab):,} bytes"
@@ -148,19 +149,20 @@ def _describe_model(model: Model) -> dict[str, Any]:
         listed = [character for character in vocab.characters if character not in ("", END)]
         symbols = f"{len(listed):,} characters"
 
-    # How a command names the model; a run by the step, too, because it may save a better one.
+    # This is the name of the model in commands. The name of a run includes the step, because the
+    # run may save a better one.
     run = f"{model.name}{MODEL_FILE_SUFFIX}"
     if model.card:
         run = model.name
     elif model.path:
         run = f"{RunReader(model.path).name}@{model.step}"
 
-    described = model.description
-    rows = dict(described.rows())
+    description = model.description
+    rows = dict(description.rows())
     rows["alphabet"] = symbols
-    num_cells = described.num_layers * described.hidden_size
+    num_cells = description.num_layers * description.hidden_size
     about = (
-        f"A recurrent network of {num_cells:,} {described.cell.upper()} cells that has read"
+        f"A recurrent network of {num_cells:,} {description.cell.upper()} cells that has read"
         f" {_texts_of(model)}, character by character. It runs in this page, and it is writing:"
         " each character has the colour of one of its cells, red where that is low, blue where it"
         " is high."
@@ -175,13 +177,14 @@ def _describe_model(model: Model) -> dict[str, Any]:
 
 
 def _texts_of(model: Model) -> str:
-    """Return what a model has read, after what the model that it started from had read."""
+    """Return the name of the text that a model has read, preceded by the text that the model from
+    which it started had read."""
     text = model.card.get("text", model.description.text) or "a text"
     start = model.config.init_from
     if start is None:
         return text
 
-    # The text of an included model has a name of its own, unless a run has that of the model.
+    # The card of an included model names its text, unless a run has the name of this model.
     before = f"the texts of the model {text_name((start,))}"
     if start in read_cards():
         before = load(start).card.get("text", before)
@@ -199,10 +202,10 @@ def _matrices(stepper: Stepper) -> dict[str, Linear]:
 
 
 def _arrays(stepper: Stepper, model: Model) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a model by name: those of float32, then those of int8."""
+    """Return the arrays of a model by name: first the float32 arrays, then the int8 arrays."""
     arrays: dict[str, NDArray[Any]] = {}
     for name, (matrix, bias) in _matrices(stepper).items():
-        # A matrix has no bits where a weight is nan or infinite.
+        # `bits` is 0 if a weight is nan or infinite.
         if not matrix.bits or not np.isfinite(bias).all():
             raise UsageError(
                 "The weights of this model are not finite: its training diverged. Train it again."
@@ -217,23 +220,23 @@ def _arrays(stepper: Stepper, model: Model) -> dict[str, NDArray[Any]]:
     if model.config.initial_state == "learned":
         arrays["learned_state"] = stepper.initial_state(1).vectors
 
-    # Arrays of four bytes must begin at a multiple of four in the page.
+    # Arrays with four bytes per number must begin at a multiple of four.
     return dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
 
 
 def _describe_network(
     stepper: Stepper, model: Model, arrays: Mapping[str, NDArray[Any]]
 ) -> dict[str, Any]:
-    """Return what `model_network.js` reads of a model beside its arrays."""
+    """Return the settings of a model that `model_network.js` reads in addition to the arrays."""
     config = model.config
     embedding_size = 1
     if "embedding" in arrays:
         embedding_size = arrays["embedding"].shape[1]
 
-    # Products of two numbers of so many bits are added without rounding.
+    # The sum of products of two numbers with this many bits is exact.
     table_bits = (MANTISSA_BITS - math.ceil(math.log2(max(1, embedding_size)))) // 2
-    # The memory for each value at which a cell can be clamped, from -1 to 1: browsers differ in
-    # atanh.
+    # The memories for all values from -1 to 1 at which a cell can be clamped are computed here,
+    # because browsers differ in atanh.
     clamped = [step / STEPS_PER_UNIT for step in range(-STEPS_PER_UNIT, STEPS_PER_UNIT + 1)]
     return {
         "cell": config.cell,
@@ -264,8 +267,7 @@ def _describe_network(
 def _input_arrays(
     stepper: Stepper, tensors: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the table of input products (V, R), or what it is computed from, if that is
-    smaller."""
+    """Return the table of input products (V, R), or its factors if they are smaller."""
     table = stepper.tables["layers.0.ih"]
     if "embedding.weight" not in tensors:
         return {"table": table}
