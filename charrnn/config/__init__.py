@@ -1,2 +1,2 @@
-"""Settings of a run: their ranges, recipes and files; the options that set them; names of cell
+"""Settings of a run: their ranges, recipes and files; the options that set them; the names of cell
 types and depths."""

@@ -1,5 +1,5 @@
-"""Names of the cell types, depths and optimizers, and what each is in a few words: for options,
-errors and tables.
+"""Names of the cell types, depths and optimizers, each with a short description for options, errors
+and tables.
 
 docs/extending.md shows how to add one.
 """
@@ -14,16 +14,16 @@ CELLS = {
     "mlstm": "an LSTM with a recurrent matrix of its own for each character",
     "antisymmetric": "gated steps of a differential equation with an antisymmetric matrix",
     "unitary": "a recurrence that preserves the norm; H/2 complex units",
-    # Cells whose gates do not read the last output: a text can be read in parallel.
+    # The gates of the next two do not read the last output, so all characters are read in parallel.
     "mingru": "a GRU whose gates read the input alone",
     "minlstm": "an LSTM whose gates read the input alone",
-    # What was tried beside them, as variants of an LSTM or of a linear recurrence.
+    # Further variants of an LSTM or of a linear recurrence.
     "mogrifier": "an LSTM whose input and output scale each other first",
     "rglru": "a gated linear recurrence whose decay the input chooses",
     "slstm": "an LSTM with exponential gates and a normalizer",
 }
-"""What `--cell` takes, besides `auto` and the cells of installed packages. Equations:
-`model.cell_types.CELLS`."""
+"""The values of `--cell`, besides `auto` and the cells of installed packages. Their equations are
+in `model.cell_types.CELLS`."""
 DEPTHS = {
     "stacked": "each layer reads the outputs of the layer below",
     "residual": "each layer adds its outputs to those of the layer below",
@@ -32,12 +32,12 @@ DEPTHS = {
     "grid": "at every character, an LSTM runs up the layers",
     "attention": "stacked; each layer adds what one attention head reads in its last outputs",
 }
-"""What `--depth` takes. Equations: `model.depths.DEPTHS`."""
+"""The values of `--depth`. Their equations are in `model.depths.DEPTHS`."""
 OPTIMIZERS = {
     "muon": "Muon for the matrices of the recurrent layers, AdamW for all else",
     "adamw": "AdamW for all weights",
     "rmsprop": "RMSProp for all weights",
     "sgd": "gradient descent with momentum for all weights",
 }
-"""What `--optimizer` takes. How each is built: `training.optim.OPTIMIZERS`. How to add one:
-docs/extending.md."""
+"""The values of `--optimizer`, which `training.optim.OPTIMIZERS` builds. docs/extending.md shows
+how to add one."""

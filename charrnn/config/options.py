@@ -1,13 +1,14 @@
-"""Options of the command line, each declared once: at the dataclass field that it sets.
+"""Declare the options of the command line, each once, at the dataclass field that it sets.
 
     @dataclass(frozen=True, kw_only=True)
     class GreetOptions:
         names: Sequence[str] = argument("NAME", help="Who is greeted.", default=())
         num_times: int = option(1, "--times N", "How often.", least=1)
 
-The command line builds its parameters from `parameters_of` such a class, and makes an object of the
-class from what was typed (`cli.command_options`). A field may be an `option_group`, another such
-object, or `option_texts`: what was typed for the fields of another class.
+The command line builds its parameters from the `parameters_of` such a class, and makes an object of
+the class from the typed values (`cli.command_options`). A field may also be an `option_group`,
+which is an object of another such class, or `option_texts`, which are the typed values for the
+fields of another class.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -17,39 +18,40 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 Owner = TypeVar("Owner")
-"""The dataclass that an option belongs to."""
+"""The type of a dataclass whose fields declare options."""
 _KEY = "parameter"
-"""Key of what declares a parameter in the metadata of a field."""
+"""Key of the declared parameter in the metadata of a field."""
 RANGE = "range"
-"""Key of a `Range` there."""
+"""Key of the `Range` in the metadata of a field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a command: its name, what its help says, and what it takes."""
+    """An option of a command: its name, its help and its values."""
 
     flag: str
-    """As it is typed, such as --top-p."""
+    """The option as it is typed, such as --top-p."""
     help: str
     metavar: str | None = None
     """Placeholder of the value in `--help`; None for a flag without a value."""
     panel: str | None = None
-    """Title of its group in `--help`; None: the options that everybody uses."""
+    """Title of its group in `--help`; None for the group of frequent options."""
     _: KW_ONLY
     letter: str | None = None
     """A short spelling, such as -q."""
     least: float | None = None
-    """Smallest value that is accepted; None: whatever the command accepts."""
+    """Smallest allowed value; None if the command line does not check it."""
     most: float | None = None
-    """Largest value that is accepted."""
+    """Largest allowed value; None if the command line does not check it."""
     shown_default: str | None = None
-    """What the help says of the default; None: nothing."""
+    """The default as the help shows it; None if the help shows no default."""
     needs: str = ""
-    """The room without which there is no such option, such as "reports" (`hooks.manager.ROOMS`)."""
+    """The room that the option needs, such as "reports" (`hooks.manager.ROOMS`): without this room
+    the option does not exist."""
     name: str = ""
-    """The field that it sets, by which messages name it (`errors.named`)."""
+    """The field that it sets. Messages name the option by it (`errors.named`)."""
     kind: type = bool
-    """The type of its value; bool for an option without one."""
+    """The type of its value; bool for an option without a value."""
     is_repeatable: bool = False
     """Whether it may be given several times; its value is then a list."""
     is_required: bool = False
@@ -57,13 +59,13 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What a field accepts, apart from `auto` and null."""
+    """The allowed values of a field, apart from `auto` and null."""
 
     words: str
-    """The end of "it must be …"."""
+    """A description that completes the sentence "it must be …"."""
     contains: Callable[[Any], bool]
     choices: tuple[str, ...] = ()
-    """The words that are accepted, if it accepts words."""
+    """The allowed words, if the field accepts words."""
 
 
 def between(least: float, most: float) -> Range:
@@ -79,18 +81,18 @@ def at_least(least: int) -> Range:
 
 
 def one_of(*words: str) -> Range:
-    """Return the range of some words."""
+    """Return the range that consists of these words."""
     return Range(f"one of {', '.join(words)}", contains=words.__contains__, choices=words)
 
 
 def words_in_text(words: Iterable[str]) -> str:
-    """Return words as a text lists them: stacked, residual or grid."""
-    *others, last = words
-    return f"{', '.join(others)} or {last}"
+    """Join words as in a sentence: "stacked, residual or grid"."""
+    *first_words, last_word = words
+    return f"{', '.join(first_words)} or {last_word}"
 
 
 def setting(default: Any, allowed: Range) -> Any:
-    """Make a dataclass field with a range that no option of its own sets."""
+    """Make a dataclass field with a range, but without an option."""
     return field(default=default, metadata={RANGE: allowed})
 
 
@@ -102,7 +104,7 @@ class Argument:
     help: str
     _: KW_ONLY
     shown_default: str | None = None
-    """What the help says of the default; None: nothing."""
+    """The default as the help shows it; None if the help shows no default."""
     name: str = ""
     """The field that it sets."""
     is_required: bool = False
@@ -111,7 +113,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The options of another class, which make an object of it."""
+    """The options of another class, from which an object of this class is made."""
 
     owner: type[Any]
 
@@ -144,26 +146,26 @@ def option(
     shown_default: str | None = None,
     needs: str = "",
 ) -> Any:
-    """Make a dataclass field that an option of the command line sets. A class as default, such as
-    dict, is called; with MISSING the option is required.
+    """Make a dataclass field that an option of the command line sets.
 
-    `flags` has the spelling, a letter if there is one, and the placeholder of a value: "--temp T"
-    or "--out -o FILE". `least` and `most` are checked by the command line, `allowed` by the class.
-    The help shows a default that can be typed; `shown_default` says in words what is done without.
+    `flags` consists of the option, its letter if it has one, and the placeholder of its value if it
+    has one: "--temp T" or "--out -o FILE". A `default` that is a class, such as dict, is called to
+    make the default; MISSING makes the option required. The help shows the default if it can be
+    typed; `shown_default` describes any other default. The command line checks `least` and `most`,
+    and the class checks `allowed`.
     """
-    # "--out -o FILE": the option, its letter if there is one, the placeholder if it has a value.
-    flag, _, rest = flags.partition(" ")
+    flag, _, placeholder = flags.partition(" ")
     letter = None
-    if rest.startswith("-"):
-        letter, _, rest = rest.partition(" ")
-    # A flag is off by default, which goes without saying.
+    if placeholder.startswith("-"):
+        letter, _, placeholder = placeholder.partition(" ")
+    # The help does not show that a flag is off by default.
     is_typed = isinstance(default, int | float | str) and not isinstance(default, bool)
     if shown_default is None and is_typed and default != "":
         shown_default = str(default)
     declared = Option(
         flag,
         help,
-        metavar=rest or None,
+        metavar=placeholder or None,
         panel=panel,
         letter=letter,
         least=least,
@@ -183,38 +185,40 @@ def option(
 def argument(
     metavar: str, help: str, *, default: Any = MISSING, shown_default: str | None = None
 ) -> Any:
-    """Make a dataclass field that an argument of the command line sets, required if it has no
-    default."""
+    """Make a dataclass field that an argument of the command line sets. The argument is required if
+    it has no default."""
     declared = Argument(metavar, help, shown_default=shown_default, is_required=default is MISSING)
     return field(default=default, metadata={_KEY: declared})
 
 
 def option_group(owner: type[Any]) -> Any:
-    """Make a dataclass field for the options of another class, which become an object of it."""
+    """Make a dataclass field that holds an object of another class, made from the options of that
+    class."""
     return field(default_factory=owner, metadata={_KEY: _Group(owner)})
 
 
 def option_texts(owner: type[Any], *names: str) -> Any:
-    """Make a dataclass field with what was typed for the options of another class, by the names of
-    its fields; "true" for an option without a value. With `names`, these options only."""
+    """Make a dataclass field that holds the typed values of the options of another class, by the
+    names of its fields; "true" for an option without a value. With `names`, only these options are
+    offered."""
     return field(default_factory=dict, metadata={_KEY: _Texts(owner, names)})
 
 
 def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
     """Yield the options and arguments of a dataclass and of its groups, in the order of the
     fields."""
-    for one in fields(owner):
-        declared = one.metadata.get(_KEY)
-        # The field says what the declaration need not repeat: its name and its type.
+    for class_field in fields(owner):
+        declared = class_field.metadata.get(_KEY)
+        # The name and the type of the option are the name and the type of the field.
         if isinstance(declared, Option):
-            kind, is_repeatable = _kind_of(_type_of(owner, one))
-            yield replace(declared, name=one.name, kind=kind, is_repeatable=is_repeatable)
+            kind, is_repeatable = _kind_of(_type_of(owner, class_field))
+            yield replace(declared, name=class_field.name, kind=kind, is_repeatable=is_repeatable)
         elif isinstance(declared, Argument):
-            _, is_repeatable = _kind_of(_type_of(owner, one))
-            yield replace(declared, name=one.name, is_repeatable=is_repeatable)
+            _, is_repeatable = _kind_of(_type_of(owner, class_field))
+            yield replace(declared, name=class_field.name, is_repeatable=is_repeatable)
         elif isinstance(declared, _Group):
             yield from parameters_of(declared.owner)
-        # What was typed is a text, whatever the field: another layer converts it.
+        # Typed values are texts, whatever the type of the field: another layer converts them.
         elif isinstance(declared, _Texts):
             for option_ in declared.options():
                 if option_.kind is bool:
@@ -225,44 +229,44 @@ def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
 
 def options_of(owner: type[Any]) -> tuple[Option, ...]:
     """Return the options of a dataclass and of its groups, in the order of the fields."""
-    return tuple(one for one in parameters_of(owner) if isinstance(one, Option))
+    return tuple(parameter for parameter in parameters_of(owner) if isinstance(parameter, Option))
 
 
-def make(owner: type[Owner], given: Mapping[str, Any]) -> Owner:
-    """Make an object of a dataclass from the values that were given, by the names of the fields.
+def make(owner: type[Owner], given_values: Mapping[str, Any]) -> Owner:
+    """Make an object of a dataclass from the given values, by the names of the fields.
 
-    What was not given has its default. Raises what the class raises.
+    The other fields have their defaults. Raises the errors of the class.
     """
-    # What was typed is flat; the object has one of each group inside.
+    # The given values are flat, but the object contains an object for each group.
     values: dict[str, Any] = {}
-    for one in fields(owner):  # type: ignore[arg-type]
-        declared = one.metadata.get(_KEY)
+    for class_field in fields(owner):  # type: ignore[arg-type]
+        declared = class_field.metadata.get(_KEY)
         if isinstance(declared, _Group):
-            values[one.name] = make(declared.owner, given)
+            values[class_field.name] = make(declared.owner, given_values)
         elif isinstance(declared, _Texts):
             texts = {}
             for option_ in declared.options():
-                if option_.name in given:
-                    texts[option_.name] = _texts(given[option_.name])
-            values[one.name] = texts
-        elif declared is not None and one.name in given:
-            values[one.name] = given[one.name]
+                if option_.name in given_values:
+                    texts[option_.name] = _texts(given_values[option_.name])
+            values[class_field.name] = texts
+        elif declared is not None and class_field.name in given_values:
+            values[class_field.name] = given_values[class_field.name]
     return owner(**values)
 
 
 def _texts(value: Any) -> Any:
-    """Return what was typed, as texts: True stands for an option without a value."""
-    # All others are repeatable, so their values are lists.
+    """Return a typed value as texts. It is True for an option without a value."""
+    # All other options are repeatable, so their values are lists.
     if value is True:
         return ("true",)
     return value
 
 
-def _type_of(owner: type[Any], one: "Field[Any]") -> Any:
+def _type_of(owner: type[Any], class_field: "Field[Any]") -> Any:
     """Return the type of a field, which is a string in a module with postponed annotations."""
-    if isinstance(one.type, str):
-        return get_type_hints(owner)[one.name]
-    return one.type
+    if isinstance(class_field.type, str):
+        return get_type_hints(owner)[class_field.name]
+    return class_field.type
 
 
 def _kind_of(hint: Any) -> tuple[type, bool]:
@@ -272,12 +276,13 @@ def _kind_of(hint: Any) -> tuple[type, bool]:
     if isinstance(hint, UnionType):
         members = get_args(hint)
 
-    # The first that fits; of a number or a word, the command line leaves the choice to the class.
+    # The first type in this order decides. If a field takes a number or a word, the class checks
+    # which of them was given.
     for kind in (bool, int, float, str, Path):
         if kind in members:
             return kind, False
 
-    # A list, which may be given several times; a tuple is one value of several parts.
+    # An option for a list may be given several times; a tuple is a single value.
     origin = get_origin(members[0])
     is_collection = (
         isinstance(origin, type) and origin is not tuple and issubclass(origin, Iterable)

@@ -1,4 +1,4 @@
-"""Define the configuration of a run: one frozen dataclass, every value checked on construction."""
+"""Define the configuration of a run: a frozen dataclass that checks every value on construction."""
 
 import math
 import os
@@ -28,10 +28,10 @@ from charrnn.hooks.specifications import cell_types
 Auto = Literal["auto"]
 """A value that the recipe chooses."""
 OneHot = Literal["one-hot"]
-"""A size of the embedding: there is none, and the first layer reads one-hot vectors."""
+"""An embedding size that means no embedding: the first layer reads one-hot vectors."""
 
 MIN_COUNT = 3
-"""Occurrences that a character needs in a long text to be in the alphabet."""
+"""Number of occurrences in a long text that a character needs to be in the alphabet."""
 ALPHABETS = ("char", "exact", "byte")
 """Kinds of alphabet."""
 ORDERS = ("shuffled", "sorted")
@@ -41,36 +41,36 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 """Precisions of training."""
 BUDGETS = ("minutes", "epochs", "steps")
-"""Fields that say how long to train; at most one is set."""
+"""Fields that determine how long to train; at most one of them is set."""
 WIDTHS = ("hidden_size", "parameters")
-"""Fields that say how many units a layer has; at most one is set."""
+"""Fields that determine the number of units per layer; at most one of them is set."""
 DOCUMENTS = ("documents", "column")
-"""Fields that say what the documents are."""
+"""Fields that define the documents."""
 OMEGA_CELLS = ("rnn", "lstm")
-"""Cell types whose gradients Ω can keep from vanishing."""
+"""Cell types to which the regulariser Ω against vanishing gradients applies."""
 MEMBER_SEED_STEP = 1_000_003
-"""Difference of the seeds of two networks that are trained side by side, so that runs with the
-seeds 0, 1, 2 have none in common."""
+"""Difference of the seeds of two networks that are trained side by side. It is so large that runs
+with the seeds 0, 1, 2 do not share a network."""
 SIZES = ("num_layers", "hidden_size", "embedding_size")
-"""Fields that say how large a model is."""
+"""Fields that determine the size of a model."""
 MAX_STEPS = 10**9
-"""Largest number of optimizer steps."""
+"""Maximum number of optimizer steps."""
 MAX_HIDDEN_SIZE = 16_384
-"""Largest number of units per layer, and largest embedding."""
+"""Maximum number of units per layer, and maximum size of an embedding."""
 LARGEST_NUMBER = 10**100
-"""Integers must be smaller: Python cannot convert much larger ones to floats."""
+"""Integers must be smaller: Python cannot convert much larger integers to floats."""
 LONGEST_NAMES = 100_000
-"""Total bytes of a corpus's names at most, with non-ASCII characters escaped as in `config.yaml`.
-"""
+"""Maximum length in bytes of all names of a corpus together, with non-ASCII characters escaped as
+in `config.yaml`."""
 MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine", "Run folder"
 """Panels of the options in `charrnn train --help`."""
 MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
 TEXT_FIELDS = (*DOCUMENTS, "encoding", "join_lines", "order", "order_seed")
-"""Fields that say how a text is read, which a run takes from the run it starts with."""
+"""Fields that determine how a text is read. A run with `init_from` takes them from that run."""
 
 
-# Python lists these as encodings, but they do not decode bytes to text.
+# Python lists these codecs as encodings, but they do not decode bytes to text.
 _NO_TEXT = {
     "base64_codec",
     "bz2_codec",
@@ -81,30 +81,30 @@ _NO_TEXT = {
     "uu_codec",
     "zlib_codec",
 }
-# Those that Python has without another name for them.
+# These encodings are missing in Python's list of aliases.
 _ENCODINGS = {"utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"}
 for _names in aliases.items():
-    # Names with a dot or a capital stand beside others without.
+    # Names with a dot or a capital letter also have a plain spelling.
     if _names[1] not in _NO_TEXT:
         _ENCODINGS.update(filter(re.compile("[a-z0-9_]+").fullmatch, _names))
 
 
 def _plain_encoding(name: str) -> str:
-    """Return the name of an encoding as Python writes it: Latin-1 as latin_1."""
+    """Return the name of an encoding in Python's spelling: latin_1 for Latin-1."""
     return re.sub("[ _-]+", "_", name[:40].lower())
 
 
 def _is_encoding(name: str) -> bool:
-    # Asking Python's codecs would import a module of that name.
+    # Python's codecs are not asked, because they would import a module of that name.
     return len(name) <= 40 and name.isascii() and _plain_encoding(name) in _ENCODINGS
 
 
 def _is_cell(name: str) -> bool:
-    # Packages are only searched for a name that is not built in: the search takes 25 ms.
+    # Packages are searched only for a name that is not built in: the search takes 25 ms.
     return name in _CELL_NAMES or name in offered_names(cell_types)
 
 
-# Ranges that are more than two ends, or that several fields have.
+# Ranges that have more than two ends, or belong to several fields.
 _CELL_NAMES = ("auto", *CELLS)
 CELL = Range(
     f"one of {', '.join(_CELL_NAMES)}, or a cell that an installed package provides",
@@ -141,7 +141,7 @@ class Config:
     """All settings of a run: enough to build the model and train it again. `training.recipe`
     replaces `auto`.
 
-    Raises UsageError that names the field, its value and the allowed range.
+    Raises UsageError, which names the field, its value and the allowed range.
     """
 
     corpus: tuple[str, ...] = setting((), allowed=CORPUS)
@@ -413,13 +413,13 @@ class Config:
     """Number of checkpoints to keep besides `best` and `latest`."""
 
     def __post_init__(self) -> None:
-        # Each field on its own: its type, and its range. Values are converted here, so that no
-        # caller can hold a configuration with a text where a number belongs.
+        # Check the type and the range of each field. Values are converted here, so that no
+        # configuration has a string in a field for numbers.
         for name in FIELD_NAMES:
             value = parse_value(name, getattr(self, name))
             object.__setattr__(self, name, value)
 
-            # Words that stand for a number are in no range of numbers.
+            # A word such as `auto` in a field for numbers is not in the range.
             allowed = _RANGES[name]
             is_word = value == "auto" and name in AUTO_FIELDS
             is_word |= value == "one-hot" and name == "embedding_size"
@@ -430,13 +430,13 @@ class Config:
                 f" {allowed.words}.{_hint(name, value)}"
             )
 
-        # Which fields go with each other. A column says by itself what the documents are.
+        # Check which fields exclude each other. A column needs no other setting of the documents.
         if self.column is not None and self.documents == "none":
             object.__setattr__(self, "documents", "column")
         self._check_text()
         self._check_layers()
         self._check_sizes()
-        # Two budgets may say different things, and neither is the more important one.
+        # Two budgets may contradict each other, and neither has priority.
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError(
                 f"Give one budget only: {named('minutes')}, {named('epochs')} or {named('steps')}."
@@ -444,7 +444,7 @@ class Config:
 
     def _check_text(self) -> None:
         """Raise UsageError for fields of the text that exclude each other."""
-        # Nothing is decoded: the encoding would have no effect.
+        # The byte alphabet decodes nothing, so the encoding would have no effect.
         if self.alphabet == "byte" and self.encoding != "utf-8":
             raise self._refused(
                 "encoding", "the byte alphabet takes bytes as they are. Leave one out."
@@ -460,16 +460,16 @@ class Config:
                 f"{named('documents', self.documents)} has no paragraphs. Leave one out.",
             )
 
-        # Each needs the other one.
+        # The documents "column" and a column need each other.
         if self.documents == "column" and self.column is None:
             raise self._refused("documents", f"give {named('column')} with the name of one.")
         if self.documents != "column" and self.column is not None:
-            other = named("documents", self.documents)
-            raise self._refused("column", f"its values are the documents: leave {other} out.")
+            conflicting = named("documents", self.documents)
+            raise self._refused("column", f"its values are the documents: leave {conflicting} out.")
 
     def _check_layers(self) -> None:
-        """Raise UsageError for what some cells and depths cannot do."""
-        # Its units are complex numbers, each of two coordinates.
+        """Raise UsageError for settings that some cells and depths do not support."""
+        # The units of a unitary cell are complex numbers with two coordinates each.
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             raise self._refused("hidden_size", "a unitary cell needs an even one.")
         if self.weight_drop not in (0, "auto") and self.cell == "irnn":
@@ -482,21 +482,21 @@ class Config:
         if self.omega > 0:
             self._check_omega()
 
-        # Between documents the state is reset anyway.
+        # With documents, the state is reset at the end of each document anyway.
         if self.initial_state == "learned" and self.reset_probability == 0 and self.end_id is None:
             learned = named("initial_state", "learned")
             raise self._refused(
                 "reset_probability", f"{learned} needs more than 0, else no state is reset to it."
             )
 
-        # A dilated layer keeps 2^l states.
+        # The dilated layer l keeps 2^l states.
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             raise self._refused(
                 "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
             )
 
     def _check_omega(self) -> None:
-        """Raise UsageError for what Pascanu's regulariser does not go with."""
+        """Raise UsageError for settings that exclude Pascanu's regulariser."""
         # An `auto` cell becomes an LSTM.
         cell = "lstm" if self.cell == "auto" else self.cell
         if cell not in OMEGA_CELLS:
@@ -511,8 +511,8 @@ class Config:
             raise self._refused("omega", f"it needs {named('num_members', 1)}.")
 
     def _check_sizes(self) -> None:
-        """Raise UsageError for sizes that one network, or several, cannot have together."""
-        # What starts from a run, or is fitted to a number of weights, is one network.
+        """Raise UsageError for sizes that exclude each other."""
+        # A network that starts from a run, or is fitted to a number of weights, is trained alone.
         if self.num_networks > 1 and self.init_from is not None:
             alone = f"with {named('init_from')} a single network is trained"
             raise self._refused("num_members", f"{alone}: use 1, or leave one of them out.")
@@ -524,19 +524,19 @@ class Config:
             raise self._refused("hidden_size", f"{follows}: leave one of them out.")
 
     def _refused(self, name: str, remedy: str) -> UsageError:
-        """Return the error of a field that does not go with another one."""
+        """Return the error of a field whose value excludes another setting."""
         return UsageError(f"{named(name)} is {_format(getattr(self, name))}; {remedy}")
 
     @property
     def num_networks(self) -> int:
-        """`num_members`; 1 as long as it is not chosen."""
+        """`num_members` as a number: 1 for `auto`."""
         if self.num_members == "auto":
             return 1
         return self.num_members
 
     @property
     def num_held_back(self) -> int:
-        """`held_back`; 0 as long as it is not chosen."""
+        """`held_back` as a number: 0 for `auto`."""
         if self.held_back == "auto":
             return 0
         return self.held_back
@@ -547,23 +547,23 @@ class Config:
         without documents."""
         if self.documents == "none":
             return None
-        # The id 0 is the unknown symbol, which only this alphabet has.
+        # Only this alphabet has an unknown symbol, which is id 0.
         if self.alphabet == "char":
             return 1
         return 0
 
 
 def resolved(value: int | Auto | OneHot) -> int:
-    """Return a size that is a number. An `auto` or `one-hot` here is a bug."""
-    # `training.recipe` replaces all words before anything is built.
+    """Return a size, which must be a number: `auto` or `one-hot` is a bug."""
+    # `training.recipe` has replaced all words by numbers.
     assert not isinstance(value, str), f"the configuration contains {value!r}"
     return value
 
 
 def config_of_member(config: Config, index: int = 0) -> Config:
-    """Return the configuration of one of `num_members` networks, whose units are an equal share of
-    `config.hidden_size`."""
-    # A one-hot vector has the size of the alphabet, whoever reads it.
+    """Return the configuration of network `index` of `num_members` networks, each with an equal
+    share of `config.hidden_size`."""
+    # A one-hot vector always has the size of the alphabet.
     members = config.num_networks
     embedding_size = config.embedding_size
     if embedding_size != "one-hot":
@@ -578,9 +578,9 @@ def config_of_member(config: Config, index: int = 0) -> Config:
 
 
 def _hint(name: str, value: Any) -> str:
-    """Return the end of a message about a value out of range: what is close to it, "" if nothing
-    is."""
-    # Python's spelling has underscores, that of everybody else hyphens.
+    """Return the end of a message about a value out of range: it suggests a similar value, "" if
+    there is none."""
+    # Python's spelling of encodings has underscores, the usual spelling has hyphens.
     if name == "encoding":
         return did_you_mean(_plain_encoding(value), sorted(_ENCODINGS)).replace("_", "-")
     allowed = _RANGES[name]
@@ -592,13 +592,13 @@ def _hint(name: str, value: Any) -> str:
 
     # Cells of installed packages are choices, too.
     installed = offered_names(cell_types)
-    near = did_you_mean(value, (*allowed.choices, *installed))
+    suggestion = did_you_mean(value, (*allowed.choices, *installed))
     if not installed:
-        return near
-    return f" Installed packages provide {', '.join(installed)}.{near}"
+        return suggestion
+    return f" Installed packages provide {', '.join(installed)}.{suggestion}"
 
 
-# What the declarations above say of each field, looked up once.
+# The types, ranges and names of the fields above.
 _TYPES: dict[str, Any] = get_type_hints(Config)
 AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hint))
 """Fields that may be `auto` until a run starts."""
@@ -615,30 +615,36 @@ def _kinds_of(hint: Any) -> tuple[Any, ...]:
     if get_origin(hint) in (Union, UnionType):
         members = get_args(hint)
 
-    # `tuple[str, ...]` is a tuple; a word is itself a type with arguments, and stays what it is.
-    return tuple(one if one in (Auto, OneHot) else get_origin(one) or one for one in members)
+    # `tuple[str, ...]` becomes `tuple`. The types of words have arguments, too, but stay the same.
+    kinds: list[Any] = []
+    for member in members:
+        if member in (Auto, OneHot):
+            kinds.append(member)
+        else:
+            kinds.append(get_origin(member) or member)
+    return tuple(kinds)
 
 
 _KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _TYPES.items()}
 
 
 def _wanted(name: str) -> str:
-    """Return what a field takes, for a message about a value of another type."""
-    # A list of numbers would be true, and help nobody.
+    """Return a description of the type of a field, for a message about a value of another type."""
+    # The range of `split` is a more helpful description than a list of numbers.
     if name == "split":
         return SHARES.words
     return " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
 
 
 def _format(value: object) -> str:
-    """Return a value for a message, shortened: it may be a file of a megabyte."""
+    """Return a value for a message. It is shortened, because it may be a file of a megabyte."""
     try:
         if isinstance(value, list | dict):
             return reprlib.repr(value)
         if isinstance(value, tuple):
             return shortened("/".join(map(str, value)))
         return shortened(str(value))
-    # Python refuses to convert such a number to a string.
+    # Python refuses to convert a number of thousands of digits to a string.
     except ValueError:
         return "a number of thousands of digits"
 
@@ -647,7 +653,7 @@ def check_field_name(name: str) -> str:
     """Return `name`; raise UsageError with the most similar one if no field has that name."""
     if name in FIELD_NAMES:
         return name
-    # The nearest name, or all of them if none is near.
+    # The message suggests a similar name, or lists all names if none is similar.
     name = name[:60]
     hint = did_you_mean(name, FIELD_NAMES) or f" The fields are {', '.join(FIELD_NAMES)}."
     raise UnknownFieldError(f"There is no configuration field {name!r}.{hint}")
@@ -656,22 +662,22 @@ def check_field_name(name: str) -> str:
 def parse_value(name: str, value: object) -> Any:
     """Convert a value from YAML, the environment or a flag to the type of field `name`.
 
-    Accepts strings for numbers (`1e-3` is a string in YAML 1.1), `300k` and `1.5M` for whole
-    numbers, `90/10` or a list for tuples. Raises UsageError that names the field and the value.
+    Accepts strings for numbers (`1e-3` is a string in YAML 1.1), `300k` and `1.5M` for integers,
+    `90/10` or a list for tuples. Raises UsageError, which names the field and the value.
     """
     kinds = _KINDS[check_field_name(name)]
-    # From a comma-separated list, for instance.
+    # A value from a comma-separated list may have white space.
     if isinstance(value, str):
         value = value.strip()
 
-    # The words of the field.
+    # First the words that the field accepts.
     if NoneType in kinds and value in (None, "", "null", "none"):
         return None
     for word in (Auto, OneHot):
         if word in kinds and value in get_args(word):
             return value
 
-    # Everything else, in one message whatever is wrong with it.
+    # All other values; every error has the same message.
     try:
         return _converted(name, value)
     except (ValueError, OverflowError, TypeError, KeyError):
@@ -682,15 +688,15 @@ def parse_value(name: str, value: object) -> Any:
 
 
 def _converted(name: str, value: Any) -> Any:
-    """Convert a value that is no word of its field. Raises any of four exceptions if it does not
-    fit."""
+    """Convert a value that is no word. Raises ValueError, OverflowError, TypeError or KeyError if
+    it does not fit the type of the field."""
     kinds = _KINDS[name]
     if bool in kinds:
         if isinstance(value, bool):
             return value
         return _WORDS[str(value).lower()]
 
-    # A number. To Python, True is 1.
+    # True is a number in Python, but not here.
     if int in kinds or float in kinds:
         if isinstance(value, bool):
             raise ValueError
@@ -701,13 +707,13 @@ def _converted(name: str, value: Any) -> Any:
     if str in kinds:
         return _checked(value, str)
 
-    # A list: the shares of the split, or the files of the corpus.
+    # The other fields are lists: the shares of the split, or the files of the corpus.
     if name == "split":
         if isinstance(value, str):
             value = value.replace(",", "/").split("/")
         return tuple(float(_checked(share, str, int, float)) for share in value)
 
-    # As PATH has them in the environment.
+    # In the environment, names are separated like the folders in PATH.
     names = value
     if isinstance(value, str):
         names = value.split(os.pathsep)
@@ -715,19 +721,19 @@ def _converted(name: str, value: Any) -> Any:
 
 
 def _checked(value: Any, *kinds: type) -> Any:
-    """Return a value of one of these types, True and False being no numbers; else raise
-    ValueError."""
+    """Return `value` if it has one of these types, else raise ValueError. A bool never counts as a
+    number."""
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise ValueError
     return value
 
 
 def _whole_number(value: Any) -> int:
-    """Return a whole number: 300000, 300k or 3e5. Raises ValueError for any other."""
+    """Parse an integer such as 300000, 300k or 3e5. Raises ValueError for any other value."""
     try:
         return int(str(value))
     except ValueError:
-        # As fractions: 2.3 * 10^6 is not a whole number in floats.
+        # Fractions are exact: in floats, 2.3 * 10^6 is not an integer.
         suffixed = _SUFFIXED.fullmatch(str(value))
         if suffixed is not None:
             number = Fraction(suffixed[1]) * _SUFFIXES[suffixed[2]]

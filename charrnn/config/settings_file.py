@@ -30,14 +30,16 @@ def merge_settings(
     environment: Mapping[str, str] | None = None,
     catalogue: Mapping[str, object] | None = None,
 ) -> tuple[Config, dict[str, str]]:
-    """Merge flags over environment over file over catalogue over defaults; also return the source
-    of each value. `catalogue` is how the catalogue of texts reads the text.
+    """Merge the values of a configuration from all sources, and also return the source of each
+    value.
 
-    A budget from one source replaces a budget of any kind from a source of lower priority, and so
-    do a number of units or of weights, and a kind of documents. Raises UsageError that names the
-    source, unless it is a flag.
+    Flags have the highest priority, then environment, file, catalogue and defaults. `catalogue` has
+    the settings with which the catalogue of texts reads the text. A budget from one source replaces
+    a budget of any kind from a source of lower priority. The same holds for the number of units or
+    weights, and for the kind of documents. Raises UsageError, which names the source unless it is a
+    flag.
     """
-    # The sources, from the lowest priority to the highest.
+    # List the sources from the lowest priority to the highest.
     values: dict[str, Any] = {}
     origins = dict.fromkeys(FIELD_NAMES, "default")
     variables = {f"CHARRNN_{name.upper()}": name for name in FIELD_NAMES}
@@ -51,14 +53,14 @@ def merge_settings(
         "flag": flags,
     }
 
-    for origin, given in sources.items():
-        # Each value on its own, so that an error names where it was given.
+    for origin, source_values in sources.items():
+        # Each value is checked alone, so that an error names its source.
         parsed = {}
-        for name, value in given.items():
+        for name, value in source_values.items():
             with _naming_source(origin, name):
                 parsed[name] = parse_alone(name, value)
 
-        # A budget replaces one of another kind, which would contradict it.
+        # A budget replaces a budget of another kind, which would contradict it.
         for exclusive in (BUDGETS, WIDTHS, DOCUMENTS):
             if any(parsed.get(name) not in (None, "auto") for name in exclusive):
                 for name in exclusive:
@@ -68,15 +70,15 @@ def merge_settings(
         values.update(parsed)
         origins.update(dict.fromkeys(parsed, origin))
 
-    # All of them together: which go with each other.
+    # The class checks which values exclude each other.
     return Config(**values), origins
 
 
 def parse_alone(name: str, value: object) -> Any:
-    """Return the value of a field, checked without the other fields. Raises UsageError that names
+    """Return the value of a field, checked without the other fields. Raises UsageError, which names
     the field."""
     alone: dict[str, Any] = {check_field_name(name): value}
-    # The one value that needs another field.
+    # This is the only value that needs another field.
     if alone == {"documents": "column"}:
         alone["column"] = "any"
     return getattr(Config(**alone), name)
@@ -84,7 +86,7 @@ def parse_alone(name: str, value: object) -> Any:
 
 @contextmanager
 def _naming_source(origin: str, name: str) -> Iterator[None]:
-    """Prefix a UsageError with the source of the value, unless that is a flag."""
+    """Prefix a UsageError with the source of the value, unless the source is a flag."""
     try:
         yield
     except UsageError as error:
@@ -93,18 +95,17 @@ def _naming_source(origin: str, name: str) -> Iterator[None]:
 
 
 MAX_YAML_LENGTH = 128 * 1024
-"""Characters of a file of settings at most: more than `to_yaml` writes."""
+"""Maximum length of a file of settings, in characters: more than `to_yaml` writes."""
 FlatValue = str | list[str | None] | None
-"""What stands behind `field:`. Numbers are texts, which `settings.parse_value` converts."""
+"""The value after `field:`. Numbers are texts, which `settings.parse_value` converts."""
 
 
 @lru_cache(maxsize=64)
 def load_yaml(text: str, origin: str) -> dict[str, FlatValue]:
     """Read lines of `field: value`, where a value is a word, a number or a list of them.
 
-    Callers share the result: commands read the same settings again and again.
-
-    Raises DataError that names `origin` and the line for anything else that YAML has.
+    The result is cached and shared by all callers, because commands read the same settings again
+    and again. Raises DataError, which names `origin` and the line, for any other YAML.
     """
     import yaml
 
@@ -126,12 +127,12 @@ def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
     """
     import yaml
 
-    # In C where there is one, which is much faster.
+    # The parser in C is much faster, if PyYAML has it.
     parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    if "\\u" in text:  # The parser in C refuses the escapes of file names that are no UTF-8.
+    if "\\u" in text:  # The parser in C refuses escapes of file names that are not UTF-8.
         parser = yaml.SafeLoader
 
-    # What was read so far: the field whose value is expected, and the list that is open.
+    # `name` is the field whose value is expected, and `items` the list that is open.
     values: dict[str, FlatValue] = {}
     name: str | None = None
     items: list[str | None] | None = None
@@ -158,7 +159,7 @@ def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
             case yaml.SequenceEndEvent() if name is not None:
                 values[name] = items
                 name = items = None
-            # The one mapping of the file.
+            # The file consists of a single mapping.
             case yaml.MappingStartEvent() if is_plain and not has_begun:
                 has_begun = is_open = True
             case yaml.MappingEndEvent():
@@ -171,11 +172,11 @@ def _flat_values(text: str, origin: str) -> dict[str, FlatValue]:
             ):
                 pass
             case _:
-                # The parser may stand behind the last line: `--- ` has nothing more.
+                # The parser may be behind the last line, as after `--- `.
                 lines = text.splitlines()
-                shown = lines[min(mark.line, len(lines) - 1)].strip()[:40]
+                line = lines[min(mark.line, len(lines) - 1)].strip()[:40]
                 raise DataError(
-                    f"{where} is {shown!r}. Write `field: value`, where the value is a word, a"
+                    f"{where} is {line!r}. Write `field: value`, where the value is a word, a"
                     " number or a list of them."
                 )
     return values
@@ -185,7 +186,7 @@ def _value(scalar: Any) -> str | None:
     """Return a word or a number as text; None for a null that is not in quotes."""
     if not scalar.style and scalar.value in ("", "~", "null"):
         return None
-    if scalar.value == ".inf":  # As YAML writes it; `float` reads it without the point.
+    if scalar.value == ".inf":  # YAML writes infinity with a point, and `float` reads "inf".
         return "inf"
     return str(scalar.value)
 
@@ -201,9 +202,9 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
 
 
 def read_recipe(name: str) -> dict[str, object]:
-    """Read a recipe: a `.yaml` file, or the name of one in `charrnn/recipes`.
+    """Read a recipe from a `.yaml` file, or by its name in `charrnn/config/recipes`.
 
-    Raises UsageError that lists the names if there is no such recipe.
+    Raises UsageError, which lists the names, if there is no such recipe.
     """
     folder = Path(__file__).parent / "recipes"
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
@@ -215,8 +216,8 @@ def read_recipe(name: str) -> dict[str, object]:
         ) from None
     except FileNotFoundError:
         stems = sorted(recipe.stem for recipe in folder.glob("*.yaml"))
-        instead = f"{', '.join(stems)}; or give a .yaml file.{did_you_mean(name, stems)}"
-        raise UsageError(f"No recipe {name!r}. Recipes: {instead}") from None
+        remedy = f"{', '.join(stems)}; or give a .yaml file.{did_you_mean(name, stems)}"
+        raise UsageError(f"No recipe {name!r}. Recipes: {remedy}") from None
     except OSError as error:
         raise UsageError(f"The recipe {name!r} cannot be read: {error.strerror}.") from None
 
@@ -235,7 +236,7 @@ def to_yaml(config: Config) -> str:
 def from_yaml(text: str, origin: str) -> Config:
     """Parse the output of `to_yaml`. A missing field has its default.
 
-    Raises DataError or UsageError that names the field and `origin`.
+    Raises DataError or UsageError, which names the field and `origin`.
     """
     loaded: dict[str, Any] = read_yaml(text, origin)
     with _naming_source(origin, ""):
