@@ -1,4 +1,4 @@
-"""Find a cell type by its name; one of another package makes a step before it is used.
+"""Find a cell type by its name, and check a cell type of another package by one step.
 
 Shapes: B batch, H hidden, as in `model.cell_types`.
 """
@@ -19,25 +19,26 @@ from charrnn.model.cell_types import CELLS, Cell
 from charrnn.model.portable_math import NUMPY, Float32Array
 
 NUM_ROWS, HIDDEN_SIZE = 3, 8
-"""B and H of the step: different, and H even, as the unitary cell needs it."""
+"""B and H of the step. They differ, and H is even, as a unitary cell needs it."""
 CLAMPED_VALUE = 0.5
 """The cell value at which a unit is clamped in the step."""
 TOLERANCE = 1e-3
-"""Allowed rounding error of that value: far more than that of tanh(atanh(x)) in float32."""
+"""Allowed rounding error of the clamped value: far more than the error of tanh(atanh(x)) in
+float32."""
 
 
 @cache
 def cell_type(name: str) -> type[Cell]:
-    """Return the built-in cell type `name`, or the one that an installed package provides by that
-    name.
+    """Return the built-in cell type `name`, or the cell type with that name of an installed
+    package.
 
-    Importing the package runs its code. Raises UsageError that names the package, where what it
-    provides is no cell, or one whose step fails or loses a clamped value.
+    Importing the package runs its code. Raises UsageError, which names the package, if its object
+    is no cell type, or if a step of the cell fails or changes a clamped value.
     """
     if name in CELLS:
         return CELLS[name]
 
-    # A cell of an installed package, or else the reasons why there is none.
+    # Find the cell type of an installed package, or report why there is none.
     plugin = find_extension(
         cell_types,
         kind="cell",
@@ -48,7 +49,7 @@ def cell_type(name: str) -> type[Cell]:
         reasons = "".join(f"\n{reason}" for reason in LEFT_OUT)
         raise UsageError(f"No installed package provides the cell {name!r}.{reasons}")
 
-    # Checked once per process: what is returned is kept.
+    # The cell type is checked once per process, because the result is cached.
     cell = plugin.load()
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
         raise UsageError(f"The {plugin} is no subclass of charrnn.model.cell_types.Cell.")
@@ -68,8 +69,8 @@ def cell_type(name: str) -> type[Cell]:
             " `step`?"
         ) from error
 
-    # A mistake that nothing else would show: clamping and ablating would have no effect, or a wrong
-    # one, and what is found of the cell would be false.
+    # No other check shows this mistake: clamping and ablating would have a wrong effect or none,
+    # and findings about the cell would be false.
     if not np.allclose(values[:, 0], CLAMPED_VALUE, atol=TOLERANCE):
         raise UsageError(
             f"The {plugin}: a unit that is clamped at {CLAMPED_VALUE} has another value after a"
@@ -81,13 +82,13 @@ def cell_type(name: str) -> type[Cell]:
 
 def _values_after_step(cell: type[Cell], weights: Mapping[str, Float32Array]) -> Float32Array:
     """Return the values (B, H) of a cell after one step from zeros, in which the first unit is
-    clamped. Raises whatever the code of the cell raises."""
+    clamped. Raises the errors of the cell's code."""
 
     def product(name: str, h: Any) -> Any:
         return h @ cell.effective_weight(weights[name]).T
 
     def clamp(memory: Any) -> Any:
-        # A copy, as the functions of a cell may not change their arguments.
+        # The memory is copied, because functions may not change their arguments.
         memory = memory.copy()
         memory[:, 0] = cell.memory(CLAMPED_VALUE)
         return memory
@@ -103,7 +104,7 @@ def _values_after_step(cell: type[Cell], weights: Mapping[str, Float32Array]) ->
         replace(NUMPY, clamp=clamp), x=x, product=product, state=before, extras=extras
     )
 
-    # An array of one state is no tuple of one, and would be taken for B states.
+    # A cell may wrongly return an array instead of a tuple, which would count as B states.
     shape = np.shape(state)
     if not isinstance(state, tuple) or shape != (cell.num_states, NUM_ROWS, HIDDEN_SIZE):
         raise ValueError(

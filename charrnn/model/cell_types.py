@@ -7,8 +7,8 @@ and the memory c last; `extras` maps the names of `Cell.extras` to arrays; `ops`
 of the array library. Every cell passes its memory (c where there is one, else h) through
 `ops.clamp`. `model.cell_type_registry` checks these rules.
 
-Cells whose gates do not read h (`LinearCell`) are linear in it: they train by a scan, and keep no
-order of what they add up that the gates of the single characters do not give.
+Cells whose gates do not read h (`LinearCell`) are linear in h. They are trained by a scan. They see
+the order of the characters only by the decay of the gates of each character.
 """
 
 import math
@@ -20,7 +20,8 @@ A = TypeVar("A", bound=Any)
 """The array type of a library: `torch.Tensor` or `NDArray[np.float32]`, whose operators have the
 same names."""
 CellState = tuple[A, ...]
-"""What a cell carries from one character to the next: arrays (B, H), the output h first."""
+"""The state that a cell passes from one character to the next: arrays (B, H), the output h
+first."""
 Product = Callable[[str, A], A]
 """(name, h) -> h @ weight.T + bias, with the recurrent weight of that name: (B, H) to (B, blocks *
 H)."""
@@ -33,9 +34,9 @@ class Ops(Generic[A]):
     """Elementwise functions of an array library, and the few rearrangements whose names differ
     between libraries.
 
-    Instances are built where their library is imported: `layer.TORCH` for training and measuring,
-    `portable_math.NUMPY` and `EXACT` for generating. `dataclasses.replace(TORCH, sigmoid=…)` makes
-    one that records every gate.
+    The instances are in the modules that import their library: `layer.TORCH` for training and
+    measuring, `portable_math.NUMPY` and `EXACT` for generating. `dataclasses.replace(TORCH,
+    sigmoid=…)` makes an instance that records every gate.
     """
 
     sigmoid: Callable[[A], A]
@@ -55,17 +56,18 @@ class Ops(Generic[A]):
     permute: Callable[[A, A], A]
     """(x, order): x[..., order]."""
     fft: Callable[[A, A], tuple[A, A]]
-    """(real, imaginary) parts (B, N) to those of the Fourier transform, divided by sqrt(N)."""
+    """Map (real, imaginary) parts (B, N) to the parts of the Fourier transform, divided by
+    sqrt(N)."""
     ifft: Callable[[A, A], tuple[A, A]]
     """The inverse of `fft`."""
     clamp: Callable[[A], A]
-    """Set the clamped units of a memory (B, H) to their values; the identity where no unit is
+    """Set the clamped units of a memory (B, H) to their values; the identity if no unit is
     clamped."""
 
 
 Shape = tuple[int, ...]
 EPSILON = 1e-12
-"""Added to a divisor, and under a square root, which in float32 may be 0."""
+"""Added to a divisor, or under a square root, that may be 0 in float32."""
 CLAMP_LIMIT = 0.9999
 """Clamp tanh(c) just below 1, because atanh(1) is infinite, and an infinite c would never change
 again."""
@@ -78,23 +80,23 @@ class Cell:
     input_blocks: ClassVar[int] = 1
     """Blocks of H rows in the input weight."""
     block_letters: ClassVar[str] = ""
-    """Letters of these blocks, which are those of `hh`, too, as far as it has them; by default they
-    are numbered."""
+    """Letters of these blocks, and of the same blocks of `hh`. Without letters the blocks are
+    numbered."""
     products: ClassVar[Mapping[str, int]] = {"hh": 1}
     """Recurrent weights and their blocks of H rows."""
     num_states: ClassVar[int] = 1
-    """As in a state."""
+    """Number of arrays in a state."""
     shows: ClassVar[str] = "h"
     """The formula of `value`, for captions and clamping: h, tanh(h) for an unbounded h, or tanh(c)
     if there is a c."""
     forget_block: ClassVar[int | None] = None
     """Block of the input bias that belongs to the forget gate, whose bias starts at `forget_bias`;
-    None: no such."""
+    None if the cell has no forget gate."""
     gates: ClassVar[tuple[str, ...]] = ()
     """Letters of the gates, in the order in which `step` passes them to `ops.sigmoid`."""
     keeping_gate: ClassVar[str | None] = None
-    """Letter of the gate that the memory before is multiplied with, if there is one: its mean gives
-    a timescale."""
+    """Letter of the gate by which the previous memory is multiplied, if there is one: its mean
+    gives a timescale."""
     units_multiple: ClassVar[int] = 1
     """H must be a multiple of this number, a divisor of 8."""
     peak_rate: ClassVar[float] = 9e-3
@@ -108,8 +110,7 @@ class Cell:
 
     @staticmethod
     def effective_weight(weight: A) -> A:
-        """Compute the matrix that `product` multiplies with from a recurrent weight (blocks * H,
-        H)."""
+        """Compute the matrix of `product` from a recurrent weight (blocks * H, H)."""
         return weight
 
     @staticmethod
@@ -122,13 +123,12 @@ class Cell:
     @classmethod
     def value(cls, ops: Ops[A], state: CellState[A]) -> A:
         """Compute the cell values, (B, H) in [-1, 1], as `shows` says."""
-        # The memory is the last part of every state: h where there is no c.
+        # The memory is the last array of every state: c, or h if there is no c.
         return state[-1] if cls.shows == "h" else ops.tanh(state[-1])
 
     @classmethod
     def memory(cls, value: float) -> float:
-        """Invert `value`: the memory to which `ops.clamp` sets a unit whose cell value is to be
-        `value`."""
+        """Invert the method `value`: return the memory of a unit with that cell value."""
         return value if cls.shows == "h" else math.atanh(max(-CLAMP_LIMIT, min(CLAMP_LIMIT, value)))
 
 
@@ -171,13 +171,14 @@ class Gru(Cell):
     def step(
         ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
     ) -> CellState[A]:
-        # One product for all three blocks: r multiplies U_n h, not h as in the paper, which would
-        # need a product of its own after r is known.
+        # One product serves all three blocks, because r multiplies U_n h. In the paper r multiplies
+        # h, which would need another product after r is known.
         (h,) = state
         x_r, x_z, x_n = ops.split(x, 3)
         u_r, u_z, u_n = ops.split(product("hh", h), 3)
 
-        # The gates in the order of `gates`. n + z (h - n) is (1 - z) n + z h with one product less.
+        # The gates are computed in the order of `gates`. n + z (h - n) equals (1 - z) n + z h, with
+        # one product less.
         z = ops.sigmoid(x_z + u_z)
         n = ops.tanh(x_n + ops.sigmoid(x_r + u_r) * u_n)
         return (ops.clamp(n + z * (h - n)),)
@@ -206,14 +207,15 @@ class Lstm(Cell):
     ) -> CellState[A]:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
-        # Clamped before h is computed of it: else a clamped unit would act one character late.
+        # c is clamped before h is computed from it: otherwise a clamped unit would act one
+        # character too late.
         c = ops.clamp(ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g))
         return ops.sigmoid(o) * ops.tanh(c), c
 
 
 class Peephole(Lstm):
-    """An LSTM whose gates see the cell: i and f the old one, o the new one (Gers & Schmidhuber
-    2000)."""
+    """An LSTM whose gates see the memory: i and f see the old c, o sees the new c (Gers &
+    Schmidhuber 2000)."""
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
@@ -226,7 +228,7 @@ class Peephole(Lstm):
     ) -> CellState[A]:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
-        # f and i see the c before the character, o the one after it.
+        # f and i see the c before the character, and o sees the c after it.
         kept = ops.sigmoid(f + extras["weight_cf"] * c) * c
         c = ops.clamp(kept + ops.sigmoid(i + extras["weight_ci"] * c) * ops.tanh(g))
         return ops.sigmoid(o + extras["weight_co"] * c) * ops.tanh(c), c
@@ -267,7 +269,7 @@ class Mlstm(Lstm):
         ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
     ) -> CellState[A]:
         h, c = state
-        # m stands where an LSTM has h, so that a character chooses how h is read.
+        # m replaces the h of an LSTM, so that a character determines how h is read.
         x_i, x_f, x_g, x_o, x_m = ops.split(x, 5)
         u_i, u_f, u_g, u_o = ops.split(product("hh", x_m * product("mh", h)), 4)
         c = ops.clamp(ops.sigmoid(x_f + u_f) * c + ops.sigmoid(x_i + u_i) * ops.tanh(x_g + u_g))
@@ -279,8 +281,8 @@ class Mogrifier(Lstm):
     two rounds).
 
     x is the product of the input with `weight_ih`, which has one block. Q and R are products of two
-    matrices, of a rank of an eighth of the units; the left ones start at 0, so that the cell starts
-    as an LSTM.
+    matrices with a rank of an eighth of the units; the left matrices start at 0, so that the cell
+    starts as an LSTM.
     """
 
     input_blocks = 1
@@ -288,14 +290,14 @@ class Mogrifier(Lstm):
     forget_block = None
     peak_rate = 4e-3
     FORGET_BIAS = 1.0
-    """Added to what the forget gate reads: `forget_bias` is a bias of the input product, of which x
-    is gated."""
+    """Added to the input of the forget gate, in place of `forget_bias`, which would be part of the
+    gated x."""
     SCALE = 0.1
     """Factor of Q and R, whose right matrices start uniform in [-1, 1]."""
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
-        # Rounded up: no layer is so small that it has none.
+        # The rank is rounded up, so that it is at least 1.
         rank = -(-hidden_size // 8)
         left = ((hidden_size, rank), "zeros")
         right = ((rank, hidden_size), "uniform")
@@ -312,7 +314,7 @@ class Mogrifier(Lstm):
         r_x = ops.linear(ops.linear(x, extras["right_r"]) * Mogrifier.SCALE, extras["left_r"])
         h = h + h * ops.tanh(r_x)
 
-        # From here on an LSTM of both.
+        # From here on, the cell is an LSTM of the gated x and h.
         i, f, g, o = ops.split(product("xh", x) + product("mh", h), 4)
         c = ops.clamp(ops.sigmoid(f + Mogrifier.FORGET_BIAS) * c + ops.sigmoid(i) * ops.tanh(g))
         return ops.sigmoid(o) * ops.tanh(c), c
@@ -322,10 +324,10 @@ class Slstm(Cell):
     """c = (f n c + i g) / (f n + i); n = f n + i; h = o * c; i = exp(W x + U h); f, o gates (Beck
     et al. 2024: sLSTM).
 
-    The paper (section 2.2) has c n for c, and multiplies it and n by exp(-m), so that i does not
-    overflow. What m does not change is the state here: c and ln n. The share of the old c, f n / (f
-    n + i), is the sigmoid of ln(f n / i). One head. Before a text c is 0, as in the paper, and n is
-    1.
+    The paper (section 2.2) stores c n instead of c, and multiplies it and n by exp(-m), so that i
+    does not overflow. The state here consists of c and ln n, which do not depend on m. The share of
+    the old c, f n / (f n + i), is the sigmoid of ln(f n / i). There is one head. Before a text c is
+    0, as in the paper, and n is 1.
     """
 
     input_blocks = 4
@@ -335,7 +337,7 @@ class Slstm(Cell):
     shows = "tanh(c)"
     forget_block = 1
     gates = ("f", "o")
-    """f is here the share of the old c, which is what a unit keeps."""
+    """f means here the share of the old c that a unit keeps."""
     keeping_gate = "f"
 
     @staticmethod
@@ -369,7 +371,7 @@ class LinearCell(Cell):
     def step(
         cls, ops: Ops[A], x: A, product: Product[A], state: CellState[A], extras: Extras[A]
     ) -> CellState[A]:
-        # Character by character, where a unit is clamped or text is generated; else `scan` has it.
+        # This is used if a unit is clamped or text is generated; otherwise `scan` computes h.
         a, b = cls.coefficients(ops, x=x, extras=extras)
         return (ops.clamp(a * state[0] + b),)
 
@@ -407,7 +409,8 @@ class MinLstm(LinearCell):
         f, i, n = ops.split(x, 3)
         f = ops.sigmoid(f)
         i = ops.sigmoid(i)
-        # Both gates may be 0 in float32. The kept share is the rest, so that the sum is 1 exactly.
+        # Both gates may be 0 in float32. The share of h is 1 minus the other share, so that the sum
+        # is exactly 1.
         written = i / (f + i + EPSILON)
         return 1 - written, written * n
 
@@ -418,7 +421,7 @@ class RgLru(LinearCell):
 
     The parameter L of each unit is CENTRE + SPREAD * `decay`, whose initial values are uniform in
     [-1, 1]: sigmoid(L)^8 then starts between 0.9 and 0.999. With t = tanh(-ln(a) / 2), a = (1 - t)
-    / (1 + t) and sqrt(1 - a^2) = 2 sqrt(t) / (1 + t), of which nothing is lost where a is near 1.
+    / (1 + t) and sqrt(1 - a^2) = 2 sqrt(t) / (1 + t), which loses no precision if a is near 1.
     """
 
     input_blocks = 3
@@ -484,8 +487,8 @@ class Unitary(Cell):
     """h = modReLU(D3 R2 F^-1 D2 P R1 F D1 h + W x), a norm-preserving recurrence on H/2 complex
     units (Arjovsky 2016).
 
-    D: diagonal of phases; R: reflection; F: Fourier transform; P: fixed permutation. h holds the
-    real parts, then the imaginary ones. modReLU(z) = relu(|z| + b) z / |z|.
+    D: diagonal of phases; R: reflection; F: Fourier transform; P: fixed permutation. h contains the
+    real parts, then the imaginary parts. modReLU(z) = relu(|z| + b) z / |z|.
     """
 
     shows = "tanh(h)"
@@ -561,5 +564,4 @@ CELLS: dict[str, type[Cell]] = {
     "rglru": RgLru,
     "slstm": Slstm,
 }
-"""Built-in cell types by the name that `--cell` takes. `architectures` describes them and says how
-to add one."""
+"""The built-in cell types by their names in `--cell`, which `config.architectures` describes."""

@@ -1,4 +1,4 @@
-"""Clamp a weighted sum of the cell values of a layer, in place of one cell.
+"""Clamp a weighted sum of the cell values of a layer, instead of a single cell.
 
 Shapes: B batch, k cells of the sum.
 """
@@ -14,7 +14,7 @@ from charrnn.model.cell_types import CLAMP_LIMIT, Cell
 NUM_CELLS = 4
 """Cells of the sum that follows a detector (its direction), unless another number is asked for."""
 EXACTNESS = 1e-12
-"""Largest difference between a clamped sum and its value, relative to the sum of the absolute
+"""Maximum difference between a clamped sum and its value, relative to the sum of the absolute
 weights."""
 Float64Array = NDArray[np.float64]
 
@@ -23,9 +23,10 @@ Float64Array = NDArray[np.float64]
 class ClampedSum:
     """A weighted sum of the values of k cells of one layer, and the value at which it is clamped.
 
-    Cell i is moved by a multiple of `moves[i]`, which has the sign of its weight. With moves of
-    variance times weight, that is the smallest change if each cell is measured in its own standard
-    deviations. A cell that reaches the end of its range stays there, and the others move further.
+    Cell i is moved by a multiple of `moves[i]`, which has the sign of its weight. If the moves are
+    variance times weight, this is the smallest change when each cell is measured in its own
+    standard deviation. A cell that reaches the end of its range stays there, and the other cells
+    move further.
     """
 
     units: tuple[int, ...]
@@ -34,11 +35,11 @@ class ClampedSum:
     value: float
 
     def apply(self, cell: type[Cell], memories: NDArray[np.floating]) -> Float64Array:
-        """Return the memories (B, k) of the cells at which the sum has its value, in float64.
+        """Return the memories (B, k) of the cells, in float64, with which the sum has its value.
 
         Cells that need not move keep their memory exactly.
         """
-        # From memories to values: the sum is one of values.
+        # Convert memories to values, which the sum adds up.
         before = memories.astype(np.float64)
         is_value = cell.shows == "h"
         values = before if is_value else np.tanh(before)
@@ -51,7 +52,8 @@ class ClampedSum:
             limit=limit_of(cell),
         )
 
-        # And back, but for cells that did not move: the way there and back rounds.
+        # Convert the values of moved cells back. The other cells keep their memory, because the
+        # conversion rounds.
         is_moved = moved != values
         if not is_value:
             moved = np.arctanh(np.where(is_moved, moved, 0))
@@ -68,7 +70,7 @@ class Clampable(Protocol):
 
 
 def limit_of(cell: type[Cell]) -> float:
-    """Return the largest value to which a cell is moved: 1, or just below where the memory there
+    """Return the largest value to which a cell is moved: 1, or slightly less if the memory at 1
     would be infinite."""
     return 1.0 if cell.shows == "h" else CLAMP_LIMIT
 
@@ -80,13 +82,13 @@ def _move(
     target: float,
     limit: float,
 ) -> Float64Array:
-    """Return values (B, k) that are moved along `moves` (k,) until their weighted sum is `target`.
+    """Move values (B, k) along `moves` (k,) until their weighted sum is `target`, and return them.
 
     As a function of the multiple of `moves`, the sum is piecewise linear and bends only where a
     cell reaches its limit. Newton's steps therefore never pass the target, and each but the last
     lets a cell reach its limit.
     """
-    # A cell that is beyond its limit already may stay there.
+    # A cell that is already beyond its limit may stay there.
     high = np.maximum(values, limit)
     low = np.minimum(values, -limit)
     tolerance = EXACTNESS * np.abs(weights).sum()
@@ -96,11 +98,11 @@ def _move(
         if (np.abs(missing) <= tolerance).all():
             break
 
-        # Only the cells that are not at the end of the way move on.
+        # Move only the cells that have not reached their limit.
         is_upwards = np.sign(missing)[:, None] * moves > 0
         steps = np.where(is_upwards, values < high, values > low) * moves
 
-        # Newton's step: the multiple of the moves that would close the gap if no cell met a limit.
+        # Newton's step is the multiple of the moves that closes the gap if no cell reaches a limit.
         gains = (steps * weights).sum(axis=-1)
         shares = np.divide(
             missing,

@@ -1,9 +1,9 @@
-"""The depths: how each layer's outputs are joined with those of the layers below, once for torch
+"""The depths, which join the outputs of each layer with the outputs of the layers below, for torch
 and NumPy.
 
-`compiled/sampling.py` repeats two of them as machine code: numba compiles neither classes nor
-functions that are passed as arguments, and its loops change arrays in place.
-`tests/compiled/test_compiled.py` compares it with these.
+`compiled/sampling.py` repeats two depths as machine code, because numba compiles neither classes
+nor functions that are passed as arguments, and its loops change arrays in place.
+`tests/compiled/test_compiled.py` compares its results with this module.
 
 Shapes: H hidden, E embedding; the leading dimensions are (T, B) in torch and (B,) in NumPy.
 """
@@ -14,47 +14,49 @@ from charrnn.model.cell_types import A
 
 
 class Links(Protocol[A]):
-    """The weights that a depth has of its own, as one library multiplies with them. One instance
-    serves one pass."""
+    """The products with the weights of a depth, in one array library. One instance serves one
+    pass."""
 
     def gate(self, layer: int, x: A) -> A:
-        """Compute the gate (…, H) of a layer from x (…, H), where `Depth.has_gates`."""
+        """Compute the gate (…, H) of a layer from x (…, H), if the depth `has_gates`."""
 
     def climb(self, layer: int, x: A) -> A:
-        """Feed x (…, H) to the LSTM along depth: its output (…, H) at a layer, where
-        `Depth.has_lstm`."""
+        """Feed x (…, H) to the LSTM along depth, and return its output (…, H) at a layer, if the
+        depth `has_lstm`."""
 
     def attend(self, layer: int, y: A) -> A:
-        """Return what a layer's head reads (…, H) in its last `Depth.span` outputs; keep y (…, H)
-        with them."""
+        """Return the vector (…, H) that the attention head of a layer reads from the last
+        `Depth.span` outputs of the layer, and append y (…, H) to these outputs."""
 
 
 class Depth:
-    """Stacked layers, and base class of the depths: y, the outputs of the layer."""
+    """Stacked layers, where the next layer reads y, the outputs of this one. Base class of the
+    depths."""
 
     has_gates: ClassVar[bool] = False
-    """Whether every layer but the first has a weight (H, H) and a bias (H,): `highways.i`, with i =
-    layer - 1."""
+    """Whether every layer except the first has a weight (H, H) and a bias (H,): `highways.i`, with
+    i = layer - 1."""
     has_lstm: ClassVar[bool] = False
-    """Whether an LSTM runs up the layers: `bottom` (2 * H, E) computes its first state from a
-    character's vector, and the first layer reads that state's h; `grids.i` are its weights at layer
-    i."""
+    """Whether an LSTM runs up the layers: `bottom` (2 * H, E) computes its first state from the
+    vector of a character, and the first layer reads the h of this state; `grids.i` are its weights
+    at layer i."""
     span: ClassVar[int] = 0
-    """Outputs of each layer that the state keeps, after that of its cell; in training, as dropout
-    left them. If any, every layer has a weight (2 * H, H) and a bias (2 * H,): `attentions.i`."""
+    """Number of last outputs of each layer that the state contains, after the state of the cell; in
+    training, these are the outputs after dropout. If it is not 0, every layer has a weight (2 * H,
+    H) and a bias (2 * H,): `attentions.i`."""
 
     @staticmethod
     def dilation(layer: int) -> int:
-        """Return from how many characters back a layer continues."""
+        """Return the number of characters between a character and the earlier one whose state a
+        layer continues."""
         return 1
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
-        """Compute what the next layer reads, (…, H), from what this layer read, x, and its outputs,
-        y (…, H).
+        """Compute the inputs (…, H) of the next layer from the inputs x and the outputs y (…, H) of
+        this layer.
 
-        x is (…, H) too, except for layer 0 of a depth without an LSTM: there it is the character
-        itself.
+        x is (…, H), too, except for layer 0 of a depth without an LSTM, which reads the characters.
         """
         return y
 
@@ -64,7 +66,7 @@ class Residual(Depth):
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
-        # Below the first layer there is a character, which has no H numbers to add.
+        # The inputs of the first layer are characters, which have no H numbers to add.
         joined: A = x + y if layer > 0 else y
         return joined
 
@@ -76,7 +78,7 @@ class Highway(Depth):
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
-        # x + t (y - x), with one product less than the formula.
+        # x + t (y - x) needs one product less than the formula.
         joined: A = x + links.gate(layer, x) * (y - x) if layer > 0 else y
         return joined
 
@@ -90,35 +92,35 @@ class Dilated(Depth):
 
 
 class Grid(Depth):
-    """The output h of an LSTM that reads y, and whose state (h, c) goes from layer to layer
+    """The output h of an LSTM that reads y, and whose state (h, c) is passed from layer to layer
     (Kalchbrenner 2016).
 
-    Two dimensions, time before depth, weights not shared between layers. At every character the
-    state starts as a product of the character's vector.
+    The grid has two dimensions, time before depth, and its layers do not share weights. At every
+    character the state starts as a product of the character's vector.
     """
 
     has_lstm = True
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
-        # x is in the state of that LSTM already: it is what the layer below left there.
+        # The state of the LSTM already contains x, from the layer below.
         return links.climb(layer, y)
 
 
 class Attention(Depth):
-    """y + sigmoid(W_g y + b_g) * r, where one head reads r in the last outputs of the layer (Merity
-    2019: SHA-RNN).
+    """y + sigmoid(W_g y + b_g) * r, where one attention head reads r from the last outputs of the
+    layer (Merity 2019: SHA-RNN).
 
-    r is the sum of softmax(k q / sqrt(H)) k over these outputs k, with q = W_q y + b_q: as in the
-    paper, only the query is multiplied by a matrix. Before a text the outputs are 0, or learned as
-    the rest of the state.
+    r is the sum of softmax(k q / sqrt(H)) k over these outputs k, with q = W_q y + b_q. As in the
+    paper, only the query is multiplied by a matrix. Before a text the outputs are 0, or learned
+    like the other vectors of the state.
     """
 
     span = 64
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
-        # y is kept after it was used: a character does not attend to itself.
+        # `attend` appends y only after the attention: a character does not attend to itself.
         joined: A = y + links.attend(layer, y)
         return joined
 
@@ -131,5 +133,4 @@ DEPTHS: dict[str, type[Depth]] = {
     "grid": Grid,
     "attention": Attention,
 }
-"""Depths by the name that `--depth` takes. `architectures` describes them and says how to add one.
-"""
+"""The depths by their names in `--depth`, which `config.architectures` describes."""

@@ -1,5 +1,5 @@
-"""The device, the precision, the number of threads and the memory allocation that a model computes
-with."""
+"""Choose the device, the precision, the number of threads and the memory allocation with which a
+model computes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from charrnn.system.lazy import Tensor, torch
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that `auto`, `cpu`, `cuda` or `mps` names; `auto` chooses the fastest
-    available one.
+    """Return the device `cpu`, `cuda` or `mps`; `auto` chooses the fastest available device.
 
     Raises UsageError if the device is not available.
     """
-    # Fastest first: `auto` takes the first one that is here.
+    # The devices are ordered by speed: `auto` takes the first available device.
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -33,22 +32,22 @@ def pick_device(name: str) -> torch.device:
         raise UsageError(f"This machine has no {name} device. Use {named('device', 'auto')}.")
 
     if name == "cuda":
-        # cuBLAS reads it when it is first used. Without it, older versions may add up in another
-        # order at every call.
+        # cuBLAS reads this variable when it is first used. Without it, older versions may add up in
+        # another order at every call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
     return torch.device(name)
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Return whether the device has bf16 instructions (on a CPU: AVX512-BF16 or AMX, if oneDNN may
-    use them)."""
+    """Whether the device has bf16 instructions (on a CPU: AVX512-BF16 or AMX, if oneDNN may use
+    them)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
 
-    # Emulated bf16 is slower than fp32. oneDNN emulates it where the processor has no instructions
-    # for it, and where its user has forbidden them.
+    # Emulated bf16 is slower than fp32. oneDNN emulates bf16 if the processor has no instructions
+    # for it, or if the user has forbidden them.
     cap = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
     if not any(word in cap for word in CAPS_WITH_BF16):
         return False
@@ -58,16 +57,16 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 @cache
 def cpu_computes_bf16() -> bool:
-    """Return whether an LSTM runs in bf16 on this CPU.
+    """Whether an LSTM runs in bf16 on this CPU.
 
     PyTorch asks the processor, but computes with oneDNN. If ONEDNN_MAX_CPU_ISA limits oneDNN to
     fewer instructions, PyTorch chooses a kernel that oneDNN does not have.
     """
-    # Its weights are drawn from the global generator, which must not move.
+    # The weights are drawn from the global generator, whose state must not change.
     with torch.random.fork_rng(devices=[]):
         lstm = torch.nn.LSTM(1, 1)
 
-    # Nothing but trying tells.
+    # Only an attempt shows whether it works.
     try:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             lstm(torch.zeros(1, 1, 1))
@@ -81,14 +80,14 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """Compute in `auto`, `fp32`, `bf16` or `fp16` inside the `with` block; `auto` chooses bf16
     where it is fast.
 
-    On CUDA it is an `exact_arithmetic` too. Raises UsageError for any other precision, and for
+    On CUDA it includes `exact_arithmetic`. Raises UsageError for any other precision, and for
     `bf16` on a CPU that cannot compute in it.
     """
-    chosen = chosen_precision(device, precision)
-    is_lower = chosen != "fp32"
+    precision_used = chosen_precision(device, precision)
+    is_lower = precision_used != "fp32"
 
-    # A context that is not enabled wants a lower dtype all the same.
-    lower = getattr(torch, DTYPES[chosen if is_lower else "bf16"])
+    # A context of autocast needs a lower dtype even if it is not enabled.
+    lower = getattr(torch, DTYPES[precision_used if is_lower else "bf16"])
     with (
         exact_arithmetic(device),
         torch.autocast(
@@ -101,15 +100,15 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 
 
 def chosen_precision(device: torch.device, precision: str) -> str:
-    """Return the precision that `autocast` computes in: `fp32`, `bf16` or `fp16`.
+    """Return the precision in which `autocast` computes: `fp32`, `bf16` or `fp16`.
 
-    Raises UsageError for any other precision than these and `auto`, and for `bf16` on a CPU that
-    cannot compute in it.
+    Raises UsageError if `precision` is neither one of these nor `auto`, and for `bf16` on a CPU
+    that cannot compute in it.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
 
-    # Who names it gets it, even where it is slow, but not where it fails.
+    # A user who names bf16 gets it even if it is slow, but not if it fails.
     if precision == "bf16" and device.type == "cpu" and not cpu_computes_bf16():
         raise UsageError(
             "precision is 'bf16', but oneDNN cannot compute in it on this CPU. Use auto or fp32."
@@ -121,8 +120,8 @@ def chosen_precision(device: torch.device, precision: str) -> str:
 
 
 def autocast_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype of matrix products in the present autocast context: `dtype` itself outside
-    of one."""
+    """Return the dtype of matrix products in the current autocast context; outside of a context
+    this is `dtype` itself."""
     if not torch.is_autocast_enabled(device.type):
         return dtype
     return torch.get_autocast_dtype(device.type)
@@ -130,8 +129,8 @@ def autocast_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
 
 @contextmanager
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
-    """Compute fp32 in fp32, by deterministic kernels, inside the `with` block; changes something on
-    CUDA only.
+    """Compute fp32 in fp32 and by deterministic kernels inside the `with` block; it has an effect
+    only on CUDA.
 
     By default, cuDNN rounds the inputs of fp32 products to TF32 (10 bits of mantissa), and some
     kernels of torch add up in an order that differs from call to call. An operation without a
@@ -141,49 +140,50 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
         yield
         return
 
-    # What is changed. The types do not declare these attributes.
+    # The type hints of torch do not declare the attributes that are changed here.
     rnn: Any = torch.backends.cudnn.rnn
     matmul: Any = torch.backends.cuda.matmul
     uninitialized: Any = torch.utils.deterministic
-    changed = (rnn, matmul)
+    backends = (rnn, matmul)
 
-    # What it was: the program around this one may have chosen something else.
-    precisions = [part.fp32_precision for part in changed]
+    # Save the settings, because the calling program may have changed them.
+    precisions = [backend.fp32_precision for backend in backends]
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     was_filled = uninitialized.fill_uninitialized_memory
 
-    for part in changed:
-        part.fp32_precision = "ieee"
+    for backend in backends:
+        backend.fp32_precision = "ieee"
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # The deterministic mode fills every `torch.empty`, which nothing here reads.
+    # The deterministic mode would fill every `torch.empty`, which is useless: charrnn never reads
+    # uninitialized memory.
     uninitialized.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        for part, before in zip(changed, precisions, strict=True):
-            part.fp32_precision = before
+        for backend, before in zip(backends, precisions, strict=True):
+            backend.fp32_precision = before
         torch.use_deterministic_algorithms(was_deterministic, warn_only=only_warned)
         uninitialized.fill_uninitialized_memory = was_filled
 
 
 def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """Copy a tensor in main memory to a device, and to `dtype` if that is given.
+    """Copy a tensor in main memory to a device, and convert it to `dtype` if a dtype is given.
 
     On CUDA the copy goes through page-locked memory, so that the processor does not wait for all
     kernels before it.
     """
     if device.type == "cuda":
-        # Converted first, which may make it smaller.
+        # The tensor is converted before the copy, because that may make it smaller.
         return tensor.to(dtype or tensor.dtype).pin_memory().to(device, non_blocking=True)
     return tensor.to(device, dtype or tensor.dtype)
 
 
 Item = TypeVar("Item")
-"""What an iterator yields."""
+"""The type of the items of an iterator."""
 BF16_UNITS = 128
-"""Units from which on a CPU computes in bf16: products of fewer gain less than converting numbers
-costs (benchmarks/LOG.md)."""
+"""Minimum number of units for bf16 on a CPU: smaller products gain less time than the conversion of
+numbers takes (benchmarks/LOG.md)."""
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """The name of the dtype of matrix products in each precision."""
 CUBLAS_WORKSPACE = ":4096:8"
@@ -191,8 +191,8 @@ CUBLAS_WORKSPACE = ":4096:8"
 recurrent layers compute the same in every run
 (https://docs.pytorch.org/docs/stable/notes/randomness.html)."""
 CAPS_WITH_BF16 = ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10")
-"""Parts of the values of oneDNN's ONEDNN_MAX_CPU_ISA that allow instructions for bf16; others leave
-it emulated."""
+"""Parts of the values of oneDNN's ONEDNN_MAX_CPU_ISA that allow instructions for bf16. With all
+other values bf16 is emulated."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`."""
 
@@ -206,8 +206,8 @@ def keep_freed_memory() -> None:
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
 
-        # Blocks of up to a GiB come from the heap, which keeps what is freed up to 2 GiB at its
-        # end. Older versions reject more than 32 MiB.
+        # Blocks of up to a GiB come from the heap, which keeps up to 2 GiB of freed memory at its
+        # end. Older versions reject a threshold of more than 32 MiB.
         if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
             mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 

@@ -1,13 +1,13 @@
-"""Several networks that are trained side by side and predict together, and the one network that
-they are.
+"""Train several networks side by side that predict together, and join them to one network.
 
-Their logits are averaged, a product of experts (Hinton 2002): what one of them learned by heart,
-the others do not know. A network of M times the units computes just that, if its weights are block
-diagonal and its output weights are those of the M networks, divided by M. So a model file contains
-that network, which every command reads as any other.
+Their logits are averaged, which is a product of experts (Hinton 2002): a passage that one network
+has learned by heart is unknown to the others. The average is exactly what a single network of M
+times the units computes, if its weights are block diagonal and its output weights are the output
+weights of the M networks, divided by M. So a checkpoint contains this single network, which every
+command reads like any other network.
 
-Shapes: M networks, H and E the units and the embedding of one, G blocks, T time, B batch, V
-vocabulary; state as in `model.network`.
+Shapes: M networks, H units and E entries of the embedding per network, G blocks, T time, B batch, V
+vocabulary; the state is as in `model.network`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ from charrnn.model.shapes import weight_shapes
 
 
 def check_ensemble(config: Config) -> None:
-    """Raise UsageError if `num_members` does not fit the cell or the sizes of a configuration that
-    is resolved."""
+    """Raise UsageError if `num_members` does not fit the cell type or the sizes of a resolved
+    configuration."""
     members = config.num_networks
     for name in ("hidden_size", "embedding_size"):
         size = getattr(config, name)
@@ -52,18 +52,18 @@ def check_ensemble(config: Config) -> None:
 
 
 def can_join(config: Config, members: int, size: int) -> bool:
-    """Return whether networks of `size` units side by side are one network of all their units.
+    """Whether networks of `size` units can be joined to a single network with all their units.
 
-    Not if the cell permutes units or has a matrix whose rank does not grow with them, nor for a
-    cell of another package, whose equations may mix units in other ways, nor with one attention
-    head for all units.
+    They cannot if the cell permutes units or has a matrix whose rank does not grow with their
+    number, if the cell is of another package, whose equations may mix units in other ways, or if
+    one attention head reads all units.
     """
-    # What is known without looking at the weights.
+    # First check the depth and the origin of the cell type.
     cell = cell_type(config.cell)
     if DEPTHS[config.depth].span > 0 or not cell.__module__.startswith("charrnn."):
         return False
 
-    # Further parameters must grow with the units along every axis.
+    # The other parameters must grow with the number of units along every axis.
     of_one = cell.extras(size)
     for name, (shape, kind) in cell.extras(members * size).items():
         joined_shape = tuple(members * length for length in of_one[name][0])
@@ -91,12 +91,12 @@ class Ensemble(nn.Module):
 
     @property
     def networks(self) -> list[CharRNN]:
-        """The networks, each with parameters of its own."""
+        """The networks, each with its own parameters."""
         return list(self.members)  # type: ignore[arg-type]  # ModuleList has no element type
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.networks[0].device
 
     @property
@@ -123,15 +123,15 @@ class Ensemble(nn.Module):
         """Map ids (T, B) and a state to the mean logits (T, B, V) and the state after the last
         character.
 
-        With `noise`, each network draws masks of its own, and the logits of all are returned, (T, M
-        * B, V): those of the first network first. It takes no `ops`, as a network does: `omega` is
-        refused with several.
+        With `noise`, each network draws its own masks, and the logits (T, M * B, V) of all networks
+        are returned, starting with the first network. Unlike `CharRNN`, it takes no `ops`, because
+        `omega` excludes several networks.
         """
         # Each network reads its own part of the state.
         logits = []
         states = []
-        parts = state.vectors.chunk(len(self.networks), dim=-1)
-        for network, vectors in zip(self.networks, parts, strict=True):
+        vectors_of_networks = state.vectors.chunk(len(self.networks), dim=-1)
+        for network, vectors in zip(self.networks, vectors_of_networks, strict=True):
             own_noise = None if noise is None else noise.another()
             own_logits, own_state = network(
                 ids,
@@ -141,7 +141,8 @@ class Ensemble(nn.Module):
             logits.append(own_logits)
             states.append(own_state)
 
-        # In training each network has a loss of its own, else they would learn to share the work.
+        # In training each network has its own loss: with the loss of the mean, the networks would
+        # learn to share the work.
         if noise is None:
             return torch.stack(logits).mean(0), _side_by_side(states)
         return torch.cat(logits, dim=1), _side_by_side(states)
@@ -156,12 +157,12 @@ TrainedNetwork: TypeAlias = CharRNN | Ensemble
 
 
 def networks_of(network: TrainedNetwork) -> list[CharRNN]:
-    """Return the networks of an ensemble, or the network that is alone."""
+    """Return the networks of an ensemble, or a list with the single network."""
     return network.networks if isinstance(network, Ensemble) else [network]
 
 
 def build_network(config: Config, vocab_size: int) -> TrainedNetwork:
-    """Build what `config.num_members` asks for."""
+    """Build a network, or an ensemble of `config.num_members` networks."""
     return CharRNN(config, vocab_size) if config.num_networks == 1 else Ensemble(config, vocab_size)
 
 
@@ -195,24 +196,24 @@ def tensors_of(network: TrainedNetwork) -> dict[str, NDArray[Any]]:
 
 
 def _join_rows(parts: Sequence[NDArray[Any]], shape: tuple[int, ...], size: int) -> NDArray[Any]:
-    """Join a weight or bias of M networks of `size` units to one of that shape.
+    """Join a weight or bias of M networks of `size` units to a single array of that shape.
 
-    Its rows (G * H, ...) are G blocks, each of which has the rows of every network.
+    Its rows (G * H, ...) are G blocks, each of which contains the rows of every network.
     """
-    # The blocks of each: one per gate, or one in all where the rows are not units.
+    # Divide each array into a block per gate, or into a single block if the rows are not units.
     num_rows = len(parts[0])
     num_blocks = num_rows // size if num_rows % size == 0 else 1
-    matrices = [part.reshape(num_blocks, num_rows // num_blocks, -1) for part in parts]
+    matrices = [array.reshape(num_blocks, num_rows // num_blocks, -1) for array in parts]
     num_columns = matrices[0].shape[2]
     num_joined_columns = shape[1] if len(shape) == 2 else 1
     joined = np.zeros(
         (num_blocks, len(parts), num_rows // num_blocks, num_joined_columns), parts[0].dtype
     )
 
-    # Zeros stay where units of one network would read those of another.
+    # Zeros remain where units of one network would read units of another network.
     for index, matrix in enumerate(matrices):
-        # All networks read the columns of a bias and of one-hot characters, and each reads units of
-        # its own.
+        # All networks share the columns of a bias and of one-hot characters; the other columns are
+        # units, which each network has for itself.
         begin = 0 if num_columns == num_joined_columns else index * num_columns
         joined[:, index, :, begin : begin + num_columns] = matrix
     return joined.reshape(shape)

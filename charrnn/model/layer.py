@@ -28,8 +28,8 @@ TORCH: Ops[Tensor] = Ops(
     sqrt=torch.sqrt,
     cos=torch.cos,
     sin=torch.sin,
-    # The function of torch leaves out the logarithm above a threshold, where float64 still has some
-    # of its digits.
+    # torch's softplus leaves out the logarithm above a threshold, where it still changes some
+    # digits of a float64.
     softplus=lambda x: -nn.functional.logsigmoid(-x),
     linear=linear,
     split=lambda x, blocks: x.chunk(blocks, dim=-1),
@@ -39,7 +39,7 @@ TORCH: Ops[Tensor] = Ops(
     ifft=lambda re, im: _parts(torch.fft.ifft(torch.complex(re, im), norm="ortho")),
     clamp=lambda memory: memory,
 )
-"""The equations' functions in torch."""
+"""The functions of the equations in torch."""
 
 
 def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,36 +51,37 @@ IRNN_SCALE = 0.9
 is carried through a whole text does not grow without bound."""
 
 SMALL_PRODUCT = 1 << 25
-"""Steps of at most so many multiplications are read on one thread. Several wait for each other at
-every operation: where another program uses a processor, tanh of 32 * 256 values then takes 3 ms
-instead of 0.05."""
+"""Steps of at most this many multiplications run on one thread. Several threads wait for each other
+at every operation: if another program uses a processor, tanh of 32 * 256 values takes 3 ms instead
+of 0.05 ms."""
 SMALLEST_OUTPUT_GATE = 1e-6
 """Below this output gate o, tanh(c) is not computed as h / o: the relative rounding error of o is
 too large."""
 
 
 class Implementation(Enum):
-    """How the equations of a cell type are computed for a window."""
+    """The ways to compute the equations of a cell type for a window."""
 
     LIBRARY = auto()
     """One call of oneDNN or cuDNN (`recurrence.run_library`)."""
     FUSED = auto()
-    """A loop over the characters with few operations and a backward pass of its own."""
+    """A loop over the characters with few operations and its own backward pass."""
     SCAN = auto()
     """A sum of products along the characters (`recurrence.scan`), for a `LinearCell`."""
     EQUATIONS = auto()
-    """`Cell.step`, character by character: the one that every cell type has."""
+    """`Cell.step`, character by character, which works for every cell type."""
 
 
 CPU = {
     "lstm": Implementation.LIBRARY,
-    # The libraries step through time there, and these do that with fewer operations.
+    # On a CPU the libraries step through time, too, but with more operations.
     "gru": Implementation.FUSED,
     "rnn": Implementation.FUSED,
 }
-"""Fastest implementation of a cell type on a CPU; others have `SCAN` or `EQUATIONS`."""
+"""The fastest implementation of a cell type on a CPU; other cell types use `SCAN` or
+`EQUATIONS`."""
 CUDA = dict.fromkeys(("lstm", "gru", "rnn", "irnn"), Implementation.LIBRARY)
-"""Fastest implementation of a cell type on CUDA, likewise."""
+"""The fastest implementation of a cell type on CUDA; other cell types use `SCAN` or `EQUATIONS`."""
 
 
 def choose_implementation(
@@ -88,33 +89,33 @@ def choose_implementation(
 ) -> Implementation:
     """Return the fastest implementation of a cell type on a device.
 
-    `is_changed` says that something takes part in each step: zoneout, or functions of the caller.
+    `is_changed` means that zoneout, or functions of the caller, change each step.
     """
     if is_changed:
         return Implementation.EQUATIONS
 
-    chosen = CPU.get(cell_name)
+    implementation = CPU.get(cell_name)
     if device.type == "cuda" and cell_name in CUDA:
-        chosen = CUDA[cell_name]
-    if chosen is Implementation.LIBRARY and not has_library(cell_name):
-        # This version of torch lacks its function: CUDA runs what is written here for a CPU.
-        chosen = CPU.get(cell_name)
-        if chosen is not Implementation.FUSED:
+        implementation = CUDA[cell_name]
+    if implementation is Implementation.LIBRARY and not has_library(cell_name):
+        # This version of torch lacks the function: CUDA uses the implementation for a CPU.
+        implementation = CPU.get(cell_name)
+        if implementation is not Implementation.FUSED:
             return Implementation.EQUATIONS
-    if chosen is not None:
-        return chosen
+    if implementation is not None:
+        return implementation
 
-    # Cell types without an implementation of their own, those of other packages among them.
+    # The other cell types, also those of other packages, have no special implementation.
     if issubclass(cell_type(cell_name), LinearCell):
         return Implementation.SCAN
     return Implementation.EQUATIONS
 
 
 class LayerRead(NamedTuple):
-    """What a layer computes from a window."""
+    """The results of a layer for a window."""
 
     outputs: Tensor
-    """(T, B, H)."""
+    """(T, B, H): the outputs."""
     cells: Tensor | None
     """(T, B, H): the cell values in [-1, 1], if they are kept."""
     state: Tensor
@@ -122,7 +123,7 @@ class LayerRead(NamedTuple):
 
 
 class _How(NamedTuple):
-    """How a layer reads its inputs; see `RecurrentLayer.forward`."""
+    """The optional arguments of `RecurrentLayer.forward`."""
 
     embedding: Tensor | None
     noise: Noise | None
@@ -131,11 +132,11 @@ class _How(NamedTuple):
 
 
 class RecurrentLayer(nn.Module):
-    """One layer of one cell: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H), state
-    (S * D, B, H)).
+    """One layer of a cell type: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H),
+    state (S * D, B, H)).
 
-    With a dilation D, character t continues from character t - D (Chang 2017). The state contains
-    the D latest ones, oldest first.
+    With a dilation D, character t continues from the state after character t - D (Chang 2017). The
+    state contains the D latest states, oldest first.
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class RecurrentLayer(nn.Module):
         self.weight_drop = weight_drop
         self.zoneout = zoneout
 
-        # Named as in `torch.nn`, where every product has a bias of its own.
+        # The parameters are named as in `torch.nn`, where every product has its own bias.
         blocks = {"ih": self.cell.input_blocks, **self.cell.products}
         for name, num_blocks in blocks.items():
             rows = num_blocks * hidden_size
@@ -166,7 +167,7 @@ class RecurrentLayer(nn.Module):
             self.register_parameter(f"weight_{name}_l0", nn.Parameter(torch.empty(rows, columns)))
             self.register_parameter(f"bias_{name}_l0", nn.Parameter(torch.empty(rows)))
 
-        # What else the cell type has. A permutation is drawn once and not trained.
+        # The other parameters of the cell type. A permutation is drawn once and not trained.
         for name, (shape, kind) in self.cell.extras(hidden_size).items():
             if kind == "permutation":
                 self.register_buffer(name, torch.arange(shape[0]))
@@ -180,7 +181,7 @@ class RecurrentLayer(nn.Module):
         Biases start at zero, except the forget gate's at `forget_bias` (Gers 2000; Jozefowicz
         2015). The recurrent weight of an irnn starts at IRNN_SCALE times the identity (Le 2015).
         """
-        # Block by block: the bounds of a draw follow from the shape of what is drawn.
+        # The blocks are drawn separately, because the bounds of a draw depend on its shape.
         for block in self.weight("ih").chunk(self.cell.input_blocks):
             nn.init.xavier_uniform_(block, generator=generator)
         for name, num_blocks in self.cell.products.items():
@@ -189,18 +190,18 @@ class RecurrentLayer(nn.Module):
             if self.cell_name == "irnn":
                 with torch.no_grad():
                     nn.init.eye_(self.weight(name)).mul_(IRNN_SCALE)
-                    # A constant input then adds up to itself: the sum of IRNN_SCALE^t is 1 / (1 -
-                    # IRNN_SCALE).
+                    # A constant input then gives a state of the same size, because the sum of
+                    # IRNN_SCALE^t is 1 / (1 - IRNN_SCALE).
                     self.weight("ih").mul_(1 - IRNN_SCALE)
 
-        # The biases. An open forget gate lets gradients through from the first step on.
+        # The biases: an open forget gate lets gradients through from the first step on.
         for name in ("ih", *self.cell.products):
             nn.init.zeros_(self.bias(name))
         if self.cell.forget_block is not None:
             blocks = self.bias("ih").chunk(self.cell.input_blocks)
             nn.init.constant_(blocks[self.cell.forget_block], forget_bias)
 
-        # What else the cell type has.
+        # The other parameters of the cell type.
         for name, (shape, kind) in self.cell.extras(self.hidden_size).items():
             value: Tensor = getattr(self, name)
             with torch.no_grad():
@@ -217,7 +218,7 @@ class RecurrentLayer(nn.Module):
         return [self.get_parameter(f"weight_{name}_l0") for name in ("ih", *self.cell.products)]
 
     def weight(self, name: str) -> Tensor:
-        """Return the weight `ih` (G*H, I), `hh` or another recurrent one (G*H, H)."""
+        """Return the weight `ih` (G*H, I), or `hh` or another recurrent weight (G*H, H)."""
         return cast(Tensor, getattr(self, f"weight_{name}_l0"))
 
     def bias(self, name: str) -> Tensor:
@@ -239,12 +240,12 @@ class RecurrentLayer(nn.Module):
     ) -> LayerRead:
         """Read inputs (T, B, I) from a state (S * D, B, H).
 
-        With `noise`, weight-drop and zoneout are drawn from it; without, nothing is dropped, and
-        zoneout uses its mean. If inputs are ids (T, B), the input product is computed for the V
-        characters and looked up for each one, instead of computed for T * B rows: with an
-        `embedding` (V, I) for its rows, without one for one-hot vectors (V = I), whose products are
-        the columns of the weight. With `ops`, the cell's equations are computed with these
-        functions, and no faster implementation is used.
+        With `noise`, weight-drop and zoneout are drawn from it. Without `noise`, nothing is
+        dropped, and zoneout uses its mean. If inputs are ids (T, B), the input products of the V
+        characters are computed once and looked up, instead of computed for T * B rows. The vectors
+        of the characters are the rows of `embedding` (V, I) or, if it is None, one-hot vectors (V =
+        I), whose products are the columns of the weight. With `ops`, the cell's equations are
+        computed with these functions, and no faster implementation is used.
         """
         how = _How(
             embedding=embedding,
@@ -253,7 +254,7 @@ class RecurrentLayer(nn.Module):
             keeps_cells=keeps_cells,
         )
 
-        # Dropped here, once: all characters of a window are read with the same weights.
+        # The weights are dropped once: all characters of a window are read with the same weights.
         weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
 
         if self.dilation == 1:
@@ -278,11 +279,11 @@ class RecurrentLayer(nn.Module):
         how: _How,
     ) -> LayerRead:
         """Fold the D interleaved sequences of a dilated layer into the batch, and read them
-        together: T / D characters of all D, then one character of some."""
-        # The whole rounds of D characters, and what is left of the last round.
+        together: first T // D characters of all sequences, then one more character of some."""
+        # A window has complete rounds of D characters, and an incomplete last round.
         num_steps, batch_size = inputs.shape[:2]
-        num_rest = num_steps % self.dilation
-        folds = [(num_steps - num_rest, self.dilation), (num_rest, num_rest)]
+        num_last = num_steps % self.dilation
+        folds = [(num_steps - num_last, self.dilation), (num_last, num_last)]
 
         reads = []
         begin = 0
@@ -290,8 +291,8 @@ class RecurrentLayer(nn.Module):
             if length == 0:
                 continue
 
-            # Characters begin, begin + D, ... belong to row 0 of the state, the next ones to row 1,
-            # and so on.
+            # Characters begin, begin + D, ... belong to row 0 of the state, characters begin + 1,
+            # begin + 1 + D, ... to row 1, and so on.
             piece = inputs[begin : begin + length]
             folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
             rows = state.view(-1, self.dilation, batch_size, self.hidden_size)
@@ -304,14 +305,16 @@ class RecurrentLayer(nn.Module):
             )
             reads.append(read)
 
-            # The states that were continued are the oldest: the new ones join the end of the queue.
+            # The oldest states were continued: remove them, and append the new states to the queue.
             last = read.state.reshape(-1, num_rows, batch_size, self.hidden_size)
             state = torch.cat((rows[:, num_rows:], last), dim=1).reshape(state.shape)
             begin += length
 
-        # Characters are in the order of the text again once the folded axis is split.
-        def unfold(parts: list[Tensor]) -> Tensor:
-            return torch.cat([part.reshape(-1, batch_size, self.hidden_size) for part in parts])
+        # Splitting the folded axis restores the order of the text.
+        def unfold(folded: list[Tensor]) -> Tensor:
+            return torch.cat(
+                [values.reshape(-1, batch_size, self.hidden_size) for values in folded]
+            )
 
         outputs = unfold([read.outputs for read in reads])
         cells = [read.cells for read in reads if read.cells is not None]
@@ -328,7 +331,7 @@ class RecurrentLayer(nn.Module):
         state: Tensor,
         how: _How,
     ) -> LayerRead:
-        """Read inputs, of which each continues from the one before, from a state (S, B, H)."""
+        """Read inputs from a state (S, B, H); each time step continues from the step before it."""
         implementation = choose_implementation(
             self.cell_name,
             device=inputs.device,
@@ -344,7 +347,8 @@ class RecurrentLayer(nn.Module):
                 how=how,
             )
 
-        # The input products do not depend on the state: one product for the whole window.
+        # The input products do not depend on the state, so they are computed for the whole window
+        # at once.
         if inputs.is_floating_point():
             x = linear(inputs, weight=self.weight("ih"), bias=self.bias("ih"))
         else:
@@ -377,10 +381,10 @@ class RecurrentLayer(nn.Module):
     ) -> LayerRead:
         """Compute a gru or rnn from input products x (T, B, X*H)."""
         run = gru if self.cell_name == "gru" else rnn
-        arguments = [part.to(x.dtype) for part in (state[0], weights["hh"], self.bias("hh"))]
+        arguments = [tensor.to(x.dtype) for tensor in (state[0], weights["hh"], self.bias("hh"))]
         outputs = run(x, *arguments)
 
-        # The cell values of both are their outputs.
+        # The cell values of a gru and of an rnn are the outputs.
         cells = outputs if how.keeps_cells else None
         return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
@@ -393,7 +397,7 @@ class RecurrentLayer(nn.Module):
     ) -> LayerRead:
         """Compute a linear cell from input products x (T, B, X*H)."""
         assert issubclass(self.cell, LinearCell), "only those are scanned"
-        # Neither coefficient depends on the state, so those of all steps are computed at once.
+        # The coefficients do not depend on the state, so they are computed for all steps at once.
         a, b = self.cell.coefficients(TORCH, x=x.to(state.dtype), extras=self._extras())
         outputs = scan(a, b=b, h=state[0])
 
@@ -413,8 +417,8 @@ class RecurrentLayer(nn.Module):
     def _dropped(self, weight: Tensor, noise: Noise | None) -> Tensor:
         if noise is None or self.weight_drop == 0:
             return weight
-        kept = noise.for_window(weight.shape, self.weight_drop)
-        scaled = kept / (1 - self.weight_drop)
+        mask = noise.for_window(weight.shape, self.weight_drop)
+        scaled = mask / (1 - self.weight_drop)
         return weight * to_device(scaled, device=weight.device, dtype=weight.dtype)
 
     def _run_equations(
@@ -424,10 +428,11 @@ class RecurrentLayer(nn.Module):
         state: Tensor,
         how: _How,
     ) -> LayerRead:
-        """Apply the cell's equations to one input product of x (T, B, X*H) after the other."""
+        """Apply the cell's equations to the input products x (T, B, X*H), one time step at a
+        time."""
         ops = how.ops or TORCH
 
-        # What stays the same from step to step.
+        # The recurrent products are the same functions at every step.
         num_steps, batch_size, _ = x.shape
         products = {
             name: RecurrentProduct(
@@ -444,7 +449,8 @@ class RecurrentLayer(nn.Module):
 
         extras = self._extras()
 
-        # Elementwise operations in the precision of the state: only matrix products gain from bf16.
+        # Elementwise operations run in the precision of the state: only matrix products gain from
+        # bf16.
         x = x.to(state.dtype)
         current: CellState[Tensor] = tuple(state)
         states = []
@@ -452,33 +458,33 @@ class RecurrentLayer(nn.Module):
             new = self.cell.step(ops, x=x_t, product=product, state=current, extras=extras)
             if self.zoneout:
                 new = self._zone_out(current, new=new, noise=how.noise)
-                # Zoneout moved a clamped unit only part of the way.
+                # Zoneout has moved a clamped unit away from its value.
                 new = (*new[:-1], ops.clamp(new[-1]))
             current = new
             states.append(current if how.keeps_cells else current[:1])
 
-        # Only the cell values need a memory c of every step.
-        stacked = tuple(torch.stack(part) for part in zip(*states, strict=True))
+        # Only the cell values need the memory c of every step.
+        stacked = tuple(torch.stack(vectors) for vectors in zip(*states, strict=True))
         cells = self.cell.value(ops, stacked) if how.keeps_cells else None
         return LayerRead(stacked[0], cells=cells, state=torch.stack(current))
 
     def _zone_out(
         self, old: CellState[Tensor], new: CellState[Tensor], noise: Noise | None
     ) -> CellState[Tensor]:
-        """Keep each unit's old state with probability `zoneout`; without noise, compute the
-        expected value."""
+        """Keep the old state of each unit with probability `zoneout`; without noise, compute the
+        expected state."""
         if noise is None:
             return tuple(
                 before + (1 - self.zoneout) * (after - before)
                 for before, after in zip(old, new, strict=True)
             )
 
-        # One mask for each part of the state (Krueger 2017).
+        # Each state vector has its own mask (Krueger 2017).
         zoned = []
         for before, after in zip(old, new, strict=True):
             mask = noise.for_one_step(after.shape, self.zoneout)
-            taken = to_device(mask, device=after.device, dtype=after.dtype)
-            zoned.append(before + taken * (after - before))
+            is_updated = to_device(mask, device=after.device, dtype=after.dtype)
+            zoned.append(before + is_updated * (after - before))
         return tuple(zoned)
 
     def _run_library(
@@ -491,7 +497,8 @@ class RecurrentLayer(nn.Module):
         """Compute a cell type with oneDNN or cuDNN."""
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
 
-        # Libraries read vectors. Not by indexing, whose gradient takes four times as long.
+        # Libraries read vectors. They are looked up by `embedding`, because the gradient of
+        # indexing takes four times as long.
         if inputs.is_floating_point():
             vectors = inputs
         elif how.embedding is None:
@@ -505,7 +512,7 @@ class RecurrentLayer(nn.Module):
             weights=weights,
         )
 
-        # They return no c but the last one.
+        # Libraries return only the last c.
         if not how.keeps_cells:
             return LayerRead(outputs, cells=None, state=last)
         if self.cell_name == "lstm":
@@ -528,18 +535,18 @@ class RecurrentLayer(nn.Module):
         outputs: Tensor,
         embedding: Tensor | None,
     ) -> Tensor:
-        """Compute the cell values (T, B, H) of an LSTM from its outputs: libraries return c of the
-        last step only.
+        """Compute the cell values (T, B, H) of an LSTM from its outputs: libraries return only the
+        last c.
 
-        Once every h is known, the gates of all steps are one matrix product. As h = o * tanh(c),
-        tanh(c) is h / o. Where o is below SMALLEST_OUTPUT_GATE, and in precisions other than fp32,
-        c is computed from the other three gates, step by step.
+        When every h is known, one matrix product computes the gates of all steps. Because h = o *
+        tanh(c), the cell value tanh(c) is h / o. If any o is below SMALLEST_OUTPUT_GATE, or if the
+        precision is not fp32, c is computed from the other three gates, step by step.
         """
         h_before = torch.cat((state[:1], outputs[:-1].to(state)))
 
         def compute_gates(rows: slice) -> Tensor:
-            """Compute the inputs of the gates in `rows` of the weights, (T, B, R), for all steps at
-            once."""
+            """Compute the pre-activations (T, B, R) of the gates in `rows` of the weights for all
+            steps at once."""
             bias = self.bias("ih")[rows] + self.bias("hh")[rows]
             recurrent = linear(h_before, weight_hh[rows])
             if inputs.is_floating_point():
@@ -548,18 +555,18 @@ class RecurrentLayer(nn.Module):
                 x = self._input_table(embedding, bias=bias, rows=rows)[inputs]
             return recurrent + x
 
-        # The short way, by the output gate alone.
+        # The short way needs only the output gate.
         if outputs.dtype == torch.float32:
             o = compute_gates(slice(-self.hidden_size, None)).sigmoid_()
             if o.amin() >= SMALLEST_OUTPUT_GATE:
                 return o.reciprocal_().mul_(outputs).clamp_(-1, 1)
 
-        # The long way, in float32 at least: c adds up over all steps.
+        # The long way runs at least in float32, because c adds up over all steps.
         gates = compute_gates(slice(3 * self.hidden_size))
         i, f, g = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(3, dim=-1)
         cell = state[1]
         cells = []
-        for kept, added in zip(f.sigmoid(), i.sigmoid() * g.tanh(), strict=True):
-            cell = torch.addcmul(added, kept, cell)
+        for forget, added in zip(f.sigmoid(), i.sigmoid() * g.tanh(), strict=True):
+            cell = torch.addcmul(added, forget, cell)
             cells.append(cell)
         return torch.stack(cells).tanh()

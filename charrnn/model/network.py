@@ -1,8 +1,8 @@
 """The language model: embedding, recurrent layers, output layer.
 
 Shapes: T time, B batch, V vocabulary, E embedding (V for one-hot vectors), H hidden, L layers, S
-state vectors per layer (those of its cell times the largest dilation, and `Depth.span` outputs).
-Everything is time-major, and the recurrent state is passed in and returned.
+state vectors per layer (the number of states of its cell times the largest dilation, plus
+`Depth.span` outputs). Everything is time-major, and the recurrent state is passed in and returned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,29 +28,31 @@ from charrnn.model.walk import Architecture
 Traced = tuple[Tensor, Tensor, Tensor]
 """Logits (T, B, V), and the cell values and the outputs of all layers (T, B, L, H)."""
 LayerOps = Mapping[int, Ops[Tensor]]
-"""Layer index to the functions its equations use instead of `layer.TORCH`."""
+"""Functions that the equations of a layer use instead of `layer.TORCH`, by the index of the
+layer."""
 HIGHWAY_BIAS = -1.0
-"""Initial bias of a highway's transform gate: negative, so that it mostly carries (Srivastava
-2015)."""
+"""Initial bias of a highway's transform gate: negative, so that at first the gate mostly carries
+its input through (Srivastava 2015)."""
 
 
 class Read(NamedTuple):
-    """What a network computes from a window below its output layer."""
+    """The results of the layers for a window, before the output layer."""
 
     features: Tensor
-    """(T, B, H): what the output layer reads."""
+    """(T, B, H): the input of the output layer."""
     cells: Tensor | None
-    """(T, B, L, H), if they are kept."""
+    """(T, B, L, H): the cell values of all layers, if they are kept."""
     outputs: Tensor | None
-    """(T, B, L, H), with the cells."""
+    """(T, B, L, H): the outputs of all layers, if the cells are kept."""
 
 
 class Predictor(Protocol):
-    """What measuring a loss needs of a network: a `CharRNN`, or several that predict together."""
+    """The methods of a network that the measurement of a loss uses: a `CharRNN`, or several
+    networks that predict together."""
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device on which it computes."""
 
     @property
     def vocab_size(self) -> int:
@@ -70,23 +72,27 @@ class Predictor(Protocol):
 class CharRNN(nn.Module):
     """A character-level recurrent language model.
 
-    `depth` chooses how a layer's outputs are joined with what it read (`model.depths`). With
-    `sum_outputs` the output layer reads the sum of all layers instead of the last one.
+    The setting `depth` determines how the outputs of a layer are joined with its inputs
+    (`model.depths`). With `sum_outputs` the output layer reads the sum of all layers instead of the
+    last layer.
 
     With `embedding_size: one-hot` there is no embedding: the first layer, or the projection below a
-    grid, reads one-hot vectors, so that its product with them is a column of its weight.
+    grid, reads one-hot vectors, so its input product is a column of its weight.
 
     Parameters are named as `torch.nn` names them: `embedding.weight` (V, E),
     `layers.i.weight_ih_l0` (G*H, E or H), `layers.i.weight_hh_l0` (G*H, H), `layers.i.bias_ih_l0`,
-    `layers.i.bias_hh_l0` (G*H,), `output.weight` (V, H), `output.bias` (V,); gate order i, f, g, o
-    for the LSTM and r, z, n for the GRU; and for a highway `highways.i.weight` (H, H),
-    `highways.i.bias` (H,), for a grid `bottom.weight` (2*H, E), `bottom.bias` (2*H,) and `grids.i`
-    as `layers.i` of an LSTM, for attention `attentions.i.weight` (2*H, H), first of the query, then
-    of the gate, and `attentions.i.bias` (2*H,); a learned initial state is `learned_state` (L, S,
-    H).
+    `layers.i.bias_hh_l0` (G*H,), `output.weight` (V, H), `output.bias` (V,). The gates are in the
+    order i, f, g, o in an LSTM and r, z, n in a GRU. Depths and settings add these parameters:
 
-    Reading END (`Config.end_id`) resets the state of its lane to the initial one, from which END is
-    read, so nothing reaches a document from those before it.
+    - a highway: `highways.i.weight` (H, H) and `highways.i.bias` (H,);
+    - a grid: `bottom.weight` (2*H, E), `bottom.bias` (2*H,), and `grids.i` with the parameters of
+      an LSTM in `layers.i`;
+    - attention: `attentions.i.weight` (2*H, H), first the query, then the gate, and
+      `attentions.i.bias` (2*H,);
+    - a learned initial state: `learned_state` (L, S, H).
+
+    Before END (`Config.end_id`) is read, the state of its lane is reset to the initial state, so
+    that a document does not depend on the documents before it.
     """
 
     def __init__(self, config: Config, vocab_size: int) -> None:
@@ -99,8 +105,8 @@ class CharRNN(nn.Module):
         hidden_size = network.hidden_size
         input_size = input_size_of(config, vocab_size)
 
-        # What `forward` needs of the configuration. `auto` is allowed here: a network that is not
-        # trained needs no dropout.
+        # The settings that `forward` uses. A dropout of `auto` is allowed here: a network that is
+        # not trained needs none.
         self.dropout = _share(config.dropout)
         self.input_dropout = _share(config.input_dropout)
         self.depth = network.depth
@@ -109,14 +115,14 @@ class CharRNN(nn.Module):
         self._num_states = network.num_states
         self.kept_outputs = network.kept_outputs
 
-        # How many modules the depth has between the layers.
+        # The number of modules that the depth has between the layers.
         num_gates = num_layers - 1 if self.depth.has_gates else 0
         num_heads = num_layers if self.depth.span else 0
         num_grids = num_layers if self.depth.has_lstm else 0
 
-        # The modules of torch. It initializes them from its global generator, which must not move:
-        # `_draw_weights` overwrites what it drew. The order of the modules is that of the
-        # parameters, which checkpoints and optimizers keep.
+        # The modules of torch. torch initializes them from its global generator, whose state must
+        # not change; `_draw_weights` overwrites the weights. The order of the modules determines
+        # the order of the parameters, on which checkpoints and optimizers rely.
         with torch.random.fork_rng(devices=[]):
             self.embedding: nn.Embedding | None = None
             if config.embedding_size != "one-hot":
@@ -132,7 +138,7 @@ class CharRNN(nn.Module):
             self.output = nn.Linear(hidden_size, vocab_size)
 
         # The modules of this package, which only allocate their parameters. Below a grid there is a
-        # projection, so that its first layer reads H numbers as all others do.
+        # projection, so that all its layers read H numbers.
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,
@@ -149,7 +155,7 @@ class CharRNN(nn.Module):
             for _ in range(num_grids)
         )
 
-        # Zeros begin like a state that is not learned.
+        # A learned state starts with zeros, like a state that is not learned.
         self.learned_state: nn.Parameter | None = None
         if config.initial_state == "learned":
             learned = torch.zeros(num_layers, network.num_states, hidden_size)
@@ -157,10 +163,11 @@ class CharRNN(nn.Module):
         self._draw_weights(config.seed, config.forget_bias)
 
     def _draw_weights(self, seed: int, forget_bias: float) -> None:
-        """Draw all weights, in an order that must stay: each draw depends on those before it."""
+        """Draw all weights. The order must not change, because each draw depends on the draws
+        before it."""
         generator = torch.Generator().manual_seed(seed)
 
-        # Below the layers: the entries of a vector of a character have a mean square of 1 / E.
+        # The embedding: its entries have a mean square of 1 / E.
         if self.embedding is not None:
             nn.init.normal_(
                 self.embedding.weight,
@@ -168,7 +175,7 @@ class CharRNN(nn.Module):
                 generator=generator,
             )
 
-        # The layers, and what the depth has between them.
+        # The layers, and the modules of the depth between them.
         for layer in self.recurrent_layers():
             layer.draw_weights(generator, forget_bias)
         for highway in self.highways:
@@ -183,7 +190,7 @@ class CharRNN(nn.Module):
         for grid in self.grid_layers():
             grid.draw_weights(generator, forget_bias)
 
-        # Above the layers.
+        # The output layer.
         nn.init.xavier_uniform_(self.output.weight, generator=generator)
         nn.init.zeros_(self.output.bias)
 
@@ -202,7 +209,7 @@ class CharRNN(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.output.weight.device
 
     @property
@@ -216,7 +223,7 @@ class CharRNN(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_state(self, batch_size: int) -> RecurrentState[Tensor]:
-        """Return the initial state of a text: zero, or the learned one, with gradients."""
+        """Return the initial state of a text: zero, or the learned state, with gradients."""
         if self.learned_state is None:
             shape = (len(self.layers), self._num_states, batch_size, self.hidden_size)
             return RecurrentState(self.output.weight.new_zeros(shape))
@@ -233,9 +240,9 @@ class CharRNN(nn.Module):
 
         With `noise`, embeddings and the outputs of each layer are multiplied by masks (B, E) and
         (B, H), the same for all T characters (variational dropout: Gal & Ghahramani 2016), and the
-        layers draw weight-drop and zoneout. Without one, nothing is dropped. Layers in `ops`
+        layers draw weight-drop and zoneout. Without `noise`, nothing is dropped. Layers in `ops`
         compute their equations with these functions, which can clamp a unit or record gates; the
-        others use their fastest implementation.
+        other layers use their fastest implementation.
         """
         read, state = self.read_documents(
             ids,
@@ -248,18 +255,18 @@ class CharRNN(nn.Module):
     def features(
         self, ids: Tensor, state: RecurrentState[Tensor], ops: LayerOps | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Compute what the output layer reads, (T, B, H), and logits (T, B, V). Arguments as for
-        `forward`."""
+        """Compute the input (T, B, H) of the output layer and the logits (T, B, V). The arguments
+        are those of `forward`."""
         read, _ = self.read_documents(ids, state=state, ops=ops)
         return read.features, self.output(read.features)
 
     def trace(
         self, ids: Tensor, state: RecurrentState[Tensor], ops: LayerOps | None = None
     ) -> tuple[Traced, RecurrentState[Tensor]]:
-        """Compute what `forward` does, and the cell values and outputs of all layers (T, B, L, H).
+        """Compute the results of `forward`, and the cell values and outputs of all layers (T, B, L,
+        H).
 
-        Instead of ids, vectors (T, B, E) can be given, which need not be any character's; none of
-        them is an END.
+        Instead of ids, any vectors (T, B, E) can be given; none of them counts as END.
         """
         read, state = self.read_documents(
             ids,
@@ -273,15 +280,12 @@ class CharRNN(nn.Module):
     def layer_inputs(
         self, ids: Tensor, state: RecurrentState[Tensor], outputs: Tensor
     ) -> list[Tensor]:
-        """Compute what each layer reads, (T, B, E) or (T, B, H), from ids (T, B) and all outputs
-        (T, B, L, H).
-
-        The state is that before them.
-        """
+        """Compute the inputs of each layer, (T, B, E) or (T, B, H), from ids (T, B), the state
+        before them, and the outputs (T, B, L, H) of all layers."""
         below = self.vectors(ids)
         links = _Links(self, vectors=below, state=state.vectors)
 
-        # The walk of `read_window`, with outputs that are known instead of computed.
+        # This is the walk of `read_window` with known outputs.
         inputs = []
         for index, output in enumerate(outputs.unbind(2)):
             if links.along_depth is not None:
@@ -313,9 +317,9 @@ class CharRNN(nn.Module):
     ) -> tuple[Read, RecurrentState[Tensor]]:
         """Read ids (T, B), where every END resets the state, or vectors (T, B, E).
 
-        Returns what was read and the state. A window is divided into fragments, each of which
-        begins with an END, the first character of its document, or with the window. They are read
-        in pieces (`model.reading.cut`).
+        Returns the results of the layers and the new state. A window is divided into fragments,
+        each of which begins with an END, the first character of its document, or with the window.
+        Fragments are read in pieces (`model.reading.cut`).
         """
         read_window = partial(self.read_window, noise=noise, ops=ops, keeps_cells=keeps_cells)
 
@@ -323,8 +327,8 @@ class CharRNN(nn.Module):
         is_end = self._find_ends(ids)
         if is_end is None:
             if noise is not None and self.end_id is not None:
-                # The rows of another process may have an END. It then draws by pieces, and no
-                # process may draw from the common generator what another one does not.
+                # The rows of another process may have an END. That process draws its noise by
+                # pieces, and all processes must draw the same numbers from the common generator.
                 noise.start_piece(torch.arange(ids.shape[1]))
             return read_window(ids, state)
 
@@ -335,27 +339,28 @@ class CharRNN(nn.Module):
         fragments = Fragments.of(is_end)
         states = self._states_of_fragments(state, fragments=fragments, is_end=is_end)
 
-        # Pieces of equal length are read side by side. Each continues from the rows of its
-        # fragments, and leaves its last states there for the next piece.
+        # Pieces of equal length are read side by side. Each piece continues from the states of its
+        # fragments, and replaces them by its last states for the next piece.
         reads = []
         positions = []
         for piece in cut(fragments, num_lanes):
-            where = indices(piece.positions)
+            piece_positions = indices(piece.positions)
             rows = indices(piece.fragments)
             if noise is not None:
                 noise.start_piece(torch.from_numpy(fragments.lanes[piece.fragments]))
             read, last = read_window(
-                ids.flatten()[where], states.map(partial(torch.index_select, dim=-2, index=rows))
+                ids.flatten()[piece_positions],
+                states.map(partial(torch.index_select, dim=-2, index=rows)),
             )
             reads.append(read)
-            positions.append(where.flatten())
+            positions.append(piece_positions.flatten())
             states = states.map(partial(_replace_rows, rows), last)
 
-        # The outputs are in the order of the pieces: sort them into that of the window.
+        # The results are in the order of the pieces: sort them into the order of the window.
         order = torch.cat(positions).argsort()
 
-        def in_order(parts: Sequence[Tensor | None]) -> Tensor | None:
-            pieces = [part.flatten(0, 1) for part in parts if part is not None]
+        def in_order(values: Sequence[Tensor | None]) -> Tensor | None:
+            pieces = [value.flatten(0, 1) for value in values if value is not None]
             if not pieces:
                 return None
             joined = torch.cat(pieces).index_select(0, order)
@@ -364,7 +369,7 @@ class CharRNN(nn.Module):
         features, cells, outputs = map(in_order, zip(*reads, strict=True))
         assert features is not None
 
-        # The state of a lane is that of its last fragment.
+        # The state of a lane is the state of its last fragment.
         last_of_lanes = indices(fragments.last_of_lanes)
         return (
             Read(
@@ -378,8 +383,8 @@ class CharRNN(nn.Module):
     def _states_of_fragments(
         self, state: RecurrentState[Tensor], fragments: Fragments, is_end: NDArray[np.bool_]
     ) -> RecurrentState[Tensor]:
-        """Return the state from which each fragment is read, one row each: the initial one where it
-        begins with an END, else that of its lane."""
+        """Return the states from which the fragments are read, one row for each: the initial state
+        if the fragment begins with an END, else the state of its lane."""
         lanes = to_device(torch.from_numpy(fragments.lanes), self.device)
         begins_with_end = is_end[fragments.begins, fragments.lanes]
         return reset_rows(
@@ -389,7 +394,7 @@ class CharRNN(nn.Module):
         )
 
     def _find_ends(self, ids: Tensor) -> NDArray[np.bool_] | None:
-        """Return where ids (T, B) are END, each read from the initial state; None if nowhere."""
+        """Return a mask of the ids (T, B) that are END; None if there is no END."""
         if self.end_id is None or ids.is_floating_point():
             return None
         is_end: NDArray[np.bool_] = ids.eq(self.end_id).cpu().numpy()
@@ -404,8 +409,8 @@ class CharRNN(nn.Module):
         ops: LayerOps | None,
         keeps_cells: bool,
     ) -> tuple[Read, RecurrentState[Tensor]]:
-        """Read ids (T, B), or vectors (T, B, E), on from a state, without a reset."""
-        # Below the first layer.
+        """Read ids (T, B), or vectors (T, B, E), from a state without resetting it."""
+        # Prepare the inputs of the first layer.
         is_vectors = ids.is_floating_point()
         drops_inputs = noise is not None and self.input_dropout > 0
         # Without input dropout, the first layer looks up its input products in a table of V rows.
@@ -415,33 +420,33 @@ class CharRNN(nn.Module):
             below = _drop(self.vectors(ids), share=self.input_dropout, noise=noise)
         links = _Links(self, vectors=below, state=state.vectors)
 
-        # Up the layers, each of which reads the whole window at once.
+        # Go up the layers, each of which reads the whole window at once.
         all_cells = []
         all_outputs = []
         joined = []
         new_vectors = []
         layers = zip(self.recurrent_layers(), state.vectors, strict=True)
         for index, (layer, vectors) in enumerate(layers):
-            used = vectors[: layer.cell.num_states * layer.dilation]
+            layer_state = vectors[: layer.cell.num_states * layer.dilation]
             if links.along_depth is not None:
-                # A separate view for each use, so that gradients add up in the order of the layers.
+                # Each layer gets its own view, so that gradients add up in the order of the layers.
                 below = links.along_depth[0]
 
             table = None
             if takes_ids and index == 0 and self.embedding is not None:
                 table = self.embedding.weight
-            found = layer(
+            layer_read = layer(
                 below,
-                used,
+                layer_state,
                 embedding=table,
                 noise=noise,
                 ops=None if ops is None else ops.get(index),
                 keeps_cells=keeps_cells,
             )
-            all_cells.append(found.cells)
-            all_outputs.append(found.outputs)
+            all_cells.append(layer_read.cells)
+            all_outputs.append(layer_read.outputs)
 
-            dropped = _drop(found.outputs, share=self.dropout, noise=noise)
+            dropped = _drop(layer_read.outputs, share=self.dropout, noise=noise)
             below = self.depth.join(
                 links,
                 layer=index,
@@ -450,12 +455,12 @@ class CharRNN(nn.Module):
             )
             joined.append(below)
 
-            # A layer with a smaller dilation than the last one leaves vectors unused.
-            rest = vectors[len(used) + self.depth.span :]
-            last = found.state.to(vectors.dtype)
-            new_vectors.append(torch.cat((last, links.kept[index], rest)))
+            # A layer with a smaller dilation than the last layer leaves vectors unused.
+            unused = vectors[len(layer_state) + self.depth.span :]
+            last = layer_read.state.to(vectors.dtype)
+            new_vectors.append(torch.cat((last, links.kept[index], unused)))
 
-        # What the output layer reads.
+        # Compute the input of the output layer.
         features = below
         if self.sum_outputs:
             features = sum(joined[1:], start=joined[0])
@@ -473,7 +478,7 @@ class CharRNN(nn.Module):
 
 
 def _replace_rows(rows: Tensor, part: Tensor, new: Tensor) -> Tensor:
-    """Return a part of a state in which some rows are those of `new`."""
+    """Return a part of a state with the given rows replaced by `new`."""
     return part.index_copy(-2, rows, new.to(part.dtype))
 
 
@@ -481,13 +486,13 @@ class _Links:
     """The weights of a network's depth in one pass over a window; see `model.depths.Links`."""
 
     def __init__(self, network: CharRNN, vectors: Tensor, state: Tensor) -> None:
-        """Compute the initial state of the LSTM along depth, if there is one, from embeddings (T,
-        B, E)."""
+        """Compute the initial state of the LSTM along depth, if the depth has one, from embeddings
+        (T, B, E)."""
         self._network = network
         self.kept = list(state[:, network.kept_outputs])
         """The last outputs (span, B, H) of each layer."""
         self.along_depth: Tensor | None = None
-        """State (2, T, B, H) of the LSTM along depth."""
+        """The state (2, T, B, H) of the LSTM along depth."""
         if network.depth.has_lstm:
             self.along_depth = torch.stack(network.bottom(vectors).chunk(2, dim=-1))
 
@@ -499,7 +504,7 @@ class _Links:
         assert self.along_depth is not None, "this depth has no LSTM"
         grid = self._network.grid_layers()[layer]
 
-        # Along depth there is no time: all T * B characters are rows of one step.
+        # Along depth there is no time: all T * B characters are batch rows of one step.
         read = grid(x.flatten(0, 1).unsqueeze(0), self.along_depth.flatten(1, 2))
         along_depth: Tensor = read.state.view(self.along_depth.shape)
         self.along_depth = along_depth
@@ -509,19 +514,20 @@ class _Links:
         query, gate = self._network.attentions[layer](y).chunk(2, dim=-1)
         span = self._network.depth.span
 
-        # The outputs before the window are part of the state; its last ones become that part.
+        # The outputs before the window are part of the state; the last outputs of the window
+        # replace them.
         past = torch.cat((self.kept[layer].to(y.dtype), y))
         self.kept[layer] = past[-span:].to(self.kept[layer].dtype)
 
-        # Blocks of `span` characters: a mask for a whole window would grow with the square of its
-        # length, and most of it would be empty.
+        # The window is read in blocks of `span` characters: a mask for the whole window would grow
+        # with the square of its length, and most of it would be empty.
         reads = []
         for begin in range(0, len(y), span):
             near = past[begin : begin + 2 * span - 1]
             queries = query[begin : begin + span]
 
-            # Character t of these reads the outputs t, …, t + span - 1 of `near`, which are those
-            # before it.
+            # Character t of the block reads the outputs t, …, t + span - 1 of `near`, which are the
+            # `span` outputs before it.
             every = torch.ones(
                 len(queries),
                 len(near),
@@ -548,20 +554,20 @@ def _share(share: float | Auto) -> float:
 
 
 def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:
-    """Drop a `share` of the N in values (T, B, N), the same ones at all T, and scale up the others
-    to keep the mean."""
+    """Drop a `share` of the N entries of values (T, B, N), the same at all T, and scale up the
+    other entries to keep the mean."""
     if noise is None or share == 0:
         return values
 
-    # Scaled up here, so that no other pass over a text has to scale anything down.
-    kept = noise.for_rows(values.shape[-1], share)
-    return values * to_device(kept / (1 - share), device=values.device, dtype=values.dtype)
+    # The kept entries are scaled up in training, so that nothing has to be scaled down later.
+    mask = noise.for_rows(values.shape[-1], share)
+    return values * to_device(mask / (1 - share), device=values.device, dtype=values.dtype)
 
 
 def load_network(config: Config, vocab_size: int, tensors: dict[str, Tensor]) -> CharRNN:
     """Build the network of `config` with the saved weights `tensors`.
 
-    Raises CheckpointError, before anything is built, where names or shapes differ.
+    Raises CheckpointError, before anything is built, if names or shapes differ.
     """
     check_shapes(config, tensors)
     network = CharRNN(config, vocab_size)

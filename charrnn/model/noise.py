@@ -1,4 +1,4 @@
-"""Random masks: dropout, weight-drop and zoneout, the same however many processes train.
+"""Draw random masks for dropout, weight-drop and zoneout, independently of the number of processes.
 
 Shapes: T time, B batch, N entries, D dilation, R rows of a piece (`model.reading.FragmentPiece`).
 """
@@ -9,17 +9,18 @@ import torch
 from torch import Generator, Tensor
 
 SEED_STEP = 0x9E3779B1
-"""Between the seeds of two generators: 2^32 divided by the golden ratio."""
+"""Difference between the seeds of two generators: 2^32 divided by the golden ratio."""
 
 
 class Noise:
     """Masks that are drawn from a generator in the order in which they are requested.
 
-    They are drawn for all batch rows of the step, and a network that reads some rows gets those of
-    its rows: several processes that divide the rows among them use the masks that one process uses.
+    They are drawn for all batch rows of the step, and a network that reads some of the rows gets
+    the masks of these rows. So several processes that divide the rows among them use the same masks
+    as a single process.
 
     A window that is processed in pieces (`model.reading.cut`) requests its masks again in every
-    piece and gets the same ones; each row of a piece gets those of its lane.
+    piece, and gets the same masks; each row of a piece gets the masks of its lane.
     """
 
     def __init__(
@@ -29,9 +30,9 @@ class Noise:
         own: slice = slice(None),
         number: int = 0,
     ) -> None:
-        """Draw for `num_lanes` batch rows, of which the network reads its `own`; it is the network
-        of that number."""
-        # Whose masks they are.
+        """Draw for `num_lanes` batch rows, of which this process reads the rows `own`. `number` is
+        the number of the network in an ensemble."""
+        # The rows and the network to which the masks belong.
         self._generator = generator
         self._num_lanes = num_lanes
         self._own = own
@@ -39,7 +40,8 @@ class Noise:
         self._number = number
         self._num_others = 0
 
-        # The masks of the window so far, and which of them the present piece requests next.
+        # The masks of the window so far, and the index of the mask that the current piece requests
+        # next.
         self._masks: list[Tensor] = []
         self._next = 0
         self._lanes: Tensor | None = None
@@ -56,18 +58,18 @@ class Noise:
         )
 
     def start_piece(self, lanes: Tensor) -> None:
-        """Start a piece with one row for each of these lanes (R,) of the network's own."""
+        """Start a piece whose R rows belong to these lanes (R,) of this process."""
         if self._lanes is None and self._num_own < self._num_lanes:
-            # How much the pieces draw depends on these lanes; the masks of the window must be those
-            # of all processes. So each process and network draws for its pieces from a generator of
-            # its own.
+            # The number of draws of the pieces depends on these lanes, but the masks of the window
+            # must be the same in all processes. So each process and network draws the masks of its
+            # pieces from its own generator.
             first = range(self._num_lanes)[self._own].start + self._num_lanes * self._number
-            # Torch takes the lower 32 bits of a seed; seeds in a row, those of the windows, must
-            # not meet.
+            # torch uses the lower 32 bits of a seed. The seeds must differ from the seeds of the
+            # windows, which are consecutive numbers.
             seed = (self._generator.initial_seed() + SEED_STEP * (first + 1)) % (1 << 32)
             self._generator_of_pieces = Generator().manual_seed(seed)
 
-        # From the first mask of the window on, again.
+        # The piece requests the masks again, from the first mask of the window on.
         self._next = 0
         self._lanes = lanes
 
@@ -86,15 +88,15 @@ class Noise:
         return self._masks[self._next - 1]
 
     def for_rows(self, size: int, share: float) -> Tensor:
-        """Return such a mask (B, size), or in a piece (R, size): with the same row for all rows of
-        a lane."""
+        """Return a mask (B, size) like `for_window`. In a piece it is (R, size), and all rows of a
+        lane are the same."""
         mask = self.for_window((self._num_lanes, size), share)[self._own]
         if self._lanes is None:
             return mask
         return mask[self._lanes]
 
     def for_one_step(self, shape: Sequence[int], share: float) -> Tensor:
-        """Draw a mask (D * B, N), or in a piece (R, N), of independent entries, which is not kept.
+        """Draw a mask (D * B, N), or in a piece (R, N), of independent entries. It is not stored.
 
         A dilated layer folds D sequences of every batch row into the batch: row d * B + b belongs
         to batch row b.
@@ -102,7 +104,7 @@ class Noise:
         if self._lanes is not None or self._num_own == self._num_lanes:
             return _draw(shape, share=share, generator=self._generator_of_pieces)
 
-        # For all lanes of the step, of which this process takes its own.
+        # Draw the masks of all lanes of the step, and take those of this process.
         num_folded = shape[0] // self._num_own
         whole = (num_folded * self._num_lanes, *shape[1:])
         drawn = _draw(whole, share=share, generator=self._generator)

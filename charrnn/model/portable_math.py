@@ -1,5 +1,5 @@
-"""NumPy arithmetic that rounds alike on every processor: products, functions, Fourier transforms
-and 8-bit weights.
+"""Compute products, functions, Fourier transforms and 8-bit weights in NumPy so that they round
+alike on every processor.
 
 The order in which BLAS adds depends on the processor, and so do the instructions, and the rounding,
 of NumPy's exp, sine, cosine, complex product and FFT. This module uses only operations that IEEE
@@ -46,7 +46,7 @@ EXP_LIMIT = -700.0
 """Below it, exp is set to 0."""
 
 SQRT_HALF = math.sqrt(0.5)
-"""Logarithms are computed of factors between this and its double."""
+"""Logarithms are computed from factors between this number and its double."""
 ARTANH = tuple(1 / (2 * n + 1) for n in range(15))
 """Taylor coefficients of artanh(x) / x in x^2; the remainder is below 2^-52 for |x| <= 1 / 3."""
 
@@ -63,12 +63,12 @@ def _polynomial(coefficients: Sequence[float], x: NDArray[Any]) -> NDArray[Any]:
 
 def exact_exp(x: Doubles) -> Doubles:
     """Compute exp(x), x <= 0, in float64 with errors of about 2^-52; 0 for nan."""
-    # exp(x) = 2^power * exp(rest), where |rest| is at most ln(2) / 2.
+    # exp(x) = 2^power * exp(remainder), where |remainder| is at most ln(2) / 2.
     inside = np.fmax(x, EXP_LIMIT)
     power = np.rint(inside * INVERSE_LN2)
-    rest = (inside - power * LN2_HIGH) - power * LN2_LOW
+    remainder = (inside - power * LN2_HIGH) - power * LN2_LOW
 
-    scaled = np.ldexp(_polynomial(EXP_TERMS, rest), power.astype(np.int64))
+    scaled = np.ldexp(_polynomial(EXP_TERMS, remainder), power.astype(np.int64))
     return np.where(x >= EXP_LIMIT, scaled, 0.0)
 
 
@@ -93,19 +93,19 @@ def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
 
     Each value is split into two integers that are so short that every sum of their products is an
     integer that float64 represents exactly (Ozaki, Ogita, Oishi & Rump 2012). If a value is not
-    finite, the product is that of BLAS.
+    finite, the product is computed by BLAS.
     """
     x = np.asarray(x, np.float64)
     weight = np.asarray(weight, np.float64)
     if not (np.isfinite(x).all() and np.isfinite(weight).all()):
         return np.asarray(x @ weight.T)
 
-    # Half of the bits that a product may have, less those that a sum of K products adds.
+    # Each factor has half of the bits of a product. A sum of K products needs log2(K) more bits.
     num_bits = (MANTISSA_BITS - math.ceil(math.log2(max(1, x.shape[1])))) // 2
     x_high, x_low, x_exponent = _split(x, num_bits)
     w_high, w_low, w_exponent = _split(weight, num_bits)
 
-    # Four products of integers, of which each is exact, and then sums of single numbers.
+    # The four products of integers are exact; their results are then added up.
     high = x_high @ w_high.T
     middle = x_high @ w_low.T + x_low @ w_high.T
     low = x_low @ w_low.T
@@ -121,7 +121,8 @@ def attend(query: NDArray[Any], past: NDArray[Any]) -> NDArray[Any]:
     """
     scores = (past * query).sum(-1, dtype=np.float64) / math.sqrt(query.shape[-1])
     weights = exact_exp(scores - scores.max(0))
-    # NumPy adds the rows of (N, 1) in another order than those of (N, B).
+    # `cumsum` is used because `sum` adds the rows of an array (N, 1) in another order than the rows
+    # of (N, B).
     read = (weights[..., None] * past).sum(0) / weights.cumsum(0)[-1][:, None]
     return np.asarray(read, query.dtype)
 
@@ -141,18 +142,18 @@ def exact_cos_sin(angle: NDArray[Any]) -> tuple[Doubles, Doubles]:
     angle = np.asarray(angle, np.float64)
     turns = np.rint(angle * (2 / math.pi))
 
-    # The angle less whole quarters of a turn. A quarter is a sum of parts, of which the products
-    # with all but the last one are exact (Cody & Waite 1980).
-    rest = angle
+    # Subtract whole quarters of a turn from the angle. HALF_PI is a sum of three terms, and the
+    # products with all terms except the last are exact (Cody & Waite 1980).
+    remainder = angle
     for part in HALF_PI:
-        rest = rest - turns * part
+        remainder = remainder - turns * part
 
-    # The Taylor series of the rest.
-    square = rest * rest
-    sine = _polynomial(SINE, square) * rest
+    # Compute the Taylor series of the remainder.
+    square = remainder * remainder
+    sine = _polynomial(SINE, square) * remainder
     cosine = _polynomial(COSINE, square)
 
-    # By the quarter, sine and cosine change places and signs.
+    # The quarter determines whether sine and cosine are swapped, and their signs.
     quarter = np.mod(turns, 4)
     is_swapped = np.mod(turns, 2) == 1
     cos = np.where(is_swapped, sine, cosine) * np.where((quarter == 1) | (quarter == 2), -1.0, 1.0)
@@ -218,10 +219,10 @@ LARGEST = 127
 SUM_BITS = 24
 """Integers up to 2^24 are exact in float32."""
 SMALLEST_WEIGHT = 2.0**-100
-"""Rows without a larger weight become zeros, because their scale would be rounded, even to zero."""
+"""Rows without a larger weight become zeros, because their scale would be inexact or zero."""
 SMALLEST_EXPONENT = -60
-"""Inputs are scaled as if the largest were at least 2^-61: scaling up smaller ones could overflow.
-"""
+"""Inputs are scaled as if the largest of them were at least 2^-61: scaling up smaller inputs could
+overflow."""
 
 TANH_LIMIT = 9.0
 """tanh(x) is computed for x clipped to [-9, 9]."""
@@ -239,16 +240,16 @@ errors of at most 4e-7 in float32."""
 
 
 def from_rows(values: NDArray[Any], scale: Float32Array) -> Float32Array:
-    """Compute the weight (R, C) that integers (R, C) and the scale of each row (R,) stand for."""
-    with np.errstate(over="ignore"):  # of a damaged file, which is refused
+    """Compute a weight (R, C) from its integers (R, C) and the scale (R,) of each row."""
+    with np.errstate(over="ignore"):  # A damaged file may overflow; it is refused later.
         return np.asarray(values * scale[:, None], np.float32)
 
 
 class Matrix:
-    """A weight (R, C) that inputs (B, C) are multiplied with.
+    """A weight (R, C) by which inputs (B, C) are multiplied.
 
     `values` (R, C) are float32, or int8 with a `scale` (R,) per row (Jacob 2018, without zero
-    points). `bits` is the number of bits to which inputs are rounded; 0: they are not.
+    points). `bits` is the number of bits to which inputs are rounded; 0 means no rounding.
     """
 
     def __init__(self, weight: NDArray[Any], *, is_int8: bool) -> None:
@@ -263,7 +264,7 @@ class Matrix:
         if is_int8 and np.isfinite(weight).all():
             largest = np.abs(weight).max(axis=1)
             self.scale = largest / np.float32(LARGEST)
-            # What becomes zeros has one scale, however small it was.
+            # Rows that become zeros have the scale 1.
             self.scale[largest < SMALLEST_WEIGHT] = 1
             rounded = np.rint(weight / self.scale[:, None])
             self.values = rounded.astype(np.int8)
@@ -271,15 +272,15 @@ class Matrix:
             # Sums of |weight| * |input| must be integers of at most 2^24, which holds for up to
             # 66,052 columns.
             largest_sum = float(np.abs(rounded).sum(axis=1).max())
-            # A matrix of zeros, as of weights near 1e-38, allows any number of bits. It takes those
-            # of a full matrix of its size, because more are not compiled.
+            # A matrix of zeros, for example from weights near 1e-38, allows any number of bits. It
+            # gets the number of a full matrix of its size, because compiled code supports no more.
             if largest_sum == 0:
                 largest_sum = LARGEST * weight.shape[1]
             self.bits = SUM_BITS - math.ceil(math.log2(largest_sum))
 
     @cached_property
     def _transposed(self) -> Float32Array:
-        # In float32 all the same: the BLAS of NumPy has no products of integers.
+        # The integers are converted to float32, because BLAS has no products of integers.
         return np.asarray(self.values.astype(np.float32).T)
 
     def product(self, x: Float32Array) -> Float32Array:
@@ -287,7 +288,7 @@ class Matrix:
         if self.bits == 0:
             return np.asarray(x @ self._transposed)
 
-        # Each row of inputs becomes integers of so many bits, by the largest of them.
+        # Each row of inputs is scaled by its largest value, and rounded to integers of `bits` bits.
         _, exponent = np.frexp(
             np.maximum.reduce(
                 np.abs(x),
@@ -298,7 +299,8 @@ class Matrix:
         exponent = np.maximum(exponent, SMALLEST_EXPONENT)
         rounded = np.rint(np.ldexp(x, self.bits - exponent))
 
-        # Sums of integers are exact in any order; one product each brings them back to floats.
+        # Sums of integers are exact in any order. One product converts each of them back to a
+        # float.
         sums = rounded @ self._transposed
         return np.asarray(sums * np.ldexp(self.scale, exponent - self.bits))
 
@@ -332,7 +334,7 @@ def _parts(z: NDArray[np.complex128], like: NDArray[Any]) -> tuple[NDArray[Any],
 
 
 NUMPY: Ops[Float32Array] = Ops(
-    # Through tanh, which cannot overflow; exp(-x) would warn far from zero.
+    # tanh cannot overflow, but exp(-x) would cause a warning far from zero.
     sigmoid=lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,
     tanh=np.tanh,
     relu=lambda x: np.maximum(x, 0),
@@ -348,7 +350,7 @@ NUMPY: Ops[Float32Array] = Ops(
     ifft=lambda re, im: _parts(np.fft.ifft(re + 1j * im, norm="ortho"), re),
     clamp=lambda memory: memory,
 )
-"""The equations' functions in NumPy."""
+"""The functions of the equations in NumPy."""
 EXACT: Ops[Float32Array] = replace(
     NUMPY,
     tanh=exact_tanh,

@@ -1,10 +1,10 @@
 """Read a long text in parallel lanes, and a window of documents in pieces of equal length.
 
-Each lane is warmed up on the `WARM_UP` characters before it, so its state differs from that of a
-single pass only by what the network remembers for longer.
+Each lane is warmed up on the `WARM_UP` characters before it, so its state differs from the state of
+a single pass only if the network remembers characters that are further back.
 
-A fragment of a window is what one lane reads without a reset: from END, or from the start of the
-window, up to the next END. Each fragment is cut into pieces of MAX_PIECE characters and, at its
+A fragment is a part of a window that one lane reads without a reset: from END, or from the start of
+the window, to the next END. Each fragment is cut into pieces of MAX_PIECE characters and, at its
 end, smaller powers of two, and all pieces of the same size and number are read together. Nothing is
 padded, short documents are read in few wide steps, and a window takes at most about T + MAX_PIECE
 sequential steps.
@@ -27,15 +27,15 @@ from charrnn.system.lazy import Tensor, torch
 from charrnn.text.vocab import IdArray
 
 WARM_UP = 512
-"""Characters that a lane reads to warm up its state."""
+"""Number of characters that a lane reads to warm up its state."""
 WINDOW = 256
-"""T: characters of each lane that are read at once."""
+"""T: the number of characters of each lane that are read at once."""
 MAX_LANES = 32
-"""B: lanes, at most. A text under 8 * WARM_UP characters is read in one lane, which is exact if its
-context has at most WARM_UP characters."""
+"""The maximum of B, the number of lanes. A text under 8 * WARM_UP characters is read in one lane,
+which is exact if its context has at most WARM_UP characters."""
 
 SEGMENT_LENGTH = 8192
-"""Characters of a segment, where only a part of a long text is read: 16 times its warm-up."""
+"""Length of the segments in which a part of a long text is read: 16 times the warm-up."""
 
 Output = TypeVar("Output")
 Step: TypeAlias = Callable[[Tensor, Any], tuple[Output, Any]]
@@ -52,8 +52,8 @@ def read_in_lanes(
     """Yield the output of `step` for every character of ids (N,) from index `first` on.
 
     `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output):
-    positions[t, b] is the character's index in `ids`; one that is >= N is padding. Characters
-    before `first` are context only.
+    positions[t, b] is the index of the character in `ids`; an index >= N is padding. Characters
+    before `first` are only context.
     """
     yield from read_parts(
         step,
@@ -71,13 +71,13 @@ def read_parts(
     begins: Indices,
     num_chars: int,
 ) -> Iterator[tuple[Indices, Output]]:
-    """Read parts of `num_chars` characters of ids (N,), which begin at `begins` (P,), at once, as
-    `read_in_lanes`.
+    """Read P parts of ids (N,) at once, as `read_in_lanes` reads one. They begin at `begins` (P,)
+    and have `num_chars` characters each.
 
-    Each is read in as many lanes, with the characters before it as context: B is P times
-    `lanes_of(num_chars)`.
+    Each part is read in `lanes_of(num_chars)` lanes, with the characters before it as context, so B
+    is P times this number.
     """
-    # Rounded up: the last lanes may go on beyond the end of a part.
+    # The length is rounded up, so the last lanes may continue beyond the end of a part.
     num_lanes = lanes_of(num_chars)
     lane_length = -(-num_chars // num_lanes)
     starts = (begins[:, None] + lane_length * np.arange(num_lanes)).ravel()
@@ -106,14 +106,14 @@ def read_segments(
     """Yield the output of `step` for segments of ids (N,), spread evenly over all characters from
     index `first` on.
 
-    They have at most `max_chars` characters in all and are the same at every call; each is warmed
-    up as a lane is. `step` and what is yielded are those of `read_in_lanes`, without padding.
-    Raises ValueError unless `max_chars` is in 1..N - first.
+    The segments have at most `max_chars` characters together and are the same at every call; each
+    is warmed up like a lane. `step` and the yielded values are those of `read_in_lanes`, without
+    padding. Raises ValueError unless `max_chars` is in 1..N - first.
     """
     _, length = segments_of(max_chars)
     starts = segment_starts(len(ids), first=first, max_chars=max_chars)
 
-    # No more segments at once than there are lanes: the memory is bounded whatever is read.
+    # At most MAX_LANES segments are read at once, so that the memory is bounded.
     for begin in range(0, len(starts), MAX_LANES):
         yield from _read_from(
             step,
@@ -125,8 +125,8 @@ def read_segments(
 
 
 def segment_starts(num_ids: int, first: int, max_chars: int) -> NDArray[np.int64]:
-    """Return the indices at which the segments of `read_segments` start, of `num_ids` ids,
-    ascending.
+    """Return the indices, ascending, at which the segments of `read_segments` start in `num_ids`
+    ids.
 
     Raises ValueError unless `max_chars` is in 1..num_ids - first.
     """
@@ -134,15 +134,17 @@ def segment_starts(num_ids: int, first: int, max_chars: int) -> NDArray[np.int64
     if not 1 <= max_chars <= num_chars:
         raise ValueError(f"max_chars must be in 1..{num_chars}, not {max_chars}")
 
-    # Multiplied before it is divided, so that the rounding does not add up along the text.
+    # The multiplication comes before the division, so that rounding errors do not add up along the
+    # text.
     num_segments, _ = segments_of(max_chars)
     return first + np.arange(num_segments, dtype=np.int64) * num_chars // num_segments
 
 
 def segments_of(max_chars: int) -> tuple[int, int]:
-    """Return the number and the length of the segments that have at most `max_chars` characters in
-    all."""
-    # Few characters make segments shorter than SEGMENT_LENGTH, so that they still fill the lanes.
+    """Return the number and the length of the segments that have at most `max_chars` characters
+    together."""
+    # If `max_chars` is small, segments are shorter than SEGMENT_LENGTH, so that they fill the
+    # lanes.
     num_lanes = min(MAX_LANES, max_chars // (4 * WARM_UP))
     num_segments = max(1, max_chars // SEGMENT_LENGTH, num_lanes)
     return num_segments, max_chars // num_segments
@@ -155,14 +157,13 @@ def _read_from(
     starts: Indices,
     length: int,
 ) -> Iterator[tuple[Indices, Output]]:
-    """Read `length` characters in each of B lanes from `starts` (B,) on, with the warm-up before
-    them."""
-    # Times count from the first character that is scored: those of the warm-up are negative.
+    """Read `length` characters in each of B lanes from `starts` (B,) on, after a warm-up."""
+    # Times count from the first scored character, so the times of the warm-up are negative.
     warm_up = WARM_UP
     if len(starts) == 1:
         warm_up = min(WARM_UP, int(starts[0]))
 
-    # A lane may have less text before it than the others: its state is reset where the text begins.
+    # If a lane has less text before it than its warm-up, its state is reset where the text begins.
     text_begins = np.maximum(0, warm_up - starts) - warm_up
 
     # A window ends where a lane is reset, where the warm-up ends, and after WINDOW characters.
@@ -177,8 +178,8 @@ def _read_from(
                 is_reset=is_begin,
             )
 
-        # Places before and after the text hold any character: a reset forgets the first, and
-        # whoever scores leaves out the last.
+        # Positions before and after the text read any character: the reset removes the effect of
+        # those before it, and the caller leaves out those after it.
         positions = starts + np.arange(begin, end)[:, None]
         inputs = ids[positions.clip(0, len(ids) - 1)].astype(np.int64)
         output, state = step(torch.from_numpy(inputs).to(state.device), state)
@@ -188,7 +189,7 @@ def _read_from(
 
 
 MAX_PIECE = 64
-"""Characters of a piece, at most; a power of two."""
+"""Maximum length of a piece, a power of two."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,22 +197,22 @@ class Fragments:
     """The fragments of a window, lane by lane, in the order of the text."""
 
     lanes: Indices
-    """(N,)"""
+    """(N,): the lane of each fragment."""
     begins: Indices
-    """(N,): the first time step of each."""
+    """(N,): the first time step of each fragment."""
     ends: Indices
-    """(N,): the time step after each."""
+    """(N,): the time step after each fragment."""
 
     @classmethod
     def of(cls, is_end: NDArray[np.bool_]) -> Fragments:
         """Divide a window in which is_end (T, B) marks the ENDs."""
-        # Transposed, so that the places found are in the order of the lanes.
+        # The mask is transposed, so that `nonzero` returns the fragments in the order of the lanes.
         starts = is_end.T.copy()
         starts[:, 0] = True
         lanes, begins = np.nonzero(starts)
 
-        # A fragment ends where the next one begins. The last one of a lane is followed by a lane
-        # that begins at step 0, and ends with the window.
+        # A fragment ends where the next fragment begins. The last fragment of a lane ends with the
+        # window; it is followed by the first fragment of the next lane, which begins at step 0.
         ends = np.append(begins[1:], 0)
         ends[ends == 0] = len(is_end)
         return cls(lanes=lanes, begins=begins, ends=ends)
@@ -223,32 +224,32 @@ class Fragments:
 
 
 class FragmentPiece(NamedTuple):
-    """The pieces of R fragments that are read together; each continues the fragment's piece before
-    it."""
+    """The pieces of R fragments that are read together. Each continues the previous piece of its
+    fragment."""
 
     fragments: Indices
-    """(R,)"""
+    """(R,): the number of each fragment."""
     positions: Indices
-    """(length, R): where each character is in the flattened window (T * B)."""
+    """(length, R): the position of each character in the flattened window (T * B)."""
 
 
 def cut(fragments: Fragments, num_lanes: int) -> list[FragmentPiece]:
-    """Cut fragments into pieces, in the order in which they are to be read."""
-    # The pieces of a fragment: whole ones, and a power of two for each bit of the rest.
+    """Cut fragments into pieces, in the order in which they must be read."""
+    # A fragment has pieces of MAX_PIECE characters, and one piece for each bit of the remainder.
     lengths = fragments.ends - fragments.begins
-    num_whole, rest = np.divmod(lengths, MAX_PIECE)
+    num_whole, remainders = np.divmod(lengths, MAX_PIECE)
     powers = [MAX_PIECE >> shift for shift in range(1, MAX_PIECE.bit_length())]
     sizes = [(MAX_PIECE, num_whole > number) for number in range(int(num_whole.max()))]
-    sizes += [(power, (rest & power) > 0) for power in powers]
+    sizes += [(power, (remainders & power) > 0) for power in powers]
 
-    # Longest first, and what is `done` of each fragment says where its next piece begins.
+    # The longest pieces come first. The next piece of a fragment begins after `num_cut` characters.
     pieces = []
-    done = np.zeros_like(lengths)
-    for size, is_chosen in sizes:
-        chosen = np.flatnonzero(is_chosen)
-        if len(chosen):
-            times = (fragments.begins + done)[chosen] + np.arange(size)[:, None]
-            positions = times * num_lanes + fragments.lanes[chosen]
-            pieces.append(FragmentPiece(fragments=chosen, positions=positions))
-            done[chosen] += size
+    num_cut = np.zeros_like(lengths)
+    for size, has_piece in sizes:
+        numbers = np.flatnonzero(has_piece)
+        if len(numbers):
+            times = (fragments.begins + num_cut)[numbers] + np.arange(size)[:, None]
+            positions = times * num_lanes + fragments.lanes[numbers]
+            pieces.append(FragmentPiece(fragments=numbers, positions=positions))
+            num_cut[numbers] += size
     return pieces

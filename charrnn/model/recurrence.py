@@ -1,12 +1,12 @@
-"""Fast recurrences: those of oneDNN and cuDNN, and two with their own backward passes, faster than
-autograd's.
+"""Fast recurrences: the functions of oneDNN and cuDNN, and two recurrences whose own backward
+passes are faster than autograd's.
 
 On a CPU, autograd accumulates the gradient of a recurrent weight once per character: T small
 products that each read and write the whole matrix. Here it is one large product per window.
 Derivatives of gates that need no recurrence are computed for the whole window at once, too.
 
-The operators for packed weights are not public. They are tried once (`can_pack`), and plain torch
-computes the same where they are missing or compute something else.
+torch's operators for packed weights are not public. They are tried once (`can_pack`). If they are
+missing or compute something else, plain operators of torch are used instead.
 
 Shapes: T time, B batch, H hidden, G blocks.
 """
@@ -22,18 +22,18 @@ from torch.autograd import Function
 from charrnn.model.device import autocast_dtype
 
 aten: Any = torch.ops.aten
-"""The operators of torch, some of which have no function: the derivatives of tanh and sigmoid by
-their outputs."""
+"""The operators of torch. Some of them have no public function, such as the derivatives of tanh and
+sigmoid by their outputs."""
 LEAST_STEPS_TO_PACK = 8
-"""A weight is packed for at least so many products: packing takes about as long as one of them."""
+"""A weight is packed only for at least this many products: packing takes about as long as one
+product."""
 LEAST_FP32_TO_PACK = 2**15
 """Smallest number of entries of an fp32 weight that is packed: calling oneDNN takes longer than
 calling BLAS."""
 
 
 class RepeatedProduct:
-    """Multiply many x (B, K), one after the other, with a weight (N, K) of the same dtype: x @
-    weight.T.
+    """Multiply many x (B, K), one at a time, by a weight (N, K) of the same dtype: x @ weight.T.
 
     On a CPU, matrix products rearrange the weight at every call. Here it is packed once in the
     layout of oneDNN's kernels: 64 x 512 by 512 x 1536 takes 207 instead of 238 microseconds in
@@ -46,7 +46,7 @@ class RepeatedProduct:
         self._transposed = weight.t()
         self._packed: Tensor | None = None
 
-        # Packing pays for large weights and many steps, where this version of torch has it.
+        # Packing pays for large weights and many steps, if this version of torch can do it.
         is_faster = weight.dtype == torch.bfloat16 or (
             weight.dtype == torch.float32 and weight.numel() >= LEAST_FP32_TO_PACK
         )
@@ -61,7 +61,8 @@ class RepeatedProduct:
     def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Compute the product (B, N), plus bias (N,)."""
         if self._packed is not None:
-            # The operators take no keywords: "none" is the function applied to the product.
+            # The operators take no keywords; "none" means that no function is applied to the
+            # product.
             product = torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], "")
             return cast(Tensor, product)
         if bias is None:
@@ -78,12 +79,11 @@ class RepeatedProduct:
 
 @lru_cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Return whether this version of torch multiplies by packed weights of that dtype on this
-    processor.
+    """Whether this version of torch multiplies by packed weights of that dtype on this processor.
 
-    The operators are those that torch's own compiler calls.
+    The tested operators are those that torch's own compiler calls.
     """
-    # Products of ones: a sum of three for each row and column, plus one.
+    # A product of ones: each entry is a sum of three ones, plus one.
     x = torch.ones(2, 3, dtype=dtype)
     weight = torch.ones(4, 3, dtype=dtype)
     ones = torch.ones(2, 4, dtype=dtype)
@@ -99,8 +99,8 @@ def can_pack(dtype: torch.dtype) -> bool:
 
 
 class RecurrentProduct:
-    """Compute h @ weight.T + bias at every step of a window; gradients of weight and bias are one
-    product at the end.
+    """Compute h @ weight.T + bias at every step of a window; the gradients of weight and bias are
+    computed by one product at the end.
 
     weight (G*H, H), bias (G*H,), h (batch_size, H), for num_steps steps. One instance serves one
     forward and one backward pass.
@@ -120,7 +120,7 @@ class RecurrentProduct:
             num_steps=num_steps,
         )
 
-        # Every step depends on this token, so autograd reaches `_Enter` after the last of them.
+        # Every step depends on this token, so autograd reaches `_Enter` after all steps.
         self._token: Tensor = _Enter.apply(weight, bias, self._window)  # type: ignore[no-untyped-call]
 
     def __call__(self, h: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class RecurrentProduct:
 
 
 class _Window:
-    """State shared by the steps of one window: products with the weight and its transpose, and the
+    """Shared by the steps of one window: the products with the weight and its transpose, and the
     recorded inputs."""
 
     def __init__(
@@ -155,8 +155,8 @@ class _Window:
 
     @cached_property
     def backward(self) -> RepeatedProduct:
-        """Multiplies with the transpose. It is packed when the first step of a backward pass needs
-        it: validation needs none."""
+        """The product with the transposed weight. It is packed only when a backward pass begins,
+        because validation has none."""
         transposed = self.weight.t()
         return RepeatedProduct(
             transposed,
@@ -166,7 +166,8 @@ class _Window:
 
 
 class _Enter(Function):
-    """The start of a window: passes weight and bias in, and the gradients of both out."""
+    """The start of a window: its forward pass takes weight and bias, and its backward pass returns
+    the gradients of both."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, window: _Window) -> Tensor:
@@ -175,7 +176,7 @@ class _Enter(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        # All steps are on the tape now: their rows make one product.
+        # All steps are on the tape now: one product of all their rows gives the gradient.
         d_products = torch.cat([d_product for d_product, _ in ctx.window.tape])
         hs = torch.cat([h for _, h in ctx.window.tape])
         ctx.window.tape.clear()
@@ -183,7 +184,7 @@ class _Enter(Function):
 
 
 class _Step(Function):
-    """One step, whose backward pass records what the gradient of the weight needs."""
+    """One step; its backward pass records the two factors of the weight's gradient."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, token: Tensor, window: _Window) -> Tensor:
@@ -196,7 +197,7 @@ class _Step(Function):
         d_product = grads[0].to(ctx.h.dtype)
         ctx.window.tape.append((d_product, ctx.h))
 
-        # The token has no value; its gradient only makes autograd go on to `_Enter`.
+        # The gradient of the token only makes autograd continue to `_Enter`.
         return ctx.window.backward(d_product), d_product.new_zeros(()), None
 
 
@@ -210,12 +211,12 @@ def gru(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _Gru(Function):
-    """Blocks r, z, n, as in `cells.Gru`.
+    """A GRU with the blocks r, z, n, as in `cell_types.Gru`.
 
-    There are as few operations per character as possible, because below some 256 units most of the
-    time goes into calling them: products are added to the input products, views are made once, and
-    everything that does not depend on the gradient from later characters is computed for the whole
-    window.
+    It uses as few operations per character as possible, because below some 256 units most of the
+    time is spent on calling operations: recurrent products are added to the input products, views
+    are made once, and everything that does not depend on the gradient from later characters is
+    computed for the whole window.
     """
 
     @staticmethod
@@ -230,17 +231,17 @@ class _Gru(Function):
         hidden_size = h.shape[-1]
         num_gates = 2 * hidden_size  # columns of r and z
 
-        # What does not depend on h, for the whole window.
+        # Compute for the whole window what does not depend on h.
         hs = x.new_empty(num_steps + 1, batch_size, hidden_size)
         n = x.new_empty(num_steps, batch_size, hidden_size)
-        # r, z and the recurrent product of n.
+        # `blocks` holds r, z and the recurrent product of n.
         blocks = torch.empty_like(x)
         torch.add(x[..., :num_gates], bias[:num_gates], out=blocks[..., :num_gates])
         blocks[..., num_gates:] = bias[num_gates:]
         hs[0] = h
 
-        # Views of every step, so that the loop makes none.
-        r, z, u_n = [part.unbind() for part in blocks.chunk(3, dim=-1)]
+        # Make the views of every step before the loop.
+        r, z, u_n = [block.unbind() for block in blocks.chunk(3, dim=-1)]
         gates = blocks[..., :num_gates].unbind()
         x_n = x[..., num_gates:].unbind()
         steps = hs.unbind()
@@ -267,7 +268,7 @@ class _Gru(Function):
         num_steps, batch_size, hidden_size = n.shape
         r, z, u_n = blocks.chunk(3, dim=-1)
 
-        # The derivatives of h_t by x_n, and by the three blocks of the product.
+        # Compute the derivatives of h_t by x_n, and by the three blocks of the product.
         by_n = aten.tanh_backward(1 - z, n)
         d_product = torch.empty_like(blocks)
         by_blocks = d_product.chunk(3, dim=-1)
@@ -275,23 +276,24 @@ class _Gru(Function):
         aten.sigmoid_backward(hs[:-1] - n, z, grad_input=by_blocks[1])
         torch.mul(by_n, r, out=by_blocks[2])
 
-        # Backward in time: the error of h_t, times these derivatives, and carried on to h_(t-1).
+        # Backward in time: multiply the error of h_t by these derivatives, and carry it on to
+        # h_(t-1).
         product = RepeatedProduct(
             weight.t(),
             batch_size=batch_size,
             num_steps=num_steps,
         )
         d_products = d_product.unbind()
-        kept = z.unbind()
+        zs = z.unbind()
         d_outputs = grads[0].unbind()
         by_block = d_product.view(num_steps, batch_size, 3, hidden_size).unbind()
         errors = [d_outputs[-1]]
         for t in range(num_steps - 1, -1, -1):
             by_block[t].mul_(errors[-1][:, None])
             if t > 0:
-                carried = torch.addcmul(d_outputs[t - 1], errors[-1], kept[t])
+                carried = torch.addcmul(d_outputs[t - 1], errors[-1], zs[t])
             else:
-                carried = errors[-1] * kept[t]
+                carried = errors[-1] * zs[t]
             errors.append(product.plus(d_products[t], carried))
         d_h = errors.pop()
 
@@ -300,7 +302,7 @@ class _Gru(Function):
         d_weight = flat.t() @ hs[:-1].flatten(0, 1)
         d_bias = flat.sum(0)
 
-        # The gradient of x differs from that of the product only in block n.
+        # The gradient of x differs from the gradient of the product only in block n.
         torch.mul(torch.stack(errors[::-1]), by_n, out=by_blocks[2])
         return d_product, d_h, d_weight, d_bias
 
@@ -324,7 +326,7 @@ class _Rnn(Function):
         weight: Tensor,
         bias: Tensor,
     ) -> Tensor:
-        # Row t + 1 is x_t + b at first, from which the loop computes h_t in place.
+        # Row t + 1 is first x_t + b; the loop replaces it by h_t in place.
         hs = x.new_empty(x.shape[0] + 1, *h.shape)
         hs[0] = h
         torch.add(x, bias, out=hs[1:])
@@ -348,12 +350,12 @@ class _Rnn(Function):
         batch_size = hs.shape[1]
         d_x = torch.empty_like(hs[1:])
 
-        # Views of every step, so that the loop makes none.
+        # Make the views of every step before the loop.
         d_xs = d_x.unbind()
         steps = hs.unbind()
         d_outputs = grads[0].unbind()
 
-        # Backward in time: the error of h_t, through tanh, and carried on to h_(t-1).
+        # Backward in time: pass the error of h_t through tanh, and carry it on to h_(t-1).
         product = RepeatedProduct(
             weight.t(),
             batch_size=batch_size,
@@ -374,14 +376,15 @@ class _Rnn(Function):
 def scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
     """Compute all h_t = a_t * h_{t-1} + b_t (T, B, H) from a, b (T, B, H) and the state h (B, H).
 
-    A loop over T: a scan of log T steps reads and writes the whole window in each of them
-    (benchmarks/LOG.md).
+    This is a loop over T: a parallel scan of log T steps reads and writes the whole window in each
+    step, which is slower (benchmarks/LOG.md).
     """
     return _Scan.apply(a, b, h)  # type: ignore[no-untyped-call,no-any-return]
 
 
 class _Scan(Function):
-    """One operation per character, forward and, the other way round, backward."""
+    """One operation per character in the forward pass, and one, in reverse order, in the backward
+    pass."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, h: Tensor) -> Tensor:
@@ -397,24 +400,24 @@ class _Scan(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, hs = ctx.saved_tensors
 
-        # The error of h_t is the gradient of b_t: that of the output, and a_(t+1) times the next
-        # one. A copy, as the gradient that comes in is not ours to change.
+        # The gradient of b_t is the error of h_t: the gradient of the output, plus a_(t+1) times
+        # the error of h_(t+1). The incoming gradient is copied, because it must not be changed.
         d_b = grads[0].clone(memory_format=torch.contiguous_format)
         steps = d_b.unbind()
-        kept = a.unbind()
+        decays = a.unbind()
         for t in range(len(steps) - 1, 0, -1):
-            steps[t - 1].addcmul_(kept[t], steps[t])
+            steps[t - 1].addcmul_(decays[t], steps[t])
 
         return d_b * hs[:-1], d_b, d_b[0] * a[0]
 
 
 FUNCTIONS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh", "irnn": "rnn_relu"}
-"""Cell types whose equations are those of a function of torch, and its name: what `nn.LSTM`,
-`nn.GRU` and `nn.RNN` call. They are not documented, so one may be missing."""
+"""The functions of torch that compute a cell type, which `nn.LSTM`, `nn.GRU` and `nn.RNN` call.
+They are not documented, so a version of torch may lack them."""
 
 
 def has_library(cell_name: str) -> bool:
-    """Return whether this version of torch has the function of a cell type."""
+    """Whether this version of torch has the function of a cell type."""
     return hasattr(torch, FUNCTIONS[cell_name])
 
 
@@ -450,10 +453,10 @@ def run_library(
 
 
 def _casts(device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether arguments are converted here, instead of by torch's autocast.
+    """Whether arguments are converted here, instead of by torch's autocast.
 
-    It takes fp16 for bf16 on CUDA, and in fp16 on a CPU calls kernels of oneDNN that few processors
-    have.
+    On CUDA, autocast uses fp16 instead of bf16. On a CPU, autocast to fp16 calls kernels of oneDNN
+    that few processors have.
     """
     return device.type == "cuda" or dtype == torch.float16
 
@@ -469,7 +472,7 @@ def _call(
         "has_biases": True,
         "num_layers": 1,
         "dropout": 0.0,
-        # Without it there is no backward pass on CUDA.
+        # Without "train" there is no backward pass on CUDA.
         "train": True,
         "bidirectional": False,
         "batch_first": False,
@@ -484,11 +487,11 @@ def _call(
 
 
 def _in_one_buffer(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Copy weights to one block of memory, one after the other.
+    """Copy weights to one contiguous block of memory.
 
-    That is how cuDNN wants them: otherwise it copies them itself at every call, and torch warns
-    about it.
+    cuDNN needs this layout: otherwise it copies the weights at every call, and torch warns about
+    it.
     """
     buffer = torch.cat([weight.flatten() for weight in weights]).to(dtype)
-    parts = torch.split(buffer, [weight.numel() for weight in weights])
-    return [part.view(weight.shape) for part, weight in zip(parts, weights, strict=True)]
+    copies = torch.split(buffer, [weight.numel() for weight in weights])
+    return [copy.view(weight.shape) for copy, weight in zip(copies, weights, strict=True)]

@@ -1,4 +1,4 @@
-"""What a model carries from one character to the next.
+"""The recurrent state, which a model passes from one character to the next.
 
 Shapes: B batch, H hidden, L layers, S state vectors per layer.
 """
@@ -18,7 +18,8 @@ B = TypeVar("B", bound=Any)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecurrentState(Generic[A]):
-    """The state of B texts, as arrays of torch or NumPy. It is passed in and returned."""
+    """The state of B texts, as an array of torch or NumPy. Networks take it and return a new
+    one."""
 
     vectors: A
     """(L, S, B, H): the state vectors of the cells, then the last outputs of `Depth.span`."""
@@ -34,7 +35,7 @@ class RecurrentState(Generic[A]):
 
     @property
     def device(self) -> Any:
-        """Where the arrays of torch are."""
+        """The device of a tensor of torch."""
         return self.vectors.device
 
     @property
@@ -46,6 +47,7 @@ class RecurrentState(Generic[A]):
 def reset_rows(
     state: RecurrentState[Tensor], initial: RecurrentState[Tensor], is_reset: Tensor
 ) -> RecurrentState[Tensor]:
-    """Return a state in which the batch rows that is_reset (B,) marks are those of `initial`."""
-    # `where` and not a product with the mask: a state that has grown to infinity is forgotten, too.
+    """Return a state with the batch rows that is_reset (B,) marks replaced by those of
+    `initial`."""
+    # `where` is used instead of a product with the mask, which would not reset infinite states.
     return state.map(lambda old, new: torch.where(is_reset[:, None], new, old), initial)

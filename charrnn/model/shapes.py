@@ -1,4 +1,5 @@
-"""The weights that a configuration determines, their shapes, and new rows for new characters."""
+"""Compute the shapes and sizes of a model's weights from its configuration, check them, and add
+rows for new characters."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
@@ -18,16 +19,16 @@ from charrnn.model.walk import Architecture
 from charrnn.system.process import memory_bytes
 
 MAX_HEADER_BYTES = 1 << 20
-"""Limit of the header that lists the tensors of a file: ten times what the largest number of layers
-needs."""
+"""Maximum size of the header that lists the tensors of a file: ten times the size for the largest
+number of layers."""
 TRAINING_COPIES = 15
-"""Values that training stores per weight while it saves: weight, gradient, two moments, average,
-and what is saved of them twice more, as arrays and as files. The peak with 20 million weights is 15
-with AdamW and 12 with Muon."""
+"""Number of values per weight in memory while training saves: weight, gradient, two moments and
+average, and the saved ones of them twice more, as arrays and as files. The peak with 20 million
+weights is 15 with AdamW and 12 with Muon."""
 
 
 def input_size_of(config: Config, vocab_size: int) -> int:
-    """Return E, the entries of the vector that stands for a character: V for one-hot vectors."""
+    """Return E, the size of the vector of a character: V for one-hot vectors."""
     return vocab_size if config.embedding_size == "one-hot" else resolved(config.embedding_size)
 
 
@@ -41,13 +42,14 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     input_size = input_size_of(config, vocab_size)
     shapes: dict[str, tuple[int, ...]] = {}
 
-    # Below and above the layers: one row per character.
+    # The embedding and the output layer have one row per character.
     if config.embedding_size != "one-hot":
         shapes["embedding.weight"] = (vocab_size, input_size)
     shapes |= {"output.weight": (vocab_size, size), "output.bias": (vocab_size,)}
 
     for index in range(network.num_layers):
-        # The layer itself. Only the first one reads characters, if there is no projection below it.
+        # The layer itself. Only the first layer reads characters, unless there is a projection
+        # below it.
         for name, blocks in {"ih": cell.input_blocks, **cell.products}.items():
             columns = input_size if name == "ih" and index == 0 and not depth.has_lstm else size
             shapes[f"layers.{index}.weight_{name}_l0"] = (blocks * size, columns)
@@ -55,7 +57,7 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
         for name, (shape, _) in cell.extras(size).items():
             shapes[f"layers.{index}.{name}"] = shape
 
-        # What joins its outputs with those of the layers below.
+        # The weights that join its outputs with the outputs of the layers below.
         if depth.has_gates and index:
             shapes[f"highways.{index - 1}.weight"] = (size, size)
             shapes[f"highways.{index - 1}.bias"] = (size,)
@@ -76,16 +78,15 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
 
 
 def num_parameters(config: Config, vocab_size: int) -> int:
-    """Count the trained values of a model from its shapes alone, without building it.
+    """Count the trained values of a model from its shapes, without building it.
 
-    Of several networks, zeros outside the blocks of each are not counted.
+    If it consists of several networks, the zeros between their blocks are not counted.
     """
-    # Each of several networks has its own weights.
     members = config.num_networks
     if members > 1:
         return members * num_parameters(config_of_member(config), vocab_size)
 
-    # A permutation is drawn and kept: it is not trained.
+    # A permutation is drawn once and not trained.
     extras = cell_type(config.cell).extras(resolved(config.hidden_size))
     fixed = {name for name, (_, kind) in extras.items() if kind == "permutation"}
 
@@ -102,9 +103,9 @@ def fit_parameters(
     """Return the largest `hidden_size` with which a model has at most `config.parameters` trained
     values.
 
-    The number of layers is resolved; `embedding_size` computes the size of the embedding from the
-    number of units. Raises UsageError, with the allowed range, if that many are fewer than the
-    smallest model has, or more than the largest one that this machine can train.
+    The number of layers must be resolved; `embedding_size` computes the size of the embedding from
+    the number of units. Raises UsageError, with the allowed range, if `config.parameters` is less
+    than the smallest model has, or more than the largest model that this machine can train.
     """
     assert config.parameters is not None, "no number of weights was asked for"
     multiple = cell_type(config.cell).units_multiple
@@ -119,7 +120,7 @@ def fit_parameters(
         )
         return num_parameters(sized, vocab_size)
 
-    # What is possible: the weights have to fit in the memory while they are trained.
+    # The number of weights is limited by the memory that their training takes.
     multiples = range(1, MAX_HIDDEN_SIZE // multiple + 1)
     least = count(multiples[0])
     most = count(multiples[-1])
@@ -134,7 +135,7 @@ def fit_parameters(
             " change that."
         )
 
-    # The count rises with the number of units, so that halving finds the last one that fits.
+    # The count rises with the number of units, so bisection finds the largest one that fits.
     return multiple * multiples[bisect_right(multiples, config.parameters, key=count) - 1]
 
 
@@ -155,19 +156,19 @@ def weight_bytes(config: Config, vocab_size: int) -> int:
 
 
 def most_bytes(config: Config, vocab_size: int) -> int:
-    """Return the largest size of a file of a checkpoint: the weights four times over, the recurrent
+    """Return the maximum size of a file of a checkpoint: four values per weight, the recurrent
     state, a header.
 
-    Training stores the weights, their averages and two moments per weight.
+    Training saves the weights, their averages and two moments per weight.
     """
     network = Architecture.of(config)
     batch_size = resolved(config.batch_size)
     state = network.num_layers * network.num_states * batch_size * network.hidden_size
 
-    # Several networks have an output bias each, where the model has one.
+    # During training each of several networks has its own output bias, but the model has only one.
     biases = 4 * (config.num_networks - 1) * vocab_size
 
-    # And more tensors, which the header lists.
+    # Several networks have more tensors, which the header lists.
     headers = config.num_networks * MAX_HEADER_BYTES
     return 4 * (weight_bytes(config, vocab_size) + state + biases) + headers
 
@@ -179,21 +180,21 @@ def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None =
     file, if it is given.
     """
     for problem in _problems(config, tensors):
-        place = "" if path is None else f"{path} is damaged: "
+        prefix = "" if path is None else f"{path} is damaged: "
         raise CheckpointError(
-            f"{place}model.safetensors does not contain the {config.cell} model that config.yaml"
+            f"{prefix}model.safetensors does not contain the {config.cell} model that config.yaml"
             f" describes: {problem}"
         )
     return len(tensors["output.weight"])
 
 
 def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
-    # Its shape gives V, from which the others follow.
+    # The shape of this tensor gives V, from which the other shapes follow.
     if "output.weight" not in tensors or len(tensors["output.weight"].shape) != 2:
         yield "output.weight is missing"
         return
 
-    # The names and the shapes.
+    # Compare the names and the shapes.
     expected = weight_shapes(config, tensors["output.weight"].shape[0])
     for name, shape in expected.items():
         if name in tensors and tuple(tensors[name].shape) != shape:
@@ -203,7 +204,7 @@ def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted(tensors.keys() - expected.keys()):
         yield f"{name} does not belong to it"
 
-    # The values, as far as whoever loads them relies on them.
+    # Check the values on which the code that loads them relies.
     for name, tensor in tensors.items():
         if name.endswith(".permutation"):
             if sorted(tensor.tolist()) != list(range(len(tensor))):
@@ -213,8 +214,8 @@ def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
 
 
 def check_finite(values: Any, what: str) -> None:
-    """Raise CheckpointError if an array or a number that a model gave, named by `what`, is not
-    finite throughout."""
+    """Raise CheckpointError if a result of a model is not finite. `what` names the values in the
+    message."""
     if not np.isfinite(np.asarray(values, np.float32)).all():
         raise CheckpointError(
             f"Some {what} of this model are not finite numbers: its weights are damaged, or its"
@@ -223,8 +224,8 @@ def check_finite(values: Any, what: str) -> None:
 
 
 def check_memory(config: Config, vocab_size: int) -> None:
-    """Raise UsageError if training needs more memory than this process may have, as far as the
-    system tells."""
+    """Raise UsageError if training needs more memory than this process may have, if the system
+    reports that."""
     num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
     needed = 4 * TRAINING_COPIES * num_weights
     available = memory_bytes()
@@ -253,17 +254,16 @@ AXES = {"embedding.weight": 0, "output.weight": 0, "output.bias": 0}
 def extend_rows(
     model: Mapping[str, NDArray[Any]], drawn: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """Return the tensors of a model with rows (columns) for N characters, the first V of them its
-    own, bit for bit.
+    """Return the tensors of a model with rows (or columns) for N characters instead of V.
 
-    The others are those of `drawn`, a network with N characters that was initialized from the seed.
-    The mean of the old rows is no better a start (benchmarks/LOG.md), and would make all new
-    characters the same.
+    The first V rows are the model's own, bit for bit. The other rows are those of `drawn`, a newly
+    initialized network with N characters. Starting from the mean of the old rows is not better
+    (benchmarks/LOG.md), and would make all new characters the same.
     """
-    # The tensors with an entry per character.
+    # Collect the tensors with an entry per character.
     axes = dict(AXES)
     if "embedding.weight" not in model:
-        # One-hot vectors: what reads them first has a column per character.
+        # The weight that reads one-hot vectors has a column per character.
         first = "bottom.weight" if "bottom.weight" in model else "layers.0.weight_ih_l0"
         axes[first] = 1
 

@@ -1,4 +1,4 @@
-"""The network in NumPy, one character at a time: generates text without importing torch.
+"""Compute the network in NumPy, one character at a time, to generate text without importing torch.
 
 Shapes: B batch, V vocabulary, H hidden, G blocks, L layers, S state vectors per layer; float32
 throughout.
@@ -29,19 +29,20 @@ from charrnn.model.walk import Architecture, Walk
 
 
 class CharacterModel(Protocol):
-    """What generating needs of a model: a `Stepper`, or several that predict together."""
+    """The attributes and methods of a model that generation uses: a `Stepper`, or several models
+    that predict together."""
 
     vocab_size: int
     """V."""
     precision: str
     """`fp32` or `int8`."""
     compiled_loops: Mapping[str, str]
-    """The names by which `hooks.specifications.compiled_loops` offers what `read`, `write` and
-    `code` do with this model; without those that no loop does."""
+    """The names in `hooks.specifications.compiled_loops` of the loops that `read`, `write` and
+    `code` with this model. A task without a compiled loop is missing."""
 
     @property
     def changes(self) -> str:
-        """Cache key among the models with the same weights: precision and clamps."""
+        """A cache key that distinguishes models with the same weights by precision and clamps."""
 
     def initial_state(self, batch_size: int) -> Any:
         """Return the state before a text: a `RecurrentState`, or several in one."""
@@ -54,8 +55,8 @@ class CharacterModel(Protocol):
     def read(
         self, ids: NDArray[np.integer[Any]], state: Any = None
     ) -> tuple[NDArray[np.floating[Any]], Any]:
-        """Read ids (N,), N >= 1, in one row; return the logits (1, V) and the state after the
-        last."""
+        """Read ids (N,), N >= 1, in one row; return the logits (1, V) and the state after the last
+        id."""
 
     def check_unit(self, layer: int, unit: int) -> None:
         """Raise UsageError if the model has no such cell."""
@@ -78,23 +79,23 @@ class Linear(NamedTuple):
 class Stepper:
     """Maps one character per row and a state to the next character's logits and the new state.
 
-    With precision `fp32`, equal to `CharRNN.forward` in float32 up to rounding; with `int8`, every
-    weight matrix is rounded to eight bits (`model.portable_math.Matrix`).
+    With precision `fp32`, the results are those of `CharRNN.forward` in float32 up to rounding.
+    With `int8`, every weight matrix is rounded to eight bits (`model.portable_math.Matrix`).
 
-    `tables` (V, R) are the products of every character's vector that the walk needs, by name:
-    `layers.0.ih`, and `bottom` of a grid. `products` are the other weights by name
-    (`model.walk.Walk.product`), `extras` the arrays of `Cell.extras` of each layer.
+    `tables` (V, R) contain the products of the vectors of all characters by name: `layers.0.ih`,
+    and `bottom` of a grid. `products` contain the other weights by name
+    (`model.walk.Walk.product`), and `extras` the arrays of `Cell.extras` of each layer.
     """
 
     compiled_loops: Mapping[str, str] = {"read": "read", "write": "write", "code": "code"}
-    """As in `CharacterModel`."""
+    """See `CharacterModel`."""
 
     def __init__(
         self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32"
     ) -> None:
-        """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or has
-        another shape."""
-        # What the configuration says.
+        """Build a stepper from the weights of `model.safetensors`. Raises CheckpointError if a
+        weight is missing or has another shape."""
+        # The settings of the configuration.
         self.vocab_size = check_shapes(config, tensors)
         architecture = Architecture.of(config)
         self.architecture = replace(architecture, kept=np.float32(1) - np.float32(config.zoneout))
@@ -106,21 +107,21 @@ class Stepper:
         self.precision = precision
         self.end_id = config.end_id
 
-        # What computes: in int8, functions that round alike on every machine.
+        # In int8, functions are used that round alike on every machine.
         weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
         self._learned_state = weights.get("learned_state")
         is_int8 = precision == "int8"
         self.ops = EXACT if is_int8 else NUMPY
 
-        # What is clamped, nothing at first.
+        # At first nothing is clamped.
         self.clamped: dict[int, dict[int, float]] = {}
-        """Layer to unit to the value of its memory."""
+        """The memories of clamped units, by layer and unit."""
         self.clamped_sums: dict[int, list[ClampedSum]] = {}
-        """Layer to the weighted sums of its cells that are clamped."""
+        """The clamped sums of cells, by layer."""
 
-        # The products with the vectors of characters, of which there are only V: they are computed
-        # here, once. Without an embedding, characters are one-hot vectors, whose products are the
-        # columns of the weight.
+        # There are only V vectors of characters, so their products are computed once, here. Without
+        # an embedding, characters are one-hot vectors, whose products are the columns of the
+        # weight.
         linear = architecture.linear_weights(weights)
         self.tables: dict[str, Float32Array] = {}
         vectors = None
@@ -153,11 +154,12 @@ class Stepper:
     def _add_table(
         self, name: str, vectors: Any, linear: tuple[NDArray[Any], NDArray[Any]]
     ) -> NDArray[Any]:
-        """Compute the products of all characters, and keep them in float32; `vectors` (V, E) are
-        None for one-hot vectors."""
-        # In float64 and in a fixed order, so that float32 rounds to the same table everywhere.
+        """Compute the table of products of all characters, store it in float32, and return it in
+        float64. `vectors` (V, E) are None for one-hot vectors."""
+        # The sums are in float64 and in a fixed order, so that they round to the same float32 on
+        # every machine.
         weight, bias = linear
-        with np.errstate(over="ignore"):  # in a model whose training diverged
+        with np.errstate(over="ignore"):  # The weights overflow if training has diverged.
             if vectors is None:
                 table = weight.T.astype(np.float64) + bias
             else:
@@ -167,7 +169,7 @@ class Stepper:
 
     @property
     def changes(self) -> str:
-        """Cache key among the steppers of a model: precision and clamps."""
+        """A cache key that distinguishes the steppers of a model by precision and clamps."""
         return repr((self.precision, self.clamped, self.clamped_sums))
 
     def clamp(self, layer: int, unit: int, value: float) -> None:
@@ -188,12 +190,12 @@ class Stepper:
     def clamp_sum(self, layer: int, clamped: ClampedSum) -> None:
         """Clamp a weighted sum of the values of a layer's cells.
 
-        Raises UsageError for a unit that does not exist or that another clamp has already.
+        Raises UsageError for a unit that does not exist or that another clamp already contains.
         """
-        # The units of this layer that follow another clamp.
+        # Collect the units of this layer that have another clamp.
         taken = set(self.clamped.get(layer, {}))
-        for other in self.clamped_sums.get(layer, ()):
-            taken.update(other.units)
+        for earlier in self.clamped_sums.get(layer, ()):
+            taken.update(earlier.units)
 
         for unit in clamped.units:
             self.check_unit(layer, unit)
@@ -215,7 +217,7 @@ class Stepper:
 
     def ops_of(self, layer: int) -> Ops[Float32Array]:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""
-        # Most layers have no clamp, and no function to pay for.
+        # Most layers have no clamp, and need no additional function.
         clamped = self.clamped.get(layer, {})
         sums = self.clamped_sums.get(layer, [])
         if not clamped and not sums:
@@ -227,9 +229,9 @@ class Stepper:
         def clamp(memory: Float32Array) -> Float32Array:
             memory = memory.copy()
             memory[:, units] = values
-            for one in sums:
-                chosen = list(one.units)
-                memory[:, chosen] = one.apply(self.cell, memory[:, chosen])
+            for clamped_sum in sums:
+                sum_units = list(clamped_sum.units)
+                memory[:, sum_units] = clamped_sum.apply(self.cell, memory[:, sum_units])
             return memory
 
         return replace(self.ops, clamp=clamp)
@@ -250,7 +252,7 @@ class Stepper:
         return np.stack(values)
 
     def initial_state(self, batch_size: int) -> RecurrentState[Any]:
-        """Return the initial state of a text: zero, or the learned one."""
+        """Return the initial state of a text: zero, or the learned state."""
         shape = (self.num_layers, self.architecture.num_states, batch_size, self.hidden_size)
         vectors = np.zeros(shape, np.float32)
         if self._learned_state is not None:
@@ -260,7 +262,7 @@ class Stepper:
     def step(
         self, ids: NDArray[np.integer[Any]], state: RecurrentState[Any]
     ) -> tuple[Float32Array, RecurrentState[Any]]:
-        """Map ids (B,) and a state to logits (B, V) and a new state; the old one is unchanged.
+        """Map ids (B,) and a state to logits (B, V) and a new state; the old state is not changed.
 
         A row that reads END starts from the initial state.
         """
@@ -276,7 +278,8 @@ class Stepper:
     def _reset_at_end(
         self, ids: NDArray[np.integer[Any]], state: RecurrentState[Any]
     ) -> RecurrentState[Any]:
-        """Return a state in which the rows whose id is END are initial: a document begins."""
+        """Return a state with the rows that read END reset to the initial state, because a document
+        begins."""
         is_end = (np.asarray(ids) == self.end_id)[:, None]
         if not is_end.any():
             return state
@@ -295,8 +298,8 @@ class Stepper:
         if len(ids) == 0:
             raise ValueError("the text is empty")
 
-        # The logits of all characters but the last are computed and dropped: they cost little
-        # beside the layers.
+        # The logits of all characters except the last are computed and dropped: they cost little
+        # compared with the layers.
         state = self.initial_state(1) if state is None else state
         logits = np.zeros((1, self.vocab_size), np.float32)
         for char in ids:
@@ -305,7 +308,7 @@ class Stepper:
 
 
 class _Walk(Walk[Any]):
-    """The walk of a stepper from a state (L, S, B, H), which changes in place; it reads ids (B,)
+    """The walk of a stepper from a state (L, S, B, H), which it changes in place. It reads ids (B,)
     instead of vectors."""
 
     def __init__(self, stepper: Stepper, ids: NDArray[Any], state: Float32Array) -> None:
@@ -319,7 +322,7 @@ class _Walk(Walk[Any]):
         return self._stepper.ops_of(layer)
 
     def product(self, name: str, x: NDArray[Any]) -> Float32Array:
-        # The first product is looked up: x stands for the vectors of the ids.
+        # The first product is looked up by the ids, and x is ignored.
         table = self._stepper.tables.get(name)
         if table is not None:
             return np.asarray(table[self._ids])
@@ -332,18 +335,19 @@ class _Walk(Walk[Any]):
         return tuple(self._stepper.queue(self._state, layer)[:, 0])
 
     def append(self, layer: int, latest: CellState[Float32Array]) -> None:
-        # In place: the queue is a view of the state.
+        # The queue is a view of the state, which is changed in place.
         queue = self._stepper.queue(self._state, layer)
         queue[:, :-1] = queue[:, 1:]
-        for part, value in zip(queue, latest, strict=True):
-            part[-1] = value
+        for vectors, value in zip(queue, latest, strict=True):
+            vectors[-1] = value
 
     def attend(self, layer: int, y: NDArray[Any]) -> NDArray[Any]:
         query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
-        kept = self._state[layer, self.architecture.kept_outputs]
-        read = np.asarray(self.ops.sigmoid(gate) * attend(query, kept))
+        outputs = self._state[layer, self.architecture.kept_outputs]
+        read = np.asarray(self.ops.sigmoid(gate) * attend(query, outputs))
 
-        # Only now: a character does not attend to itself. The copy, because the ranges overlap.
-        kept[:-1] = kept[1:].copy()
-        kept[-1] = y
+        # y is appended only now: a character does not attend to itself. The copy is needed because
+        # the ranges overlap.
+        outputs[:-1] = outputs[1:].copy()
+        outputs[-1] = y
         return read

@@ -1,9 +1,9 @@
-"""The way of one character up the layers of a network, for any array library.
+"""The walk of one character up the layers of a network, for any array library.
 
-`Stepper` walks in NumPy, `analyses.numbers` in float64 and lists every number, `formats.onnx` walks
-with values that record an ONNX graph. `network` does not: in torch, a layer reads a whole window at
-once. `compiled.sampling` and the program of the model page repeat the walk by hand, as loops over
-single numbers that change arrays in place.
+`Stepper` walks in NumPy, `analyses.numbers` walks in float64 and lists every number, and
+`formats.onnx` walks with values that record an ONNX graph. `network` does not use the walk: in
+torch, a layer reads a whole window at once. `compiled.sampling` and the program of the model page
+repeat the walk by hand, as loops over single numbers that change arrays in place.
 
 Shapes: B batch, E embedding, H hidden, D dilation, R rows and C columns of a weight.
 """
@@ -27,16 +27,17 @@ LINEAR = re.compile(r"(.+)\.weight(?:_(\w+)_l0)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """What a configuration says about the walk."""
+    """The settings of a configuration that determine the walk."""
 
     cell: type[Cell]
     depth: type[Depth]
     num_layers: int
     hidden_size: int
     dilations: tuple[int, ...]
-    """From how many characters back each layer continues."""
+    """The number of characters from each character back to the one whose state a layer
+    continues."""
     kept: Any
-    """1 - zoneout: the share of a change of the state that is kept, as a number of the array
+    """1 - zoneout: the share of a change of the state that remains, as a number of the array
     library."""
     sums_outputs: bool
 
@@ -57,20 +58,21 @@ class Architecture:
 
     @property
     def num_states(self) -> int:
-        """S: state vectors per layer, of its cell times the largest dilation, and `Depth.span`."""
+        """S: the number of state vectors per layer, which is the number of states of its cell times
+        the largest dilation, plus `Depth.span`."""
         return self.cell.num_states * self.dilations[-1] + self.depth.span
 
     @property
     def kept_outputs(self) -> slice:
-        """The state vectors of a layer that are its last outputs, oldest first, where
-        `Depth.span`."""
+        """The slice of a layer's state vectors that contains its last `Depth.span` outputs, oldest
+        first."""
         return slice(self.cell.num_states, self.cell.num_states + self.depth.span)
 
     def extras_of(
         self, layer: int, tensors: Mapping[str, NDArray[Any]], dtype: Any = np.float32
     ) -> dict[str, Any]:
-        """Return the arrays of `Cell.extras` of a layer by name: a permutation as int64, the others
-        as `dtype`."""
+        """Return the arrays of `Cell.extras` of a layer by name: a permutation as int64, other
+        arrays as `dtype`."""
         return {
             name: np.asarray(
                 tensors[f"layers.{layer}.{name}"], np.int64 if kind == "permutation" else dtype
@@ -84,33 +86,35 @@ class Architecture:
         """Return weight (R, C) and bias (R,) of every product of the walk by its name; see
         `Walk.product`.
 
-        Recurrent weights are the effective ones. `tensors` are those of `model.safetensors`.
+        Recurrent weights are the effective weights of `Cell.effective_weight`. `tensors` are the
+        content of `model.safetensors`.
         """
-        found = {}
+        linear = {}
         for name, weight in tensors.items():
-            # Biases, the embedding and `Cell.extras` have no product of their own.
+            # Biases, the embedding and `Cell.extras` have no product.
             match = LINEAR.fullmatch(name)
             if match is None or name == "embedding.weight":
                 continue
 
-            # A linear map between layers: its weight is named by itself.
-            part, product = match.groups()
+            # A linear map between layers has only one weight.
+            module, product = match.groups()
             if product is None:
-                found[part] = (weight, tensors[f"{part}.bias"])
+                linear[module] = (weight, tensors[f"{module}.bias"])
                 continue
 
-            # A product of a layer. Those of a grid are an LSTM's, which are effective as they are.
-            if part.startswith("layers.") and product != "ih":
+            # A layer has several products. The products of a grid belong to an LSTM, whose weights
+            # are their own effective weights.
+            if module.startswith("layers.") and product != "ih":
                 weight = self.cell.effective_weight(weight)
-            found[f"{part}.{product}"] = (weight, tensors[f"{part}.bias_{product}_l0"])
-        return found
+            linear[f"{module}.{product}"] = (weight, tensors[f"{module}.bias_{product}_l0"])
+        return linear
 
 
 class Walk(Generic[A]):
-    """One character's way up the layers. A library derives a class from it, with its products and
-    its state.
+    """The walk of one character up the layers. A subclass for each array library has its products
+    and its state.
 
-    It is what the depths call `Links`, too. An instance reads one character.
+    It also implements `model.depths.Links`. An instance reads one character.
     """
 
     ops: Ops[A]
@@ -158,18 +162,18 @@ class Walk(Generic[A]):
         state: CellState[A],
         extras: Mapping[str, A],
     ) -> CellState[A]:
-        """Compute the equations of a cell that reads x (B, E) or (B, H); its weights have names
-        with that prefix."""
+        """Compute the equations of a cell that reads x (B, E) or (B, H); `prefix` is the prefix of
+        the names of its weights."""
         inputs = self.product(f"{prefix}.ih", x)
 
         def product(name: str, h: A) -> A:
             return self.product(f"{prefix}.{name}", h)
 
-        # By position: a cell of another package may name its arguments otherwise.
+        # `ops` is passed by position: a cell of another package may have another name for it.
         return cell.step(ops, x=inputs, product=product, state=state, extras=extras)
 
     def read(self, x: A) -> A:
-        """Read a character's vector (B, E), and return what the output layer reads, (B, H)."""
+        """Read a character's vector (B, E), and return the input (B, H) of the output layer."""
         # Below the first layer of a grid is a projection to the state of the LSTM along depth.
         network = self.architecture
         below = x
@@ -179,7 +183,7 @@ class Walk(Generic[A]):
 
         outputs = []
         for layer in range(network.num_layers):
-            # The equations.
+            # Compute the equations of the cell.
             ops = self.ops_of(layer)
             before = self.oldest(layer)
             latest = self.step_cell(
@@ -191,17 +195,17 @@ class Walk(Generic[A]):
                 extras=self.extras_of(layer),
             )
 
-            # Zoneout, which generating replaces by its mean.
+            # Generation replaces zoneout by its mean.
             if network.kept != 1:
                 latest = tuple(
                     old + network.kept * (new - old)
                     for old, new in zip(before, latest, strict=True)
                 )
-                # Zoneout moved a clamped unit only part of the way.
+                # Zoneout has moved a clamped unit away from its value.
                 latest = (*latest[:-1], ops.clamp(latest[-1]))
             self.append(layer, latest)
 
-            # What the next layer reads.
+            # Compute the input of the next layer.
             below = network.depth.join(
                 self,
                 layer=layer,
@@ -211,8 +215,8 @@ class Walk(Generic[A]):
             self.pass_on(layer, below)
             outputs.append(below)
 
-        # What the output layer reads. From the first one on, because 0 is no value of every
-        # library.
+        # Compute the input of the output layer. The sum starts with the first output, because not
+        # every library can add 0.
         if network.sums_outputs:
             below = sum(outputs[1:], start=outputs[0])
         return below
