@@ -616,13 +616,7 @@ def _kinds_of(hint: Any) -> tuple[Any, ...]:
         members = get_args(hint)
 
     # `tuple[str, ...]` becomes `tuple`. The types of words have arguments, too, but stay the same.
-    kinds: list[Any] = []
-    for member in members:
-        if member in (Auto, OneHot):
-            kinds.append(member)
-        else:
-            kinds.append(get_origin(member) or member)
-    return tuple(kinds)
+    return tuple(kind if kind in (Auto, OneHot) else get_origin(kind) or kind for kind in members)
 
 
 _KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _TYPES.items()}

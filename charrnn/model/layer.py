@@ -483,8 +483,8 @@ class RecurrentLayer(nn.Module):
         zoned = []
         for before, after in zip(old, new, strict=True):
             mask = noise.for_one_step(after.shape, self.zoneout)
-            is_updated = to_device(mask, device=after.device, dtype=after.dtype)
-            zoned.append(before + is_updated * (after - before))
+            update_mask = to_device(mask, device=after.device, dtype=after.dtype)
+            zoned.append(before + update_mask * (after - before))
         return tuple(zoned)
 
     def _run_library(
