@@ -1,7 +1,7 @@
-"""The HTTP application of charrnn serve: the page of a model, and completions as OpenAI's clients
-ask for them.
+"""The HTTP application of charrnn serve: the page of a model, and completions for OpenAI's clients.
 
-No request names a file. Lengths, the number of texts and the size of a request are limited.
+A request cannot name a file. The lengths and the number of texts and the size of a request are
+limited.
 """
 
 import asyncio
@@ -44,27 +44,27 @@ from charrnn.generation.sampling import seed_of_text
 from charrnn.serving.tokens import Prompt, Token, continue_prompt, ids_of, tokenizer_info
 
 MAX_BODY = 1_000_000
-"""Bytes of a request at most."""
+"""Maximum size of a request in bytes."""
 MAX_CHARS = 50_000
-"""Characters of all prompts and texts of a request together, at most."""
+"""Maximum number of characters of all prompts and texts of a request together."""
 DEFAULT_CHARS = 200
-"""Characters of a text where the request gives no number."""
+"""Number of characters of a text if the request gives none."""
 MAX_STOPS = 16
-"""Stop strings at most."""
+"""Maximum number of stop strings."""
 MAX_STOP = 100
-"""Characters of a stop string at most: so many are held back."""
+"""Maximum length of a stop string: this many characters are held back."""
 BODY_SECONDS = 30
-"""Time in which the body of a request must have arrived."""
+"""Seconds in which the body of a request must arrive."""
 MAX_TOP = 20
-"""Most likely characters that are listed for a token, at most."""
+"""Maximum number of most likely characters that are listed for a token."""
 MAX_TEXTS = 128
-"""Texts of a request at most: prompts times n."""
+"""Maximum number of texts of a request: prompts times n."""
 CHUNK_SECONDS = 0.03
-"""Time for which characters are collected for one event of a stream."""
+"""Seconds during which characters are collected for one event of a stream."""
 MOST_SHOWN = 60
-"""Characters of a value that a message shows, at most."""
+"""Maximum number of characters of a value that a message shows."""
 USER = "charrnn"
-"""The name that a browser gives with the token as the password."""
+"""The user name in a browser, where the token is the password."""
 
 _Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
 _AsList = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
@@ -77,13 +77,13 @@ _Text = Annotated[str | None, Field(description="a string")]
 
 
 def _is_tokens(value: object) -> bool:
-    """Return whether a prompt is one list of ids, and not a list of prompts."""
+    """Whether a prompt is a list of ids, and not a list of prompts."""
     return isinstance(value, list) and value != [] and isinstance(value[0], int)
 
 
 class Completion(BaseModel):
-    """The body of POST /v1/completions; `max_tokens` counts characters. `unknown` is that of
-    `SampleOptions`. The description of a field is what it must be."""
+    """The body of POST /v1/completions. `max_tokens` counts characters, and `unknown` is the field
+    of `SampleOptions`. The description of a field completes "it must be …" in messages."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -112,7 +112,7 @@ class Completion(BaseModel):
     model: _Text = None
     user: _Text = None
 
-    # What a character model does not do. Clients send the neutral value unasked.
+    # A character model does not support these fields, but clients send their neutral values.
     frequency_penalty: _Zero = None
     presence_penalty: _Zero = None
     logit_bias: dict[str, float] | None = Field(None, max_length=0, description="empty")
@@ -122,8 +122,8 @@ class Completion(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _leave_out_neutral(cls, data: Any) -> Any:
-        """Leave out values by which clients say that there is none."""
-        # Anything but an object is refused later, by Pydantic.
+        """Leave out values by which clients mean that a field is not given."""
+        # Pydantic refuses anything but an object later.
         if not isinstance(data, dict):
             return data
         if data.get("stop") == "":
@@ -133,8 +133,9 @@ class Completion(BaseModel):
         return data
 
     def texts(self) -> "list[DrawnText]":
-        """Return the texts: n for each prompt, with seeds of their own. Raises UsageError."""
-        # Limited together: one request must not keep the model busy for minutes.
+        """Return the texts to draw: n for each prompt, each with its own seed. Raises
+        UsageError."""
+        # All texts are limited together: one request must not keep the model busy for minutes.
         length = DEFAULT_CHARS if self.max_tokens is None else self.max_tokens
         count = self.n or 1
         num_texts = count * len(self.prompt)
@@ -146,12 +147,12 @@ class Completion(BaseModel):
                 " the prompts."
             )
 
-        # One set of options checks the ranges, those of the distribution too.
-        given = self.model_dump(include={*_SHAPING, "unknown"}, exclude_none=True)
+        # The options check all ranges, also those of the distribution.
+        sampling_fields = self.model_dump(include={*_SHAPING, "unknown"}, exclude_none=True)
         seed = fresh_seed() if self.seed is None else self.seed
-        options = SampleOptions(length=length, seed=seed, stops=self.stop or (), **given)
+        options = SampleOptions(length=length, seed=seed, stops=self.stop or (), **sampling_fields)
 
-        # The texts of a prompt stand side by side, as OpenAI's API numbers them.
+        # The texts of a prompt follow each other, as OpenAI's API numbers them.
         texts: list[DrawnText] = []
         for prompt in self.prompt:
             for _ in range(count):
@@ -167,7 +168,7 @@ _SHAPING: dict[str, Any] = {
     name: (kind | None, Field(None, description=_NUMBERS[kind]))
     for name, kind in get_type_hints(Shaping).items()
 }
-"""The fields of the distribution, which may be left out."""
+"""The optional fields of the distribution."""
 CompletionRequest: type[Completion] = create_model(
     "CompletionRequest", __base__=Completion, **_SHAPING
 )
@@ -175,7 +176,7 @@ CompletionRequest: type[Completion] = create_model(
 
 
 class Tokenize(BaseModel):
-    """The body of POST /tokenize; what else clients send changes nothing here."""
+    """The body of POST /tokenize; other fields that clients send are ignored."""
 
     prompt: str = Field(description="a string")
 
@@ -191,29 +192,29 @@ _Body = TypeVar("_Body", bound=BaseModel)
 
 @dataclass
 class DrawnText:
-    """A text that is drawn."""
+    """A text that is drawn for a request."""
 
     asked: Completion
     prompt: Prompt
     options: SampleOptions
     num_sent: int = 0
-    """Characters that were sent, those of a prompt that is repeated among them."""
+    """Number of characters that were sent, including an echoed prompt."""
     num_read: int = 0
-    """Tokens of the prompt."""
+    """Number of tokens of the prompt."""
     num_tokens: int = 0
-    """Tokens that were sent."""
+    """Number of tokens that were sent."""
     is_document: bool = False
     is_cut: bool = False
-    """Whether it is a document that ended before its END."""
+    """Whether it is a document that was cut before its END."""
 
     def start(self, model: Model) -> Iterator[Token]:
         """Read the prompt, and return an iterator over the tokens. Raises DataError for unknown
-        characters, UsageError for a token that is none."""
+        characters, UsageError for an id outside the alphabet."""
 
         def on_cut() -> None:
             self.is_cut = True
 
-        # Of ids the client knows which one is the unknown symbol, and may mean it.
+        # A prompt of ids may contain the unknown symbol, because the client has chosen its id.
         self.is_document = model.config.end_id is not None
         prompt = self.prompt
         if isinstance(prompt, str):
@@ -231,8 +232,9 @@ class DrawnText:
         )
 
     def choice(self, index: int, tokens: list[Token], *, is_last: bool) -> dict[str, Any]:
-        """Return the next tokens as OpenAI's API does; `index` is that of the text."""
-        # Where each token begins, counted over all events of a stream.
+        """Return the next tokens in the format of OpenAI's API; `index` is the number of the
+        text."""
+        # The offset of each token counts over all events of a stream.
         offsets = []
         for token in tokens:
             offsets.append(self.num_sent)
@@ -256,13 +258,13 @@ class DrawnText:
 
     @property
     def num_drawn(self) -> int:
-        """Tokens that were drawn and sent."""
+        """Number of tokens that were drawn and sent."""
         if self.asked.echo:
             return self.num_tokens - self.num_read
         return self.num_tokens
 
     def _finish_reason(self) -> str:
-        # A document may end by itself after `length` characters, so it says whether it was cut.
+        # A document may end by itself after exactly `length` characters, so `is_cut` decides.
         is_cut = self.num_drawn >= self.options.length
         if self.is_document:
             is_cut = self.is_cut
@@ -271,14 +273,14 @@ class DrawnText:
 
 @dataclass(frozen=True)
 class Server:
-    """Answers requests with the texts of one model; those of several requests are drawn in
+    """Answer requests with the texts of one model. The texts of several requests are drawn in
     turns."""
 
     model: Model
     token: str | None
-    """What every request must show; None: nothing."""
+    """The token that every request must contain; None if requests need none."""
     is_over: Callable[[], bool] = lambda: False
-    """Whether the server ends, and texts with it."""
+    """Whether the server is ending, and texts must end, too."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @cached_property
@@ -304,19 +306,19 @@ class Server:
         )
 
     def _check(self, request: Request) -> None:
-        """Refuse a request without the token, which is a Bearer token or a browser's password; if
-        there is none, one that does not name this machine."""
+        """Refuse a request without the token, which is a Bearer token or a browser's password. If
+        the server has no token, refuse a request for another host than this machine."""
         if self.token is None:
             _check_host(request.headers.get("host", ""))
             return
-        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+        scheme, _, given_token = request.headers.get("authorization", "").partition(" ")
         expected = self.token
         if scheme.lower() == "basic":
             expected = b64encode(f"{USER}:{self.token}".encode()).decode()
 
-        # In a time that does not depend on how much of the token is right. The challenge makes a
-        # browser ask for it.
-        if not secrets.compare_digest(shown.strip().encode(), expected.encode()):
+        # The comparison takes the same time whatever part of the token is right. The challenge
+        # makes a browser ask for the token.
+        if not secrets.compare_digest(given_token.strip().encode(), expected.encode()):
             challenge = {"WWW-Authenticate": 'Basic realm="charrnn"'}
             raise HTTPException(401, "This server needs its token.", headers=challenge)
 
@@ -334,7 +336,7 @@ class Server:
         return _answer({"object": "list", "data": [self._described()]})
 
     async def get_model(self, request: Request) -> Response:
-        """Answer GET /v1/models/NAME, by which some clients look whether a model is there."""
+        """Answer GET /v1/models/NAME, by which some clients check whether a model exists."""
         if request.path_params["name"] != self.model.name:
             return await self.refuse_other(request)
         self._check(request)
@@ -344,7 +346,7 @@ class Server:
         return {"id": self.model.name, "object": "model", "created": 0, "owned_by": "charrnn"}
 
     async def get_tokenizer_info(self, request: Request) -> Response:
-        """Answer GET /tokenizer_info, by which lm-evaluation-harness finds the next two."""
+        """Answer GET /tokenizer_info, by which lm-evaluation-harness finds the next two routes."""
         self._check(request)
         return _answer(tokenizer_info(self.model.vocab, self.model.config.end_id))
 
@@ -363,7 +365,7 @@ class Server:
         return _answer({"prompt": self.model.vocab.decode(ids)})
 
     async def refuse_other(self, request: Request) -> Response:
-        """Answer a request for anything else, such as /v1/chat/completions."""
+        """Answer a request for any other route, such as /v1/chat/completions."""
         self._check(request)
         raise HTTPException(
             404,
@@ -417,10 +419,9 @@ class Server:
             return text.start(self.model)
 
     def _next(self, pieces: Iterator[Token]) -> list[Token]:
-        """Return the characters that are drawn in `CHUNK_SECONDS`, at least one; none at the
-        end."""
-        # The threads of all requests share one model, so one draws at a time; after each chunk
-        # another one has its turn.
+        """Return the tokens that are drawn in `CHUNK_SECONDS`, at least one; none at the end."""
+        # The threads of all requests share one model, so only one of them draws at a time. After
+        # each chunk another thread has its turn.
         drawn: list[Token] = []
         end = time.monotonic() + CHUNK_SECONDS
         with self.lock:
@@ -444,19 +445,19 @@ class Server:
             is_last = False
             while not is_last:
                 some = await asyncio.to_thread(self._next, pieces)
-                if self.is_over():  # without the event that says that all is there
+                if self.is_over():  # Without the last event, the text does not look complete.
                     return
                 is_last = not some
                 choice = text.choice(index, tokens=some, is_last=is_last)
                 yield f"data: {json.dumps(answer | {'choices': [choice]})}\n\n"
 
-        # The usage is an event of its own, without a choice, if the client has asked for it.
+        # The usage is a separate event without a choice, if the client has asked for it.
         if (asked.stream_options or {}).get("include_usage"):
             yield f"data: {json.dumps(answer | {'usage': self._usage(asked, texts)})}\n\n"
         yield "data: [DONE]\n\n"
 
     def _usage(self, asked: Completion, texts: list[DrawnText]) -> dict[str, int]:
-        # The texts of one prompt stand side by side: it counts once.
+        # The prompt of n texts, which follow each other, counts once.
         num_read = sum(text.num_read for text in texts[:: asked.n or 1])
         num_drawn = sum(text.num_drawn for text in texts)
         return {
@@ -467,15 +468,15 @@ class Server:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address or name."""
+    """Whether an address or a name can be reached only from this machine."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host.lower() == "localhost"
 
 
 def _check_host(host: str) -> None:
-    """Refuse a request for a host that is not this machine: a page of another site may lead its own
-    name here (DNS rebinding)."""
+    """Refuse a request for a host that is not this machine: another site may let its own name point
+    to this machine (DNS rebinding)."""
     name = re.sub(r":\d*$", "", host).strip("[]")
     if not is_loopback(name):
         raise HTTPException(
@@ -487,52 +488,53 @@ def _check_host(host: str) -> None:
 
 
 async def _read_body(request: Request) -> bytes:
-    """Return the body of a request. Refuses one that is not JSON, is too long or does not
+    """Return the body of a request. Refuses a body that is not JSON, is too long or does not
     arrive."""
-    # A form of another page cannot send this type without asking the server first.
+    # A form on another site cannot send this content type without asking the server first.
     media_type, *_ = request.headers.get("content-type", "").split(";")
     if media_type.strip().lower() != "application/json":
         raise HTTPException(415, "The content type must be application/json.")
 
-    # Counted as it arrives: a client may send more than it has announced.
+    # The bytes are counted as they arrive: a client may send more than it has announced.
     async def read() -> bytes:
         body = b""
-        async for part in request.stream():
-            body += part
+        async for chunk in request.stream():
+            body += chunk
             if len(body) > MAX_BODY:
                 raise HTTPException(413, f"A request may have at most {MAX_BODY:,} bytes.")
         return body
 
     try:
         return await asyncio.wait_for(read(), BODY_SECONDS)
-    except asyncio.TimeoutError as error:  # the built-in one since Python 3.11
-        what = f"The request did not arrive in {BODY_SECONDS} seconds."
-        raise HTTPException(408, what) from error
+    except asyncio.TimeoutError as error:  # since Python 3.11 the built-in TimeoutError
+        problem = f"The request did not arrive in {BODY_SECONDS} seconds."
+        raise HTTPException(408, problem) from error
 
 
 def _parse(body: bytes, kind: type[_Body]) -> _Body:
-    """Return what a body asks for. Refuses one with a wrong or an unknown field."""
+    """Parse a body. Refuses a body with a wrong or an unknown field."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        # The first problem only, whose value may be as long as the body.
+        # Only the first problem is described; its value may be as long as the body.
         problem = error.errors()[0]
         raise HTTPException(400, _describe(problem, kind.model_fields)) from error
 
 
 def _describe(problem: Any, fields: Mapping[str, FieldInfo]) -> str:
-    """Say what is wrong with a body of these fields: the field, what it must be, and what it is."""
+    """Describe a problem in a body with these fields: the field, its allowed values and its given
+    value."""
     if problem["type"] == "json_invalid":
         return f"The body is not JSON: {problem['ctx']['error']}."
     given = shortened(json.dumps(problem["input"], default=str), MOST_SHOWN)
     if not problem["loc"]:
         return f"The body must be a JSON object, not {given}."
 
-    # The rest of the place names parts of the value, and types of Python.
+    # The other entries of "loc" are parts of the value and types of Python.
     name = str(problem["loc"][0])
     if name not in fields:
-        shown = shortened(name, MOST_SHOWN)
-        return f"There is no field {shown}.{did_you_mean(name, fields)} Leave it out."
+        short_name = shortened(name, MOST_SHOWN)
+        return f"There is no field {short_name}.{did_you_mean(name, fields)} Leave it out."
     wanted = fields[name].description
     if problem["type"] == "missing":
         return f"{name} is missing; it must be {wanted}."
@@ -540,23 +542,23 @@ def _describe(problem: Any, fields: Mapping[str, FieldInfo]) -> str:
 
 
 def _answer_refusal(request: Request, error: Any) -> Response:
-    """Answer an HTTPException as OpenAI's API does."""
-    said = {
+    """Answer an HTTPException in the format of OpenAI's API."""
+    details = {
         "message": error.detail,
         "type": "invalid_request_error",
         "param": None,
         "code": None,
     }
-    return _answer({"error": said}, status=error.status_code, headers=error.headers)
+    return _answer({"error": details}, status=error.status_code, headers=error.headers)
 
 
 def _answer_error(request: Request, error: Any) -> Response:
-    """Answer a CharRNNError: what the request asks for, this model cannot do."""
+    """Answer a CharRNNError: this model cannot do what the request asks for."""
     return _answer_refusal(request, HTTPException(400, error.message))
 
 
 def _answer(value: dict[str, Any], status: int = 200, headers: Any = None) -> Response:
-    # In ASCII: the name of a folder may have characters that UTF-8 cannot write.
+    # The JSON is in ASCII: the name of a folder may have characters that UTF-8 cannot encode.
     return Response(
         json.dumps(value), status_code=status, headers=headers, media_type="application/json"
     )

@@ -1,5 +1,5 @@
-"""charrnn serve: a model for a browser and for OpenAI's clients, by default for those of this
-machine only."""
+"""charrnn serve: serve a model to a browser and to OpenAI's clients, by default only on this
+machine."""
 
 import os
 import re
@@ -14,21 +14,21 @@ from charrnn.config.options import option
 from charrnn.errors import UsageError, install_command, named
 
 TOKEN = "CHARRNN_TOKEN"
-"""The environment variable with the token: on a command line every user of the machine could read
-it."""
+"""The environment variable with the token. The token is no option, because every user of the
+machine can read command lines."""
 MAX_CONNECTIONS = 32
-"""Connections and requests at a time, at most; more get status 503."""
+"""Maximum number of simultaneous connections and requests; more get status 503."""
 STOP_SECONDS = 2
-"""Time that requests have to end after Ctrl-C; a prompt that is being read is read to its end."""
+"""Seconds that requests have to end after Ctrl-C. The reading of a prompt is not interrupted."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises UsageError if there can be none."""
+    """Return a listening socket. Raises UsageError if the address cannot be used."""
     # Only an IPv6 address has colons.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
+    except (OSError, ValueError) as error:  # ValueError: the name is not valid
         reason = getattr(error, "strerror", None) or "there is no such address"
         raise UsageError(
             f"{named('host', host[:60])} {named('port', port)}: {reason}. Try 127.0.0.1, or port 0"
@@ -38,7 +38,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions(ScreenOptions):
-    """What `charrnn serve` takes."""
+    """The options of `charrnn serve`."""
 
     run: str | None = run_argument()
     host: str = option(
@@ -75,8 +75,8 @@ def serve(options: ServeOptions) -> None:
                 f"{TOKEN} must be printable ASCII characters without spaces. Set it to other ones."
             )
 
-        # Who can reach the server can use it, and read the model. What counts is the address that
-        # a name stands for.
+        # Everyone who can reach the server can use it and read the model. A name is resolved to its
+        # address, which counts.
         address, port, *_ = listening.getsockname()
         if token is None and not is_loopback(address):
             raise UsageError(
@@ -84,14 +84,14 @@ def serve(options: ServeOptions) -> None:
                 " 127.0.0.1."
             )
 
-        # Damaged weights are found before the address is printed: it raises CheckpointError for
-        # those that predict nothing finite.
+        # Damaged weights are found before the address is printed: `model_for` raises
+        # CheckpointError if the predictions are not finite.
         model = load_model(options.run, quiet=options.quiet)
         model.generator.model_for("int8", clamps={})
 
-        # The server says when it ends; it is made below, before the first request.
+        # `server` is created below, before the first request.
         served = Server(model, token=token, is_over=lambda: server.should_exit)
-        # Of the families that a name has, only one is bound.
+        # A name may have addresses of two families, of which only one is bound.
         name = f"[{address}]" if ":" in address else address
         print_path(f"http://{name}:{port}")
         if not options.quiet:
@@ -103,7 +103,7 @@ def serve(options: ServeOptions) -> None:
             access_log=False,
             server_header=False,
             lifespan="off",
-            limit_concurrency=MAX_CONNECTIONS + 1,  # from so many on, it refuses
+            limit_concurrency=MAX_CONNECTIONS + 1,  # uvicorn refuses from this number on.
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         server = uvicorn.Server(config)

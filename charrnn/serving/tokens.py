@@ -1,7 +1,7 @@
-"""The characters of a prompt and of the text after it as the tokens of OpenAI's API, and how likely
-each was.
+"""Return the characters of a prompt and of the text after it as tokens of OpenAI's API, with their
+probabilities.
 
-A token is a character, of the byte alphabet a byte. V is the size of the vocabulary.
+A token is a character, or a byte of the byte alphabet. V is the size of the vocabulary.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,19 +24,20 @@ Prompt = str | list[int]
 
 
 class Token(NamedTuple):
-    """A character with what the model expected in its place."""
+    """A character with its log-probability, and with the most likely characters in its place."""
 
     text: str
-    """"" within a character of several bytes."""
+    """The text of the character; "" within a character of several bytes."""
     logprob: float | None = None
-    """In nats; None where it is not asked for, or nothing stands before it."""
+    """The log-probability in nats; None if it was not requested, or if nothing is before the
+    character."""
     top: dict[str, float] | None = None
-    """The log-probabilities of the most likely characters, and of the one that is there."""
+    """The log-probabilities of the most likely characters and of this character."""
 
 
 def ids_of(vocab: Vocab, prompt: Prompt, name: str) -> sampling.Ids:
-    """Return the ids of a prompt. Raises UsageError for ids that the alphabet of run `name` has
-    not, DataError for characters where it has no unknown symbol."""
+    """Return the ids of a prompt. Raises UsageError for ids outside the alphabet of the run `name`,
+    DataError for unknown characters if the alphabet has no unknown symbol."""
     if isinstance(prompt, str):
         return vocab.encode(prompt)
     for id in prompt:
@@ -49,8 +50,9 @@ def ids_of(vocab: Vocab, prompt: Prompt, name: str) -> sampling.Ids:
 
 
 def tokenizer_info(vocab: Vocab, end_id: int | None) -> dict[str, Any]:
-    """Return which characters stand before and after a text, as vLLM's server does."""
-    # What a client measures a whole text after; a text without a prompt may begin after more.
+    """Return the characters before and after a text, in the format of vLLM's server."""
+    # A client measures a whole text after this character; a text without a prompt may begin after
+    # more characters.
     end = None if end_id is None else vocab.characters[end_id]
     begin = vocab.decode(sampling.start_ids(vocab, end_id))
     return {"tokenizer_class": "charrnn", "bos_token": begin, "eos_token": end}
@@ -64,44 +66,44 @@ def continue_prompt(
     is_echoed: bool,
     num_top: int | None,
 ) -> Iterator[Token]:
-    """Return an iterator over the tokens that are drawn after a prompt, with `is_echoed` those of
-    the prompt before them.
+    """Return an iterator over the tokens that are drawn after a prompt. With `is_echoed`, the
+    tokens of the prompt come before them.
 
-    With `num_top`, each has its log-probability and so many most likely characters. Raises
-    UsageError for an option that does not fit the model.
+    With `num_top`, each token has its log-probability and the `num_top` most likely characters.
+    Raises UsageError for an option that does not fit the model.
     """
-    # Drawing reads the prime as `charrnn sample` does, which cannot read the unknown symbol. Errors
-    # are raised here, before the first token.
+    # The prime is read like in `charrnn sample`, which cannot read the unknown symbol. Errors are
+    # raised here, before the first token.
     vocab = generator.vocab
-    known = prompt
+    known_ids = prompt
     if vocab.has_unknown_symbol:
-        known = prompt[prompt > 0]
+        known_ids = prompt[prompt > 0]
     prime: str | bytes | None = None
-    if vocab.kind == "byte" and len(known):
-        prime = bytes(known.tolist())
-    elif len(known):
-        prime = vocab.decode(known)
+    if vocab.kind == "byte" and len(known_ids):
+        prime = bytes(known_ids.tolist())
+    elif len(known_ids):
+        prime = vocab.decode(known_ids)
     drawn = generator.stream(replace(options, prime=prime))
 
-    shown = drawn
+    pieces = drawn
     if is_echoed:
-        shown = chain(_pieces(vocab, prompt), drawn)
+        pieces = chain(_pieces(vocab, prompt), drawn)
     if num_top is None:
-        return (Token(piece.text) for piece in shown)
+        return (Token(piece.text) for piece in pieces)
 
-    # From the weights as trained, and not in the 8 bits that draw: these are the figures of
-    # `charrnn evaluate`, and the ranks of a token are those of one distribution.
+    # The probabilities are computed with the trained weights, not with the 8-bit weights that draw:
+    # so they agree with `charrnn evaluate`, and all ranks are of the same distribution.
     stepper = generator.model_for("fp32", clamps={})
     if not is_echoed or len(prompt) == 0:
         primed = sampling.prime_model(stepper, generator.encode_prime(prime))
-        return _measured(generator, primed=primed, pieces=shown, num_top=num_top)
+        return _measured(generator, primed=primed, pieces=pieces, num_top=num_top)
 
     # Of several documents each one begins anew, so that END stands between them as in training.
     primed = sampling.unprimed(stepper)
     if generator.config.end_id is not None:
         start = sampling.start_ids(vocab, generator.config.end_id)
         primed = sampling.prime_model(stepper, start)
-    return _without_first(_measured(generator, primed=primed, pieces=shown, num_top=num_top))
+    return _without_first(_measured(generator, primed=primed, pieces=pieces, num_top=num_top))
 
 
 def _pieces(vocab: Vocab, ids: sampling.Ids) -> Iterator[Piece]:

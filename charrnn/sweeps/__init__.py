@@ -1,4 +1,4 @@
-"""Training every combination of settings, and comparing the runs."""
+"""Train every combination of settings, and compare the runs."""
 
 from collections.abc import Sequence
 

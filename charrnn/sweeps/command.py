@@ -30,12 +30,12 @@ else:
     sweeping = LazyModule("charrnn.sweeps.sweep")
 
 SWEEP = "Sweep"
-"""Group of the options of the sweep itself."""
+"""Title of the group of options of the sweep itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweptSettings(SettingsOptions):
-    """The settings that sweeps are about; --set takes all others."""
+    """The settings that are mostly swept; --set takes all other settings."""
 
     texts: Mapping[str, Sequence[str]] = option_texts(
         Config,
@@ -50,12 +50,12 @@ class SweptSettings(SettingsOptions):
         "steps",
         "optimizer",
     )
-    """What was typed for each field."""
+    """The typed values of each field."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions(CommandOptions):
-    """What `charrnn sweep` takes; a setting that is given again adds values."""
+    """The options of `charrnn sweep`. A setting that is given again adds values."""
 
     corpus: Sequence[str] = argument(
         "CORPUS",
@@ -105,7 +105,8 @@ def sweep(context: typer.Context, options: SweepOptions) -> int:
         should_stop=lambda: signals.number,
     )
 
-    # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
+    # The generator is closed explicitly, so that a second Ctrl-C ends the runs and unlocks the
+    # folder.
     with closing(events):
         report = show(console, events=events, signals=signals)
 
@@ -123,26 +124,27 @@ def sweep(context: typer.Context, options: SweepOptions) -> int:
 
 
 def plan_settings(options: SweepOptions) -> tuple[Config, dict[str, Any]]:
-    """Part the settings of a command line into those with one value and the swept ones, with
-    several.
+    """Divide the settings of a command line into settings with one value and swept settings, which
+    have several.
 
-    Raises UsageError that names the option or the --set at fault.
+    Raises UsageError, which names the wrong option or --set.
     """
     texts: dict[str, list[str]] = {}
 
     def parse(name: str, added: Sequence[str]) -> Axis:
-        # An option and a --set of one field add up, and so does an option that is repeated.
+        # The values of an option, of a repeated option and of a --set of the same field add up.
         texts.setdefault(name, []).extend(added)
         return parse_axis(name, ",".join(texts[name]).split(","))
 
-    # A setting with several values is an axis; each is checked on its own.
-    given = parse_settings(options.settings, parse, example="learning_rate=3e-3,6e-3")
-    axes = {name: axis for name, axis in given.items() if len(axis) > 1}
+    # A setting with several values is an axis; each value is checked alone.
+    parsed = parse_settings(options.settings, parse, example="learning_rate=3e-3,6e-3")
+    axes = {name: axis for name, axis in parsed.items() if len(axis) > 1}
 
-    # A swept field, too, replaces what a file or the environment sets: merged by its first value.
-    firsts = {name: axis[0] for name, axis in given.items()}
+    # A swept field also replaces the value of a file or the environment, so its first value takes
+    # part in the merge.
+    firsts = {name: axis[0] for name, axis in parsed.items()}
     config, _ = configure(options.corpus, flags=firsts, recipe=options.settings.recipe)
-    # Documents follow from the column.
+    # The documents are determined by the column, which each run sets.
     if "column" in axes:
         config = replace(config, column=None, documents="none")
     return config, axes
@@ -153,7 +155,7 @@ def show(
 ) -> "SweepReport":
     """Print the progress of a sweep, one line per run; return the table at its end."""
     for event in events:
-        # From the first table on, a signal stops the runs, not this process.
+        # After the first table, a signal stops the runs, not this process.
         signals.defers = True
         if not isinstance(event, SweepRun):
             report = event

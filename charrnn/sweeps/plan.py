@@ -1,4 +1,4 @@
-"""What a sweep varies, and which runs follow from it."""
+"""Plan a sweep: the fields that it varies, their values, and the runs."""
 
 import hashlib
 import itertools
@@ -13,10 +13,10 @@ from charrnn.config.settings_file import parse_alone
 from charrnn.errors import UsageError, check_range, named
 
 FINISHED, FAILED, STOPPED, WAITING = "finished", "failed", "stopped", "waiting"
-"""States of a run of a sweep: trained to its end; ended by an error; saved before its end; not
+"""The states of a run of a sweep: trained to its end, ended by an error, saved before its end, not
 started."""
 MAX_RUNS = 10_000
-"""Runs of a sweep at most."""
+"""Maximum number of runs of a sweep."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,18 +24,17 @@ class SweepRun:
     """One run of a sweep: one setting with one seed."""
 
     name: str
-    """Name of its folder in that of the sweep."""
+    """The name of its folder inside the folder of the sweep."""
     values: dict[str, Any]
     """The swept fields of the configuration."""
     seed: int
     status: str = WAITING
     """FINISHED, FAILED, STOPPED or WAITING."""
     nats_per_char: float | None = None
-    """Lowest validation loss of a finished run: that of its best step, which every command loads.
-    """
+    """The lowest validation loss of a finished run, which is the loss of its best step."""
     num_parameters: int | None = None
     message: str | None = None
-    """Why it failed, or what is unusual about it."""
+    """The reason of a failure, or a note about the run."""
 
 
 Axis = tuple[Any, ...]
@@ -44,17 +43,18 @@ Axis = tuple[Any, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepPlan:
-    """What a sweep varies. `plan_sweep` builds and checks it."""
+    """The varied and the common settings of a sweep. `plan_sweep` builds and checks it."""
 
     config: Config
     """The settings that all runs share; `seed` is the first seed."""
     axes: Mapping[str, Axis]
-    """The swept fields in the order of `Config`, which does not depend on that of the command."""
+    """The values of the swept fields, in the order of `Config`, whatever the order in the
+    command."""
     num_seeds: int
 
     def runs(self) -> list[SweepRun]:
-        """Return all runs: every setting with the first seed, then with the next."""
-        # Seed by seed, so that a sweep that is stopped early has compared all settings already.
+        """Return all runs: first every setting with the first seed, then with the next seed."""
+        # With this order, a sweep that is stopped early has already compared all settings.
         runs = []
         for seed in range(self.config.seed, self.config.seed + self.num_seeds):
             for values in itertools.product(*self.axes.values()):
@@ -69,19 +69,19 @@ class SweepPlan:
         return replace(self.config, seed=run.seed, **run.values)
 
     def values_of(self, name: str) -> Axis:
-        """Return the values that a field has in the runs: those of its axis, or the one of all."""
+        """Return the values of a field in the runs: the values of its axis, or the common value."""
         return self.axes.get(name, (getattr(self.config, name),))
 
 
 def plan_sweep(
     config: Config, axes: Mapping[str, Sequence[object]], *, num_seeds: int
 ) -> SweepPlan:
-    """Check what is to be varied: fields of the configuration, and the values of each.
+    """Check the swept fields of the configuration and their values, and return the plan.
 
     Raises UsageError for a field that does not exist or cannot be swept, a value out of range,
     values that exclude each other, and numbers out of range.
     """
-    # The values of each field. Each has a range of its own, and a message that names it.
+    # Check the values of each field by its range.
     parsed = {check_field_name(name): parse_axis(name, values) for name, values in axes.items()}
     for name in ("corpus", "seed"):
         if name in parsed:
@@ -91,7 +91,7 @@ def plan_sweep(
             "A sweep reads its text in every run, and standard input only once: give a file."
         )
 
-    # The number of runs, which is a product and soon larger than anybody meant.
+    # Check the number of runs, which is a product and soon larger than the user expects.
     check_range("seeds", value=num_seeds, high=MAX_RUNS)
     num_runs = math.prod(map(len, parsed.values())) * num_seeds
     if num_runs > MAX_RUNS:
@@ -99,11 +99,12 @@ def plan_sweep(
             f"The sweep has {num_runs:,} runs; at most {MAX_RUNS:,}: give fewer values or seeds."
         )
 
-    # In the order of `Config`, so that names of runs do not depend on how the command was typed.
+    # The fields are in the order of `Config`, so that names of runs do not depend on the order in
+    # the command.
     ordered = {name: parsed[name] for name in FIELD_NAMES if name in parsed}
     plan = SweepPlan(config=config, axes=ordered, num_seeds=num_seeds)
 
-    # Every combination now: the last of a hundred runs should not be the first to be refused.
+    # Every combination is checked now, and not when its run starts after hours.
     for run in plan.runs():
         plan.config_of(run)
     return plan
@@ -112,31 +113,32 @@ def plan_sweep(
 def parse_axis(name: str, values: Sequence[object]) -> Axis:
     """Parse the values of a swept field, each as `charrnn train` does.
 
-    Raises UsageError for a value that the field cannot have, an empty one, and one given twice.
+    Raises UsageError for a value that the field cannot have, for an empty value, and for a value
+    that is given twice.
     """
-    # The same value twice, in whatever spelling, would be two runs with one name.
+    # The same value in two spellings would be two runs with the same name.
     parsed: list[Any] = []
     for value in values:
         if isinstance(value, str) and not value.strip():
             raise UsageError(f"{named(name)} has an empty value: separate values by single commas.")
-        found = parse_alone(name, value)
-        if found in parsed:
+        parsed_value = parse_alone(name, value)
+        if parsed_value in parsed:
             raise UsageError(
-                f"{named(name)} has the value {format_value(found)} twice: leave one out."
+                f"{named(name)} has the value {format_value(parsed_value)} twice: leave one out."
             )
-        parsed.append(found)
+        parsed.append(parsed_value)
     return tuple(parsed)
 
 
 def format_value(value: object) -> str:
-    """Return a value as text that `parse_axis` reads as that value."""
+    """Return a value as a text that `parse_axis` reads as the same value."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
         return "/".join(map(format_value, value))
-    # 1e-05 and 0.003 are shorter than what `str` writes, but must be the same number.
+    # The short form is used only if it is the same number.
     if isinstance(value, float) and float(f"{value:.6g}") == value:
         return f"{value:.6g}"
     return str(value)
@@ -145,7 +147,7 @@ def format_value(value: object) -> str:
 def setting_arguments(config: Config) -> list[str]:
     """Return the settings of a configuration as arguments of `charrnn train`, without its
     corpus."""
-    # All of them: a default would give way to a variable of the environment or to the catalogue.
+    # All settings are passed, because the environment or the catalogue would replace a default.
     arguments = []
     for name, value in asdict(config).items():
         if name != "corpus":
@@ -154,9 +156,8 @@ def setting_arguments(config: Config) -> list[str]:
 
 
 def _slug(value: object) -> str:
-    """Return a value as part of a folder's name, with a digest where characters of it are left
-    out."""
-    # What every file system and every shell takes as it is.
+    """Return a value as a part of a folder's name, with a digest if characters are left out."""
+    # Only characters are kept that every file system and every shell accepts.
     text = format_value(value)
     plain = re.sub(r"[^A-Za-z0-9.+-]", "", text).lstrip("-.")[:40]
     if plain == text:

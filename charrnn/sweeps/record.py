@@ -1,4 +1,4 @@
-"""What a sweep has on disk: the file that says what it varies, and its runs."""
+"""Read and write a sweep on disk: the file that records its plan, and the states of its runs."""
 
 import math
 from dataclasses import asdict, replace
@@ -25,19 +25,21 @@ FORMAT = 1
 
 
 def record_plan(folder: Path, plan: SweepPlan) -> None:
-    """Write what the sweep varies, or check that the folder's sweep is this one.
+    """Write the plan of a sweep into its folder. If the folder has a sweep, check that it is the
+    same sweep.
 
-    Other values of its fields and other seeds are the same sweep, because every run stands for
-    itself. Raises UsageError that names the first difference, CheckpointError for a damaged file.
+    A sweep stays the same with other values of its swept fields and with other seeds, because its
+    runs are independent. Raises UsageError, which names the first difference, CheckpointError for a
+    damaged file.
     """
     if (folder / SWEEP).exists():
         recorded = read_plan(folder)
         for name in FIELD_NAMES:
-            was = recorded.values_of(name)
-            now = plan.values_of(name)
+            old = recorded.values_of(name)
+            new = plan.values_of(name)
             is_varied = name in recorded.axes and name in plan.axes
-            if was != now and not is_varied:
-                difference = f"was {_shown(was)} and is now {_shown(now)}"
+            if old != new and not is_varied:
+                difference = f"was {_shown(old)} and is now {_shown(new)}"
                 raise UsageError(
                     f"{folder} is a sweep with other settings: {named(name)} {difference}\n"
                     f"repeat its settings to continue it, or give {named('out')} another folder"
@@ -52,11 +54,11 @@ def _shown(values: tuple[Any, ...]) -> str:
 
 
 def read_plan(folder: Path) -> SweepPlan:
-    """Read what the sweep in a folder varies. Raises CheckpointError if there is none, or its file
-    is damaged."""
+    """Read the plan of the sweep in a folder. Raises CheckpointError if there is no sweep, or if
+    its file is damaged."""
     path = folder / SWEEP
     content: Any = files.parse_json(path, files.read_capped(path, max_bytes=files.MAX_TEXT_BYTES))
-    # Checked as what a user types: somebody may have edited the file.
+    # The values are checked like typed values, because the file may have been edited.
     try:
         if content["format"] != FORMAT:
             raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
@@ -69,33 +71,34 @@ def read_plan(folder: Path) -> SweepPlan:
 
 
 def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
-    """Return a run as far as it is on disk: finished, failed because no loss was finite, stopped,
-    or waiting."""
-    # What it has saved, if anything.
+    """Return a run with its state on disk: finished, failed because no loss was finite, stopped, or
+    waiting."""
+    # Load the latest checkpoint, if there is one.
     reader = RunReader(folder / run.name)
     try:
         if not reader.path.is_dir() or not reader.checkpoints():
             return run
-        loaded = reader.load_checkpoint("latest", with_training=False)
+        checkpoint = reader.load_checkpoint("latest", with_training=False)
         config = reader.read_config()
         latest = files.read_capped(reader.path / "latest", max_bytes=files.MAX_TEXT_BYTES)
     except CheckpointError:
-        return replace(run, status=STOPPED)  # Resuming repairs it, or says what is wrong.
+        return replace(run, status=STOPPED)  # Resuming repairs it, or reports the damage.
 
-    # How far it came. It may have taken its last step, and not yet validated it, or saved that and
-    # not yet written the files that name it.
-    run = replace(run, num_parameters=num_parameters(config, len(loaded.description.vocab())))
-    is_named = latest == f"{loaded.name}\n".encode("ascii")
-    is_due = loaded.state.get("is_validation_due") is True
-    if loaded.step < (config.steps or 0) or is_due or not is_named:
+    # Check whether it is finished. It may have been killed after its last step, before it was
+    # validated or before `latest` was written.
+    run = replace(run, num_parameters=num_parameters(config, len(checkpoint.description.vocab())))
+    is_named = latest == f"{checkpoint.name}\n".encode("ascii")
+    is_due = checkpoint.state.get("is_validation_due") is True
+    if checkpoint.step < (config.steps or 0) or is_due or not is_named:
         return replace(run, status=STOPPED)
 
-    # How well it did: by its best step, which every command loads.
-    best = loaded.state.get("best_nats")
+    # The result of a run is the loss of its best step, which every command loads.
+    best = checkpoint.state.get("best_nats")
     if not isinstance(best, float) or not math.isfinite(best):
         return replace(run, status=FAILED, message="no validation gave a finite loss")
 
-    # A run that diverged has gone on by itself, with other settings than the sweep compares.
+    # A run that diverged has continued by itself with another learning rate than the sweep
+    # compares.
     message = None
     if plan.config_of(run).learning_rate not in ("auto", config.learning_rate):
         message = f"diverged once and continued with a learning rate of {config.learning_rate}"

@@ -1,4 +1,4 @@
-"""The table of a sweep: statistics over the seeds of each setting, best first."""
+"""Build and draw the table of a sweep: statistics over the seeds of each setting, best first."""
 
 import math
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ TEXT_FIELDS = (
     "column",
     "validation_chars",
 )
-"""Fields that change which characters a run is validated on, or how they are counted."""
+"""Fields that change the characters on which a run is validated, or how they are counted."""
 CAPTION = (
     "Validation loss in nats per character: lower is better. ±: 95 % interval over the seeds, by"
     " Student's t (few seeds make it wide); to best: difference to the first row, by Welch's t."
 )
-"""What the columns of the table mean."""
+"""The meaning of the columns of the table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,12 +45,13 @@ class SweepRow:
     num_failed: int
     num_runs: int
     num_parameters: int | None
-    """Weights of the largest of its models; None before the first checkpoint."""
+    """Number of weights of the largest model; None before the first checkpoint."""
     nats: Estimate | None
-    """Validation loss per character, and the interval of its mean by Student's t; None before a run
-    is finished."""
+    """Mean validation loss per character, and its interval by Student's t; None before a run is
+    finished."""
     to_best: Estimate | None = None
-    """Loss minus that of the first row, by Welch's t; None for the first row."""
+    """Loss minus the loss of the first row, with its interval by Welch's t; None for the first
+    row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,10 +62,10 @@ class SweepReport(Displayable):
     fields: tuple[str, ...]
     """The swept fields, in the order of `Config`."""
     rows: tuple[SweepRow, ...]
-    """Best first: settings without a failed run by their mean, then the others."""
+    """Settings without a failed run, ordered by their mean loss, then settings with failed runs."""
     runs: tuple[SweepRun, ...]
     notes: tuple[str, ...] = ()
-    """What limits the comparison."""
+    """The limits of the comparison, one sentence each."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `sweep --json` prints."""
@@ -77,12 +78,12 @@ class SweepReport(Displayable):
 
 def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> SweepReport:
     """Build the table of a sweep from its runs, finished or not."""
-    # The runs of each setting. A dict of values is no key, its text is.
+    # Group the runs by setting. A dict cannot be a key, so its `repr` is used.
     groups: dict[str, list[SweepRun]] = {}
     for run in runs:
         groups.setdefault(repr(run.values), []).append(run)
 
-    # Best first. A mean over the seeds that did not diverge is too good: those come last.
+    # Settings with a failed run come last: the mean over the other seeds is too good.
     ordered = sorted(map(_row, groups.values()), key=_order)
     best = _losses(groups[repr(ordered[0].values)])
     rows = ordered[:1]
@@ -93,7 +94,7 @@ def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> Swe
             row = replace(row, to_best=estimate(difference, losses, best))
         rows.append(row)
 
-    # A loss per character depends on the characters, and on what counts as one.
+    # A loss per character depends on the validation text, and on the definition of a character.
     notes = []
     for name in plan.axes:
         if name in TEXT_FIELDS:
@@ -127,39 +128,42 @@ def _losses(group: Sequence[SweepRun]) -> list[float]:
 
 
 def _order(row: SweepRow) -> tuple[bool, bool, float]:
-    """Return the key that sorts rows: finished ones, those without a failed run, the best."""
+    """Return the key that sorts rows: by whether they are finished, by whether a run failed, and by
+    loss."""
     return row.nats is None, row.num_failed > 0, row.nats.mean if row.nats else 0.0
 
 
 def estimate(mean: float, *groups: Sequence[float]) -> Estimate:
     """Return the 95 % interval of the mean of a group of independent values (Student 1908), or of
     the difference of the means of two groups whose variances differ (Welch 1947)."""
-    # Seeds are drawn independently, unlike the characters of a text: no blocks are needed. Nor are
-    # they pairs, which of three seeds leave two degrees of freedom: that interval is wider unless
-    # the pairs are correlated by more than 0.58.
+    # Seeds are drawn independently, unlike the characters of a text, so no blocks are needed. The
+    # runs with the same seed are not treated as pairs: with three seeds, pairs leave two degrees of
+    # freedom, and the interval is wider unless the pairs are correlated by more than 0.58.
     if min(map(len, groups)) < 2:
         return Estimate(mean=mean)
 
-    # Seeds that make no difference leave nothing to estimate.
+    # If all seeds give the same loss, there is nothing to estimate.
     variances = [variance(group) / len(group) for group in groups]
     if not any(variances):
         return Estimate(mean=mean, low=mean, high=mean)
 
-    # The degrees of freedom by Welch's formula, which of one group are n - 1.
-    parts = [one**2 / (len(group) - 1) for one, group in zip(variances, groups, strict=True)]
-    freedom = sum(variances) ** 2 / sum(parts)
+    # Welch's formula gives the degrees of freedom; for a single group it is n - 1.
+    terms = []
+    for group_variance, group in zip(variances, groups, strict=True):
+        terms.append(group_variance**2 / (len(group) - 1))
+    freedom = sum(variances) ** 2 / sum(terms)
     half = t_quantile(freedom) * math.sqrt(sum(variances))
     return Estimate(mean=mean, low=mean - half, high=mean + half)
 
 
 def sweep_view(report: SweepReport) -> RenderableType:
-    """Draw the table of a sweep, one row per setting, best first, and below it what its columns
-    mean."""
-    # The space tells the second interval from the first, by name.
+    """Draw the table of a sweep with one row per setting, best first, and the meaning of its
+    columns below it."""
+    # The space makes the name of the second interval different from the first.
     columns = ("nats", "±", "to best", "± ", "weights", "runs")
     table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns, narrow=True)
     for row in report.rows:
-        # The setting, and how many weights and finished runs its figures are of.
+        # A row has the setting, its losses, and the numbers of weights and finished runs.
         values = [format_value(row.values[name]) for name in report.fields]
         size = "" if row.num_parameters is None else short_number(row.num_parameters)
         num_runs = f"{row.num_finished}/{row.num_runs}"
@@ -176,9 +180,9 @@ def sweep_view(report: SweepReport) -> RenderableType:
     return Group(table, Text(CAPTION))
 
 
-def _texts(found: Estimate | None, form: str) -> tuple[str, str]:
-    """Return a mean, and what its interval adds on both sides; "" for what there is not."""
-    if found is None:
+def _texts(loss: Estimate | None, form: str) -> tuple[str, str]:
+    """Return the texts of a mean and of half the width of its interval; "" if there is none."""
+    if loss is None:
         return "", ""
-    half = "" if found.low is None else f"±{found.mean - found.low:.4f}"
-    return format(found.mean, form), half
+    half = "" if loss.low is None else f"±{loss.mean - loss.low:.4f}"
+    return format(loss.mean, form), half

@@ -1,4 +1,4 @@
-"""Train the runs of a sweep, each in a process of its own; nothing is printed."""
+"""Train the runs of a sweep, each in its own process; nothing is printed."""
 
 import contextlib
 import os
@@ -28,9 +28,9 @@ from charrnn.system import files
 from charrnn.system.process import child_arguments, child_environment, num_cores, signal_name
 
 WATCH_SECONDS = 0.1
-"""Time between two looks at the signals."""
+"""Seconds between two checks whether a signal has arrived."""
 MAX_JOBS = 256
-"""Runs at a time at most."""
+"""Maximum number of simultaneous runs."""
 
 
 def sweep(
@@ -46,30 +46,30 @@ def sweep(
     run that ends, and the table at the end.
 
     `axes` has the swept fields of the configuration and their values; all other settings are those
-    of `config`. Each run is an ordinary run in a folder of its own, trained in a process of its
-    own, `jobs` at a time, which share the processor's cores.
+    of `config`. Each run is an ordinary run in its own folder, trained in its own process. At most
+    `jobs` runs are trained at a time, and share the cores of the processor.
 
-    What another start of the sweep has finished is not trained again, and what it began is
+    Runs that an earlier start of the sweep has finished are not trained again, and stopped runs are
     continued. `should_stop` is called all the time; if it returns the number of a signal, the runs
     are saved and the sweep ends.
 
     Errors are raised when the first table is requested: UsageError for settings that cannot be
     swept, or if the folder has a sweep with other settings; RunInUseError if another process runs
-    the sweep, or runs that a killed one started.
+    the sweep, or if runs of a killed sweep are still running.
 
     >>> config = charrnn.Config(corpus=("shakespeare.txt",), steps=100)
     >>> for ended in charrnn.sweep(config, {"cell": ["lstm", "gru"]}, seeds=2, out="cells"):
     ...     print(ended)
     """
-    # Everything that can be wrong, before hours are spent.
+    # All arguments are checked before hours of training.
     plan = plan_sweep(config, axes, num_seeds=seeds)
     check_range("jobs", value=jobs, high=MAX_JOBS)
     folder = Path(out) if out is not None else default_folder(config)
 
-    # Two starts at once would train the same runs.
+    # The lock prevents that two processes train the same runs.
     with files.convert_os_errors("create", path=folder):
         folder.mkdir(parents=True, exist_ok=True)
-        # A lock alone is what a sweep leaves that was killed before it wrote anything.
+        # A sweep that was killed before it wrote anything leaves only its lock.
         names = {*os.listdir(folder)} - {"lock"}
     if names and SWEEP not in names:
         raise UsageError(
@@ -85,8 +85,7 @@ def sweep(
 
 
 def default_folder(config: Config) -> Path:
-    """Return the folder of a sweep without a name: `sweep-` and the name of the text, in
-    `checkpoints`."""
+    """Return the default folder of a sweep, which is named after its text, in `checkpoints`."""
     from charrnn.text.corpus import corpus_name
 
     stems = [Path(source).name.partition(".")[0] for source in config.corpus]
@@ -94,14 +93,12 @@ def default_folder(config: Config) -> Path:
 
 
 def read_sweep(folder: str | Path) -> SweepReport:
-    """Return the table of the sweep in a folder as far as it has come, also while another process
-    runs it.
+    """Return the current table of the sweep in a folder, also while another process runs it.
 
     Raises CheckpointError if there is no sweep, or if its file is damaged.
 
     >>> charrnn.read_sweep("cells").rows[0].values  # the best setting
     """
-    # What is on disk: the processes that train write nothing else.
     plan = read_plan(Path(folder))
     runs = [run_state(Path(folder), plan=plan, run=run) for run in plan.runs()]
     return report_sweep(plan, folder=Path(folder), runs=runs)
@@ -111,14 +108,14 @@ def _train(
     runner: "_Runner", jobs: int, should_stop: Callable[[], int]
 ) -> Generator[SweepRun | SweepReport, None, None]:
     """Train the runs that are not finished; yield the table, each run that ends, and the table."""
-    # What an earlier start has done.
+    # The first table shows the runs of an earlier start.
     report = read_sweep(runner.folder)
     yield report
     runs = {run.name: run for run in report.runs}
     waiting = [run for run in report.runs if run.status not in (FINISHED, FAILED)]
 
-    # What is left: a thread of the executor waits for the process of each run. They are looked at
-    # again and again, because a signal interrupts no wait of a thread.
+    # Train the other runs: a thread of the executor waits for the process of each run. The threads
+    # are polled, because a signal does not interrupt the wait of a thread.
     threads = max(1, num_cores() // jobs)
     with ThreadPoolExecutor(jobs) as executor, contextlib.closing(runner):
         pending = {executor.submit(runner.train, run, threads) for run in waiting}
@@ -136,27 +133,27 @@ def _train(
 
 @dataclass(kw_only=True)
 class _Runner:
-    """Trains runs of a sweep, each in a process of its own, so that no failure of one ends the
-    others."""
+    """Train the runs of a sweep, each in its own process, so that a failure of one run does not end
+    the others."""
 
     folder: Path
     plan: SweepPlan
     lock: int
-    """Descriptor of the sweep's lock, which the processes inherit: it stays locked until the last
-    of them has ended."""
+    """Descriptor of the sweep's lock file, which the processes inherit, so that it stays locked
+    until the last of them has ended."""
     is_stopped: bool = False
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def train(self, run: SweepRun, threads: int) -> SweepRun:
-        """Train a run, or continue it, and wait for its end; return what became of it."""
+        """Train a run, or continue it, wait for its end, and return its new state."""
         if self.is_stopped:
             return run
 
         config = self.plan.config_of(run)
-        place = str(self.folder / run.name)
-        arguments = ["--out", place, *setting_arguments(config), "--", *config.corpus]
+        run_folder = str(self.folder / run.name)
+        arguments = ["--out", run_folder, *setting_arguments(config), "--", *config.corpus]
         if run.status == STOPPED:
-            arguments = ["--resume", "--", place]
+            arguments = ["--resume", "--", run_folder]
         process = subprocess.Popen(
             [sys.executable, *child_arguments(), "train", *arguments],
             env=os.environ | child_environment() | {"OMP_NUM_THREADS": str(threads)},
@@ -165,12 +162,12 @@ class _Runner:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            # It gets no signal of the terminal, which `stop` passes on.
+            # The process gets no signals of the terminal: `stop` passes them on.
             start_new_session=True,
             pass_fds=() if sys.platform == "win32" else (self.lock,),
         )
         self.processes.append(process)
-        # A stop since it was started did not find it in the list.
+        # If `stop` was called since the process started, the process was not yet in the list.
         if self.is_stopped:
             process.terminate()
         _, messages = process.communicate()

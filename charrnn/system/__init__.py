@@ -1,2 +1,2 @@
-"""Files that are written whole or not at all, signals, progress, and imports that wait until they
-are needed."""
+"""Files that are written atomically, signals, progress, and imports that wait until they are
+needed."""

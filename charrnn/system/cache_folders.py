@@ -1,36 +1,35 @@
-"""Choose the folders in which charrnn keeps what it can make again."""
+"""Choose the folders for caches, whose content can be made again."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder(name: str) -> Path:
-    """Return a folder in CHARRNN_CACHE or in the user's cache folder. The folder is made if it is
+    """Return a folder in CHARRNN_CACHE or in the user's cache folder, which is created if it is
     missing.
 
-    Raises OSError if it cannot be made, or if `private_folder` refuses it.
+    Raises OSError if it cannot be created, or if `private_folder` refuses it.
     """
-    chosen = os.environ.get("CHARRNN_CACHE")
-    if not chosen:
+    parent = os.environ.get("CHARRNN_CACHE")
+    if not parent:
         from platformdirs import user_cache_dir  # here, so that other commands start sooner
 
-        # Its earlier versions leave the ~ of a user without a home in the path.
+        # Earlier versions of platformdirs leave the ~ of a user without a home in the path.
         try:
-            chosen = user_cache_dir("charrnn", appauthor=False)
+            parent = user_cache_dir("charrnn", appauthor=False)
         except RuntimeError as error:
             raise OSError(str(error)) from None
-    return private_folder(Path(os.path.expanduser(chosen), name))
+    return private_folder(Path(os.path.expanduser(parent), name))
 
 
 def private_folder(folder: Path) -> Path:
-    """Return a folder, which is made if it is missing, after a check that only this user can write
-    to it.
+    """Create a folder if it is missing, check that only this user can write to it, and return it.
 
-    Raises OSError for a folder whose path is relative or begins with ~, whose owner is another
-    user, or that other users can write to.
+    Raises OSError if its path is relative or begins with ~, if another user owns it, or if other
+    users can write to it.
     """
-    # Without a home, ~ stays in the path. It and a relative path are folders of the current folder,
-    # which may have come with somebody's archive.
+    # Without a home, ~ stays in the path. Such a path and a relative path would be in the current
+    # folder, which may have come with an archive from somebody else.
     if not folder.is_absolute():
         raise OSError(f"{folder} is not an absolute path")
 

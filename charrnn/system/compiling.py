@@ -1,9 +1,9 @@
-"""Loops compiled by numba, whose machine code numba's own cache keeps on disk.
+"""Compile loops by numba, and store their machine code on disk in numba's own cache.
 
-The cache is beside the source file, or in the user's cache folder where that cannot be written to;
-NUMBA_CACHE_DIR chooses another folder. Its keys have the version of numba, the processor and the
-types of the arguments. Loading machine code unpickles its file, so numba never chooses the folder:
-without a home, numba's own choice is a folder of the current one.
+The cache is beside the source file, or in the user's cache folder if that folder cannot be written
+to; NUMBA_CACHE_DIR sets another folder. Its keys contain the version of numba, the processor and
+the types of the arguments. Loading machine code unpickles its file, so charrnn always chooses the
+folder: without a home, numba itself would choose a folder inside the current folder.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from charrnn.system.progress import warn
 
 # Numba's type hints do not cover what implements `njit(cache=True)`.
 NUMBA: Any = None
-"""The package numba, without the type hints that do not cover it; None where it is missing, so that
+"""The package numba without its type hints, which are incomplete; None if it is missing, so that
 Python runs the loops."""
 with suppress(ImportError):
     NUMBA = import_module("numba")
@@ -35,25 +35,25 @@ def for_loops(function: Callable[..., Any]) -> Any:
 
 
 def can_compile() -> bool:
-    """Return whether numba is there, and not switched off by NUMBA_DISABLE_JIT."""
+    """Whether numba is installed, and not switched off by NUMBA_DISABLE_JIT."""
     return NUMBA is not None and not NUMBA.config.DISABLE_JIT
 
 
 class CompiledLoop:
-    """A function compiled by numba; Python runs it where numba is missing."""
+    """A function that numba compiles; Python runs it if numba is missing."""
 
     def __init__(self, function: Callable[..., Any], sources: Sequence[Path] = ()) -> None:
-        """Take a function and the `sources` of what numba compiles into it from other files.
+        """Wrap a function. `sources` are the other files whose functions numba compiles into it.
 
-        Numba notices a change of the function's own file. The contents of the others become part
-        of the name by which the machine code is kept.
+        numba notices only a change of the function's own file. A hash of the contents of the other
+        files becomes a part of the name by which the machine code is stored.
         """
         if sources:
             contents = b"".join(source.read_bytes() for source in sources)
             function.__qualname__ = (
                 f"{function.__name__}_{hashlib.sha256(contents).hexdigest()[:16]}"
             )
-        # Without the global interpreter lock, and as `for_loops`.
+        # Compiled like `for_loops`, but the code releases the global interpreter lock.
         self._dispatcher: Any = function
         if NUMBA is not None:
             self._dispatcher = NUMBA.njit(error_model="numpy", nogil=True)(function)
@@ -64,7 +64,7 @@ class CompiledLoop:
         return self._dispatcher(*arguments)
 
     def run(self, *arguments: Any) -> Any:
-        """Call the function, whose machine code is loaded, or else compiled and kept, before."""
+        """Load the machine code of the function, or compile and store it, and call the function."""
         if not self.load(arguments):
             self.compile(arguments)
         return self(*arguments)
@@ -72,7 +72,7 @@ class CompiledLoop:
     def load(self, arguments: Sequence[Any]) -> bool:
         """Load the machine code for arguments of these types from disk, unless it is loaded.
 
-        Return whether it was found. What is damaged counts as missing.
+        Returns whether it was found. A damaged file counts as missing.
         """
         if not can_compile():
             return True
@@ -83,18 +83,19 @@ class CompiledLoop:
         cache = self._dispatcher._cache
         try:
             is_kept = cache.load_overload(types, self._dispatcher.targetctx) is not None
-        except Exception:  # whatever reading a damaged file raises
+        except Exception:  # Reading a damaged file may raise any error.
             is_kept = False
             with suppress(OSError):
                 cache.flush()
         if is_kept:
-            self._dispatcher.compile(types)  # finds the code that was loaded
+            self._dispatcher.compile(types)  # This finds the loaded code.
         return is_kept
 
     def compile(self, arguments: Sequence[Any]) -> None:
-        """Compile what `load` has not found and keep the code. Warns where it cannot be kept.
+        """Compile the function for types that `load` has not found, and store the code. Warns if it
+        cannot be stored.
 
-        Raises what numba raises for a function that it cannot compile.
+        Raises the error of numba if it cannot compile the function.
         """
         types = _types(arguments)
         try:
@@ -112,12 +113,12 @@ class CompiledLoop:
             )
 
     def _enable_caching(self) -> None:
-        """Let numba keep the code in the folder that charrnn chooses, if there is one."""
+        """Let numba store the code in the folder that charrnn chooses, if there is one."""
         config = NUMBA.config
         before = (config.CACHE_DIR, getattr(config, "CACHE_LOCATOR_CLASSES", ""))
         try:
             config.CACHE_DIR = str(_folder_of(self._dispatcher.py_func.__code__.co_filename))
-            # The classes, which the environment can name, would choose other folders.
+            # Locator classes, which the environment can set, would choose other folders.
             config.CACHE_LOCATOR_CLASSES = ""
             self._dispatcher.enable_caching()
         except OSError as error:
@@ -130,16 +131,17 @@ class CompiledLoop:
 
 def _folder_of(source: str) -> Path:
     """Return the folder for the machine code of a source file. Raises OSError if there is none."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if chosen:
-        return private_folder(Path(chosen))
+    chosen_folder = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen_folder:
+        return private_folder(Path(chosen_folder))
 
-    # Whoever can write beside the source can also write the code of charrnn itself.
-    beside = Path(source).with_name("__pycache__")
+    # A folder beside the source is safe: a user who can write to it can also change the code of
+    # charrnn.
+    pycache = Path(source).with_name("__pycache__")
     with suppress(OSError):
-        beside.mkdir(exist_ok=True)
-        if os.access(beside, os.W_OK):
-            return beside
+        pycache.mkdir(exist_ok=True)
+        if os.access(pycache, os.W_OK):
+            return pycache
     return cache_folder("compiled")
 
 

@@ -34,17 +34,17 @@ class Displayable:
     """Properties that `to_json` returns beside the fields."""
 
     def view(self) -> "Sequence[RenderableType]":
-        """Return the renderables that show the object: in the terminal, a notebook, the explorer
-        and an export.
+        """Return the renderables that show the object in the terminal, a notebook, the explorer and
+        an export.
 
-        By default the object itself, if it is one.
+        By default this is the object itself, if it is a renderable.
         """
         if hasattr(self, "__rich_console__"):
             return [cast("RenderableType", self)]
         return ()
 
     def parts(self) -> Sequence[object]:
-        """Return the objects that a notebook shows in place of this one, below each other."""
+        """Return the objects that a notebook shows below each other in place of this object."""
         return ()
 
     def to_json(self) -> Any:

@@ -1,4 +1,5 @@
-"""Atomic, synced writes, size-limited reads and locks of open files; errors name the path."""
+"""Write files atomically and synced, read them with a size limit, and lock open files; errors name
+the path."""
 
 from __future__ import annotations
 
@@ -20,15 +21,15 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 """A value that JSON can represent."""
 
 MAX_TEXT_BYTES = 16 * 1024 * 1024
-"""Limit for a configuration, an alphabet or a manifest: more than any needs, and small enough to
-read at once."""
+"""Maximum size of a configuration, an alphabet or a manifest: more than any of them needs, and
+small enough to read at once."""
 
 PLACEHOLDER_BYTES = 1024
-"""Bytes from the start of a file that show whether it is a placeholder."""
+"""Number of bytes at the start of a file that show whether it is a placeholder."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-"""What a file begins with that Git LFS puts in the place of a large one."""
+"""The first bytes of the pointer that Git LFS puts in the place of a large file."""
 HTML_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head)[\s>]", re.IGNORECASE)
-"""Matches what an HTML page begins with."""
+"""Matches the beginning of an HTML page."""
 _TEMPORARY_NAME = re.compile(r"\..+\.(tmp|old)-[0-9]+")
 """Name of a file or folder before it is renamed into place (tmp) and after it was replaced (old),
 with a process id."""
@@ -45,12 +46,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a hidden path in the same folder; the file that the block writes and syncs there then
-    replaces `path`.
+    """Yield a hidden path in the same folder. The `with` block writes and syncs a file there, which
+    then replaces `path`.
 
     If the block fails, `path` stays as it was and the new file is removed. Raises OSError.
     """
-    # In the same folder, since only within one file system a rename is atomic.
+    # The file is in the same folder, because a rename is atomic only within a file system.
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         temporary.unlink(missing_ok=True)
@@ -62,9 +63,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def behind_links(path: Path) -> Path:
-    """Return the path of the file that `path` stands for, which need not exist: a link's target, or
-    `path` itself."""
-    # Not resolve(): in Python 3.10 to 3.12 it fails for links in a circle.
+    """Return the target of the link `path`, or `path` itself if it is no link. The file need not
+    exist."""
+    # `resolve` is not used, because in Python 3.10 to 3.12 it fails for circular links.
     return Path(os.path.realpath(path))
 
 
@@ -72,15 +73,15 @@ def write_synced(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Write a new file and sync it, so that it survives a power failure. Raises OSError,
     FileExistsError included.
 
-    It has the permissions of `mode`, as far as the umask allows, before anything is in it.
+    The file has the permissions `mode`, as far as the umask allows, before it has any content.
     """
-    # Only a new one: an existing name may be a link to another file that came with a downloaded
-    # run.
+    # The file must be new: an existing name may be a link to another file, which came with a
+    # downloaded run.
     if mode is not None:
         path.touch(mode, exist_ok=False)
 
-    # Into the disk, not only its queue: a rename that reached the disk first would name an empty
-    # file after a power failure.
+    # The content must be on the disk before the file is renamed: otherwise the renamed file could
+    # be empty after a power failure.
     with path.open("xb" if mode is None else "wb") as file:
         file.write(data)
         file.flush()
@@ -96,8 +97,8 @@ def fsync_folder(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network and FUSE file systems cannot sync a folder; a run there is still better than
-        # none.
+        # Some network and FUSE file systems cannot sync a folder. A run that is not safe after a
+        # power failure is still better than none.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -105,10 +106,10 @@ def fsync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents and sync them; on failure the folder is removed again. Raises
-    OSError."""
+    """Create a folder and its parents and sync them; if that fails, the folder is removed again.
+    Raises OSError."""
     if not path.parent.exists():
-        with contextlib.suppress(FileExistsError):  # Another process may make it.
+        with contextlib.suppress(FileExistsError):  # Another process may create it.
             make_folder(path.parent)
 
     path.mkdir()
@@ -122,7 +123,7 @@ def make_folder(path: Path) -> None:
 def remove_temporaries(folder: Path) -> None:
     """Remove the temporary files and folders that killed processes left in a folder. Raises
     OSError."""
-    # Of any process: the caller holds the folder's lock, so none is at work there.
+    # No other process is writing there, because the caller holds the lock of the folder.
     for entry in list(folder.iterdir()):
         if _TEMPORARY_NAME.fullmatch(entry.name):
             if entry.is_dir() and not entry.is_symlink():
@@ -139,12 +140,12 @@ def encode_text(text: str) -> bytes:
 
 
 def read_capped(path: Path, *, max_bytes: int) -> bytes:
-    """Read a file. Raises CheckpointError when it is missing, a link, not a regular file, too large
+    """Read a file. Raises CheckpointError if it is missing, a link, not a regular file, too large
     or a placeholder of another file."""
     with convert_os_errors("read", path=path, kind=CheckpointError):
         check_regular(path)
 
-        # The size before the content, which could fill the memory.
+        # The size is checked first, because the content could fill the memory.
         size = path.lstat().st_size
         if size > max_bytes:
             raise CheckpointError(
@@ -156,8 +157,8 @@ def read_capped(path: Path, *, max_bytes: int) -> bytes:
 
 
 def placeholder_in(start: bytes) -> str:
-    """Return what a file is that stands for another one, for a message, from its first bytes; "" if
-    it is none."""
+    """Describe for a message the placeholder that begins with these bytes; "" if they begin no
+    placeholder."""
     if start.startswith(LFS_POINTER):
         return "is a Git LFS pointer, not the file itself: fetch that with git lfs pull"
     if HTML_START.match(start):
@@ -166,7 +167,7 @@ def placeholder_in(start: bytes) -> str:
 
 
 def check_no_placeholder(path: Path) -> None:
-    """Raise CheckpointError for a file that stands for another one, OSError if it cannot be
+    """Raise CheckpointError if a file is a placeholder of another file, OSError if it cannot be
     read."""
     with path.open("rb") as file:
         placeholder = placeholder_in(file.read(PLACEHOLDER_BYTES))
@@ -176,7 +177,7 @@ def check_no_placeholder(path: Path) -> None:
 
 def check_regular(path: Path) -> None:
     """Raise CheckpointError if `path` exists and is not a regular file."""
-    # A link could point at any file of the reader's machine, a pipe never end.
+    # A link could point to any file of the user's machine, and a pipe may never end.
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if not stat.S_ISREG(path.lstat().st_mode):
             raise CheckpointError(f"{path} is not a regular file")
@@ -192,14 +193,14 @@ def parse_json(path: Path, data: bytes) -> object:
 
 
 def decode_json(data: bytes) -> object:
-    """Decode JSON. Raises ValueError or RecursionError for anything else, and for a key that is
-    given twice."""
+    """Decode JSON. Raises ValueError or RecursionError for invalid JSON and for a key that is given
+    twice."""
     return cast(object, json.loads(data, object_pairs_hook=_without_repeats))
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    # JSON does not define which of two values counts: one parser could check the first and another
-    # use the second.
+    # JSON does not define which of two values of a key counts: one parser could check the first,
+    # and another parser could use the second.
     entries = dict(pairs)
     if len(entries) < len(pairs):
         raise ValueError("a key is given twice")
@@ -219,13 +220,13 @@ def convert_os_errors(
     num_bytes: int | None = None,
     kind: type[CharRNNError] = CharRNNError,
 ) -> Iterator[None]:
-    """Convert an OSError into a CharRNNError, or one of that kind, with the action, the path, the
-    reason and, of a full disk, the size."""
+    """Convert an OSError into a CharRNNError, or into `kind`, which names the action, the path, the
+    reason and, if the disk is full, the size."""
     try:
         yield
     except OSError as error:
         problem = f"cannot {action} {path}: {error.strerror or error}"
-        # How much to make room for.
+        # If the disk is full, the message says how much space is needed.
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         if is_full and num_bytes is not None:
             problem += f" ({counted(num_bytes, 'byte')} needed)"
@@ -233,7 +234,7 @@ def convert_os_errors(
 
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-"""Errors of a file system, mostly of a network, that has no locks."""
+"""The errors of a file system, mostly of a network, that has no locks."""
 
 # Locks of the operating system, which end with the process.
 if sys.platform == "win32":
@@ -263,8 +264,8 @@ else:
     import fcntl
 
     def try_lock(file: IO[bytes]) -> bool:
-        """Lock an open file; return False if another process holds it. Raises OSError, with one of
-        `NO_LOCKS` where there are none."""
+        """Lock an open file; return False if another process holds the lock. Raises OSError, with
+        an error in `NO_LOCKS` if the file system has no locks."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -273,6 +274,6 @@ else:
 
     def unlock(file: IO[bytes]) -> None:
         """Free a lock. Raises OSError."""
-        # Explicitly, because a forked worker that inherited the descriptor would keep the lock
-        # after we close it.
+        # Closing the file is not enough: a forked worker that has inherited the descriptor would
+        # keep the lock.
         fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,4 +1,4 @@
-"""This process: its processors, the memory of its machine, and the signals that ask it to end."""
+"""Query the processors and the memory of this process, and handle the signals that end it."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ from charrnn.errors import CharRNNError, UsageError
 CORE_BYTES = 80_000_000
 """Address space that OpenBLAS and the threads of torch take for each core: 76 MB on two cores."""
 NUMPY_BYTES = 100_000_000
-"""What NumPy and the program itself take besides."""
+"""Address space that NumPy and the program itself take."""
 TORCH_BYTES = 650_000_000
-"""What torch 2.13 for the CPU takes besides, loaded (485 MB) and at work."""
+"""Address space that torch 2.13 for the CPU takes when it computes; loading it takes 485 MB."""
 
 
 PAUSE_SECONDS = 2.0
-"""Shorter times without computing are no pause: a process waits for a disk, or for its turn."""
+"""Minimum length of a pause. In a shorter time without computing, a process waits for a disk or for
+a processor."""
 PAUSE_SHARE = 0.05
-"""Share of a pause that is computed at most: a step that was begun before it."""
+"""Maximum share of a pause in which the process computes: a step that began before the pause."""
 
 
 class Pauses:
-    """Counts the seconds in which this process did not run, because it or its machine was
-    suspended. On a busy machine it runs slowly, which is no pause."""
+    """Count the seconds in which this process did not run, because the process or its machine was
+    suspended. Running slowly on a busy machine is no pause."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.begin()
 
     def begin(self) -> None:
-        """Start to look at the time from now on."""
+        """Start to measure the time."""
         self._wall = time.perf_counter()
         self._computed = time.process_time()
 
     def look(self) -> None:
-        """Count the time since the last look as a pause, if hardly anything was computed in it."""
+        """Count the time since the last call as a pause, if the process hardly computed in it."""
         seconds = time.perf_counter() - self._wall
         computed = time.process_time() - self._computed
         self.begin()
@@ -52,8 +53,8 @@ class Pauses:
 
 
 def num_cores(root: Path = Path("/")) -> int:
-    """Return the number of processor cores that this process may use: those of its affinity, and
-    no more than the whole and begun cores of its quota (files of Linux below `root`)."""
+    """Return the number of processor cores that this process may use: the cores of its affinity,
+    but no more than its quota, rounded up (files of Linux below `root`)."""
     num = affinity_cores()
     return max(1, min(num, math.ceil(min(_quotas(root), default=num))))
 
@@ -66,17 +67,19 @@ def affinity_cores() -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Yield the cores that the control groups of this process, and those above them, may use.
+    """Yield the numbers of cores that the control groups of this process and the groups above them
+    may use.
 
-    A container without a namespace for them sees its own group at the top, whatever its path is.
+    A container without its own namespace of groups sees its own group at the top, whatever its
+    path.
     """
     top = root / "sys/fs/cgroup"
     try:
         lines = (root / "proc/self/cgroup").read_bytes().splitlines()
-    except OSError:  # another system than Linux
+    except OSError:  # The system is not Linux.
         return
     for line in lines:
-        # Version 2 has one tree, version 1 one for each controller or for several.
+        # Version 2 has a single tree; version 1 has a tree for each controller or for several.
         _, controllers, path = os.fsdecode(line).split(":", 2)
         if "cpu" in controllers.split(","):
             mounts = {top / "cpu", top / controllers}
@@ -85,15 +88,15 @@ def _quotas(root: Path) -> Iterator[float]:
         else:
             continue
 
-        parts = [part for part in path.split("/") if part not in ("", "..")]
+        names = [part for part in path.split("/") if part not in ("", "..")]
         for mount in mounts:
-            for depth in range(len(parts) + 1):
-                yield from _quota_of(mount.joinpath(*parts[:depth]))
+            for depth in range(len(names) + 1):
+                yield from _quota_of(mount.joinpath(*names[:depth]))
 
 
 def _quota_of(folder: Path) -> Iterator[float]:
-    """Yield the cores of a control group: none without a limit."""
-    # Microseconds of computing in each period; "max" or -1 is no limit.
+    """Yield the number of cores of a control group; yield nothing if it has no limit."""
+    # The files contain the microseconds of computing in each period; "max" or -1 is no limit.
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         with contextlib.suppress(OSError, ValueError):
             texts = [(folder / name).read_text(encoding="ascii") for name in names]
@@ -103,19 +106,20 @@ def _quota_of(folder: Path) -> Iterator[float]:
 
 
 def memory_bytes() -> int | None:
-    """Return the size of this machine's memory in bytes, or what `ulimit -v` leaves of it to this
-    process; None if the system does not report it."""
+    """Return the size of this machine's memory in bytes, or the smaller size that `ulimit -v`
+    leaves to this process; None if the system does not report it."""
     sizes = []
     with contextlib.suppress(AttributeError, ValueError, OSError):
         sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    left = address_space_left()
-    if left is not None:
-        sizes.append(left)
+    remaining = address_space_left()
+    if remaining is not None:
+        sizes.append(remaining)
     return min(sizes, default=None)
 
 
 def address_space_left() -> int | None:
-    """Return how many bytes more this process may have by `ulimit -v`; None without a limit."""
+    """Return the number of further bytes that `ulimit -v` allows this process; None without a
+    limit."""
     try:
         import resource
 
@@ -129,17 +133,18 @@ def address_space_left() -> int | None:
 
 
 def check_room(num_bytes: int, what: str) -> None:
-    """Raise CharRNNError if `ulimit -v` leaves less than so many bytes, and a buffer for each core.
+    """Raise CharRNNError if `ulimit -v` leaves less than that many bytes plus a buffer for each
+    core.
 
-    Before a library is loaded: where memory ends, OpenBLAS and torch end the process with a line of
-    their own, or abort.
+    This is called before a library is loaded: without enough memory, OpenBLAS and torch end the
+    process with their own message, or abort.
     """
-    left = address_space_left()
+    remaining = address_space_left()
     needed = num_bytes + CORE_BYTES * num_cores()
-    if left is not None and needed > left:
+    if remaining is not None and needed > remaining:
         raise CharRNNError(
             f"{what} needs about {needed / 1e6:,.0f} MB of memory, and `ulimit -v` leaves"
-            f" {left / 1e6:,.0f} MB. Raise it."
+            f" {remaining / 1e6:,.0f} MB. Raise it."
         )
 
 
@@ -150,11 +155,11 @@ def check_room_for_torch() -> None:
 
 
 NUMBA_SETTINGS = ".numba_config.yaml"
-"""The file of the current folder from which numba takes settings, such as files to write to."""
+"""The file in the current folder from which numba reads settings, such as files to write to."""
 
 
 def check_settings_of_numba() -> None:
-    """Raise UsageError if numba is not loaded yet, and would take settings from a file of the
+    """Raise UsageError if numba is not loaded yet, and would read settings from a file in the
     current folder."""
     if "numba" not in sys.modules and os.path.exists(NUMBA_SETTINGS):
         raise UsageError(
@@ -164,25 +169,26 @@ def check_settings_of_numba() -> None:
 
 
 def _existing(*names: str) -> tuple[int, ...]:
-    """Return the signals of these names that this system has."""
+    """Return the signals with these names that exist on this system."""
     return tuple(number for number in signal.Signals if number.name in names)
 
 
 KEYBOARD_SIGNALS = _existing("SIGINT", "SIGQUIT", "SIGBREAK")
 r"""Ctrl-C and Ctrl-\; Ctrl-Break on Windows."""
 ENDING_SIGNALS = KEYBOARD_SIGNALS + _existing("SIGTERM", "SIGHUP", "SIGUSR2", "SIGXCPU", "SIGPWR")
-"""All signals that announce the end of a process; docs/reliability.md says who sends which."""
+"""All signals that announce the end of a process; docs/reliability.md lists who sends them."""
 SAVE_SIGNALS = _existing("SIGUSR1")
 """Signals that ask training to save and continue."""
 
 CPU_GRACE_SECONDS = 10
-"""Processor time of each core in which training saves at a limit of processor time."""
+"""Processor time in seconds, for each core, in which training saves before it is killed at a limit
+of processor time."""
 
 
 def warn_before_kill() -> None:
-    """Let SIGXCPU come before the system kills this process at its limit of processor time.
+    """Let SIGXCPU arrive before the system kills this process at its limit of processor time.
 
-    `ulimit -t` sets the limit at which a process is warned to the one at which it is killed.
+    `ulimit -t` sets the limit for the warning and the limit for the kill to the same time.
     """
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit.
         import resource
@@ -194,18 +200,18 @@ def warn_before_kill() -> None:
 
 
 PARENT = "CHARRNN_PARENT"
-"""Environment variable with the number of the charrnn process that started this one, and that says
-what becomes of it."""
+"""Environment variable with the number of the charrnn process that started this process, and that
+reports its end."""
 
 
 def is_orphan() -> bool:
-    """Return whether the charrnn process that started this one has ended."""
+    """Whether the charrnn process that started this process has ended."""
     parent = str(os.getppid())
     return os.environ.get(PARENT, parent) != parent
 
 
 def child_environment() -> dict[str, str]:
-    """Return the variables of a charrnn that this process starts."""
+    """Return the environment variables for a charrnn process that this process starts."""
     return {PARENT: str(os.getpid())}
 
 
