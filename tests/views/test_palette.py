@@ -1,5 +1,4 @@
-"""The palette: monotone, legible, alike on both sides, apart for colour-blind readers, and one for
-all formats."""
+"""The palette: monotone, legible, alike on both sides, and one for all formats."""
 
 import itertools
 import math
@@ -19,34 +18,6 @@ from charrnn.views.theme import (
 )
 
 BACKGROUNDS = ("dark", "light", "unknown")
-DEFICIENCIES = {
-    # Machado, Oliveira & Fernandes (2009), table 1, severity 1.0: matrices for linear light.
-    "protanopia": (
-        (0.152286, 1.052583, -0.204868),
-        (0.114503, 0.786281, 0.099216),
-        (-0.003882, -0.048116, 1.051998),
-    ),
-    "deuteranopia": (
-        (0.367322, 0.860646, -0.227968),
-        (0.280085, 0.672501, 0.047413),
-        (-0.011820, 0.042940, 0.968881),
-    ),
-    "tritanopia": (
-        (1.255528, -0.076749, -0.178779),
-        (-0.078411, 0.930809, 0.147602),
-        (0.004733, 0.691367, 0.303900),
-    ),
-}
-APART = 0.15
-"""Distance in OKLab, at least, of the two ends; 0.02 is about the smallest difference that is seen.
-"""
-
-
-def simulated(colour, deficiency):
-    """A colour as a reader with the deficiency sees it."""
-    linear = palette._linear(colour)
-    seen = (sum(map(math.prod, zip(row, linear, strict=True))) for row in DEFICIENCIES[deficiency])
-    return palette._encoded(*seen)
 
 
 def distance(one, other):
@@ -126,17 +97,6 @@ def test_text_is_legible_on_every_shade(background, hue):
     assert styles
     assert drawn.share(hue, 0) == drawn.share(hue, math.nan) == Style()
     assert all(palette.contrast(*colours_of(style)) >= palette.MIN_CONTRAST for style in styles)
-
-
-@pytest.mark.parametrize("deficiency", DEFICIENCIES)
-@pytest.mark.parametrize("background", BACKGROUNDS)
-def test_the_ends_stay_apart_for_colour_blind_readers(deficiency, background):
-    drawn = Palette(background)
-    for strength in (1.0, 0.75, 0.5):
-        low, _ = colours_of(drawn.value(-strength))
-        high, _ = colours_of(drawn.value(strength))
-        seen = distance(simulated(low, deficiency), simulated(high, deficiency))
-        assert seen > APART * strength
 
 
 @pytest.mark.parametrize(
