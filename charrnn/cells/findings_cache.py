@@ -1,11 +1,13 @@
 """Keep what was measured of the cells of a model in the user's cache folder.
 
 There is one file for each result. Its name is a digest of all that the result depends on: the
-weights, the text and the program. So a file is never out of date, and each of them may be deleted.
+weights, the text and the code that measures. So a file is never out of date, and each of them may
+be deleted.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import json
@@ -27,6 +29,9 @@ from charrnn.system.files import JSON
 Result = TypeVar("Result")
 """The type of a result: a dataclass, a tuple, an array of NumPy, a number, text, or one of these or
 None."""
+UNMEASURED = ("cli", "distributed", "formats", "reports", "serving", "sweeps", "tui", "views")
+"""Packages that no measurement of cells depends on: they show what was measured, or do other work.
+"""
 MAX_FOLDER_BYTES = 256 * 1024 * 1024
 """Size of all files together above which the oldest are deleted."""
 
@@ -124,15 +129,48 @@ def delete_oldest(folder: Path) -> None:
 
 @cache
 def program_digest() -> str:
-    """Return a SHA-256 of the sources of charrnn and of the versions of the packages that add to
+    """Return a SHA-256 of the code that measures, and of the versions of the packages that add to
     it."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parents[1]
-    for source in sorted(package.rglob("*.py")):
-        digest.update(source.read_bytes())
+    parts = [code_digest(Path(__file__).parents[1]), other_packages()]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    digest.update(repr(other_packages()).encode())
+
+def code_digest(package: Path) -> str:
+    """Return a SHA-256 of the code that a measurement may depend on, without comments and
+    docstrings."""
+    digest = hashlib.sha256()
+    sources = []
+    for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] not in UNMEASURED:
+            sources.append(path.read_bytes())
+            digest.update(sources[-1])
+
+    # To parse all sources takes a second, to read them a hundredth of it.
+    kept = None
+    with contextlib.suppress(OSError):
+        kept = cache_folder("programs") / digest.hexdigest()
+        parsed = kept.read_text("ascii")
+        if len(parsed) == len(kept.name):
+            return parsed
+
+    digest = hashlib.sha256()
+    for source in sources:
+        code = _WithoutDocstrings().visit(ast.parse(source))
+        digest.update(ast.dump(code).encode())
+    if kept:
+        with contextlib.suppress(OSError):
+            kept.write_text(digest.hexdigest(), "ascii")
     return digest.hexdigest()
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Removes the strings that are statements, wherever they stand."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        """Return the statement, None for a string."""
+        if isinstance(node.value, ast.Constant):
+            return None
+        return node
 
 
 def encode(value: Any) -> JSON:

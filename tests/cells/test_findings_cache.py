@@ -16,6 +16,7 @@ import charrnn
 from charrnn.cells import analysis, findings_cache
 from charrnn.cells.findings_cache import (
     FindingsCache,
+    code_digest,
     decode,
     encode,
     program_digest,
@@ -158,7 +159,7 @@ def test_another_program_measures_anew(lab, measured, monkeypatch):
     assert measured == ["quote"] * 2
 
 
-def test_the_program_is_its_sources_and_the_packages_that_add_to_it(monkeypatch):
+def test_the_program_is_its_code_and_the_packages_that_add_to_it(monkeypatch):
     usual = program_digest()
     monkeypatch.setattr(findings_cache, "other_packages", lambda: ["theirs 1.0"])
     program_digest.cache_clear()
@@ -166,6 +167,54 @@ def test_the_program_is_its_sources_and_the_packages_that_add_to_it(monkeypatch)
     program_digest.cache_clear()
     assert len(usual) == 64
     assert with_theirs != usual
+
+
+MODULE = '"""Rate."""\n\nRATE = 2  # per second\n\n\ndef rate():\n    return RATE\n'
+
+
+@pytest.fixture
+def digest_of(tmp_path):
+    """Write a package of one module; return the digest of its code."""
+
+    def call(source, room="cells"):
+        module = tmp_path / "package" / room / "rate.py"
+        module.parent.mkdir(parents=True, exist_ok=True)
+        module.write_text(source, encoding="utf-8")
+        return code_digest(tmp_path / "package")
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("per second", "per minute"),
+        ('"""Rate."""', '"""A rate."""\n# Why.'),
+        ("def rate():\n", 'def rate():\n    """Return it."""\n'),
+    ],
+)
+def test_an_edited_comment_or_docstring_keeps_the_findings(digest_of, old, new):
+    first = digest_of(MODULE)
+    assert digest_of(MODULE.replace(old, new)) == first
+    assert digest_of(MODULE) == first, "as it was kept"
+
+
+@pytest.mark.parametrize(("old", "new"), [("RATE = 2", "RATE = 3"), ("return RATE", "return 2")])
+def test_an_edited_constant_or_statement_measures_anew(digest_of, old, new):
+    assert digest_of(MODULE) != digest_of(MODULE.replace(old, new))
+
+
+def test_code_that_only_shows_results_keeps_the_findings(digest_of):
+    first = digest_of(MODULE)
+    assert digest_of(MODULE, room="views") == first
+    assert digest_of(MODULE, room="model") != first
+
+
+def test_a_digest_that_was_not_written_whole_is_computed_again(digest_of):
+    first = digest_of(MODULE)
+    (kept,) = cache_folder("programs").glob("*")
+    kept.write_text(first[:9])
+    assert digest_of(MODULE) == first
 
 
 def test_a_run_that_is_copied_brings_no_findings(lab, quote_is_kept):
