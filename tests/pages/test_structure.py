@@ -21,7 +21,7 @@ PACKAGE = Path(charrnn.__file__).parent
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 313_400,
-    "tokens of the core": 183_900,
+    "tokens of the core": 184_200,
     "tokens of the tests": 302_000,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
