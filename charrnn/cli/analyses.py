@@ -144,18 +144,18 @@ class Subject(Generic[Own]):
 
     model: Model
     content: str | bytes
-    """The text as it was read; `text` is the same, encoded."""
+    """The text as it was read; `text` is the encoded text."""
     context: str | bytes
     text: EncodedText
     num_available: int
-    """Characters of the whole text, of which `text` is the beginning."""
+    """Number of characters of the whole text, of which `text` is the beginning."""
     whole: EncodedText
-    """The text, or a longer one that begins with it, that a page of a cell is measured on."""
+    """The text, or a longer text that begins with it, on which the page of a cell is measured."""
     options: VisualizeOptions
     own: Own
     """The options that the analysis declares."""
     detectors: list[Detector]
-    """Those that were chosen."""
+    """The chosen detectors."""
 
     @cached_property
     def study(self) -> CellAnalysis:
@@ -168,14 +168,14 @@ class Analysis(Generic[Own, Measured]):
     """One kind of picture of `charrnn visualize`."""
 
     flag: str = ""
-    """The option that selects it, one of its own or of the command; "" for what is shown without
-    any."""
+    """The option that selects the analysis, which is its own option or an option of the command; ""
+    for the analysis that is shown without any option."""
     options: type[Own]
-    """The class that declares its own options; several analyses may declare the same one."""
+    """The class that declares its own options; several analyses may declare the same option."""
     measure: Callable[[Subject[Own]], Measured]
     show: Callable[[Subject[Own], Measured], Shown]
     takes: frozenset[str] = frozenset()
-    """Flags of the command's own options that apply to some analyses only, and to this one."""
+    """Flags of the command's own options that apply only to some analyses, including this one."""
     example: str = ""
     """The option that selects it, as it is typed, if it takes a value."""
     colours_text: bool = False
@@ -185,13 +185,13 @@ class Analysis(Generic[Own, Measured]):
     exports_arrays: bool = False
     """Whether `--export FILE.npz` applies."""
     least_runs: int | None = None
-    """How many runs it takes, at least; None if it takes one, which may be left out."""
+    """Minimum number of runs; None if it takes a single run, which may be left out."""
 
     @property
     def applying(self) -> frozenset[str]:
-        """The flags of all options that apply to some analyses only, and to this one."""
-        own = {one.flag for one in options_of(self.options)}
-        return self.takes | (own - {self.flag})
+        """The flags of all options that apply only to some analyses, including this one."""
+        own_flags = {option.flag for option in options_of(self.options)}
+        return self.takes | (own_flags - {self.flag})
 
 
 def analysis_options(analyses: Sequence[Analysis[Any, Any]]) -> tuple[Option, ...]:
@@ -199,23 +199,24 @@ def analysis_options(analyses: Sequence[Analysis[Any, Any]]) -> tuple[Option, ..
 
     Raises UsageError for a flag or a field that two analyses declare in different ways.
     """
-    own = options_of(VisualizeOptions)
+    command_options = options_of(VisualizeOptions)
     added: list[Option] = []
     for analysis in analyses:
-        for one in options_of(analysis.options):
-            # Two analyses may share an option, declared alike. A flag or a field of two meanings is
-            # refused: each analysis would get the values of the other.
-            for other in (*own, *added):
-                if one != other and (one.flag == other.flag or one.name == other.name):
+        for new in options_of(analysis.options):
+            # Two analyses may share an option if they declare it alike. A flag or a field with two
+            # meanings is refused: each analysis would get the values of the other analysis.
+            for earlier in (*command_options, *added):
+                if new != earlier and (new.flag == earlier.flag or new.name == earlier.name):
                     raise UsageError(
-                        f"Two analyses declare {one.flag}. Rename one, or uninstall the package it"
-                        " comes from."
+                        f"Two analyses declare {new.flag}. Rename one, or uninstall the package"
+                        " it comes from."
                     )
-            if one not in added:
-                added.append(one)
+            if new not in added:
+                added.append(new)
 
-    # A group of their own for those that name none, so that packages do not mix with the core.
-    return tuple(replace(one, panel=one.panel or ANALYSES) for one in added)
+    # Options that name no group have a common group, so that options of packages do not mix with
+    # the core.
+    return tuple(replace(new, panel=new.panel or ANALYSES) for new in added)
 
 
 def choose_analysis(
@@ -226,25 +227,27 @@ def choose_analysis(
     Raises UsageError for two analyses at once and for an option that does not apply to the
     analysis.
     """
-    # The analysis whose flag was given; the one without a flag if none was.
+    # Find the analysis whose flag was given, or the analysis without a flag if none was given.
     by_flag = {analysis.flag: analysis for analysis in analyses}
     flags = [flag for flag in by_flag if flag in given]
     if len(flags) > 1:
         raise UsageError(f"{' and '.join(flags)} are different pictures: give one of them.")
-    chosen = by_flag[flags[0] if flags else ""]
+    selected = by_flag[flags[0] if flags else ""]
 
-    # What applies to some analyses only must apply to this one. Ignored in silence, an option would
-    # leave its user with a picture of something else.
+    # An option that applies only to some analyses must apply to this one: if it were ignored, the
+    # user would get another picture without notice.
     limited = frozenset().union(*(analysis.applying for analysis in analyses))
     for flag in given:
-        if flag not in limited or flag in chosen.applying:
+        if flag not in limited or flag in selected.applying:
             continue
-        if chosen.flag:
-            raise UsageError(f"{flag} does not apply to {chosen.flag}: leave out one of them.")
+        if selected.flag:
+            raise UsageError(f"{flag} does not apply to {selected.flag}: leave out one of them.")
 
-        # Without an analysis of its own nothing is wrong yet but that one is missing.
-        examples = [one.example or one.flag for one in analyses if flag in one.applying]
+        # No analysis was selected, so the option only lacks the analysis to which it applies.
+        examples = [
+            analysis.example or analysis.flag for analysis in analyses if flag in analysis.applying
+        ]
         raise UsageError(
             f"{flag} needs another option: add {' or '.join(examples)}, or leave {flag} out."
         )
-    return chosen
+    return selected

@@ -180,14 +180,14 @@ def make_corpus(options: MakeOptions) -> None:
     """
     from charrnn.detectors.registry import DETECTORS
 
-    # JSON has the states as well that a cell could keep track of, such as the depth of brackets.
-    found = find_language(options.language)
-    labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
+    # JSON also has the states that a cell could track, such as the depth of brackets.
+    language = find_language(options.language)
+    labels: dict[str, Any] = {name: DETECTORS[name].label for name in language.detectors}
     strings = make_strings(
-        found, num_lines=options.num_strings, max_length=options.max_length, seed=options.seed
+        language, num_lines=options.num_strings, max_length=options.max_length, seed=options.seed
     )
 
-    # One by one, as they are made: a million strings need no memory.
+    # Each string is printed when it is made, so that a million strings need no memory.
     for string in strings:
         if options.json:
             states = {

@@ -121,7 +121,7 @@ def _plot(options: RunsOptions) -> None:
     from charrnn.runs.overview import select_runs
     from charrnn.views.charts import learning_chart
 
-    # Before the runs are read, which may take seconds.
+    # The target is checked before the runs are read, which may take seconds.
     target = export_target(
         options.export,
         force=options.force,
@@ -129,19 +129,19 @@ def _plot(options: RunsOptions) -> None:
         no_arrays="learning curves have",
     )
     folders, num_listed, problems = select_runs(options.runs, most=MAX_CURVES, sort=options.sort)
-    found = learning_curves(folders or options.runs)
+    curves = learning_curves(folders or options.runs)
 
-    # What was left out, and how many curves there would have been.
-    of_curves = [problem for curve in found for problem in curve.warnings]
-    warn((*problems, *found.skipped, *of_curves), quiet=options.quiet)
+    # Warn about the runs that are left out and the curves that are not drawn.
+    of_curves = [problem for curve in curves for problem in curve.warnings]
+    warn((*problems, *curves.skipped, *of_curves), quiet=options.quiet)
     if num_listed > len(folders) > 0:
-        which = "last" if options.sort is None else "first"
+        end = "last" if options.sort is None else "first"
         warn(
-            (f"drawing the {which} {len(found)} of {num_listed:,} runs; name others to draw them",),
+            (f"drawing the {end} {len(curves)} of {num_listed:,} runs; name others to draw them",),
             quiet=options.quiet,
         )
     if options.json:
-        print_json(found.to_json())
+        print_json(curves.to_json())
         return
-    title = f"Learning curves of {', '.join(curve.run for curve in found)}"
-    deliver(Shown(title, pictures=[learning_chart(found)], data=found.to_json()), target)
+    title = f"Learning curves of {', '.join(curve.run for curve in curves)}"
+    deliver(Shown(title, pictures=[learning_chart(curves)], data=curves.to_json()), target)

@@ -225,8 +225,8 @@ def _draw(
 
 def _search(output: "SampleOutput", options: SampleCommandOptions, width: int) -> None:
     """Print the best texts of a beam search."""
-    # What a search shares with drawing: it has no temperature, and no seed.
-    shared = {one.name: getattr(options.drawing, one.name) for one in fields(TextOptions)}
+    # A search shares the options of `TextOptions` with drawing: it has no temperature and no seed.
+    shared = {field.name: getattr(options.drawing, field.name) for field in fields(TextOptions)}
     shared |= _parse_shared(output, options)
     searching = SearchOptions(**shared, width=width, no_repeat=options.no_repeat)
 
@@ -393,18 +393,18 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
 
 
 def _adapt(model: "Model", text: str | bytes, unknown: str) -> "Model":
-    """Return the model adapted to a text, and print on stderr how well it predicted that before and
-    while adapting."""
+    """Return the model adapted to a text, and print on stderr the losses on the text before and
+    during the adaptation."""
     model = model.adapted(text, unknown=unknown)
-    if (found := model.adaptation) is not None:
-        what = counted(found.num_chars, "character")
-        if found.text_length > found.num_chars + 1:
-            what = f"the last {found.num_chars:,} of {counted(found.text_length, 'character')}"
+    if (result := model.adaptation) is not None:
+        chars = counted(result.num_chars, "character")
+        if result.text_length > result.num_chars + 1:
+            chars = f"the last {result.num_chars:,} of {counted(result.text_length, 'character')}"
         losses = (
-            f"{found.static_nats:.4f} nats per character as trained, {found.dynamic_nats:.4f} while"
-            " adapting"
+            f"{result.static_nats:.4f} nats per character as trained,"
+            f" {result.dynamic_nats:.4f} while adapting"
         )
-        tell(f"adapted to {what}: {losses}")
+        tell(f"adapted to {chars}: {losses}")
     return model
 
 

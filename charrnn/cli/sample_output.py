@@ -267,14 +267,14 @@ class SampleOutput:
 
     def _write_novelty(self, text: GeneratedText) -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
-        # Without the prime, which is the user's own text.
-        found = self.reference.compare(text.text)
+        # The prime is not compared, because it is the user's own text.
+        novelty = self.reference.compare(text.text)
         if self.show_as_json:
-            print_json(self._as_json(text) | {"novelty": found.to_json()})
+            print_json(self._as_json(text) | {"novelty": novelty.to_json()})
             return
 
-        # A file has the text alone; the marks are for a terminal.
-        marked, *figures = found.pages()
+        # A file gets the text without the marks, which are for a terminal.
+        marked, *figures = novelty.pages()
         if sys.stdout.isatty():
             write([self.typed])
             result_console().print(marked)
@@ -284,16 +284,16 @@ class SampleOutput:
         for figure in figures:
             result_console(stderr=True).print(figure)
 
-        # Nothing is marked in so short a text, which looks as if all of it were new.
-        if len(found.text) < found.min_length:
-            has = f"the text has {counted(len(found.text), 'character')}"
-            need = f"copies of {found.min_length} or more count: give a larger --length"
+        # Nothing is marked in such a short text, so all of it would seem to be new.
+        if len(novelty.text) < novelty.min_length:
+            has = f"the text has {counted(len(novelty.text), 'character')}"
+            need = f"copies of {novelty.min_length} or more count: give a larger --length"
             warn((f"{has}, and {need}",), quiet=self.quiet)
 
     def _warn_of_loops(self, texts: Sequence[str], remedy: str) -> None:
-        """Warn that texts end in a loop, of several how many, and name the remedy."""
-        found = map(self._loop_at_end, texts)
-        loops = [loop for loop in found if loop is not None]
+        """Warn if texts end in a loop, with the number of such texts and the remedy."""
+        ends = map(self._loop_at_end, texts)
+        loops = [loop for loop in ends if loop is not None]
         if not loops:
             return
 
@@ -306,8 +306,8 @@ class SampleOutput:
 
     def _loop_at_end(self, text: str) -> Loop | None:
         """Return the loop in which a text ends, or None. In a text that was drawn at random, blanks
-        and rows of dashes are none."""
-        # At the end only: a loop that a text has left is no reason to worry.
+        and rows of dashes do not count as loops."""
+        # Only the end matters: a loop that a text has left is no reason to worry.
         end = text[-LOOP_CHARS:]
         loop = find_loop(end)
         if loop is None:

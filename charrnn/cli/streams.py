@@ -133,8 +133,8 @@ def _flag(named: str, command: str | None) -> str:
     from charrnn.config.settings import FIELD_NAMES
 
     name, equals, value = named.partition("=")
-    for one in dict.fromkeys((command, TRAIN, *commands())):
-        options = _options(one or "")
+    for command_name in dict.fromkeys((command, TRAIN, *commands())):
+        options = _options(command_name or "")
         if name in options:
             if equals:
                 return f"{options[name]} {value}"
@@ -148,16 +148,16 @@ def _flag(named: str, command: str | None) -> str:
 
 @cache
 def _options(name: str) -> dict[str, str]:
-    """Return the options of a command by the names of their parameters; none for a name that is no
+    """Return the options of a command by the names of their parameters; {} if there is no such
     command."""
     command = typer.main.get_command(app).commands.get(name)  # type: ignore[attr-defined]
     return {
         option.name: option.opts[0]
-        # Those of `corpora make` are options of `corpora`: a message does not know which of the two
-        # was started.
-        for one in (command, *getattr(command, "commands", {}).values())
-        if one is not None
-        for option in one.params
+        # The options of `corpora make` count as options of `corpora`: a message does not know which
+        # of the two was started.
+        for group_command in (command, *getattr(command, "commands", {}).values())
+        if group_command is not None
+        for option in group_command.params
         if option.name and option.opts[0].startswith("--")
     }
 

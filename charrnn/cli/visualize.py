@@ -106,23 +106,23 @@ def visualize(options: VisualizeOptions) -> None:
     if options.chars is not None and not analysis.colours_text:
         warn(("--chars applies to --cell and --surprise only: it is ignored",), quiet=options.quiet)
 
-    # Arrays are of the text itself, whatever analysis was chosen.
+    # The arrays belong to the text itself, whatever the analysis.
     subject = _prepare(analysis, options=options, own=own, detectors=detectors)
     if target is not None and options.suffix == ".npz":
         export_arrays(subject, target)
         return
 
     # Warnings of the cache come after the measurement, below its progress bars.
-    found: list[str] = []
-    subject.model.findings.on_warning = found.append
-    # Said at once: what comes before the first bar takes seconds.
+    cache_warnings: list[str] = []
+    subject.model.findings.on_warning = cache_warnings.append
+    # This progress appears at once: the first bar of the measurement may come after seconds.
     with task(f"reading {subject.model.name}", unit=""):
-        shown = analysis.show(subject, analysis.measure(subject))
-    warn(tuple(found), quiet=options.quiet)
+        result = analysis.show(subject, analysis.measure(subject))
+    warn(tuple(cache_warnings), quiet=options.quiet)
     if options.json:
-        print_json(shown.data)
+        print_json(result.data)
     else:
-        deliver(shown, target)
+        deliver(result, target)
 
 
 def added_options() -> Sequence[Option]:
@@ -132,35 +132,35 @@ def added_options() -> Sequence[Option]:
 
 def _given_flags(options: VisualizeOptions) -> list[str]:
     """Return the flags that were given, in the order of the help."""
-    # From `extra`, which has what was typed: in the fields, a default looks like an option.
+    # `extra` has only the typed options; a field may have its default.
     declared = (*options_of(VisualizeOptions), *added_options())
-    return [one.flag for one in declared if one.name in options.extra]
+    return [option.flag for option in declared if option.name in options.extra]
 
 
 def _check_runs(analysis: Analysis[Any, Any], runs: Sequence[str]) -> None:
     """Raise UsageError for too few runs or too many."""
-    others = runs[1:]
+    further_runs = runs[1:]
     least = analysis.least_runs
-    if least is not None and 1 + len(others) < least:
+    if least is not None and 1 + len(further_runs) < least:
         raise UsageError(
             f"{analysis.flag} takes two or more runs: charrnn visualize {analysis.flag} RUN RUN"
         )
-    if others and least is None:
+    if further_runs and least is None:
         raise UsageError(
-            f"visualize shows one run: leave out {', '.join(others)}, or add --same to match their"
-            " cells."
+            f"visualize shows one run: leave out {', '.join(further_runs)}, or add --same to match"
+            " their cells."
         )
 
 
 def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detector]:
-    """Return the detectors that --detector names and --detect defines; all built-in ones if there
-    are none.
+    """Return the detectors that --detector names and --detect defines; all built-in detectors if
+    there are none.
 
-    Raises UsageError for a detector that is not usable, and for two with one name.
+    Raises UsageError for an unusable detector, and for two detectors with the same name.
     """
     own = [_own_detector(spec) for spec in dict.fromkeys(specs)]
 
-    # Scores are listed by name, so that no two detectors may share one.
+    # Scores are listed by name, so two detectors must not have the same name.
     taken = {*DETECTORS, *names}
     for detector in own:
         if detector.name in taken:
@@ -291,18 +291,20 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
     if options.find or not (findings.scores or has_atlas):
         return found
 
-    # A page is interactive: it has the guesses and the labels of every character it shows. It shows
+    # A page is interactive: it has the guesses and the labels of every shown character. It shows
     # the scoring half, in which no cell was chosen.
     if options.suffix == ".html":
-        part = slice(study.half, study.half + CHARS_ON_PAGE)
-        trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
+        chars = slice(study.half, study.half + CHARS_ON_PAGE)
+        trace = subject.model.trace(
+            study.text.part(chars.start, chars.stop), num_guesses=NUM_GUESSES
+        )
         labels = label_by_name(
             study.text.text,
             names=[score.detector for score in findings.scores],
             detectors=subject.detectors,
         )
         found = replace(
-            found, trace=trace, labels={name: whole[part] for name, whole in labels.items()}
+            found, trace=trace, labels={name: whole[chars] for name, whole in labels.items()}
         )
     if options.suffix in (".html", ".json") and has_atlas:
         found = replace(found, atlas=study.atlas(findings))
@@ -375,9 +377,9 @@ def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) ->
         num_cells=num_cells,
     )
 
-    # Only labels that are yes or no can be underlined.
-    part = slice(0, len(page.text))
-    labels = {name: labels[part] for name, labels in found.labels.items() if labels.dtype == bool}
+    # Only yes/no labels can be underlined.
+    chars = slice(0, len(page.text))
+    labels = {name: labels[chars] for name, labels in found.labels.items() if labels.dtype == bool}
     page = replace(page, labels=labels, notes=notes)
     if atlas is not None:
         page = atlas.added_to(page)
@@ -395,14 +397,14 @@ def _page(
     """Build the page that `--export FILE.html` writes, of the first characters of a trace with
     guesses."""
     # The more cells, the fewer characters: a browser has to load all the values.
-    part = slice(0, chars_on_page(num_cells))
+    chars = slice(0, chars_on_page(num_cells))
     return HeatMapPage(
         title=title,
         shows=cell_type(model.config.cell).shows,
-        text=trace.text[part],
-        cells=trace.cells[part],
-        bits=trace.bits[part].tolist(),
-        guesses=model.guesses(trace, part),
+        text=trace.text[chars],
+        cells=trace.cells[chars],
+        bits=trace.bits[chars].tolist(),
+        guesses=model.guesses(trace, chars),
         columns=columns,
         rows=rows,
         labels={},
@@ -565,12 +567,12 @@ def _drawn(subject: Subject[NoOptions], cell: ShownCell, guesses: Guesses) -> Re
     any."""
     if guesses:
         return GuessMap(cell.text.text, values=cell.text.values, guesses=guesses)
-    shown = _whole_words(subject, cell.text)
-    return HeatMap(shown, scale=_scale_of(cell, guesses))
+    coloured = _whole_words(subject, cell.text)
+    return HeatMap(coloured, scale=_scale_of(cell, guesses))
 
 
 def _whole_words(subject: Subject[Any], coloured: ColouredText) -> ColouredText:
-    # Of bytes the last one is a number.
+    # A slice is compared, because a single byte of bytes is a number.
     last = subject.context[-1:]
     return whole_words(
         coloured,
