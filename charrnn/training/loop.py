@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from charrnn.config.settings import BUDGETS, Config, parse_value, resolved
-from charrnn.errors import CheckpointError, DataError, UsageError, counted, named
+from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes, extend_rows
 from charrnn.runs.checkpoint import Checkpoint
@@ -17,17 +17,12 @@ from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.system.process import Pauses
-from charrnn.text.batches import BatchRows
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import notes, plan, run_text
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
+from charrnn.training.plan import Resumed
 from charrnn.training.process_group import Computing, ProcessGroup, connected
-from charrnn.training.recipe import (
-    DEFAULT_MINUTES,
-    choose_steps,
-    ends_early,
-    steps_of_budget,
-)
+from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.run_text import RunText
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
@@ -96,7 +91,8 @@ def train(
         text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial))
         group.check_same_text(text.corpus.digest)
         computing = Computing(device=device, group=group, start=start)
-        planned, batches = yield from plan.plan_run(config, text=text, computing=computing)
+        chosen = yield from plan.plan_run(config, text=text, computing=computing)
+        planned = chosen.config
 
         # The run's folder, which only the first process writes. Not earlier: a command that fails
         # leaves none.
@@ -111,10 +107,14 @@ def train(
             run.write_description(RunDescription.of(run.path, config=planned, vocab=text.vocab))
 
         # The numbers that training changes.
-        said = notes.planning_notes(config, planned=planned, text=text)
+        said = chosen.reasons
         with on_threads(resolved(planned.threads)):
             trainer = Trainer(
-                planned, batches=batches, vocab_size=len(text.vocab), device=device, group=group
+                planned,
+                batches=chosen.batches,
+                vocab_size=len(text.vocab),
+                device=device,
+                group=group,
             )
         if initial is not None:
             # A larger alphabet has new rows of the embedding and of the output.
@@ -137,7 +137,7 @@ def train(
         )
         # Steps that were cut because more would not help leave time over, as they should.
         least_share = MIN_BUDGET_SHARE
-        if ends_early(config, planned=planned, num_train_chars=text.num_train):
+        if chosen.ends_early:
             least_share = 0.0
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
@@ -180,23 +180,6 @@ def _told(
                 took += f", {seconds - budget:.0f} more: {why}."
                 yield WarningEvent(message=took)
         yield event
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Resumed:
-    """A run that is continued."""
-
-    run: RunWriter
-    loaded: Checkpoint
-    """Its latest checkpoint."""
-    before: Config
-    """Its configuration until now."""
-    changes: Mapping[str, Any]
-    """The settings that are given now."""
-    config: Config
-    """That configuration with the changes."""
-    seconds: float
-    """How long it had trained at that checkpoint; 0 if its log is missing."""
 
 
 def resume(
@@ -244,12 +227,13 @@ def resume(
             device = group.device(pick_device(resumed.config.device))
         text = group.in_turn(lambda: _read_same_text(resumed))
         computing = Computing(device=device, group=group, start=start)
-        planned, batches = yield from _plan_further(resumed, text=text, computing=computing)
+        chosen = yield from plan.plan_further(resumed, text=text, computing=computing)
+        planned = chosen.config
 
         # The numbers that training changes.
         loaded = resumed.loaded
         trainer = Trainer(
-            planned, batches=batches, vocab_size=len(text.vocab), device=device, group=group
+            planned, batches=chosen.batches, vocab_size=len(text.vocab), device=device, group=group
         )
         trainer.restore(loaded.model, training=loaded.training, counters=loaded.state)
 
@@ -273,12 +257,7 @@ def resume(
             should_save=should_save,
             loaded=loaded,
         )
-        said = (
-            *text.corpus.notes,
-            *notes.validation_notes(planned, text),
-            *notes.schedule_note(resumed.before, planned=planned, step=trainer.step),
-        )
-        events = computed_on_threads(resolved(planned.threads), session.events(said))
+        events = computed_on_threads(resolved(planned.threads), session.events(chosen.reasons))
         with closing(events):
             yield from _told(
                 events, asked=resumed.config, pauses=computing.pauses, before=resumed.seconds
@@ -298,7 +277,7 @@ def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
     return {name: parse_value(name, value) for name, value in changes.items()}
 
 
-def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> _Resumed:
+def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> Resumed:
     """Load the latest checkpoint of a run, whose settings `changes` replace.
 
     Raises CheckpointError if it is damaged, UsageError for a value out of range and for an
@@ -313,7 +292,7 @@ def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> _Re
     before = _recorded_config(run, loaded)
     config = _changed_config(before, loaded=loaded, changes=changes, num_processes=num_processes)
     check_shapes(config, tensors=loaded.model, path=run.path)
-    return _Resumed(
+    return Resumed(
         run=run,
         loaded=loaded,
         before=before,
@@ -350,7 +329,7 @@ def _changed_config(
     return replace(config, **changed)
 
 
-def _read_same_text(resumed: _Resumed) -> RunText:
+def _read_same_text(resumed: Resumed) -> RunText:
     """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError
     for a damaged run."""
     run = resumed.run.path
@@ -378,78 +357,3 @@ def _read_same_text(resumed: _Resumed) -> RunText:
             " text"
         )
     return text
-
-
-def _plan_further(
-    resumed: _Resumed, text: RunText, computing: Computing
-) -> Generator[TrainEvent, None, tuple[Config, BatchRows]]:
-    """Plan the steps of a run beyond those taken; return the configuration and the batch rows.
-
-    A budget counts from the start of the run. How often the run validates and saves follows from a
-    new budget if it followed from the old one. Raises UsageError for a budget that is used up.
-    """
-    config = resumed.config
-    changes = resumed.changes
-    taken = resumed.loaded.step
-    sizes = (text.num_train, text.num_validation)
-
-    # What followed from the old budget follows from the new one: a value that `auto` would have
-    # chosen was not asked for.
-    if any(changes.get(budget) is not None for budget in BUDGETS):
-        auto = choose_steps(
-            replace(resumed.before, evaluate_every="auto", save_every="auto"), *sizes
-        )
-
-        for name in ("evaluate_every", "save_every"):
-            if name not in changes and getattr(config, name) == getattr(auto, name):
-                config = replace(config, **dict[str, Any]({name: "auto"}))
-
-    # The steps of the new budget.
-    batches = BatchRows(text.ids[text.learned(config)], resolved(config.batch_size))
-    with computing.group.together():
-        computing.group.rows(batches.batch_size)
-        if "precision" in changes:
-            precision = plan.choose_precision(config, computing.device)
-            config = replace(config, precision=precision)
-
-        # Of the minutes, those before the checkpoint are used.
-        _check_budget(resumed, text)
-        if config.minutes is not None:
-            config = replace(config, minutes=config.minutes - resumed.seconds / 60)
-    planned = yield from plan.plan_steps(config, text=text, batches=batches, computing=computing)
-
-    # Measured are the steps that are left. How often to validate follows from all steps: that is
-    # what the next new budget compares with.
-    if config.minutes is not None:
-        whole = replace(
-            planned,
-            steps=taken + (planned.steps or 0),
-            evaluate_every=config.evaluate_every,
-            save_every=config.save_every,
-        )
-        return choose_steps(whole, *sizes), batches
-    return planned, batches
-
-
-def _check_budget(resumed: _Resumed, text: RunText) -> None:
-    """Raise UsageError if the run has taken more than its budget already."""
-    config = resumed.config
-    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
-    minutes = resumed.seconds / 60
-
-    num_steps = steps_of_budget(
-        config, num_train_chars=text.num_train, chars_per_step=chars_per_step
-    )
-    if num_steps is not None:
-        is_used_up = num_steps < resumed.loaded.step
-    else:
-        is_used_up = (config.minutes or 0) <= minutes
-    if not is_used_up:
-        return
-
-    budget = next(name for name in BUDGETS if getattr(config, name) is not None)
-    raise UsageError(
-        f"{named(budget)} is {getattr(config, budget)}, but {resumed.run.path.name} has taken"
-        f" {counted(resumed.loaded.step, 'step')} in {minutes:.2f} minutes already\n"
-        "a budget counts from the start of the run: give more, or leave it out"
-    )

@@ -1,12 +1,9 @@
-"""What a user may not expect of a run, in words: how its text is read, and what was chosen to fit
-it."""
+"""What a user may not expect of the text of a run, in words: how it is read, and what it is."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
-from charrnn.config.settings import SIZES, TEXT_FIELDS, Config, parse_value, resolved
+from charrnn.config.settings import SIZES, TEXT_FIELDS, Config, parse_value
 from charrnn.errors import Message, counted, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.copies import trained_notes
@@ -14,15 +11,8 @@ from charrnn.text.documents import document_ends
 from charrnn.text.paragraphs import share_wrapped
 from charrnn.text.sources import catalogued_settings, is_smiles_file
 from charrnn.text.vocab import MAX_CHARACTERS
-from charrnn.training import recipe
-from charrnn.training.optim import learning_rate_at
 from charrnn.training.run_text import RunText
 
-FEW_STEPS = 100
-"""Fewer steps that fit into a budget in minutes are noted: a network has learned little more than
-frequent words."""
-MIN_RISE = 1.5
-"""Factor of the learning rate from which on a resumed run notes that it rises."""
 LOOKED_AT = 100_000
 """Characters at the beginning of a text that are looked at to know what it is."""
 WRAPPED_SHARE = 0.4
@@ -40,15 +30,12 @@ LISTED_CHARACTERS = 12
 """Characters that the note on an extended alphabet lists at most."""
 
 
-def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, ...]:
-    """Describe what the user may not expect of the text, and which settings were changed to fit
-    it."""
-    # How the text is read and what it is, then what was changed because of it, then what the budget
-    # came to.
+def text_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
+    """Describe what the user may not expect of the text: how it is read, and what it is."""
     guide = "the catalogue says"
     if planned.corpus and is_smiles_file(planned.corpus[0]):
         guide = "a file of molecules"
-    notes = [
+    return [
         *_reading_note(guide, catalogued_settings(planned.corpus), planned),
         *text.corpus.notes,
         *_document_notes(planned, text),
@@ -57,21 +44,6 @@ def planning_notes(asked: Config, planned: Config, text: RunText) -> tuple[str, 
         *validation_notes(planned, text),
         *trained_notes(text.trained_share, config=planned, part="validation"),
     ]
-    is_shorter = asked.batch_size not in ("auto", planned.batch_size)
-    is_shorter |= asked.bptt_length not in ("auto", planned.bptt_length)
-    if is_shorter:
-        notes.append(
-            f"the text is short: it is read in {planned.batch_size} batch rows of"
-            f" {planned.bptt_length} characters per step"
-        )
-    if planned.num_networks > 1:
-        notes.append(
-            f"{planned.num_networks} networks of {recipe.units_of_network(planned)} units are"
-            f" trained side by side and saved as one network of {planned.hidden_size:,} units."
-            f" {named('num_members', 1)} trains one"
-        )
-    notes += _budget_notes(asked, planned=planned, text=text)
-    return tuple(map(Message, notes))
 
 
 def inherited_note(planned: Config, initial: Checkpoint) -> tuple[str, ...]:
@@ -175,53 +147,6 @@ def validation_notes(config: Config, text: RunText) -> list[str]:
         f"validation reads {num_read:,} of {text.num_validation:,} characters ({share}), in"
         " segments spread evenly over the validation text"
     ]
-
-
-def schedule_note(before: Config, planned: Config, step: int) -> list[str]:
-    """Describe that the learning rate rises after a step, because a new budget has a longer
-    schedule."""
-    if step == 0:
-        return []
-    last = learning_rate_at(step - 1, before)
-    following = learning_rate_at(step, planned)
-    if following < MIN_RISE * last or planned.steps == before.steps:
-        return []
-    return [
-        f"the learning rate rises from {last:.2g} to {following:.2g}, because it now falls over"
-        f" {planned.steps:,} steps instead of {before.steps:,}: the loss may rise at first"
-    ]
-
-
-def _budget_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
-    """Describe what became of a budget in minutes."""
-    if asked.minutes is None:
-        return []
-    notes: list[str] = []
-    # A budget that is not used up, or that is too small to teach anything.
-    num_steps = resolved(planned.steps or 0)
-    if recipe.ends_early(asked, planned=planned, num_train_chars=text.num_train):
-        num_read = num_steps * resolved(planned.batch_size) * resolved(planned.bptt_length)
-        notes.append(
-            f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"
-            " longer, a model of this size would learn so short a text by heart."
-            f" {named('epochs')} sets another number."
-        )
-    if num_steps < FEW_STEPS:
-        steps = "1 step fits" if num_steps == 1 else f"{num_steps} steps fit"
-        notes.append(
-            f"only {steps} into {named('minutes', asked.minutes)}, with the start and the"
-            " measuring, which is too few to learn words. Give more, or a smaller"
-            f" {named('hidden_size')}"
-        )
-
-    # A user who sees idle processors would take it for a mistake.
-    most = torch.get_num_threads()
-    if asked.threads == "auto" and resolved(planned.threads) < most:
-        used = "1 thread is" if planned.threads == 1 else f"{planned.threads} threads are"
-        notes.append(
-            f"{used} faster than {most} (the model is small, or other processes use the cores)"
-        )
-    return notes
 
 
 def extension_note(config: Config, initial: Checkpoint, text: RunText) -> tuple[str, ...]:

@@ -7,21 +7,21 @@ how busy the machine is.
 """
 
 import time
-from collections.abc import Generator
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 
 from charrnn.config.settings import (
+    BUDGETS,
     DOCUMENTS,
-    MAX_STEPS,
     MODEL_FIELDS,
     TEXT_FIELDS,
     Config,
     resolved,
 )
-from charrnn.errors import CheckpointError, UsageError, named
+from charrnn.errors import CheckpointError, Message, UsageError, counted, named
 from charrnn.model.device import BF16_UNITS, chosen_precision, has_fast_bf16
 from charrnn.model.shapes import (
     check_memory,
@@ -32,13 +32,50 @@ from charrnn.model.shapes import (
 )
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import open_run_to_read
+from charrnn.runs.writer import RunWriter
 from charrnn.text.batches import BatchRows
 from charrnn.text.sources import entry_of
 from charrnn.training import recipe
 from charrnn.training.events import PlanEvent
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
+from charrnn.training.notes import text_notes, validation_notes
+from charrnn.training.optim import learning_rate_at
 from charrnn.training.process_group import Computing
 from charrnn.training.run_text import RunText
+
+FEW_STEPS = 100
+"""Fewer steps that fit into a budget in minutes are noted: a network has learned little more than
+frequent words."""
+MIN_RISE = 1.5
+"""Factor of the learning rate from which on a resumed run notes that it rises."""
+
+
+class Plan(NamedTuple):
+    """What a run trains, with nothing left open, and why."""
+
+    config: Config
+    batches: BatchRows
+    reasons: tuple[str, ...]
+    """What the user may not expect of the text, and which settings were changed to fit it."""
+    ends_early: bool = False
+    """Whether a budget in minutes was cut to the steps that are useful."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A run that is continued."""
+
+    run: RunWriter
+    loaded: Checkpoint
+    """Its latest checkpoint."""
+    before: Config
+    """Its configuration until now."""
+    changes: Mapping[str, Any]
+    """The settings that are given now."""
+    config: Config
+    """That configuration with the changes."""
+    seconds: float
+    """How long it had trained at that checkpoint; 0 if its log is missing."""
 
 
 def choose_precision(config: Config, device: torch.device) -> str:
@@ -55,7 +92,7 @@ def choose_precision(config: Config, device: torch.device) -> str:
 
 def plan_run(
     config: Config, text: RunText, computing: Computing
-) -> Generator[PlanEvent, None, tuple[Config, BatchRows]]:
+) -> Generator[PlanEvent, None, Plan]:
     """Choose every setting that is left open, and the batch rows; yield what `plan_steps` does.
 
     Several processes get the choices of the first one. Raises UsageError for a model that cannot be
@@ -93,7 +130,163 @@ def plan_run(
     planned = yield from plan_steps(
         sized, text=text, batches=batches, computing=computing, may_end_early=True
     )
-    return planned, batches
+
+    ends_early = recipe.ends_early(config, planned=planned, num_train_chars=text.num_train)
+    return Plan(
+        config=planned,
+        batches=batches,
+        reasons=tuple(
+            map(Message, _reasons(config, planned=planned, text=text, ends_early=ends_early))
+        ),
+        ends_early=ends_early,
+    )
+
+
+def _reasons(asked: Config, planned: Config, text: RunText, *, ends_early: bool) -> list[str]:
+    """Describe what the text is, which settings were changed to fit it, and what became of a budget
+    in minutes."""
+    reasons = text_notes(asked, planned=planned, text=text)
+
+    # What was changed because of the text.
+    is_shorter = asked.batch_size not in ("auto", planned.batch_size)
+    is_shorter |= asked.bptt_length not in ("auto", planned.bptt_length)
+    if is_shorter:
+        reasons.append(
+            f"the text is short: it is read in {planned.batch_size} batch rows of"
+            f" {planned.bptt_length} characters per step"
+        )
+    if planned.num_networks > 1:
+        reasons.append(
+            f"{planned.num_networks} networks of {recipe.units_of_network(planned)} units are"
+            f" trained side by side and saved as one network of {planned.hidden_size:,} units."
+            f" {named('num_members', 1)} trains one"
+        )
+    if asked.minutes is None:
+        return reasons
+
+    # A budget that is not used up, or that is too small to teach anything.
+    num_steps = planned.steps or 0
+    if ends_early:
+        num_read = num_steps * resolved(planned.batch_size) * resolved(planned.bptt_length)
+        reasons.append(
+            f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"
+            " longer, a model of this size would learn so short a text by heart."
+            f" {named('epochs')} sets another number."
+        )
+    if num_steps < FEW_STEPS:
+        steps = "1 step fits" if num_steps == 1 else f"{num_steps} steps fit"
+        reasons.append(
+            f"only {steps} into {named('minutes', asked.minutes)}, with the start and the"
+            " measuring, which is too few to learn words. Give more, or a smaller"
+            f" {named('hidden_size')}"
+        )
+
+    # A user who sees idle processors would take it for a mistake.
+    most = torch.get_num_threads()
+    if asked.threads == "auto" and resolved(planned.threads) < most:
+        used = "1 thread is" if planned.threads == 1 else f"{planned.threads} threads are"
+        reasons.append(
+            f"{used} faster than {most} (the model is small, or other processes use the cores)"
+        )
+    return reasons
+
+
+def plan_further(
+    resumed: Resumed, text: RunText, computing: Computing
+) -> Generator[PlanEvent, None, Plan]:
+    """Plan the steps of a run beyond those taken; yield what `plan_steps` does.
+
+    A budget counts from the start of the run. How often the run validates and saves follows from a
+    new budget if it followed from the old one. Raises UsageError for a budget that is used up.
+    """
+    config = resumed.config
+    changes = resumed.changes
+    taken = resumed.loaded.step
+    sizes = (text.num_train, text.num_validation)
+
+    # What followed from the old budget follows from the new one: a value that `auto` would have
+    # chosen was not asked for.
+    if any(changes.get(budget) is not None for budget in BUDGETS):
+        auto = recipe.choose_steps(
+            replace(resumed.before, evaluate_every="auto", save_every="auto"), *sizes
+        )
+
+        if "evaluate_every" not in changes and config.evaluate_every == auto.evaluate_every:
+            config = replace(config, evaluate_every="auto")
+        if "save_every" not in changes and config.save_every == auto.save_every:
+            config = replace(config, save_every="auto")
+
+    # The steps of the new budget.
+    batches = BatchRows(text.ids[text.learned(config)], resolved(config.batch_size))
+    with computing.group.together():
+        computing.group.rows(batches.batch_size)
+        if "precision" in changes:
+            precision = choose_precision(config, computing.device)
+            config = replace(config, precision=precision)
+
+        # Of the minutes, those before the checkpoint are used.
+        _check_budget(resumed, text)
+        if config.minutes is not None:
+            config = replace(config, minutes=config.minutes - resumed.seconds / 60)
+    planned = yield from plan_steps(config, text=text, batches=batches, computing=computing)
+
+    # Measured are the steps that are left. How often to validate follows from all steps: that is
+    # what the next new budget compares with.
+    if config.minutes is not None:
+        whole = replace(
+            planned,
+            steps=taken + (planned.steps or 0),
+            evaluate_every=config.evaluate_every,
+            save_every=config.save_every,
+        )
+        planned = recipe.choose_steps(whole, *sizes)
+    return Plan(
+        config=planned,
+        batches=batches,
+        reasons=(
+            *text.corpus.notes,
+            *validation_notes(planned, text),
+            *_schedule_reason(resumed.before, planned=planned, step=taken),
+        ),
+    )
+
+
+def _check_budget(resumed: Resumed, text: RunText) -> None:
+    """Raise UsageError if the run has taken more than its budget already."""
+    config = resumed.config
+    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
+    minutes = resumed.seconds / 60
+
+    num_steps = recipe.steps_of_budget(
+        config, num_train_chars=text.num_train, chars_per_step=chars_per_step
+    )
+    is_used_up = (config.minutes or 0) <= minutes
+    if num_steps is not None:
+        is_used_up = num_steps < resumed.loaded.step
+    if not is_used_up:
+        return
+
+    budget = next(name for name in BUDGETS if getattr(config, name) is not None)
+    raise UsageError(
+        f"{named(budget)} is {getattr(config, budget)}, but {resumed.run.path.name} has taken"
+        f" {counted(resumed.loaded.step, 'step')} in {minutes:.2f} minutes already\n"
+        "a budget counts from the start of the run: give more, or leave it out"
+    )
+
+
+def _schedule_reason(before: Config, planned: Config, step: int) -> list[str]:
+    """Describe that the learning rate rises after a step, because a new budget has a longer
+    schedule."""
+    if step == 0:
+        return []
+    last = learning_rate_at(step - 1, before)
+    following = learning_rate_at(step, planned)
+    if following < MIN_RISE * last or planned.steps == before.steps:
+        return []
+    return [
+        f"the learning rate rises from {last:.2g} to {following:.2g}, because it now falls over"
+        f" {planned.steps:,} steps instead of {before.steps:,}: the loss may rise at first"
+    ]
 
 
 def with_fitting_size(config: Config, text: RunText) -> Config:
@@ -229,9 +422,8 @@ def plan_steps(
         num_steps=int(steps_as_measured),
         num_train_chars=text.num_train,
     )
-    most_steps = MAX_STEPS
+    num_steps = int(steps_as_measured * config.num_networks / timed.num_networks)
     if may_end_early:
-        most_steps = recipe.most_useful_steps(timed, text.num_train)
-    steps_in_time = steps_as_measured * config.num_networks / timed.num_networks
-    planned = recipe.choose_steps(timed, *sizes, int(min(most_steps, steps_in_time)))
+        num_steps = min(num_steps, recipe.most_useful_steps(timed, text.num_train))
+    planned = recipe.choose_steps(timed, *sizes, num_steps)
     return computing.group.share_config(planned)

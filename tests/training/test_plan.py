@@ -10,12 +10,11 @@ import torch
 from progress_reports import returned
 
 from charrnn.config.settings import Config
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, Message
 from charrnn.model.shapes import num_parameters
 from charrnn.text.vocab import Vocab
 from charrnn.training import notes as describing
-from charrnn.training import plan
-from charrnn.training.notes import planning_notes
+from charrnn.training import plan, recipe
 from charrnn.training.process_group import Computing
 from charrnn.training.recipe import CPU_RATE, choose_embedding_size
 from charrnn.training.run_text import check_alphabet, read_text
@@ -32,7 +31,9 @@ def notes_on(folder, text, planned=None, **asked):
     settings = {**shape, "threads": 1, "steps": 9, **asked}
     config = Config(corpus=(str(folder / "text.txt"),), **settings)
     read = read_text(config)
-    notes = planning_notes(config, Config(**{**settings, **(planned or {})}), read)
+    planned = Config(**{**settings, **(planned or {})})
+    early = recipe.ends_early(config, planned, read.num_train)
+    notes = map(Message, plan._reasons(config, planned, read, ends_early=early))
     return [str(note) for note in notes if note not in read.corpus.notes]
 
 
@@ -87,9 +88,7 @@ def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path):
         " to learn words. Give more, or a smaller `hidden_size`"
     )
     assert (
-        notes_on(
-            tmp_path, COMMON, {**SIZES, "steps": describing.FEW_STEPS}, minutes=0.2, steps=None
-        )
+        notes_on(tmp_path, COMMON, {**SIZES, "steps": plan.FEW_STEPS}, minutes=0.2, steps=None)
         == []
     )
     assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
@@ -142,7 +141,7 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
     planning = plan.plan_run(irnn, text, computing)
     event = next(planning)
     assert event.config["hidden_size"] == 4 and event.num_chars == len(text.ids)
-    assert returned(planning)[0].weight_drop == 0
+    assert returned(planning).config.weight_drop == 0
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (0.01, 1))
     monkeypatch.setattr(plan, "assumed_rate", lambda *_, **__: CPU_RATE)
     asked = [
@@ -157,21 +156,24 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         ({"minutes": None, "steps": 10**5}, (1, 256)),
     ]
     for changes, expected in asked:
-        planned, _ = returned(plan.plan_run(replace(config, **changes), text, computing))
+        planned = returned(plan.plan_run(replace(config, **changes), text, computing)).config
         assert (planned.num_members, planned.hidden_size) == expected, changes
-    planned, batches = returned(plan.plan_run(config, text, computing))
+    chosen = returned(plan.plan_run(config, text, computing))
     again = replace(
-        planned, steps=None, minutes=30.0, num_members="auto", hidden_size=256, embedding_size=64
+        chosen.config,
+        steps=None,
+        minutes=30.0,
+        num_members="auto",
+        hidden_size=256,
+        embedding_size=64,
     )
     computing = Computing(computing.device, start=time.perf_counter())
-    timed = returned(plan.plan_steps(again, text, batches, computing))
+    timed = returned(plan.plan_steps(again, text, chosen.batches, computing))
     assert timed.steps == pytest.approx(30 * 60 * 0.95 / 0.04, rel=0.01), (
         "a step of four takes four times as long"
     )
-    notes = planning_notes(config, planned, text)
-    assert any(
-        str(note).startswith("4 networks of 256 units are trained side by side") for note in notes
-    )
+    beginning = "4 networks of 256 units are trained side by side"
+    assert any(str(reason).startswith(beginning) for reason in chosen.reasons)
 
 
 def test_fewer_threads_than_there_are_is_noted(tmp_path, monkeypatch):
@@ -205,14 +207,14 @@ def test_a_number_of_weights_chooses_the_width(tmp_path):
 
 def test_a_longer_schedule_that_raises_the_learning_rate_is_noted():
     before = Config(steps=1000, learning_rate=0.01)
-    (note,) = describing.schedule_note(before, planned=replace(before, steps=3000), step=1000)
+    (note,) = plan._schedule_reason(before, planned=replace(before, steps=3000), step=1000)
     assert note == (
         "the learning rate rises from 0.0002 to 0.0077, because it now falls over 3,000 steps"
         " instead of 1,000: the loss may rise at first"
     )
     for steps, step in ((1000, 500), (1000, 1000), (1010, 1000), (3000, 0)):
         planned = replace(before, steps=steps)
-        assert describing.schedule_note(before, planned=planned, step=step) == []
+        assert plan._schedule_reason(before, planned=planned, step=step) == []
 
 
 def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):

@@ -40,7 +40,8 @@ class Session:
         self.is_stop_asked = False
         self.is_save_asked = False
         self.text = read_text(config)
-        self.config, self.batches = returned(plan_run(config, self.text, Computing(CPU)))
+        plan = returned(plan_run(config, self.text, Computing(CPU)))
+        self.config, self.batches = plan.config, plan.batches
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
 
