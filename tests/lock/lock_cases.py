@@ -1,15 +1,15 @@
 """The command lines of the behaviour lock, by group. Each group runs in a new laboratory, in this
 order.
 
-The portable ones are the keys of the records: to add one, write `"COMMAND LINE": {}` there and run
-`record.py`, or `"COMMAND LINE": {"numbers": []}` if its numbers may differ a little between
+The portable ones are the headings of the records: to add one, write `$ charrnn COMMAND LINE` there
+and run `record.py`, with the line `numbers: ` below it if its numbers may differ a little between
 processors. The others are below.
 """
 
 from __future__ import annotations
 
 import laboratory
-from locked import PORTABLE, Case, read_record
+from locked import PORTABLE, Case, is_near, read_record
 
 _SMALL = (
     "--hidden-size 12 --embedding-size 8 --set batch_size=4 --set bptt_length=16 --device cpu"
@@ -89,7 +89,7 @@ _TRAINED = [
 
 GROUPS = {
     group: [
-        *(Case(line, is_near="numbers" in record) for line, record in read_record(group).items()),
+        *(Case(line, is_near=is_near(record)) for line, record in read_record(group).items()),
         *map(Case, ONE_MACHINE.get(group, ())),
     ]
     for group in PORTABLE

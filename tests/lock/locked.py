@@ -22,20 +22,19 @@ from unittest import mock
 
 import laboratory
 import numpy as np
+from rich.cells import cell_len
 from streams import Stream
 
 RECORDS = Path(__file__).parent / "records"
-MAX_CHARS = 3_000
-"""Characters of an output that is recorded as it is; of a longer one its beginning and digests are."""
-EXCERPT = 80
-"""Characters of the beginning of a longer output."""
-MAX_LINES = 400
-"""Outputs of at most so many lines have a short digest for each line."""
+MAX_CHARS = 40_000
+"""Characters of an output that is recorded whole; of a longer page its beginning, its end and a digest."""
+EXCERPT = 4_000
+"""Characters of the beginning and of the end of a longer output."""
 MAX_NUMBERS = 24
 """Numbers of an output that are compared with a tolerance, where the processor decides about the
 last digits."""
 CLOCKS = ("seconds", "chars_per_second")
-IGNORED = ("findings", ".git", "__pycache__")
+IGNORED = ("findings", "programs", ".git", "__pycache__")
 VARIABLES = (
     "NO_COLOR",
     "FORCE_COLOR",
@@ -48,6 +47,12 @@ VARIABLES = (
     "TERM_PROGRAM",
 )
 TERMINAL = "(terminal) "
+NUM_COLUMNS = 80
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+NUMBERS = "numbers: "
+"""Begins the line of the numbers that may differ a little between processors."""
+PICTURES = {code: 0x2400 + code for code in range(32)}
+"""Pictures of control characters, which stand for them in the command lines of records."""
 PORTABLE = ("help", "errors", "settings", "samples", "visualize", "evaluate", "runs", "train")
 """Groups with a record that holds on every machine."""
 _latest: dict[Path, dict[str, tuple[int, int, int]]] = {}
@@ -94,7 +99,7 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
         if name not in VARIABLES and "CHARRNN" not in name
     }
     # Without instructions for bf16, precision auto is fp32, as on processors that have none.
-    settled = kept | {"COLUMNS": "80", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
+    settled = kept | {"COLUMNS": str(NUM_COLUMNS), "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
     # Each laboratory has findings of its own, whatever was run before; IGNORED has the folder.
     settled["CHARRNN_CACHE"] = str(folder / ".cache")
     settled["TERM"] = "xterm-256color" if is_terminal else "dumb"
@@ -113,113 +118,93 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     return {"code": code, "out": out_text, "err": err_text, "files": files}
 
 
-def portable(case: Case, ran: Mapping[str, Any]) -> dict[str, Any]:
-    """Reduce a result to digests and excerpts of what is the same on every machine."""
-    is_near = case.is_near
-    files = {
-        name: text
-        for name, text in ran["files"].items()
-        if not (is_near and name.endswith("samples.txt"))
-    }
-    texts = {"out": ran["out"], "err": ran["err"], **files}
-    reduced = {
-        name: _reduced(_masked(text) if is_near else text) for name, text in texts.items() if text
-    }
-    if is_near:
-        reduced["numbers"] = _numbers(ran["out"])
-    return {"code": ran["code"], **reduced}
+def portable(case: Case, ran: Mapping[str, Any]) -> str:
+    """Write a result as a text of what is the same on every machine."""
+    texts = {"stdout": ran["out"], "stderr": ran["err"]}
+    for name, text in ran["files"].items():
+        if not (case.is_near and name.endswith("samples.txt")):
+            texts[name] = text
+
+    lines = [f"exit code: {ran['code']}"]
+    if case.is_near:
+        lines.append(NUMBERS + " ".join(map(str, _numbers(ran["out"]))))
+        texts = {name: _masked(text) for name, text in texts.items()}
+    for name, text in texts.items():
+        if text:
+            lines += [f"{name}:", *_shown_lines(text)]
+    return "\n".join(lines) + "\n"
 
 
-def differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], texts: Mapping[str, Any]
-) -> list[str]:
-    """Return in lines how the record `new`, made from `texts`, differs from `old`; [] if it does not."""
+def differences(old: str, new: str) -> list[str]:
+    """Return the lines in which the record `new` differs from `old`; [] if it does not."""
+    was = old.splitlines()
+    now = new.splitlines()
+    if is_near(old) and is_near(new) and _are_close(was[1], now[1]):
+        now[1] = was[1]
+    return [
+        f"  {line}" for line in difflib.unified_diff(was, now, "before", "now", n=1, lineterm="")
+    ]
+
+
+def is_near(record: str) -> bool:
+    """Return whether a record has numbers that may differ a little between processors."""
+    return f"\n{NUMBERS}" in f"\n{record}"
+
+
+def read_record(group: str) -> dict[str, str]:
+    """Read the records of one group of cases by command line."""
+    text = (RECORDS / f"{group}.txt").read_text(encoding="utf-8")
+    parts = re.split(r"(?m)^\$ charrnn (.*)\n", text)[1:]
+    lines = [line.translate({new: old for old, new in PICTURES.items()}) for line in parts[::2]]
+    return dict(zip(lines, parts[1::2], strict=True))
+
+
+def write_record(group: str, record: Mapping[str, str]) -> None:
+    """Write the records of one group, each below its command line, in which control characters are pictures."""
+    text = ""
+    for line, shown in record.items():
+        text += f"$ charrnn {line.translate(PICTURES)}\n{shown}"
+    (RECORDS / f"{group}.txt").write_text(text, encoding="utf-8", newline="\n")
+
+
+def faults(case: Case, ran: Mapping[str, Any]) -> list[str]:
+    """Return what no command line may do, whatever it prints; [] if it does nothing of it."""
     said = []
-    for name in {**old, **new}:
-        was = old.get(name)
-        now = new.get(name)
-        if was == now:
-            continue
-        if name == "numbers" and was and now and _are_close(was, now):
-            continue
-
-        # Of a long output only digests are known: show which lines are new.
-        if isinstance(was, dict) and isinstance(now, dict):
-            said.append(f"  {name}: {was['digest']} → {now['digest']}")
-            said += _changed_lines(was, now, texts["files"].get(name, texts.get(name, "")))
-            continue
-
-        difference = difflib.unified_diff(
-            _shown_lines(was), _shown_lines(now), f"{name} before", f"{name} now", n=1, lineterm=""
-        )
-        said += [f"  {line}" for line in difference]
+    is_terminal = case.line.startswith(TERMINAL)
+    if not is_terminal and re.search(r"[\x1b\r]", ran["out"] + ran["err"]):
+        said.append("  controls a terminal, but there is none")
+    if ran["err"].count("error: ") != (ran["code"] != 0):
+        said.append("  fails without one error, or does not fail with one")
+    if ran["code"] and ran["err"].partition("error: ")[2].count("\n") > 3:
+        said.append("  says more than three lines of an error")
+    # Texts are as wide as the model made them, and JSON is for programs.
+    if not case.line.removeprefix(TERMINAL).startswith(("sample", "corpora make")):
+        shown = COLOUR.sub("", ran["out"]).splitlines()
+        wide = [line for line in shown if cell_len(line) > NUM_COLUMNS and line[0] not in "{["]
+        if wide:
+            said.append(f"  is wider than the terminal: {wide[0]}")
     return said
 
 
-def read_record(group: str) -> dict[str, Any]:
-    """Read the record of one group of cases."""
-    record: dict[str, Any] = json.loads((RECORDS / f"{group}.json").read_text(encoding="utf-8"))
-    return record
+def _shown_lines(text: str) -> list[str]:
+    """Return the lines of an output as they stand in a record: with a bar before each, control
+    characters spelled, and an object of JSON with a line for each name."""
+    if len(text) > MAX_CHARS:
+        digest = _digest(text.encode("utf-8", "backslashreplace"))
+        text = f"{text[:EXCERPT]}\n… {len(text)} characters {digest} …\n{text[-EXCERPT:]}"
+    lines = []
+    for line in text.split("\n"):
+        parts = [line]
+        if line.startswith(("{", "[")):
+            parts = re.sub(r', (?=")|(?<=\}), (?=\{)', ",\n", line).split("\n")
+        lines += [f"| {_spelled(part)}" for part in parts]
+    return lines
 
 
-def write_record(group: str, record: Mapping[str, Any]) -> None:
-    """Write the record of one group: one line for each line of an output, and for all its digests."""
-    RECORDS.mkdir(exist_ok=True)
-    text = json.dumps(record, indent=1, ensure_ascii=False)
-    # The digests of an output, and its numbers, on one line.
-    text = re.sub(
-        r'(?:\{\n {3,}"digest"|"numbers": \[)[^{}\[\]]*?[}\]](?=,?\n)',
-        lambda match: re.sub(r"\n *", " ", match[0]),
-        text,
+def _spelled(text: str) -> str:
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\ud800-\udfff]", lambda one: ascii(one[0])[1:-1], text
     )
-    (RECORDS / f"{group}.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _shown_lines(recorded: object) -> list[str]:
-    if isinstance(recorded, list):
-        return [str(line) for line in recorded]
-    return [json.dumps(recorded, ensure_ascii=False)]
-
-
-def _changed_lines(was: Mapping[str, Any], now: Mapping[str, Any], text: str) -> list[str]:
-    """Say which lines are new, at most eight of them as they are now, and where lines are gone."""
-    first = _line_digests(was)
-    second = _line_digests(now)
-    if not first or not second:
-        return []
-    lines = text.splitlines()
-    said = []
-    matcher = difflib.SequenceMatcher(None, first, second, autojunk=False)
-    for kind, start, end, low, high in matcher.get_opcodes():
-        if kind in ("replace", "delete"):
-            said.append(f"    lines {start + 1} to {end} of {len(first)} are gone")
-        if kind in ("replace", "insert"):
-            for number in range(low, min(high, low + 8)):
-                said.append(f"    line {number + 1} is new: {lines[number]}")
-    return said
-
-
-def _line_digests(record: Mapping[str, Any]) -> list[str]:
-    digests = record.get("lines", "")
-    return [digests[start : start + 3] for start in range(0, len(digests), 3)]
-
-
-def _reduced(text: str) -> object:
-    """Return the lines of a text, or the beginning and the digests of a long one."""
-    if len(text) <= MAX_CHARS:
-        return text.split("\n")
-    reduced = {
-        "digest": hashlib.sha256(text.encode()).hexdigest()[:16],
-        "starts": text[:EXCERPT],
-    }
-    lines = text.splitlines()
-    if 1 < len(lines) <= MAX_LINES:
-        reduced["lines"] = "".join(map(_line_digest, lines))
-    return reduced
-
-
-def _line_digest(line: str) -> str:
-    return hashlib.sha256(line.encode()).hexdigest()[:3]
 
 
 def _masked(text: str) -> str:
@@ -243,8 +228,10 @@ def _numbers(text: str) -> list[float]:
     return [float(f"{value:.5g}") for value in values]
 
 
-def _are_close(first: list[float], second: list[float]) -> bool:
-    return len(first) == len(second) and np.allclose(first, second, rtol=0.01, atol=0.002)
+def _are_close(first: str, second: str) -> bool:
+    one = [float(number) for number in first.removeprefix(NUMBERS).split()]
+    other = [float(number) for number in second.removeprefix(NUMBERS).split()]
+    return len(one) == len(other) and np.allclose(one, other, rtol=0.01, atol=0.002)
 
 
 def _normalised(text: str, folder: Path) -> str:

@@ -1,7 +1,6 @@
 """Write the records that `test_behaviour.py` compares: `python tests/lock/record.py [GROUP...]`.
 
-Run it after a deliberate change of an output, and look at the difference with git: each output is
-one line.
+Run it after a deliberate change of an output, and look at the difference with git.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def _record(groups: list[str]) -> None:
         record = locked.read_record(group)
         with locked.new_laboratory() as folder:
             for line, old in record.items():
-                case = locked.Case(line, is_near="numbers" in old)
+                case = locked.Case(line, is_near=locked.is_near(old))
                 record[line] = locked.portable(case, locked.run_case(case, folder))
         locked.write_record(group, record)
         print(f"{group}: {len(record)} command lines")
