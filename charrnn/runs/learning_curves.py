@@ -9,7 +9,7 @@ from typing import Any, cast
 from charrnn.config.settings import resolved
 from charrnn.errors import CheckpointError, UsageError, did_you_mean, named
 from charrnn.runs.logs import LoggedLoss, MetricsLog
-from charrnn.runs.overview import comparison_notes, find_runs, logged_fields, read_each
+from charrnn.runs.overview import RunSummary, find_runs, logged_fields, read_each
 from charrnn.runs.reader import WHERE, RunReader
 from charrnn.system.display import Displayable
 
@@ -52,6 +52,28 @@ class LearningCurve(Displayable):
     """The mean loss of every optimizer step; empty if it was not requested."""
     warnings: tuple[str, ...] = ()
     """The damaged lines of the log, which are left out."""
+
+
+def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
+    """Return the reasons why the losses of these runs must not be compared with each other, one
+    sentence each."""
+    notes = []
+
+    # The runs learned different texts. If a run has no digest, the names of the texts are compared.
+    texts: set[str | None] = {run.digest for run in runs}
+    if None in texts:
+        texts = {run.text for run in runs}
+    if len(texts) > 1:
+        notes.append("These runs learned different texts: their losses must not be compared.")
+
+    # The losses have different units, or were measured on different parts of the text.
+    if len({run.alphabet == "byte" for run in runs}) > 1:
+        notes.append("Losses per character and losses per byte must not be compared.")
+    if len({run.split for run in runs}) > 1:
+        notes.append(
+            "These runs split their text differently: their validation losses must not be compared."
+        )
+    return tuple(notes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

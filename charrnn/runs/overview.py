@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
@@ -24,9 +24,6 @@ from charrnn.system.display import Displayable, RecordList
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
 from charrnn.text.text_files import without_gz
-
-if TYPE_CHECKING:
-    from charrnn.runs.learning_curves import LearningCurve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,28 +110,6 @@ class ModelDescription(Displayable):
         if self.val_nats is not None:
             rows.append(("validation loss", f"{self.val_nats:.4f} nats per character"))
         return [(name, value) for name, value in rows if value]
-
-
-def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
-    """Return the reasons why the losses of these runs must not be compared with each other, one
-    sentence each."""
-    notes = []
-
-    # The runs learned different texts. If a run has no digest, the names of the texts are compared.
-    texts: set[str | None] = {run.digest for run in runs}
-    if None in texts:
-        texts = {run.text for run in runs}
-    if len(texts) > 1:
-        notes.append("These runs learned different texts: their losses must not be compared.")
-
-    # The losses have different units, or were measured on different parts of the text.
-    if len({run.alphabet == "byte" for run in runs}) > 1:
-        notes.append("Losses per character and losses per byte must not be compared.")
-    if len({run.split for run in runs}) > 1:
-        notes.append(
-            "These runs split their text differently: their validation losses must not be compared."
-        )
-    return tuple(notes)
 
 
 WILDCARDS = frozenset("*?[")

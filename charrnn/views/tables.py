@@ -23,7 +23,8 @@ from charrnn.evaluation.loss_reports import (
     LossReport,
 )
 from charrnn.generation.generated import Prediction
-from charrnn.runs.overview import RunSummary, comparison_notes
+from charrnn.runs.learning_curves import comparison_notes
+from charrnn.runs.overview import RunSummary
 from charrnn.text.sources import CatalogueEntry
 from charrnn.views.theme import all_visible, end_note, short_number, shown_character
 
