@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from charrnn.config.settings import Auto, Config, resolved
 from charrnn.errors import DataError, Message, UsageError, counted, named
-from charrnn.evaluation import loss_reports as records
+from charrnn.evaluation import loss_reports
 from charrnn.evaluation.loss_reports import Difference, LossReport
 from charrnn.evaluation.losses import (
     STATEFUL,
@@ -232,7 +232,7 @@ def evaluate_runs(
     max_chars: int | Auto | None = "auto",
     mixtures: Sequence[MixedModels] = (),
     **extra_rows: Any,
-) -> records.Evaluation:
+) -> loss_reports.Evaluation:
     """Measure the losses of one or several models over a text, by both protocols, with paired
     differences to the first.
 
@@ -325,10 +325,10 @@ class Comparison:
     losses: list[CharLosses] = field(default_factory=list)
     """The stateful losses of each run. Every other predictor of the same characters is compared
     with the first ones."""
-    rows: list[records.EvaluationRow] = field(default_factory=list)
-    skipped: list[records.SkippedRow] = field(default_factory=list)
+    rows: list[loss_reports.EvaluationRow] = field(default_factory=list)
+    skipped: list[loss_reports.SkippedRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    breakdowns: list[records.LossBreakdown] = field(default_factory=list)
+    breakdowns: list[loss_reports.LossBreakdown] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -339,10 +339,10 @@ class Comparison:
         part: str = "validation",
         context: str | bytes = "",
         precision: str = "auto",
-        max_chars: int | Auto | None = records.MAX_SCORED,
+        max_chars: int | Auto | None = loss_reports.MAX_SCORED,
     ) -> Comparison:
         """Read the text for each model. Arguments and errors are those of `evaluate_runs`."""
-        limit = records.MAX_SCORED if max_chars == "auto" else max_chars
+        limit = loss_reports.MAX_SCORED if max_chars == "auto" else max_chars
         # A text that is given is the same for all; their own parts may be in different alphabets.
         contents, common_bytes = _contents(models, text=text, part=part)
         runs = []
@@ -441,7 +441,7 @@ class Comparison:
     ) -> None:
         """Add the row of a predictor."""
         self.rows.append(
-            records.EvaluationRow(
+            loss_reports.EvaluationRow(
                 name=name,
                 step=step,
                 loss=loss,
@@ -467,7 +467,7 @@ class Comparison:
         for run in self.runs:
             reason = run.text.why_not_windowed()
             if reason is not None:
-                self.skipped.append(records.SkippedRow(protocol=WINDOWED, reason=reason))
+                self.skipped.append(loss_reports.SkippedRow(protocol=WINDOWED, reason=reason))
                 continue
 
             # Without the context: windows start from a zero state.
@@ -500,11 +500,11 @@ class Comparison:
             trained_share=run.trained_share,
         )
 
-    def evaluation(self) -> records.Evaluation:
+    def evaluation(self) -> loss_reports.Evaluation:
         """Return the record of all rows and breakdowns, with what a reader must know of the
         figures."""
         # The notes of rooms first: they were found while rows were measured.
-        return records.Evaluation(
+        return loss_reports.Evaluation(
             rows=tuple(self.rows),
             part=self.part,
             common_bytes=self.common_bytes,
