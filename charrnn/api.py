@@ -13,7 +13,7 @@ from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
 from charrnn.generation.generated import MIN_COPY_LENGTH
-from charrnn.generation.generator import Generating, Generator, check_vocab_size, fresh_seed
+from charrnn.generation.generator import GenerationMethods, Generator, check_vocab_size, fresh_seed
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.clamping import NUM_CELLS
 from charrnn.model.shapes import check_shapes, num_parameters
@@ -90,7 +90,7 @@ FEW_UNKNOWN = 0.001
 
 
 @dataclass(eq=False, repr=False)
-class Model(Generating, Displayable):
+class Model(GenerationMethods, Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Its `generator` generates text, with options in a dataclass.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from charrnn.counts.kneser_ney import NgramPredictor
 from charrnn.counts.mixing_powers import MixingPowers, Predictions
-from charrnn.generation.generator import Generating, Generator
+from charrnn.generation.generator import GenerationMethods, Generator
 from charrnn.generation.sample_options import Clamps
 from charrnn.generation.sampling import PrimedState, read_blocks
 from charrnn.model.recurrent_state import RecurrentState
@@ -233,7 +233,7 @@ def parts_of(num_rows: int) -> Iterator[slice]:
         yield slice(begin, begin + ROWS_AT_ONCE)
 
 
-class CountedModel(Generating):
+class CountedModel(GenerationMethods):
     """A model and the counts of its training text, made by `Model.with_counts`: generates text as a
     `Model`, and can be evaluated.
 

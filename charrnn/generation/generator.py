@@ -537,7 +537,7 @@ def beginning_of(prime: str | bytes | None) -> str:
     return (prime or "").rpartition(END)[2]
 
 
-class Generating:
+class GenerationMethods:
     """Generates text with its `generator`: each option is given by name.
 
     `sample`, `samples`, `stream` and `write` take the fields of

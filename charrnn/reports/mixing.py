@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from charrnn.api import Model
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.generator import Generating, Generator
+from charrnn.generation.generator import GenerationMethods, Generator
 from charrnn.generation.sample_options import Clamps
 from charrnn.model.annotations import Predictor
 from charrnn.model.recurrent_state import RecurrentState
@@ -125,7 +125,7 @@ def mix(models: Sequence[Model], weights: Sequence[float] | None = None) -> Mixt
     return Mixture(kept_models, kept_shares)
 
 
-class Mixture(Generating):
+class Mixture(GenerationMethods):
     """Several models that predict together, made by `mix`: generates text as a `Model`, and can be
     evaluated.
 

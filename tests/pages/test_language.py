@@ -11,7 +11,7 @@ from environment import REPOSITORY
 import charrnn
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
-from charrnn.generation.generator import Generating
+from charrnn.generation.generator import GenerationMethods
 
 pytestmark = pytest.mark.docs
 
@@ -118,5 +118,7 @@ def test_a_method_that_uses_a_room_shows_how_it_is_called(kind):
 
 def test_the_public_functions_show_how_they_are_called():
     own = {name: getattr(charrnn, name) for name in charrnn.__all__}
-    drawing = {name: way for name, way in vars(Generating).items() if not name.startswith("_")}
+    drawing = {
+        name: way for name, way in vars(GenerationMethods).items() if not name.startswith("_")
+    }
     assert without_example(own | drawing) == []
