@@ -6,7 +6,7 @@ Shapes: N characters, B batch rows, L layers, H units per layer, k clamped units
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from charrnn.cells.findings import Skipped
-from charrnn.cells.trace import score_next, torch_ops
+from charrnn.cells.trace import score_next
 from charrnn.detectors.detector import Labelling, why_not_scored
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.model.reading import read_in_lanes
 from charrnn.statistics.intervals import Float64Array, draw_blocks, percentiles
-from charrnn.system.lazy import Tensor, inference_mode, torch
+from charrnn.system.lazy import Tensor, inference_mode
 from charrnn.text.vocab import EncodedText
 from charrnn.views.tables import ends_text, plain_table
 
@@ -42,30 +42,6 @@ class AblationEffect:
     ci_outside: tuple[float, float]
     num_inside: int
     is_count: bool = False
-
-
-def replacing(units: Sequence[int], values: Callable[[Tensor], Tensor | float]) -> Ops[Tensor]:
-    """Return the functions of torch, with the memories (B, H) of some units replaced by `values` of
-    all, (B, k) or (k,)."""
-
-    def clamp(memories: Tensor) -> Tensor:
-        # Not in place: the memories may be a view of what the cell still needs.
-        new = memories.clone(memory_format=torch.contiguous_format)
-        new[:, units] = values(memories)
-        return new
-
-    return replace(torch_ops(), clamp=clamp)
-
-
-def recording(memories: list[Tensor]) -> Ops[Tensor]:
-    """Return the functions of torch, which keep every memory (B, H) that passes `clamp`: with
-    zoneout two for each."""
-
-    def clamp(memory: Tensor) -> Tensor:
-        memories.append(memory)
-        return memory
-
-    return replace(torch_ops(), clamp=clamp)
 
 
 @inference_mode

@@ -20,7 +20,6 @@ from rich.text import Text
 from charrnn.analyses.ablation import (
     AblationEffect,
     ablation_table,
-    replacing,
     score_with,
     summarize,
 )
@@ -39,6 +38,7 @@ from charrnn.errors import DataError, UsageError, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
+from charrnn.model.interventions import hold
 from charrnn.statistics.agreement import measure_score, resample_score
 from charrnn.statistics.intervals import percentiles
 from charrnn.statistics.probes import ProbeSums, choose_greedily
@@ -455,14 +455,13 @@ def ablate_sum(
 
 def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
     """Return the functions of torch, with a weighted sum of cell values clamped."""
-    # A clamped sum moves several cells at once, by the smallest change that gives the sum.
-    units = list(clamped.units)
 
     def values_of(memories: Tensor) -> Tensor:
-        moved = clamped.apply(cell, memories[:, units].cpu().numpy())
+        moved = clamped.apply(cell, memories.cpu().numpy())
         return torch.from_numpy(moved).to(memories)
 
-    return replacing(units, values_of)
+    # A clamped sum moves several cells at once, by the smallest change that gives the sum.
+    return hold(torch_ops(), clamped.units, values=values_of)
 
 
 def cells_text(direction: Direction) -> str:

@@ -22,6 +22,7 @@ from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
 from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
+from charrnn.model.interventions import record
 from charrnn.model.portable_math import NUMPY, attend
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
@@ -512,30 +513,27 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
     """Return the functions of NumPy, of which sigmoid, tanh and relu add their arguments and
     results to `rows`."""
 
-    def record(
-        function: Callable[[Doubles], Doubles], names: Sequence[tuple[str, str]], other: str
-    ) -> Callable[[Doubles], Doubles]:
+    def keeping(names: Sequence[tuple[str, str]], other: str) -> Callable[[Doubles, Doubles], None]:
         # The calls of a step come in the order of the names; those of another package's cell may
         # be more.
         remaining = iter(names)
 
-        def call(value: Doubles) -> Doubles:
+        def keep(value: Doubles, result: Doubles) -> None:
             before, after = next(remaining, (f"a_{other}", other))
-            result = function(value)
             if before:
                 rows.append(_row(before, value))
             if after:
                 rows.append(_row(after, result))
-            return result
 
-        return call
+        return keep
 
-    return replace(
-        DOUBLE,
-        sigmoid=record(DOUBLE.sigmoid, [(f"a_{gate}", gate) for gate in cell.gates], "sigmoid"),
-        tanh=record(DOUBLE.tanh, TANH.get(cell_name, ()), "tanh"),
-        relu=record(DOUBLE.relu, RELU.get(cell_name, ()), "relu"),
-    )
+    ops = DOUBLE
+    gates = [(f"a_{gate}", gate) for gate in cell.gates]
+    tanh = TANH.get(cell_name, ())
+    relu = RELU.get(cell_name, ())
+    for name, names in (("sigmoid", gates), ("tanh", tanh), ("relu", relu)):
+        ops = record(ops, name, keep=keeping(names, name))
+    return ops
 
 
 def _output_rows(step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:

@@ -5,14 +5,12 @@ Shapes: T time, B batch, L layers, H units per layer, G gates, C = L * H cells.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from charrnn.cells.findings import GateUse
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
-from charrnn.model.cell_types import Ops
+from charrnn.model.interventions import record_results
 from charrnn.model.reading import Fragments, cut
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.statistics.intervals import Float64Array
@@ -56,7 +54,9 @@ class GateCounter:
         """Trace a window of ids (T, B) by `CharRNN.trace`, and keep its gates."""
         self._inputs = inputs
         self._calls = [[] for _ in self._layers]
-        ops = {index: recording(calls) for index, calls in enumerate(self._calls)}
+        ops = {}
+        for index, calls in enumerate(self._calls):
+            ops[index] = record_results(torch_ops(), "sigmoid", results=calls)
         return self._network.trace(inputs, state, ops)
 
     def add(self, is_text: Tensor) -> None:
@@ -128,13 +128,3 @@ class GateCounter:
                 pieces = cut(Fragments.of(is_end), is_end.shape[1])
                 return torch.cat([torch.from_numpy(piece.positions).flatten() for piece in pieces])
         return torch.arange(inputs.numel())
-
-
-def recording(calls: list[Tensor]) -> Ops[Tensor]:
-    """Return the functions of torch, with every gate added to `calls`."""
-
-    def sigmoid(x: Tensor) -> Tensor:
-        calls.append(x.sigmoid())
-        return calls[-1]
-
-    return replace(torch_ops(), sigmoid=sigmoid)

@@ -6,6 +6,7 @@ throughout.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import UsageError, named
 from charrnn.model.cell_types import CellState, Ops
 from charrnn.model.clamping import ClampedSum
+from charrnn.model.interventions import hold
 from charrnn.model.portable_math import (
     EXACT,
     NUMPY,
@@ -223,18 +225,12 @@ class Stepper:
         if not clamped and not sums:
             return self.ops
 
-        units = np.array(list(clamped), np.int64)
         values = np.array(list(clamped.values()), np.float32)
 
-        def clamp(memory: Float32Array) -> Float32Array:
-            memory = memory.copy()
-            memory[:, units] = values
-            for clamped_sum in sums:
-                sum_units = list(clamped_sum.units)
-                memory[:, sum_units] = clamped_sum.apply(self.cell, memory[:, sum_units])
-            return memory
-
-        return replace(self.ops, clamp=clamp)
+        ops = hold(self.ops, list(clamped), values=lambda _: values)
+        for clamped_sum in sums:
+            ops = hold(ops, clamped_sum.units, values=partial(clamped_sum.apply, self.cell))
+        return ops
 
     def queue(self, state: Float32Array, layer: int) -> Float32Array:
         """Return a view of a layer's D latest states in a state (L, S, B, H), oldest first:

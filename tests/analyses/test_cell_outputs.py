@@ -9,9 +9,9 @@ import pytest
 import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
 
-from charrnn.analyses.ablation import replacing
 from charrnn.analyses.outputs import output_gradients, quantities, rank_characters
 from charrnn.analyses.sampled_states import characters_of, sample_states
+from charrnn.model.interventions import hold
 from charrnn.model.layer import TORCH
 from charrnn.text.vocab import EncodedText
 
@@ -30,7 +30,7 @@ def finite_differences(states, layer, unit, step=1e-6):
                 ops = {layer: _moving(unit, sign * step)}
             else:
                 ops = {
-                    layer: replacing([unit], lambda _, value=float(quantity + sign * step): value)
+                    layer: hold(TORCH, [unit], lambda _, value=float(quantity + sign * step): value)
                 }
             before = states.before.map(partial(torch.narrow, dim=-2, start=place, length=1))
             logits, _ = network(states.ids[:, place : place + 1], before, ops=ops)

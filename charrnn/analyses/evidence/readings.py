@@ -9,7 +9,6 @@ Shapes: N characters, S segments of T characters, C conditions, R rows, L, H, V 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -17,12 +16,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.analyses.ablation import recording
 from charrnn.analyses.evidence.outputs import Output
 from charrnn.analyses.matching import JointMoments
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
+from charrnn.model.interventions import exchange, record_results
 from charrnn.model.reading import MAX_LANES, read_parts
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.statistics.intervals import Float64Array
@@ -82,7 +81,7 @@ def read_freely(
     is_wanted[wanted] = True
     states = {}
     memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
-    recorders = {index: recording(found) for index, found in enumerate(memories)}
+    recorders = _recorders(memories)
     moments = JointMoments([len(memories) * network.hidden_size])
 
     # One character at a time, so that every state is there.
@@ -134,14 +133,17 @@ def read_freely(
     )
 
 
+def _recorders(memories: list[list[Tensor]]) -> dict[int, Ops[Tensor]]:
+    """Return by layer the functions of torch that add its memories to its list."""
+    ops = {}
+    for layer, of_layer in enumerate(memories):
+        ops[layer] = record_results(torch_ops(), "clamp", results=of_layer)
+    return ops
+
+
 def _row(row: int, part: Tensor) -> Tensor:
     """Copy a row of a state, whose other rows are not needed any more."""
     return part[..., row : row + 1, :].clone()
-
-
-def _exchange(held: Tensor, taken: Iterator[Tensor], memory: Tensor) -> Tensor:
-    """Replace the memories that are `held` by those of the next of `taken`."""
-    return torch.where(held, next(taken), memory)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,9 +255,8 @@ class Ends:
             output=output,
             memories=[[] for _ in network.recurrent_layers()],
         )
-        ops = {layer: recording(one) for layer, one in enumerate(found.memories)}
         with torch.no_grad():
-            return found, found._read(ops).numpy()
+            return found, found._read(_recorders(found.memories)).numpy()
 
     def _read(self, ops: dict[int, Ops[Tensor]]) -> Tensor:
         """Compute the output (R,); at the first character the layers compute with these
@@ -272,7 +273,7 @@ class Ends:
         ops = {}
         for layer, recorded in enumerate(self.memories):
             taken = [memory[partners] for memory in recorded]
-            ops[layer] = replace(torch_ops(), clamp=partial(_exchange, held[:, layer], iter(taken)))
+            ops[layer] = exchange(torch_ops(), held=held[:, layer], memories=taken)
         found: Float64Array = self._read(ops).numpy()
         return found
 

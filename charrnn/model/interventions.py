@@ -1,0 +1,65 @@
+"""Intervene in the equations of a layer: hold or exchange its memories, or record what it computes.
+
+Every function takes the functions of the equations (`Ops`) and returns them with one replaced.
+Interventions are therefore combined by calling one with the result of another.
+A memory is what a cell passes through `ops.clamp`. With zoneout it passes twice in a step.
+
+Shapes: B batch, H hidden, k units.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from charrnn.model.cell_types import A, Ops
+from charrnn.system.lazy import Tensor, torch
+
+
+def hold(ops: Ops[A], units: Sequence[int], values: Callable[[Any], Any]) -> Ops[A]:
+    """Return the functions, with the memories (B, k) of some units replaced by `values` of them."""
+
+    chosen = list(units)
+
+    def clamp(memory: Any) -> Any:
+        memory = ops.clamp(memory)
+        # Not in place: the memories may be a view of what the cell still needs.
+        if isinstance(memory, np.ndarray):
+            changed: Any = memory.copy()
+        else:
+            changed = memory.clone(memory_format=torch.contiguous_format)
+        changed[:, chosen] = values(memory[:, chosen])
+        return changed
+
+    return replace(ops, clamp=clamp)
+
+
+def exchange(ops: Ops[Tensor], held: Tensor, memories: Iterable[Tensor]) -> Ops[Tensor]:
+    """Return the functions, with the memories that `held` (B, H) marks replaced by those of the
+    next of `memories` each time a memory passes."""
+    remaining = iter(memories)
+
+    def clamp(memory: Tensor) -> Tensor:
+        return torch.where(held, next(remaining), ops.clamp(memory))
+
+    return replace(ops, clamp=clamp)
+
+
+def record(ops: Ops[A], name: str, keep: Callable[[A, A], object]) -> Ops[A]:
+    """Return the functions, of which the one called `name` passes its argument and its result to
+    `keep` at every call."""
+    function = getattr(ops, name)
+
+    def call(value: A) -> A:
+        result: A = function(value)
+        keep(value, result)
+        return result
+
+    changed: dict[str, Any] = {name: call}
+    return replace(ops, **changed)
+
+
+def record_results(ops: Ops[A], name: str, results: list[A]) -> Ops[A]:
+    """Return the functions, of which the one called `name` adds its results to `results`."""
+    return record(ops, name, keep=lambda _, result: results.append(result))
