@@ -10,7 +10,7 @@ import numpy as np
 from charrnn.cells.findings import GateUse
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
-from charrnn.model.interventions import record_results
+from charrnn.model.interventions import record_layers
 from charrnn.model.reading import Fragments, cut
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.statistics.intervals import Float64Array
@@ -54,9 +54,7 @@ class GateCounter:
         """Trace a window of ids (T, B) by `CharRNN.trace`, and keep its gates."""
         self._inputs = inputs
         self._calls = [[] for _ in self._layers]
-        ops = {}
-        for index, calls in enumerate(self._calls):
-            ops[index] = record_results(torch_ops(), "sigmoid", results=calls)
+        ops = record_layers(torch_ops(), "sigmoid", results=self._calls)
         return self._network.trace(inputs, state, ops)
 
     def add(self, is_text: Tensor) -> None:

@@ -9,6 +9,7 @@ Shapes: B batch, H hidden, k units.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from charrnn.system.lazy import Tensor, torch
 
 def hold(ops: Ops[A], units: Sequence[int], values: Callable[[Any], Any]) -> Ops[A]:
     """Return the functions, with the memories (B, k) of some units replaced by `values` of them."""
-
     chosen = list(units)
 
     def clamp(memory: Any) -> Any:
@@ -60,6 +60,14 @@ def record(ops: Ops[A], name: str, keep: Callable[[A, A], object]) -> Ops[A]:
     return replace(ops, **changed)
 
 
-def record_results(ops: Ops[A], name: str, results: list[A]) -> Ops[A]:
-    """Return the functions, of which the one called `name` adds its results to `results`."""
-    return record(ops, name, keep=lambda _, result: results.append(result))
+def record_layers(ops: Ops[A], name: str, results: Sequence[list[A]]) -> dict[int, Ops[A]]:
+    """Return the functions of each layer, of which the one called `name` adds its results to the
+    layer's list in `results`."""
+    recorders = {}
+    for layer, of_layer in enumerate(results):
+        recorders[layer] = record(ops, name, keep=partial(_append, of_layer))
+    return recorders
+
+
+def _append(results: list[A], _: A, result: A) -> None:
+    results.append(result)

@@ -16,7 +16,7 @@ from charrnn.cells.gates import GateCounter
 from charrnn.errors import UsageError
 from charrnn.model import reading
 from charrnn.model.cell_types import CELLS
-from charrnn.model.interventions import record_results
+from charrnn.model.interventions import record_layers
 from charrnn.model.layer import TORCH
 from charrnn.views.delivery import FORMATS, Shown
 
@@ -30,7 +30,7 @@ def gates_in_order(network, ids, at_once=1):
     """Every layer's gates (N, H) at every character of a text that is read from its start,
     `at_once` at a time."""
     calls = [[] for _ in range(L)]
-    ops = {index: record_results(TORCH, "sigmoid", some) for index, some in enumerate(calls)}
+    ops = record_layers(TORCH, "sigmoid", results=calls)
     state = network.initial_state(1)
     for part in torch.from_numpy(ids.astype(np.int64))[:, None].split(at_once):
         _, state = network(part, state, ops=ops)
@@ -109,7 +109,8 @@ def test_a_cell_names_as_many_gates_as_its_equations_have(cell):
     calls = []
     network = make_network(cell)
     ids = torch.from_numpy(make_ids(5).astype(np.int64))[:, None]
-    network(ids, network.initial_state(1), ops={1: record_results(TORCH, "sigmoid", calls)})
+    ops = record_layers(TORCH, "sigmoid", results=[[], calls])
+    network(ids, network.initial_state(1), ops=ops)
     assert len(calls) == 5 * len(CELLS[cell].gates)
     if not CELLS[cell].gates:
         with pytest.raises(

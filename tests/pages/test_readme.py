@@ -15,11 +15,15 @@ DOCS = REPOSITORY / "docs"
 pytestmark = pytest.mark.docs
 
 
+def python_examples():
+    """The Python code of docs/python.md, block by block."""
+    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
 @pytest.mark.trained
 def test_the_python_example_runs(corpus_file, tmp_path, monkeypatch, capsys):
-    [code] = re.findall(
-        r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL
-    )
+    code = python_examples()[0]
     small = "steps=2, hidden_size=8, embedding_size=4, batch_size=4, bptt_length=16, device='cpu'"
     for old, new in {
         '"shakespeare.txt"': repr(str(corpus_file)),
@@ -37,6 +41,15 @@ def test_the_python_example_runs(corpus_file, tmp_path, monkeypatch, capsys):
     ]
     printed = capsys.readouterr().out
     assert "CellScore(detector=" in printed and float(printed.split()[-1]) > 0
+
+
+def test_the_example_of_interventions_changes_the_predictions(capsys):
+    _, code = python_examples()
+    names = {}
+    exec(compile(code, "python.md", "exec"), names)
+    [recorded, *_] = names["memories"]
+    assert len(recorded) == len(names["ids"])
+    assert not names["changed"].equal(names["logits"])
 
 
 def test_the_commands_of_the_quick_start_parse():

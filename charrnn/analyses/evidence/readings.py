@@ -21,7 +21,7 @@ from charrnn.analyses.matching import JointMoments
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
-from charrnn.model.interventions import exchange, record_results
+from charrnn.model.interventions import exchange, record_layers
 from charrnn.model.reading import MAX_LANES, read_parts
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.statistics.intervals import Float64Array
@@ -81,7 +81,7 @@ def read_freely(
     is_wanted[wanted] = True
     states = {}
     memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
-    recorders = _recorders(memories)
+    recorders = record_layers(torch_ops(), "clamp", results=memories)
     moments = JointMoments([len(memories) * network.hidden_size])
 
     # One character at a time, so that every state is there.
@@ -131,14 +131,6 @@ def read_freely(
         correlations=torch.from_numpy(moments.correlations(0, 0)),
         states=states,
     )
-
-
-def _recorders(memories: list[list[Tensor]]) -> dict[int, Ops[Tensor]]:
-    """Return by layer the functions of torch that add its memories to its list."""
-    ops = {}
-    for layer, of_layer in enumerate(memories):
-        ops[layer] = record_results(torch_ops(), "clamp", results=of_layer)
-    return ops
 
 
 def _row(row: int, part: Tensor) -> Tensor:
@@ -256,7 +248,8 @@ class Ends:
             memories=[[] for _ in network.recurrent_layers()],
         )
         with torch.no_grad():
-            return found, found._read(_recorders(found.memories)).numpy()
+            ops = record_layers(torch_ops(), "clamp", results=found.memories)
+            return found, found._read(ops).numpy()
 
     def _read(self, ops: dict[int, Ops[Tensor]]) -> Tensor:
         """Compute the output (R,); at the first character the layers compute with these
