@@ -1,9 +1,10 @@
 """Measure the losses of one or several models over the same text, and compare them: the verb
 `evaluate`.
 
-A row of an evaluation is a predictor under a protocol. The core has runs and mixtures of runs by
-both protocols of `evaluation.losses`; rooms add further predictors by `ExtraRows`, and other
-measurements of the same models by `Report`.
+An evaluation is a table. Each row has the loss of one predictor, measured by one protocol. The
+core adds the rows of runs and of mixtures of runs, each measured by both protocols of
+`evaluation.losses`. Rooms add rows of further predictors with `ExtraRows`, and other measurements
+of the same models with `Report`.
 
 Shapes: M scored characters, K blocks.
 """
@@ -48,7 +49,7 @@ Content = str | bytes | CorpusPart
 
 
 class MeasuredModel(Protocol):
-    """A model or a mixture of models, as far as its losses are measured."""
+    """What measuring losses needs of a model or of a mixture of models."""
 
     name: str
     config: Config
@@ -89,7 +90,7 @@ class MixedModels(MeasuredModel, Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know of figures of this mixture."""
+        """Sentences that a reader of this mixture's figures must know."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,10 +108,10 @@ class ExtraRows:
     """The value of the parameter if it is not given."""
     prepare: Callable[[Comparison, Any], Callable[[], None]]
     """Check a comparison and the value of the parameter, and return a function that adds the rows.
-    Called before anything is measured."""
+    It is called before any loss is measured."""
     report: Callable[..., LossReport] | None = None
-    """Called with a model, a text as it was given and as the model reads it, and the number of
-    characters to score at most: measures the loss by the protocol `name` of `evaluate`."""
+    """Measures a loss by the protocol `name` of `evaluate`. It is called with a model, the text as
+    it was given, the text as the model reads it, and the largest number of characters to score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +154,9 @@ def evaluate(
     A long text is read in up to 32 batch rows, each warmed up on the 512 characters before it. With
     `max_chars`, `stateful` reads a longer text in segments that are spread evenly over it, as many
     as have `max_chars` characters in all, and `dynamic` the first `max_chars` characters. Without
-    context the first character is not scored: nothing predicts it. An unknown character costs what
-    says which one it is (`Vocab.escape_nats`). `num_chars` counts what was scored. A part of a
+    context the first character is not scored, because nothing predicts it. An unknown character
+    costs the nats of the unknown symbol and those that tell which character it is
+    (`Vocab.escape_nats`). `num_chars` is the number of characters that were scored. A part of a
     corpus (`Model.held_out`) contains its context, and its length needs no memory. Raises DataError
     for a text too short, UsageError for an unknown protocol or precision, a `max_chars` under 1, or
     a part in another alphabet.
@@ -194,14 +196,15 @@ def evaluate(
 
 
 def precision_of(model: MeasuredModel, precision: str) -> str:
-    """Return the precision that the losses of a model are computed in: for `auto` that of its
-    training, as long as bf16 is fast here and gains anything.
+    """Return the precision in which the losses of a model are computed. For `auto` this is the
+    precision of its training, unless bf16 is slow on this processor or the model is small.
 
     bf16 changes the third decimal of a small model's loss. Raises UsageError as `chosen_precision`.
     """
     config = model.config
     num_units = resolved(config.hidden_size) // config.num_networks
-    # What was trained in fp32, as an imported model, would not be checked by figures of bf16.
+    # A loss in bf16 could not be compared with the one that another program computed in fp32 for
+    # a model that was imported.
     was_exact = config.precision in ("fp32", "fp16")
     if precision == "auto" and (was_exact or num_units < BF16_UNITS):
         return "fp32"
@@ -209,7 +212,8 @@ def precision_of(model: MeasuredModel, precision: str) -> str:
 
 
 def _report_of_room(protocol: str) -> Callable[..., LossReport]:
-    """Return what measures a protocol that a room adds. Raises UsageError if there is none."""
+    """Return the function that measures a loss by a protocol of a room. Raises UsageError if no
+    room has that protocol."""
     # Only some of the extra rows are protocols, by which one model is measured.
     names = []
     for rows in offered(evaluations, ExtraRows):
@@ -236,9 +240,9 @@ def evaluate_runs(
     """Measure the losses of one or several models over a text, by both protocols, with paired
     differences to the first.
 
-    The text is that `part` of the runs' own text or, in place of it, `text`, read after `context`.
-    The losses of up to `max_chars` characters are kept, 12 bytes each; of a longer text, segments
-    are scored as by `evaluate`. `auto` means MAX_SCORED, None a text of any length.
+    The text is `text`, read after `context`, or by default the held-out `part` of the runs' own
+    text. The losses of up to `max_chars` characters are kept in memory, 12 bytes each; segments of
+    a longer text are scored, as `evaluate` does. `auto` means MAX_SCORED, None any length.
 
     `extra_rows` are rows of further predictors and other parts of an evaluation (`ExtraRows`). `by`
     adds breakdowns of the loss of each run: by `class` of character, by `position` since the
@@ -251,14 +255,14 @@ def evaluate_runs(
     Each of `mixtures` (`charrnn.mix`) has rows after those of the runs, by both protocols. The
     held-out texts of its models must be those of the runs.
 
-    Unknown characters cost what `evaluate` charges, so that the losses by different alphabets are
-    code lengths of the same text.
+    Unknown characters cost as much as in `evaluate`, so that the losses of models with different
+    alphabets are code lengths of the same text.
 
-    Raises UsageError for no model, for one that is named twice, for runs whose own texts or
-    alphabets differ and for an unknown `by`; DataError for a text too short.
+    Raises UsageError if there is no model, if a model is named twice, if the held-out texts or the
+    alphabets of the runs differ, and for an unknown `by`; DataError for a text that is too short.
 
-    >>> found = charrnn.evaluate_runs([model, charrnn.load("other")])
-    >>> found.rows[0].loss.nats_per_char
+    >>> evaluation = charrnn.evaluate_runs([model, charrnn.load("other")])
+    >>> evaluation.rows[0].loss.nats_per_char
     """
     comparison = Comparison.of(
         models, text, part=part, context=context, precision=precision, max_chars=max_chars
@@ -267,13 +271,13 @@ def evaluate_runs(
 
     check_comparable(comparison.runs)
 
-    # What rooms add is checked before anything is measured, which may take minutes.
+    # The rows of rooms are checked first, because measuring the runs may take minutes.
     prepared = []
     for rows in offered(evaluations, ExtraRows):
         value = extra_rows.pop(rows.name, rows.default)
         if value:
             prepared.append(rows.prepare(comparison, value))
-    # What is left belongs to no room.
+    # No room knows the arguments that are left.
     for name in extra_rows:
         raise TypeError(f"evaluate_runs() got an unexpected keyword argument {name!r}")
 
@@ -292,21 +296,21 @@ class MeasuredRun:
 
     name: str
     step: int | None
-    """None for a mixture."""
+    """The step of the run's checkpoint; None for a mixture."""
     vocab: Vocab
     network: Predictor
     text: MeasuredText
     """The text as this run reads it."""
     precision: str
-    """What its losses are computed in: fp32, bf16 or fp16."""
+    """The precision in which its losses are computed: fp32, bf16 or fp16."""
     trained_share: float | None = None
     """As in `EvaluationRow`."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Comparison:
-    """Models and the text that they are measured on, and the rows so far; the first row is that of
-    the first run."""
+    """The models, the text on which they are measured, and the rows that were measured so far. The
+    first row belongs to the first run."""
 
     models: Sequence[ComparedModel]
     contents: Sequence[Content]
@@ -314,17 +318,17 @@ class Comparison:
     runs: list[MeasuredRun]
     """The models as they read the text, and after them the mixtures."""
     part: str | None = None
-    """`validation` or `test`; None for a text that is no part of a run's own."""
+    """`validation` or `test`; None if another text than the runs' own was given."""
     common_bytes: tuple[int, int] | None = None
     """As in `Evaluation`."""
     precision: str = "auto"
     max_chars: int | None = None
-    """Characters that are scored, at most."""
+    """The largest number of characters to score."""
     has_limit: bool = True
     """Whether `max_chars` was asked for, and is not the default."""
     losses: list[CharLosses] = field(default_factory=list)
     """The stateful losses of each run. Every other predictor of the same characters is compared
-    with the first ones."""
+    with the losses of the first run."""
     rows: list[loss_reports.EvaluationRow] = field(default_factory=list)
     skipped: list[loss_reports.SkippedRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -343,14 +347,14 @@ class Comparison:
     ) -> Comparison:
         """Read the text for each model. Arguments and errors are those of `evaluate_runs`."""
         limit = loss_reports.MAX_SCORED if max_chars == "auto" else max_chars
-        # A text that is given is the same for all; their own parts may be in different alphabets.
+        # A given text is the same for all models; held-out parts may have different alphabets.
         contents, common_bytes = _contents(models, text=text, part=part)
         runs = []
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
             measured = measured_text(model, content, context=context)
             measured.check_stateful(limit)
 
-            # Of a part that was held out nothing was trained on, but for what is there twice.
+            # The model has seen a held-out part only as far as the training text repeats it.
             share = None
             if text is not None and model.recorded_corpus is not None:
                 share = model.recorded_corpus.trained_share(text)
@@ -462,7 +466,7 @@ class Comparison:
                 difference = paired_difference(losses, self.losses[0])
             self._add_run(run, STATEFUL, blocks=losses.blocks, difference=difference)
 
-        # The first run that is long enough for windows is what the others differ from.
+        # All others are compared with the first run whose text is long enough for windows.
         reference: tuple[MeasuredRun, BlockSums] | None = None
         for run in self.runs:
             reason = run.text.why_not_windowed()
@@ -501,8 +505,8 @@ class Comparison:
         )
 
     def evaluation(self) -> loss_reports.Evaluation:
-        """Return the record of all rows and breakdowns, with what a reader must know of the
-        figures."""
+        """Return the record of all rows and breakdowns, with the notes that a reader of the figures
+        must know."""
         # The notes of rooms first: they were found while rows were measured.
         return loss_reports.Evaluation(
             rows=tuple(self.rows),
@@ -514,19 +518,19 @@ class Comparison:
         )
 
     def notes_of_runs(self) -> Iterator[str]:
-        """Yield what limits the comparison of the runs."""
+        """Yield a note for each reason why the runs cannot be compared as they stand."""
         alphabets: list[Vocab] = []
         for run, losses in zip(self.runs, self.losses, strict=True):
-            # Runs with one alphabet do not know the same characters, which is said once.
+            # Runs with the same alphabet lack the same characters: one note is enough.
             if run.text.num_unknown and run.vocab not in alphabets:
                 alphabets.append(run.vocab)
-                what = counted(run.text.num_unknown, "character")
+                unknown = counted(run.text.num_unknown, "character")
                 yield (
-                    f"{run.name} does not know {what} of this text, each of which costs"
+                    f"{run.name} does not know {unknown} of this text, each of which costs"
                     f" {run.text.escape_nats:.2f} nats beside the unknown symbol, to say which one"
                     " it is."
                 )
-            # Its loss is too low by what it remembers, which the figure does not show.
+            # The model remembers this text, which lowers its loss.
             learned = run.trained_share or 0.0
             if self.part is None and learned >= LEAST_SHARE:
                 share = f"{100 * learned:.0f} % of this text"
@@ -553,7 +557,8 @@ class Comparison:
                 break
 
     def _notes_of_part(self) -> Iterator[str]:
-        """Yield which part of the text was scored, and whether anything was chosen by it."""
+        """Yield notes on which part of the text was scored, and whether the checkpoint was chosen
+        by its loss."""
         # The first character of a text without context is never scored, which needs no note.
         text = self.runs[0].text
         num_scored = self.rows[0].loss.num_chars
@@ -567,7 +572,7 @@ class Comparison:
                 f" ({100 * num_scored / text.num_chars:.2g} %), {where}."
             )
 
-        # Of several runs, this is the same part.
+        # Several runs have the same held-out part.
         share = self.runs[0].trained_share
         if self.part is not None:
             yield from trained_notes(share, config=self.models[0].config, part=self.part)
@@ -584,8 +589,11 @@ class Comparison:
 
 
 def doubts(name: str, nats: float, vocab_size: int, escapes: float = 0.0) -> Iterator[str]:
-    """Yield what can be wrong with a loss above that of equal probabilities for all characters,
-    ln V. `escapes` are its nats per character that say which one an unknown character is."""
+    """Yield a warning if a loss is above ln V, the loss of equal probabilities for all characters.
+
+    `escapes` is the part of the loss, in nats per character, that tells which character an unknown
+    symbol stands for.
+    """
     most = math.log(vocab_size)
     if nats - escapes > most:
         yield Message(
@@ -634,24 +642,24 @@ def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> 
 
 
 def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
-    """Return the names of models: of equal ones, each with the folder above, or with the step
-    (`run@100`), or a number.
+    """Return names that tell the models apart.
 
-    The first of these forms in which they differ is taken.
+    Models whose names are equal get the first of these forms that differs among them: with the
+    folder above, with the step (`run@100`), with a number.
     """
-    # The shortest form is enough for most of them, so each group of equal names has its own.
+    # Each group of equal names has a form of its own, so that most names stay short.
     names = []
     for model in models:
-        same = [other for other in models if other.name == model.name]
+        namesakes = [other for other in models if other.name == model.name]
         for form in (_plain_name, _name_with_folder, _name_with_step):
-            if len({form(other) for other in same}) == len(same):
+            if len({form(other) for other in namesakes}) == len(namesakes):
                 break
         names.append(form(model))
 
-    # What has no other difference is numbered.
+    # Models that differ in nothing else are numbered.
     distinct = []
-    for place, name in enumerate(names):
-        num_before = names[:place].count(name)
+    for index, name in enumerate(names):
+        num_before = names[:index].count(name)
         if num_before:
             name = f"{name} ({num_before + 1})"
         distinct.append(name)
@@ -673,11 +681,11 @@ def _name_with_step(model: ComparedModel) -> str:
 def _contents(
     models: Sequence[ComparedModel], text: str | bytes | None, part: str
 ) -> tuple[Sequence[Content], tuple[int, int] | None]:
-    """Return the text for each model: the given one, or its own held-out one, which must be the
-    same for all.
+    """Return the text for each model: the given text, or the held-out part of the model's own text,
+    which must be the same for all models.
 
-    Of one text in several alphabets, the bytes that are in the part of every model, with their
-    range.
+    If some models read the same text in bytes and others in characters, the texts are cut to the
+    bytes that every held-out part contains, and the range of these bytes is returned, too.
     """
     if not models:
         raise UsageError("There is no model to evaluate: give at least one.")
@@ -696,37 +704,41 @@ def _contents(
 
     # One text, read in bytes by some models and in characters by others.
     parts = [model.held_out(part) for model in models]
-    is_one_text = len({own.corpus.digest for own in parts}) == 1
+    is_one_text = len({held_out.corpus.digest for held_out in parts}) == 1
     has_several_kinds = len({model.vocab.kind for model in models}) > 1
     if is_one_text and has_several_kinds and models[0].config.documents == "none":
         return _common_parts(parts)
 
-    for model, own in zip(models[1:], parts[1:], strict=True):
-        _check_same_part(models[0], parts[0], other=model, other_part=own)
+    for model, held_out in zip(models[1:], parts[1:], strict=True):
+        _check_same_part(models[0], parts[0], other=model, other_part=held_out)
     return parts, None
 
 
 def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tuple[int, int]]:
-    """Return what several parts of one text, some in bytes and some in characters, have in common,
-    and its bytes."""
-    # In bytes of the whole text: a share of its characters ends elsewhere than that of its bytes.
+    """Return the passage that several held-out parts of one text have in common, for each part, and
+    the range of its bytes.
+
+    Some of the parts are in bytes and some in characters.
+    """
+    # In bytes of the whole text: the last tenth of its bytes begins elsewhere than the last tenth
+    # of its characters.
     begin = max(part.corpus.num_bytes(0, part.begin) for part in parts)
     end = min(part.corpus.num_bytes(0, part.end) for part in parts)
 
     # The first and the last character whose bytes are all in every part.
     chars = next(part for part in parts if part.corpus.vocab.kind != "byte")
     before = chars.corpus.num_bytes(0, chars.begin)
-    places = range(chars.begin, chars.end + 1)
+    indices = range(chars.begin, chars.end + 1)
     num_bytes_until = partial(chars.corpus.num_bytes, chars.begin)
-    first = chars.begin + bisect_left(places, begin - before, key=num_bytes_until)
-    last = chars.begin + bisect_right(places, end - before, key=num_bytes_until) - 1
+    first = chars.begin + bisect_left(indices, begin - before, key=num_bytes_until)
+    last = chars.begin + bisect_right(indices, end - before, key=num_bytes_until) - 1
     if first >= last:
         raise UsageError(
             "The held-out texts of these runs have nothing in common. Compare them on"
             f" {named('text')}."
         )
 
-    # All parts, cut at the same characters. To a byte alphabet an index is a byte.
+    # Each part is cut at the same characters. In a byte alphabet, an index counts bytes.
     first_byte = chars.corpus.num_bytes(0, first)
     last_byte = chars.corpus.num_bytes(0, last)
     common = []
@@ -739,7 +751,8 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
 
 
 def _check_same_documents(first: ComparedModel, other: ComparedModel) -> None:
-    # END is a character that is predicted: with and without it, the mean is over other characters.
+    # END is predicted like a character. A model without END is scored on fewer symbols, so that the
+    # means of both losses are not over the same symbols.
     if other.config.documents != first.config.documents:
         raise UsageError(
             f"{first.name} and {other.name} divide a text into documents in different ways"
@@ -754,7 +767,7 @@ def _check_same_part(
     """Raise UsageError unless two models are measured on the same characters in the same
     alphabet."""
     _check_same_alphabet(first, other)
-    # By the ids themselves: two files may differ, and their last tenths not.
+    # The ids are compared, not the files: two files may differ and have the same last tenth.
     if not part.has_same_ids(other_part):
         raise UsageError(
             f"The held-out texts of {first.name} and {other.name} differ: they were trained on"
@@ -768,7 +781,7 @@ def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
     if other.vocab == first.vocab:
         return
 
-    # The unknown symbol counts as one: a model without it knows no other characters.
+    # The unknown symbol counts as a character that one of the alphabets lacks.
     difference = "one of them of bytes"
     if other.vocab.kind == first.vocab.kind:
         different = set(first.vocab.characters) ^ set(other.vocab.characters)
@@ -782,7 +795,7 @@ def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
 def check_comparable(runs: Sequence[MeasuredRun]) -> None:
     """Raise DataError if the text is too short for the difference of several runs."""
     text = runs[0].text
-    # Counted without the first character, which is not scored.
+    # The first character is not scored, so it does not count.
     if len(runs) > 1 and text.num_chars - 1 < MIN_VALUES:
         raise DataError(
             f"The text has {counted(text.num_chars, text.unit)}; comparing runs needs"
