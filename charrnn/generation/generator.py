@@ -1,5 +1,5 @@
-"""Text from a trained model: sampled, searched for by beam search, or predicted one character
-ahead. Without torch."""
+"""Generate text with a trained model: draw samples, search for the most likely text with a beam, or
+predict the next character. Nothing here needs torch."""
 
 import math
 import secrets
@@ -47,13 +47,15 @@ from charrnn.text.documents import END, separator_of
 from charrnn.text.vocab import Vocab
 
 MAX_ROWS = 256
-"""Texts that are drawn side by side at most: more do not fit into the caches of a core."""
+"""The largest number of texts that are drawn side by side: more do not fit into the caches of a
+core."""
 GROUP_CHARS = 2_000_000
-"""Characters of several texts that are drawn together at most, unless one text alone is longer.
-They are kept until the texts before them are handed over: about 10 bytes each."""
+"""The largest number of characters of several texts that are drawn together, unless a single text
+is longer. A text waits in memory, at about 10 bytes a character, until the texts before it are
+handed over."""
 MOST_REJECTED = 1_000
-"""Texts in a row that may be left out, before it is an error: where one of a hundred is accepted,
-that happens once in 20,000 texts."""
+"""The number of texts in a row that may be rejected before this is an error. If one text of a
+hundred is accepted, so many rejections in a row happen once in 20,000 texts."""
 NUM_PROBED = 4
 """Characters that a model reads when it is loaded, to find weights whose predictions are not
 finite."""
@@ -62,7 +64,7 @@ MAX_FRESH_SEED = 2**31 - 1
 
 
 Accept = Callable[[str], bool]
-"""Says whether a drawn text is kept: the text with its prime."""
+"""Returns whether a drawn text, which is passed with its prime, is kept."""
 
 
 def fresh_seed() -> int:
@@ -91,12 +93,12 @@ class Generator:
     def __init__(
         self, config: Config, vocab: Vocab, tensors: dict[str, NDArray[Any]], name: str
     ) -> None:
-        """Take the weights by name in `tensors`; `name` is that of the run, for messages."""
+        """Take the weights by name in `tensors`, and the `name` of the run, which messages use."""
         self.config = config
         self.vocab = vocab
         self.tensors = tensors
         self.name = name
-        # What it was, and what the model returned.
+        # The key of the prime that was read last, and the state after it.
         self._last_primed: tuple[object, PrimedState] | None = None
 
     @cached_property
@@ -120,8 +122,8 @@ class Generator:
         return stepper
 
     def model_for(self, precision: str, clamps: Clamps) -> CharacterModel:
-        """Return what predicts the characters, with weights in a precision; a new one if something
-        is clamped."""
+        """Return the model that predicts characters with weights in a precision. If cells or
+        directions are clamped, the model is a new one."""
         if not clamps:
             if precision == "fp32":
                 return self.stepper
@@ -130,25 +132,26 @@ class Generator:
         # A clamp stays in a stepper, so this one is not kept. Cells come first, so that a direction
         # with one of them is refused.
         stepper = self._make_stepper(precision)
-        for what, value in clamps.items():
-            if isinstance(what, tuple):
-                stepper.clamp(*what, value)
-        for what, value in clamps.items():
-            if not isinstance(what, tuple):
-                for layer, clamped in what.clamped_sums(value, stepper.cell).items():
+        for target, value in clamps.items():
+            if isinstance(target, tuple):
+                stepper.clamp(*target, value)
+        for target, value in clamps.items():
+            if not isinstance(target, tuple):
+                for layer, clamped in target.clamped_sums(value, stepper.cell).items():
                     stepper.clamp_sum(layer, clamped)
         return stepper
 
     def encode_prime(
         self, prime: str | bytes | None, unknown: str = DEFAULT_UNKNOWN, *, what: str = "prime"
     ) -> Ids:
-        """Encode the text that a model reads first, an empty one as a newline, None as
-        `sampling.opening_ids`. Bytes are for the byte alphabet.
+        """Encode the prime, which is the text that a model reads before it writes.
 
-        A model of documents reads END before it.
+        An empty prime is encoded as a newline, and None as `sampling.opening_ids`. A prime of bytes
+        is for the byte alphabet. A model of documents reads END before the prime.
 
-        Characters that are not in the vocabulary are an error, or are read as the `nearest` one
-        that is, and left out if there is none. Raises DataError naming them and `what` they are in,
+        With `unknown="error"`, characters that are not in the vocabulary raise a DataError, which
+        names them and calls the text `what`. With `unknown="nearest"`, the most similar character
+        of the vocabulary is read instead of each of them, or nothing if there is none. Raises
         UsageError for another word.
         """
         end_id = self.config.end_id
@@ -162,7 +165,7 @@ class Generator:
                 return sampling.start_ids(self.vocab)
             return self.vocab.encode(prime)
 
-        # The state starts anew at an END, so that what is before the last one makes no difference.
+        # The state starts anew at an END, so that the text before the last END makes no difference.
         ids = np.concatenate((sampling.start_ids(self.vocab, end_id), self.vocab.encode(prime)))
         return ids[np.flatnonzero(ids == end_id)[-1] :]
 
@@ -175,7 +178,7 @@ class Generator:
         """
         check_word("unknown", unknown, words=UNKNOWN_CHOICES)
 
-        # A few of them are named: a text in another script has hundreds.
+        # The message names a few of these characters: a text in another script has hundreds.
         missing = self.vocab.unknown_characters(text)
         if missing and unknown == "error":
             shown = ", ".join(f"{character!r}" for character in missing[:8])
@@ -225,19 +228,20 @@ class Generator:
         unique: bool = False,
         accept: Accept | None = None,
     ) -> Iterator[GeneratedText]:
-        """Yield `count` texts one after the other, keeping about `GROUP_CHARS` characters, or one
-        text.
+        """Yield `count` texts one after the other. At most about `GROUP_CHARS` characters, or one
+        longer text, are kept in memory.
 
-        Text i is the same however many there are: that which `sample` draws with its seed
-        (`sampling.seed_of_text`). With `temperatures`, yield a text for each of
-        them instead, all by the same random numbers. With `unique` all are different, and with
-        `accept` it has returned True for all of them, each with its prime: others are left out.
-        Raises UsageError for a `count` out of range, when the first text is asked for, and after
-        `MOST_REJECTED` texts in a row that are left out.
+        Text i does not depend on `count`: `sample` draws the same text with its seed
+        (`sampling.seed_of_text`). With `temperatures`, one text is drawn for each temperature
+        instead, all with the same random numbers. With `unique`, a text that was drawn before is
+        rejected; with `accept`, a text is rejected if `accept` returns False for it.
+
+        Raises UsageError, when the first text is asked for, if `count` is out of range, and later
+        after `MOST_REJECTED` rejected texts in a row.
         """
         options = _with_seed(options)
 
-        # Either the temperatures differ or the seeds.
+        # The texts differ in their temperatures, or else in their seeds.
         if temperatures:
             for temperature in temperatures:
                 yield self._write_alone(replace(options, temperature=temperature))
@@ -272,7 +276,7 @@ class Generator:
     def _iter_seeds(
         self, seeds: Sequence[int], options: SampleOptions, count: int
     ) -> Iterator[GeneratedText]:
-        """Yield the text of each seed, of which about `count` are asked for."""
+        """Yield the text of each seed. About `count` of the texts will be asked for."""
         num_rows = self._num_rows(options, count)
         if num_rows > 1:
             return self._write_texts(options, seeds=seeds, num_rows=num_rows)
@@ -289,8 +293,9 @@ class Generator:
     ) -> Iterator[Iterator[str]]:
         """Yield the texts of `iter_samples`, each in chunks.
 
-        A text that is longer than `GROUP_CHARS` is drawn by itself, chunk by chunk, unless it must
-        be whole to be chosen (`unique`, `accept`); use up its chunks before asking for the next.
+        A text that is longer than `GROUP_CHARS` is drawn by itself, chunk by chunk, unless `unique`
+        or `accept` need the whole text. Use up the chunks of a text before asking for the next
+        text.
         """
         options = _with_seed(options)
         if choosing or self._num_rows(options, count) > 1:
@@ -305,10 +310,10 @@ class Generator:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
 
         The options are the fields of `generation.sample_options.SearchOptions`. Raises UsageError
-        for an option out of range or a stop string with characters outside the vocabulary,
-        DataError for such a prime.
+        for an option out of range, and for a stop string with characters outside the vocabulary;
+        DataError for a prime with such characters.
         """
-        # A search stops at ids: a stop string that has none could never appear.
+        # The search compares ids: a stop string with an unknown character could never appear.
         for stop in options.stops:
             if missing := self.vocab.unknown_characters(stop):
                 raise UsageError(
@@ -316,7 +321,7 @@ class Generator:
                     f" {self.name}. Leave it out."
                 )
 
-        # To a search END is one more stop string.
+        # The search treats END as one more stop string.
         end_id = self.config.end_id
         stops = [tuple(self.vocab.encode(stop).tolist()) for stop in options.stops]
         if end_id is not None:
@@ -333,8 +338,8 @@ class Generator:
         return TextSearch(search, self.vocab, stops=options.stops, end_id=end_id)
 
     def beam(self, options: SearchOptions) -> list[GeneratedText]:
-        """Return the best texts that a beam search finds, most likely first; options and errors are
-        those of `search`."""
+        """Return the best texts that a beam search finds, most likely first. Takes the options of
+        `search`, and raises the same errors."""
         search = self.search(options)
         for _ in search:
             pass
@@ -346,15 +351,16 @@ class Generator:
         """Return the `top` most likely characters after `text` and their probabilities, most likely
         first.
 
-        An empty text stands for a newline; for a model of documents the text is the beginning of
-        one. The unknown symbol is left out; the probabilities of all others sum to 1. Raises
+        An empty text stands for a newline. For a model of documents, the text is the beginning of a
+        document. The unknown symbol is left out, and the probabilities of all other symbols sum
+        to 1. Raises
         UsageError for a `top` under 1.
         """
         check_range("top", top)
         prime = self.encode_prime(text, unknown, what="text")
         logits = sampling.prime_model(self.model_for("fp32", clamps={}), prime).logits
 
-        # The ids of no character have probability 0, and are left out of the list.
+        # Ids that stand for no character get the probability 0, and are left out of the list.
         excluded = sampling.undrawable_ids(self.vocab, self.config.end_id)
         probs = next_char_probs(logits, Shaping(), banned=excluded)[0]
         most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
@@ -369,8 +375,8 @@ class Generator:
         return tuple(map(self.character, range(len(self.vocab))))
 
     def character(self, id: int) -> str:
-        """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the
-        unknown symbol."""
+        """Return the character of an id, `\\xNN` for a byte that is no character by itself, "" for
+        the unknown symbol."""
         if self.vocab.kind == "byte" and id >= 128:
             return f"\\x{id:02x}"
         return self.vocab.characters[id]
@@ -382,12 +388,13 @@ class Generator:
 
     def _num_rows(self, options: SampleOptions, count: int) -> int:
         """Return how many of `count` texts are drawn side by side."""
-        # What may follow depends on the whole text, so that each is drawn by itself.
+        # A pattern allows other characters after each text, so each text is drawn by itself.
         if options.match is not None or options.forbid is not None:
             return 1
         most = max(1, min(GROUP_CHARS // max(1, options.length), MAX_ROWS))
 
-        # Spread evenly: a row without another text is drawn on until the others have ended.
+        # The texts are spread evenly over the rounds, because a row that has no text left is drawn
+        # on until the other rows have ended.
         num_rounds = max(1, math.ceil(count / most))
         return max(1, math.ceil(count / num_rounds))
 
@@ -418,8 +425,8 @@ class Generator:
         return self._draw(_with_seed(options))
 
     def _start(self, options: SampleOptions) -> dict[str, Any]:
-        """Check the options against the model, read the prime, and return what all texts begin
-        with."""
+        """Check the options against the model and read the prime. Return the arguments with which
+        all texts begin."""
         stepper = self.model_for(options.precision, options.clamps)
         _check_cell(options.cell, stepper)
         prime = self.encode_prime(options.prime, options.unknown)
@@ -433,7 +440,7 @@ class Generator:
         """Return an iterator over the blocks of one text."""
         # All errors are raised here, before a caller prints the first character.
         start = self._start(options)
-        # What is read before a text without a prime is no part of it.
+        # Without a prime, the characters that the model reads first are no part of the text.
         read: Sequence[int] = ()
         if options.prime:
             read = self.encode_prime(options.prime, options.unknown).tolist()
@@ -456,8 +463,8 @@ class Generator:
         return map(counted, blocks)
 
     def _pattern(self, options: TextOptions) -> Pattern | None:
-        """Return what the text must match; with the byte alphabet it is ASCII. Raises UsageError if
-        none can."""
+        """Return the pattern that the text must match, None if there is none. With the byte
+        alphabet, a pattern matches ASCII. Raises UsageError if no text can match."""
         if options.match is None:
             return None
         # END is no character of a document: `Pattern` reads it where the text matches, unless it is
@@ -478,8 +485,8 @@ class Generator:
         )
 
     def never_drawn(self, ban: str) -> tuple[int, ...]:
-        """Return the ids that are never drawn: those of no character, and those of the characters
-        of `ban`."""
+        """Return the ids that are never drawn: ids that stand for no character, and the ids of the
+        characters of `ban`."""
         if self.vocab.kind == "byte" and not ban.isascii():
             raise UsageError(
                 f"{named('ban')} is {ban!r}; with the byte alphabet only ASCII characters can be"
@@ -496,7 +503,7 @@ class Generator:
 
     def read_prime(self, stepper: CharacterModel, prime: Ids) -> PrimedState:
         """Read the prime. The last result is kept, so that a long prime is read once."""
-        # By the ids and by what is clamped, either of which leads to another state.
+        # Another prime and other clamps lead to another state.
         key = prime.tobytes(), stepper.changes
         if self._last_primed is None or self._last_primed[0] != key:
             self._last_primed = key, sampling.prime_model(stepper, prime)
@@ -530,8 +537,10 @@ def _seed(options: SampleOptions) -> int:
 
 
 def beginning_of(prime: str | bytes | None) -> str:
-    """Return what of a prime is part of the text that continues it: of a prime of several
-    documents, the last one."""
+    """Return the part of a prime with which the generated text begins.
+
+    This is the whole prime, or its last document if the prime has several documents.
+    """
     if isinstance(prime, bytes):
         prime = prime.decode("utf-8", "replace")
     return (prime or "").rpartition(END)[2]
@@ -541,9 +550,9 @@ class GenerationMethods:
     """Generates text with its `generator`: each option is given by name.
 
     `sample`, `samples`, `stream` and `write` take the fields of
-    `generation.sample_options.SampleOptions`, `search` and `beam` those of `SearchOptions`. They
-    raise UsageError for an option out of range, and DataError for a prime with characters outside
-    the vocabulary.
+    `generation.sample_options.SampleOptions`; `search` and `beam` take the fields of
+    `SearchOptions`. They raise UsageError for an option out of range, and DataError for a prime
+    with characters outside the vocabulary.
     """
 
     generator: Generator
@@ -565,12 +574,12 @@ class GenerationMethods:
         accept: Accept | None = None,
         **options: Any,
     ) -> list[GeneratedText]:
-        """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers:
-        `model.samples(3, length=200)`.
+        """Draw `count` texts at once, or one text for each of `temperatures` with the same random
+        numbers: `model.samples(3, length=200)`.
 
-        Text i is the same however many there are: that which `sample` draws with its `seed`. With
-        `unique` all are different, and `accept` returns True for all of them, each with its prime:
-        others are left out.
+        Text i does not depend on `count`: `sample` draws the same text with its `seed`. With
+        `unique`, a text that was drawn before is rejected; with `accept`, a text is rejected if
+        `accept` returns False for the text with its prime.
 
         >>> [drawn.text for drawn in model.samples(3, length=40, seed=1)]
         >>> model.samples(2, length=40, temperatures=[0.2, 1.0])
@@ -618,7 +627,7 @@ class GenerationMethods:
         """Return the best texts that a beam search finds, most likely first:
         `model.beam(width=4, length=80)[0].text`.
 
-        >>> [found.text for found in model.beam(width=4, length=40)]
+        >>> [text.text for text in model.beam(width=4, length=40)]
         """
         return self.generator.beam(SearchOptions(**options))
 
@@ -628,9 +637,9 @@ class GenerationMethods:
         """Return the `top` most likely characters after `text` and their probabilities, most likely
         first: `model.predict("Th")[0].character`.
 
-        An empty text stands for a newline. The unknown symbol is left out; the probabilities of all
-        others sum to 1. Raises UsageError for a `top` under 1, DataError for a text with characters
-        outside the vocabulary, unless `unknown` is `nearest`.
+        An empty text stands for a newline. The unknown symbol is left out, and the probabilities of
+        all other symbols sum to 1. Raises UsageError for a `top` under 1, and DataError for a text
+        with characters outside the vocabulary, unless `unknown` is `nearest`.
 
         >>> model.predict("Th", top=3)[0].character
         """
