@@ -120,7 +120,7 @@ def has_room(room: str) -> bool:
 
 def about_missing_rooms() -> str:
     """Return the sentence that names the rooms that are missing, "" if none is."""
-    # Rooms within rooms are left out: whoever lacks the outer one knows enough.
+    # Rooms within rooms are not named: the name of the outer room is enough.
     missing = [f"charrnn.{room}" for room in ROOMS if "." not in room and not has_room(room)]
     if not missing:
         return ""
@@ -129,7 +129,8 @@ def about_missing_rooms() -> str:
 
 def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
     """Return the records of a class that all packages offer by a hook, those of the rooms first."""
-    # By their class: one hook may offer several kinds, such as reports and rows of `evaluate`.
+    # The records are chosen by class, because one hook may offer several kinds of records, such as
+    # the reports and the rows of `evaluate`.
     return [
         record
         for _, records in _results(specification, Sequence)
@@ -150,7 +151,7 @@ def offered_by_name(specification: Names, kind: str) -> list[Extension]:
 def offered_names(specification: Names) -> list[str]:
     """Return the names that all packages offer by a hook, sorted."""
     # A name that two packages offer is listed once, and refused when it is used.
-    return sorted({one.name for one in offered_by_name(specification, "extension")})
+    return sorted({extension.name for extension in offered_by_name(specification, "extension")})
 
 
 def find_extension(
@@ -161,9 +162,9 @@ def find_extension(
     Raises UsageError if the name is ambiguous: offered by two packages, or by one and among the
     names in `built_in`.
     """
-    # A built-in thing is never hidden by that of a package, nor one package by another in silence.
-    found = [one for one in offered_by_name(specification, kind) if one.name == name]
-    owners = [f"the package {one.package}" for one in found]
+    # No package silently hides a built-in thing, or a thing of another package.
+    offers = [offer for offer in offered_by_name(specification, kind) if offer.name == name]
+    owners = [f"the package {offer.package}" for offer in offers]
     if name in built_in:
         owners.insert(0, "charrnn")
     if len(owners) > 1:
@@ -172,17 +173,17 @@ def find_extension(
             "Uninstall one of the packages, or rename it."
         )
 
-    if not found:
+    if not offers:
         return None
-    return found[0]
+    return offers[0]
 
 
 def find_named(specification: Names, name: str) -> Any:
     """Import and return what is offered by a name, None if there is none."""
-    # Of two with one name the first one counts, which is that of a room.
-    for one in offered_by_name(specification, "name"):
-        if one.name == name:
-            return load_place(one.place)
+    # If two packages offer the same name, the first offer counts, which is that of a room.
+    for offer in offered_by_name(specification, "name"):
+        if offer.name == name:
+            return load_place(offer.place)
     return None
 
 
@@ -200,7 +201,7 @@ def other_packages() -> list[str]:
 def run_foreign(
     what: str, is_theirs: Callable[[FrameType], bool], function: Callable[..., Any], *arguments: Any
 ) -> Any:
-    """Call a function that is not part of charrnn; whatever it raises becomes one UsageError.
+    """Call a function that is not part of charrnn, and raise its errors as one UsageError.
 
     The message starts with `what` and names the last line in a frame for which `is_theirs` holds.
     What the function prints goes to stderr: stdout is for results.
@@ -208,7 +209,7 @@ def run_foreign(
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return function(*arguments)
-    # Whatever code that is not of charrnn raises: its fault, in one error.
+    # Foreign code may raise anything. It becomes one error, which says whose fault it is.
     except (Exception, SystemExit) as error:
         message = str(error)
         where = ""
@@ -228,7 +229,7 @@ def run_foreign(
 
 def _run_of_package(what: str, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function by `run_foreign`; the package that it belongs to is that of a place."""
-    # The outermost package: what it imports of its own is its fault, too.
+    # The outermost package: an error in a module that it imports from itself is its fault, too.
     package = place.partition(":")[0].partition(".")[0]
 
     def is_theirs(frame: FrameType) -> bool:
@@ -251,7 +252,7 @@ def _loaded() -> _Loaded:
             manager.register(import_module(name), name)
             sources[name] = Source(package="charrnn", extension=f"room {name}")
 
-    # Other packages: whatever fails in one of them must not fail for the others.
+    # Other packages: an error of one package must not stop the others from loading.
     for entry_point in _entry_points():
         source = _source_of(entry_point)
         if source.extension in sources:
@@ -270,7 +271,7 @@ def _loaded() -> _Loaded:
 
 
 def _register(manager: pluggy.PluginManager, module: Any, source: Source) -> None:
-    """Register the hooks of another package. Raises UsageError for one that there is not."""
+    """Register the hooks of another package. Raises UsageError for a hook that does not exist."""
     try:
         manager.register(module, source.extension)
     except pluggy.PluginValidationError as error:
@@ -295,7 +296,7 @@ def _source_of(entry_point: metadata.EntryPoint) -> Source:
 def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[Source, Any]]:
     """Call a hook of every package; leave out those whose function fails or returns another
     class."""
-    # Asked anew at every call: a package may look at what else is installed.
+    # The hooks are called anew each time, because a package may look at what else is installed.
     loaded = _loaded()
     name = specification.__name__
     caller: pluggy.HookCaller = getattr(loaded.manager.hook, name)

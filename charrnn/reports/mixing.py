@@ -1,4 +1,4 @@
-"""Several models that predict together: a weighted mixture of what each predicts.
+"""Several models that predict together: a weighted mixture of their probabilities.
 
 Shapes: T time, B batch, V vocabulary, M models.
 """
@@ -29,27 +29,28 @@ from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab, code_points, encode_
 ROUNDING = 1e-6
 """How far the sum of the weights may be from 1."""
 MIN_COMMON = 2
-"""Characters that alphabets must have in common: among fewer there is nothing to choose."""
+"""The least number of characters that the alphabets must have in common: among fewer there is
+nothing to choose."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CommonAlphabet:
-    """An alphabet, and where each of its entries is in several others."""
+    """The common alphabet of several models, with the ids of its entries in their alphabets."""
 
     vocab: Vocab
-    """The alphabet itself, if all are the same, else the characters of all of them, without an
-    unknown symbol."""
-    places: tuple[NDArray[np.int64], ...]
-    """For each of the others, (V,): the id that an entry has there."""
+    """The alphabet of every model, if all are the same, or else the characters that all alphabets
+    have, without an unknown symbol."""
+    ids_there: tuple[NDArray[np.int64], ...]
+    """For each of the alphabets, (V,): the id that each entry of `vocab` has in it."""
 
     @classmethod
     def of(cls, vocabs: Sequence[Vocab], names: Sequence[str]) -> CommonAlphabet:
-        """Find the common alphabet of `vocabs`; `names` are those of their runs, for messages.
+        """Find the common alphabet of `vocabs`. Messages call the runs by `names`.
 
-        Raises UsageError if one of them consists of bytes and another of characters, or if there is
-        none.
+        Raises UsageError if one alphabet consists of bytes and another of characters, or if the
+        alphabets have too few characters in common.
         """
-        # Probabilities of bytes and of characters are of different things.
+        # A probability of a byte and a probability of a character cannot be averaged.
         first = vocabs[0]
         units = {"char": "characters", "byte": "bytes"}
         for vocab, name in zip(vocabs, names, strict=True):
@@ -64,7 +65,7 @@ class CommonAlphabet:
         if all(vocab == first for vocab in vocabs):
             return cls(first, tuple(np.arange(len(first)) for _ in vocabs))
 
-        # The unknown symbol of one alphabet stands for other characters than that of another.
+        # The unknown symbol stands for other characters in each alphabet.
         shared = set(first.characters)
         for vocab in vocabs[1:]:
             shared.intersection_update(vocab.characters)
@@ -82,16 +83,16 @@ class CommonAlphabet:
 
 
 def mix(models: Sequence[Model], weights: Sequence[float] | None = None) -> Mixture:
-    """Return a mixture of models: all of them read the text, and what they predict is mixed with
-    `weights`: p = sum of w_i p_i.
+    """Return a mixture of models. All models read the text, and their probabilities are averaged
+    with `weights`: p = sum of w_i p_i.
 
-    Without `weights` all are equal. A model with the weight 0 is left out.
+    Without `weights`, all weights are equal. A model with the weight 0 is left out.
 
-    Models with different alphabets choose among the characters that all of them know: the
-    probabilities of each are normalized over these.
+    Models with different alphabets choose among the characters that all models know, and the
+    probabilities of each model are normalized over these characters.
 
-    Raises UsageError for a weight outside [0, 1], a sum of weights that is not 1, models with
-    documents and without, and models without a common alphabet.
+    Raises UsageError for a weight outside [0, 1], if the sum of the weights is not 1, if some
+    models were trained on documents and others were not, and for models without a common alphabet.
 
     >>> mixture = charrnn.mix([charrnn.load("first"), charrnn.load("second")], [0.7, 0.3])
     >>> print(mixture.sample(length=200).text)
@@ -126,18 +127,17 @@ def mix(models: Sequence[Model], weights: Sequence[float] | None = None) -> Mixt
 
 
 class Mixture(GenerationMethods):
-    """Several models that predict together, made by `mix`: generates text as a `Model`, and can be
-    evaluated.
+    """Several models that predict together, made by `mix`. A mixture generates text as a `Model`
+    does, and can be evaluated. The log-probabilities of a generated text are those of the mixture.
 
-    The log-probabilities of a text are those of the mixture.
-
-    Attributes: `models` and their `weights`, without those of weight 0; `mode`; `name`, that of the
-    mode; `config`, what the texts are, from the first model; `alphabet` and its `vocab`;
-    `generator`; `warnings`.
+    Attributes: `models` and their `weights`, without models of weight 0; `name`; `config`, the
+    configuration of the first model, which says what a text is; `alphabet`, the common alphabet,
+    and its `vocab`; `generator`; `warnings`.
     """
 
     def __init__(self, models: Sequence[Model], weights: Sequence[float]) -> None:
-        """Take what `mix` has checked. Raises UsageError for models without a common alphabet."""
+        """Take models and weights that `mix` has checked. Raises UsageError for models without a
+        common alphabet."""
         self.models = tuple(models)
         self.weights = tuple(weights)
         self.name = "mixture"
@@ -150,7 +150,7 @@ class Mixture(GenerationMethods):
         self.vocab = self.alphabet.vocab
         self.config = first.config
         if self.vocab != first.vocab:
-            # The characters that different alphabets have in common come without an unknown symbol.
+            # The common characters of different alphabets have no unknown symbol.
             self.config = replace(first.config, alphabet="exact")
 
         # One model alone generates as it does without a mixture, bit for bit.
@@ -165,23 +165,23 @@ class Mixture(GenerationMethods):
     @property
     def described(self) -> str:
         """The models and their weights: `0.7 a + 0.3 b`."""
-        parts = zip(self.weights, self.models, strict=True)
-        return " + ".join(f"{weight:.3g} {model.name}" for weight, model in parts)
+        pairs = zip(self.weights, self.models, strict=True)
+        return " + ".join(f"{weight:.3g} {model.name}" for weight, model in pairs)
 
     def origin(self) -> dict[str, Any]:
         """Return the weight of each run, for JSON."""
-        parts = zip(self.models, self.weights, strict=True)
-        return {"mix": [{"run": model.name, "weight": weight} for model, weight in parts]}
+        pairs = zip(self.models, self.weights, strict=True)
+        return {"mix": [{"run": model.name, "weight": weight} for model, weight in pairs]}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know of figures of this mixture, one sentence each."""
+        """Sentences that a reader of this mixture's figures must know."""
         warnings = (f"{warning[:1].upper()}{warning[1:]}." for warning in self.warnings)
         return (f"{self.name}: {self.described}.", *warnings)
 
     @cached_property
     def network(self) -> Predictor:
-        """The mixture as a torch module; the network of the model itself, if there is only one."""
+        """The mixture as a torch module; if there is only one model, the network of this model."""
         if len(self.models) == 1:
             return self.models[0].network
         return MixedNetwork(self)
@@ -189,8 +189,8 @@ class Mixture(GenerationMethods):
     def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context before it in the common alphabet.
 
-        Raises DataError for an empty text and for characters that one of the models does not know,
-        if their alphabets differ; UsageError for bytes where the models read characters.
+        Raises DataError for an empty text and, if the alphabets differ, for characters that one of
+        the models does not know; UsageError for bytes if the models read characters.
         """
         if isinstance(text, str) and not self.vocab.has_unknown_symbol:
             missing = self.vocab.unknown_characters(text)
@@ -201,15 +201,15 @@ class Mixture(GenerationMethods):
                     "Give a text that all of them know."
                 )
 
-        # A text of documents is read as one of them.
+        # Models of documents read the text as a document, which begins after an END.
         if self.config.end_id is not None and not context:
             context = END
         return encode_text(self.vocab, text=text, context=context)
 
     def _warnings(self) -> tuple[str, ...]:
-        """Return what a reader must know of a common alphabet; nothing if all alphabets are the
-        same."""
-        # What each model knows and cannot write here, without its unknown symbol.
+        """Return a warning about the characters that the common alphabet leaves out; nothing if all
+        alphabets are the same."""
+        # The characters that a model knows and cannot write here. Its unknown symbol is none.
         lacking = []
         for model in self.models:
             num_lacking = len(model.vocab) - model.vocab.has_unknown_symbol - len(self.vocab)
@@ -225,7 +225,7 @@ class Mixture(GenerationMethods):
 
 def _check_documents(models: Sequence[Model]) -> None:
     """Raise UsageError if some of the models were trained on documents and others were not."""
-    # One of them would never end a text, and the other would begin with END.
+    # A model without documents never ends a text; a model of documents begins with END.
     with_documents = [model for model in models if model.config.end_id is not None]
     others = [model for model in models if model.config.end_id is None]
     if with_documents and others:
@@ -236,41 +236,42 @@ def _check_documents(models: Sequence[Model]) -> None:
 
 
 class MixedState(NamedTuple):
-    """The states of several models, with the interface of one."""
+    """The states of several models, with the interface of a `RecurrentState`."""
 
-    parts: tuple[RecurrentState[Any], ...]
+    states: tuple[RecurrentState[Any], ...]
 
     def map(self, function: Callable[..., Any], *others: MixedState) -> MixedState:
         """Do what `RecurrentState.map` does with the states of each model."""
-        # Each model's state with those of the same model.
-        columns = zip(self.parts, *(other.parts for other in others), strict=True)
-        return MixedState(tuple(one.map(function, *rest) for one, *rest in columns))
+        # The states of one model stand at the same index of `self` and of the others.
+        columns = zip(self.states, *(other.states for other in others), strict=True)
+        return MixedState(tuple(state.map(function, *rest) for state, *rest in columns))
 
     @property
     def device(self) -> torch.device:
         """Where the arrays of torch are."""
-        device: torch.device = self.parts[0].device
+        device: torch.device = self.states[0].device
         return device
 
     @property
     def num_bytes(self) -> int:
         """Bytes of the vectors of all states."""
-        return sum(part.num_bytes for part in self.parts)
+        return sum(state.num_bytes for state in self.states)
 
 
 class _MixedModels:
     """Several models that read the same characters."""
 
-    def __init__(self, mixture: Mixture, parts: Sequence[Any]) -> None:
-        """Take what steps each model of a mixture."""
-        self.parts = parts
+    def __init__(self, mixture: Mixture, predictors: Sequence[Any]) -> None:
+        """Take the stepper or the network of each model of a mixture."""
+        self.predictors = predictors
         self.vocab_size = len(mixture.vocab)
         self._weights = np.array(mixture.weights)
-        self._places: Sequence[Any] = mixture.alphabet.places
+        self._ids_there: Sequence[Any] = mixture.alphabet.ids_there
 
     def initial_state(self, batch_size: int) -> MixedState:
         """Return the initial states of all models."""
-        return MixedState(tuple(part.initial_state(batch_size) for part in self.parts))
+        states = [predictor.initial_state(batch_size) for predictor in self.predictors]
+        return MixedState(tuple(states))
 
 
 class MixedStepper(_MixedModels):
@@ -278,7 +279,7 @@ class MixedStepper(_MixedModels):
     probabilities, in float64."""
 
     compiled_loops: Mapping[str, str] = {}
-    """None is compiled for several models."""
+    """There is no compiled loop for several models."""
 
     def __init__(self, mixture: Mixture, steppers: Sequence[CharacterModel]) -> None:
         super().__init__(mixture, steppers)
@@ -286,7 +287,7 @@ class MixedStepper(_MixedModels):
 
     def step(self, ids: NDArray[np.integer[Any]], state: MixedState) -> tuple[Any, MixedState]:
         """Map ids (B,) and a state to log-probabilities (B, V) and the new state."""
-        steps = [stepper.step for stepper in self.parts]
+        steps = [stepper.step for stepper in self.predictors]
         return self._advance(steps, ids=ids, state=state)
 
     def read(
@@ -299,11 +300,11 @@ class MixedStepper(_MixedModels):
         """
         if state is None:
             state = self.initial_state(1)
-        reads = [stepper.read for stepper in self.parts]
+        reads = [stepper.read for stepper in self.predictors]
         return self._advance(reads, ids=ids, state=state)
 
     def check_unit(self, layer: int, unit: int) -> None:
-        """Raise UsageError: each of several models has such a cell."""
+        """Raise UsageError: a cell of a mixture could be one of several models."""
         raise UsageError(
             f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out."
         )
@@ -318,15 +319,16 @@ class MixedStepper(_MixedModels):
         ids: NDArray[np.integer[Any]],
         state: MixedState,
     ) -> tuple[Any, MixedState]:
-        """Call a method of every model with its part of a state; mix the logits over the common
-        alphabet."""
-        # Each model is normalized over the common alphabet before it is weighed: what it gives to
-        # characters that the others do not know would otherwise be lost from its share.
+        """Call a method of every model with the model's own state, and mix the logits over the
+        common alphabet."""
+        # The probabilities of each model are normalized over the common alphabet first. Otherwise
+        # a model that gives much to characters outside this alphabet would count for less than its
+        # weight.
         scores = []
         states = []
-        for call, places, own in zip(calls, self._places, state.parts, strict=True):
-            logits, after = call(places[ids], own)
-            scores.append(log_softmax(logits[:, places]))
+        for call, ids_there, before in zip(calls, self._ids_there, state.states, strict=True):
+            logits, after = call(ids_there[ids], before)
+            scores.append(log_softmax(logits[:, ids_there]))
             states.append(after)
 
         # ln sum of w_i p_i, from logarithms: a probability may be too small for a float.
@@ -336,7 +338,7 @@ class MixedStepper(_MixedModels):
 
 
 class MixedGenerator(Generator):
-    """Generates text with several models; options and errors are those of `Generator`, but no cell
+    """Generates text with several models. It has the options and errors of `Generator`, but no cell
     can be clamped."""
 
     def __init__(self, mixture: Mixture) -> None:
@@ -345,7 +347,7 @@ class MixedGenerator(Generator):
         self._steppers: dict[str, MixedStepper] = {}
 
     def model_for(self, precision: str, clamps: Clamps) -> MixedStepper:
-        # Cell 0:17 is another one in every model.
+        # Cell 0:17 of one model has nothing to do with cell 0:17 of another model.
         if clamps:
             raise UsageError(
                 f"{named('clamps')} sets a cell of one model, and this is a mixture: leave it out."
@@ -365,28 +367,30 @@ class MixedNetwork(_MixedModels):
     """Maps ids (T, B) and a state to the logarithms of mixed probabilities (T, B, V),
     and a new state.
 
-    Ids and probabilities are those of the common alphabet: those of each network are normalized
-    over its characters.
+    The ids are those of the common alphabet. The probabilities of each network are normalized over
+    its characters.
     """
 
     def __init__(self, mixture: Mixture) -> None:
         super().__init__(mixture, [model.network for model in mixture.models])
-        # The END of the common alphabet is found by where it is in the first one.
-        end = self.parts[0].end_id
+        # END has another id in the common alphabet than in the alphabet of the first model.
+        end = self.predictors[0].end_id
         self.end_id = None
         if end is not None:
-            self.end_id = self._places[0].tolist().index(end)
-        self.device: torch.device = self.parts[0].device
+            self.end_id = self._ids_there[0].tolist().index(end)
+        self.device: torch.device = self.predictors[0].device
 
     def __call__(self, ids: torch.Tensor, state: MixedState) -> tuple[torch.Tensor, MixedState]:
-        """Read ids (T, B) with every network, and mix what they predict, in float32."""
+        """Read ids (T, B) with every network, and mix their probabilities, in float32."""
         # As `MixedStepper`, for many characters at once.
         scores = []
         states = []
-        for network, places, own in zip(self.parts, self._places, state.parts, strict=True):
-            ids_there = torch.from_numpy(places).to(ids.device)
-            logits, after = network(ids_there[ids], own)
-            scores.append(logits.float()[..., ids_there].log_softmax(-1))
+        for network, ids_there, before in zip(
+            self.predictors, self._ids_there, state.states, strict=True
+        ):
+            there = torch.from_numpy(ids_there).to(ids.device)
+            logits, after = network(there[ids], before)
+            scores.append(logits.float()[..., there].log_softmax(-1))
             states.append(after)
 
         log_weights = torch.tensor(self._weights, device=ids.device).log().float()

@@ -89,15 +89,15 @@ def test_numpy_and_torch_mix_alike(pair):
         expected, last = network(torch.from_numpy(ids), network.initial_state(3))
     stepper = mixture.generator.model_for("fp32", {})
     state = stepper.initial_state(3)
-    assert len(state.parts) == 3
+    assert len(state.states) == 3
     for time, row in enumerate(ids):
         logits, state = stepper.step(row, state)
         np.testing.assert_allclose(logits, expected[time], atol=2e-4)
-    for part, expected_part in zip(state.parts, last.parts, strict=True):
+    for part, expected_part in zip(state.states, last.states, strict=True):
         np.testing.assert_allclose(part.vectors, expected_part.vectors, atol=2e-4)
     read, after = stepper.read(ids[:, 1])
     np.testing.assert_allclose(read[0], logits[1], atol=1e-5)
-    for part, several in zip(after.parts, state.parts, strict=True):
+    for part, several in zip(after.states, state.states, strict=True):
         np.testing.assert_allclose(part.vectors[:, :, 0], several.vectors[:, :, 1], atol=1e-5)
     np.testing.assert_allclose(np.exp(logits).sum(-1), 1, rtol=1e-12)
 
@@ -156,7 +156,7 @@ def test_the_end_of_a_document_resets_every_model():
         left = mixture.network(torch.tensor([[1], [5]]), first)
         right = mixture.network(torch.tensor([[1], [5]]), second)
     assert torch.equal(left[0], right[0])
-    for part, other in zip(left[1].parts, right[1].parts, strict=True):
+    for part, other in zip(left[1].states, right[1].states, strict=True):
         assert torch.equal(part.vectors, other.vectors)
     assert all(text.has_ended is not None for text in mixture.samples(3, length=30, seed=0))
     with pytest.raises(UsageError, match="a was trained on documents, and c was not"):
