@@ -1,4 +1,4 @@
-"""What a network and counts predict together, computed by compiled loops.
+"""Compute the predictions of a network and counts together by compiled loops.
 
 The results are those of `MixingPowers.mix`, bit for bit.
 
@@ -35,7 +35,7 @@ A0, A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14 = ARTANH
 
 
 class LoopCounts(NamedTuple):
-    """Counts, as the loop has them."""
+    """The counts and powers, as compiled loops take them."""
 
     contexts: contexts.SortedContexts
     frequent: contexts.FrequentContexts
@@ -45,7 +45,7 @@ class LoopCounts(NamedTuple):
 
     @classmethod
     def of(cls, counts: Counts) -> LoopCounts:
-        """Take what the loop needs of counts."""
+        """Take the arrays of `counts` that a loop reads."""
         predictor = counts.predictor
         return cls(
             predictor.contexts,
@@ -109,8 +109,12 @@ def mix(
     seen: Any,
     intervals: Any,
 ) -> None:
-    """Set mixed (V,) to what `Counts.mix` makes of the logits (V,) of a network and a history (K,).
-    values (V,) are overwritten; the others are the room of `contexts.predict_next`."""
+    """Set mixed (V,) to the logits that `Counts.mix` returns for the logits (V,) of a network and a
+    history (K,).
+
+    values (V,) are overwritten. `room`, `seen` and `intervals` are the scratch arrays of
+    `contexts.predict_next`.
+    """
     # How sure the network is: the largest exponential is 1.
     size = len(logits)
     largest = logits[0]
@@ -122,7 +126,7 @@ def mix(
     for char in range(size):
         total += values[char]
 
-    # What the counts say, and how sure they are.
+    # The probabilities by the counts, and how sure the counts are.
     contexts.predict_next(
         counts.contexts,
         counts.frequent,
@@ -149,8 +153,8 @@ def mix(
 
 
 def _fill_mixed(counts: Any, logits: Any, histories: Any, mixed: Any) -> None:
-    """Set mixed (M, V) to what the logits (M, V) of a network and the counts after histories (M, K)
-    predict together."""
+    """Set mixed (M, V) to the logits of a network and counts together, where the network has the
+    logits (M, V) and the counts predict after histories (M, K)."""
     size = mixed.shape[1]
     values = np.empty(size)
     room = np.zeros(size, dtype=np.int64)
@@ -172,7 +176,7 @@ _mix_rows = CompiledLoop(_fill_mixed, SOURCES)
 def mix_rows(
     counts: Counts, logits: NDArray[Any], histories: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return what `Counts.mix` does, without arrays of all probabilities in between."""
+    """Return the logits (M, V) of `Counts.mix`, without arrays of all probabilities."""
     mixed = np.empty(logits.shape)
     _mix_rows.run(
         LoopCounts.of(counts),

@@ -21,6 +21,7 @@ from charrnn.counts.mixing_powers import MixingPowers, Predictions
 from charrnn.generation.generator import GenerationMethods, Generator
 from charrnn.generation.sample_options import Clamps
 from charrnn.generation.sampling import PrimedState, read_blocks
+from charrnn.hooks.manager import has_room
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import can_compile
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from charrnn.counts import compiled_mixing
     from charrnn.model.annotations import Predictor
 else:
-    # It needs numba.
+    # It needs numba and a room.
     compiled_mixing = LazyModule("charrnn.counts.compiled_mixing")
 
 NO_CHARACTER = -1
@@ -83,8 +84,9 @@ class Counts(NamedTuple):
         return self.powers.mix(Predictions.of(logits, counts=predicted, histories=histories))
 
     def mix_many(self, logits: NDArray[np.float32], histories: NDArray[np.int64]) -> Float64Array:
-        """Return what `mix` does, of many predictions: by a compiled loop where numba is there."""
-        if can_compile():
+        """Return the logits (M, V) of `mix` for many predictions. A compiled loop computes them if
+        numba and the room `compiled` are there."""
+        if can_compile() and has_room("compiled"):
             return compiled_mixing.mix_rows(self, logits, histories=histories)
         mixed = np.empty(logits.shape)
         for part in parts_of(len(mixed)):
