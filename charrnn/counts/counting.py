@@ -41,7 +41,7 @@ def count_text(run: Path, text: RunText, should_stop: Callable[[], bool]) -> flo
 
     The powers are fitted on the part of the training text that was held back from the network,
     which is not counted either. Returns the validation loss of both together in nats per character,
-    as training measures it; None if `should_stop` returned true before that was known. Raises
+    as training measures it; None if `should_stop` returned true before this loss was known. Raises
     CharRNNError if the counts cannot be kept.
     """
     model = load(run)

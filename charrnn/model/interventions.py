@@ -19,7 +19,8 @@ from charrnn.system.lazy import Tensor, torch
 
 
 def hold(ops: Ops[A], units: Sequence[int], values: Callable[[Any], Any]) -> Ops[A]:
-    """Return the functions, with the memories (B, k) of some units replaced by `values` of them."""
+    """Return the functions, with the memories (B, k) of some units replaced by `values`, a function
+    of these memories."""
     chosen = list(units)
 
     def clamp(memory: Any) -> Any:
@@ -36,8 +37,10 @@ def hold(ops: Ops[A], units: Sequence[int], values: Callable[[Any], Any]) -> Ops
 
 
 def exchange(ops: Ops[Tensor], held: Tensor, memories: Iterable[Tensor]) -> Ops[Tensor]:
-    """Return the functions, with the memories that `held` (B, H) marks replaced by those of the
-    next of `memories` each time a memory passes."""
+    """Return the functions, with the entries that `held` (B, H) marks taken from other memories.
+
+    Each time a memory passes, the next one of `memories`, each (B, H), is taken.
+    """
     remaining = iter(memories)
 
     def clamp(memory: Tensor) -> Tensor:

@@ -22,9 +22,15 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PlanEvent(Event):
-    """The text is read and the model is chosen, and the steps that fit into a budget in minutes are
-    measured next. The fields are those of `StartEvent`."""
+class ModelEvent(Event):
+    """Base class of the events that describe the model and its text.
+
+    `num_distinct_chars` counts the characters of the text, `vocab_size` the entries of the
+    vocabulary with the unknown symbol. They differ if rare characters became unknown, and for a run
+    that starts from another run's weights. `trained_share` is the share of the validation text
+    that the training text has as well (`charrnn.text.copies.trained_share`); None for a resumed
+    run.
+    """
 
     num_parameters: int
     config: dict[str, Any]
@@ -37,27 +43,18 @@ class PlanEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StartEvent(Event):
-    """The run's folder exists and training starts.
+class PlanEvent(ModelEvent):
+    """The text is read and the model is chosen. The steps that fit into a budget in minutes are
+    measured next."""
 
-    `num_distinct_chars` counts the characters of the text, `vocab_size` the entries of the
-    vocabulary with the unknown symbol. They differ if rare characters became unknown, and for a run
-    that starts from another run's weights. `trained_share` is the share of the validation text
-    that the training text has as well (`charrnn.text.copies.trained_share`); None for a resumed
-    run.
-    """
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartEvent(ModelEvent):
+    """The run's folder exists and training starts."""
 
     run: str
-    num_parameters: int
     num_steps: int
     first_step: int
-    config: dict[str, Any]
-    corpus: str
-    num_chars: int
-    num_train_chars: int
-    num_distinct_chars: int
-    vocab_size: int
-    trained_share: float | None = None
     notes: tuple[str, ...] = ()
 
 
