@@ -77,7 +77,8 @@ AMID_RESUMING = [
 before the run is changed has no effect."""
 
 
-@pytest.fixture(scope="module")
+# In a random order, tests of other files come between: a module's fixture would be made again.
+@pytest.fixture(scope="session")
 def longer(fork_server, uninterrupted):
     """Return, by their steps, that run and one that was resumed with more, uninterrupted."""
     run = fork_server.folder / "longer"
