@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from legibility import MIN_CONTRAST, contrast
 from rich.color import Color, ColorSystem
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
@@ -23,7 +24,6 @@ from charrnn.tui.full_screen import Help, Keys, Question
 from charrnn.tui.write.continuations import ContinuationOptions
 from charrnn.tui.write.drafts import Draft, read_draft
 from charrnn.tui.write.screen import Writer
-from charrnn.views.theme import MIN_CONTRAST, contrast
 
 Script = Callable[[Explorer, Pilot[None]], Awaitable[None]]
 FRESH = make_corpus(num_chars=5_000, seed=1).text[:5_000]

@@ -1,11 +1,9 @@
 """Colours, characters and numbers: how every picture shows them.
 
 The palette is diverging for cells, and has one hue for surprise and one for guesses. Red is low and
-blue is high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The background is
-the middle of the palette: from there to either end, lightness and chroma change in equal steps of
-OKLCH, a perceptual colour space (Ottosson 2020, "A perceptual color space for image processing").
-Both ends are equally light and equally colourful. Terminals, pictures and web pages take their
-colours from here.
+blue is high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The shades of the
+palette are constants, which `docs/make/palette.py` computes. Terminals, pictures and web pages take
+their colours from here.
 """
 
 import math
@@ -22,13 +20,13 @@ from rich.color import Color, ColorSystem
 from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
+from charrnn.views.palette import SHADES
+
 BACKGROUND_VARIABLE = "CHARRNN_BACKGROUND"
 """The environment variable that names the terminal's background: dark or light."""
 NUM_SHADES = 12
 """Shades on either side of 0. Neighbours of one shade are drawn as one segment, which keeps
 exported pictures small."""
-MIN_CONTRAST = 4.5
-"""Contrast of text with its background, at least (WCAG 2.2, level AA)."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 """Blocks from -1 to +1."""
 ASCII_BLOCKS = "_.-~=+*#"
@@ -40,46 +38,25 @@ Background = Literal["dark", "light", "unknown"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paper:
-    """A background, the text on it, and where the palette goes from there.
-
-    `lightness` is that of a full colour in OKLCH; `faintest` is the first shade that is drawn.
-    """
+    """A background and the text on it, as #rrggbb."""
 
     paper: str
     ink: str
-    lightness: float
+    strong_ink: str
+    """Black or white: the text on the shades where `ink` is not legible."""
     faintest: int = 1
+    """The first shade that is drawn."""
 
 
 PAPERS: Mapping[Background, Paper] = {
-    # As dark as it can be with black text on a full colour, so that no word has letters of both.
-    "light": Paper(paper="#fcfcfa", ink="#1e1e22", lightness=0.6),
-    "dark": Paper(paper="#17181c", ink="#e6e6ea", lightness=0.56),
+    "light": Paper(paper="#fcfcfa", ink="#1e1e22", strong_ink="#000000"),
+    "dark": Paper(paper="#17181c", ink="#e6e6ea", strong_ink="#ffffff"),
     # A grey halfway between dark and light, which is never drawn itself: every shade is as light as
     # it.
-    "unknown": Paper(paper="#737376", ink="#ffffff", lightness=0.56, faintest=2),
+    "unknown": Paper(paper="#737376", ink="#ffffff", strong_ink="#ffffff", faintest=2),
 }
 """The backgrounds. The shades for an unknown one differ from dark and from light, and white text is
 legible on them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hue:
-    """A hue in OKLCH, and the chroma of its full colour."""
-
-    degrees: float
-    chroma: float = 0.21
-
-
-HUES: Mapping[str, Hue] = {
-    "low": Hue(27),
-    "high": Hue(262),
-    "surprise": Hue(328),
-    # An orange of the other hues' chroma would leave sRGB at the lightness of a full colour.
-    "guess": Hue(58, chroma=0.13),
-}
-"""The hues: `low` and `high` are the ends of the diverging palette, `surprise` and `guess` are
-sequential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,71 +132,19 @@ def dark_colours() -> dict[str, str]:
         light.ink: dark.ink,
         "#000000": "#ffffff",
     }
-    for hue, step in product(HUES, range(1, NUM_SHADES + 1)):
+    for hue, step in product(SHADES["light"], range(1, NUM_SHADES + 1)):
         by_light[shade("light", hue, step)[0]] = shade("dark", hue, step)[0]
     return by_light
 
 
-@cache
 def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
-    """Return (background, text) of shade 1 to NUM_SHADES of a hue as #rrggbb: equal steps in OKLCH
-    from the paper."""
+    """Return (background, text) of shade 1 to NUM_SHADES of a hue as #rrggbb."""
     paper = PAPERS[background]
-    full = HUES[hue]
-
-    # Lightness and chroma go together, so that the steps look equally far apart.
-    share = step / NUM_SHADES
-    # From the lightness of the page on, so that the first step is as large as all others.
-    begin, _, _ = to_oklab(paper.paper)
-    lightness = begin + (paper.lightness - begin) * share
-    coloured = from_oklch(lightness, chroma=full.chroma * share, degrees=full.degrees)
-
-    # The ink of the page as long as it is legible, then black or white.
-    if contrast(coloured, paper.ink) >= MIN_CONTRAST:
-        return coloured, paper.ink
-    return coloured, max("#000000", "#ffffff", key=lambda ink: contrast(coloured, ink))
-
-
-def contrast(one: str, other: str) -> float:
-    """Return the contrast ratio of two colours #rrggbb, from 1 to 21 (WCAG 2.2)."""
-    # The lighter one is above: the ratio is the same for text on a page and the other way round.
-    dark, light = sorted((_luminance(one), _luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    red, green, blue = _linear(colour)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def to_oklab(colour: str) -> tuple[float, float, float]:
-    """Return lightness, a and b of a colour #rrggbb in OKLab (Ottosson 2020)."""
-    # Responses of the three kinds of cones, whose cube roots are perceptually even.
-    red, green, blue = _linear(colour)
-    long = (0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue) ** (1 / 3)
-    medium = (0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue) ** (1 / 3)
-    short = (0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue) ** (1 / 3)
-    return (
-        0.2104542553 * long + 0.7936177850 * medium - 0.0040720468 * short,
-        1.9779984951 * long - 2.4285922050 * medium + 0.4505937099 * short,
-        0.0259040371 * long + 0.7827717662 * medium - 0.8086757660 * short,
-    )
-
-
-def from_oklch(lightness: float, chroma: float, degrees: float) -> str:
-    """Return a colour of OKLCH, the polar form of OKLab, as #rrggbb; one outside sRGB is
-    clipped."""
-    # The inverse of `to_oklab`: the matrices are those of the same paper.
-    a = chroma * math.cos(math.radians(degrees))
-    b = chroma * math.sin(math.radians(degrees))
-    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    return _encoded(
-        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
-        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
-        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
-    )
+    shades = SHADES[background][hue]
+    ink = paper.ink
+    if step > shades.num_inked:
+        ink = paper.strong_ink
+    return shades.colours[step - 1], ink
 
 
 def block(value: float, *, ascii_only: bool = False) -> str:
@@ -292,31 +217,6 @@ def _style(background: Background, hue: str, step: int, colours: ColorSystem) ->
     return Style(
         color=Color.parse(ink).downgrade(colours), bgcolor=Color.parse(paper).downgrade(colours)
     )
-
-
-def _linear(colour: str) -> tuple[float, float, float]:
-    """Return the linear light of red, green and blue (IEC 61966-2-1), each in [0, 1]."""
-    return _decode(colour[1:3]), _decode(colour[3:5]), _decode(colour[5:7])
-
-
-def _decode(digits: str) -> float:
-    part = int(digits, 16) / 255
-    if part <= 0.04045:
-        return part / 12.92
-    return float(((part + 0.055) / 1.055) ** 2.4)
-
-
-def _encoded(*linear: float) -> str:
-    """Return linear light as #rrggbb (IEC 61966-2-1); the inverse of `_linear`."""
-    return "#" + "".join(map(_encode, linear))
-
-
-def _encode(part: float) -> str:
-    part = min(1.0, max(0.0, part))
-    encoded = 12.92 * part
-    if part > 0.0031308:
-        encoded = 1.055 * part ** (1 / 2.4) - 0.055
-    return f"{round(255 * encoded):02x}"
 
 
 def shade_rules() -> str:

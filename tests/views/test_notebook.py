@@ -10,6 +10,7 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 from elements import Elements
+from legibility import contrast
 from rich.color_triplet import ColorTriplet
 from test_charts import STRAIGHT
 from test_overview import HUGE, RUN, WAR
@@ -49,7 +50,6 @@ from charrnn.sweeps.report import SweepReport, SweepRow
 from charrnn.system import display
 from charrnn.system.display import Displayable, RecordList, RecordTuple
 from charrnn.system.lazy import LazyModule
-from charrnn.views.theme import contrast
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"
 EMPTY = np.empty(0)
