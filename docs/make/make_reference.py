@@ -358,12 +358,14 @@ def sections() -> Iterator[str]:
     for name, command in commands():
         yield describe_command(name, command)
     yield describe_settings()
-    equations = "[equations](theory.md#cell-types-and-depths)"
     yield (
-        f"## Cells\n\nValues of `--cell`; {equations},"
+        "## Cells\n\nValues of `--cell`; [equations](theory.md#equations-of-the-cell-types),"
         f" [what each can count](results.md#counting).\n\n{items(CELLS)}"
     )
-    yield f"## Depths\n\nValues of `--depth`; {equations}.\n\n{items(DEPTHS)}"
+    yield (
+        "## Depths\n\nValues of `--depth`; [equations](theory.md#equations-of-the-depths).\n\n"
+        f"{items(DEPTHS)}"
+    )
     yield (
         "## Optimizers\n\nValues of `--optimizer`;"
         f" [settings](recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"

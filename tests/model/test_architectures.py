@@ -1,12 +1,10 @@
 """Every architecture through the same commands: train, resume, sample, beam, predict, visualize."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
 import pytest
-from environment import REPOSITORY
 
 import charrnn
 from charrnn.cli.app import run
@@ -82,11 +80,3 @@ def test_it_trains_resumes_writes_and_shows_its_cells(cell, depth, tmp_path, mon
         run(["visualize", "whole", "--text", "shown.txt", "--cell", "2:15", "--chars", "80"]) == 0
     )
     assert "cell 2:15" in capsys.readouterr().out
-
-
-def test_the_documentation_lists_every_cell_and_depth():
-    page = (REPOSITORY / "docs" / "theory.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
-    assert set(CELLS) <= set(listed)
-    _, depths = page.split("| `--depth` |")
-    assert re.findall(r"^\| `(\w+)` \|", depths.split("\n\n")[0], re.MULTILINE) == list(DEPTHS)

@@ -1,7 +1,6 @@
-"""Every cell and every depth against naive equations. T time, B batch, H hidden, L layers, V
+"""Every cell against the equations of docs/theory.md, and every depth against naive ones. T time, B batch, H hidden, L layers, V
 vocabulary, I input."""
 
-import cmath
 import itertools
 import math
 from itertools import pairwise
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from effects_networks import H, V, make_config, make_network, tensors_of
+from equations import equations_of
 from random_networks import in_numpy, random_state
 from torch import Tensor
 
@@ -49,153 +49,92 @@ def make_inputs(network):
     return ids, RecurrentState((0.4 * state.vectors).clamp(-1, 1))
 
 
-def sigmoid(x):
-    return 1 / (1 + math.exp(-x))
+def symbols_of(layer):
+    """Return what the names of the page mean for a layer. The rows of a gate have its letter; a
+    bias is the sum of those of both products, `b_in` and `b_hn` are the two of n."""
+    w = tensors_of(layer)
+    symbols = {
+        "σ": lambda a: 1 / (1 + np.exp(-a)),
+        "tanh": np.tanh,
+        "relu": lambda a: np.maximum(a, 0),
+        "exp": np.exp,
+        "sqrt": np.sqrt,
+        "γ": 1,
+        "ε": 0.5,
+        "I": np.eye(H),
+    }
+    for name in ("ih", *layer.cell.products):
+        weight, bias = w[f"weight_{name}_l0"], w[f"bias_{name}_l0"]
+        num_blocks = len(bias) // H
+        letters = layer.cell.block_letters[:num_blocks]
+        if num_blocks == 1:
+            letters = "m" if name == "mh" else [""]
+        blocks = zip(letters, np.split(weight, num_blocks), np.split(bias, num_blocks), strict=True)
+        for letter, rows, biases in blocks:
+            matrix = "W" if name in ("ih", "xh") else "U"
+            side = "i" if name == "ih" else "h"
+            symbols[f"{matrix}_{letter}".rstrip("_")] = rows
+            both = f"b_{letter}".rstrip("_")
+            symbols[both] = symbols.get(both, 0) + biases
+            symbols[f"b_{side}{letter or 'h'}"] = biases
+
+    # The other parameters.
+    if layer.cell_name == "peephole":
+        symbols |= {f"p_{gate}": w[f"weight_c{gate}"] for gate in "ifo"}
+    elif layer.cell_name == "mogrifier":
+        symbols |= {
+            name: 0.1 * w[f"left_{name.lower()}"] @ w[f"right_{name.lower()}"] for name in "QR"
+        }
+    elif layer.cell_name == "rglru":
+        symbols["Λ"] = 6.66 + 2.33 * w["decay"]
+    elif layer.cell_name == "unitary":
+        symbols |= unitary_symbols(w)
+    return symbols
 
 
-def naive_step(cell, w, x, state):
-    """One character of one row, unit by unit; w: parameters, x (I,), state num_states x (H,)."""
-
-    def dot(name, vector, row):
-        total = float(w[f"bias_{name}_l0"][row])
-        for weight, value in zip(w[f"weight_{name}_l0"][row], vector, strict=True):
-            total += weight * value
-        return total
-
-    h = state[0]
-    c = state[-1]
-    if cell == "slstm":
-        rows = [range(unit, 4 * H, H) for unit in range(H)]
-        return naive_slstm(
-            [[dot("ih", x, row) + dot("hh", h, row) for row in of_unit] for of_unit in rows], state
-        )
-    if cell == "mogrifier":
-        return naive_mogrifier(w, [dot("ih", x, row) for row in range(H)], h, c)
-    if cell == "unitary":
-        return [naive_unitary(w, [dot("ih", x, row) for row in range(H)], h)]
-    m = [dot("ih", x, 4 * H + u) * dot("mh", h, u) for u in range(H)] if cell == "mlstm" else h
-    new_h, new_c = [], []
-    for u in range(H):
-
-        def a(block, unit=u, with_hidden=True):
-            return dot("ih", x, block * H + unit) + (
-                dot("hh", m, block * H + unit) if with_hidden else 0.0
-            )
-
-        if cell in ("rnn", "irnn"):
-            new_h.append(math.tanh(a(0)) if cell == "rnn" else max(0.0, a(0)))
-        elif cell == "gru":
-            r, z = sigmoid(a(0)), sigmoid(a(1))
-            n = math.tanh(a(2, with_hidden=False) + r * dot("hh", h, 2 * H + u))
-            new_h.append((1 - z) * n + z * h[u])
-        elif cell == "antisymmetric":
-            recurrent = antisymmetric_product(w, h, u)
-            gate = sigmoid(a(1, with_hidden=False) + recurrent)
-            new_h.append(h[u] + 0.5 * gate * math.tanh(a(0, with_hidden=False) + recurrent))
-        elif cell == "coupled":
-            f, g, o = sigmoid(a(0)), math.tanh(a(1)), sigmoid(a(2))
-            new_c.append(f * c[u] + (1 - f) * g)
-            new_h.append(o * math.tanh(new_c[-1]))
-        elif cell in RECENT:
-            b = [a(block, with_hidden=False) for block in range(len(w["bias_ih_l0"]) // H)]
-            new_h.append(naive_recent(cell, b, h[u], w["decay"][u] if cell == "rglru" else 0.0))
-        elif cell in ("lstm", "peephole", "mlstm"):
-            peep = [w[f"weight_c{gate}"][u] if cell == "peephole" else 0.0 for gate in "ifo"]
-            i, f = sigmoid(a(0) + peep[0] * c[u]), sigmoid(a(1) + peep[1] * c[u])
-            new_c.append(f * c[u] + i * math.tanh(a(2)))
-            new_h.append(sigmoid(a(3) + peep[2] * new_c[-1]) * math.tanh(new_c[-1]))
-        else:
-            raise NotImplementedError(f"no naive equations of {cell}: add a branch to naive_step")
-    return [new_h, new_c] if new_c else [new_h]
-
-
-def antisymmetric_product(w, h, unit):
-    """Row `unit` of (U - U' - I) h + bias."""
-    weight = w["weight_hh_l0"]
-    total = float(w["bias_hh_l0"][unit]) - h[unit]
-    for v in range(H):
-        total += (weight[unit, v] - weight[v, unit]) * h[v]
-    return total
-
-
-def naive_recent(cell, b, h, decay):
-    """The next h of a unit whose input products are b, one per block; `decay` is that of an
-    rglru."""
-    first, second = sigmoid(b[0]), sigmoid(b[1])
-    if cell == "rglru":
-        a = sigmoid(6.66 + 2.33 * decay) ** (8 * first)
-        return a * h + math.sqrt(1 - a**2) * second * b[2]
-    if cell == "mingru":
-        return first * h + (1 - first) * b[1]
-    return first / (first + second) * h + second / (first + second) * b[2]
-
-
-def naive_slstm(a, state):
-    """The paper's equations of c and n, here `total` and n, without the stabiliser; a: i, f, g and
-    o of each unit."""
-    found = []
-    for (i, f, g, o), log_n, c in zip(a, *state[1:], strict=True):
-        n = sigmoid(f) * math.exp(log_n) + math.exp(i)
-        total = sigmoid(f) * math.exp(log_n) * c + math.exp(i) * math.tanh(g)
-        found.append((sigmoid(o) * total / n, math.log(n), total / n))
-    return [list(part) for part in zip(*found, strict=True)]
-
-
-def naive_mogrifier(w, x, h, c):
-    for name in "qr":
-        matrix = 0.1 * w[f"left_{name}"] @ w[f"right_{name}"]
-        if name == "q":
-            x = [2 * sigmoid(2 * matrix[u] @ h) * x[u] for u in range(H)]
-        else:
-            h = [2 * sigmoid(2 * matrix[u] @ x) * h[u] for u in range(H)]
-    a = w["weight_xh_l0"] @ x + w["bias_xh_l0"] + w["weight_mh_l0"] @ h + w["bias_mh_l0"]
-    new_c = [
-        sigmoid(a[H + u] + 1) * c[u] + sigmoid(a[u]) * math.tanh(a[2 * H + u]) for u in range(H)
-    ]
-    return [[sigmoid(a[3 * H + u]) * math.tanh(new_c[u]) for u in range(H)], new_c]
-
-
-def unitary_matrix(w):
-    """D3 R2 F^-1 D2 P R1 F D1 as one dense matrix (H/2, H/2)."""
+def unitary_symbols(w):
+    """Return the matrices of the page for a unitary layer, each as a dense one (H/2, H/2)."""
     n = H // 2
-    fourier = np.array(
-        [[cmath.exp(-2j * math.pi * j * k / n) / math.sqrt(n) for k in range(n)] for j in range(n)]
-    )
-    diagonals = [np.diag(np.exp(1j * w[f"angle_{k}"])) for k in (1, 2, 3)]
-    vectors = [w[f"reflection_{k}"][0] + 1j * w[f"reflection_{k}"][1] for k in (1, 2)]
-    reflections = [np.eye(n) - 2 * np.outer(v, v.conj()) / np.vdot(v, v) for v in vectors]
-    permutation = np.eye(n)[w["permutation"].astype(int)]
-    steps = (
-        diagonals[0],
-        fourier,
-        reflections[0],
-        permutation,
-        diagonals[1],
-        fourier.conj().T,
-        reflections[1],
-    )
-    matrix = np.eye(n, dtype=complex)
-    for step in (*steps, diagonals[2]):
-        matrix = step @ matrix
-    return matrix
+    symbols = {f"D_{k}": np.diag(np.exp(1j * w[f"angle_{k}"])) for k in (1, 2, 3)}
+    for k in (1, 2):
+        v = w[f"reflection_{k}"][0] + 1j * w[f"reflection_{k}"][1]
+        symbols[f"R_{k}"] = np.eye(n) - 2 * np.outer(v, v.conj()) / np.vdot(v, v)
+    fourier = np.exp(-2j * math.pi * np.outer(range(n), range(n)) / n) / math.sqrt(n)
+    return symbols | {
+        "F": fourier,
+        "F_inverse": fourier.conj().T,
+        "P": np.eye(n)[w["permutation"].astype(int)],
+        "β": w["modrelu_bias"],
+        "W": in_complex(w["weight_ih_l0"]),
+        "b": in_complex(w["bias_ih_l0"]),
+    }
 
 
-def naive_unitary(w, x, h):
-    n = H // 2
-    z = (
-        unitary_matrix(w) @ (np.array(h[:n]) + 1j * np.array(h[n:]))
-        + np.array(x[:n])
-        + 1j * np.array(x[n:])
-    )
-    out = [
-        max(0.0, abs(value) + b) * value / abs(value)
-        for value, b in zip(z, w["modrelu_bias"], strict=True)
-    ]
-    return [value.real for value in out] + [value.imag for value in out]
+def in_complex(parts):
+    """Join H real parts and imaginary parts, in this order, to H/2 complex numbers."""
+    return parts[: H // 2] + 1j * parts[H // 2 :]
+
+
+def step_by_the_page(layer, x, state):
+    """Compute the equations of docs/theory.md for one character; x (I,), state num_states x
+    (H,)."""
+    names = symbols_of(layer) | {"x_t": x, "h_before": state[0], "c_before": state[-1]}
+    if layer.cell_name == "unitary":
+        names["h_before"] = in_complex(state[0])
+    if layer.cell_name == "slstm":
+        names["n_before"] = np.exp(state[1])
+    exec(equations_of(layer.cell_name), names)
+    if layer.cell_name == "unitary":
+        return [np.append(names["h_t"].real, names["h_t"].imag)]
+    if layer.cell_name == "slstm":
+        return [names["h_t"], np.log(names["n_t"]), names["c_t"]]
+    if len(state) == 1:
+        return [names["h_t"]]
+    return [names["h_t"], names["c_t"]]
 
 
 @pytest.mark.parametrize("cell", ALL)
-def test_a_layer_equals_a_naive_loop(cell):
+def test_a_layer_computes_the_equations_of_the_page(cell):
     layer, generator = make_layer(cell), torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in layer.parameters():
@@ -206,11 +145,10 @@ def test_a_layer_equals_a_naive_loop(cell):
     state = 0.5 * torch.randn(layer.cell.num_states, 2, H, generator=generator, dtype=torch.float64)
     with torch.no_grad():
         outputs, cells, last = layer(inputs, state, keeps_cells=True)
-    weights = tensors_of(layer)
     for row in range(2):
-        current = state[:, row].tolist()
+        current = state[:, row].numpy()
         for t in range(3):
-            current = naive_step(cell, weights, inputs[t, row].tolist(), current)
+            current = step_by_the_page(layer, inputs[t, row].numpy(), current)
             np.testing.assert_allclose(outputs[t, row].numpy(), current[0], **EXACT)
             shown = {
                 "h": current[0],
