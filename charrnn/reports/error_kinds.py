@@ -1,9 +1,9 @@
-"""Kinds of errors: what would have avoided each of a model's errors (Karpathy, Johnson & Li 2015,
-section 4.4).
+"""Kinds of errors: sort the errors of a model by the knowledge that would have avoided them
+(Karpathy, Johnson & Li 2015, section 4.4).
 
 An error is a character to which the model gives a probability below 0.5. A sequence of oracles
-removes errors, each from what the earlier ones leave; an error is attributed to the oracle that
-removes it:
+removes the errors: each oracle removes some of the errors that the oracles before it left. An error
+is attributed to the oracle that removes it:
 
 1. n-gram: one of the n-gram models of order 1 to 9 gives the character a probability above 0.5.
 2. memory: the character belongs to a word, is not its first, and the whole word occurs as a
@@ -11,13 +11,13 @@ removes it:
 3. rare word: the character belongs to a word that occurs 0, 1, … 5 times in the training text.
 4. word start: the character follows a space or a quotation mark, or a newline.
 5. punctuation: the character is a punctuation mark.
-6. boost: the probability plus 0.1, 0.2, … 0.5 is at least 0.5. The last one removes all that is
-   left.
+6. boost: the probability plus 0.1, 0.2, … 0.5 is at least 0.5. The last boost removes every
+   remaining error.
 
 A word, in any script, is a maximal run of letters, combining marks, digits and underscores, with
-single apostrophes inside it: `don't` and `num_lines` are words. Of a byte alphabet, all bytes above
-127 are part of words. A text is a range of ids that is read in blocks, so its length needs no
-memory.
+single apostrophes inside it: `don't` and `num_lines` are words. In a byte alphabet, all bytes above
+127 are part of words. A text is a range of ids that is read in blocks, so that a long text needs no
+more memory than a short one.
 
 Shapes: N characters of context and text, M scored characters, W words, R characters of a range, V
 vocabulary.
@@ -51,14 +51,14 @@ from charrnn.views.tables import Bar, plain_table
 from charrnn.views.theme import all_visible
 
 NGRAM_ORDER = 9
-"""The longest n-gram of the oracle: it has the models of order 1 to 9 to choose from."""
+"""The highest order of the n-gram models among which the n-gram oracle chooses."""
 MEMORY_LENGTHS = (100, 500, 1000, 5000)
-"""Characters that the memory of each oracle holds, ascending."""
+"""Characters that the memory of each memory oracle holds, ascending."""
 RARE_COUNTS = (0, 1, 2, 3, 4, 5)
 """How often a rare word occurs in the training text, ascending."""
 BOOSTS = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""What the last oracles add to the probability of the character, ascending; 0.5 avoids every error.
-"""
+"""The amounts that the boost oracles add to the probability of the character, ascending; 0.5 avoids
+every error."""
 KINDS = (
     "n-gram",
     *(f"memory-{length}" for length in MEMORY_LENGTHS),
@@ -69,7 +69,7 @@ KINDS = (
 """The kinds of errors, in the order in which errors are attributed to them. `after-space` is after
 a space or a quotation mark, `after-newline` after a line end and at the start of a document."""
 TITLE = "Errors (a probability below 0.5), by the first oracle that removes them"
-"""Stands above all tables."""
+"""The line above all tables."""
 LEGEND = """An oracle is a rule that removes errors, to find out what would have avoided them:
 n-gram: an n-gram model of order 1 to 9 gives the character more than 0.5
 memory-N: inside a word that occurs in the last N characters
@@ -77,7 +77,7 @@ rare-word-N: in a word that occurs N times in the training text
 after-space, after-newline, punctuation: where the error is
 boost-P: the probability plus P is 0.5 or more
 share: of the errors; nats/char: what they add to the mean loss"""
-"""What the kinds of the tables mean."""
+"""The explanation of the kinds, below all tables."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,10 +88,10 @@ class ErrorKind:
     """One of `KINDS`."""
     num_errors: int
     share: float
-    """Of all errors of the model; 0 if it has none."""
+    """The share of these errors among all errors of the model; 0 if the model has no errors."""
     nats: float
-    """The loss of these errors, divided by the number of all scored characters: what they add to
-    its mean."""
+    """The loss of these errors, divided by the number of all scored characters: their contribution
+    to the mean loss."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,11 +101,11 @@ class ModelErrors:
     run: str
     num_errors: int
     share: float
-    """Of the scored characters."""
+    """The share of the errors among the scored characters."""
     nats_per_char: float
     """The mean loss of all scored characters."""
     kinds: tuple[ErrorKind, ...]
-    """One for each of `KINDS`, in that order. Their errors add up to `num_errors`."""
+    """The errors of each of `KINDS`, in that order. Their numbers add up to `num_errors`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,14 +113,14 @@ class ErrorReport(Displayable):
     """The errors of one or several models over the same characters of a text."""
 
     num_chars: int
-    """Characters that were scored."""
+    """The number of characters that were scored."""
     text_length: int
-    """Characters of the text: more than `num_chars` if only segments of it were scored."""
+    """The length of the text: more than `num_chars` if only segments of the text were scored."""
     models: tuple[ModelErrors, ...]
     protocol: str = "stateful"
 
     def view(self) -> Sequence[RenderableType]:
-        """Return a table for each model, and what the kinds mean."""
+        """Return a table for each model, and the explanation of the kinds."""
         # The first character is never scored, which needs no note.
         pictures: list[RenderableType] = [Text(TITLE, style="bold")]
         if self.num_chars + 1 < self.text_length:
@@ -130,13 +130,13 @@ class ErrorReport(Displayable):
             )
 
         for model in self.models:
-            what = counted(model.num_errors, "error")
-            where = counted(self.num_chars, "character")
-            head = f"{all_visible(model.run)}: {what} in {where}"
+            errors = counted(model.num_errors, "error")
+            characters = counted(self.num_chars, "character")
+            heading = f"{all_visible(model.run)}: {errors} in {characters}"
             pictures.append(
-                Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char")
+                Text(f"\n{heading} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char")
             )
-            pictures.append(_table_of(model))
+            pictures.append(_error_table(model))
 
         pictures.append(Text(LEGEND, style="dim"))
         return pictures
@@ -145,7 +145,7 @@ class ErrorReport(Displayable):
 DECODED_CHARS = 1 << 20
 """Characters that are decoded at a time."""
 WORD = "w"
-"""The class of a part of a word."""
+"""The class of letters and other parts of a word."""
 SPACE = "s"
 """The class of a space."""
 NEWLINE = "n"
@@ -155,7 +155,7 @@ QUOTE = "q"
 PUNCTUATION = "p"
 """The class of any other punctuation, and of symbols."""
 OTHER = "o"
-"""The class of control and format characters, and of those that Unicode does not define."""
+"""The class of control and format characters, and of characters that Unicode does not define."""
 CLASS_OF = {
     **dict.fromkeys(("newlines", "ends of documents"), NEWLINE),
     **dict.fromkeys(("punctuation", "symbols"), PUNCTUATION),
@@ -164,13 +164,13 @@ CLASS_OF = {
 }
 """The classes of `breakdown` that are no parts of a word."""
 QUOTES = "\"'„‚「」『』"
-"""Quotation marks that Unicode does not classify as such (categories Pi and Pf)."""
+"""Quotation marks outside Unicode's categories for quotation marks, Pi and Pf."""
 
 
 def class_of(character: str) -> str:
-    """Return the class of a character; "" stands for the unknown symbol, which is mostly a
+    """Return the class of a character; "" stands for the unknown symbol, which counts as a
     letter."""
-    # Names of programs have underscores.
+    # Names in source code contain underscores.
     if character in ("", "_"):
         return WORD
     if character in QUOTES or unicodedata.category(character) in ("Pi", "Pf"):
@@ -179,9 +179,9 @@ def class_of(character: str) -> str:
 
 
 def classes_of(vocab: Vocab) -> dict[str, str]:
-    """Return the class of everything that `text.vocab.decode_each` decodes an id to."""
+    """Return the class of each character that `text.vocab.decode_each` can return."""
     if vocab.kind == "byte":
-        # Bytes above 127 are parts of longer characters, most of which are letters.
+        # Bytes above 127 are parts of longer characters, and most of these are letters.
         classes = {chr(byte): class_of(chr(byte)) for byte in range(128)}
         classes.update((chr(byte), WORD) for byte in range(128, 256))
         return classes
@@ -189,29 +189,28 @@ def classes_of(vocab: Vocab) -> dict[str, str]:
 
 
 def word_pattern(classes: Mapping[str, str]) -> re.Pattern[str]:
-    """Return the regular expression of a word in a decoded text whose characters have these
-    classes."""
-    of_words = "".join(character for character, own in classes.items() if own == WORD)
+    """Return the regular expression of a word in a decoded text; `classes` are the classes of its
+    characters."""
+    word_characters = "".join(character for character, name in classes.items() if name == WORD)
 
-    # Never empty: a class of characters without any is no regular expression.
-    inside = re.escape(f"_{of_words}")
+    # With the underscore the brackets are never empty, which would be no regular expression.
+    inside = re.escape(f"_{word_characters}")
     return re.compile(f"[{inside}]+(?:['’][{inside}]+)*")
 
 
 def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArray[np.int64]:
-    """Count how often each wanted word occurs as a word in ids (N,): counts (W,), at the index
-    `wanted[word]`.
+    """Count how often each word in `wanted` occurs as a whole word in ids (N,).
 
-    Memory is bounded by the wanted words. A block ends after a space or a newline; where there is
-    none, a word is cut.
+    Returns counts (W,); the count of a word is at the index `wanted[word]`. Memory is bounded by
+    the wanted words. A block ends after a space or a newline; a block without either cuts a word.
     """
     counts = np.zeros(len(wanted), np.int64)
     pattern = word_pattern(classes_of(vocab))
-    rest = ""
+    cut_word = ""
     with task("counting words", total=len(ids)) as advance:
         for begin in range(0, len(ids), DECODED_CHARS):
             block = ids[begin : begin + DECODED_CHARS]
-            text = rest + decode_each(vocab, block)
+            text = cut_word + decode_each(vocab, block)
 
             # The word that the end of the block cuts is counted with the next block.
             end = 1 + max(text.rfind(" "), text.rfind("\n"))
@@ -224,25 +223,25 @@ def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArra
                 if index is not None:
                     counts[index] += 1
 
-            # The ids may be those of a mapped file, which would otherwise fill the memory.
-            rest = text[end:]
+            # The ids may be mapped from a file, whose pages would otherwise fill the memory.
+            cut_word = text[end:]
             release_pages(ids)
             advance(len(block))
     return counts
 
 
 ERROR_NATS = np.float32(math.log(2))
-"""A greater loss is an error: a probability below 0.5. In float32 as the losses are, so that 0.5
-itself is none."""
+"""A character with a greater loss is an error: its probability is below 0.5. In float32 as the
+losses are, so that a probability of exactly 0.5 is no error."""
 NO_ERROR = len(KINDS)
-"""The kind of a character that is predicted."""
+"""The kind of a character that is no error."""
 MAX_WORD = 256
 """Characters before and after a block that are read to complete its words. Longer words are cut."""
 BLOCK_CHARS = 1 << 18
-"""Scored characters that are attributed, and characters whose pairs are found, at a time."""
+"""Scored characters that are attributed at a time."""
 
 Kinds = NDArray[np.int8]
-"""An index into `KINDS`, or NO_ERROR, for each character."""
+"""The kind of each character: an index into `KINDS`, or NO_ERROR."""
 _UNDECIDED = -1
 
 
@@ -253,22 +252,23 @@ def attribute_errors(
     ngram_nats: NDArray[np.float32],
     training: IdArray,
 ) -> list[Kinds]:
-    """Attribute the errors of one or several models; return for each the kinds (M,) of its
-    characters.
+    """Attribute the errors of one or several models to oracles; return the kinds (M,) of the
+    characters for each model.
 
-    `losses` are those of the models at the same positions of `ids` (N,), `ngram_nats` (M,) those of
-    the best n-gram model there, `training` the ids of the training text, which is read once. Raises
-    ValueError for losses at different positions.
+    `losses` has the losses of every model at the same positions of `ids` (N,). `ngram_nats` (M,)
+    are the losses of the best n-gram model at these positions. `training` has the ids of the
+    training text, which is read once. Raises ValueError for losses at different positions.
     """
     # Indices are common to all models from here on.
     positions = losses[0].positions
-    for one in losses:
-        if not np.array_equal(one.positions, positions) or len(ngram_nats) != len(positions):
+    num_chars = len(positions)
+    for model_losses in losses:
+        if not np.array_equal(model_losses.positions, positions) or len(ngram_nats) != num_chars:
             raise ValueError("the losses must be those of the same characters")
 
-    # What is an error of any model is attributed once. The first oracle: n-grams.
-    is_error = np.any([one.nats > ERROR_NATS for one in losses], axis=0)
-    kinds = np.full(len(positions), NO_ERROR, np.int8)
+    # An error that several models make is attributed once. The first oracle: n-grams.
+    is_error = np.any([model_losses.nats > ERROR_NATS for model_losses in losses], axis=0)
+    kinds = np.full(num_chars, NO_ERROR, np.int8)
     kinds[is_error] = _UNDECIDED
     kinds[is_error & (ngram_nats < ERROR_NATS)] = KINDS.index("n-gram")
 
@@ -277,15 +277,16 @@ def attribute_errors(
     pattern = word_pattern(classes)
     words: dict[str, int] = {}
     rare = []
-    with task("errors", total=len(positions)) as advance:
+    with task("errors", total=num_chars) as advance:
         for begin, end in consecutive_ranges(positions, BLOCK_CHARS):
-            # With the text before it that the longest memory holds, and whole words at both ends.
+            # The block, with the text before it that the longest memory holds, and with whole
+            # words at both ends.
             first = int(positions[begin])
             start = max(0, first - MAX_WORD - MEMORY_LENGTHS[-1])
             text = decode_each(vocab, ids[start : first + end - begin + MAX_WORD])
             spans = [match.span() for match in pattern.finditer(text)]
 
-            found = _attribute_range(
+            rare_errors = _attribute_range(
                 text,
                 first - start,
                 kinds=kinds[begin:end],
@@ -293,27 +294,27 @@ def attribute_errors(
                 spans=spans,
                 words=words,
             )
-            rare.append(RareErrors(found.errors + begin, found.words))
+            rare.append(RareErrors(rare_errors.errors + begin, rare_errors.words))
             release_pages(ids)
             advance(end - begin)
 
-    # Rare words are counted in the training text, which is read once for all of them.
-    errors = np.concatenate([one.errors for one in rare])
+    # Rare words are counted in the training text, which is read once for all words.
+    errors = np.concatenate([rare_errors.errors for rare_errors in rare])
     counts = count_words(training, vocab=vocab, wanted=words)
-    num_occurrences = counts[np.concatenate([one.words for one in rare])]
+    num_occurrences = counts[np.concatenate([rare_errors.words for rare_errors in rare])]
     for count in RARE_COUNTS:
         kinds[errors[num_occurrences == count]] = KINDS.index(f"rare-word-{count}")
 
-    return [_with_boosts(kinds, one.nats) for one in losses]
+    return [_with_boosts(kinds, model_losses.nats) for model_losses in losses]
 
 
 class RareErrors(NamedTuple):
     """Errors that only the rarity of their word may explain."""
 
     errors: NDArray[np.int64]
-    """Indices of the errors among the scored characters."""
+    """The index of each error among the scored characters."""
     words: NDArray[np.int64]
-    """The index of the word of each."""
+    """The index of the word that each error is in."""
 
 
 def _attribute_range(
@@ -325,118 +326,123 @@ def _attribute_range(
     spans: Sequence[tuple[int, int]],
     words: dict[str, int],
 ) -> RareErrors:
-    """Attribute the undecided errors of text[first : first + R] to all oracles but n-gram, rare
-    word and boost.
+    """Attribute the undecided errors of text[first : first + R] to the oracles that see the text:
+    memory, word start and punctuation.
 
-    `spans` are begin and end of each word. Changes `kinds` (R,), and adds to `words` the words of
-    the errors that are not attributed to a memory. Returns these errors, counted from `first`.
+    `spans` are the begin and the end of each word. Changes `kinds` (R,), and adds to `words` the
+    words of the errors that are not attributed to a memory. Returns these errors, counted from
+    `first`.
     """
     begins = [begin for begin, _ in spans]
-    # Several errors may be in one word, which is looked for once.
+    # The memory is searched once for a word with several errors.
     find_memory = cache(partial(_memory_kind, text))
     rare_errors = []
     rare_words = []
     for error in np.flatnonzero(kinds == _UNDECIDED).tolist():
-        place = error + first
+        position = error + first
 
         # The last word that begins here or before: the character may be in it, or after it.
         begin = 0
         end = 0
-        index = bisect_right(begins, place) - 1
+        index = bisect_right(begins, position) - 1
         if index >= 0:
             begin, end = spans[index]
 
         # Inside a word an apostrophe is no quotation mark.
-        is_inside = begin < place < end
+        is_inside = begin < position < end
         if not is_inside:
-            kind = _kind_by_place(before=classes[text[place - 1]], own=classes[text[place]])
+            kind = _kind_at(
+                class_before=classes[text[position - 1]], class_here=classes[text[position]]
+            )
             if kind is not None:
                 kinds[error] = kind
 
-        # The first oracle in the order of `KINDS` that removes it overrides what was found above;
-        # the words that no memory holds are counted later, all at once.
+        # The memory is an earlier oracle than the kind above, which it overrides. The words that no
+        # memory holds are counted later, all at once.
         kind_in_memory = None
         if is_inside:
             kind_in_memory = find_memory(begin, end)
         if kind_in_memory is not None:
             kinds[error] = kind_in_memory
-        elif place < end:
+        elif position < end:
             rare_errors.append(error)
             rare_words.append(words.setdefault(text[begin:end], len(words)))
     return RareErrors(np.array(rare_errors, np.int64), np.array(rare_words, np.int64))
 
 
-def _kind_by_place(*, before: str, own: str) -> int | None:
-    """Return the kind of an error outside a word or at its start, by the classes of the character
-    before it and of its own; None if these do not explain it."""
-    if before == NEWLINE:
+def _kind_at(*, class_before: str, class_here: str) -> int | None:
+    """Return the kind of an error outside a word or at the start of a word, by the class of the
+    character before the error and the class of the character itself; None if neither explains the
+    error."""
+    if class_before == NEWLINE:
         return KINDS.index("after-newline")
-    if before in (SPACE, QUOTE):
+    if class_before in (SPACE, QUOTE):
         return KINDS.index("after-space")
-    if own in (PUNCTUATION, QUOTE):
+    if class_here in (PUNCTUATION, QUOTE):
         return KINDS.index("punctuation")
     return None
 
 
 def _memory_kind(text: str, begin: int, end: int) -> int | None:
-    """Return the kind of the word text[begin:end] if it occurs before it, in the shortest
-    memory."""
+    """Return the kind of the shortest memory that holds an earlier occurrence of the word
+    text[begin:end]; None if the longest memory holds none."""
     # Documents are read by themselves: the memory begins with the document.
     earliest = max(0, begin - MEMORY_LENGTHS[-1])
     earliest = max(earliest, text.rfind(END, earliest, begin) + 1)
 
-    # The last occurrence is the nearest one, which the shortest memory holds.
-    place = text.rfind(text[begin:end], earliest, begin)
-    if place < 0:
+    # The last occurrence is the nearest.
+    occurrence = text.rfind(text[begin:end], earliest, begin)
+    if occurrence < 0:
         return None
-    index = bisect_left(MEMORY_LENGTHS, begin - place)
+    index = bisect_left(MEMORY_LENGTHS, begin - occurrence)
     return KINDS.index(f"memory-{MEMORY_LENGTHS[index]}")
 
 
 def _with_boosts(kinds: Kinds, nats: NDArray[np.float32]) -> Kinds:
-    """Return the kinds (M,) of the model with the losses `nats` (M,): boosts where no other oracle
-    applies."""
-    # An error of another model may be none of this one.
+    """Return the kinds (M,) for the model with the losses `nats` (M,), with a boost for every error
+    that is still undecided."""
+    # An error of another model may be no error of this model.
     kinds = np.where(nats > ERROR_NATS, kinds, NO_ERROR).astype(np.int8)
-    left = np.flatnonzero(kinds == _UNDECIDED)
+    undecided = np.flatnonzero(kinds == _UNDECIDED)
 
-    # The first boost that is at least what is missing.
-    missing = 0.5 - np.exp(-nats[left].astype(np.float64))
-    kinds[left] = KINDS.index(f"boost-{BOOSTS[0]}") + np.searchsorted(BOOSTS, missing)
+    # The smallest boost that lifts the probability to 0.5.
+    missing = 0.5 - np.exp(-nats[undecided].astype(np.float64))
+    kinds[undecided] = KINDS.index(f"boost-{BOOSTS[0]}") + np.searchsorted(BOOSTS, missing)
     return kinds
 
 
 def summarize_errors(run: str, losses: CharLosses, kinds: Kinds) -> ModelErrors:
-    """Count the errors of a model, whose characters have `kinds` (M,), and add up their losses."""
+    """Count the errors of a model by kind, and add up their losses. `kinds` (M,) are the kinds of
+    its characters."""
     counts = np.bincount(kinds, minlength=NO_ERROR + 1)
     nats = np.bincount(kinds, losses.nats.astype(np.float64), minlength=NO_ERROR + 1) / len(kinds)
 
-    # Of errors that there are none of, the shares are 0.
+    # A model without errors has shares of 0.
     num_errors = int(counts[:NO_ERROR].sum())
-    found = []
+    summaries = []
     for index, kind in enumerate(KINDS):
-        one = ErrorKind(
+        error_kind = ErrorKind(
             kind=kind,
             num_errors=int(counts[index]),
             share=int(counts[index]) / max(1, num_errors),
             nats=float(nats[index]),
         )
-        found.append(one)
+        summaries.append(error_kind)
     return ModelErrors(
         run=run,
         num_errors=num_errors,
         share=num_errors / len(kinds),
         nats_per_char=losses.mean,
-        kinds=tuple(found),
+        kinds=tuple(summaries),
     )
 
 
 def best_ngram_nats(
     probabilities_by_order: Iterable[tuple[int, NDArray[np.float64]]], num_positions: int
 ) -> NDArray[np.float32]:
-    """Compute the least of the losses (M,) of all orders of n-grams, in nats, from the probability
-    (M,) of each character by each order."""
-    # One order at a time: all of them together are nine arrays of the length of the text.
+    """Compute the loss (M,) of each character, in nats, by the n-gram model that predicts it best,
+    from the probabilities (M,) of the n-gram models of all orders."""
+    # One order at a time: all orders together are nine arrays of the length of the text.
     best = np.zeros(num_positions)
     for _, probabilities in probabilities_by_order:
         np.maximum(best, probabilities, out=best)
@@ -446,19 +452,19 @@ def best_ngram_nats(
 def error_kinds(
     models: Sequence[Model], text: str | bytes | None = None, **options: Any
 ) -> ErrorReport:
-    """Attribute the errors of one or several models to what would have avoided them.
+    """Attribute each error of one or several models to the oracle that would have avoided it.
 
-    The text is that of `evaluate_runs`, the training text is that of the first run, which is read
-    again. The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`,
-    and so are the errors. Raises UsageError also for models with different alphabets, and DataError
-    if the training text is missing or changed.
+    The text, the options `part`, `context`, `precision` and `max_chars`, and the exceptions are the
+    same as in `evaluate_runs`. The training text of the first run is read, too. Raises UsageError
+    also for models with different alphabets, and DataError if the training text is missing or
+    changed.
 
     >>> charrnn.error_kinds([model]).models[0].num_errors
     """
-    # Both texts are read before anything is measured: one of them may be missing.
+    # Both texts are read before anything is measured: either may be missing.
     comparison = Comparison.of(models, text, **options)
-    part = comparison.training_text()
-    training = part.ids[part.begin :]
+    training_text = comparison.training_text()
+    training = training_text.ids[training_text.begin :]
     first, *others = comparison.runs
     for run in others:
         if run.vocab != first.vocab:
@@ -467,15 +473,13 @@ def error_kinds(
                 " the same characters: give runs that were trained on the same text."
             )
 
-    # The losses of every model at the same characters.
     losses = [comparison.losses_of(run) for run in comparison.runs]
 
-    # The first oracle needs n-grams of the training text, the others its words.
+    # The first oracle needs n-grams of the training text.
     positions = losses[0].positions
-    ngrams = models[0].ngram_model(min(NGRAM_ORDER, len(training)), training=part)
+    ngrams = models[0].ngram_model(min(NGRAM_ORDER, len(training)), training=training_text)
     ngram_nats = best_ngram_nats(ngrams.by_order(first.text.ids, positions), len(positions))
 
-    # The oracles are the same for all models, so each error is looked at once.
     names = [run.name for run in comparison.runs]
     kinds = attribute_errors(
         first.text.ids, vocab=first.vocab, losses=losses, ngram_nats=ngram_nats, training=training
@@ -487,22 +491,22 @@ def error_kinds(
     )
 
 
-def _table_of(model: ModelErrors) -> RenderableType:
-    """Build the table of a model: the kinds that it has, and their sum."""
+def _error_table(model: ModelErrors) -> RenderableType:
+    """Build the table of a model: a row for each kind of which there is an error, and their sum."""
     columns = ("errors", "share", "nats/char")
     table = plain_table("kind", *columns, "", right=columns, narrow=True)
-    for one in model.kinds:
-        if one.num_errors:
+    for error_kind in model.kinds:
+        if error_kind.num_errors:
             table.add_row(
-                one.kind,
-                f"{one.num_errors:,}",
-                f"{one.share:.1%}",
-                f"{one.nats:.4f}",
-                Bar(one.share),
+                error_kind.kind,
+                f"{error_kind.num_errors:,}",
+                f"{error_kind.share:.1%}",
+                f"{error_kind.nats:.4f}",
+                Bar(error_kind.share),
             )
 
-    # What all errors add to the loss: the rest is that of characters that were predicted.
-    nats = sum(one.nats for one in model.kinds)
+    # All errors together. Characters that are no errors make up the rest of the loss.
+    nats = sum(error_kind.nats for error_kind in model.kinds)
     table.add_row("all", f"{model.num_errors:,}", "", f"{nats:.4f}", "", style="bold")
     return table
 
