@@ -10,7 +10,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +42,10 @@ CLASSES = (
     "unknown",
     "other bytes",
 )
-"""All classes, in the order in which they are listed. Each character belongs to one. `other
-letters` are those of scripts without case; `unknown` is the unknown symbol; `other bytes` are those
-above 127 of a byte alphabet, and those of no character in a text that is not UTF-8."""
+"""All classes, in the order of the table. Each character belongs to one class. `other letters` are
+the letters of scripts without case, `unknown` is the unknown symbol. `other bytes` are the bytes
+above 127 of a byte alphabet, and the bytes that belong to no character in a text that is not UTF-8.
+"""
 
 
 def class_name(character: str) -> str:
@@ -59,7 +59,6 @@ def class_name(character: str) -> str:
     if character.isspace():
         return "spaces"
 
-    # Some categories are a class, other classes are groups of categories.
     category = unicodedata.category(character)
     # Cs is the "surrogateescape" of a byte that belongs to no character.
     categories = {
@@ -79,9 +78,9 @@ def class_name(character: str) -> str:
 
 
 MAX_CONTEXT = 1024
-"""Characters of a window, at most: how far loss by position is followed."""
+"""The largest length of a window, in characters: loss by position is measured up to there."""
 NUM_POSITION_WINDOWS = 512
-"""Windows whose losses are measured by position, at most."""
+"""The largest number of windows for loss by position."""
 _BATCH_SIZE = 64
 
 
@@ -90,26 +89,26 @@ class GroupSums:
     """The sums of the losses of C groups of characters, in K blocks of the text."""
 
     names: tuple[str, ...]
-    """(C,)"""
+    """The names (C,) of the groups."""
     cells: BlockSums
-    """K * C blocks: those of all groups in the first block of the text, in the second, …"""
+    """K * C sums: for each block of the text in order, the sums of all groups."""
 
     @classmethod
     def zeros(cls, names: tuple[str, ...], num_blocks: int) -> GroupSums:
-        """Start without any loss."""
+        """Return sums to which no loss has been added."""
         return cls(names, BlockSums.zeros(num_blocks * len(names)))
 
     def add(
-        self, nats: NDArray[np.float32], blocks: NDArray[np.int64], groups: NDArray[Any]
+        self, nats: NDArray[np.float32], blocks: NDArray[np.int64], groups: NDArray[np.integer]
     ) -> None:
         """Add losses of any shape, each to a block of the text and a group."""
         self.cells.add(nats, blocks * len(self.names) + groups)
 
     def groups(self, reference: GroupSums | None = None) -> tuple[LossGroup, ...]:
-        """Return the record of every group that has any character, with its difference to that of a
-        reference."""
+        """Return the record of every group with at least one character; with a reference, also the
+        difference to the same group of the reference."""
         total = self.cells.sums.sum()
-        found = []
+        loss_groups = []
         for index, name in enumerate(self.names):
             blocks = self._blocks(index)
             if not blocks.num_values:
@@ -119,7 +118,7 @@ class GroupSums:
             if reference is not None:
                 difference = block_difference(blocks, reference._blocks(index))
 
-            # A model that is always sure has no loss to share.
+            # The total is 0 for a model that predicts every character with probability 1.
             share = 0.0
             if total:
                 share = float(blocks.sums.sum() / total)
@@ -131,8 +130,8 @@ class GroupSums:
                 nats_ci=blocks.interval(),
                 difference=difference,
             )
-            found.append(group)
-        return tuple(found)
+            loss_groups.append(group)
+        return tuple(loss_groups)
 
     def _blocks(self, index: int) -> BlockSums:
         every = slice(index, None, len(self.names))
@@ -141,29 +140,29 @@ class GroupSums:
 
 def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
     """Add up the losses of a text by the classes of its characters (`CLASSES`)."""
-    # The class of each id, once; then that of each character by its id.
+    # The class of each id is looked up once; the ids of the text index these classes.
     characters: Sequence[str] = vocab.characters
     if vocab.kind == "byte":
-        # All bytes above 127 have one class, that of a lone surrogate.
+        # All bytes above 127 have the class of a lone surrogate.
         characters = [chr(byte) if byte < 128 else "\udcff" for byte in range(256)]
     classes = [CLASSES.index(class_name(character)) for character in characters]
     groups = np.array(classes, np.uint8)[ids[losses.positions]]
 
-    # Blocks of the text, of which the intervals are computed.
+    # The intervals are computed from blocks of the text.
     num_blocks = num_blocks_of(len(losses))
     blocks = np.arange(len(losses)) * num_blocks // len(losses)
-    found = GroupSums.zeros(CLASSES, num_blocks)
-    found.add(losses.nats, blocks, groups)
-    return found
+    sums = GroupSums.zeros(CLASSES, num_blocks)
+    sums.add(losses.nats, blocks, groups)
+    return sums
 
 
 def context_length(num_chars: int) -> int:
-    """Return the length of the windows of `sums_by_position`: a power of 2, so that twenty of them
+    """Return the length of the windows of `sums_by_position`: a power of 2, so that twenty windows
     fit into the text.
 
     Raises DataError for a text with too few characters for any interval.
     """
-    # Windows with less than 16 characters tell nothing of what a model remembers.
+    # Windows of less than 16 characters do not show how a longer memory lowers the loss.
     length = MAX_CONTEXT
     while length * 2 * MIN_BLOCKS > num_chars and length > 16:
         length //= 2
@@ -179,19 +178,19 @@ def context_length(num_chars: int) -> int:
 def sums_by_position(
     network: Predictor, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
 ) -> GroupSums:
-    """Add up the losses of ids (N,) by the number of characters that were read before, from a zero
-    state.
+    """Add up the losses of ids (N,) by the number of characters that the network read before each,
+    starting from a zero state.
 
     Windows of `context_length(N)` characters are spread evenly over the text. Their characters are
-    grouped by the number of characters before them: 1, 2, 3-4, 5-8, …. In a text of documents it is
-    counted from the last END, which resets the state.
+    grouped by the number of characters before them: 1, 2, 3-4, 5-8, …. In a text of documents, this
+    number is counted from the last END, which resets the state.
     """
     length = context_length(len(ids))
     num_windows = min(NUM_POSITION_WINDOWS, len(ids) - length)
     starts = np.arange(num_windows) * (len(ids) - length) // num_windows
     num_blocks = num_blocks_of(len(ids), length)
 
-    found = GroupSums.zeros(position_names(length), num_blocks)
+    sums = GroupSums.zeros(position_names(length), num_blocks)
     with task("reading", total=num_windows * length) as advance:
         for begin in range(0, num_windows, _BATCH_SIZE):
             targets = starts[begin : begin + _BATCH_SIZE] + np.arange(1, length + 1)[:, None]
@@ -201,19 +200,19 @@ def sums_by_position(
 
             num_read = num_read_since_end(ids[targets - 1].astype(np.int64), network.end_id)
             # Group k has read 2^(k-1)+1 to 2^k characters: `position_names`.
-            found.add(losses, targets * num_blocks // len(ids), np.frexp(num_read - 1)[1])
+            sums.add(losses, targets * num_blocks // len(ids), np.frexp(num_read - 1)[1])
             advance(targets.size)
-    return found
+    return sums
 
 
 def num_read_since_end(ids: NDArray[np.int64], end_id: int | None) -> NDArray[np.int64]:
-    """Return how many characters of ids (T, B) the state contains after each of them: the last END
-    and those after."""
+    """Return how many characters of ids (T, B) the state contains after each id: the last END and
+    the characters after it."""
     index = np.arange(len(ids))[:, None]
     if end_id is None:
         return np.broadcast_to(index + 1, ids.shape)
 
-    # 0, the beginning of the window, until there is an END.
+    # Before the first END, the count starts at the beginning of the window.
     last_end = np.maximum.accumulate(np.where(ids == end_id, index, 0), axis=0)
     return index - last_end + 1
 
@@ -229,10 +228,10 @@ def position_names(length: int) -> tuple[str, ...]:
 
 
 def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
-    """Check the ways and the lengths of the texts, and return a function that adds the breakdowns
-    of all runs.
+    """Check `by` and the lengths of the texts, and return a function that adds the breakdowns of
+    all runs.
 
-    Raises UsageError for an unknown way, DataError for a text too short.
+    Raises UsageError for an unknown way to break a loss down, DataError for a text too short.
     """
     for way in by:
         if way not in BREAKDOWNS:
@@ -244,14 +243,13 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
     def add_breakdowns() -> None:
         first: dict[str, GroupSums] = {}
         for run, losses in zip(comparison.runs, comparison.losses, strict=True):
-            # By class the losses that were measured are enough; by position the text is read anew,
-            # in windows.
+            # The sums by class take the losses that were measured. The sums by position read the
+            # text again, in windows.
             text = run.text
-            found: list[tuple[str, str, GroupSums]] = []
+            sums_by_way: list[tuple[str, str, GroupSums]] = []
             if "class" in by:
-                found.append(
-                    ("class", STATEFUL, sums_by_class(losses, vocab=run.vocab, ids=text.ids))
-                )
+                sums = sums_by_class(losses, vocab=run.vocab, ids=text.ids)
+                sums_by_way.append(("class", STATEFUL, sums))
             if "position" in by:
                 ids = text.ids[text.first :]
                 sums = sums_by_position(
@@ -260,10 +258,10 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
                     precision=run.precision,
                     escape_nats=text.escape_nats,
                 )
-                found.append(("position", f"windowed-{context_length(len(ids))}", sums))
+                sums_by_way.append(("position", f"windowed-{context_length(len(ids))}", sums))
 
-            for way, protocol, sums in found:
-                # A byte and a character are not the same thing to predict.
+            for way, protocol, sums in sums_by_way:
+                # The loss of a byte is not comparable with the loss of a character.
                 reference = None
                 if text.unit == comparison.runs[0].text.unit:
                     reference = first.get(way)
