@@ -1,5 +1,5 @@
-"""Rows and reports of `charrnn evaluate`, one file each, and what of a generated text was
-copied."""
+"""Rows and reports of `charrnn evaluate`, one file each; mixtures of models, and the search for
+copied passages in a generated text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from charrnn.hooks import hookimpl
 
 @hookimpl
 def evaluations() -> Sequence[Any]:
-    """Return what `evaluate` prints beside or in place of its rows, in the order of the help."""
-    # Imported here: the help of another command needs none of them.
+    """Return the rows and reports that this room adds to `evaluate`, in the order of the help."""
+    # Imported here: the help of another command needs none of these modules.
     from charrnn.reports.breakdown import ROWS as BREAKDOWN
     from charrnn.reports.dynamic import ROWS as DYNAMIC
     from charrnn.reports.error_kinds import ERRORS
     from charrnn.reports.lines import PER_LINE
 
-    # Rows beside the losses first, then what is printed in their place.
+    # First the rows beside the losses, then the reports that are printed in place of the losses.
     return [BREAKDOWN, DYNAMIC, ERRORS, PER_LINE]

@@ -1,4 +1,5 @@
-"""Passages of the training text: which characters would make a text copy more of it than it may.
+"""Passages of the training text: find the characters that would make a text copy more of the
+training text than it may.
 
 Shapes: N characters of a text (bytes, for the byte alphabet), V vocabulary.
 """
@@ -25,23 +26,24 @@ from charrnn.text.documents import END
 
 
 class KnownPassages:
-    """All passages of N + 1 characters of a training text, as 8 bytes each: `forbid` of a sample.
+    """All passages of N + 1 characters of a training text, as hashes of 8 bytes: the argument
+    `forbid` of a sample.
 
-    No passage is missed. Of two that have the same hash, which is as likely as 1 in 2^64, one that
-    is not in the text is taken for the other: one character more is then forbidden.
+    No passage is missed. A passage outside the training text has the hash of a passage in it with a
+    probability of 1 in 2^64: one character more is then forbidden.
     """
 
     def __init__(
         self, texts: Iterable[SlicedText], num_chars: int, codes: Codes, end_id: int | None
     ):
-        """Read texts, of which `num_chars` N may be copied in a row; `codes` (V,) are the code
-        points of the alphabet."""
+        """Read training texts. A sample may copy `num_chars` N of their characters in a row;
+        `codes` (V,) are the code points of the alphabet."""
         self._num_chars = num_chars
         self._codes = codes
         self._end_id = end_id
         self._powers = powers_of_base(num_chars + 1)
 
-        # Slice by slice, because a part of a corpus decodes each; equal ones are kept once.
+        # Slice by slice, because a part of a corpus decodes each slice. Equal hashes are kept once.
         known = []
         for training in texts:
             for _, text in slices_of(training, num_chars + 1):
@@ -52,8 +54,8 @@ class KnownPassages:
         self._known = KnownHashes(known)
 
     def __call__(self, ids: Sequence[int]) -> NDArray[np.bool_]:
-        """Return which characters (V,) would complete a passage after a text of ids."""
-        # A text that is shorter than a passage, and an END, complete none.
+        """Return which characters (V,) would complete a passage if they followed a text of ids."""
+        # No character completes a passage after a shorter text, and END never completes one.
         if len(ids) < self._num_chars:
             return np.zeros(len(self._codes), np.bool_)
         before = self._codes[list(ids[len(ids) - self._num_chars :])]
@@ -66,40 +68,41 @@ class KnownPassages:
 
 
 def learned_texts(model: Model, *, reason: str) -> list[CorpusPart]:
-    """Read the training text of a model, and of the models that it started from, its own first.
+    """Read the training text of a model, then the texts of the models that it started from.
 
-    A warning names a model that it started from whose text cannot be read. Raises DataError if its
-    own text is missing or has changed; `reason` ends the message.
+    If the text of a model that it started from cannot be read, a warning names that model. Raises
+    DataError if the model's own text is missing or has changed; `reason` ends the message.
     """
     model.check_learned_here()
     texts = [model.read_parts(reason=reason)[0]]
     digests = {model.step_digest}
     while model.config.init_from is not None:
-        before = model.config.init_from
+        init_from = model.config.init_from
         try:
-            model = load(before)
-            # A run that started from one of its own name, which is now somewhere else.
+            model = load(init_from)
+            # The run started from a run of the same name, which is now elsewhere: `load` finds the
+            # run itself.
             if model.step_digest in digests:
                 break
             model.check_learned_here()
             texts.append(model.read_parts(reason=reason)[0])
         except CharRNNError as error:
-            warn(f"what {before} learned before is not compared: {error.marked}")
+            warn(f"what {init_from} learned before is not compared: {error.marked}")
             break
         digests.add(model.step_digest)
     return texts
 
 
 def known_passages(model: Model, num_chars: int) -> KnownPassages:
-    """Read the training text of the run, and of the runs that it started from, so that no sample
-    copies more than `num_chars` characters of it in a row.
+    """Read the training texts of the run and of the runs that it started from, so that no sample
+    copies more than `num_chars` of their characters in a row.
 
     Raises DataError if the text is missing or has changed.
     """
     texts = learned_texts(model, reason=" What is copied shows only beside the text.")
-    # The unknown symbol is never drawn, so that it may have any code.
+    # The unknown symbol is never drawn, so it may have any code.
     points = [ord(character or END) for character in model.vocab.characters]
-    # No passage is longer than a text: a larger number forbids nothing either.
+    # A passage longer than every text forbids nothing, as does a passage of the longest text.
     num_chars = min(num_chars, max(map(len, texts)))
     return KnownPassages(
         texts, num_chars=num_chars, codes=np.array(points, np.uint64), end_id=model.config.end_id
