@@ -33,9 +33,9 @@ from charrnn.views.theme import all_visible
 BLOCK = 1 << 16
 """Characters that are decoded at once."""
 MAX_LINE_TEXT = 1000
-"""Characters of a line that are shown."""
-NUM_SHOWN = 20
-"""Lines that are shown on a terminal."""
+"""Characters of a line that a record keeps."""
+NUM_LISTED = 20
+"""Lines that are listed on a terminal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,13 +54,14 @@ class LineLoss:
     nats: tuple[float, ...]
     """The sum over the characters of -ln p(character | all characters before it), of each run."""
     excess: float
-    """How unlikely the first run finds the line, for its length: (nats - n m) / (s sqrt(n)) with
+    """How unlikely the line is to the first run, for its length n: (nats - n m) / (s sqrt(n)) with
     the mean m and the standard deviation s of all scored characters."""
 
 
 def to_json(loss: LineLoss, names: Sequence[str]) -> dict[str, Any]:
-    """Return a line of `evaluate --per-line`; `names` are those of the runs."""
-    # The loss of the first run by itself, as of one run; the others beside it.
+    """Return the object that `evaluate --per-line` prints for a line; `names` are the names of the
+    runs."""
+    # The keys for one run are there for several runs, too, with the loss of the first run.
     data = asdict(loss)
     data["nats"] = loss.nats[0]
     data["nats_per_char"] = loss.nats[0] / loss.num_chars
@@ -74,8 +75,8 @@ def losses_by_line(
 ) -> Iterator[LineLoss]:
     """Yield the loss of each line of a text by the stateful protocol, in the order of the text.
 
-    The options and errors are those of `score_text`; the text is decoded block by block. Lines that
-    are cut by the ends of segments are left out.
+    The options and exceptions are the same as in `score_text`; the text is decoded block by block.
+    Lines that are cut by the ends of segments are left out.
 
     >>> max(charrnn.losses_by_line([model]), key=lambda line: line.excess).text
     """
@@ -85,10 +86,10 @@ def losses_by_line(
 def score_text(
     models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
 ) -> ScoredText:
-    """Measure the losses of `losses_by_line`.
+    """Measure the losses that `losses_by_line` adds up.
 
-    The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so
-    are the errors. Raises UsageError also for models of characters and of bytes together.
+    The options `part`, `context`, `precision` and `max_chars` and the exceptions are the same as in
+    `evaluate_runs`. Raises UsageError also if some models read characters and others bytes.
     """
     # A line has as many bytes as characters only in ASCII.
     if len({model.vocab.kind for model in models}) > 1:
@@ -119,25 +120,25 @@ def score_text(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredText:
-    """A text of N characters and its losses by R models, which score the same M of them."""
+    """A text of N characters, and its losses by R models, which all score the same M characters."""
 
     content: Content
-    """The text, of which only slices are needed: bytes, for the byte alphabet."""
+    """The text, which is read in slices: bytes, for the byte alphabet."""
     num_chars: int
     """N."""
     first: int
     """The index in the ids at which the text begins."""
     losses: Sequence[CharLosses]
-    """(R,)"""
+    """The losses by each run (R,)."""
     ends: str = "\n"
     """The characters that end a line."""
     notes_of_runs: tuple[str, ...] = ()
-    """What a reader must know of the losses of these models over this text."""
+    """Sentences that a reader of these losses must know."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know of the losses, and what of the text is scored, if that is not all
-        of it."""
+        """Sentences that a reader of these losses must know, and a note on the part of the text
+        that is scored, unless the whole text is."""
         # Nothing predicts the first character of a text, which needs no note.
         positions = self.losses[0].positions
         if len(positions) >= self.num_chars - 1:
@@ -157,33 +158,35 @@ class ScoredText:
         The first character of a text without context cannot be scored; the line counts as complete
         without it. Lines that are cut by the ends of segments are left out.
         """
-        # What is usual in this text, by the first run.
+        # The usual loss in this text, by the first run.
         nats = self.losses[0].nats
         mean = float(nats.mean(dtype=np.float64))
         spread = float(nats.std(dtype=np.float64))
 
-        # The scored characters by their index in the text; without context the first one is no. 1.
+        # The indices of the scored characters in the text; without context they begin at 1.
         positions = self.losses[0].positions - self.first
         first_scored = int(positions[0] == 1)
         begin = 0
         for line, end in enumerate(self._line_bounds(), start=1):
-            # Only a line of which every character was scored.
+            # Lines with a character that was not scored are left out.
             low, high = np.searchsorted(positions, (begin, end)).tolist()
             num_chars = high - low
             if num_chars == end - max(begin, first_scored) and num_chars > 0:
-                sums = tuple(float(one.nats[low:high].sum(dtype=np.float64)) for one in self.losses)
+                sums = tuple(
+                    float(losses.nats[low:high].sum(dtype=np.float64)) for losses in self.losses
+                )
 
                 # A sum of n independent losses varies by sqrt(n) times their spread.
                 excess = 0.0
                 if spread:
                     excess = (sums[0] - num_chars * mean) / (spread * num_chars**0.5)
 
-                # A file without line ends is one line of any length.
-                shown = _decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)])
+                # A file without line ends is one line, which may be very long.
+                text = _decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)])
                 yield LineLoss(
                     line=line,
                     index=begin,
-                    text=shown.rstrip(self.ends),
+                    text=text.rstrip(self.ends),
                     num_chars=num_chars,
                     nats=sums,
                     excess=excess,
@@ -191,8 +194,8 @@ class ScoredText:
             begin = end
 
     def _line_bounds(self) -> Iterator[int]:
-        """Yield the index after the last character of each line, found block by block."""
-        # Block by block: the text may be longer than the memory.
+        """Yield the index after the last character of each line."""
+        # Block by block: the text may be larger than the memory.
         points = [ord(end) for end in self.ends]
         bound = 0
         for begin in range(0, self.num_chars, BLOCK):
@@ -218,9 +221,8 @@ def _decoded(text: str | bytes) -> str:
 
 
 def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) -> RenderableType:
-    """Draw the least likely lines of a text, with the difference to the first run where there are
-    two."""
-    # The loss of each further run as its difference, which is what they are listed together for.
+    """Draw the least likely lines of a text, with the loss of the first run and, for every other
+    run, the difference to it."""
     columns = ["line", "excess", "nats/char"]
     columns += [f"{name} − {names[0]}" for name in names[1:]]
     table = plain_table(*columns, "text", right=columns, narrow=True)
@@ -228,8 +230,8 @@ def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) 
         first = line.nats[0] / line.num_chars
         differences = [f"{nats / line.num_chars - first:+.2f}" for nats in line.nats[1:]]
         # One row for each line, cut at the width of the terminal.
-        shown = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
-        table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, shown)
+        text = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
+        table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, text)
     title = Text(f"The {len(lines)} least likely of {num_lines:,} lines, for their length")
     return Group(title, table)
 
@@ -242,15 +244,15 @@ def _show(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Print the losses as JSON Lines or, on a terminal, the least likely lines; on stderr, which
-    part is scored."""
+    """Print the losses as JSON Lines or, on a terminal, a table of the least likely lines. The
+    notes go to stderr."""
     scored = score_text(models, text, **options)
     names = distinct_names(models)
     if not quiet:
         for note in scored.notes:
             write_aside(with_flags(note))
 
-    # A program that reads them takes them as they come.
+    # A program that reads the lines gets each line as soon as it is computed.
     if as_json or not sys.stdout.isatty():
         for line in scored.iter_lines():
             print_json(to_json(line, names))
@@ -262,12 +264,12 @@ def _show(
     for line in scored.iter_lines():
         num_lines += 1
         heapq.heappush(least_likely, (line.excess, -line.line, line))
-        if len(least_likely) > NUM_SHOWN:
+        if len(least_likely) > NUM_LISTED:
             heapq.heappop(least_likely)
 
-    # Of equally unlikely lines the earlier one comes first.
-    shown = [line for *_, line in sorted(least_likely, reverse=True)]
-    result_console().print(lines_view(shown, num_lines=num_lines, names=names))
+    # Of equally unlikely lines, the earlier line comes first.
+    listed = [line for *_, line in sorted(least_likely, reverse=True)]
+    result_console().print(lines_view(listed, num_lines=num_lines, names=names))
     if not quiet:
         write_aside("Add --json for all lines, as JSON Lines.")
 
