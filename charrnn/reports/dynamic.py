@@ -1,4 +1,4 @@
-"""Dynamic evaluation: the loss of a model that goes on learning from the text it is measured on.
+"""Dynamic evaluation: measure the loss of a model that goes on learning from the measured text.
 
 Krause, Kahembwe, Murray & Renals 2018, "Dynamic Evaluation of Neural Sequence Models", RMS with an
 RMS global prior. The text is read in segments. After the losses of a segment are recorded, one
@@ -43,21 +43,20 @@ from charrnn.text.vocab import IdArray
 DYNAMIC = "dynamic"
 """The protocol of dynamic evaluation."""
 MAX_DYNAMIC = 1 << 17
-"""Characters that dynamic evaluation scores, unless another limit is asked for: about a minute for
-512 units."""
+"""Characters that dynamic evaluation scores by default: this takes about a minute for 512 units."""
 MAX_ADAPTED = 1 << 17
-"""Characters that a model is adapted to at most, the last ones of a longer text: what it learned
-before has decayed."""
+"""The largest number of characters that a model is adapted to, at the end of a longer text: changes
+of the weights by earlier characters would have decayed."""
 SCALE_TEXTS = 32
 """Texts that a model draws to measure its gradients."""
 SCALE_LENGTH = 320
-"""Characters of each of them."""
+"""Characters of each of these texts."""
 NUM_STRETCHES = 32
-"""B: places of the training text, spread evenly over it, at which gradients are collected."""
+"""B: stretches of the training text, spread evenly over it, in which gradients are measured."""
 SEGMENTS_OF_STRETCH = 8
-"""Segments at each of these places, one after the other."""
+"""Successive segments in each stretch."""
 SCALE_WARM_UP = 128
-"""Characters before each of these places that warm up the state."""
+"""Characters before each stretch that warm up the state."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,9 +65,9 @@ class DynamicSettings:
     range."""
 
     segment_length: int = 20
-    """T: characters between two updates; the gradient is propagated back through so many."""
+    """T: characters between two updates, through which the gradient is propagated back."""
     learning_rate: float = 4e-4
-    """Change of a weight whose gradient is as large as it usually is on training text."""
+    """Change of a weight whose gradient is as large as usual on training text."""
     decay: float = 1e-3
     """Share by which a weight of average gradient returns to its trained value at each update."""
     damping: float = 0.3
@@ -77,7 +76,8 @@ class DynamicSettings:
 
     def __post_init__(self) -> None:
         check_range("segment_length", self.segment_length)
-        # 0 turns either of the first two off; without damping, a gradient of 0 would divide by 0.
+        # A learning rate or a decay of 0 turns it off. Without damping, a gradient of 0 would lead
+        # to a division by 0.
         for name in ("learning_rate", "decay", "damping"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
@@ -88,12 +88,11 @@ class DynamicSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adapted:
-    """What dynamic evaluation leaves: the losses on the way, and the weights after the text."""
+    """The result of dynamic evaluation: the losses on the way, and the weights after the text."""
 
     losses: CharLosses
     tensors: dict[str, Tensor] = field(repr=False)
-    """Parameters and buffers by name, as `Module.state_dict` names them; not shared with the model.
-    """
+    """Copies of the parameters and buffers by name, as `Module.state_dict` names them."""
 
 
 def adapted(
@@ -103,24 +102,24 @@ def adapted(
     unknown: str,
     settings: DynamicSettings | None,
 ) -> Model:
-    """Return a model whose weights have learned from `text` by dynamic evaluation; `model` stays as
-    it is.
+    """Return a model whose weights have learned from `text` by dynamic evaluation; `model` itself
+    does not change.
 
-    Of a text of more than `MAX_ADAPTED` characters, the last ones are learned from. The result's
-    `adaptation` has the losses. It belongs to no run: its `path` and `step_digest` are None, and it
-    is not saved. `unknown` is that of `Model.sample`. Raises DataError for a text of one segment or
-    less and for characters outside the vocabulary, UsageError for bytes where the model reads
-    characters, NonFiniteError if the weights diverge.
+    The model learns from the last `MAX_ADAPTED` characters of a longer text. The `adaptation` of
+    the result has the losses. The result belongs to no run: its `path` and `step_digest` are None,
+    and it is not saved. `unknown` is the option of `Model.sample`. Raises DataError for a text of
+    one segment or less and for characters outside the vocabulary, UsageError for bytes if the model
+    reads characters, NonFiniteError if the weights diverge.
     """
-    # Characters outside the alphabet are dealt with as in the prime of a sample.
+    # Characters outside the alphabet are treated as in the prime of a sample.
     settings = settings or DynamicSettings()
     if isinstance(text, str) or model.vocab.kind == "byte":
-        known = model.generator.known_text(text, unknown, what="text to adapt to")
-        if text and not known:
+        known_text = model.generator.known_text(text, unknown, what="text to adapt to")
+        if text and not known_text:
             raise DataError(
                 f"{model.name} knows no character of the text to adapt to. Give another one."
             )
-        text = known
+        text = known_text
 
     encoded = model.encode(text)
     if len(encoded) <= settings.segment_length:
@@ -129,19 +128,19 @@ def adapted(
             f"{settings.segment_length + 1}."
         )
 
-    # Both losses are those of the same characters, in the same precision.
+    # The loss before and after learning, on the same characters and in the same precision.
     ids = encoded.ids
     first = max(1, encoded.first, len(ids) - MAX_ADAPTED)
     static = char_losses(model.network, ids=ids, first=first, precision="fp32")
-    learned = adapt(
+    result = adapt(
         model.network, ids=ids, first=first, scale=gradient_scale(model), settings=settings
     )
 
-    # A model of its own, which no run has: nothing that is known of the run's cells is of it.
+    # The model has no path: the findings about the cells of the run do not apply to it.
     return type(model)(
         model.config,
         model.vocab,
-        {name: tensor.cpu().numpy() for name, tensor in learned.tensors.items()},
+        {name: tensor.cpu().numpy() for name, tensor in result.tensors.items()},
         name=f"{model.name}, adapted",
         step=model.step,
         recorded_corpus=model.recorded_corpus,
@@ -149,7 +148,7 @@ def adapted(
             num_chars=len(static),
             text_length=len(encoded),
             static_nats=static.mean,
-            dynamic_nats=learned.losses.mean,
+            dynamic_nats=result.losses.mean,
         ),
     )
 
@@ -158,8 +157,9 @@ def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Te
     """Compute the root mean square of each weight's gradient, by which dynamic evaluation divides
     its steps.
 
-    The gradients are those on the training text in the corpus of `part` or, without any, on
-    `SCALE_TEXTS` texts that the model draws, the same ones at every call: so no corpus is needed.
+    With `part`, a part of a corpus, the gradients are measured on the training text in this corpus.
+    Without `part` no corpus is needed: they are measured on `SCALE_TEXTS` texts that the model
+    draws, which are the same at every call.
     """
     if part is not None and not model.is_imported:
         ids = model.training_text(part).ids
@@ -177,18 +177,18 @@ def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Te
 def root_mean_square_gradients(
     network: CharRNN, ids: IdArray, segment_length: int
 ) -> dict[str, Tensor]:
-    """Compute the root mean square of each weight's gradient by the mean loss of a segment, over
-    segments of ids (N,).
+    """Compute the root mean square, over segments of training text, of the gradient of a segment's
+    mean loss with respect to each weight.
 
-    `ids` are training text. The segments lie at up to NUM_STRETCHES places that are spread evenly
-    over it. Returns a tensor in each parameter's shape by its name. Raises ValueError for a text
-    under 2 characters.
+    The segments lie in up to NUM_STRETCHES stretches that are spread evenly over the training text
+    `ids` (N,). Returns a tensor for each parameter, in its shape, by its name. Raises ValueError
+    for a text of less than 2 characters.
     """
     if len(ids) < 2:
         raise ValueError(f"a gradient needs at least 2 characters of training text, not {len(ids)}")
     learner = _Learner(network)
 
-    # Places that are spread evenly over the text; their states are warmed up together.
+    # The states at the beginnings of all stretches are warmed up together.
     num_learned = SEGMENTS_OF_STRETCH * segment_length
     length = SCALE_WARM_UP + num_learned + 1
     num_stretches = max(1, min(NUM_STRETCHES, len(ids) // length))
@@ -196,8 +196,8 @@ def root_mean_square_gradients(
     starts = np.arange(num_stretches, dtype=np.int64) * max(0, len(ids) - length) // num_stretches
     states = learner.read(ids[starts + np.arange(warm_up)[:, None]])
 
-    # The sum of the squares, one place after the other: a gradient of several rows together would
-    # be that of their mean.
+    # Squares are added up stretch by stretch: the gradient of several batch rows together would be
+    # the gradient of their mean loss.
     totals = {name: torch.zeros_like(parameter) for name, parameter in learner.parameters.items()}
     num_segments = 0
     with task("measuring gradients", total=len(starts), unit="places") as advance:
@@ -226,13 +226,13 @@ def adapt(
     settings: DynamicSettings | None = None,
     on_segment: Callable[[NDArray[np.float32]], None] | None = None,
 ) -> Adapted:
-    """Compute the loss of each character of ids[first:] by weights that have learned from those
-    before it.
+    """Compute the loss of each character of ids[first:] by weights that have learned from the
+    characters before it.
 
     ids[:first] are context: its end warms up the state, and nothing is learned from it. `scale` has
-    the `root_mean_square_gradients` of training text. The network is left as it is; the result has
+    the `root_mean_square_gradients` of training text. The network does not change; the result has
     the weights after the last character. Everything is computed in the precision of the weights.
-    `on_segment` gets the logits (T, V) of each segment before it is learned from.
+    `on_segment` is called with the logits (T, V) of each segment before the weights learn from it.
     Raises ValueError if there is nothing to score, NonFiniteError if the weights diverge.
     """
     settings = settings or DynamicSettings()
@@ -242,36 +242,36 @@ def adapt(
     trained = {name: parameter.detach().clone() for name, parameter in learner.parameters.items()}
 
     # The learning rate and the decay of each weight, by its usual gradient (Krause et al. 2018).
-    num_weights = sum(part.numel() for part in scale.values())
-    total = sum(part.sum(dtype=torch.float64).item() for part in scale.values())
-    # A network whose output does not depend on its weights has nothing to learn; 1 avoids 0 / 0.
+    num_weights = sum(usual.numel() for usual in scale.values())
+    total = sum(usual.sum(dtype=torch.float64).item() for usual in scale.values())
+    # The mean is 0 if the output does not depend on the weights; 1 avoids 0 / 0.
     mean = total / num_weights or 1.0
     rates = {}
     decays = {}
-    for name, part in scale.items():
-        rates[name] = settings.learning_rate / (part + settings.damping * mean)
-        decays[name] = (settings.decay / mean * part).clamp_(max=1)
+    for name, usual in scale.items():
+        rates[name] = settings.learning_rate / (usual + settings.damping * mean)
+        decays[name] = (settings.decay / mean * usual).clamp_(max=1)
 
     # The end of the context warms up the state.
     state = learner.read(ids[max(0, first - 1 - WARM_UP) : first - 1, None])
     nats = np.empty(len(ids) - first, np.float32)
     with task("adapting", total=len(nats)) as advance:
         for begin in range(first, len(ids), settings.segment_length):
-            # The losses of a segment count before it is learned from.
+            # The losses of a segment are recorded before the weights learn from it.
             segment = ids[begin - 1 : begin + settings.segment_length]
             logits, losses, gradients, state = learner.gradients(segment, state)
             if on_segment is not None:
                 on_segment(logits.float().cpu().numpy())
-            place = begin - first
-            found = nats[place : place + len(losses)]
-            found[:] = losses.float().cpu().numpy()
-            if not np.isfinite(found).all():
+            offset = begin - first
+            segment_nats = nats[offset : offset + len(losses)]
+            segment_nats[:] = losses.float().cpu().numpy()
+            if not np.isfinite(segment_nats).all():
                 raise NonFiniteError(
-                    f"Dynamic evaluation diverged after {begin - first:,} characters: lower"
+                    f"Dynamic evaluation diverged after {offset:,} characters: lower"
                     f" {named('learning_rate')}, now {settings.learning_rate:g}."
                 )
 
-            # One step down the gradient, and some way back to the trained weights.
+            # One step down the gradient, and one step back to the trained weights.
             with torch.no_grad():
                 for name, parameter in learner.parameters.items():
                     parameter.lerp_(trained[name], decays[name])
@@ -297,7 +297,8 @@ class _Learner:
         return copied
 
     def read(self, ids: IdArray) -> RecurrentState[Tensor]:
-        """Return the state after ids (T, B), read from the initial one; that itself if T is 0."""
+        """Read ids (T, B) from the initial state and return the state after them; with T = 0, the
+        initial state."""
         with torch.no_grad():
             state = self._network.initial_state(ids.shape[1])
             if len(ids):
@@ -309,18 +310,19 @@ class _Learner:
     ) -> tuple[Tensor, Tensor, dict[str, Tensor], RecurrentState[Tensor]]:
         """Read ids (T + 1,) in one batch row from a state.
 
-        Returns the logits (T, V) and the losses (T,) of the last T of them, the gradients of their
-        mean by the weights that they depend on, and the state before the last id is read.
+        Returns the logits (T, V) and the losses (T,) of the last T ids, the gradients of the mean
+        loss with respect to the weights that it depends on, and the state before the last id.
         """
         text = self._tensor(ids)
         logits, state = self._network(text[:-1, None], state)
         losses = torch.nn.functional.cross_entropy(logits[:, 0], text[1:], reduction="none")
 
-        # `autograd.grad`, which leaves the `grad` of the weights alone; None for those without one.
+        # `autograd.grad` leaves the `grad` of the weights alone. It returns None for a weight that
+        # the loss does not depend on.
         weights = list(self.parameters.values())
-        found = torch.autograd.grad(losses.mean(), weights, allow_unused=True)
+        all_gradients = torch.autograd.grad(losses.mean(), weights, allow_unused=True)
         gradients = {}
-        for name, gradient in zip(self.parameters, found, strict=True):
+        for name, gradient in zip(self.parameters, all_gradients, strict=True):
             if gradient is not None:
                 gradients[name] = gradient
 
@@ -336,10 +338,11 @@ def _measure(
 ) -> LossReport:
     """Measure the mean loss over the first `max_chars` characters of a text by dynamic
     evaluation."""
-    # Of a text that was typed or read from a file, the model draws the texts for the gradients.
+    # A text that was typed or read from a file has no training text beside it: the model draws the
+    # texts for the gradients.
     part = content if isinstance(content, CorpusPart) else None
 
-    # The first characters: what is learned from one segment is used in the next.
+    # The first characters in one piece: the weights learn from each segment for the next.
     ids = text.ids
     if max_chars is not None:
         ids = ids[: text.first_scored + max_chars]
@@ -350,10 +353,10 @@ def _measure(
 
 
 def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
-    """Return a function that adds the row of every run; there is nothing to check."""
+    """Return a function that adds the rows of every run; there is nothing to check."""
 
     def add_rows() -> None:
-        # A mixture, after the models, has no weights of its own to adapt.
+        # The mixtures come last in `runs`; they have no weights of their own to adapt.
         rows = zip(comparison.models, comparison.contents, comparison.runs, strict=False)
         for model, content, run in rows:
             part = content if isinstance(content, CorpusPart) else None
@@ -367,24 +370,24 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
 def _add_row(
     comparison: Comparison, model: Model, run: MeasuredRun, scale: Mapping[str, Tensor]
 ) -> None:
-    """Measure a run by dynamic evaluation and add its row, with the difference to its static loss;
-    then another one with counts that grow with the text, if the run has counts.
+    """Measure a run by dynamic evaluation and add its row, with the difference to its static loss.
+    If the run has counts, a row with counts that grow with the text follows.
 
-    Only the first characters are scored, in one piece. If these are not all, the row is named
+    Only the first characters are scored, in one piece. If the text is longer, the row is named
     `run[:N]`, and a row of the static loss of the same characters comes before it. Both are
     computed in fp32.
     """
     # Learning from a character takes several times as long as reading it.
     text = run.text
     network = cast("CharRNN", run.network)
-    most: int | None = MAX_DYNAMIC
+    max_chars: int | None = MAX_DYNAMIC
     if comparison.has_limit:
-        most = comparison.max_chars
+        max_chars = comparison.max_chars
     ids = text.ids
-    if most is not None:
-        ids = ids[: text.first_scored + most]
+    if max_chars is not None:
+        ids = ids[: text.first_scored + max_chars]
 
-    # The difference is one of the same characters in the same precision.
+    # The static loss for the difference: the same characters in the same precision.
     static = text.charged(char_losses(network, ids=ids, first=text.first_scored, precision="fp32"))
     counts = None
     if model.config.num_held_back > 0 and has_room("counts"):
@@ -397,7 +400,7 @@ def _add_row(
         on_segment=None if counts is None else counts.add,
     )
 
-    # The share that a run was trained on is that of the whole text.
+    # `trained_share` is a share of the whole text, so a part of the text has none.
     name = run.name
     trained_share = run.trained_share
     if len(ids) < len(text.ids):
@@ -406,11 +409,11 @@ def _add_row(
         report = text.report(static.blocks, protocol=STATEFUL, precision="fp32")
         comparison.add(report, name=name, step=run.step)
 
-    found = {name: adapted.losses}
+    losses_by_row = {name: adapted.losses}
     if counts is not None:
-        found[f"{name} with counts"] = counts.losses()
-    for row_name, char_nats in found.items():
-        losses = text.charged(char_nats)
+        losses_by_row[f"{name} with counts"] = counts.losses()
+    for row_name, row_losses in losses_by_row.items():
+        losses = text.charged(row_losses)
         comparison.add(
             text.report(losses.blocks, protocol=DYNAMIC, precision="fp32"),
             name=row_name,
