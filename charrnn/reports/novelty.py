@@ -1,9 +1,9 @@
-"""Finds every passage of a text that also occurs, character for character, in a corpus.
+"""Find every passage of a text that also occurs, character for character, in a corpus.
 
 The text is small and the corpus may be large, so the text is indexed and the corpus is read block
-by block: memory depends on the text alone. Hashes of the text's windows filter the corpus, in
-NumPy; the suffix automaton of the text matches what passes the filter. It is exact and takes linear
-time: a hash collision costs time and changes no result.
+by block: memory depends on the text alone. NumPy filters the corpus by the hashes of the text's
+windows, and the suffix automaton of the text matches the passages that pass the filter. The search
+is exact and takes linear time: a hash collision costs time and changes no result.
 
 Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_length + 1 windows of
 min_length characters.
@@ -43,38 +43,41 @@ from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
 
 MAX_CHARS = 1_000_000
-"""Longest text that is compared, in characters."""
+"""The longest text that is compared, in characters."""
 
 HELD_OUT_CHARS = 50_000
 """Characters of the validation text that are compared: enough for a stable share."""
 
 MAX_NOTEBOOK_CHARS = 4_000
-"""Longest text that a notebook shows with its copies marked: a notebook keeps its outputs."""
+"""The longest text that a notebook shows with its copies marked: a notebook keeps its outputs."""
 
 EXCERPT_WIDTH = 20
-"""Columns of the beginning of a copy."""
+"""Columns of the excerpt from a copy."""
 
 REASON = " What is copied shows only beside the text it learned from."
-"""Why the training text is needed, for a message."""
+"""The end of a message: why the training text is needed."""
 ABOUT_HELD_OUT = "held-out: the same share of validation text, which the model was not trained on"
-"""What a column of `Novelty.table` means."""
+"""The explanation of a column of `Novelty.table`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copy:
-    """A passage of a text that also occurs in the training text, there first at `source`.
+    """A passage of a text that also occurs in the training text.
 
-    Offsets and lengths are in characters, or in bytes for bytes; `source_line` counts from 1.
+    Offsets and lengths are in characters, or in bytes if the text is bytes.
     """
 
     start: int
+    """Offset in the text."""
     length: int
     source: int
+    """Offset of the first occurrence in the training text."""
     source_line: int
+    """Line of the first occurrence, from 1."""
 
     @property
     def stop(self) -> int:
-        """Offset of its end in the text."""
+        """Offset of the end in the text."""
         return self.start + self.length
 
 
@@ -83,8 +86,8 @@ class Novelty(Displayable):
     """Passages of a text that are copied from the training text, in the order of the text.
 
     The copies are the longest passages of at least `min_length` characters; they may overlap, but
-    none contains another. `held_out_share` is the same share for held-out text, which is not
-    copied: see `Model.novelty`.
+    no copy contains another. `held_out_share` is the share of held-out text that occurs in the
+    training text although nobody copied it: see `Model.novelty`.
     """
 
     text: str | bytes = field(repr=False)
@@ -94,17 +97,18 @@ class Novelty(Displayable):
 
     @property
     def num_copied(self) -> int:
-        """Number of characters that are part of a copy, each counted once."""
+        """The number of characters that are part of a copy, each counted once."""
         return int(np.count_nonzero(_marks(self)))
 
     @property
     def share_copied(self) -> float:
-        """Share of the characters that are part of a copy, from 0 to 1; 0 for an empty text."""
+        """The share of the characters that are part of a copy, from 0 to 1; 0 for an empty text."""
         return self.num_copied / max(1, len(self.text))
 
     @property
     def longest(self) -> Copy | None:
-        """The longest copy, the first of equals; None if nothing is copied."""
+        """The longest copy, or the first of several that are equally long; None if nothing is
+        copied."""
         return max(self.copies, key=lambda copy: copy.length, default=None)
 
     def to_json(self) -> dict[str, Any]:
@@ -120,7 +124,8 @@ class Novelty(Displayable):
         }
 
     def table(self) -> Table:
-        """Build the table of the copied share, that of held-out text, and the longest copy."""
+        """Build the table of the copied share of the text and of held-out text, and of the longest
+        copy."""
         columns = ("copied", "held-out", f"copies ≥ {self.min_length:,}", "longest", "from line")
         table = plain_table(*columns, "it begins", right=columns, narrow=True)
 
@@ -133,7 +138,7 @@ class Novelty(Displayable):
             f"{len(self.copies):,}",
         ]
 
-        # Cells that are missing stay empty.
+        # Without a copy the last columns stay empty.
         longest = self.longest
         if longest is not None:
             unit = "byte" if isinstance(self.text, bytes) else "character"
@@ -151,8 +156,8 @@ class Novelty(Displayable):
         return pictures
 
     def pages(self) -> Sequence[RenderableType]:
-        """Return the text with its copies marked, the table, and what its columns mean, for the
-        terminal."""
+        """Return the text with its copies marked, the table, and the explanation of its columns,
+        for the terminal."""
         pictures: list[RenderableType] = [CopiedText(self), self.table()]
         if self.held_out_share is not None:
             pictures.append(Text(ABOUT_HELD_OUT, style="dim"))
@@ -160,8 +165,8 @@ class Novelty(Displayable):
 
 
 def _excerpt(text: str | bytes) -> Text:
-    """Return the beginning of a text in one line of at most `EXCERPT_WIDTH` columns, cut with an
-    ellipsis."""
+    """Return the beginning of a text on a line of at most `EXCERPT_WIDTH` columns; an ellipsis
+    marks the cut."""
     head = text[: 4 * EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
     if isinstance(head, bytes):
         head = head.decode("utf-8", "replace")
@@ -172,9 +177,9 @@ def _excerpt(text: str | bytes) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class NoveltyReference:
-    """The training text of a model, and validation text, which is not copied, for comparison.
+    """The training text of a model and, for comparison, validation text, which is not copied.
 
-    Both are str, or both bytes for the byte alphabet. The training text may be part of a corpus
+    Both texts are str, or bytes for the byte alphabet. The training text may be part of a corpus
     that is read in blocks.
     """
 
@@ -186,22 +191,22 @@ class NoveltyReference:
 
         Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`.
         """
-        # As the corpus is stored.
+        # The text in the form in which the corpus is stored.
         if isinstance(self.training[:0], bytes):
             text = as_bytes(text)
         elif isinstance(text, str):
             text = text.replace("\r\n", "\n")
 
-        found = find_copies(text, self.training, min_length=min_length)
-        expected = find_copies(self.held_out, self.training, min_length=min_length)
-        return replace(found, held_out_share=expected.share_copied)
+        novelty = find_copies(text, self.training, min_length=min_length)
+        held_out = find_copies(self.held_out, self.training, min_length=min_length)
+        return replace(novelty, held_out_share=held_out.share_copied)
 
 
 class KnownDocuments:
-    """The documents of training texts, each of which ends in END (U+0000), as 8 bytes each.
+    """The documents of training texts, as hashes of 8 bytes. Each document ends in END (U+0000).
 
-    None is missed. Of two with the same hash, which is as likely as 1 in 2^64, one that is not in
-    the text is taken for the other.
+    No document of the training texts passes as new. A new document has the hash of a document in
+    them with a probability of 1 in 2^64, and then it does not count as new.
     """
 
     def __init__(self, *texts: SlicedText) -> None:
@@ -210,11 +215,11 @@ class KnownDocuments:
         self._known = KnownHashes(chain.from_iterable(map(document_hashes, texts)))
 
     def is_new(self, document: str | bytes) -> bool:
-        """Return whether a document is, as a whole, none of these."""
+        """Return whether a document is not, as a whole, a document of the training texts."""
         if self._is_bytes:
             document = as_bytes(document)
-        found, _ = self._known.find(hash_documents([document]))
-        return not len(found)
+        indices, _ = self._known.find(hash_documents([document]))
+        return not len(indices)
 
 
 def find_copies(
@@ -224,14 +229,14 @@ def find_copies(
     `corpus`.
 
     A copy is maximal: with one more character at either end it does not occur in the corpus. Copies
-    from different places may overlap, but none contains another. Each has the offset of its first
-    occurrence in the corpus.
+    of different passages of the corpus may overlap in the text, but no copy contains another. Each
+    copy has the offset of its first occurrence in the corpus.
 
     The corpus is read once from start to end, and once more up to the last copy, in slices of
     `SLICE_CHARS`. Time is proportional to both lengths: about 0.01 µs for a character of the corpus
-    that the filter drops, 0.2 µs for any other. Memory is proportional to the text alone, about 0.7
-    kB for each of its characters. Raises UsageError for a `min_length` under 1, DataError for a
-    text longer than `MAX_CHARS`, TypeError unless both are str or both bytes.
+    that the filter drops, 0.2 µs for any other character. Memory is proportional to the text alone,
+    about 0.7 kB for each of its characters. Raises UsageError for a `min_length` under 1, DataError
+    for a text longer than `MAX_CHARS`, TypeError if one is str and the other bytes.
     """
     check_range("min_length", min_length, remedy=f" Try {MIN_COPY_LENGTH}.")
     if len(text) > MAX_CHARS:
@@ -271,8 +276,8 @@ def _candidate_passages(
     """Yield (start, codes) of the passages of the corpus that consist of windows with one of the
     `hashes`.
 
-    They are in order and disjoint. A passage that spans two blocks of the corpus is yielded in two
-    adjacent parts.
+    The passages are in order and disjoint. A passage that spans two blocks of the corpus is yielded
+    in two adjacent pieces.
     """
     known = KnownHashes([hashes])
     stop = 0
@@ -281,8 +286,8 @@ def _candidate_passages(
         if not len(candidates):
             continue
 
-        # Join overlapping windows, so that no character is read twice: one by one, they would read
-        # a repetitive corpus `length` times.
+        # Join overlapping windows, so that no character is read twice. Otherwise each character of
+        # a repetitive corpus would be read `length` times.
         gaps = np.flatnonzero(np.diff(candidates) > length) + 1
         for group in np.split(candidates, gaps):
             start = max(stop, first + int(group[0]))
@@ -301,12 +306,12 @@ class Match(NamedTuple):
 
 
 class SuffixAutomaton:
-    """The smallest automaton of all substrings of a text (Blumer et al. 1985), with their
-    occurrences in a corpus.
+    """The smallest automaton of all substrings of a text (Blumer et al. 1985), with the occurrences
+    of these substrings in a corpus.
 
-    A state represents the substrings that end at the same positions of the text: suffixes of one
-    another, the longest with `lengths[state]` characters. Its link is the state of the longest
-    suffix that also ends elsewhere. The root is 0.
+    A state represents the substrings that end at the same positions of the text. They are suffixes
+    of the longest of them, which has `lengths[state]` characters. The link of a state is the state
+    of the longest suffix that also ends elsewhere. The root is state 0.
     """
 
     def __init__(self, codes: Codes, min_length: int) -> None:
@@ -319,13 +324,13 @@ class SuffixAutomaton:
         for code in codes.tolist():
             self._append(code)
 
-        # For each state its longest match in the corpus, where that first ended, and where any
-        # match first ended.
+        # For each state: the length of its longest match in the corpus, the offset at which this
+        # match first ended, and the offset at which any match first ended.
         self.matched = [0] * len(self.links)
         self.ends = [0] * len(self.links)
         self.first_ends = [0] * len(self.links)
 
-        # Where reading the corpus has arrived: the last match ends there.
+        # The offset up to which the corpus was read, and the match that ends there.
         self._position = 0
         self._state = 0
         self._length = 0
@@ -342,7 +347,8 @@ class SuffixAutomaton:
         links.append(0)
         lengths.append(lengths[state] + 1)
 
-        # Every suffix of the text so far is continued by the character, up to one that was already.
+        # The character continues every suffix of the text so far, up to the first suffix that it
+        # already continued.
         while state >= 0 and code not in edges[state]:
             edges[state][code] = new
             state = links[state]
@@ -351,7 +357,8 @@ class SuffixAutomaton:
 
         target = edges[state][code]
         if lengths[target] > lengths[state] + 1:
-            # Its shorter substrings now end here too, its longer ones do not: split the state.
+            # Its shorter substrings now end here too, its longer substrings do not: split the
+            # state.
             clone = len(links)
             edges.append(edges[target].copy())
             links.append(links[target])
@@ -366,8 +373,8 @@ class SuffixAutomaton:
         links[new] = target
 
     def read(self, start: int, codes: Codes) -> None:
-        """Match a passage of the corpus; continue the last match if the passage directly follows
-        the last one."""
+        """Match a passage of the corpus. If it directly follows the passage before, the last match
+        goes on."""
         # Local names: this loop runs once for each character that passes the filter.
         edges = self.edges
         links = self.links
@@ -377,7 +384,7 @@ class SuffixAutomaton:
         state = self._state
         length = self._length
 
-        # Something was left out in between: no match goes across it.
+        # Between the passages the filter dropped some text: no match goes across it.
         if start != position:
             position = start
             state = 0
@@ -397,7 +404,7 @@ class SuffixAutomaton:
             state = following
             length += 1
 
-            # The longest match of a state is kept, where it ended first.
+            # The longest match of a state is kept, with the offset at which it first ended.
             if length >= self.min_length and length > matched[state]:
                 if not matched[state]:
                     self.first_ends[state] = position
@@ -419,7 +426,7 @@ class SuffixAutomaton:
             if not first or self.lengths[link] < self.min_length:
                 continue
 
-            # A state that has its full length already keeps its place if that is earlier.
+            # A state with a match of its full length keeps the earlier of both ends.
             if self.matched[link] == self.lengths[link]:
                 self.ends[link] = min(first, self.ends[link])
             else:
@@ -427,33 +434,34 @@ class SuffixAutomaton:
             self.first_ends[link] = min(first, self.first_ends[link] or first)
             self.matched[link] = self.lengths[link]
 
-        # A state without a match has that of its longest suffix with one.
+        # A state without a match takes the match of its longest suffix that has a match.
         for state in by_length:
             if not self.matched[state]:
                 self.matched[state] = self.matched[self.links[state]]
                 self.ends[state] = self.ends[self.links[state]]
 
         # A match is maximal if the next prefix of the text does not continue it.
-        found = []
+        matches = []
         lengths = [self.matched[state] for state in self.prefixes]
         for index, state in enumerate(self.prefixes):
             stop = index + 1
             length = lengths[index]
             is_continued = stop < len(lengths) and lengths[stop] > length
             if length and not is_continued:
-                found.append(Match(stop - length, length=length, source=self.ends[state] - length))
-        return found
+                source = self.ends[state] - length
+                matches.append(Match(stop - length, length=length, source=source))
+        return matches
 
 
 def _count_lines(sources: Collection[int], corpus: SlicedText) -> dict[int, int]:
-    """Return the line of each of these places of the corpus, from 1: counted in one pass over the
-    corpus."""
-    # From one place to the next, in slices: the corpus need not be in memory.
+    """Return the number of the line, from 1, of each of these offsets in the corpus. The corpus is
+    read once."""
+    # From each offset to the next, in slices: the corpus need not be in memory.
     lines: dict[int, int] = {}
-    before = 0
+    previous = 0
     line = 1
     for source in sorted(sources):
-        for begin in range(before, source, SLICE_CHARS):
+        for begin in range(previous, source, SLICE_CHARS):
             text = corpus[begin : min(source, begin + SLICE_CHARS)]
             if isinstance(text, bytes):
                 line += text.count(b"\n")
@@ -462,7 +470,7 @@ def _count_lines(sources: Collection[int], corpus: SlicedText) -> dict[int, int]
                 # documents.
                 line += text.count("\n") + text.count("\0")
 
-        before = source
+        previous = source
         lines[source] = line
     return lines
 
@@ -472,20 +480,21 @@ STYLES = (
     Style(color="rgb(255,255,255)", bgcolor="rgb(176,80,0)"),
     Style(color="rgb(255,255,255)", bgcolor="rgb(0,105,110)"),
 )
-"""Styles of text that is not copied, and of copies alternately, so that adjacent copies differ."""
+"""The style of text that is not copied, and two styles of copies, which alternate so that adjacent
+copies differ."""
 LINES = " ━═"
-"""The same as lines below the text."""
+"""The lines below the text that stand for `STYLES` without colour."""
 ASCII_LINES = " -="
-"""The same for streams that carry ASCII only."""
+"""The lines for streams that carry ASCII only."""
 
 
 @dataclass(frozen=True)
 class CopiedText:
     """A renderable that marks the copies in a text, folded at the width of the console.
 
-    A character in several copies belongs to the first. Without colour the marks
-    are lines below the text. Bytes are decoded as UTF-8; a character counts as copied if all of its
-    bytes are.
+    A character in several copies belongs to the first of them. Without colour the marks are lines
+    below the text. Bytes are decoded as UTF-8; a character counts as copied if all of its bytes
+    are copied.
     """
 
     novelty: Novelty
@@ -508,16 +517,17 @@ def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
         yield from zip(novelty.text, marks, strict=True)
         return
 
-    # surrogateescape: every byte that is no UTF-8 becomes one character, and one byte again.
+    # surrogateescape: a byte that is not UTF-8 becomes one character, which is encoded as this
+    # byte again.
     for character in novelty.text.decode("utf-8", "surrogateescape"):
         num_bytes = len(character.encode("utf-8", "surrogateescape"))
         yield character, min(islice(marks, num_bytes))
 
 
 def _marks(novelty: Novelty) -> NDArray[np.uint8]:
-    """Return for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to
-    copy."""
-    # Copies may overlap: what they have in common belongs to the first.
+    """Return 0 for each character (byte) that is not copied, else 1 or 2, which alternate from copy
+    to copy."""
+    # Copies may overlap: the characters that they have in common belong to the first copy.
     marks = np.zeros(len(novelty.text), np.uint8)
     reached = 0
     for number, copy in enumerate(novelty.copies):
@@ -527,8 +537,8 @@ def _marks(novelty: Novelty) -> NDArray[np.uint8]:
 
 
 def new_documents(model: Model) -> Callable[[str | bytes], bool]:
-    """Return a function that says whether a document is none of those that the model, and the
-    models that it started from, were trained on: `accept` of `Model.samples`.
+    """Return a function that says whether a document is new: neither the model nor a model that it
+    started from was trained on it. The function is the argument `accept` of `Model.samples`.
 
     Raises DataError if the run's text is missing or changed, UsageError for a model without
     documents.
@@ -544,10 +554,10 @@ def new_documents(model: Model) -> Callable[[str | bytes], bool]:
 def novelty_reference(model: Model, *, length: int) -> NoveltyReference:
     """Read and verify the run's training text, so that `compare` can compare several texts with it.
 
-    Raises DataError if it is missing or changed, UsageError if a sample of `length` characters is
-    too long to be compared.
+    Raises DataError if the training text is missing or changed, UsageError if a sample of `length`
+    characters is too long to be compared.
     """
-    # Checked before the text is generated, which takes longer than this message.
+    # The length is checked before a text is generated, so that the message comes at once.
     longest = MAX_CHARS
     unit = "characters"
     if model.vocab.kind == "byte":
