@@ -41,7 +41,7 @@ class CommonAlphabet:
     """The alphabet of every model, if all are the same, or else the characters that all alphabets
     have, without an unknown symbol."""
     ids_there: tuple[NDArray[np.int64], ...]
-    """For each of the alphabets, (V,): the id that each entry of `vocab` has in it."""
+    """For each of the alphabets, the ids (V,) that the entries of `vocab` have in it."""
 
     @classmethod
     def of(cls, vocabs: Sequence[Vocab], names: Sequence[str]) -> CommonAlphabet:
@@ -195,9 +195,10 @@ class Mixture(GenerationMethods):
         if isinstance(text, str) and not self.vocab.has_unknown_symbol:
             missing = self.vocab.unknown_characters(text)
             if missing:
-                shown = ", ".join(f"{character!r}" for character in missing[:8])
+                examples = ", ".join(f"{character!r}" for character in missing[:8])
                 raise DataError(
-                    f"The text has characters that one of the mixed runs does not know: {shown}.\n"
+                    "The text has characters that one of the mixed runs does not know:"
+                    f" {examples}.\n"
                     "Give a text that all of them know."
                 )
 
@@ -209,28 +210,30 @@ class Mixture(GenerationMethods):
     def _warnings(self) -> tuple[str, ...]:
         """Return a warning about the characters that the common alphabet leaves out; nothing if all
         alphabets are the same."""
-        # The characters that a model knows and cannot write here. Its unknown symbol is none.
-        lacking = []
+        # Characters that a model knows and the mixture cannot write. The unknown symbol is no
+        # character.
+        left_out = []
         for model in self.models:
-            num_lacking = len(model.vocab) - model.vocab.has_unknown_symbol - len(self.vocab)
-            if num_lacking > 0:
-                lacking.append(f"{num_lacking:,} of {model.name}")
-        if not lacking or self.vocab == self.models[0].vocab:
+            num_left_out = len(model.vocab) - model.vocab.has_unknown_symbol - len(self.vocab)
+            if num_left_out > 0:
+                left_out.append(f"{num_left_out:,} of {model.name}")
+        if not left_out or self.vocab == self.models[0].vocab:
             return ()
 
-        known = counted(len(self.vocab), "character")
-        message = f"the {self.name} chooses among the {known} that all runs know; left out: "
-        return (message + ", ".join(lacking),)
+        characters = counted(len(self.vocab), "character")
+        message = f"the {self.name} chooses among the {characters} that all runs know; left out: "
+        return (message + ", ".join(left_out),)
 
 
 def _check_documents(models: Sequence[Model]) -> None:
     """Raise UsageError if some of the models were trained on documents and others were not."""
     # A model without documents never ends a text; a model of documents begins with END.
     with_documents = [model for model in models if model.config.end_id is not None]
-    others = [model for model in models if model.config.end_id is None]
-    if with_documents and others:
+    without_documents = [model for model in models if model.config.end_id is None]
+    if with_documents and without_documents:
         raise UsageError(
-            f"{with_documents[0].name} was trained on documents, and {others[0].name} was not:"
+            f"{with_documents[0].name} was trained on documents, and"
+            f" {without_documents[0].name} was not:"
             f" they cannot be mixed.\nMix runs with the same {named('documents')}."
         )
 
