@@ -191,10 +191,10 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Line
     return LineChart(
         title=title,
         lines=lines,
-        across=(1, last),
-        across_label="characters before",
-        across_ticks=ticks,
-        up_ticks=power_ticks(lines),
+        x_range=(1, last),
+        x_label="characters before",
+        x_ticks=ticks,
+        y_ticks=power_ticks(lines),
         empty_notice=EMPTY_NOTICE,
     )
 

@@ -86,7 +86,7 @@ def test_a_long_text_has_a_sample_of_losses():
 
 @pytest.mark.parametrize(("most", "lags"), [(9, [1, 2, 3, 4, 5]), (3, [1, 2, 4])])
 def test_lags_begin_at_one(most, lags):
-    ticks = gradient_chart([reach("run", 0.9, furthest=K)]).across_ticks(most)
+    ticks = gradient_chart([reach("run", 0.9, furthest=K)]).x_ticks(most)
     assert list(ticks) == [(lag, str(lag)) for lag in lags]
 
 
