@@ -12,8 +12,16 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells import findings as records
 from charrnn.cells.analysis import sections
+from charrnn.cells.findings import (
+    FROM_AUTOCORRELATION,
+    NUM_BINS,
+    AfterCharacter,
+    CellPage,
+    CellPassage,
+    CellValues,
+    ColouredText,
+)
 from charrnn.cells.gates import GATE_NAMES
 from charrnn.views.heatmap import HeatMap, end_legend, fold, scale_pictures
 from charrnn.views.theme import (
@@ -29,67 +37,68 @@ ABOUT_PASSAGES = (
     "top and bottom: its highest and lowest values; tenth 10 to 1: one passage from each tenth of"
     " its values, the highest tenth first"
 )
-"""What the passages of a page are."""
+"""The explanation of the passages."""
 LABEL_WIDTH = 27
-"""Columns beside a passage that say which one it is, where it is, and the value it was chosen for.
-"""
+"""Columns of the label beside a passage: its rank, its line in the text, and the value for which it
+was chosen."""
 LINES_OF_EXTREMES = 2
-"""Lines of a top or bottom passage; one of a decile has a single line."""
+"""Lines of a top or bottom passage; a passage of a decile has a single line."""
 SHARE_BEFORE = 2 / 3
-"""The share of a passage that stands before the character it was chosen for, if it is too long for
-its lines."""
+"""The share of a passage before the character for which it was chosen, if the passage is too long
+for its lines."""
 BARS_HEIGHT = 4
 """Lines of the histogram and of the autocorrelation."""
 NUM_AFTER = 6
-"""Characters that are listed after which the mean value is highest, and lowest."""
+"""The number of characters after which the mean value is highest that are listed, and of those
+after which it is lowest."""
 MIN_AFTER = 20
-"""Occurrences that a character needs for that."""
+"""Occurrences that a character needs to be listed."""
 
 
-def page_pictures(page: records.CellPage) -> list[RenderableType]:
+def page_pictures(page: CellPage) -> list[RenderableType]:
     """Draw a page for any width: the passages, then every section that was measured."""
-    # Always there.
-    where = f"Where cell {page.layer}:{page.unit} is high and low"
-    pictures = passages_pictures(where, page.passages)
+    # Every page has passages and values.
+    title = f"Where cell {page.layer}:{page.unit} is high and low"
+    pictures = passages_pictures(title, page.passages)
     pictures += [Text(), *values_pictures(page.values)]
 
-    # The results of analyses, in the order of their places.
+    # The results of analyses that were made, in the order of `CellSection.place`.
     for section in sections():
         result = page.sections.get(section.name)
         if result is None:
             continue
 
-        drawn = result.view()
+        section_pictures = result.view()
         if section.title:
-            drawn = [Text(section.title, style="bold"), *drawn]
-        if drawn:
-            pictures += [Text(), *drawn]
+            section_pictures = [Text(section.title, style="bold"), *section_pictures]
+        if section_pictures:
+            pictures += [Text(), *section_pictures]
 
-    # Last: whoever reads on goes to one of these cells next.
+    # At the end, because these are the cells that a reader looks at next.
     correlated = []
-    for one in page.values.correlated:
-        correlated.append(f"{one.layer}:{one.unit} {one.correlation:+.2f}")
+    for cell in page.values.correlated:
+        correlated.append(f"{cell.layer}:{cell.unit} {cell.correlation:+.2f}")
     pictures += [Text(), Text("Most correlated cells", style="bold")]
     pictures.append(Text(f"  {'   '.join(correlated) or 'none'}"))
     return pictures
 
 
-def passages_pictures(title: str, passages: Sequence[records.CellPassage]) -> list[RenderableType]:
-    """Draw the passages of a cell, all on one scale, below a title."""
-    # One scale for all, so that a colour means the same in each.
-    drawn = PassageList(passages)
+def passages_pictures(title: str, passages: Sequence[CellPassage]) -> list[RenderableType]:
+    """Draw the passages of a cell below a title, all on the same scale, so that a colour means the
+    same value in every passage."""
+    passage_list = PassageList(passages)
     return [
         Text(title, style="bold"),
-        *scale_pictures(drawn.scale),
-        drawn,
+        *scale_pictures(passage_list.scale),
+        passage_list,
         Text(ABOUT_PASSAGES, style="dim"),
         *end_legend("".join(passage.text for passage in passages)),
     ]
 
 
-def summary_pictures(page: records.CellPage) -> list[RenderableType]:
+def summary_pictures(page: CellPage) -> list[RenderableType]:
     """Draw the lines with which the results of sections summarize a cell."""
-    # One line each: the summary stays on the screen above the page.
+    # A line for each result, so that the summary stays on the screen above the page.
     grid = Table.grid(padding=(0, 2, 0, 0))
     for section in sections():
         result = page.sections.get(section.name)
@@ -103,10 +112,10 @@ def summary_pictures(page: records.CellPage) -> list[RenderableType]:
 
 @dataclass(frozen=True)
 class PassageList:
-    """A renderable of passages, coloured, each beside its kind, its line of the text and its
-    value."""
+    """A renderable of coloured passages. Beside each passage are its kind, its line in the text and
+    its value."""
 
-    passages: Sequence[records.CellPassage]
+    passages: Sequence[CellPassage]
 
     @cached_property
     def scale(self) -> Scale:
@@ -114,82 +123,83 @@ class PassageList:
         return scale_of(value for passage in self.passages for value in passage.values)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # Labels keep their columns: the passage is what can be shorter.
+        # In a narrow terminal the passages are shorter, and the labels keep their columns.
         width = max(1, options.max_width - LABEL_WIDTH - 1)
         grid = Table.grid(padding=(0, 1, 0, 0))
         grid.add_column(width=LABEL_WIDTH, no_wrap=True)
         grid.add_column(width=width)
 
-        # A tenth takes one line, so that its line of the text stands beside its value.
+        # The passage of a tenth takes one line, so its line number stands beside its value.
         for passage in self.passages:
             if passage.kind == "decile":
                 name = f"tenth {passage.rank}"
-                where = f" line {passage.line}"
+                line_number = f" line {passage.line}"
                 num_lines = 1
             else:
                 name = f"{passage.kind} {passage.rank}"
-                where = f"\nline {passage.line:,}"
+                line_number = f"\nline {passage.line:,}"
                 num_lines = LINES_OF_EXTREMES
             value = f"{passage.value:+.2f}"
-            label = Text.assemble(name.ljust(10), (value, "bold"), (where, "dim"))
-            part = fitted(passage, width=width, num_lines=num_lines)
-            grid.add_row(label, HeatMap(part, self.scale))
+            label = Text.assemble(name.ljust(10), (value, "bold"), (line_number, "dim"))
+            excerpt = fitted(passage, width=width, num_lines=num_lines)
+            grid.add_row(label, HeatMap(excerpt, self.scale))
         yield grid
 
 
-def fitted(passage: records.CellPassage, width: int, num_lines: int) -> records.ColouredText:
-    """Return the part of a passage around its character that fits so many lines, which are broken
-    at spaces."""
-    # Lines that are broken at spaces hold less than they are wide; how much less depends on the
-    # words. One line is never broken.
+def fitted(passage: CellPassage, width: int, num_lines: int) -> ColouredText:
+    """Return the excerpt of a passage around its character that fits into `num_lines` lines, which
+    are broken at spaces."""
+    # A line that is broken at a space is not full; how much of it is empty depends on the words.
+    # So every number of columns is tried, down to a single line, which is never broken.
     for num_columns in range(width * num_lines, width, -1):
-        shown = clipped(passage, num_columns)
-        characters = zip(shown.text, shown.values, strict=True)
+        excerpt = clipped(passage, num_columns)
+        characters = zip(excerpt.text, excerpt.values, strict=True)
         if len(list(fold(characters, width, ascii_only=False))) <= num_lines:
-            return shown
+            return excerpt
     return clipped(passage, width)
 
 
-def clipped(passage: records.CellPassage, num_columns: int) -> records.ColouredText:
-    """Return the part of a passage around its character that fits so many columns, its line ends as
-    marks."""
-    # How each character is shown, and the columns that it takes. ↵ stands for a carriage return
-    # before it, too, and a letter with its marks is at the last of them.
-    shown = shown_at_each(passage.text)
-    for found in re.finditer("\r\n", passage.text):
-        shown[found.start()] = ""
-    widths = list(map(cell_len, shown))
+def clipped(passage: CellPassage, num_columns: int) -> ColouredText:
+    """Return the excerpt of a passage around its character that fits into `num_columns` columns,
+    with marks for line ends."""
+    # The visible form of each character, and the columns that it takes. ↵ stands for a carriage
+    # return and the newline after it. The form of a letter with combining marks is at the last of
+    # them.
+    forms = shown_at_each(passage.text)
+    for line_end in re.finditer("\r\n", passage.text):
+        forms[line_end.start()] = ""
+    widths = list(map(cell_len, forms))
 
     # Grow in both directions, so that SHARE_BEFORE of the columns are before the character as long
-    # as there are any.
+    # as the passage has characters there.
     begin = passage.index - passage.begin
     end = begin
-    used = 0
-    before = 0
-    while begin > 0 or end < len(shown):
-        goes_back = begin > 0 and (end == len(shown) or before < SHARE_BEFORE * used)
-        place = end
+    num_used = 0
+    num_before = 0
+    while begin > 0 or end < len(forms):
+        goes_back = begin > 0 and (end == len(forms) or num_before < SHARE_BEFORE * num_used)
+        index = end
         if goes_back:
-            place = begin - 1
-        if used + widths[place] > num_columns:
+            index = begin - 1
+        if num_used + widths[index] > num_columns:
             break
-        used += widths[place]
+        num_used += widths[index]
         if goes_back:
-            begin = place
-            before += widths[place]
+            begin = index
+            num_before += widths[index]
         else:
-            end = place + 1
+            end = index + 1
 
-    # One value per character that is drawn: a mark may have several.
+    # Each character of a form has a value: a tab is drawn as several.
     values: list[float] = []
-    for place in range(begin, end):
-        values += [passage.values[place]] * len(shown[place])
-    return records.ColouredText(text="".join(shown[begin:end]), values=tuple(values))
+    for index in range(begin, end):
+        values += [passage.values[index]] * len(forms[index])
+    return ColouredText(text="".join(forms[begin:end]), values=tuple(values))
 
 
-def values_pictures(values: records.CellValues) -> list[RenderableType]:
-    """Draw the histogram and the autocorrelation of a cell's values, its timescale, gates, and
-    values by character."""
+def values_pictures(values: CellValues) -> list[RenderableType]:
+    """Draw the histogram and the autocorrelation of a cell's values, its timescale, its gates, and
+    its mean values by character."""
     pictures: list[RenderableType] = [
         Text(f"Values over {values.num_chars:,} characters", style="bold"),
         ValueCharts(values),
@@ -205,36 +215,34 @@ def values_pictures(values: records.CellValues) -> list[RenderableType]:
 @dataclass(frozen=True)
 class ValueCharts:
     """A renderable of the histogram and the autocorrelation as bars, side by side or, in few
-    columns, below."""
+    columns, one below the other."""
 
-    values: records.CellValues
+    values: CellValues
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # Eight heights in a line: four lines show 32.
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         counts = self.values.histogram
         histogram = [
             "histogram",
             *bars(counts, max(counts, default=0), blocks=blocks),
-            "-1" + "0".center(records.NUM_BINS - 4) + "+1",
+            "-1" + "0".center(NUM_BINS - 4) + "+1",
         ]
 
-        # A bar of height 0 is no correlation or a negative one, which the numbers of the record
-        # show.
-        curve = [
+        # A correlation of 0 or less has no bar.
+        autocorrelation = [
             "autocorrelation by lag",
             *bars(self.values.autocorrelation, largest=1.0, blocks=blocks),
         ]
         lags = self.values.lags
-        below = ""
+        axis = ""
         if len(lags) > 4:
-            below = f"1{lags[-1]:>{len(lags) - 1}}"
-        curve.append(below)
+            axis = f"1{lags[-1]:>{len(lags) - 1}}"
+        autocorrelation.append(axis)
 
         left = Text("\n".join(histogram), no_wrap=True)
-        right = Text("\n".join(curve), no_wrap=True)
+        right = Text("\n".join(autocorrelation), no_wrap=True)
         grid = Table.grid(padding=(0, 3, 0, 2))
-        if options.max_width >= records.NUM_BINS + len(lags) + 10:
+        if options.max_width >= NUM_BINS + len(lags) + 10:
             grid.add_row(left, right)
         else:
             grid.add_row(left)
@@ -243,9 +251,9 @@ class ValueCharts:
 
 
 def bars(numbers: Sequence[float], largest: float, blocks: str) -> list[str]:
-    """Return the lines of a chart of bars, one column each, as high as numbers (n,) from 0 to the
-    largest. A negative number has no bar."""
-    # In blocks of all lines; rounded up, so that no positive number is without a bar.
+    """Return the lines of a chart with a bar, one column wide, for each of the numbers (n,). A
+    number of `largest` has the full height, a negative number has no bar."""
+    # Heights in eighths of a line, rounded up so that every positive number has a bar.
     heights = []
     for number in numbers:
         share = 0.0
@@ -253,61 +261,62 @@ def bars(numbers: Sequence[float], largest: float, blocks: str) -> list[str]:
             share = min(1.0, max(0.0, number / largest))
         heights.append(math.ceil(len(blocks) * BARS_HEIGHT * share))
 
-    # From the top: of each bar what is above the lines below.
+    # Line by line from the top. A bar fills a line as far as it is higher than the lines below.
     lines = []
-    drawn = " " + blocks
+    fillings = " " + blocks
     for level in range(BARS_HEIGHT - 1, -1, -1):
         line = ""
         for height in heights:
-            line += drawn[min(len(blocks), max(0, height - level * len(blocks)))]
+            line += fillings[min(len(blocks), max(0, height - level * len(blocks)))]
         lines.append(line)
     return lines
 
 
 def characters_text(number: float) -> str:
-    """Return a number of characters with three significant digits, if it has no more before the
-    point."""
+    """Return a number of characters with three significant digits; from 1,000 on, rounded to an
+    integer."""
     if number >= 999.5:
         return f"{number:,.0f} characters"
     return f"{number:.3g} characters"
 
 
-def timescale_text(values: records.CellValues) -> str:
-    """Say the timescale of a cell, and where it comes from."""
-    if values.timescale_from == records.FROM_AUTOCORRELATION:
+def timescale_text(values: CellValues) -> str:
+    """Return a phrase that says the timescale of a cell and where it was measured."""
+    if values.timescale_from == FROM_AUTOCORRELATION:
         source = "from the autocorrelation"
     else:
         source = f"mean of the {GATE_NAMES.get(values.timescale_from, values.timescale_from)} gate"
 
-    # Two reasons, of which only one is a property of the cell.
+    # A timescale is missing for one of two reasons.
     if values.timescale is None:
-        why = "of a constant cell"
+        reason = "of a constant cell"
         if values.autocorrelation:
-            why = "longer than can be measured"
-        return f"timescale {why} ({source})"
+            reason = "longer than can be measured"
+        return f"timescale {reason} ({source})"
 
-    # Of a timescale from a gate, what the values themselves show, too.
-    said = f"timescale {characters_text(values.timescale)} ({source})"
-    if values.timescale_from != records.FROM_AUTOCORRELATION and values.decay is not None:
-        said += f"; the autocorrelation falls to 1/e after {characters_text(values.decay)}"
-    return said
-
-
-def gates_text(values: records.CellValues) -> str:
-    """Say at which share of the characters each gate is open and closed."""
-    parts = []
-    for one in values.gates:
-        # Cells of other packages may have letters without a name.
-        name = GATE_NAMES.get(one.gate, one.gate)
-        parts.append(f"{name} {one.open:.0%} / {one.closed:.0%}")
-    return f"gates open / closed: {', '.join(parts)}"
+    # A timescale from a gate stands beside the decay of the values themselves.
+    phrase = f"timescale {characters_text(values.timescale)} ({source})"
+    if values.timescale_from != FROM_AUTOCORRELATION and values.decay is not None:
+        phrase += f"; the autocorrelation falls to 1/e after {characters_text(values.decay)}"
+    return phrase
 
 
-def after_lines(after: Sequence[records.AfterCharacter]) -> list[RenderableType]:
-    """Draw the characters after which the mean is highest, and those after which it is lowest."""
-    # The mean of a few values would often be an extreme one by chance.
-    frequent = [one for one in after if one.count >= MIN_AFTER]
-    frequent.sort(key=lambda one: -one.mean)
+def gates_text(values: CellValues) -> str:
+    """Return a phrase that says at which share of the characters each gate is open and closed."""
+    phrases = []
+    for gate in values.gates:
+        # The gates of a cell type of another package have no name, but a letter.
+        name = GATE_NAMES.get(gate.gate, gate.gate)
+        phrases.append(f"{name} {gate.open:.0%} / {gate.closed:.0%}")
+    return f"gates open / closed: {', '.join(phrases)}"
+
+
+def after_lines(after: Sequence[AfterCharacter]) -> list[RenderableType]:
+    """Draw a line of the characters after which the mean is highest, and a line of those after
+    which it is lowest."""
+    # The mean of a few values would often be extreme by chance.
+    frequent = [character for character in after if character.count >= MIN_AFTER]
+    frequent.sort(key=lambda character: -character.mean)
     lowest_first = frequent[::-1]
     return [
         _after_line("highest", frequent[:NUM_AFTER]),
@@ -315,8 +324,8 @@ def after_lines(after: Sequence[records.AfterCharacter]) -> list[RenderableType]
     ]
 
 
-def _after_line(name: str, after: Sequence[records.AfterCharacter]) -> Text:
+def _after_line(name: str, after: Sequence[AfterCharacter]) -> Text:
     # A text of a few lines has no character that occurs so often.
-    shown = [f"{quoted_character(one.character)} {one.mean:+.2f}" for one in after]
-    listed = "   ".join(shown) or f"no character occurs {MIN_AFTER} times"
+    means = [f"{quoted_character(entry.character)} {entry.mean:+.2f}" for entry in after]
+    listed = "   ".join(means) or f"no character occurs {MIN_AFTER} times"
     return Text(f"  {name}  {listed}", overflow="fold")
