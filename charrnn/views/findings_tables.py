@@ -1,5 +1,5 @@
-"""Draw findings: the ranked tables with what their columns mean, and passages coloured by the best
-cells."""
+"""Draw findings: the ranked tables with the explanation of their columns, and passages coloured by
+the best cells."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,15 +22,15 @@ LEGEND = (
     "chance: chance level, from shifted labels; untrained: the same choice in an untrained"
     " baseline; "
 )
-"""The columns of the table of findings, in short, without the last one."""
+"""The explanation of the columns of the table of findings, without the last column."""
 ABOUT_INNER = "inner: interior score, five or more characters after a label changed"
-"""The last column."""
+"""The explanation of the last column."""
 ABOUT_CARD = "held-out: the score of the best cell on real text, unseen in training"
-"""The last column of an included model."""
+"""The explanation of the last column for an included model."""
 ABOUT_PROBES = (
     "How well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a count)"
 )
-"""What stands above the table of probes."""
+"""The title of the table of probes."""
 
 
 def findings_pictures(
@@ -40,8 +40,8 @@ def findings_pictures(
     has_probes: bool,
     card: Sequence[CellScore] = (),
 ) -> list[RenderableType]:
-    """Draw the tables, beside the scores on the `card` of an included model; say what the marks
-    mean and which detectors are not scored."""
+    """Draw the tables, with the explanation of their columns and marks and the list of detectors
+    that are not scored. The scores on the `card` of an included model stand beside the findings."""
     pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings, card)]
     if findings.scores:
         about_last = ABOUT_CARD if card else ABOUT_INNER
@@ -49,7 +49,7 @@ def findings_pictures(
     if has_probes and findings.scores:
         pictures += [Text(ABOUT_PROBES, style="bold"), probes_table(findings)]
 
-    # Where no score is significant, one sentence says so for all.
+    # If no score is significant, one sentence replaces the notes on every score.
     notes = footnotes(findings)
     if not any(score.is_significant for score in findings.scores):
         notes = ["No cell follows a detector better than chance."]
@@ -66,7 +66,7 @@ def passage_pictures(
 ) -> list[RenderableType]:
     """Draw each passage, coloured by its cell. `looks_for` describes each detector, for the
     captions."""
-    # The legend says what is underlined, which is nothing in passages of a count.
+    # The legend explains the underlines. A detector that counts underlines nothing.
     are_underlined = [bool(passage.coloured.inside) for passage in passages]
     underlined = ""
     if all(are_underlined) and passages:
@@ -78,51 +78,52 @@ def passage_pictures(
     scales = [scale_of(passage.coloured.values) for passage in passages]
     if not all(scale.is_own for scale in scales):
         pictures += [Legend(underlined=underlined), Text()]
-    # Said once, not below each passage.
     pictures += end_legend("".join(passage.coloured.text for passage in passages))
     for passage, scale in zip(passages, scales, strict=True):
         score = passage.score
         caption = f"cell {score.layer}:{score.unit} follows {score.detector}"
         about = looks_for[score.detector] if looks_for else ""
-        # A regular expression without a name is its own name.
+        # The name of a regular expression may be the expression itself, which its description
+        # would repeat.
         if about and not about.endswith(f" of {score.detector}"):
             caption += f" ({about})"
-        said = filter(None, (polarity_text(score), meaning(score)))
-        pictures.append(Text(all_visible(f"{caption}: {', '.join(said)}"), style="bold"))
+        phrases = filter(None, (polarity_text(score), meaning(score)))
+        pictures.append(Text(all_visible(f"{caption}: {', '.join(phrases)}"), style="bold"))
         if scale.is_own:
             pictures += scale_pictures(scale, underlined)
-        pictures += [HeatMap(_drawn(passage), scale), Text()]
+        pictures += [HeatMap(_whole_words_of(passage), scale), Text()]
     return pictures
 
 
 def slide_pictures(texts: Sequence[tuple[str, Scale, RenderableType]]) -> list[RenderableType]:
-    """Draw each text below what is said of it and the scale: all that a slide has room for."""
+    """Draw each (caption, scale, picture) as a slide has room for it: the picture below a line with
+    the caption and the ends of the scale."""
     pictures: list[RenderableType] = []
-    for about, scale, drawn in texts:
-        # On a slide the words replace the scale, which would take another line.
+    for caption, scale, picture in texts:
+        # The words replace the drawing of the scale, which would take another line.
         low, high = scale.ends
-        caption = all_visible(f"{about}: red {low}, blue {high}")
+        line = all_visible(f"{caption}: red {low}, blue {high}")
         if pictures:
             pictures.append(Text())
-        pictures += [Text(caption, style="bold"), drawn]
+        pictures += [Text(line, style="bold"), picture]
     return pictures
 
 
 def passage_slides(passages: Sequence[Passage]) -> list[RenderableType]:
-    """Draw each passage below its cell, its detector and, if chance or no training explains it, the
-    mark of that."""
+    """Draw each passage below its cell, its detector and, if the score is no better than chance or
+    than an untrained model, a note that says so."""
     texts = []
     for passage in passages:
         score = passage.score
         scale = scale_of(passage.coloured.values)
-        about = f"cell {score.layer}:{score.unit} follows {score.detector}"
+        caption = f"cell {score.layer}:{score.unit} follows {score.detector}"
         for note in footnotes(CellFindings(scores=(score,))):
-            about += f" ({note.rstrip('.')})"
-        texts.append((about, scale, HeatMap(_drawn(passage), scale)))
+            caption += f" ({note.rstrip('.')})"
+        texts.append((caption, scale, HeatMap(_whole_words_of(passage), scale)))
     ends = end_legend("".join(passage.coloured.text for passage in passages))
     return [*slide_pictures(texts), *ends]
 
 
-def _drawn(passage: Passage) -> ColouredText:
-    """Return what is drawn of a passage: whole words."""
+def _whole_words_of(passage: Passage) -> ColouredText:
+    """Return the text of a passage without the words that its ends cut."""
     return whole_words(passage.coloured, follows=passage.follows, goes_on=passage.goes_on)
