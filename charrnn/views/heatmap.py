@@ -1,5 +1,5 @@
-"""Draw a text with one value per character, as colours or as blocks below each line; scale and
-guesses, too."""
+"""Draw a text with a value for each character, as colours or as blocks below each line; also the
+scale of the values, and guesses for the next characters."""
 
 import math
 import re
@@ -31,55 +31,55 @@ from charrnn.views.theme import (
 )
 
 MAX_BITS = 8.0
-"""Surprise from which on the colour no longer changes: probability 1/256."""
+"""The surprise that has the full colour: a probability of 1/256 or less."""
 
 UNDERLINED = Style(underline=True)
 """The style of characters at which a detector is on."""
 UNDERLINE = "▔"
-"""What stands below such a character without colour."""
+"""The mark below such a character on a console without colours."""
 ASCII_UNDERLINE = "^"
-"""The same for streams that carry ASCII only."""
+"""The mark for streams that carry ASCII only."""
 MIN_FILL = 0.5
-"""Share of the width that a line fills at least where it is broken at a space."""
+"""The smallest share of the width that a line fills if it is broken at a space."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
     """A renderable that colours a `ColouredText`, folded at the width of the console, and
-    underlines its `inside`.
+    underlines its characters that are `inside`.
 
-    Without colour, a line of blocks under each line of text shows the values
-    instead, none for nan; without colour, marks stand for the underline.
+    On a console without colours, a line of blocks under each line of text shows the values, with a
+    blank for nan, and marks stand for the underline.
     """
 
     coloured: ColouredText
     scale: Scale = FULL_SCALE
     hue: str = ""
-    """The one hue of values that have a single end; "" for the palette from low to high."""
+    """The hue of values from 0 to a largest value; "" for the palette from low to high."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         palette = palette_of(console)
         underline = ASCII_UNDERLINE if options.ascii_only else UNDERLINE
 
-        def style_of(drawn: _DrawnValue) -> Style:
-            style = palette.value(drawn.place)
+        def style_of(value: _ScaledValue) -> Style:
+            style = palette.value(value.position)
             if self.hue:
-                style = palette.share(self.hue, (drawn.place + 1) / 2)
-            if drawn.is_inside:
+                style = palette.share(self.hue, (value.position + 1) / 2)
+            if value.is_inside:
                 style += UNDERLINED
             return style
 
-        def block_of(drawn: _DrawnValue) -> str:
-            return _block_or_blank(drawn.place, ascii_only=options.ascii_only)
+        def block_of(value: _ScaledValue) -> str:
+            return _block_or_blank(value.position, ascii_only=options.ascii_only)
 
-        def underline_of(drawn: _DrawnValue) -> str:
-            return underline if drawn.is_inside else " "
+        def underline_of(value: _ScaledValue) -> str:
+            return underline if value.is_inside else " "
 
-        # Lazily: only the characters that are drawn are placed.
+        # `map` is lazy: a value is scaled when its character is drawn.
         text = self.coloured.text
-        places = map(self.scale.place, self.coloured.values)
+        positions = map(self.scale.position, self.coloured.values)
         inside = self.coloured.inside or repeat(False, len(text))
-        values = map(_DrawnValue, places, inside)
+        values = map(_ScaledValue, positions, inside)
         yield from draw(
             zip(text, values, strict=True),
             console=console,
@@ -90,20 +90,21 @@ class HeatMap:
         )
 
 
-class _DrawnValue(NamedTuple):
-    """What a character of a heat map is drawn by."""
+class _ScaledValue(NamedTuple):
+    """The value and the label of a character of a heat map."""
 
-    place: float
-    """From -1 to 1."""
+    position: float
+    """The position of the value on the scale, from -1 to 1."""
     is_inside: bool
 
 
 def surprise_map(text: str, bits: Sequence[float]) -> HeatMap:
-    """Colour each character by its surprise in bits: the stronger, the less the model expected it.
+    """Colour each character by its surprise in bits: the less the model expected a character, the
+    stronger its colour.
 
     bits (N,); nan for a character without a prediction, such as the first.
     """
-    # From 0 on: the middle of the scale is no neutral value, as it is for a cell.
+    # A single hue from 0 on, because the middle of this scale is not a neutral value.
     coloured = ColouredText(text=text, values=tuple(bits))
     return HeatMap(coloured, Scale(0.0, MAX_BITS), hue="surprise")
 
@@ -123,14 +124,13 @@ def draw(
     mark_of: Callable[[Value], str],
     underline_of: Callable[[Value], str] | None = None,
 ) -> RenderResult:
-    """Draw characters in the style of their values, made visible and folded at the width of the
-    console.
+    """Draw characters in the style of their values. They are made visible and folded at the width
+    of the console.
 
-    Without colour each line has its marks below it, unless all are blanks; the line of
-    `underline_of` comes before that of the marks. Of a
-    carriage return and a newline only the newline is drawn.
+    On a console without colours, a row of `underline_of` and a row of `mark_of` follow each line; a
+    row of blanks is left out. A carriage return before a newline is not drawn.
     """
-    # Two rows: a mark of the underline would hide the mark of the value.
+    # The underline has a row of its own, so that its marks do not hide the marks of the values.
     plain = is_plain(console)
     rows_below = []
     if plain and underline_of is not None:
@@ -138,8 +138,8 @@ def draw(
     if plain:
         rows_below.append(mark_of)
 
-    shown = without_carriage_returns(characters)
-    for line in fold(shown, options.max_width, ascii_only=options.ascii_only):
+    characters = without_carriage_returns(characters)
+    for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
         if plain:
             yield Segment(_text_of(line))
         else:
@@ -160,13 +160,13 @@ def _text_of(line: Iterable[tuple[str, Value]]) -> str:
 def _styled(
     line: Iterable[tuple[str, Value]], style_of: Callable[[Value], Style]
 ) -> Iterator[Segment]:
-    """Yield the segments of a line, one for each run of characters in the same style."""
-    # One segment for each style: thousands of single characters would triple an exported page.
+    """Yield the segments of a line: a segment for each run of characters in the same style."""
+    # A segment for each character would triple the size of an exported page.
     for style, run in groupby(line, key=lambda item: style_of(item[1])):
         text = _text_of(run)
         words = text.lstrip(" ")
 
-        # Separate, because some viewers of an exported picture drop spaces before a word.
+        # Some viewers of an exported picture drop spaces before a word in the same segment.
         num_spaces = len(text) - len(words)
         if num_spaces:
             yield Segment(" " * num_spaces, style)
@@ -177,18 +177,17 @@ def _styled(
 def fold(
     characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool
 ) -> Iterator[list[tuple[str, Value]]]:
-    """Yield lines of (shown cluster, value), broken after a newline or END and where the next one
-    does not fit.
+    """Yield lines of (visible cluster, value). A line ends after a newline or an END, and before a
+    cluster that does not fit.
 
-    A grapheme cluster has the value of its last character. In ASCII each character is by itself.
+    A grapheme cluster has the value of its last character. In ASCII each character is a cluster.
 
     A line that is too long is broken after its last space, so that words stay whole, unless less
     than MIN_FILL of the width would be filled.
     """
-    # Of the words before, all stay in the line; the last one may move to the next.
     line: list[tuple[str, Value]] = []
-    used = 0
-    # How many characters of the line come before its last word, and their width.
+    used_width = 0
+    # The number of clusters before the last word, which may move to the next line, and their width.
     num_before = 0
     width_before = 0
     show = visible_in_ascii
@@ -196,31 +195,31 @@ def fold(
         show = visible
         characters = clusters(characters)
     for character, value in characters:
-        shown = show(character)
-        needed = cell_len(shown)
+        cluster = show(character)
+        cluster_width = cell_len(cluster)
 
-        # Break the line; what comes after its last word may still be too long with the character.
-        while line and used + needed > width:
+        # Break the line. The last word may be too long for the next line, too.
+        while line and used_width + cluster_width > width:
             if width_before < MIN_FILL * width:
                 num_before = len(line)
-                width_before = used
+                width_before = used_width
             yield line[:num_before]
             line = line[num_before:]
-            used -= width_before
+            used_width -= width_before
             num_before = 0
             width_before = 0
 
-        line.append((shown, value))
-        used += needed
+        line.append((cluster, value))
+        used_width += cluster_width
 
-        # The line can be broken after a space, and must be after a line end.
+        # The line may be broken after a space, and ends after a line end.
         if character == " ":
             num_before = len(line)
-            width_before = used
+            width_before = used_width
         elif character in LINE_ENDS:
             yield line
             line = []
-            used = 0
+            used_width = 0
             num_before = 0
             width_before = 0
     if line:
@@ -228,22 +227,23 @@ def fold(
 
 
 LINE_START = re.compile(r"[^\n\0]{0,120}[\n\0]|\S*\s")
-"""What a picture leaves out that begins in mid-line: the rest of a line, or else of a word."""
+"""The text that a picture leaves out if it begins in mid-line: the rest of the line or, if the line
+is long, of the word."""
 LAST_WORD = re.compile(r"(?<=[\s\0])[^\s\0]+\Z")
-"""What a picture leaves out that ends in mid-word."""
+"""The text that a picture leaves out if it ends in mid-word."""
 
 
 def whole_words(coloured: ColouredText, *, follows: bool, goes_on: bool) -> ColouredText:
-    """Return a text, its values and its labels without the part of a line that it begins with and
-    the part of a word that it ends with; an ellipsis stands for what is left out.
+    """Return a coloured text without the cut line at its beginning and the cut word at its end; an
+    ellipsis stands for each.
 
-    `follows` says that its first line begins before it, `goes_on` that text comes after it.
+    `follows` says that the first line begins before the text, `goes_on` that more text follows.
     """
     text = coloured.text
     values = coloured.values
     inside = coloured.inside
 
-    # First the end: positions before it stay what they are.
+    # The end comes first, because cutting the beginning changes all positions.
     if goes_on:
         text = LAST_WORD.sub("", text)
         values = values[: len(text)]
@@ -251,28 +251,28 @@ def whole_words(coloured: ColouredText, *, follows: bool, goes_on: bool) -> Colo
         if not text.endswith(LINE_ENDS):
             text += "…"
             values = (*values, math.nan)
-            inside = _with_off(inside)
+            inside = _with_ellipsis(inside)
 
     if follows:
-        start = LINE_START.match(text)
+        cut_line = LINE_START.match(text)
         begin = 0
-        if start is not None:
-            begin = start.end()
+        if cut_line is not None:
+            begin = cut_line.end()
         text = "…" + text[begin:]
         values = (math.nan, *values[begin:])
-        inside = _with_off(inside[begin:][::-1])[::-1]
+        inside = _with_ellipsis(inside[begin:][::-1])[::-1]
     return ColouredText(text=text, values=values, inside=inside)
 
 
-def _with_off(inside: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Return labels with one more, for an ellipsis; none where there are none."""
+def _with_ellipsis(inside: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Return labels with a False for an ellipsis at their end; a text without labels has none."""
     if not inside:
         return ()
     return (*inside, False)
 
 
 def end_legend(text: str) -> list[RenderableType]:
-    """Say what the mark of the end of a document stands for, if a text has one."""
+    """Draw the explanation of the mark for the end of a document, if a text has this mark."""
     note = end_note(text)
     if not note:
         return []
@@ -282,17 +282,17 @@ def end_legend(text: str) -> list[RenderableType]:
 def without_carriage_returns(
     characters: Iterable[tuple[str, Value]],
 ) -> Iterator[tuple[str, Value]]:
-    """Yield all characters but each carriage return before a newline: ↵ stands for both."""
-    for one, following in pairwise(chain(characters, [None])):
-        is_shown = following is None or one is None or (one[0], following[0]) != ("\r", "\n")
-        if one is not None and is_shown:
-            yield one
+    """Yield all characters except carriage returns before a newline: ↵ stands for both."""
+    for item, following in pairwise(chain(characters, [None])):
+        is_kept = following is None or item is None or (item[0], following[0]) != ("\r", "\n")
+        if item is not None and is_kept:
+            yield item
 
 
 LEGEND_WIDTH = 21
-"""Columns of the scale without its ends, where they fit."""
+"""The largest number of columns of the scale without its ends."""
 GAP = "   "
-"""What is between the scale and the sample of an underline, if both fit into one line."""
+"""The space between the scale and the sample of an underline on the same line."""
 
 
 @dataclass(frozen=True)
@@ -300,23 +300,21 @@ class Legend:
     """A renderable of the scale between two ends, in colours or, on a console without colours, in
     blocks.
 
-    What is underlined is on a line of its own, wrapped at words, where the scale leaves no space
-    for it.
-
-    The colours are those of cell values from -1 to +1, or those of a `hue` from 0 to its full
-    colour.
+    The colours are the palette of cell values from -1 to +1, or a `hue` from 0 to its full colour.
+    The explanation of the underline stands beside the scale or, if there is no space, on the next
+    lines.
     """
 
     ends: tuple[str, str] = ("-1", "+1")
     hue: str = ""
     underlined: str = ""
-    """What is underlined in the text, if anything."""
+    """A phrase that says which characters of the text are underlined; "" if none are."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         low, high = self.ends
         plain = is_plain(console)
         palette = palette_of(console)
-        # The scale shrinks with the terminal; its two ends are never cut.
+        # In a narrow terminal the scale is shorter, and its two ends stay.
         width_of_ends = cell_len(low + high) + 2
         length = max(2, min(LEGEND_WIDTH, options.max_width - width_of_ends))
 
@@ -327,18 +325,17 @@ class Legend:
             style = palette.value(value)
             if self.hue:
                 style = palette.share(self.hue, share)
-            drawn = " "
+            character = " "
             if plain:
-                drawn = block(value, ascii_only=options.ascii_only)
-            yield Segment(drawn, style)
+                character = block(value, ascii_only=options.ascii_only)
+            yield Segment(character, style)
         yield Segment(f" {high}")
 
         if not self.underlined:
             yield Segment.line()
             return
 
-        # What is underlined, in the same line if both fit.
-        # A mark that a terminal without colours shows below the text is shown itself.
+        # The explanation of the underline or, without colours, of the mark that stands for it.
         mark = "underlined:"
         if plain:
             mark = f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:"
@@ -353,12 +350,12 @@ class Legend:
 ABOUT_OWN_SCALE = (
     "This scale spans the cell's own values, which differ too little for one from -1 to +1."
 )
-"""What a scale says that does not go from -1 to 1."""
+"""The sentence below a scale that does not go from -1 to 1."""
 
 
 def scale_pictures(scale: Scale, underlined: str = "") -> list[RenderableType]:
-    """Draw the scale of a cell's values, and say so if it is one of its own."""
-    # Without the sentence, colours of a narrow scale would look like values from -1 to +1.
+    """Draw the scale of a cell's values, and a sentence below it if it does not go from -1 to 1."""
+    # Without the sentence, a reader would take the colours for values from -1 to +1.
     pictures: list[RenderableType] = [Legend(scale.ends, underlined=underlined)]
     if scale.is_own:
         pictures.append(Text(ABOUT_OWN_SCALE, style="dim"))
@@ -366,25 +363,25 @@ def scale_pictures(scale: Scale, underlined: str = "") -> list[RenderableType]:
 
 
 SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), "surprise")
-"""The scale of a `SurpriseMap`."""
+"""The scale of a `surprise_map`."""
 
 
 ABOUT_GUESSES = (
     "Below each character: the most likely next ones, best first (2 % or more; stronger is more"
     " likely)."
 )
-"""What is drawn below the characters with --guesses."""
+"""The explanation of the guesses below the characters (`--guesses`)."""
 MIN_PROBABILITY = 0.02
 """Guesses less likely than this are not drawn."""
 FAINTEST = 0.2
-"""The share of the full colour that an unlikely guess has, so that all guesses differ from the
-page."""
+"""The share of the full colour that the least likely guess has, so that its background differs from
+the page."""
 
 
 @dataclass(frozen=True)
 class GuessMap:
-    """A renderable of a text, coloured by a cell's values, with the guesses below each character,
-    most likely first.
+    """A renderable of a text, coloured by a cell's values, with guesses for the next character
+    below each character, most likely first.
 
     The background of a guess shows its probability. ␣ is a space.
     """
@@ -392,29 +389,32 @@ class GuessMap:
     text: str
     values: Sequence[float]
     guesses: Sequence[Sequence[tuple[str, float]]]
-    """For each character of the text: (text, probability) of the guesses for the next one."""
+    """For each character of the text, the (text, probability) of each guess for the next character.
+    """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         palette = palette_of(console)
         characters = zip(self.text, zip(self.values, self.guesses, strict=True), strict=True)
         for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
-            for shown, (value, _) in line:
-                yield Segment(shown, palette.value(value))
+            for cluster, (value, _) in line:
+                yield Segment(cluster, palette.value(value))
             yield Segment.line()
 
             # Blocks stand for the colours.
             if is_plain(console):
-                for shown, (value, _) in line:
-                    yield Segment(block(value, ascii_only=options.ascii_only) * cell_len(shown))
+                for cluster, (value, _) in line:
+                    yield Segment(block(value, ascii_only=options.ascii_only) * cell_len(cluster))
                 yield Segment.line()
 
-            # A row for the best guesses of all characters, one for the second best, … as far as
-            # any is likely.
+            # A row of the best guesses for all characters, a row of the second best, … until no
+            # likely guess is left.
             likely = [list(filter(_is_likely, guesses)) for _, (_, guesses) in line]
             for row in zip_longest(*likely, fillvalue=("", 0.0)):
-                for (shown, _), (guess, probability) in zip(line, row, strict=True):
-                    text = _shown_guess(guess, width=cell_len(shown), ascii_only=options.ascii_only)
-                    # A place without a guess has no background.
+                for (cluster, _), (guess, probability) in zip(line, row, strict=True):
+                    text = _fitted_guess(
+                        guess, width=cell_len(cluster), ascii_only=options.ascii_only
+                    )
+                    # A character without a guess in this row has no background.
                     share = 0.0
                     if probability > 0:
                         share = FAINTEST + (1 - FAINTEST) * probability
@@ -427,15 +427,14 @@ def _is_likely(guess: tuple[str, float]) -> bool:
     return guess[1] >= MIN_PROBABILITY
 
 
-def _shown_guess(guess: str, width: int, *, ascii_only: bool) -> str:
+def _fitted_guess(guess: str, width: int, *, ascii_only: bool) -> str:
     """Return a guess, cut or padded to the width of the character above it; a dot if its first
     character is wider."""
-    # As in the text above: a guess of a newline is a mark, not a new line.
+    # A newline is a mark, as in the text above.
     text = all_visible(guess, ascii_only=ascii_only)
     if guess == " ":
         text = "_" if ascii_only else "␣"
 
-    # The guesses stay in the columns of the text, however wide they are.
     while cell_len(text) > width:
         text = text[:-1] or "·"
     return text + " " * (width - cell_len(text))

@@ -1,9 +1,9 @@
-"""Colours, characters and numbers: how every picture shows them.
+"""Define how every picture shows colours, characters and numbers.
 
-The palette is diverging for cells, and has one hue for surprise and one for guesses. Red is low and
-blue is high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The shades of the
-palette are constants, which `docs/make/palette.py` computes. Terminals, pictures and web pages take
-their colours from here.
+The palette for cells is diverging; surprise and guesses have a hue each. Red is low and blue is
+high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The shades of the palette
+are constants, which `docs/make/palette.py` computes. Terminals, pictures and web pages use these
+colours.
 """
 
 import math
@@ -25,15 +25,15 @@ from charrnn.views.palette import SHADES
 BACKGROUND_VARIABLE = "CHARRNN_BACKGROUND"
 """The environment variable that names the terminal's background: dark or light."""
 NUM_SHADES = 12
-"""Shades on either side of 0. Neighbours of one shade are drawn as one segment, which keeps
-exported pictures small."""
+"""Shades on either side of 0. Neighbouring characters with the same shade are drawn as one segment,
+which keeps exported pictures small."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 """Blocks from -1 to +1."""
 ASCII_BLOCKS = "_.-~=+*#"
-"""The same for streams that carry ASCII only."""
+"""Blocks for streams that carry ASCII only."""
 
 Background = Literal["dark", "light", "unknown"]
-"""What is known of the background of a terminal or picture."""
+"""The background of a terminal or picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,12 +51,11 @@ class Paper:
 PAPERS: Mapping[Background, Paper] = {
     "light": Paper(paper="#fcfcfa", ink="#1e1e22", strong_ink="#000000"),
     "dark": Paper(paper="#17181c", ink="#e6e6ea", strong_ink="#ffffff"),
-    # A grey halfway between dark and light, which is never drawn itself: every shade is as light as
-    # it.
+    # A grey halfway between dark and light. It is never drawn; every shade has its lightness.
     "unknown": Paper(paper="#737376", ink="#ffffff", strong_ink="#ffffff", faintest=2),
 }
-"""The backgrounds. The shades for an unknown one differ from dark and from light, and white text is
-legible on them."""
+"""The backgrounds. The shades for an unknown background differ from a dark and from a light one,
+and white text is legible on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,9 @@ class Palette:
 
     background: Background = "unknown"
     colours: ColorSystem = ColorSystem.TRUECOLOR
-    """What the terminal has; the nearest of its 256 or 16 colours are taken. Here and not by rich,
-    which keeps the codes of a style from the first console that shows it, also for others."""
+    """The colours of the terminal. A terminal with 256 or 16 colours shows the nearest of them.
+    They are chosen here and not by rich, which keeps the codes of a style for all consoles from the
+    first console that shows it."""
 
     def value(self, value: float) -> Style:
         """Return the style of a cell value, clipped to [-1, 1]; nan counts as 0."""
@@ -99,18 +99,18 @@ def background_of(environment: Mapping[str, str]) -> Background:
     if named == "light":
         return "light"
 
-    # Two numbers, or three with one for what lies between.
-    last = environment.get("COLORFGBG", "").rpartition(";")[2].strip()
-    if not last.isdecimal() or int(last) > 15:
+    # Some terminals set three numbers; the background is the last of them.
+    colour = environment.get("COLORFGBG", "").rpartition(";")[2].strip()
+    if not colour.isdecimal() or int(colour) > 15:
         return "unknown"
-    if int(last) == 7 or int(last) > 8:
+    if int(colour) == 7 or int(colour) > 8:
         return "light"
     return "dark"
 
 
 def steps(background: Background) -> dict[int, tuple[str, str]]:
-    """Return (background, text) of the shades from -NUM_SHADES to NUM_SHADES as #rrggbb, without 0,
-    the page itself."""
+    """Return (background, text) of the shades from -NUM_SHADES to NUM_SHADES as #rrggbb, without
+    shade 0, which is the page itself."""
     shades = {}
     for step in range(-NUM_SHADES, NUM_SHADES + 1):
         if step < 0:
@@ -121,20 +121,20 @@ def steps(background: Background) -> dict[int, tuple[str, str]]:
 
 
 def dark_colours() -> dict[str, str]:
-    """Return the background of every shade on dark paper, by that on light paper, and the texts
-    likewise."""
+    """Return the colours on dark paper by the colours on light paper: of the paper, of text, and of
+    every shade."""
     light = PAPERS["light"]
     dark = PAPERS["dark"]
 
-    # Shades whose text is black or white on light paper carry white text on dark paper.
-    by_light = {
+    # Shades with black or white text on light paper have white text on dark paper.
+    dark_by_light = {
         light.paper: dark.paper,
         light.ink: dark.ink,
         "#000000": "#ffffff",
     }
     for hue, step in product(SHADES["light"], range(1, NUM_SHADES + 1)):
-        by_light[shade("light", hue, step)[0]] = shade("dark", hue, step)[0]
-    return by_light
+        dark_by_light[shade("light", hue, step)[0]] = shade("dark", hue, step)[0]
+    return dark_by_light
 
 
 def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
@@ -148,12 +148,13 @@ def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
 
 
 def block(value: float, *, ascii_only: bool = False) -> str:
-    """Return the block of a value, clipped to [-1, 1]: the higher, the fuller; nan counts as 0."""
+    """Return the block for a value, clipped to [-1, 1]: a higher value has a fuller block; nan
+    counts as 0."""
     blocks = ASCII_BLOCKS if ascii_only else BLOCKS
     if math.isnan(value):
         value = 0.0
 
-    # Parts of equal size: +1 itself belongs to the last one.
+    # Each block stands for an interval of the same size; +1 belongs to the last interval.
     share = (min(1.0, max(-1.0, value)) + 1) / 2
     return blocks[min(len(blocks) - 1, int(share * len(blocks)))]
 
@@ -167,19 +168,18 @@ class Scale:
 
     @property
     def is_own(self) -> bool:
-        """Whether it spans the values of one cell, not -1 to 1."""
+        """Whether the scale spans the values of one cell, and not -1 to 1."""
         return (self.low, self.high) != (-1.0, 1.0)
 
-    def place(self, value: float) -> float:
-        """Return where a value is between the ends, from -1 to 1."""
+    def position(self, value: float) -> float:
+        """Return the position of a value between the ends, from -1 to 1."""
         return (value - (self.low + self.high) / 2) / ((self.high - self.low) / 2)
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The two values, with as many digits as tell them apart."""
+        """The two values, with enough digits to tell them apart."""
         if not self.is_own:
             return "-1", "+1"
-        # As many digits as the difference needs, and never fewer than a full scale has.
         num_digits = max(2, -math.floor(math.log10(self.high - self.low)))
         return f"{self.low:+.{num_digits}f}", f"{self.high:+.{num_digits}f}"
 
@@ -187,15 +187,16 @@ class Scale:
 FULL_SCALE = Scale()
 """The scale from -1 to +1."""
 SMALL_RANGE = 0.5
-"""Values that differ by less, two of eight blocks, are drawn on a scale of their own."""
+"""Values with a smaller range, which would take two of the eight blocks, are drawn on a scale of
+their own."""
 LEAST_RANGE = 1e-4
-"""Values that differ by less are the same, up to rounding."""
+"""Values with a smaller range are equal up to rounding."""
 
 
 def scale_of(values: Iterable[float]) -> Scale:
     """Return the scale from the smallest value to the largest if these are near each other, else
-    that from -1 to 1."""
-    # nan stands for what has no value, such as the first character of a surprise.
+    the scale from -1 to 1."""
+    # nan stands for a missing value, such as the surprise of the first character.
     finite = [value for value in values if math.isfinite(value)]
     low = min(finite, default=0.0)
     high = max(finite, default=0.0)
@@ -220,7 +221,8 @@ def _style(background: Background, hue: str, step: int, colours: ColorSystem) ->
 
 
 def shade_rules() -> str:
-    """Return a variable and a class for every shade, for both colour schemes of a page."""
+    """Return the style sheet of an HTML page: variables and a class for every shade, for the light
+    and the dark colour scheme."""
     rules = [
         f":root {{ {_variables('light')} }}",
         f"@media (prefers-color-scheme: dark) {{ :root {{ {_variables('dark')} }} }}",
@@ -241,12 +243,12 @@ LINE_ENDS = ("\n", "\0")
 """Characters after which a picture of a text begins a new line: a newline and the END of a
 document."""
 END_MARK = "¶"
-"""How the END of a document is shown: many fonts lack the picture that Unicode has of it."""
+"""The mark for the END of a document; many fonts lack Unicode's own picture of U+0000."""
 MAX_CLUSTER = 31
-"""Code points that are drawn as one, at most: a letter and thirty marks (UAX #15, stream-safe
-text)."""
+"""The largest number of code points that are drawn as one: a letter and thirty marks (UAX #15,
+stream-safe text)."""
 ALONE = "◌"
-"""What a combining mark stands on where there is no letter before it."""
+"""The circle that carries a combining mark without a letter before it."""
 JOINERS = "\u200c\u200d"
 """Invisible characters that belong to the letters around them."""
 _UNSHOWN = re.compile("[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -258,58 +260,59 @@ _SHAPES = re.compile("[\u2500-\u259f]")
 
 
 def end_note(text: str) -> str:
-    """Say what the mark of the END of a document stands for; "" for a text without one."""
+    """Return the explanation of the mark for the END of a document; "" for a text without END."""
     if "\0" not in text:
         return ""
     return f"{END_MARK} is the end of a document."
 
 
 Value = TypeVar("Value")
-"""What a character is drawn by: a cell value, a number of bits, a mark, its index."""
+"""The value of a character in a picture: a cell value, a number of bits, a mark or its index."""
 
 
 def clusters(characters: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Value]]:
     """Yield the grapheme clusters of a text, each with the value of its last character.
 
-    A letter with its combining marks, or an emoji that joiners make of several, is one cluster.
+    A letter with its combining marks is one cluster, as are several emoji with joiners between.
     """
-    # A character is kept until the next one shows that it is not joined to it.
+    # A cluster is complete when the next character does not join it.
     cluster = ""
-    latest: list[Value] = []
+    last_value: list[Value] = []
     for character, value in characters:
         if not joins(cluster, character):
-            for last in latest:
+            for last in last_value:
                 yield cluster, last
             cluster = ""
         cluster += character
-        latest = [value]
-    for last in latest:
+        last_value = [value]
+    for last in last_value:
         yield cluster, last
 
 
 @lru_cache(maxsize=4096)
 def joins(cluster: str, character: str) -> bool:
     """Return whether a character is drawn as one with the characters before it."""
-    # No mark comes before U+0300. Nearly every character of most texts ends here.
+    # Combining marks begin at U+0300. Most texts have few characters after it.
     if character < "\u0300" or not cluster or len(cluster) >= MAX_CLUSTER:
         return False
 
-    # Spaces and shapes are drawn without text, and a character that is shown as <...> is no letter.
+    # Nothing joins a space, a shape, or a character that is shown as <...>.
     base = cluster[0]
     if base.isspace() or _SHAPES.match(base) or visible(base) not in (base, ALONE + base):
         return False
     if character not in JOINERS and unicodedata.category(character)[0] in "CZ":
         return False
 
-    # The widths are those of rich, too, which takes no columns for what it adds to a cluster.
+    # rich decides, because the widths must agree with it: it counts no columns for a character that
+    # it adds to a cluster.
     spans, _ = split_graphemes(cluster + character)
     return len(spans) == 1
 
 
 @lru_cache(maxsize=4096)
 def visible(cluster: str) -> str:
-    """Return how a character or a grapheme cluster is shown: a newline as ↵, a tab as → and spaces,
-    control and format characters as marks, a combining mark by itself on a circle.
+    """Return the visible form of a character or a grapheme cluster: ↵ for a newline, → and spaces
+    for a tab, marks for control and format characters, a circle below a combining mark alone.
 
     The result contains nothing that moves the cursor or reverses the direction of the text.
     """
@@ -327,8 +330,8 @@ def visible(cluster: str) -> str:
     if code == 127:
         return "␡"
 
-    # The last two code points of every plane are no characters: XML, and so an exported picture,
-    # does not allow them.
+    # The last two code points of every plane are no characters; XML, and so an exported picture,
+    # must not contain them.
     has_no_width = cell_len(character) == 0
     if has_no_width and unicodedata.category(character)[0] == "M" and not _UNSEEN.match(character):
         return ALONE + cluster
@@ -338,26 +341,25 @@ def visible(cluster: str) -> str:
 
 
 def shown_at_each(text: str) -> list[str]:
-    """Return what is drawn at each character of a text: a grapheme cluster at its last one, "" at
-    the others."""
-    # One entry per character, so that values by character find their place.
-    shown = [""] * len(text)
+    """Return the visible form of each character of a text, as values belong to characters: a
+    grapheme cluster at its last character, "" at the characters before it."""
+    forms = [""] * len(text)
     for cluster, last in clusters(zip(text, range(len(text)), strict=True)):
-        shown[last] = visible(cluster)
-    return shown
+        forms[last] = visible(cluster)
+    return forms
 
 
 def all_visible(text: str, *, ascii_only: bool = False) -> str:
-    """Show all characters of a text by `visible`, or by `visible_in_ascii`; the result is one
-    line."""
+    """Return a text with every character in its visible form (`visible`, `visible_in_ascii`), on
+    one line."""
     if ascii_only:
         return "".join(map(visible_in_ascii, text))
     return "".join(shown_at_each(text))
 
 
 def visible_in_ascii(character: str) -> str:
-    """Return how a character is shown on a stream that carries ASCII only: other characters are
-    backslash escapes."""
+    """Return the visible form of a character on a stream that carries ASCII only: other characters
+    are backslash escapes."""
     if character == "\t":
         return "\\t".ljust(TAB_WIDTH)
     if " " <= character <= "~":
@@ -372,7 +374,7 @@ def short_number(value: float) -> str:
     if abs(value) < 10_000:
         return f"{value:,.0f}"
 
-    # Not 1,000k: from 999.5 on three digits round to the next unit.
+    # From 999.5 on, three digits round to the next unit: 1M, not 1,000k.
     for unit, size in (("k", 1e3), ("M", 1e6), ("G", 1e9)):
         if abs(value) < 999.5 * size:
             return f"{value / size:.3g}{unit}"
@@ -380,13 +382,13 @@ def short_number(value: float) -> str:
 
 
 def shown_character(character: str) -> str:
-    """Return how a character is shown by itself: a space as ␣."""
+    """Return the visible form of a character by itself: ␣ for a space."""
     if character == " ":
         return "␣"
     return all_visible(character)
 
 
 def quoted_character(character: str) -> str:
-    """Return how a character is shown before a number: in quotation marks, so that a digit or + is
-    not part of it."""
+    """Return the visible form of a character before a number: in quotation marks, so that a digit
+    or a sign does not look like part of the number."""
     return f"'{shown_character(character)}'"

@@ -118,7 +118,7 @@ def test_browsing_colours_the_text_by_each_cell(model):
             await until(pilot, lambda row=row: app.browser.exploration.row == row)
             layer, unit = app.browser.exploration.cell
             scale = app.browser.exploration.scale
-            places = list(map(scale.place, traced[:, layer, unit].tolist()))
+            places = list(map(scale.position, traced[:, layer, unit].tolist()))
             drawn = "".join(character for character, _ in styled(text_of(app)))
             # The second line is far enough from the cursor, whose colours are swapped.
             begin = drawn.index("↵") + 1
@@ -332,7 +332,7 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model):
         await pilot.press("right", "j", "j", "right")
         await until(pilot, lambda: app.browser.exploration.viewed.cursor == cursor)
         begin = len(lines[0] + lines[1])
-        of_line = map(app.browser.exploration.scale.place, values[begin:].tolist())
+        of_line = map(app.browser.exploration.scale.position, values[begin:].tolist())
         blocks = "".join(map(block, of_line))[: len(lines[2])]
         assert shown(app, "#sparkline") == "  " + blocks
         assert f"{values[cursor]:+.2f}   next: " in shown(app, "#readout")

@@ -444,7 +444,7 @@ class Browser(FullScreen):
         values = exploration.values
         scale_values = None
         if values is not None:
-            scale_values = list(map(exploration.scale.place, values.tolist()))
+            scale_values = list(map(exploration.scale.position, values.tolist()))
         view = self.query_one("#text", TextView)
         view.show(exploration.viewed.text, scale_values, exploration.viewed.cursor)
 
