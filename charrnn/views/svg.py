@@ -1,7 +1,7 @@
-"""Renderables as one SVG picture with the same layout in every viewer, that as a PNG, as an HTML
-page or as text.
+"""Export renderables as an SVG picture with the same layout in every viewer, as a PNG of this
+picture, as an HTML page or as text.
 
-Each word is positioned on its own, because viewers differ in the widths of spaces and fonts; spaces
+Each word has its own position, because viewers differ in the widths of spaces and fonts; spaces
 stay in the text for copying. Block characters and charts are drawn as shapes. Lengths are in
 pixels.
 """
@@ -34,26 +34,27 @@ from charrnn.views.theme import (
 )
 
 MAX_PIXELS = 200_000_000
-"""Pixels of a .png, at most: they take four bytes each while it is drawn."""
+"""The largest number of pixels of a .png: each takes four bytes while the picture is drawn."""
 
 
 COLUMNS = 100
 """Columns of text and drawings."""
 MIN_FITTED_COLUMNS = 50
-"""Columns of a picture of text at least; otherwise it is as wide as its longest line."""
+"""The smallest number of columns of a picture of text, which is else as wide as its longest line.
+"""
 FONT_SIZE = 20.0
 """Size of the font."""
 COLUMN_WIDTH = 0.602 * FONT_SIZE
-"""Advance width of a character in Menlo and DejaVu Sans Mono. Viewers that can stretch other fonts
-to it."""
+"""Advance width of a character in Menlo and DejaVu Sans Mono. Viewers stretch other fonts to this
+width if they can."""
 LINE_HEIGHT = 24.0
-"""Height of a line."""
+"""Height of a line of text."""
 BASELINE = 18.0
 """Distance of the baseline from the top of a line."""
 UNDERLINE_HEIGHT = 2.0
 """Thickness of an underline."""
 UNDERLINE_GAP = 2.0
-"""Coloured space below an underline, without which a white one is lost on white paper."""
+"""Coloured space below an underline; without it, a white underline is lost on white paper."""
 MARGIN = 14.0
 """Space around the picture."""
 FONTS = (
@@ -72,13 +73,13 @@ RECORDING: dict[str, Any] = {
     "highlight": False,
     "_environ": {BACKGROUND_VARIABLE: "light"},
 }
-"""Options of a rich Console for light paper that takes markup for text and ignores the settings of
-the terminal."""
+"""Options of a rich Console for light paper, which prints markup as text and ignores the settings
+of the terminal."""
 
 
 def terminal_theme(paper: str, ink: str, colours: Sequence[str]) -> TerminalTheme:
-    """Return the theme of a terminal: background, text and the 8 colours of ANSI, all as
-    #rrggbb."""
+    """Return the theme of a terminal with these colours of the background, of text and of the 8
+    names of ANSI, all as #rrggbb."""
     return TerminalTheme(
         background=parse_rgb_hex(paper[1:]),
         foreground=parse_rgb_hex(ink[1:]),
@@ -97,16 +98,16 @@ _DARK_ANSI = ("#f08080", "#6cc98a", "#d6a843", "#82aaff", "#d59ad8", "#5cc4d0")
 LIGHT = terminal_theme(PAPER, INK, colours=(INK, *_ANSI, "#787878"))
 """The theme of exported pictures: dark ink on light paper."""
 ON_DARK = dark_colours() | {GRID: "#3a3b42"} | dict(zip(_ANSI, _DARK_ANSI, strict=True))
-"""Colours of an exported picture where the viewer prefers a dark one, by the colour on light paper.
-"""
+"""The colours of an exported picture in a viewer that prefers dark pictures, by the colours on
+light paper."""
 
 _FILLED = {
     character: (LINE_HEIGHT * (1 - eighths / 8), LINE_HEIGHT * eighths / 8)
     for eighths, character in enumerate(BLOCKS, start=1)
 }
 _FILLED |= {"─": (LINE_HEIGHT / 2 - 0.75, 1.5), "━": (LINE_HEIGHT / 2 - 1.5, 3.0)}
-"""Block characters and horizontal rules: how far below the top of a line a rectangle begins, and
-its height."""
+"""The rectangle of each block character and horizontal rule: the distance of its upper edge from
+the top of the line, and its height."""
 _PIECES = re.compile(f"[{BLOCKS}]|[─━]+| +|[^ {BLOCKS}─━]+")
 """A block character, rules, spaces or a word."""
 
@@ -116,8 +117,8 @@ _RIGHT_TO_LEFT = re.compile(
 )
 """Letters that are written from right to left (DerivedBidiClass.txt of Unicode)."""
 IN_ORDER = "unicode-bidi: bidi-override; direction: ltr"
-"""The style that draws letters in the order of the text, as most terminals do: each on its colour.
-"""
+"""The style that draws letters in the order of the text, as most terminals do, so that each letter
+is on its own colour."""
 
 
 @runtime_checkable
@@ -125,8 +126,8 @@ class SvgDrawing(Protocol):
     """A renderable that draws itself as SVG instead of as text."""
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Return its height and its SVG elements, with the upper left corner at (0, 0), for a
-        picture of this width."""
+        """Return the height and the SVG elements of the drawing in a picture of this width. The
+        upper left corner is at (0, 0)."""
 
 
 def to_svg(
@@ -135,20 +136,20 @@ def to_svg(
     """Return an SVG picture with this title that shows the renderables below each other, `columns`
     wide.
 
-    By default it is as wide as its longest line, from MIN_FITTED_COLUMNS to COLUMNS.
+    By default the picture is as wide as its longest line, from MIN_FITTED_COLUMNS to COLUMNS.
     """
-    # Everything is laid out for the most columns; the picture is then made as narrow as it can be.
+    # The text is laid out for the largest width; then the picture is cut to the longest line.
     num_columns = columns or MIN_FITTED_COLUMNS
-    most = columns or COLUMNS
-    console = Console(file=StringIO(), width=most, **RECORDING)
+    max_columns = columns or COLUMNS
+    console = Console(file=StringIO(), width=max_columns, **RECORDING)
     elements: list[str] = []
     top = 0.0
     for renderable in renderables:
         if isinstance(renderable, SvgDrawing):
-            drawn_height, shapes = renderable.to_shapes(most * COLUMN_WIDTH)
+            drawing_height, shapes = renderable.to_shapes(max_columns * COLUMN_WIDTH)
             elements.append(f'<g transform="translate(0 {_number(top)})">{"".join(shapes)}</g>')
-            top += drawn_height
-            num_columns = most
+            top += drawing_height
+            num_columns = max_columns
             continue
 
         for line in console.render_lines(renderable, pad=False):
@@ -159,7 +160,7 @@ def to_svg(
     width = _number(num_columns * COLUMN_WIDTH + 2 * MARGIN)
     height = _number(top + 2 * MARGIN)
 
-    # Only the colours that occur, of more than fifty.
+    # The style sheet has only the colours that occur, of more than fifty.
     used = set(re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', "".join(elements)))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -174,12 +175,12 @@ def to_svg(
 
 
 def _dark_style(used: Set[str]) -> str:
-    """Return the style sheet that replaces the `used` colours where the viewer prefers dark
+    """Return the style sheet that replaces the `used` colours in a viewer that prefers dark
     pictures.
 
-    Viewers that know no such preference show the colours of the attributes.
+    Viewers without such a preference show the colours of the attributes.
     """
-    # By attribute, as every colour is one: classes would colour nothing in viewers without CSS.
+    # The colours are attributes and not classes, which viewers without CSS would leave black.
     rules = ""
     for light, dark in ON_DARK.items():
         if light in used:
@@ -193,7 +194,7 @@ def label(
 ) -> str:
     """Return text whose start, middle or end (`anchor`) is at (x, y) on the baseline. Markup is
     escaped."""
-    # Only what differs from the page: there are thousands of these elements.
+    # An attribute is left out if it is as on the page: there are thousands of these elements.
     attributes = ""
     if anchor != "start":
         attributes += f' text-anchor="{anchor}"'
@@ -216,7 +217,7 @@ def shape(outline: Sequence[tuple[float, float]], fill: str, *, stroke: str = ""
 
 
 def dot(x: float, y: float, fill: str) -> str:
-    """Return a small filled circle; where many lie over each other, the place is darker."""
+    """Return a small filled circle; circles that lie over each other look darker."""
     return f'<circle cx="{_number(x)}" cy="{_number(y)}" r="3" fill="{fill}" opacity="0.6"/>'
 
 
@@ -230,18 +231,17 @@ def _through(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
-    """Yield the backgrounds and shapes of a line as one group, then its words as one text
-    element."""
+    """Yield a group of the backgrounds and shapes of a line, then a text element of its words."""
     rectangles: list[str] = []
     words: list[str] = []
     column = 0
     for style, segments in groupby(line, key=lambda segment: segment.style or Style()):
-        # Neighbours of one style are one piece, however the text was put together.
+        # Neighbouring segments of the same style are drawn together.
         text = "".join(segment.text for segment in segments if not segment.control)
         width = cell_len(text)
         ink = _ink(style).hex
 
-        # What is behind the text: its background, and a line below it.
+        # Behind the text are its background and its underline.
         paper = style.color if style.reverse else style.bgcolor
         if width and paper is not None and not paper.is_default:
             fill = paper.get_truecolor(LIGHT).hex
@@ -259,8 +259,8 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
         for piece in _PIECES.findall(text):
             width = cell_len(piece)
 
-            # Blocks are shapes, because fonts leave gaps between them; the text below is there to
-            # be copied, and not seen.
+            # Blocks are shapes, because fonts leave gaps between them. Their characters are
+            # invisible, and there for copying.
             if piece[0] in _FILLED:
                 below, height = _FILLED[piece[0]]
                 rectangles.append(
@@ -270,7 +270,7 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
             elif piece[0] == " ":
                 words.append(piece)
             elif _RIGHT_TO_LEFT.search(piece):
-                # Viewers would turn the word round, whose letters have the colours below them.
+                # Letter by letter: viewers would reverse the word, but not the colours below it.
                 end = column
                 for letter, _ in clusters(zip(piece, piece, strict=True)):
                     words.append(_word(letter, end, width=cell_len(letter), style=style))
@@ -282,22 +282,22 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
     if rectangles:
         yield f'<g shape-rendering="crispEdges">{"".join(rectangles)}</g>'
 
-    # Spaces at the end of a line show nothing.
+    # Spaces at the end of a line are left out.
     while words and not words[-1].strip():
         words.pop()
     if words:
-        shown = "".join(words)
+        content = "".join(words)
         order = ""
-        if _RIGHT_TO_LEFT.search(shown):
+        if _RIGHT_TO_LEFT.search(content):
             order = f' style="{IN_ORDER}"'
-        yield f'<text y="{_number(top + BASELINE)}"{order}>{shown}</text>'
+        yield f'<text y="{_number(top + BASELINE)}"{order}>{content}</text>'
 
 
 def _word(text: str, column: int, width: int, style: Style) -> str:
     x = _number(column * COLUMN_WIDTH)
     length = _number(width * COLUMN_WIDTH)
 
-    # Stretched to the columns it has in a terminal, whatever the font.
+    # The word is stretched to its columns in a terminal, whatever the font.
     attributes = f' x="{x}" textLength="{length}" lengthAdjust="spacingAndGlyphs"'
     ink = _ink(style)
     if ink != LIGHT.foreground_color:
@@ -310,12 +310,12 @@ def _word(text: str, column: int, width: int, style: Style) -> str:
 def _rectangle(column: float, top: float, num_columns: float, height: float, fill: str) -> str:
     x = _number(column * COLUMN_WIDTH)
     width = _number(num_columns * COLUMN_WIDTH)
-    place = f'x="{x}" y="{_number(top)}" width="{width}" height="{_number(height)}"'
-    return f'<rect {place} fill="{fill}"/>'
+    position = f'x="{x}" y="{_number(top)}" width="{width}" height="{_number(height)}"'
+    return f'<rect {position} fill="{fill}"/>'
 
 
 def _ink(style: Style) -> ColorTriplet:
-    # A style that names no colour has those of the page.
+    # A style without a colour has the colour of the page.
     ink = (style.color or Color.default()).get_truecolor(LIGHT)
     paper = (style.bgcolor or Color.default()).get_truecolor(LIGHT, foreground=False)
     if style.reverse:
@@ -331,7 +331,6 @@ def _escape(text: str) -> str:
 
 
 def _number(value: float) -> str:
-
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
@@ -340,11 +339,11 @@ ZOOM = 2.0
 
 
 def to_png(svg: str) -> bytes:
-    """Rasterize an SVG of `to_svg`. Raises UsageError for a picture too large, or where there is no
-    font at all."""
+    """Rasterize an SVG of `to_svg`. Raises UsageError for a picture that is too large, and on a
+    machine without any font."""
     import resvg_py
 
-    # The first two are those of the whole picture.
+    # The first width and height are those of the whole picture.
     sizes = re.findall('(?:width|height)="([0-9.]+)"', svg)
     width = round(ZOOM * float(sizes[0]))
     height = round(ZOOM * float(sizes[1]))
@@ -354,7 +353,7 @@ def to_png(svg: str) -> bytes:
             " most.\nChoose less text, or export a .svg."
         )
 
-    # Without a font resvg draws no text, and says nothing.
+    # Without a font, resvg draws no text and reports no error.
     if not _has_font():
         raise UsageError(
             "Drawing a .png needs a font, and this machine has none: install a monospaced one, such"
@@ -369,20 +368,20 @@ def _has_font() -> bool:
     """Return whether drawing a letter changes any pixel."""
     import resvg_py
 
-    around = (
+    template = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40" font-family="{FONTS}">'
         '<text y="30">{}</text></svg>'
     )
-    letter = resvg_py.svg_to_bytes(svg_string=around.format("M"))
-    nothing = resvg_py.svg_to_bytes(svg_string=around.format(""))
-    return bytes(letter) != bytes(nothing)
+    letter = resvg_py.svg_to_bytes(svg_string=template.format("M"))
+    blank = resvg_py.svg_to_bytes(svg_string=template.format(""))
+    return bytes(letter) != bytes(blank)
 
 
 DRAWING_PAGE = Path(__file__).with_name("svg_drawing.html")
-"""A page around a drawing."""
+"""The template of a page with a drawing."""
 TEXT_PAGE = Path(__file__).with_name("svg_text.html")
-"""A page around text. Neither page loads anything from the network: fonts are those of the reader's
-machine.
+"""The template of a page of text. Neither page loads anything from the network: the fonts are on
+the reader's machine.
 
 The padding of the text extends background colours below the letters: browsers draw underscores at
 the lower edge of the coloured box or below it, where light ink on paper is invisible. Padding above
@@ -391,26 +390,26 @@ would cover the previous line."""
 
 def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
     """Return an HTML page with this title that shows the renderables in order, COLUMNS wide."""
-    parts = {
+    fields = {
         "ink": INK,
         "paper": PAPER,
         "dark_ink": ON_DARK[INK],
         "dark_paper": ON_DARK[PAPER],
     }
 
-    # Text stays text, which can be searched and folded; one drawing makes all of it a picture.
+    # Text can be searched and folded, so it stays text unless there is a drawing beside it.
     if any(isinstance(renderable, SvgDrawing) for renderable in renderables):
         template = DRAWING_PAGE
-        parts["svg"] = to_svg(renderables, title)
+        fields["svg"] = to_svg(renderables, title)
     else:
         template = TEXT_PAGE
         console = print_all(renderables)
 
         # rich makes the style sheet and the text; the page has a second sheet for dark paper.
         html = console.export_html(theme=LIGHT, code_format="\n{stylesheet}\n\0{code}")
-        parts["light"], parts["code"] = html.split("\0", 1)
-        parts["dark"] = re.sub("#[0-9a-f]{6}", _on_dark, parts["light"])
-    return template.read_text(encoding="utf-8").format(title=_escape(title), **parts)
+        fields["light"], fields["code"] = html.split("\0", 1)
+        fields["dark"] = re.sub("#[0-9a-f]{6}", _on_dark, fields["light"])
+    return template.read_text(encoding="utf-8").format(title=_escape(title), **fields)
 
 
 def _on_dark(colour: re.Match[str]) -> str:
@@ -418,15 +417,15 @@ def _on_dark(colour: re.Match[str]) -> str:
 
 
 def to_text(renderables: Sequence[RenderableType]) -> str:
-    """Return the renderables in order as plain text, COLUMNS wide. Marks below a text replace its
+    """Return the renderables in order as plain text, COLUMNS wide. Marks below a text stand for its
     colours."""
     return print_all(renderables, force_terminal=None, color_system=None).export_text()
 
 
 def print_all(renderables: Iterable[RenderableType], **options: Any) -> Console:
-    """Print all on a console of COLUMNS columns that records them, with RECORDING but for
-    `options`; return it."""
-    # Recorded, and written to nothing: rich exports what it has printed.
+    """Print the renderables on a console of COLUMNS columns that records them, and return the
+    console. `options` replace options of RECORDING."""
+    # rich exports what a console has recorded; the file is not read.
     console = Console(record=True, file=StringIO(), width=COLUMNS, **RECORDING | options)
     for renderable in renderables:
         console.print(renderable)
