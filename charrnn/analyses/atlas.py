@@ -317,10 +317,10 @@ def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
     found = [one.detector for one in scores if not one.is_no_better_than_untrained]
     return CellEntry(
         cell=(cell.layer, cell.unit),
-        shown=(text, score, follows, values.timescale, values.mean, values.spread),
+        columns=(text, score, follows, values.timescale, values.mean, values.spread),
         label="; ".join(labels),
-        found=found[0] if found else "",
-        place=(cell.x, cell.y),
+        map_name=found[0] if found else "",
+        map_position=(cell.x, cell.y),
         sections=tuple(section for section in _sections(cell) if section.content),
     )
 

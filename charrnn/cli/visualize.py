@@ -359,7 +359,7 @@ def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) ->
     # The rows are those of the terminal, each with the cell that a click on it colours.
     atlas = found.atlas
     rows = [
-        PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
+        PageRow(columns=row, cell=(score.layer, score.unit), detector=score.detector)
         for row, score in zip(findings_rows(found.findings), found.findings.scores, strict=True)
     ]
     notes = [title, *ABOUT_COLUMNS, *footnotes(found.findings), *unscored(found.findings.skipped)]
@@ -482,7 +482,7 @@ def _show_cells(subject: Subject[NoOptions], shown: ShownCells) -> Shown:
 
 
 def _cells_on_page(model: Model, indices: Sequence[tuple[int, int]], trace: Trace) -> Shown:
-    rows = [PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit)) for layer, unit in indices]
+    rows = [PageRow(columns=[f"{layer}:{unit}"], cell=(layer, unit)) for layer, unit in indices]
     name = f"Cells of {model.name}"
     if len(rows) == 1:
         name = f"A cell of {model.name}"

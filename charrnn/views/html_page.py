@@ -1,5 +1,5 @@
-"""A self-contained HTML page: a text coloured by a cell, a table and a map of cells, and a page for
-each cell.
+"""Write a self-contained HTML page: a text coloured by a cell, a table and a map of cells, and a
+page for each cell.
 
 Shapes: N characters, L layers, H units per layer, C cells on the page.
 """
@@ -28,31 +28,34 @@ from charrnn.views.theme import (
 TEMPLATE = Path(__file__).with_name("html_page.html")
 """The page without its data."""
 CHARS_ON_PAGE = 8_000
-"""Characters that a page shows, at most."""
+"""The largest number of characters on a page."""
 VALUE_BYTES = 2_200_000
-"""Bytes of the values of all cells over the text of a page, before they are encoded as base64."""
+"""The largest size of the values of all cells over the text of a page, in bytes, before they are
+encoded as base64."""
 FEW_CELLS = 64
-"""Up to so many cells, each value has 8 bits; the values of more cells have 4."""
-MOST_COUNTS = 999
-"""Counts of a histogram are scaled down to this largest one: its bars are not higher than so many
-pixels."""
+"""The values of up to this number of cells have 8 bits each; the values of more cells have 4."""
+MAX_COUNT = 999
+"""Larger counts of a histogram are scaled down to this maximum, because its bars have fewer pixels.
+"""
 MARK = 0xE000
-"""The first code point for characters that are shown as several: the private use area of Unicode,
-to U+F8FF."""
+"""The first code point of the marks for characters that are shown as several: the private use area
+of Unicode, to U+F8FF."""
 NUM_MARKS = 0x1900
-"""Code points of that area."""
+"""The number of code points of the private use area."""
 NUM_LEVELS = 7
-"""Levels on either side of 0."""
+"""Levels of a value on either side of 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageRow:
-    """A row of the table of findings: its columns, the cell (layer, unit) it selects, the detector
-    the cell follows."""
+    """A row of the table of findings."""
 
-    shown: Sequence[str]
+    columns: Sequence[str]
+    """The text of each column."""
     cell: tuple[int, int]
+    """The cell (layer, unit) that the row selects."""
     detector: str = ""
+    """The detector that the cell follows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +64,13 @@ class CellColumn:
 
     name: str
     about: str
+    """The explanation of the column."""
     is_number: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShownPassage:
-    """A segment of the page's source, and the values (n,) of a cell there."""
+    """A passage of the page's source, with the values (n,) of a cell for its characters."""
 
     title: str
     begin: int
@@ -77,35 +81,40 @@ class ShownPassage:
 class PagePart:
     """A section of the page of a cell.
 
-    `draw_as` is `text` (a string), `figures` or `bars` (names with a number, figures also with a
-    string), `histogram` (low, high, counts), `cells` (cells with a number) or `passages`.
+    `draw_as` says what the content is: `text` (a string), `figures` or `bars` (names with a number,
+    figures also with a string), `histogram` (low, high, counts), `cells` (cells with a number) or
+    `passages`.
     """
 
     title: str
     draw_as: str
     content: Any
     about: str = ""
+    """The explanation below the title."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellEntry:
-    """What a page shows of a cell, besides its values over the text."""
+    """A cell on the page: its row in the table of all cells, its point on the map, and its own
+    page."""
 
     cell: tuple[int, int]
-    shown: Sequence[str | float | None]
-    """Its columns in the table of all cells."""
+    """Layer and unit."""
+    columns: Sequence[str | float | None]
+    """The columns of its row in the table of all cells."""
     label: str = ""
     """The cell in a few words."""
-    found: str = ""
-    """Name on the map, for cells that stand out."""
-    place: tuple[float, float] | None = None
-    """On the map, in [0, 1] each."""
+    map_name: str = ""
+    """The name on the map, for cells that stand out."""
+    map_position: tuple[float, float] | None = None
+    """The position (x, y) on the map, from 0 to 1."""
     sections: Sequence[PagePart] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeatMapPage:
-    """A text of N characters, and how a model reads it: L layers of H units, K guesses."""
+    """A text of N characters, and the values and guesses of a model that reads it: L layers of H
+    units, K guesses."""
 
     title: str
     shows: str
@@ -119,25 +128,26 @@ class HeatMapPage:
     """The K most probable next characters with their probabilities, for each of the N characters.
     """
     columns: Sequence[str]
+    """The headings of the table of findings."""
     rows: Sequence[PageRow]
-    """Rows of the table of findings."""
+    """The rows of the table of findings."""
     labels: Mapping[str, NDArray[np.bool_]]
     """Labels (N,) by the name of a yes/no detector; they are underlined."""
     notes: Sequence[str] = ()
     """Sentences that can be unfolded."""
     source: str = ""
-    """The text of which `text` is a part, and in which the passages are; `text` itself if it is
-    empty."""
+    """The text around `text`, which contains the passages; `text` itself if `source` is empty."""
     begin: int = 0
     """The index of `text` in `source`."""
     cell_columns: Sequence[CellColumn] = ()
+    """The columns of the table of all cells."""
     entries: Sequence[CellEntry] = ()
-    """The cells of the table of all cells, in the order of their numbers; without any, the cells of
-    `rows`."""
+    """The cells of the table of all cells, in the order of their numbers. If there are none, the
+    page has the cells of `rows`."""
 
 
 def chars_on_page(num_cells: int) -> int:
-    """Return how many characters a page shows with the values of so many cells."""
+    """Return how many characters fit on a page that has the values of `num_cells` cells."""
     return max(1, min(CHARS_ON_PAGE, 2 * VALUE_BYTES // max(1, num_cells)))
 
 
@@ -153,21 +163,21 @@ def to_html_page(page: HeatMapPage) -> str:
         separators=(",", ":"),
     )
 
-    # A character that can be printed takes a third of the space of its escape.
+    # Printable characters stay, because they take a third of the space of their escapes.
     encoded = re.sub(r"[^ -~]", _escape_unprintable, encoded)
-    # Without "<" no value ends the script.
+    # A value with "</script>" would end the script.
     encoded = encoded.replace("<", "\\u003c")
 
-    # SHADES first: the data may contain the word.
+    # SHADES is replaced first, because the data may contain the word.
     html = TEMPLATE.read_text(encoding="utf-8")
     html = html.replace("SHADES", shade_rules(), 1)
     return html.replace("DATA", encoded, 1)
 
 
-def _escape_unprintable(found: re.Match[str]) -> str:
-    if found[0].isprintable():
-        return found[0]
-    return json.dumps(found[0]).strip('"')
+def _escape_unprintable(character: re.Match[str]) -> str:
+    if character[0].isprintable():
+        return character[0]
+    return json.dumps(character[0]).strip('"')
 
 
 Key = TypeVar("Key")
@@ -184,11 +194,11 @@ class _Numbers(dict[Key, int]):
 class _PageEncoder:
     """Encodes a page as data for the script of the template.
 
-    Names and headings that many cells repeat are written once, and otherwise by their number.
+    Names and headings that many cells repeat are in lists; the data of a cell has their numbers.
     """
 
     def __init__(self, page: HeatMapPage) -> None:
-        # Without a table of all cells, those of the findings.
+        # A page without a table of all cells has the cells of the findings.
         self.page = page
         self.entries = {entry.cell: entry for entry in page.entries}
         self.cells = list(self.entries or dict.fromkeys(row.cell for row in page.rows))
@@ -202,21 +212,21 @@ class _PageEncoder:
 
     def data(self) -> dict[str, Any]:
         """Return the data by its name in the script."""
-        # First what numbers names and headings, then the lists of them.
+        # Encoding the cells and guesses numbers the names and headings, which are listed below.
         page = self.page
         cells = list(map(self._cell, self.cells))
         guesses = list(map(self._guesses, page.guesses))
         source, marks = _one_code_point_each(page.source or page.text)
 
         labels = {}
-        for name, of_chars in page.labels.items():
-            labels[shown_character(name)] = _pack(of_chars)
+        for name, is_on in page.labels.items():
+            labels[shown_character(name)] = _pack(is_on)
 
         return {
             "title": shown_character(page.title),
             "shows": page.shows,
             "text": shown_at_each(page.text),
-            "breaks": [place for place, char in enumerate(page.text) if char in LINE_ENDS],
+            "breaks": [index for index, char in enumerate(page.text) if char in LINE_ENDS],
             "begin": page.begin,
             "source": source,
             "marks": marks,
@@ -231,19 +241,18 @@ class _PageEncoder:
             "columns": _show_all(page.columns),
             "rows": list(map(self._row, page.rows)),
             "notes": _show_all(page.notes),
-            # Of the whole source: a passage of a cell may have an END where the text has none.
+            # The passages of cells are in the source, which may have an END outside the text.
             "end_note": end_note(page.source or page.text),
             "labels": labels,
             "names": list(self.names),
         }
 
     def _cell(self, cell: tuple[int, int]) -> dict[str, Any]:
-        # Values first: they are most of the page.
         layer, unit = cell
         values = self.page.cells[:, layer, unit]
         data: dict[str, Any] = {"name": f"{layer}:{unit}"}
 
-        # 8 bits for values of [-1, 1], 4 for those of the range that the cell reaches.
+        # 8 bits for the range [-1, 1], or 4 bits for the range of this cell.
         if self.num_bits == 8:
             data["values"] = _pack(127 * values)
             data["scale"] = 1.0
@@ -254,15 +263,15 @@ class _PageEncoder:
         if entry is None:
             return data
 
-        # What a cell does not have is missing, because there are thousands of cells.
-        data["shown"] = list(map(_text_or_number, entry.shown))
+        # Empty fields are left out, because there are thousands of cells.
+        data["shown"] = list(map(_text_or_number, entry.columns))
         data["sections"] = list(map(self._section, entry.sections))
         if entry.label:
             data["label"] = shown_character(entry.label)
-        if entry.found:
-            data["is_found"] = shown_character(entry.found)
-        if entry.place is not None:
-            data["place"] = [round(side, 4) for side in entry.place]
+        if entry.map_name:
+            data["is_found"] = shown_character(entry.map_name)
+        if entry.map_position is not None:
+            data["place"] = [round(coordinate, 4) for coordinate in entry.map_position]
         return data
 
     def _section(self, section: PagePart) -> list[Any]:
@@ -276,29 +285,29 @@ class _PageEncoder:
                 return shown_character(content)
             case "histogram":
                 low, high, counts = content
-                # Small counts stay as they are.
-                unit = max(1, max(counts, default=0) / MOST_COUNTS)
+                # Only large counts are scaled.
+                unit = max(1, max(counts, default=0) / MAX_COUNT)
                 heights = [round(count / unit) for count in counts]
                 return {"low": _number(low), "high": _number(high), "counts": heights}
             case "cells":
-                # A cell that is not on the page cannot be gone to.
+                # A link leads only to a cell that is on the page.
                 numbers = self.cell_numbers
-                return [[numbers[cell], _number(one)] for cell, one in content if cell in numbers]
+                return [[numbers[cell], _number(x)] for cell, x in content if cell in numbers]
             case "passages":
                 return list(map(_passage, content))
-        return [[self.names[shown_character(name)], _text_or_number(one)] for name, one in content]
+        return [[self.names[shown_character(name)], _text_or_number(x)] for name, x in content]
 
-    def _guesses(self, after: Sequence[tuple[str, float]]) -> list[int]:
+    def _guesses(self, guesses: Sequence[tuple[str, float]]) -> list[int]:
         """Return the number of each guess, followed by its probability in thousandths."""
-        # Pairs in one flat list: brackets around each would double its size.
+        # A flat list: brackets around each pair would double its size.
         numbers = []
-        for shown, share in after:
-            numbers += [self.names[shown_character(shown)], round(1000 * share)]
+        for guess, probability in guesses:
+            numbers += [self.names[shown_character(guess)], round(1000 * probability)]
         return numbers
 
     def _row(self, row: PageRow) -> dict[str, Any]:
         return {
-            "shown": _show_all(row.shown),
+            "shown": _show_all(row.columns),
             "cell": self.cell_numbers[row.cell],
             "detector": shown_character(row.detector),
         }
@@ -329,10 +338,10 @@ def _column(column: CellColumn) -> dict[str, Any]:
     }
 
 
-def _text_or_number(one: str | float | None) -> str | float | None:
-    if isinstance(one, str):
-        return shown_character(one)
-    return _number(one)
+def _text_or_number(value: str | float | None) -> str | float | None:
+    if isinstance(value, str):
+        return shown_character(value)
+    return _number(value)
 
 
 def _number(number: float | None) -> float | None:
@@ -343,23 +352,24 @@ def _number(number: float | None) -> float | None:
 
 
 def _one_code_point_each(text: str) -> tuple[str, dict[str, str]]:
-    """Return a text as it is shown, one code point per character, and what marks stand for.
+    """Return the visible form of a text with one code point per character, and the visible forms
+    that its marks stand for.
 
-    What is shown as several or as none, such as tabs and the parts of a grapheme cluster, becomes a
-    mark: a code point of the private use area.
+    A form with several code points or none, such as a tab or a character of a grapheme cluster,
+    becomes a mark: a code point of the private use area.
     """
-    # In the order in which they appear: the same page gives the same bytes.
+    # In the order of the text, so that the same page gives the same bytes.
     marks: dict[str, str] = {}
-    known: dict[str, str] = {}
-    pieces = shown_at_each(text)
-    for shown in dict.fromkeys(pieces):
-        known[shown] = shown
-        # A character of the private use area becomes a mark, too: it could be one.
-        if len(shown) != 1 or MARK <= ord(shown) < MARK + NUM_MARKS:
+    code_points: dict[str, str] = {}
+    forms = shown_at_each(text)
+    for form in dict.fromkeys(forms):
+        code_points[form] = form
+        # A character of the private use area would look like a mark, so it becomes one, too.
+        if len(form) != 1 or MARK <= ord(form) < MARK + NUM_MARKS:
             mark = chr(MARK + len(marks) % NUM_MARKS)
-            marks[mark] = shown
-            known[shown] = mark
-    return "".join(known[shown] for shown in pieces), marks
+            marks[mark] = form
+            code_points[form] = mark
+    return "".join(code_points[form] for form in forms), marks
 
 
 def _show_all(texts: Sequence[str]) -> list[str]:
@@ -367,8 +377,7 @@ def _show_all(texts: Sequence[str]) -> list[str]:
 
 
 def _pack(values: NDArray[Any]) -> str:
-    """Encode rounded values (N,) as base64, a byte each; nan as 0."""
-    # A byte has no nan, and 0 has no colour.
+    """Encode values (N,) as base64, each rounded to a byte; nan as 0, which has no colour."""
     levels = np.rint(np.nan_to_num(values)).astype(np.int8)
     return base64.b64encode(levels).decode("ascii")
 
@@ -376,15 +385,15 @@ def _pack(values: NDArray[Any]) -> str:
 def pack(values: NDArray[np.float32]) -> tuple[str, float | None]:
     """Encode values (N,) as (base64, scale): levels from -7 to 7 in units of scale / 7.
 
-    There are two in a byte, the first in its upper half. The scale is the largest absolute value,
-    to four digits.
+    A byte has two levels, the first of them in its upper half. The scale is the largest absolute
+    value, to four digits.
     """
-    # An odd number of values gets one more level, 0, which the script does not read.
+    # After an odd number of values comes a level of 0, which the script does not read.
     scale = float(np.abs(values).max(initial=0))
     levels = np.zeros(len(values) + len(values) % 2, np.int8)
     if scale > 0:
         levels[: len(values)] = np.rint(NUM_LEVELS * (values / scale))
 
-    # Two's complement: the lower half needs a mask, the upper one is shifted.
+    # Two's complement: the lower half of the byte needs a mask, the upper half is shifted.
     pairs = (levels[::2] << 4) | (levels[1::2] & 15)
     return _pack(pairs), _number(scale)

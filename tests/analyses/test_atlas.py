@@ -111,12 +111,12 @@ def test_the_values_in_passages_are_those_of_a_trace(run, measured):
 def test_a_page_shows_every_part_of_a_cell(measured):
     entries = atlas_entries(measured)
     assert [entry.cell for entry in entries] == [(cell.layer, cell.unit) for cell in measured.cells]
-    assert all(len(entry.shown) == len(COLUMNS) - 1 for entry in entries)
+    assert all(len(entry.columns) == len(COLUMNS) - 1 for entry in entries)
     drawn = {section.draw_as for entry in entries for section in entry.sections}
     assert drawn == {"text", "figures", "passages", "histogram", "bars", "cells"}
     best = next(score for score in measured.findings.scores if score.is_significant)
     entry = entries[best.layer * measured.num_units + best.unit]
-    assert best.detector in str(entry.shown[2])
+    assert best.detector in str(entry.columns[2])
     assert best.detector in entry.label
 
 

@@ -37,9 +37,9 @@ def make_page(text='say "hello" to\nme\n', **changes):
         "guesses": [[("e", 0.5), (" ", 0.25), ("\n", 0.01)]] * size,
         "columns": ("detector", "cell"),
         "rows": [
-            PageRow(shown=("quote", "1:2"), cell=(1, 2), detector="quote"),
-            PageRow(shown=("line-position", "0:0"), cell=(0, 0), detector="line-position"),
-            PageRow(shown=("string", "1:2"), cell=(1, 2), detector="string"),
+            PageRow(columns=("quote", "1:2"), cell=(1, 2), detector="quote"),
+            PageRow(columns=("line-position", "0:0"), cell=(0, 0), detector="line-position"),
+            PageRow(columns=("string", "1:2"), cell=(1, 2), detector="string"),
         ],
         "labels": {"quote": np.arange(size) % 3 == 0},
     }
@@ -96,18 +96,18 @@ def hostile_page():
     )
     whole = CellEntry(
         cell=(1, 2),
-        shown=(HOSTILE,),
+        columns=(HOSTILE,),
         label=HOSTILE,
-        found=HOSTILE,
-        place=(0.5, 0.5),
+        map_name=HOSTILE,
+        map_position=(0.5, 0.5),
         sections=sections,
     )
     return make_page(
         HOSTILE,
         title=HOSTILE,
-        rows=[PageRow(shown=(HOSTILE,), cell=(0, 0), detector="")],
+        rows=[PageRow(columns=(HOSTILE,), cell=(0, 0), detector="")],
         guesses=[[(character, 0.5)] for character in HOSTILE],
-        entries=(whole, CellEntry(cell=(0, 0), shown=(None,))),
+        entries=(whole, CellEntry(cell=(0, 0), columns=(None,))),
         source=HOSTILE,
         cell_columns=[CellColumn(name=HOSTILE, about=HOSTILE, is_number=False)],
     )
@@ -219,15 +219,14 @@ def make_atlas(**changes):
             PagePart(title="Highest", draw_as="passages", content=[passage]),
         )
         words = ("inside quotations", "quote") if cell == PLANTED else ("", "")
-        shown = (words[0] or "no rule explains it", None if index % 9 else index / 80)
-        place = (index % 9 / 9, index // 9 / 9)
+        columns = (words[0] or "no rule explains it", None if index % 9 else index / 80)
         entries.append(
             CellEntry(
                 cell=cell,
-                shown=shown,
+                columns=columns,
                 label=words[0],
-                found=words[1],
-                place=place,
+                map_name=words[1],
+                map_position=(index % 9 / 9, index // 9 / 9),
                 sections=sections,
             )
         )
@@ -235,7 +234,7 @@ def make_atlas(**changes):
         "text": text,
         "cells": cells.reshape(len(text), 2, 40),
         "labels": {"quote": is_quoted},
-        "rows": [PageRow(shown=("quote", "1:7"), cell=PLANTED, detector="quote")],
+        "rows": [PageRow(columns=("quote", "1:7"), cell=PLANTED, detector="quote")],
         "cell_columns": [
             CellColumn(name="cell", about="layer and unit", is_number=False),
             CellColumn(name="description", about="the best rule", is_number=False),
@@ -323,7 +322,7 @@ def test_in_a_browser_no_number_breaks_and_the_text_has_room_for_its_lines(tmp_p
     )
     page = make_atlas(
         text=f"{'a line ' * 11}\n" * 9,
-        rows=[PageRow(shown=shown, cell=PLANTED)],
+        rows=[PageRow(columns=shown, cell=PLANTED)],
         labels={},
     )
     page = replace(page, cells=page.cells[: len(page.text)])
