@@ -22,7 +22,7 @@ from charrnn.analyses.gradients import (
 )
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
-from charrnn.views.charts import MAX_TICKS, _numbers
+from charrnn.views.charts import MAX_TICKS, _tick_labels
 from charrnn.views.svg import GRID
 
 K = 5
@@ -175,4 +175,4 @@ def test_in_an_exported_picture_curves_are_paths_on_the_same_scale():
 
 
 def test_numbers_below_a_chart_do_not_touch():
-    assert _numbers({1: "100", 4: "200", 5: "300", 11: "400"}, 12) == "100 300  400"
+    assert _tick_labels({1: "100", 4: "200", 5: "300", 11: "400"}, 12) == "100 300  400"
