@@ -153,6 +153,15 @@ def test_the_index_lists_every_page():
     assert [page for page in pages if index.count(f"]({page})") != 1] == []
 
 
+def test_the_index_of_the_log_names_every_entry():
+    log = (REPOSITORY / "benchmarks" / "LOG.md").read_text(encoding="utf-8")
+    index, *entries = re.split(r"(?m)^## ", log)[1:]
+    titles = [entry.partition("\n")[0] for entry in entries]
+    anchors = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+    assert len(anchors) > 90
+    assert [anchor for anchor in anchors if index.count(f"](#{anchor})") != 1] == []
+
+
 def test_the_scripts_name_tests_that_exist():
     scripts = "".join(
         (REPOSITORY / ".ci" / name).read_text(encoding="utf-8")
