@@ -109,7 +109,7 @@ def test_the_scores_of_the_readme_are_those_of_the_cards(model):
 def test_the_text_of_the_readme_is_what_the_included_model_writes(command):
     quoted = re.findall(r"(?m)^> ?(.*)$", README)
     ran = command("sample", "prose", "--temp", 0.5, "--seed", 9, "--length", 500)
-    assert len(quoted) > 4
+    assert len(quoted) >= 4
     assert " ".join(" ".join(quoted).split()) in " ".join(ran.out.split())
 
 
