@@ -37,7 +37,7 @@ from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.html_page import PagePart
-from charrnn.views.tables import plain_table
+from charrnn.views.tables import Columns, plain_table, records_table
 from charrnn.views.theme import shown_at_each, shown_character
 
 LEAST_EFFECT = 0.01
@@ -122,6 +122,14 @@ class CharacterInput:
     character: str
     count: int
     measured: float
+
+
+CHARACTER_COLUMNS: Columns = {
+    "character": lambda effect: shown_character(effect.character),
+    "times": "{count:,}",
+    "erased": "{measured:+.3f}",
+}
+"""The columns of the table of earlier characters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -538,9 +546,7 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
         f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong"
         " positions"
     )
-    table = plain_table("character", "times", "erased", right=("times", "erased"))
-    for one in earlier.characters:
-        table.add_row(shown_character(one.character), f"{one.count:,}", f"{one.measured:+.3f}")
+    table = records_table(CHARACTER_COLUMNS, earlier.characters, left=("character",))
     lags = [lag for lag in LAGS if lag < len(earlier.measured_by_lag)]
     by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in lags)
 

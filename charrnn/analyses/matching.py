@@ -38,7 +38,7 @@ from charrnn.system.display import Displayable
 from charrnn.system.files import JSON
 from charrnn.system.lazy import torch
 from charrnn.system.progress import task
-from charrnn.views.tables import MEANINGS, plain_table, score_mark
+from charrnn.views.tables import MEANINGS, Columns, plain_table, records_table, score_mark
 from charrnn.views.theme import all_visible
 
 MAX_UNKNOWN = 0.01
@@ -141,6 +141,19 @@ class PairMatch(Displayable):
         return statistics.fmean(match.excess > LARGE_EXCESS for match in self.matches)
 
 
+PAIR_COLUMNS: Columns = {
+    "runs": "{name} in {other}",
+    "cells": lambda pair: f"{len(pair.matches):,}",
+    # The null stands beside the median that it is compared with.
+    "median |r|": "{median:.3f}",
+    "null": "{null_median:.3f}",
+    "p ≤ 0.05": "{share_95:.1%}",
+    "p ≤ 0.01": "{share_99:.1%}",
+    "excess": "{share_excess:.1%}",
+}
+"""The columns of the table of pairs of runs."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PropertyMatch:
     """The cell of every run that follows a detector best."""
@@ -210,6 +223,9 @@ class MatchReport(Displayable):
         run."""
         # A letter heads each column: the names of several runs do not fit into a line.
         names = short_names(self.names)
+        pairs = []
+        for (name, other), pair in zip(combinations(names, 2), self.pairs, strict=True):
+            pairs.append(replace(pair, name=name, other=other))
         legend = []
         for short, name in zip(names, self.names, strict=True):
             legend.append(f"{short}: {all_visible(name)}")
@@ -220,7 +236,7 @@ class MatchReport(Displayable):
         return [
             Text(title, style="bold"),
             Text("\n".join(legend)),
-            pairs_table(self, names),
+            records_table(PAIR_COLUMNS, pairs, left=("runs",)),
             Text(ABOUT_PAIRS, style="dim"),
             Text(),
             Text(sharing_sentence(self)),
@@ -548,25 +564,6 @@ def short_names(names: Sequence[str]) -> list[str]:
     number."""
     numbers = [str(number) for number in range(1, len(names) + 1)]
     return [*ascii_uppercase[: len(names)], *numbers[len(ascii_uppercase) :]]
-
-
-def pairs_table(report: MatchReport, names: Sequence[str]) -> Table:
-    """Build the table of pairs of runs: the best correlations of the first one's cells, beside
-    their null."""
-    # The null stands beside the median that it is compared with.
-    columns = ("cells", "median |r|", "null", "p ≤ 0.05", "p ≤ 0.01", "excess")
-    table = plain_table("runs", *columns, right=columns)
-    for (name, other), pair in zip(combinations(names, 2), report.pairs, strict=True):
-        table.add_row(
-            f"{name} in {other}",
-            f"{len(pair.matches):,}",
-            f"{pair.median:.3f}",
-            f"{pair.null_median:.3f}",
-            f"{pair.share_95:.1%}",
-            f"{pair.share_99:.1%}",
-            f"{pair.share_excess:.1%}",
-        )
-    return table
 
 
 def sharing_sentence(report: MatchReport) -> str:

@@ -93,7 +93,7 @@ def list_corpora(options: ListOptions) -> None:
 
     # A narrow terminal has no room for all columns, whose words would be broken. `show` has them.
     console = result_console()
-    table = catalogue_table(entries, paths=[path_of(entry) for entry in entries])
+    table = catalogue_table(entries)
     unlimited = console.options.update(width=1000)
     while (
         len(table.columns) > 1 and console.measure(table, options=unlimited).maximum > console.width

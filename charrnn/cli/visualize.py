@@ -60,7 +60,7 @@ from charrnn.views.heatmap import (
     whole_words,
 )
 from charrnn.views.html_page import CHARS_ON_PAGE, HeatMapPage, PageRow, chars_on_page
-from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
+from charrnn.views.tables import FINDINGS_COLUMNS, footnotes, record_cell, unscored
 from charrnn.views.theme import Scale, all_visible, scale_of
 
 Guesses = list[list[tuple[str, float]]]
@@ -358,10 +358,10 @@ def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) ->
     underlined."""
     # The rows are those of the terminal, each with the cell that a click on it colours.
     atlas = found.atlas
-    rows = [
-        PageRow(columns=row, cell=(score.layer, score.unit), detector=score.detector)
-        for row, score in zip(findings_rows(found.findings), found.findings.scores, strict=True)
-    ]
+    rows = []
+    for score in found.findings.scores:
+        cells = [str(record_cell(score, cell)) for cell in FINDINGS_COLUMNS.values()]
+        rows.append(PageRow(columns=cells, cell=(score.layer, score.unit), detector=score.detector))
     notes = [title, *ABOUT_COLUMNS, *footnotes(found.findings), *unscored(found.findings.skipped)]
 
     # With the atlas the page holds the values of every cell, and therefore fewer characters.
@@ -372,7 +372,7 @@ def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) ->
         model,
         trace=trace,
         title=f"Cells of {model.name}",
-        columns=FINDINGS_COLUMNS,
+        columns=list(FINDINGS_COLUMNS),
         rows=rows,
         num_cells=num_cells,
     )

@@ -47,7 +47,7 @@ from charrnn.system.progress import task
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
 from charrnn.text.vocab import IdArray, Vocab, decode_each
-from charrnn.views.tables import Bar, plain_table
+from charrnn.views.tables import Bar, Columns, records_table
 from charrnn.views.theme import all_visible
 
 NGRAM_ORDER = 9
@@ -92,6 +92,16 @@ class ErrorKind:
     nats: float
     """The loss of these errors, divided by the number of all scored characters: their contribution
     to the mean loss."""
+
+
+KIND_COLUMNS: Columns = {
+    "kind": "{kind}",
+    "errors": "{num_errors:,}",
+    "share": "{share:.1%}",
+    "nats/char": "{nats:.4f}",
+    "": lambda kind: Bar(kind.share),
+}
+"""The columns of the table of a model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -493,20 +503,11 @@ def error_kinds(
 
 def _error_table(model: ModelErrors) -> RenderableType:
     """Build the table of a model: a row for each kind of which there is an error, and their sum."""
-    columns = ("errors", "share", "nats/char")
-    table = plain_table("kind", *columns, "", right=columns, narrow=True)
-    for error_kind in model.kinds:
-        if error_kind.num_errors:
-            table.add_row(
-                error_kind.kind,
-                f"{error_kind.num_errors:,}",
-                f"{error_kind.share:.1%}",
-                f"{error_kind.nats:.4f}",
-                Bar(error_kind.share),
-            )
+    kinds = [error_kind for error_kind in model.kinds if error_kind.num_errors]
+    table = records_table(KIND_COLUMNS, kinds, left=("kind", ""), narrow=True)
 
     # All errors together. Characters that are no errors make up the rest of the loss.
-    nats = sum(error_kind.nats for error_kind in model.kinds)
+    nats = sum(error_kind.nats for error_kind in kinds)
     table.add_row("all", f"{model.num_errors:,}", "", f"{nats:.4f}", "", style="bold")
     return table
 

@@ -39,7 +39,7 @@ from charrnn.text.copies import (
 )
 from charrnn.text.vocab import as_bytes
 from charrnn.views.heatmap import draw
-from charrnn.views.tables import plain_table
+from charrnn.views.tables import Columns, records_table
 from charrnn.views.theme import all_visible
 
 MAX_CHARS = 1_000_000
@@ -126,27 +126,23 @@ class Novelty(Displayable):
     def table(self) -> Table:
         """Build the table of the copied share of the text and of held-out text, and of the longest
         copy."""
-        columns = ("copied", "held-out", f"copies ≥ {self.min_length:,}", "longest", "from line")
-        table = plain_table(*columns, "it begins", right=columns, narrow=True)
-
-        held_out = ""
-        if self.held_out_share is not None:
-            held_out = f"{self.held_out_share:.1%}"
-        row: list[RenderableType] = [
-            f"{self.share_copied:.1%}",
-            held_out,
-            f"{len(self.copies):,}",
-        ]
-
         # Without a copy the last columns stay empty.
+        length = ""
+        excerpt = Text()
         longest = self.longest
         if longest is not None:
             unit = "byte" if isinstance(self.text, bytes) else "character"
-            row.append(counted(longest.length, unit))
-            row.append(f"{longest.source_line:,}")
-            row.append(_excerpt(self.text[longest.start : longest.stop]))
-        table.add_row(*row)
-        return table
+            length = counted(longest.length, unit)
+            excerpt = _excerpt(self.text[longest.start : longest.stop])
+        columns: Columns = {
+            "copied": "{share_copied:.1%}",
+            "held-out": "{held_out_share:.1%}",
+            f"copies ≥ {self.min_length:,}": f"{len(self.copies):,}",
+            "longest": length,
+            "from line": "{longest.source_line:,}",
+            "it begins": lambda novelty: excerpt,
+        }
+        return records_table(columns, [self], left=("it begins",), narrow=True)
 
     def view(self) -> Sequence[RenderableType]:
         """Return the table and, unless it is long, the text with its copies marked."""

@@ -194,3 +194,10 @@ class Estimate:
     mean: float
     low: float | None = None
     high: float | None = None
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the interval."""
+        if self.low is None:
+            return None
+        return self.mean - self.low

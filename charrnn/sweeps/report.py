@@ -14,8 +14,7 @@ from charrnn.errors import Message, named
 from charrnn.statistics.intervals import Estimate, t_quantile
 from charrnn.sweeps.plan import FAILED, SweepPlan, SweepRun, format_value
 from charrnn.system.display import Displayable
-from charrnn.views.tables import plain_table
-from charrnn.views.theme import short_number
+from charrnn.views.tables import Columns, records_table, shown_parameters
 
 TEXT_FIELDS = (
     "alphabet",
@@ -159,30 +158,35 @@ def estimate(mean: float, *groups: Sequence[float]) -> Estimate:
 def sweep_view(report: SweepReport) -> RenderableType:
     """Draw the table of a sweep with one row per setting, best first, and the meaning of its
     columns below it."""
-    # The space makes the name of the second interval different from the first.
-    columns = ("nats", "±", "to best", "± ", "weights", "runs")
-    table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns, narrow=True)
-    for row in report.rows:
-        # A row has the setting, its losses, and the numbers of weights and finished runs.
-        values = [format_value(row.values[name]) for name in report.fields]
-        size = "" if row.num_parameters is None else short_number(row.num_parameters)
-        num_runs = f"{row.num_finished}/{row.num_runs}"
-        if row.num_failed:
-            num_runs += f", {row.num_failed} failed"
-        table.add_row(
-            ", ".join(values) or "all alike",
-            *_texts(row.nats, ".4f"),
-            *_texts(row.to_best, "+.4f"),
-            size,
-            num_runs,
-            style="bold" if row is report.rows[0] else None,
-        )
+    setting = ", ".join(report.fields) or "setting"
+    table = records_table(
+        {setting: _shown_setting, **SWEEP_COLUMNS},
+        report.rows,
+        left=(setting,),
+        style=lambda row: "bold" if row is report.rows[0] else None,
+        narrow=True,
+    )
     return Group(table, Text(CAPTION))
 
 
-def _texts(loss: Estimate | None, form: str) -> tuple[str, str]:
-    """Return the texts of a mean and of half the width of its interval; "" if there is none."""
-    if loss is None:
-        return "", ""
-    half = "" if loss.low is None else f"±{loss.mean - loss.low:.4f}"
-    return format(loss.mean, form), half
+def _shown_setting(row: SweepRow) -> str:
+    return ", ".join(map(format_value, row.values.values())) or "all alike"
+
+
+def _num_runs(row: SweepRow) -> str:
+    num_runs = f"{row.num_finished}/{row.num_runs}"
+    if row.num_failed:
+        num_runs += f", {row.num_failed} failed"
+    return num_runs
+
+
+SWEEP_COLUMNS: Columns = {
+    "nats": "{nats.mean:.4f}",
+    "±": "±{nats.half_width:.4f}",
+    "to best": "{to_best.mean:+.4f}",
+    # The space makes the heading of the second interval different from the first.
+    "± ": "±{to_best.half_width:.4f}",
+    "weights": shown_parameters,
+    "runs": _num_runs,
+}
+"""The columns of the table of a sweep, after the setting."""

@@ -1,9 +1,15 @@
-"""Build tables that fit 80 columns: findings, predictions, losses, corpora, settings."""
+"""Build tables that fit 80 columns: findings, predictions, losses, corpora, settings.
+
+A table of records is declared by its `Columns`, and `records_table` builds it:
+
+    columns = {"cell": "{layer}:{unit}", "chance": "{null_level:.3f}"}
+    records_table(columns, findings.scores)
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from rich import box
@@ -25,7 +31,7 @@ from charrnn.evaluation.loss_reports import (
 from charrnn.generation.generated import Prediction
 from charrnn.runs.learning_curves import comparison_notes
 from charrnn.runs.overview import RunSummary
-from charrnn.text.sources import CatalogueEntry
+from charrnn.text.sources import CatalogueEntry, path_of
 from charrnn.views.theme import all_visible, end_note, short_number, shown_character
 
 _MAX_RUN_WIDTH = 24
@@ -55,7 +61,7 @@ def _literal(cell: RenderableType | None) -> RenderableType | None:
 
 def plain_table(
     *columns: str,
-    right: Sequence[str] = (),
+    right: Collection[str] = (),
     rows: Iterable[Sequence[RenderableType]] = (),
     narrow: bool = False,
 ) -> PlainTable:
@@ -85,6 +91,48 @@ def plain_table(
     return table
 
 
+Cell = str | Callable[[Any], RenderableType]
+"""How a record is shown in a cell: a format string with the names of its attributes, such as
+`{layer}:{unit}` or `{loss.bpc:.4f}`, or a function of the record."""
+Columns = Mapping[str, Cell]
+"""The columns of a table of records: the cells of each by its heading."""
+
+
+def record_cell(record: Any, cell: Cell) -> RenderableType:
+    """Return the cell of a record. It is empty if an attribute of the format string is None."""
+    if not isinstance(cell, str):
+        return cell(record)
+    text = ""
+    for literal, path, form, _ in Formatter().parse(cell):
+        text += literal
+        if path is None:
+            continue
+        value = record
+        for name in path.split("."):
+            value = getattr(value, name)
+            if value is None:
+                return ""
+        text += format(value, form or "")
+    return text
+
+
+def records_table(
+    columns: Columns,
+    records: Iterable[Any],
+    *,
+    left: Collection[str] = (),
+    style: Callable[[Any], str | None] = lambda record: None,
+    narrow: bool = False,
+) -> PlainTable:
+    """Build the table of records, each in a row of its `style`. The columns of `left` are words,
+    all others numbers; `narrow` is as in `plain_table`."""
+    table = plain_table(*columns, right=columns.keys() - set(left), narrow=narrow)
+    for record in records:
+        cells = [record_cell(record, cell) for cell in columns.values()]
+        table.add_row(*cells, style=style(record))
+    return table
+
+
 @dataclass(frozen=True)
 class Bar:
     """A bar whose length is proportional to a share from 0 to 1."""
@@ -110,28 +158,6 @@ MEANINGS = {
     NO_GAIN_MARK: "no better than the untrained network",
 }
 """The marks of `score_mark` and what they mean."""
-FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "chance", "untrained", "inner")
-"""Columns of `findings_rows`."""
-
-
-def findings_rows(findings: CellFindings) -> list[list[str]]:
-    """Return one row of FINDINGS_COLUMNS per detector, strongest cell first.
-
-    `chance` is the chance level, `inner` the interior score of a yes/no detector.
-    """
-    rows = []
-    for score in findings.scores:
-        row = [
-            score.detector,
-            f"{score.layer}:{score.unit}",
-            score_text(score) + score_mark(score),
-            ends_text(score.ci_low, score.ci_high),
-            number_text(score.null_level),
-            number_text(score.untrained),
-            number_text(score.interior),
-        ]
-        rows.append(row)
-    return rows
 
 
 def score_text(score: CellScore) -> str:
@@ -166,7 +192,7 @@ def meaning(score: CellScore) -> str:
 
 
 def footnotes(findings: CellFindings) -> list[str]:
-    """Return what the marks of `findings_rows` mean, if there are any."""
+    """Return the meanings of the marks that occur in the table of findings."""
     # Only the marks that occur: an explanation of a mark that is not there is noise.
     marks = set(map(score_mark, findings.scores))
     return [f"{mark}: {meaning}." for mark, meaning in MEANINGS.items() if mark in marks]
@@ -192,20 +218,35 @@ def polarity_text(score: CellScore) -> str:
     return "rises with it" if score.polarity > 0 else "falls with it"
 
 
-def findings_table(findings: CellFindings, card: Sequence[CellScore] = ()) -> Table:
-    """Build the table of `findings_rows`; rows with a mark are dim. The scores on the `card` of an
-    included model, if it has one, are the last column: beside it there is no room for another."""
-    columns = list(FINDINGS_COLUMNS)
-    if card:
-        columns[-1] = "held-out"
-    known = {score.detector: score_text(score) for score in card}
+FINDINGS_COLUMNS: Columns = {
+    "detector": "{detector}",
+    "cell": "{layer}:{unit}",
+    "score": lambda score: score_text(score) + score_mark(score),
+    "95 % interval": "{ci_low:.3f}…{ci_high:.3f}",
+    "chance": "{null_level:.3f}",
+    "untrained": "{untrained:.3f}",
+    "inner": "{interior:.3f}",
+}
+"""The columns of the table of findings: `chance` is the chance level, `inner` the interior score
+of a yes/no detector."""
 
-    table = plain_table(*columns, right=columns[1:], narrow=True)
-    for row, score in zip(findings_rows(findings), findings.scores, strict=True):
-        if card:
-            row[-1] = known.get(score.detector, "")
-        table.add_row(*row, style="dim" if score_mark(score) else None)
-    return table
+
+def findings_table(findings: CellFindings, card: Sequence[CellScore] = ()) -> Table:
+    """Build the table of findings, one row per detector, strongest cell first; rows with a mark are
+    dim. The scores on the `card` of an included model, if it has one, replace the last column:
+    there is no room for another."""
+    columns = dict(FINDINGS_COLUMNS)
+    if card:
+        card_scores = {score.detector: score_text(score) for score in card}
+        del columns["inner"]
+        columns["held-out"] = lambda score: card_scores.get(score.detector, "")
+    return records_table(
+        columns,
+        findings.scores,
+        left=("detector",),
+        style=lambda score: "dim" if score_mark(score) else None,
+        narrow=True,
+    )
 
 
 def probes_table(findings: CellFindings) -> Table:
@@ -220,13 +261,6 @@ def probes_table(findings: CellFindings) -> Table:
     return table
 
 
-def number_text(value: float | None, form: str = ".3f") -> str:
-    """Return a number in a format; nothing for None."""
-    if value is None:
-        return ""
-    return format(value, form)
-
-
 def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
     """Return the ends of an interval in a format; nothing where one is None."""
     if low is None or high is None:
@@ -238,8 +272,8 @@ def unscored(skipped: Sequence[Skipped]) -> list[str]:
     """Return a sentence for every reason, with the detectors that were not scored for it."""
     # One line per reason: on a short text nearly all detectors share it.
     by_reason = defaultdict(list)
-    for one in skipped:
-        by_reason[one.reason].append(one.detector)
+    for detector in skipped:
+        by_reason[detector.reason].append(detector.detector)
     return [f"{', '.join(names)}: not scored, {reason}" for reason, names in by_reason.items()]
 
 
@@ -248,16 +282,18 @@ def skipped_lines(skipped: Sequence[Skipped]) -> Text:
     return Text("\n".join(map(all_visible, unscored(skipped))), style="dim")
 
 
-def catalogue_table(entries: Sequence[CatalogueEntry], paths: Sequence[Path | None]) -> Table:
-    """Build the table of the catalogue's texts, what matters most first; `paths` are those of the
-    files that are on this machine."""
-    columns = ("name", "bytes", "here", "kind", "language", "licence")
-    table = plain_table(*columns, right=("bytes",), narrow=True)
-    for entry, path in zip(entries, paths, strict=True):
-        here = "no" if path is None else "yes"
-        size = f"{entry.num_bytes:,}"
-        table.add_row(entry.name, size, here, entry.kind, entry.language, entry.licence)
-    return table
+def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
+    """Build the table of the catalogue's texts, the most important columns first; `here` says
+    whether a text is on this machine."""
+    columns: Columns = {
+        "name": "{name}",
+        "bytes": "{num_bytes:,}",
+        "here": lambda entry: "no" if path_of(entry) is None else "yes",
+        "kind": "{kind}",
+        "language": "{language}",
+        "licence": "{licence}",
+    }
+    return records_table(columns, entries, left=columns.keys() - {"bytes"}, narrow=True)
 
 
 def _as_in_yaml(value: Any) -> str:
@@ -288,18 +324,54 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:
     """Build the table of next characters, each with its probability and a bar."""
-    table = plain_table("next", "probability", "", right=("probability",))
-    for one in predictions:
-        table.add_row(
-            shown_character(one.character),
-            f"{one.probability:.4f}",
-            Bar(one.probability),
-        )
-    note = end_note("".join(one.character for one in predictions))
+    columns: Columns = {
+        "next": lambda prediction: shown_character(prediction.character),
+        "probability": "{probability:.4f}",
+        "": lambda prediction: Bar(prediction.probability),
+    }
+    table = records_table(columns, predictions, left=("next", ""))
+    note = end_note("".join(prediction.character for prediction in predictions))
     if note:
         table.caption = Text(f" {note}", style="dim")
         table.caption_justify = "left"
     return table
+
+
+def _shown_seed(run: RunSummary) -> str:
+    # Another program trained the model.
+    if run.num_steps == 0:
+        return "–"
+    return str(run.seed)
+
+
+def _shown_steps(run: RunSummary) -> str:
+    if run.num_steps == 0:
+        return "–"
+    # Steps that are left show that a run has not ended.
+    if run.step != run.num_steps:
+        return f"{run.step:,}/{run.num_steps:,}"
+    return f"{run.step:,}"
+
+
+def shown_parameters(run: Any) -> str:
+    """Return the number of the weights of a run in short; "" if the number is unknown."""
+    if run.num_parameters is None:
+        return ""
+    return short_number(run.num_parameters)
+
+
+RUN_COLUMNS: Columns = {
+    "run": "{name}",
+    "text": "{text}",
+    "model": "{cell} {num_layers}×{hidden_size}",
+    "params": shown_parameters,
+    "seed": _shown_seed,
+    "steps": _shown_steps,
+    "nats/char": "{best_nats:.4f}",
+    "with counts": "{with_counts_nats:.4f}",
+    "min": "{minutes:.1f}",
+}
+"""The columns of the table of runs."""
 
 
 def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
@@ -309,62 +381,31 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
     the runs repeat is left out.
     """
     # Columns that say the same of every run are left out.
-    rows = list(map(_run_row, runs))
-    columns = list(rows[0])
+    columns = dict(RUN_COLUMNS)
     if all(run.name.startswith(run.text) for run in runs):
-        columns.remove("text")
+        del columns["text"]
     if all(run.with_counts_nats is None for run in runs):
-        columns.remove("with counts")
+        del columns["with counts"]
     shared = []
     if len(runs) > 1:
         for name in ("text", "seed"):
-            if name in columns and len({row[name] for row in rows}) == 1:
-                columns.remove(name)
-                shared.append(f"{name} {rows[0][name]}")
+            values = {record_cell(run, RUN_COLUMNS[name]) for run in runs}
+            if name in columns and len(values) == 1:
+                del columns[name]
+                shared.append(f"{name} {values.pop()}")
 
     # Names to the left, so that those that begin alike stand below each other.
-    numbers = set(columns) - {"run", "text", "model"}
-    table = plain_table(*columns, right=[*numbers], narrow=True)
-    for row in rows:
-        table.add_row(*(row[name] for name in columns))
+    table = records_table(columns, runs, left=("run", "text", "model"), narrow=True)
     # Long texts and models are folded before names are.
     longest = max(len(run.name) for run in runs)
     table.columns[0].no_wrap = longest <= _MAX_RUN_WIDTH
 
     # A run without a loss cannot be compared wrongly.
-    measured = [run for run in runs if run.best_nats is not None]
-    notes = list(map(Text, comparison_notes(measured)))
+    validated = [run for run in runs if run.best_nats is not None]
+    notes = list(map(Text, comparison_notes(validated)))
     if shared:
         notes.append(Text(all_visible(f"All runs: {', '.join(shared)}."), style="dim"))
     return Group(table, *notes)
-
-
-def _run_row(run: RunSummary) -> dict[str, str]:
-    # Of runs without a checkpoint it is not known.
-    num_parameters = ""
-    if run.num_parameters is not None:
-        num_parameters = short_number(run.num_parameters)
-
-    # Steps that are left show that a run has not ended.
-    seed = str(run.seed)
-    steps = f"{run.step:,}"
-    if run.num_steps == 0:
-        seed = "–"
-        steps = "–"
-    elif run.step != run.num_steps:
-        steps += f"/{run.num_steps:,}"
-
-    return {
-        "run": run.name,
-        "text": run.text,
-        "model": f"{run.cell} {run.num_layers}×{run.hidden_size}",
-        "params": num_parameters,
-        "seed": seed,
-        "steps": steps,
-        "nats/char": number_text(run.best_nats, ".4f"),
-        "with counts": number_text(run.with_counts_nats, ".4f"),
-        "min": f"{run.minutes:.1f}",
-    }
 
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
@@ -414,45 +455,33 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
 def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
     """Draw the loss by class or by position: a bar per group or, for a run that is compared, its
     difference."""
-    # The columns. Differences take the place of the bars, which would not fit beside them.
     by_class = breakdown.by == "class"
-    has_differences = any(group.difference is not None for group in breakdown.groups)
     title = "by the number of characters read since the initial state"
-    columns = ["read", "characters", "nats/char", "95 % interval"]
+    group_heading = "read"
     if by_class:
         title = "by class of character"
-        columns[0] = "class"
-    if has_differences:
-        columns += ["difference", "its interval"]
-    elif by_class:
-        columns.append("of the loss")
-    right = columns[1:]
-    if not has_differences:
-        columns.append("")  # of the bar
-    table = plain_table(*columns, right=right, narrow=True)
+        group_heading = "class"
+    columns: dict[str, Cell] = {
+        group_heading: "{name}",
+        "characters": "{num_chars:,}",
+        "nats/char": "{nats_per_char:.4f}",
+        "95 % interval": lambda group: _ends(group.nats_ci),
+    }
 
-    # Classes are of very different sizes: the bars show where most of the loss is.
-    lengths = [group.nats_per_char for group in breakdown.groups]
-    if by_class:
-        lengths = [group.share_of_loss for group in breakdown.groups]
-    # A perfect model has no loss anywhere.
-    largest = max(lengths) or 1.0
-
-    for group, length in zip(breakdown.groups, lengths, strict=True):
-        cells: list[RenderableType] = [
-            group.name,
-            f"{group.num_chars:,}",
-            f"{group.nats_per_char:.4f}",
-            _ends(group.nats_ci),
-        ]
-        if group.difference is not None:
-            cells += _difference_cells(group.difference)
-        elif not has_differences:
-            if by_class:
-                cells.append(f"{group.share_of_loss:.1%}")
-            cells.append(Bar(length / largest))
-        table.add_row(*cells)
-
+    # Differences take the place of the bars, which would not fit beside them.
+    if any(group.difference is not None for group in breakdown.groups):
+        columns["difference"] = "{difference.mean:+.4f}"
+        columns["its interval"] = "{difference.low:+.3f}…{difference.high:+.3f}"
+    else:
+        length = "nats_per_char"
+        if by_class:
+            # Classes are of very different sizes: the bars show where most of the loss is.
+            length = "share_of_loss"
+            columns["of the loss"] = "{share_of_loss:.1%}"
+        # A perfect model has no loss anywhere.
+        largest = max(getattr(group, length) for group in breakdown.groups) or 1.0
+        columns[""] = lambda group: Bar(getattr(group, length) / largest)
+    table = records_table(columns, breakdown.groups, left=(group_heading, ""), narrow=True)
     return Group(Text(f"{all_visible(breakdown.name)}: {breakdown.protocol} loss {title}"), table)
 
 

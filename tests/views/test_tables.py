@@ -84,7 +84,7 @@ WIDE_TABLES = {
     ),
     "losses": tables.losses_table([LOSS]),
     "novelty": novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0).table(),
-    "catalogue": tables.catalogue_table(load_catalogue(), [None] * len(load_catalogue())),
+    "catalogue": tables.catalogue_table(load_catalogue()),
     "settings": tables.settings_table(
         {"corpus": ("a-very-long-name-" * 8, "日本" * 60)}, {"corpus": "environment"}
     ),

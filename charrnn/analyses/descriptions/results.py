@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.system.display import Displayable
-from charrnn.views.tables import ends_text, plain_table
+from charrnn.views.tables import Columns, records_table
 from charrnn.views.theme import all_visible
 
 NUM_LISTED = 20
@@ -106,6 +106,16 @@ class Description(Displayable):
         return [*lines, Text(", ".join(parts))]
 
 
+DESCRIPTION_COLUMNS: Columns = {
+    "cell": "{layer}:{unit}",
+    "R²": lambda description: "" if description.kind == "none" else f"{description.score:.3f}",
+    "interval": "{ci_low:.2f}…{ci_high:.2f}",
+    # The rule comes last: it may need several lines.
+    "rule": "{text}",
+}
+"""The columns of the table of descriptions."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DescriptionReport(Displayable):
     """The descriptions of cells, and how much of them their rules explain."""
@@ -159,17 +169,13 @@ def description_pictures(
 
     All cells are listed if `num_listed` is None; those that no rule explains are dim.
     """
-    # The rule comes last: it may need several lines.
-    numbers = ("cell", "R²", "interval")
-    table = plain_table(*numbers, "rule", right=numbers, narrow=True)
-    for one in report.by_score()[:num_listed]:
-        table.add_row(
-            f"{one.layer}:{one.unit}",
-            "" if one.kind == "none" else f"{one.score:.3f}",
-            ends_text(one.ci_low, one.ci_high, form=".2f"),
-            one.text,
-            style=None if one.explained else "dim",
-        )
+    table = records_table(
+        DESCRIPTION_COLUMNS,
+        report.by_score()[:num_listed],
+        left=("rule",),
+        style=lambda description: None if description.explained else "dim",
+        narrow=True,
+    )
 
     # Above it what all cells together say, below it what is left out.
     pictures: list[RenderableType] = [
