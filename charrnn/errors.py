@@ -25,6 +25,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
@@ -70,6 +71,17 @@ def install_command(extra: str = "") -> str:
         if Path(sys.prefix, name).exists():
             command = installer
     return f"{command} 'charrnn-lab[{extra}]'" if extra else f"{command} charrnn-lab"
+
+
+def require_package(package: str, *, user: str, extra: str = "", instead: str = "") -> None:
+    """Raise UsageError if a package is missing that the `user`, such as a command, needs.
+
+    The package is installed with the `extra` of charrnn. `instead` describes another way to the
+    same result, in lines of its own.
+    """
+    if find_spec(package) is None:
+        install = f"{user} needs the package {package}. Install it: {install_command(extra)}"
+        raise UsageError(f"{install}\n{instead}".rstrip())
 
 
 def counted(num: int, noun: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.streams import print_json, print_path, warn, write_aside
-from charrnn.config.options import argument, option
+from charrnn.config.options import argument, option, words_in_text
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.runs.targets import Target
 from charrnn.system.files import JSON, encode_text, json_to_bytes
@@ -130,20 +130,16 @@ def _html(model: Model, path: Path, title: str | None = None) -> Content:
 
 
 FORMATS = {
-    ".zip": ExportFormat(".zip", content="for every command of charrnn", write=_zip),
-    ".html": ExportFormat(".html", content="a page that runs the model", write=_html),
+    ".zip": ExportFormat("for every command of charrnn", write=_zip),
+    ".html": ExportFormat("a page that runs the model", write=_html),
     ".onnx": ExportFormat(
-        ".onnx",
-        content="for onnxruntime and other programs",
-        write=_onnx,
-        module="onnx",
-        extra="onnx",
+        "for onnxruntime and other programs", write=_onnx, package="onnx", extra="onnx"
     ),
 }
 """The formats of models by suffix; `write` takes the model and the path of the file, and returns a
 `Content`."""
-_FORMAT_LIST = " or ".join(
-    ", ".join(f"{fmt.suffix} {fmt.content}" for fmt in FORMATS.values()).rsplit(", ", 1)
+_FORMAT_LIST = words_in_text(
+    f"{suffix} {file_format.content}" for suffix, file_format in FORMATS.items()
 )
 
 
@@ -202,7 +198,7 @@ def export(options: ExportOptions) -> None:
     # The target is checked before a large run is loaded.
     _check_title(Path(file), options.title)
     target = Target(Path(file), force=options.force, runs=run)
-    suffix = find_format(target.path, FORMATS).suffix
+    find_format(target.path, FORMATS)
     target.check()
     model = load_model(run[0] if run else None, quiet=options.quiet)
     data, check = write_model(model, target, title=options.title)
@@ -213,7 +209,7 @@ def export(options: ExportOptions) -> None:
         if model.val_nats is not None:
             loss = f", validation loss {model.val_nats:.4f} nats per character"
         write_aside(f"step {model.step:,}{loss}")
-    if suffix == ".onnx" and check is None:
+    if target.path.suffix.lower() == ".onnx" and check is None:
         warn(
             ("the file was not checked, because onnxruntime is not installed",), quiet=options.quiet
         )

@@ -3,10 +3,9 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
-from charrnn.errors import UsageError, install_command, named
+from charrnn.errors import UsageError, named, require_package
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import find_runs
 from charrnn.runs.targets import Target
@@ -64,11 +63,7 @@ def _to_table(logs: Mapping[str, MetricsLog]) -> bytes:
 
 def _write_events(log: MetricsLog, path: Path) -> None:
     """Write every number of a log as a TensorBoard scalar of its step."""
-    if find_spec("tensorboard") is None:
-        raise UsageError(
-            f"{named('to', 'tensorboard:DIR')} needs the package tensorboard. Install it:"
-            f" {install_command('tensorboard')}"
-        )
+    require_package("tensorboard", user=named("to", "tensorboard:DIR"), extra="tensorboard")
     from torch.utils.tensorboard import SummaryWriter  # a shell around that package
 
     # TensorBoard shows the wall-clock time of each value. The log counts seconds of training, and

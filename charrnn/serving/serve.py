@@ -5,13 +5,12 @@ import os
 import re
 import socket
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import ScreenOptions, run_argument
 from charrnn.cli.streams import print_path, write_aside
 from charrnn.config.options import option
-from charrnn.errors import UsageError, install_command, named
+from charrnn.errors import UsageError, named, require_package
 
 TOKEN = "CHARRNN_TOKEN"
 """The environment variable with the token. The token is no option, because every user of the
@@ -58,10 +57,7 @@ def serve(options: ServeOptions) -> None:
     characters. The address is printed on stdout. Ctrl-C ends it.
     """
     for package in ("starlette", "uvicorn"):
-        if find_spec(package) is None:
-            raise UsageError(
-                f"charrnn serve needs the package {package}. Install it: {install_command('serve')}"
-            )
+        require_package(package, user="charrnn serve", extra="serve")
     import uvicorn
 
     from charrnn.serving.completions import Server, is_loopback

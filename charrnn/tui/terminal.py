@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -16,7 +15,7 @@ from charrnn.cli.command_options import NEWEST_RUN, RUN_HELP, ScreenOptions, run
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import supports_cursor_control, warn
 from charrnn.config.options import argument, option
-from charrnn.errors import UsageError, install_command
+from charrnn.errors import UsageError, require_package
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.tui.keyboard import keys_dropped
 
@@ -30,8 +29,7 @@ def check_full_screen(command: str, instead: str) -> None:
 
     `instead` names a command that has the same result without a full screen.
     """
-    if find_spec("textual") is None:
-        raise UsageError(f"{command} needs the package textual. Install it: {install_command()}")
+    require_package("textual", user=command)
     # Textual would start on such a terminal, and print its control sequences as text.
     term = os.environ.get("TERM")
     if term in ("dumb", "unknown"):

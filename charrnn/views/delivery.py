@@ -8,13 +8,13 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from charrnn.errors import UsageError, install_command
+from charrnn.config.options import words_in_text
+from charrnn.errors import UsageError, require_package
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,24 +65,24 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """A format of exported files: of results, which `FORMATS` lists, or of another kind."""
+    """A format of exported files. Formats are registered by suffix: those of results in `FORMATS`,
+    those of models in `formats.export.FORMATS`."""
 
-    suffix: str
     content: str
     """What the file contains, or what it is for, in a few words."""
     write: Callable[..., Any]
     """Return the content of the file, for a `Shown` as bytes. Raises UsageError if it cannot be
     made here."""
-    module: str = ""
-    """The module of an optional package that has to be installed."""
+    package: str = ""
+    """An optional package that has to be installed, by the name under which it is imported."""
     extra: str = ""
     """The extra of charrnn that installs it; "" for a package that charrnn requires."""
     mark: bytes = b""
-    """What is near the beginning of such a file, by which one that charrnn wrote is known: it may
-    be replaced by another (`runs.targets`). b"" for a format without a mark."""
+    """Bytes near the beginning of such a file, by which a file that charrnn wrote is recognised: it
+    may be replaced by a new file (`runs.targets`). b"" for a format without a mark."""
     instead: str = ""
-    """Another way to such a file where the package is missing; {stem} stands for its path without
-    the suffix."""
+    """Another way to such a file where the package is missing; {stem} stands for the path of the
+    file without its suffix."""
 
 
 def _to_html(shown: Shown) -> bytes:
@@ -131,35 +131,31 @@ def _to_npz(shown: Shown) -> bytes:
     file = BytesIO()
     # A regular expression, the name of a detector, can contain characters that no file name in an
     # archive can.
-    arrays: dict[str, Any] = {all_visible(name): one for name, one in shown.arrays.items()}
+    arrays: dict[str, Any] = {all_visible(name): array for name, array in shown.arrays.items()}
     np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 
 _PNG_MARK = b"Software\0charrnn"
 _JSON_MARK = '"generator": "charrnn"'
-_FORMATS = (
-    ExportFormat(
-        ".html",
-        content="web page",
-        write=_to_html,
-        mark=b'<meta name="generator" content="charrnn">',
+FORMATS = {
+    ".html": ExportFormat(
+        "web page", write=_to_html, mark=b'<meta name="generator" content="charrnn">'
     ),
-    ExportFormat(".svg", content="picture", write=_to_svg, mark=b'class="charrnn"'),
-    ExportFormat(
-        ".png",
-        content="picture",
+    ".svg": ExportFormat("picture", write=_to_svg, mark=b'class="charrnn"'),
+    ".png": ExportFormat(
+        "picture",
         write=_to_png,
         mark=_PNG_MARK,
-        module="resvg_py",
+        package="resvg_py",
         instead="Or export {stem}.svg, and convert it: rsvg-convert -z 2 -o {stem}.png {stem}.svg",
     ),
-    ExportFormat(".txt", content="plain text", write=_to_text),
-    ExportFormat(".json", content="numbers", write=_to_json, mark=_JSON_MARK.encode()),
-    ExportFormat(".npz", content="activations, as NumPy arrays", write=_to_npz),
-)
-FORMATS = {one.suffix: one for one in _FORMATS}
-"""The formats of exported files, by suffix in lower case."""
+    ".txt": ExportFormat("plain text", write=_to_text),
+    ".json": ExportFormat("numbers", write=_to_json, mark=_JSON_MARK.encode()),
+    ".npz": ExportFormat("activations, as NumPy arrays", write=_to_npz),
+}
+"""The formats of exported results, by suffix in lower case. The last format has activations, which
+few results have."""
 
 
 PICTURE_SUFFIXES = (".svg", ".png")
@@ -167,24 +163,27 @@ PICTURE_SUFFIXES = (".svg", ".png")
 
 
 def describe_formats(*, has_arrays: bool = False) -> str:
-    """Return the suffixes of the formats, for help texts; `has_arrays` adds that of activations."""
-    # Activations are no picture: only what has them offers them.
-    others = [suffix for suffix in FORMATS if suffix != ".npz"]
+    """Return the suffixes of the formats, for help texts; `has_arrays` adds the format of
+    activations."""
+    # Activations are no picture: only a command that computes them offers the format.
+    *pictures, _ = FORMATS
     if has_arrays:
-        return f"{', '.join(others)}, or .npz (activations)"
-    return f"{', '.join(others[:-1])} or {others[-1]}"
+        return f"{', '.join(pictures)}, or .npz (activations)"
+    return words_in_text(pictures)
 
 
 def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:
     """Return the format of a file by its suffix. Raises UsageError for an unknown one, and for a
     missing package."""
-    found = formats.get(path.suffix.lower())
-    if found is None:
-        *others, last = formats
-        raise UsageError(f"{path}: the name must end in {', '.join(others)} or {last}.")
-    if found.module and find_spec(found.module) is None:
-        need = f"{path}: a {found.suffix} needs the package {found.module}."
-        instead = found.instead.format(stem=path.with_suffix(""))
-        message = f"{need} Install it: {install_command(found.extra)}\n{instead}"
-        raise UsageError(message.rstrip())
-    return found
+    suffix = path.suffix.lower()
+    if suffix not in formats:
+        raise UsageError(f"{path}: the name must end in {words_in_text(formats)}.")
+    file_format = formats[suffix]
+    if file_format.package:
+        require_package(
+            file_format.package,
+            user=f"{path}: a {suffix}",
+            extra=file_format.extra,
+            instead=file_format.instead.format(stem=path.with_suffix("")),
+        )
+    return file_format

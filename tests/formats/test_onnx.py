@@ -280,7 +280,7 @@ def test_a_file_that_computes_something_else_is_not_written(command, alphabet_ru
 
 
 def test_without_onnx_there_is_no_file(command, alphabet_run, monkeypatch):
-    monkeypatch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.errors.find_spec", lambda name: None)
     refused = command("export", alphabet_run, "a.onnx")
     assert refused.code == 2
     assert "a.onnx: a .onnx needs the package onnx." in refused.err
@@ -289,7 +289,7 @@ def test_without_onnx_there_is_no_file(command, alphabet_run, monkeypatch):
 
 
 def test_in_an_environment_of_pipx_its_pip_is_named(command, alphabet_run, monkeypatch, tmp_path):
-    monkeypatch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.errors.find_spec", lambda name: None)
     monkeypatch.setattr("sys.prefix", str(tmp_path))
     tmp_path.joinpath("pipx_metadata.json").touch()
     refused = command("export", alphabet_run, "a.onnx")

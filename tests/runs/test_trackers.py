@@ -55,7 +55,7 @@ def test_events_are_replaced_and_not_added_to(command, logged, monkeypatch):
     fake = ModuleType("torch.utils.tensorboard")
     exec(WRITER, fake.__dict__)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
-    monkeypatch.setattr("charrnn.runs.trackers.find_spec", lambda name: name)
+    monkeypatch.setattr("charrnn.errors.find_spec", lambda name: name)
     os.utime(logged / "metrics.jsonl", (1_000_000, 1_000_000))
     for _ in range(2):
         assert command("runs", logged, "--to", "tensorboard:logs").out == "logs\n"
@@ -72,7 +72,7 @@ def test_events_are_replaced_and_not_added_to(command, logged, monkeypatch):
 
 
 def test_without_tensorboard_it_says_how_to_install_it(command, logged, monkeypatch):
-    monkeypatch.setattr("charrnn.runs.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.errors.find_spec", lambda name: None)
     ran = command("runs", logged, "--to", "tensorboard:logs")
     assert ran.code != 0
     assert "Install it: pip install 'charrnn-lab[tensorboard]'" in ran.err

@@ -809,7 +809,7 @@ def test_an_interface_needs_a_terminal(command, name, instead):
 
 @pytest.mark.parametrize("name", ["explore", "write"])
 def test_an_interface_needs_textual(command, monkeypatch, name):
-    monkeypatch.setattr("charrnn.tui.terminal.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.errors.find_spec", lambda name: None)
     ran = command(name)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"error: charrnn {name} needs the package textual.")

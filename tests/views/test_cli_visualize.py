@@ -105,7 +105,7 @@ def test_a_cell_is_shown_over_the_text(command, fresh_file, lab, fresh, corpus):
 
 
 def test_without_the_extra_a_png_says_how_to_make_one(command, monkeypatch):
-    monkeypatch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.errors.find_spec", lambda name: None)
     ran = command("visualize", "--export", "a.png")
     assert (ran.code, ran.out) == (2, "") and len(ran.err.splitlines()) <= 3
     assert "pip install charrnn-lab" in ran.err and "rsvg-convert -z 2 -o a.png a.svg" in ran.err
