@@ -1,5 +1,5 @@
-"""charrnn export: write a model to one file, which can be given to other people, in the format of
-the file's suffix."""
+"""charrnn export: write a model to a single file, which can be given to other people, in the format
+of the file's suffix."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _is_stored(data: bytes) -> bool:
 
 def _last_part(source: str) -> str:
     """Return the last part of a path or an address, on any operating system."""
-    names = [part for part in re.split(r"[/\\]", source) if part]
+    names = [name for name in re.split(r"[/\\]", source) if name]
     return names[-1] if names else "text"
 
 

@@ -74,7 +74,7 @@ def _write_events(log: MetricsLog, path: Path) -> None:
         start = log.path.stat().st_mtime - _seconds(records[-1])
 
     # The old files are removed first: file names contain the time in seconds, so a new file may
-    # have the name of an old one.
+    # have the name of an old file.
     with convert_os_errors("write", path=path):
         for file in path.glob(f"events.out.tfevents.*{SUFFIX}"):
             file.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ TEXT_FIELDS = (
     "column",
     "validation_chars",
 )
-"""Fields that change the characters on which a run is validated, or how they are counted."""
+"""Fields that change the validation text of a run, or how its characters are counted."""
 CAPTION = (
     "Validation loss in nats per character: lower is better. ±: 95 % interval over the seeds, by"
     " Student's t (few seeds make it wide); to best: difference to the first row, by Welch's t."
@@ -64,7 +64,7 @@ class SweepReport(Displayable):
     """Settings without a failed run, ordered by their mean loss, then settings with failed runs."""
     runs: tuple[SweepRun, ...]
     notes: tuple[str, ...] = ()
-    """The limits of the comparison, one sentence each."""
+    """The limits of the comparison, a sentence for each."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `sweep --json` prints."""

@@ -1,5 +1,5 @@
-"""The formats of exported files by suffix: what each contains, what it needs, and how it is
-written.
+"""The formats of exported files by suffix: the content, the package that a format needs, and the
+function that writes the file.
 
 This module imports neither rich nor NumPy, so that the help texts can list the formats at no cost.
 """
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def to_json(value: Any) -> str:
-    """Encode a value as one line of printable ASCII. Also escapes DEL, the one control character
-    JSON leaves as it is.
+    """Encode a value as a line of printable ASCII. Also escapes DEL, the only control character
+    that JSON leaves as it is.
 
     Numbers that are not finite become null.
     """
@@ -37,7 +37,7 @@ def to_json(value: Any) -> str:
 def replace_non_finite(value: Any) -> Any:
     """Replace infinities and nan in a nested value by None, because JSON has no notation for
     them."""
-    # json writes NaN and Infinity, which no other parser accepts.
+    # json writes NaN and Infinity, which other parsers refuse.
     if isinstance(value, dict):
         return {key: replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -54,13 +54,13 @@ class Shown:
     title: str
     """The name of an exported picture."""
     pictures: "Sequence[RenderableType]"
-    """What the terminal shows."""
+    """What the terminal and an exported picture show."""
     data: Any
     """The same as a value for JSON."""
     page: "HeatMapPage | None" = None
-    """What an exported .html shows, if that is more than the pictures."""
+    """The page of an exported .html, if it shows more than the pictures."""
     arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
-    """What an exported .npz contains."""
+    """The content of an exported .npz."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class ExportFormat:
     those of models in `formats.export.FORMATS`."""
 
     content: str
-    """What the file contains, or what it is for, in a few words."""
+    """The content of the file, or its purpose, in a few words."""
     write: Callable[..., Any]
     """Return the content of the file, for a `Shown` as bytes. Raises UsageError if it cannot be
     made here."""
@@ -154,8 +154,7 @@ FORMATS = {
     ".json": ExportFormat("numbers", write=_to_json, mark=_JSON_MARK.encode()),
     ".npz": ExportFormat("activations, as NumPy arrays", write=_to_npz),
 }
-"""The formats of exported results, by suffix in lower case. The last format has activations, which
-few results have."""
+"""The formats of exported results, by suffix in lower case."""
 
 
 PICTURE_SUFFIXES = (".svg", ".png")
@@ -166,14 +165,14 @@ def describe_formats(*, has_arrays: bool = False) -> str:
     """Return the suffixes of the formats, for help texts; `has_arrays` adds the format of
     activations."""
     # Activations are no picture: only a command that computes them offers the format.
-    *pictures, _ = FORMATS
+    suffixes = [suffix for suffix in FORMATS if suffix != ".npz"]
     if has_arrays:
-        return f"{', '.join(pictures)}, or .npz (activations)"
-    return words_in_text(pictures)
+        return f"{', '.join(suffixes)}, or .npz (activations)"
+    return words_in_text(suffixes)
 
 
 def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:
-    """Return the format of a file by its suffix. Raises UsageError for an unknown one, and for a
+    """Return the format of a file by its suffix. Raises UsageError for an unknown suffix, and for a
     missing package."""
     suffix = path.suffix.lower()
     if suffix not in formats:

@@ -67,7 +67,7 @@ def plain_table(
 ) -> PlainTable:
     """Build a table that shows strings literally, headings too; the columns of `right` are numbers.
 
-    A `narrow` one has one space between its columns, to fit 80 columns of a terminal.
+    A `narrow` table has one space between its columns, to fit 80 columns of a terminal.
     """
     padding = (0, 1, 0, 0) if narrow else (0, 1)
     table = PlainTable(
@@ -80,8 +80,8 @@ def plain_table(
         # A run, which can have any name, is the heading of some columns.
         heading = Text(all_visible(column))
         if column in right:
-            # Names make room for numbers. One that is cut nevertheless has an ellipsis: a number
-            # without its last digits would be another.
+            # Names make room for numbers. A number that is cut nevertheless has an ellipsis:
+            # without its last digits it would be another number.
             table.add_column(heading, justify="right", overflow="ellipsis", no_wrap=True)
         else:
             table.add_column(heading, overflow="fold")
@@ -157,7 +157,7 @@ MEANINGS = {
     NOT_SIGNIFICANT_MARK: "not significant, may be due to chance",
     NO_GAIN_MARK: "no better than the untrained network",
 }
-"""The marks of `score_mark` and what they mean."""
+"""The meanings of the marks of `score_mark`."""
 
 
 def score_text(score: CellScore) -> str:
@@ -168,17 +168,17 @@ def score_text(score: CellScore) -> str:
 
 
 def score_mark(score: CellScore) -> str:
-    """Return the mark of a score that chance, or else the untrained baseline, explains; "" for any
-    other.
+    """Return the mark of a score that chance, or else the untrained baseline, explains; "" for a
+    score that neither explains.
 
-    A cell further down a ranking has no p-value and no interval: chance explains what is below the
-    chance level.
+    A cell further down a ranking has no p-value and no interval: chance explains its score if the
+    score is below the chance level.
     """
     exceeds_chance = score.is_significant
     if score.p_value is None and score.null_level is not None:
         exceeds_chance = score.exceeds_chance_level
 
-    # Chance first: what may be chance is nothing to compare with the untrained network.
+    # Chance first: a score that may be chance is not compared with the untrained network.
     if not exceeds_chance:
         return NOT_SIGNIFICANT_MARK
     if score.is_no_better_than_untrained:
@@ -187,7 +187,7 @@ def score_mark(score: CellScore) -> str:
 
 
 def meaning(score: CellScore) -> str:
-    """Return what the mark of a score means, "" without one."""
+    """Return the meaning of the mark of a score; "" for a score without a mark."""
     return MEANINGS.get(score_mark(score), "")
 
 
@@ -262,7 +262,7 @@ def probes_table(findings: CellFindings) -> Table:
 
 
 def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
-    """Return the ends of an interval in a format; nothing where one is None."""
+    """Return the ends of an interval in a format; "" if an end is None."""
     if low is None or high is None:
         return ""
     return f"{low:{form}}…{high:{form}}"
@@ -313,7 +313,7 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
     table = plain_table("field", "value", "from")
     # In the order of the settings file, so that both can be compared line by line.
     for name, value in values.items():
-        # What somebody chose stands out from what is as it always is.
+        # Values that somebody chose stand out from default values.
         style = "bold"
         if origins[name] == "default":
             style = "dim"
@@ -394,7 +394,7 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
                 del columns[name]
                 shared.append(f"{name} {values.pop()}")
 
-    # Names to the left, so that those that begin alike stand below each other.
+    # Names to the left, so that names that begin alike stand below each other.
     table = records_table(columns, runs, left=("run", "text", "model"), narrow=True)
     # Long texts and models are folded before names are.
     longest = max(len(run.name) for run in runs)
@@ -409,47 +409,47 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
 
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
-"""The orders of n-grams that are drawn, and the best one; a record and --json have all."""
+"""The orders of n-grams that are drawn beside the best order; a record and --json have all."""
 _TO_FIRST_RUN = ("stateful", "windowed-256")
-"""Protocols whose differences are to the first run by the same protocol."""
+"""Protocols by which all runs are compared with the first run."""
 WITH_COUNTS = " with counts"
-"""What the name of a row ends with, after that of the run, if counts take part."""
+"""The end of the name of a row, after the name of the run, if counts take part."""
 _FIGURES = ("nats/char", "bits/char", "bits/byte")
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
-    """Draw all rows, with what was skipped and the notes below them.
+    """Draw all rows, with the skipped protocols and the notes below them.
 
-    The rows of one predictor are named by their protocol. With several predictors or protocols that
-    are compared, the rows have their differences.
+    The rows of a single predictor are named by their protocol. With several predictors or protocols
+    that are compared, the rows have their differences.
     """
-    # What was read.
+    # The text that was read.
     rows = shown_rows(evaluation.rows)
     where = "this text" if evaluation.part is None else f"the {evaluation.part} text"
     if evaluation.common_bytes is not None:
         begin, end = evaluation.common_bytes
         where += f" that all runs have: bytes {begin:,} to {end:,} of their text"
-    parts: list[RenderableType] = [Text(f"Loss over {where}")]
+    pictures: list[RenderableType] = [Text(f"Loss over {where}")]
 
-    # A column of names says nothing where all rows have one.
-    is_one = len({row.name for row in rows}) == 1
-    if is_one and all(row.difference is None for row in rows):
-        parts.append(losses_table([row.loss for row in rows]))
+    # A column of names says nothing where all rows have the same name.
+    has_one_name = len({row.name for row in rows}) == 1
+    if has_one_name and all(row.difference is None for row in rows):
+        pictures.append(losses_table([row.loss for row in rows]))
     else:
-        parts.append(_losses_of_several(rows))
+        pictures.append(_losses_of_several(rows))
 
-    # How to read it, what is missing, and why.
+    # How to read the rows, and the reasons why rows are missing.
     notes = [how_to_read(rows)]
     for protocol, reason in sorted({(row.protocol, row.reason) for row in evaluation.skipped}):
         notes.append(f"{protocol} is skipped: {reason}.")
     if evaluation.first.nats_ci is None:
         notes.append("The text is too short for an interval, which needs 1,000 scored characters.")
     notes += map(all_visible, evaluation.notes)
-    parts += map(Text, notes)
+    pictures += map(Text, notes)
 
     for breakdown in evaluation.breakdowns:
-        parts += [Text(""), breakdown_view(breakdown)]
-    return Group(*parts)
+        pictures += [Text(""), breakdown_view(breakdown)]
+    return Group(*pictures)
 
 
 def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
@@ -493,13 +493,13 @@ def _difference_cells(difference: Difference | None) -> tuple[str, str]:
 
 
 def how_to_read(rows: Sequence[EvaluationRow]) -> str:
-    """Say how to read the rows: which loss is better, what is below a figure, and which loss each
-    difference is to."""
+    """Say how to read the rows: which loss is better, that intervals stand below figures, and with
+    which loss each loss is compared."""
     notes = ["Lower is better."]
     if any(row.loss.nats_ci is not None for row in rows):
         notes.append("Below a figure: its 95 % interval.")
 
-    # The loss that the differences of each protocol are to.
+    # The loss with which the losses of each protocol are compared.
     compared = [row for row in rows if row.difference is not None]
     first = all_visible(rows[0].name)
     references = []
@@ -532,16 +532,16 @@ def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
     best = min(ngrams, key=lambda row: row.loss.nats_per_char, default=None)
     protocols = {f"{order}-gram" for order in SHOWN_ORDERS}
 
-    shown = []
+    rows_to_draw = []
     for row in rows:
         if row.name != NGRAM or row is best or row.loss.protocol in protocols:
-            shown.append(row)
-    return tuple(shown)
+            rows_to_draw.append(row)
+    return tuple(rows_to_draw)
 
 
 def losses_table(reports: Sequence[LossReport]) -> RenderableType:
-    """Build the table of one predictor's losses, one row per protocol, each figure above its 95 %
-    interval."""
+    """Build the table of the losses of a predictor, a row for each protocol, each figure above its
+    95 % interval."""
     columns = ("protocol", *_FIGURES, "characters", "precision")
     table = plain_table(*columns, right=(*_FIGURES, "characters"), narrow=True)
     for report in reports:
@@ -571,7 +571,7 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     columns = ("", "protocol", *_FIGURES, "difference")
     table = plain_table(*columns, right=(*_FIGURES, "difference"), narrow=True)
     names = {row.name for row in rows}
-    # Bytes and characters are compared by bytes, of which the intervals then count, too.
+    # Bytes and characters are compared by bytes: then the intervals of bits/byte count, too.
     has_bytes = len({row.loss.text_length for row in rows}) > 1
     for row in rows:
         loss = row.loss

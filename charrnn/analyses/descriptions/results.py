@@ -17,7 +17,7 @@ LEGEND = (
     "R²: share of the cell's variance that the rule predicts, chosen on the first half and scored"
     " on the second"
 )
-"""What the columns of the table mean."""
+"""The meaning of the columns of the table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +52,7 @@ class Description(Displayable):
     chosen_on: float | None = None
     """R² on the choosing half."""
     control: float | None = None
-    """R² of the best rule for control values: those of the cell, shifted along the text."""
+    """R² of the best rule for control values: the values of the cell, shifted along the text."""
     explained: bool = False
     """Whether the score has an interval above 0 and exceeds both the level that rules reach by
     chance and `control`."""
@@ -60,7 +60,7 @@ class Description(Displayable):
 
     @property
     def selectivity(self) -> float | None:
-        """The score minus that of control values (Hewitt & Liang 2019)."""
+        """The score minus the score of control values (Hewitt & Liang 2019)."""
         return None if self.control is None else self.score - self.control
 
     @property
@@ -79,7 +79,7 @@ class Description(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the rule in words, and its scores in a line."""
-        # The rule. One that explains nothing is named all the same, because its score follows.
+        # A rule that explains nothing is named all the same, because its score follows.
         style = "dim"
         if self.explained:
             style = "bold"
@@ -91,19 +91,19 @@ class Description(Displayable):
             lines.append(Text(all_visible(best), style="dim"))
 
         # The scores that there are.
-        parts = [f"R² {self.score:.3f}"]
+        scores = [f"R² {self.score:.3f}"]
         if self.ci_low is not None and self.ci_high is not None:
-            parts[0] += f" ({self.ci_low:.3f}…{self.ci_high:.3f})"
+            scores[0] += f" ({self.ci_low:.3f}…{self.ci_high:.3f})"
         if self.auc is not None:
-            parts.append(f"AUC {self.auc:.3f}")
+            scores.append(f"AUC {self.auc:.3f}")
         if self.spearman is not None:
-            parts.append(f"ρ {self.spearman:+.3f}")
+            scores.append(f"ρ {self.spearman:+.3f}")
         if self.control is not None:
-            parts.append(f"selectivity {self.selectivity:.3f}")
+            scores.append(f"selectivity {self.selectivity:.3f}")
             # Without the reason, a selectivity above R² looks like an error.
             if self.control < 0:
-                parts[-1] += f" (R² of control values {self.control:.3f})"
-        return [*lines, Text(", ".join(parts))]
+                scores[-1] += f" (R² of control values {self.control:.3f})"
+        return [*lines, Text(", ".join(scores))]
 
 
 DESCRIPTION_COLUMNS: Columns = {
@@ -136,7 +136,7 @@ class DescriptionReport(Displayable):
     @property
     def num_explained(self) -> int:
         """The number of cells that a rule explains."""
-        return sum(one.explained for one in self.descriptions)
+        return sum(description.explained for description in self.descriptions)
 
     @property
     def share_explained(self) -> float:
@@ -150,11 +150,12 @@ class DescriptionReport(Displayable):
         return sorted(self.descriptions, key=lambda one: (not one.explained, -round(one.score, 6)))
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object, with the shares; the descriptions are those of
+        """Return all fields as an object, with the shares; the descriptions are in the order of
         `by_score`."""
         # Not super(): with slots, the decorator replaces the class that it would look for.
-        found: dict[str, Any] = Displayable.to_json(self)
-        return found | {"descriptions": [one.to_json() for one in self.by_score()]}
+        data: dict[str, Any] = Displayable.to_json(self)
+        descriptions = [description.to_json() for description in self.by_score()]
+        return data | {"descriptions": descriptions}
 
     def view(self) -> Sequence[RenderableType]:
         """Return the shares that rules explain, and the table of the cells."""
@@ -164,8 +165,8 @@ class DescriptionReport(Displayable):
 def description_pictures(
     title: str, report: DescriptionReport, num_listed: int | None = NUM_LISTED
 ) -> list[RenderableType]:
-    """Draw the shares that rules explain, the table of the cells with the highest scores, and what
-    its columns mean.
+    """Draw the shares that rules explain, the table of the cells with the highest scores, and the
+    meaning of its columns.
 
     All cells are listed if `num_listed` is None; those that no rule explains are dim.
     """
@@ -177,7 +178,7 @@ def description_pictures(
         narrow=True,
     )
 
-    # Above it what all cells together say, below it what is left out.
+    # Above the table the shares of all cells, below it how many cells are left out.
     pictures: list[RenderableType] = [
         Text(title, style="bold"),
         Text(_shares_text(report)),
@@ -191,7 +192,7 @@ def description_pictures(
 
 
 def _shares_text(report: DescriptionReport) -> str:
-    """Say how many cells a rule explains, which share of the variance, and what is chance."""
+    """Say how many cells rules explain, which share of the variance, and how much by chance."""
     return (
         f"A rule explains {report.num_explained:,} of {len(report.descriptions):,} cells"
         f" ({report.share_explained:.0%}) and {report.share_of_variance:.0%} of the variance of all"
