@@ -44,31 +44,31 @@ LEAST_EFFECT = 0.01
 """Share of a cell's range that erasing some character must change its value by; else the cell is
 saturated."""
 LAGS = (0, 1, 2, 4, 8, 16, 23)
-"""Distances from the strong positions whose mean effects are shown."""
+"""Distances from the strong positions for which mean effects are shown."""
 ABOUT_DRIVERS = (
     "weight × standard deviation of the driver's output: how far it moves the gate before the"
     " sigmoid or tanh"
 )
-"""What the numbers of drivers are."""
+"""The meaning of the numbers of drivers."""
 ABOUT_EARLIER = (
     "erased: the value minus that with the character's vector replaced by the mean vector of the"
     " text"
 )
-"""What the numbers of the earlier characters are."""
+"""The meaning of the numbers of the earlier characters."""
 NUM_DRIVERS_SHOWN = 4
 """Drivers of a gate that are shown: more do not fit a line of 80 columns."""
 
 NUM_DRIVERS = 5
 """Drivers of each gate that are kept."""
 NUM_STRONG = 32
-"""Positions at which the last characters are erased: half where the cell is highest, half where it
-is lowest."""
+"""Strong positions, before which characters are erased: half where the cell is highest, half where
+it is lowest."""
 NUM_LAGS = 24
-"""Characters before each of them, that at the position included, that are erased one by one."""
+"""Last characters up to a strong position, each of which is erased alone."""
 DIFFERENT = 8
-"""Characters up to such a position, which are not those up to another."""
+"""Characters up to a strong position that differ from the characters up to any other."""
 SPACING = 64
-"""Characters between two of these positions, at least."""
+"""The least number of characters between two strong positions."""
 NUM_CHARACTERS = 12
 """Characters that are reported, and passages from either end of the values."""
 NUM_SHOWN = 3
@@ -82,8 +82,8 @@ class Driver:
     """A cell whose output drives a gate, or the candidate, of another cell.
 
     `gate` is the letter of the block of rows (f, i, o, g, …), "" for a cell type without gates.
-    `weight` is what the driver's output h is multiplied by. `strength` is the weight times the
-    standard deviation of that h: how far the driver moves the pre-activation.
+    The driver's output h is multiplied by `weight`. `strength` is the weight times the standard
+    deviation of h: how far the driver moves the pre-activation.
     """
 
     gate: str
@@ -104,8 +104,8 @@ class ErasedCharacter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputPassage:
-    """The characters up to a position at which the cell is strong, the last one at the position,
-    with their effects."""
+    """The characters up to and including a position at which the cell is strong, with their
+    effects."""
 
     position: int
     """The index in the text."""
@@ -190,7 +190,7 @@ def inputs(analysis: CellAnalysis) -> tuple[CellInputs, ...]:
 
 
 def inputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellInputs:
-    """Return what drives a cell, and which of the earlier characters set its value.
+    """Return the drivers of a cell, and which of the earlier characters set its value.
 
     Raises DataError for a text too short.
     """
@@ -214,16 +214,16 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
     A cell is driven through the recurrent weights by the cells of its layer, itself included, one
     character (in a dilated layer D) before; and through the input weights by the cells below at the
     same character, as far as their outputs reach the layer without passing through a layer in
-    between: in a stack those of the layer below, in a residual network those of all layers below.
+    between: in a stack the cells of the layer below, in a residual network of all layers below.
     Numbers have four significant digits. The peephole weights of a cell are not counted.
     """
-    # Layer by layer: the gates of all its units have the same drivers, with other weights.
+    # Layer by layer: the gates of all units of a layer have the same drivers, and each its weights.
     num_layers, num_units = states.values.shape[1:]
     cells: list[CellInputs] = []
     for layer in range(num_layers):
         of_units: list[list[Driver]] = [[] for _ in range(num_units)]
         for gate in _driven_gates(states, layer):
-            # How far each driver moves the pre-activation; its sign is that of the weight.
+            # How far each driver moves the pre-activation, with the sign of the weight.
             strengths = gate.weights * gate.spreads
             num_kept = min(num_drivers, strengths.shape[1])
             columns = strengths.abs().topk(num_kept, dim=1).indices
@@ -238,41 +238,42 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
                     )
                     of_units[unit].append(driver)
         for unit, drivers in enumerate(of_units):
-            found = CellInputs(
+            cell = CellInputs(
                 layer=layer, unit=unit, num_positions=len(states), drivers=tuple(drivers)
             )
-            cells.append(found)
+            cells.append(cell)
     return tuple(cells)
 
 
 class _DrivenGate(NamedTuple):
-    """All drivers of one gate of a layer: the cells of M layers."""
+    """All drivers of a gate of a layer: the cells of M layers."""
 
     letter: str
     layers: list[int]
-    """(M,): the layer itself, then those below that reach it."""
+    """(M,): the layer itself, then the layers below that reach it."""
     weights: Tensor
-    """(H, M * H): by which each gate's pre-activation rises with each driver's output."""
+    """(H, M * H): the slopes of each unit's pre-activation along each driver's output."""
     spreads: Tensor
     """(M * H,): the standard deviation of each driver's output."""
 
 
 def _driven_gates(states: SampledStates, layer: int) -> Iterator[_DrivenGate]:
-    """Yield what drives each gate of a layer."""
-    # How much the cells of each driving layer vary: of this one a character before.
-    found = states.network.recurrent_layers()[layer]
+    """Yield the drivers of each gate of a layer."""
+    # How much the cells of each driving layer vary: the cells of this layer a character before.
+    recurrent_layer = states.network.recurrent_layers()[layer]
     below = _paths_from_below(states, layer)
     spreads = [states.previous_outputs(layer).std(0, correction=0)]
     spreads += [states.outputs[:, source].std(0, correction=0) for source in below]
 
-    # A gate may lack recurrent weights, as in an mlstm, and that of another package's cell may lack
-    # input weights.
+    # A gate may lack recurrent weights, as in an mlstm, and a gate of another package's cell may
+    # lack input weights.
     by_input: dict[str, Tensor] = {}
     if below:
-        blocks = found.weight("ih").chunk(found.cell.input_blocks)
-        by_input = dict(zip(_gates(found), blocks, strict=False))
-    by_recurrence = recurrent_weights(found)
-    no_weights = states.outputs.new_zeros(found.hidden_size, found.hidden_size)
+        blocks = recurrent_layer.weight("ih").chunk(recurrent_layer.cell.input_blocks)
+        by_input = dict(zip(_gates(recurrent_layer), blocks, strict=False))
+    by_recurrence = recurrent_weights(recurrent_layer)
+    num_units = recurrent_layer.hidden_size
+    no_weights = states.outputs.new_zeros(num_units, num_units)
     for letter in dict.fromkeys((*by_recurrence, *by_input)):
         layers = [layer]
         weights = [by_recurrence.get(letter, no_weights)]
@@ -288,13 +289,13 @@ def _driven_gates(states: SampledStates, layer: int) -> Iterator[_DrivenGate]:
 
 
 def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
-    """Return for each gate the matrix (H, H) by which the layer's last outputs are multiplied in
-    its pre-activation.
+    """Return for each gate the matrix (H, H) that multiplies the layer's last outputs in its
+    pre-activation.
 
-    That of an antisymmetric cell drives both of its gates. An mlstm's and a mogrifier's depend on
-    the character, and a unitary cell rotates its outputs: they have none.
+    The matrix of an antisymmetric cell drives both of its gates. The matrices of an mlstm and of a
+    mogrifier depend on the character, and a unitary cell rotates its outputs: they have none.
     """
-    # Cells without one matrix that multiplies the last outputs.
+    # Cells without a single matrix that multiplies the last outputs.
     cell = layer.cell
     gates = _gates(layer)
     if cell in (Mlstm, Mogrifier, Unitary):
@@ -306,7 +307,7 @@ def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
         )
         return dict.fromkeys(gates, weight - damping)
 
-    # All others have a block of rows for each gate; a second matrix has gates of its own.
+    # All other cells have a block of rows for each gate; a second matrix has gates of its own.
     weights: dict[str, Tensor] = {}
     for name, num_blocks in cell.products.items():
         letters = gates[:num_blocks]
@@ -318,7 +319,7 @@ def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
 
 
 def _gates(layer: RecurrentLayer) -> list[str]:
-    """Return the letters of the gates; "" for the only one, and numbers for the blocks of another
+    """Return the letters of the gates; "" for the only gate, and numbers for the blocks of another
     package's cell."""
     num_blocks = max(layer.cell.input_blocks, layer.cell.products.get("hh", 1))
     return block_letters(layer.cell, num_blocks)
@@ -328,13 +329,13 @@ def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
     """Compute how a layer's input depends on the outputs of each layer below, as mean derivatives
     (I, H) by layer.
 
-    The outputs of the layers in between are fixed, so a layer whose outputs pass through these only
-    is left out.
+    The outputs of the layers in between are fixed, so a layer that reaches the layer only through
+    them is left out.
     """
     paths: dict[int, Tensor] = {}
     with torch.enable_grad():
         for source in range(layer):
-            # One shift for all positions: its gradient is the sum of theirs.
+            # One shift for all positions: its gradient is the sum of all gradients.
             shift = states.outputs.new_zeros(states.network.hidden_size).requires_grad_()
             outputs = states.outputs.clone()
             outputs[:, source] += shift
@@ -346,7 +347,7 @@ def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
             if not mean.requires_grad:
                 continue
 
-            # Row by row of the input: autograd differentiates one number at a time.
+            # Row by row of the input: autograd differentiates a single number at a time.
             slopes = [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in mean]
             path = torch.stack(slopes)
             if path.any():
@@ -360,11 +361,11 @@ def measure_earlier(
     """Find which of the last NUM_LAGS characters set a cell's value where it is strongest, and
     verify it by erasing.
 
-    values (N,) are the cell's over the text. At up to NUM_STRONG positions, half of them where the
-    cell is highest and half where it is lowest, each character is erased: its vector is replaced by
-    the mean vector of the text's characters. Reading END resets the state; an erased END still
-    does. The layers' state before the NUM_LAGS characters is that after up to 512 others. Raises
-    DataError for a text too short.
+    values (N,) are the cell's values over the text. At up to NUM_STRONG positions, half of them
+    where the cell is highest and half where it is lowest, each character is erased: its vector is
+    replaced by the mean vector of the text's characters. Reading END resets the state; an erased
+    END still does. The layers start in the state after up to 512 characters before the NUM_LAGS
+    characters. Raises DataError for a text too short.
     """
     check_length(len(text), least=2, what="what sets the value of a cell")
 
@@ -374,11 +375,11 @@ def measure_earlier(
         values, ids=text.ids[text.first :], earliest=max(0, num_lags - 1 - text.first)
     )
 
-    # What is erased there. All positions are read side by side, so they warm up alike.
-    places = indices + text.first
-    warm_up = min(WARM_UP, int(places.min()) - num_lags + 1)
+    # The characters to erase. All positions are read side by side, so they warm up alike.
+    positions = indices + text.first
+    warm_up = min(WARM_UP, int(positions.min()) - num_lags + 1)
     ids, state = read_before(
-        network, ids=text.ids, positions=places, length=num_lags, warm_up=warm_up
+        network, ids=text.ids, positions=positions, length=num_lags, warm_up=warm_up
     )
     effects = erase(network, ids, mean=mean_vector(network, text), state=state, cell=(layer, unit))
     return _summarize(
@@ -391,28 +392,28 @@ def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArr
     the lowest.
 
     They are at least SPACING characters apart, or less in a text too short for that, and the last
-    DIFFERENT of the ids (N,) are not those before another one: a text may repeat itself.
+    DIFFERENT of the ids (N,) are different at each of them: a text may repeat itself.
     """
-    # Each takes up to twice the spacing from the others.
+    # Each position takes up to twice the spacing from the other positions.
     spacing = max(1, min(SPACING, (len(values) - earliest) // (2 * NUM_STRONG)))
     is_free = np.zeros(len(values), bool)
     is_free[earliest:] = True
-    chosen: list[int] = []
-    known: set[bytes] = set()
-    # The highest first, which have the choice.
+    indices: list[int] = []
+    texts_before: set[bytes] = set()
+    # The highest values first: they have the choice.
     for sign in (-1, 1):
-        end = len(chosen) + NUM_STRONG // 2
+        end = len(indices) + NUM_STRONG // 2
         for index in np.argsort(sign * values, kind="stable").tolist():
-            if len(chosen) == end:
+            if len(indices) == end:
                 break
 
-            # Neither near a chosen one nor after the same characters.
+            # Neither near a chosen position nor after the same characters.
             before = ids[max(0, index - DIFFERENT + 1) : index + 1].tobytes()
-            if is_free[index] and before not in known:
-                chosen.append(index)
-                known.add(before)
+            if is_free[index] and before not in texts_before:
+                indices.append(index)
+                texts_before.add(before)
                 is_free[max(0, index - spacing + 1) : index + spacing] = False
-    return np.array(chosen, np.int64)
+    return np.array(indices, np.int64)
 
 
 @no_grad
@@ -435,10 +436,10 @@ def erase(
     state: RecurrentState[Tensor],
     cell: tuple[int, int],
 ) -> Tensor:
-    """Compute the value of a cell (layer, unit) minus that with the vector of one id replaced by
-    `mean` (E,), for each: (k, n).
+    """Compute how the value of a cell (layer, unit) changes with each character: the value minus
+    the value with the vector of an id replaced by `mean` (E,), for each id: (k, n).
 
-    The value is that after the last of the ids (k, n), which are read from a `state` of n rows.
+    The value is measured after the last of the ids (k, n), which are read from a `state` of n rows.
     """
     num_steps, num_lanes = ids.shape
     layer, unit = cell
@@ -446,18 +447,18 @@ def erase(
     # implementations do not return the memory of an LSTM.
     ops = dict.fromkeys(range(len(network.layers)), torch_ops())
     for step, vectors in enumerate(network.vectors(ids)):
-        # Groups of n lanes: nothing is erased, the first character is, the second is, … the one of
-        # this step is. The last group begins as a copy of the first.
-        state = state.map(lambda part: torch.cat((part, part[..., :num_lanes, :]), dim=-2))
+        # Groups of n lanes: in the first group nothing is erased, in the next the first character,
+        # … in the last the character of this step. The last group begins as a copy of the first.
+        state = state.map(lambda rows: torch.cat((rows, rows[..., :num_lanes, :]), dim=-2))
         read = torch.cat((vectors.repeat(step + 1, 1), mean.expand(num_lanes, -1)))
         if network.end_id is not None:
             is_end = (ids[step] == network.end_id).repeat(step + 2)
             state = reset_rows(state, initial=network.initial_state(len(is_end)), is_reset=is_end)
         (_, values, _), state = network.trace(read[None], state, ops)
 
-    # The first group is what the others are compared with.
-    found = values[0, :, layer, unit].view(num_steps + 1, num_lanes)
-    return found[0] - found[1:]
+    # The other groups are compared with the first group, in which nothing is erased.
+    by_group = values[0, :, layer, unit].view(num_steps + 1, num_lanes)
+    return by_group[0] - by_group[1:]
 
 
 def _summarize(
@@ -476,20 +477,20 @@ def _summarize(
         if id in written and len(of_id) >= MIN_COUNT:
             mean = float(of_id.mean())
             means.append(CharacterInput(character=written[id], count=len(of_id), measured=mean))
-    means.sort(key=lambda one: -abs(one.measured))
+    means.sort(key=lambda effect: -abs(effect.measured))
 
     # The passages at either end of the values; no passage is at both.
     strong = values[indices]
     num_high = (len(indices) + 1) // 2
     num_low = len(indices) - num_high
-    shown = np.argsort(-strong, kind="stable")[: min(NUM_SHOWN, num_high)].tolist()
+    columns = np.argsort(-strong, kind="stable")[: min(NUM_SHOWN, num_high)].tolist()
     lowest = np.argsort(strong, kind="stable").tolist()
-    others = [column for column in lowest if column not in shown]
-    shown += others[: min(NUM_SHOWN, num_low)]
+    low_columns = [column for column in lowest if column not in columns]
+    columns += low_columns[: min(NUM_SHOWN, num_low)]
 
     # Each with the effect of every character before it.
     passages = []
-    for column in shown:
+    for column in columns:
         characters = []
         for id, effect in zip(ids[:, column].tolist(), effects[:, column].tolist(), strict=True):
             # A context may have characters that the text does not have.
@@ -511,17 +512,17 @@ def _summarize(
 
 def drivers_table(inputs: CellInputs) -> Table:
     """Build the table of the strongest drivers of a cell, one row per gate."""
-    # A cell type without gates has one row without a name.
+    # A cell type without gates has a single row without a name.
     has_gates = any(driver.gate for driver in inputs.drivers)
     table = plain_table("gate" if has_gates else "", "strongest drivers: layer:unit and strength")
     for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate):
-        shown = []
+        names = []
         for driver in islice(drivers, NUM_DRIVERS_SHOWN):
             name = f"{driver.layer}:{driver.unit}"
             if (driver.layer, driver.unit) == (inputs.layer, inputs.unit):
                 name = "itself"
-            shown.append(f"{name:>6} {driver.strength:+.2f}")
-        table.add_row(gate or "all", "   ".join(shown))
+            names.append(f"{name:>6} {driver.strength:+.2f}")
+        table.add_row(gate or "all", "   ".join(names))
     return table
 
 
@@ -531,8 +532,8 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
     values = [0.0]
     for passage in earlier.passages:
         values.append(passage.value)
-        effects += [abs(one.measured) for one in passage.characters]
-    effects += [abs(one.measured) for one in earlier.characters]
+        effects += [abs(character.measured) for character in passage.characters]
+    effects += [abs(character.measured) for character in earlier.characters]
     largest = max(effects, default=0.0)
     if largest < LEAST_EFFECT * (max(values) - min(values)):
         saturated = (
@@ -541,7 +542,7 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
         )
         return [Text("Set by the last characters", style="bold"), Text(saturated)]
 
-    # The characters whose erasing changes most, and how far back it matters.
+    # The characters that matter most when they are erased, and how far back characters matter.
     title = (
         f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong"
         " positions"
@@ -570,13 +571,13 @@ def _passage_row(passage: InputPassage, largest: float) -> Table:
     """Draw the value, and the characters coloured by their effects: `largest` is a full colour."""
     # A line end would begin another line. Some marks have several characters.
     effects: list[float] = []
-    for one in passage.characters:
-        effects += [one.measured / largest] * len(one.character)
-    pieces = shown_at_each("".join(one.character for one in passage.characters))
+    for erased in passage.characters:
+        effects += [erased.measured / largest] * len(erased.character)
+    pieces = shown_at_each("".join(erased.character for erased in passage.characters))
     text = "".join(pieces)
     values: list[float] = []
-    for effect, shown in zip(effects, pieces, strict=True):
-        values += [effect] * len(shown)
+    for effect, piece in zip(effects, pieces, strict=True):
+        values += [effect] * len(piece)
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", no_wrap=True, min_width=6)
     row.add_column()
@@ -586,13 +587,13 @@ def _passage_row(passage: InputPassage, largest: float) -> Table:
 
 
 def page_parts(inputs: CellInputs) -> Iterator[PagePart]:
-    """Yield what an exported page shows: the strongest drivers of each gate."""
+    """Yield the parts of an exported page: the strongest drivers of each gate."""
     for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate):
         yield PagePart(
             title=f"Cells that drive its gate {gate}" if gate else "Cells that drive it",
             about=ABOUT_DRIVERS,
             draw_as="cells",
-            content=[((one.layer, one.unit), one.strength) for one in drivers],
+            content=[((driver.layer, driver.unit), driver.strength) for driver in drivers],
         )
 
 

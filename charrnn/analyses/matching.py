@@ -1,9 +1,9 @@
 """`visualize --same`: match the cells of several trainings by correlation over one text, beside a
 null.
 
-The runs read the text side by side, one window at a time, and only sums of products are kept:
-memory grows with the number of cells, not with the text. The null needs no further reading, because
-the covariance of rotated activations follows from that of the activations.
+The runs read the text side by side, window by window, and only sums of products are kept: memory
+grows with the number of cells, not with the text. The null needs no further reading, because the
+covariance of rotated activations follows from the covariance of the activations.
 
 Shapes: n characters of a window, C and D cells of two runs, H units of a layer, R rotations.
 """
@@ -51,12 +51,12 @@ SHARED = 0.01
 """Largest p-value of a cell that another run has as well."""
 NEAR = 0.8
 """Share of the strength of a score, 2 AUC - 1 or |ρ|, that the same cell of another run has at
-least. The fifth that may be missing is what the best of all cells reaches by chance: AUC 0.60 for
+least. A fifth may be missing, because the best of all cells reaches as much by chance: AUC 0.60 for
 the quotations of the included model."""
 NUM_ROTATIONS = 99
-"""R: rotations that the null is measured on: the fewest by which a cell can reach p = 0.01."""
+"""R: rotations that the null is measured on. With fewer, no cell can reach p = 0.01."""
 SAME_MARK = "="
-"""Follows a cell that correlates best with that of the first run."""
+"""Follows a cell that correlates best with the cell of the first run."""
 ABOUT_PAIRS = (
     "null: the best |r| with the other run's activations, each layer rotated at random; p: the"
     " cells whose best |r| is above 95 and 99 % of their own null; excess: those that exceed it by"
@@ -86,8 +86,8 @@ class CellMatch:
     null: float
     """The best |r| with the other run's rotated activations, averaged over the rotations."""
     p_value: float
-    """Share of the rotations for which the best |r| is at least as large; no rotation counts as one
-    of them."""
+    """Share of the rotations for which the best |r| is at least as large; the match itself counts
+    as a rotation."""
 
     @property
     def is_shared(self) -> bool:
@@ -105,9 +105,9 @@ class PairMatch(Displayable):
     """The cells of the run `name`, each with the cell of the run `other` that correlates best with
     it.
 
-    The null is that of Gurnee et al. 2024, "Universal neurons in GPT2 language models": the best
-    |r| with the other run's activations after a rotation, which keeps what its layers contain and
-    mixes the cells.
+    The null is the null of Gurnee et al. 2024, "Universal neurons in GPT2 language models": the
+    best |r| with the other run's activations after a rotation, which keeps the information of each
+    layer and mixes its cells.
     """
 
     name: str = ""
@@ -126,7 +126,7 @@ class PairMatch(Displayable):
     @property
     def share_95(self) -> float:
         """The share of the cells whose best |r| is above 95 % of their null: p at most 0.05."""
-        # In float32, in which it is kept, a p of 5 / 100 is above 0.05.
+        # In float32, the precision of a file, a p of 5 / 100 is above 0.05.
         return statistics.fmean(match.p_value <= 0.05 + 1e-6 for match in self.matches)
 
     @property
@@ -162,19 +162,19 @@ class PropertyMatch:
     scores: tuple[CellScore | None, ...]
     """By run; None where the text cannot be scored."""
     is_same: tuple[bool, ...]
-    """By run: whether this cell is the one that correlates best with the first run's, shared with
-    it, and has a score near its score."""
+    """By run: whether the cell correlates best with the first run's cell, is shared with the first
+    run, and has a score near the score of that cell."""
 
     @property
     def num_found(self) -> int:
-        """The number of runs in which the score is significant and near the strongest one."""
+        """The number of runs in which the score is significant and near the strongest score."""
         strengths = [
             score.strength for score in self.scores if score is not None and score.is_significant
         ]
         return sum(is_near(strength, best=max(strengths)) for strength in strengths)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scores as those of `visualize --find --json`, null where there is none."""
+        """Return the scores as `visualize --find --json` does, null where there is no score."""
         return {
             "detector": self.detector,
             "num_found": self.num_found,
@@ -193,29 +193,29 @@ class MatchReport(Displayable):
     num_rotations: int
     """Rotations of each pair that its null is measured on."""
     pairs: tuple[PairMatch, ...]
-    """Every run with every later one: first those of the first run."""
+    """Every run with every later run: first the pairs of the first run."""
     properties: tuple[PropertyMatch, ...]
     """Those that most runs have come first."""
 
     def num_sharing(self) -> tuple[int, ...]:
-        """Count the cells of the first run by how many of the other runs have them: entry k is for
-        k other runs."""
+        """Count the cells of the first run by the number of other runs that have them: entry k is
+        for k other runs."""
         # The pairs of the first run come first.
-        own = self.pairs[: len(self.names) - 1]
+        pairs_of_first = self.pairs[: len(self.names) - 1]
         counts = [0] * len(self.names)
-        for of_cell in zip(*(pair.matches for pair in own), strict=True):
+        for of_cell in zip(*(pair.matches for pair in pairs_of_first), strict=True):
             counts[sum(match.is_shared for match in of_cell)] += 1
         return tuple(counts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all as one object."""
+        """Return all fields as an object."""
         return {
             "runs": list(self.names),
             "num_chars": self.num_chars,
             "num_rotations": self.num_rotations,
             "pairs": [pair.to_json() for pair in self.pairs],
             "num_sharing": list(self.num_sharing()),
-            "properties": [found.to_json() for found in self.properties],
+            "properties": [row.to_json() for row in self.properties],
         }
 
     def view(self) -> Sequence[RenderableType]:
@@ -279,7 +279,7 @@ def match_cells(
         scores = study.findings(detectors).scores
         by_run.append({score.detector: score for score in scores})
 
-    # The matches say which of these cells is the same one.
+    # The matches say which of these cells are the same.
     pairs = match_pairs(studies)
     properties = []
     for name in dict.fromkeys(chain.from_iterable(by_run)):
@@ -298,12 +298,12 @@ def match_cells(
 def studies_of(
     models: Sequence[Model], text: str | bytes, *, context: str | bytes = "", cached: bool = False
 ) -> dict[str, CellAnalysis]:
-    """Return the studies of several models over one text, by distinct names.
+    """Return the studies of several models over the same text, by distinct names.
 
-    Raises DataError for a text that one of the models cannot read.
+    Raises DataError for a text that any of the models cannot read.
     """
-    # Each model reads the text. What it does not know has the vector of the unknown symbol, so
-    # that its cells would say nothing about the text.
+    # Each model reads the text. Characters that it does not know have the vector of the unknown
+    # symbol, so that its cells would say nothing about the text.
     studies = {}
     for name, model in zip(distinct_names(models), models, strict=True):
         study = model.study(
@@ -321,37 +321,37 @@ def studies_of(
 
 
 def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
-    """Return a text as characters where a model reads characters; what is no UTF-8, such as a cut
-    end, is left out."""
+    """Return a text as characters for a model that reads characters; bytes that are no UTF-8, such
+    as half a character at the end, are left out."""
     if isinstance(text, bytes) and model.vocab.kind != "byte":
         return text.decode("utf-8", "ignore")
     return text
 
 
 class JointMoments(Moments):
-    """Sums of products of the cells of several runs, of which C_i are those of run i."""
+    """Sums of products of the cells of several runs: run i has C_i cells."""
 
     def __init__(self, num_cells: Sequence[int]) -> None:
         """Begin with no characters; `num_cells` are the C_i."""
         ends = np.cumsum([0, *num_cells]).tolist()
-        self._parts = list(map(slice, ends[:-1], ends[1:]))
+        self._cells_of_run = list(map(slice, ends[:-1], ends[1:]))
 
     def add(self, cells: Sequence[NDArray[np.float32]]) -> None:
         """Add the cells (n, C_i) of every run at the same characters."""
         self.add_cells(np.concatenate(cells, axis=1))
 
     def covariance(self, i: int, j: int) -> Float64Array:
-        """Return the covariances (C_i, C_j) of the cells of run i with those of run j."""
-        return self.cell_covariances(self._parts[i], self._parts[j])
+        """Return the covariances (C_i, C_j) of the cells of run i with the cells of run j."""
+        return self.cell_covariances(self._cells_of_run[i], self._cells_of_run[j])
 
     def inverse_spread(self, run: int) -> Float64Array:
-        """Return 1 / standard deviation of every cell (C,) of a run; 0 for one that is constant up
-        to rounding."""
-        return np.where(self.moves, 1 / self.scales, 0)[self._parts[run]]
+        """Return 1 / standard deviation of every cell (C,) of a run; 0 for a cell that is constant
+        up to rounding."""
+        return np.where(self.moves, 1 / self.scales, 0)[self._cells_of_run[run]]
 
     def correlations(self, i: int, j: int) -> Float64Array:
-        """Return Pearson's r (C_i, C_j) of the cells of run i with those of run j; 0 for constant
-        cells."""
+        """Return Pearson's r (C_i, C_j) of the cells of run i with the cells of run j; 0 for
+        constant cells."""
         scales = np.outer(self.inverse_spread(i), self.inverse_spread(j))
         return np.asarray((self.covariance(i, j) * scales).clip(-1, 1))
 
@@ -364,8 +364,9 @@ class JointMoments(Moments):
         Each layer of run j, of `layer_size` cells, is multiplied by a random orthogonal matrix.
         `advance` is called with 0 after every rotation.
         """
-        # No text is read: the covariances of rotated activations follow from those of the others.
-        own = self.covariance(j, j)
+        # No text is read: the covariances of rotated activations follow from the covariances of the
+        # activations.
+        within = self.covariance(j, j)
         across = self.covariance(i, j)
         scale = self.inverse_spread(i)
 
@@ -373,29 +374,29 @@ class JointMoments(Moments):
         generator = np.random.default_rng(0)
         best = np.zeros((NUM_ROTATIONS, len(scale)))
         for reached in best:
-            for begin in range(0, len(own), layer_size):
-                here = slice(begin, begin + layer_size)
+            for begin in range(0, len(within), layer_size):
+                layer = slice(begin, begin + layer_size)
                 rotation = random_rotation(layer_size, generator)
 
                 # Of rotated activations, the covariance is R' S R. Scaled to a variance of 1 each,
                 # their covariance with a cell is its correlation times the cell's spread.
-                variances = (rotation * (own[here, here] @ rotation)).sum(axis=0)
+                variances = (rotation * (within[layer, layer] @ rotation)).sum(axis=0)
                 rotation /= np.sqrt(np.maximum(variances, np.finfo(np.float64).tiny))
-                of_layer = np.abs(across[:, here] @ rotation).max(axis=1) * scale
+                of_layer = np.abs(across[:, layer] @ rotation).max(axis=1) * scale
                 np.maximum(reached, of_layer, out=reached)
             advance(0)
         return best.clip(0, 1)
 
 
 def random_rotation(size: int, generator: np.random.Generator) -> Float64Array:
-    """Draw an orthogonal matrix (size, size), every one equally likely (Stewart 1980)."""
+    """Draw an orthogonal matrix (size, size); all are equally likely (Stewart 1980)."""
     # Without the signs, the matrix would depend on how the decomposition chooses them.
     orthogonal, triangular = np.linalg.qr(generator.standard_normal((size, size)))
     return np.asarray(orthogonal * np.sign(np.diag(triangular)))
 
 
 def match_pairs(named_studies: Mapping[str, CellAnalysis]) -> tuple[PairMatch, ...]:
-    """Look up every pair of studies, and measure those that are missing in one pass over the text.
+    """Look up every pair of studies, and measure the missing pairs in one pass over the text.
 
     Raises DataError for texts that are not equally long.
     """
@@ -412,29 +413,29 @@ def match_pairs(named_studies: Mapping[str, CellAnalysis]) -> tuple[PairMatch, .
 
     # The pairs that an earlier call has matched.
     pairs = list(combinations(range(len(studies)), 2))
-    found = {}
+    matches = {}
     for i, j in pairs:
         match = studies[i].cache.load("match", _key(studies[i], studies[j]), PairMatch)
         if match is not None:
-            found[i, j] = match
+            matches[i, j] = match
 
-    # All others at once: reading the text is what takes long.
-    missing = [pair for pair in pairs if pair not in found]
+    # All missing pairs at once: reading the text takes longer than all else.
+    missing = [pair for pair in pairs if pair not in matches]
     if missing:
-        found |= _measure_pairs(studies, missing)
+        matches |= _measure_pairs(studies, missing)
 
-    # Their names depend on the runs beside them, so they are not kept.
+    # The names depend on the other runs of the call, so the cache does not have them.
     named_pairs = []
     for i, j in pairs:
-        named_pairs.append(replace(found[i, j], name=names[i], other=names[j]))
+        named_pairs.append(replace(matches[i, j], name=names[i], other=names[j]))
     return tuple(named_pairs)
 
 
 def _measure_pairs(
     studies: Sequence[CellAnalysis], pairs: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], PairMatch]:
-    """Match the cells of pairs of studies, and save what was found with the first of each."""
-    found = {}
+    """Match the cells of pairs of studies, and save each match with the first study of the pair."""
+    matches = {}
     moments = JointMoments([study.num_cells for study in studies])
     with task("reading, to match the cells", total=len(studies) * len(studies[0].text)) as advance:
         with contextlib.closing(read_together(studies)) as windows:
@@ -452,11 +453,11 @@ def _measure_pairs(
                 num_units=study.num_units,
                 num_others=other.num_units,
             )
-            found[i, j] = match
+            matches[i, j] = match
             # A model that belongs to no run has no identity, and nothing is saved of it.
             if study.cache.identity and other.cache.identity:
                 study.cache.save("match", _key(study, other), match)
-    return found
+    return matches
 
 
 def read_together(
@@ -467,8 +468,8 @@ def read_together(
     All texts must have the same number of characters: then they are read in the same lanes.
     """
     with contextlib.ExitStack() as stack:
-        # Every reader restores the mode that it found when it began. They do not end in the reverse
-        # order of their beginning, so the last one would leave inference mode on.
+        # Every reader restores the mode that torch had when the reader began. Readers do not end in
+        # the reverse order of their beginning, so the last reader would leave inference mode on.
         stack.enter_context(torch.inference_mode())
         readers = []
         for study in studies:
@@ -484,10 +485,10 @@ def read_together(
 
 
 def _key(study: CellAnalysis, other: CellAnalysis) -> dict[str, JSON]:
-    """Cache key: the texts of both, the weights and the program of the other one, and the number of
-    rotations."""
-    others: dict[str, JSON] = {"other": other.cache.identity, "other_text": other.text_key}
-    return study.text_key | others | {"num_rotations": NUM_ROTATIONS}
+    """Cache key: the texts of both studies, the weights and the program of the other study, and the
+    number of rotations."""
+    of_other: dict[str, JSON] = {"other": other.cache.identity, "other_text": other.text_key}
+    return study.text_key | of_other | {"num_rotations": NUM_ROTATIONS}
 
 
 def match_pair(
@@ -499,16 +500,17 @@ def match_pair(
     `num_units` and `num_others` are the units per layer of the two runs. Numbers are kept in single
     precision.
     """
-    # The best cell of the other run for each one, whatever the sign.
+    # The cell of the other run that correlates best with each cell, whatever the sign.
     best = np.abs(correlations).argmax(axis=1)
     reached = np.take_along_axis(correlations, best[:, None], axis=1)[:, 0]
 
-    # A rotation that reaches as much up to rounding counts as one that does. The match itself is
-    # one of the R + 1 that are compared, so that no p-value is 0 (Phipson & Smyth 2010).
+    # A rotation that reaches the match up to rounding counts as a rotation that reaches it. The
+    # match itself is among the R + 1 values that are compared, so that no p-value is 0 (Phipson &
+    # Smyth 2010).
     num_above = (null >= np.abs(reached) * (1 - 1e-9)).sum(axis=0)
     p_values = (1 + num_above) / (1 + len(null))
 
-    # As a file keeps them, so that a match that is looked up equals one that is measured.
+    # In the precision of a file, so that a match that is looked up equals a measured match.
     numbers = np.stack([reached, null.mean(axis=0), p_values], axis=1).astype(np.float32).tolist()
     matches = []
     for cell, column in enumerate(best.tolist()):
@@ -529,13 +531,14 @@ def match_pair(
 def _property(
     detector: str, scores: Sequence[CellScore | None], pairs: Sequence[PairMatch]
 ) -> PropertyMatch:
-    """Compose the row of a detector; `pairs` begin with those of the first run."""
+    """Compose the row of a detector; `pairs` begin with the pairs of the first run."""
     first = scores[0]
     is_same = [first is not None]
-    # After the pairs of the first run come those of the others, which no score is left for.
+    # After the pairs of the first run come the pairs of the other runs, which need no score.
     for pair, score in zip(pairs, scores[1:], strict=False):
         same = False
-        # The cell that correlates best with the first run's must be the one found here, and shared.
+        # The cell that correlates best with the first run's cell must be the cell of this score,
+        # and shared.
         if first is not None and score is not None:
             for match in pair.matches:
                 if (match.layer, match.unit) == (first.layer, first.unit):
@@ -552,11 +555,11 @@ def is_near(strength: float, *, best: float) -> bool:
     return strength >= NEAR * best
 
 
-def _order(found: PropertyMatch) -> tuple[int, float]:
+def _order(row: PropertyMatch) -> tuple[int, float]:
     """Return the key that sorts properties: found in most runs first, then by the mean strength."""
     # Only a text that can be scored by some run has a row.
-    strengths = [score.strength for score in found.scores if score is not None]
-    return -found.num_found, -sum(strengths) / len(strengths)
+    strengths = [score.strength for score in row.scores if score is not None]
+    return -row.num_found, -sum(strengths) / len(strengths)
 
 
 def short_names(names: Sequence[str]) -> list[str]:
@@ -584,14 +587,14 @@ def properties_table(report: MatchReport, names: Sequence[str]) -> Table:
     """Build the table of detectors by run: the best cell with its score, and in how many runs it is
     significant."""
     table = plain_table("detector", *names, "found", right=(*names, "found"))
-    for found in report.properties:
-        # The first run's cell is the one that the others are compared with: it has no mark.
-        cells = [cell_text(found.scores[0], is_same=False)]
-        for score, is_same in zip(found.scores[1:], found.is_same[1:], strict=True):
+    for row in report.properties:
+        # The cells of the other runs are compared with the first run's cell, which has no mark.
+        cells = [cell_text(row.scores[0], is_same=False)]
+        for score, is_same in zip(row.scores[1:], row.is_same[1:], strict=True):
             cells.append(cell_text(score, is_same=is_same))
         # A detector that no run has is dim.
-        count = f"{found.num_found} of {len(report.names)}"
-        table.add_row(found.detector, *cells, count, style=None if found.num_found else "dim")
+        count = f"{row.num_found} of {len(report.names)}"
+        table.add_row(row.detector, *cells, count, style=None if row.num_found else "dim")
     return table
 
 
@@ -600,14 +603,14 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
     scored."""
     if score is None:
         return "-"
-    # Without its sign: a cell of another run may be the same one upside down.
+    # Without its sign: a cell of another run may be the same cell upside down.
     reached = score.auc
     if reached is None:
         reached = abs(score.spearman or 0.0)
     marks = score_mark(score)
     if is_same:
         marks = SAME_MARK + marks
-    # A space in place of no mark keeps the digits below each other.
+    # A space where there is no mark keeps the digits below each other.
     return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
 
 
