@@ -1,7 +1,7 @@
-"""Beam search (Graves 2012): the most likely text rather than a random one.
+"""Beam search (Graves 2012): find the most likely text instead of drawing a random text.
 
-Shapes: W live texts, V vocabulary, N characters written so far. All texts step together; one `take`
-per step reorders their states.
+Shapes: W live texts, V vocabulary, N characters written so far. The model reads the next characters
+of all texts in one step.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,24 +26,25 @@ class Ends(NamedTuple):
     has_ended: NDArray[np.bool_]
     """(W,)."""
     num_cut: Indices
-    """(W,): how many of its last ids a text that has ended is cut by."""
+    """(W,): the number of ids that are cut off the end of a text that has ended."""
 
 
 FindEnds = Callable[[NDArray[np.int32]], Ends]
-"""Says of texts (W, N) which have ended."""
+"""Called with texts (W, N); returns which of them have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """A text that was found: its ids (N,) and the model's log-probability of each, in nats."""
+    """A result of a beam search: the ids (N,) of a text, and the model's log-probability of each
+    id, in nats."""
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     total: float
-    """The log-probability of the whole text in nats, as the search added it."""
+    """The log-probability of the whole text in nats, as the search added it up."""
     stop_length: int = 0
-    """Number of ids of the stop string that ended the text, the longest if there are several; 0 if
-    none did."""
+    """The number of ids of the stop string that ended the text, or of the longest if several did; 0
+    if no stop string did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,14 @@ class _LiveTexts:
     """The texts that still grow, best first."""
 
     texts: NDArray[np.int32]
-    """(W, N)."""
+    """Ids (W, N)."""
     logprobs: Float64Array
-    """(W, N), of each character."""
+    """The log-probability of each character (W, N)."""
     totals: Float64Array
-    """(W,), of the whole text."""
+    """The log-probability of each whole text (W,)."""
 
     parents: Indices
-    """(W,): the row of each text, less its last character, before it was written."""
+    """(W,): the row that each text had before its last character was written."""
 
     @property
     def num_chars(self) -> int:
@@ -70,7 +71,7 @@ class _LiveTexts:
         return len(self.totals)
 
     def take(self, rows: Indices) -> "_LiveTexts":
-        """Return some of the texts."""
+        """Return the texts of these rows."""
         return _LiveTexts(
             texts=self.texts.take(rows, axis=0),
             logprobs=self.logprobs.take(rows, axis=0),
@@ -80,16 +81,16 @@ class _LiveTexts:
 
     def write(self, rows: Indices, chars: Indices, logprobs: Float64Array) -> "_LiveTexts":
         """Return the texts of `rows`, each with one more character and its log-probability."""
-        before = self.take(rows)
+        shorter = self.take(rows)
         return _LiveTexts(
-            texts=np.concatenate((before.texts, chars[:, None]), axis=1, dtype=np.int32),
-            logprobs=np.concatenate((before.logprobs, logprobs[:, None]), axis=1),
-            totals=before.totals + logprobs,
+            texts=np.concatenate((shorter.texts, chars[:, None]), axis=1, dtype=np.int32),
+            logprobs=np.concatenate((shorter.logprobs, logprobs[:, None]), axis=1),
+            totals=shorter.totals + logprobs,
             parents=rows,
         )
 
     def beam(self, row: int, stop_length: int) -> Beam:
-        """Return one of the texts as it is found."""
+        """Return the text of a row as a result of the search."""
         return Beam(
             ids=tuple(self.texts[row].tolist()),
             logprobs=tuple(self.logprobs[row].tolist()),
@@ -101,14 +102,14 @@ class _LiveTexts:
 class BeamSearch:
     """Searches for the most likely texts after `prime`, while it is iterated over.
 
-    Iterating yields ids as soon as all texts that may still become the best have them in common:
-    together they are the best text. Then `beams` has up to `width` different texts, best first. The
-    search ends
+    Iterating yields the ids of the best text. An id is yielded as soon as all texts that may still
+    become the best have it. Then `beams` has up to `width` different texts, best first. The search
+    ends
 
-    - when no character is allowed after any live text: with the texts that have ended or, if there
-      are none, with the live ones as they are;
-    - when no text is live: all have ended, or are worse than `width` that have;
-    - when the live texts have `length` characters, with which they count as ended.
+    - when no character is allowed after any live text: with the texts that have ended or, if no
+      text has ended, with the live texts;
+    - when no text is live: every text has ended, or is worse than `width` texts that have ended;
+    - when the live texts have `length` characters: they count as ended.
     """
 
     def __init__(
@@ -124,20 +125,20 @@ class BeamSearch:
         find_ends: FindEnds | None = None,
         pattern: Pattern | None = None,
     ) -> None:
-        """Take the ids of the prime (P,), P >= 1, of stop strings and of characters that are never
-        chosen. A text ends with the first stop string that it contains.
+        """Take the ids of the prime (P,), P >= 1, of stop strings and of `banned` characters, which
+        are never chosen. A text ends with the first stop string that it contains.
 
         `on_step` is called with 1 whenever the live texts have grown by one character. `read_prime`
         returns the logits (1, V) and the state after the prime; without it the stepper reads the
-        prime. `find_ends` says which texts have ended, besides those with a stop string. With a
-        `pattern` all texts match, and end where nothing can follow.
+        prime. `find_ends` says which texts have ended without a stop string. With a `pattern`, all
+        texts match it, and a text ends when nothing can follow.
         """
         self.beams: list[Beam] = []
         self._stepper = stepper
         self._prime = prime
         self._options = options
         self._on_step = on_step
-        # Longer ones last: the longest of several counts.
+        # The longest stop string comes last, because it overrides the shorter ones.
         self._stops = [np.array(stop) for stop in sorted(stops, key=len)]
         self._banned = list(banned)
         self._read_prime = read_prime or partial(stepper.read, prime)
@@ -148,7 +149,8 @@ class BeamSearch:
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         """Search, and yield the ids of the best text."""
-        # What follows the live texts starts anew, so that a search can be iterated over again.
+        # Everything that follows the live texts starts anew, so that a search can be iterated over
+        # again.
         self.beams = []
         if self._pattern is not None:
             self._matching = _Matching(self._pattern, self._options.length)
@@ -156,11 +158,11 @@ class BeamSearch:
         if self._options.no_repeat is not None:
             self._ngrams = SeenNgrams(self._options.no_repeat, self._prime, num_texts=1)
 
-        # At first one text without a character.
-        nothing = np.zeros((1, 0))
+        # The search begins with one empty text.
+        empty = np.zeros((1, 0))
         live = _LiveTexts(
-            texts=nothing.astype(np.int32),
-            logprobs=nothing,
+            texts=empty.astype(np.int32),
+            logprobs=empty,
             totals=np.zeros(1),
             parents=np.zeros(1, np.int64),
         )
@@ -170,33 +172,33 @@ class BeamSearch:
         while True:
             grown = self._write_likeliest(live, log_softmax(logits))
             if len(grown) == 0:
-                break  # No character is allowed: `live` stays as it is.
+                break  # No character is allowed after any live text.
             self._on_step(1)
             live = self._collect(grown)
 
-            # What all rivals have in common is final, long before the search ends.
-            agreed = self._agreed(live, num_yielded)
-            if agreed:
-                num_yielded += len(agreed)
-                yield agreed
+            # The ids that all rivals share are final, long before the search ends.
+            final_ids = self._final_ids(live, num_yielded)
+            if final_ids:
+                num_yielded += len(final_ids)
+                yield final_ids
 
             # The last characters are not read, because nothing is predicted after them.
             if len(live) == 0 or live.num_chars == self._options.length:
                 break
             logits, state = self._read(live, state)
 
-        # Those that have the whole length. Others, to which nothing could be added, count only if
-        # no text has ended.
+        # Live texts of the whole length are results. Shorter live texts, which no character may
+        # follow, are results only if no text has ended.
         if live.num_chars == self._options.length or not self.beams:
             for row in range(len(live)):
                 self._add(live, row, stop_length=0)
-        rest = self.beams[0].ids[num_yielded:]
-        if rest:
-            yield rest
+        last_ids = self.beams[0].ids[num_yielded:]
+        if last_ids:
+            yield last_ids
 
     def _write_likeliest(self, live: _LiveTexts, logprobs: Float64Array) -> _LiveTexts:
-        """Return the `width` most likely texts of one more character, of all that `logprobs`
-        (W, V) allow."""
+        """Return the `width` most likely texts with one more character, by the log-probabilities
+        (W, V) of the next characters."""
         totals = live.totals[:, None] + self._allowed(logprobs, live)
         rows, chars = np.divmod(_greatest(totals, self._options.width), logprobs.shape[1])
         return live.write(rows=rows, chars=chars, logprobs=logprobs[rows, chars])
@@ -206,12 +208,12 @@ class BeamSearch:
         chars = live.texts[:, -1].astype(np.int64)
         if self._ngrams is not None:
             self._ngrams.grow(live.parents, chars)
-        # A text may continue any earlier one, so the states follow their texts.
+        # The rows of the state are reordered as the texts were.
         reordered = state.map(partial(np.take, indices=live.parents, axis=-2))
         return self._stepper.step(chars, reordered)
 
     def _allowed(self, logprobs: Float64Array, live: _LiveTexts) -> Float64Array:
-        """Return the log-probabilities (W, V), -inf for characters that must not follow."""
+        """Return the log-probabilities (W, V) with -inf for characters that must not follow."""
         allowed: Float64Array = logprobs.copy()
         allowed[:, self._banned] = -np.inf
         if self._ngrams is not None:
@@ -221,13 +223,13 @@ class BeamSearch:
         return allowed
 
     def _collect(self, live: _LiveTexts) -> _LiveTexts:
-        """Keep the texts that end here; return those that continue and may still be among the
-        best."""
+        """Add the texts that have ended to `beams`; return the texts that go on and may still be
+        among the best."""
         ends = Ends(np.zeros(len(live), np.bool_), np.zeros(len(live), np.int64))
         if self._find_ends is not None:
             ends = self._find_ends(live.texts)
 
-        # Stop strings come last: where a text ends in two ways, they say what is cut.
+        # Stop strings come last: if a text ends in two ways, the stop string is cut off.
         for stop in self._stops:
             if len(stop) <= live.num_chars:
                 has_stop = (live.texts[:, -len(stop) :] == stop).all(axis=1)
@@ -237,7 +239,7 @@ class BeamSearch:
             self._add(live, row, stop_length=int(ends.num_cut[row]))
         goes_on = ~ends.has_ended
 
-        # More characters make no text more likely, so one that is worse than all beams is lost.
+        # No text becomes more likely when it grows, so a text that is worse than all beams is lost.
         if len(self.beams) == self._options.width:
             goes_on &= live.totals > self.beams[-1].total
         if goes_on.all():
@@ -245,21 +247,22 @@ class BeamSearch:
         return live.take(np.flatnonzero(goes_on))
 
     def _add(self, live: _LiveTexts, row: int, stop_length: int) -> None:
-        """Add a text to `beams` if it is among the best; of equals, the first one stays better."""
+        """Add a text to `beams` if it is among the best; it comes after beams that are equally
+        likely."""
         total = live.totals[row]
 
-        # From the worst beam upwards, past those that are worse.
-        place = len(self.beams)
-        while place > 0 and self.beams[place - 1].total < total:
-            place -= 1
-        if place < self._options.width:
-            self.beams.insert(place, live.beam(row, stop_length))
+        # From the worst beam upwards, past the beams that are worse.
+        rank = len(self.beams)
+        while rank > 0 and self.beams[rank - 1].total < total:
+            rank -= 1
+        if rank < self._options.width:
+            self.beams.insert(rank, live.beam(row, stop_length))
             del self.beams[self._options.width :]
 
-    def _agreed(self, live: _LiveTexts, start: int) -> tuple[int, ...]:
+    def _final_ids(self, live: _LiveTexts, start: int) -> tuple[int, ...]:
         """Return the ids from `start` on that are common to all texts that may still become the
         best."""
-        # The best text that has ended is a rival too, of those live texts that can overtake it.
+        # The rivals are the best text that has ended, and the live texts that can overtake it.
         rivals = live.texts[:, start:]
         if self.beams:
             rivals = rivals[live.totals > self.beams[0].total]
@@ -267,7 +270,7 @@ class BeamSearch:
         else:
             shared = rivals[0]
 
-        # Up to the first column in which any rival has another character.
+        # Up to the first column in which the rivals differ.
         differs = (rivals[:, : len(shared)] != shared).any(axis=0)
         if differs.any():
             shared = shared[: int(differs.argmax())]
@@ -275,54 +278,54 @@ class BeamSearch:
 
 
 def _greatest(values: Float64Array, number: int) -> Indices:
-    """Return the flat indices of the `number` greatest finite values, greatest first, the first of
-    equals first."""
+    """Return the flat indices of the `number` greatest finite values, greatest first. Equal values
+    stay in their order."""
     flat = np.where(np.isfinite(values), values, -np.inf).ravel()
 
-    # All values that reach the last one wanted, because a partition alone breaks ties arbitrarily.
-    # It makes the sort one of some `number` values rather than of W * V.
+    # A partition finds the least of these values, so that few values are sorted and not all W * V.
+    # All values that reach it are candidates, because a partition breaks ties arbitrarily.
     least = -np.inf
     if number < len(flat):
         least = np.partition(flat, -number)[-number]
     candidates = np.flatnonzero((flat >= least) & np.isfinite(flat))
 
-    # Sorted as costs, upwards: a sort that is turned round would put the last of equals first.
+    # Costs are sorted upwards: a reversed sort would reverse equal values, too.
     costs = -flat[candidates]
     cheapest = np.argsort(costs, kind="stable")[:number]
     return candidates[cheapest]
 
 
 class _Matching:
-    """Says which characters may follow in growing texts that must match a pattern."""
+    """Finds the characters that may follow growing texts which must match a pattern."""
 
     def __init__(self, pattern: Pattern, length: int) -> None:
         self._pattern = pattern
         self._length = length
-        # Of the texts that were asked about last.
+        # The state of the pattern after each text of the last call.
         self._states = {b"": pattern.start}
 
     def dead_ends(self, texts: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return the characters (W, V) after which no text of the length matches, for the last
-        texts or longer ones."""
-        # Each text is one of the last ones, or one of them with a character more: one step of the
-        # pattern at most, rather than one for each of its characters.
-        earlier = self._states
+        """Return the characters (W, V) after which no text of at most `length` characters
+        matches."""
+        # Each text is a text of the last call, or continues it by one character. So the pattern
+        # takes at most one step, and not a step for each character of the text.
+        previous = self._states
         self._states = {}
         missing = []
         for text in texts:
             key = text.tobytes()
-            if key in earlier:
-                state = earlier[key]
+            if key in previous:
+                state = previous[key]
             else:
-                state = self._pattern.follow(earlier[text[:-1].tobytes()], int(text[-1]))
+                state = self._pattern.follow(previous[text[:-1].tobytes()], int(text[-1]))
             self._states[key] = state
             missing.append(self._pattern.missing_after(state))
 
-        # A character is a dead end if what is missing after it does not fit into the rest.
+        # After a dead end, more characters are missing than the length leaves room for.
         return np.asarray(np.stack(missing) >= self._length - texts.shape[1])
 
     def find_ends(self, texts: NDArray[np.int32]) -> Ends:
-        """Return which of the texts (W, N) nothing can follow; nothing of them is cut."""
+        """Return which of the texts (W, N) cannot go on; nothing is cut off them."""
         has_ended = np.asarray(self.dead_ends(texts).all(axis=1))
         return Ends(has_ended, np.zeros(len(texts), np.int64))
 
@@ -332,16 +335,16 @@ class SeenNgrams:
     on n.
 
     For each position of a text, `_agreements` counts how many characters before it equal the last
-    characters of the text. Where n - 1 do, the character at that position would complete an n-gram
-    for the second time.
+    characters of the text. If n - 1 characters do, a second character like the one at that position
+    would repeat an n-gram.
     """
 
     def __init__(self, n: int, text: NDArray[np.integer[Any]], num_texts: int) -> None:
         """Start with `num_texts` copies of the same text (P,)."""
         self._num_context = n - 1
 
-        # All positions at once, from the last character backwards, while any of them agrees: a
-        # prime may have a million characters.
+        # All positions at once, because a prime may have a million characters: from the last
+        # character backwards, until no position agrees.
         agreements = np.zeros(len(text), np.int32)
         agrees = np.ones(len(text), bool)
         for back in range(1, min(n, len(text))):
@@ -357,18 +360,18 @@ class SeenNgrams:
     def forbid(self, logprobs: Float64Array) -> None:
         """Set to -inf, in place, the log-probabilities (W, V) of characters that would repeat an
         n-gram."""
-        rows, places = np.nonzero(self._agreements >= self._num_context)
-        logprobs[rows, self._texts[rows, places]] = -np.inf
+        rows, positions = np.nonzero(self._agreements >= self._num_context)
+        logprobs[rows, self._texts[rows, positions]] = -np.inf
 
     def grow(self, parents: Indices, chars: Indices) -> None:
-        """Replace the texts by those of rows `parents` (W',), each followed by one of `chars`
-        (W',)."""
+        """Replace the texts by the texts in rows `parents` (W',), each followed by its character of
+        `chars` (W',)."""
         texts = self._texts.take(parents, axis=0)
         column = chars[:, None].astype(np.int32)
 
-        # Position j + 1 agrees with the new end as far as j did with the old one, and one more, if
-        # the character between them is the new one; else its run is broken. Position 0 has nothing
-        # before it.
+        # If the character at position j equals the new character, position j + 1 agrees with the
+        # end of the text in one character more than position j did before; else in none. Position 0
+        # has nothing before it.
         agreements = self._agreements.take(parents, axis=0)
         agreements = np.where(texts == column, agreements + 1, 0)
         self._texts = np.concatenate((texts, column), axis=1)
