@@ -1,14 +1,14 @@
-r"""Texts that match a regular expression as a whole: which characters may follow so that a match is
-still possible.
+r"""Write texts that match a regular expression as a whole: find the characters that may follow so
+that a match is still possible.
 
-Python's own parser reads the expression, and its matcher says which characters a part of it takes,
-so that the texts are those of `re.fullmatch`. A state is the set of places in the expression that a
-text may have reached (Thompson 1968). Of each place it is known how many characters are missing to
-a match: no text runs into a dead end. States are made as they are reached, because all of a short
-expression may be 2^N.
+Python's own parser reads the expression, and its matcher finds the characters that an item of the
+expression takes, so that the texts are those that `re.fullmatch` accepts. A state is the set of
+places in the expression that a text may have reached (Thompson 1968). For each place the number of
+characters that are missing to a match is known, so that no text runs into a dead end. States are
+made when they are reached, because even a short expression may have 2^N states.
 
-Libraries were tried: of interegular 0.3.3 and greenery 4.2.3 each takes other characters for `\w`
-or `.` than Python, and both make all states: `(a|b)*a(a|b){10}` took more than 15 seconds.
+Two libraries were tried, interegular 0.3.3 and greenery 4.2.3. Each takes other characters for `\w`
+or `.` than Python does, and makes all states: `(a|b)*a(a|b){10}` took more than 15 seconds.
 
 Shapes: V vocabulary.
 """
@@ -33,7 +33,7 @@ _parser: Any = import_module("re._parser" if sys.version_info >= (3, 11) else "s
 _compiler: Any = import_module("re._compiler" if sys.version_info >= (3, 11) else "sre_compile")
 
 MAX_STEPS = 50_000
-"""Steps between the places of an expression at most; to follow so many takes about half a second.
+"""The largest number of steps between the places of an expression, which take about half a second.
 """
 UNSUPPORTED = {
     "AT": r"\b, or a ^ or $ inside, cannot be followed. Leave it out: the text matches as a whole.",
@@ -45,45 +45,45 @@ UNSUPPORTED = {
     "ATOMIC": "an atomic group cannot be followed. Write (?:...).",
     "POSSESSIVE": "a possessive repeat cannot be followed. Leave out its +.",
 }
-"""What no automaton, or not this one, follows, by the first word of the parser's name, and what to
-write instead."""
+"""The message for each kind of item that this automaton cannot follow, by the first word of the
+parser's name for it."""
 END_OF_DOCUMENT = "END"
-"""The operator of the item that takes the END of a document; all others are the parser's."""
+"""The operator of the item that takes the END of a document; the parser has the other operators."""
 MATCHED = 0
-"""The place where nothing remains of the expression."""
+"""The place at the end of the expression."""
 State = frozenset[int]
 
 
 class _Place(NamedTuple):
-    """What remains of an expression."""
+    """A place in an expression: before an item."""
 
     item: Any
-    """The operator and the argument of what comes first, as the parser has them."""
+    """The operator and the argument of the item, as the parser has them."""
     flags: int
     after: int
-    """The place after the item."""
+    """The number of the place after the item."""
 
 
 class Pattern:
     """An expression over the characters of a model.
 
-    A place is a number: MATCHED, or that of a `_Place`. In a model of documents, the END of one
-    remains at the place before MATCHED.
+    A place is a number: MATCHED, or the index of a `_Place`. For a model of documents, the last
+    item before MATCHED takes the END of a document.
 
-    Raises `re.error` for an expression that is none or that cannot be followed, OverflowError for
-    one that is too large.
+    Raises `re.error` for an invalid expression and for an expression that cannot be followed,
+    OverflowError for an expression that is too large.
     """
 
     def __init__(self, expression: str, characters: Sequence[str], end_id: int | None) -> None:
-        """Take the characters (V,) of all ids, "" for those that are never drawn."""
+        """Take the characters (V,) of all ids, "" for ids that are never drawn."""
         self._characters = characters
         self._num_steps = 0
         self._places: list[_Place | None] = [None]
         self._numbers: dict[_Place, int] = {}
         self.lacking: set[str] = set()
-        """Characters of the expression that are not among those of the model."""
+        """Characters of the expression that the model does not have."""
 
-        # Each place knows what remains after it, so the expression is read from its end.
+        # A place has the number of the place after it, so the expression is read from its end.
         tree = _parser.parse(expression)
         self._last = MATCHED
         if end_id is not None:
@@ -95,25 +95,26 @@ class Pattern:
         self._takes: dict[int, NDArray[np.bool_]] = {}
         """The characters (V,) that the item of each place takes."""
         self._followers: dict[int, State] = {}
-        """The places after each of them."""
+        """The places that follow each place after a character."""
         self._follow_all()
         self._missing = self._count_missing()
 
     def missing(self, state: State) -> float:
-        """Return the least number of characters from a state to a match, inf if there is none."""
+        """Return the least number of characters from a state to a match; inf if no match can be
+        reached."""
         return min((self._missing[place] for place in self._alive(state)), default=np.inf)
 
     def missing_after(self, state: State) -> NDArray[np.float64]:
-        """Return the least number of characters (V,) that are missing to a match after each; inf
-        after a dead end."""
-        found = np.full(len(self._characters), np.inf)
+        """Return for each next character the least number (V,) of characters that are then missing
+        to a match; inf for a dead end."""
+        least = np.full(len(self._characters), np.inf)
         for place in self._alive(state):
             if place != MATCHED:
-                np.minimum(found, self._missing[place] - 1, out=found, where=self._takes[place])
-        return found
+                np.minimum(least, self._missing[place] - 1, out=least, where=self._takes[place])
+        return least
 
     def _alive(self, state: State) -> list[int]:
-        """Return the places of a state from which there is a match."""
+        """Return the places of a state from which a match can be reached."""
         return [place for place in state if place in self._missing]
 
     def follow(self, state: State, id: int) -> State:
@@ -125,9 +126,11 @@ class Pattern:
         return frozenset(followers)
 
     def _follow_all(self) -> None:
-        """Find, from the start on, what each place takes and which places follow it."""
-        # Python's matcher is asked once for each item: [a-z]{200} has 200 places of one item.
-        masks: dict[Any, NDArray[np.bool_]] = {}
+        """Find the characters that each place takes and the places that follow it, from the start
+        on."""
+        # Python's matcher is asked once for each item: [a-z]{200} has 200 places before an item
+        # [a-z].
+        masks: dict[tuple[object, int], NDArray[np.bool_]] = {}
         waiting = deque(self.start)
         while waiting:
             number = waiting.popleft()
@@ -139,7 +142,7 @@ class Pattern:
             if key not in masks:
                 masks[key] = self._taken(place)
 
-            # What comes after a character that the model does not have is never reached.
+            # Places after a character that the model does not have are never reached.
             self._takes[number] = masks[key]
             self._followers[number] = frozenset()
             if masks[key].any():
@@ -147,27 +150,28 @@ class Pattern:
             waiting.extend(self._followers[number])
 
     def _count_missing(self) -> dict[int, int]:
-        """Count the characters from each place to a match; a place that reaches none is left
-        out."""
-        before = defaultdict[int, list[int]](list)
+        """Count the characters from each place to a match; a place without a path to a match is
+        left out."""
+        predecessors = defaultdict[int, list[int]](list)
         for place, followers in self._followers.items():
             for follower in followers:
-                before[follower].append(place)
+                predecessors[follower].append(place)
 
         # Backwards from the match, the nearest places first, so that the first count is the least.
         missing = {MATCHED: 0}
         waiting = deque([MATCHED])
         while waiting:
             place = waiting.popleft()
-            for earlier in before[place]:
+            for earlier in predecessors[place]:
                 if earlier not in missing:
                     missing[earlier] = missing[place] + 1
                     waiting.append(earlier)
         return missing
 
     def _place(self, items: Sequence[Any], flags: int, after: int) -> int:
-        """Return the place where some items come before those that remain `after` them."""
-        # Equal remainders are one place, which keeps (a|b)* finite.
+        """Return the place before some items, with the place `after` them."""
+        # Places with the same item and the same place after it are the same, which keeps (a|b)*
+        # finite.
         for item in reversed(items):
             place = _Place(item=item, flags=flags, after=after)
             if place not in self._numbers:
@@ -179,36 +183,36 @@ class Pattern:
         return after
 
     def _reached(self, place: int, *, is_start: bool = False) -> State:
-        """Return the places, reached from one without a character, whose item takes one, and
-        MATCHED if it is reached."""
-        taking = set[int]()
+        """Return the places that can be reached from a place without a character, of which only
+        those whose item takes a character, and MATCHED."""
+        reached = set[int]()
         seen = {place}
         waiting = [place]
         while waiting:
-            # Nested repeats multiply: a few characters of an expression may ask for millions.
+            # Nested repeats multiply: an expression of a few characters may have millions of steps.
             self._num_steps += 1
             if self._num_steps > MAX_STEPS:
                 raise OverflowError
 
             number = waiting.pop()
-            one = self._places[number]
-            skipped = None
-            if one is not None:
-                skipped = self._skipped(one, is_start=is_start)
-            if skipped is None:
-                taking.add(number)
+            place_before_item = self._places[number]
+            next_places = None
+            if place_before_item is not None:
+                next_places = self._next_places(place_before_item, is_start=is_start)
+            if next_places is None:
+                reached.add(number)
                 continue
 
             # (a*)* leads back to itself without a character.
-            for after in skipped:
+            for after in next_places:
                 if after not in seen:
                     seen.add(after)
                     waiting.append(after)
-        return frozenset(taking)
+        return frozenset(reached)
 
-    def _skipped(self, place: _Place, *, is_start: bool) -> list[int] | None:
-        """Return the places that are reached from one without a character; None if its item takes
-        one."""
+    def _next_places(self, place: _Place, *, is_start: bool) -> list[int] | None:
+        """Return the places that can be reached from a place in a step without a character; None if
+        its item takes a character."""
         operator, argument = place.item
         flags, after = place.flags, place.after
         match str(operator), argument:
@@ -217,32 +221,32 @@ class Pattern:
             case "BRANCH", (_, branches):
                 return [self._place(branch, flags=flags, after=after) for branch in branches]
             case "SUBPATTERN", (_, added, removed, items):
-                # (?a:...) takes the place of Unicode, and the other way round.
+                # (?a:...) replaces the flag of Unicode, and (?u:...) the flag of ASCII.
                 if added & _parser.TYPE_FLAGS:
                     flags &= ~_parser.TYPE_FLAGS
                 flags = (flags | added) & ~removed
                 return [self._place(items, flags=flags, after=after)]
             case (("MAX_REPEAT" | "MIN_REPEAT"), (least, most, items)):
                 # a{2,5} is a and then a{1,4}; a* is a and then a*, or nothing.
-                reached = []
+                next_places = []
                 if least == 0:
-                    reached.append(after)
+                    next_places.append(after)
                 if most > 0:
                     fewer = most if most == _parser.MAXREPEAT else most - 1
-                    rest = operator, (max(least - 1, 0), fewer, items)
-                    reached.append(self._place((*items, rest), flags=flags, after=after))
-                return reached
+                    repeat = operator, (max(least - 1, 0), fewer, items)
+                    next_places.append(self._place((*items, repeat), flags=flags, after=after))
+                return next_places
             # ^ at the start and $ at the end change nothing, because the text matches as a whole.
-            case "AT", where if str(where).startswith("AT_BEGINNING") and not flags & re.MULTILINE:
+            case "AT", kind if str(kind).startswith("AT_BEGINNING") and not flags & re.MULTILINE:
                 return [after] if is_start else []
-            case "AT", where if str(where).startswith("AT_END") and after == self._last:
+            case "AT", kind if str(kind).startswith("AT_END") and after == self._last:
                 return [after]
         name = str(operator)
         unsupported = UNSUPPORTED.get(name.partition("_")[0])
         raise re.error(unsupported or f"{name} cannot be followed. Leave it out.")
 
     def _taken(self, place: _Place) -> NDArray[np.bool_]:
-        """Return which characters (V,) an item takes, asked of Python's matcher."""
+        """Return which characters (V,) the item of a place takes, by Python's matcher."""
         operator, argument = place.item
         if operator == END_OF_DOCUMENT:
             return np.asarray(np.arange(len(self._characters)) == argument)
@@ -252,18 +256,17 @@ class Pattern:
         matcher = _compiler.compile(item, place.flags)
         matches = [matcher.fullmatch(character) is not None for character in self._characters]
 
-        # For the message, if the text cannot match.
+        # For the message that no text can match.
         if str(operator) == "LITERAL" and not any(matches):
             self.lacking.add(chr(argument))
         return np.array(matches, np.bool_)
 
 
-def _frozen(part: Any) -> Any:
-    """Return a part of the parser's tree as tuples, which are equal if they match the same
-    texts."""
-    if isinstance(part, tuple | list | _parser.SubPattern):
-        return tuple(map(_frozen, part))
-    return part
+def _frozen(tree: Any) -> Any:
+    """Return a tree of the parser as tuples, which are hashable; equal trees are equal tuples."""
+    if isinstance(tree, tuple | list | _parser.SubPattern):
+        return tuple(map(_frozen, tree))
+    return tree
 
 
 @lru_cache(maxsize=4)
@@ -272,47 +275,47 @@ def match_text(
 ) -> Pattern:
     """Return the pattern of an expression over `characters` (V,), "" for an id that is never drawn.
 
-    Raises UsageError for an expression that is none, has a part that cannot be followed or is too
-    large, and for one that no text of at most `length` of these characters matches.
+    Raises UsageError for an expression that is invalid, that cannot be followed or that is too
+    large, and for an expression that no text of at most `length` of these characters matches.
     """
-    # Shortened: an expression may have thousands of characters.
-    what = f"{named('match')} is {reprlib.repr(expression)}"
+    # reprlib shortens an expression, which may have thousands of characters.
+    subject = f"{named('match')} is {reprlib.repr(expression)}"
     try:
         with warnings.catch_warnings():
-            # Python's parser warns of what other languages mean in another way, such as
+            # Python's parser warns of syntax that has another meaning in other languages, such as
             # [[:alpha:]].
             warnings.simplefilter("error", FutureWarning)
             pattern = Pattern(expression, characters, end_id=end_id)
     except FutureWarning as warning:
         raise UsageError(
-            f"{what}: {warning}. Write \\ before a character that stands for itself."
+            f"{subject}: {warning}. Write \\ before a character that stands for itself."
         ) from None
     except re.error as error:
-        where = ""
+        position = ""
         if error.pos is not None:
-            where = f" (character {error.pos + 1}). Give a regular expression of Python."
-        raise UsageError(f"{what}: {error.msg}{where}") from None
+            position = f" (character {error.pos + 1}). Give a regular expression of Python."
+        raise UsageError(f"{subject}: {error.msg}{position}") from None
     except (OverflowError, RecursionError, ValueError) as error:
-        # A ValueError says that flags are incompatible, or that a count has more digits than `int`
-        # reads.
+        # The parser raises ValueError for flags that are incompatible, and for a count with more
+        # digits than `int` reads.
         if "incompatible" in str(error):
-            raise UsageError(f"{what}: {error}. Leave one of them out.") from None
+            raise UsageError(f"{subject}: {error}. Leave one of them out.") from None
         raise UsageError(
-            f"{what}, which has more than {MAX_STEPS:,} steps. Repeat less of it."
+            f"{subject}, which has more than {MAX_STEPS:,} steps. Repeat less of it."
         ) from None
 
-    # Before anything is drawn: a text of `length` characters must be able to match.
+    # The error comes before anything is drawn: a text of `length` characters must be able to match.
     missing = pattern.missing(pattern.start)
     if missing == np.inf:
-        why = "Write another one."
+        advice = "Write another one."
         if pattern.lacking:
             lacking = ", ".join(repr(character) for character in sorted(pattern.lacking)[:8])
-            why = f"It has characters that the model does not write: {lacking}."
-        raise UsageError(f"{what}, which no text of the model's characters matches. {why}")
+            advice = f"It has characters that the model does not write: {lacking}."
+        raise UsageError(f"{subject}, which no text of the model's characters matches. {advice}")
     if missing > length:
         least = counted(int(missing), "character")
         raise UsageError(
-            f"{what}, which takes at least {least}; {named('length')} is {length:,}. Give a larger"
-            " one."
+            f"{subject}, which takes at least {least}; {named('length')} is {length:,}. Give a"
+            " larger one."
         )
     return pattern
