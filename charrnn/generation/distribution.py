@@ -1,4 +1,4 @@
-"""Turns logits into the distribution that sampling draws from.
+"""Turn logits into the distribution from which sampling draws.
 
 Shapes: B batch, V vocabulary. Works on ids.
 """
@@ -17,26 +17,25 @@ Float64Array = NDArray[np.float64]
 
 def log_softmax(logits: NDArray[Any]) -> Float64Array:
     """Return log-probabilities (B, V) in float64 for logits (B, V)."""
-    # exp of the largest one is 1, so that nothing overflows.
+    # After the shift the largest logit is 0, so that exp does not overflow.
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 class CharWeights(NamedTuple):
-    """Probabilities up to a factor."""
+    """Probabilities of the next character, up to a factor."""
 
     values: Float64Array
     """(V,)."""
     total: float
-    """The sum of `values`, added one after the other."""
+    """The sum of `values`, added in their order."""
 
 
 def next_char_probs(
     logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] = ()
 ) -> Float64Array:
-    """Return probabilities (B, V) for logits (B, V), 0 for characters that are not kept and for the
-    ids `banned`. Each row sums to 1.
-    """
+    """Return probabilities (B, V) for logits (B, V): 0 for characters that the shaping drops and
+    for `banned` ids. Each row sums to 1."""
     rows = []
     for row in logits:
         weights = char_weights(row, shaping, banned=banned)
@@ -47,9 +46,9 @@ def next_char_probs(
 def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] = ()) -> CharWeights:
     """Return the probabilities (V,) up to a factor for logits (V,), the same on every processor.
 
-    Characters are kept by rank, because tied logits would keep more than k of them. Every operation
-    is one of the compiled loop or of an exported page, in the same order. Of logits that are nan,
-    one is certain.
+    Top-k keeps characters by rank, because a threshold would keep more than k characters with equal
+    logits. The compiled loop and an exported page do the same operations in the same order. If the
+    logits are nan, one character has all probability.
     """
     size = len(logits)
     scores = logits.astype(np.float64)
@@ -62,15 +61,15 @@ def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] =
         greedy[most_likely] = 1.0
         return CharWeights(greedy, total=1.0)
 
-    # Temperature. A tiny one overflows: it leaves the most likely character. exact_exp gives the
-    # same bits on every processor, which np.exp does not.
+    # Temperature. With a tiny temperature the division overflows, and only the most likely
+    # character is left. exact_exp gives the same bits on every processor, which np.exp does not.
     with np.errstate(over="ignore", invalid="ignore"):
         weights = exact_exp((scores - scores[most_likely]) / shaping.temperature)
     weights[most_likely] = 1.0
     total = _sum(weights)
 
-    # Top-k, then top-p of what it leaves: a character is kept if those before it do not reach p
-    # yet. The most likely one always is.
+    # Top-k, then top-p of the characters that are left: a character is kept if the more likely
+    # characters do not reach p yet. The most likely character is always kept.
     top_k = min(shaping.top_k or size, size)
     if top_k < size or shaping.top_p is not None:
         order = np.argsort(-scores, kind="stable")
@@ -91,5 +90,5 @@ def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] =
 
 
 def _sum(values: Float64Array) -> float:
-    """Add one after the other; np.sum adds in another order."""
+    """Add values in their order; np.sum adds in another order."""
     return float(np.cumsum(values)[-1])

@@ -1,4 +1,4 @@
-"""Draws characters one after another, in one text or in several at once.
+"""Draw characters one after another, in one text or in several texts at once.
 
 Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Works on ids; `writing`
 decodes them.
@@ -37,57 +37,62 @@ Ids = NDArray[np.integer[Any]]
 COMPILED_FROM = 2_000
 """Number of characters from which loading the compiled loop (0.2 to 0.5 seconds) saves time."""
 UNCACHED_FROM = 100_000
-"""Number of characters from which compiling it (about 10 seconds, once on a machine) saves time."""
+"""Number of characters from which compiling the loop (about 10 seconds, once on a machine) saves
+time."""
 FIRST_BLOCK, LAST_BLOCK = 32, 1024
 """Sizes of the first and the largest block of the compiled loop: small at first, so that text
 appears soon."""
 EARLY_BLOCK = 8
-"""Characters of a block of texts that end early: what is drawn of a text after its end is lost."""
+"""Characters of a block of texts that end early. It is small, because characters that are drawn
+after the end of a text are lost."""
 SLOW_PRIME = 20_000
-"""Characters of a prime from which its reading is reported as a task: long enough to take seconds
-without numba."""
+"""The length from which reading a prime is reported as a task: it takes seconds without numba."""
 BEFORE_LOADING = 16
 """Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at
 once."""
 
 
 NEWLINE_SHARE = 0.02
-"""Probability from which a model expects a newline. War and Peace has 0.86 after the newline that
-ends a sentence, and 0.01 after the blank line."""
-MOST_NEWLINES = 3
-"""Newlines that are read at most before a text without a prime: Python has two blank lines before a
-class."""
+"""Probability from which a model expects a newline. In War and Peace, the probability of a newline
+is 0.86 after the newline that ends a sentence, and 0.01 after the blank line."""
+MAX_NEWLINES = 3
+"""The largest number of newlines that are read before a text without a prime: Python has two blank
+lines before a class."""
 
 
 class Block(NamedTuple):
-    """Consecutive characters of every stream: ids (B, N), log-probabilities (B, N), values of the
-    shown cell (B, N)."""
+    """Consecutive characters of every stream."""
 
     ids: NDArray[np.int64]
+    """(B, N)."""
     logprobs: NDArray[np.float64]
+    """(B, N), in nats."""
     values: NDArray[np.float32]
+    """The values (B, N) of the cell that is shown."""
 
 
 class PrimedState(NamedTuple):
-    """What a model returns for a prime: logits (1, V) and the state of one row."""
+    """The prediction of a model after a prime, and its state."""
 
-    logits: NDArray[np.floating[Any]]
+    logits: NDArray[np.floating]
+    """(1, V)."""
     state: Any
+    """The state of one row."""
 
 
 class Engine(Enum):
-    """What computes the characters of a text."""
+    """The code that computes the characters of a text."""
 
     NUMPY = auto()
     """NumPy."""
     LOADED = auto()
-    """Compiled code if it is kept on this machine, else NumPy."""
+    """Compiled code if this machine has it in its cache, else NumPy."""
     COMPILED = auto()
-    """Compiled code, which is compiled now if it is not kept."""
+    """Compiled code, which is compiled now if it is not in the cache."""
 
 
 def choose_engine(num_chars: int) -> Engine:
-    """Return what takes the least time for so many characters."""
+    """Return the engine that takes the least time for a number of characters."""
     if num_chars < COMPILED_FROM:
         return Engine.NUMPY
     if num_chars < UNCACHED_FROM:
@@ -101,17 +106,17 @@ def _compiled_module(function: str) -> ModuleType | None:
     missing."""
     check_settings_of_numba()
     with suppress(ImportError):
-        found: ModuleType | None = find_named(compiled_loops, function)
-        return found
+        module: ModuleType | None = find_named(compiled_loops, function)
+        return module
     return None
 
 
 def compiled_loop(
     stepper: CharacterModel, engine: Engine, function: str = "write"
 ) -> ModuleType | None:
-    """Return the module whose compiled `function` (`write`, `read`, `code`) is ready for this
+    """Return the module with the compiled `function` (`write`, `read`, `code`), ready for this
     model; None if NumPy computes instead."""
-    # A mixture is several models, and not every cell is written for the loop.
+    # Mixtures and some cell types have no compiled loop.
     name = stepper.compiled_loops.get(function)
     if engine is Engine.NUMPY or name is None:
         return None
@@ -119,7 +124,7 @@ def compiled_loop(
     if compiled is None or not compiled.can_compile(stepper):
         return None
 
-    # Seconds pass here: while machine code is loaded, and ten while it is compiled.
+    # Loading machine code takes up to a second, compiling it takes ten.
     if compiled.prepare(name, may_compile=engine is Engine.COMPILED) is None:
         return None
     return compiled
@@ -128,11 +133,11 @@ def compiled_loop(
 def read_blocks(
     stepper: CharacterModel, blocks: Sequence[Ids], primed: PrimedState | None = None
 ) -> Iterator[PrimedState]:
-    """Read the blocks of a text, from the initial state or after `primed`, and yield what follows
-    each of them.
+    """Read the blocks of a text, from the initial state or after `primed`, and yield the logits and
+    the state after each block.
 
-    In blocks, because Ctrl-C is handled only between two calls of compiled code, which lets no
-    other thread run.
+    A text is read in blocks, because Ctrl-C is handled only between two calls of compiled code,
+    during which no other thread runs.
     """
     logits, state = primed or unprimed(stepper)
     num_chars = sum(map(len, blocks))
@@ -143,7 +148,7 @@ def read_blocks(
             yield PrimedState(logits, state)
         return
 
-    # The loop changes logits and state in place, and the caller may keep those of each block.
+    # The loop changes logits and state in place, and the caller may keep them after each block.
     weights = compiled.pack(stepper)
     scratch = compiled.make_scratch(weights, 1)
     for block in blocks:
@@ -155,9 +160,10 @@ def read_blocks(
 
 
 def unprimed(stepper: CharacterModel) -> PrimedState:
-    """Return what precedes a text, of whose first character nothing is predicted."""
-    nothing = np.zeros((1, stepper.vocab_size), np.float32)
-    return PrimedState(nothing, stepper.initial_state(1))
+    """Return the initial state, with logits of 0: nothing predicts the first character of a
+    text."""
+    logits = np.zeros((1, stepper.vocab_size), np.float32)
+    return PrimedState(logits, stepper.initial_state(1))
 
 
 def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
@@ -166,7 +172,7 @@ def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
     blocks = np.array_split(prime.astype(np.int64), num_blocks)
     results = read_blocks(stepper, blocks)
 
-    # A task that is not shown takes the steps of a short prime.
+    # The progress of a short prime goes to a task that nothing shows.
     reading: Any = nullcontext(Task("reading"))
     if len(prime) > SLOW_PRIME:
         reading = task("reading", total=len(prime))
@@ -178,23 +184,23 @@ def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
 
 
 NUM_SEEDS = 1 << 32
-"""Seeds that a user counts with. Larger numbers name the texts of one call but the first; JSON
-keeps them exactly."""
+"""The seeds of users are below this number. Larger seeds stand for the second and later texts of a
+call; JSON keeps them exactly."""
 
 
 def seed_of_text(seed: int, index: int) -> int:
-    """Return the seed that draws text `index` of several alone: seed + index * 2^32, which
+    """Return the seed that draws text `index` of several texts alone: seed + index * 2^32, which
     `generator_of` takes apart again."""
     return seed + index * NUM_SEEDS
 
 
 def generator_of(seed: int) -> np.random.Generator:
-    """Return the random generator of one text. `seed` may be that of `seed_of_text`.
+    """Return the random generator of a text. `seed` may be a result of `seed_of_text`.
 
-    The texts of one seed have the independent streams of NumPy's SeedSequence, so that text i is
-    the same however many there are.
+    The texts of a seed have independent streams of NumPy's SeedSequence, so that text i does not
+    depend on the number of texts.
     """
-    # Text 0 has no key: it is what its seed draws without any other text.
+    # Text 0 has no key: it is the text that its seed draws alone.
     index, first_seed = divmod(seed, NUM_SEEDS)
     spawn_key = (index,) if index > 0 else ()
     sequence = np.random.SeedSequence(first_seed, spawn_key=spawn_key)
@@ -202,21 +208,21 @@ def generator_of(seed: int) -> np.random.Generator:
 
 
 def draw(weights: CharWeights, uniform: float) -> int:
-    """Draw one id by inverting the running sum of the weights at a uniform number in [0, 1)."""
+    """Draw an id by inverting the running sum of the weights at a uniform number in [0, 1)."""
     target = uniform * weights.total
-    drawn = int(np.searchsorted(np.cumsum(weights.values), target, side="right"))
-    # Only by rounding it is past the last id that has a weight.
-    return min(drawn, int(np.flatnonzero(weights.values)[-1]))
+    id = int(np.searchsorted(np.cumsum(weights.values), target, side="right"))
+    # By a rounding error, the id may be after the last id with a weight.
+    return min(id, int(np.flatnonzero(weights.values)[-1]))
 
 
 @dataclass
 class Streams:
-    """State of B texts while they are drawn; logits and state change with every character."""
+    """The state of B texts while they are drawn; logits and state change with every character."""
 
-    logits: NDArray[np.floating[Any]]
+    logits: NDArray[np.floating]
     """(B, V)."""
     state: Any
-    """Of B rows."""
+    """The state of B rows."""
     generators: list[np.random.Generator]
     shapings: Sequence[Shaping]
     banned: Sequence[int]
@@ -239,17 +245,18 @@ def sample_ids(
 ) -> Iterator[Block]:
     """Yield `length` characters of each of B streams, block by block, all after the same prime.
 
-    Stream b draws with shapings[b] and one uniform number per character from
-    `generator_of(seeds[b])`; ids that are `banned` are never drawn. Log-probabilities are the
-    model's own, in nats, before any shaping. The values are those of `cell` (layer, unit) after
-    each character, or 0. In int8 a stream has the same ids compiled or not; in fp32 too, except for
-    draws within rounding (about 1e-7) of a border between two characters. With documents, what
-    follows the first END of a stream is not part of its text; `ends_early` says that `length` is a
-    limit, so that nothing is compiled before so many characters are drawn that it pays. Of a single
-    stream, a `pattern` lets only characters follow that can lead to a match; where none does, it
-    ends.
+    Stream b draws with shapings[b] and a uniform number for each character from
+    `generator_of(seeds[b])`; `banned` ids are never drawn. Log-probabilities are the model's own,
+    in nats, before any shaping. The values are the values of `cell` (layer, unit) after each
+    character, or 0 without a cell. In int8 a stream has the same ids compiled or not; in fp32 too,
+    except for draws within rounding (about 1e-7) of a border between two characters.
+
+    In a model of documents, the characters after the first END of a stream are not part of its
+    text. `ends_early` says that streams often end before `length`, so that the loop is compiled
+    only after enough characters to save time. With a `pattern` there is a single stream, which has
+    only characters that can lead to a match, and ends if no character can.
     """
-    # Compiled code neither is guided nor returns the values of a cell.
+    # Compiled code follows no pattern and returns no values of a cell.
     is_guided = pattern is not None or forbid is not None
     num_chars = length * len(seeds)
     if is_guided or cell is not None:
@@ -285,16 +292,16 @@ def _guided_blocks(
     forbid: Forbid | None,
     text: list[int],
 ) -> Iterator[Block]:
-    """Draw at most `length` characters in the only stream, one per block, so that they match and
-    none is forbidden."""
+    """Draw at most `length` characters in the only stream, one in each block, so that they can lead
+    to a match and are not forbidden."""
     if pattern is not None:
-        matched: State = pattern.start
-    for left in range(length, 0, -1):
+        pattern_state: State = pattern.start
+    for num_left in range(length, 0, -1):
         allowed = streams.logits.copy()
         allowed[:, list(streams.banned)] = -np.inf
-        # A character after which more are missing than are left leads to no match.
+        # A character leads to a match if the characters that are then missing fit into the length.
         if pattern is not None:
-            allowed[:, pattern.missing_after(matched) >= left] = -np.inf
+            allowed[:, pattern.missing_after(pattern_state) >= num_left] = -np.inf
         if forbid is not None:
             allowed[:, forbid(text)] = -np.inf
         if np.isneginf(allowed).all():
@@ -303,25 +310,26 @@ def _guided_blocks(
         block = _draw_block(stepper, streams, allowed=allowed)
         text.append(int(block.ids[0, 0]))
         if pattern is not None:
-            matched = pattern.follow(matched, text[-1])
+            pattern_state = pattern.follow(pattern_state, text[-1])
         yield block
 
 
 def _draw_block(
     stepper: CharacterModel,
     streams: Streams,
-    allowed: NDArray[np.floating[Any]],
+    allowed: NDArray[np.floating],
     cell: tuple[int, int] | None = None,
 ) -> Block:
-    """Draw the next character of each stream from logits (B, V), and let the model read them."""
-    # Each stream has its own options and random numbers, so that it is the same among others.
-    drawn = []
+    """Draw the next character of each stream from `allowed` logits (B, V), and let the model read
+    it."""
+    # Each stream has its own options and random numbers, so that the other streams do not matter.
+    drawn_ids = []
     for row, shaping, generator in zip(allowed, streams.shapings, streams.generators, strict=True):
         weights = char_weights(row, shaping, banned=streams.banned)
-        drawn.append(draw(weights, generator.random()))
-    ids = np.array(drawn)
+        drawn_ids.append(draw(weights, generator.random()))
+    ids = np.array(drawn_ids)
 
-    # The model's own probabilities, not those of the shaped distribution.
+    # The log-probabilities are the model's own, before any shaping.
     logprobs = log_softmax(streams.logits)[np.arange(len(ids)), ids, None]
     streams.logits, streams.state = stepper.step(ids, streams.state)
 
@@ -333,9 +341,9 @@ def _draw_block(
 
 
 class TextRows:
-    """B texts that are drawn side by side, and others in their place when they have ended.
+    """B texts that are drawn side by side. When a text has ended, another may take its row.
 
-    The options are those of `sample_ids`; a text has the same ids in any row.
+    The options are the same as in `sample_ids`; a text has the same ids in any row.
     """
 
     def __init__(
@@ -350,10 +358,10 @@ class TextRows:
         cell: tuple[int, int] | None = None,
         ends_early: bool = False,
     ) -> None:
-        """Begin a text in each row; `num_chars` is how many characters all texts have at most."""
+        """Begin a text in each row; all texts together have at most `num_chars` characters."""
         self._stepper = stepper
         self._primed = primed
-        # All begin with the state after the prime, which was read once.
+        # All texts begin with the state after the prime, which was read once.
         self.streams = Streams(
             logits=np.repeat(primed.logits, len(seeds), axis=0),
             state=primed.state.map(partial(np.repeat, repeats=len(seeds), axis=-2)),
@@ -369,8 +377,8 @@ class TextRows:
         first = num_chars - BEFORE_LOADING
         if _compiled_module.cache_info().currsize > 0:
             first = num_chars
-        # Texts that end early are compiled only after as many characters as pay for it. Each engine
-        # is tried when so many are left.
+        # For texts that end early, the loop is compiled only after enough characters to save time.
+        # Each engine is tried when its number of characters is left.
         engine = choose_engine(num_chars)
         self._engines: list[tuple[int, Engine]] = []
         if engine is Engine.COMPILED and ends_early:
@@ -379,7 +387,8 @@ class TextRows:
             self._engines = [(first, engine)]
 
     def draw(self, num_chars: int) -> Block:
-        """Draw the next characters of all texts: `num_chars`, or one if NumPy draws them."""
+        """Draw the next `num_chars` characters of all texts, or only the next one if NumPy draws
+        them."""
         while self._engines and self._num_left <= self._engines[0][0]:
             _, engine = self._engines.pop(0)
             compiled = compiled_loop(self._stepper, engine)
@@ -397,7 +406,7 @@ class TextRows:
         return block
 
     def begin(self, seeds: Mapping[int, int]) -> None:
-        """Begin other texts, with the same shaping, in some rows: the seed of each by its row."""
+        """Begin other texts with the same shaping; `seeds` has the seed of each by its row."""
         is_begun = np.zeros(len(self.streams.generators), np.bool_)
         for row, seed in seeds.items():
             is_begun[row] = True
@@ -415,10 +424,10 @@ class TextRows:
 
 
 def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
-    """Return the prime that stands for an empty one: a newline, or the first character if there is
-    no newline.
+    """Return the ids that replace an empty prime: a newline, or the first character of an alphabet
+    without a newline.
 
-    With documents it is their END, `end_id`, after which one begins.
+    In a model of documents they are END, `end_id`, after which a document begins.
     """
     if end_id is not None:
         return np.array([end_id], np.uint16)
@@ -432,24 +441,25 @@ def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
 def opening_ids(
     stepper: CharacterModel, vocab: Vocab, end_id: int | None = None
 ) -> NDArray[np.uint16]:
-    """Return the ids (N,) that are read before a text without a prime, so that it begins as texts
-    begin.
+    """Return the ids (N,) that are read before a text without a prime, so that it begins like the
+    training text.
 
-    Those of `start_ids`; of a model that expects a newline after a full stop, that first, and of
-    one that expects more newlines after one, as many. The model
-    says itself what its text has, so that a file of it is enough; `stepper` has no clamps.
+    These are the `start_ids`. If the model expects a newline after a full stop, a full stop comes
+    before them; if it expects more newlines after a newline, as many follow. The training text is
+    not needed, because the model's predictions show how its texts begin; `stepper` has no clamps.
     """
     start = start_ids(vocab, end_id)
     if end_id is not None or vocab.decode(start) != "\n":
         return start
 
     def read(ids: Ids, state: Any = None) -> tuple[bool, Any]:
-        """Return whether the model then expects a newline, and its state."""
+        """Read ids; return whether the model then expects a newline, and its state."""
         logits, state = stepper.read(ids, state)
         return log_softmax(logits)[0, start[0]] >= math.log(NEWLINE_SHARE), state
 
-    # In wrapped lines blank lines alone are not enough: from its initial state a model of War and
-    # Peace goes on in mid-sentence after two newlines (74 %), but not if a sentence ended (1 %).
+    # Blank lines alone are not enough if the lines of the training text are wrapped: a model of War
+    # and Peace goes on in mid-sentence after two newlines (74 %), but not after two newlines that
+    # follow a full stop (1 %).
     ids = start
     state = None
     if not vocab.unknown_characters("."):
@@ -459,8 +469,9 @@ def opening_ids(
             ids = np.concatenate((sentence_end, start))
             state = after_sentence
 
-    # More newlines as far as they are expected: untrained, a model of few characters always does.
-    for _ in range(MOST_NEWLINES - 1):
+    # More newlines as long as the model expects them. The number is limited, because an untrained
+    # model with a small alphabet always expects them.
+    for _ in range(MAX_NEWLINES - 1):
         is_expected, state = read(start, state)
         if not is_expected:
             break
@@ -469,11 +480,11 @@ def opening_ids(
 
 
 def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
-    """Return the ids of no character, which are never drawn: the unknown symbol, and END where it
-    ends no document.
+    """Return the ids that stand for no character and are never drawn: the unknown symbol, and END
+    in a model without documents.
 
-    A model without documents (`end_id` None) has END in its alphabet if it started from one with
-    documents.
+    A model without documents (`end_id` None) has END in its alphabet if it started from a model
+    with documents.
     """
     # Every byte can be drawn.
     if vocab.kind == "byte":
