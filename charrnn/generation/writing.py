@@ -1,5 +1,5 @@
-"""Decodes ids to text as they are drawn or found, cuts it at stop strings, and finds loops at its
-end."""
+"""Decode ids to text as they are drawn or found, cut the text at stop strings, and find loops at
+its end."""
 
 import io
 from array import array
@@ -20,20 +20,23 @@ from charrnn.text.vocab import Decoder, Vocab
 
 
 class Piece(NamedTuple):
-    """Text of one drawn id ("" within a character of several bytes), its log-probability in nats,
-    the value of the shown cell after it, and the id; None: text that was not drawn."""
+    """The text of a drawn id."""
 
     text: str
+    """"" within a character of several bytes."""
     logprob: float
+    """In nats."""
     value: float
+    """The value, after this id, of the cell that is shown."""
     id: int | None = None
+    """None for text that was not drawn."""
 
 
 class TextStream:
-    """Decodes one text id by id. A stop string ends it; text that may be the start of one stays
-    pending.
+    """Decodes a text id by id.
 
-    So does `end_id`, the END of a document, which is no part of the text.
+    A stop string or `end_id`, the END of a document, ends the text; neither is part of it. Text
+    that may be the start of a stop string stays pending.
     """
 
     def __init__(
@@ -62,15 +65,15 @@ class TextStream:
             self.has_ended = False
 
     def feed(self, id: int, logprob: float, value: float) -> list[Piece]:
-        """Add an id, and return the pieces that now certainly belong to the text; the last one,
-        END, has none."""
+        """Add an id, and return the pieces that now certainly belong to the text. The piece of END
+        has no text."""
         if id != self.end_id:
             self._pending.append(
                 Piece(text=self._decoder.feed(id), logprob=logprob, value=value, id=id)
             )
             return self._release()
 
-        # A stop string in what was pending ends the text before END does.
+        # A stop string in the pending text ends the text before END does.
         released = self._flush()
         if not self.is_done:
             self.is_done = True
@@ -85,7 +88,7 @@ class TextStream:
         return self._vocab.kind == "char" and not self._stops
 
     def feed_all(self, ids: Sequence[int]) -> str:
-        """Add ids, and return the text that is now certain."""
+        """Add ids, and return the text that now certainly belongs to the text."""
         if self.is_plain:
             if self.end_id in ids:
                 self.is_done = True
@@ -107,14 +110,14 @@ class TextStream:
         return released
 
     def _flush(self) -> list[Piece]:
-        """Return what is pending, which no stop string can follow any more."""
-        # Bytes that wait for more of their character become U+FFFD.
-        rest = self._decoder.finish()
-        if rest:
+        """Return the pending pieces, which no stop string can end any more."""
+        # Bytes of an unfinished character become U+FFFD.
+        unfinished = self._decoder.finish()
+        if unfinished:
             last = self._pending[-1]
-            self._pending[-1] = last._replace(text=last.text + rest)
+            self._pending[-1] = last._replace(text=last.text + unfinished)
 
-        # What looked like the start of a stop string belongs to the text.
+        # Text that looked like the start of a stop string belongs to the text.
         released = self._release()
         if not self.is_done:
             released += self._pending
@@ -124,15 +127,15 @@ class TextStream:
     def _release(self) -> list[Piece]:
         """Return the pending pieces that certainly belong to the text; end it at a stop string."""
         text = text_of(self._pending)
-        found = [(text.find(stop), stop) for stop in self._stops if stop in text]
-        if found:
+        stops = [(text.find(stop), stop) for stop in self._stops if stop in text]
+        if stops:
             self.is_done = True
-            # Of several that begin there, the shortest one is complete first.
-            begin, self.stop = min(found, key=lambda item: (item[0], len(item[1])))
+            # If several begin at the same character, the shortest is complete first.
+            begin, self.stop = min(stops, key=lambda item: (item[0], len(item[1])))
             return self._cut(begin)
 
-        # Of an unfinished character the last id stays: if the text ends here, `finish` adds its
-        # text to that piece. What may be the start of a stop string stays, too.
+        # The last id of an unfinished character stays: if the text ends here, `finish` adds the
+        # character to its piece. Text that may be the start of a stop string stays, too.
         num_kept = 0
         if self._decoder.is_amid_character:
             num_kept = 1
@@ -149,8 +152,8 @@ class TextStream:
         return released
 
     def _cut(self, length: int) -> list[Piece]:
-        """Return the pending pieces up to `length` characters; of a piece of several characters a
-        part."""
+        """Return the first `length` characters of the pending pieces; a piece of several characters
+        may be cut."""
         released: list[Piece] = []
         for piece in self._pending:
             if length <= 0:
@@ -168,7 +171,7 @@ def text_of(pieces: Iterable[Piece]) -> str:
 
 def _overlap(text: str, stop: str) -> int:
     """Return the length of the longest suffix of `text` that is a proper prefix of `stop`."""
-    # Downwards, because the longest one holds back the most.
+    # Downwards, to find the longest first.
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length
@@ -176,7 +179,8 @@ def _overlap(text: str, stop: str) -> int:
 
 
 def write_text(blocks: Iterator[Block], stream: TextStream) -> Iterator[Piece]:
-    """Yield the pieces of the only stream of `blocks`, as soon as they are certain."""
+    """Yield the pieces of the only stream of `blocks`, each as soon as it certainly belongs to the
+    text."""
     for block in blocks:
         ids = block.ids[0].tolist()
         logprobs = block.logprobs[0].tolist()
@@ -189,8 +193,8 @@ def write_text(blocks: Iterator[Block], stream: TextStream) -> Iterator[Piece]:
 
 
 def write_chunks(blocks: Iterator[Block], stream: TextStream) -> Iterator[str]:
-    """Yield the text of the only stream of `blocks` in chunks as large as the blocks. Faster than
-    `write_text`."""
+    """Yield the text of the only stream of `blocks` in chunks of the size of the blocks, which is
+    faster than `write_text`."""
     for block in blocks:
         yield stream.feed_all(block.ids[0].tolist())
         if stream.is_done:
@@ -219,11 +223,11 @@ class WrittenText:
         ids = ids[: self.num_left]
         self.num_left -= len(ids)
 
-        # A whole block at once, if only END can end the text inside it: it has a log-probability.
+        # The whole block at once, if only END can end the text. END has a log-probability, too.
         if self._stream.is_plain:
-            written = self._stream.feed_all(ids)
-            self._text.write(written)
-            self._logprobs.extend(logprobs[: len(written) + self._stream.is_done])
+            text = self._stream.feed_all(ids)
+            self._text.write(text)
+            self._logprobs.extend(logprobs[: len(text) + self._stream.is_done])
             return
 
         for id, logprob in zip(ids, logprobs, strict=False):
@@ -268,62 +272,62 @@ def write_texts(
     ends_early: bool,
     on_draw: Callable[[int], object],
 ) -> Iterator[GeneratedText]:
-    """Yield a whole text for each of `seeds`, in their order; as many as there are rows are drawn
-    side by side.
+    """Yield a whole text for each of `seeds`, in their order; `num_rows` texts are drawn side by
+    side.
 
-    The rows have begun with the first seeds. Where a text ends, the row goes on with the next one.
+    The rows have begun with the first seeds. A row whose text has ended goes on with the next seed.
     """
 
     def begin(index: int) -> WrittenText:
         return WrittenText(stream=make_stream(), seed=seeds[index], length=length)
 
-    # The number and the text in each row, and those that wait for the ones before them.
-    drawn = {row: (row, begin(row)) for row in range(num_rows)}
+    # The number and the text in each row, and finished texts that wait for the texts before them.
+    text_in_row = {row: (row, begin(row)) for row in range(num_rows)}
     num_begun = num_rows
     finished: dict[int, GeneratedText] = {}
     num_yielded = 0
     size = FIRST_BLOCK
-    while drawn:
-        # Texts that all have the same length end together, so that nothing is drawn in vain.
+    while text_in_row:
+        # Small blocks, because the characters after the end of a text are drawn in vain.
         if ends_early:
             size = EARLY_BLOCK
-        num_left = max(text.num_left for _, text in drawn.values())
+        num_left = max(text.num_left for _, text in text_in_row.values())
         block = rows.draw(min(size, num_left))
         on_draw(block.ids.size)
         size = min(2 * size, LAST_BLOCK)
 
         # Each row that is free takes the next text.
-        begun = {}
-        for row, (index, text) in list(drawn.items()):
+        next_seeds = {}
+        for row, (index, text) in list(text_in_row.items()):
             text.add(block.ids[row].tolist(), block.logprobs[row].tolist())
             if not text.is_done:
                 continue
             finished[index] = text.finish()
             if num_begun < len(seeds):
-                drawn[row] = (num_begun, begin(num_begun))
-                begun[row] = seeds[num_begun]
+                text_in_row[row] = (num_begun, begin(num_begun))
+                next_seeds[row] = seeds[num_begun]
                 num_begun += 1
             else:
-                del drawn[row]
-        if begun:
-            rows.begin(begun)
+                del text_in_row[row]
+        if next_seeds:
+            rows.begin(next_seeds)
         while num_yielded in finished:
             yield finished.pop(num_yielded)
             num_yielded += 1
 
 
 class TextSearch:
-    """A beam search that decodes what it finds.
+    """A beam search that decodes its results.
 
-    Iterating yields the best text piece by piece: no piece changes later. Then `texts` has all
-    texts that were found, most likely first.
+    Iterating yields the best text piece by piece; a piece does not change later. Then `texts` has
+    all texts that were found, most likely first.
     """
 
     def __init__(
         self, search: BeamSearch, vocab: Vocab, stops: Sequence[str], *, end_id: int | None = None
     ) -> None:
-        """Cut every text before the first of `stops` and before `end_id`, which `search` has as
-        ids."""
+        """Cut every text before the first of `stops` and before `end_id`; `search` has the ids of
+        both as its stop strings."""
         self.texts: list[GeneratedText] = []
         self._search = search
         self._vocab = vocab
@@ -336,17 +340,17 @@ class TextSearch:
         for ids in self._search:
             if text := stream.feed_all(ids):
                 yield text
-        if not stream.is_done and (rest := text_of(stream.finish())):
-            yield rest
+        if not stream.is_done and (last_text := text_of(stream.finish())):
+            yield last_text
 
-        # The others are not cut character by character: the search says where each one ends.
+        # Each result has the length of its stop string, so no stream has to search for it.
         self.texts = [self._text_of(beam) for beam in self._search.beams]
 
     def _text_of(self, beam: Beam) -> GeneratedText:
         length = len(beam.ids) - beam.stop_length
         text = self._vocab.decode(beam.ids[:length])
 
-        # END is no part of the text, but its log-probability is.
+        # END is not part of the text, but its log-probability is kept.
         if self._end_id is not None and beam.ids[-1:] == (self._end_id,):
             return GeneratedText(text=text, logprobs=beam.logprobs, has_ended=True)
 
@@ -359,18 +363,19 @@ class TextSearch:
 
 
 MIN_REPEATS = 3
-"""Repeats of a loop, at least: the most likely text of a character model often ends in one."""
+"""The smallest number of repeats of a loop. The most likely text of a character model often ends in
+a loop."""
 MIN_CHARS = 30
-"""Characters of all repeats at least."""
+"""The smallest number of characters of all repeats together."""
 MAX_AFTER = 10
-"""Characters after a loop, at most: a text that is cut at its length often leaves the loop just
-before."""
+"""The largest number of characters after a loop: a text often leaves its loop just before it is cut
+at its length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A text that ends in the same `period` characters, `repeats` times in a row, and `after`
-    others."""
+    """The end of a text that repeats the same `period` characters `repeats` times, before `after`
+    other characters."""
 
     period: int
     repeats: int
@@ -378,25 +383,28 @@ class Loop:
 
 
 def find_loop(text: Sequence[object]) -> Loop | None:
-    """Return the loop at the end of a text or of its ids, that with the smallest period; None if
-    there is none.
+    """Return the loop with the smallest period at the end of a text, or of its ids; None if the
+    text does not end in a loop.
 
-    It has at least `MIN_REPEATS` repeats and `MIN_CHARS` characters. The last repeat may be cut
+    A loop has at least `MIN_REPEATS` repeats and `MIN_CHARS` characters. The last repeat may be cut
     anywhere. Up to `MAX_AFTER` characters may follow it, as few as possible.
     """
     for after in range(min(MAX_AFTER, len(text) - MIN_CHARS) + 1):
-        # Read backwards: the loop is at the end, and its last repeat may be cut.
+        # Backwards, because the loop is at the end.
         reverse = text[: len(text) - after][::-1]
         for period in range(1, len(reverse) // MIN_REPEATS + 1):
             # This is not quadratic: if a text agrees with itself for m characters at two distances
             # that differ by less than m / 3, their difference is a period, and the search has ended
-            # there. So N take O(N log N).
-            agreed = 0
-            while period + agreed < len(reverse) and reverse[agreed] == reverse[period + agreed]:
-                agreed += 1
+            # there. So N characters take O(N log N).
+            num_equal = 0
+            while (
+                period + num_equal < len(reverse)
+                and reverse[num_equal] == reverse[period + num_equal]
+            ):
+                num_equal += 1
 
-            # The first period has nothing before it with which it agrees.
-            repeats = (period + agreed) // period
+            # The first repeat has no earlier repeat to which it is equal.
+            repeats = (period + num_equal) // period
             if repeats >= MIN_REPEATS and period * repeats >= MIN_CHARS:
                 return Loop(period=period, repeats=repeats, after=after)
     return None
