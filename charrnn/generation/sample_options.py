@@ -1,8 +1,8 @@
-"""Options of generated text: their defaults, their ranges, and how the command line sets them.
-Without NumPy.
+"""Declare the options of generated text: their defaults, their ranges, and their flags on the
+command line. Does not import NumPy.
 
-Options that the command line does not take as they are, such as a prime from a file, are declared
-in `cli.sample`.
+An option that has another form on the command line, such as a prime from a file, is declared in
+`cli.sample`.
 """
 
 import math
@@ -29,7 +29,7 @@ SAMPLE_TEMPERATURE = 0.8
 DEFAULT_PRECISION = "int8"
 """Precision of the weights while sampling."""
 DEFAULT_UNKNOWN = "error"
-"""What happens to characters of a prime that are not in the vocabulary."""
+"""The treatment of characters of a prime that are not in the vocabulary."""
 DEFAULT_TOP = 5
 """Characters that a prediction lists."""
 DEFAULT_WIDTH = 8
@@ -40,35 +40,35 @@ DEFAULT_SEARCH_LENGTH = 200
 PRECISIONS = ("int8", "fp32")
 """Precisions of the weights while sampling."""
 UNKNOWN_CHOICES = ("error", "nearest")
-"""What to do with characters of a prime that are not in the vocabulary."""
+"""Treatments of characters of a prime that are not in the vocabulary."""
 UNKNOWN_HELP = "Characters outside the alphabet: error, or nearest for a similar one."
-"""What the help says of --unknown."""
+"""The help of --unknown."""
 MAX_WIDTH = 4096
-"""Largest number of beams."""
+"""The largest number of beams."""
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
-"""Characters of all live texts together at most. A search keeps all of them, in about 100 bytes
-each, until it ends."""
+"""The largest number of characters of all live texts together. A search keeps all of them, in about
+100 bytes each, until it ends."""
 DISTRIBUTION, TEXT, SEARCH, CELLS = "Which characters are drawn", "The text", "Beam search", "Cells"
 """Panels of the options in `charrnn sample --help`."""
 
 Forbid = Callable[[Sequence[int]], "NDArray[np.bool_]"]
-"""Says which characters must not follow a text of ids."""
+"""Called with a text of ids; returns the characters that must not follow it."""
 Clamps = Mapping["tuple[int, int] | Clampable", float]
-"""Cells (layer, unit), and directions (`charrnn.analyses.directions`), with the value of each cell
-and the output of each direction."""
+"""The value at which each cell (layer, unit) is clamped, and the output at which each direction
+(`charrnn.analyses.directions`) is clamped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shaping:
-    """How logits become probabilities, in the order of the fields.
+    """The options of the distribution, in the order in which they are applied to the logits.
 
-    An option of the distribution is added here, in `distribution.char_weights` and in its compiled
-    copy (`compiled.sampling`). Raises UsageError naming the option and its range.
+    A new option of the distribution is added here, in `distribution.char_weights` and in its
+    compiled copy (`compiled.sampling`). Raises UsageError naming the option and its range.
     """
 
     temperature: float = 1.0
-    """Divisor of the logits. 1 is the model's own distribution; 0 is greedy: all probability on the
-    most likely character, the first of equals."""
+    """Divisor of the logits. 1 is the model's own distribution; 0 is greedy: the most likely
+    character has all probability, or the first of several that are equally likely."""
     top_k: int | None = option(
         None,
         flags="--top-k K",
@@ -136,21 +136,22 @@ class TextOptions:
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns.
     A beam search draws nothing."""
     prime: str | bytes | None = None
-    """Text to read first, of any length; not part of the result. Without one the text begins as
-    texts begin: after a blank line, if the training text has such. An empty one stands for a
-    newline. For a model of documents the prime is the beginning of one."""
+    """Text of any length that the model reads first; it is not part of the result. Without a prime,
+    the text begins like the training text: after a blank line, if the training text has blank
+    lines. An empty prime stands for a newline. For a model of documents the prime is the beginning
+    of a document."""
     unknown: str = option(
         DEFAULT_UNKNOWN,
         flags="--unknown WORD",
         help=UNKNOWN_HELP,
         panel=TEXT,
     )
-    """Characters of the prime that are not in the vocabulary: `error`, or `nearest` for a similar
-    character, which are left out if there is none."""
+    """The treatment of characters of the prime that are not in the vocabulary: `error`, or
+    `nearest` for a similar character; a character without a similar one is left out."""
     stops: Sequence[str] = option(
         (), flags="--stop TEXT", help="Stop before this text (repeatable)."
     )
-    """Strings that end the text, which is cut before them."""
+    """Strings that end the text. It is cut before them."""
     ban: str = option(
         "", flags="--ban CHARS", help="Never generate these characters.", panel=DISTRIBUTION
     )
@@ -165,14 +166,13 @@ class TextOptions:
     have probability 0. The text ends where it matches and nothing can follow, or after `length`
     characters."""
     clamps: Clamps = field(default_factory=dict)
-    """What is clamped while the model generates: cells (layer, unit) at values in [-1, 1] (Radford
-    2017), directions at their output."""
+    """Cells (layer, unit) that are clamped at values in [-1, 1] while the model generates (Radford
+    2017), and directions that are clamped at an output."""
     on_draw: Callable[[int], object] = lambda num_chars: None
-    """Called with the number of characters, of all texts together, that were drawn since the last
-    call."""
+    """Called with the number of characters of all texts that were drawn since the last call."""
 
     def __post_init__(self) -> None:
-        # A single string is a sequence too, of its characters, which is never what was meant.
+        # A string is also a sequence of stop strings of one character, which nobody means.
         if isinstance(self.stops, str):
             object.__setattr__(self, "stops", (self.stops,))
 
@@ -183,8 +183,8 @@ class TextOptions:
                 " out."
             )
 
-        # An empty expression matches only the empty text. A stop string could cut the text where it
-        # does not match.
+        # An empty expression matches only the empty text. A stop string could cut the text so that
+        # it no longer matches.
         _check(
             "match",
             repr(self.match),
@@ -218,11 +218,11 @@ class SampleOptions(TextOptions, Shaping):
         help="int8 (weights in 8 bits, the fastest) or fp32 (weights as trained).",
         panel=DISTRIBUTION,
     )
-    """`int8`: weights in 8 bits, the same text compiled or not, alone or among others;
+    """`int8`: weights in 8 bits; a text is the same compiled or not, alone or beside other texts.
     `fp32`: weights as they are."""
     forbid: "Forbid | None" = None
     """Returns the characters (V,) that must not follow the ids of the prime and of the text so far;
-    where all must not, the text ends."""
+    if no character may follow, the text ends."""
     on_cut: Callable[[], object] = lambda: None
     """Called for each document that has not ended after `length` characters."""
 
@@ -235,7 +235,7 @@ class SampleOptions(TextOptions, Shaping):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(TextOptions):
-    """Options of a beam search (Graves 2012); the weights are taken as they are (fp32).
+    """Options of a beam search (Graves 2012), which uses the weights as they are (fp32).
 
     Raises UsageError naming the option, its value and its range.
     """
@@ -244,10 +244,10 @@ class SearchOptions(TextOptions):
     """Number of characters, unless a stop string ends the text; of bytes, with the byte alphabet.
     """
     width: int = DEFAULT_WIDTH
-    """Number of texts kept at every step, and returned."""
+    """Number of texts that are kept at every step, and returned."""
     no_repeat: int | None = None
-    """Length of n-grams that occur at most once, those of the prime included; in bytes with the
-    byte alphabet. None: any may recur."""
+    """Length of the n-grams that must not occur twice in the prime and the text; in bytes with the
+    byte alphabet. None: every n-gram may recur."""
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)
@@ -264,7 +264,7 @@ class SearchOptions(TextOptions):
             wanted="at least 1 in a beam search.",
         )
 
-        # Each may be large, but not both.
+        # The width or the length may be large, but not both.
         if self.width * self.length > MAX_BEAM_CHARS:
             raise UsageError(
                 f"{named('width', self.width)} with {named('length', self.length)} would keep "
@@ -282,16 +282,16 @@ class SearchOptions(TextOptions):
 
 
 def _check(name: str, value: object, *, is_right: bool, wanted: str) -> None:
-    """Raise UsageError that names the option and its value unless it `is_right`: as it is
-    `wanted`."""
+    """Raise UsageError unless an option `is_right`. The message has the name of the option, its
+    value, and the values that are `wanted`."""
     if not is_right:
-        # A number as it is typed: 90, not 90.0.
+        # The number as a user types it: 90, not 90.0.
         typed = str(value).removesuffix(".0")
         raise UsageError(f"{named(name)} is {typed}; it must be {wanted}")
 
 
 def check_word(name: str, word: str, words: Sequence[str]) -> None:
-    """Raise UsageError that names the option unless `word` is one of `words`."""
+    """Raise UsageError with the name of the option unless `word` is among `words`."""
     if word not in words:
         raise UsageError(
             f"{named(name)} is {word}; it must be one of"
