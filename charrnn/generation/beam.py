@@ -115,7 +115,7 @@ class BeamSearch:
     def __init__(
         self,
         stepper: CharacterModel,
-        prime: NDArray[np.integer[Any]],
+        prime: NDArray[np.integer],
         options: SearchOptions,
         on_step: Callable[[int], object] = lambda num_chars: None,
         *,
@@ -203,7 +203,7 @@ class BeamSearch:
         rows, chars = np.divmod(_greatest(totals, self._options.width), logprobs.shape[1])
         return live.write(rows=rows, chars=chars, logprobs=logprobs[rows, chars])
 
-    def _read(self, live: _LiveTexts, state: Any) -> tuple[NDArray[np.floating[Any]], Any]:
+    def _read(self, live: _LiveTexts, state: Any) -> tuple[NDArray[np.floating], Any]:
         """Let the model read the last characters; return its logits (W, V) and its next state."""
         chars = live.texts[:, -1].astype(np.int64)
         if self._ngrams is not None:
@@ -339,7 +339,7 @@ class SeenNgrams:
     would repeat an n-gram.
     """
 
-    def __init__(self, n: int, text: NDArray[np.integer[Any]], num_texts: int) -> None:
+    def __init__(self, n: int, text: NDArray[np.integer], num_texts: int) -> None:
         """Start with `num_texts` copies of the same text (P,)."""
         self._num_context = n - 1
 

@@ -4,7 +4,7 @@ Shapes: B batch, V vocabulary. Works on ids.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from charrnn.model.portable_math import exact_exp
 Float64Array = NDArray[np.float64]
 
 
-def log_softmax(logits: NDArray[Any]) -> Float64Array:
+def log_softmax(logits: NDArray[np.floating]) -> Float64Array:
     """Return log-probabilities (B, V) in float64 for logits (B, V)."""
     # After the shift the largest logit is 0, so that exp does not overflow.
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
@@ -32,7 +32,7 @@ class CharWeights(NamedTuple):
 
 
 def next_char_probs(
-    logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] = ()
+    logits: NDArray[np.floating], shaping: Shaping, banned: Sequence[int] = ()
 ) -> Float64Array:
     """Return probabilities (B, V) for logits (B, V): 0 for characters that the shaping drops and
     for `banned` ids. Each row sums to 1."""
@@ -43,7 +43,9 @@ def next_char_probs(
     return np.stack(rows)
 
 
-def char_weights(logits: NDArray[Any], shaping: Shaping, banned: Sequence[int] = ()) -> CharWeights:
+def char_weights(
+    logits: NDArray[np.floating], shaping: Shaping, banned: Sequence[int] = ()
+) -> CharWeights:
     """Return the probabilities (V,) up to a factor for logits (V,), the same on every processor.
 
     Top-k keeps characters by rank, because a threshold would keep more than k characters with equal

@@ -32,7 +32,7 @@ from charrnn.system.progress import Task, task
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 
-Ids = NDArray[np.integer[Any]]
+Ids = NDArray[np.integer]
 
 COMPILED_FROM = 2_000
 """Number of characters from which loading the compiled loop (0.2 to 0.5 seconds) saves time."""

@@ -168,7 +168,7 @@ class Mixture(GenerationMethods):
         pairs = zip(self.weights, self.models, strict=True)
         return " + ".join(f"{weight:.3g} {model.name}" for weight, model in pairs)
 
-    def origin(self) -> dict[str, Any]:
+    def origin(self) -> dict[str, object]:
         """Return the weight of each run, for JSON."""
         pairs = zip(self.models, self.weights, strict=True)
         return {"mix": [{"run": model.name, "weight": weight} for model, weight in pairs]}
@@ -269,7 +269,7 @@ class _MixedModels:
         self.predictors = predictors
         self.vocab_size = len(mixture.vocab)
         self._weights = np.array(mixture.weights)
-        self._ids_there: Sequence[Any] = mixture.alphabet.ids_there
+        self._ids_there = mixture.alphabet.ids_there
 
     def initial_state(self, batch_size: int) -> MixedState:
         """Return the initial states of all models."""
@@ -288,14 +288,16 @@ class MixedStepper(_MixedModels):
         super().__init__(mixture, steppers)
         self.changes = self.precision = steppers[0].precision
 
-    def step(self, ids: NDArray[np.integer[Any]], state: MixedState) -> tuple[Any, MixedState]:
+    def step(
+        self, ids: NDArray[np.integer], state: MixedState
+    ) -> tuple[NDArray[np.float64], MixedState]:
         """Map ids (B,) and a state to log-probabilities (B, V) and the new state."""
         steps = [stepper.step for stepper in self.predictors]
         return self._advance(steps, ids=ids, state=state)
 
     def read(
-        self, ids: NDArray[np.integer[Any]], state: MixedState | None = None
-    ) -> tuple[Any, MixedState]:
+        self, ids: NDArray[np.integer], state: MixedState | None = None
+    ) -> tuple[NDArray[np.float64], MixedState]:
         """Read a text (N,), N >= 1, in one row, from the initial state by default.
 
         Returns log-probabilities (1, V) after its last character, and the state. Raises ValueError
@@ -319,9 +321,9 @@ class MixedStepper(_MixedModels):
     def _advance(
         self,
         calls: Sequence[Callable[..., Any]],
-        ids: NDArray[np.integer[Any]],
+        ids: NDArray[np.integer],
         state: MixedState,
-    ) -> tuple[Any, MixedState]:
+    ) -> tuple[NDArray[np.float64], MixedState]:
         """Call a method of every model with the model's own state, and mix the logits over the
         common alphabet."""
         # The probabilities of each model are normalized over the common alphabet first. Otherwise

@@ -12,7 +12,7 @@ min_length characters.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +111,7 @@ class Novelty(Displayable):
         copied."""
         return max(self.copies, key=lambda copy: copy.length, default=None)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the figures and the copies as one object, without the text."""
         return {
             "min_length": self.min_length,

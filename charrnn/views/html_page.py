@@ -210,7 +210,7 @@ class _PageEncoder:
         self.headings: _Numbers[tuple[str, str, str]] = _Numbers()
         """(title, about, draw_as) of sections."""
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """Return the data by its name in the script."""
         # Encoding the cells and guesses numbers the names and headings, which are listed below.
         page = self.page
@@ -247,10 +247,10 @@ class _PageEncoder:
             "names": list(self.names),
         }
 
-    def _cell(self, cell: tuple[int, int]) -> dict[str, Any]:
+    def _cell(self, cell: tuple[int, int]) -> dict[str, object]:
         layer, unit = cell
         values = self.page.cells[:, layer, unit]
-        data: dict[str, Any] = {"name": f"{layer}:{unit}"}
+        data: dict[str, object] = {"name": f"{layer}:{unit}"}
 
         # 8 bits for the range [-1, 1], or 4 bits for the range of this cell.
         if self.num_bits == 8:
@@ -274,11 +274,11 @@ class _PageEncoder:
             data["place"] = [round(coordinate, 4) for coordinate in entry.map_position]
         return data
 
-    def _section(self, section: PagePart) -> list[Any]:
+    def _section(self, section: PagePart) -> list[object]:
         heading = (shown_character(section.title), shown_character(section.about), section.draw_as)
         return [self.headings[heading], self._content(section)]
 
-    def _content(self, section: PagePart) -> Any:
+    def _content(self, section: PagePart) -> object:
         content = section.content
         match section.draw_as:
             case "text":
@@ -305,7 +305,7 @@ class _PageEncoder:
             numbers += [self.names[shown_character(guess)], round(1000 * probability)]
         return numbers
 
-    def _row(self, row: PageRow) -> dict[str, Any]:
+    def _row(self, row: PageRow) -> dict[str, object]:
         return {
             "shown": _show_all(row.columns),
             "cell": self.cell_numbers[row.cell],
@@ -318,7 +318,7 @@ def _heading(heading: tuple[str, str, str]) -> dict[str, str]:
     return {"title": title, "about": about, "draw_as": draw_as}
 
 
-def _passage(passage: ShownPassage) -> list[Any]:
+def _passage(passage: ShownPassage) -> list[object]:
     packed, scale = pack(passage.values)
     return [shown_character(passage.title), passage.begin, len(passage.values), packed, scale]
 
@@ -330,7 +330,7 @@ def _bits(bits: float) -> float | None:
     return round(bits, 2)
 
 
-def _column(column: CellColumn) -> dict[str, Any]:
+def _column(column: CellColumn) -> dict[str, object]:
     return {
         "name": shown_character(column.name),
         "about": shown_character(column.about),
@@ -376,7 +376,7 @@ def _show_all(texts: Sequence[str]) -> list[str]:
     return list(map(shown_character, texts))
 
 
-def _pack(values: NDArray[Any]) -> str:
+def _pack(values: NDArray[np.number | np.bool_]) -> str:
     """Encode values (N,) as base64, each rounded to a byte; nan as 0, which has no colour."""
     levels = np.rint(np.nan_to_num(values)).astype(np.int8)
     return base64.b64encode(levels).decode("ascii")
