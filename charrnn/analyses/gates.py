@@ -42,7 +42,11 @@ PLOTS_IN_ROW = 3
 """Plots that an exported picture is wide enough for, at least."""
 PLOT_MARGIN = 48.0
 """Pixels between two plots of an exported picture: for the numbers beside them."""
-ABOUT_DOTS = "A dot is a unit; both axes are shares of the characters."
+ACROSS = "shut (< 0.1)"
+"""The label of the horizontal axis."""
+UP = "open (> 0.9)"
+"""The label of the vertical axis."""
+ABOUT_DOTS = "A dot is a unit; both axes are shares of the characters. Below are the means."
 """What the plots show."""
 
 
@@ -62,8 +66,7 @@ class GateReport(Displayable):
     gates: tuple[GateUse, ...]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        right, up = ("x", "y") if options.ascii_only else ("→", "↑")
-        yield Text(self._title(right, up), style="bold")
+        yield Text(self._title(), style="bold")
 
         # The plots of a layer share a row, as wide as the terminal allows.
         for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
@@ -76,12 +79,12 @@ class GateReport(Displayable):
             )
         yield Text(ABOUT_DOTS, style="dim")
 
-    def _title(self, right: str, up: str) -> str:
-        return f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
+    def _title(self) -> str:
+        return f"How often gates are shut and open in {self.num_chars:,} characters"
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
         """Return the height of the picture and its SVG shapes; see `charrnn.views.svg`."""
-        shapes = [label(0, 0.75 * LINE_HEIGHT, text=self._title("→", "↑"), bold=True)]
+        shapes = [label(0, 0.75 * LINE_HEIGHT, text=self._title(), bold=True)]
 
         # A row of plots for each layer; a cell of few gates gets no larger ones.
         top = 1.5 * LINE_HEIGHT
@@ -90,7 +93,7 @@ class GateReport(Displayable):
             pitch = width / max(PLOTS_IN_ROW, len(uses))
             for place, use in enumerate(uses):
                 shapes += _plot_shapes(use, left=place * pitch, top=top, width=pitch)
-            top += pitch + 2 * LINE_HEIGHT
+            top += pitch + 3 * LINE_HEIGHT
         return top, [*shapes, label(0, top, text=ABOUT_DOTS)]
 
 
@@ -118,11 +121,11 @@ def _plot_shapes(use: GateUse, *, left: float, top: float, width: float) -> list
     means."""
     side = width - PLOT_MARGIN
     begin = left + PLOT_MARGIN / 2
-    floor = top + LINE_HEIGHT + side
+    floor = top + 2 * LINE_HEIGHT + side
     name = f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
     shapes = [label(left, top + 0.5 * LINE_HEIGHT, text=name, bold=True)]
 
-    # The frame, the numbers at its ends, and the means between them.
+    # The frame, the numbers at its ends, the labels between them, and the means.
     for share, shown in ((0.0, "0"), (0.5, ""), (1.0, "1")):
         x = begin + share * side
         y = floor - share * side
@@ -131,7 +134,10 @@ def _plot_shapes(use: GateUse, *, left: float, top: float, width: float) -> list
         shapes.append(label(begin - 6, y + 6, text=shown, anchor="end"))
         shapes.append(label(x, floor + LINE_HEIGHT, text=shown, anchor="middle"))
     shapes.append(path([(begin, floor - side), (begin, floor), (begin + side, floor)], INK))
-    shapes.append(label(begin + side / 2, floor + LINE_HEIGHT, text=_means(use), anchor="middle"))
+    middle = begin + side / 2
+    shapes.append(label(middle, floor + LINE_HEIGHT, text=ACROSS, anchor="middle"))
+    shapes.append(label(begin, floor - side - 8, text=UP))
+    shapes.append(label(middle, floor + 2 * LINE_HEIGHT, text=_means(use), anchor="middle"))
 
     # A dot for each unit, in the colour of its gate.
     colour = colour_of(Style.parse(GATE_STYLES.get(use.gate, "cyan")))
@@ -155,14 +161,15 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     # Frame the dots: a scale at the left, marked only at its ends.
     side, corner, floor = "|+-" if ascii_only else "│└─"
     lines = [Text(f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}", style="bold")]
+    lines.append(Text(UP))
     scale = {0: "1", canvas.height - 1: "0"}
     for row, line in enumerate(canvas.lines()):
         lines.append(Text.assemble(f"{scale.get(row, ''):>2}{side}", line))
 
-    # Below the dots: the axis, and the means.
+    # Below the dots: the axis with its label, and the means.
     lines += [
         Text(f"  {corner}{floor * canvas.width}"),
-        Text(f"   0{'1':>{canvas.width - 1}}"),
+        Text(f"   0{ACROSS.center(canvas.width - 2)}1"),
         Text(_means(use).center(width).rstrip()),
     ]
     return Text("\n", no_wrap=True).join(lines)
