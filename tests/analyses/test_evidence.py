@@ -419,21 +419,43 @@ def test_mistakes_are_not_counted_where_no_output_shows_the_property(measured):
     assert nowhere.lines()["fooled"].startswith("not measured: the output shows the property")
 
 
-@pytest.mark.parametrize(("since", "is_whole"), [(20, True), (200, True), (900, False)])
-def test_an_excerpt_has_the_last_change_of_the_label(since, is_whole):
-    text = "x" * 300 + '"' + "y" * (since - 1) + "!after"
-    position = 300 + since
-    sides = np.where(np.arange(len(text)) < 300, -1, 1)
+def wrong_place(text, position):
+    """The excerpt of a card for a position, of which the labels are those of quotations."""
     claim = SimpleNamespace(
         analysis=SimpleNamespace(text=SimpleNamespace(text=text)),
-        sides=sides,
+        sides=sides_of(label_quotes(text)),
         reading=SimpleNamespace(values=np.zeros(len(text))),
     )
-    place = card_module.Claim._wrong_place(claim, position, is_output_wrong=True)
-    assert place.since_change == since
-    assert ('"' in place.before, '"' in place.change) == (is_whole, not is_whole)
-    assert place.before.endswith("!") and place.after == "after"
-    assert len(place.before) <= card_module.MAX_BEFORE
+    return card_module.Claim._wrong_place(claim, position, is_output_wrong=True)
+
+
+@pytest.mark.parametrize("length", [20, 900])
+def test_an_excerpt_goes_back_to_the_mark_that_opened_a_quotation(length):
+    text = f'before "{"y" * length}!after'
+    place = wrong_place(text, text.index("!"))
+    shown = place.excerpt.plain
+    assert place.about == f"inside for {length + 2} characters, value +0.00, output wrong"
+    assert shown.startswith('before ["yyy') and shown.endswith("yyy!]|after")
+    assert len(shown) < 150 and (" … " in shown) == (length == 900)
+
+
+@pytest.fixture(scope="module")
+def planted(quoting):
+    """The card of a text in which one quotation lacks its closing mark and the paragraph ends."""
+    text = quoting_text(6_000, seed=1)
+    text += "” ab “xyz zyx\n\nabc bca cab abc bca abc\n" + quoting_text(6_000, seed=2)
+    return quoting.study(text).evidence(0, QUOTING_UNIT, "quote")
+
+
+def test_an_unpaired_mark_is_shown_before_a_place_that_is_labelled_outside(planted):
+    (place,) = [one for one in planted.fooled.worst if not one.is_inside]
+    assert "[“xyz zyx↵]↵abc" in place.excerpt.plain
+    assert "[“xyz zyx↵]↵abc" in "".join(lines(Group(*planted.view())))
+
+
+def test_the_page_shows_where_a_cell_is_most_wrong(planted):
+    _, places = package.page_parts(planted)
+    assert any("[“xyz zyx↵]↵abc" in excerpt for _, excerpt in places.content)
 
 
 def test_other_runs_are_named_after_the_first(command, quoting):

@@ -14,7 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from charrnn.analyses.evidence.card import Claim, check_room
-from charrnn.analyses.evidence.results import Birth, EvidenceCard, OtherRun
+from charrnn.analyses.evidence.results import (
+    ABOUT_WORST,
+    WORST_TITLE,
+    Birth,
+    EvidenceCard,
+    OtherRun,
+)
 from charrnn.analyses.matching import is_near, load_others, match_pairs, studies_of
 from charrnn.cells.analysis import CellAnalysis, CellSection
 from charrnn.cells.findings import CellScore
@@ -174,12 +180,20 @@ def _matches(
 
 
 def page_parts(card: EvidenceCard) -> Iterator[PagePart]:
-    """Yield what an exported page shows: a line for each part."""
+    """Yield what an exported page shows: a line for each part, then the places where it is most
+    wrong."""
     yield PagePart(
         title=f"Evidence for {card.detector}",
         draw_as="figures",
         content=list(card.lines().items()),
     )
+    if card.fooled.worst:
+        yield PagePart(
+            title=WORST_TITLE,
+            draw_as="figures",
+            content=[(place.about, place.excerpt.plain) for place in card.fooled.worst],
+            about=ABOUT_WORST,
+        )
 
 
 SECTION = CellSection(

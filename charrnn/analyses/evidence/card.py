@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from charrnn.analyses.evidence.results import (
     Interchange,
     Mistakes,
     Necessity,
+    Stretch,
     Sufficiency,
     WrongPlace,
 )
@@ -81,16 +82,15 @@ NUM_WORST = 10
 """Places that are shown."""
 CHARS_BETWEEN = 50
 """Characters between two of these, at least."""
-CHARS_BEFORE = 34
-"""Characters that are shown before and at a place."""
-MAX_BEFORE = 300
-"""Characters that are shown before and at a place, at most, so that the last change of the label is
-among them: an unpaired quotation mark explains a wrong label. Of an earlier change, the text around
-it is shown."""
-CHARS_BEFORE_CHANGE = 8
-"""Characters that are shown before that change."""
+NUM_STRETCHES = 4
+"""Stretches of one label that are shown up to a place: an unpaired quotation mark, which explains a
+wrong label, is at the beginning of one of them."""
+CHARS_OF_STRETCH = 100
+"""Characters of a stretch that are shown, at most."""
+CHARS_OF_BEGINNING = 34
+"""Characters at the beginning of a longer one; the others are at its end."""
 CHARS_AFTER = 8
-"""Characters that are shown after it."""
+"""Characters that are shown after a place."""
 
 
 def check_room(analysis: CellAnalysis) -> None:
@@ -519,27 +519,24 @@ class Claim:
         )
 
     def _wrong_place(self, position: int, *, is_output_wrong: bool) -> WrongPlace:
-        """Return a position where the cell is wrong, with the text from the last change of the
-        label on."""
-        # Where the label is as it is since.
+        """Return a position where the cell is wrong, with the last stretches of the label."""
         text = self.analysis.text.text
-        changes = np.append(0, np.flatnonzero(np.diff(self.sides[: position + 1])) + 1)
-        changed = int(changes[-1])
-        begin = min(changed - CHARS_BEFORE_CHANGE, position + 1 - CHARS_BEFORE)
-        change = ""
-
-        # Too far away for a line: both ends of it.
-        if position + 1 - begin > MAX_BEFORE:
-            change = text[max(0, begin) : begin + CHARS_BEFORE]
-            begin = position + 1 - CHARS_BEFORE
+        changes = np.flatnonzero(np.diff(self.sides[: position + 1])) + 1
+        begins = [0, *changes.tolist()]
+        stretches = []
+        for begin, end in pairwise([*begins[-NUM_STRETCHES:], position + 1]):
+            shown = text[begin:end]
+            if len(shown) > CHARS_OF_STRETCH:
+                ending = shown[CHARS_OF_BEGINNING - CHARS_OF_STRETCH :]
+                shown = f"{shown[:CHARS_OF_BEGINNING]} … {ending}"
+            stretches.append(Stretch(text=shown, is_inside=bool(self.sides[begin] > 0)))
         return WrongPlace(
             position=position,
             is_inside=bool(self.sides[position] > 0),
             value=float(self.reading.values[position]),
             is_output_wrong=is_output_wrong,
-            since_change=position - changed,
-            change=change,
-            before=text[max(0, begin) : position + 1],
+            since_change=position - begins[-1],
+            before=tuple(stretches),
             after=text[position + 1 : position + 1 + CHARS_AFTER],
         )
 

@@ -17,6 +17,10 @@ from charrnn.views.theme import all_visible, block, shown_character
 
 SHARE_CARRIED = 0.9
 """The share of an effect that cells carry, if they carry it."""
+WORST_TITLE = "Where it is most wrong"
+"""Title of the places."""
+ABOUT_WORST = "[ ] encloses what is labelled inside, | ends at the place"
+"""What the marks in the excerpts are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +104,14 @@ class OtherRun:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """Text with one label; of a long one, its beginning and its end."""
+
+    text: str
+    is_inside: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WrongPlace:
     """A position where the cell is on the wrong side of its threshold."""
 
@@ -109,10 +121,30 @@ class WrongPlace:
     is_output_wrong: bool
     since_change: int
     """Characters since the label changed."""
-    change: str
-    """The text around that change; empty if `before` has it."""
-    before: str
+    before: tuple[Stretch, ...]
+    """The last stretches of text up to the position."""
     after: str
+
+    @property
+    def about(self) -> str:
+        """The label, the value and the output in words."""
+        label = "inside" if self.is_inside else "outside"
+        output = "wrong" if self.is_output_wrong else "right"
+        since = counted(self.since_change + 1, "character")
+        return f"{label} for {since}, value {self.value:+.2f}, output {output}"
+
+    @property
+    def excerpt(self) -> Text:
+        """The text around the position, with what is labelled inside in bold brackets."""
+        excerpt = Text()
+        for stretch in self.before:
+            shown = all_visible(stretch.text)
+            if stretch.is_inside:
+                excerpt.append(f"[{shown}]", "bold")
+            else:
+                excerpt.append(shown)
+        excerpt.append("|", "dim")
+        return excerpt.append(all_visible(self.after), "underline")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -252,16 +284,9 @@ class EvidenceCard(Displayable):
             grid.add_row(name, Text(line, overflow="fold"))
         pictures: list[RenderableType] = [Text(title, style="bold"), grid]
         if self.fooled.worst:
-            pictures += [Text(), Text("Where it is most wrong", style="bold")]
+            pictures += [Text(), Text(WORST_TITLE, style="bold"), Text(ABOUT_WORST, style="dim")]
         for place in self.fooled.worst:
-            label = "inside " if place.is_inside else "outside"
-            output = "wrong" if place.is_output_wrong else "right"
-            about = f"  {label} {place.value:+.2f}, output {output}  "
-            change = all_visible(place.change)
-            if change:
-                change += f" … [{place.since_change:,} characters since] … "
-            after = (all_visible(place.after), "underline")
-            pictures.append(Text.assemble((about, "dim"), change, all_visible(place.before), after))
+            pictures += [Text(f"  {place.about}", style="dim"), place.excerpt]
         return [*pictures, Text(), Text(self.assumptions, style="dim")]
 
     def _tracks(self) -> str:
