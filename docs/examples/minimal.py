@@ -16,31 +16,25 @@ cells, N characters of a text. d_x is the gradient of the loss by x.
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
-BATCH_ROWS, WINDOW, NUM_CELLS = 32, 64, 192  # B, T, H
-LEARNING_RATE = 5e-3  # at the first step; it falls to 0
-MAX_HELD_OUT = 50_000  # the last tenth of the text is not trained on; so many of its characters are read afterwards
-RED_TO_BLUE = (
-    203,
-    210,
-    217,
-    224,
-    231,
-    189,
-    147,
-    111,
-    69,
-)  # of the 256 colours of a terminal, for values from -1 to 1
-LEVELS = "_.,-~=+*#"  # the same without colour
+BATCH_ROWS, WINDOW, NUM_CELLS = 8, 32, 128  # B, T, H
+# The learning rate of the first step; it falls to 0.
+LEARNING_RATE = 1e-2
+# The last tenth of the text is not trained on; so many of its characters are read afterwards.
+MAX_HELD_OUT = 50_000
+# Of the 256 colours of a terminal, for values from -1 to 1; and the same without colours.
+RED_TO_BLUE = 203, 210, 217, 224, 231, 189, 147, 111, 69
+LEVELS = "_.,-~=+*#"
 
 Array, Random = np.ndarray, np.random.Generator
-Weights = dict[
-    str, Array
-]  # W_x (V, 4H), W_h (H, 4H), b (4H,): gates in the order i, f, g, o; W_y (H, V), b_y (V,)
-State = tuple[Array, Array]  # the output h (B, H) and the memory c (B, H) of every cell
+# W_x (V, 4H), W_h (H, 4H), b (4H,): gates in the order i, f, g, o; W_y (H, V), b_y (V,)
+Weights = dict[str, Array]
+# The output h (B, H) and the memory c (B, H) of every cell
+State = tuple[Array, Array]
 
 
 def draw_weights(vocab_size: int, hidden_size: int, random: Random) -> Weights:
@@ -80,14 +74,15 @@ def read(weights: Weights, ids: Array, state: State) -> tuple[Array, Array, Arra
     """
     h, c = (np.stack([start] * (len(ids) + 1)) for start in state)
     gates = np.empty((len(ids), 4, *h[0].shape), h.dtype)
-    inputs = (
-        weights["W_x"][ids] + weights["b"]
-    )  # (T, B, 4H): a one-hot vector times W_x is a row of W_x
+    # (T, B, 4H): a one-hot vector times W_x is a row of W_x.
+    inputs = weights["W_x"][ids] + weights["b"]
     for t in range(len(ids)):
         i, f, g, o = np.split(inputs[t] + h[t] @ weights["W_h"], 4, axis=1)
         i, f, g, o = gates[t] = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
-        c[t + 1] = f * c[t] + i * g  # Keep a share f of the memory, add a share i of what is new,
-        h[t + 1] = o * np.tanh(c[t + 1])  # and show a share o of it to the rest of the network.
+        # Keep a share f of the memory, add a share i of the new value g,
+        c[t + 1] = f * c[t] + i * g
+        # and show a share o of the memory to the rest of the network.
+        h[t + 1] = o * np.tanh(c[t + 1])
     return h, c, gates
 
 
@@ -112,17 +107,15 @@ def loss_and_gradient(
     after the window."""
     h, c, gates = read(weights, ids, state)
     probabilities = predict(weights, h[1:])
-    one_hot = np.eye(len(weights["W_x"]), dtype=h.dtype)  # (V, V): a row for each character
-    d_logits = (
-        probabilities - one_hot[targets]
-    ) / targets.size  # (T, B, V): of softmax and -ln together
-    d_gates = np.empty(
-        (*ids.shape, len(weights["b"])), h.dtype
-    )  # (T, B, 4H): by the gates before sigmoid and tanh
+    # (V, V): a row for each character
+    one_hot = np.eye(len(weights["W_x"]), dtype=h.dtype)
+    # (T, B, V): the gradient of softmax and -ln together
+    d_logits = (probabilities - one_hot[targets]) / targets.size
+    # (T, B, 4H): the gradient by the gates before sigmoid and tanh
+    d_gates = np.empty((*ids.shape, len(weights["b"])), h.dtype)
     d_h = d_c = np.zeros_like(h[0])
-    for t in reversed(
-        range(len(ids))
-    ):  # back-propagation through time: the chain rule, from the last character on
+    # Back-propagation through time: the chain rule, from the last character to the first.
+    for t in reversed(range(len(ids))):
         i, f, g, o = gates[t]
         tanh_c = np.tanh(c[t + 1])
         d_h = d_h + d_logits[t] @ weights["W_y"].T
@@ -131,14 +124,12 @@ def loss_and_gradient(
         d_gates[t] = np.hstack(
             [d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g**2), d_o * o * (1 - o)]
         )
-        d_c = (
-            d_c * f
-        )  # To the character before, through the memory: a factor near 1 while the forget gate is open.
-        d_h = d_gates[t] @ weights["W_h"].T  # To the character before, through the gates.
-    axes = (
-        (0, 1),
-        (0, 1),
-    )  # Every weight is used for all characters of the window: sum over T and B.
+        # To the character before, through the memory: a factor near 1 while the forget gate is open.
+        d_c = d_c * f
+        # To the character before, through the gates.
+        d_h = d_gates[t] @ weights["W_h"].T
+    # Every weight is used for all characters of the window: sum over T and B.
+    axes = ((0, 1), (0, 1))
     gradient = {
         "W_x": np.tensordot(one_hot[ids], d_gates, axes),
         "W_h": np.tensordot(h[:-1], d_gates, axes),
@@ -164,13 +155,13 @@ def update(
     2015)."""
     beta1, beta2 = 0.9, 0.99
     for name, weight in weights.items():
-        mean, square = moments[name]  # running means of the gradient and of its square, in place
+        # Running means of the gradient and of its square, changed in place
+        mean, square = moments[name]
         mean += (1 - beta1) * (gradient[name] - mean)
         square += (1 - beta2) * (gradient[name] ** 2 - square)
-        mean, square = (
-            mean / (1 - beta1**num_steps),
-            square / (1 - beta2**num_steps),
-        )  # for their start at 0
+        # Both began at 0: correct for that.
+        mean = mean / (1 - beta1**num_steps)
+        square = square / (1 - beta2**num_steps)
         weight -= learning_rate * mean / (np.sqrt(square) + 1e-8)
 
 
@@ -184,6 +175,7 @@ def train(weights: Weights, ids: Array, num_steps: int) -> None:
     num_windows = (len(rows) - 1) // WINDOW
     moments = {name: np.zeros((2, *weight.shape), weight.dtype) for name, weight in weights.items()}
     losses = []
+    start = time.monotonic()
     for step in range(num_steps):
         begin = step % num_windows * WINDOW
         if begin == 0:
@@ -194,9 +186,10 @@ def train(weights: Weights, ids: Array, num_steps: int) -> None:
         update(weights, gradient, moments, step + 1, LEARNING_RATE * (1 - step / num_steps))
         losses.append(loss)
         if (step + 1) % 100 == 0 or step + 1 == num_steps:
+            seconds = time.monotonic() - start
             print(
                 f"step {step + 1:,} of {num_steps:,}: {np.mean(losses[-100:]):.3f} nats per"
-                " character",
+                f" character, {seconds:.0f} s of about {seconds * num_steps / (step + 1):.0f}",
                 flush=True,
             )
 
@@ -253,9 +246,8 @@ def find_cell(memories: Array, labels: Array) -> tuple[int, float]:
     chosen_on = auc(memories[:half], labels[:half])
     cell = int(abs(chosen_on - 0.5).argmax())
     score = float(auc(memories[half:, [cell]], labels[half:])[0])
-    return cell, (
-        score if chosen_on[cell] > 0.5 else 1 - score
-    )  # A cell may be low where the label is true.
+    # A cell may be low where the label is true.
+    return cell, score if chosen_on[cell] > 0.5 else 1 - score
 
 
 def show(text: str, values: Array, labels: Array, is_coloured: bool) -> None:
@@ -283,7 +275,7 @@ def main() -> None:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="a text in UTF-8")
     parser.add_argument(
-        "--steps", type=int, default=2500, help="training steps (default: %(default)s)"
+        "--steps", type=int, default=3000, help="training steps (default: %(default)s)"
     )
     parser.add_argument(
         "--temperature", type=float, default=0.7, help="of the sample (default: %(default)s)"
@@ -299,11 +291,16 @@ def main() -> None:
     end = len(text) - len(text) // 10  # of the training text
     held_out, held_out_text = ids[end : end + MAX_HELD_OUT], text[end : end + MAX_HELD_OUT]
     weights, untrained = (draw_weights(len(vocabulary), NUM_CELLS, random) for _ in range(2))
+    print(
+        f"Training an LSTM of {NUM_CELLS} cells on {end:,} characters, {len(vocabulary)} different:"
+        f" each of {options.steps:,} steps reads {BATCH_ROWS} x {WINDOW} characters.\nThe loss is"
+        f" the mean surprise per character; guessing at random has {np.log(len(vocabulary)):.2f}."
+    )
     train(weights, ids[:end], options.steps)
     h, c, _ = read(weights, held_out[:, None], zero_state(weights, 1))
     outputs, memories = h[1:, 0], c[1:, 0]  # (N, H)
     loss = losses_of(predict(weights, outputs[:-1]), held_out[1:]).mean()
-    print(f"The held-out text: {loss:.3f} nats per character.\n")
+    print(f"The held-out text: {loss:.3f} nats per character.\n\nThe network writes:\n")
     print(sample(weights, vocabulary, 600, options.temperature, random), end="\n\n")
 
     name, labels, half = "inside quotations", label_quotes(held_out_text), len(held_out) // 2
@@ -315,12 +312,14 @@ def main() -> None:
     )
     print(
         f"Cell {cell} follows '{name}': AUC {score:.3f}. The best cell of an untrained network:"
-        f" {baseline:.3f}.\n"
+        f" {baseline:.3f}.\nIts memory over a passage, from red (lower than its mean) to blue (higher):\n"
     )
     begin = held_out_text.rfind("\n", 0, half + int(labels[half:].argmax())) + 1
     part = slice(begin, begin + 600)
     is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    show(held_out_text[part], np.tanh(memories[part, cell]), labels[part], is_coloured)
+    values = memories[:, cell]
+    values = np.tanh((values - values.mean()) / values.std())
+    show(held_out_text[part], values[part], labels[part], is_coloured)
 
 
 if __name__ == "__main__":
