@@ -354,7 +354,7 @@ class DirectionSums(ProbeSums):
 
         among = correlations[np.ix_(chosen, chosen)] + ridge
         weights = np.linalg.solve(among, towards[chosen, 0]) / scale[chosen]
-        intercept = self.target_sums[0] / self.num_chars - self.means[chosen] @ weights
+        intercept = self.targets.means[0] - self.means[chosen] @ weights
         return Probe(
             cells=chosen,
             weights=weights,
@@ -417,7 +417,7 @@ def fit_direction(
         low=float(low),
         high=float(high),
         num_chars=len(labels),
-        is_all=len(chosen) == len(moments.origin),
+        is_all=len(chosen) == len(moments.means),
     )
 
 

@@ -329,10 +329,11 @@ def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
 
 
 class JointMoments(Moments):
-    """Sums of products of the cells of several runs: run i has C_i cells."""
+    """The moments of the cells of several runs: run i has C_i cells."""
 
     def __init__(self, num_cells: Sequence[int]) -> None:
         """Begin with no characters; `num_cells` are the C_i."""
+        super().__init__()
         ends = np.cumsum([0, *num_cells]).tolist()
         self._cells_of_run = list(map(slice, ends[:-1], ends[1:]))
 
@@ -340,20 +341,10 @@ class JointMoments(Moments):
         """Add the cells (n, C_i) of every run at the same characters."""
         self.add_cells(np.concatenate(cells, axis=1))
 
-    def covariance(self, i: int, j: int) -> Float64Array:
-        """Return the covariances (C_i, C_j) of the cells of run i with the cells of run j."""
-        return self.cell_covariances(self._cells_of_run[i], self._cells_of_run[j])
-
-    def inverse_spread(self, run: int) -> Float64Array:
-        """Return 1 / standard deviation of every cell (C,) of a run; 0 for a cell that is constant
-        up to rounding."""
-        return np.where(self.moves, 1 / self.scales, 0)[self._cells_of_run[run]]
-
-    def correlations(self, i: int, j: int) -> Float64Array:
+    def correlations_between(self, i: int, j: int) -> Float64Array:
         """Return Pearson's r (C_i, C_j) of the cells of run i with the cells of run j; 0 for
         constant cells."""
-        scales = np.outer(self.inverse_spread(i), self.inverse_spread(j))
-        return np.asarray((self.covariance(i, j) * scales).clip(-1, 1))
+        return self.correlations(self._cells_of_run[i], self._cells_of_run[j])
 
     def rotated_best(
         self, i: int, j: int, *, layer_size: int, advance: Callable[[int], object]
@@ -366,9 +357,11 @@ class JointMoments(Moments):
         """
         # No text is read: the covariances of rotated activations follow from the covariances of the
         # activations.
-        within = self.covariance(j, j)
-        across = self.covariance(i, j)
-        scale = self.inverse_spread(i)
+        cells_of_i = self._cells_of_run[i]
+        cells_of_j = self._cells_of_run[j]
+        within = self.cell_covariances(cells_of_j, cells_of_j)
+        across = self.cell_covariances(cells_of_i, cells_of_j)
+        scale = self.inverse_scales[cells_of_i]
 
         # The same rotations for every pair, by a generator that is seeded anew.
         generator = np.random.default_rng(0)
@@ -448,7 +441,7 @@ def _measure_pairs(
             study = studies[i]
             other = studies[j]
             match = match_pair(
-                moments.correlations(i, j),
+                moments.correlations_between(i, j),
                 null=moments.rotated_best(i, j, layer_size=other.num_units, advance=advance),
                 num_units=study.num_units,
                 num_others=other.num_units,

@@ -15,6 +15,7 @@ from charrnn.cells import findings as records
 from charrnn.cells.activations import Activations
 from charrnn.cells.passages import extreme_passages, number_sentences
 from charrnn.cells.trace import Float32Array
+from charrnn.statistics.moments import Moments
 from charrnn.system.progress import task
 
 NUM_CORRELATED = 5
@@ -58,33 +59,18 @@ def correlate(activations: Activations, columns: NDArray[np.int64] | None = None
 
     A constant cell has the correlation 0 with every other cell and 1 with itself.
     """
-    num_chars = len(activations.text)
-    num_cells = activations.num_cells
+    moments = Moments()
     if columns is None:
-        columns = np.arange(num_cells)
-    values = activations.values
-    begins = range(0, num_chars, CORRELATED_CHARS)
+        columns = np.arange(activations.num_cells)
+    else:
+        moments = Moments(columns)
+    for begin in range(0, len(activations.text), CORRELATED_CHARS):
+        window = activations.values[:, begin : begin + CORRELATED_CHARS]
+        moments.add_cells(window.T.astype(np.float32))
 
-    # First pass: the means. A cell may start far from its mean and then stay near it, where the
-    # mean of the squares minus the square of the mean loses all digits.
-    sums = np.zeros(num_cells, np.float32)
-    for begin in begins:
-        sums += values[:, begin : begin + CORRELATED_CHARS].sum(axis=1, dtype=np.float32)
-    means = (sums / num_chars)[:, None].astype(np.float32)
-
-    # Second pass: the products of what is left.
-    variances = np.zeros(num_cells)
-    covariances = np.zeros((len(columns), num_cells))
-    for begin in begins:
-        part = values[:, begin : begin + CORRELATED_CHARS].astype(np.float32) - means
-        variances += np.einsum("ij,ij->i", part, part) / num_chars
-        covariances += part[columns] @ part.T / num_chars
-
-    # Constant up to rounding: its correlation with any other cell becomes 0.
-    variances[variances < SMALLEST_VARIANCE] = np.inf
-    correlations = covariances / np.sqrt(variances[columns][:, None]) / np.sqrt(variances)
+    correlations = moments.correlations().astype(np.float32)
     correlations[np.arange(len(columns)), columns] = 1
-    return np.clip(correlations, -1, 1).astype(np.float32)
+    return correlations
 
 
 class _Text:

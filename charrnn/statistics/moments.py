@@ -1,7 +1,15 @@
-"""Means and covariances of cells, from sums that are updated window by window.
+"""Means and covariances of cells, updated window by window.
 
-Shapes: N characters (n of them in a window), C cells.
+The deviations of a window are those from its own means. They are combined with the windows before
+by the formula of Chan, Golub & LeVeque 1983 (Algorithms for computing the sample variance). It
+takes no small difference of large sums, so that no digits are lost where a mean is large or changes
+along the text.
+
+Shapes: N characters (n of them in a window), C cells, or columns of any other values.
 """
+
+import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,62 +23,84 @@ ALL = slice(None)
 """All cells."""
 
 
-class Moments:
-    """Sums of cells (N, C) and of their products.
-
-    Cells are shifted by their means in the first window, so that the sums do not lose precision.
-    """
+class Means:
+    """The means of columns (N, C)."""
 
     num_chars = 0
-    origin: NDArray[np.float32]
-    """(C,): what the cells are shifted by."""
+    means: Float64Array = np.zeros(())
+    """(C,)"""
+
+    def deviations(self, columns: NDArray[Any]) -> NDArray[np.float32]:
+        """Add a window of columns (n, C), at least one character, and return its deviations
+        (n + 1, C).
+
+        The sum of the products of two columns' deviations, over all windows, is N times their
+        covariance. The last row is the distance of the window from those before it.
+        """
+        num_before = self.num_chars
+        num_new, num_columns = columns.shape
+        self.num_chars = num_before + num_new
+        window_means = columns.mean(axis=0, dtype=np.float64)
+        distances = window_means - self.means
+        self.means = self.means + distances * (num_new / self.num_chars)
+
+        # In float32, in which products are faster, and in the order of the columns in memory.
+        deviations = np.empty_like(columns, np.float32, shape=(num_new + 1, num_columns))
+        np.subtract(columns, window_means.astype(np.float32), out=deviations[:-1])
+        deviations[-1] = distances * math.sqrt(num_before * num_new / self.num_chars)
+        return deviations
+
+
+class Moments(Means):
+    """The means, variances and covariances of cells (N, C)."""
+
+    def __init__(self, rows: slice | NDArray[np.int64] = ALL) -> None:
+        """Begin with no characters; the covariances are those of the cells `rows` with all
+        cells."""
+        self._rows = rows
 
     def add_cells(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add cells (n, C), and return them shifted."""
-        if self.num_chars == 0:
-            self.origin = cells.mean(axis=0)
-            self._sums = np.zeros(cells.shape[1])
-            self._products = np.zeros((cells.shape[1], cells.shape[1]))
+        """Add cells (n, C), and return their deviations (n + 1, C)."""
+        is_first = self.num_chars == 0
+        deviations = self.deviations(cells)
+        squares = np.einsum("nc,nc->c", deviations, deviations)
+        products = deviations[:, self._rows].T @ deviations
 
-        # The products of a window in float32, which is faster; the sums of windows in float64.
-        self.num_chars += len(cells)
-        shifted = cells - self.origin
-        self._sums += shifted.sum(axis=0, dtype=np.float64)
-        self._products += shifted.T @ shifted
-        return shifted
-
-    @property
-    def shifted_means(self) -> Float64Array:
-        """The mean (C,) of each shifted cell."""
-        return np.asarray(self._sums / self.num_chars)
-
-    @property
-    def means(self) -> Float64Array:
-        """The mean (C,) of each cell."""
-        return np.asarray(self.shifted_means + self.origin)
+        # The products of a window are in float32, the sums over windows in float64.
+        if is_first:
+            self._squares = np.zeros(squares.shape)
+            self._products = np.zeros(products.shape)
+        self._squares += squares
+        self._products += products
+        return deviations
 
     @property
     def variances(self) -> Float64Array:
         """The variance (C,) of each cell."""
-        # Rounding may make the variance of a constant cell negative.
-        mean_squares = np.diag(self._products) / self.num_chars
-        return np.asarray(np.maximum(mean_squares - self.shifted_means**2, 0))
+        return np.asarray(self._squares / self.num_chars)
 
     @property
     def moves(self) -> NDArray[np.bool_]:
         """Which cells (C,) are not constant up to rounding."""
         variances = self.variances
-        size = variances + self.origin.astype(np.float64) ** 2
-        return np.asarray(variances > LEAST_SPREAD**2 * size)
+        return np.asarray(variances > LEAST_SPREAD**2 * (variances + self.means**2))
 
     @property
     def scales(self) -> Float64Array:
         """The standard deviation (C,) of each cell; 1 for a constant one."""
         return np.sqrt(np.where(self.moves, self.variances, 1))
 
+    @property
+    def inverse_scales(self) -> Float64Array:
+        """1 / standard deviation (C,) of each cell; 0 for a constant one."""
+        return self.moves / self.scales
+
     def cell_covariances(self, rows: slice = ALL, columns: slice = ALL) -> Float64Array:
-        """Return the covariances of some cells, `rows`, with others, `columns`."""
-        # E[xy] - E[x] E[y], which the shift does not change.
-        means = self.shifted_means
-        products = self._products[rows, columns] / self.num_chars
-        return np.asarray(products - np.outer(means[rows], means[columns]))
+        """Return the covariances of some of the cells `rows` with some of all cells."""
+        return np.asarray(self._products[rows, columns] / self.num_chars)
+
+    def correlations(self, rows: slice = ALL, columns: slice = ALL) -> Float64Array:
+        """Return Pearson's r of the cells of `cell_covariances`; 0 for constant cells."""
+        inverse_scales = self.inverse_scales
+        scales = np.outer(inverse_scales[self._rows][rows], inverse_scales[columns])
+        return np.asarray((self.cell_covariances(rows, columns) * scales).clip(-1, 1))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.statistics.intervals import Float64Array
-from charrnn.statistics.moments import Moments
+from charrnn.statistics.moments import Means, Moments
 
 SIZES = (1, 2, 4, 8)
 """Numbers of cells of the probes, besides all cells."""
@@ -31,38 +31,36 @@ class Probes(NamedTuple):
 
 
 class ProbeSums(Moments):
-    """Sums of products of cells (N, C) and targets (N, D), which are all that a linear fit
-    needs."""
+    """The moments of cells (N, C) and targets (N, D), which are all that a linear fit needs."""
+
+    def __init__(self) -> None:
+        """Begin with no characters."""
+        super().__init__()
+        self.targets = Means()
+        self._with_targets = np.zeros(())
 
     def add(self, cells: NDArray[np.float32], targets: Float64Array) -> None:
         """Add cells (n, C) with targets (n, D)."""
-        # The first window says how many there are.
-        if self.num_chars == 0:
-            num_targets = targets.shape[1]
-            self._with_targets = np.zeros((cells.shape[1], num_targets))
-            self.target_sums = np.zeros(num_targets)
+        cell_deviations = self.add_cells(cells)
+        target_deviations = self.targets.deviations(targets)
 
         # Target by target, so that float32 sums do not depend on the number of targets.
-        shifted = self.add_cells(cells)
-        for index in range(targets.shape[1]):
-            target = np.ascontiguousarray(targets[:, index], np.float32)
-            self._with_targets[:, index] += shifted.T @ target
-        self.target_sums += targets.sum(axis=0)
+        products = []
+        for deviations in target_deviations.T:
+            products.append(cell_deviations.T @ np.ascontiguousarray(deviations))
+        self._with_targets = self._with_targets + np.stack(products, axis=1)
 
     def covariances(self, target: int) -> Float64Array:
         """Return the covariance (C,) of each cell with a target."""
-        mean_target = self.target_sums[target] / self.num_chars
-        products = self._with_targets[:, target] / self.num_chars
-        return np.asarray(products - self.shifted_means * mean_target)
+        return np.asarray(self._with_targets[:, target] / self.num_chars)
 
     def line(self, cell: int, target: int) -> tuple[float, float]:
         """Return slope and intercept of the least-squares line from a cell's value to a target."""
-        mean_target = self.target_sums[target] / self.num_chars
         variance = self.variances[cell]
         slope = 0.0
         if variance > 0:
             slope = self.covariances(target)[cell] / variance
-        return float(slope), float(mean_target - slope * self.means[cell])
+        return float(slope), float(self.targets.means[target] - slope * self.means[cell])
 
     def fit(self, first: Sequence[int]) -> list[Probes]:
         """Return the probes of each target.
@@ -95,8 +93,7 @@ class ProbeSums(Moments):
 
             # Back to cells that are not standardized.
             weights /= scale[:, None]
-            mean_target = self.target_sums[target] / self.num_chars
-            intercepts = mean_target - (self.means[:, None] * weights).sum(axis=0)
+            intercepts = self.targets.means[target] - self.means @ weights
             probes = Probes(
                 sizes=(*few, num_cells),
                 weights=weights.astype(np.float32),
@@ -112,17 +109,12 @@ class ProbeSums(Moments):
         All are 0 for a cell that does not move, and its scale is 1.
         """
         # A constant cell is 0 everywhere, so that no probe gives it a weight.
-        moves = self.moves
-        scale = self.scales
-        correlations = np.outer(moves, moves) * self.cell_covariances() / np.outer(scale, scale)
-        target_mean = self.target_sums / self.num_chars
-        products = self._with_targets / self.num_chars
-        with_targets = products - np.outer(self.shifted_means, target_mean)
-        return correlations, with_targets * (moves / scale)[:, None], scale
+        with_targets = self._with_targets / self.num_chars * self.inverse_scales[:, None]
+        return self.correlations(), with_targets, self.scales
 
     def ridge(self) -> Float64Array:
         """Return the ridge (C, C) of the probe on all cells."""
-        return np.eye(len(self.origin)) * (len(self.origin) / self.num_chars)
+        return np.eye(len(self.means)) * (len(self.means) / self.num_chars)
 
 
 def choose_greedily(

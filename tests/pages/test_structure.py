@@ -22,7 +22,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 313_420,
     "tokens of the core": 184_450,
-    "tokens of the tests": 301_500,
+    "tokens of the tests": 302_100,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

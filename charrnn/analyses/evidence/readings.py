@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.analyses.evidence.outputs import Output
-from charrnn.analyses.matching import JointMoments
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
@@ -25,6 +24,7 @@ from charrnn.model.interventions import exchange, record_layers
 from charrnn.model.reading import MAX_LANES, read_parts
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.statistics.intervals import Float64Array
+from charrnn.statistics.moments import Moments
 from charrnn.system.lazy import Tensor, inference_mode, no_grad, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
@@ -82,7 +82,7 @@ def read_freely(
     states = {}
     memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
     recorders = record_layers(torch_ops(), "clamp", results=memories)
-    moments = JointMoments([len(memories) * network.hidden_size])
+    moments = Moments()
 
     # One character at a time, so that every state is there.
     def step(window: Tensor, state: RecurrentState[Tensor]):  # type: ignore[no-untyped-def]
@@ -115,20 +115,17 @@ def read_freely(
                 chosen.append(kept[here < half].flatten(1))
 
             # The products of a window at once: their matrix is larger than what a step adds.
-            moments.add([torch.cat(chosen).numpy()])
+            moments.add_cells(torch.cat(chosen).numpy())
             advance(positions.size)
 
-    # A memory that does not change has no deviation to be measured in.
-    scales = moments.inverse_spread(0)
-    deviations = np.divide(1, scales, out=np.ones_like(scales), where=scales > 0)
     weight = network.output.weight
     shape = (len(memories), network.hidden_size)
     return FreeReading(
         values=values[:num_chars],
         odds=odds[:num_chars],
         means=torch.from_numpy(moments.means).to(weight).view(shape),
-        deviations=torch.from_numpy(deviations).to(weight).view(shape),
-        correlations=torch.from_numpy(moments.correlations(0, 0)),
+        deviations=torch.from_numpy(moments.scales).to(weight).view(shape),
+        correlations=torch.from_numpy(moments.correlations()),
         states=states,
     )
 

@@ -1,0 +1,43 @@
+"""Means and covariances from windows are those of all values at once."""
+
+import numpy as np
+import pytest
+
+from charrnn.statistics.moments import ALL, Moments
+
+
+def read(cells, *, window, rows=ALL):
+    moments = Moments(rows)
+    for begin in range(0, len(cells), window):
+        moments.add_cells(cells[begin : begin + window])
+    return moments
+
+
+def wandering_cells():
+    """Cells (N, 4): noise, a large one, one that starts far from where it stays, and a constant."""
+    cells = np.random.default_rng(0).normal(size=(5_000, 4))
+    cells[:, 1] += 50 + cells[:, 0]
+    cells[:, 2] *= 1e-3
+    cells[:4, 2] -= 100
+    cells[:, 3] = 0.7
+    return cells.astype(np.float32)
+
+
+@pytest.mark.parametrize("window", [5_000, 1_000, 4])
+def test_moments_of_windows_are_those_of_all_values(window):
+    cells = wandering_cells()
+    moments = read(cells, window=window)
+    exact = cells.astype(np.float64)
+    assert moments.means == pytest.approx(exact.mean(axis=0), rel=1e-6)
+    # The products of a window are float32, which has seven digits; 50 + noise keeps four of them.
+    expected = np.cov(exact, rowvar=False, bias=True)
+    assert moments.cell_covariances() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert moments.scales == pytest.approx([*np.sqrt(np.diag(expected))[:3], 1], rel=1e-4)
+
+
+def test_the_cells_of_some_rows_correlate_with_all_cells_and_a_constant_one_with_none():
+    cells = wandering_cells()
+    correlations = read(cells, window=900, rows=np.array([2, 3])).correlations()
+    expected = np.corrcoef(cells[:, :3].astype(np.float64), rowvar=False)[2]
+    assert correlations[0] == pytest.approx([*expected, 0], abs=1e-5)
+    assert not correlations[1].any()
