@@ -1,4 +1,5 @@
-"""Intervene in the equations of a layer: hold or exchange its memories, or record what it computes.
+"""Intervene in the equations of a layer: hold or exchange its memories, remove a direction of them,
+or record what the layer computes.
 
 Every function takes the functions of the equations (`Ops`) and returns them with one replaced.
 Interventions are therefore combined by calling one with the result of another.
@@ -45,6 +46,25 @@ def exchange(ops: Ops[Tensor], held: Tensor, memories: Iterable[Tensor]) -> Ops[
 
     def clamp(memory: Tensor) -> Tensor:
         return torch.where(held, next(remaining), ops.clamp(memory))
+
+    return replace(ops, clamp=clamp)
+
+
+def remove(
+    ops: Ops[Tensor], directions: Tensor, *, means: Tensor, deviations: Tensor
+) -> Ops[Tensor]:
+    """Return the functions, with a direction removed from the memories (B, H): along it, each row
+    gets the mean.
+
+    `directions`, (H,) or one for each row (B, H), are in the standard deviations `deviations` (H,)
+    of the memories about their `means` (H,). Of a direction whose length is not 1, the square of
+    the length is the share that is removed: nothing of zeros.
+    """
+
+    def clamp(memory: Tensor) -> Tensor:
+        memory = ops.clamp(memory)
+        along = ((memory - means) * (directions / deviations)).sum(-1, keepdim=True)
+        return memory - along * (directions * deviations)
 
     return replace(ops, clamp=clamp)
 

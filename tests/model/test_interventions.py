@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn.model.interventions import exchange, hold, record, record_layers
+from charrnn.model.interventions import exchange, hold, record, record_layers, remove
 from charrnn.model.layer import TORCH
 from charrnn.model.portable_math import NUMPY
 
@@ -27,6 +27,18 @@ def test_exchanged_memories_come_in_their_order():
     ops = exchange(TORCH, held=held, memories=others)
     assert ops.clamp(torch.zeros(2, 2)).tolist() == [[7, 0], [0, 0]]
     assert ops.clamp(torch.ones(2, 2)).tolist() == [[8, 1], [1, 1]]
+
+
+def test_a_direction_is_removed_about_the_mean_in_standard_deviations():
+    means = torch.tensor([1.0, 2.0, 3.0])
+    deviations = torch.tensor([1.0, 0.5, 4.0])
+    # The whole of the first direction, half of the second one, nothing of the third.
+    directions = torch.tensor([[0.6, 0.8, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]])
+    scores = torch.tensor([[0.6, 0.8, 5.0], [1.0, 1.0, 5.0], [1.0, 1.0, 5.0]])
+    ops = remove(TORCH, directions, means=means, deviations=deviations)
+    left = (ops.clamp(means + scores * deviations) - means) / deviations
+    expected = torch.tensor([[0.0, 0.0, 5.0], [0.5, 0.5, 5.0], [1.0, 1.0, 5.0]])
+    torch.testing.assert_close(left, expected)
 
 
 def test_a_record_has_arguments_and_results_of_one_function():

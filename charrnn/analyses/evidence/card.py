@@ -270,7 +270,8 @@ class Claim:
 
     @cached_property
     def running_in(self) -> int:
-        """Characters of a segment that are not measured."""
+        """Characters of a segment that are not measured. They do not warm up the state, which is
+        known, but what the clamps change in it spreads first."""
         return self.window // 4
 
     @cached_property
@@ -360,12 +361,13 @@ class Claim:
         here = slice(layer * analysis.num_units, (layer + 1) * analysis.num_units)
         correlations = self.reading.correlations[here, here]
         spreads = torch.einsum("ch,hk,ck->c", drawn, correlations, drawn).sqrt()
-        directions = (drawn / spreads.sqrt()[:, None]).to(self.reading.means)
 
         held = [[], [self.cell]]
         for other in others.tolist():
             held.append([divmod(other, analysis.num_units)])
         held += [[]] * NUM_OTHERS
+        directions = self.reading.means.new_zeros(len(held), analysis.num_units)
+        directions[-NUM_OTHERS:] = drawn / spreads.sqrt()[:, None]
         windows = self.windows[:NUM_WINDOWS_OF_RANK]
         losses, positions = self._clamped(
             windows, Clamps(self._held(*held), directions=directions, layer=layer)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from charrnn.analyses.evidence.outputs import Output
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
-from charrnn.model.interventions import exchange, record_layers
+from charrnn.model.interventions import exchange, record_layers, remove
 from charrnn.model.reading import MAX_LANES, read_parts
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.statistics.intervals import Float64Array
@@ -142,33 +142,24 @@ class Clamps:
     held: Tensor
     """(C, L, H): whether the memory of a cell is."""
     directions: Tensor | None = None
-    """(D, H): for each of the last D conditions a direction of the memories of `layer`, each in its
-    standard deviations. Its square length is the share of the deviation along it that is taken
-    away."""
+    """(C, H): by condition the direction that `remove` takes from the memories of `layer`."""
     layer: int = 0
 
-    def ops(self, reading: FreeReading) -> dict[int, Ops[Tensor]]:
-        """Return by layer the functions of torch that hold them, for rows in the order of the
-        conditions."""
+    def ops(self, reading: FreeReading, num_segments: int) -> dict[int, Ops[Tensor]]:
+        """Return by layer the functions of torch for the rows of all segments, each of which has C
+        rows in the order of the conditions."""
         ops = {}
-        for layer in range(self.held.shape[1]):
-            ops[layer] = replace(torch_ops(), clamp=partial(self._clamp, reading, layer))
+        for layer, means in enumerate(reading.means):
+            held = self.held[:, layer].repeat(num_segments, 1)
+            ops[layer] = exchange(torch_ops(), held=held, memories=repeat(means))
+        if self.directions is not None:
+            ops[self.layer] = remove(
+                ops[self.layer],
+                self.directions.repeat(num_segments, 1),
+                means=reading.means[self.layer],
+                deviations=reading.deviations[self.layer],
+            )
         return ops
-
-    def _clamp(self, reading: FreeReading, layer: int, memory: Tensor) -> Tensor:
-        # A dilated layer folds several steps into the batch: the row of the batch varies fastest.
-        changed = memory.clone(memory_format=torch.contiguous_format)
-        folded = changed.view(-1, len(self.held), memory.shape[-1])
-        mean = reading.means[layer]
-        conditions, units = self.held[:, layer].nonzero(as_tuple=True)
-        folded[:, conditions, units] = mean[units]
-
-        if self.directions is not None and layer == self.layer:
-            part = folded[:, -len(self.directions) :]
-            deviation = reading.deviations[layer]
-            along = ((part - mean) * (self.directions / deviation)).sum(-1, keepdim=True)
-            part -= along * (self.directions * deviation)
-        return changed
 
 
 @inference_mode
@@ -195,7 +186,7 @@ def read_clamped(
     state = reading.states_at(begins).map(
         lambda part: part.repeat_interleave(num_conditions, dim=-2)
     )
-    ops = clamps.ops(reading)
+    ops = clamps.ops(reading, len(begins))
     steps = []
     with task("ablating", total=ids[:-1].numel()) as advance:
         for chars, following in pairwise(ids):
