@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.errors import check_length
 from charrnn.model.annotations import CharRNN
+from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.model.shapes import check_finite
 from charrnn.system.lazy import Tensor, no_grad, torch
@@ -22,8 +23,6 @@ DIGITS = 4
 
 NUM_POSITIONS = 256
 """Positions of a sample, at most."""
-WARM_UP = 128
-"""Characters that are read before each position, at most."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,10 @@ from charrnn.system.lazy import Tensor, torch
 from charrnn.text.vocab import IdArray
 
 WARM_UP = 512
-"""Number of characters that a lane reads to warm up its state."""
+"""Number of characters that are read from the initial state, before those that count, to warm up a
+state: everything that is measured from the middle of a text warms up so. The losses after it differ
+from those of the whole text by less than 1e-8, but for linear cells whose state grows
+(benchmarks/LOG.md, 2026-11-25)."""
 WINDOW = 256
 """T: the number of characters of each lane that are read at once."""
 MAX_LANES = 32

@@ -56,7 +56,8 @@ NUM_STRETCHES = 32
 SEGMENTS_OF_STRETCH = 8
 """Successive segments in each stretch."""
 SCALE_WARM_UP = 128
-"""Characters before each stretch that warm up the state."""
+"""Characters before each stretch that warm up the state. They are fewer than
+`model.reading.WARM_UP`, so that a stretch fits into a text of SCALE_LENGTH that a model draws."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,6 +26,7 @@ from charrnn.api import MAX_STATES, Model
 from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
 from charrnn.config.options import option
 from charrnn.errors import DataError, check_length, check_range, counted, named
+from charrnn.model.reading import WARM_UP
 from charrnn.system.display import Displayable
 from charrnn.text.vocab import EncodedText
 from charrnn.views.theme import all_visible
@@ -37,8 +38,6 @@ MOST_STATES = 512
 """States that can be asked for, at most."""
 LEAST_CHARS = 16
 """Characters of a text, at least."""
-WARM_UP = 1024
-"""Characters that are read before the first string, at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
