@@ -20,7 +20,7 @@ from charrnn.detectors.detector import Labelling, why_not_scored
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.model.reading import read_in_lanes
-from charrnn.statistics.intervals import Float64Array, draw_blocks, percentiles
+from charrnn.statistics.intervals import Float64Array, interval_of, resample_sums
 from charrnn.system.lazy import Tensor, inference_mode
 from charrnn.text.vocab import EncodedText
 from charrnn.views.tables import ends_text, plain_table
@@ -142,16 +142,11 @@ def mean_change(
     """Compute the mean of changes (N,) over the characters `where` (N,), at least one, and its 95 %
     interval."""
     # A mean is a quotient of two sums, both of which vary with the blocks that are drawn.
-    block, draws = draw_blocks(len(changes))
-    num_blocks = draws.shape[1]
-    totals = np.bincount(block, weights=changes * where, minlength=num_blocks)
-    counts = np.bincount(block, weights=where, minlength=num_blocks)
-    num_drawn = draws @ counts
-
+    sums, counts = resample_sums(changes * where, where)
     # A resample may have drawn none of these characters.
-    has_any = num_drawn > 0
-    estimates = (draws @ totals)[has_any] / num_drawn[has_any]
-    return float(totals.sum() / counts.sum()), percentiles(estimates)
+    has_any = counts > 0
+    estimates = sums[has_any] / counts[has_any]
+    return float(changes[where].mean()), interval_of(estimates, len(changes))
 
 
 def ablation_table(

@@ -40,7 +40,7 @@ from charrnn.model.cell_types import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
 from charrnn.model.interventions import hold
 from charrnn.statistics.agreement import measure_score, resample_score
-from charrnn.statistics.intervals import percentiles
+from charrnn.statistics.intervals import interval_of
 from charrnn.statistics.probes import ProbeSums, choose_greedily
 from charrnn.system.display import Displayable
 from charrnn.system.files import JSON
@@ -411,9 +411,9 @@ def fit_direction(
         intercept=intercept,
         is_yes_no=target.is_yes_no,
         score=measure_score(outputs, labels=scoring, polarity=1),
-        ci=percentiles(estimates),
+        ci=interval_of(estimates, len(scoring)),
         cell_score=sign * measure_score(values, labels=scoring, polarity=best.polarity),
-        gain_ci=percentiles(estimates - of_cell),
+        gain_ci=interval_of(estimates - of_cell, len(scoring)),
         low=float(low),
         high=float(high),
         num_chars=len(labels),

@@ -16,7 +16,7 @@ from charrnn.cells.trace import Float32Array, Read
 from charrnn.statistics.agreement import association_from_auc, resample_score
 from charrnn.statistics.chance import Chance, best_by_chance
 from charrnn.statistics.histograms import LabelledHistograms
-from charrnn.statistics.intervals import Float64Array, percentiles
+from charrnn.statistics.intervals import Float64Array, interval_of
 from charrnn.statistics.probes import Probes, ProbeSums
 
 SAMPLE_VALUES = 2**24
@@ -156,7 +156,7 @@ class ChoosingHalf:
         )
         if target.is_yes_no:
             resampled = association_from_auc(resampled)
-        lowest, _ = percentiles(np.abs(resampled))
+        lowest, _ = interval_of(np.abs(resampled), len(self._sampled))
         is_candidate = (contrasts >= LEAST_CONTRAST) & (strengths >= lowest)
         if not is_candidate.any():
             return best

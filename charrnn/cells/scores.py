@@ -35,7 +35,7 @@ from charrnn.statistics.agreement import (
     score_from_association,
 )
 from charrnn.statistics.histograms import LabelledHistograms
-from charrnn.statistics.intervals import percentiles
+from charrnn.statistics.intervals import interval_of
 from charrnn.statistics.probes import Probes
 from charrnn.system.progress import task
 
@@ -235,7 +235,8 @@ class TargetScorer:
         # The polarity is that of the choosing half: a cell whose direction turns scores below
         # chance.
         reached = measure_score(values, labels=labels, polarity=choice.polarity)
-        low, high = percentiles(resample_score(values, labels=labels, polarity=choice.polarity))
+        resampled = resample_score(values, labels=labels, polarity=choice.polarity)
+        low, high = interval_of(resampled, len(labels))
         auc = spearman = None
         if self.target.is_yes_no:
             auc = reached

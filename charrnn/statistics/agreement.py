@@ -10,15 +10,16 @@ Three scales are used:
 Values that are low inside have the polarity -1. The AUC that is reported is that of polarity *
 values, so its association is that of the values times the polarity; rho keeps its sign.
 
-Shapes: N characters, C columns of values, K blocks, R resamples.
+Shapes: N characters, C columns of values, K blocks and R resamples as in `intervals`.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.statistics.intervals import Float64Array, draw_blocks
+from charrnn.statistics.intervals import Float64Array, draw_blocks, resample_sums
 
 NUM_GROUPS = 512
 """Groups of similar rank that the bootstrap resamples as one value each, so that it need not sort
@@ -120,7 +121,7 @@ def r_squared(predicted: NDArray[Any], counts: NDArray[Any]) -> float:
 
 
 def resample_score(values: NDArray[Any], labels: NDArray[Any], polarity: int) -> Float64Array:
-    """Compute `measure_score` in each resample (R,) of `draw_blocks` (Künsch 1989).
+    """Compute `measure_score` in each resample (R,) of the blocks of a text.
 
     A resampled AUC uses values in NUM_GROUPS groups of similar rank; a resampled rho is the
     correlation of the ranks in the whole text.
@@ -134,43 +135,34 @@ def resample_score(values: NDArray[Any], labels: NDArray[Any], polarity: int) ->
 
 def _resample_auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64Array:
     num_chars = len(ranks)
-    block, draws = draw_blocks(num_chars)
-    num_blocks = draws.shape[1]
+    blocks, draws = draw_blocks(num_chars)
 
-    # Count the characters of each group of ranks in each block.
+    # Count the characters of each group of ranks in each block, outside and inside.
     if len(np.unique(ranks)) > NUM_GROUPS:
         ranks = np.ceil(ranks * NUM_GROUPS / num_chars)
-    distinct, group = np.unique(ranks, return_inverse=True)
-    place = block * len(distinct) + group
+    distinct, groups = np.unique(ranks, return_inverse=True)
+    shape = (2, draws.shape[1], len(distinct))
+    bins = np.ravel_multi_index((is_inside.astype(np.int64), blocks, groups), shape)
+    counts = np.bincount(bins, minlength=math.prod(shape)).astype(np.float64)
+    outside, inside = counts.reshape(shape)
 
-    def count(chosen: NDArray[np.bool_]) -> Float64Array:
-        counts = np.bincount(place[chosen], minlength=num_blocks * len(distinct))
-        # In float64, which holds these counts exactly: NumPy has no fast product of integers.
-        return np.asarray(draws @ counts.astype(np.float64).reshape(num_blocks, -1))
-
-    # U of each resample: an equal value outside counts as half below.
-    inside = count(is_inside)
-    outside = count(~is_inside)
+    # U of each pair of blocks (K, K): an equal value outside counts as half below. A resample has
+    # a pair as often as it draws the one block times the other.
     below = np.cumsum(outside, axis=1) - outside / 2
-    pairs = inside.sum(axis=1) * outside.sum(axis=1)
-    areas = (inside * below).sum(axis=1) / np.maximum(pairs, 1)
+    u = ((draws @ (inside @ below.T)) * draws).sum(axis=1)
+    num_pairs = (draws @ inside.sum(axis=1)) * (draws @ outside.sum(axis=1))
+
     # A resample may have drawn no block with a label, or only such blocks: chance.
-    return np.asarray(np.where(pairs > 0, areas, 0.5))
+    return np.asarray(np.where(num_pairs > 0, u / np.maximum(num_pairs, 1), 0.5))
 
 
 def _resample_spearman(ranks: Float64Array, count_ranks: Float64Array) -> Float64Array:
-    num_chars = len(ranks)
-    block, draws = draw_blocks(num_chars)
-
     # A correlation needs only the moments, which are sums over the blocks that were drawn. About 0,
     # and at most 1/2, so that differences of their squares keep their digits.
-    x = ranks / num_chars - 0.5
-    y = count_ranks / num_chars - 0.5
-    sums = []
-    for part in (np.ones_like(x), x, y, x * x, y * y, x * y):
-        sums.append(np.bincount(block, weights=part, minlength=draws.shape[1]))
-    total, *moments = (draws @ np.stack(sums, axis=1)).T
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = moments / total
+    x = ranks / len(ranks) - 0.5
+    y = count_ranks / len(ranks) - 0.5
+    num_drawn, *sums = resample_sums(np.ones_like(x), x, y, x * x, y * y, x * y)
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = sums / num_drawn
 
     # Var x · Var y and Cov xy of each resample. Rounding may make a variance negative.
     variances = (mean_xx - mean_x**2) * (mean_yy - mean_y**2)

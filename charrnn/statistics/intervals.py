@@ -1,11 +1,15 @@
-"""95 % intervals: of means of few values by Student's t, of means over a text by resampling blocks
-of it (Künsch 1989).
+"""95 % intervals: of means of few values by Student's t, of statistics of a text by a bootstrap
+over its blocks.
 
 Neighbouring characters are not independent: what makes one unlikely, such as a name or a quotation
 in another language, makes the next one unlikely, too. Blocks that are longer than such a passage
-are nearly independent.
+are nearly independent. So whole blocks are drawn with replacement (Künsch 1989, The jackknife and
+the bootstrap for general stationary observations), here blocks without an overlap (Carlstein 1986).
 
-Shapes: M values in the order of the text, K blocks.
+One rule serves all statistics: `num_blocks_of` says how many blocks a text has, `draw_counts` draws
+them, and `percentiles` makes an interval of the statistics of all resamples.
+
+Shapes: M values in the order of the text, K blocks, R resamples, S sums.
 """
 
 import math
@@ -51,8 +55,7 @@ def t_quantile(freedom: float) -> float:
 Float64Array = NDArray[np.float64]
 
 NUM_RESAMPLES = 2000
-"""Resamples of an interval of a mean: its ends then vary by some 2 % of its width with the random
-numbers."""
+"""R: the ends of an interval then vary by some 2 % of its width with the random numbers."""
 MIN_BLOCKS = 10
 """The fewest blocks that an interval is computed from."""
 MAX_BLOCKS = 20
@@ -61,7 +64,7 @@ every scale, and longer blocks contain more of that (benchmarks/LOG.md)."""
 MIN_BLOCK_LENGTH = 100
 """Characters of a block, at least: about two lines."""
 MIN_VALUES = MIN_BLOCKS * MIN_BLOCK_LENGTH
-"""The fewest values that an interval is computed from."""
+"""The fewest values that the interval of a mean is computed from."""
 
 
 def num_blocks_of(num_values: int, min_length: int = MIN_BLOCK_LENGTH) -> int:
@@ -133,7 +136,7 @@ class BlockSums:
             return None
 
         # A resample is a choice of blocks, so its mean needs only their sums.
-        draws = draw_counts(num_blocks, NUM_RESAMPLES)
+        draws = draw_counts(num_blocks)
         num_drawn = draws @ self.counts[has_values]
 
         # All sums are taken about the mean, because a small difference of large sums would lose
@@ -142,48 +145,60 @@ class BlockSums:
         return percentiles(self.mean + (draws @ centred) / num_drawn, num_blocks)
 
 
-NUM_SCORE_RESAMPLES = 200
-"""Resamples of a score, such as an AUC: fewer than of a mean, because each takes longer."""
-SCORE_BLOCK_LENGTH = 500
-"""Characters per block, where a score is resampled: neighbouring characters are not independent,
-blocks nearly are."""
-MIN_SCORE_BLOCKS = 20
-"""Blocks of a short text, which are shorter then: an interval from fewer is too narrow."""
+def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], Float64Array]:
+    """Divide a text into blocks, and draw them.
 
-
-def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide a text into blocks to resample a score.
-
-    Returns the block of each character (N,), and how often each resample draws each block
-    (NUM_SCORE_RESAMPLES, K). They are the same for every score of a text, so that differences of
-    scores can be taken resample by resample.
+    Returns the block of each character (N,), and how often each resample draws each block (R, K).
+    They are the same for every statistic of a text, so that differences of two statistics can be
+    taken resample by resample.
     """
-    num_blocks = max(min(MIN_SCORE_BLOCKS, num_chars), num_chars // SCORE_BLOCK_LENGTH)
+    num_blocks = _num_blocks_drawn(num_chars)
     blocks = np.arange(num_chars) * num_blocks // num_chars
-    return blocks, draw_counts(num_blocks, NUM_SCORE_RESAMPLES)
+    return blocks, draw_counts(num_blocks)
 
 
-def draw_counts(num_blocks: int, num_resamples: int) -> NDArray[np.int64]:
-    """Return how often each resample draws each block (num_resamples, K): K times in all, by a
-    seeded generator."""
-    return np.random.default_rng(0).multinomial(
-        num_blocks, np.full(num_blocks, 1 / num_blocks), size=num_resamples
-    )
+def _num_blocks_drawn(num_chars: int) -> int:
+    """Return K: that of `num_blocks_of`, but at least MIN_BLOCKS. A short text has shorter
+    blocks."""
+    return max(MIN_BLOCKS, num_blocks_of(num_chars))
 
 
-def percentiles(estimates: Any, num_blocks: int | None = None) -> tuple[float, float]:
-    """Return the 95 % interval of resampled estimates: their 2.5th and 97.5th percentile.
+def resample_sums(*values: NDArray[Any]) -> Float64Array:
+    """Return the sums (S, R) of S times values (N,) of a text in each resample of its blocks."""
+    blocks, draws = draw_blocks(len(values[0]))
+    num_blocks = draws.shape[1]
+    sums = [np.bincount(blocks, weights=weights, minlength=num_blocks) for weights in values]
+    return np.asarray(np.stack(sums) @ draws.T)
 
-    Where blocks are few, these lie too close together. With the number of blocks, K, they are taken
+
+def interval_of(estimates: Float64Array, num_chars: int) -> tuple[float, float]:
+    """Return the 95 % interval of a statistic from its estimates (R,) in the resamples of a
+    text."""
+    return percentiles(estimates, _num_blocks_drawn(num_chars))
+
+
+@lru_cache
+def draw_counts(num_blocks: int) -> Float64Array:
+    """Return how often each resample draws each block (R, K): K times in all, by a seeded
+    generator."""
+    # In float64, which holds these counts exactly: NumPy has no fast product of integers.
+    shares = np.full(num_blocks, 1 / num_blocks)
+    drawn = np.random.default_rng(0).multinomial(num_blocks, shares, size=NUM_RESAMPLES)
+    draws = drawn.astype(np.float64)
+    draws.setflags(write=False)
+    return draws
+
+
+def percentiles(estimates: Float64Array, num_blocks: int) -> tuple[float, float]:
+    """Return the 95 % interval of a statistic from its resampled estimates (R,).
+
+    Where blocks are few, the 2.5th and the 97.5th percentile lie too close together. They are taken
     further out, as far as Student's t distribution with K - 1 degrees of freedom is wider than the
     normal one (Hesterberg 2015, What teachers should know about the bootstrap, section 4.2).
     """
-    tail = 0.025
-    if num_blocks is not None:
-        tail = NormalDist().cdf(
-            -math.sqrt(num_blocks / (num_blocks - 1)) * t_quantile(num_blocks - 1)
-        )
-    low, high = np.quantile(np.asarray(estimates), [tail, 1 - tail])
+    widening = math.sqrt(num_blocks / (num_blocks - 1))
+    tail = NormalDist().cdf(-widening * t_quantile(num_blocks - 1))
+    low, high = np.quantile(estimates, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -46,7 +46,7 @@ def test_the_interval_is_that_of_resampled_blocks():
     blocks = BlockSums.of(values)
     parts = values.reshape(20, 150)
     assert blocks.sums == pytest.approx(parts.sum(axis=1))
-    means = [np.repeat(parts, drawn, axis=0).mean() for drawn in draw_counts(20, 2000)]
+    means = [np.repeat(parts, drawn, axis=0).mean() for drawn in draw_counts(20).astype(int)]
     low, high = blocks.interval() or (0, 0)
     # Student's t with 19 degrees of freedom is wider than the normal distribution: 2.093 against
     # 1.960.

@@ -17,13 +17,7 @@ from charrnn.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.cells.activations import Activations
 from charrnn.detectors.detector import MIN_POSITIVES
 from charrnn.statistics.agreement import measure_score
-from charrnn.statistics.intervals import (
-    MIN_BLOCKS,
-    NUM_RESAMPLES,
-    BlockSums,
-    draw_counts,
-    percentiles,
-)
+from charrnn.statistics.intervals import MIN_VALUES, interval_of, resample_sums
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 
@@ -202,24 +196,17 @@ def _is_varied(values: NDArray[np.floating]) -> bool:
 def _interval(
     errors: rules.Float64Array, centred: rules.Float64Array
 ) -> tuple[float, float] | None:
-    """Compute the 95 % interval of R² from squared errors (n,) and values (n,) about their mean, as
-    `BlockSums` does.
-
-    None for fewer than MIN_BLOCKS blocks.
-    """
-    # A resample is a choice of blocks, of which it needs three sums.
-    unexplained = BlockSums.of(errors)
-    squares = BlockSums.of(centred**2)
-    sums = BlockSums.of(centred)
-    sizes = unexplained.counts
-    if len(sizes) < MIN_BLOCKS:
+    """Compute the 95 % interval of R² from squared errors (n,) and values (n,) about their mean;
+    None for fewer than MIN_VALUES."""
+    if len(errors) < MIN_VALUES:
         return None
-    draws = draw_counts(len(sizes), NUM_RESAMPLES).astype(np.float64)
+    unexplained, squares, sums, counts = resample_sums(
+        errors, centred**2, centred, np.ones_like(errors)
+    )
     # The mean of a resample is not that of the text: its variance is about its own.
-    totals = draws @ squares.sums - (draws @ sums.sums) ** 2 / (draws @ sizes)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        estimates = np.where(totals > 0, 1 - draws @ unexplained.sums / totals, 0.0)
-    return percentiles(estimates, len(sizes))
+    totals = squares - sums**2 / counts
+    explained = np.divide(unexplained, totals, out=np.ones_like(totals), where=totals > 0)
+    return interval_of(1 - explained, len(errors))
 
 
 def describe_cells(
