@@ -9,14 +9,23 @@ Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; arrays have
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from charrnn.analyses.number_tables import (
+    COLUMN_WIDTH,
+    GAP,
+    MAX_ROWS,
+    Line,
+    NumberRow,
+    Panel,
+    character_cell,
+    number_cell,
+)
 from charrnn.api import Model
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError, counted, named
@@ -27,7 +36,6 @@ from charrnn.model.portable_math import NUMPY, attend
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
 from charrnn.system.display import Displayable
-from charrnn.views.theme import shown_character
 
 MAX_UNITS = 16
 """Units per layer of the largest network whose numbers are listed."""
@@ -61,28 +69,8 @@ PRODUCTS = {
 """Names of the product and the bias of each linear map that is no cell's."""
 BLOCKS = {"bottom": ("h", "c"), "attentions": ("q", "s")}
 """The letters of the blocks of rows of those that have several."""
-COLUMN_WIDTH = 7
-"""Columns of the terminal for the numbers of a time step."""
-GAP = "  "
-"""What is between the layers and the output side by side."""
-MAX_ROWS = 16
-"""Entries of a vector that are shown: of a larger one over the vocabulary, the most likely
-characters."""
-DIGITS = 3
-"""Decimals of a number."""
 HIDDEN_ROWS = ("h before", "c before")
 """Rows that repeat the column before."""
-
-
-@dataclass(frozen=True, slots=True)
-class NumberRow:
-    """A vector of the network at one time step."""
-
-    name: str
-    """Its formula or symbol: `W_ih x`, `b_ih`, `h`, `logits`."""
-    labels: tuple[str, ...]
-    """The name of each entry: a unit, a gate block and a unit (`i0`), or a character."""
-    values: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,42 +110,6 @@ class StepNumbers:
     """-ln of the probability of the target, in nats."""
 
 
-class _Line(NamedTuple):
-    """A line of the table: a cell for each time step."""
-
-    name: str
-    cells: list[str]
-    label: str = ""
-    """Of one entry of a vector."""
-    is_bold: bool = False
-
-
-class _Panel:
-    """Lines with their names and labels in common columns."""
-
-    def __init__(self, lines: Sequence[_Line]) -> None:
-        self._lines = lines
-        self._name_width = max(len(line.name) for line in lines)
-        self.margin = self._name_width + 1 + max(len(line.label) for line in lines) + 1
-        """Columns before the numbers."""
-
-    def drawn(self, begin: int, end: int) -> Iterator[Text]:
-        """Yield the lines with the time steps from `begin` to `end`."""
-        for line in self._lines:
-            label_style = "dim"
-            style = ""
-            if line.is_bold:
-                label_style = style = "bold"
-            start = set_cell_size(f"{line.name:<{self._name_width}} {line.label}", self.margin)
-            numbers = ""
-            for cell in line.cells[begin:end]:
-                numbers += " " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell
-
-            # The numbers are the result, and as bright as other text.
-            pieces = ((start, label_style), (numbers, style))
-            yield Text.assemble(*pieces, no_wrap=True, overflow="crop")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkNumbers(Displayable):
     """Every number of a network while it reads a text from the initial state."""
@@ -186,8 +138,8 @@ class NetworkNumbers(Displayable):
         output = list(self._lines(_output_rows, shown))
 
         # Side by side, a network of three units fits a screen of 24 lines.
-        left = _Panel([step, read, *layers, target, loss])
-        right = _Panel([step, *output])
+        left = Panel([step, read, *layers, target, loss])
+        right = Panel([step, *output])
         num_steps = len(self.steps)
         left_width = left.margin + COLUMN_WIDTH * num_steps
         right_width = right.margin + COLUMN_WIDTH * num_steps
@@ -202,7 +154,7 @@ class NetworkNumbers(Displayable):
                 yield row
         else:
             # As many steps as fit; the next ones below.
-            panel = _Panel([step, read, *layers, *output, target, loss])
+            panel = Panel([step, read, *layers, *output, target, loss])
             num_columns = max(1, (options.max_width - panel.margin) // COLUMN_WIDTH)
             for first in range(0, num_steps, num_columns):
                 yield from panel.drawn(first, first + num_columns)
@@ -213,21 +165,21 @@ class NetworkNumbers(Displayable):
         if num_hidden := len(self.vocabulary) - len(shown):
             yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
-    def _ends(self) -> Iterator[_Line]:
+    def _ends(self) -> Iterator[Line]:
         """Yield the lines around the vectors: the step, what is read, the target and its loss."""
         steps = self.steps
-        yield _Line("step", cells=[str(1 + number) for number in range(len(steps))], is_bold=True)
-        yield _Line("input", cells=[_character(step.character) for step in steps], is_bold=True)
-        targets = ["" if step.target is None else _character(step.target) for step in steps]
-        yield _Line("target", targets, is_bold=True)
-        losses = ["" if step.loss is None else _number(step.loss) for step in steps]
-        yield _Line("loss", losses, is_bold=True)
+        yield Line("step", cells=[str(1 + number) for number in range(len(steps))], is_bold=True)
+        yield Line("input", cells=[character_cell(step.character) for step in steps], is_bold=True)
+        targets = ["" if step.target is None else character_cell(step.target) for step in steps]
+        yield Line("target", targets, is_bold=True)
+        losses = ["" if step.loss is None else number_cell(step.loss) for step in steps]
+        yield Line("loss", losses, is_bold=True)
 
     def _lines(
         self,
         rows_of: Callable[[StepNumbers], Iterator[tuple[str, NumberRow]]],
         shown: Sequence[int],
-    ) -> Iterator[_Line]:
+    ) -> Iterator[Line]:
         """Yield a line for each entry of the vectors of `rows_of`, of those over the vocabulary the
         entries `shown`."""
         for same in zip(*map(rows_of, self.steps), strict=True):
@@ -239,8 +191,8 @@ class NetworkNumbers(Displayable):
             elif name == "x":
                 entries = entries[:MAX_ROWS]
             for entry in entries:
-                values = [_number(row.values[entry]) for _, row in same]
-                yield _Line(name, values, label=_character(first.labels[entry]))
+                values = [number_cell(row.values[entry]) for _, row in same]
+                yield Line(name, values, label=character_cell(first.labels[entry]))
                 # The name of the vector stands at its first entry.
                 name = ""
 
@@ -555,22 +507,3 @@ def _shown_characters(steps: Sequence[StepNumbers]) -> list[int]:
 
     ranked = sorted(range(len(labels)), key=order)
     return sorted(ranked[:MAX_ROWS])
-
-
-def _character(label: str) -> str:
-    """Return a label as it is shown; the unknown symbol has none."""
-    if not label:
-        return "?"
-    return shown_character(label).strip()
-
-
-def _number(value: float) -> str:
-    """Return a number with as many digits as its column has room for."""
-    text = f"{value:.{DIGITS}f}"
-    if float(text) == 0:
-        return text.replace("-", "")
-    if len(text) >= COLUMN_WIDTH:
-        text = f"{value:.3g}"
-    if len(text) >= COLUMN_WIDTH:
-        text = f"{value:.0e}"
-    return text

@@ -13,7 +13,7 @@ from hand_built import vocab_of
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
-from charrnn.analyses.numbers import _number
+from charrnn.analyses.number_tables import number_cell
 from charrnn.api import Model
 from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
@@ -226,7 +226,7 @@ def test_the_numbers_are_bright_and_their_labels_dim():
     [(-0.0001, "0.000"), (0.12345, "0.123"), (-12.3456, "-12.3"), (-123456.0, "-1e+05")],
 )
 def test_a_number_keeps_the_digits_that_its_column_has_room_for(value, shown):
-    assert _number(value) == shown
+    assert number_cell(value) == shown
 
 
 def test_the_end_of_a_document_resets_the_state(monkeypatch):
