@@ -1,14 +1,14 @@
 """Every number of a small network while it reads a text, in NumPy and float64.
 
-The numbers are products, gates, states, logits and losses. The equations are those of `model.walk`,
-called with products and functions that record arguments and results.
+The numbers are weights, products, gates, states, logits and losses. The equations are those of
+`model.walk`, called with products and functions that record arguments and results.
 
 Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; arrays have one row, (1, …).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,17 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from charrnn.analyses.number_tables import (
-    COLUMN_WIDTH,
-    GAP,
     MAX_ROWS,
     Line,
     NumberRow,
-    Panel,
+    WeightNumbers,
     character_cell,
+    draw_matrix,
+    layer_prefix,
+    matrix_tables,
     number_cell,
+    step_tables,
+    vector_lines,
 )
 from charrnn.api import Model
 from charrnn.config.settings import Config, resolved
@@ -119,6 +122,8 @@ class NetworkNumbers(Displayable):
     cell: str
     depth: str
     vocabulary: tuple[str, ...]
+    weights: tuple[WeightNumbers, ...]
+    """All matrices, in the order in which a step uses them."""
     steps: tuple[StepNumbers, ...]
     DERIVED = ("mean_loss",)
 
@@ -131,41 +136,33 @@ class NetworkNumbers(Displayable):
         return sum(losses) / len(losses)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # All lines first: the widest name and label set the margin.
-        shown = _shown_characters(self.steps)
-        step, read, target, loss = self._ends()
-        layers = list(self._lines(self._layer_rows, shown))
-        output = list(self._lines(_output_rows, shown))
+        # The weights stand above the steps, so that a reader can compute every number.
+        width = options.max_width
+        yield from matrix_tables(self.weights, width=width)
+        yield Text()
 
-        # Side by side, a network of three units fits a screen of 24 lines.
-        left = Panel([step, read, *layers, target, loss])
-        right = Panel([step, *output])
-        num_steps = len(self.steps)
-        left_width = left.margin + COLUMN_WIDTH * num_steps
-        right_width = right.margin + COLUMN_WIDTH * num_steps
-        if left_width + len(GAP) + right_width <= options.max_width:
-            pairs = zip_longest(
-                left.drawn(0, num_steps), right.drawn(0, num_steps), fillvalue=Text()
-            )
-            for one, other in pairs:
-                one.pad_right(left_width - one.cell_len)
-                row = Text(GAP).join((one, other))
-                row.rstrip()
-                yield row
-        else:
-            # As many steps as fit; the next ones below.
-            panel = Panel([step, read, *layers, *output, target, loss])
-            num_columns = max(1, (options.max_width - panel.margin) // COLUMN_WIDTH)
-            for first in range(0, num_steps, num_columns):
-                yield from panel.drawn(first, first + num_columns)
-                yield Text()
+        # A bias that stands there is not repeated at every step.
+        hidden = set()
+        for weight in self.weights:
+            prefix = layer_prefix(weight.layer, self.weights)
+            if draw_matrix(weight, prefix=prefix, width=width):
+                hidden.add(prefix + weight.bias_name)
+
+        shown = self.shown_characters()
+        step, read, target, loss = self.character_lines()
+        lines = partial(vector_lines, shown=shown, vocabulary=self.vocabulary, hidden=hidden)
+        layers = lines(map(self._layer_rows, self.steps))
+        output = lines(map(_output_rows, self.steps))
+        yield from step_tables(
+            step, left=[read, *layers], right=[*output, target, loss], width=width
+        )
 
         if self.mean_loss is not None:
             yield Text(f"mean loss {self.mean_loss:.4f} nats per character")
         if num_hidden := len(self.vocabulary) - len(shown):
             yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
-    def _ends(self) -> Iterator[Line]:
+    def character_lines(self) -> Iterator[Line]:
         """Yield the lines around the vectors: the step, what is read, the target and its loss."""
         steps = self.steps
         yield Line("step", cells=[str(1 + number) for number in range(len(steps))], is_bold=True)
@@ -175,37 +172,26 @@ class NetworkNumbers(Displayable):
         losses = ["" if step.loss is None else number_cell(step.loss) for step in steps]
         yield Line("loss", losses, is_bold=True)
 
-    def _lines(
-        self,
-        rows_of: Callable[[StepNumbers], Iterator[tuple[str, NumberRow]]],
-        shown: Sequence[int],
-    ) -> Iterator[Line]:
-        """Yield a line for each entry of the vectors of `rows_of`, of those over the vocabulary the
-        entries `shown`."""
-        for same in zip(*map(rows_of, self.steps), strict=True):
-            name, first = same[0]
-            # A vocabulary of a hundred characters would be a hundred lines for each vector over it.
-            entries: Sequence[int] = range(len(first.values))
-            if first.labels == self.steps[0].logits.labels:
-                entries = shown
-            elif name == "x":
-                entries = entries[:MAX_ROWS]
-            for entry in entries:
-                values = [number_cell(row.values[entry]) for _, row in same]
-                yield Line(name, values, label=character_cell(first.labels[entry]))
-                # The name of the vector stands at its first entry.
-                name = ""
+    def shown_characters(self) -> list[int]:
+        """Return the entries of the vocabulary that are shown, in order: all, or the text's and the
+        most likely ones."""
+        # The characters of the text come first, then by the highest probability at any step.
+        in_text = {step.character for step in self.steps} | {step.target for step in self.steps}
+        best = np.max([step.probabilities.values for step in self.steps], axis=0)
+
+        def order(entry: int) -> tuple[bool, float]:
+            return self.vocabulary[entry] not in in_text, -best[entry]
+
+        ranked = sorted(range(len(self.vocabulary)), key=order)
+        return sorted(ranked[:MAX_ROWS])
 
     def _layer_rows(self, step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:
         """Yield the input and the vectors of the layers at a time step, with their names."""
         # A one-hot vector says no more than the character above it.
-        if step.input.labels != step.logits.labels:
+        if step.input.labels != self.vocabulary:
             yield "x", step.input
         for number, layer in enumerate(step.layers):
-            # The only layer needs no number.
-            prefix = ""
-            if len(step.layers) > 1:
-                prefix = f"{number}: "
+            prefix = layer_prefix(number, self.weights)
             for row in layer.rows:
                 # Of a dilated layer the state before a step is not that of the column before.
                 if self.depth == "dilated" or row.name not in HIDDEN_ROWS:
@@ -241,16 +227,18 @@ def model_numbers(model: Model, text: str | bytes, *, unknown: str) -> NetworkNu
     vocabulary = tuple(model.generator.vocabulary())
     reader = _Reader(config, tensors=model.tensors, vocabulary=vocabulary)
     targets = [*ids[1:].tolist(), None]
+    steps = tuple(map(reader.step, ids.tolist(), targets))
     return NetworkNumbers(
         name=model.name,
         cell=config.cell,
         depth=config.depth,
         vocabulary=vocabulary,
-        steps=tuple(map(reader.step, ids.tolist(), targets)),
+        weights=tuple(reader.used.values()),
+        steps=steps,
     )
 
 
-def _row(name: str, values: Doubles, labels: Sequence[str] = ()) -> NumberRow:
+def number_row(name: str, values: Doubles, labels: Sequence[str] = ()) -> NumberRow:
     """Return a row of values (1, N), which belong to the units unless there are labels."""
     if not labels:
         labels = _units([""], values.size)
@@ -263,8 +251,8 @@ def _units(letters: Sequence[str], num_units: int) -> tuple[str, ...]:
 
 
 class _Reader(Walk[Any]):
-    """A network and its state: lists all products, arguments and results of functions, and states
-    of each character."""
+    """A network and its state: lists all weights, and of each character all products, arguments and
+    results of functions, and states."""
 
     def __init__(
         self, config: Config, tensors: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]
@@ -280,6 +268,8 @@ class _Reader(Walk[Any]):
         """The layers of the current character that ended."""
         self._rows: list[NumberRow] = []
         """The vectors since the last layer ended."""
+        self.used: dict[tuple[int | None, str], WeightNumbers] = {}
+        """The weights that the steps so far have used, by layer and name."""
         self._reset()
 
     def _reset(self) -> None:
@@ -308,15 +298,19 @@ class _Reader(Walk[Any]):
         # The input: one row of the embedding, or of the identity.
         if self._config.embedding_size == "one-hot":
             vector = np.eye(len(self._vocabulary))[[char]]
-            read = _row("x", values=vector, labels=self._vocabulary)
+            read = number_row("x", values=vector, labels=self._vocabulary)
         else:
-            vector = self._weights["embedding.weight"][[char]]
-            read = _row("x", vector)
+            embedding = self._weights["embedding.weight"]
+            vector = embedding[[char]]
+            read = number_row("x", vector)
+            self._use("embedding", embedding, layer=None, labels=self._vocabulary)
+        self._input = vector
+        self._input_labels = read.labels
 
         # The walk up the layers records their vectors, the output layer those above them.
         top = self.read(vector)
         if self._config.sum_outputs:
-            self._rows.append(_row("sum", top))
+            self._rows.append(number_row("sum", top))
         logits = self.product("output", top)
 
         # The softmax; the largest logit is subtracted, so that no exponential overflows.
@@ -328,8 +322,8 @@ class _Reader(Walk[Any]):
             input=read,
             layers=tuple(self._layers),
             output=tuple(self._rows),
-            logits=_row("logits", values=logits, labels=self._vocabulary),
-            probabilities=_row("softmax", values=np.exp(logprobs), labels=self._vocabulary),
+            logits=number_row("logits", values=logits, labels=self._vocabulary),
+            probabilities=number_row("softmax", values=np.exp(logprobs), labels=self._vocabulary),
             loss=None if target is None else float(-logprobs[0, target]),
         )
 
@@ -364,11 +358,31 @@ class _Reader(Walk[Any]):
                 letters = [f"{number}:" for number in letters]
             labels = _units(letters, self._size)
 
+        # The columns of the weights that read the input are its entries.
+        columns: Sequence[str] = ()
+        if x is self._input:
+            columns = self._input_labels
+        layer = None
+        if kind != "output":
+            layer = len(self._layers)
+        along = ""
+        if kind == "grids":
+            along = "depth "
+        self._use(
+            along + product_name.partition(" ")[0],
+            weight,
+            layer=layer,
+            labels=labels,
+            columns=columns,
+            bias_name=along + bias_name,
+            bias=bias,
+        )
+
         # The product and the bias are two rows, of which the next one is the sum.
         product = x @ weight.T
         self._rows += [
-            _row(product_name, values=product, labels=labels),
-            _row(bias_name, values=bias, labels=labels),
+            number_row(product_name, values=product, labels=labels),
+            number_row(bias_name, values=bias, labels=labels),
         ]
 
         # A unitary cell has no recurrent weight to multiply with: it rotates its outputs.
@@ -376,14 +390,48 @@ class _Reader(Walk[Any]):
             rotated = Unitary.rotate(
                 DOUBLE, h=self._before[0], extras=self.extras_of(len(self._layers))
             )
-            self._rows.append(_row("U h", np.concatenate(rotated, axis=-1)))
+            self._rows.append(number_row("U h", np.concatenate(rotated, axis=-1)))
         return np.asarray(product + bias)
 
     def ops_of(self, layer: int) -> Ops[Any]:
         return _recording(self._rows, cell=self.architecture.cell, cell_name=self._config.cell)
 
+    def _use(
+        self,
+        name: str,
+        matrix: Doubles,
+        *,
+        layer: int | None,
+        labels: Sequence[str],
+        columns: Sequence[str] = (),
+        bias_name: str = "",
+        bias: Doubles | None = None,
+    ) -> None:
+        """List a weight (R, C) and its bias (R,), once.
+
+        Its columns are units unless they have other names.
+        """
+        if (layer, name) in self.used:
+            return
+        if bias is None:
+            bias = np.zeros(0)
+        self.used[layer, name] = WeightNumbers(
+            layer=layer,
+            name=name,
+            labels=tuple(labels),
+            columns=tuple(columns or _units([""], matrix.shape[1])),
+            values=tuple(map(tuple, matrix.tolist())),
+            bias_name=bias_name,
+            bias=tuple(bias.tolist()),
+        )
+
     def extras_of(self, layer: int) -> dict[str, Any]:
-        return self.architecture.extras_of(layer, self._weights, np.float64)
+        extras = self.architecture.extras_of(layer, self._weights, np.float64)
+        for name, value in extras.items():
+            # One weight per unit is a matrix of one row.
+            matrix = np.atleast_2d(value)
+            self._use(name, matrix, layer=layer, labels=_units([""], len(matrix)))
+        return extras
 
     def oldest(self, layer: int) -> tuple[Doubles, ...]:
         # Where the rows of this cell begin, between which its states are put (`append`).
@@ -404,19 +452,24 @@ class _Reader(Walk[Any]):
         read = attend(query, self._past[layer])
         # This output is read from the next character on.
         self._past[layer] = np.concatenate((self._past[layer][1:], y[None]))
-        self._rows += [_row("q", query), _row("a_s", gate), _row("s", opened), _row("read", read)]
+        self._rows += [
+            number_row("q", query),
+            number_row("a_s", gate),
+            number_row("s", opened),
+            number_row("read", read),
+        ]
         return np.asarray(opened * read)
 
     def pass_on(self, layer: int, joined: Doubles) -> None:
         # What a plain stack passes on is h itself, and what a grid does has its rows already.
         if joined is not self._queues[layer][-1][0] and not self.architecture.depth.has_lstm:
-            self._rows.append(_row("y", joined))
+            self._rows.append(number_row("y", joined))
         self._layers.append(LayerNumbers(tuple(self._rows)))
         self._rows = []
 
     def gate(self, layer: int, x: Doubles) -> Doubles:
         gate = super().gate(layer, x)
-        self._rows.append(_row("t", gate))
+        self._rows.append(number_row("t", gate))
         return np.asarray(gate)
 
     def climb(self, layer: int, x: Doubles) -> Doubles:
@@ -442,8 +495,8 @@ def _with_states(
     names += [f"s{number}" for number in range(1, len(latest) - 1)]
     if len(latest) > 1:
         names.append("c")
-    old = [_row(f"{name} before", state) for name, state in zip(names, before, strict=True)]
-    h, *memory = map(_row, names, latest)
+    old = [number_row(f"{name} before", state) for name, state in zip(names, before, strict=True)]
+    h, *memory = map(number_row, names, latest)
 
     # The memory is known only when the step is over, but tanh(c) has read it.
     computed = sorted((*rows, *memory), key=lambda row: row.name == "tanh(c)")
@@ -473,9 +526,9 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
         def keep(value: Doubles, result: Doubles) -> None:
             before, after = next(remaining, (f"a_{other}", other))
             if before:
-                rows.append(_row(before, value))
+                rows.append(number_row(before, value))
             if after:
-                rows.append(_row(after, result))
+                rows.append(number_row(after, result))
 
         return keep
 
@@ -492,18 +545,3 @@ def _output_rows(step: StepNumbers) -> Iterator[tuple[str, NumberRow]]:
     """Yield the vectors over the vocabulary at a time step, with their names."""
     for row in (*step.output, step.logits, step.probabilities):
         yield row.name, row
-
-
-def _shown_characters(steps: Sequence[StepNumbers]) -> list[int]:
-    """Return the entries of the vocabulary that are shown, in order: all, or the text's and the
-    most likely ones."""
-    # The characters of the text come first, then by the highest probability at any step.
-    labels = steps[0].logits.labels
-    in_text = {step.character for step in steps} | {step.target for step in steps}
-    best = np.max([step.probabilities.values for step in steps], axis=0)
-
-    def order(entry: int) -> tuple[bool, float]:
-        return labels[entry] not in in_text, -best[entry]
-
-    ranked = sorted(range(len(labels)), key=order)
-    return sorted(ranked[:MAX_ROWS])

@@ -2,6 +2,7 @@
 can recompute."""
 
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -196,19 +197,93 @@ def test_the_table_folds_the_steps_to_the_width():
     assert shown[-1] == f"mean loss {model.numbers('hello' * 3).mean_loss:.4f} nats per character"
 
 
+def hello_model(cell="rnn"):
+    """A network like that of the tour: four letters, three units."""
+    config = config_of(cell, num_layers=1, hidden_size=3)
+    return model_of(config, vocab_of("helo", is_exact=True))
+
+
 def hello_numbers():
-    """The numbers of the network of the tour: four letters, three units."""
-    config = config_of("rnn", num_layers=1, hidden_size=3)
-    return model_of(config, vocab_of("helo", is_exact=True)).numbers("hell")
+    return hello_model().numbers("hell")
 
 
 def test_the_network_of_three_units_fits_a_small_screen():
     shown = lines(*hello_numbers().view(), 80)
     assert max(map(len, shown)) <= 80
-    assert len(shown) <= 23, "a line of 24 is that of the command"
-    names = {line[:9].split()[0] for line in shown if line[0] != " "}
-    assert names >= {"step", "input", "W_ih", "b_ih", "W_hh", "b_hh", "a", "h", "target", "loss"}
-    assert [line for line in shown if "softmax" in line]
+    assert len(shown) == 26
+    assert shown[0] == (
+        "W_ih        e      h      l      o   b_ih  W_hh        0      1      2   b_hh"
+    )
+    assert shown[4] == "W_hy        0      1      2    b_y"
+    names = " ".join(shown).split()
+    assert {"step", "input", "a", "h", "logits", "softmax", "target", "loss"} <= {*names}
+    assert names.count("b_ih") == 1, "the biases are not repeated at every step"
+
+
+def printed(shown):
+    """The numbers of a screen on which all tables are below each other, (R, C) by their names; the
+    first table of each name."""
+    tables = {}
+    in_matrix = False
+    for line in shown:
+        numbers = re.findall(r"-?[0-9]+[.][0-9]{3,}", line)
+        name = re.match(r"\S+( [a-z]+)?", line)
+        if line.startswith(("W_", "dW_")) and not numbers:
+            in_matrix = True
+            tables.setdefault(name[0], current := [])
+        elif line.startswith("step"):
+            in_matrix = False
+        elif numbers:
+            if not in_matrix and name:
+                tables.setdefault(name[0], current := [])
+            current.append([float(number) for number in numbers])
+    return {name: np.array(rows) for name, rows in tables.items()}
+
+
+def test_a_reader_can_compute_every_entry_from_the_printed_numbers():
+    """Each printed number is at most half of the last decimal off."""
+    table = printed(lines(*hello_model().numbers("hello").view(), 46))
+    half = 5e-4
+    weight, bias = np.split(table["W_hh"], [3], axis=1)
+    h = table["h"]
+    expected = weight @ h[:, :-1]
+    error = half * (abs(weight).sum(1, keepdims=True) + 3 + 1)
+    assert (abs(table["W_hh h"][:, 1:] - expected) <= error).all()
+    a = table["W_ih x"] + table["W_hh h"] + table["W_ih"][:, 4:] + bias
+    assert (abs(table["a"] - a) <= 5 * half).all()
+    assert (abs(h - np.tanh(table["a"])) <= 2 * half).all()
+    logits = table["W_hy"][:, :3] @ h + table["W_hy"][:, 3:]
+    error = half * (abs(table["W_hy"]).sum(1, keepdims=True) + 3 + 2)
+    assert (abs(table["logits"] - logits) <= error).all()
+
+
+def test_a_large_matrix_is_left_out_with_its_shape():
+    shown = lines(*model_of(config_of("lstm", num_layers=1)).numbers("he").view(), 80)
+    about = f"W_ih 16 × {len(VOCAB)}: too large to be shown; the JSON has all numbers"
+    assert about in shown
+    assert any(line.startswith("b_ih") for line in shown), "it stands at every step then"
+    assert not any(line.startswith("b_hh") for line in shown)
+
+
+@pytest.mark.parametrize(("cell", "depth", "options"), SHAPES)
+def test_the_products_are_those_of_the_listed_weights(cell, depth, options):
+    numbers = model_of(config_of(cell, depth, **options)).numbers("hel")
+    weights = {(weight.layer, weight.name): weight for weight in numbers.weights}
+    step = numbers.steps[-1]
+    [*_, product, _] = step.output
+    assert weights[None, "W_hy"].labels == product.labels
+
+    # The input of the first layer, and the h that the recurrent weights of most cells read.
+    below = step.input.values
+    for layer, found in enumerate(step.layers):
+        for row in found.rows:
+            name, _, argument = row.name.partition(" ")
+            if argument == "x" and depth != "grid":
+                assert_close(row.values, np.array(weights[layer, name].values) @ below)
+            elif argument == "h" and name.startswith("W_") and name != "W_a":
+                before = found.row("h before").values
+                assert_close(row.values, np.array(weights[layer, name].values) @ before)
+        below = found.rows[-1].values
 
 
 def test_the_numbers_are_bright_and_their_labels_dim():
