@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from charrnn.analyses import atlas as atlases
     from charrnn.analyses import automata, gradients
+    from charrnn.analyses import backpropagation as gradients_of_numbers
     from charrnn.analyses import gates as gate_reports
     from charrnn.analyses import numbers as network_numbers
     from charrnn.analyses.directions import Direction
@@ -67,6 +68,7 @@ else:
     gate_reports = LazyModule("charrnn.analyses.gates")
     gradients = LazyModule("charrnn.analyses.gradients")
     network_numbers = LazyModule("charrnn.analyses.numbers")
+    gradients_of_numbers = LazyModule("charrnn.analyses.backpropagation")
     counting = LazyModule("charrnn.counts.counting")
     growing = LazyModule("charrnn.counts.growing")
     kneser_ney = LazyModule("charrnn.counts.kneser_ney")
@@ -83,6 +85,8 @@ MAX_STATES = 64
 """States of an automaton, at most, unless another number is asked for."""
 MAX_LAG = 200
 """Characters back to which gradients are computed, unless another number is asked for."""
+SGD_LEARNING_RATE = 0.1
+"""Learning rate of the step of SGD after back-propagation, unless another one is asked for."""
 NUM_CONTINUATIONS = 5
 """The number of continuations that are offered at a time."""
 FEW_UNKNOWN = 0.001
@@ -612,6 +616,27 @@ class Model(GenerationMethods, Displayable):
         >>> numbers.steps[0].layers[0].row("h").values
         """
         return network_numbers.model_numbers(self, text, unknown=unknown)
+
+    def backpropagation(
+        self,
+        text: str | bytes,
+        *,
+        learning_rate: float = SGD_LEARNING_RATE,
+        unknown: str = DEFAULT_UNKNOWN,
+    ) -> "gradients_of_numbers.Backpropagation":
+        """Compute the gradients of the sum of the losses of `text` by every number of a small
+        network and by its weights, in float64, and the weights after a step of SGD.
+
+        The equations of rnn, lstm and gru are written out; other networks raise UsageError, and so
+        do a text without a character to predict and what `numbers` refuses. Raises DataError as
+        `numbers`.
+
+        >>> backward = charrnn.load("tiny").backpropagation("hello")
+        >>> backward.steps[0].layers[0].row("dh right").values
+        """
+        return gradients_of_numbers.model_backpropagation(
+            self, text, learning_rate=learning_rate, unknown=unknown
+        )
 
     # The room `counts`: n-grams of the training text.
 

@@ -114,7 +114,12 @@ EXAMPLES = {
         "--with-model": ("--with-model",),
     },
     "decompress": {"--out": ("",)},
-    "predict": {"--numbers": ("--numbers",), "--unknown": ("--unknown nearest",)},
+    "predict": {
+        "--backward": ("--numbers --backward",),
+        "--export": ("--export made.svg", "--numbers --export made.html"),
+        "--numbers": ("--numbers",),
+        "--unknown": ("--unknown nearest",),
+    },
 }
 """The same for the options of each command. `{run}` is the model, `{other}` a plain one, `{few}` the
 first lines of the model's text."""

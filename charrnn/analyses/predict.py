@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
-
-from rich.console import RenderableType
+from pathlib import Path
 
 from charrnn.analyses.numbers import MAX_UNITS
 from charrnn.cli.arguments import is_run, load_model, parse_text, read_prime, to_content
-from charrnn.cli.command_options import CommandOptions
-from charrnn.cli.streams import print_json, result_console
+from charrnn.cli.command_options import ReplacingOptions
+from charrnn.cli.streams import deliver, export_target, print_json
 from charrnn.config.options import argument, option
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKNOWN_HELP
+from charrnn.system.display import Displayable
+from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import predictions_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(CommandOptions):
+class PredictOptions(ReplacingOptions):
     """What `charrnn predict` takes."""
 
     words: Sequence[str] = argument(
@@ -29,7 +29,18 @@ class PredictOptions(CommandOptions):
     numbers: bool = option(
         False,
         flags="--numbers",
-        help=f"Print every number of each step, for networks of at most {MAX_UNITS} units.",
+        help="Print the weights and every number of each step, for networks of at most"
+        f" {MAX_UNITS} units.",
+    )
+    backward: bool = option(
+        False,
+        flags="--backward",
+        help="With --numbers: print the gradient by every number, too, and a step of SGD.",
+    )
+    export: Path | None = option(
+        None,
+        flags="--export FILE",
+        help=f"Write the result to FILE: {describe_formats()}.",
     )
     unknown: str = option(
         DEFAULT_UNKNOWN,
@@ -42,8 +53,11 @@ def predict(options: PredictOptions) -> None:
     """Print the most likely next characters.
 
     Each character that may follow TEXT with its probability. With --numbers, how the network
-    computes it, step by step: input, products, gates, hidden state, logits, softmax, target and
-    loss.
+    computes it, step by step: weights, input, products, gates, hidden state, logits, softmax,
+    target and loss.
+
+    With --backward, also how it learns from TEXT: back-propagation through time, step by step, for
+    rnn, lstm and gru.
 
     In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
@@ -53,9 +67,10 @@ def predict(options: PredictOptions) -> None:
         raise UsageError(
             f"predict takes [RUN] TEXT, not {len(words)} words. Put quotes around the text."
         )
-    if options.numbers and options.top is not None:
-        raise UsageError("--top does not apply to --numbers: leave out one of them.")
     *run, typed = words
+    target = export_target(
+        options.export, force=options.force, runs=run, no_arrays="predictions have"
+    )
     if not run and is_run(typed):
         raise UsageError(
             f"{typed} is a run, and the text is missing. Give a text after it, or - to read it from"
@@ -73,19 +88,24 @@ def predict(options: PredictOptions) -> None:
             content = content[:-1]
 
     # The numbers of a step are a table of their own.
-    found: Any
-    picture: RenderableType
     if options.numbers:
-        picture = model.numbers(content, unknown=options.unknown)
-        found = picture.to_json()
+        numbers: Displayable
+        if options.backward:
+            numbers = model.backpropagation(content, unknown=options.unknown)
+        else:
+            numbers = model.numbers(content, unknown=options.unknown)
+        title = f"Numbers of {model.name}"
+        shown = Shown(title, pictures=numbers.view(), data=numbers.to_json())
     else:
         top = DEFAULT_TOP if options.top is None else options.top
         predictions = model.predict(content, top=top, unknown=options.unknown)
-        found = [asdict(prediction) for prediction in predictions]
-        picture = predictions_table(predictions)
+        shown = Shown(
+            f"Predictions of {model.name}",
+            pictures=[predictions_table(predictions)],
+            data=[asdict(prediction) for prediction in predictions],
+        )
 
-    # The result on stdout.
     if options.json:
-        print_json(found)
+        print_json(shown.data)
     else:
-        result_console().print(picture)
+        deliver(shown, target)

@@ -73,6 +73,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
     ),
     "visualize": (Rule("--json", beside="--export"), Rule("--force", without="--export")),
+    "predict": (
+        Rule("--top", beside="--numbers"),
+        Rule("--backward", without="--numbers"),
+        Rule("--json", beside="--export"),
+        Rule("--force", without="--export"),
+    ),
     "evaluate": (
         # The reports of a group share a table; those of two groups do not fit into one.
         *(

@@ -44,12 +44,22 @@ def test_the_python_example_runs(corpus_file, tmp_path, monkeypatch, capsys):
 
 
 def test_the_example_of_interventions_changes_the_predictions(capsys):
-    _, code = python_examples()
+    _, code, _ = python_examples()
     names = {}
     exec(compile(code, "python.md", "exec"), names)
     [recorded, *_] = names["memories"]
     assert len(recorded) == len(names["ids"])
     assert not names["changed"].equal(names["logits"])
+
+
+@pytest.mark.trained
+def test_the_example_of_every_number_is_right(command, capsys):
+    assert command("train", "--recipe", "hello", "--steps", "20", "--out", "four").code == 0
+    capsys.readouterr()
+    *_, code = python_examples()
+    exec(compile(code, "python.md", "exec"), {})
+    zeros = [float(number) for number in re.findall(r"[-\d.e]+", capsys.readouterr().out)]
+    assert zeros == pytest.approx([0] * 6, abs=1e-12)
 
 
 def test_the_commands_of_the_quick_start_parse():

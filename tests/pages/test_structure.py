@@ -20,9 +20,9 @@ PACKAGE = Path(charrnn.__file__).parent
 (ROOMS,) = LAYERS[1]
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 313_420,
-    "tokens of the core": 184_450,
-    "tokens of the tests": 302_100,
+    "tokens": 316_780,
+    "tokens of the core": 184_510,
+    "tokens of the tests": 304_510,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

@@ -1,0 +1,198 @@
+"""`predict --numbers --backward`: every gradient is what torch.autograd computes, and what a reader
+can recompute from the printed numbers."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn import lines
+from hand_built import vocab_of
+from test_numbers import TEXT, VOCAB, config_of, hello_model, model_of, printed
+from torch.nn.functional import cross_entropy
+
+from charrnn.errors import UsageError
+from charrnn.model.interventions import record
+from charrnn.model.layer import TORCH
+
+CALLS = {
+    "rnn": {"tanh": [("da", "dh")]},
+    "lstm": {
+        "sigmoid": [("da_f", "df"), ("da_i", "di"), ("da_o", "do")],
+        "tanh": [("da_g", "dg"), ("dc", "")],
+    },
+    "gru": {
+        "sigmoid": [("da_z", "dz"), ("da_r", "dr")],
+        "tanh": [("da_n", "dn")],
+        "clamp": [("", "dh")],
+    },
+}
+"""The rows of the argument and of the result of each call of a function in one step of a cell."""
+SHAPES = [
+    *((cell, {"num_layers": num_layers}) for cell in CALLS for num_layers in (1, 3)),
+    *((cell, {"embedding_size": 6}) for cell in CALLS),
+]
+
+
+def assert_close(found, expected):
+    """Both compute in float64, in another order."""
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-10)
+
+
+def autograd(model, text):
+    """The parameters of the network, its logits, and the arguments and results of each function of
+    each layer, all with their gradients of the sum of the losses."""
+    network = model.network.double()
+    kept = {}
+
+    def keep(layer, name, argument, result):
+        argument.retain_grad()
+        result.retain_grad()
+        kept.setdefault((layer, name), []).append((argument, result))
+
+    ops = {}
+    for layer in range(model.config.num_layers):
+        functions = TORCH
+        for name in CALLS[model.config.cell]:
+            functions = record(functions, name, keep=partial(keep, layer, name))
+        ops[layer] = functions
+    ids = torch.from_numpy(VOCAB.encode(text).astype(np.int64))[:, None]
+    logits, _ = network(ids, network.initial_state(1), ops=ops)
+    logits.retain_grad()
+    cross_entropy(logits[:-1, 0], ids[1:, 0], reduction="sum").backward()
+    return dict(network.named_parameters()), logits, kept
+
+
+@pytest.mark.parametrize(("cell", "options"), SHAPES)
+def test_the_gradients_of_the_weights_are_those_of_autograd(cell, options):
+    model = model_of(config_of(cell, **options))
+    parameters, _, _ = autograd(model, TEXT)
+    backward = model.backpropagation(TEXT)
+    num_compared = 0
+    for weight in backward.gradients:
+        place = "output" if weight.layer is None else f"layers.{weight.layer}"
+        suffix = "" if weight.layer is None else f"_{weight.name[2:]}_l0"
+        if weight.name == "embedding":
+            place = "embedding"
+        assert_close(weight.values, parameters[f"{place}.weight{suffix}"].grad)
+        num_compared += 1
+        if weight.bias:
+            assert_close(weight.bias, parameters[f"{place}.bias{suffix}"].grad)
+            num_compared += 1
+    assert num_compared == len(parameters)
+
+
+@pytest.mark.parametrize(("cell", "options"), SHAPES)
+def test_the_gradients_of_every_step_are_those_of_autograd(cell, options):
+    model = model_of(config_of(cell, **options))
+    _, logits, kept = autograd(model, TEXT)
+    backward = model.backpropagation(TEXT)
+    for time, step in enumerate(backward.steps):
+        assert_close(step.logits.values, logits.grad[time, 0])
+        for layer, found in enumerate(step.layers):
+            for function, names in CALLS[cell].items():
+                calls = kept[layer, function][time * len(names) :]
+                for name, tensor in zip(sum(names, ()), sum(calls, ()), strict=False):
+                    # Of the last step nothing has a loss, and torch computes no gradient.
+                    if name and tensor.grad is not None:
+                        assert_close(found.row(name).values, tensor.grad[0])
+                    elif name:
+                        assert_close(found.row(name).values, 0)
+    assert any(np.abs(backward.steps[0].layers[0].row("dh right").values) > 1e-3)
+
+
+def test_the_update_is_a_step_of_sgd():
+    backward = model_of(config_of("gru")).backpropagation("hello", learning_rate=0.5)
+    for weight, gradient, updated in zip(
+        backward.forward.weights, backward.gradients, backward.updated, strict=True
+    ):
+        assert_close(updated.values, np.subtract(weight.values, 0.5 * np.array(gradient.values)))
+        assert_close(updated.bias, np.subtract(weight.bias, 0.5 * np.array(gradient.bias)))
+
+
+def test_the_screen_fits_80_columns_and_shows_the_update():
+    shown = lines(*hello_model().backpropagation("hello").view(), 80)
+    assert max(map(len, shown)) <= 80
+    text = "\n".join(shown)
+    for name in ("dlogits", "dh above", "dh right", "dh  ", "da ", "dW_ih", "db_hh", "dW_hy"):
+        assert name in text
+    assert "Weights after a step of SGD: W - 0.1 dW" in shown
+
+
+def test_a_reader_can_compute_every_gradient_from_the_printed_numbers():
+    """Numbers of the network have three decimals, gradients five."""
+    table = printed(lines(*hello_model().backpropagation("hello").view(), 60))
+    coarse, fine = 5e-4, 5e-6
+    h = table["h"]
+    recomputed = table["dh above"] + table["dh right"]
+    assert (abs(table["dh"] - recomputed) <= 3 * fine).all()
+    recomputed = table["dh"] * (1 - h**2)
+    assert (abs(table["da"] - recomputed) <= 2 * coarse * abs(table["dh"]) + 2 * fine).all()
+
+    # From the logits to h, and from a to the h before.
+    for below, weight, above in (
+        (table["dh above"], table["W_hy"][:, :3], table["dlogits"]),
+        (table["dh right"][:, :-1], table["W_hh"][:, :3], table["da"][:, 1:]),
+    ):
+        error = coarse * abs(above).sum(0) + fine * (abs(weight).sum(0)[:, None] + 1)
+        assert (abs(below - weight.T @ above) <= error).all()
+
+    # Sums over the steps: of da itself, and of da times h before.
+    assert (abs(table["dW_hh"][:, 3] - table["da"].sum(1)) <= 6 * fine).all()
+    recomputed = table["da"][:, 1:] @ h[:, :-1].T
+    error = coarse * abs(table["da"]).sum(1, keepdims=True) + 6 * fine
+    assert (abs(table["dW_hh"][:, :3] - recomputed) <= error).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cell": "mlstm"}, "small has `cell=mlstm`; gradients are listed for rnn or lstm or gru."),
+        ({"cell": "gru", "depth": "grid"}, "small has `depth=grid`; gradients"),
+        ({"cell": "gru", "zoneout": 0.1}, "small has `zoneout=0.1`; gradients"),
+        ({"cell": "gru", "initial_state": "learned"}, "small has `initial_state=learned`; grad"),
+    ],
+)
+def test_other_networks_are_refused_with_a_way_out(options, message):
+    with pytest.raises(UsageError) as refused:
+        model_of(config_of(**options)).backpropagation("hello")
+    assert str(refused.value).startswith(message)
+    assert "\nTrain such a network: `" in str(refused.value)
+
+
+def test_what_cannot_be_learned_from_is_refused():
+    model = model_of(config_of("rnn"))
+    with pytest.raises(UsageError, match=r"^The text has no character to predict"):
+        model.backpropagation("h")
+    with pytest.raises(UsageError, match=r"^`learning_rate` is 0; it must be above 0\."):
+        model.backpropagation("hello", learning_rate=0)
+
+
+def test_json_has_the_numbers_and_their_gradients():
+    model = model_of(config_of("rnn", num_layers=1), vocab_of("hello", is_exact=True))
+    found = model.backpropagation("hello").to_json()
+    assert found == model.numbers("hello").to_json() | {"backward": found["backward"]}
+    assert found["backward"].keys() == {"learning_rate", "steps", "gradients", "updated"}
+
+
+def test_the_picture_is_the_screen(command, chain_run):
+    """The run has one unit per character."""
+    line = ("predict", chain_run, "abc", "--numbers", "--backward")
+    for suffix in ("svg", "html", "png"):
+        assert command(*line, "--export", f"made.{suffix}").out == f"made.{suffix}\n"
+    page = Path("made.html").read_text(encoding="utf-8")
+    assert "dh above" in page and "Gradients of the weights" in page
+    assert Path("made.svg").read_text(encoding="utf-8").count(">above<") == 1
+    assert Path("made.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_options_that_do_not_go_together_are_refused(command, chain_run):
+    for options, error in {
+        "--backward": "--backward needs --numbers: add it, or leave --backward out.",
+        "--numbers --top 3": "--top does not go with --numbers. Leave one of them out.",
+        "--export made.npz": "--export made.npz: predictions have no activations; use .json.",
+        "--json --export made.svg": "--json does not go with --export. Leave one of them out.",
+    }.items():
+        ran = command("predict", chain_run, "abc", *options.split())
+        assert (ran.code, ran.err) == (2, f"error: {error}\n")
