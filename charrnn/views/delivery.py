@@ -65,8 +65,8 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """A format of exported files. Formats are registered by suffix: those of results in `FORMATS`,
-    those of models in `formats.export.FORMATS`."""
+    """A format of exported files. `FORMATS` has the formats of results by suffix,
+    `formats.export.FORMATS` the formats of models."""
 
     content: str
     """The content of the file, or its purpose, in a few words."""
@@ -78,8 +78,8 @@ class ExportFormat:
     extra: str = ""
     """The extra of charrnn that installs it; "" for a package that charrnn requires."""
     mark: bytes = b""
-    """Bytes near the beginning of such a file, by which a file that charrnn wrote is recognised: it
-    may be replaced by a new file (`runs.targets`). b"" for a format without a mark."""
+    """Bytes near the beginning of a file that charrnn wrote, which may be replaced by a new file
+    (`runs.targets`). b"" for a format without a mark."""
     instead: str = ""
     """Another way to such a file where the package is missing; {stem} stands for the path of the
     file without its suffix."""
