@@ -1,4 +1,4 @@
-"""n-grams that are counted in the training text of a run, beside its network."""
+"""Counts of n-grams in the training text of a run, which predict together with its network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,8 +8,8 @@ from charrnn.hooks import hookimpl
 
 @hookimpl
 def evaluations() -> Sequence[Any]:
-    """Return the rows that `evaluate` prints of n-grams."""
-    # Imported here: the help of another command needs none of them.
+    """Return the rows of `evaluate` for counts and n-grams."""
+    # Imported here: the help of other commands does not need them.
     from charrnn.counts.kneser_ney import ROWS as NGRAMS
     from charrnn.counts.rows import ROWS as COUNTS
 

@@ -1,6 +1,6 @@
-"""Compute the predictions of a network and counts together by compiled loops.
+"""Mix the predictions of a network and of counts by compiled loops.
 
-The results are those of `MixingPowers.mix`, bit for bit.
+The results equal those of `MixingPowers.mix` bit for bit.
 
 Shapes: M predictions, V vocabulary, K characters of the longest context.
 """
@@ -58,7 +58,7 @@ class LoopCounts(NamedTuple):
 
 @for_loops
 def _how_sure(largest: Any) -> Any:
-    """Return the class of a prediction whose most likely character has this probability."""
+    """Return the class of a prediction by its largest probability."""
     number = 0
     for border in BORDERS:
         if largest >= border:
@@ -105,17 +105,17 @@ def mix(
     history: Any,
     mixed: Any,
     values: Any,
-    room: Any,
+    follower_counts: Any,
     seen: Any,
     intervals: Any,
 ) -> None:
     """Set mixed (V,) to the logits that `Counts.mix` returns for the logits (V,) of a network and a
     history (K,).
 
-    values (V,) are overwritten. `room`, `seen` and `intervals` are the scratch arrays of
+    values (V,) are overwritten. `follower_counts`, `seen` and `intervals` are the scratch arrays of
     `contexts.predict_next`.
     """
-    # How sure the network is: the largest exponential is 1.
+    # How sure the network is: its largest exponential is 1.
     size = len(logits)
     largest = logits[0]
     for char in range(size):
@@ -134,7 +134,7 @@ def mix(
         counts.discounts,
         history,
         values,
-        room,
+        follower_counts,
         seen,
         intervals,
     )
@@ -145,23 +145,32 @@ def mix(
     pair = NUM_SURE * _how_sure(1.0 / total) + _how_sure(most_by_counts)
     if _is_run(history):
         pair = NUM_PAIRS - 1
-    chosen = counts.powers[pair]
+    powers = counts.powers[pair]
     _take_logarithms(values, mixed)
     for char in range(size):
         score = np.float64(logits[char]) - np.float64(largest)
-        mixed[char] = chosen[0] * score + chosen[1] * mixed[char]
+        mixed[char] = powers[0] * score + powers[1] * mixed[char]
 
 
 def _fill_mixed(counts: Any, logits: Any, histories: Any, mixed: Any) -> None:
-    """Set mixed (M, V) to the logits of a network and counts together, where the network has the
-    logits (M, V) and the counts predict after histories (M, K)."""
+    """Set mixed (M, V) to the logits (M, V) of a network, mixed with the predictions of the counts
+    after histories (M, K)."""
     size = mixed.shape[1]
     values = np.empty(size)
-    room = np.zeros(size, dtype=np.int64)
+    follower_counts = np.zeros(size, dtype=np.int64)
     seen = np.zeros(size, dtype=np.int64)
     intervals = np.empty((histories.shape[1] + 1, 2), dtype=np.int64)
     for row in range(len(mixed)):
-        mix(counts, logits[row], histories[row], mixed[row], values, room, seen, intervals)
+        mix(
+            counts,
+            logits[row],
+            histories[row],
+            mixed[row],
+            values,
+            follower_counts,
+            seen,
+            intervals,
+        )
 
 
 SOURCES = [
@@ -169,7 +178,7 @@ SOURCES = [
     *(Path(str(module.__file__)) for module in (contexts, mixing_powers)),
     Path(__file__),
 ]
-"""The files of what is compiled into a loop that mixes."""
+"""The files with the code of the loops that mix."""
 _mix_rows = CompiledLoop(_fill_mixed, SOURCES)
 
 

@@ -1,20 +1,22 @@
-"""All contexts of a text, sorted, and what follows them: the counts of n-grams of every order.
+"""The sorted contexts of a text and their followers, which give the counts of n-grams of every
+order.
 
-The context of a place of a text is what precedes it, read backwards. The places are sorted by their
-contexts, so that the places that follow the same n characters are neighbours, for every n: an
-interval of the sorted places, which lies in the interval of n - 1 characters.
+The context of a place in a text is the characters before it, read backwards. The places are sorted
+by their contexts. For every n, the places after the same n characters are an interval of the sorted
+places, within the interval of n - 1 characters.
 
-Two arrays beside them answer every question of Kneser-Ney smoothing about such an interval:
+Kneser-Ney smoothing needs two counts of such an interval, which two arrays beside the places give:
 
     raw count c(hw)              how many of its places have the follower w
     continuation count e(hw)     how many of these have a depth of at most n + 1
 
 where the depth of a place is the number of characters, from its follower backwards, that it shares
-with another place which is sorted before it. The first place of each n-gram has a depth below its
-length, so that places with a depth of at most n + 1 begin the different n-grams one longer.
+with the preceding place in the order of these characters. The first place of each n-gram has a
+depth below the length of the n-gram, so places with a depth of at most n + 1 are the first places
+of the different n-grams that are one character longer.
 
-Contexts that occur often have a probability for each character ready: they form a tree, and only
-the intervals of rarer contexts are searched for and counted.
+For frequent contexts, the probability of each character is computed in advance: they form a tree.
+Only the intervals of rarer contexts are searched for and counted.
 
 Shapes: N characters of the text, V vocabulary, M positions, C frequent contexts, K characters of
 the longest context.
@@ -31,16 +33,16 @@ Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 
 FREQUENT = 2
-"""A context is frequent if it occurs this many times as often as there are characters in the
-alphabet. The followers of so many places take longer to count than ready probabilities to read."""
+"""A context is frequent if it occurs at least this number times V times. Counting so many followers
+takes longer than reading V probabilities."""
 NO_FOLLOWER = 255
-"""The depth of the end of the text, which nothing follows."""
+"""The depth of the end of the text, which has no follower."""
 RAW = 254
-"""Depth up to which places are counted for raw counts: all that have a follower."""
+"""The largest depth of places that raw counts include: all places with a follower."""
 
 
 class SortedContexts(NamedTuple):
-    """The places of a text, sorted by what precedes them."""
+    """The places of a text, sorted by their contexts."""
 
     ids: NDArray[Any]
     """(N,): the text."""
@@ -49,30 +51,31 @@ class SortedContexts(NamedTuple):
     followers: NDArray[Any]
     """(N + 1,): ids[places]; 0 for the end of the text."""
     depths: NDArray[np.uint8]
-    """(N + 1,): as the module says, NO_FOLLOWER for the end of the text."""
+    """(N + 1,): the depths that the module defines, NO_FOLLOWER for the end of the text."""
     shared: NDArray[np.uint8]
-    """(N + 1,): characters that a context shares with the one before it."""
+    """(N + 1,): characters that a context shares with the context before it."""
 
 
 class FrequentContexts(NamedTuple):
     """A tree of contexts: the children of a context are one character longer."""
 
     children: NDArray[np.int32]
-    """(C, V): the context with one more character before it; -1 where that is not frequent."""
+    """(C, V): the index of the context with one more character before it; -1 if it is not
+    frequent."""
     intervals: Int64Array
-    """(C, 2): the first of the sorted places of each context, and the end."""
+    """(C, 2): the interval [begin, end) of the sorted places of each context."""
     probabilities: Float64Array
-    """(C, V): of each character after a context."""
+    """(C, V): the probability of each character after a context."""
 
 
 def sort_contexts(ids: NDArray[Any], *, vocab_size: int, order: int) -> SortedContexts:
     """Sort the places of ids (N,) by the order - 1 characters before them."""
-    # Half of the memory where the alphabet allows it; numba compiles a loop for each of the types.
+    # Half of the memory where the alphabet allows it; numba compiles a loop for each type.
     dtype = np.uint16 if vocab_size < 1 << 16 else np.uint32
     chars = np.ascontiguousarray(ids, dtype)
 
-    # Keys to sort by: as many characters as fit into the bits of an integer, read backwards. Before
-    # the text there is 0.
+    # Sort keys: each has as many characters as fit into the bits of an integer, read backwards; 0
+    # stands for positions before the text.
     num_bits = vocab_size.bit_length()
     chars_per_key = 62 // num_bits
     keys = []
@@ -84,12 +87,12 @@ def sort_contexts(ids: NDArray[Any], *, vocab_size: int, order: int) -> SortedCo
         keys.append(key)
     keys.reverse()
 
-    # `lexsort` sorts by the last key first: the one with the last characters.
+    # `lexsort` takes the last key first, which must have the last characters.
     ends = np.lexsort(keys)
     shared_ends = np.zeros(len(chars), np.uint8)
     _count_shared.run(chars, ends, order, shared_ends)
 
-    # The context of a place ends at the character before it; the first place has none.
+    # The context of a place ends at the character before it; the first place has no context.
     places = np.concatenate(([0], ends + 1)).astype(np.int32)
     depths = np.append(shared_ends, np.uint8(NO_FOLLOWER))[places]
     shared = np.concatenate((np.zeros(1, np.uint8), shared_ends[ends]))
@@ -98,8 +101,8 @@ def sort_contexts(ids: NDArray[Any], *, vocab_size: int, order: int) -> SortedCo
 
 
 def _fill_shared(ids: Any, ends: Any, most: Any, shared: Any) -> None:
-    """Set shared[ends[k]] to the number of characters, at most `most`, that the texts which end at
-    ends[k - 1] and at ends[k] share, from their ends backwards."""
+    """Set shared[ends[k]] to the number of characters, at most `most`, that the texts up to ends[k
+    - 1] and up to ends[k] share, from their ends backwards."""
     for rank in range(1, len(ends)):
         previous = ends[rank - 1]
         end = ends[rank]
@@ -113,11 +116,11 @@ def _fill_shared(ids: Any, ends: Any, most: Any, shared: Any) -> None:
 def _fill_counts_of_counts(
     contexts: SortedContexts, length: Any, counts: Any, seen: Any, totals: Any
 ) -> None:
-    """Add to totals (2, 5) how many n-grams of `length` + 1 characters have a count of 1, 2, 3 and
-    4, at these indices: by raw counts, and by continuation counts. counts (2, V) are zeros."""
+    """Add the number of n-grams of `length` + 1 characters with a count of k to totals[:, k], k = 1
+    … 4: by raw counts and by continuation counts. counts (2, V) are zeros."""
     num_seen = 0
     for row in range(len(contexts.places) + 1):
-        # The n-grams of a context are complete where another context begins.
+        # The n-grams of a context are complete where the next context begins.
         is_end = row == len(contexts.places)
         if is_end or contexts.shared[row] < length:
             for index in range(num_seen):
@@ -128,7 +131,7 @@ def _fill_counts_of_counts(
                     counts[kind, follower] = 0
             num_seen = 0
 
-        # A context that would begin before the text is none.
+        # Skip places with fewer characters before them, and the end of the text.
         if is_end or contexts.places[row] < length or contexts.depths[row] == NO_FOLLOWER:
             continue
         follower = contexts.followers[row]
@@ -142,8 +145,8 @@ def _fill_counts_of_counts(
 
 @for_loops
 def _first_from(contexts: Any, low: Any, high: Any, back: Any, least: Any) -> Any:
-    """Return the first of the sorted places [low, high) whose character `back` before is at least
-    `least`; before the text there is -1."""
+    """Return the first of the sorted places [low, high) for which the character `back` positions
+    before is at least `least`; positions before the text count as -1."""
     while low < high:
         middle = (low + high) >> 1
         at = contexts.places[middle] - back
@@ -167,15 +170,15 @@ def _add_followers(
     counts: Any,
     seen: Any,
 ) -> Any:
-    """Add what the counts after a context say to probabilities (V,), times `share`, and return the
-    share that is left to the context one shorter.
+    """Add the probabilities by the counts after a context, times `share`, to probabilities (V,),
+    and return the share that remains for the context one character shorter.
 
-    The context has `length` characters and the places [low, high). One of `longest` characters has
-    raw counts, a shorter one continuation counts; discounts (K + 1, 4) are by the length. counts
-    (V,) are zeros before and after.
+    The context has `length` characters and the places [low, high). A context of `longest`
+    characters has raw counts, a shorter context continuation counts; discounts (K + 1, 4) are by
+    the length. counts (V,) are zeros before and after.
     """
     most_depth = length + 1 if length < longest else RAW
-    discounts_here = discounts[length]
+    length_discounts = discounts[length]
     num_seen = 0
     total = 0
     for row in range(low, high):
@@ -187,17 +190,17 @@ def _add_followers(
             counts[follower] += 1
             total += 1
 
-    # Of a context that only the end of the text has, nothing is known.
+    # The context occurs only at the end of the text.
     if total == 0:
         return share
 
-    # What the discounts take from the counts is left.
+    # The discounts of all counts are the remaining share.
     scale = share / total
     discounted = 0.0
     for index in range(num_seen):
         follower = seen[index]
         count = counts[follower]
-        discount = discounts_here[min(count, 3)]
+        discount = length_discounts[min(count, 3)]
         discounted += discount
         probabilities[follower] += (count - discount) * scale
         counts[follower] = 0
@@ -214,8 +217,8 @@ def _fill_frequent(
     seen: Any,
 ) -> Any:
     """Fill in all contexts of up to `longest` characters that occur at least `least` times, and
-    return how many they are. Row 0 is the empty context, whose probabilities are those of order 0
-    before."""
+    return their number. Row 0 is the empty context, which has the probabilities of order 0 before.
+    """
     vocab_size = len(counts)
     frequent.intervals[0, 1] = len(contexts.places)
     num_contexts = 1
@@ -224,17 +227,17 @@ def _fill_frequent(
     end_of_length = 1
     while index < num_contexts:
         low, high = frequent.intervals[index]
-        own = frequent.probabilities[index]
-        shorter = own.copy()
-        own[:] = 0.0
+        row_probabilities = frequent.probabilities[index]
+        shorter = row_probabilities.copy()
+        row_probabilities[:] = 0.0
         share = _add_followers(
-            contexts, low, high, length, longest, discounts, 1.0, own, counts, seen
+            contexts, low, high, length, longest, discounts, 1.0, row_probabilities, counts, seen
         )
         for follower in range(vocab_size):
-            own[follower] += share * shorter[follower]
+            row_probabilities[follower] += share * shorter[follower]
 
-        # The places of each context one longer are neighbours. All of a length come before the
-        # first one of the next.
+        # The contexts with one more character before are consecutive intervals of the places. All
+        # contexts of a length are filled in before the first context of the next length.
         begin = low
         while length < longest and begin < high:
             at = contexts.places[begin] - length - 1
@@ -270,11 +273,11 @@ def predict_next(
     seen: Any,
     intervals: Any,
 ) -> None:
-    """Set probabilities (V,) to those of each character after a history (K,), the oldest character
-    first, -1 where the text has none.
+    """Set probabilities (V,) to the probability of each character after a history (K,), the oldest
+    character first, -1 before the text.
 
-    counts and seen (V,) and intervals (K + 1, 2) are room to compute in: counts are zeros before
-    and after.
+    counts and seen (V,) and intervals (K + 1, 2) are scratch arrays: counts are zeros before and
+    after.
     """
     # The longest frequent context.
     index = 0
@@ -288,7 +291,7 @@ def predict_next(
         index = frequent.children[index, before]
         length += 1
 
-    # Rarer ones, as far as they occur.
+    # Longer contexts, which are rarer, as far as they occur.
     num_frequent = length
     low, high = frequent.intervals[index]
     while length < most:
@@ -303,7 +306,7 @@ def predict_next(
         intervals[length, 0] = low
         intervals[length, 1] = high
 
-    # From the longest context on, each leaves a share to the one that is shorter.
+    # From the longest context on, each leaves a share to the next shorter context.
     probabilities[:] = 0.0
     share = 1.0
     while length > num_frequent:
@@ -334,7 +337,7 @@ def _fill_probabilities(
     counts: Any,
     seen: Any,
 ) -> None:
-    """Set probabilities (M, V) to those of each character after histories (M, K)."""
+    """Set probabilities (M, V) to the probability of each character after histories (M, K)."""
     intervals = np.empty((histories.shape[1] + 1, 2), np.int64)
     for row in range(len(histories)):
         predict_next(
@@ -375,10 +378,11 @@ def find_frequent(
 ) -> FrequentContexts:
     """Compute the probabilities after each frequent context of up to `longest` characters.
 
-    `discounts` (K + 1, 4) are those of counts of 0, 1, 2, and 3 or more, by the length of the
-    context; contexts of `longest` characters have raw counts, shorter ones continuation counts.
+    `discounts` (K + 1, 4) are the discounts of counts of 0, 1, 2, and 3 or more, by the length of
+    the context; contexts of `longest` characters have raw counts, shorter contexts continuation
+    counts.
     """
-    # No two contexts of a length have a place in common.
+    # The contexts of a length have no place in common, which bounds their number.
     least = FREQUENT * vocab_size
     most = 1 + longest * (len(contexts.places) // least)
     frequent = FrequentContexts(
@@ -401,7 +405,7 @@ def predict(
     histories: Int64Array,
 ) -> Float64Array:
     """Compute the probability (M, V) of each character after histories (M, K): the characters
-    before it, the oldest first, -1 where the text has none."""
+    before it, the oldest first, -1 before the text."""
     vocab_size = frequent.probabilities.shape[1]
     probabilities = np.empty((len(histories), vocab_size))
     counts = np.zeros(vocab_size, np.int64)

@@ -1,7 +1,7 @@
 """A model and the counts of its training text, which predict together.
 
-The network reads the text as it does alone. Beside its state, the last characters are kept, after
-which the counts say how probable each character is; `counts.mixing_powers` mixes both.
+The network reads the text as it does alone. The state has the last characters, too, after which the
+counts predict; `counts.mixing_powers` mixes both predictions.
 
 Shapes: T time, B batch, V vocabulary, K characters of the longest context.
 """
@@ -37,10 +37,9 @@ else:
     compiled_mixing = LazyModule("charrnn.counts.compiled_mixing")
 
 NO_CHARACTER = -1
-"""What a history has before the text begins."""
+"""The entry of a history before the beginning of the text."""
 ROWS_AT_ONCE = 1024
-"""Predictions whose probabilities of all characters are computed at once: an alphabet may have
-thousands."""
+"""Predictions that are computed at once: an alphabet may have thousands of characters."""
 
 Float64Array = NDArray[np.float64]
 
@@ -54,43 +53,44 @@ class CountedState(NamedTuple):
     """(B, K): the last characters as ids, the oldest first, NO_CHARACTER before the text."""
 
     def map(self, function: Callable[..., Any], *others: CountedState) -> CountedState:
-        """Do what `RecurrentState.map` does with the state of the network and with the history,
-        whose axis -2 is that of the batch rows, too."""
+        """Map the state of the network and the history as `RecurrentState.map` does; axis -2 of the
+        history has the batch rows, too."""
         network = self.network.map(function, *(other.network for other in others))
         history = function(self.history, *(other.history for other in others))
         return CountedState(network=network, history=history)
 
     @property
     def device(self) -> Any:
-        """Where the arrays of torch are."""
+        """The device of the arrays."""
         return self.network.device
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the state of the network, beside which the history is small."""
+        """Bytes of the state of the network; the history is small beside it."""
         return int(self.network.num_bytes)
 
 
 class Counts(NamedTuple):
-    """The counts of a training text, and how they are mixed with the network that learned it."""
+    """The counts of a training text, and the powers that mix them with the network that learned
+    it."""
 
     predictor: NgramPredictor
     powers: MixingPowers
 
     def mix(self, logits: NDArray[Any], histories: NDArray[np.int64]) -> Float64Array:
-        """Return the logits (B, V) of a network and of the counts after histories (B, K) together,
-        where those of the network alone are (B, V)."""
+        """Mix the logits (B, V) of a network with the predictions of the counts after histories (B,
+        K). Returns logits (B, V)."""
         predicted = self.predictor.after(histories)
         return self.powers.mix(Predictions.of(logits, counts=predicted, histories=histories))
 
     def mix_many(self, logits: NDArray[np.float32], histories: NDArray[np.int64]) -> Float64Array:
         """Return the logits (M, V) of `mix` for many predictions. A compiled loop computes them if
-        numba and the room `compiled` are there."""
+        numba and the room `compiled` are installed."""
         if can_compile() and has_room("compiled"):
             return compiled_mixing.mix_rows(self, logits, histories=histories)
         mixed = np.empty(logits.shape)
-        for part in parts_of(len(mixed)):
-            mixed[part] = self.mix(logits[part], histories=histories[part])
+        for rows in row_slices(len(mixed)):
+            mixed[rows] = self.mix(logits[rows], histories=histories[rows])
         return mixed
 
 
@@ -98,7 +98,7 @@ class CountedStepper:
     """A network and counts, one character at a time, with logits in float64."""
 
     compiled_loops: Mapping[str, str] = {"write": "write with counts"}
-    """A prime is read by the network alone, which has a loop of its own."""
+    """The network alone reads a prime, with its own loop."""
 
     def __init__(self, network: Stepper, counts: Counts) -> None:
         self.network = network
@@ -163,8 +163,8 @@ class CountedGenerator(Generator):
 
 
 class CountsNetwork:
-    """The counts alone, as a torch module has it: maps ids (T, B) and a state to log-probabilities
-    (T, B, V) and a new state, whose vectors are the histories (B, K)."""
+    """The counts alone, called like a torch module: maps ids (T, B) and a state to
+    log-probabilities (T, B, V) and a new state, which has the histories (B, K) as its vectors."""
 
     def __init__(self, predictor: NgramPredictor, device: torch.device, end_id: int | None) -> None:
         self.predictor = predictor
@@ -174,26 +174,26 @@ class CountsNetwork:
 
     def initial_state(self, batch_size: int) -> RecurrentState[torch.Tensor]:
         """Return the state before a text."""
-        # On the device of the network, where a row of both states is reset.
+        # On the device of the network, because the rows of both states are reset together.
         history = torch.full((batch_size, self.predictor.longest), NO_CHARACTER, dtype=torch.int64)
         return RecurrentState(history.to(self.device))
 
     def __call__(
         self, ids: torch.Tensor, state: RecurrentState[torch.Tensor]
     ) -> tuple[torch.Tensor, RecurrentState[torch.Tensor]]:
-        """Predict what follows each of ids (T, B)."""
+        """Predict the character after each of ids (T, B)."""
         histories, after = self.histories(ids, state)
         log_probs = torch.empty((len(histories), self.vocab_size))
-        for part in parts_of(len(histories)):
-            probabilities = self.predictor.after(histories[part])
-            log_probs[part] = torch.from_numpy(np.log(probabilities))
+        for rows in row_slices(len(histories)):
+            probabilities = self.predictor.after(histories[rows])
+            log_probs[rows] = torch.from_numpy(np.log(probabilities))
         return log_probs.view(*ids.shape, -1).to(self.device), after
 
     def histories(
         self, ids: torch.Tensor, state: RecurrentState[torch.Tensor]
     ) -> tuple[NDArray[np.int64], RecurrentState[torch.Tensor]]:
         """Return the history (T * B, K) after each of ids (T, B), and the state after the last."""
-        # A window over the characters before and those that are read now.
+        # Windows over the characters of the state and the ids.
         longest = self.predictor.longest
         read = torch.cat((state.vectors, ids.T.to(state.vectors)), dim=1)
         windows = sliding_window_view(read.cpu().numpy(), longest, axis=1)[:, 1:]
@@ -220,7 +220,7 @@ class CountedNetwork:
         return CountedState(network=network, history=history)
 
     def __call__(self, ids: torch.Tensor, state: CountedState) -> tuple[torch.Tensor, CountedState]:
-        """Read ids (T, B) with the network, and mix what it predicts with the counts."""
+        """Read ids (T, B) with the network, and mix its predictions with the counts."""
         logits, network = self.network(ids, state.network)
         histories, after = self._alone.histories(ids, RecurrentState(state.history))
         by_network = logits.flatten(0, 1).float().cpu().numpy()
@@ -229,8 +229,8 @@ class CountedNetwork:
         return mixed, CountedState(network=network, history=after.vectors)
 
 
-def parts_of(num_rows: int) -> Iterator[slice]:
-    """Yield the slices of so many rows that are computed at once."""
+def row_slices(num_rows: int) -> Iterator[slice]:
+    """Yield slices of `num_rows` rows, each of rows that are computed at once."""
     for begin in range(0, num_rows, ROWS_AT_ONCE):
         yield slice(begin, begin + ROWS_AT_ONCE)
 
@@ -260,7 +260,7 @@ class CountedModel(GenerationMethods):
         return CountedNetwork(self.model.network, counts=self.counts)
 
     def origin(self) -> dict[str, Any]:
-        """Return what predicts beside the network, for JSON."""
+        """Return the origin of the model, and that it predicts with counts, for JSON."""
         return {**self.model.origin(), "counts": True}
 
     def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:

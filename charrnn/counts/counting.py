@@ -1,4 +1,5 @@
-"""Count the text of a run when its network has been trained, and fit how both are mixed."""
+"""Count the text of a run after the training of its network, and fit the powers that mix the
+network and the counts."""
 
 from __future__ import annotations
 
@@ -27,22 +28,22 @@ if TYPE_CHECKING:
     from charrnn.training.run_text import RunText
 
 ORDER = 16
-"""Characters of the n-grams that are counted: a context of 15 characters and the one after it
+"""Characters of the n-grams that are counted: a context of 15 characters and its follower
 (benchmarks/LOG.md)."""
 MOST_SCORES = 1 << 20
-"""Scores of characters that the powers are fitted to at most: about 120 MB while they are."""
+"""Scores of characters to which the powers are fitted, at most: they take about 120 MB."""
 MOST_CHARS_OF_PYTHON = 50_000
-"""Characters that are counted where numba is missing at most: they take some ten seconds."""
+"""Characters that are counted without numba, at most: they take some ten seconds."""
 
 
 def count_text(run: Path, text: RunText, should_stop: Callable[[], bool]) -> float | None:
-    """Count the training text of a run, fit the powers of its network and the counts, and keep
-    both in the run's folder.
+    """Count the training text of a run, fit the powers of its network and the counts, and write the
+    counts and the powers into the run's folder.
 
     The powers are fitted on the part of the training text that was held back from the network,
-    which is not counted either. Returns the validation loss of both together in nats per character,
-    as training measures it; None if `should_stop` returned true before this loss was known. Raises
-    CharRNNError if the counts cannot be kept.
+    which is not counted either. Returns the validation loss of network and counts together in nats
+    per character, as training measures it; None if `should_stop` returned true before this loss was
+    measured. Raises CharRNNError if the counts cannot be written.
     """
     model = load(run)
     held_back = slice(0, text.learned(model.config).start)
@@ -71,14 +72,14 @@ def count_text(run: Path, text: RunText, should_stop: Callable[[], bool]) -> flo
 
 
 def fit_counts(model: Model, ids: IdArray, *, held_back: slice, counted: slice) -> Counts:
-    """Count a part of ids (N,), and fit how the counts are mixed with a network on another part,
-    which neither of them has learned."""
+    """Count the slice `counted` of ids (N,), and fit the powers that mix the counts with a network
+    on the slice `held_back`, which neither the network nor the counts have learned."""
     with task("counting", total=1, unit="texts") as advance:
         order = min(ORDER, counted.stop - counted.start)
         predictor = NgramModel.fit(ids[counted], len(model.vocab), order).predictor()
         advance()
 
-    # A large alphabet leaves room for fewer predictions.
+    # MOST_SCORES limits the number of predictions times the size of the alphabet.
     most = 1 + MOST_SCORES // len(model.vocab)
     unseen = np.array(ids[held_back][:most])
     positions = np.arange(1, len(unseen))
@@ -103,18 +104,18 @@ def _logits(model: Model, ids: IdArray) -> NDArray[np.float32]:
     # The last steps of a lane may lie beyond the end of the text.
     reading = read_in_lanes(step, network.initial_state, ids=ids[:-1], first=0)
     with task("mixing", total=len(ids)) as advance:
-        for places, scores in reading:
-            is_text = places < len(logits)
-            logits[places[is_text]] = scores.float().cpu().numpy()[is_text]
-            advance(places.size)
+        for positions, scores in reading:
+            is_text = positions < len(logits)
+            logits[positions[is_text]] = scores.float().cpu().numpy()[is_text]
+            advance(positions.size)
     return logits
 
 
 def with_counts(model: Model) -> CountedModel:
-    """Return the model together with the counts of its training text, which training keeps beside
-    the checkpoints.
+    """Return the model together with the counts of its training text, which training has written
+    beside the checkpoints.
 
-    Raises DataError for a model that has none, CheckpointError if they are damaged.
+    Raises DataError for a model without counts, CheckpointError for damaged counts.
     """
     if model.path is None or not (model.path / COUNTS_FILE).exists():
         raise DataError(f"{model.name} has no counts of its training text.")

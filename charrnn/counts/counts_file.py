@@ -2,8 +2,8 @@
 memory.
 
 A safetensors file (docs/formats.md): the arrays of `NgramPredictor` and the powers of
-`MixingPowers`. Its metadata say beside which model, and the SHA-256 of all arrays. What is
-read is checked before it is used: compiled loops follow its numbers without looking.
+`MixingPowers`. Its metadata have the digest of the model and the SHA-256 of all arrays. The arrays
+are checked when they are read, because compiled loops use them as indices without a check.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COUNTS_FILE = "counts.safetensors"
 FORMAT = "1"
 """The version of the format."""
 MOST_HEADER_BYTES = 100_000
-"""The header of a file at most."""
+"""Bytes of the header of a file, at most."""
 TYPES = {
     "ids": "U16",
     "places": "I32",
@@ -57,10 +57,10 @@ TYPES = {
 }
 """The arrays of a file, and their types in the names of safetensors."""
 LEAST_DISCOUNTS = np.array((0, 1e-9, 1e-9, 1e-9))
-"""Smallest discounts of counts of 0, 1, 2, and 3 or more: without any, a character that was never
-seen would be impossible."""
+"""Smallest discounts of counts of 0, 1, 2, and 3 or more: without a discount, an unseen character
+would be impossible."""
 LEAST_PROBABILITY = 1e-300
-"""Smallest probability of a character that a file may have: every one has a logarithm."""
+"""Smallest probability in a file: its logarithm is finite."""
 DTYPES = {"U8": np.uint8, "U16": np.uint16, "I32": np.int32, "I64": np.int64, "F64": np.float64}
 """The types of NumPy by the names of safetensors."""
 
@@ -69,7 +69,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def write_counts(run: Path, counts: Counts, *, digest: str) -> None:
-    """Write the counts beside a model, which has a digest, into the folder of its run. Raises
+    """Write the counts into the folder of a run, for the model with this digest. Raises
     CharRNNError if they cannot be written."""
     predictor = counts.predictor
     arrays = {
@@ -88,17 +88,18 @@ def write_counts(run: Path, counts: Counts, *, digest: str) -> None:
 
 
 def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
-    """Read the counts beside a model, which has a digest and an alphabet of `vocab_size` entries.
+    """Read the counts from the folder of a run, for the model with this digest and an alphabet of
+    `vocab_size` entries.
 
-    Raises CheckpointError if they are missing, damaged, or those of another text, UsageError if
-    numba would obey a file of the current folder.
+    Raises CheckpointError if they are missing, damaged, or for another model, UsageError if numba
+    would obey a file of the current folder.
     """
     check_settings_of_numba()
     path = run / COUNTS_FILE
     with convert_os_errors("read", path=path, kind=CheckpointError):
         check_regular(path)
         check_no_placeholder(path)
-        # A map of nothing is an error of another kind.
+        # An empty file cannot be mapped.
         mapped = np.zeros(0, np.uint8)
         if path.stat().st_size > 0:
             mapped = np.memmap(path, np.uint8, mode="c")
@@ -117,7 +118,7 @@ def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
         places=arrays["places"],
         followers=arrays["followers"],
         depths=arrays["depths"],
-        # Only counting reads it.
+        # Only `counts_of_counts` reads it.
         shared=np.zeros(0, np.uint8),
     )
     frequent = contexts.FrequentContexts(
@@ -154,15 +155,15 @@ def _arrays_of(path: Path, mapped: NDArray[np.uint8]) -> tuple[Arrays, Mapping[s
             shape = [int(length) for length in entry["shape"]]
             if last - first != dtype.itemsize * math.prod(shape) or min(shape) < 0:
                 raise ValueError(f"{name} has another size than its shape")
-            part = np.asarray(mapped[begin + first : begin + last])
-            arrays[name] = part.view(dtype).reshape(shape)
+            array_bytes = np.asarray(mapped[begin + first : begin + last])
+            arrays[name] = array_bytes.view(dtype).reshape(shape)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path} is damaged: {error}.") from error
     return arrays, metadata
 
 
 def _check(path: Path, arrays: Arrays, vocab_size: int) -> None:
-    """Raise CheckpointError unless every number that a compiled loop follows leads into the
+    """Raise CheckpointError unless every number that a compiled loop uses as an index is within the
     arrays."""
     num_chars = len(arrays["ids"])
     num_places = num_chars + 1
@@ -179,7 +180,7 @@ def _check(path: Path, arrays: Arrays, vocab_size: int) -> None:
         "discounts": (num_lengths, 4),
         "powers": (NUM_PAIRS, 2),
     }
-    # The least and the largest number of each array: a count is not discounted below 0.
+    # The least and the largest number of each array. A discount is at most its count.
     limits: dict[str, tuple[Any, Any]] = {
         "ids": (0, vocab_size - 1),
         "places": (0, num_chars),
@@ -193,7 +194,7 @@ def _check(path: Path, arrays: Arrays, vocab_size: int) -> None:
     is_good = 1 <= num_lengths <= MOST_ORDER and num_frequent >= 1 and num_chars >= 1
     is_good &= all(arrays[name].shape == shape for name, shape in shapes.items())
     for name, (least, most) in limits.items():
-        # What is no number is not between them either.
+        # A nan is not between them either.
         is_good = is_good and bool(((arrays[name] >= least) & (arrays[name] <= most)).all())
     if not is_good:
         raise CheckpointError(f"{path} is damaged: its numbers do not fit together.")

@@ -1,5 +1,5 @@
-"""Counts that grow with the text that is read: those of the training text, and of what was read of
-another text since (an unbounded cache, Grave, Cisse & Joulin 2017), for dynamic evaluation.
+"""Counts that grow with the text that is read, for dynamic evaluation: the counts of the training
+text and of all characters that were read since (an unbounded cache, Grave, Cisse & Joulin 2017).
 
 Shapes: N characters of a text, T characters of a segment, V vocabulary.
 """
@@ -18,7 +18,7 @@ from charrnn.generation.distribution import log_softmax
 from charrnn.text.vocab import IdArray
 
 COUNTED_AFTER = 8192
-"""Characters after which all are counted anew: a second for a million characters."""
+"""Characters after which the whole text is counted again: a second for a million characters."""
 
 
 class GrowingCounts:
@@ -40,14 +40,14 @@ class GrowingCounts:
             self._count(self._score())
 
     def losses(self) -> CharLosses:
-        """Return the losses of all characters so far."""
+        """Return the losses of all characters that were added."""
         self._score()
         nats = np.concatenate(self._nats)
         return CharLosses(np.arange(self._first, self._first + len(nats)), nats)
 
     def _score(self) -> IdArray:
-        """Score the characters that wait by the counts of those before them, and return their
-        ids."""
+        """Score the characters that are not scored yet, by the counts of the text before them, and
+        return their ids."""
         begin = self._first + sum(map(len, self._nats))
         for logits in self._logits:
             positions = np.arange(begin, begin + len(logits))
@@ -62,7 +62,7 @@ class GrowingCounts:
         return scored
 
     def _count(self, ids: IdArray) -> None:
-        """Count what was counted before, and ids (M,) after it, anew."""
+        """Count the text that was counted before again, together with ids (M,) after it."""
         predictor = self._counts.predictor
         before = predictor.contexts.ids
         counted = np.concatenate((before, ids.astype(before.dtype)))

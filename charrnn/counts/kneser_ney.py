@@ -7,13 +7,13 @@ The model of order n predicts a character w from the n - 1 characters h before i
     q_k(w | h) = (e(hw) - D(e(hw))) / e(h) + b(h) q_(k-1)(w | h')        q_0 = 1 / V
 
 c counts occurrences; e counts the different characters that precede an n-gram (its continuation
-count), the start of the text among them; c(h) and e(h) are their sums over w. D is one of three
-discounts, for counts of 1, of 2 and of 3 or more, and b(h) the discounts of all n-grams hw, divided
-by the sum. Where h does not occur, p_n = q_(n-1). Every probability is positive, and those of all V
-characters sum to 1.
+count), including the start of the text; c(h) and e(h) are the sums of c(hw) and e(hw) over w. D is
+one of three discounts, for counts of 1, of 2 and of 3 or more, and b(h) the sum of the discounts of
+all n-grams hw, divided by c(h) or e(h). Where h does not occur, p_n = q_(n-1). Every probability is
+positive, and the probabilities of all V characters sum to 1.
 
-All orders share the q_k, so one pass over a text scores every order. END is a character like any
-other: n-grams that cross the end of a document are counted, which costs a little and leaks nothing.
+All orders share the q_k. END counts as a character: n-grams that cross the end of a document are
+counted, which costs a little and leaks nothing.
 
 No table of n-grams is kept: `counts.contexts` counts them in the sorted places of the training text.
 
@@ -48,13 +48,13 @@ else:
     contexts = LazyModule("charrnn.counts.contexts")
 
 MOST_ORDER = 32
-"""The largest order: characters of a context, and the one that follows."""
+"""The largest order: the characters of a context and the character after it."""
 ORDERS = (*range(1, 13), 20)
-"""The orders that are reported unless others are asked for."""
+"""The orders that are reported by default."""
 POSITIONS_AT_ONCE = 4096
-"""Positions whose probabilities of all characters are kept at once."""
+"""Positions for which the probabilities of all characters are in memory at once."""
 MOST_TRAINING_CHARS = 1 << 23
-"""Characters of a training text that are counted: the last ones."""
+"""Characters of a training text that are counted, at most; of a longer text, the last."""
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """The discounts where the counts define none between 0 and the count, as in KenLM (Heafield et al.
 2013)."""
@@ -136,19 +136,19 @@ class NgramModel:
     def by_order(
         self, ids: IdArray, positions: Int64Array, orders: Collection[int] | None = None
     ) -> Iterator[tuple[int, Float64Array]]:
-        """Yield each of some orders, all by default, ascending, with p(ids[i] | …) for each i of
+        """Yield each of `orders`, all by default, ascending, with p(ids[i] | …) for each i of
         positions (M,).
 
         Raises UsageError for an order that the model does not have, ValueError for a position
         outside the text.
         """
-        # Checked here, not in the generator, which would raise only when it is read.
-        chosen = sorted(orders or range(1, self.order + 1))
-        for order in chosen:
+        # Checked here: a generator would raise only when it is read.
+        wanted = sorted(orders or range(1, self.order + 1))
+        for order in wanted:
             check_range("order", value=order, high=self.order)
         if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < len(ids):
             raise ValueError(f"positions must be in [0, {len(ids)})")
-        return self._by_order(ids, positions=positions, orders=chosen)
+        return self._by_order(ids, positions=positions, orders=wanted)
 
     def _by_order(
         self, ids: IdArray, positions: Int64Array, orders: Sequence[int]
@@ -158,10 +158,10 @@ class NgramModel:
                 predictor = self.predictor(order)
                 probabilities = np.empty(len(positions))
                 for begin in range(0, len(positions), POSITIONS_AT_ONCE):
-                    part = positions[begin : begin + POSITIONS_AT_ONCE]
-                    predicted = predictor.probabilities(ids, part)
-                    probabilities[begin : begin + len(part)] = predicted[
-                        np.arange(len(part)), ids[part]
+                    block = positions[begin : begin + POSITIONS_AT_ONCE]
+                    predicted = predictor.probabilities(ids, block)
+                    probabilities[begin : begin + len(block)] = predicted[
+                        np.arange(len(block)), ids[block]
                     ]
                 yield order, probabilities
                 advance()
@@ -178,7 +178,7 @@ class NgramPredictor:
         longest: int,
         discounts: Float64Array,
     ) -> None:
-        """Take what `NgramModel.predictor` has computed; `longest` is the order less 1."""
+        """Take the results of `NgramModel.predictor`; `longest` is the order less 1."""
         self.contexts = contexts
         self.frequent = frequent
         self.longest = longest
@@ -191,19 +191,19 @@ class NgramPredictor:
 
     def probabilities(self, ids: IdArray, positions: Int64Array) -> Float64Array:
         """Compute the probability (M, V) of each character at positions (M,) of ids (N,), after the
-        characters before it; position N is what follows the text. Each row is positive and has the
+        characters before it; position N is the end of the text. Each row is positive and has the
         sum 1."""
         return self.after(self.histories(ids, positions))
 
     def histories(self, ids: IdArray, positions: Int64Array) -> Int64Array:
         """Return the characters (M, K) before each of positions (M,) of ids (N,), the oldest first,
-        -1 where the text has none."""
+        -1 before the text."""
         before = positions[:, None] + np.arange(-self.longest, 0)
         return np.where(before < 0, -1, ids[np.maximum(before, 0)].astype(np.int64))
 
     def after(self, histories: Int64Array) -> Float64Array:
         """Compute the probability (M, V) of each character after histories (M, K): the characters
-        before it, the oldest first, -1 where the text has none."""
+        before it, the oldest first, -1 before the text."""
         return contexts.predict(
             self.contexts,
             self.frequent,
@@ -230,7 +230,7 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
         3 - 4 * share * n4 / n3,
     )
 
-    # Counts of a small text need not fall as the equation supposes.
+    # The counts of a small text may not fall as the equation assumes.
     for count, discount in enumerate(discounts, start=1):
         if not 0 < discount <= count:
             return FALLBACK_DISCOUNTS
@@ -249,14 +249,14 @@ def evaluate_ngrams(
     of `orders`.
 
     The n-grams are counted in the training text of `model`, in its alphabet (`Model.ngram_model`).
-    The characters that are scored are those of `evaluate`. Orders longer than the training text are
+    The scored characters are the same as in `evaluate`. Orders longer than the training text are
     left out. Raises UsageError for an order out of range or a `max_chars` under 1, DataError for a
     text too short, and if the training text is missing or changed.
 
     >>> for report in charrnn.evaluate_ngrams(model, model.held_out(), orders=(3, 6)):
     ...     print(report.protocol, report.nats_per_char)
     """
-    # The characters that the model is scored on, from the corpus of the text.
+    # The characters on which the model is scored.
     measured = measured_text(model, text=text, context=context)
     measured.check_stateful(max_chars)
     training = model.training_text(text if isinstance(text, CorpusPart) else None)

@@ -2,16 +2,16 @@
 
     p(w) = p_network(w)^a p_counts(w)^b / Z        Z makes the sum over all characters 1
 
-A log-linear interpolation (Klakow 1998, "Log-linear interpolation of language models"). Its powers
-a and b depend on how sure both are: on the probability of the character that the network finds most
-likely, in three classes, and on that of the character that the counts find most likely. A tenth
-pair is for runs of the same character, such as the blanks before a line of code: a context of a few
-characters does not say how many there were, which the network knows. The powers are fitted on text
-that neither the network nor the counts have learned.
+A log-linear interpolation (Klakow 1998, "Log-linear interpolation of language models"). The powers
+a and b depend on how sure both are: on the largest probability by the network, in three classes,
+and on the largest probability by the counts. A tenth pair of powers is for runs of the same
+character, such as the blanks before a line of code: the network knows how long the run is, a
+context of a few characters does not. The powers are fitted on text that neither the network nor the
+counts have learned.
 
 A sum of weighted probabilities is the usual alternative: with 16 weights it is as good as a product
-with one pair of powers (benchmarks/LOG.md). It also writes what only one of both finds likely,
-where a product needs the consent of both.
+with one pair of powers (benchmarks/LOG.md). It also draws characters that only one of the two finds
+likely; in a product, both must find them likely.
 
 Shapes: M predictions, V vocabulary, K characters of a context.
 """
@@ -26,40 +26,40 @@ from numpy.typing import NDArray
 from charrnn.model.portable_math import exact_exp, exact_log
 
 BORDERS = (0.4, 0.8)
-"""Borders between the classes of a largest probability."""
+"""Borders between the classes of the largest probability."""
 NUM_SURE = len(BORDERS) + 1
 """Classes of how sure a prediction is."""
 RUN = 4
-"""As many characters of the same kind in a row are a run."""
+"""Length from which on equal characters in a row are a run."""
 NUM_PAIRS = NUM_SURE**2 + 1
-"""Pairs of powers; the last one is for runs."""
+"""Pairs of powers; the last pair is for runs."""
 PRIOR = 400.0
-"""How strongly the powers of a class are drawn to those that suit all classes: a class that hardly
-occurs in the text has the latter. It is the inverse variance of a normal prior."""
+"""The inverse variance of a normal prior, which draws the powers of a class to the powers that suit
+all classes: a class that hardly occurs in the text has the latter."""
 START = (0.5, 0.5)
 """The powers before anything is fitted: the geometric mean."""
 MAX_ITERATIONS = 30
 """Newton steps at most; about 6 are enough."""
 LONGEST_STEP = 0.5
-"""A Newton step changes no power by more."""
+"""The largest change of a power in a Newton step."""
 MOST_POWER = 10.0
-"""No power is larger, not even of a network that is right about every character."""
+"""The largest power, even for a network that predicts every character."""
 LEAST_CHANGE = 1e-5
-"""The fit ends with a step that changes both powers by less."""
+"""The fit ends after a step that changes both powers by less."""
 
 Float64Array = NDArray[np.float64]
 
 
 class Predictions(NamedTuple):
-    """What a network and counts predict of M characters, as scores whose exponentials are
+    """The predictions of M characters by a network and by counts, as scores: their exponentials are
     probabilities up to a factor for each prediction."""
 
     network: Float64Array
-    """(M, V), the largest of each prediction 0."""
+    """(M, V): scores, with the largest score of each prediction 0."""
     counts: Float64Array
     """(M, V): logarithms of probabilities."""
     pairs: NDArray[np.int64]
-    """(M,): which pair of powers mixes both."""
+    """(M,): the index of the pair of powers that mixes them."""
 
     @classmethod
     def of(
@@ -68,12 +68,12 @@ class Predictions(NamedTuple):
         """Take the logits (M, V) of a network and the probabilities (M, V) by counts after
         histories (M, K).
 
-        Every operation rounds alike on every processor, and is one of the compiled loop.
+        Every operation rounds alike on every processor, and is the same in the compiled loop.
         """
         scores = logits.astype(np.float64)
         network = scores - scores.max(axis=-1, keepdims=True)
-        # Added one after the other: NumPy's own sum has another order. The largest exponential is
-        # 1.
+        # `cumsum` adds in order, as the compiled loop does; `sum` does not. The largest exponential
+        # is 1.
         totals = np.cumsum(exact_exp(network), axis=-1)[:, -1]
         pairs = NUM_SURE * _how_sure(1 / totals) + _how_sure(counts.max(axis=-1))
         if histories.shape[1] >= RUN:
@@ -86,17 +86,18 @@ class MixingPowers:
     """The powers of a network and of counts."""
 
     def __init__(self, values: Float64Array) -> None:
-        """Take the powers (NUM_PAIRS, 2): first that of the network, then that of the counts."""
+        """Take the powers (NUM_PAIRS, 2): of the network, then of the counts."""
         self.values = values
 
     @classmethod
     def fit(cls, predictions: Predictions, targets: NDArray[np.integer[Any]]) -> MixingPowers:
-        """Fit the powers to the characters (M,) that followed.
+        """Fit the powers to the predictions and the characters (M,) that followed.
 
         They maximize the probability of these characters, by Newton's method: its logarithm is
         concave in the powers.
         """
-        # One pair of powers for all predictions, which every other pair then departs from.
+        # One pair of powers is fitted to all predictions first: it is the prior of every other
+        # pair.
         scores = np.stack((predictions.network, predictions.counts))
         common = _fitted(scores, targets, start=np.array(START), prior=1.0)
         values = np.empty((NUM_PAIRS, 2))
@@ -125,22 +126,22 @@ def _fitted(
     start: Float64Array,
     prior: float,
 ) -> Float64Array:
-    """Fit one pair of powers (2,) to scores (2, M, V) of network and counts, with a normal prior
-    whose mean is `start` and whose inverse variance is `prior`."""
+    """Fit one pair of powers (2,) to scores (2, M, V) of network and counts, with a normal prior of
+    mean `start` and inverse variance `prior`."""
     powers = start.copy()
-    of_target = scores[:, np.arange(len(targets)), targets]
+    target_scores = scores[:, np.arange(len(targets)), targets]
     for _ in range(MAX_ITERATIONS):
-        # What both predict together.
+        # The probabilities by both together.
         mixed = np.tensordot(powers, scores, axes=1)
         mixed -= mixed.max(axis=-1, keepdims=True, initial=-np.inf)
         probabilities = np.exp(mixed)
         probabilities /= probabilities.sum(axis=-1, keepdims=True)
 
-        # The gradient is the score of what followed less the expected one; the second derivatives
+        # The gradient is the score of the target less the expected score; the second derivatives
         # are the covariances of the scores.
         weighted = probabilities * scores
         expected = weighted.sum(axis=-1)
-        gradient = (of_target - expected).sum(axis=-1) - prior * (powers - start)
+        gradient = (target_scores - expected).sum(axis=-1) - prior * (powers - start)
         products = np.tensordot(weighted, scores, axes=((1, 2), (1, 2)))
         curvature = products - expected @ expected.T + prior * np.eye(2)
 

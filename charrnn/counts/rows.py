@@ -26,8 +26,8 @@ COUNTS = "counts alone"
 
 
 def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
-    """Add each run together with its counts to what is measured, and the counts of the first run
-    that has some alone."""
+    """Add each run together with its counts to the runs that are measured, and the counts alone of
+    the first run with counts."""
     has_counts_alone = False
     measured = []
     for model, run in zip(comparison.models, comparison.runs, strict=False):
@@ -45,7 +45,7 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
             warn(warning)
             continue
 
-        # What a run was trained on is noted of its own row.
+        # The row of the run alone has the note on its training text.
         run = replace(run, trained_share=None)
         measured.append(replace(run, name=f"{run.name} with counts", network=together.network))
         if not has_counts_alone:
@@ -61,4 +61,5 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
 
 
 ROWS = ExtraRows(name="counts", default=True, prepare=_prepare)
-"""The parameter `counts` of `evaluate_runs`: whether runs are measured with their counts, too."""
+"""The parameter `counts` of `evaluate_runs`: whether runs are measured with their counts as
+well."""

@@ -1,7 +1,7 @@
-"""Text of a network and counts, written by a compiled loop: that of `charrnn.compiled.sampling`,
+"""Draw text from a network and counts by a compiled loop: the loop of `charrnn.compiled.sampling`,
 with the counts mixed in after every character.
 
-The results are those of `CountedStepper`, bit for bit.
+The results equal those of `CountedStepper` bit for bit.
 
 Shapes: B streams, N characters, V vocabulary, K characters of the longest context.
 """
@@ -44,7 +44,7 @@ def write_with_counts(
     logits_at = np.int64(logits.ctypes.data)
     scores = np.empty(mixed.shape[1])
     probs = np.empty(mixed.shape[1])
-    room = np.zeros(mixed.shape[1], dtype=np.int64)
+    follower_counts = np.zeros(mixed.shape[1], dtype=np.int64)
     seen = np.zeros(mixed.shape[1], dtype=np.int64)
     intervals = np.empty((histories.shape[1] + 1, 2), dtype=np.int64)
     drawn_now = np.empty(num_streams, dtype=np.int64)
@@ -57,7 +57,16 @@ def write_with_counts(
             history = histories[stream]
             history[:-1] = history[1:]
             history[-1] = drawn_now[stream]
-            mix(counts, logits[stream], history, mixed[stream], probs, room, seen, intervals)
+            mix(
+                counts,
+                logits[stream],
+                history,
+                mixed[stream],
+                probs,
+                follower_counts,
+                seen,
+                intervals,
+            )
 
 
 LOOP = CompiledLoop(write_with_counts, SOURCES)
@@ -65,7 +74,7 @@ LOOP = CompiledLoop(write_with_counts, SOURCES)
 
 
 def can_compile(stepper: CountedStepper) -> bool:
-    """Return whether the loop of the network is compiled."""
+    """Return whether the loop of the network can be compiled."""
     return loops.can_compile(stepper.network)
 
 
@@ -90,7 +99,7 @@ class CompiledRows(loops.CompiledRows):
 
 
 def arguments_of() -> tuple[Any, ...]:
-    """Make arguments of the loop with the types of every call: no characters, one stream."""
+    """Return arguments of the loop with the types of every call: no characters, one stream."""
     weights, (state, _), uniforms, drawing, scratch, drawn, logprobs = loops.arguments_of("write")
     places = np.zeros(1, np.int32)
     chars = np.zeros(1, np.uint16)

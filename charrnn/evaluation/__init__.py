@@ -1,1 +1,1 @@
-"""How well a model predicts a text, and what of its text is copied or repeats."""
+"""Measure how well models predict a text."""

@@ -49,7 +49,7 @@ Content = str | bytes | CorpusPart
 
 
 class MeasuredModel(Protocol):
-    """What measuring losses needs of a model or of a mixture of models."""
+    """The attributes of a model, or of a mixture of models, with which its losses are measured."""
 
     name: str
     config: Config
@@ -72,7 +72,7 @@ class ComparedModel(MeasuredModel, Protocol):
 
     @property
     def is_imported(self) -> bool:
-        """Whether another program trained it."""
+        """Whether another program trained the model."""
 
     def held_out(self, part: str = "validation") -> CorpusPart:
         """Return the validation or test text of the run."""
@@ -95,8 +95,8 @@ class MixedModels(MeasuredModel, Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtraRows:
-    """Rows of further predictors, or other parts of an evaluation: a parameter of `evaluate_runs`,
-    and an option."""
+    """Rows of further predictors, or additional parts of an evaluation: a parameter of
+    `evaluate_runs`, and an option."""
 
     name: str
     """The parameter; the option is spelled with hyphens."""
@@ -155,7 +155,7 @@ def evaluate(
     `max_chars`, `stateful` reads a longer text in segments that are spread evenly over it, as many
     as have `max_chars` characters in all, and `dynamic` the first `max_chars` characters. Without
     context the first character is not scored, because nothing predicts it. An unknown character
-    costs the nats of the unknown symbol and those that tell which character it is
+    costs the nats of the unknown symbol, and further nats that tell which character it is
     (`Vocab.escape_nats`). `num_chars` is the number of characters that were scored. A part of a
     corpus (`Model.held_out`) contains its context, and its length needs no memory. Raises DataError
     for a text too short, UsageError for an unknown protocol or precision, a `max_chars` under 1, or
@@ -165,10 +165,10 @@ def evaluate(
     >>> charrnn.evaluate(model, "To be, or not to be").bpc
     """
     measured = measured_text(model, text, context=context)
-    # Where `auto` is asked for, the report says what was used.
+    # The report has the precision that `auto` stands for.
     precision = precision_of(model, precision)
 
-    # A protocol of a room reports by itself; the two of the core give sums by blocks.
+    # A protocol of a room makes its own report; the protocols of the core return sums by blocks.
     if protocol == WINDOWED:
         reason = measured.why_not_windowed()
         if reason is not None:
@@ -203,8 +203,8 @@ def precision_of(model: MeasuredModel, precision: str) -> str:
     """
     config = model.config
     num_units = resolved(config.hidden_size) // config.num_networks
-    # A loss in bf16 could not be compared with the one that another program computed in fp32 for
-    # a model that was imported.
+    # For an imported model, a loss in bf16 could not be compared with the loss that the other
+    # program computed in fp32.
     was_exact = config.precision in ("fp32", "fp16")
     if precision == "auto" and (was_exact or num_units < BF16_UNITS):
         return "fp32"
@@ -214,7 +214,7 @@ def precision_of(model: MeasuredModel, precision: str) -> str:
 def _report_of_room(protocol: str) -> Callable[..., LossReport]:
     """Return the function that measures a loss by a protocol of a room. Raises UsageError if no
     room has that protocol."""
-    # Only some of the extra rows are protocols, by which one model is measured.
+    # Only extra rows with a `report` are protocols.
     names = []
     for rows in offered(evaluations, ExtraRows):
         if rows.report is not None:
@@ -277,11 +277,11 @@ def evaluate_runs(
         value = extra_rows.pop(rows.name, rows.default)
         if value:
             prepared.append(rows.prepare(comparison, value))
-    # No room knows the arguments that are left.
+    # No room has a parameter with these names.
     for name in extra_rows:
         raise TypeError(f"evaluate_runs() got an unexpected keyword argument {name!r}")
 
-    # The runs first: other rows are compared with them.
+    # The runs first: all further rows are compared with them.
     comparison.measure_runs()
     for add_rows in prepared:
         add_rows()
@@ -318,16 +318,16 @@ class Comparison:
     runs: list[MeasuredRun]
     """The models as they read the text, and after them the mixtures."""
     part: str | None = None
-    """`validation` or `test`; None if another text than the runs' own was given."""
+    """`validation` or `test`; None for a text that was given."""
     common_bytes: tuple[int, int] | None = None
     """As in `Evaluation`."""
     precision: str = "auto"
     max_chars: int | None = None
     """The largest number of characters to score."""
     has_limit: bool = True
-    """Whether `max_chars` was asked for, and is not the default."""
+    """Whether `max_chars` was given, and is not the default."""
     losses: list[CharLosses] = field(default_factory=list)
-    """The stateful losses of each run. Every other predictor of the same characters is compared
+    """The stateful losses of each run. Every further predictor of the same characters is compared
     with the losses of the first run."""
     rows: list[loss_reports.EvaluationRow] = field(default_factory=list)
     skipped: list[loss_reports.SkippedRow] = field(default_factory=list)
@@ -345,7 +345,7 @@ class Comparison:
         precision: str = "auto",
         max_chars: int | Auto | None = loss_reports.MAX_SCORED,
     ) -> Comparison:
-        """Read the text for each model. Arguments and errors are those of `evaluate_runs`."""
+        """Read the text for each model. See `evaluate_runs` for the arguments and errors."""
         limit = loss_reports.MAX_SCORED if max_chars == "auto" else max_chars
         # A given text is the same for all models; held-out parts may have different alphabets.
         contents, common_bytes = _contents(models, text=text, part=part)
@@ -354,7 +354,7 @@ class Comparison:
             measured = measured_text(model, content, context=context)
             measured.check_stateful(limit)
 
-            # The model has seen a held-out part only as far as the training text repeats it.
+            # The model has seen a held-out part only where the training text repeats it.
             share = None
             if text is not None and model.recorded_corpus is not None:
                 share = model.recorded_corpus.trained_share(text)
@@ -387,19 +387,19 @@ class Comparison:
     def add_mixtures(self, mixtures: Sequence[MixedModels], context: str | bytes) -> None:
         """Add mixtures, which read the text of the first model.
 
-        Raises UsageError for a member whose text or alphabet differs from that of the first model.
+        Raises UsageError for a member whose text or alphabet is not the first model's.
         """
         # A mixture reads one text, in the alphabet that its members have in common.
         first = self.models[0]
         content = self.contents[0]
         for mixture in mixtures:
-            # A member that is no run of the comparison may have another held-out text.
+            # A member outside the comparison may have a different held-out text.
             for member in mixture.models:
                 _check_same_documents(first, member)
                 if isinstance(content, CorpusPart) and member not in self.models:
                     _check_same_alphabet(first, member)
-                    own = member.held_out(self.part or "")
-                    _check_same_part(first, content, other=member, other_part=own)
+                    member_part = member.held_out(self.part or "")
+                    _check_same_part(first, content, other=member, other_part=member_part)
 
             self.runs.append(
                 MeasuredRun(
@@ -414,7 +414,7 @@ class Comparison:
 
     def losses_of(self, run: MeasuredRun) -> CharLosses:
         """Measure the stateful losses of a run."""
-        # Each character has its own loss, because other rows are compared with these.
+        # The loss of every character, because further rows are compared with them.
         losses = char_losses(
             run.network,
             run.text.ids,
@@ -427,9 +427,9 @@ class Comparison:
     def training_text(self, instead: str = "") -> CorpusPart:
         """Return the training text of the first model.
 
-        Raises DataError if it cannot be read; `instead` says in its message what else to give.
+        Raises DataError if it cannot be read, with `instead` as the remedy.
         """
-        # The corpus of a part is read already, and is not read again.
+        # A part has its corpus, which need not be read again.
         content = self.contents[0]
         part = content if isinstance(content, CorpusPart) else None
         return self.models[0].training_text(part, instead=instead)
@@ -456,7 +456,7 @@ class Comparison:
 
     def measure_runs(self) -> None:
         """Add the rows of all runs by both protocols."""
-        # Differences are per character, so between bytes and characters there is none.
+        # Differences are per character: a loss per byte has none to a loss per character.
         first = self.runs[0]
         for run in self.runs:
             losses = self.losses_of(run)
@@ -466,7 +466,7 @@ class Comparison:
                 difference = paired_difference(losses, self.losses[0])
             self._add_run(run, STATEFUL, blocks=losses.blocks, difference=difference)
 
-        # All others are compared with the first run whose text is long enough for windows.
+        # All further runs are compared with the first whose text is long enough for windows.
         reference: tuple[MeasuredRun, BlockSums] | None = None
         for run in self.runs:
             reason = run.text.why_not_windowed()
@@ -482,7 +482,7 @@ class Comparison:
             difference = None
             if reference is None:
                 reference = (run, blocks)
-            elif reference[0].text.unit == run.text.unit:  # else the windows are not the same ones
+            elif reference[0].text.unit == run.text.unit:  # else the windows are different
                 difference = block_difference(blocks, reference[1])
             self._add_run(run, WINDOWED, blocks=blocks, difference=difference)
 
@@ -507,7 +507,7 @@ class Comparison:
     def evaluation(self) -> loss_reports.Evaluation:
         """Return the record of all rows and breakdowns, with the notes that a reader of the figures
         must know."""
-        # The notes of rooms first: they were found while rows were measured.
+        # The notes of rooms first: they were added while rows were measured.
         return loss_reports.Evaluation(
             rows=tuple(self.rows),
             part=self.part,
@@ -557,7 +557,7 @@ class Comparison:
                 break
 
     def _notes_of_part(self) -> Iterator[str]:
-        """Yield notes on which part of the text was scored, and whether the checkpoint was chosen
+        """Yield notes on the share of the text that was scored, and on a checkpoint that was chosen
         by its loss."""
         # The first character of a text without context is never scored, which needs no note.
         text = self.runs[0].text
@@ -572,12 +572,12 @@ class Comparison:
                 f" ({100 * num_scored / text.num_chars:.2g} %), {where}."
             )
 
-        # Several runs have the same held-out part.
+        # All runs have the same held-out part.
         share = self.runs[0].trained_share
         if self.part is not None:
             yield from trained_notes(share, config=self.models[0].config, part=self.part)
 
-        # The lowest of many validation losses is too low, by chance. An imported model has one.
+        # The lowest of many validation losses is too low by chance. An imported model has one loss.
         if self.part == "validation" and not self.models[0].is_imported:
             remedy = f"give {named('part', 'test')}"
             if len(self.models[0].config.split) <= 2:
@@ -609,7 +609,7 @@ def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> 
     alphabet."""
     unit = "byte" if model.vocab.kind == "byte" else "character"
 
-    # A part of a corpus was encoded when it was read, and may be too long for memory.
+    # A part of a corpus is encoded, and may be too long for memory.
     if isinstance(text, CorpusPart):
         if context:
             raise UsageError("A part of a corpus contains its context: leave the context out.")
@@ -627,7 +627,7 @@ def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> 
             escape_nats=model.vocab.escape_nats,
         )
 
-    # A text is encoded here; its bytes are those of UTF-8, whatever the alphabet.
+    # Bytes are counted in UTF-8, whatever the alphabet.
     num_bytes = len(as_bytes(text))
     encoded = model.encode(text, context=context)
     num_unknown = model.vocab.num_unknown(encoded.ids[encoded.first :])
@@ -647,16 +647,16 @@ def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
     Models whose names are equal get the first of these forms that differs among them: with the
     folder above, with the step (`run@100`), with a number.
     """
-    # Each group of equal names has a form of its own, so that most names stay short.
+    # The form is chosen for each group of equal names, so that most names stay short.
     names = []
     for model in models:
-        namesakes = [other for other in models if other.name == model.name]
+        namesakes = [namesake for namesake in models if namesake.name == model.name]
         for form in (_plain_name, _name_with_folder, _name_with_step):
-            if len({form(other) for other in namesakes}) == len(namesakes):
+            if len({form(namesake) for namesake in namesakes}) == len(namesakes):
                 break
         names.append(form(model))
 
-    # Models that differ in nothing else are numbered.
+    # Models that cannot be told apart by any form are numbered.
     distinct = []
     for index, name in enumerate(names):
         num_before = names[:index].count(name)
@@ -690,19 +690,19 @@ def _contents(
     if not models:
         raise UsageError("There is no model to evaluate: give at least one.")
 
-    # Models in memory have no path, and nothing says that two of them are the same.
+    # Models in memory have no path, and cannot be recognized as the same.
     checkpoints = [(model.path, model.step) for model in models if model.path is not None]
     for path, step in checkpoints:
         if checkpoints.count((path, step)) > 1:
             raise UsageError(f"{path.name} is given twice: its difference to itself is 0.")
 
-    # The same bytes with and without END are different texts.
+    # With and without END, the same bytes are different texts.
     for model in models[1:]:
         _check_same_documents(models[0], model)
     if text is not None:
         return [text] * len(models), None
 
-    # One text, read in bytes by some models and in characters by others.
+    # One text, which some models read in bytes and some in characters.
     parts = [model.held_out(part) for model in models]
     is_one_text = len({held_out.corpus.digest for held_out in parts}) == 1
     has_several_kinds = len({model.vocab.kind for model in models}) > 1
@@ -720,8 +720,8 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
 
     Some of the parts are in bytes and some in characters.
     """
-    # In bytes of the whole text: the last tenth of its bytes begins elsewhere than the last tenth
-    # of its characters.
+    # In bytes of the whole text: the last tenth of the bytes and the last tenth of the characters
+    # begin at different places.
     begin = max(part.corpus.num_bytes(0, part.begin) for part in parts)
     end = min(part.corpus.num_bytes(0, part.end) for part in parts)
 
@@ -738,7 +738,7 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
             f" {named('text')}."
         )
 
-    # Each part is cut at the same characters. In a byte alphabet, an index counts bytes.
+    # Every part is cut at the same characters. In a byte alphabet, an index counts bytes.
     first_byte = chars.corpus.num_bytes(0, first)
     last_byte = chars.corpus.num_bytes(0, last)
     common = []
@@ -751,8 +751,8 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
 
 
 def _check_same_documents(first: ComparedModel, other: ComparedModel) -> None:
-    # END is predicted like a character. A model without END is scored on fewer symbols, so that the
-    # means of both losses are not over the same symbols.
+    # END is predicted like a character. A model without END is scored on fewer symbols, so the mean
+    # losses of the two models are not over the same symbols.
     if other.config.documents != first.config.documents:
         raise UsageError(
             f"{first.name} and {other.name} divide a text into documents in different ways"
@@ -781,7 +781,7 @@ def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
     if other.vocab == first.vocab:
         return
 
-    # The unknown symbol counts as a character that one of the alphabets lacks.
+    # The unknown symbol counts as a character that is in only one of the alphabets.
     difference = "one of them of bytes"
     if other.vocab.kind == first.vocab.kind:
         different = set(first.vocab.characters) ^ set(other.vocab.characters)
@@ -795,7 +795,7 @@ def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
 def check_comparable(runs: Sequence[MeasuredRun]) -> None:
     """Raise DataError if the text is too short for the difference of several runs."""
     text = runs[0].text
-    # The first character is not scored, so it does not count.
+    # The first character is not scored.
     if len(runs) > 1 and text.num_chars - 1 < MIN_VALUES:
         raise DataError(
             f"The text has {counted(text.num_chars, text.unit)}; comparing runs needs"

@@ -6,8 +6,8 @@ from typing import Any
 from charrnn.system.display import Displayable
 
 MAX_SCORED = 1 << 24
-"""Characters that are scored at most, unless another limit is asked for: about a minute for 512
-units on two cores."""
+"""Default of the largest number of characters to score: about a minute for 512 units on two
+cores."""
 
 NGRAM = "n-gram"
 """The name of the rows of n-gram models; their protocols are `1-gram`, `2-gram`, …"""
@@ -19,7 +19,7 @@ class LossReport(Displayable):
     compared."""
 
     protocol: str
-    """`stateful`, `windowed-256`, or that of another predictor, such as `5-gram`."""
+    """`stateful`, `windowed-256`, or the protocol of another predictor, such as `5-gram`."""
     nats_per_char: float
     bpc: float
     bits_per_byte: float
@@ -41,21 +41,23 @@ class LossReport(Displayable):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adaptation:
-    """What a model has learned from by dynamic evaluation, and how well it predicted that."""
+    """The characters that a model has learned from by dynamic evaluation, and how well it predicted
+    them."""
 
     num_chars: int
     """Characters that were scored and then learned from."""
     text_length: int
-    """Characters of the text: more than `num_chars` if only its end was learned from."""
+    """Characters of the text: more than `num_chars` if the model learned only from its end."""
     static_nats: float
     """Mean loss over these characters in nats, by the weights as trained."""
     dynamic_nats: float
-    """Mean loss over them while adapting: each is predicted before it is learned from."""
+    """Mean loss over these characters while adapting: each is predicted before the model learns
+    from it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """The mean loss of a predictor minus that of the first one, over the same characters."""
+    """The mean loss of a predictor minus the mean loss of the first, over the same characters."""
 
     mean: float
     low: float
@@ -69,18 +71,18 @@ class EvaluationRow:
     """The loss of one predictor by one protocol."""
 
     name: str
-    """The name of the run, or what else predicts: `n-gram`."""
+    """The name of the run or of another predictor, such as `n-gram`."""
     step: int | None = None
     """The step of the run's checkpoint; None if no run predicts."""
     loss: LossReport
     difference: Difference | None = None
-    """To the first row whose protocol can be compared with this one; None for that row itself."""
+    """The difference to the first row with a comparable protocol; None for that row itself."""
     trained_share: float | None = None
-    """Share of the text that the run's training text has as well
-    (`charrnn.text.copies.trained_share`); None where that text is not at hand or is large."""
+    """Share of the text that is in the run's training text as well
+    (`charrnn.text.copies.trained_share`); None if the training text is missing or large."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as one object; what does not apply to it is left out."""
+        """Return the row as one object, without the entries that do not apply to it."""
         # Flat, so that a table of rows needs no path to the loss.
         data = {"name": self.name, "step": self.step, **asdict(self.loss)}
         if self.trained_share is not None:
@@ -107,12 +109,12 @@ class Evaluation(Displayable):
     """`validation` or `test`: the part of the run's own text; None for another text."""
     skipped: tuple[SkippedRow, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a reader must know of the figures, one sentence each."""
+    """Sentences that a reader of the figures must know."""
     common_bytes: tuple[int, int] | None = None
-    """The bytes [begin, end) of the runs' text that were scored, which are in this part of each of
-    them; None if the part is the same."""
+    """The bytes [begin, end) of the runs' text that were scored, if the held-out parts of the runs
+    differ; else None."""
     breakdowns: tuple["LossBreakdown", ...] = ()
-    """The loss by class of character or by position, for each run, if that was asked for."""
+    """The loss of each run by class of character or by position, if breakdowns were asked for."""
 
     @property
     def first(self) -> LossReport:
@@ -120,11 +122,11 @@ class Evaluation(Displayable):
         return self.rows[0].loss
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of `evaluate --json`: the first row, and all of them as `rows`."""
-        # The first row stands on top as well, for readers of one run.
+        """Return the content of `evaluate --json`: the first row, and all rows as `rows`."""
+        # The first row is at the top as well, for readers of one run.
         first = self.rows[0]
         data: dict[str, Any] = {"run": first.name, "step": first.step}
-        # What the text is; a file that was given has no part.
+        # A text that was given has no part.
         if self.part is not None:
             data["part"] = self.part
         if self.common_bytes is not None:
@@ -133,13 +135,13 @@ class Evaluation(Displayable):
         if first.trained_share is not None:
             data["trained_share"] = first.trained_share
 
-        # The other protocol of the first run stands beside its stateful loss.
+        # The windowed loss of the first run is beside its stateful loss.
         for row in self.rows[1:]:
             if row.name == first.name and row.loss.protocol == "windowed-256":
                 data["windowed_256"] = asdict(row.loss)
                 break
 
-        # Everything, for readers of several runs. Lists are never left out, even if they are empty.
+        # All rows, for readers of several runs. Empty lists are not left out.
         data["skipped"] = [asdict(row) for row in self.skipped]
         data["rows"] = [row.to_json() for row in self.rows]
         data["notes"] = list(self.notes)
@@ -149,8 +151,8 @@ class Evaluation(Displayable):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossGroup:
-    """The loss of some of the characters of a text: those of a class, or those at some distance
-    from the start."""
+    """The loss of a group of characters of a text: a class, or a range of distances from the
+    start."""
 
     name: str
     """The class, such as `upper case`, or the range of the number of characters read before, such
@@ -160,11 +162,10 @@ class LossGroup:
     share_of_loss: float
     """The share of the loss of all groups that these characters have, from 0 to 1."""
     nats_ci: tuple[float, float] | None = None
-    """95 % interval of `nats_per_char`; None if the characters are in too few places of the text.
-    """
+    """95 % interval of `nats_per_char`; None if too few blocks of the text have such characters."""
     difference: Difference | None = None
-    """To the same characters' loss of the first run; None for the first run itself, and without an
-    interval."""
+    """The difference to the first run's loss of the same characters; None for the first run itself,
+    and without an interval."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

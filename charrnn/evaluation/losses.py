@@ -1,9 +1,9 @@
-"""The loss at every character of a text, and its mean by two protocols that must not be compared
-with each other.
+"""The loss at every character of a text, and the mean loss by two protocols, which must not be
+compared.
 
 `stateful`: the state is carried through the whole text, after reading its context. A long text is
-read at several places at once, each warmed up on the characters before it (`model.reading`), and by
-segments if it is longer than what is asked for.
+read at several places at once, each warmed up on the characters before it (`model.reading`), and in
+segments if it is longer than the largest number of characters to score.
 `windowed-256`: random windows of 256 characters, each read from a zero state (as in nanoGPT).
 
 Shapes: N characters, M scored characters, K characters that are read at once, T time, B batch rows,
@@ -82,9 +82,9 @@ def stateful_nats(
     """Compute the mean of -ln p(character | all characters before it) over ids[first:], in nats.
 
     ids[:first] are context. Long texts are read in batch rows that are warmed up (`model.reading`).
-    With `max_chars`, a longer text is read in segments that are spread evenly over it, the same
-    ones at every call (`num_scored_chars` in all). `escape_nats` is what a character with the id 0
-    costs more (`Vocab.escape_nats`). Returns None if `should_stop`, which is called every
+    With `max_chars`, a longer text is read in segments that are spread evenly over it, the same at
+    every call (`num_scored_chars` in all). `escape_nats` is what a character with the id 0 costs
+    more (`Vocab.escape_nats`). Returns None if `should_stop`, which is called every
     STOP_CHECK_CHARS characters, returned true. Raises ValueError if there is nothing to score.
     """
     sums = stateful_block_sums(
@@ -114,7 +114,8 @@ def char_losses(
 
     The result needs 12 bytes per scored character.
     """
-    # The readers yield several places of the text at once; its rank says where a character goes.
+    # The readers yield several places of the text at once; the rank of a character is its index in
+    # the result.
     positions = scored_positions(len(ids), first=first, max_chars=max_chars)
     nats = np.empty(len(positions), np.float32)
     segments = _segments(len(ids), first=first, max_chars=max_chars)
@@ -139,10 +140,10 @@ def stateful_block_sums(
 
     When `should_stop` returns true, the sums have the losses that were computed until then.
     """
-    # Block k has the characters with the ranks from k * M / K on, as in `BlockSums.of`.
+    # Block k begins at the character with the rank k * M / K, as in `BlockSums.of`.
     num_scored = num_scored_chars(len(ids) - first, max_chars)
     num_blocks = num_blocks_of(num_scored)
-    found = BlockSums.zeros(num_blocks)
+    sums = BlockSums.zeros(num_blocks)
     segments = _segments(len(ids), first=first, max_chars=max_chars)
     computed = iter_char_losses(network, ids, first=first, precision=precision, max_chars=max_chars)
     num_unchecked = 0
@@ -150,7 +151,7 @@ def stateful_block_sums(
         blocks = segments.ranks(scored) * num_blocks // num_scored
         nats = losses.cpu().numpy()
         nats[ids[scored] == 0] += np.float32(escape_nats)
-        found.add(nats, blocks)
+        sums.add(nats, blocks)
 
         # A long text takes minutes to read.
         num_unchecked += len(scored)
@@ -158,7 +159,7 @@ def stateful_block_sums(
             num_unchecked = 0
             if should_stop():
                 break
-    return found
+    return sums
 
 
 def num_scored_chars(num_chars: int, max_chars: int | None) -> int:
@@ -176,8 +177,8 @@ def scored_positions(
 ) -> NDArray[np.int64]:
     """Return the ascending indices (M,) of the characters that `char_losses` scores.
 
-    They are all from `first` on or, where those are more than `max_chars`, segments that are spread
-    evenly over the text.
+    These are all characters from `first` on or, if they are more than `max_chars`, segments that
+    are spread evenly over the text.
     """
     segments = _segments(num_ids, first=first, max_chars=max_chars)
     return (segments.starts[:, None] + np.arange(segments.length)).ravel()
@@ -191,7 +192,7 @@ def consecutive_ranges(
 
     With `longest`, a range of more indices is divided.
     """
-    # A new segment begins where a position does not follow the one before.
+    # A new segment begins where a position is not the successor of the position before.
     edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
     for first, last in pairwise(edges):
         step = longest or max(1, last - first)
@@ -200,7 +201,7 @@ def consecutive_ranges(
 
 
 class _Segments(NamedTuple):
-    """The scored segments of a text; one for the whole text."""
+    """The scored segments of a text, or the whole text as one segment."""
 
     starts: NDArray[np.int64]
     """Index of the first scored character of each segment."""
@@ -208,7 +209,7 @@ class _Segments(NamedTuple):
 
     def ranks(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the index in `scored_positions` of each scored position."""
-        # Characters of all segments before its own, and of its own before it.
+        # The characters of all segments before, and of its own segment before the position.
         segment = np.searchsorted(self.starts, positions, side="right") - 1
         return np.asarray(segment * self.length + positions - self.starts[segment])
 
@@ -216,7 +217,7 @@ class _Segments(NamedTuple):
 def _segments(num_ids: int, first: int, max_chars: int | None) -> _Segments:
     if max_chars is None or num_ids - first <= max_chars:
         return _Segments(np.array([first]), num_ids - first)
-    # The readers count from the input, which is the character before the one that is scored.
+    # The readers count inputs: each input is the character before a scored character.
     starts = 1 + segment_starts(num_ids - 1, first=first - 1, max_chars=max_chars)
     _, length = segments_of(max_chars)
     return _Segments(starts, length)
@@ -233,8 +234,8 @@ def iter_char_losses(
     """Yield positions (K,) and their losses (K,) in nats, float32 on the network's device, as they
     are computed.
 
-    The order is that of the readers: time step by time step, each with the characters of all batch
-    rows. The arguments and errors are those of `char_losses`.
+    The readers set the order: each time step has the characters of all batch rows. See
+    `char_losses` for the arguments and errors.
     """
     if not 1 <= first < len(ids):
         raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
@@ -246,7 +247,7 @@ def iter_char_losses(
         with autocast(device, precision):
             return network(inputs, state)
 
-    # A long text in batch rows, or in segments; the prediction of ids[n + 1] is made at ids[n].
+    # A long text is read in batch rows or in segments; ids[n + 1] is predicted at ids[n].
     inputs = ids[:-1]
     if max_chars is not None and max_chars < len(ids) - first:
         reading = read_segments(
@@ -262,10 +263,10 @@ def iter_char_losses(
                 if read is None:
                     return
 
-                # What is read at a place predicts the character after it. Its loss is computed in
+                # The logits at an input predict the character after it. Losses are computed in
                 # float32, also from logits in bf16.
-                places, logits = read
-                positions = (places + 1).ravel()
+                indices, logits = read
+                positions = (indices + 1).ravel()
                 scores = logits.float().flatten(0, 1)
 
                 # The rows of the last step may be longer than the text.
@@ -288,21 +289,21 @@ def windowed_block_sums(
     They are summed by the blocks of the text in which the characters are. The text must be longer
     than a window (`MeasuredText.why_not_windowed`).
     """
-    # The same windows for every model, so that the difference of two losses is a paired one.
+    # Every model gets the same windows, so that differences of losses are paired.
     drawn = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
 
-    # A block is at least as long as a window, whose characters are then in one or two.
+    # A block is at least as long as a window, so a window is in one or two blocks.
     num_blocks = num_blocks_of(len(ids), WINDOWED_LENGTH)
-    found = BlockSums.zeros(num_blocks)
+    sums = BlockSums.zeros(num_blocks)
     with task("reading", total=NUM_WINDOWS * WINDOWED_LENGTH) as advance:
         for starts in np.split(drawn, NUM_WINDOWS // 64):
             targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
             nats = losses_from_start(
                 network, ids=ids, positions=targets, precision=precision, escape_nats=escape_nats
             )
-            found.add(nats, targets * num_blocks // len(ids))
+            sums.add(nats, targets * num_blocks // len(ids))
             advance(targets.size)
-    return found
+    return sums
 
 
 @inference_mode
@@ -314,8 +315,8 @@ def losses_from_start(
     precision: str,
     escape_nats: float,
 ) -> NDArray[np.float32]:
-    """Compute the losses (T, B) in nats at `positions` (T, B): columns of consecutive ones, each
-    from a zero state. A character with the id 0 costs `escape_nats` more."""
+    """Compute the losses (T, B) in nats at `positions` (T, B), which are consecutive in each
+    column, from a zero state. A character with the id 0 costs `escape_nats` more."""
     # Each window is a row of the batch.
     device = network.device
     inputs = torch.from_numpy(ids[positions - 1].astype(np.int64)).to(device)
@@ -323,7 +324,7 @@ def losses_from_start(
     with autocast(device, precision):
         logits, _ = network(inputs, network.initial_state(inputs.shape[1]))
 
-    # One by one, because they are summed by place in the text or in the window.
+    # Not their mean: they are summed by position in the text or in the window.
     losses = torch.nn.functional.cross_entropy(
         logits.float().flatten(0, 1), targets.flatten(), reduction="none"
     )
@@ -340,8 +341,8 @@ def bits(nats: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredText:
-    """A text whose loss is measured: its ids, which may be mapped from a file, and what its report
-    says of it."""
+    """A text whose loss is measured: its ids, which may be mapped from a file, and the figures of
+    its report."""
 
     ids: IdArray = field(repr=False)
     """(M + N,): the ids of the context, then those of the text."""
@@ -352,7 +353,7 @@ class MeasuredText:
     num_unknown: int
     """Characters of the text that are outside the alphabet."""
     unit: str = "character"
-    """What an id stands for: `character`, or `byte` with the byte alphabet."""
+    """The unit that an id stands for: `character`, or `byte` with the byte alphabet."""
     escape_nats: float = 0.0
     """As in `Vocab`."""
 
@@ -363,8 +364,7 @@ class MeasuredText:
 
     @property
     def first_scored(self) -> int:
-        """The index of the first character that can be scored: nothing predicts the first one of
-        all."""
+        """The index of the first character that can be scored: no prediction is made for ids[0]."""
         return max(1, self.first)
 
     def check_stateful(self, max_chars: int | None = None) -> None:
@@ -384,7 +384,7 @@ class MeasuredText:
 
     def charged(self, losses: CharLosses) -> CharLosses:
         """Return the losses of any predictor of these ids with the price of unknown characters."""
-        # Not in place: of dynamic evaluation the losses as measured are kept, too.
+        # Not in place: dynamic evaluation uses the losses as measured, too.
         nats = losses.nats.copy()
         nats[self.ids[losses.positions] == 0] += np.float32(self.escape_nats)
         return replace(losses, nats=nats)
@@ -422,7 +422,7 @@ def paired_difference(losses: CharLosses, reference: CharLosses) -> Difference |
     """Compute the mean difference of two predictors' losses of the same characters, and its 95 %
     interval.
 
-    None if there are too few characters for an interval. Raises ValueError unless the positions are
+    Returns None for too few characters for an interval. Raises ValueError unless the positions are
     the same.
     """
     if not np.array_equal(losses.positions, reference.positions):
