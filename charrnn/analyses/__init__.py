@@ -1,16 +1,23 @@
-"""How cells are looked into, one file each: an analysis has its result, its picture and its option
-beside it.
+"""The analyses of networks and their cells, one file each: the measurement, its result, its picture
+and its option.
 
-A module here that ends with ANALYSES adds options to `visualize`: a new analysis is one new file.
+A module of this package that ends with ANALYSES adds options to `visualize`: a new analysis is one
+new file.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import TYPE_CHECKING
 
 from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import CommandEntry
+
+if TYPE_CHECKING:
+    from charrnn.cells.analysis import CellSection
+    from charrnn.cli.analyses import Analysis
 
 
 @hookimpl
@@ -26,15 +33,15 @@ def commands() -> Sequence[CommandEntry]:
 
 
 @hookimpl
-def analyses() -> Sequence[Any]:
+def analyses() -> Sequence[Analysis]:
     """Return the ANALYSES of all modules of this room."""
-    # Found by looking, so that no list has to be kept beside the files.
-    found: list[Any] = []
+    # The modules are searched, so that no list has to be kept beside the files.
+    declared: list[Analysis] = []
     for entry in iter_modules(__path__):
         module = import_module(f"{__name__}.{entry.name}")
-        # Some modules only help the others.
-        found += getattr(module, "ANALYSES", ())
-    return found
+        # Some modules have no option of their own.
+        declared += getattr(module, "ANALYSES", ())
+    return declared
 
 
 @hookimpl
@@ -44,9 +51,9 @@ def lessons() -> Mapping[str, str]:
 
 
 @hookimpl
-def cell_sections() -> Sequence[Any]:
+def cell_sections() -> Sequence[CellSection]:
     """Return the sections of the page of a cell."""
-    # Imported here: what draws them is not needed for the other commands.
+    # Imported here: other commands do not need the modules that draw the sections.
     from charrnn.analyses.descriptions import SECTION as DESCRIPTION
     from charrnn.analyses.evidence import SECTION as EVIDENCE
     from charrnn.analyses.inputs import SECTION as INPUTS

@@ -1,7 +1,7 @@
-"""The atlas: the values of all cells, their places on a map, and the page of each, for exported
-pages and .json.
+"""The atlas: the values of all cells, a map of the cells, and a page for each cell, in an exported
+page or a .json file.
 
-Near cells of the map carry the same information: their values correlate.
+Cells that are near on the map carry the same information: their values correlate.
 
 Shapes: N characters, L layers, H units per layer, C cells.
 """
@@ -27,23 +27,22 @@ from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
 ATLAS_VERSION = 1
 """Version of the JSON of an atlas; a new one if a key changes its meaning or disappears."""
 NUM_AFTER = 12
-"""Characters that are kept of those a cell was measured after: those that change its mean most."""
+"""Characters of a cell for which its mean after them is listed: those that change the mean most."""
 MIN_AFTER = 5
-"""Occurrences that such a character needs."""
+"""Occurrences that a listed character needs."""
 CHARS_BEFORE = 60
-"""Characters of a passage that are kept before the one it was chosen for, at most."""
+"""Characters of a passage before the character it was chosen for, at most."""
 CHARS_AFTER = 30
-"""Characters of a passage from that one on, at most."""
+"""Characters of a passage from that character on, at most."""
 CELLS_EXACT = 1_024
-"""Cells whose map is computed from all eigenvectors, at most: their number cubed decides how long
-that takes."""
+"""Up to this many cells, the map is computed from all eigenvectors, which takes time proportional
+to the cube of the number of cells."""
 NUM_COLUMNS = 16
-"""Columns whose span comes near the leading eigenvectors of more cells."""
+"""Columns of the basis that approximates the leading eigenvectors of more cells."""
 NUM_POWERS = 64
-"""How often the matrix
-multiplies them."""
+"""How often the basis is multiplied by the matrix."""
 NUM_DIGITS = 5
-"""Significant digits of the numbers of a cell."""
+"""Significant digits of every number of a cell."""
 COLUMNS = (
     CellColumn(name="cell", about="layer and unit, from 0", is_number=False),
     CellColumn(
@@ -81,15 +80,15 @@ NOTES = (
         " or below it (low)."
     ),
 )
-"""What a page with an atlas says of its parts."""
+"""The notes that explain the parts of a page with an atlas."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AtlasCell(MeasuredCell):
-    """What was measured of a cell. Its values have the characters that change its mean most, and
-    short passages.
+    """The measurements of a cell, with the characters that change its mean most and with short
+    passages.
 
-    `x` and `y` are its place on the map, from 0 to 1.
+    `x` and `y` are its coordinates on the map, from 0 to 1.
     """
 
     x: float
@@ -118,7 +117,7 @@ class Atlas(Displayable):
     findings: CellFindings
     cells: tuple[AtlasCell, ...] = field(repr=False)
     report: DescriptionReport | None = field(default=None, repr=False)
-    """What the descriptions explain in all; None for a text that is too short."""
+    """The descriptions of all cells; None for a text that is too short."""
 
     def added_to(self, page: HeatMapPage) -> HeatMapPage:
         """Return a page with the table, the map and the pages of all cells."""
@@ -157,14 +156,14 @@ class Atlas(Displayable):
 
 
 def atlas(analysis: CellAnalysis, findings: CellFindings) -> Atlas:
-    """Measure all cells: values, places on a map, descriptions, inputs and outputs, beside the
-    findings.
+    """Measure the values, map coordinates, descriptions, inputs and outputs of all cells, and put
+    them beside the findings.
 
-    The effects that take long, of erased characters and clamped cells, are those of `inputs_of` and
-    `outputs_of`. Descriptions and effects are None for a text too short for them. Raises DataError
-    for a text too short for findings.
+    The atlas leaves out the effects of erased characters, which take long: `inputs_of` measures
+    them. Descriptions and effects are None for a text too short for them. Raises DataError for a
+    text too short for findings.
     """
-    # What needs no more than the values, then the analyses, each of which may be kept already.
+    # First the measurements of the values alone, then the analyses, whose results may be cached.
     cells = measure_cells(analysis.activations())
     results = {}
     for section in sections():
@@ -173,8 +172,8 @@ def atlas(analysis: CellAnalysis, findings: CellFindings) -> Atlas:
 
     complete = []
     for index, cell in enumerate(cells):
-        of_cell = {name: of_all[index] for name, of_all in results.items()}
-        complete.append(replace(cell, sections=of_cell))
+        cell_results = {name: all_results[index] for name, all_results in results.items()}
+        complete.append(replace(cell, sections=cell_results))
     return Atlas(
         text=analysis.text.text,
         half=analysis.half,
@@ -191,47 +190,50 @@ def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
     digits."""
     # The correlations serve the map and the list of similar cells.
     correlations = correlate(activations)
-    places = place_cells(correlations).tolist()
-    measured = measure_values(activations, cells=None, correlations=correlations)
+    coordinates = place_cells(correlations).tolist()
+    values_of_cells = measure_values(activations, cells=None, correlations=correlations)
     cells = []
-    for found, (x, y) in zip(measured, places, strict=True):
+    for full, (x, y) in zip(values_of_cells, coordinates, strict=True):
         # A file of all cells has room for short passages only.
-        kept = _shortened(found)
-        values = activations.of(kept.layer, kept.unit)
+        short = _shortened(full)
+        values = activations.of(short.layer, short.unit)
         cell = AtlasCell(
-            layer=kept.layer,
-            unit=kept.unit,
+            layer=short.layer,
+            unit=short.unit,
             x=x,
             y=y,
-            values=kept,
-            in_passages=tuple(values[one.begin : one.end] for one in kept.passages),
+            values=short,
+            in_passages=tuple(values[passage.begin : passage.end] for passage in short.passages),
         )
         cells.append(_rounded(cell))
     return tuple(cells)
 
 
 def _shortened(values: CellValues) -> CellValues:
-    """Keep the characters that change the mean most, and the parts of the passages around what they
-    show."""
+    """Return the values with only the characters that change the mean most, and with only the
+    surroundings of the character that a passage shows."""
     # A mean over few characters is noise, and the largest one by chance.
-    after = [one for one in values.after_characters if one.count >= MIN_AFTER]
-    after.sort(key=lambda one: -abs(one.mean - values.mean))
+    after_characters = [char for char in values.after_characters if char.count >= MIN_AFTER]
+    after_characters.sort(key=lambda char: -abs(char.mean - values.mean))
 
-    # From some characters before the place that they show to some after it.
     passages = []
-    for one in values.passages:
-        begin = max(one.begin, one.index - CHARS_BEFORE)
-        end = min(one.end, one.index + CHARS_AFTER)
-        passages.append(replace(one, begin=begin, end=end))
-    return replace(values, after_characters=tuple(after[:NUM_AFTER]), passages=tuple(passages))
+    for passage in values.passages:
+        begin = max(passage.begin, passage.index - CHARS_BEFORE)
+        end = min(passage.end, passage.index + CHARS_AFTER)
+        passages.append(replace(passage, begin=begin, end=end))
+    return replace(
+        values, after_characters=tuple(after_characters[:NUM_AFTER]), passages=tuple(passages)
+    )
 
 
 def _rounded(value: Any) -> Any:
     """Return a record, a tuple or a number with NUM_DIGITS significant digits."""
-    # Whatever is inside of it: the digits are most of a file of all cells.
+    # Digits are most of a file of all cells.
     if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: _rounded(getattr(value, field.name)) for field in fields(value)}
-        return replace(value, **parts)
+        rounded_fields = {
+            field.name: _rounded(getattr(value, field.name)) for field in fields(value)
+        }
+        return replace(value, **rounded_fields)
     if isinstance(value, tuple):
         return tuple(map(_rounded, value))
     if isinstance(value, float):
@@ -245,13 +247,13 @@ def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
     Classical multidimensional scaling (Torgerson 1952) of squared distances 1 - r²: the sign of a
     cell does not matter. Then each axis is stretched halfway to equal spacing.
     """
-    # The doubly centred matrix of products; the constant 1 of the distances disappears.
+    # The doubly centred matrix of products; centring removes the constant 1 of the distances.
     products = correlations.astype(np.float64) ** 2 / 2
     products -= products.mean(axis=0)
     products -= products.mean(axis=1, keepdims=True)
     axes = _leading_axes(products)
 
-    # Few cells lie far from a crowd: of their places, half is the rank.
+    # A few cells lie far from the crowd: half of each coordinate is the rank.
     order = np.argsort(axes, axis=0, kind="stable")
     ranks = np.argsort(order, axis=0, kind="stable") / max(1, len(correlations) - 1)
     lengths = np.ptp(axes, axis=0)
@@ -263,7 +265,8 @@ def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the two leading eigenvectors of a symmetric matrix (C, C), times the roots of their
     eigenvalues.
 
-    The largest entry of each is positive, so that the map of a model is always the same.
+    The largest entry of each eigenvector is positive, so that the map of a model is always the
+    same.
     """
     if len(products) <= CELLS_EXACT:
         values, vectors = np.linalg.eigh(products)
@@ -276,7 +279,7 @@ def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
         values, within = np.linalg.eigh(basis.T @ products @ basis)
         vectors = basis @ within
 
-    # In ascending order; a single cell has one axis, and its place on the other is 0.
+    # `eigh` sorts in ascending order. A single cell has one axis; its second coordinate is 0.
     axes = np.zeros((len(products), 2))
     leading = vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
     axes[:, : leading.shape[1]] = leading
@@ -287,48 +290,49 @@ def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def atlas_entries(atlas: Atlas) -> list[CellEntry]:
-    """Return what a page shows of every cell."""
-    # A cell may be the best one of several detectors.
-    found: dict[tuple[int, int], list[CellScore]] = defaultdict(list)
+    """Return the entry of every cell for the page."""
+    # A cell may be the best cell of several detectors.
+    scores_of: dict[tuple[int, int], list[CellScore]] = defaultdict(list)
     for score in atlas.findings.scores:
         if score.is_significant:
-            found[score.layer, score.unit].append(score)
-    return [_entry(cell, found[cell.layer, cell.unit]) for cell in atlas.cells]
+            scores_of[score.layer, score.unit].append(score)
+    return [_entry(cell, scores_of[cell.layer, cell.unit]) for cell in atlas.cells]
 
 
 def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
-    """Return what a page shows of a cell: its row, its name on the map, and its own page."""
-    # What it follows, by detectors and by a rule in words.
+    """Return the entry of a cell: its row in the table, its label and mark on the map, and the
+    sections of its page."""
+    # The detectors that the cell follows, and the rule that describes it.
     values = cell.values
     labels = []
-    follows = ", ".join(f"{one.detector} {score_mark(one)}".rstrip() for one in scores)
+    follows = ", ".join(f"{score.detector} {score_mark(score)}".rstrip() for score in scores)
     if follows:
         labels.append(f"follows {follows}")
     text = ""
-    score = None
+    rule_score = None
     description: Description | None = cell.sections.get("description")
     if description is not None:
         text = description.text
         if description.explained:
-            score = description.score
+            rule_score = description.score
             labels.append(text)
 
-    # Only what training made gives it a colour.
-    found = [one.detector for one in scores if not one.is_no_better_than_untrained]
+    # Only a detector that the cell has learned to follow colours it on the map.
+    learned = [score.detector for score in scores if not score.is_no_better_than_untrained]
     return CellEntry(
         cell=(cell.layer, cell.unit),
-        columns=(text, score, follows, values.timescale, values.mean, values.spread),
+        columns=(text, rule_score, follows, values.timescale, values.mean, values.spread),
         label="; ".join(labels),
-        map_name=found[0] if found else "",
+        map_name=learned[0] if learned else "",
         map_position=(cell.x, cell.y),
         sections=tuple(section for section in _sections(cell) if section.content),
     )
 
 
 def _sections(cell: AtlasCell) -> Iterator[PagePart]:
-    """Yield the parts of the page of a cell, those of its sections in their order; a part may be
+    """Yield the parts of the page of a cell, with its sections in their order; a part may be
     empty."""
-    # Where it is strong comes first, then figures, then what the other analyses say.
+    # First the passages where the cell is strong, then figures, then the sections of analyses.
     passages = _passages(cell)
     for kind in ("top", "bottom"):
         title = f"Where it is {KINDS[kind]}"
@@ -348,23 +352,25 @@ def _sections(cell: AtlasCell) -> Iterator[PagePart]:
 
 def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
     """Return the passages of a cell by kind."""
-    found: dict[str, list[ShownPassage]] = defaultdict(list)
-    for place, shown in zip(cell.values.passages, cell.in_passages, strict=True):
-        title = f"{KINDS.get(place.kind, '')} {place.rank}: {place.value:.2f}".replace("-", "−")
-        found[place.kind].append(ShownPassage(title=title, begin=place.begin, values=shown))
-    return found
+    by_kind: dict[str, list[ShownPassage]] = defaultdict(list)
+    for passage, values in zip(cell.values.passages, cell.in_passages, strict=True):
+        title = f"{KINDS.get(passage.kind, '')} {passage.rank}: {passage.value:.2f}"
+        by_kind[passage.kind].append(
+            ShownPassage(title=title.replace("-", "−"), begin=passage.begin, values=values)
+        )
+    return by_kind
 
 
 def _values(values: CellValues) -> Iterator[PagePart]:
     """Yield the parts of the page about the values of a cell."""
-    # The figures that there are: some cells have no gates, others no timescale.
+    # Some cells have no gates, some no timescale.
     figures: list[tuple[str, str | float]] = [
         ("mean", values.mean),
         ("standard deviation", values.spread),
     ]
     if values.timescale is not None:
         source = values.timescale_from
-        # A gate has a letter, everything else a word.
+        # The name of a gate is a letter, every other source is a word.
         name = f"gate {source}" if len(source) == 1 else f"the {source}"
         figures.append(("timescale", f"{characters_text(values.timescale)}, from {name}"))
     if values.decay is not None:
@@ -373,17 +379,17 @@ def _values(values: CellValues) -> Iterator[PagePart]:
         shares = f"open {100 * gate.open:.0f} %, closed {100 * gate.closed:.0f} %"
         figures.append((f"gate {gate.gate}", shares))
 
-    # Then the pictures: how values are distributed, and what goes with them.
+    # The distribution of the values, the characters that change them, and correlated cells.
     yield PagePart(title="Values", draw_as="figures", content=figures)
     yield PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
     yield PagePart(
         title="Mean value after a character",
         about="the characters after which it is farthest from its mean",
         draw_as="bars",
-        content=[(one.character, one.mean) for one in values.after_characters],
+        content=[(after.character, after.mean) for after in values.after_characters],
     )
     yield PagePart(
         title="Most correlated cells",
         draw_as="cells",
-        content=[((one.layer, one.unit), one.correlation) for one in values.correlated],
+        content=[((cell.layer, cell.unit), cell.correlation) for cell in values.correlated],
     )

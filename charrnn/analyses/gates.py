@@ -1,7 +1,7 @@
 """`visualize --gates`: how often the gates of each layer are saturated.
 
-The gradient of a memory with gates is multiplied by the gate that keeps it. Gates are counted where
-they are saturated, after Karpathy, Johnson & Li (2015), Figure 3.
+At each step, the gradient of a memory is multiplied by the gate that keeps the memory. Saturated
+gates are counted after Karpathy, Johnson & Li (2015), Figure 3.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ from charrnn.views.charts import Canvas
 from charrnn.views.svg import GRID, INK, LINE_HEIGHT, colour_of, dot, label, path
 
 GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
-"""Colours of the gates; those of cells from other packages, which may have other letters, are cyan.
-"""
+"""Colours of the gates; the gates of cell types from other packages may have other letters, and are
+cyan."""
 MIN_WIDTH = 18
 """Columns of a plot at least."""
 MAX_WIDTH = 34
@@ -47,7 +47,7 @@ ACROSS = "shut (< 0.1)"
 UP = "open (> 0.9)"
 """The label of the vertical axis."""
 ABOUT_DOTS = "A dot is a unit; both axes are shares of the characters. Below are the means."
-"""What the plots show."""
+"""The note that explains the plots."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,8 @@ class GateReport(Displayable):
     They are drawn as scatter plots as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a
     unit of a layer. x is the share of characters at which the unit's gate is shut (below 0.1), y
     the share at which it is open (above 0.9). A gate that is rarely saturated lies at the lower
-    left, one that always is on the diagonal. The means over the units are printed below each plot.
+    left, a gate that is always saturated on the diagonal. The means over the units are printed
+    below each plot.
     """
 
     name: str
@@ -69,8 +70,8 @@ class GateReport(Displayable):
         yield Text(self._title(), style="bold")
 
         # The plots of a layer share a row, as wide as the terminal allows.
-        for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
-            uses = list(of_layer)
+        for _, layer_uses in groupby(self.gates, key=lambda use: use.layer):
+            uses = list(layer_uses)
             width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
             yield Text()
             yield Columns(
@@ -86,13 +87,13 @@ class GateReport(Displayable):
         """Return the height of the picture and its SVG shapes; see `charrnn.views.svg`."""
         shapes = [label(0, 0.75 * LINE_HEIGHT, text=self._title(), bold=True)]
 
-        # A row of plots for each layer; a cell of few gates gets no larger ones.
+        # A row of plots for each layer; the plots of a cell type with few gates are not larger.
         top = 1.5 * LINE_HEIGHT
-        for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
-            uses = list(of_layer)
+        for _, layer_uses in groupby(self.gates, key=lambda use: use.layer):
+            uses = list(layer_uses)
             pitch = width / max(PLOTS_IN_ROW, len(uses))
-            for place, use in enumerate(uses):
-                shapes += _plot_shapes(use, left=place * pitch, top=top, width=pitch)
+            for column, use in enumerate(uses):
+                shapes += _plot_shapes(use, left=column * pitch, top=top, width=pitch)
             top += pitch + 3 * LINE_HEIGHT
         return top, [*shapes, label(0, top, text=ABOUT_DOTS)]
 
@@ -103,7 +104,7 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
     Raises UsageError for a cell type without gates, CharRNNError if there is no
     room on the disk.
     """
-    # All layers have one cell type.
+    # All layers have the same cell type.
     layer = network.recurrent_layers()[0]
     if not layer.cell.gates:
         gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
@@ -111,7 +112,7 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
             f"The cell {layer.cell_name} has no gates. Built-in cell types with gates: {gated}."
         )
 
-    # The reading that keeps the values counts the gates as well.
+    # The activations count the gates while they read the text.
     activations = Activations(network, text)
     return GateReport(name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates)
 
@@ -126,13 +127,13 @@ def _plot_shapes(use: GateUse, *, left: float, top: float, width: float) -> list
     shapes = [label(left, top + 0.5 * LINE_HEIGHT, text=name, bold=True)]
 
     # The frame, the numbers at its ends, the labels between them, and the means.
-    for share, shown in ((0.0, "0"), (0.5, ""), (1.0, "1")):
+    for share, mark in ((0.0, "0"), (0.5, ""), (1.0, "1")):
         x = begin + share * side
         y = floor - share * side
         shapes.append(path([(x, floor), (x, floor - side)], GRID, width=1))
         shapes.append(path([(begin, y), (begin + side, y)], GRID, width=1))
-        shapes.append(label(begin - 6, y + 6, text=shown, anchor="end"))
-        shapes.append(label(x, floor + LINE_HEIGHT, text=shown, anchor="middle"))
+        shapes.append(label(begin - 6, y + 6, text=mark, anchor="end"))
+        shapes.append(label(x, floor + LINE_HEIGHT, text=mark, anchor="middle"))
     shapes.append(path([(begin, floor - side), (begin, floor), (begin + side, floor)], INK))
     middle = begin + side / 2
     shapes.append(label(middle, floor + LINE_HEIGHT, text=ACROSS, anchor="middle"))

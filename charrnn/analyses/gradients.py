@@ -1,8 +1,8 @@
 """`visualize --gradients`: how far gradients reach back in a model.
 
 A gradient of a plain rnn that goes back one character is multiplied by diag(tanh') W_hh'. As tanh'
-<= 1, it vanishes if the largest singular value of W_hh is below 1; that it is above 1 is necessary
-for it to explode (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013, section 2.1).
+<= 1, the gradient vanishes if the largest singular value of W_hh is below 1; it can explode only if
+that value is above 1 (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013, section 2.1).
 
 Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
 """
@@ -40,8 +40,7 @@ MAX_KEPT_STATES = 2**21
 """Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for
 the gradient."""
 LOWEST = -12
-"""Power of ten below which norms are not drawn: one that vanishes to 1e-60 would flatten all other
-lines."""
+"""Power of ten below which norms are not drawn: a norm of 1e-60 would flatten all other lines."""
 HIGHEST = 12
 """Power of ten above which norms are not drawn."""
 TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
@@ -56,7 +55,7 @@ class GradientReach(Displayable):
 
     `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of
     that layer `lags[i]` characters before, averaged over `num_losses` characters of a text.
-    `is_untrained`: of an untrained baseline.
+    `is_untrained` says whether the model is an untrained baseline.
     """
 
     name: str
@@ -83,13 +82,13 @@ def gradients_of(
     Each model encodes the text by its own alphabet. Raises UsageError for a `max_lag` under 1,
     DataError for a text too short.
     """
-    # Each beside what it was before training: a cell may reach far by how it is initialized.
+    # The initial weights alone may make gradients reach far.
     reaches = []
-    for one in models:
-        encoded = one.encode(text, context=context)
-        reaches.append(measure_reach(one.network, encoded, max_lag=max_lag, name=one.name))
+    for model in models:
+        encoded = model.encode(text, context=context)
+        reaches.append(measure_reach(model.network, encoded, max_lag=max_lag, name=model.name))
         untrained = measure_reach(
-            one.untrained_baseline(), encoded, max_lag=max_lag, name=f"{one.name}, untrained"
+            model.untrained_baseline(), encoded, max_lag=max_lag, name=f"{model.name}, untrained"
         )
         reaches.append(replace(untrained, is_untrained=True))
     return RecordTuple(reaches)
@@ -121,29 +120,29 @@ def measure_reach(
     # In a short text, half of the characters warm up the state.
     earliest = max(text.first, max_lag + min(WARM_UP, (last - max_lag) // 2))
     warm_up = min(WARM_UP, earliest - max_lag + 1)
-    chosen = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
+    positions = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
 
-    # The copy is in float64, and only states have gradients.
+    # The copy is in float64, and only its states have gradients.
     exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
 
-    # A step of a small network costs the same for more windows.
+    # A step of a small network takes as long for more windows.
     num_kept = max_lag * network.initial_state(1).vectors.numel()
     num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // num_kept)
-    with task("gradients", total=len(chosen), unit="losses") as advance:
-        for some in np.split(chosen, range(num_at_once, len(chosen), num_at_once)):
+    with task("gradients", total=len(positions), unit="losses") as advance:
+        for batch in np.split(positions, range(num_at_once, len(positions), num_at_once)):
             windows, state = read_before(
-                network, ids=ids, positions=some + 1, length=max_lag + 1, warm_up=warm_up
+                network, ids=ids, positions=batch + 1, length=max_lag + 1, warm_up=warm_up
             )
-            # Several windows at once; the norms are added up over them.
+            # The norms are added up over the windows.
             state = RecurrentState(state.vectors.double())
             total += _norms(exact, ids=windows, state=state).sum(-1)
-            advance(len(some))
+            advance(len(batch))
     return GradientReach(
         name=name,
         lags=tuple(range(1, max_lag + 1)),
-        norms=tuple(map(tuple, (total / len(chosen)).T.tolist())),
-        num_losses=len(chosen),
+        norms=tuple(map(tuple, (total / len(positions)).T.tolist())),
+        num_losses=len(positions),
     )
 
 
@@ -151,9 +150,9 @@ def _norms(network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]) -> Tens
     """Compute the norms (K, L, B), lag 1 first, of the gradients of the last character's loss by
     the states before it.
 
-    ids (K + 1, B) are read from a state of B rows, whose last ids are the ones to predict.
+    ids (K + 1, B) are read from a state of B rows; the last id of each row is predicted.
     """
-    # Every state on the way is kept: one backward pass gives the gradients by all of them.
+    # One backward pass computes the gradients by all states.
     states = []
     state.vectors.requires_grad_()
     for char in ids[:-1]:
@@ -179,14 +178,14 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Line
                 name += f", layer {layer}"
             points = zip(reach.lags, norms, strict=True)
             lines.append(Line(name, segments=log_segments(points), number=len(lines)))
-    # As far as something is drawn, in whole numbers: there is nothing between two characters. An
-    # axis needs two ends, also of one lag or none.
+    # The axis ends at the last lag that is drawn, a whole number. It needs two ends, also for one
+    # lag or none.
     last = max([2, *(round(lag) for lag, _ in points_of(lines))])
 
     def ticks(most: int) -> list[Tick]:
         step = max(1, round(round_step(last, most)))
-        places = [1, *range(step, last + 1, step)]
-        return [(tick, f"{tick:,}") for tick in sorted({*places})]
+        lags = {1, *range(step, last + 1, step)}
+        return [(lag, f"{lag:,}") for lag in sorted(lags)]
 
     return LineChart(
         title=title,
@@ -200,13 +199,13 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Line
 
 
 def log_segments(points: Iterable[Point]) -> list[list[Point]]:
-    """Return log10 of norms by their places, in one segment for each part between 1e-12 and
+    """Return log10 of norms by their lags, in a segment for each run of norms between 1e-12 and
     1e12."""
     # A line is cut where it leaves the range, not drawn along its edge.
     segments = []
-    for is_drawn, part in groupby(points, lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST):
+    for is_drawn, run in groupby(points, lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST):
         if is_drawn:
-            segments.append([(place, math.log10(norm)) for place, norm in part])
+            segments.append([(lag, math.log10(norm)) for lag, norm in run])
     return segments
 
 
@@ -218,7 +217,7 @@ def points_of(lines: Iterable[Line]) -> list[Point]:
 
 def power_ticks(lines: Iterable[Line]) -> list[Tick]:
     """Return the ticks of an axis of powers of ten that enclose the points of lines."""
-    # Few whole powers of ten, that no point lies outside of.
+    # A few whole powers of ten that enclose all points.
     heights = [height for _, height in points_of(lines)] or [0.0]
     low = math.floor(min(heights))
     high = max(math.ceil(max(heights)), low + 1)
@@ -246,15 +245,15 @@ class GradientsOptions:
 
 
 def _measure(subject: Subject[GradientsOptions]) -> tuple[GradientReach, ...]:
-    # Beside the run itself, under the same text.
-    others = [load_model(name, quiet=subject.options.quiet) for name in subject.own.beside]
-    return subject.model.gradients_with(others, subject.content, context=subject.context)
+    # All models read the same text.
+    models = [load_model(name, quiet=subject.options.quiet) for name in subject.own.beside]
+    return subject.model.gradients_with(models, subject.content, context=subject.context)
 
 
 def _show(subject: Subject[GradientsOptions], reaches: Sequence[GradientReach]) -> Shown:
     """Draw how far the gradient of each network reaches back: one run in one chart, several in
     two."""
-    # A run and its baseline share a chart; the lines of several would cover each other.
+    # A run and its baseline share a chart; the lines of several runs would cover each other.
     pictures: list[RenderableType] = [gradient_chart(reaches)]
     trained = [reach for reach in reaches if not reach.is_untrained]
     untrained = [reach for reach in reaches if reach.is_untrained]

@@ -57,23 +57,23 @@ TANH = {
     "slstm": (("a_g", "g"),),
     "mogrifier": (("Q h", "tanh(Q h)"), ("R x'", "tanh(R x')"), ("a_g", "g"), ("", "tanh(c)")),
 }
-"""Names of the argument and of the result of each tanh in `Cell.step`; "" where another row has
-that vector."""
+"""Names of the argument and of the result of each tanh in `Cell.step`; "" for a vector that another
+row has already."""
 RELU = {"irnn": (("a", ""),), "unitary": (("|z|+b", "|h|"),)}
-"""The same for each relu."""
+"""Names of the argument and of the result of each relu."""
 ARGUMENTS = {"mlstm": {"hh": "m"}, "mogrifier": {"xh": "x'", "mh": "h'"}}
-"""What a recurrent weight is multiplied with, if it is not h."""
+"""Names of the vectors, other than h, that recurrent weights are multiplied with."""
 PRODUCTS = {
     "output": ("W_hy h", "b_y"),
     "bottom": ("W_bottom x", "b_bottom"),
     "highways": ("W_t x", "b_t"),
     "attentions": ("W_a h", "b_a"),
 }
-"""Names of the product and the bias of each linear map that is no cell's."""
+"""Names of the product and the bias of each linear map outside the cells."""
 BLOCKS = {"bottom": ("h", "c"), "attentions": ("q", "s")}
-"""The letters of the blocks of rows of those that have several."""
+"""The letters of the blocks of rows of the linear maps with several blocks."""
 HIDDEN_ROWS = ("h before", "c before")
-"""Rows that repeat the column before."""
+"""Rows that repeat the numbers of the column before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class LayerNumbers:
     rows: tuple[NumberRow, ...]
 
     def row(self, name: str) -> NumberRow:
-        """Return the first row of that name. Raises KeyError."""
+        """Return the first row with a name. Raises KeyError."""
         return {row.name: row for row in reversed(self.rows)}[name]
 
 
@@ -193,7 +193,7 @@ class NetworkNumbers(Displayable):
         for number, layer in enumerate(step.layers):
             prefix = layer_prefix(number, self.weights)
             for row in layer.rows:
-                # Of a dilated layer the state before a step is not that of the column before.
+                # The state before a step of a dilated layer is not in the column before.
                 if self.depth == "dilated" or row.name not in HIDDEN_ROWS:
                     yield prefix + row.name, row
 
@@ -211,7 +211,7 @@ def model_numbers(model: Model, text: str | bytes, *, unknown: str) -> NetworkNu
     if not text and config.end_id is None:
         raise UsageError("The text is empty: give at least one character.")
 
-    # What has a table that a person can read.
+    # Larger networks and longer texts have tables that nobody can read.
     check_vocab_size(check_shapes(config, model.tensors), vocab=model.vocab, name=model.name)
     if resolved(config.hidden_size) > MAX_UNITS:
         raise UsageError(
@@ -223,7 +223,7 @@ def model_numbers(model: Model, text: str | bytes, *, unknown: str) -> NetworkNu
         length = counted(len(ids), "character")
         raise UsageError(f"The text has {length}; the numbers of at most {MAX_STEPS:,} are listed.")
 
-    # Character by character; the target of each is the next one.
+    # The target of each character is the next character.
     vocabulary = tuple(model.generator.vocabulary())
     reader = _Reader(config, tensors=model.tensors, vocabulary=vocabulary)
     targets = [*ids[1:].tolist(), None]
@@ -280,22 +280,22 @@ class _Reader(Walk[Any]):
         initial = np.zeros((network.num_layers, network.num_states, self._size))
         initial += self._weights.get("learned_state", 0)
         self._queues: list[list[tuple[Doubles, ...]]] = []
-        """For each layer the states from which its next characters continue, the next one first."""
-        for of_layer, dilation in zip(initial, network.dilations, strict=True):
-            states = of_layer[: num_states * dilation].reshape(num_states, dilation, 1, self._size)
-            self._queues.append([tuple(states[:, place]) for place in range(dilation)])
+        """For each layer the states from which its next characters continue, the earliest first."""
+        for vectors, dilation in zip(initial, network.dilations, strict=True):
+            states = vectors[: num_states * dilation].reshape(num_states, dilation, 1, self._size)
+            self._queues.append([tuple(states[:, step]) for step in range(dilation)])
         self._past: list[Doubles] = [*initial[:, network.kept_outputs, None]]
         """The last outputs (span, 1, H) of each layer, oldest first."""
 
     def step(self, char: int, target: int | None) -> StepNumbers:
         """Read a character, and compare the prediction with the target."""
-        # END begins a document: nothing of the last one is read.
+        # END begins a document, and nothing remains of the document before.
         if char == self._config.end_id:
             self._reset()
         self._layers = []
         self._rows = []
 
-        # The input: one row of the embedding, or of the identity.
+        # The input: a row of the embedding, or of the identity.
         if self._config.embedding_size == "one-hot":
             vector = np.eye(len(self._vocabulary))[[char]]
             read = number_row("x", values=vector, labels=self._vocabulary)
@@ -307,7 +307,7 @@ class _Reader(Walk[Any]):
         self._input = vector
         self._input_labels = read.labels
 
-        # The walk up the layers records their vectors, the output layer those above them.
+        # The walk up the layers records their vectors, the output layer the vectors above them.
         top = self.read(vector)
         if self._config.sum_outputs:
             self._rows.append(number_row("sum", top))
@@ -331,7 +331,7 @@ class _Reader(Walk[Any]):
         weight, bias = self._linear[name]
         kind = name.partition(".")[0]
 
-        # How the product and its rows are called: first the maps that belong to no cell.
+        # The names of the product, the bias and their entries: first of the maps outside the cells.
         if kind in PRODUCTS:
             product_name, bias_name = PRODUCTS[kind]
             labels = _units(BLOCKS.get(kind, [""]), self._size)
@@ -434,7 +434,7 @@ class _Reader(Walk[Any]):
         return extras
 
     def oldest(self, layer: int) -> tuple[Doubles, ...]:
-        # Where the rows of this cell begin, between which its states are put (`append`).
+        # The rows of this cell begin here; `append` adds its states to them.
         self._begin = len(self._rows)
         self._before = self._queues[layer].pop(0)
         return self._before
@@ -446,7 +446,7 @@ class _Reader(Walk[Any]):
         )
 
     def attend(self, layer: int, y: Doubles) -> Doubles:
-        # One product gives the query and the gate of what is read.
+        # One product gives the query and the gate.
         query, gate = np.split(self.product(f"attentions.{layer}", y), 2, axis=-1)
         opened = DOUBLE.sigmoid(gate)
         read = attend(query, self._past[layer])
@@ -461,7 +461,7 @@ class _Reader(Walk[Any]):
         return np.asarray(opened * read)
 
     def pass_on(self, layer: int, joined: Doubles) -> None:
-        # What a plain stack passes on is h itself, and what a grid does has its rows already.
+        # A plain stack passes on h itself, and the output of a grid has its rows already.
         if joined is not self._queues[layer][-1][0] and not self.architecture.depth.has_lstm:
             self._rows.append(number_row("y", joined))
         self._layers.append(LayerNumbers(tuple(self._rows)))
@@ -488,9 +488,9 @@ class _Reader(Walk[Any]):
 def _with_states(
     rows: Sequence[NumberRow], before: tuple[Doubles, ...], latest: tuple[Doubles, ...]
 ) -> list[NumberRow]:
-    """Return the rows of a step with the states around it, c before the tanh and the output gate
-    that read it."""
-    # h comes first in a state and c last; in between are those of cells with more.
+    """Return the rows of a step with the states before and after it; c stands before the tanh and
+    the output gate that read it."""
+    # h is the first vector of a state and c the last; some cell types have more between them.
     names = ["h"]
     names += [f"s{number}" for number in range(1, len(latest) - 1)]
     if len(latest) > 1:
@@ -498,14 +498,14 @@ def _with_states(
     old = [number_row(f"{name} before", state) for name, state in zip(names, before, strict=True)]
     h, *memory = map(number_row, names, latest)
 
-    # The memory is known only when the step is over, but tanh(c) has read it.
+    # The memory is added when the step is over, but belongs before tanh(c).
     computed = sorted((*rows, *memory), key=lambda row: row.name == "tanh(c)")
     return [*old, *computed, h]
 
 
 def block_letters(cell: type[Cell], num_blocks: int) -> list[str]:
-    """Return the letters of a product's blocks of rows: none for a single one, numbers for those of
-    a cell that has no letters."""
+    """Return the letters of a product's blocks of rows: "" for a single block, numbers for a cell
+    type without letters."""
     if num_blocks == 1:
         return [""]
     letters = list(cell.block_letters[:num_blocks])
@@ -518,13 +518,15 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
     """Return the functions of NumPy, of which sigmoid, tanh and relu add their arguments and
     results to `rows`."""
 
-    def keeping(names: Sequence[tuple[str, str]], other: str) -> Callable[[Doubles, Doubles], None]:
-        # The calls of a step come in the order of the names; those of another package's cell may
-        # be more.
+    def recorder(
+        function: str, names: Sequence[tuple[str, str]]
+    ) -> Callable[[Doubles, Doubles], None]:
+        # The calls of a step come in the order of the names; another package's cell type may make
+        # more calls.
         remaining = iter(names)
 
         def keep(value: Doubles, result: Doubles) -> None:
-            before, after = next(remaining, (f"a_{other}", other))
+            before, after = next(remaining, (f"a_{function}", function))
             if before:
                 rows.append(number_row(before, value))
             if after:
@@ -537,7 +539,7 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
     tanh = TANH.get(cell_name, ())
     relu = RELU.get(cell_name, ())
     for name, names in (("sigmoid", gates), ("tanh", tanh), ("relu", relu)):
-        ops = record(ops, name, keep=keeping(names, name))
+        ops = record(ops, name, keep=recorder(name, names))
     return ops
 
 

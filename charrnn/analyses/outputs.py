@@ -1,4 +1,4 @@
-"""What a cell does to the prediction of the next character, to first order.
+"""The effect of a cell on the prediction of the next character, to first order.
 
 Shapes: n positions, V characters, C = L * H cells, L and H as in `model.network`.
 """
@@ -27,19 +27,19 @@ from charrnn.views.html_page import PagePart
 from charrnn.views.theme import quoted_character
 
 NUM_EFFECTS = 6
-"""Characters that are shown of those a cell promotes, and of those it suppresses."""
+"""Promoted characters that are shown, and suppressed characters, at most."""
 ABOUT_PROMOTED = (
     "change of the log-probability, in nats, if the cell rises by one standard deviation, to first"
     " order"
 )
-"""What the numbers of promoted and suppressed characters are."""
+"""The meaning of the numbers of promoted and suppressed characters."""
 
 UNIT_OF_EFFECTS = "log-probability in nats, if the cell rises one standard deviation"
-"""The same in a line of a summary."""
+"""The same meaning, in a line of a summary."""
 NUM_CHARACTERS = 8
-"""Promoted characters that are kept, and suppressed ones."""
+"""Promoted characters that a result has, and suppressed characters, at most."""
 LEAST_SLOPE = 1e-12
-"""Smallest derivative of tanh(c) by c that another quantity than tanh(c) itself is divided by."""
+"""The least derivative of tanh(c) by c that a shift is divided by."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class CharacterEffect:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellOutputs(Displayable):
-    """What the cell `layer`:`unit` does to the prediction of the next character.
+    """The effect of the cell `layer`:`unit` on the prediction of the next character.
 
     `promoted` and `suppressed` are the characters whose log-probability rises and falls most with
     the cell, to first order: the mean gradient over `num_positions` positions by `quantity`, times
@@ -63,7 +63,7 @@ class CellOutputs(Displayable):
     layer: int
     unit: int
     quantity: str
-    """What the gradient is taken by: tanh(c), or h."""
+    """The quantity by which the gradient is taken: tanh(c), or h."""
     spread: float
     num_positions: int
     promoted: tuple[CharacterEffect, ...]
@@ -99,47 +99,47 @@ def rank_characters(
 
     The effect of a cell on a character is the mean, over the positions, of the gradient of the
     character's log-probability by the cell, times the cell's standard deviation. The gradient of a
-    logit differs from that of the log-probability by a number that all characters of a position
-    share. It follows every path to the logits at the same character: for the top layer of a stacked
-    LSTM it is that of output weight × output gate, as h = o * tanh(c). Where the cell value is
-    tanh(h), the gradient is by h itself. Numbers have four significant digits.
+    logit differs from the gradient of the log-probability by a number that all characters of a
+    position share. The gradient follows every path to the logits at the same character: for the top
+    layer of a stacked LSTM it is output weight × output gate, as h = o * tanh(c). Where the cell
+    value is tanh(h), the gradient is by h itself. Numbers have four significant digits.
     """
-    # The effects (V, L, H). A gradient alone would favour cells that hardly move.
+    # The effects (V, L, H). A gradient alone would favour cells that hardly change.
     written = characters_of(text)
     characters = list(written.values())
     gradients = output_gradients(states, list(written)).numpy()
     spreads = quantities(states).std(0, correction=0).numpy()
     effects = gradients * spreads
 
-    # Cell by cell: the characters at either end of the order.
+    # For each cell, the characters at either end of the order.
     cells = []
     for layer, recurrent in enumerate(states.network.recurrent_layers()):
-        shown = recurrent.cell.shows
+        quantity = recurrent.cell.shows
         for unit in range(spreads.shape[1]):
-            of_cell = effects[:, layer, unit]
+            cell_effects = effects[:, layer, unit]
             ascending = []
-            for place in np.argsort(of_cell, kind="stable").tolist():
-                effect = rounded(float(of_cell[place]))
-                ascending.append(CharacterEffect(character=characters[place], effect=effect))
+            for index in np.argsort(cell_effects, kind="stable").tolist():
+                effect = rounded(float(cell_effects[index]))
+                ascending.append(CharacterEffect(character=characters[index], effect=effect))
             # An effect of 0 promotes nothing and suppresses nothing.
-            promoted = [one for one in reversed(ascending) if one.effect > 0]
-            suppressed = [one for one in ascending if one.effect < 0]
-            found = CellOutputs(
+            promoted = [effect for effect in reversed(ascending) if effect.effect > 0]
+            suppressed = [effect for effect in ascending if effect.effect < 0]
+            cell_outputs = CellOutputs(
                 layer=layer,
                 unit=unit,
-                quantity="h" if shown == "tanh(h)" else shown,
+                quantity="h" if quantity == "tanh(h)" else quantity,
                 spread=rounded(float(spreads[layer, unit])),
                 num_positions=len(states),
                 promoted=tuple(promoted[:num_characters]),
                 suppressed=tuple(suppressed[:num_characters]),
             )
-            cells.append(found)
+            cells.append(cell_outputs)
     return tuple(cells)
 
 
 def quantities(states: SampledStates) -> Tensor:
-    """Return what the gradients are taken by, (n, L, H): the cell values or, where these are
-    tanh(h), the outputs h."""
+    """Return the quantities (n, L, H) by which the gradients are taken: the cell values or, where
+    these are tanh(h), the outputs h."""
     is_output = [layer.cell.shows == "tanh(h)" for layer in states.network.recurrent_layers()]
     return torch.where(torch.tensor(is_output)[:, None], states.outputs, states.values)
 
@@ -149,7 +149,7 @@ def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
     of all cells."""
     network = states.network
     layers = network.recurrent_layers()
-    # One shift for all positions: its gradient is the sum of theirs.
+    # All positions share one shift: its gradient is the sum of their gradients.
     zeros = states.before.vectors.new_zeros(network.hidden_size)
     shifts = [zeros.clone().requires_grad_() for _ in layers]
     ops = dict(enumerate(map(_shifting, layers, shifts)))
@@ -162,8 +162,8 @@ def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
         def by_shifts(total: Tensor) -> Tensor:
             return torch.stack(torch.autograd.grad(total, shifts, retain_graph=True))
 
-        # Logits are linear in the features: of many characters, the gradients are those of the H
-        # features, weighted.
+        # Logits are linear in the features: the gradients of many characters are weighted sums of
+        # the gradients of the H features.
         if len(ids) <= network.hidden_size:
             of_logits = torch.stack([by_shifts(weight[id] @ mean) for id in ids])
         else:
@@ -176,12 +176,12 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
     """Return the functions of torch, with `shift` (H,), which must be zero, added to h, or to
     tanh(c) if there is a c.
 
-    Where tanh(c) is nearly 1 its derivative vanishes, so the shift is added after the tanh. What
-    else reads c, as a peephole does, reads a c that is shifted by as much as corresponds.
+    Where tanh(c) is nearly 1 its derivative vanishes, so the shift is added after the tanh. All
+    other readers of c, such as a peephole, read a c that is shifted by the corresponding amount.
     """
     has_memory = layer.cell.shows == "tanh(c)"
-    # What `clamp` returned and what it was given, by the identity of the former, which stays taken
-    # as long as the tensor is kept here.
+    # The result and the argument of each call of `clamp`, by the `id` of the result, which no other
+    # tensor gets as long as this dict has the result.
     shifted: dict[int, tuple[Tensor, Tensor]] = {}
     num_calls = 0
 
@@ -189,20 +189,20 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
         nonlocal num_calls
         num_calls += 1
         if not has_memory:
-            # With zoneout there is a second call per step, for a memory that moved 1 - zoneout of
-            # the way already.
+            # With zoneout there is a second call per step, for a memory to which 1 - zoneout of the
+            # shift was already added.
             if layer.zoneout > 0 and num_calls % 2 == 0:
                 return memory + layer.zoneout * shift
             return memory + shift
 
-        # By how much c moves if tanh(c) does.
+        # A shift of tanh(c) is a shift of c divided by the slope.
         slope = (1 - memory.detach().tanh() ** 2).clamp(min=LEAST_SLOPE)
         moved = memory + shift / slope
         shifted[id(moved)] = moved, memory
         return moved
 
     def tanh(x: Tensor) -> Tensor:
-        # Only that of a memory is shifted, not that of a candidate.
+        # Only the tanh of a memory is shifted, not the tanh of a candidate.
         if id(x) not in shifted:
             return x.tanh()
         _, memory = shifted[id(x)]
@@ -213,30 +213,30 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
 
 def effects_text(effects: Sequence[CharacterEffect]) -> str:
     """Return the first NUM_EFFECTS characters with their effects."""
-    shown = []
-    for one in effects[:NUM_EFFECTS]:
-        shown.append(f"{quoted_character(one.character)} {one.effect:+.2f}")
-    return "  ".join(shown) or "nothing"
+    texts = []
+    for effect in effects[:NUM_EFFECTS]:
+        texts.append(f"{quoted_character(effect.character)} {effect.effect:+.2f}")
+    return "  ".join(texts) or "nothing"
 
 
 def page_parts(outputs: CellOutputs) -> Iterator[PagePart]:
-    """Yield what an exported page shows: the effects, from the most promoted to the most suppressed
-    character."""
-    # Suppressed characters are kept with the strongest first, which is the end of the bars.
+    """Yield the part of an exported page: the effects, from the most promoted to the most
+    suppressed character."""
+    # The strongest suppressed character is the first of its tuple, and the last bar.
     effects = (*outputs.promoted, *reversed(outputs.suppressed))
     yield PagePart(
         title="Characters that it promotes and suppresses",
         about=ABOUT_PROMOTED,
         draw_as="bars",
-        content=[(one.character, one.effect) for one in effects],
+        content=[(effect.character, effect.effect) for effect in effects],
     )
 
 
-def summary(found: CellOutputs) -> dict[str, str]:
+def summary(outputs: CellOutputs) -> dict[str, str]:
     """Return the lines of a cell in the summary of its page."""
     return {
-        "promotes": effects_text(found.promoted),
-        "suppresses": effects_text(found.suppressed),
+        "promotes": effects_text(outputs.promoted),
+        "suppresses": effects_text(outputs.suppressed),
         "": UNIT_OF_EFFECTS,
     }
 

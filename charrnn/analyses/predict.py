@@ -18,7 +18,7 @@ from charrnn.views.tables import predictions_table
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions(ReplacingOptions):
-    """What `charrnn predict` takes."""
+    """The arguments and options of `charrnn predict`."""
 
     words: Sequence[str] = argument(
         "[RUN] TEXT", "The text before the character, or - for stdin; before it, optionally, a run."
@@ -61,7 +61,7 @@ def predict(options: PredictOptions) -> None:
 
     In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
-    # A run may stand before the text; one word is the text.
+    # The words are a run and a text, or only a text.
     words = options.words
     if len(words) > 2:
         raise UsageError(
@@ -78,16 +78,15 @@ def predict(options: PredictOptions) -> None:
         )
     text = parse_text("TEXT", typed)
 
-    # A text of another alphabet is converted, or refused with the characters at fault.
+    # A text in another alphabet is converted, or refused with the characters at fault.
     model = load_model(run[0] if run else None, quiet=options.quiet)
     content = to_content(text, model.vocab.kind)
     if typed == "-":
         content = read_prime("standard input", typed, model)
-        # Without the newline that echo adds.
+        # `echo` adds a newline.
         if content[-1:] in ("\n", b"\n"):
             content = content[:-1]
 
-    # The numbers of a step are a table of their own.
     if options.numbers:
         numbers: Displayable
         if options.backward:

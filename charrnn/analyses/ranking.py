@@ -1,5 +1,5 @@
-"""All cells ranked for each detector: every cell scored on the half of the text that did not select
-it.
+"""Rank all cells for each detector: by their association on the choosing half of a text, with their
+scores on the scoring half.
 
 Shapes: C = L * H cells, n characters of the scoring half.
 """
@@ -26,7 +26,8 @@ from charrnn.statistics.agreement import (
 from charrnn.system.progress import task
 
 CELLS_AT_ONCE = 32
-"""Cells that are ranked at once: their float64 ranks take twice as much memory as their values."""
+"""Cells whose values are ranked at once: their float64 ranks take twice the memory of the
+values."""
 
 
 def ranking(
@@ -37,11 +38,11 @@ def ranking(
 
     Raises UsageError for an unknown detector, DataError for a text too short.
     """
-    # The best cell of each, and the association of every cell on the choosing half.
+    # The best cell of each target, and the association of every cell on the choosing half.
     targets, _ = choose_targets(analysis.text.text, get_detectors(detectors))
     measured = analysis.measure(targets)
 
-    # The scores of all others on the scoring half, which `--find` does not need.
+    # The association of every cell on the scoring half, which `--find` does not need.
     second_halves = analysis.kept_each(
         "second half",
         keys=[(target, analysis.target_key(target)) for target in targets],
@@ -49,16 +50,16 @@ def ranking(
         compute=lambda missing: measure_all(_read_scoring_half(analysis), missing),
     )
     ranked = {}
-    for target, one, second_half in zip(targets, measured, second_halves, strict=True):
+    for target, target_scores, second_half in zip(targets, measured, second_halves, strict=True):
         ranked[target.name] = rank(
-            target, measured=one, second_half=second_half, num_units=analysis.num_units
+            target, measured=target_scores, second_half=second_half, num_units=analysis.num_units
         )
     return ranked
 
 
 def _read_scoring_half(analysis: CellAnalysis) -> Float32Array:
     """Compute every cell's value (n, C) at each character of the scoring half."""
-    # All values at once, because ranks need all values of a cell.
+    # The ranks of a cell need all of its values.
     cells = np.empty((len(analysis.text) - analysis.half, analysis.num_cells), np.float32)
     read = analysis.reader(analysis.network())
     with task("reading, to score all cells", total=len(cells)) as advance:
@@ -77,16 +78,16 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
     associations = np.empty((len(targets), cells.shape[1]), np.float32)
     with task("scoring all cells", total=cells.shape[1], unit="cells") as advance:
         for begin in range(0, cells.shape[1], CELLS_AT_ONCE):
-            here = slice(begin, begin + CELLS_AT_ONCE)
-            # The ranks are what takes long: they serve all targets.
-            ranks = average_ranks(cells[:, here])
+            block = slice(begin, begin + CELLS_AT_ONCE)
+            # Ranking takes most of the time, and is the same for all targets.
+            ranks = average_ranks(cells[:, block])
             for index, target in enumerate(targets):
                 labels = target.scoring_labels
-                # Both from -1 to 1, so that they are kept in one array.
+                # Both associations are from -1 to 1, so they fit one array.
                 if target.is_yes_no:
-                    associations[index, here] = association_from_auc(auc(ranks, labels))
+                    associations[index, block] = association_from_auc(auc(ranks, labels))
                 else:
-                    associations[index, here] = spearman(ranks, labels)
+                    associations[index, block] = spearman(ranks, labels)
             advance(ranks.shape[1])
     return list(associations)
 
@@ -94,22 +95,22 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
 def rank(
     target: Target, measured: Measured, second_half: Float32Array, *, num_units: int
 ) -> tuple[CellScore, ...]:
-    """Return the scores of all cells for a target: the selected one first, the others by strength
-    on the choosing half.
+    """Return the scores of all cells for a target: the selected cell first, then all others by
+    strength on the choosing half.
 
-    The selected cell has its score from `measure`. The chance level and the score of the untrained
-    baseline are those of the best of all cells. second_half (C,) is from `measure_all`; `num_units`
-    is H.
+    The selected cell has its score from `measure`. All cells have the same chance level and
+    untrained score: those that the best of all cells reaches. second_half (C,) is from
+    `measure_all`; `num_units` is H.
     """
-    # The selected cell is not always the strongest: of nearly equal cells the most visible is
-    # chosen.
+    # The selected cell is not always the strongest: among nearly equal cells, the most visible is
+    # selected.
     best = measured.score.layer * num_units + measured.score.unit
     is_yes_no = target.is_yes_no
     order = np.argsort(-np.abs(measured.first_half), kind="stable").tolist()
     order.remove(best)
 
-    # The others are ordered by the choosing half and scored on the other one, so that their scores
-    # are not those of the luckiest.
+    # The other cells are ordered by the choosing half and scored on the scoring half: the scores of
+    # the first would be too high if both were one half.
     scores = [measured.score]
     for cell in order:
         chosen_on = float(measured.first_half[cell])

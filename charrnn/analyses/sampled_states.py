@@ -1,5 +1,5 @@
-"""The state of a network at positions that are spread over a text, from which effects of one step
-are computed.
+"""The states of a network at positions that are spread over a text, from which the effects of one
+step are computed.
 
 Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
 """
@@ -33,9 +33,9 @@ class SampledStates:
     ids: Tensor
     """(1, n): the characters at the positions."""
     before: RecurrentState[Tensor]
-    """The state of n rows before each of them."""
+    """The state of n rows before the characters."""
     values: Tensor
-    """(n, L, H): the cell values after each of them."""
+    """(n, L, H): the cell values after the characters."""
     outputs: Tensor
     """(n, L, H): the outputs h of the layers."""
 
@@ -44,32 +44,32 @@ class SampledStates:
         return self.ids.shape[1]
 
     def previous_outputs(self, layer: int) -> Tensor:
-        """Return the outputs (n, H) that a layer continues from: those of D characters before."""
-        found = self.network.recurrent_layers()[layer]
-        used = self.before.vectors[layer, : found.cell.num_states * found.dilation]
+        """Return the outputs (n, H) of a layer D characters before, from which it continues."""
+        recurrent = self.network.recurrent_layers()[layer]
+        used = self.before.vectors[layer, : recurrent.cell.num_states * recurrent.dilation]
         # Output first; the oldest of the D latest states is the next to be continued.
-        return used.view(found.cell.num_states, found.dilation, len(self), -1)[0, 0]
+        return used.view(recurrent.cell.num_states, recurrent.dilation, len(self), -1)[0, 0]
 
 
 @no_grad
 def sample_states(
     network: CharRNN, text: EncodedText, num_positions: int = NUM_POSITIONS
 ) -> SampledStates:
-    """Read up to WARM_UP characters before each of `num_positions` positions, evenly spread over a
-    text, and that one.
+    """Read the character at each of `num_positions` positions, evenly spread over a text, after up
+    to WARM_UP characters before it.
 
     In a short text, half of the characters warm up the state. Raises DataError for a text under 2
     characters, CheckpointError for values or predictions that are not finite.
     """
     check_length(len(text), least=2, what="the effect of a cell")
-    # Where a state is read: evenly spread, each with as much text before it as any other.
+    # The positions, each with equally many characters before it.
     last = len(text.ids) - 1
     earliest = max(text.first, min(WARM_UP, last // 2))
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
     ids, before = read_before(
         network, ids=text.ids, positions=positions, length=1, warm_up=min(WARM_UP, earliest)
     )
-    # Reading END begins with the initial state.
+    # END is read from the initial state.
     if network.end_id is not None:
         before = reset_rows(
             before, initial=network.initial_state(len(positions)), is_reset=ids[0] == network.end_id
@@ -89,9 +89,9 @@ def read_before(
     """Return the `length` ids that end with each position, (length, n), and the state of n rows
     before them.
 
-    The state is that after `warm_up` ids, which are read from the initial state.
+    The `warm_up` ids before are read from the initial state.
     """
-    # A window for each position, side by side as rows of a batch.
+    # The windows are the rows of a batch.
     offsets = np.arange(1 - warm_up - length, 1)[:, None]
     windows = torch.from_numpy(ids[positions + offsets].astype(np.int64))
     state = network.initial_state(len(positions))
@@ -103,11 +103,11 @@ def read_before(
 def characters_of(text: EncodedText) -> dict[int, str]:
     """Return every id that occurs in a text and how it is written; a byte that is no character by
     itself as \\xNN."""
-    ids, places = np.unique(text.ids[text.first :], return_index=True)
+    ids, indices = np.unique(text.ids[text.first :], return_index=True)
     written: dict[int, str] = {}
-    for id, place in zip(ids.tolist(), places.tolist(), strict=True):
-        # A text of bytes has a character for each byte, which above 127 is none that was written.
-        character = text.text[place]
+    for id, index in zip(ids.tolist(), indices.tolist(), strict=True):
+        # A text of bytes has a character for each byte; above 127 it is none of the original text.
+        character = text.text[index]
         if text.kind == "byte" and ord(character) > 127:
             character = f"\\x{ord(character):02x}"
         written[id] = character

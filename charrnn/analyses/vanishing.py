@@ -1,5 +1,6 @@
-"""`charrnn train --recipe vanishing`: what becomes of the gradient in a plain network, in the same
-with the regulariser Ω, and in a gated one; and whether it learns a task that needs the gradient.
+"""`charrnn train --recipe vanishing`: how the gradient decays in a plain network, in a plain
+network with the regulariser Ω, and in a gated network; and whether each learns a task that needs
+the gradient.
 
 The task is to copy words (`corpora make copy`): each character after the "=" stood as many
 characters before as the word is long.
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -37,34 +39,34 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
 }
 """The networks, and the settings in which they differ."""
 FIXED = ("cell", "omega", "zoneout", "weight_drop", "corpus", "documents")
-"""Settings that the recipe chooses, or that its networks do not all have."""
+"""Settings that the recipe chooses, or that only some of its networks have."""
 LAGS = (50, 100)
-"""How far back the gradients of the table reach, in characters."""
+"""The lags of the gradients in the table, in characters."""
 NUM_STRINGS = 300
 """Strings on which the networks are measured."""
 TEST_SEED = 1
-"""Their seed, which is not that of the training text."""
+"""The seed of these strings, which differs from the seed of the training text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Learner:
-    """A network that was trained, and what it has learned."""
+    """A trained network, with the measurements of what it learned."""
 
     run: str
-    """Its folder."""
+    """The folder of the run."""
     network: str
     """A name of NETWORKS."""
     nats_per_char: float | None
     """Lowest validation loss."""
     copied: float
-    """Share of the characters to copy that are its most likely ones."""
+    """Share of the characters to copy that the network finds most likely."""
     seconds: float
     """Duration of the training."""
     reach: GradientReach
     """How far its gradients reach back."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for JSON, with the mean norms of its gradients by lag."""
+        """Return the measurements for JSON, with the mean norms of the gradients by lag."""
         return {
             "run": self.run,
             "network": self.network,
@@ -81,12 +83,12 @@ class Learner:
 
 
 def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_json: bool) -> int:
-    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out` or as a run of
-    its own, and print what they have learned. Returns the exit code.
+    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out` or as a run, and
+    print the comparison. Returns the exit code.
 
     Raises UsageError for a setting in which the networks differ.
     """
-    # What cannot work is refused before anything is trained.
+    # Settings are refused before anything is trained.
     recipe = read_recipe("vanishing")
     config, origins = merge_settings(
         flags=changes, file=recipe, file_name="vanishing", environment=os.environ
@@ -104,13 +106,13 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
     num_steps = len(NETWORKS) * (config.steps or 0)
     learners = []
     with task("training three networks", total=num_steps, unit="steps") as advance:
-        for network, one in configs.items():
-            # Without a name they are runs like others, which all commands find.
+        for network, network_config in configs.items():
+            # Without `out` they are runs in the usual folder, which all commands find.
             if out is None:
                 run = RunWriter.create(CHECKPOINTS, f"vanishing-{network}").path
             else:
                 run = out / network
-            learners.append(_learn(one, run=run, network=network, advance=advance))
+            learners.append(_learn(network_config, run=run, network=network, advance=advance))
 
     if show_as_json:
         print_json([learner.to_json() for learner in learners])
@@ -118,7 +120,7 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
         console = result_console()
         for picture in vanishing_view(learners):
             console.print(picture)
-        # A command to copy: only the terminal breaks it.
+        # A command to copy: only the terminal may wrap it.
         first, *_, last = learners
         charts = f"{named('gradients')} {named('beside', last.run)}"
         command = Message(f"Next:\n  charrnn visualize {first.run} {charts}")
@@ -128,10 +130,10 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
 
 def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner:
     """Train a network in the folder `run`, and measure it."""
-    # Not above: it imports torch, and this module is imported for the help of every command.
+    # Imported here: it needs torch, and the help of every command imports this module.
     from charrnn.training.loop import train
 
-    # One bar for all three: those of each training would come and go.
+    # One progress bar for all three trainings.
     start = time.perf_counter()
     with using(Progress()):
         for event in train(config, out=run):
@@ -141,14 +143,13 @@ def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner
                 warn(f"{network}: {event.message}")
     seconds = time.perf_counter() - start
 
-    # Strings that it has not seen, and which of their characters follow from those before: all
-    # after the "=".
+    # Strings that the network has not seen. The characters after "=" are certain.
     language = find_language("copy")
     strings = list(make_strings(language, NUM_STRINGS, max_length=COPY_LENGTH, seed=TEST_SEED))
     text = "".join(f"{string.text}\n" for string in strings)
     is_certain = []
     for string in strings:
-        is_certain += [following is not None for following in string.nexts]
+        is_certain += [next_char is not None for next_char in string.nexts]
         is_certain.append(False)  # any word may follow the end of a line
 
     model = load(run)
@@ -164,9 +165,9 @@ def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner
     )
 
 
-def _share_predicted(model: Model, text: str, is_certain: np.ndarray[Any, Any]) -> float:
-    """Compute the share of the characters after those where `is_certain` (N,) that are the most
-    likely ones."""
+def _share_predicted(model: Model, text: str, is_certain: NDArray[np.bool_]) -> float:
+    """Compute the share of the characters after the positions `is_certain` (N,) that the model
+    finds most likely."""
     ids = torch.from_numpy(model.encode(text).ids.astype(np.int64))
     with torch.no_grad():
         logits, _ = model.network(ids[:-1, None], model.network.initial_state(1))

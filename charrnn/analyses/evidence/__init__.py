@@ -1,9 +1,9 @@
-"""`visualize --evidence`: the evidence card of a cell, what it takes to say that it tracks a
+"""`visualize --evidence`: the evidence card of a cell, which tests the claim that the cell tracks a
 property.
 
-The parts are those of the literature: scores beside chance and an untrained network (Heap et al.
-2026), faithfulness over the size of a circuit and interchange interventions (Mueller et al. 2025),
-and what is assumed, in words.
+The parts of a card follow the literature: scores beside chance and an untrained network (Heap et
+al. 2026), faithfulness over the size of a circuit and interchange interventions (Mueller et al.
+2025), and the assumptions in words.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from charrnn.views.html_page import PagePart
 SEGMENTS_OF_BIRTH = 32
 """Segments of the scoring half that every checkpoint reads, at most."""
 CHARS_OF_BIRTH = 512
-"""Characters of each: as many as warm it up. Fewer and longer ones take more steps."""
+"""Characters of a segment: as many as its warm-up. Fewer and longer segments take more steps."""
 BEST = "best"
-"""What stands for the cell that follows its detector best."""
+"""The word for the cell that follows its detector best, in place of `L:U`."""
 
 
 def evidence(
@@ -53,63 +53,66 @@ def evidence(
     detector: str | Detector | None,
     others: Mapping[str, CellAnalysis] | None,
 ) -> EvidenceCard:
-    """Measure what there is for the claim that a cell tracks the property of a detector.
+    """Measure the evidence for the claim that a cell tracks the property of a detector.
 
-    By default the best cell of the detector, or of the one that the best cell exceeds the untrained
-    baseline most for. `others` are studies of other runs over the same text, by name: the card says
-    which of them have the cell, with the score that it has there. Raises UsageError for an unknown
-    detector or cell, DataError for a text without enough labels.
+    The default is the best cell of the detector. Without a detector, it is the cell that exceeds
+    the untrained baseline most. `others` are studies of other runs over the same text, by name: the
+    card says which of these runs have the cell, and its score there. Raises UsageError for an
+    unknown detector or cell, DataError for a text without enough labels.
 
     >>> study.evidence(0, 273, "quote").interchange.accuracy
     >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
     """
-    # Refused before all cells are scored.
+    # Checked before all cells are scored, which takes long.
     check_room(analysis)
-    chosen = None if detector is None else [detector]
-    scores = analysis.findings(chosen).scores
+    detectors = None if detector is None else [detector]
+    scores = analysis.findings(detectors).scores
     if not scores:
         raise DataError(
             f"The text has too few labels for a card: give another {named('text')} or"
             f" {named('detectors')}."
         )
     if layer is not None and unit is not None and detector is None:
-        scores = tuple(one for one in scores if (one.layer, one.unit) == (layer, unit))
+        scores = tuple(score for score in scores if (score.layer, score.unit) == (layer, unit))
         if not scores:
             raise UsageError(
                 f"Cell {layer}:{unit} follows no property best: choose one by {named('detectors')}."
             )
-    best = max(scores, key=lambda one: (one.is_significant, one.gain))
+    best = max(scores, key=lambda score: (score.is_significant, score.gain))
     cell = (best.layer, best.unit)
     if layer is not None and unit is not None:
         cell = (layer, unit)
     if detector is None:
         detector = best.detector
-    (found,) = get_detectors([detector])
-    (target,), _ = choose_targets(analysis.text.text, detectors=[found])
+    (resolved,) = get_detectors([detector])
+    (target,), _ = choose_targets(analysis.text.text, detectors=[resolved])
 
     def measure() -> EvidenceCard:
         (measured,) = analysis.measure([target])
-        return Claim(analysis, target=target, measured=measured, cell=cell, detector=found).card()
+        return Claim(
+            analysis, target=target, measured=measured, cell=cell, detector=resolved
+        ).card()
 
     key = analysis.target_key(target) | analysis.cell_key(*cell)
-    card = analysis.kept("evidence", key | {"output": found.output}, EvidenceCard, measure)
+    card = analysis.kept("evidence", key | {"output": resolved.output}, EvidenceCard, measure)
     card = replace(
         card,
         born=_birth(analysis, score=card.tracks, labels=target.labels),
         others=tuple(_matches(analysis, card.tracks, others=others or {}, labels=target.labels)),
     )
-    # Where the page of the cell finds it, which knows no detector.
+    # The page of the cell finds the card under this key, without a detector.
     analysis.cache.save("evidence of", analysis.cell_key(*cell), card)
     return card
 
 
 def card_of(analysis: CellAnalysis, layer: int, unit: int) -> EvidenceCard | None:
-    """Return the latest card of a cell; None if there is none, as it takes too long for a page."""
+    """Return the latest card of a cell, or None: a page does not measure a card, which takes too
+    long."""
     return analysis.cache.load("evidence of", analysis.cell_key(layer, unit), EvidenceCard)
 
 
 def _birth(analysis: CellAnalysis, score: CellScore, labels: np.ndarray) -> Birth | None:
-    """Score the cell at every checkpoint; None for fewer than two, which say nothing of a birth."""
+    """Score the cell at every checkpoint. Return None for fewer than two, which show no birth."""
     steps = []
     values = []
     for step, network in analysis.steps():
@@ -132,22 +135,22 @@ def _score_segments(
     length = min(CHARS_OF_BIRTH, len(ids) - begin)
     num_segments = min(SEGMENTS_OF_BIRTH, (len(ids) - begin) // length)
     begins = np.linspace(begin, len(ids) - length, num_segments).astype(np.int64)
-    places = []
-    found = []
+    read_positions = []
+    values = []
     with torch.inference_mode():
         for positions, (_, cells, _) in read_parts(
             network.trace, network.initial_state, ids=ids, begins=begins, num_chars=length
         ):
-            places.append(positions)
-            found.append(cells[:, :, score.layer, score.unit].numpy())
-    here = np.concatenate(places).ravel() - analysis.text.first
+            read_positions.append(positions)
+            values.append(cells[:, :, score.layer, score.unit].numpy())
+    indices = np.concatenate(read_positions).ravel() - analysis.text.first
     return measure_score(
-        np.concatenate(found).ravel(), labels=labels[here], polarity=score.polarity
+        np.concatenate(values).ravel(), labels=labels[indices], polarity=score.polarity
     )
 
 
 def born_at(score: CellScore, steps: Sequence[int], values: Sequence[float]) -> int | None:
-    """Return the step from which on all values exceed the chance of a score."""
+    """Return the step from which on all values exceed the chance level of a score."""
     level = score.strength_of(score.null_level)
     born = None
     for step, value in zip(reversed(steps), reversed(values), strict=True):
@@ -164,12 +167,13 @@ def _matches(
     others: Mapping[str, CellAnalysis],
     labels: np.ndarray,
 ) -> Iterator[OtherRun]:
-    """Look for the cell of a score in each of the other runs, and score what is found there."""
+    """Look for the cell of a score in each of the other runs, and score the cell that matches
+    it."""
     for name, other in others.items():
         (pair,) = match_pairs({"the run": analysis, name: other})
         match = pair.matches[score.layer * analysis.num_units + score.unit]
 
-        # A cell that is the same one upside down has the other polarity.
+        # A match of negative correlation has the opposite polarity.
         polarity = score.polarity
         if match.correlation < 0:
             polarity = -polarity
@@ -224,15 +228,16 @@ class EvidenceOptions:
 def _measure(subject: Subject[EvidenceOptions]) -> EvidenceCard:
     typed = subject.own.evidence
     options = subject.options
-    chosen = [*options.detectors, *options.detect]
-    if len(chosen) > 1:
-        raise UsageError(f"A card is of one detector, not of {', '.join(chosen)}: give one.")
+    names = [*options.detectors, *options.detect]
+    if len(names) > 1:
+        raise UsageError(f"A card is of one detector, not of {', '.join(names)}: give one.")
     cell: tuple[int | None, int | None] = (None, None)
     if typed != BEST:
         cell = parse_cell("--evidence", text=typed, model=subject.model)
-    detector = subject.detectors[0] if chosen else None
+    detector = subject.detectors[0] if names else None
 
-    # Of one run, the text may have what the model does not know; cells cannot be matched over it.
+    # The text for one run may have characters that the model does not know; a text over which cells
+    # are matched may not.
     others = load_others(subject)
     if not others:
         return subject.study.evidence(*cell, detector=detector)

@@ -1,7 +1,7 @@
-"""Where a property shows in the output of a model: the two sides of its labels, the next characters
-whose odds differ between them, and the characters after which they do.
+"""The output of a model that shows a property: the two sides of the property's labels, the next
+characters with odds that differ between the sides, and the characters after which they differ.
 
-All is chosen on the choosing half, from the text alone.
+The output is chosen on the choosing half, from the text alone.
 
 Shapes: N characters, V characters of the alphabet.
 """
@@ -18,37 +18,38 @@ from charrnn.statistics.intervals import Float64Array
 from charrnn.system.lazy import Tensor, torch
 
 Sides = NDArray[np.int8]
-"""(N,): 1 inside a span or at a high count, -1 outside or at a low count, 0 between them."""
+"""(N,): 1 inside a span or at a high count, -1 outside or at a low count, 0 at counts in
+between."""
 PERCENTILES = (20, 80)
-"""A count up to the first of these percentiles is low, from the second one on high."""
+"""A count up to the first of these percentiles is low, from the second on high."""
 MIN_OCCURRENCES = 20
 """Occurrences on either side that a character needs."""
 MIN_SHARE = 0.01
-"""Share of the occurrences after which the output follows on one side, at least."""
+"""Least share of the occurrences of a character that the output follows, on the likelier side."""
 MIN_RATIO = 2
-"""How much more often than on the other side, at least."""
+"""Least ratio of this share to the share on the other side."""
 NUM_CANDIDATES = 64
-"""Frequent characters among which the output is chosen where the detector names none."""
+"""Frequent characters among which the output is chosen where the detector declares none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Output:
-    """The output that a property shows in: the log odds of some next characters."""
+    """The output that shows a property: the log odds of some next characters."""
 
     ids: NDArray[np.int64]
     """The next characters."""
     sign: int
     """1 if they are likelier inside, -1 if they are likelier outside."""
     after: NDArray[np.int64]
-    """The characters that are read where this shows."""
+    """The characters after which the odds differ."""
 
     def odds(self, logits: Tensor) -> Tensor:
         """Compute the log odds (...,) of the characters, times the sign, from logits (..., V)."""
-        is_chosen = torch.zeros(logits.shape[-1], dtype=torch.bool)
-        is_chosen[self.ids] = True
+        is_output = torch.zeros(logits.shape[-1], dtype=torch.bool)
+        is_output[self.ids] = True
         logits = logits.double()
-        chosen = logits[..., is_chosen].logsumexp(-1)
-        return self.sign * (chosen - logits[..., ~is_chosen].logsumexp(-1))
+        of_output = logits[..., is_output].logsumexp(-1)
+        return self.sign * (of_output - logits[..., ~is_output].logsumexp(-1))
 
 
 def sides_of(labels: Labels) -> Sides:
@@ -56,67 +57,71 @@ def sides_of(labels: Labels) -> Sides:
     if labels.dtype == bool:
         return np.where(labels, 1, -1).astype(np.int8)
 
-    # Of a count that is mostly one number, the others are the high ones.
+    # Where most counts are the same number, all larger counts are high.
     low, high = np.percentile(labels, PERCENTILES)
     high = max(high, np.nextafter(low, np.inf))
     return np.asarray((labels >= high).astype(np.int8) - (labels <= low))
 
 
 def choose_output(ids: NDArray[np.int64], sides: Sides, declared: Sequence[int]) -> Output:
-    """Choose the output of a property on a text ids (N,) with its sides (N,).
+    """Choose the output that shows a property, from the ids (N,) of a text and the sides (N,).
 
-    The next characters are those that are `declared`, or else the one whose frequency differs most
-    between the sides.
+    The next characters are the `declared` ones, or else the character with the frequency that
+    differs most between the sides.
     """
     codes = ids[:-1]
     sides = sides[:-1]
     gaps = partial(_gaps, codes, sides)
 
-    # The sum of the differences over the characters that are read, each as often as both sides
-    # have it: what is more frequent inside only because other characters are, does not count.
-    chosen = list(declared)
-    if not chosen:
+    # The differences of frequency, summed over the characters read before, each as often as both
+    # sides have it: the sides may differ in these characters, too.
+    output_ids = list(declared)
+    if not output_ids:
         counts = np.bincount(ids)
         frequent = counts.argsort()[::-1][: min(NUM_CANDIDATES, np.count_nonzero(counts))]
         totals = []
         for id in frequent.tolist():
             inside, outside, weights = gaps(ids[1:] == id)
             totals.append(abs(float(weights @ (inside - outside))))
-        chosen = [int(frequent[np.argmax(totals)])]
-    inside, outside, weights = gaps(np.isin(ids[1:], chosen))
+        output_ids = [int(frequent[np.argmax(totals)])]
+    inside, outside, weights = gaps(np.isin(ids[1:], output_ids))
     sign = 1
     if weights @ (inside - outside) < 0:
         sign = -1
         inside, outside = outside, inside
 
-    # Where it shows: after a letter in a word no quotation ends, on neither side.
+    # The characters after which the odds differ: no quotation ends after a letter within a word, on
+    # either side.
     shows = (weights >= MIN_OCCURRENCES) & (inside >= MIN_SHARE)
     shows &= inside >= MIN_RATIO * outside
     if not shows.any():
         shows = weights >= max(1, min(MIN_OCCURRENCES, weights.max()))
-    return Output(np.array(chosen), sign=sign, after=np.flatnonzero(shows))
+    return Output(np.array(output_ids), sign=sign, after=np.flatnonzero(shows))
 
 
 def _gaps(
     codes: NDArray[np.int64], sides: Sides, follows: NDArray[np.bool_]
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Return, for each character, how often it `follows` it inside and outside, and how many
-    occurrences both sides have."""
+    """Return, for each character, how often the output `follows` it inside and outside, and how
+    many occurrences both sides have."""
     rates = []
     counts = []
     for side in (1, -1):
-        here = sides == side
+        is_on_side = sides == side
+        side_codes = codes[is_on_side]
         size = int(codes.max()) + 1
-        count = np.bincount(codes[here], minlength=size)
-        rates.append(np.bincount(codes[here], follows[here], size) / np.maximum(1, count))
+        count = np.bincount(side_codes, minlength=size)
+        rates.append(np.bincount(side_codes, follows[is_on_side], size) / np.maximum(1, count))
         counts.append(count)
     return rates[0], rates[1], np.minimum(*counts).astype(np.float64)
 
 
 def difference(odds: Float64Array, sides: Sides, codes: NDArray[np.int64]) -> float:
-    """Compute how much higher odds (n,) are inside than outside, with the same characters read.
+    """Compute how much higher odds (n,) are inside than outside, after the same characters `codes`
+    (n,).
 
-    A mean over the characters that are read, each as often as both sides have it.
+    The result is a mean over these characters, each weighted by the occurrences that both sides
+    have.
     """
     total = 0.0
     weight = 0

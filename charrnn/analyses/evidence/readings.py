@@ -1,7 +1,7 @@
 """Read segments of a text with the memories of some cells held at their means or exchanged.
 
-A memory is what a cell passes through `ops.clamp`: c where there is one, else h. Segments are read
-from the state that the free network has at their beginning.
+A memory is the vector that a cell passes through `ops.clamp`: c where there is one, else h.
+Segments are read from the state of the free network at their beginning.
 
 Shapes: N characters, S segments of T characters, C conditions, R rows, L, H, V as in
 `model.network`.
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise, repeat
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,25 +36,39 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class FreeReading:
-    """What a network does while it reads segments of a text of N characters; nan elsewhere."""
+    """The values and outputs of a network while it reads segments of a text of N characters; nan
+    elsewhere."""
 
     values: Float64Array
     """(N,): the value of the cell."""
     odds: Float64Array
     """(N,): the output after each character."""
     means: Tensor
-    """(L, H): of all memories over the choosing half."""
+    """(L, H): the means of all memories over the choosing half."""
     deviations: Tensor
-    """(L, H): likewise; 1 for a constant memory."""
+    """(L, H): their standard deviations; 1 for a constant memory."""
     correlations: Tensor
-    """(L * H, L * H): likewise."""
+    """(L * H, L * H): their correlations."""
     states: dict[int, RecurrentState[Tensor]]
     """The state before each wanted position."""
 
     def states_at(self, positions: Positions) -> RecurrentState[Tensor]:
         """Return the state before each of R positions, as rows."""
-        found = [self.states[position] for position in positions.tolist()]
-        return found[0].map(lambda *parts: torch.cat(parts, dim=-2), *found[1:])
+        first, *others = [self.states[position] for position in positions.tolist()]
+        return first.map(lambda *vectors: torch.cat(vectors, dim=-2), *others)
+
+
+class _FreeStep(NamedTuple):
+    """One character of R segments that are read side by side."""
+
+    before: RecurrentState[Tensor]
+    """The state before the character."""
+    odds: Tensor
+    """(R,): the output after it."""
+    values: Tensor
+    """(R,): the values of the cell."""
+    memories: Tensor
+    """(R, L, H): the memories of all cells."""
 
 
 @no_grad
@@ -70,11 +85,11 @@ def read_freely(
 ) -> FreeReading:
     """Read segments of `length` characters, which begin at `begins` (S,), side by side.
 
-    The statistics of the memories are those of the first `half` characters.
+    The statistics of the memories are computed over the first `half` characters.
     """
     layer, unit = cell
     num_chars = len(text)
-    # The last lane of a segment may go on beyond its end, and so beyond that of the text.
+    # The last lane of a segment may go on beyond its end, and so beyond the end of the text.
     values = np.full(num_chars + MAX_LANES, np.nan)
     odds = values.copy()
     is_wanted = np.zeros(len(values), bool)
@@ -85,16 +100,25 @@ def read_freely(
     moments = Moments()
 
     # One character at a time, so that every state is there.
-    def step(window: Tensor, state: RecurrentState[Tensor]):  # type: ignore[no-untyped-def]
+    def step(
+        window: Tensor, state: RecurrentState[Tensor]
+    ) -> tuple[list[_FreeStep], RecurrentState[Tensor]]:
         steps = []
         for chars in window:
-            for found in memories:
-                found.clear()
+            for of_layer in memories:
+                of_layer.clear()
             before = state
             (logits, cells, _), state = network.trace(chars[None], state, recorders)
-            # With zoneout a memory passes twice: the last time as the cell keeps it.
-            kept = torch.stack([found[-1] for found in memories], dim=1)
-            steps.append((before, output.odds(logits[0]), cells[0, :, layer, unit], kept))
+            # With zoneout a memory passes twice; the last is the memory that the cell keeps.
+            latest = torch.stack([of_layer[-1] for of_layer in memories], dim=1)
+            steps.append(
+                _FreeStep(
+                    before,
+                    odds=output.odds(logits[0]),
+                    values=cells[0, :, layer, unit],
+                    memories=latest,
+                )
+            )
         return steps, state
 
     ids = text.ids
@@ -104,18 +128,16 @@ def read_freely(
             step, network.initial_state, ids=ids, begins=begins + first, num_chars=length
         )
         for positions, steps in read:
-            chosen = []
-            for here, (before, of_output, of_cell, kept) in zip(
-                positions - first, steps, strict=True
-            ):
-                values[here] = of_cell.numpy()
-                odds[here] = of_output.numpy()
-                for row in np.flatnonzero(is_wanted[here]).tolist():
-                    states[int(here[row])] = before.map(partial(_row, row))
-                chosen.append(kept[here < half].flatten(1))
+            in_choosing_half = []
+            for indices, read_step in zip(positions - first, steps, strict=True):
+                values[indices] = read_step.values.numpy()
+                odds[indices] = read_step.odds.numpy()
+                for row in np.flatnonzero(is_wanted[indices]).tolist():
+                    states[int(indices[row])] = read_step.before.map(partial(_row, row))
+                in_choosing_half.append(read_step.memories[indices < half].flatten(1))
 
-            # The products of a window at once: their matrix is larger than what a step adds.
-            moments.add_cells(torch.cat(chosen).numpy())
+            # The products of a window at once: their matrix is larger than the vectors of a step.
+            moments.add_cells(torch.cat(in_choosing_half).numpy())
             advance(positions.size)
 
     weight = network.output.weight
@@ -130,17 +152,17 @@ def read_freely(
     )
 
 
-def _row(row: int, part: Tensor) -> Tensor:
-    """Copy a row of a state, whose other rows are not needed any more."""
-    return part[..., row : row + 1, :].clone()
+def _row(row: int, vectors: Tensor) -> Tensor:
+    """Copy a row of a state, so that the other rows can be freed."""
+    return vectors[..., row : row + 1, :].clone()
 
 
 @dataclass(frozen=True, eq=False)
 class Clamps:
-    """What is held at its mean in each of C conditions."""
+    """The memories and directions that are held at their means in each of C conditions."""
 
     held: Tensor
-    """(C, L, H): whether the memory of a cell is."""
+    """(C, L, H): whether the memory of a cell is held."""
     directions: Tensor | None = None
     """(C, H): by condition the direction that `remove` takes from the memories of `layer`."""
     layer: int = 0
@@ -175,7 +197,8 @@ def read_clamped(
 ) -> Float64Array:
     """Read segments, which begin at `begins` (S,), under each of C conditions.
 
-    Returns the output (C, S, T), or the loss of the next character in nats if there is none.
+    Returns the log odds (C, S, T) of `output`, or without an output the loss of the next character
+    in nats.
     """
     num_conditions = len(clamps.held)
     positions = text.first + begins[:, None] + np.arange(length + 1)
@@ -184,7 +207,7 @@ def read_clamped(
     # The rows of a segment follow each other, one for each condition.
     ids = ids.repeat_interleave(num_conditions, dim=1)
     state = reading.states_at(begins).map(
-        lambda part: part.repeat_interleave(num_conditions, dim=-2)
+        lambda vectors: vectors.repeat_interleave(num_conditions, dim=-2)
     )
     ops = clamps.ops(reading, len(begins))
     steps = []
@@ -197,13 +220,13 @@ def read_clamped(
             else:
                 steps.append(output.odds(logits[0]))
             advance(len(chars))
-    found = torch.stack(steps).numpy().reshape(length, len(begins), num_conditions)
-    return np.ascontiguousarray(found.transpose(2, 1, 0))
+    results = torch.stack(steps).numpy().reshape(length, len(begins), num_conditions)
+    return np.ascontiguousarray(results.transpose(2, 1, 0))
 
 
 @dataclass(frozen=True, eq=False)
 class Ends:
-    """The ends of R passages: the state before the last lag + 1 characters, and these."""
+    """The ends of R passages: the last lag + 1 characters, and the state before them."""
 
     network: CharRNN
     state: RecurrentState[Tensor]
@@ -211,7 +234,7 @@ class Ends:
     """(lag + 1, R)"""
     output: Output
     memories: list[list[Tensor]]
-    """By layer what passes `clamp` at the first of these characters."""
+    """By layer the memories that pass `clamp` at the first of these characters."""
 
     @classmethod
     def of(
@@ -224,11 +247,11 @@ class Ends:
         reading: FreeReading,
         output: Output,
     ) -> tuple[Ends, Float64Array]:
-        """Read passages that end at `positions` (R,); returns the output (R,) as well."""
+        """Read passages that end at `positions` (R,), and return their ends and the output (R,)."""
         begins = positions - lag
-        places = text.first + begins[:, None] + np.arange(lag + 1)
-        ids = torch.from_numpy(text.ids[places].astype(np.int64)).T
-        found = cls(
+        indices = text.first + begins[:, None] + np.arange(lag + 1)
+        ids = torch.from_numpy(text.ids[indices].astype(np.int64)).T
+        ends = cls(
             network,
             state=reading.states_at(begins),
             ids=ids,
@@ -236,12 +259,11 @@ class Ends:
             memories=[[] for _ in network.recurrent_layers()],
         )
         with torch.no_grad():
-            ops = record_layers(torch_ops(), "clamp", results=found.memories)
-            return found, found._read(ops).numpy()
+            ops = record_layers(torch_ops(), "clamp", results=ends.memories)
+            return ends, ends._read(ops).numpy()
 
     def _read(self, ops: dict[int, Ops[Tensor]]) -> Tensor:
-        """Compute the output (R,); at the first character the layers compute with these
-        functions."""
+        """Compute the output (R,); the layers compute with `ops` at the first character."""
         logits, state = self.network(self.ids[:1], self.state, ops=ops)
         if len(self.ids) > 1:
             logits, _ = self.network(self.ids[1:], state)
@@ -249,19 +271,19 @@ class Ends:
 
     @no_grad
     def exchanged(self, partners: Positions, held: Tensor) -> Float64Array:
-        """Compute the output (R,) if, at the first character, the memories that held (R, L, H)
-        marks are those of another row."""
+        """Compute the output (R,) with the memories that held (R, L, H) marks taken, at the first
+        character, from another row."""
         ops = {}
         for layer, recorded in enumerate(self.memories):
             taken = [memory[partners] for memory in recorded]
             ops[layer] = exchange(torch_ops(), held=held[:, layer], memories=taken)
-        found: Float64Array = self._read(ops).numpy()
-        return found
+        odds: Float64Array = self._read(ops).numpy()
+        return odds
 
     def attributions(self, partners: Positions) -> Float64Array:
-        """Compute, to first order, how far the exchange of each memory with that of another row
-        moves the output, (R, L, H): attribution patching (Syed et al. 2023)."""
-        shifts = [torch.zeros_like(one[-1]).requires_grad_() for one in self.memories]
+        """Compute, to first order, how far the output moves if a memory is taken from another row,
+        (R, L, H): attribution patching (Syed et al. 2023)."""
+        shifts = [torch.zeros_like(recorded[-1]).requires_grad_() for recorded in self.memories]
         ops = {}
         for layer, shift in enumerate(shifts):
             ops[layer] = replace(torch_ops(), clamp=shift.__add__)
@@ -272,5 +294,5 @@ class Ends:
         for gradient, recorded in zip(gradients, self.memories, strict=True):
             memory = recorded[-1]
             moved.append(gradient * (memory[partners] - memory))
-        found: Float64Array = torch.stack(moved, dim=1).double().numpy()
-        return found
+        attributions: Float64Array = torch.stack(moved, dim=1).double().numpy()
+        return attributions

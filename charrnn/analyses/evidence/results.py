@@ -1,4 +1,4 @@
-"""The evidence card: what is measured, and the picture of it."""
+"""The evidence card: the results of its tests, and how they are shown."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,11 +16,11 @@ from charrnn.views.tables import ends_text, score_text
 from charrnn.views.theme import all_visible, block, shown_character
 
 SHARE_CARRIED = 0.9
-"""The share of an effect that cells carry, if they carry it."""
+"""Cells carry an effect if this share of it remains with them."""
 WORST_TITLE = "Where it is most wrong"
 """Title of the places."""
 ABOUT_WORST = "[ ] encloses what is labelled inside, | ends at the place"
-"""What the marks in the excerpts are."""
+"""The meaning of the marks in the excerpts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,48 +32,49 @@ class Necessity:
     outside: float
     num_chars: int
     cells: tuple[float, ...] = field(repr=False)
-    """The rise inside for other cells, drawn at random."""
+    """The rises inside for other cells, drawn at random."""
     directions: tuple[float, ...] = field(repr=False)
-    """The rise inside for random directions of the layer's memories, of the variance of one
+    """The rises inside for random directions of the layer's memories, with the variance of a single
     cell."""
     windows: tuple[int, ...] = field(repr=False)
-    """Where the segments begin that were read."""
+    """The positions where the segments begin that were read."""
     rank: int
-    """Among them: 1 if no other cell raises the loss as much."""
+    """The rank among the cells: 1 if no other cell raises the loss as much."""
     rank_among_directions: int
+    """The rank among the directions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sufficiency:
-    """The share of the property's effect on the output that remains while the followers are held
-    at their means, all but the first k."""
+    """The share of the property's effect on the output that remains while all followers but the
+    first k are held at their means."""
 
     followers: tuple[tuple[int, int], ...] = field(repr=False)
-    """(layer, unit) of the cells that follow the property, in the order in which they are kept: the
-    cell first."""
+    """(layer, unit) of the cells that follow the property, in the order in which they are released:
+    the cell first."""
     effect: float
     """How much higher the log odds of the output are inside than outside while no cell is held."""
     curve: tuple[tuple[int, float], ...]
-    """(k, share)."""
+    """Pairs (k, share)."""
     windows: tuple[int, ...] = field(repr=False)
     num_carrying: int | None
-    """The smallest k of the curve with SHARE_CARRIED of the effect; None if there is none."""
+    """The smallest k of the curve with SHARE_CARRIED of the effect; None if no k has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interchange:
-    """The share of the pairs, of a position inside and one outside after which the output differs,
-    in which it moves to the other's side when the memory of the cell is exchanged."""
+    """The share of pairs in which an exchange of the cell's memory moves the output to the opposite
+    side. A pair is a position inside and a position outside after which the output differs."""
 
     accuracy: float
     other_cells: float
-    """The same for other cells, drawn at random for each position."""
+    """The same share for other cells, drawn at random for each position."""
     equal_labels: float
-    """The same for pairs of positions on one side."""
+    """The same share for pairs of positions on one side."""
     num_pairs: int
     num_drawn: int
-    """The pairs that were drawn, also those in which the output does not differ as the labels do.
-    """
+    """The pairs that were drawn, including pairs in which the output does not differ as the labels
+    do."""
     lag: int
     """The characters that are read after the exchange."""
     pairs: tuple[tuple[int, int], ...] = field(repr=False)
@@ -87,7 +88,8 @@ class Birth:
     steps: tuple[int, ...]
     values: tuple[float, ...]
     step: int | None
-    """From this one on the score is above chance; None if it is not."""
+    """The step from which on the score is above chance; None if it is not above chance at the
+    end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +102,7 @@ class OtherRun:
     """Its AUC or ρ for the detector, on segments of the scoring half."""
     is_shared: bool
     """Whether the run has the cell: it correlates as `CellMatch.is_shared` says, and the score is
-    near that of the cell (`matching.NEAR`)."""
+    near the score of the cell (`matching.NEAR`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,19 +151,20 @@ class WrongPlace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistakes:
-    """The places where the cell is wrong, of those after which the output shows the property."""
+    """The places where the cell is wrong, among the places after which the output shows the
+    property."""
 
     num_places: int
     num_wrong: int
     num_output_wrong: int
-    """Of the wrong ones: those where the output is on the wrong side, too."""
+    """The wrong places where the output is on the wrong side, too."""
     threshold: float
     worst: tuple[WrongPlace, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvidenceCard(Displayable):
-    """What is known of the claim that the cell `layer`:`unit` tracks the property of a detector."""
+    """The evidence for the claim that the cell `layer`:`unit` tracks the property of a detector."""
 
     layer: int
     unit: int
@@ -170,9 +173,9 @@ class EvidenceCard(Displayable):
     output: tuple[str, ...]
     """The next characters whose odds show the property."""
     output_sign: int
-    """1 if they are likelier inside or at high counts, else -1."""
+    """1 if these characters are likelier inside or at high counts, else -1."""
     output_after: tuple[str, ...]
-    """The characters that are read where this shows."""
+    """The characters after which the odds differ."""
     num_chars: int
     num_cells: int
     tracks: CellScore
@@ -184,11 +187,12 @@ class EvidenceCard(Displayable):
     born: Birth | None = None
     """None for a model with fewer than two checkpoints."""
     others: tuple[OtherRun, ...] = ()
-    """One for each other run that was given."""
+    """The matching cell of each other run that was given."""
 
     @property
     def assumptions(self) -> str:
-        """Two sentences: what the figures assume, and what would refute the claim."""
+        """Two sentences: the assumptions of the figures, and the results that would refute the
+        claim."""
         odds = " ".join(map(shown_character, self.output))
         return (
             f"This assumes that the labels are what the network follows, that a memory held at its"
@@ -211,7 +215,7 @@ class EvidenceCard(Displayable):
         """Return for each test of the claim whether the cell passes it; None if it was not
         measured."""
         necessary = self.necessary
-        found: dict[str, bool | None] = {
+        results: dict[str, bool | None] = {
             "tracks": self.is_above_chance,
             "necessary": necessary.inside > 0
             and necessary.rank == necessary.rank_among_directions == 1,
@@ -221,12 +225,12 @@ class EvidenceCard(Displayable):
         exchanged = self.interchange
         if exchanged is not None:
             by_chance = max(exchanged.other_cells, exchanged.equal_labels)
-            found["interchangeable"] = exchanged.accuracy > by_chance
-        return found
+            results["interchangeable"] = exchanged.accuracy > by_chance
+        return results
 
     @property
     def is_above_chance(self) -> bool:
-        """Whether the score is: only the best cell of a detector has a p-value and an interval."""
+        """Whether the score is above chance. Only the best cell of a detector has a p-value."""
         if self.tracks.p_value is None:
             return self.tracks.exceeds_chance_level
         return self.tracks.is_significant
@@ -237,41 +241,41 @@ class EvidenceCard(Displayable):
         tests = self.tests()
         failed = [name for name, passed in tests.items() if passed is False]
         missing = [name for name, passed in tests.items() if passed is None]
-        said = f"the claim holds: all {len(tests) - len(missing)} tests passed"
+        verdict = f"the claim holds: all {len(tests) - len(missing)} tests passed"
         if failed:
-            said = f"the claim does not hold: it fails {', '.join(failed)}"
+            verdict = f"the claim does not hold: it fails {', '.join(failed)}"
         if missing:
-            said += f"; not measured: {', '.join(missing)}"
-        return said
+            verdict += f"; not measured: {', '.join(missing)}"
+        return verdict
 
     def lines(self) -> dict[str, str]:
         """Return a line for each part that was measured."""
-        found = {
+        lines = {
             "tracks": self._tracks(),
             "necessary": self._necessary(),
             "sufficient": self._sufficient(),
         }
-        found["interchangeable"] = "not measured: in no pair the output differs as the labels do"
+        lines["interchangeable"] = "not measured: in no pair the output differs as the labels do"
         if self.interchange is not None:
-            one = self.interchange
-            found["interchangeable"] = (
-                f"{one.accuracy:.1%} of {one.num_pairs:,} pairs move to the other's side"
-                f" {one.lag} characters later (other cells {one.other_cells:.1%}, equal labels"
-                f" {one.equal_labels:.1%})"
+            exchanged = self.interchange
+            lines["interchangeable"] = (
+                f"{exchanged.accuracy:.1%} of {exchanged.num_pairs:,} pairs move to the other's"
+                f" side {exchanged.lag} characters later (other cells {exchanged.other_cells:.1%},"
+                f" equal labels {exchanged.equal_labels:.1%})"
             )
         if self.born is not None:
-            found["born"] = self._born()
+            lines["born"] = self._born()
         if self.others:
-            found["shared"] = self._shared()
+            lines["shared"] = self._shared()
         wrong = self.fooled
-        found["fooled"] = "not measured: the output shows the property nowhere in the scoring half"
+        lines["fooled"] = "not measured: the output shows the property nowhere in the scoring half"
         if wrong.num_places:
-            found["fooled"] = (
+            lines["fooled"] = (
                 f"at {wrong.num_wrong:,} of {wrong.num_places:,} places, where the output is wrong"
                 f" {wrong.num_output_wrong:,} times"
             )
-        found["verdict"] = self.verdict
-        return found
+        lines["verdict"] = self.verdict
+        return lines
 
     def view(self) -> Sequence[RenderableType]:
         """Return the parts, a line each, then the places where the cell is most wrong."""
@@ -303,23 +307,24 @@ class EvidenceCard(Displayable):
         return line
 
     def _necessary(self) -> str:
-        one = self.necessary
+        necessary = self.necessary
         return (
-            f"held at its mean: loss {one.inside:+.4f} inside, {one.outside:+.4f} outside; rank"
-            f" {one.rank} of {1 + len(one.cells)} cells (others up to {max(one.cells):+.4f}),"
-            f" {one.rank_among_directions} of {1 + len(one.directions)} with random directions"
-            f" (up to {max(one.directions):+.4f})"
+            f"held at its mean: loss {necessary.inside:+.4f} inside, {necessary.outside:+.4f}"
+            f" outside; rank {necessary.rank} of {1 + len(necessary.cells)} cells (others up to"
+            f" {max(necessary.cells):+.4f}), {necessary.rank_among_directions} of"
+            f" {1 + len(necessary.directions)} with random directions (up to"
+            f" {max(necessary.directions):+.4f})"
         )
 
     def _sufficient(self) -> str:
-        one = self.sufficient
-        curve = ", ".join(f"{num_kept}: {share:.0%}" for num_kept, share in one.curve)
-        carrying = f"{SHARE_CARRIED:.0%} from {one.num_carrying} on"
-        if one.num_carrying == 0:
+        sufficient = self.sufficient
+        curve = ", ".join(f"{num_free}: {share:.0%}" for num_free, share in sufficient.curve)
+        carrying = f"{SHARE_CARRIED:.0%} from {sufficient.num_carrying} on"
+        if sufficient.num_carrying == 0:
             carrying = f"{SHARE_CARRIED:.0%} without any of them, so that others carry it"
-        elif one.num_carrying is None:
+        elif sufficient.num_carrying is None:
             carrying = f"never {SHARE_CARRIED:.0%}"
-        num_followers = len(one.followers)
+        num_followers = len(sufficient.followers)
         return (
             f"share of the effect with the first k of {num_followers:,} cells that follow it,"
             f" {curve}; {carrying}"
@@ -345,7 +350,7 @@ class EvidenceCard(Displayable):
             cells = shared if run.is_shared else unlike
             cells.append(f"{cell} (r {match.correlation:+.3f}, {score})")
 
-        # The most similar cell of a run that lacks the cell, so that a reader sees what is missing.
+        # A run that lacks the cell is listed with its most similar cell.
         line = f"by {len(shared)} of {counted(len(self.others), 'other run')}"
         if shared:
             line += f": {', '.join(shared)}"
@@ -355,4 +360,4 @@ class EvidenceCard(Displayable):
 
 
 SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
-"""How fields of a score are called."""
+"""The words for fields of a score."""
