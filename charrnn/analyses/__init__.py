@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import CommandEntry
 
 if TYPE_CHECKING:
     from charrnn.cells.analysis import CellSection
-    from charrnn.cli.analyses import Analysis
 
 
 @hookimpl
@@ -33,10 +32,10 @@ def commands() -> Sequence[CommandEntry]:
 
 
 @hookimpl
-def analyses() -> Sequence[Analysis]:
+def analyses() -> Sequence[Any]:
     """Return the ANALYSES of all modules of this room."""
     # The modules are searched, so that no list has to be kept beside the files.
-    declared: list[Analysis] = []
+    declared: list[Any] = []
     for entry in iter_modules(__path__):
         module = import_module(f"{__name__}.{entry.name}")
         # Some modules have no option of their own.

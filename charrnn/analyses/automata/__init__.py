@@ -50,7 +50,7 @@ class Automaton(Displayable):
     all_strings: Comparison
     """Network and automaton on all short strings that stay in the automaton."""
     drawn_strings: Comparison
-    """The same on long strings that are drawn."""
+    """Network and automaton on long strings that are drawn at random."""
     share_followed: float
     """Share of the characters of the text at which the automaton is in one of its states."""
 
@@ -60,13 +60,13 @@ class Automaton(Displayable):
         if len(self.states) == 1:
             lines.append("It tells no two strings apart, like an untrained network.")
         kinds = {"All strings of up to": self.all_strings, "Drawn strings of": self.drawn_strings}
-        for kind, found in kinds.items():
+        for kind, comparison in kinds.items():
             line = (
-                f"{kind} {found.length:,} characters: {found.num_different:,} of"
-                f" {found.num_strings:,} differ from the network."
+                f"{kind} {comparison.length:,} characters: {comparison.num_different:,} of"
+                f" {comparison.num_strings:,} differ from the network."
             )
-            if found.shortest is not None:
-                line += f" The shortest that was found: {all_visible(found.shortest)}"
+            if comparison.shortest is not None:
+                line += f" The shortest that was found: {all_visible(comparison.shortest)}"
             lines.append(line)
         return [StateGraph(self.states, self.end), *map(Text, lines)]
 
@@ -75,26 +75,26 @@ def automaton(model: Model, text: EncodedText, max_states: int) -> Automaton:
     """Extract the automaton of at most `max_states` states that a network behaves as over the
     characters of a text.
 
-    Raises DataError for a text too short and for a network that is no such machine, UsageError for
-    a number of states out of range.
+    Raises DataError for a text too short and for a network that is no such automaton, UsageError
+    for a number of states out of range.
     """
     check_length(len(text), least=LEAST_CHARS, what="an automaton")
     check_range("states", value=max_states, high=MOST_STATES)
-    ids, places = np.unique(text.ids[text.first :], return_index=True)
-    characters = "".join(text.text[place] for place in places)
+    ids, first_indices = np.unique(text.ids[text.first :], return_index=True)
+    characters = "".join(text.text[index] for index in first_indices)
 
     # A newline or END ends a string. The first string begins after one, when the network is warm.
     end = next((mark for mark in "\n\0" if mark in characters), None)
     begin = min(WARM_UP, len(text) // 2)
     if end is not None:
         begin = max(1, text.text.rfind(end, 0, begin) + 1)
-    part = text.part(begin)
-    places = np.searchsorted(ids, part.ids[part.first :])
-    prime = part.ids[: part.first][-WARM_UP:]
+    strings = text.part(begin)
+    letters = np.searchsorted(ids, strings.ids[strings.first :])
+    prime = strings.ids[: strings.first][-WARM_UP:]
     oracle = Oracle(model.stepper, prime=prime, characters=characters, ids=ids, end=end)
 
     machine = learn_machine(oracle, max_states)
-    share_followed = machine.share_followed(oracle, places)
+    share_followed = machine.share_followed(oracle, letters)
     if share_followed < LEAST_FOLLOWED:
         raise DataError(
             f"{model.name} is no automaton of {counted(machine.num_states, 'state')}: that follows"
@@ -102,7 +102,7 @@ def automaton(model: Model, text: EncodedText, max_states: int) -> Automaton:
             " train on a formal language: charrnn train dyck"
         )
 
-    # Once more, with more strings and longer ones.
+    # Compare network and automaton again, on more and longer strings.
     most = MAX_PRODUCTS // model.description.num_parameters
     num_drawn = min(NUM_DRAWN, 1 + most // LONG)
     return Automaton(
@@ -133,10 +133,10 @@ def _measure(subject: Subject[AutomatonOptions]) -> Automaton:
     return subject.model.automaton(subject.text, max_states=subject.own.states)
 
 
-def _show(subject: Subject[AutomatonOptions], found: Automaton) -> Shown:
-    title = f"The automaton of {subject.model.name}: {counted(len(found.states), 'state')}"
-    pictures = [Text(all_visible(title), style="bold"), *found.view()]
-    return Shown(title, pictures=pictures, data={"run": subject.model.name, **found.to_json()})
+def _show(subject: Subject[AutomatonOptions], result: Automaton) -> Shown:
+    title = f"The automaton of {subject.model.name}: {counted(len(result.states), 'state')}"
+    pictures = [Text(all_visible(title), style="bold"), *result.view()]
+    return Shown(title, pictures=pictures, data={"run": subject.model.name, **result.to_json()})
 
 
 ANALYSES = (Analysis(flag="--automaton", options=AutomatonOptions, measure=_measure, show=_show),)

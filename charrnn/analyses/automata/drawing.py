@@ -1,6 +1,6 @@
 """Draw an automaton: a graph in a picture, a table in a terminal.
 
-A state stands in the column of its distance from state 0. Places are complex numbers, in pixels.
+A state is drawn in the column of its distance from state 0. Points are complex numbers, in pixels.
 """
 
 from collections import defaultdict
@@ -17,13 +17,13 @@ from charrnn.views.tables import plain_table
 from charrnn.views.theme import shown_character
 
 RADIUS = 22.0
-"""Of a state, at most."""
+"""Radius of a state, at most."""
 LEAST_NUMBERED = 14.0
 """Radius of a state beyond which it has its number."""
 NUM_LETTERS = 4
 """Characters that are written beside an arrow, at most."""
 LETTERS = colour_of(Style.parse("blue"))
-"""Their colour."""
+"""The colour of the characters."""
 Points = NDArray[np.complex128]
 
 
@@ -32,10 +32,11 @@ class State:
     """A state of an automaton."""
 
     reached_by: str
-    """The shortest string that leads to it; of a cluster, the most frequent characters that do."""
+    """The shortest string that leads to the state; for a cluster, the most frequent such
+    characters."""
     next: Mapping[str, int | None]
-    """The state after each character that may follow; None if the string is over, or leads out of
-    the automaton. Of a cluster, after the most frequent characters."""
+    """The state after each character that may follow, for a cluster after the most frequent of
+    them; None if the string is over, or leads out of the automaton."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +63,29 @@ class StateGraph:
         radius = min(RADIUS, pitch / 4)
         row_height = 5 * radius + LINE_HEIGHT
         height = row_height * (1 + max(map(len, layers)))
-        places = {}
+        centres = {}
         for column, layer in enumerate(layers):
             for row, number in enumerate(layer):
                 y = height / 2 + (row - (len(layer) - 1) / 2) * row_height
-                places[number] = complex((column + 0.5) * pitch, y)
+                centres[number] = complex((column + 0.5) * pitch, y)
 
         # The states lie above the arrows.
         shapes = []
         for number, state in enumerate(self.states):
             for target, letters in arrows_of(state).items():
                 if target is not None:
-                    shapes += arrow(places[number], places[target], radius=radius, letters=letters)
-        for number, place in places.items():
-            shapes.append(circle(place, radius=radius, fill=PAPER))
+                    shapes += arrow(
+                        centres[number], centres[target], radius=radius, letters=letters
+                    )
+        for number, centre in centres.items():
+            shapes.append(circle(centre, radius=radius, fill=PAPER))
             if self.end in self.states[number].next:
-                shapes.append(circle(place, radius=0.8 * radius, fill=PAPER))
+                shapes.append(circle(centre, radius=0.8 * radius, fill=PAPER))
             # Two digits need a circle of some size.
             if radius > LEAST_NUMBERED:
-                shapes.append(label(place.real, place.imag + 7, text=str(number), anchor="middle"))
+                shapes.append(
+                    label(centre.real, centre.imag + 7, text=str(number), anchor="middle")
+                )
         return height, shapes
 
 
@@ -89,35 +94,36 @@ def arrows_of(state: State) -> dict[int | None, str]:
     arrows: dict[int | None, str] = defaultdict(str)
     for letter, target in state.next.items():
         arrows[target] += letter
-    shown = {}
+    marks = {}
     for target, letters in arrows.items():
-        shown[target] = "".join(map(shown_character, letters[:NUM_LETTERS]))
+        marks[target] = "".join(map(shown_character, letters[:NUM_LETTERS]))
         if len(letters) > NUM_LETTERS:
-            shown[target] += "…"
-    return shown
+            marks[target] += "…"
+    return marks
 
 
 def layers_of(states: Sequence[State]) -> list[list[int]]:
-    """Return the states by their distance from state 0; those that it does not reach are last."""
+    """Return the states by their distance from state 0; the states that it does not reach are
+    last."""
     layers = [[0]]
-    left = set(range(1, len(states)))
-    while left:
+    remaining = set(range(1, len(states)))
+    while remaining:
         reached = {target for number in layers[-1] for target in states[number].next.values()}
-        layers.append(sorted(left & reached) or sorted(left))
-        left.difference_update(layers[-1])
+        layers.append(sorted(remaining & reached) or sorted(remaining))
+        remaining.difference_update(layers[-1])
     return layers
 
 
-def circle(place: complex, radius: float, fill: str) -> str:
+def circle(centre: complex, radius: float, fill: str) -> str:
     """Return a circle."""
     turns = np.exp(2j * np.pi * np.arange(48) / 48)
-    return shape(to_pairs(place + radius * turns), fill, stroke=INK)
+    return shape(to_pairs(centre + radius * turns), fill, stroke=INK)
 
 
 def arrow(begin: complex, end: complex, radius: float, letters: str) -> list[str]:
     """Return a curved arrow between the circles of two states, with its letters."""
-    # Bent to its left, so that the arrow back does not lie on it; the longer the more, so that it
-    # passes beside the states between. An arrow of a state to itself is a loop above it.
+    # The arrow bends to its left, so that the arrow back does not cover it. A longer arrow bends
+    # more, so that it passes beside the states in between. From a state to itself it is a loop.
     way = end - begin
     share = np.linspace(0, 1, 100)
     if way == 0:

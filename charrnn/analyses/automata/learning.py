@@ -28,22 +28,22 @@ LIKELY = 0.01
 SHORT = 20
 """Characters of the longest of the strings that are all compared."""
 MAX_STRINGS = 2**22
-"""Strings that are all compared, at most: those of parity up to SHORT characters."""
+"""Strings that are all compared, at most: as many as parity has up to SHORT characters."""
 MAX_PRODUCTS = 2**35
-"""Weights times characters that are read for a comparison, at most: of a larger network, fewer
-strings are compared."""
+"""Weights times characters that are read for a comparison, at most: a larger network reads fewer
+strings."""
 REFINED = 64
 """Characters of the strings that refine an automaton, at most."""
 BLOCK = 2**14
 """Strings that are read at once."""
 MAX_REFINING = 2**17
-"""Strings that are all compared to refine it, at most."""
+"""Strings that are all compared to refine an automaton, at most."""
 NUM_REFINING = 500
-"""Strings of REFINED characters that are drawn."""
+"""Strings of REFINED characters that are drawn to refine an automaton."""
 LONG = 1000
-"""Characters of the strings that are drawn to compare the automaton."""
+"""Characters of the strings that are drawn to compare the final automaton."""
 NUM_DRAWN = 10_000
-"""How many are drawn, at most."""
+"""Strings of LONG characters that are drawn, at most."""
 ENOUGH = 0.01
 """The share of drawn strings that may differ: in long strings, numbers drift."""
 Indices = NDArray[np.int64]
@@ -55,7 +55,7 @@ class Strings(NamedTuple):
 
     state: RecurrentState[Float32Array]
     may_follow: Flags
-    """(B, A): which characters may follow each."""
+    """(B, A): which characters may follow each string."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ class Oracle:
     characters: str
     """The A characters."""
     ids: NDArray[Any]
-    """(A,): their ids."""
+    """(A,): the ids of the characters."""
     end: str | None
     """The character after which a string is over; None for strings without an end."""
 
@@ -86,41 +86,42 @@ class Oracle:
         self,
         strings: Strings,
         rows: Indices,
-        places: Indices,
+        letters: Indices,
         advance: Callable[[int], object] = lambda count: None,
     ) -> Strings:
-        """Read n further characters, at `places` among the A, each after the string of one of
-        `rows` (n,). `advance` is called with each number of them that is read."""
+        """Read n further characters, the `letters` (n,) as indices among the A, after the strings
+        of `rows` (n,). `advance` is called with the number of characters of each block."""
         # In blocks: the gates and logits of millions of strings would take gigabytes.
         read = []
         for first in range(0, max(1, len(rows)), BLOCK):
             block = slice(first, first + BLOCK)
             state = strings.state.map(partial(np.take, indices=rows[block], axis=-2))
-            logits, state = self.stepper.step(self.ids[places[block]], state)
+            logits, state = self.stepper.step(self.ids[letters[block]], state)
             read.append(Strings(state, self._may_follow(logits)))
             advance(len(logits))
-        first_state, *others = [one.state for one in read]
-        states = first_state.map(lambda *parts: np.concatenate(parts, axis=-2), *others)
-        return Strings(states, np.concatenate([one.may_follow for one in read]))
+        first_state, *states = [longer.state for longer in read]
+        state = first_state.map(lambda *vectors: np.concatenate(vectors, axis=-2), *states)
+        return Strings(state, np.concatenate([longer.may_follow for longer in read]))
 
     def extend(self, strings: Strings, character: str) -> Strings:
-        """Read one character after all strings. Nothing may follow where it may not."""
-        place = self.characters.index(character)
+        """Read one character after all strings. No character may follow a string that it may not
+        follow."""
+        letter = self.characters.index(character)
         every = np.arange(len(strings.may_follow))
-        longer = self.read(strings, every, np.full(len(every), place))
-        longer.may_follow[~strings.may_follow[:, place]] = False
+        longer = self.read(strings, every, np.full(len(every), letter))
+        longer.may_follow[~strings.may_follow[:, letter]] = False
         return longer
 
     def answer(self, string: str) -> bytes:
-        """Say which characters may follow a string; none if it cannot be read."""
+        """Return which characters may follow a string; none if it cannot be read."""
         strings = self.start()
         for character in string:
             strings = self.extend(strings, character)
         return strings.may_follow.tobytes()
 
     def answers(self, strings: Strings, suffixes: Iterable[str]) -> list[bytes]:
-        """Say for each string which characters may follow it, and which follow it with each suffix.
-        All beginnings of a suffix come before it."""
+        """Return for each string which characters may follow it, alone and with each suffix. All
+        beginnings of a suffix come before it."""
         read = {"": strings}
         for suffix in suffixes:
             read[suffix] = self.extend(read[suffix[:-1]], suffix[-1])
@@ -135,11 +136,11 @@ class Oracle:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Machine:
-    """An automaton of N states, of which 0 is the first."""
+    """An automaton of N states. State 0 is the state before a string."""
 
     next: Indices
     """(N + 1, A): the state after each character: -1 where it may not follow, N where the string is
-    over or leads out of the N states. State N has no other."""
+    over or leads out of the N states. No character may follow in state N."""
     access: Sequence[str]
     """(N,): the shortest string that leads to each state."""
 
@@ -153,17 +154,18 @@ class Machine:
         """(N + 1, A): which characters lead to one of the N states."""
         return (self.next >= 0) & (self.next < self.num_states)
 
-    def share_followed(self, oracle: Oracle, places: Indices) -> float:
-        """Compute the share of the characters of a text, at `places` (n,) among the A, at which it
-        is in one of the N states. A new string begins where one is over."""
+    def share_followed(self, oracle: Oracle, letters: Indices) -> float:
+        """Compute the share of the characters of a text at which the automaton is in one of the N
+        states. `letters` (n,) are the characters, as indices among the A. A new string begins where
+        a string is over."""
         table = np.where(self.next < 0, self.num_states, self.next)
         table[:, oracle.is_end] = 0
         state = 0
         num_followed = 0
-        for place in places.tolist():
-            state = int(table[state, place])
+        for letter in letters.tolist():
+            state = int(table[state, letter])
             num_followed += state < self.num_states
-        return num_followed / len(places)
+        return num_followed / len(letters)
 
     def states(self, oracle: Oracle) -> tuple[State, ...]:
         """Return the states one by one."""
@@ -178,32 +180,32 @@ class Machine:
 
 
 def build_machine(oracle: Oracle, suffixes: Iterable[str], max_states: int) -> Machine:
-    """Build the machine of the states that `suffixes` tell apart: if there are more than
-    `max_states`, those of the shortest strings."""
+    """Build the machine of the states that `suffixes` tell apart: at most `max_states`, which the
+    shortest strings lead to."""
     level = oracle.start()
     [answer] = oracle.answers(level, suffixes)
-    found = {answer: 0}
+    state_of = {answer: 0}
     access = [""]
     tables = []
     first = 0
     while first < len(access):
-        # Each string of this level and a further character.
+        # Read every further character after every string of this level.
         tables.append(np.where(level.may_follow, max_states, -1))
-        rows, places = np.nonzero(level.may_follow & ~oracle.is_end)
-        longer = oracle.read(level, rows, places)
+        rows, letters = np.nonzero(level.may_follow & ~oracle.is_end)
+        longer = oracle.read(level, rows, letters)
 
-        # Those that lead to new states are the next level.
-        new = []
+        # The strings that lead to new states are the next level.
+        new_rows = []
         answers = oracle.answers(longer, suffixes)
-        for index, (row, place, answer) in enumerate(zip(rows, places, answers, strict=True)):
-            if answer not in found and len(found) < max_states:
-                found[answer] = len(found)
-                access.append(access[first + row] + oracle.characters[place])
-                new.append(index)
-            tables[-1][row, place] = found.get(answer, max_states)
+        for index, (row, letter, answer) in enumerate(zip(rows, letters, answers, strict=True)):
+            if answer not in state_of and len(state_of) < max_states:
+                state_of[answer] = len(state_of)
+                access.append(access[first + row] + oracle.characters[letter])
+                new_rows.append(index)
+            tables[-1][row, letter] = state_of.get(answer, max_states)
         first += len(level.may_follow)
-        chosen = partial(np.take, indices=np.array(new, np.int64), axis=-2)
-        level = Strings(longer.state.map(chosen), longer.may_follow[new])
+        take_new = partial(np.take, indices=np.array(new_rows, np.int64), axis=-2)
+        level = Strings(longer.state.map(take_new), longer.may_follow[new_rows])
 
     nowhere = np.full((1, len(oracle.characters)), -1)
     table = np.concatenate((*tables, nowhere))
@@ -212,15 +214,15 @@ def build_machine(oracle: Oracle, suffixes: Iterable[str], max_states: int) -> M
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Strings on which a network and an automaton were compared: whether the same characters may
-    follow, at each of their characters."""
+    """The comparison of a network and an automaton: whether the same characters may follow after
+    each character of some strings."""
 
     length: int
-    """Characters of each, or of the longest ones."""
+    """Characters of a string, or of the longest."""
     num_strings: int
     num_different: int
     shortest: str | None
-    """The shortest string that was found after which they differ; None if there is none."""
+    """The shortest string after which network and automaton differ; None if they agree."""
 
 
 def compare(
@@ -232,8 +234,8 @@ def compare(
 ) -> Comparison:
     """Compare strings of up to `length` characters, `total` at most, that stay in the machine.
 
-    `choose` takes the number of characters and the states (B,) of the strings, and returns which of
-    them are continued (n,), and by which characters (n,).
+    `choose` takes the number of characters and the states (B,) of the strings, and returns the
+    indices (n,) of the strings that are continued, and of the characters (n,) that continue them.
     """
     strings = oracle.start()
     states = np.zeros(1, np.int64)
@@ -242,12 +244,12 @@ def compare(
     num_different = 0
     with task("comparing", total=total, unit="strings") as advance:
         while len(steps) < length:
-            rows, places = choose(len(steps), states)
+            rows, letters = choose(len(steps), states)
             if len(rows) == 0:
                 break
-            strings = oracle.read(strings, rows, places, advance)
-            states = machine.next[states[rows], places]
-            steps.append((rows, places))
+            strings = oracle.read(strings, rows, letters, advance)
+            states = machine.next[states[rows], letters]
+            steps.append((rows, letters))
 
             # A string that differs is not read any further.
             is_different = (strings.may_follow != (machine.next[states] >= 0)).any(axis=1)
@@ -256,8 +258,8 @@ def compare(
             if shortest is None and num_different:
                 shortest = ""
                 row = int(is_different.argmax())
-                for rows, places in reversed(steps):
-                    shortest = oracle.characters[places[row]] + shortest
+                for rows, letters in reversed(steps):
+                    shortest = oracle.characters[letters[row]] + shortest
                     row = rows[row]
     num_strings = sum(len(rows) for rows, _ in steps)
     return Comparison(
@@ -266,24 +268,24 @@ def compare(
 
 
 def compare_all(oracle: Oracle, machine: Machine, most: int, length: int = SHORT) -> Comparison:
-    """Compare all strings of up to `length` characters; of fewer, where they are more than
-    `most`."""
+    """Compare all strings of up to `length` characters, or of fewer if there are more than `most`
+    strings."""
     num_strings = 0
 
-    def choose(place: int, states: Indices) -> tuple[Indices, Indices]:
+    def choose(num_chars: int, states: Indices) -> tuple[Indices, Indices]:
         nonlocal num_strings
-        rows, places = np.nonzero(machine.goes_on[states])
+        rows, letters = np.nonzero(machine.goes_on[states])
         num_strings += len(rows)
         if num_strings > most:
-            return rows[:0], places[:0]
-        return rows, places
+            return rows[:0], letters[:0]
+        return rows, letters
 
     return compare(oracle, machine=machine, choose=choose, length=length, total=most)
 
 
 def compare_drawn(oracle: Oracle, machine: Machine, length: int, num_strings: int) -> Comparison:
-    """Compare strings of `length` characters, or of the most that the machine has, that are drawn:
-    each is as likely as any other."""
+    """Compare strings of `length` characters, or of the greatest length that the machine has, which
+    are drawn uniformly."""
     # How many strings of 0, 1, 2, … characters begin at each state, relative to the largest of
     # these numbers.
     ways: list[Any] = [np.ones(len(machine.next))]
@@ -296,21 +298,24 @@ def compare_drawn(oracle: Oracle, machine: Machine, length: int, num_strings: in
         length -= 1
     generator = np.random.default_rng(0)
 
-    def choose(place: int, states: Indices) -> tuple[Indices, Indices]:
+    def choose(num_chars: int, states: Indices) -> tuple[Indices, Indices]:
         rows = np.flatnonzero(states < machine.num_states)
-        if place == 0:
+        if num_chars == 0:
             rows = np.zeros(num_strings, np.int64)
         next_states = machine.next[states[rows]]
-        chances = ways[length - place - 1][next_states] * machine.goes_on[states[rows]]
+        chances = ways[length - num_chars - 1][next_states] * machine.goes_on[states[rows]]
         sums = chances.cumsum(axis=1)
         drawn = generator.random(len(rows)) * sums[:, -1]
         return rows, (sums <= drawn[:, None]).sum(axis=1)
 
-    found = compare(
+    comparison = compare(
         oracle, machine=machine, choose=choose, length=length, total=length * num_strings
     )
     return Comparison(
-        length, num_strings=num_strings, num_different=found.num_different, shortest=found.shortest
+        length,
+        num_strings=num_strings,
+        num_different=comparison.num_different,
+        shortest=comparison.shortest,
     )
 
 
@@ -324,13 +329,13 @@ def find_suffix(oracle: Oracle, machine: Machine, string: str) -> str:
     # With less and less of the string replaced by the shortest string of the same state, the answer
     # turns from the machine's into the network's. Rivest & Schapire search in halves, which finds
     # longer suffixes.
-    place = len(string)
-    by_machine = oracle.answer(machine.access[states[place]])
+    begin = len(string)
+    by_machine = oracle.answer(machine.access[states[begin]])
     answer = by_machine
-    while place and answer == by_machine:
-        place -= 1
-        answer = oracle.answer(machine.access[states[place]] + string[place:])
-    return string[place + 1 :]
+    while begin and answer == by_machine:
+        begin -= 1
+        answer = oracle.answer(machine.access[states[begin]] + string[begin:])
+    return string[begin + 1 :]
 
 
 def learn_machine(oracle: Oracle, max_states: int) -> Machine:
@@ -338,11 +343,11 @@ def learn_machine(oracle: Oracle, max_states: int) -> Machine:
     suffixes: list[str] = []
     machine = build_machine(oracle, suffixes=suffixes, max_states=max_states)
     while True:
-        found = compare_all(oracle, machine=machine, most=MAX_REFINING, length=REFINED)
-        if found.shortest is None:
+        comparison = compare_all(oracle, machine=machine, most=MAX_REFINING, length=REFINED)
+        if comparison.shortest is None:
             break
-        suffix = find_suffix(oracle, machine=machine, string=found.shortest)
-        # At a probability of LIKELY up to rounding, it may tell nothing.
+        suffix = find_suffix(oracle, machine=machine, string=comparison.shortest)
+        # A probability near LIKELY may be rounded to either side: the suffix tells nothing apart.
         if suffix in suffixes:
             break
         for length in range(1, len(suffix) + 1):
@@ -350,12 +355,14 @@ def learn_machine(oracle: Oracle, max_states: int) -> Machine:
                 suffixes.append(suffix[:length])
         machine = build_machine(oracle, suffixes=suffixes, max_states=max_states)
 
-    # Where a network counts further than these suffixes reach, the last state leads to itself, and
-    # longer strings differ. Without it they would lead out of the machine: the largest machine that
-    # is faithful to them, unless that is less than half of it.
+    # If a network counts further than these suffixes reach, the last state leads to itself, and
+    # longer strings differ. Without that state, they lead out of the machine. So the result is the
+    # largest machine that agrees with the network, if it has more than half of the states.
     for num_states in range(machine.num_states, machine.num_states // 2, -1):
         smaller = build_machine(oracle, suffixes=suffixes, max_states=num_states)
-        found = compare_drawn(oracle, machine=smaller, length=REFINED, num_strings=NUM_REFINING)
-        if found.num_different <= ENOUGH * found.num_strings:
+        comparison = compare_drawn(
+            oracle, machine=smaller, length=REFINED, num_strings=NUM_REFINING
+        )
+        if comparison.num_different <= ENOUGH * comparison.num_strings:
             return smaller
     return machine

@@ -30,7 +30,7 @@ def descriptions(
 
     Raises UsageError for an unknown detector, DataError for a text too short.
     """
-    # The conditions are part of the key: with other detectors, other rules are found.
+    # The conditions are part of the key, because they depend on the detectors.
     conditions = build_conditions(analysis.text, half=analysis.half, detectors=detectors)
 
     def describe() -> DescriptionReport:
@@ -41,13 +41,14 @@ def descriptions(
 
 
 def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description:
-    """Describe a cell by a rule in words: as `descriptions` did, if called before.
+    """Describe a cell by a rule in words, or return its description from an earlier call of
+    `descriptions`.
 
     Raises DataError for a text too short.
     """
 
     def describe() -> Description:
-        # All cells together have better controls than one, if somebody has waited for them.
+        # A report of all cells has better controls, but takes long: it is used if it is cached.
         conditions = build_conditions(analysis.text, analysis.half)
         column = layer * analysis.num_units + unit
         key = analysis.text_key | {"conditions": conditions.digest}
@@ -55,7 +56,7 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
         if report is not None:
             return report.descriptions[column]
 
-        # A page of one cell does not wait for all others.
+        # Otherwise only this cell is described.
         report = describe_cells(
             analysis.activations(), analysis.text, cells=[column], conditions=conditions
         )
@@ -65,11 +66,11 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
     return analysis.kept("description of", key, Description, describe)
 
 
-def page_parts(one: Description) -> Iterable[PagePart]:
-    """Yield what an exported page shows, which is the `view`: the rule, and how well it predicts
-    the value."""
+def page_parts(description: Description) -> Iterable[PagePart]:
+    """Yield the parts of an exported page, with the same text as `view`: the rule, and how well it
+    predicts the value."""
     # A constant cell has no scores.
-    rule, *scores = map(str, one.view())
+    rule, *scores = map(str, description.view())
     yield PagePart(title="Description", draw_as="text", content=rule)
     if scores:
         yield PagePart(
@@ -100,8 +101,8 @@ def _measure(subject: Subject[DescribeOptions]) -> DescriptionReport:
 
 
 def _show(subject: Subject[DescribeOptions], report: DescriptionReport) -> Shown:
-    """Draw the table of the cells that rules describe best: NUM_LISTED of them, or another number;
-    a file lists all."""
+    """Draw the table of the cells that rules describe best: `--top` or NUM_LISTED in a terminal,
+    all in a file."""
     name = subject.model.name
     options = subject.options
     title = (
@@ -109,7 +110,7 @@ def _show(subject: Subject[DescribeOptions], report: DescriptionReport) -> Shown
         " characters, described by rules"
     )
 
-    # A file is read with a search or a pager, a terminal is not.
+    # A file can be searched, so it lists all cells.
     num_listed = options.top
     if num_listed is None and not options.suffix:
         num_listed = NUM_LISTED

@@ -1,7 +1,7 @@
 """The conditions that may hold at a character of a text, in words, and the counts of the text.
 
-A condition says what holds *after reading* a character, as a label of a detector does. None needs a
-model.
+A condition holds *after reading* a character, like the label of a detector. Conditions do not need
+a model.
 
 Shapes: N characters, n characters of a half, K conditions, Q counts.
 """
@@ -30,8 +30,8 @@ scoring half."""
 DISTANCES = (3, 5, 10, 20)
 """The k of `within the last k characters`."""
 NUM_CHARACTERS = (40, 24, 12, 12)
-"""How many of the most frequent characters are conditions, of the current character and of those 1
-to 3 before it."""
+"""How many of the most frequent characters are conditions, for the current character and for the
+characters 1 to 3 before it."""
 NUM_RECENT = 12
 """How many of the most frequent characters that are no letters are conditions `within the last k
 characters`."""
@@ -50,13 +50,12 @@ class Condition:
     """Such as `inside double quotation marks` or `line position ≥ 40`."""
     negation: str
     family: str
-    """What the statement is about. Of conditions with the same family a search follows only the
-    best."""
+    """The subject of the statement. A search follows only the best condition of a family."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conditions:
-    """Every condition that can be told from its opposite in both halves of a text, and the counts
+    """Every condition that both holds and fails often enough in each half of a text, and the counts
     of the text."""
 
     conditions: tuple[Condition, ...]
@@ -70,8 +69,7 @@ class Conditions:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the conditions and the counts: equal for texts and detectors that give the
-        same ones."""
+        """The SHA-256 of the conditions and the counts."""
         names = repr((self.conditions, self.count_names, self.half))
         digest = hashlib.sha256(names.encode("utf-8", "backslashreplace"))
         digest.update(np.packbits(self.flags).tobytes())
@@ -85,19 +83,19 @@ def build_conditions(
     """Build the conditions of a text of N characters; `detectors` are all built-in ones if None.
 
     A condition is left out if it holds, or fails, at fewer than MIN_POSITIVES characters of a half,
-    or if it holds where an earlier one holds, or everywhere else. Raises DataError for a text under
-    MIN_TEXT characters, UsageError for an unknown detector.
+    or if it holds exactly where an earlier condition holds or fails. Raises DataError for a text
+    under MIN_TEXT characters, UsageError for an unknown detector.
     """
     check_length(len(text), least=MIN_TEXT, what="describing cells")
 
-    # What detectors say of the text. A detector may not apply to it.
+    # The labels of the detectors. A detector may not apply to the text.
     labelled = []
     for detector in get_detectors(detectors):
         labels = detector.labelling(text.text).labels
         if labels is not None:
             labelled.append((detector, labels))
 
-    # Every condition once, in a fixed order: those of detectors first, which are the better words.
+    # Every condition once, in a fixed order: detectors first, because they have the better phrases.
     conditions: list[Condition] = []
     rows: list[Flags] = []
     seen: set[bytes] = set()
@@ -107,7 +105,7 @@ def build_conditions(
         packed = np.packbits(flags).tobytes()
         if packed in seen or not _is_told(flags, half):
             continue
-        # What holds everywhere else predicts the same, and has the same score.
+        # The negation of a condition predicts the same, and has the same score.
         seen |= {packed, np.packbits(~flags).tobytes()}
         conditions.append(condition)
         rows.append(flags)
@@ -131,16 +129,16 @@ def build_conditions(
 
 def _is_told(flags: Flags, half: int) -> bool:
     """Return whether flags (N,) hold and fail often enough in both halves."""
-    for part in (flags[:half], flags[half:]):
-        if not MIN_POSITIVES <= int(part.sum()) <= len(part) - MIN_POSITIVES:
+    for flags_of_half in (flags[:half], flags[half:]):
+        if not MIN_POSITIVES <= int(flags_of_half.sum()) <= len(flags_of_half) - MIN_POSITIVES:
             return False
     return True
 
 
 def _varies(counts: Labels, half: int) -> bool:
     """Return whether counts (N,) leave their median often enough in both halves."""
-    for part in (counts[:half], counts[half:]):
-        if int((part != np.median(part)).sum()) < MIN_POSITIVES:
+    for counts_of_half in (counts[:half], counts[half:]):
+        if int((counts_of_half != np.median(counts_of_half)).sum()) < MIN_POSITIVES:
             return False
     return True
 
@@ -161,7 +159,7 @@ def _of_detectors(
             yield Condition(phrase, negation=opposite_of(phrase), family=detector.name), labels
             continue
 
-        # A count is one at each of its thresholds, which a search treats as variants.
+        # A count is a condition at each of its thresholds, which are variants for a search.
         count = _words_of(detector)
         for threshold in thresholds(labels[:half]):
             condition = Condition(
@@ -173,7 +171,7 @@ def _of_detectors(
 def thresholds(counts: Labels) -> list[int]:
     """Return at most NUM_THRESHOLDS values that divide counts (n,) evenly, above their smallest
     value."""
-    # At its smallest value a count is always that or more.
+    # Every count is at least the smallest value.
     different = np.unique(counts)[1:]
     if len(different) > NUM_THRESHOLDS:
         above = counts[counts > counts.min()]
@@ -192,19 +190,19 @@ def opposite_of(phrase: str) -> str:
     for begin, opposite in (("inside ", "outside "), ("in ", "not in "), ("after ", "not after ")):
         if phrase.startswith(begin):
             return opposite + phrase.removeprefix(begin)
-    before, verb, rest = phrase.partition(" is ")
+    subject, verb, predicate = phrase.partition(" is ")
     if verb:
-        return f"{before} is not {rest}"
+        return f"{subject} is not {predicate}"
     return f"not: {phrase}"
 
 
 def _code_points(text: EncodedText) -> CodePoints:
-    """Return the code point (N,) of each character; of a byte, that of the character to which it
+    """Return the code point (N,) of each character; for a byte, of the character to which it
     belongs.
 
-    A byte that belongs to no character is one by itself: a lone surrogate, as by "surrogateescape".
+    A byte that belongs to no character has a lone surrogate, as by "surrogateescape".
     """
-    # A text of characters is itself; one of bytes is decoded, and each byte has its character.
+    # A text of bytes is decoded, and each byte gets the code point of its character.
     whole = undo_decode_each(text.text, text.kind)
     if isinstance(whole, str):
         return code_points(whole)
@@ -214,7 +212,8 @@ def _code_points(text: EncodedText) -> CodePoints:
 
 
 def _category(*initials: str) -> Callable[[str], bool]:
-    """Return what says whether the Unicode category of a character begins in one of some ways."""
+    """Return a function that says whether the Unicode category of a character has one of some
+    prefixes."""
     return lambda character: unicodedata.category(character).startswith(initials)
 
 
@@ -236,8 +235,8 @@ CLASSES: dict[str, Callable[[str], bool]] = {
 
 def _of_characters(codes: CodePoints, half: int) -> Iterator[tuple[Condition, Flags]]:
     """Yield the conditions on the class and the identity of the current character and of recent
-    ones, from code points (N,)."""
-    # Everything is decided once for each different character, most frequent ones first.
+    characters, from code points (N,)."""
+    # Classes are decided once for each different character; the most frequent come first.
     different, index = np.unique(codes, return_inverse=True)
     characters = [chr(code) for code in different]
     sizes = np.bincount(index[:half], minlength=len(characters))
@@ -246,24 +245,24 @@ def _of_characters(codes: CodePoints, half: int) -> Iterator[tuple[Condition, Fl
     for name, belongs in CLASSES.items():
         by_class[name] = np.array([belongs(character) for character in characters], bool)[index]
 
-    # The current character, and those 1 to 3 before it.
+    # The current character, and the characters 1 to 3 before it.
     for lag, num_frequent in enumerate(NUM_CHARACTERS):
         for name, flags in by_class.items():
             yield _at_lag(name, flags=flags, lag=lag)
-        for place in frequent[:num_frequent]:
-            yield _at_lag(quoted(characters[place]), flags=index == place, lag=lag)
+        for number in frequent[:num_frequent]:
+            yield _at_lag(quoted(characters[number]), flags=index == number, lag=lag)
 
-    # How long ago the last one of a kind was. Letters are always recent.
+    # The distance to the last character of a kind. Letters are always near.
     is_letter = CLASSES["a letter"]
-    others = [place for place in frequent if not is_letter(characters[place])]
+    no_letters = [number for number in frequent if not is_letter(characters[number])]
     recent = dict(by_class)
-    for place in others[:NUM_RECENT]:
-        recent[quoted(characters[place])] = index == place
+    for number in no_letters[:NUM_RECENT]:
+        recent[quoted(characters[number])] = index == number
 
-    # The distance to the last one; before the first one it is longer than any.
-    places = np.arange(len(codes))
+    # Before the first character of a kind, the distance is longer than any.
+    positions = np.arange(len(codes))
     for name, flags in recent.items():
-        distance = places - np.maximum.accumulate(np.where(flags, places, -len(codes)))
+        distance = positions - np.maximum.accumulate(np.where(flags, positions, -len(codes)))
         for most in DISTANCES:
             within = f"within the last {most} characters"
             negation = f"no {name.removeprefix('a ')} {within}"
@@ -274,8 +273,8 @@ def _of_characters(codes: CodePoints, half: int) -> Iterator[tuple[Condition, Fl
 
 
 def _at_lag(name: str, flags: Flags, lag: int) -> tuple[Condition, Flags]:
-    """Return the condition on the character `lag` before, which nothing fulfils at the
-    beginning."""
+    """Return the condition on the character `lag` before, which fails at the first `lag`
+    characters."""
     phrase = _PLACES[lag].format(name)
     shifted = np.append(np.zeros(lag, bool), flags[: len(flags) - lag])
     return Condition(phrase, negation=f"not {phrase}", family=phrase), shifted

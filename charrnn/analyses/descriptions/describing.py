@@ -22,18 +22,17 @@ from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 
 CHARS_SEARCHED = 16_384
-"""Characters, spread evenly at random over the choosing half, on which rules are searched. The best
+"""Characters, drawn uniformly from the choosing half, on which rules are searched. The best rules
 are then compared on the whole half."""
 CELLS_AT_ONCE = 32
 """Cells of a block, whose rules are searched together."""
 MIN_GAIN = 0.02
-"""What each further condition must add to R² on the choosing half. A shorter rule is preferred to a
+"""R² on the choosing half that each further condition must add: a shorter rule is preferred to a
 smaller gain."""
 MIN_SCORE = 0.1
 """The least R² of a rule that is said to explain a cell."""
 CONTROL_SHARE = 0.95
-"""The share of the rules for control values whose score is below that of any cell said to be
-explained."""
+"""The share of the rules for control values that the score of an explained cell exceeds."""
 MIN_CONTROLS = 100
 """Control values, at least: where there are fewer cells, each is shifted several times."""
 MIN_SHIFT = 0.05
@@ -56,20 +55,20 @@ class Fit:
 
     @property
     def num_terms(self) -> int:
-        """How many statements it consists of."""
+        """The number of statements: the conditions of a rule, or one count."""
         return 1 if isinstance(self.key, int) else len(self.key)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredFit:
-    """What a fit reaches on the scoring half."""
+    """The score of a fit on the scoring half."""
 
     fit: Fit | None
     """None for a cell that is constant in one of the halves."""
     score: float
     interval: tuple[float, float] | None
     variance: float
-    """Of the cell's values on the scoring half."""
+    """The variance of the cell's values on the scoring half."""
 
     def exceeds(self, level: float) -> bool:
         """Return whether the score is above a level, and its interval above 0."""
@@ -88,16 +87,16 @@ class Fitter:
         generator = np.random.default_rng(0)
         self.sample = np.sort(generator.choice(self.half, num_searched, replace=False))
 
-        # Of a sample, the search asks for half of the positives that the whole half must have: a
-        # rule that just passes there may have fewer here by chance.
+        # On a sample, the search asks for half of the proportionate number of positives: a rule
+        # with just enough positives on the whole half may have fewer on the sample by chance.
         least = max(2, MIN_POSITIVES * num_searched // self.half // 2)
         families = [condition.family for condition in conditions.conditions]
         self._search = rules.RuleSearch(conditions.flags[:, self.sample], families, least)
         self._counts = [rules.group_counts(counts, self.half) for counts in conditions.counts]
 
     def groups(self, key: Key) -> NDArray[np.int64]:
-        """Return the group (N,) of each character: that of a count, or 1 where a rule holds and 0
-        elsewhere."""
+        """Return the group (N,) of each character: the group of its count, or 1 where a rule holds
+        and 0 elsewhere."""
         if isinstance(key, int):
             return self._counts[key]
         return rules.rule_mask(self.conditions.flags, key).astype(np.int64)
@@ -105,19 +104,19 @@ class Fitter:
     def fit(self, values: rules.Float32Array) -> list[Fit | None]:
         """Choose the rule or the count of each cell by its values (c, N) on the choosing half; None
         if constant."""
-        # Candidates of every length for each cell, and its fit by each count.
-        chosen = values[:, : self.half]
-        found = self._search.search(chosen[:, self.sample])
-        by_count = [self.fit_with(count, chosen) for count in range(len(self._counts))]
+        # Candidate rules of every length for each cell, and its fit by each count.
+        choosing = values[:, : self.half]
+        candidates = self._search.search(choosing[:, self.sample])
+        by_count = [self.fit_with(count, choosing) for count in range(len(self._counts))]
 
-        # The candidates, which were found on the sample, are compared on the whole half.
+        # The candidates, which were chosen on the sample, are compared on the whole half.
         fits: list[Fit | None] = []
-        for cell, row in enumerate(chosen):
+        for cell, row in enumerate(choosing):
             if not _is_varied(row):
                 fits.append(None)
                 continue
-            by_rule = [self.fit_with(rule, row[None])[0] for rule in found[cell]]
-            counts = [of_count[cell] for of_count in by_count]
+            by_rule = [self.fit_with(rule, row[None])[0] for rule in candidates[cell]]
+            counts = [fits_of_cells[cell] for fits_of_cells in by_count]
             fits.append(_choose(by_rule, max(counts, key=_chosen_on, default=None)))
         return fits
 
@@ -128,7 +127,7 @@ class Fitter:
         `values` (c, n) are those of the choosing half. A rule that holds, or fails, too rarely has
         R² 0.
         """
-        # What holds, or fails, too rarely predicts the mean everywhere.
+        # A rule that holds, or fails, too rarely predicts the mean everywhere.
         is_rule = not isinstance(key, int)
         groups = self.groups(key)[: self.half]
         sizes = np.bincount(groups, minlength=2 if is_rule else 1).astype(np.float64)
@@ -141,17 +140,17 @@ class Fitter:
         sums = np.array([np.bincount(groups, row, len(sizes)) for row in centred])
         fitted, gains = rules.fit_monotone(sums, sizes)
 
-        # R²: what the fit explains of the sum of squares about the mean.
+        # R²: the share of the sum of squares about the mean that the fit explains.
         totals = np.einsum("cn,cn->c", centred, centred, dtype=np.float64)
         scores = np.divide(gains, totals, out=np.zeros_like(gains), where=totals > 0)
-        found = zip(scores.tolist(), fitted + centres[:, None], strict=True)
-        return [Fit(key, chosen_on=score, means=means) for score, means in found]
+        scored_means = zip(scores.tolist(), fitted + centres[:, None], strict=True)
+        return [Fit(key, chosen_on=score, means=means) for score, means in scored_means]
 
     def score(
         self, fit: Fit | None, values: rules.Float32Array, *, has_interval: bool = False
     ) -> ScoredFit:
         """Compute R² of a fit for values (N,) on the scoring half, with its 95 % interval."""
-        # About the mean of this half: a rule must predict better than one number that knows it.
+        # The variance is about the mean of this half: a rule must predict better than that mean.
         scored = values[self.half :].astype(np.float64)
         centred = scored - scored.mean()
         total = float((centred**2).sum())
@@ -159,7 +158,7 @@ class Fitter:
         if fit is None or not _is_varied(scored):
             return ScoredFit(fit=None, score=0.0, interval=None, variance=variance)
 
-        # The predictions are those of the choosing half, so R² may be negative.
+        # The predictions were fitted on the choosing half, so R² may be negative.
         errors = (scored - fit.means[self.groups(fit.key)[self.half :]]) ** 2
         interval = None
         if has_interval:
@@ -173,13 +172,13 @@ def _chosen_on(fit: Fit) -> float:
 
 
 def _choose(by_rule: Sequence[Fit], by_count: Fit | None) -> Fit | None:
-    """Return the best of some rules, shortest first, and a count; a further condition must add
-    MIN_GAIN to R²."""
+    """Return the best of some rules, which are sorted by length, and a count; a further condition
+    must add MIN_GAIN to R²."""
     best: Fit | None = None
     for num_terms, fits in groupby(by_rule, key=lambda fit: fit.num_terms):
         longer = max(fits, key=_chosen_on)
         if best is None:
-            # A count is one statement, but has more freedom than a rule: it must gain as much.
+            # A count is one statement, but has more freedom than a rule, so it must gain MIN_GAIN.
             best = longer
             if by_count is not None and by_count.chosen_on > best.chosen_on + MIN_GAIN:
                 best = by_count
@@ -219,9 +218,9 @@ def describe_cells(
     """Describe the cells (columns layer * H + unit; all if None) by rules chosen on the first half
     of a text.
 
-    The same search runs for control values: those of each cell, shifted along the text.
-    `conditions` are those of `build_conditions` if None. Raises DataError for a text that is too
-    short.
+    The same search runs for control values: the values of each cell, shifted along the text.
+    `conditions` are by default the result of `build_conditions`. Raises DataError for a text that
+    is too short.
     """
     # Few cells have few controls, so each of them is shifted several times.
     fitter = Fitter(conditions or build_conditions(text, len(text) // 2))
@@ -230,7 +229,7 @@ def describe_cells(
     with task("searching rules", total=len(columns) * (1 + num_shifts), unit="cells") as advance:
         scored = _score_cells(fitter, activations=activations, columns=columns, advance=advance)
 
-        # What rules reach for values that follow nothing in the text is chance.
+        # The scores of rules for values that follow nothing in the text are chance.
         controls = _score_controls(
             fitter, activations=activations, columns=columns, num_shifts=num_shifts, advance=advance
         )
@@ -239,20 +238,20 @@ def describe_cells(
         control_level = max(0.0, float(np.quantile(controls, CONTROL_SHARE)))
     level = max(MIN_SCORE, control_level)
 
-    # In words. A cell that a rule explains no better than its own control is not explained.
+    # In words. The rule of an explained cell is better than the rules of its control values.
     descriptions = []
     total = 0.0
     reached = 0.0
-    for column, one, control in zip(columns, scored, controls, strict=True):
-        found = _describe(fitter, activations=activations, column=column, scored=one)
-        total += one.variance
-        if one.fit is not None:
+    for column, scored_fit, control in zip(columns, scored, controls, strict=True):
+        description = _describe(fitter, activations=activations, column=column, scored=scored_fit)
+        total += scored_fit.variance
+        if scored_fit.fit is not None:
             mean = float(np.mean(control))
-            is_explained = one.exceeds(max(level, mean))
-            found = replace(found, control=mean, explained=is_explained)
+            is_explained = scored_fit.exceeds(max(level, mean))
+            description = replace(description, control=mean, explained=is_explained)
             if is_explained:
-                reached += one.variance * one.score
-        descriptions.append(found)
+                reached += scored_fit.variance * scored_fit.score
+        descriptions.append(description)
     return DescriptionReport(
         descriptions=tuple(descriptions),
         num_chars=len(text),
@@ -291,7 +290,8 @@ def _score_controls(
         values = np.asarray(activations.values[block], np.float32)
         for number in range(num_shifts):
             shifted = np.empty_like(values)
-            # Every shift has a seed of its own: the same ones for one cell as for all.
+            # The seed depends on cell and shift only: a cell has the same shifts alone and among
+            # all.
             for row, column in enumerate(block):
                 shifted[row] = _shifted(values[row], seed=(column, number))
             for row, fit in enumerate(fitter.fit(shifted)):
@@ -301,9 +301,8 @@ def _score_controls(
 
 
 def _shifted(values: rules.Float32Array, seed: tuple[int, int]) -> rules.Float32Array:
-    """Shift values (N,) along the text by a random distance: they stay what they are, but follow
-    nothing in it."""
-    # Not by a few characters, where neighbouring values are alike.
+    """Shift values (N,) along the text by a random distance, so that they follow nothing in it."""
+    # Not by a few characters: neighbouring values are alike.
     least = max(1, int(len(values) * MIN_SHIFT))
     most = max(least + 1, len(values) - least)
     return np.roll(values, int(np.random.default_rng(seed).integers(least, most)))
@@ -333,12 +332,10 @@ def _describe(
     conditions = fitter.conditions
     values = activations.values[column][fitter.half :]
     if isinstance(fit.key, int):
-        reached = measure_score(
-            values, labels=conditions.counts[fit.key][fitter.half :], polarity=1
-        )
-        return replace(described, conditions=(conditions.count_names[fit.key],), spearman=reached)
+        rho = measure_score(values, labels=conditions.counts[fit.key][fitter.half :], polarity=1)
+        return replace(described, conditions=(conditions.count_names[fit.key],), spearman=rho)
 
-    # Of a single condition and its negation, which predict the same, the rarer one is named.
+    # A single condition and its negation predict the same: the rarer of the two is named.
     rule = fit.key
     mask = rules.rule_mask(conditions.flags, rule)
     outside, inside = fit.means.tolist()
@@ -350,8 +347,8 @@ def _describe(
     # The conditions in words, with the AUC of the characters where all of them hold.
     phrases = []
     for condition, holds in rule:
-        words = conditions.conditions[condition]
-        phrases.append(words.phrase if holds else words.negation)
+        statement = conditions.conditions[condition]
+        phrases.append(statement.phrase if holds else statement.negation)
     mask = mask[fitter.half :]
     polarity = 1 if inside >= outside else -1
     return replace(

@@ -1,10 +1,11 @@
 """Rules that describe the values of cells, and the search for them.
 
-A rule is a conjunction of at most three conditions. It predicts one mean where all of them hold and
-another where they do not. All scores here are R², the share of a cell's variance that this
-explains. A beam search with one round of refinement, for many cells at once: the sums of all rules
-that extend a rule by one condition are one product of matrices. The value of a cell may also rise
-or fall with a count: isotonic regression, for many cells at once.
+A rule is a conjunction of at most three conditions. It predicts the mean value where all of them
+hold, and the mean value where they do not. All scores here are R², the share of a cell's variance
+that these means explain. Rules are found by a beam search with one round of refinement, for many
+cells at once: a product of matrices gives the sums of all rules that extend a rule by one
+condition. The value of a cell may also rise or fall with a count, which isotonic regression fits
+for many cells at once.
 
 Shapes: N characters, n characters of a sample, K conditions, c cells, G groups of neighbouring
 counts.
@@ -20,7 +21,7 @@ from charrnn.analyses.descriptions.conditions import Flags
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 Rule = tuple[tuple[int, bool], ...]
-"""Conditions in order, each as its index and whether it holds or fails."""
+"""The conditions of a rule in order: the index of each, and whether it holds or fails."""
 ScoredRule = tuple[float, Rule]
 MAX_TERMS = 3
 """Conditions of a rule, at most."""
@@ -29,7 +30,7 @@ BEAM = 8
 NUM_KEPT = 3
 """Rules of each length that a search returns, at most."""
 ALIKE = 8
-"""Rules that are looked at for each rule of the beam, because many are variants of each other."""
+"""Candidates for each rule of the beam: many are variants of each other."""
 NUM_GROUPS = 32
 """Groups into which the values of a count are divided, at most."""
 
@@ -44,8 +45,8 @@ def rule_mask(flags: Flags, rule: Rule) -> Flags:
 
 
 def standardized(values: NDArray[np.floating]) -> Float32Array:
-    """Return values (c, n) with mean 0 and sum of squares 1; zeros for a cell that is constant."""
-    # A cell that only rounding moves would be scaled up to noise.
+    """Return values (c, n) with mean 0 and sum of squares 1; zeros for a constant cell."""
+    # A cell that changes only by rounding would be scaled up to noise.
     centred = values - values.mean(axis=1, keepdims=True, dtype=np.float64)
     norms = np.sqrt((centred**2).sum(axis=1, keepdims=True))
     moves = norms > 1e-6 * values.shape[1] ** 0.5
@@ -59,9 +60,11 @@ def explained(sums: Float32Array, sizes: Float32Array, num_chars: int, least: in
     It is n · sums² / (sizes · (n − sizes)), and 0 where a rule holds or fails at fewer than `least`
     of n characters.
     """
-    others = num_chars - sizes
-    is_told = (sizes >= least) & (others >= least)
-    scores = np.divide(sums**2 * num_chars, sizes * others, out=np.zeros_like(sums), where=is_told)
+    num_failing = num_chars - sizes
+    is_told = (sizes >= least) & (num_failing >= least)
+    scores = np.divide(
+        sums**2 * num_chars, sizes * num_failing, out=np.zeros_like(sums), where=is_told
+    )
     return np.asarray(np.minimum(scores, 1), np.float32)
 
 
@@ -90,44 +93,44 @@ class RuleSearch:
         """
         scaled = standardized(values)
         singles = self._best_singles(scaled)
-        kept = [rules[:NUM_KEPT] for rules in singles]
+        best = [rules[:NUM_KEPT] for rules in singles]
 
-        # Rules of two conditions extend those of one and their opposites.
+        # Rules of two conditions extend the rules of one condition and their opposites.
         parents = [_with_opposites(rules) for rules in singles]
         for _ in range(1, MAX_TERMS):
-            found = self._extend(scaled, parents)
+            extended = self._extend(scaled, parents)
 
-            # Refine: the first condition was chosen alone, and may be a poor partner. So the best
-            # rule is extended again without each of its conditions in turn.
-            parts = [_without_each(rules[0][1]) if rules else [] for rules in found]
-            for rules, others in zip(found, self._extend(scaled, parts), strict=True):
-                rules[:] = self._merge(rules + others)
+            # Refine: the first condition was chosen alone, and may be a poor partner. So each
+            # condition of the best rule is removed in turn, and the rest is extended again.
+            shortened = [_without_each(rules[0][1]) if rules else [] for rules in extended]
+            for rules, refined in zip(extended, self._extend(scaled, shortened), strict=True):
+                rules[:] = self._merge(rules + refined)
 
-            parents = [[rule for _, rule in rules] for rules in found]
-            for of_cell, longer in zip(kept, parents, strict=True):
-                of_cell += longer[:NUM_KEPT]
-        return kept
+            parents = [[rule for _, rule in rules] for rules in extended]
+            for cell_rules, longer in zip(best, parents, strict=True):
+                cell_rules += longer[:NUM_KEPT]
+        return best
 
     def _best_singles(self, scaled: Float32Array) -> list[list[Rule]]:
         """Return for each cell the best condition of each of the best families, best first."""
         sums = scaled @ self.holds.T
         sizes = np.broadcast_to(self.sizes, sums.shape)
-        # One of each family: twelve thresholds of one count would fill the beam.
-        found = []
+        # One condition of each family: twelve thresholds of one count would fill the beam.
+        singles = []
         for scores in explained(sums, sizes=sizes, num_chars=self.num_chars, least=self.least):
-            chosen: dict[str, Rule] = {}
+            best: dict[str, Rule] = {}
             for condition in np.argsort(-scores, kind="stable").tolist():
-                if scores[condition] <= 0 or len(chosen) == self.beam:
+                if scores[condition] <= 0 or len(best) == self.beam:
                     break
-                chosen.setdefault(self.families[condition], ((condition, True),))
-            found.append(list(chosen.values()))
-        return found
+                best.setdefault(self.families[condition], ((condition, True),))
+            singles.append(list(best.values()))
+        return singles
 
     def _extend(
         self, scaled: Float32Array, parents: Sequence[Sequence[Rule]]
     ) -> list[list[ScoredRule]]:
-        """Extend the rules of each cell by every condition and its negation; return the best with
-        their scores."""
+        """Extend the rules of each cell by every condition and its negation; return the best
+        extended rules with their scores."""
         cells = [cell for cell, rules in enumerate(parents) for _ in rules]
         extended = [rule for rules in parents for rule in rules]
         if not extended:
@@ -138,17 +141,18 @@ class RuleSearch:
         row_of = [rows[rule] for rule in extended]
         masks = np.array([rule_mask(self.flags, rule) for rule in rows], np.float32)
         sizes = (masks @ self.holds.T)[row_of]
-        own_sizes = masks.sum(axis=1)[row_of]
+        rule_sizes = masks.sum(axis=1)[row_of]
 
-        # Where a rule holds and a condition fails is the rest of where the rule holds.
+        # The sum where a rule holds and a condition fails is the sum of the rule less the sum where
+        # both hold.
         weighted = masks[row_of] * scaled[cells]
         sums = weighted @ self.holds.T
-        own_sums = weighted.sum(axis=1)
+        rule_sums = weighted.sum(axis=1)
         scores = np.empty((len(extended), 2, len(self.flags)), np.float32)
         scores[:, 0] = explained(sums, sizes=sizes, num_chars=self.num_chars, least=self.least)
         scores[:, 1] = explained(
-            own_sums[:, None] - sums,
-            sizes=own_sizes[:, None] - sizes,
+            rule_sums[:, None] - sums,
+            sizes=rule_sizes[:, None] - sizes,
             num_chars=self.num_chars,
             least=self.least,
         )
@@ -169,26 +173,26 @@ class RuleSearch:
             return []
         num_conditions = len(self.flags)
 
-        # The best places of the flat scores; sorting all of them would take longer than the search.
+        # A partition, because sorting all scores would take longer than the search.
         children: list[ScoredRule] = []
-        for place in np.argpartition(-flat, num_best - 1)[:num_best].tolist():
-            score = float(flat[place])
+        for index in np.argpartition(-flat, num_best - 1)[:num_best].tolist():
+            score = float(flat[index])
             if score > 0:
-                row, condition = divmod(place, num_conditions)
+                row, condition = divmod(index, num_conditions)
                 number, is_negated = divmod(row, 2)
                 added = (condition, not is_negated)
                 children.append((score, tuple(sorted((*parents[number], added)))))
         return self._merge(children)
 
     def _merge(self, rules: Iterable[ScoredRule]) -> list[ScoredRule]:
-        """Return the best rules, one of those that are variants of each other, best first."""
-        chosen: dict[tuple[tuple[str, bool], ...], ScoredRule] = {}
-        for score, rule in sorted(rules, key=lambda one: (-one[0], one[1])):
-            if len(chosen) == self.beam:
+        """Return the best rules, only one of each group of variants, best first."""
+        best: dict[tuple[tuple[str, bool], ...], ScoredRule] = {}
+        for score, rule in sorted(rules, key=lambda scored: (-scored[0], scored[1])):
+            if len(best) == self.beam:
                 break
             kind = tuple(sorted((self.families[condition], holds) for condition, holds in rule))
-            chosen.setdefault(kind, (score, rule))
-        return list(chosen.values())
+            best.setdefault(kind, (score, rule))
+        return list(best.values())
 
 
 def negated(rule: Rule) -> Rule:
@@ -207,7 +211,7 @@ def _with_opposites(singles: Sequence[Rule]) -> list[Rule]:
 
 def _without_each(rule: Rule) -> list[Rule]:
     """Return a rule without each of its conditions in turn."""
-    return [rule[:place] + rule[place + 1 :] for place in range(len(rule))]
+    return [rule[:index] + rule[index + 1 :] for index in range(len(rule))]
 
 
 def group_counts(counts: NDArray[np.int64], half: int) -> NDArray[np.int64]:
@@ -216,7 +220,7 @@ def group_counts(counts: NDArray[np.int64], half: int) -> NDArray[np.int64]:
 
     A count outside all groups belongs to the first or the last one.
     """
-    # Each value is a group, unless there are too many to fit a mean to each.
+    # Each value is a group, unless there are too many values to fit a mean to each.
     starts = np.unique(counts[:half])
     if len(starts) > NUM_GROUPS:
         shares = np.linspace(0, 1, NUM_GROUPS + 1)[:-1]
@@ -244,11 +248,11 @@ def fit_rising(sums: Float64Array, sizes: Float64Array) -> Float64Array:
 
 def fit_monotone(sums: Float64Array, sizes: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return the closest rising or falling sequences (c, G), and the sum of squares (c,) that each
-    of them explains.
+    sequence explains.
 
-    `sums` (c, G) are those of values with mean 0.
+    `sums` (c, G) are sums of values with mean 0.
     """
-    # A falling sequence is a rising one of the negative values.
+    # A falling sequence is the negative of a rising sequence of the negative values.
     rising = fit_rising(sums, sizes)
     falling = -fit_rising(-sums, sizes)
     gain_rising = rising**2 @ sizes
