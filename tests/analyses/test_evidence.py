@@ -18,7 +18,7 @@ import charrnn
 from charrnn.analyses import evidence as package
 from charrnn.analyses.evidence import born_at
 from charrnn.analyses.evidence import card as card_module
-from charrnn.analyses.evidence.outputs import choose_output, difference, sides_of
+from charrnn.analyses.evidence.property_output import choose_output, difference, sides_of
 from charrnn.analyses.evidence.readings import Clamps, Ends, read_clamped, read_freely
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis

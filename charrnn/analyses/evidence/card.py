@@ -13,7 +13,7 @@ from itertools import cycle, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.analyses.evidence.outputs import (
+from charrnn.analyses.evidence.property_output import (
     Output,
     Sides,
     choose_output,
