@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from charrnn.compiled import sampling as loops
 from charrnn.counts import contexts, mixing_powers
+from charrnn.counts.contexts import Float64Array, Int64Array
 from charrnn.counts.mixing_powers import BORDERS, NUM_PAIRS, NUM_SURE, RUN
 from charrnn.model.portable_math import ARTANH, LN2_HIGH, LN2_LOW, SQRT_HALF
 from charrnn.system.compiling import CompiledLoop, for_loops
@@ -40,8 +41,8 @@ class LoopCounts(NamedTuple):
     contexts: contexts.SortedContexts
     frequent: contexts.FrequentContexts
     longest: int
-    discounts: NDArray[np.float64]
-    powers: NDArray[np.float64]
+    discounts: Float64Array
+    powers: Float64Array
 
     @classmethod
     def of(cls, counts: Counts) -> LoopCounts:
@@ -57,7 +58,7 @@ class LoopCounts(NamedTuple):
 
 
 @for_loops
-def _how_sure(largest: Any) -> Any:
+def _how_sure(largest: float) -> int:
     """Return the class of a prediction by its largest probability."""
     number = 0
     for border in BORDERS:
@@ -67,7 +68,7 @@ def _how_sure(largest: Any) -> Any:
 
 
 @for_loops
-def _is_run(history: Any) -> Any:
+def _is_run(history: Int64Array) -> bool:
     """Return whether a history (K,) ends with a run of the same character."""
     if len(history) < RUN:
         return False
@@ -79,7 +80,7 @@ def _is_run(history: Any) -> Any:
 
 
 @for_loops
-def _take_logarithms(values: Any, log_probs: Any) -> None:
+def _take_logarithms(values: Float64Array, log_probs: Float64Array) -> None:
     """Set log_probs (V,) to `exact_log` of values (V,), which are overwritten."""
     bits = values.view(np.int64)
     for char in range(len(values)):
@@ -100,14 +101,14 @@ def _take_logarithms(values: Any, log_probs: Any) -> None:
 
 @for_loops
 def mix(
-    counts: Any,
-    logits: Any,
-    history: Any,
-    mixed: Any,
-    values: Any,
-    follower_counts: Any,
-    seen: Any,
-    intervals: Any,
+    counts: LoopCounts,
+    logits: NDArray[np.float32],
+    history: Int64Array,
+    mixed: Float64Array,
+    values: Float64Array,
+    follower_counts: Int64Array,
+    seen: Int64Array,
+    intervals: Int64Array,
 ) -> None:
     """Set mixed (V,) to the logits that `Counts.mix` returns for the logits (V,) of a network and a
     history (K,).
@@ -152,7 +153,9 @@ def mix(
         mixed[char] = powers[0] * score + powers[1] * mixed[char]
 
 
-def _fill_mixed(counts: Any, logits: Any, histories: Any, mixed: Any) -> None:
+def _fill_mixed(
+    counts: LoopCounts, logits: NDArray[np.float32], histories: Int64Array, mixed: Float64Array
+) -> None:
     """Set mixed (M, V) to the logits (M, V) of a network, mixed with the predictions of the counts
     after histories (M, K)."""
     size = mixed.shape[1]
@@ -182,9 +185,7 @@ SOURCES = [
 _mix_rows = CompiledLoop(_fill_mixed, SOURCES)
 
 
-def mix_rows(
-    counts: Counts, logits: NDArray[Any], histories: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def mix_rows(counts: Counts, logits: NDArray[Any], histories: Int64Array) -> Float64Array:
     """Return the logits (M, V) of `Counts.mix`, without arrays of all probabilities."""
     mixed = np.empty(logits.shape)
     _mix_rows.run(

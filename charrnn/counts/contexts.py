@@ -22,12 +22,13 @@ Shapes: N characters of the text, V vocabulary, M positions, C frequent contexts
 the longest context.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.system.compiling import CompiledLoop, for_loops
+from charrnn.text.vocab import IdArray
 
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
@@ -44,11 +45,11 @@ RAW = 254
 class SortedContexts(NamedTuple):
     """The places of a text, sorted by their contexts."""
 
-    ids: NDArray[Any]
+    ids: IdArray
     """(N,): the text."""
     places: NDArray[np.int32]
     """(N + 1,): indices 0 … N, sorted by ids[place - 1], ids[place - 2], …"""
-    followers: NDArray[Any]
+    followers: IdArray
     """(N + 1,): ids[places]; 0 for the end of the text."""
     depths: NDArray[np.uint8]
     """(N + 1,): the depths that the module defines, NO_FOLLOWER for the end of the text."""
@@ -68,7 +69,7 @@ class FrequentContexts(NamedTuple):
     """(C, V): the probability of each character after a context."""
 
 
-def sort_contexts(ids: NDArray[Any], *, vocab_size: int, order: int) -> SortedContexts:
+def sort_contexts(ids: IdArray, *, vocab_size: int, order: int) -> SortedContexts:
     """Sort the places of ids (N,) by the order - 1 characters before them."""
     # Half of the memory where the alphabet allows it; numba compiles a loop for each type.
     dtype = np.uint16 if vocab_size < 1 << 16 else np.uint32
@@ -100,7 +101,7 @@ def sort_contexts(ids: NDArray[Any], *, vocab_size: int, order: int) -> SortedCo
     return SortedContexts(chars, places, followers, depths, shared)
 
 
-def _fill_shared(ids: Any, ends: Any, most: Any, shared: Any) -> None:
+def _fill_shared(ids: IdArray, ends: Int64Array, most: int, shared: NDArray[np.uint8]) -> None:
     """Set shared[ends[k]] to the number of characters, at most `most`, that the texts up to ends[k
     - 1] and up to ends[k] share, from their ends backwards."""
     for rank in range(1, len(ends)):
@@ -114,7 +115,7 @@ def _fill_shared(ids: Any, ends: Any, most: Any, shared: Any) -> None:
 
 
 def _fill_counts_of_counts(
-    contexts: SortedContexts, length: Any, counts: Any, seen: Any, totals: Any
+    contexts: SortedContexts, length: int, counts: Int64Array, seen: Int64Array, totals: Int64Array
 ) -> None:
     """Add the number of n-grams of `length` + 1 characters with a count of k to totals[:, k], k = 1
     … 4: by raw counts and by continuation counts. counts (2, V) are zeros."""
@@ -144,7 +145,7 @@ def _fill_counts_of_counts(
 
 
 @for_loops
-def _first_from(contexts: Any, low: Any, high: Any, back: Any, least: Any) -> Any:
+def _first_from(contexts: SortedContexts, low: int, high: int, back: int, least: int) -> int:
     """Return the first of the sorted places [low, high) for which the character `back` positions
     before is at least `least`; positions before the text count as -1."""
     while low < high:
@@ -159,17 +160,17 @@ def _first_from(contexts: Any, low: Any, high: Any, back: Any, least: Any) -> An
 
 @for_loops
 def _add_followers(
-    contexts: Any,
-    low: Any,
-    high: Any,
-    length: Any,
-    longest: Any,
-    discounts: Any,
-    share: Any,
-    probabilities: Any,
-    counts: Any,
-    seen: Any,
-) -> Any:
+    contexts: SortedContexts,
+    low: int,
+    high: int,
+    length: int,
+    longest: int,
+    discounts: Float64Array,
+    share: float,
+    probabilities: Float64Array,
+    counts: Int64Array,
+    seen: Int64Array,
+) -> float:
     """Add the probabilities by the counts after a context, times `share`, to probabilities (V,),
     and return the share that remains for the context one character shorter.
 
@@ -210,12 +211,12 @@ def _add_followers(
 def _fill_frequent(
     contexts: SortedContexts,
     frequent: FrequentContexts,
-    least: Any,
-    longest: Any,
-    discounts: Any,
-    counts: Any,
-    seen: Any,
-) -> Any:
+    least: int,
+    longest: int,
+    discounts: Float64Array,
+    counts: Int64Array,
+    seen: Int64Array,
+) -> int:
     """Fill in all contexts of up to `longest` characters that occur at least `least` times, and
     return their number. Row 0 is the empty context, which has the probabilities of order 0 before.
     """
@@ -263,15 +264,15 @@ def _fill_frequent(
 
 @for_loops
 def predict_next(
-    contexts: Any,
-    frequent: Any,
-    longest: Any,
-    discounts: Any,
-    history: Any,
-    probabilities: Any,
-    counts: Any,
-    seen: Any,
-    intervals: Any,
+    contexts: SortedContexts,
+    frequent: FrequentContexts,
+    longest: int,
+    discounts: Float64Array,
+    history: Int64Array,
+    probabilities: Float64Array,
+    counts: Int64Array,
+    seen: Int64Array,
+    intervals: Int64Array,
 ) -> None:
     """Set probabilities (V,) to the probability of each character after a history (K,), the oldest
     character first, -1 before the text.
@@ -330,12 +331,12 @@ def predict_next(
 def _fill_probabilities(
     contexts: SortedContexts,
     frequent: FrequentContexts,
-    longest: Any,
-    discounts: Any,
-    histories: Any,
-    probabilities: Any,
-    counts: Any,
-    seen: Any,
+    longest: int,
+    discounts: Float64Array,
+    histories: Int64Array,
+    probabilities: Float64Array,
+    counts: Int64Array,
+    seen: Int64Array,
 ) -> None:
     """Set probabilities (M, V) to the probability of each character after histories (M, K)."""
     intervals = np.empty((histories.shape[1] + 1, 2), np.int64)

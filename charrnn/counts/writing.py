@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from charrnn.compiled import sampling as loops
 from charrnn.counts import contexts
 from charrnn.counts.compiled_mixing import SOURCES, LoopCounts, mix
+from charrnn.counts.contexts import Float64Array, Int64Array
 from charrnn.counts.counted_model import CountedState, CountedStepper
 from charrnn.counts.mixing_powers import NUM_PAIRS
 from charrnn.generation.sampling import PrimedState, Streams
@@ -23,13 +24,13 @@ from charrnn.system.compiling import CompiledLoop
 def write_with_counts(
     weights: Any,
     streams: Any,
-    uniforms: Any,
+    uniforms: Float64Array,
     drawing: Any,
     scratch: Any,
-    ids: Any,
-    logprobs: Any,
-    counts: Any,
-    histories: Any,
+    ids: Int64Array,
+    logprobs: Float64Array,
+    counts: LoopCounts,
+    histories: Int64Array,
 ) -> None:
     """Draw N characters in each of B streams by uniforms (B, N), as `loops.write` does.
 
