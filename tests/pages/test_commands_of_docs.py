@@ -25,7 +25,14 @@ from synthetic import make_corpus
 from charrnn.text import sources
 from charrnn.text.sources import find_entry
 
-PAGES = ["README.md", "docs/reference.md", "docs/tour.md", "docs/how-to.md", "docs/compress.md"]
+PAGES = [
+    "README.md",
+    "docs/reference.md",
+    "docs/tour.md",
+    "docs/how-to.md",
+    "docs/compress.md",
+    "docs/teaching.md",
+]
 """The pages whose commands run."""
 MODULE = """# The state of {0}.
 class {1}:
