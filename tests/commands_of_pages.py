@@ -131,6 +131,7 @@ def small(arguments: tuple[str, ...]) -> tuple[str, ...]:
         re.sub(r"^(\d):(\d+)", lambda cell: f"{cell[1]}:{int(cell[2]) % MAX_UNITS}", one)
         for one in found
     ]
+    found = [re.sub(r"@\d+$", f"@{MAX_STEPS}", one) for one in found]
     if trains and not {*BUDGETS} & {*arguments}:
         found += ["--steps", str(MAX_STEPS)]
     if trains and arguments[0] == "sweep" and "--seeds" not in arguments:
