@@ -22,7 +22,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 316_780,
     "tokens of the core": 184_510,
-    "tokens of the tests": 304_510,
+    "tokens of the tests": 305_600,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
