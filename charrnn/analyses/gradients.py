@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import RenderableType
 
 from charrnn.analyses.sampled_states import read_before
@@ -95,15 +96,21 @@ def gradients_of(
 
 
 def measure_reach(
-    network: CharRNN, text: EncodedText, *, max_lag: int, name: str = "model"
+    network: CharRNN,
+    text: EncodedText,
+    *,
+    max_lag: int,
+    name: str = "model",
+    positions: NDArray[np.int64] | None = None,
 ) -> GradientReach:
     """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
 
-    loss_t is -ln p(character t + 1) in nats, for up to NUM_LOSSES characters t spread over the
-    text. state_{t-k} is all that a layer carries from character t - k to the next one (h and c; in
-    a dilated layer also the queue of its latest states, with attention its last outputs), with the
-    states of the other layers fixed. Each window is warmed up on up to 512 characters in float32;
-    the rest is computed in float64, because the norms fall far below the resolution of float32.
+    loss_t is -ln p(character t + 1) in nats, for the ascending `positions` t, or for up to
+    NUM_LOSSES of them spread over the text. state_{t-k} is all that a layer carries from character
+    t - k to the next one (h and c; in a dilated layer also the queue of its latest states, with
+    attention its last outputs), with the states of the other layers fixed. Each window is warmed up
+    on up to 512 characters in float32; the rest is computed in float64, because the norms fall far
+    below the resolution of float32.
 
     Raises UsageError for a `max_lag` under 1, DataError for a text too short.
     """
@@ -118,9 +125,10 @@ def measure_reach(
         )
 
     # In a short text, half of the characters warm up the state.
-    earliest = max(text.first, max_lag + min(WARM_UP, (last - max_lag) // 2))
-    warm_up = min(WARM_UP, earliest - max_lag + 1)
-    positions = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
+    if positions is None:
+        earliest = max(text.first, max_lag + min(WARM_UP, (last - max_lag) // 2))
+        positions = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
+    warm_up = min(WARM_UP, int(positions[0]) - max_lag + 1)
 
     # The copy is in float64, and only its states have gradients.
     exact = deepcopy(network).double().requires_grad_(False)
@@ -163,24 +171,22 @@ def _norms(network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]) -> Tens
     return torch.stack([torch.linalg.vector_norm(gradient, dim=(1, 3)) for gradient in gradients])
 
 
-def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> LineChart:
+def gradient_chart(
+    reaches: Sequence[GradientReach], title: str = TITLE, beside: Sequence[GradientReach] = ()
+) -> LineChart:
     """Draw the mean gradient norm of the loss by each layer's state k characters before, against k.
 
     A straight falling line is a gradient that vanishes by the same factor at every character; a
     rising one explodes. Norms below 1e-12 or above 1e12 are not drawn.
+
+    The axes have room for the norms `beside`, too, so that the chart of these has the same axes.
     """
-    # One line for each layer of each network.
-    lines: list[Line] = []
-    for reach in reaches:
-        for layer, norms in enumerate(reach.norms):
-            name = reach.name
-            if len(reach.norms) > 1:
-                name += f", layer {layer}"
-            points = zip(reach.lags, norms, strict=True)
-            lines.append(Line(name, segments=log_segments(points), number=len(lines)))
+    lines = _lines(reaches)
+    all_lines = [*lines, *_lines(beside)]
+
     # The axis ends at the last lag that is drawn, a whole number. It needs two ends, also for one
     # lag or none.
-    last = max([2, *(round(lag) for lag, _ in points_of(lines))])
+    last = max([2, *(round(lag) for lag, _ in points_of(all_lines))])
 
     def ticks(most: int) -> list[Tick]:
         step = max(1, round(round_step(last, most)))
@@ -193,9 +199,22 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Line
         x_range=(1, last),
         x_label="characters before",
         x_ticks=ticks,
-        y_ticks=power_ticks(lines),
+        y_ticks=power_ticks(all_lines),
         empty_notice=EMPTY_NOTICE,
     )
+
+
+def _lines(reaches: Sequence[GradientReach]) -> list[Line]:
+    """Return a line for each layer of each network."""
+    lines: list[Line] = []
+    for reach in reaches:
+        for layer, norms in enumerate(reach.norms):
+            name = reach.name
+            if len(reach.norms) > 1:
+                name += f", layer {layer}"
+            points = zip(reach.lags, norms, strict=True)
+            lines.append(Line(name, segments=log_segments(points), number=len(lines)))
+    return lines
 
 
 def log_segments(points: Iterable[Point]) -> list[list[Point]]:

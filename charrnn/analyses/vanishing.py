@@ -1,9 +1,7 @@
-"""`charrnn train --recipe vanishing`: how the gradient decays in a plain network, in a plain
-network with the regulariser Ω, and in a gated network; and whether each learns a task that needs
-the gradient.
+"""`charrnn train --recipe vanishing`: what becomes of the gradient in a plain network, in the same
+with the regulariser Ω, and in a gated one; and whether it learns a task that needs the gradient.
 
-The task is to copy words (`corpora make copy`): each character after the "=" stood as many
-characters before as the word is long.
+The task is to recall a letter (`corpora make recall`): b......?b.
 """
 
 import os
@@ -11,14 +9,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from charrnn.analyses.gradients import TITLE, GradientReach, gradient_chart, measure_reach
+from charrnn.analyses.sampled_states import read_before
 from charrnn.api import Model, load
 from charrnn.cli.streams import print_json, result_console, with_flags
 from charrnn.config.settings import Config
@@ -28,67 +29,93 @@ from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.writer import RunWriter
 from charrnn.system.lazy import torch
 from charrnn.system.progress import Progress, Task, task, using, warn
-from charrnn.text.formal_languages import COPY_LENGTH, find_language, make_strings
+from charrnn.text.formal_languages import END, find_language
+from charrnn.text.vocab import EncodedText
 from charrnn.training.events import StepEvent, WarningEvent
 from charrnn.views.tables import plain_table
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "rnn": {"cell": "rnn"},
-    "rnn-omega": {"cell": "rnn", "omega": 1.0},
+    "rnn-omega": {"cell": "rnn", "omega": 0.2},
     "lstm": {"cell": "lstm"},
 }
 """The networks, and the settings in which they differ."""
-FIXED = ("cell", "omega", "zoneout", "weight_drop", "corpus", "documents")
-"""Settings that the recipe chooses, or that only some of its networks have."""
-LAGS = (50, 100)
-"""The lags of the gradients in the table, in characters."""
-NUM_STRINGS = 300
-"""Strings on which the networks are measured."""
+FIXED = ("cell", "omega", "zoneout", "weight_drop", "corpus", "documents", "learned_after")
+"""Settings that the recipe chooses, or that its networks do not all have."""
+LAGS = (20, 50, 100)
+"""How far back the letters stand that the networks are tested on, in characters."""
+NUM_STRINGS = 129
+"""Strings for each of LAGS on which the networks are tested, but for the first one."""
 TEST_SEED = 1
-"""The seed of these strings, which differs from the seed of the training text."""
+"""Their seed, which is not that of the training text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Learner:
-    """A trained network, with the measurements of what it learned."""
+    """A network that was trained, and what it has learned."""
 
     run: str
-    """The folder of the run."""
+    """Its folder."""
     network: str
     """A name of NETWORKS."""
-    nats_per_char: float | None
-    """Lowest validation loss."""
-    copied: float
-    """Share of the characters to copy that the network finds most likely."""
+    recalled: Mapping[int, float]
+    """Share of the letters that stand so many characters before which it predicts right."""
+    largest_norm: float
+    """Norm of the largest gradient of a training step, before it is clipped."""
     seconds: float
     """Duration of the training."""
-    reach: GradientReach
+    untrained: GradientReach
+    """How far the gradients of its untrained baseline reach back."""
+    trained: GradientReach
     """How far its gradients reach back."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the measurements for JSON, with the mean norms of the gradients by lag."""
+        """Return it for JSON, with the mean norms of its gradients by lag."""
         return {
             "run": self.run,
             "network": self.network,
-            "nats_per_char": self.nats_per_char,
-            "copied": self.copied,
+            "recalled": self.recalled,
+            "largest_norm": self.largest_norm,
             "seconds": self.seconds,
-            "gradients": dict(zip(LAGS, self.norms(), strict=True)),
+            "untrained": _norms(self.untrained),
+            "trained": _norms(self.trained),
         }
 
-    def norms(self) -> list[float]:
-        """Return the mean norms of the loss's gradient by the state LAGS characters before."""
-        [norms] = self.reach.norms
-        return [norms[lag - 1] for lag in LAGS]
+
+def _norms(reach: GradientReach) -> dict[int, float]:
+    """Return the mean norms of the loss's gradient by the state LAGS characters before."""
+    [norms] = reach.norms
+    return {lag: norms[lag - 1] for lag in LAGS}
 
 
 def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_json: bool) -> int:
-    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out` or as a run, and
-    print the comparison. Returns the exit code.
+    """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out` or as a run of
+    its own, and print what they have learned. Returns the exit code.
 
     Raises UsageError for a setting in which the networks differ.
     """
-    # Settings are refused before anything is trained.
+    learners = train_networks(changes, out=out)
+    if show_as_json:
+        print_json([learner.to_json() for learner in learners])
+        return 0
+
+    console = result_console()
+    for picture in vanishing_view(learners):
+        console.print(picture)
+    # A command to copy: only the terminal breaks it.
+    first, *_, last = learners
+    charts = f"{named('gradients')} {named('beside', last.run)}"
+    command = Message(f"Next:\n  charrnn visualize {first.run} {charts}")
+    console.print(Text(with_flags(command, "visualize")), soft_wrap=True)
+    return 0
+
+
+def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Learner]:
+    """Train NETWORKS by the recipe and its `changes`, and measure them.
+
+    Raises UsageError for a setting in which the networks differ.
+    """
+    # What cannot work is refused before anything is trained.
     recipe = read_recipe("vanishing")
     config, origins = merge_settings(
         flags=changes, file=recipe, file_name="vanishing", environment=os.environ
@@ -96,8 +123,8 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
     for name in FIXED:
         if origins[name] in ("flag", "environment"):
             raise UsageError(
-                f"The recipe vanishing trains several networks to copy words: leave {named(name)}"
-                " out."
+                "The recipe vanishing trains several networks to recall letters: leave"
+                f" {named(name)} out."
             )
     configs = {network: replace(config, **settings) for network, settings in NETWORKS.items()}
     if out is not None:
@@ -106,90 +133,113 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
     num_steps = len(NETWORKS) * (config.steps or 0)
     learners = []
     with task("training three networks", total=num_steps, unit="steps") as advance:
-        for network, network_config in configs.items():
-            # Without `out` they are runs in the usual folder, which all commands find.
+        for network, one in configs.items():
+            # Without a name they are runs like others, which all commands find.
             if out is None:
                 run = RunWriter.create(CHECKPOINTS, f"vanishing-{network}").path
             else:
                 run = out / network
-            learners.append(_learn(network_config, run=run, network=network, advance=advance))
-
-    if show_as_json:
-        print_json([learner.to_json() for learner in learners])
-    else:
-        console = result_console()
-        for picture in vanishing_view(learners):
-            console.print(picture)
-        # A command to copy: only the terminal may wrap it.
-        first, *_, last = learners
-        charts = f"{named('gradients')} {named('beside', last.run)}"
-        command = Message(f"Next:\n  charrnn visualize {first.run} {charts}")
-        console.print(Text(with_flags(command, "visualize")), soft_wrap=True)
-    return 0
+            learners.append(_learn(one, run=run, network=network, advance=advance))
+    return learners
 
 
 def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner:
     """Train a network in the folder `run`, and measure it."""
-    # Imported here: it needs torch, and the help of every command imports this module.
+    # Not above: it imports torch, and this module is imported for the help of every command.
     from charrnn.training.loop import train
 
-    # One progress bar for all three trainings.
+    # One bar for all three: those of each training would come and go.
     start = time.perf_counter()
+    largest_norm = 0.0
     with using(Progress()):
         for event in train(config, out=run):
             if isinstance(event, StepEvent):
+                largest_norm = max(largest_norm, event.grad_norm)
                 advance(1)
             elif isinstance(event, WarningEvent):
                 warn(f"{network}: {event.message}")
     seconds = time.perf_counter() - start
 
-    # Strings that the network has not seen. The characters after "=" are certain.
-    language = find_language("copy")
-    strings = list(make_strings(language, NUM_STRINGS, max_length=COPY_LENGTH, seed=TEST_SEED))
-    text = "".join(f"{string.text}\n" for string in strings)
-    is_certain = []
-    for string in strings:
-        is_certain += [next_char is not None for next_char in string.nexts]
-        is_certain.append(False)  # any word may follow the end of a line
-
+    # Without a validation before its end, the best step is the last one.
     model = load(run)
+    recalled = {lag: share_recalled(model, lag) for lag in LAGS}
+    text = model.encode(recall_text(max(LAGS)))
+    marks = marks_of(text)
+    reaches = []
     with using(Progress()):
-        reach = measure_reach(model.network, model.encode(text), max_lag=max(LAGS), name=network)
+        for measured in (model.untrained_baseline(), model.network):
+            reaches.append(
+                measure_reach(measured, text, max_lag=max(LAGS), name=network, positions=marks)
+            )
+    untrained, trained = reaches
     return Learner(
         run=str(run),
         network=network,
-        nats_per_char=model.val_nats,
-        copied=_share_predicted(model, text=text, is_certain=np.array(is_certain)),
+        recalled=recalled,
+        largest_norm=largest_norm,
         seconds=seconds,
-        reach=reach,
+        untrained=untrained,
+        trained=trained,
     )
 
 
-def _share_predicted(model: Model, text: str, is_certain: NDArray[np.bool_]) -> float:
-    """Compute the share of the characters after the positions `is_certain` (N,) that the model
-    finds most likely."""
-    ids = torch.from_numpy(model.encode(text).ids.astype(np.int64))
+def recall_text(lag: int) -> str:
+    """Return NUM_STRINGS strings of `recall`, each with its END, whose letter stands `lag`
+    characters before the one that is asked for."""
+    random = Random(TEST_SEED)
+    language = find_language("recall")
+    return "".join(language.make(random, lag + 2).text + END for _ in range(NUM_STRINGS))
+
+
+def marks_of(text: EncodedText) -> NDArray[np.int64]:
+    """Return the positions of the question marks among the ids of such a text. The first string,
+    which has no other one before it, is left out."""
+    marks = np.flatnonzero([character == "?" for character in text.text])
+    return text.first + marks[1:]
+
+
+def share_recalled(model: Model, lag: int) -> float:
+    """Compute the share of the letters `lag` characters before that are the most likely ones after
+    a question mark."""
+    text = model.encode(recall_text(lag))
+    marks = marks_of(text)
+    windows, state = read_before(
+        model.network, ids=text.ids, positions=marks, length=1, warm_up=lag + 2
+    )
     with torch.no_grad():
-        logits, _ = model.network(ids[:-1, None], model.network.initial_state(1))
-    is_right = (logits[:, 0].argmax(-1) == ids[1:]).numpy()
-    return float(is_right[is_certain[:-1]].mean())
+        logits, _ = model.network(windows, state)
+    is_right = logits[0].argmax(-1).numpy() == text.ids[marks + 1]
+    return float(is_right.mean())
 
 
 def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
-    """Draw the table of the networks, and the chart of their gradients."""
-    columns = ["network", "loss", "copied", *(f"gradient {lag} back" for lag in LAGS), "seconds"]
+    """Draw the table of the networks, and the charts of their gradients side by side."""
+    shares = [f"at {lag}" for lag in LAGS]
+    columns = ["network", *shares, f"gradient at {LAGS[-1]}", "largest norm", "seconds"]
     rows = []
     for learner in learners:
-        norms = [f"{norm:.1e}" for norm in learner.norms()]
-        loss = "–" if learner.nats_per_char is None else f"{learner.nats_per_char:.4f}"
-        rows.append(
-            [learner.network, loss, f"{learner.copied:.1%}", *norms, f"{learner.seconds:.1f}"]
-        )
+        row = [learner.network]
+        row += [f"{share:.0%}" for share in learner.recalled.values()]
+        norms = _norms(learner.trained)
+        row += [f"{norms[LAGS[-1]]:.0e}", f"{learner.largest_norm:.2g}", f"{learner.seconds:.1f}"]
+        rows.append(row)
+
+    untrained = [learner.untrained for learner in learners]
+    trained = [learner.trained for learner in learners]
+    charts = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    charts.add_column(ratio=1)
+    charts.add_column(ratio=1)
+    charts.add_row(
+        gradient_chart(untrained, "untrained", beside=trained),
+        gradient_chart(trained, "trained", beside=untrained),
+    )
     return [
         plain_table(*columns, rows=rows, right=columns[1:]),
-        gradient_chart([learner.reach for learner in learners], f"{TITLE}, trained"),
+        Text(TITLE, style="bold"),
+        charts,
         Text(
-            'copied: what follows the "=" of abca=abca that is predicted right, its end too;'
-            " rnn-omega: with the regulariser Ω against vanishing gradients (Pascanu 2013)"
+            f"at {LAGS[0]}: letters {LAGS[0]} characters before that it recalls, one in four by"
+            " chance; largest norm: of a step's gradient, before it is clipped; rnn-omega: with"
+            " the regulariser Ω against vanishing gradients (Pascanu 2013)"
         ),
     ]

@@ -56,7 +56,7 @@ class MakeOptions(CommandOptions):
     language: str = argument(
         "LANGUAGE",
         "hello (hellohello), anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity"
-        " (1101=1) or copy (abca=abca).",
+        " (1101=1), copy (abca=abca) or recall (b...?b).",
     )
     num_strings: int = option(10_000, flags="--count N", help="Number of strings, one per line.")
     max_length: int = option(50, flags="--length N", help="Characters of a string, at most.")

@@ -298,7 +298,14 @@ class Config:
         1.0, allowed=Range("between -10^38 and 10^38", contains=lambda bias: -1e38 <= bias <= 1e38)
     )
     """Initial bias of a cell's forget gate (Gers 2000; Jozefowicz 2015)."""
+    initial_weights: str = setting("orthogonal", allowed=one_of("orthogonal", "uniform"))
+    """Initial weights of the recurrent layers: orthogonal recurrent ones (Saxe 2014) and input
+    weights by their sizes (Glorot & Bengio 2010); or all uniform within ±1/√hidden_size, as in
+    torch.nn."""
 
+    learned_after: str | None = setting(None, allowed=NAME)
+    """Characters after which the next one is learned, such as the ? before an answer; what follows
+    others is only read. null: all are learned. The validation loss is that of all characters."""
     minutes: float | None = option(
         None,
         flags="--minutes M",

@@ -174,25 +174,22 @@ class RecurrentLayer(nn.Module):
             else:
                 self.register_parameter(name, nn.Parameter(torch.empty(shape)))
 
-    def draw_weights(self, generator: torch.Generator, forget_bias: float) -> None:
+    def draw_weights(
+        self, generator: torch.Generator, forget_bias: float, initial_weights: str = "orthogonal"
+    ) -> None:
         """Draw each block's input weights uniform (Glorot & Bengio 2010) and recurrent weights
-        orthogonal (Saxe 2014).
+        orthogonal (Saxe 2014); or with `initial_weights` "uniform" both as torch.nn does, uniform
+        within ±1/√H.
 
         Biases start at zero, except the forget gate's at `forget_bias` (Gers 2000; Jozefowicz
         2015). The recurrent weight of an irnn starts at IRNN_SCALE times the identity (Le 2015).
         """
-        # The blocks are drawn separately, because the bounds of a draw depend on its shape.
-        for block in self.weight("ih").chunk(self.cell.input_blocks):
-            nn.init.xavier_uniform_(block, generator=generator)
-        for name, num_blocks in self.cell.products.items():
-            for block in self.weight(name).chunk(num_blocks):
-                nn.init.orthogonal_(block, generator=generator)
-            if self.cell_name == "irnn":
-                with torch.no_grad():
-                    nn.init.eye_(self.weight(name)).mul_(IRNN_SCALE)
-                    # A constant input then gives a state of the same size, because the sum of
-                    # IRNN_SCALE^t is 1 / (1 - IRNN_SCALE).
-                    self.weight("ih").mul_(1 - IRNN_SCALE)
+        if initial_weights == "uniform":
+            bound = self.hidden_size**-0.5
+            for name in ("ih", *self.cell.products):
+                nn.init.uniform_(self.weight(name), -bound, bound, generator=generator)
+        else:
+            self._draw_orthogonal_weights(generator)
 
         # The biases: an open forget gate lets gradients through from the first step on.
         for name in ("ih", *self.cell.products):
@@ -212,6 +209,22 @@ class RecurrentLayer(nn.Module):
                 else:
                     bound = math.pi if kind == "angles" else 1.0
                     value.uniform_(-bound, bound, generator=generator)
+
+    def _draw_orthogonal_weights(self, generator: torch.Generator) -> None:
+        """Draw input weights uniform and recurrent weights orthogonal, those of an irnn as a
+        multiple of the identity."""
+        # The blocks are drawn separately, because the bounds of a draw depend on its shape.
+        for block in self.weight("ih").chunk(self.cell.input_blocks):
+            nn.init.xavier_uniform_(block, generator=generator)
+        for name, num_blocks in self.cell.products.items():
+            for block in self.weight(name).chunk(num_blocks):
+                nn.init.orthogonal_(block, generator=generator)
+            if self.cell_name == "irnn":
+                with torch.no_grad():
+                    nn.init.eye_(self.weight(name)).mul_(IRNN_SCALE)
+                    # A constant input then gives a state of the same size, because the sum of
+                    # IRNN_SCALE^t is 1 / (1 - IRNN_SCALE).
+                    self.weight("ih").mul_(1 - IRNN_SCALE)
 
     def matrices(self) -> list[nn.Parameter]:
         """List all weights (G*H, N) that consist of blocks of H rows."""

@@ -13,10 +13,11 @@ from charrnn.errors import UsageError, did_you_mean, named
 END = "\0"
 """The END symbol of a document, which follows the last character of a string."""
 LETTERS = "abcd"
-"""The letters of the words of `copy`."""
-COPY_LENGTH = 20
-"""Maximum length of the strings of `copy` in a training text: longer words take minutes to
-learn."""
+"""The letters of the words of `copy`, and those that `recall` asks for."""
+TRAINING_LENGTHS = {"copy": (1, 20), "recall": (22, 62)}
+"""Smallest and largest length of the strings of a training text, where they are not 1 and 50:
+longer words of `copy` take minutes to learn; the letters of `recall` stand 20 to 60 characters
+before, because from nearer ones every network learns to keep them."""
 MAX_LENGTH = 100_000
 """Maximum length of a string."""
 MAX_LINES = 100_000_000
@@ -115,6 +116,15 @@ def _make_copy(random: Random, length: int) -> FormalString:
     return FormalString(f"{word}={word}", nexts=(*after_word, *map(frozenset, word + END)))
 
 
+def _make_recall(random: Random, length: int) -> FormalString:
+    letter = LETTERS[_below(random, len(LETTERS))]
+    # Another dot or "?" may follow, whatever the number of dots so far.
+    num_dots = length - 3
+    before_mark = [None] * (1 + num_dots)
+    nexts = (*before_mark, frozenset(letter), frozenset(END))
+    return FormalString(f"{letter}{num_dots * '.'}?{letter}", nexts)
+
+
 def _make_hello(random: Random, length: int) -> FormalString:
     # The string may end, or go on, where a word ends.
     after_word = [*map(frozenset, "ello"), frozenset({"h", END})]
@@ -173,6 +183,14 @@ FORMAL_LANGUAGES = {
             detectors=("copy-position",),
             make=_make_copy,
         ),
+        FormalLanguage(
+            name="recall",
+            description="a letter, dots, and the same letter when it is asked for: b......?b",
+            shortest=4,
+            step=1,
+            detectors=(),
+            make=_make_recall,
+        ),
     )
 }
 """The formal languages by name."""
@@ -191,13 +209,13 @@ def find_language(name: str) -> FormalLanguage:
 
 def training_text(name: str) -> str:
     """Return the text on which `charrnn train NAME` trains: 10,000 strings of up to 50 characters,
-    one per line. The strings of `copy` have up to COPY_LENGTH characters. The text of `hello` is a
-    single string of 500 characters."""
+    or of TRAINING_LENGTHS, one per line. The text of `hello` is a single string of 500
+    characters."""
     language = find_language(name)
     if name == "hello":
         return language.make(Random(0), 500).text
-    max_length = COPY_LENGTH if name == "copy" else 50
-    strings = make_strings(language, num_lines=10_000, max_length=max_length)
+    least, most = TRAINING_LENGTHS.get(name, (1, 50))
+    strings = make_strings(language, num_lines=10_000, min_length=least, max_length=most)
     return "".join(f"{string.text}\n" for string in strings)
 
 
@@ -205,10 +223,12 @@ def make_strings(
     language: FormalLanguage,
     num_lines: int,
     *,
+    min_length: int = 1,
     max_length: int = 50,
     seed: int = 0,
 ) -> Iterator[FormalString]:
-    """Draw strings whose lengths are uniform over those that the language has up to `max_length`.
+    """Draw strings whose lengths are uniform over those that the language has from `min_length` to
+    `max_length`.
 
     The same arguments give the same strings on every machine. A larger `num_lines` gives the same
     strings at the beginning. Raises UsageError before the first string is drawn, for a number out
@@ -221,7 +241,7 @@ def make_strings(
         if not 1 <= value <= most:
             raise UsageError(f"{named(name)} is {value:,}; it must be in 1..{most:,}.")
 
-    lengths = language.lengths(max_length)
+    lengths = [length for length in language.lengths(max_length) if length >= min_length]
     if not lengths:
         raise UsageError(
             f"No string of {language.name} has a length in 1..{max_length}: "

@@ -18,6 +18,7 @@ from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.system.process import Pauses
 from charrnn.text.recorded_corpus import recorded_corpus
+from charrnn.text.vocab import IdArray, Vocab
 from charrnn.training import notes, plan, run_text
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.plan import Resumed
@@ -115,6 +116,7 @@ def train(
                 vocab_size=len(text.vocab),
                 device=device,
                 group=group,
+                learned_after=_learned_after(planned, text.vocab),
             )
         if initial is not None:
             # A larger alphabet has new rows of the embedding and of the output.
@@ -142,6 +144,13 @@ def train(
         events = computed_on_threads(resolved(planned.threads), session.events(said))
         with closing(events):
             yield from _told(events, asked=config, pauses=computing.pauses, least_share=least_share)
+
+
+def _learned_after(config: Config, vocab: Vocab) -> IdArray | None:
+    """Return the ids of the characters after which the next one is learned; None for all."""
+    if config.learned_after is None:
+        return None
+    return vocab.encode(config.learned_after)
 
 
 def _told(
@@ -233,7 +242,12 @@ def resume(
         # The numbers that training changes.
         loaded = resumed.loaded
         trainer = Trainer(
-            planned, batches=chosen.batches, vocab_size=len(text.vocab), device=device, group=group
+            planned,
+            batches=chosen.batches,
+            vocab_size=len(text.vocab),
+            device=device,
+            group=group,
+            learned_after=_learned_after(planned, text.vocab),
         )
         trainer.restore(loaded.model, training=loaded.training, counters=loaded.state)
 

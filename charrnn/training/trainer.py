@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from charrnn.model.network import LayerOps
 from charrnn.model.noise import Noise
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.text.batches import BatchRows
+from charrnn.text.vocab import IdArray
 from charrnn.training.omega import Omega
 from charrnn.training.optim import (
     learning_rate_at,
@@ -85,9 +87,10 @@ class Trainer:
         vocab_size: int,
         device: torch.device,
         group: ProcessGroup = SINGLE,
+        learned_after: IdArray | None = None,
     ) -> None:
-        """Build a network with the weights of `config.seed`. Raises UsageError for more processes
-        than batch rows."""
+        """Build a network with the weights of `config.seed`, which learns what follows the ids
+        `learned_after`, or all. Raises UsageError for more processes than batch rows."""
         assert config.steps is not None, "the budget was not turned into steps"
         keep_freed_memory()
         self.group = group
@@ -95,6 +98,9 @@ class Trainer:
         self.config = config
         self.batches = batches
         self.device = device
+        self._learned_after: Tensor | None = None
+        if learned_after is not None:
+            self._learned_after = torch.from_numpy(learned_after.astype(np.int64)).to(device)
 
         # The network that learns, and the one whose weights are the average of its weights: that
         # is validated, saved and sampled from. Without averaging they are one and the same.
@@ -220,15 +226,11 @@ class Trainer:
             is_reset = to_device(drawn < self.config.reset_probability, self.device)
             state = reset_rows(state, initial=self._initial_state(), is_reset=is_reset)
 
-        # Forward. The sum is divided by the number of targets in all processes, so that the sum
-        # over them is the mean. Of an ensemble it is the sum of the losses of its networks, each of
-        # which learns as if it were alone.
+        # Forward.
         noise = Noise(generator, num_lanes=batch_size, own=self.rows)
         with autocast(self.device, self.config.precision):
             logits, state = self.network(inputs, state, noise, self._ops)
-        targets = targets.repeat(1, len(self._networks)).flatten()
-        summed = cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum")
-        loss = summed / (length * batch_size)
+        loss = self._loss(logits, inputs, targets)
 
         # Backward. Gradients are dropped, not zeroed: zeros would cost a pass over all weights.
         for weight in self._weights:
@@ -273,6 +275,26 @@ class Trainer:
             norm=norm,
             flags=tuple(total > 0 for total in sums),
         )
+
+    def _loss(self, logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Compute the mean loss of what is learned of a window (T, B), as this process's share of
+        the mean of all.
+
+        The sum is divided by the number of targets in all processes, so that the sum over them is
+        the mean. Of an ensemble it is the sum of the losses of its networks, each of which learns
+        as if it were alone.
+        """
+        num_targets = len(inputs) * self.batches.batch_size
+        logits = logits.float().flatten(0, 1)
+        targets = targets.repeat(1, len(self._networks)).flatten()
+        if self._learned_after is not None:
+            # Of several processes, each takes the mean of its own.
+            is_learned = torch.isin(inputs, self._learned_after)
+            num_targets = max(1, int(is_learned.sum())) * self.group.size
+            is_learned = is_learned.repeat(1, len(self._networks)).flatten()
+            logits = logits[is_learned]
+            targets = targets[is_learned]
+        return cross_entropy(logits, targets, reduction="sum") / num_targets
 
     @property
     def num_parameters(self) -> int:

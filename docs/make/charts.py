@@ -2,12 +2,12 @@
 
 - `draw_bars`: time and loss on tiny Shakespeare, of docs/results.csv
 - `draw_choice`: the number of units that the recipe chooses, computed here
-- `draw_gradients`: trains five cell types briefly, and draws how their gradients vanish or explode
+- `draw_gradients`: trains the networks of the recipe vanishing, and draws how their gradients vanish or
+  explode, and what they recall
 """
 
 import csv
 import math
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import charrnn
 from charrnn.analyses.gradients import GradientReach
+from charrnn.analyses.vanishing import Learner, share_recalled, train_networks
 from charrnn.config.settings import Config, resolved
-from charrnn.errors import CharRNNError
 from charrnn.runs.logs import MetricsLog
 from charrnn.training.recipe import CPU_RATE, choose_sizes
 
@@ -26,11 +26,9 @@ DOCS = Path(__file__).parents[1]
 """Where the figures are and the charts go."""
 FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 """Fonts, the preferred one first."""
-NUM_CHARS = 20_000
-"""Held-out characters on which gradients are measured."""
-MAX_LAG = 50
-"""Characters over which gradients are followed."""
-LOWEST = -10
+RECALL_LAGS = (1, *range(5, 101, 5))
+"""How far back the letters stand that are recalled, in characters."""
+LOWEST = -12
 """Power of ten below which nothing is drawn."""
 
 
@@ -232,34 +230,14 @@ def draw_choice(folder: Path = DOCS) -> None:
 
 @dataclass(frozen=True)
 class Panel:
-    """A plot of named lines; its vertical axis shows powers of ten."""
+    """A plot of named lines."""
 
     title: str
     across: str
+    """What the horizontal axis counts, from 0."""
     lines: dict[str, Points]
-
-
-def _train(corpus: Path, out: Path, cell: str, **options: object) -> Path:
-    """Train a run of 64 units, whose weights are not averaged, so that those are seen that the
-    gradients are of, and return its folder."""
-    config = Config(
-        corpus=(str(corpus),),
-        cell=cell,
-        hidden_size=64,
-        steps=100,
-        bptt_length=64,
-        threads=1,
-        weight_average=0.0,
-        evaluate_every=100,
-        **options,  # type: ignore[arg-type]
-    )
-    try:
-        for _ in charrnn.train(config, out=out):
-            pass
-    except CharRNNError as error:
-        # Without clipping, training may diverge: what is logged until then is drawn.
-        print(f"{out.name}: {error}")
-    return out
+    ticks: list[tuple[float, str]]
+    """Ticks of the vertical axis, the lowest first, whose ends are its ends."""
 
 
 def _reach_points(reach: GradientReach) -> Points:
@@ -268,74 +246,67 @@ def _reach_points(reach: GradientReach) -> Points:
     return [(lag, math.log10(norm)) for lag, norm in pairs if norm >= 10.0**LOWEST]
 
 
-def _norm_points(run: Path) -> Points:
-    """Return log10 of the gradient's norm before clipping by step, as far as it is finite."""
-    log = MetricsLog(run / "metrics.jsonl").read()
-    steps = [one for one in log if one["event"] == "step" and one["grad_norm"] is not None]
+def _norm_points(run: str) -> Points:
+    """Return log10 of the gradient's norm before clipping by step."""
+    log = MetricsLog(Path(run) / "metrics.jsonl").read()
+    steps = [one for one in log if one["event"] == "step"]
     return [(one["step"], math.log10(one["grad_norm"])) for one in steps]
 
 
-def _measure_gradients(corpus: Path, runs: Path) -> list[Panel]:
-    """Train all runs, print what the page quotes, and return the panels."""
-    cells = ("rnn", "irnn", "lstm", "gru", "unitary")
-    folders = {cell: _train(corpus, out=runs / cell, cell=cell) for cell in cells}
-    first, *others = (charrnn.load(folder) for folder in folders.values())
-    text, context = first.held_out_text()
-    reaches = first.gradients_with(others, text[:NUM_CHARS], context=context, max_lag=MAX_LAG)
+def _power_ticks(lines: Sequence[Points]) -> list[tuple[float, str]]:
+    """Return powers of ten that enclose the points of lines."""
+    heights = [y for line in lines for _, y in line]
+    low, high = math.floor(min(heights)), math.ceil(max(heights))
+    step = max(1, math.ceil((high - low) / 6))
+    low = high - step * math.ceil((high - low) / step)
+    return [(tick, f"1e{tick}") for tick in range(low, high + 1, step)]
 
-    # Each reach is followed by that of its untrained baseline.
-    trained = dict(zip(cells, reaches[::2], strict=True))
-    untrained = dict(zip(cells, reaches[1::2], strict=True))
-    for cell in cells:
-        print(
-            f"| `{cell}` | {untrained[cell].norms[0][-1]:.1e} | {trained[cell].norms[0][-1]:.1e} |"
-        )
 
-    norms = {}
-    for name, clip_norm in (("clipped", 1.0), ("unclipped", 1e9)):
-        run = _train(
-            corpus,
-            out=runs / name,
-            cell="rnn",
-            optimizer="sgd",
-            learning_rate=1.0,
-            clip_norm=clip_norm,
-        )
-        norms[name] = _norm_points(run)
-        print(f"rnn, sgd, {name}: largest norm {10 ** max(y for _, y in norms[name]):.3g}")
+def _gradient_panels(learners: Sequence[Learner]) -> list[Panel]:
+    """Return the panels of the networks of the recipe vanishing."""
+    untrained = {one.network: _reach_points(one.untrained) for one in learners}
+    trained = {one.network: _reach_points(one.trained) for one in learners}
+    norms = {one.network: _norm_points(one.run) for one in learners}
+    recalled: dict[str, Points] = {}
+    for one in learners:
+        model = charrnn.load(one.run)
+        recalled[one.network] = [(lag, 100 * share_recalled(model, lag)) for lag in RECALL_LAGS]
 
-    title = "Gradient by the state k characters before"
+    ticks = _power_ticks([*untrained.values(), *trained.values()])
+    before = "characters before"
     return [
+        Panel("Gradient of the loss, untrained", across=before, lines=untrained, ticks=ticks),
+        Panel("Gradient of the loss, trained", across=before, lines=trained, ticks=ticks),
         Panel(
-            f"{title}, untrained",
-            across="k",
-            lines={cell: _reach_points(reach) for cell, reach in untrained.items()},
+            "Norm of a step's gradient, before it is clipped to 1",
+            across="step",
+            lines=norms,
+            ticks=_power_ticks(list(norms.values())),
         ),
         Panel(
-            f"{title}, trained",
-            across="k",
-            lines={cell: _reach_points(reach) for cell, reach in trained.items()},
+            "Letters recalled (four of them: 25 % by chance)",
+            across="characters before",
+            lines=recalled,
+            ticks=[(tick, f"{tick} %") for tick in range(0, 101, 25)],
         ),
-        Panel("Gradient norm before clipping, rnn, SGD", across="step", lines=norms),
     ]
 
 
 def _draw_panel(panel: Panel, theme: Theme) -> str:
     """Return the elements of a panel of 260 x 200 pixels."""
     width, height = 260.0, 200.0
-    points = [point for line in panel.lines.values() for point in line]
-    right = max(x for x, _ in points)
-    low, high = math.floor(min(y for _, y in points)), math.ceil(max(y for _, y in points))
+    right = max(x for line in panel.lines.values() for x, _ in line)
+    (low, _), *_, (high, _) = panel.ticks
 
     def at(x: float, y: float) -> tuple[float, float]:
         return x / right * width, height - (y - low) / (high - low) * height
 
     # The axes.
     parts = [text_at(-40, -14, panel.title, theme.ink, 14)]
-    for tick in range(low, high + 1, max(1, (high - low) // 5)):
+    for tick, shown in panel.ticks:
         _, y = at(0, tick)
         parts.append(f'<path d="M0 {y:.1f}H{width:g}" stroke="{theme.grid}"/>')
-        parts.append(text_at(-7, y + 4, f"1e{tick}", theme.faint, 11, "end"))
+        parts.append(text_at(-7, y + 4, shown, theme.faint, 11, "end"))
     for share in (0, 0.5, 1):
         label = f"{share * right:.0f}"
         parts.append(text_at(share * width, height + 17, label, theme.faint, 11, "middle"))
@@ -367,15 +338,23 @@ def write_panels(panels: Sequence[Panel], folder: Path) -> None:
             elements += f'<g transform="translate({x:g} {y:g})">{_draw_panel(panel, theme)}</g>\n'
         return 2 * column, -(-len(panels) // 2) * row, elements
 
-    write_chart("gradients", title="Gradients of five cell types", body=body, folder=folder)
+    write_chart(
+        "gradients",
+        title="Gradients of an rnn, an rnn with Ω and an LSTM",
+        body=body,
+        folder=folder,
+    )
 
 
-def draw_gradients(corpus: Path, folder: Path = DOCS) -> None:
-    """Train seven runs on a text, and draw three panels: the gradient's norm by lag before and after
-    training, and the gradient's norm of a plain rnn trained by SGD with and without clipping."""
+def draw_gradients(folder: Path = DOCS) -> None:
+    """Train the networks of the recipe vanishing, and draw their gradients by lag before and after
+    training, the norms of the steps' gradients, and what they recall."""
     with tempfile.TemporaryDirectory() as runs:
-        write_panels(_measure_gradients(corpus, runs=Path(runs)), folder)
+        learners = train_networks({}, out=Path(runs) / "three")
+        for learner in learners:
+            print(learner.to_json())
+        write_panels(_gradient_panels(learners), folder)
 
 
 if __name__ == "__main__":
-    draw_gradients(Path(sys.argv[1]))
+    draw_gradients()

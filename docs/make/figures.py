@@ -2,7 +2,7 @@
 
     python docs/make/figures.py --list                      # all of them; those that are stale
     python docs/make/figures.py demo page                   # makes these again
-    python docs/make/figures.py gradients --texts FOLDER    # with the texts of this folder
+    python docs/make/figures.py latex --texts FOLDER        # with the texts of this folder
     python docs/make/figures.py records --sign              # makes nothing: the pages were changed by hand
 
 docs/figures.yaml has an entry for each figure: what it is `of` (the recipe, an included model, or
@@ -48,6 +48,7 @@ RECIPES = Path(recipe.__file__).parents[1] / "config" / "recipes"
 DECIDING = (
     *("cell", "num_layers", "hidden_size", "embedding_size", "num_members"),
     *("dropout", "input_dropout", "weight_drop", "zoneout", "initial_state", "forget_bias"),
+    *("initial_weights", "learned_after"),
     *("batch_size", "bptt_length", "reset_probability", "steps", "weight_average", "clip_norm"),
     *("learning_rate", "final_learning_rate", "warmup_steps", "weight_decay"),
     *("optimizer", "muon_scale", "beta1", "beta2", "min_count", "split"),
@@ -159,6 +160,7 @@ DRAWN = {
     "theory": _drawn("drawings", "write_drawings"),
     "shakespeare": _drawn("charts", "draw_bars"),
     "recipe-choice": _drawn("charts", "draw_choice"),
+    "gradients": _drawn("charts", "draw_gradients"),
     "demo": _drawn("record_demo", "draw_demo"),
     "page": _drawn("screens", "draw_page"),
     "explore": _drawn("screens", "draw_explorer"),

@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import as_json
+from encoded_texts import as_text
 
 import charrnn
-from charrnn.analyses.vanishing import LAGS, NETWORKS
+from charrnn.analyses.gradients import measure_reach
+from charrnn.analyses.vanishing import LAGS, NETWORKS, recall_text
+from charrnn.runs.logs import MetricsLog
 
 SHORT = ("train", "--recipe", "vanishing", "--steps", 2, "--hidden-size", 8)
 
@@ -20,43 +24,60 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 def test_three_networks_are_trained_and_compared(command):
     found = json.loads(command(*SHORT, "--json", "--out", "three").out)
     assert [learner["network"] for learner in found] == [*NETWORKS]
-    assert [[*map(int, learner["gradients"])] for learner in found] == [[*LAGS]] * 3
-    runs = [charrnn.load(learner["run"]) for learner in found]
-    assert [(run.config.cell, run.config.omega > 0) for run in runs] == [
+    for measured in ("recalled", "untrained", "trained"):
+        assert [[*map(int, learner[measured])] for learner in found] == [[*LAGS]] * 3
+    configs = [charrnn.load(learner["run"]).config for learner in found]
+    assert [(config.cell, config.omega > 0) for config in configs] == [
         ("rnn", False),
         ("rnn", True),
         ("lstm", False),
     ]
-    assert [run.val_nats for run in runs] == [learner["nats_per_char"] for learner in found]
+    assert {config.initial_weights for config in configs} == {"uniform"}
+    for learner in found:
+        log = MetricsLog(Path(learner["run"]) / "metrics.jsonl").read()
+        assert learner["largest_norm"] == max(one.get("grad_norm", 0) for one in log)
 
 
-def test_the_gradients_are_those_of_the_model(command):
+def test_the_gradients_are_those_of_the_letters_asked_for(command, monkeypatch):
+    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 4)
     [plain, *_] = json.loads(command(*SHORT, "--json", "--out", "three").out)
-    text = command("corpora", "make", "copy", "--count", 300, "--length", 20, "--seed", 1).out
-    reach, _ = charrnn.load(plain["run"]).gradients_with([], text, max_lag=100)
-    assert [reach.norms[0][lag - 1] for lag in LAGS] == [*plain["gradients"].values()]
+    model = charrnn.load(plain["run"])
+    text = model.encode(recall_text(100))
+
+    # Each of them alone, but for the first, from the same text before it.
+    marks = [place for place, id in enumerate(text.ids) if id == text.ids[101]][1:]
+    norms = [
+        measure_reach(model.network, as_text(text.ids[: mark + 2], mark), max_lag=100).norms[0]
+        for mark in marks
+    ]
+    expected = np.mean(norms, axis=0)
+    assert len(marks) == 3
+    assert [plain["trained"][str(lag)] for lag in LAGS] == pytest.approx(
+        [expected[lag - 1] for lag in LAGS], rel=1e-6
+    )
 
 
-def test_the_share_copied_is_that_of_the_most_likely_characters(command, monkeypatch):
-    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 20)
-    line = ("train", "--recipe", "vanishing", "--steps", 60, "--hidden-size", 16, "--json")
-    [*_, gated] = as_json(command(*line))
-    text = command("corpora", "make", "copy", "--count", 20, "--length", 20, "--seed", 1).out
+def test_the_share_recalled_is_that_of_the_most_likely_letters(command, monkeypatch):
+    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 12)
+    [plain, *_] = as_json(command(*SHORT, "--json"))
+    text = recall_text(20)
+    assert text.count(".") == 12 * 19
 
-    # From "=" on the next character is certain, the end of the line too.
-    model = charrnn.load(gated["run"])
+    model = charrnn.load(plain["run"])
     is_right = []
-    for index in range(len(text)):
-        if "=" in text[: index + 1].rpartition("\n")[2]:
+    for index, character in enumerate(text):
+        if character == "?" and index > 22:
             [best] = model.predict(text[: index + 1], top=1)
             is_right.append(best.character == text[index + 1])
-    assert gated["copied"] == pytest.approx(sum(is_right) / len(is_right))
+    assert plain["recalled"]["20"] == pytest.approx(sum(is_right) / len(is_right))
 
 
 def test_the_table_and_the_chart_name_the_networks(command):
     shown = command(*SHORT).out
-    assert "gradient 50 back" in shown
-    assert "● rnn   ▲ rnn-omega   ■ lstm" in shown
+    assert "gradient at 100" in shown
+    # Two charts side by side, with their legends.
+    [legends] = [line for line in shown.splitlines() if "■" in line and "lstm" in line]
+    assert legends.count("● rnn   ▲ rnn-omega   ■ lstm") == 2
     # Runs like others, which every command finds.
     assert [run["name"] for run in as_json(command("runs", "--json"))] == [
         "vanishing-rnn-001",
@@ -81,3 +102,16 @@ def test_the_environment_sets_what_the_command_line_does_not(command, monkeypatc
     line = ("train", "--recipe", "vanishing", "--steps", 2, "--json")
     [plain, *_] = as_json(command(*line))
     assert charrnn.load(plain["run"]).config.hidden_size == 4
+
+
+@pytest.mark.trained
+def test_the_gated_network_recalls_what_the_gradient_of_the_plain_one_does_not_reach(command):
+    line = ("train", "--recipe", "vanishing", "--steps", 120, "--set", "learning_rate=0.005")
+    [plain, regular, gated] = as_json(command(*line, "--json"))
+    # Four letters: a fourth is right by chance.
+    assert gated["recalled"]["50"] > 0.9
+    assert plain["recalled"]["50"] < 0.6
+    assert plain["untrained"]["50"] < 1e-8
+    assert plain["trained"]["50"] < 1e-12
+    assert plain["trained"]["50"] < regular["trained"]["50"]
+    assert gated["trained"]["50"] > 1e-8

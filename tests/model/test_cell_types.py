@@ -418,3 +418,12 @@ def test_blocks_start_orthogonal_or_within_glorots_bound_and_the_forget_gate_ope
         torch.testing.assert_close(
             bias, torch.full((16,), 0.7 if index == layer.cell.forget_block else 0.0)
         )
+
+
+@pytest.mark.parametrize("cell", ALL)
+def test_uniform_weights_are_within_the_bound_of_torch(cell):
+    layer = RecurrentLayer(cell, 8, 16)
+    layer.draw_weights(torch.Generator().manual_seed(0), 0.7, "uniform")
+    for matrix in layer.matrices():
+        # 1 / √H; see above.
+        assert 0.9 * 0.25 < matrix.abs().max() <= 0.25

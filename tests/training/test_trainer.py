@@ -105,6 +105,21 @@ def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset)
     assert not trainer.state.vectors.requires_grad
 
 
+def test_only_what_follows_the_given_characters_is_learned():
+    ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
+    config = small_config(cell="lstm", dropout=0.0, input_dropout=0.0, reset_probability=0.0)
+    after = np.array([3, 5], dtype=np.uint16)
+    trainer = Trainer(config, BatchRows(ids, B), V, CPU, learned_after=after)
+    inputs, targets = map(torch.from_numpy, trainer.batches.window(0, T))
+    with torch.no_grad():
+        logits, _ = trainer.network(inputs, trainer.state)
+    is_learned = (inputs == 3) | (inputs == 5)
+    expected = cross_entropy(logits[is_learned], targets[is_learned]).item()
+    assert 1 < is_learned.sum() < T * B
+    # Float32 sums of some ten losses near 2: relative 1e-6.
+    assert trainer.take_step().train_nats == pytest.approx(expected, rel=1e-6)
+
+
 def test_the_gradient_is_clipped_and_its_norm_told_from_before():
     trainer = make_trainer(clip_norm=0.01)
     result = trainer.take_step()
