@@ -53,6 +53,7 @@ EXAMPLES = {
         "--clamp": ("--clamp line-position=high", "--clamp 0:1=0.5", "--clamp 0:1@2=1"),
         "--color": ("--color 0:1", "--color surprise"),
         "--count": ("--count 2", "--count 2 --json"),
+        "--counts": ("--counts",),
         "--export": EXPORTS,
         "--length": ("--length 5",),
         "--match": ("--match [ab]{{3}}",),

@@ -107,6 +107,13 @@ class SampleCommandOptions(ReplacingOptions):
         panel=TEXT,
         needs="counts",
     )
+    adds_counts: bool = option(
+        False,
+        flags="--counts",
+        help="Write documents together with these n-grams, too, as a running text is written.",
+        panel=TEXT,
+        needs="counts",
+    )
     export: Path | None = option(
         None, flags="--export FILE", help=f"Write the text in colour to FILE: {describe_formats()}."
     )
@@ -366,7 +373,10 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
             tell(f"adapting to {options.adapt} ...")
         first = _adapt(first, text=learned, unknown=options.drawing.unknown)
     model: Any = first
-    if not (options.mix or options.no_counts):
+    # Counts do not know which brackets and rings of a document are still open: they make its loss
+    # lower and fewer documents valid (benchmarks/LOG.md).
+    prefers_counts = first.config.end_id is None or options.adds_counts
+    if prefers_counts and not (options.mix or options.no_counts):
         model = arguments.with_counts(first, quiet=options.quiet)
     if options.mix:
         model = arguments.load_mixture(first, mix=options.mix, quiet=options.quiet)

@@ -430,6 +430,15 @@ def test_each_option_draws_from_what_both_predict(command, trained, arguments):
     assert drawn != drawn_alone
 
 
+def test_documents_are_written_by_the_network_alone_unless_counts_are_asked_for(command, tmp_path):
+    lines = TEXT.replace("\n", "", 1)
+    run, _ = train(tmp_path, lines, documents="lines")
+    line = ("sample", run, "--length", 20, "--seed", 1, "--json")
+    assert "counts" not in json.loads(command(*line).out)
+    assert json.loads(command(*line, "--counts").out)["counts"] is True
+    assert command(*line, "--counts", "--no-counts").code == 2
+
+
 def test_log_probabilities_are_those_of_the_mixture(trained):
     model = charrnn.load(trained[0]).with_counts()
     text = model.sample(length=40, seed=3, prime="the", top_k=4)
