@@ -14,7 +14,6 @@ import io
 import json
 import os
 import random
-import re
 import shutil
 import string
 import subprocess
@@ -31,9 +30,10 @@ from typing import Any, get_args
 
 import environment
 import pytest
+from command_lines import Ran
 from environment import REPOSITORY, TESTS, clean_environment
 
-__all__ = ["REPOSITORY", "clean_environment"]  # of the module beside it
+__all__ = ["REPOSITORY", "Ran", "clean_environment"]  # of the modules beside it
 
 # Some test files use what others make, which may lie in another folder.
 sys.path += sorted({str(path.parent) for path in TESTS.glob("*/test_*.py")})
@@ -200,20 +200,6 @@ def standard_environment(monkeypatch):
     yield
     environment.restore()
     shutil.rmtree(os.environ["CHARRNN_CACHE"], ignore_errors=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """The exit code and the output of a command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def notes(self) -> str:
-        """What stderr says, without the line that names the run which was taken by default."""
-        return re.sub(r"(?m)^Run: .*\n", "", self.err)
 
 
 def as_json(ran: Ran) -> Any:

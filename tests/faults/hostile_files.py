@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+from command_lines import steering
 from elements import Elements
-from terminals import HOSTILE, IN_A_NAME, IN_A_TEXT, steering
+from terminals import HOSTILE, IN_A_NAME, IN_A_TEXT
 
 import charrnn
 from charrnn.config.settings import FIELD_NAMES

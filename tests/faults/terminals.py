@@ -1,17 +1,13 @@
-"""Terminals to run commands on, what may be written to them, and strings with control sequences."""
+"""Terminals to run commands on, and strings with control sequences."""
 
 import contextlib
 import fcntl
 import os
 import pty
-import re
 import signal
 import struct
 import termios
-import unicodedata
-from collections.abc import Callable
 
-from conftest import Ran
 from fork_server import ForkServer
 
 SEQUENCES = (
@@ -52,25 +48,6 @@ IN_A_NAME = (
     + "[b]x[link=a]<script>&lt;{}%s'\""
 )
 """As hostile as the name of a file can be: no slash, and with an ending under 255 bytes."""
-
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-
-
-def steering(text: str, allowed: str = "\n\t") -> list[str]:
-    """The characters of a text that a terminal would obey rather than show, or show as nothing."""
-    return [
-        character
-        for character in text
-        if character not in allowed
-        and (
-            unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-            or unicodedata.bidirectional(character) in _TURNING
-        )
-    ]
-
-
-Screen = Callable[..., Ran]
 
 
 class Terminal:

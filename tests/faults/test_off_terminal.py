@@ -1,7 +1,7 @@
 """Off a terminal, under CI, on a dumb or narrow one, without a home: the result, plain lines and
 nothing that moves.
 
-And on a terminal the bar moves, and nothing but text to be copied is wider than it.
+What each command prints there is in `lock/records`, at its places. And on a terminal the bar moves, and nothing but text to be copied is wider than it.
 """
 
 import re
@@ -11,93 +11,23 @@ from pathlib import Path
 
 import pytest
 from built_runs import build_chain
+from command_lines import COLOUR, PLACES, run_line
 from conftest import SMALL_FLAGS, clean_environment
 from environment import python_path
 from rich.cells import cell_len
-from terminals import COLOUR, Terminal
+from terminals import Terminal
 
 pytest_plugins = ("shared",)
-
-TEXT = ("--text", "text.txt")
-COMMANDS = [
-    ("runs",),
-    ("corpora",),
-    ("predict", "zib"),
-    ("evaluate", *TEXT),
-    ("sample", "--seed", 0, "--length", 100),
-    ("sample", "--seed", 0, "--length", 100, "--color", "0:1", "--quiet"),
-    ("sample", "--seed", 0, "--length", 100, "--novelty"),
-    ("visualize", "--top", 1, *TEXT),
-    ("visualize", "--find", *TEXT),
-    ("visualize", "--cell", "0:1", "--guesses", "--chars", 200, *TEXT),
-    ("visualize", "--surprise", *TEXT),
-    ("visualize", "--gates", *TEXT),
-    ("visualize", "--gradients", *TEXT),
-    ("visualize", "--evidence", "best", *TEXT),
-    ("train", "--show-config"),
-]
-FIRST = ["narrow-cp1252-ci", "forced"]
-"""Places in the suite; the others are in the thorough version."""
-PLACES = {
-    "narrow-cp1252-ci": {"encoding": "cp1252", "COLUMNS": "40", "CI": "true", "TERM": "dumb"},
-    "forced": {"FORCE_COLOR": "1", "TERM": "xterm-256color", "CI": "true", "COLUMNS": "30"},
-    "60-columns-ascii": {"encoding": "ascii", "COLUMNS": "60"},
-    "dumb-terminal": {"is_terminal": True, "TERM": "dumb"},
-    "no-colour": {"is_terminal": True, "TERM": "xterm-256color", "NO_COLOR": "1"},
-    "forced-and-no-colour": {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm-256color"},
-    "ci-120-columns": {"COLUMNS": "120", "CI": "1"},
-    "unknown-terminal": {"is_terminal": True, "TERM": "unknown"},
-}
-"""None is a terminal unless it says so."""
-OTHERS = [place for place in PLACES if place not in FIRST]
-AS_IT_IS = (
-    "sample --seed 0 --length 100",
-    "sample --seed 0 --length 100 --novelty",
-    "sample --seed 0 --length 100 --color 0:1 --quiet",
-)
-"""Commands that write text, whose lines are as long as the model made them."""
-
-
-@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(map(str, arguments)))
-@pytest.mark.parametrize("places", [FIRST, pytest.param(OTHERS, marks=pytest.mark.thorough)])
-def test_every_command_works_on_every_terminal(on_screen, lab, corpus, places, arguments):
-    Path("text.txt").write_text(corpus.text[-900:], encoding="utf-8")
-    for place in places:  # what the first one measures is kept for the others
-        assert_works_on(on_screen, place, arguments)
-
-
-def assert_works_on(on_screen, place, arguments):
-    settings = {"is_terminal": False} | PLACES[place]
-    ran = on_screen(*arguments, **settings)
-    assert ran.code == 0, ran.err
-    # A bar is shown on the terminal that can show it; the table of the copies stands aside.
-    if place != "no-colour" and "--novelty" not in arguments:
-        assert ran.notes == ""
-    assert len(ran.out) > 50
-    plain = COLOUR.sub("", ran.out)
-    assert not {"\x1b", "\r"} & set(plain), "no cursor codes"
-    if "NO_COLOR" in settings:
-        assert not re.search(r"\x1b\[(?:\d+;)*[349]\d[;\d]*m", ran.out), (
-            "rich keeps bold and dim, and no colour"
-        )
-    elif "FORCE_COLOR" not in settings:
-        assert plain == ran.out
-    if " ".join(map(str, arguments)) not in AS_IT_IS and "encoding" not in settings:
-        assert max(map(cell_len, plain.splitlines())) <= int(settings.get("COLUMNS", 80))
 
 
 @pytest.mark.parametrize(
     "place",
     ["ci-120-columns", pytest.param("unknown-terminal", marks=pytest.mark.thorough), "no-colour"],
 )
-def test_training_prints_one_line_for_each_evaluation(
-    on_screen, corpus_file, tmp_path, monkeypatch, place
-):
+def test_training_prints_one_line_for_each_evaluation(corpus_file, tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
-    settings = {"is_terminal": False} | PLACES[place]
-    ran = on_screen(
-        "train", corpus_file, "--steps", 40, "--set", "evaluate_every=4", *SMALL_FLAGS, **settings
-    )
+    line = ("train", corpus_file, "--steps", 40, "--set", "evaluate_every=4", *SMALL_FLAGS)
+    ran = run_line(line, **PLACES[place])
     assert ran.code == 0
     assert ("\r" in ran.err) == (place == "no-colour"), "as above"
     if place == "no-colour":
@@ -233,14 +163,9 @@ def cyrillic(tmp_path_factory):
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_text_is_utf8_where_no_other_encoding_is_asked_for(
-    on_screen, cyrillic, encoding, *, is_terminal
-):
-    ran = on_screen(
-        *("sample", cyrillic, "--temp", 0, "--length", 4, "--quiet"),
-        is_terminal=is_terminal,
-        encoding=encoding,
-    )
+def test_text_is_utf8_where_no_other_encoding_is_asked_for(cyrillic, encoding, *, is_terminal):
+    line = ("sample", cyrillic, "--temp", 0, "--length", 4, "--quiet")
+    ran = run_line(line, is_terminal=is_terminal, encoding=encoding)
     if is_terminal and encoding == "cp1252":
         assert (ran.code, ran.out) == (0, "\\u0437\\u043d\\u0430\\u044e\n")
         assert "Set PYTHONIOENCODING=utf-8" in ran.err

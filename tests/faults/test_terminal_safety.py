@@ -7,7 +7,6 @@ is what programs read them for.
 """
 
 import json
-import re
 import shutil
 import zipfile
 from dataclasses import replace
@@ -15,26 +14,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
+from command_lines import PLACES, faults, run_line, steering
 from conftest import SMALL_FLAGS, SMALL_RUN, TrainedRun
+from every_option import parameters_of_command
 from hostile_files import assert_is_safe, damaged
-from terminals import COLOUR, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, steering
+from terminals import IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT
 
 import charrnn
-from charrnn.cli.app import app
 from charrnn.cli.streams import IN_TEXT, printable
+from charrnn.config.options import Option
 from charrnn.config.settings import FIELD_NAMES
 from charrnn.text import sources
 
 pytest_plugins = ("shared",)
 
-MODES = {
-    "colours": {"is_terminal": True, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
-    "dumb": {"is_terminal": True, "TERM": "dumb"},
-    "pipe": {"is_terminal": False},
-    "forced": {"is_terminal": False, "FORCE_COLOR": "1", "TERM": "xterm-256color"},
-}
-"""The first in the suite, all of them in the thorough version."""
+MODES = ("truecolor", "dumb", "pipe", "forced")
+"""The first place in the suite, all of them in the thorough version."""
 PATTERNS = (
     "[/bold]",
     "[link=javascript:alert(1)]x?",
@@ -92,17 +87,6 @@ def hostile(hostile_run, tmp_path, monkeypatch):
     return copied
 
 
-def assert_shows_only(ran, *, has_bars=False, is_text=False, kept="\n\t"):
-    """That nothing steers the terminal; `is_text`: stdout is a pipe that carries characters as they
-    are."""
-    assert not re.search(r"unexpected \w+Error|Traceback", ran.err)
-    if not is_text:
-        assert steering(COLOUR.sub("", ran.out), kept) == []
-    if has_bars:
-        kept += "\r"
-    assert steering(COLOUR.sub("", ran.err), kept) == []
-
-
 def modes_of(cases):
     """Each case in the first mode and, thoroughly, in the others."""
     return [
@@ -118,16 +102,14 @@ def modes_of(cases):
 
 
 @pytest.mark.parametrize(("mode", "arguments"), modes_of(SHOWN))
-def test_no_output_contains_control_sequences(on_screen, hostile, monkeypatch, mode, arguments):
+def test_no_output_contains_control_sequences(hostile, monkeypatch, mode, arguments):
     listed = replace(sources.load_catalogue()[0], licence=IN_A_TEXT, look_for=IN_A_TEXT)
     monkeypatch.setattr("charrnn.cli.corpora.load_catalogue", lambda: (listed,))
-    ran = on_screen(*arguments, **MODES[mode])
-    assert ran.code == 0, ran.err
-    assert len(ran.out) > 30
-    is_text = arguments[0] == "sample" and not MODES[mode]["is_terminal"]
-    kept = IN_TEXT if arguments[0] == "sample" else "\n\t"
-    assert_shows_only(ran, has_bars=mode == "colours", is_text=is_text, kept=kept)
-    if not is_text and "--detect" in arguments and "--history" not in arguments:
+    ran = run_line(arguments, **PLACES[mode])
+    is_exact = arguments[0] == "sample" and mode in ("pipe", "forced")
+    assert faults(arguments, ran, is_exact=is_exact, **PLACES[mode]) == []
+    assert (ran.code, len(ran.out) > 30) == (0, True), ran.err
+    if "--detect" in arguments:
         assert "[/bold]" in ran.out, "a name is shown as it is"
 
 
@@ -138,45 +120,32 @@ def test_no_output_contains_control_sequences(on_screen, hostile, monkeypatch, m
         for index, mode in enumerate(MODES)
     ],
 )
-def test_training_shows_hostile_names_and_texts_as_text(
-    on_screen, hostile_run, tmp_path, mode, monkeypatch
-):
+def test_training_shows_hostile_names_and_texts_as_text(hostile_run, tmp_path, mode, monkeypatch):
     monkeypatch.chdir(tmp_path)
     [source] = hostile_run.path.parent.parent.glob("*.txt")
     Path(source.name).write_bytes(b"\xef\xbb\xbf" + source.read_bytes().replace(b"\n", b"\r\n"))
-    ran = on_screen(
-        "train",
-        source.name,
-        "--steps",
-        4,
-        "--set",
-        "evaluate_every=2",
-        "--out",
-        IN_A_NAME,
-        *SMALL_FLAGS,
-        **MODES[mode],
-    )
-    assert ran.code == 0
-    assert "byte-order mark" in ran.err and "sample at step" in ran.err
-    is_terminal = MODES[mode]["is_terminal"]
-    assert_shows_only(ran, has_bars=mode == "colours", is_text=not is_terminal, kept=IN_TEXT)
-    if not is_terminal:
-        # For programs: undecodable bytes of it are spelled as Python spells them.
-        assert ran.out == IN_A_NAME.encode("utf-8", "backslashreplace").decode() + "\n"
-    again = on_screen("train", "--resume", IN_A_NAME, "--steps", 6, **MODES[mode])
-    assert again.code == 0
-    assert_shows_only(again, has_bars=mode == "colours", is_text=not is_terminal, kept=IN_TEXT)
+    options = ("--steps", 4, "--set", "evaluate_every=2", "--out", IN_A_NAME, *SMALL_FLAGS)
+    is_exact = mode in ("pipe", "forced")
+    for line in (
+        ("train", source.name, *options),
+        ("train", "--resume", IN_A_NAME, "--steps", 6),
+    ):
+        ran = run_line(line, **PLACES[mode])
+        assert faults(line, ran, is_exact=is_exact, **PLACES[mode]) == []
+        assert ran.code == 0
+        assert "byte-order mark" in ran.err and "sample at step" in ran.err
+        if is_exact:
+            # For programs: undecodable bytes of it are spelled as Python spells them.
+            assert ran.out == IN_A_NAME.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
-def test_a_pipe_carries_the_characters_as_they_are(on_screen, hostile):
+def test_a_pipe_carries_the_characters_as_they_are(hostile):
     line = ("sample", "--seed", 0, "--length", 1500, "--prime", "")
     expected = charrnn.load(hostile).sample(prime="", temperature=0.8, seed=0, length=1500).text
     assert set("\x1b\x9b\u202e\x7f") <= set(expected), "the model learned to write them"
-    assert on_screen(*line, is_terminal=False).out == expected + (
-        "" if expected.endswith("\n") else "\n"
-    )
-    shown = on_screen(*line, "--length", 300, TERM="dumb")
-    assert "␛" in shown.out and steering(shown.out, IN_TEXT) == []
+    assert run_line(line).out.removesuffix("\n") == expected.removesuffix("\n")
+    shown = run_line((*line, "--length", 300), **PLACES["dumb"])
+    assert "␛" in shown.out and faults(line, shown, **PLACES["dumb"]) == []
     for text in ("नमस्ते", "สวัสดี", "e\u0301", "می\u200cخواهم"):
         assert printable(text, IN_TEXT) == text, "marks belong to their letters"
 
@@ -192,8 +161,8 @@ JSON = [
 
 
 @pytest.mark.parametrize("arguments", JSON, ids=lambda arguments: ascii(" ".join(arguments[:2])))
-def test_json_is_ascii_and_says_what_it_was(on_screen, hostile, arguments):
-    ran = on_screen(*arguments, "--json", is_terminal=False)
+def test_json_is_ascii_and_says_what_it_was(hostile, arguments):
+    ran = run_line((*arguments, "--json"))
     assert (ran.code, steering(ran.out), ran.out.isascii()) == (0, [], True)
     value = json.loads(ran.out)
     if "--prime" in arguments:
@@ -207,12 +176,10 @@ def test_json_is_ascii_and_says_what_it_was(on_screen, hostile, arguments):
 def values_of(name):
     """A command line for each of a command's options that take a value, with a hostile one; and for
     its arguments."""
-    command = typer.main.get_command(app).commands[name]
-    options = [
-        parameter.opts[0]
-        for parameter in command.params
-        if parameter.opts[0].startswith("--") and not getattr(parameter, "is_flag", True)
-    ]
+    options = []
+    if name != "corpora":  # whose options have no value
+        parameters = parameters_of_command(name)
+        options = [one.flag for one in parameters if isinstance(one, Option) and one.metavar]
     lines = [
         (IN_AN_ARGUMENT,),
         (f"--{IN_AN_ARGUMENT}",),
@@ -234,18 +201,19 @@ def values_of(name):
     "name",
     ["train", "sample", "predict", "visualize", "explore", "write", "evaluate", "runs", "corpora"],
 )
-def test_no_error_message_contains_control_sequences(on_screen, process, hostile, name):
+def test_no_error_message_contains_control_sequences(process, hostile, name):
     codes = set()
+    # Three lines, which a narrow terminal shows as more.
+    wide = PLACES["dumb"] | {"COLUMNS": "100000", "LINES": "25"}
     for number, line in enumerate(values_of(name)):
-        # Three lines, which a narrow terminal shows as more.
-        ran = on_screen(*line, TERM="dumb", COLUMNS="100000", LINES="25")
+        ran = run_line(line, **wide)
         codes.add(ran.code)
-        assert ran.code == 0 or 1 <= ran.err.partition("error: ")[2].count("\n") <= 3, line
-        shown = [ran, on_screen(*line, TERM="dumb")] if number % 4 == 0 else [ran]
-        for one in shown:
-            assert_shows_only(one, kept=IN_TEXT if name == "sample" else "\n\t")
-            assert one.err.count("error: ") == (ran.code > 0)
-    assert codes <= {0, 2, 3, 4} and 2 in codes
+        assert faults(line, ran, **wide) == [], line
+        if number % 4 == 0:
+            assert (
+                faults(line, run_line(line, **PLACES["dumb"]), max_lines=99, **PLACES["dumb"]) == []
+            )
+    assert 2 in codes
     if name == "sample":
         traceback = process("-m", "charrnn", "sample", IN_AN_ARGUMENT, "--debug").stderr.decode()
         assert (
@@ -255,12 +223,12 @@ def test_no_error_message_contains_control_sequences(on_screen, process, hostile
         )
 
 
-def test_warnings_about_damaged_runs_contain_no_control_sequences(on_screen, hostile):
+def test_warnings_about_damaged_runs_contain_no_control_sequences(hostile):
     for what in damaged(hostile):
         for line in (("sample", "--length", 5), ("runs",)):
-            ran = on_screen(*line, TERM="dumb")
+            ran = run_line(line, **PLACES["dumb"])
             assert ran.code in (0, 3, 4), (what, ran.err)
-            assert_shows_only(ran, kept=IN_TEXT)
+            assert faults(line, ran, max_lines=99, **PLACES["dumb"]) == [], what
 
 
 @pytest.mark.parametrize(
@@ -270,10 +238,10 @@ def test_warnings_about_damaged_runs_contain_no_control_sequences(on_screen, hos
         for index, case in enumerate(EXPORTED)
     ],
 )
-def test_no_export_contains_code(on_screen, hostile, arguments):
+def test_no_export_contains_code(hostile, arguments):
     for kind in ("html", "svg", "txt", "json"):
         name = f"picture{IN_A_NAME}.{kind}"
-        ran = on_screen("visualize", *arguments, "--export", name, is_terminal=False)
+        ran = run_line(("visualize", *arguments, "--export", name))
         assert (ran.code, ran.out) == (
             0,
             name.encode("utf-8", "backslashreplace").decode() + "\n",
@@ -281,16 +249,13 @@ def test_no_export_contains_code(on_screen, hostile, arguments):
         assert_is_safe(Path(name))
         spelled = Path(name).read_text()
         if kind == "txt" and "--detect" in arguments:
-            is_scored = "--history" not in arguments  # which leaves out what is not
-            assert ("[/bold]" in spelled) == is_scored and "[link=javascript" in spelled, (
-                "a name is shown as it is"
+            assert "[/bold]" in spelled and "[link=javascript" in spelled, (
+                "names are shown as they are"
             )
 
 
-def test_arrays_have_names_that_are_valid_in_an_archive(on_screen, hostile):
-    ran = on_screen(
-        "visualize", *DETECT, "--detect", "\udcff|z", "--export", "cells.npz", TERM="dumb"
-    )
+def test_arrays_have_names_that_are_valid_in_an_archive(hostile):
+    ran = run_line(("visualize", *DETECT, "--detect", "\udcff|z", "--export", "cells.npz"))
     assert ran.code == 0, ran.err
     with zipfile.ZipFile("cells.npz") as archive:
         assert all(steering(name) == [] for name in archive.namelist())

@@ -10,6 +10,7 @@ differs.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import os
@@ -67,7 +68,9 @@ def _record_here(file: Path, groups: list[str]) -> None:
     for group in groups or GROUPS:
         with locked.new_laboratory() as folder:
             for case in GROUPS[group]:
-                results.setdefault(group, {})[case.line] = locked.run_case(case, folder)
+                ran, files, _ = locked.run_case(case, folder)
+                result = dataclasses.asdict(ran) | {"files": files}
+                results.setdefault(group, {})[case.line] = result
         print(f"{group}: {len(results[group])} command lines", file=sys.stderr, flush=True)
     file.write_text(json.dumps(results, ensure_ascii=False), encoding="utf-8")
 

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shlex
-import sys
 import tempfile
 import zipfile
 from collections import Counter
@@ -18,12 +17,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import laboratory
 import numpy as np
-from rich.cells import cell_len
-from streams import Stream
+from command_lines import PLACES, Ran, faults, run_line
 
 RECORDS = Path(__file__).parent / "records"
 MAX_CHARS = 40_000
@@ -35,20 +32,6 @@ MAX_NUMBERS = 24
 last digits."""
 CLOCKS = ("seconds", "chars_per_second")
 IGNORED = ("findings", "programs", ".git", "__pycache__")
-VARIABLES = (
-    "NO_COLOR",
-    "FORCE_COLOR",
-    "CLICOLOR",
-    "CLICOLOR_FORCE",
-    "CI",
-    "COLORTERM",
-    "LINES",
-    "PAGER",
-    "TERM_PROGRAM",
-)
-TERMINAL = "(terminal) "
-NUM_COLUMNS = 80
-COLOUR = re.compile(r"\x1b\[[\d;]*m")
 NUMBERS = "numbers: "
 """Begins the line of the numbers that may differ a little between processors."""
 PICTURES = {code: 0x2400 + code for code in range(32)}
@@ -61,12 +44,33 @@ _latest: dict[Path, dict[str, tuple[int, int, int]]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A command line: `(terminal) ` before it makes the streams terminals, ` < FILE` after it is
-    its standard input."""
+    """A command line: `(PLACE) ` before it is where it runs, ` < FILE` after it is its standard
+    input."""
 
     line: str
     is_near: bool = False
     """Whether numbers may differ a little between processors."""
+
+    @property
+    def place(self) -> str:
+        """The name of its place in `PLACES`."""
+        return self._parts[0] or "pipe"
+
+    @property
+    def arguments(self) -> list[str]:
+        """The words of the command line."""
+        return shlex.split(self._parts[1])
+
+    @property
+    def stdin(self) -> bytes:
+        """What the command reads from its standard input."""
+        return Path(self._parts[2]).read_bytes() if self._parts[2] else b""
+
+    @property
+    def _parts(self) -> tuple[str, ...]:
+        match = re.fullmatch(r"(?:\((.+?)\) )?(.*?)(?: < (.*))?", self.line, re.DOTALL)
+        assert match is not None
+        return match.groups("")
 
 
 @contextlib.contextmanager
@@ -83,51 +87,37 @@ def new_laboratory() -> Iterator[Path]:
             os.chdir(before)
 
 
-def run_case(case: Case, folder: Path) -> dict[str, Any]:
-    """Run one command line in `folder`; return its exit code, and the text of both streams and of
-    each new file."""
-    from charrnn.cli.app import run
-
-    is_terminal = case.line.startswith(TERMINAL)
-    command, _, file = case.line.removeprefix(TERMINAL).partition(" < ")
-    arguments, stdin = shlex.split(command), (folder / file).read_bytes() if file else b""
-    out, err = Stream(is_terminal=is_terminal), Stream(is_terminal=is_terminal)
+def run_case(case: Case, folder: Path, **elsewhere: Any) -> tuple[Ran, dict[str, str], list[str]]:
+    """Run one command line in `folder`; return what it printed, the text of each new file, and the
+    rules that it broke. `elsewhere` is a place that is not its own."""
+    place = elsewhere or PLACES[case.place]
     before = _latest.pop(folder, None) or _stamps(folder)
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in VARIABLES and "CHARRNN" not in name
-    }
-    # Without instructions for bf16, precision auto is fp32, as on processors that have none.
-    settled = kept | {"COLUMNS": str(NUM_COLUMNS), "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
-    # Each laboratory has findings of its own, whatever was run before; IGNORED has the folder.
-    settled["CHARRNN_CACHE"] = str(folder / ".cache")
-    settled["TERM"] = "xterm-256color" if is_terminal else "dumb"
-    with (
-        mock.patch.dict(os.environ, settled, clear=True),
-        mock.patch.multiple(sys, stdin=Stream(stdin), stdout=out, stderr=err),
-        mock.patch.object(sys, "argv", ["charrnn", *arguments]),
-    ):
-        code = run(arguments)
-        texts = out.text(), err.text()
+    ran = run_line(
+        case.arguments,
+        stdin=case.stdin,
+        **place,
+        # Without instructions for bf16, precision auto is fp32, as on processors that have none.
+        ONEDNN_MAX_CPU_ISA="AVX512_CORE",
+        # Each laboratory has findings of its own, whatever was run before; IGNORED has the folder.
+        CHARRNN_CACHE=str(folder / ".cache"),
+    )
     _latest[folder] = _stamps(folder)
     changed = sorted(path for path, stamp in _latest[folder].items() if before.get(path) != stamp)
     files = {path: _describe_file(folder / path, folder) for path in changed}
-    out_text = _normalised(texts[0], folder)
-    err_text = _normalised(texts[1], folder)
-    return {"code": code, "out": out_text, "err": err_text, "files": files}
+    same = Ran(ran.code, _normalised(ran.out, folder), _normalised(ran.err, folder))
+    return same, files, faults(case.arguments, ran, **place)
 
 
-def portable(case: Case, ran: Mapping[str, Any]) -> str:
+def portable(case: Case, ran: Ran, files: Mapping[str, str]) -> str:
     """Write a result as a text of what is the same on every machine."""
-    texts = {"stdout": ran["out"], "stderr": ran["err"]}
-    for name, text in ran["files"].items():
+    texts = {"stdout": ran.out, "stderr": ran.err}
+    for name, text in files.items():
         if not (case.is_near and name.endswith("samples.txt")):
             texts[name] = text
 
-    lines = [f"exit code: {ran['code']}"]
+    lines = [f"exit code: {ran.code}"]
     if case.is_near:
-        lines.append(NUMBERS + " ".join(map(str, _numbers(ran["out"]))))
+        lines.append(NUMBERS + " ".join(map(str, _numbers(ran.out))))
         texts = {name: _masked(text) for name, text in texts.items()}
     for name, text in texts.items():
         if text:
@@ -165,25 +155,6 @@ def write_record(group: str, record: Mapping[str, str]) -> None:
     for line, shown in record.items():
         text += f"$ charrnn {line.translate(PICTURES)}\n{shown}"
     (RECORDS / f"{group}.txt").write_text(text, encoding="utf-8", newline="\n")
-
-
-def faults(case: Case, ran: Mapping[str, Any]) -> list[str]:
-    """Return what no command line may do, whatever it prints; [] if it does nothing of it."""
-    said = []
-    is_terminal = case.line.startswith(TERMINAL)
-    if not is_terminal and re.search(r"[\x1b\r]", ran["out"] + ran["err"]):
-        said.append("  controls a terminal, but there is none")
-    if ran["err"].count("error: ") != (ran["code"] != 0):
-        said.append("  fails without one error, or does not fail with one")
-    if ran["code"] and ran["err"].partition("error: ")[2].count("\n") > 3:
-        said.append("  says more than three lines of an error")
-    # Texts are as wide as the model made them, and JSON is for programs.
-    if not case.line.removeprefix(TERMINAL).startswith(("sample", "corpora make")):
-        shown = COLOUR.sub("", ran["out"]).splitlines()
-        wide = [line for line in shown if cell_len(line) > NUM_COLUMNS and line[0] not in "{["]
-        if wide:
-            said.append(f"  is wider than the terminal: {wide[0]}")
-    return said
 
 
 def _shown_lines(text: str) -> list[str]:

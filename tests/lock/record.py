@@ -63,7 +63,8 @@ def _record(groups: list[str]) -> None:
         with locked.new_laboratory() as folder:
             for line, old in record.items():
                 case = locked.Case(line, is_near=locked.is_near(old))
-                record[line] = locked.portable(case, locked.run_case(case, folder))
+                ran, files, _ = locked.run_case(case, folder)
+                record[line] = locked.portable(case, ran, files)
         locked.write_record(group, record)
         print(f"{group}: {len(record)} command lines")
 

@@ -1,5 +1,5 @@
-"""Command lines print and write what they did when their records were made, and keep to the rules of
-all: no control sequence off a terminal, no line wider than the terminal, one error at most.
+"""Command lines print and write what they did when their records were made, and keep the rules of
+all, which are in `command_lines.py`.
 
 A failure that is meant: `python tests/lock/record.py`. To see both outputs whole: `python
 tests/lock/compare.py REV`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import locked
 import pytest
+from command_lines import PLACES
 
 
 # The last group trains; what it prints may differ in every digit.
@@ -25,12 +26,25 @@ def test_it_does_what_it_did(group, monkeypatch):
     with locked.new_laboratory() as folder:
         for line, old in locked.read_record(group).items():
             case = locked.Case(line, is_near=locked.is_near(old))
-            ran = locked.run_case(case, folder)
-            found = [
-                *locked.faults(case, ran),
-                *locked.differences(old, locked.portable(case, ran)),
-            ]
-            if found:
-                said += [f"charrnn {line}", *found]
+            ran, files, broken = locked.run_case(case, folder)
+            broken += locked.differences(old, locked.portable(case, ran, files))
+            if broken:
+                said += [f"charrnn {line}", *broken]
     if said:
         pytest.fail("\n".join(said), pytrace=False)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("place", PLACES)
+def test_what_works_at_one_place_works_at_all(place):
+    said = []
+    with locked.new_laboratory() as folder:
+        for group in locked.PORTABLE:
+            for line, old in locked.read_record(group).items():
+                if line.startswith("(forced) "):
+                    case = locked.Case(line)
+                    ran, _, broken = locked.run_case(case, folder, **PLACES[place])
+                    has_notes = place == "no-colour" or "stderr:" in old
+                    if broken or ran.code or (ran.err and not has_notes):
+                        said += [f"charrnn {line}", *broken, ran.err]
+    assert said == []
