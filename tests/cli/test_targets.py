@@ -22,6 +22,7 @@ LINES = {
     "sample": "sample chain --length 9 --seed 1 --export {}",
     "visualize": "visualize chain --surprise --text other.txt --export {}",
     "evaluate": "evaluate chain --text other.txt --export {}",
+    "predict": "predict chain a --export {}",
     "runs": "runs chain --plot --export {}",
     "export": "export chain {}",
     "compress": "compress chain other.txt --out {}",
