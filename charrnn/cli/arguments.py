@@ -327,9 +327,16 @@ def with_counts(model: "Model", *, quiet: bool) -> Any:
         return model
 
 
-def load_mixture(first: "Model", mix: Sequence[str], *, quiet: bool) -> "charrnn.Mixture":
-    """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`. Raises as
-    `parse_mix` and that."""
+def load_mixture(
+    first: Any, mix: Sequence[str], *, adds_counts: bool = False, quiet: bool
+) -> "charrnn.Mixture":
+    """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`.
+
+    With `adds_counts`, each of the loaded runs takes part together with its counts. Raises as
+    `parse_mix` and `charrnn.mix`.
+    """
     names, weights = parse_mix(mix)
-    models = [load_model(name, quiet=quiet) for name in names]
+    models: list[Any] = [load_model(name, quiet=quiet) for name in names]
+    if adds_counts:
+        models = [with_counts(model, quiet=quiet) for model in models]
     return charrnn.mix([first, *models], weights)

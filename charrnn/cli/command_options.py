@@ -52,7 +52,7 @@ _DRAWS = " ".join(["--temp", *_SHAPING, "--color"])
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
         Rule("--no-repeat", without="--beam"),
-        Rule("--counts", beside="--no-counts --mix --adapt"),
+        Rule("--counts", beside="--no-counts --adapt"),
         # A search draws nothing at random.
         Rule(
             f"{_DRAWS} --export --no-copy --unique --new",

@@ -375,11 +375,13 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
     model: Any = first
     # Counts do not know which brackets and rings of a document are still open: they make its loss
     # lower and fewer documents valid (benchmarks/LOG.md).
-    prefers_counts = first.config.end_id is None or options.adds_counts
-    if prefers_counts and not (options.mix or options.no_counts):
+    adds_counts = options.adds_counts or (first.config.end_id is None and not options.no_counts)
+    if adds_counts:
         model = arguments.with_counts(first, quiet=options.quiet)
     if options.mix:
-        model = arguments.load_mixture(first, mix=options.mix, quiet=options.quiet)
+        model = arguments.load_mixture(
+            model, mix=options.mix, adds_counts=adds_counts, quiet=options.quiet
+        )
         warn(model.warnings, quiet=options.quiet)
 
     prime: str | bytes | None = None

@@ -169,9 +169,14 @@ class Mixture(GenerationMethods):
         return " + ".join(f"{weight:.3g} {model.name}" for weight, model in pairs)
 
     def origin(self) -> dict[str, object]:
-        """Return the weight of each run, for JSON."""
-        pairs = zip(self.models, self.weights, strict=True)
-        return {"mix": [{"run": model.name, "weight": weight} for model, weight in pairs]}
+        """Return the weight of each run, and whether it predicts with counts, for JSON."""
+        parts: list[dict[str, object]] = []
+        for model, weight in zip(self.models, self.weights, strict=True):
+            part: dict[str, object] = {"run": model.name, "weight": weight}
+            if "counts" in model.origin():
+                part["counts"] = True
+            parts.append(part)
+        return {"mix": parts}
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -462,11 +462,13 @@ def test_several_temperatures_and_texts_and_colours(command, trained):
     assert (ran.code, ran.err) == (0, "")
 
 
-def test_a_mixture_is_one_of_networks(command, trained, run):
-    found = as_json(
-        command("sample", trained[0], "--mix", run, "--length", 20, "--seed", 1, "--json")
-    )
-    assert "counts" not in found
+def test_a_mixture_is_one_of_networks_with_their_counts(command, trained, run):
+    line = ("sample", trained[0], "--mix", run, "--length", 20, "--seed", 1, "--json")
+    counts = [part.get("counts") for part in as_json(command(*line))["mix"]]
+    alone = [part.get("counts") for part in as_json(command(*line, "--no-counts"))["mix"]]
+    assert counts == [True, True] and alone == [None, None]
+    both = charrnn.mix([charrnn.load(path).with_counts() for path in (trained[0], run)])
+    assert as_json(command(*line))["text"] == both.sample(length=20, seed=1, temperature=0.8).text
 
 
 def test_an_adapted_network_writes_alone_because_the_counts_are_of_another_text(
