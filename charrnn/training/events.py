@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from charrnn.errors import Message
+from charrnn.system.files import JSON
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,7 +17,7 @@ class Event:
     def __init_subclass__(cls) -> None:
         cls.event = cls.__name__.removesuffix("Event").lower()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JSON]:
         """Return the object that `train --json` prints on one line."""
         return {"event": self.event, **asdict(self)}
 
@@ -60,7 +61,7 @@ class StartEvent(ModelEvent):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepEvent(Event):
-    """One optimizer step; `train_nats` is its mean loss in nats per character."""
+    """An optimizer step; `train_nats` is its mean loss in nats per character."""
 
     step: int
     seconds: float
@@ -127,8 +128,8 @@ class DoneEvent(Event):
     """The validation loss at `best_step` together with counts of the training text; None where
     nothing was counted."""
     recipe: str | None = None
-    """The file whose settings train the same weights again; None if a run was stopped, resumed or
-    went back a step."""
+    """The path of the configuration that trains the same weights again; None if a run was stopped,
+    resumed or went back a step."""
 
 
 TrainEvent = (

@@ -1,4 +1,4 @@
-"""Train a new run, or resume one: streams of events, in which nothing is printed."""
+"""Train a new run, or resume a run: generators of events, which print nothing."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -29,14 +29,15 @@ from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
 
 MIN_REPORTED_BUDGET = 30
-"""Seconds of the shortest budget whose underuse is reported: a small one is often underused."""
+"""Seconds of the shortest budget whose use is checked: a small budget is often left unused in part.
+"""
 MIN_BUDGET_SHARE = 0.6
 """Share of a budget in minutes below which a warning says that training took less."""
 MAX_BUDGET_SHARE = 1.15
 """Share of a budget in minutes above which a warning says that training took more."""
 CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
-"""Fields that a resumed run may change: how long and where it trains, and what is kept; none that
-the weights fit."""
+"""Fields that a resumed run may change: how long and where it trains, and how many checkpoints it
+keeps. The weights fit all other fields."""
 
 
 def _never() -> bool:
@@ -51,15 +52,15 @@ def train(
     should_save: Callable[[], bool] = _never,
     group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
-    """Train a new model, or continue with that of `config.init_from`; yield what happens, as it
-    happens.
+    """Train a new model, or continue with the model of `config.init_from`; yield an event as soon
+    as something happens.
 
     The run is saved in the folder `out`, or in the next free `checkpoints/NAME-001`. After every
     step, and from time to time during a long validation, `should_stop` is called: if it returns
     true, the step is saved and training ends. `should_save` is called after every step; if it
     returns true, the step is saved and training goes on. The run stays locked until the iterator is
     exhausted or closed. A run that ends before its first save leaves no folder. `group` is by
-    default the processes that torchrun has started, or this one on its own.
+    default the processes that torchrun has started, or this process alone.
 
     Errors are raised when the first event is requested: DataError for an unusable corpus,
     UsageError for unusable settings. NonFiniteError is raised when training diverges; the last
@@ -75,8 +76,8 @@ def train(
     with ExitStack() as stack:
         group = stack.enter_context(connected(group))
 
-        # The model to start with, if any. Whatever one process finds wrong, all of them report: one
-        # that raised alone would leave the others waiting for it.
+        # The model to start with, if any. An error in any process is raised in every process: a
+        # process that raised alone would leave the rest waiting for it.
         with group.together():
             group.check_corpus(config.corpus)
             device = group.device(pick_device(config.device))
@@ -87,13 +88,12 @@ def train(
                 clear_unsaved(folder)
             config, initial = plan.open_initial_model(config)
 
-        # The text, and every setting that is left open: after this, the configuration is what
-        # reproduces the run.
+        # The text, and every setting that is left open: the configuration now reproduces the run.
         text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial))
         group.check_same_text(text.corpus.digest)
         computing = Computing(device=device, group=group, start=start)
-        chosen = yield from plan.plan_run(config, text=text, computing=computing)
-        planned = chosen.config
+        run_plan = yield from plan.plan_run(config, text=text, computing=computing)
+        planned = run_plan.config
 
         # The run's folder, which only the first process writes. Not earlier: a command that fails
         # leaves none.
@@ -108,11 +108,11 @@ def train(
             run.write_description(RunDescription.of(run.path, config=planned, vocab=text.vocab))
 
         # The numbers that training changes.
-        said = chosen.reasons
+        reasons = run_plan.reasons
         with on_threads(resolved(planned.threads)):
             trainer = Trainer(
                 planned,
-                batches=chosen.batches,
+                batches=run_plan.batches,
                 vocab_size=len(text.vocab),
                 device=device,
                 group=group,
@@ -121,11 +121,11 @@ def train(
         if initial is not None:
             # A larger alphabet has new rows of the embedding and of the output.
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
-            said = (
+            reasons = (
                 *initial.warnings,
                 *notes.inherited_note(config, initial),
                 *notes.extension_note(config, initial=initial, text=text),
-                *said,
+                *reasons,
             )
 
         # Training itself.
@@ -139,11 +139,13 @@ def train(
         )
         # Steps that were cut because more would not help leave time over, as they should.
         least_share = MIN_BUDGET_SHARE
-        if chosen.ends_early:
+        if run_plan.ends_early:
             least_share = 0.0
-        events = computed_on_threads(resolved(planned.threads), session.events(said))
+        events = computed_on_threads(resolved(planned.threads), session.events(reasons))
         with closing(events):
-            yield from _told(events, asked=config, pauses=computing.pauses, least_share=least_share)
+            yield from _with_budget_warnings(
+                events, asked=config, pauses=computing.pauses, least_share=least_share
+            )
 
 
 def _learned_after(config: Config, vocab: Vocab) -> IdArray | None:
@@ -153,7 +155,7 @@ def _learned_after(config: Config, vocab: Vocab) -> IdArray | None:
     return vocab.encode(config.learned_after)
 
 
-def _told(
+def _with_budget_warnings(
     events: Iterable[TrainEvent],
     asked: Config,
     *,
@@ -161,12 +163,12 @@ def _told(
     before: float = 0.0,
     least_share: float = MIN_BUDGET_SHARE,
 ) -> Iterator[TrainEvent]:
-    """Yield all events. Before the last one, warn if training took less than a share of its budget
-    in minutes, or much more than all of it: the machine was slower or faster while its speed was
-    measured.
+    """Yield all events. Before the last event, warn if training took less than a share of its
+    budget in minutes, or much more than all of it: the machine was slower or faster while its speed
+    was measured.
 
-    `before` are the seconds that the run had taken before this process; `pauses` are those of the
-    planning, and then those of the training, too.
+    `before` are the seconds that the run had taken before this process. `pauses` has the pauses of
+    the planning; this adds the pauses of the training.
     """
     budget = 60 * (asked.minutes or 0)
     pauses.begin()
@@ -204,7 +206,7 @@ def resume(
 
     `changes` may set the fields of CHANGEABLE. Minutes, epochs and steps count from the start of
     the run. Every process of `group`, which is chosen as by `train`, reads the run's folder; the
-    first one locks it and writes there.
+    first process locks it and writes to it.
 
     As with `train`, errors are raised when the first event is requested: CheckpointError if the run
     is missing or damaged, DataError if its text changed, UsageError for a budget that is used up
@@ -217,8 +219,8 @@ def resume(
     with ExitStack() as stack:
         group = stack.enter_context(connected(group))
 
-        # The run, locked and mended by the first process before the others read it: they would find
-        # a checkpoint that is being renamed.
+        # The run. The first process locks and mends it before any other process reads it, because a
+        # reader could meet a checkpoint that is being renamed.
         def open_run() -> str:
             folder = RunWriter(choose_run(None if run is None else str(run)).path)
             stack.enter_context(lock_folder(folder.path))
@@ -230,20 +232,20 @@ def resume(
         folder = RunWriter(Path(str(group.first(open_run))))
         resumed = group.in_turn(lambda: _load(folder, changes=parsed, num_processes=group.size))
 
-        # The text, which must be that of the run, and the steps that are left.
+        # The text, which must not have changed since the run began, and the steps that are left.
         with group.together():
             group.check_corpus(resumed.config.corpus)
             device = group.device(pick_device(resumed.config.device))
         text = group.in_turn(lambda: _read_same_text(resumed))
         computing = Computing(device=device, group=group, start=start)
-        chosen = yield from plan.plan_further(resumed, text=text, computing=computing)
-        planned = chosen.config
+        run_plan = yield from plan.plan_further(resumed, text=text, computing=computing)
+        planned = run_plan.config
 
         # The numbers that training changes.
         loaded = resumed.loaded
         trainer = Trainer(
             planned,
-            batches=chosen.batches,
+            batches=run_plan.batches,
             vocab_size=len(text.vocab),
             device=device,
             group=group,
@@ -251,8 +253,8 @@ def resume(
         )
         trainer.restore(loaded.model, training=loaded.training, counters=loaded.state)
 
-        # Only now is the folder changed: what cannot be continued stays as it was. Checkpoints and
-        # log lines after this step are of a future that will not be.
+        # The folder changes only now, so that a run that cannot be continued stays as it was.
+        # Checkpoints and log lines after this step are removed.
         if group.is_first:
             folder.continue_from(loaded)
             folder.write_description(
@@ -271,9 +273,9 @@ def resume(
             should_save=should_save,
             loaded=loaded,
         )
-        events = computed_on_threads(resolved(planned.threads), session.events(chosen.reasons))
+        events = computed_on_threads(resolved(planned.threads), session.events(run_plan.reasons))
         with closing(events):
-            yield from _told(
+            yield from _with_budget_warnings(
                 events, asked=resumed.config, pauses=computing.pauses, before=resumed.seconds
             )
 
@@ -292,7 +294,7 @@ def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> Resumed:
-    """Load the latest checkpoint of a run, whose settings `changes` replace.
+    """Load the latest checkpoint of a run, and replace settings of the run by `changes`.
 
     Raises CheckpointError if it is damaged, UsageError for a value out of range and for an
     imported model.
@@ -317,8 +319,8 @@ def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> Res
 
 
 def _recorded_config(run: RunReader, loaded: Checkpoint) -> Config:
-    """Return the run's own configuration if it is whole, since it may have been changed after the
-    step was saved; else that of the step."""
+    """Return the configuration in the run's folder, which may be newer than the checkpoint; if it
+    is damaged, the configuration of the checkpoint."""
     try:
         return run.read_config()
     except CheckpointError:
@@ -328,7 +330,7 @@ def _recorded_config(run: RunReader, loaded: Checkpoint) -> Config:
 def _changed_config(
     config: Config, loaded: Checkpoint, changes: Mapping[str, Any], num_processes: int
 ) -> Config:
-    """Return a configuration with `changes`. A new budget replaces one of any kind.
+    """Return a configuration with `changes`. A new budget replaces a budget of any kind.
 
     Raises UsageError for a value out of range.
     """
@@ -336,9 +338,10 @@ def _changed_config(
     if any(changes.get(name) is not None for name in BUDGETS):
         changed |= {name: changes.get(name) for name in BUDGETS}
 
-    # The threads are chosen again with the steps, and where other processes share the cores.
-    is_other_number = loaded.state.get("num_processes", 1) != num_processes
-    if changed.get("minutes") is not None or is_other_number:
+    # The threads are chosen again with the steps, and if the number of processes that share the
+    # cores has changed.
+    has_other_processes = loaded.state.get("num_processes", 1) != num_processes
+    if changed.get("minutes") is not None or has_other_processes:
         changed.setdefault("threads", "auto")
     return replace(config, **changed)
 

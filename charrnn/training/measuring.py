@@ -27,7 +27,7 @@ MIN_SPEEDUP = 1.1
 GPU_RATE = 5e12
 """Assumed operations per second of training on a device other than the CPU: not measured."""
 FP32_SHARE = 0.3
-"""Assumed rate of fp32 as a share of that of bf16 on the CPU."""
+"""Assumed rate of fp32 as a share of the rate of bf16 on the CPU."""
 TRIAL_RATE = 1e-9
 """Learning rate of trial steps: too small for the weights to diverge."""
 MEASURE_SECONDS = 2.5
@@ -45,8 +45,8 @@ MIN_MEASURE_SECONDS = 0.25
 
 
 PAUSE_ROUNDS = 10
-"""How many times as long as others the longest round of steps is, if the process was stopped in it.
-"""
+"""A round of steps that takes so many times the usual time is a pause: the process was stopped in
+it."""
 
 
 class StepTime(NamedTuple):
@@ -77,8 +77,8 @@ def _most_threads(config: Config) -> int:
 
 
 def choose_threads(config: Config) -> int:
-    """Return the configuration's threads; for `auto` one per UNITS_PER_THREAD units of a layer, at
-    most all."""
+    """Return the configuration's threads; for `auto` one thread per UNITS_PER_THREAD units of a
+    layer, at most all threads."""
     if config.threads != "auto":
         return config.threads
     return max(1, min(torch.get_num_threads(), recipe.units_of_network(config) // UNITS_PER_THREAD))
@@ -96,16 +96,18 @@ def measure_step(
 ) -> StepTime:
     """Measure for about `seconds` how long a step takes, and on how many threads to take it.
 
-    If the threads are `auto`, all, all but one and one are tried: if another process keeps a core
-    busy, all threads wait at every operation for the one that shares its core. Several processes
-    measure together, so that the exchange of gradients counts, on all threads that each has.
+    If the threads are `auto`, three numbers are tried: all threads, all but one, and a single
+    thread. While another process keeps a core busy, all threads wait at every operation for the
+    thread on that core. Several processes measure together, so that the exchange of gradients
+    counts, and each uses all of its threads.
 
-    The seconds are the lower quartile of those on the chosen threads, not the median. Otherwise
-    another process that is busy while this measures would cost the whole run its steps.
+    The seconds are the lower quartile of the measured steps on the chosen threads, not the median.
+    With the median, a process that is busy during the measurement would cost the whole run its
+    steps.
     """
     # A network of its own: the weights of the run must not depend on how many steps were measured.
     trial = _trial_config(config, num_train_chars=len(batches.ids), computing=computing)
-    # Drawing weights is no faster on several threads, and much slower if other processes use the
+    # Drawing weights is no faster on several threads, and much slower while other programs use the
     # cores.
     with on_threads(1):
         trainer = Trainer(
@@ -125,8 +127,8 @@ def measure_step(
     }
 
     with task("measuring", unit="steps") as advance:
-        # The first step chooses its kernels. On several threads it takes any time while other
-        # processes use the cores.
+        # The first step chooses its kernels. On several threads it may take very long while other
+        # programs use the cores.
         with on_threads(min(times)):
             for _ in range(2):
                 trainer.take_step()
@@ -153,26 +155,26 @@ def measure_step(
             least = seconds if len(rounds) >= 3 else 2 * seconds
             is_over = computing.group.any(time.perf_counter() - begin - longest >= least)
 
-    # Of two steps the faster one: the other may have been stopped. Such a pause is no time that was
-    # spent.
+    # A round much longer than the usual round had a pause in it, which does not count against the
+    # budget. Of two rounds the faster is the usual one.
     usual = float(np.quantile(rounds, 0.5, method="lower"))
     if longest > PAUSE_ROUNDS * usual:
         computing.pauses.seconds += longest - usual
 
     # The fastest number of threads; all of them unless another is clearly faster.
     medians = {count: np.quantile(taken, 0.5, method="lower") for count, taken in times.items()}
-    chosen = min(medians, key=medians.__getitem__)
-    if medians[chosen] * MIN_SPEEDUP >= medians[most]:
-        chosen = most
-    step_seconds = float(np.quantile(times[chosen], 0.25, method="lower"))
-    return StepTime(seconds=step_seconds, threads=chosen)
+    fastest = min(medians, key=medians.__getitem__)
+    if medians[fastest] * MIN_SPEEDUP >= medians[most]:
+        fastest = most
+    step_seconds = float(np.quantile(times[fastest], 0.25, method="lower"))
+    return StepTime(seconds=step_seconds, threads=fastest)
 
 
 def _trial_config(config: Config, num_train_chars: int, computing: Computing) -> Config:
-    """Return a configuration whose steps take as long as those of `config`, which has `auto`."""
+    """Return a configuration without `auto` whose steps take as long as the steps of `config`."""
     # A step takes the same time with any dropout, weight decay and learning rate, and 8 % longer if
-    # weights are dropped (1x512): those of an irnn are not, nor where the text is not read often,
-    # as far as the assumed rate tells.
+    # weights are dropped (1x512). The weights of an irnn are not dropped, nor the weights of a
+    # model that, at the assumed rate, does not read the text often.
     rate = assumed_rate(config, device=computing.device, num_processes=computing.group.size)
     num_read = recipe.chars_of_minutes(config, rate)
     dropped = list(recipe.DROPPED)

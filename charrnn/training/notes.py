@@ -1,7 +1,6 @@
-"""What a user may not expect of the text of a run, in words: how it is read, and what it is."""
+"""Notes for the user about the text of a run: how it is read, and which properties may surprise."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from charrnn.config.settings import SIZES, TEXT_FIELDS, Config, parse_value
 from charrnn.errors import Message, counted, named
@@ -14,9 +13,9 @@ from charrnn.text.vocab import MAX_CHARACTERS
 from charrnn.training.run_text import RunText
 
 LOOKED_AT = 100_000
-"""Characters at the beginning of a text that are looked at to know what it is."""
+"""Characters at the beginning of a text by which its kind is recognised."""
 WRAPPED_SHARE = 0.4
-"""Share of the lines that could be joined from which on a text is called wrapped."""
+"""A text is called wrapped if more than this share of its lines could be joined."""
 SHORT_PROSE = 500_000
 """Characters of a text below which the included model of prose is a better start than none
 (docs/how-to.md)."""
@@ -31,7 +30,7 @@ LISTED_CHARACTERS = 12
 
 
 def text_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
-    """Describe what the user may not expect of the text: how it is read, and what it is."""
+    """Describe how the text is read, and properties of it that may surprise the user."""
     guide = "the catalogue says"
     if planned.corpus and is_smiles_file(planned.corpus[0]):
         guide = "a file of molecules"
@@ -54,7 +53,7 @@ def inherited_note(planned: Config, initial: Checkpoint) -> tuple[str, ...]:
     return tuple(map(Message, _reading_note(f"{planned.init_from} was", changed, planned)))
 
 
-def _reading_note(whose: str, settings: Mapping[str, Any], planned: Config) -> list[str]:
+def _reading_note(whose: str, settings: Mapping[str, object], planned: Config) -> list[str]:
     """Describe which of these settings the text is read with."""
     used = []
     for name, value in settings.items():
@@ -69,7 +68,7 @@ def _document_notes(planned: Config, text: RunText) -> list[str]:
     """Describe how many documents the text has."""
     if planned.end_id is None:
         return []
-    # Every document ends with END, whose code point is 0.
+    # Every document ends with END, code point 0.
     counted_characters = text.corpus.counted
     num_documents = int(counted_characters.counts[counted_characters.code_points == 0].sum())
     validation = text.ids[text.num_train : text.num_before_test]
@@ -79,7 +78,6 @@ def _document_notes(planned: Config, text: RunText) -> list[str]:
 
 def _unknown_notes(planned: Config, text: RunText) -> list[str]:
     """Describe which characters are read as unknown."""
-    # Why they are, which decides what can be done about it.
     num_unknown = len(text.corpus.unknown)
     if not num_unknown:
         return []
@@ -100,8 +98,8 @@ def _unknown_notes(planned: Config, text: RunText) -> list[str]:
 
 
 def _prose_notes(asked: Config, text: RunText) -> list[str]:
-    """Describe what would be better for a running text, and is not asked for: joined lines, and a
-    model that knows prose."""
+    """Suggest what helps with a running text and was not asked for: joined lines, and a model that
+    knows prose."""
     if asked.end_id is not None or text.vocab.kind == "byte":
         return []
     begin = str(text.corpus.text(0, LOOKED_AT))

@@ -1,8 +1,8 @@
 """The regulariser Ω against vanishing and exploding gradients (Pascanu, Mikolov & Bengio 2013,
 section 3.3).
 
-Let e_t be the gradient of the loss by the state after character t, and e_t J_t what reaches the
-state before that character. Ω is the mean over all characters of
+Let e_t be the gradient of the loss by the state after character t, and e_t J_t its part that
+reaches the state before that character. Ω is the mean over all characters of
 
     (|e_t J_t| / |e_t| - 1)^2
 
@@ -26,7 +26,7 @@ from charrnn.model.layer import TORCH
 
 
 class _Step(NamedTuple):
-    """One character of a window, as a layer has read it."""
+    """A character of a window, as a layer has read it."""
 
     x: Tensor
     """(B, X * H): its input product."""
@@ -38,7 +38,7 @@ class _Step(NamedTuple):
 
 
 class _Recorded(NamedTuple):
-    """A layer, and what it has read in the present step of the training."""
+    """A layer, and the characters that it has read in the present step of the training."""
 
     layer: RecurrentLayer
     cell: type[Cell]
@@ -49,12 +49,12 @@ class _Recorded(NamedTuple):
 class Omega:
     """Adds the gradient of λ Ω to the recurrent weights of a network.
 
-    Its layers compute their equations one character at a time with the functions of `ops`, so that
+    Its layers compute their equations character by character with the functions of `ops`, so that
     there is a state after each of them.
     """
 
     def __init__(self, layers: list[RecurrentLayer], *, factor: float) -> None:
-        """Record what these layers read from now on; `factor` is λ."""
+        """Start to record what these layers read; `factor` is λ."""
         self._factor = factor
         self._layers = [_Recorded(layer, cell=layer.cell, steps=[]) for layer in layers]
         for layer, cell, steps in self._layers:
@@ -66,7 +66,8 @@ class Omega:
         """Add the gradient of λ Ω to every recurrent weight's `grad`, after the backward pass of
         the loss.
 
-        `num_chars` are those of the step in all processes, as Ω is a mean over them.
+        `num_chars` is the number of characters that all processes read in the step: Ω is a mean
+        over them.
         """
         for layer, cell, steps in self._layers:
             # All characters at once: none needs another, as states and errors are constants.
@@ -100,15 +101,16 @@ def _recording(cell: type[Cell], steps: list[_Step]) -> type[Cell]:
         if not torch.is_grad_enabled():  # a validation
             return after
 
-        # Views, so that what reaches c through the h of the same step is no error of c.
-        parts = tuple(part.view_as(part) for part in after)
+        # Views, so that the gradient that reaches c through the h of the same step is not counted
+        # as an error of c.
+        vectors = tuple(vector.view_as(vector) for vector in after)
         before = torch.stack(state).detach()
         recorded = _Step(x.detach(), before=before, errors=list(torch.zeros_like(before)))
-        for index, part in enumerate(parts):
+        for index, vector in enumerate(vectors):
             put = partial(recorded.errors.__setitem__, index)
-            part.register_hook(put)  # type: ignore[no-untyped-call]
+            vector.register_hook(put)  # type: ignore[no-untyped-call]
         steps.append(recorded)
-        return parts
+        return vectors
 
     return type(cell.__name__, (cell,), {"step": staticmethod(step)})
 
@@ -116,11 +118,11 @@ def _recording(cell: type[Cell], steps: list[_Step]) -> type[Cell]:
 def sum_of_omega(
     layer: RecurrentLayer, cell: type[Cell], *, x: Tensor, before: Tensor, errors: Tensor
 ) -> Tensor:
-    """Compute the sum of (|e J| / |e| - 1)^2 over N characters, whose derivative is that by the
-    recurrent weights.
+    """Compute the sum of (|e J| / |e| - 1)^2 over N characters, to be derived by the recurrent
+    weights.
 
     x (N, X * H) are input products, `before` (S, N, H) the states before them, `errors` (S, N, H)
-    the gradients e of the loss by the states after them. Characters whose error is 0 count 0.
+    the gradients e of the loss by the states after them. Characters with an error of 0 count 0.
     """
     before = before.detach().requires_grad_()
 

@@ -24,15 +24,15 @@ ITERATIONS = 2
 MOMENTUM = 0.9
 """Decay of Muon's momentum. Jordan takes 0.95, which is worse here (benchmarks/LOG.md)."""
 RMS = 0.2
-"""Root mean square of a Muon update's entries at a learning rate of 1, about that of AdamW (Liu
-2025)."""
+"""Root mean square of a Muon update's entries at a learning rate of 1, about as large as AdamW's
+(Liu 2025)."""
 EPSILON = 1e-8
 """Added to the root of the squared gradients' mean, by AdamW and RMSProp."""
 
 LARGEST_SCALE = 2.0**14
 """Largest factor of the loss in fp16 (Micikevicius 2018)."""
 SCALE_STEPS = (1.0, 2.0**8, 2.0**16)
-"""What that factor is divided by, one after the other, while the gradient overflows."""
+"""Divisors of that factor, tried in this order while the gradient overflows."""
 
 SGD_RATE = 100.0
 """Learning rate of sgd as a multiple of AdamW's (benchmarks/LOG.md)."""
@@ -42,8 +42,8 @@ class Optimizer(Protocol):
     """Updates some of a network's weights along the gradients in their `grad`."""
 
     state: dict[Tensor, dict[str, Tensor]]
-    """For every weight that this optimizer updates, what it remembers of it: tensors of the
-    weight's shape, by name.
+    """The moments of every weight that this optimizer updates: tensors of the weight's shape, by
+    name.
 
     They are saved with a checkpoint and restored by copying into them. At most three per weight fit
     into its limit.
@@ -54,8 +54,8 @@ class Optimizer(Protocol):
 
 
 class AdamW:
-    """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel, or by its function of plain
-    operations without that.
+    """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel, or, where torch has none, by its
+    function of plain operations.
 
     `torch.optim.AdamW` computes the same, but its first use imports torch's compiler, which takes a
     second.
@@ -84,8 +84,8 @@ class AdamW:
             # and counts their steps at every call: 0.24 ms instead of 0.15 for five weights, twice
             # in a step that takes a small model 3 ms.
             kernel: Any = torch._fused_adamw_
-            # One tensor for all, filled on the device: a copy from main memory would wait for the
-            # kernels before it.
+            # The same tensor for all weights, filled on the device: a copy from main memory would
+            # wait for the kernels before it.
             counts = [torch.full((), float(number), device=weights[0].device)] * len(weights)
         else:
             kernel = adamw
@@ -205,7 +205,7 @@ class Muon:
             blocks = gradient.lerp(momentum, MOMENTUM).view(num_blocks, -1, weight.shape[1])
 
             # Each gate on its own: a gate with large gradients would hide the directions of the
-            # others.
+            # other gates.
             with autocast(weight.device, self._precision):
                 update = orthogonal(blocks).flatten(0, 1)
 
@@ -246,7 +246,7 @@ def orthogonal(blocks: Tensor) -> Tensor:
         gram = x @ x.mT
         square = gram @ gram
         if iteration == 0:
-            # (sum of S^8)^(1/8): never below the largest value, and for 512 equal ones 10 times
+            # (sum of S^8)^(1/8): never below the largest value, and for 512 equal values 10 times
             # closer than the norm.
             bound = torch.linalg.matrix_norm(square.float(), keepdim=True).clamp(min=1e-30) ** 0.25
             x = x / bound
@@ -273,7 +273,7 @@ OPTIMIZERS: dict[str, Callable[[list[Tensor], float, Config], Optimizer]] = {
     ),
 }
 """How each value of `Config.optimizer` is built; `charrnn.config.architectures` describes them. How
-to add one: docs/extending.md."""
+to add an optimizer: docs/extending.md."""
 RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""
 
@@ -281,13 +281,13 @@ RATE_FACTORS = {"sgd": SGD_RATE}
 def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
     """Build the configured optimizers.
 
-    Each weight belongs to one of them; matrices decay, all other weights do not.
+    Each weight belongs to one optimizer. Matrices decay; all other weights do not.
     """
     weight_decay = float(config.weight_decay)
     optimizers: list[Optimizer] = []
 
-    # Muon for the matrices of recurrent layers, in blocks of one gate each. Embedding and output
-    # are not among them: AdamW trains those better (Jordan 2024).
+    # Muon for the matrices of recurrent layers, a block per gate. Embedding and output are not
+    # among them: AdamW trains those better (Jordan 2024).
     blocks: dict[Tensor, int] = {}
     if config.optimizer == "muon":
         for layer in network.modules():
@@ -303,16 +303,16 @@ def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
 
     # All other weights. Biases and gains do not decay: they are too few to learn a text by heart.
     matrices: list[Tensor] = []
-    others: list[Tensor] = []
+    vectors: list[Tensor] = []
     for weight in network.parameters():
         if weight in blocks:
             continue
         if weight.ndim == 2:
             matrices.append(weight)
         else:
-            others.append(weight)
+            vectors.append(weight)
     make = OPTIMIZERS[config.optimizer]
-    return [*optimizers, make(matrices, weight_decay, config), make(others, 0.0, config)]
+    return [*optimizers, make(matrices, weight_decay, config), make(vectors, 0.0, config)]
 
 
 def learning_rate_at(step: int, config: Config) -> float:
@@ -327,20 +327,19 @@ def learning_rate_at(step: int, config: Config) -> float:
     if step < warmup:
         return peak * (step + 1) / warmup
 
-    # Half a cosine (Loshchilov & Hutter 2017), whose slow end lets the weights settle.
+    # Half a cosine (Loshchilov & Hutter 2017): its slow end lets the weights settle.
     progress = (step - warmup) / max(1, num_steps - 1 - warmup)
     final = config.final_learning_rate
     return peak * (final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2)
 
 
 def loss_scales(config: Config) -> tuple[float, ...]:
-    """Return the factors of the loss to try in a step, one after the other until the gradient is
-    finite.
+    """Return the factors of the loss to try in a step, in order, until the gradient is finite.
 
-    1 but in fp16, whose smallest number is 6e-8: there, each character's share of the mean loss
-    counts as the whole, up to LARGEST_SCALE, and is tried again with smaller factors if that
-    overflows (65,504). They are the same at every step, so that a resumed run needs to know nothing
-    of earlier ones, and powers of two, which round nothing.
+    The factor is 1 except in fp16, where the smallest number is 6e-8. There, the first factor
+    scales the mean loss to the sum over characters, up to LARGEST_SCALE; smaller factors follow in
+    case the gradient overflows (65,504). The factors are the same at every step, so that a resumed
+    run needs to know nothing of earlier steps, and powers of two, which round nothing.
     """
     if config.precision != "fp16":
         return (1.0,)
@@ -357,6 +356,6 @@ def update_average(
     d rises to `decay` as (1 + step) / (10 + step), so that the average soon forgets the initial
     weights.
     """
-    # torch's own function for lists: one kernel for all weights.
+    # torch's function for lists runs one kernel for all weights.
     average: Any = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))  # type: ignore[no-untyped-call]
     average(averaged, weights, step)

@@ -1,9 +1,9 @@
 """Decide everything before the first step: the model, its precision, the steps, the threads.
 
 Precision and threads follow from the shape of the model. Minutes become steps in `plan_steps`: some
-trial steps are measured, and what is left of the budget, less the share of validation, is divided
-by the seconds of one. What a command with a number of steps or epochs chooses does not depend on
-how busy the machine is.
+trial steps are measured, and the rest of the budget, less the share of validation, is divided by
+the seconds per step. The choices of a command with a number of steps or epochs do not depend on how
+busy the machine is.
 """
 
 import time
@@ -47,16 +47,16 @@ FEW_STEPS = 100
 """Fewer steps that fit into a budget in minutes are noted: a network has learned little more than
 frequent words."""
 MIN_RISE = 1.5
-"""Factor of the learning rate from which on a resumed run notes that it rises."""
+"""A resumed run notes that the learning rate rises if it rises at least by this factor."""
 
 
 class Plan(NamedTuple):
-    """What a run trains, with nothing left open, and why."""
+    """A configuration in which nothing is left open, the batch rows, and the reasons."""
 
     config: Config
     batches: BatchRows
     reasons: tuple[str, ...]
-    """What the user may not expect of the text, and which settings were changed to fit it."""
+    """Notes on the text that may surprise the user, and on settings that were changed to fit it."""
     ends_early: bool = False
     """Whether a budget in minutes was cut to the steps that are useful."""
 
@@ -70,7 +70,7 @@ class Resumed:
     """Its latest checkpoint."""
     before: Config
     """Its configuration until now."""
-    changes: Mapping[str, Any]
+    changes: Mapping[str, object]
     """The settings that are given now."""
     config: Config
     """That configuration with the changes."""
@@ -82,7 +82,7 @@ def choose_precision(config: Config, device: torch.device) -> str:
     """Return the configuration's precision; for `auto` bf16 or fp32.
 
     bf16 if the device has instructions for it and is no CPU, or the layers have at least BF16_UNITS
-    units. Raises UsageError for one that the device cannot compute in.
+    units. Raises UsageError for a precision that the device cannot compute in.
     """
     if config.precision != "auto":
         return chosen_precision(device, config.precision)
@@ -93,15 +93,15 @@ def choose_precision(config: Config, device: torch.device) -> str:
 def plan_run(
     config: Config, text: RunText, computing: Computing
 ) -> Generator[PlanEvent, None, Plan]:
-    """Choose every setting that is left open, and the batch rows; yield what `plan_steps` does.
+    """Choose every setting that is left open, and the batch rows; yield the event of `plan_steps`.
 
-    Several processes get the choices of the first one. Raises UsageError for a model that cannot be
-    trained here.
+    Several processes get the choices of the first process. Raises UsageError for a model that
+    cannot be trained on this machine.
     """
     device, group = computing.device, computing.group
     with group.together():
-        # The size, by the text and an assumed speed: a measured one would give the same command
-        # another model on a busy day.
+        # The size, by the text and an assumed speed: by a measured speed, the same command would
+        # train another model on a busy day.
         rate = assumed_rate(config, device=device, num_processes=group.size)
         sized = recipe.choose_sizes(
             with_fitting_size(config, text),
@@ -112,20 +112,20 @@ def plan_run(
             sized, text.num_train, document_ends=text.ends_in_training(sized)
         )
 
-        # Sizes that are asked for are those of the model, not of each of several networks.
+        # Sizes that are asked for are sizes of the whole model, not of each of several networks.
         asked = (config.hidden_size, config.embedding_size, config.parameters)
         is_asked = any(size not in ("auto", "one-hot", None) for size in asked)
         if is_asked or config.init_from is not None:
             sized = recipe.fill_auto(sized, num_members=1)
 
-        # Before anything of that size is allocated.
+        # These checks come before anything of that size is allocated.
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
         batches = BatchRows(text.ids[text.learned(sized)], resolved(sized.batch_size))
         group.rows(batches.batch_size)
 
-        # It is recorded, so that the run continues, and can be repeated, in the precision it
-        # started with.
+        # The precision is recorded, so that the run continues, and can be repeated, in the
+        # precision that it started with.
         sized = replace(sized, precision=choose_precision(sized, device))
     planned = yield from plan_steps(
         sized, text=text, batches=batches, computing=computing, may_end_early=True
@@ -143,11 +143,11 @@ def plan_run(
 
 
 def _reasons(asked: Config, planned: Config, text: RunText, *, ends_early: bool) -> list[str]:
-    """Describe what the text is, which settings were changed to fit it, and what became of a budget
-    in minutes."""
+    """Describe the text, the settings that were changed to fit it, and how a budget in minutes is
+    used."""
     reasons = text_notes(asked, planned=planned, text=text)
 
-    # What was changed because of the text.
+    # Settings that were changed to fit the text.
     is_shorter = asked.batch_size not in ("auto", planned.batch_size)
     is_shorter |= asked.bptt_length not in ("auto", planned.bptt_length)
     if is_shorter:
@@ -194,18 +194,18 @@ def _reasons(asked: Config, planned: Config, text: RunText, *, ends_early: bool)
 def plan_further(
     resumed: Resumed, text: RunText, computing: Computing
 ) -> Generator[PlanEvent, None, Plan]:
-    """Plan the steps of a run beyond those taken; yield what `plan_steps` does.
+    """Plan the next steps of a run that is resumed; yield the event of `plan_steps`.
 
     A budget counts from the start of the run. How often the run validates and saves follows from a
-    new budget if it followed from the old one. Raises UsageError for a budget that is used up.
+    new budget if it followed from the old budget. Raises UsageError for a budget that is used up.
     """
     config = resumed.config
     changes = resumed.changes
     taken = resumed.loaded.step
     sizes = (text.num_train, text.num_validation)
 
-    # What followed from the old budget follows from the new one: a value that `auto` would have
-    # chosen was not asked for.
+    # Settings that followed from the old budget follow from the new budget: if the value is what
+    # `auto` would have chosen, nobody asked for it.
     if any(changes.get(budget) is not None for budget in BUDGETS):
         auto = recipe.choose_steps(
             replace(resumed.before, evaluate_every="auto", save_every="auto"), *sizes
@@ -224,14 +224,14 @@ def plan_further(
             precision = choose_precision(config, computing.device)
             config = replace(config, precision=precision)
 
-        # Of the minutes, those before the checkpoint are used.
+        # The minutes before the checkpoint are used up.
         _check_budget(resumed, text)
         if config.minutes is not None:
             config = replace(config, minutes=config.minutes - resumed.seconds / 60)
     planned = yield from plan_steps(config, text=text, batches=batches, computing=computing)
 
-    # Measured are the steps that are left. How often to validate follows from all steps: that is
-    # what the next new budget compares with.
+    # The plan has the steps that are left. How often to validate follows from all steps of the run,
+    # which the next new budget compares with.
     if config.minutes is not None:
         whole = replace(
             planned,
@@ -290,25 +290,25 @@ def _schedule_reason(before: Config, planned: Config, step: int) -> list[str]:
 
 
 def with_fitting_size(config: Config, text: RunText) -> Config:
-    """Replace the number of weights, if one is given, by the number of units.
+    """Replace the number of weights, if it is given, by the number of units.
 
     Raises UsageError if no number of units fits.
     """
     if config.parameters is None:
         return config
 
-    chosen = recipe.fill_auto(config, **recipe.DEFAULT_CELL, num_members=1)
+    single = recipe.fill_auto(config, **recipe.DEFAULT_CELL, num_members=1)
     hidden_size = fit_parameters(
-        chosen,
+        single,
         vocab_size=len(text.vocab),
         embedding_size=lambda size: recipe.choose_embedding_size(config, size),
     )
-    return replace(chosen, hidden_size=hidden_size, parameters=None)
+    return replace(single, hidden_size=hidden_size, parameters=None)
 
 
 def open_initial_model(config: Config) -> tuple[Config, Checkpoint | None]:
-    """Load the best step of `config.init_from`, if given; return the configuration with its model,
-    and the step.
+    """Load the best checkpoint of `config.init_from`, if given; return the configuration with its
+    model, and the checkpoint.
 
     Raises CheckpointError if that run is missing or damaged, UsageError if `config` asks for
     another model.
@@ -330,8 +330,8 @@ def open_initial_model(config: Config) -> tuple[Config, Checkpoint | None]:
 
 
 def with_model_of(run: str, theirs: Config, config: Config) -> Config:
-    """Return the configuration with the model of `run`, whose configuration is `theirs`, and with
-    its way of reading a text where `config` asks for none.
+    """Return the configuration with the model of `run`, which has the configuration `theirs`, and
+    with its way of reading a text where `config` asks for none.
 
     Raises UsageError if `config` asks for another model; a default value counts as not asked for.
     """
@@ -342,24 +342,24 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
             f" model of {run}. Leave one of them out."
         )
 
-    # Whatever shapes the weights is theirs.
+    # All settings that shape the weights come from that run.
     model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
-    for name, there in model.items():
+    for name, value in model.items():
         asked = getattr(config, name)
-        if asked not in (there, getattr(default, name)):
+        if asked not in (value, getattr(default, name)):
             raise UsageError(
-                f"{named(name)} is {asked}, but {there} in {run}: {named('init_from')} keeps the"
+                f"{named(name)} is {asked}, but {value} in {run}: {named('init_from')} keeps the"
                 " model."
             )
 
-    # The text is read as theirs was. What the documents are is one choice of two fields, and the
-    # catalogue knows the encoding of its texts.
-    kept = {name for name in TEXT_FIELDS if getattr(config, name) != getattr(default, name)}
-    if kept.intersection(DOCUMENTS):
-        kept.update(DOCUMENTS)
+    # So do the settings of the text, unless they are asked for. The two fields of documents go
+    # together, and the catalogue knows the encoding of its texts.
+    asked_for = {name for name in TEXT_FIELDS if getattr(config, name) != getattr(default, name)}
+    if asked_for.intersection(DOCUMENTS):
+        asked_for.update(DOCUMENTS)
     if any(map(entry_of, config.corpus)):
-        kept.add("encoding")
-    reading = {name: getattr(theirs, name) for name in TEXT_FIELDS if name not in kept}
+        asked_for.add("encoding")
+    reading = {name: getattr(theirs, name) for name in TEXT_FIELDS if name not in asked_for}
     same = replace(config, **model, **reading)
 
     # A symbol that ends documents cannot be added to weights that have never seen it.
@@ -379,13 +379,14 @@ def plan_steps(
     *,
     may_end_early: bool = False,
 ) -> Generator[PlanEvent, None, Config]:
-    """Turn the budget into steps; choose what depends on them, and the number of threads.
+    """Turn the budget into steps; choose the settings that depend on them, and the number of
+    threads.
 
     Minutes count from `Computing.start` and are turned into steps by measuring, with
-    `may_end_early` into no more than are useful; a PlanEvent is yielded before. Sums on another
-    number of threads differ in their last digits, so the configuration that is returned, not the
-    command, reproduces a run. Several processes measure together, and get the choices of the first
-    one.
+    `may_end_early` into at most as many as are useful; a PlanEvent is yielded before the measuring.
+    Sums on another number of threads differ in their last digits, so the configuration that is
+    returned, not the command, reproduces a run. Several processes measure together, and get the
+    choices of the first process.
     """
     sizes = (text.num_train, text.num_validation)
     config = computing.group.share_config(config)
@@ -395,8 +396,7 @@ def plan_steps(
         planned = recipe.choose_steps(config, *sizes)
         return computing.group.share_config(replace(planned, threads=choose_threads(planned)))
 
-    # Minutes: how long is a step? Measuring takes seconds, in which a reader can look at what is
-    # trained.
+    # Minutes: how long is a step? While this is measured, the user can read about the model.
     yield PlanEvent(
         num_parameters=num_parameters(config, len(text.vocab)), config=asdict(config), **text.facts
     )
@@ -409,14 +409,13 @@ def plan_steps(
         seconds=measure_seconds(budget_seconds),
     )
 
-    # Steps of what was measured in the time that is left: reading the text and measuring took some.
+    # Steps as measured in the time that is left, after reading the text and measuring.
     seconds_taken = time.perf_counter() - computing.start - computing.pauses.seconds
     seconds_taken += recipe.counting_seconds(config, *sizes)
     seconds_left = max(0.0, budget_seconds - seconds_taken)
     steps_as_measured = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
 
-    # If several networks are chosen in place of the measured one, each step takes so many times as
-    # long. No more steps than are useful.
+    # With several networks in place of the measured network, each step takes so many times as long.
     timed = recipe.choose_members(
         replace(config, threads=threads),
         num_steps=int(steps_as_measured),

@@ -1,7 +1,7 @@
 """The processes that train one model together.
 
-A `ProcessGroup` is one of them, by default the only one. `charrnn.distributed.processes`, which is
-of a room, connects several.
+A `ProcessGroup` stands for one process among them, by default the only process. The room
+`charrnn.distributed` connects several processes.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """One of the processes that train one model. This class itself is the only one.
+    """A process among those that train one model. This class itself is the only process.
 
-    A subclass exchanges something by `sum_in_place`, `of_first` and `together`; they and what is
-    built on them are called in all processes.
+    A subclass exchanges values by `sum_in_place`, `of_first` and `together`. These methods, and the
+    methods built on them, must be called in all processes.
     """
 
     rank: int = 0
-    """Number of this process, from 0. The first one plans, prints, writes and validates."""
+    """Number of this process, from 0. The first process plans, prints, writes and validates."""
     size: int = 1
     """Number of processes on all hosts."""
     local_rank: int = 0
-    """Number of this process among those of its host, from 0."""
+    """Number of this process among the processes of its host, from 0."""
     local_size: int = 1
     """Number of processes on this host, which share its cores."""
 
@@ -53,8 +53,8 @@ class ProcessGroup:
         in all of them."""
 
     def of_first(self, value: Result) -> Result:
-        """Return the `value` of the first process, as JSON has it; those of the others are
-        ignored."""
+        """Return the `value` of the first process, after a round trip through JSON; the values of
+        all other processes are ignored."""
         return value
 
     def together(self) -> AbstractContextManager[None]:
@@ -67,14 +67,15 @@ class ProcessGroup:
 
     def any(self, flag: bool) -> bool:
         """Return whether `flag` is true in any process."""
-        # A sum, because that is the one exchange that every backend has.
+        # A sum, because every backend can compute it.
         total = torch.tensor(float(flag))
         self.sum_in_place([total])
         return bool(total > 0)
 
     def first(self, work: Callable[[], Result]) -> Result | None:
-        """Call `work` in the first process only; return what it returns, as JSON has it."""
-        # An error of the first process ends the others, which would wait for its answer.
+        """Call `work` in the first process only; return its result, after a round trip through
+        JSON, in all processes."""
+        # An error of the first process ends all processes: they would wait for its answer.
         result = None
         with self.together():
             if self.is_first:
@@ -83,11 +84,11 @@ class ProcessGroup:
 
     def in_turn(self, read: Callable[[], Result]) -> Result:
         """Return the result of `read`, called by the first process of each host and then by the
-        others.
+        rest of them.
 
-        A file that the first one downloads or caches is there for the others.
+        A file that the first process downloads or caches is then there for the rest.
         """
-        # One process per host: hosts do not share a disk, the processes of one do.
+        # First in each host, because the processes of a host share a disk and hosts do not.
         result = None
         with self.together():
             if self.local_rank == 0:
@@ -101,8 +102,8 @@ class ProcessGroup:
         return config if self.size == 1 else Config(**self.of_first(asdict(config)))
 
     def rows(self, batch_size: int) -> slice:
-        """Return which batch rows this process computes: contiguous, and at most one more than any
-        other process.
+        """Return the batch rows that this process computes. They are contiguous, and any two
+        processes differ by at most one row.
 
         Raises UsageError for fewer rows than processes.
         """
@@ -131,7 +132,8 @@ class ProcessGroup:
         return torch.device("cuda", self.local_rank)
 
     def check_corpus(self, corpus: Sequence[str]) -> None:
-        """Raise UsageError if several processes are to read standard input, which only one can."""
+        """Raise UsageError if several processes are to read standard input, which only one process
+        can read."""
         if self.size > 1 and "-" in corpus:
             raise UsageError(
                 f"- is standard input, which {self.size} processes cannot all read\n"
@@ -139,7 +141,8 @@ class ProcessGroup:
             )
 
     def check_same_text(self, digest: str) -> None:
-        """Raise DataError if this process read a text with another `digest` than the first one."""
+        """Raise DataError if this process read a text with another `digest` than the first
+        process."""
         # Another text under the same name: gradients of both would be added without any error.
         first = self.of_first(digest)
         with self.together():
@@ -163,7 +166,7 @@ class Computing:
     start: float = 0.0
     """When a budget in minutes began, as `time.perf_counter` counts."""
     pauses: Pauses = field(default_factory=Pauses)
-    """What does not count since then."""
+    """The pauses since then, which do not count."""
 
 
 @contextlib.contextmanager
@@ -171,9 +174,10 @@ def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
     """Connect with the processes that torchrun started with this one, unless a group is given;
     disconnect at the end.
 
-    Raises UsageError if its variables are wrong, CharRNNError if the others cannot be reached.
+    Raises UsageError if its variables are wrong, CharRNNError if a process cannot be reached.
     """
-    # Torchrun, and what imitates it, sets these variables; nothing else tells that it started this.
+    # Only these variables, which torchrun and its imitations set, tell that it started this
+    # process.
     if group is not None or "WORLD_SIZE" not in os.environ:
         yield group or SINGLE
         return
@@ -182,7 +186,8 @@ def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
 
 
 def launched_process() -> ProcessGroup:
-    """Return this process as one of those that were started together, before they are connected.
+    """Return this process as a member of the processes that were started together, before they are
+    connected.
 
     Call it before torch is loaded. Raises UsageError if the variables of torchrun are wrong.
     """

@@ -38,25 +38,25 @@ MAX_RATE = 3e-2
 MAX_IRNN_RATE = 1e-2
 """Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
 CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
-"""Cell types whose peak rate is divided by the number of layers: deep ones diverge, and end higher,
-at more (benchmarks/LOG.md)."""
+"""Cell types whose peak rate is divided by the number of layers: at a higher rate, deep networks
+diverge or reach a higher loss (benchmarks/LOG.md)."""
 MAX_BATCH_SIZE = 32
 """Batch rows of a text that is long enough for them."""
 SHORT_READ = 3_000_000
 """A budget in minutes that reads fewer characters is short: many small steps reach a lower loss
-than few large ones."""
+than few large steps."""
 SHORT_WINDOW = 48
 """Characters per batch row and step for a short budget."""
 SHORT_BUDGET_FACTOR = 1.5
 """Factor of the learning rate for a short budget."""
 DROPPED = ("dropout", "input_dropout", "weight_drop")
-"""Settings that are shares of what is dropped; the last two follow from the first."""
+"""Settings that say which share is dropped; the last two follow from the first."""
 DROPOUT_SCALE = 0.055
-"""Dropout is this times the root of the epochs times the recurrent weights per character, both of
-which make a network learn by heart, and of 1 / M for M networks: what one of them has by heart, the
-others do not (benchmarks/LOG.md)."""
+"""Dropout is this times the root of the epochs times the recurrent weights per character, because
+more epochs and more weights make a network learn by heart. For M networks, 1 / M stands under the
+root, too: they do not learn the same passages by heart (benchmarks/LOG.md)."""
 DROPOUT_EPOCHS = 3
-"""Epochs from which on something is dropped."""
+"""With fewer epochs, nothing is dropped."""
 MAX_DROPOUT = 0.5
 """Highest automatic dropout."""
 LEAST_WEIGHT_DECAY = 0.1
@@ -67,8 +67,8 @@ USEFUL_EPOCHS = 1050.0
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
 HELD_BACK_PART = 100
-"""One of so many characters of a training text is held back from the network, to fit how counts are
-mixed with it."""
+"""A training text is divided by this: so many characters are held back from the network, to fit how
+counts are mixed with it."""
 MIN_HELD_BACK = 500
 """Characters that are held back at least: fewer say too little of ten pairs of powers."""
 LEAST_HELD_BACK = 100
@@ -76,10 +76,11 @@ LEAST_HELD_BACK = 100
 MAX_HELD_BACK = 20_000
 """Characters that are held back at most: more say nothing more."""
 MOST_HELD_BACK_PART = 10
-"""At most one of so many characters is held back unless more are asked for: a text of fewer than
-5,000 characters has none to spare."""
+"""A training text is divided by this: at most so many characters are held back unless more are
+asked for. A text of fewer than 5,000 characters has none to spare."""
 COUNTED_CHARS = 1 << 22
-"""Characters of a training text that are counted at most: the last ones (benchmarks/LOG.md)."""
+"""Largest number of characters of a training text that are counted, from its end
+(benchmarks/LOG.md)."""
 COUNTING_SECONDS = 2.0
 """Assumed seconds at the end of a budget in minutes to load machine code, and to fit counts to a
 network."""
@@ -93,23 +94,23 @@ MEMBER_EPOCHS = 8
 MAX_MEMBERS = 4
 """Networks at most that a budget in minutes trains side by side."""
 MAX_JOINED_SIZE = 2048
-"""Units of all of them together: the network that they are saved as has M * M times the recurrent
-weights of one, so a larger one would be slow to read and to write with."""
+"""Largest number of units of all of them together: they are saved as one network with M * M times
+the recurrent weights of each, and a larger network would be slow to read and to write with."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
 
 
 MIN_READ = {128: 0, 256: 4_500_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
 """Units of a layer, and the characters that a model of that size must read to be better than the
-next smaller one in the same time (benchmarks/LOG.md)."""
+next smaller model in the same time (benchmarks/LOG.md)."""
 MINUTES_SHARE = 2 / 3
-"""Share of what a model can read in a budget in minutes that counts: where it is just enough,
-several smaller networks, or more steps of a smaller one, are better more often than not
-(benchmarks/LOG.md)."""
+"""A model for a budget in minutes must read enough in this share of the budget. If it just reads
+enough in all of it, several smaller networks, or more steps of a smaller network, are better more
+often than not (benchmarks/LOG.md)."""
 FEW_WEIGHTS = 400_000
 """In minutes, a network with more recurrent weights than these and than the text has characters is
-never chosen: it learns the text by heart, and several smaller ones are better, whatever the time
-(benchmarks/LOG.md)."""
+never chosen: it learns the text by heart, and several smaller networks are better, whatever the
+time (benchmarks/LOG.md)."""
 
 
 def fill_auto(config: Config, **choices: Any) -> Config:
@@ -118,8 +119,8 @@ def fill_auto(config: Config, **choices: Any) -> Config:
     >>> fill_auto(Config(num_layers=2), num_layers=1, cell="lstm").num_layers
     2
     """
-    chosen = {name: value for name, value in choices.items() if getattr(config, name) == "auto"}
-    return replace(config, **chosen)
+    changes = {name: value for name, value in choices.items() if getattr(config, name) == "auto"}
+    return replace(config, **changes)
 
 
 def choose_sizes(
@@ -134,7 +135,8 @@ def choose_sizes(
 
     Raises UsageError for a model that cannot be trained.
     """
-    # What no size can mend: a package that provides a cell by the name of a built-in one, too.
+    # Errors that no size can mend, such as a package that provides a cell by the name of a built-in
+    # cell.
     find_extension(cell_types, kind="cell", name=config.cell, built_in=CELLS)
     if config.cell == "irnn" and config.depth == "grid":
         raise UsageError(
@@ -170,8 +172,8 @@ def choose_sizes(
         )
         factor = SHORT_BUDGET_FACTOR
 
-    # The learning rate. It falls as the number of units rises: an update of so many weights moves
-    # what a unit sums up further.
+    # The learning rate. It falls as the number of units rises: the more weights an update changes,
+    # the further it moves the sum in a unit.
     max_rate = MAX_IRNN_RATE if config.cell == "irnn" else MAX_RATE
     rate = factor * cell_type(config.cell).peak_rate * 512 / units_of_network(config)
     rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
@@ -185,7 +187,8 @@ def choose_held_back(
     config: Config, num_train_chars: int, document_ends: NDArray[np.int64] | None = None
 ) -> Config:
     """Choose how many characters of the training text are held back to fit how a network of
-    resolved size is mixed with counts: whole documents, if the text has documents with these ends.
+    resolved size is mixed with counts. If the text has documents, which end at `document_ends`,
+    whole documents are held back.
 
     Raises UsageError if more than half of the text would be held back.
     """
@@ -199,7 +202,8 @@ def choose_held_back(
     if not is_asked:
         most = num_train_chars // MOST_HELD_BACK_PART
         num_chars = min(MAX_HELD_BACK, max(MIN_HELD_BACK, num_train_chars // HELD_BACK_PART))
-        # A smaller network is asked for to be looked at: what it writes should be its own.
+        # A user who asks for a smaller network wants to look at it, so it should write without
+        # counts.
         if units_of_network(config) < min(MIN_READ) or not has_room("counts"):
             num_chars = 0
         config = fill_auto(config, held_back=num_chars)
@@ -242,7 +246,7 @@ def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tup
     config = fill_auto(config, bptt_length=window, batch_size=MAX_BATCH_SIZE)
     bptt_length = max(1, min(resolved(config.bptt_length), num_train_chars // share))
 
-    # Two windows per batch row at least: shorter ones would read the same text twice in one step.
+    # Two windows per batch row at least: a shorter row would be read twice in one step.
     most_rows = max(1, num_train_chars // (2 * bptt_length))
     return bptt_length, min(resolved(config.batch_size), most_rows)
 
@@ -250,18 +254,18 @@ def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tup
 def choose_hidden_size(
     config: Config, num_train_chars: int, operations_per_second: float, num_per_step: int
 ) -> int:
-    """Return the largest size of MIN_READ that reads enough, as far as the budget allows and the
-    text is useful.
+    """Return the largest size of MIN_READ that reads enough, within the budget, and before the text
+    is learned by heart.
 
     Cell and layers are resolved; a step reads `num_per_step` characters.
     """
     members = config.num_networks
-    chosen = members * min(MIN_READ)
+    largest = members * min(MIN_READ)
     num_steps = steps_of_budget(
         config, num_train_chars=num_train_chars, chars_per_step=num_per_step
     )
 
-    # From small to large: the last one that reads enough is chosen.
+    # From small to large: the last size that reads enough is chosen.
     for units, least in MIN_READ.items():
         hidden_size = members * units
         if hidden_size > MAX_HIDDEN_SIZE:
@@ -275,14 +279,14 @@ def choose_hidden_size(
         if num_steps is None and num_weights > max(FEW_WEIGHTS, num_train_chars):
             break
 
-        # What it reads, as far as that is useful.
+        # How many characters it reads, as far as they are useful.
         if num_steps is None:
             num_read = MINUTES_SHARE * chars_of_minutes(sized, operations_per_second)
         else:
             num_read = num_steps * num_per_step
         if min(num_read, useful_chars(num_weights, num_train_chars)) >= least:
-            chosen = hidden_size
-    return chosen
+            largest = hidden_size
+    return largest
 
 
 def chars_of_minutes(config: Config, operations_per_second: float) -> float:
@@ -301,16 +305,16 @@ def useful_chars(num_weights: int, num_train_chars: int) -> float:
 
 
 def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
-    """Return the size of the embedding for that many units: it never falls when they rise. One-hot
-    stays one-hot."""
+    """Return the size of the embedding for that many units: more units never get a smaller
+    embedding. "one-hot" stays as it is."""
     if config.embedding_size != "auto":
         return config.embedding_size
     return min(64 * config.num_networks, hidden_size)
 
 
 def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int) -> int | None:
-    """Return the steps of a budget in steps or epochs; None for minutes, whose steps must be
-    measured."""
+    """Return the steps of a budget in steps or epochs; None for minutes, which become steps by
+    measuring."""
     if config.epochs is not None:
         return round(config.epochs * num_train_chars / chars_per_step)
     return config.steps
@@ -366,7 +370,7 @@ def choose_steps(
         auto_dropout = 0.0
     config = fill_auto(config, dropout=auto_dropout)
 
-    # The other shares follow from it, also where it was given.
+    # The remaining shares follow from the dropout, even if the user gave it.
     dropout = float(config.dropout)
     auto_input = round(dropout / 3, 2)
     if config.embedding_size == "one-hot":  # Such vectors are hidden or kept as a whole.
@@ -421,11 +425,11 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
 
 
 def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Config:
-    """Choose how many networks a budget in minutes trains side by side, in which one network could
-    take `num_steps`.
+    """Choose how many networks a budget in minutes trains side by side. In that budget, one network
+    could take `num_steps`.
 
     Each reads the text MEMBER_EPOCHS times, as much as its size and its window were chosen for, and
-    takes MIN_USEFUL_STEPS, at least. The sizes of one network become those of all.
+    takes MIN_USEFUL_STEPS, at least. The sizes of one network become the sizes of all together.
     """
     if config.num_members != "auto":
         return config
@@ -440,7 +444,7 @@ def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Conf
     if members < 2 or not can_join(config, members=members, size=units):
         return replace(config, num_members=1)
 
-    # They are one model, whose sizes are the sums of theirs.
+    # The networks are one model: its sizes are the sums of their sizes.
     joined = replace(config, num_members=members, hidden_size=members * units)
     if config.embedding_size == "one-hot":
         return joined
@@ -453,7 +457,7 @@ def units_of_network(config: Config) -> int:
 
 
 def num_recurrent_weights(config: Config) -> int:
-    """Count the weights of the recurrent layers of a network, without biases and those of its
+    """Count the weights of the recurrent layers of a network, without biases and the weights of its
     depth.
 
     The columns that one-hot vectors look up are left out, as the embedding is, unless the cell has
@@ -466,7 +470,8 @@ def num_recurrent_weights(config: Config) -> int:
     if config.embedding_size != "one-hot":
         embedding_size = resolved(config.embedding_size) // config.num_networks
 
-    # The first layer reads the embedding, the others the layer below; all read their own state.
+    # The first layer reads the embedding, each later layer the layer below; all read their own
+    # state.
     input_sizes = embedding_size + (num_layers - 1) * hidden_size
     return (
         cell.input_blocks * hidden_size * input_sizes

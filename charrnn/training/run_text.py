@@ -18,8 +18,8 @@ from charrnn.text.vocab import IdArray, Vocab
 from charrnn.training import recipe
 
 MAX_UNKNOWN_SHARE = 0.1
-"""Largest share of unknown characters in a text: they are all one symbol, which is easy to predict.
-"""
+"""Largest share of unknown characters in a text: they are all the same symbol, which is easy to
+predict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class RunText:
         return self.num_before_test - self.num_train
 
     def learned(self, config: Config) -> slice:
-        """Return where the part of the training text is that the network learns: after the
-        characters that are held back from it."""
+        """Return the part of the training text that the network learns: the characters after those
+        held back."""
         return slice(config.num_held_back, self.num_train)
 
     def ends_in_training(self, config: Config) -> NDArray[np.int64] | None:
@@ -52,8 +52,8 @@ class RunText:
         return document_ends(self.ids[: self.num_train], config.end_id)
 
     def counted(self, config: Config) -> slice:
-        """Return where the text is that is counted beside the network: the end of what the network
-        learns."""
+        """Return the part of the text that is counted beside the network: the end of the text that
+        the network learns."""
         learned = self.learned(config)
         return slice(max(learned.start, learned.stop - recipe.COUNTED_CHARS), learned.stop)
 
@@ -89,7 +89,7 @@ def read_new_text(config: Config, initial: Checkpoint | None) -> RunText:
     if config.init_from is not None:
         check_alphabet(config.init_from, text=text, extended=config.extend_alphabet)
 
-    # A text that is there twice would be validated on what was learned.
+    # Validation on passages that the training text has, too, says little, so their share is noted.
     training = CorpusPart(text.corpus, begin=0, end=text.num_train)
     validation = CorpusPart(text.corpus, begin=text.num_train, end=text.num_before_test)
     return replace(text, trained_share=trained_share(validation, training=training, config=config))
@@ -100,13 +100,15 @@ def read_text(
     vocab: Vocab | None = None,
     recorded: RecordedCorpus | None = None,
 ) -> RunText:
-    """Read the corpus of a configuration, or the one a resumed run `recorded`, and encode it.
+    """Read the corpus of a configuration, or the corpus that a resumed run `recorded`, and encode
+    it.
 
     Without `vocab`, the text gets a vocabulary of its own; `Config.extend_alphabet` adds new
-    characters to `vocab`. Raises DataError if it cannot be used, CharRNNError if the ids of a large
-    one cannot be written to a disk.
+    characters to `vocab`. Raises DataError if the corpus cannot be used, CharRNNError if the ids of
+    a large corpus cannot be written to a disk.
     """
-    # A resumed run reads what it recorded, whose digest is checked; a new one what was named.
+    # A resumed run reads the recorded corpus and checks its digest; a new run reads the files that
+    # are named.
     if recorded is not None:
         corpus = recorded.read(vocab=vocab, instead="start a new run")
     else:
@@ -122,36 +124,36 @@ def read_text(
             min_count=config.min_count,
         )
 
-    # A character that is only read and one that is predicted, at least.
-    parts = split_text(corpus.ids, config)
-    if parts[0].stop < 2:
+    # At least a first character, which is only read, and another, which is predicted.
+    splits = split_text(corpus.ids, config)
+    if splits[0].stop < 2:
         raise DataError(
             "The training text has 1 character; it needs 2. Give a longer text or another"
             f" {named('split')}."
         )
-    return RunText(corpus, num_train=parts[0].stop, num_before_test=parts[1].stop)
+    return RunText(corpus, num_train=splits[0].stop, num_before_test=splits[1].stop)
 
 
 def check_alphabet(run: str, text: RunText, *, extended: bool) -> None:
     """Raise DataError if the alphabet of `run` has too few characters of the training or of a
     held-out text.
 
-    The loss would be excellent, and say nothing: most of what is predicted would be the unknown
-    symbol.
+    The loss would be excellent, and say nothing: most of the predicted characters would be the
+    unknown symbol.
     """
     # Bytes have no unknown symbol.
     if text.vocab.kind == "byte":
         return
-    parts = {
+    ranges = {
         "training text": (0, text.num_train),
         "validation text": (text.num_train, text.num_before_test),
         "test text": (text.num_before_test, len(text.ids)),
     }
-    for name, (begin, end) in parts.items():
+    for name, (begin, end) in ranges.items():
         share = text.corpus.num_unknown(begin, end) / max(1, end - begin)
         if share <= MAX_UNKNOWN_SHARE:
             continue
-        # An alphabet that was extended has all but the rare ones.
+        # An alphabet that was extended has all but the rare characters.
         remedy = named("extend_alphabet")
         if extended:
             remedy = named("min_count", 1)

@@ -1,5 +1,5 @@
-"""One run while it trains: take steps, validate, write samples, save, and go back once if the loss
-is not finite.
+"""A run while it trains: take steps, validate, write samples, save, and go back once if the loss is
+not finite.
 
 A step that is not finite changes no weight: `Trainer.take_step` raises NonFiniteError instead. The
 first time, `recover` loads the latest checkpoint and halves the peak learning rate; the second
@@ -58,7 +58,6 @@ from charrnn.training.trainer import Trainer
 if TYPE_CHECKING:
     from charrnn.counts import counting
 else:
-    # Of a room, which may be missing.
     counting = LazyModule("charrnn.counts.counting")
 
 SAMPLE_LENGTH = 240
@@ -69,12 +68,13 @@ SAMPLE_SHARES = (0, 1 / 64, 1 / 16, 1 / 4, 1)
 
 @dataclass(slots=True)
 class SessionState:
-    """What a session knows beside the numbers of its trainer, such as the step."""
+    """The state of a session beside the numbers of its trainer: which step was the best, the last
+    saved and more."""
 
     best_nats: float | None = None
     """Lowest finite validation loss so far."""
     best_step: int = 0
-    """The step that was validated with `best_nats`; 0 if none was."""
+    """The step that was validated with `best_nats`; 0 if no step was validated."""
     val_nats: float | None = None
     """The last validation loss of this session."""
     saved_step: int | None = None
@@ -83,8 +83,8 @@ class SessionState:
     """Whether the present step still has to be validated, because a stop interrupted its
     validation."""
     has_gone_back: bool = False
-    """Whether a loss that was not finite has sent this session back to a checkpoint: that happens
-    once."""
+    """Whether a loss that was not finite has sent this session back to a checkpoint, which happens
+    at most once."""
     is_stopped: bool = False
     """Whether `should_stop` ended the session before its last step, or before its text was counted.
     """
@@ -98,7 +98,8 @@ class SessionState:
             saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True
         )
 
-        # If the best step was damaged and removed, the next one that is validated becomes the best.
+        # If the best checkpoint was damaged and removed, the next step that is validated becomes
+        # the best.
         best = best_checkpoint(loaded.state)
         if best is not None and best in saved_names:
             state.best_nats = cast(float, loaded.state["best_nats"])
@@ -109,13 +110,13 @@ class SessionState:
 class TrainingSession:
     """Trains one run from its present step to its last.
 
-    `events` is the loop; each verb (`step`, `recover`, `validate`, `write_sample`, `save`) does one
-    thing and returns the event that reports it. An event is yielded only after everything that it
-    reports is on disk, so the run can be killed at any instant. The caller holds the run's lock.
+    `events` is the loop; each of its verbs (`step`, `recover`, `validate`, `write_sample`, `save`)
+    returns the event that reports it. An event is yielded only after everything that it reports is
+    on disk, so the run can be killed at any instant. The caller holds the run's lock.
 
-    Each of several processes has such a session and goes through the same steps. Only the first one
-    validates, writes samples and uses the run's folder; requests to stop or to save, from any
-    process, reach all at the same step.
+    Each of several processes has such a session and goes through the same steps. Only the first
+    process validates, writes samples and uses the run's folder; requests to stop or to save, from
+    any process, reach all at the same step.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class TrainingSession:
 
         Seconds count from `start`, as `time.perf_counter` counts.
         """
-        # What the session works with.
+        # The objects that the session works with.
         self.run = run
         self.trainer = trainer
         self.text = text
@@ -141,16 +142,16 @@ class TrainingSession:
         self.should_save = should_save
         self.loaded = loaded
 
-        # What changes from step to step.
+        # Values that change from step to step.
         self._began = start
         self._is_stop_asked = False
         self._is_save_asked = False
-        """What any of several processes was asked when they took the last step."""
+        """Whether any process was asked to stop, or to save, when all took the last step."""
         self.state = SessionState()
         if loaded is not None:
             self.state = SessionState.restored(loaded, run.checkpoints())
 
-        # When to do what: `plan_run` has turned all of it into steps and characters.
+        # The schedule, which `plan_run` has turned into steps and characters.
         config = trainer.config
         self.num_steps = config.steps or 0
         self._evaluate_every = resolved(config.evaluate_every)
@@ -160,7 +161,7 @@ class TrainingSession:
         self._sample_steps = {math.ceil(self.num_steps * share) for share in SAMPLE_SHARES}
         self._chars_per_step = trainer.batches.batch_size * resolved(config.bptt_length)
 
-        # What is written beside the checkpoints.
+        # The files beside the checkpoints.
         self._description = RunDescription.of(run.path, config=config, vocab=text.vocab)
         self._metrics = MetricsLog(run.path / "metrics.jsonl")
         self._samples = SampleLog(run.path / "samples.txt")
@@ -168,7 +169,7 @@ class TrainingSession:
         """Seconds that the log of earlier processes ends with."""
 
     def events(self, notes: tuple[str, ...] = ()) -> Generator[TrainEvent, None, None]:
-        """Train until the last step, or until `should_stop`, and yield what happened. `notes` go to
+        """Train until the last step, or until `should_stop`, and yield the events. `notes` go to
         the start event."""
         state = self.state
         trainer = self.trainer
@@ -179,8 +180,8 @@ class TrainingSession:
                 state.is_stopped = True
                 break
 
-            # One optimizer step, unless a stop interrupted the validation of the present one: then
-            # that was taken, logged and sampled before.
+            # An optimizer step, unless a stop interrupted the validation of the present step: then
+            # the step was taken, logged and sampled before.
             was_due = state.is_validation_due
             if not was_due:
                 try:
@@ -211,7 +212,7 @@ class TrainingSession:
                     )
                 # Early stopping: end the loop here when `state.best_step` is too long ago.
 
-            # Once in a while: what the model writes by now.
+            # Once in a while: a sample of the text that the model writes by now.
             if trainer.step in self._sample_steps and not was_due and self.group.is_first:
                 yield self.write_sample()
 
@@ -219,11 +220,11 @@ class TrainingSession:
             if self.should_save_now() or is_last or is_best or was_due:
                 yield self.save()
 
-        # What a stop left unsaved.
+        # The present step, if a stop left it unsaved.
         if state.saved_step != trainer.step:
             yield self.save()
 
-        # What counts of the text add to the network that was trained.
+        # The counts of the text, which add to the network that was trained.
         seconds = time.perf_counter() - self._began
         if not state.is_stopped and trainer.config.num_held_back > 0:
             yield from self.count_text()
@@ -231,8 +232,8 @@ class TrainingSession:
 
     def should_stop_now(self) -> bool:
         """Return whether to stop before the next step, the same in all processes."""
-        # Of several processes each has its own signals: if one stopped on its own, the others would
-        # wait for its gradients forever. So they exchange what they were asked with the gradients.
+        # Each of several processes has its own signals. If one stopped alone, the rest would wait
+        # for its gradients forever. So they exchange these requests together with the gradients.
         if self.group.size > 1:
             return self._is_stop_asked
         return self.should_stop()
@@ -246,11 +247,11 @@ class TrainingSession:
         return self.should_save() or is_due
 
     def count_text(self) -> Generator[WarningEvent, None, None]:
-        """Let the first process count the training text while the others wait, and log the
-        validation loss of the network and the counts together.
+        """Let the first process count the training text while the rest wait, and log the validation
+        loss of the network and the counts together.
 
-        Whatever fails, the network is saved: that is a warning. A stop ends the counting, which a
-        resumed run makes up for.
+        The network is saved already, so any failure is only a warning. A stop ends the counting,
+        which a resumed run makes up for.
         """
         problem = ""
         if self.group.is_first:
@@ -294,8 +295,8 @@ class TrainingSession:
     def _done(self, seconds: float) -> DoneEvent:
         """Return the last event of a training that took so many seconds."""
         state = self.state
-        # The settings that are saved train the same weights only by one schedule, from the first
-        # step to the last.
+        # The saved settings train the same weights only if the run kept to one schedule, from the
+        # first step to the last.
         recipe: str | None = str(self.run.path / CONFIG)
         if self.loaded is not None or state.has_gone_back or state.is_stopped:
             recipe = None
@@ -312,8 +313,8 @@ class TrainingSession:
         )
 
     def _start(self, notes: tuple[str, ...]) -> Generator[TrainEvent, None, None]:
-        """Report the run, finish what an interrupted process left undone, and write the sample of
-        the first step."""
+        """Report the run, finish the work that an interrupted process left undone, and write the
+        sample of the first step."""
         trainer = self.trainer
         loaded = self.loaded
         yield StartEvent(
@@ -326,25 +327,24 @@ class TrainingSession:
             **self.text.facts,
         )
 
-        # Something to come back to: the initial weights, or what a resumed run has saved.
+        # A checkpoint to come back to: the initial weights, or the checkpoint of a resumed run.
         if loaded is None:
             # Before hours are spent: a full disk or a read-only folder shows now.
             yield self.save()
         else:
             for message in loaded.warnings:
                 yield WarningEvent(message=message)
-            # The first process may mend the folder while another one reads it.
+            # The first process may mend the folder while another process reads it.
             best = self.group.of_first((self.state.best_nats, self.state.best_step))
             self.state.best_nats, self.state.best_step = best
         if not self.group.is_first:
             return
 
-        # What an interrupted process left undone.
+        # Work that an interrupted process left undone.
         if loaded is not None:
             # Seconds count on where the log ends, so that curves against time have no jump back.
             self._seconds_before = self._metrics.seconds_at(trainer.step)
-            # A process that was killed after it moved `latest` has not removed the steps that are
-            # no longer kept.
+            # A process that was killed after it moved `latest` has not removed old checkpoints.
             self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
         # A process that was killed may have written samples of later steps than it saved.
         self._samples.rewind(trainer.step)
@@ -411,9 +411,9 @@ class TrainingSession:
         )
 
     def _remedy(self) -> str:
-        """Return what to do about a run that diverges."""
-        # A new run, with all settings of this one, its text included: a resumed run keeps its rate,
-        # on which the saved weights and moments depend.
+        """Return a sentence on how to go on after a run that diverges."""
+        # A new run, with all settings of this run, its text included: a resumed run keeps its rate,
+        # because the saved weights and moments depend on it.
         rate = float(self.trainer.config.learning_rate) / 2
         settings = named("recipe", shlex.quote(str(self.run.path / CONFIG)))
         lower = named("learning_rate", f"{rate:.2g}")
@@ -421,12 +421,12 @@ class TrainingSession:
 
     def validate(self) -> EvaluationEvent | None:
         """Measure the stateful loss on the validation text and log it; None if `should_stop`
-        interrupted that.
+        interrupted it.
 
-        An interrupted validation stays due, and is saved as such.
+        An interrupted validation stays due, and the checkpoint records that.
         """
         # The loss of the averaged weights, which the first process measures on all cores of its
-        # host, while the others wait. A stop during it leaves the step saved but not validated.
+        # host, while the rest wait. A stop during it leaves the step saved but not validated.
         state = self.state
         step = self.trainer.step
         val_nats = None
@@ -450,7 +450,7 @@ class TrainingSession:
         was_due = state.is_validation_due
         state.is_validation_due = False
 
-        # Whether it is the lowest: a loss that is not finite never is.
+        # A loss that is not finite is never the best.
         is_best = math.isfinite(val_nats) and (
             state.best_nats is None or val_nats < state.best_nats
         )
@@ -459,7 +459,7 @@ class TrainingSession:
             state.best_nats = val_nats
             state.best_step = step
 
-        # The record of it.
+        # The event, and the line of the log.
         event = EvaluationEvent(
             step=step,
             seconds=time.perf_counter() - self._began,
@@ -468,7 +468,8 @@ class TrainingSession:
             num_chars=num_scored_chars(self.text.num_validation, self._max_chars),
             is_best=is_best,
         )
-        # A process that was killed may have logged it before it saved that it was done.
+        # A process that was killed may have logged this validation before it saved that it was
+        # done.
         if self.group.is_first and (not was_due or step not in self._metrics.steps("evaluation")):
             self._metrics.append(
                 event.to_json() | {"seconds": self._seconds_before + event.seconds}
@@ -477,7 +478,7 @@ class TrainingSession:
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
-        # By what `charrnn sample` writes with, so that the same seed gives the same text there.
+        # With the generator of `charrnn sample`, so that the same seed gives the same text there.
         config = self.trainer.config
         tensors = self.trainer.model_tensors()
         model = generator.Generator(
@@ -486,7 +487,7 @@ class TrainingSession:
         options = SampleOptions(
             length=SAMPLE_LENGTH, temperature=SAMPLE_TEMPERATURE, seed=config.seed
         )
-        # A network that has left the finite numbers writes nothing: the next step says what to do.
+        # A network with weights that are not finite writes nothing: the next step reports it.
         written = ""
         with contextlib.suppress(CheckpointError):
             written = "".join(model.write(options))
@@ -494,7 +495,7 @@ class TrainingSession:
         return SampleEvent(step=self.trainer.step, text=written)
 
     def save(self) -> SavedEvent:
-        """Commit the present step to disk, and remove those that are no longer kept. Raises
+        """Commit the present step to disk, and remove checkpoints that are no longer kept. Raises
         CharRNNError."""
         trainer = self.trainer
         session = self.state
@@ -505,7 +506,7 @@ class TrainingSession:
         tensors, counters = trainer.snapshot()
         session.saved_step = trainer.step
 
-        # What makes this step the latest one, and in which order, is in `RunWriter.commit`.
+        # `RunWriter.commit` makes this step the latest, by writes in a safe order.
         if self.group.is_first:
             state = {
                 **counters,

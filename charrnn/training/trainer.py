@@ -51,7 +51,7 @@ class StepResult:
 
 
 class Gradients(NamedTuple):
-    """What a backward pass leaves beside the gradient in every weight's `grad`."""
+    """The results of a backward pass beside the gradient in every weight's `grad`."""
 
     state: RecurrentState[Tensor]
     """The recurrent state after the window."""
@@ -72,8 +72,8 @@ class Trainer:
     """Network, optimizers, averaged weights, recurrent state and position in the text.
 
     Each of several processes has such a trainer, with the same weights, for its own rows of the
-    batch: they sum their gradients (data parallelism), and take together the step that one process
-    takes alone, up to rounding. `take_step` and `snapshot` must be called in all of them.
+    batch: they sum their gradients (data parallelism), and together take the step that a single
+    process takes, up to rounding. `take_step` and `snapshot` must be called in all of them.
 
     `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a
     CPU. A snapshot contains no random generator: whatever is random in step n is drawn from (seed,
@@ -102,14 +102,14 @@ class Trainer:
         if learned_after is not None:
             self._learned_after = torch.from_numpy(learned_after.astype(np.int64)).to(device)
 
-        # The network that learns, and the one whose weights are the average of its weights: that
-        # is validated, saved and sampled from. Without averaging they are one and the same.
+        # The network that learns, and a network with the average of its weights, which is
+        # validated, saved and sampled from. Without averaging, both are the same object.
         self.network = build_network(config, vocab_size).to(device)
         self.averaged = self.network
         if config.weight_average > 0:
             self.averaged = copy.deepcopy(self.network)
 
-        # Its layers record what they read, but not those of the averages, which are copies.
+        # For Ω, the layers that learn record their inputs. The averaged network was copied before.
         self._networks = networks_of(self.network)
         self._omega: Omega | None = None
         self._ops: LayerOps | None = None
@@ -126,7 +126,7 @@ class Trainer:
         # longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
         self._weights_of_networks = [list(network.parameters()) for network in self._networks]
-        """The weights of every network, whose gradients are clipped together."""
+        """The weights of each network of an ensemble: their gradients are clipped together."""
         self._averages: list[torch.Tensor] = list(self.averaged.parameters())
         """The averages of all weights."""
 
@@ -166,9 +166,9 @@ class Trainer:
         inputs = to_device(torch.from_numpy(window[0]), self.device)
         targets = to_device(torch.from_numpy(window[1]), self.device)
 
-        # Its gradient. In fp16 it may overflow, so smaller factors of the loss are tried. If none
-        # gives a finite one, nothing has changed yet, neither weights nor state nor position: the
-        # session can go back to its latest checkpoint.
+        # Its gradient. In fp16 it may overflow, so smaller factors of the loss are tried. If no
+        # factor gives a finite gradient, nothing has changed yet, neither weights nor state nor
+        # position: the session can go back to its latest checkpoint.
         for scale in loss_scales(self.config):
             gradients = self._compute_gradients(inputs, targets=targets, flags=flags, scale=scale)
             if gradients.is_finite:
@@ -184,11 +184,11 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step(learning_rate, self.step)
 
-        # The next window continues where this one ends, with its state.
+        # The next window continues where this window ends, with its state.
         self.state = gradients.state
         self.cursor += len(inputs)
 
-        # The average of all weights so far, late ones most (Polyak & Juditsky 1992).
+        # The average of all weights so far, late weights most (Polyak & Juditsky 1992).
         if self.averaged is not self.network:
             update_average(
                 self._averages,
@@ -209,10 +209,10 @@ class Trainer:
         """Compute the clipped gradient of the mean loss over a window (T, B) into every weight's
         `grad`.
 
-        The mean is that of all processes. `scale` multiplies the loss before the backward pass and
+        The mean is over all processes. `scale` multiplies the loss before the backward pass and
         divides the gradient after it.
         """
-        # What is random is drawn for all batches, of which several processes take their own rows.
+        # Random numbers are drawn for the whole batch; each process takes its own rows of them.
         batch_size = self.batches.batch_size
         length = len(inputs)
         generator = torch.Generator().manual_seed(
@@ -240,7 +240,7 @@ class Trainer:
             scaled = loss * scale
         scaled.backward()  # type: ignore[no-untyped-call]
 
-        # What is left of it in every weight, of the true size.
+        # Every weight gets a gradient, of the true size.
         for weight in self._weights:
             if weight.grad is None:  # a learned state, in a window in which no document begins
                 weight.grad = torch.zeros_like(weight)
@@ -258,15 +258,15 @@ class Trainer:
             gradients = [weight.grad for weight in self._weights if weight.grad is not None]
             self.group.sum_in_place([*gradients, figures])
 
-        # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Of each network on its
-        # own, so that none of an ensemble slows the others.
+        # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Each network of an
+        # ensemble is clipped on its own, so that none slows the rest.
         norms = [
             nn.utils.clip_grad_norm_(weights, self.config.clip_norm, foreach=True)
             for weights in self._weights_of_networks
         ]
 
-        # One copy to main memory, for which the processor waits until the device has computed
-        # everything.
+        # A single copy to main memory, because the processor waits for it until the device has
+        # computed everything.
         largest = torch.stack(norms).amax().view(1)
         train_nats, *sums, norm = torch.cat((figures, largest)).tolist()
         return Gradients(
@@ -308,7 +308,8 @@ class Trainer:
         is_ensemble = len(self._networks) > 1
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
 
-        # The model file has the average of one network; an ensemble is joined into one there.
+        # The model file has the average of a single network; an ensemble is joined into one network
+        # there.
         if is_ensemble and is_averaged:
             tensors |= {
                 f"averages/{name}": value for name, value in self.averaged.state_dict().items()
@@ -331,12 +332,12 @@ class Trainer:
         self.state = self._initial_state().map(Tensor.detach)
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
-        """Return the weights to generate with: the averaged ones if averaging is on."""
+        """Return the weights to generate with: the averaged weights if averaging is on."""
         return tensors_of(self.averaged)
 
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
-        """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of
-        all batch rows."""
+        """Return all that training needs to continue: (tensors, {"step", "cursor"}), with the
+        states of all batch rows."""
         tensors = numpy_tensors(self._tensors())
         tensors["state"] = self._of_all_rows(self.state.vectors).float().cpu().numpy()
         return tensors, {"step": self.step, "cursor": self.cursor}
@@ -345,7 +346,7 @@ class Trainer:
         """Join the batch rows of all processes, which lie along dimension -2."""
         if self.group.size == 1:
             return vectors
-        # A sum with the zeros of the other processes.
+        # Each process has zeros in the rows of all other processes, so that the sum is the whole.
         whole = vectors.new_zeros(*vectors.shape[:-2], self.batches.batch_size, vectors.shape[-1])
         whole[..., self.rows, :] = vectors
         self.group.sum_in_place([whole])
@@ -355,11 +356,12 @@ class Trainer:
         self,
         model: Mapping[str, NDArray[Any]],
         training: Mapping[str, NDArray[Any]],
-        counters: Mapping[str, Any],
+        counters: Mapping[str, object],
     ) -> None:
-        """Copy what `model_tensors` and `snapshot` returned. Raises CheckpointError if it is of
-        another configuration; this trainer is of no use then."""
-        # Where training was. The text is read in a circle, so that any number would do.
+        """Copy the tensors and counters that `model_tensors` and `snapshot` returned. Raises
+        CheckpointError if they are from another configuration; the trainer cannot be used after
+        that."""
+        # The position of training. The text is read in a circle, so any number is a valid position.
         step: Any = counters.get("step")
         cursor: Any = counters.get("cursor")
         if not all(isinstance(count, int) and 0 <= count < 1 << 62 for count in (step, cursor)):
@@ -368,8 +370,8 @@ class Trainer:
                 f" (step {reprlib.repr(step)}, cursor {reprlib.repr(cursor)})."
             )
 
-        # Not checked one by one before: the manifest vouches for every file of a checkpoint, so
-        # that only a config.yaml from another run can ask for other tensors than were saved.
+        # The tensors were not checked before: the manifest vouches for every file of a checkpoint,
+        # so that only a config.yaml from another run can ask for tensors that were not saved.
         try:
             _copy_all(self._tensors(), training)
             _copy(self.state.vectors, training["state"][..., self.rows, :].copy())
@@ -388,13 +390,13 @@ class Trainer:
 
 @torch.no_grad()
 def _copy(value: Tensor, saved: NDArray[Any]) -> None:
-    """Overwrite a tensor with a saved one. Raises RuntimeError for another size."""
+    """Overwrite a tensor with a saved tensor. Raises RuntimeError for another size."""
     # In place: optimizers and averages hold these very tensors. A view, because `copy_` alone would
-    # repeat what is too short.
+    # repeat a tensor that is too short.
     value.copy_(torch.from_numpy(saved).view_as(value))
 
 
 def _copy_all(values: Mapping[str, Tensor], saved: Mapping[str, NDArray[Any]]) -> None:
-    """Overwrite tensors with the saved ones of the same names."""
+    """Overwrite tensors with the saved tensors of the same names."""
     for name, value in values.items():
         _copy(value, saved[name])
