@@ -1,8 +1,9 @@
-"""What an analysis of `charrnn visualize` is: its options, what it measures, and the picture that
+"""Define an analysis of `charrnn visualize`: its options, its measurement, and the picture that
 shows it.
 
 An analysis is one file of `charrnn.analyses`, which ends with ANALYSES = (Analysis(...), ...).
-Other packages return theirs from the hook `analyses` (`hooks.specifications`, docs/extending.md).
+Other packages return their analyses from the hook `analyses` (`hooks.specifications`,
+docs/extending.md).
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -38,7 +39,7 @@ CELLS = "What a cell does"
 NETWORK = "The network"
 """Group of the analyses that show the gates, the weights or the training of a network."""
 ANALYSES = "More analyses"
-"""Group of the analyses that name no other one, as those of other packages."""
+"""Group of the analyses that name no group, such as the analyses of other packages."""
 CHARS_SHOWN = 1_200
 """Characters that --cell and --surprise colour, unless another number is asked for."""
 DETECTOR_OPTIONS = frozenset({"--detector", "--detect"})
@@ -46,15 +47,16 @@ DETECTOR_OPTIONS = frozenset({"--detector", "--detect"})
 Own = TypeVar("Own")
 """The dataclass with the options of an analysis."""
 Measured = TypeVar("Measured")
-"""What an analysis measures and then shows."""
+"""The result that an analysis measures and then shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisualizeOptions(ExtensibleOptions):
-    """What `charrnn visualize` takes, but for the options that the analyses of rooms declare."""
+    """The options of `charrnn visualize`, except for the options that the analyses of rooms
+    declare."""
 
-    # What is shown: which models, which text, and the analyses of the core. Those of rooms bring
-    # options of their own (`Analysis.options`).
+    # The models, the text, and the analyses of the core. The analyses of rooms bring their own
+    # options (`Analysis.options`).
     runs: Sequence[str] = argument(
         "RUN",
         help=f"{RUN_HELP} RUN@STEP is one of its checkpoints; --same and --evidence take"
@@ -86,8 +88,8 @@ class VisualizeOptions(ExtensibleOptions):
         help="Print the tables only, with how well several cells predict together.",
     )
 
-    # How much of it, and where it goes. None, not a number, where the default depends on the
-    # analysis: what was typed can then be told from it.
+    # How much is shown, and where it is written. None, not a number, where the default depends on
+    # the analysis: a typed number can then be told from a default.
     top: int | None = option(
         None,
         flags="--top N",
@@ -118,8 +120,8 @@ class VisualizeOptions(ExtensibleOptions):
         panel=COLOURS,
     )
 
-    # Findings are keyed by weights, text and program, so that nobody needs this to be right; it is
-    # for whoever doubts a finding.
+    # Findings are keyed by weights, text and program, so results are right without this option. It
+    # is for users who doubt a finding.
     recompute: bool = option(
         False,
         flags="--recompute",
@@ -194,7 +196,11 @@ class Analysis(Generic[Own, Measured]):
         return self.takes | (own_flags - {self.flag})
 
 
-def analysis_options(analyses: Sequence[Analysis[Any, Any]]) -> tuple[Option, ...]:
+AnyAnalysis = Analysis[Any, Any]
+"""An analysis with any options and any result."""
+
+
+def analysis_options(analyses: Sequence[AnyAnalysis]) -> tuple[Option, ...]:
     """Return the options that analyses declare, each once.
 
     Raises UsageError for a flag or a field that two analyses declare in different ways.
@@ -219,9 +225,7 @@ def analysis_options(analyses: Sequence[Analysis[Any, Any]]) -> tuple[Option, ..
     return tuple(replace(new, panel=new.panel or ANALYSES) for new in added)
 
 
-def choose_analysis(
-    analyses: Sequence[Analysis[Any, Any]], given: Collection[str]
-) -> Analysis[Any, Any]:
+def choose_analysis(analyses: Sequence[AnyAnalysis], given: Collection[str]) -> AnyAnalysis:
     """Return the analysis that the flags of the given options select.
 
     Raises UsageError for two analyses at once and for an option that does not apply to the

@@ -56,8 +56,8 @@ def _root(
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
-    It is 0 for success, that of the `CharRNNError`, 2 for a bad command line, 128 + the number of
-    the signal that ended the command (130 for Ctrl-C), and 1 for anything else.
+    It is 0 for success, the exit code of a `CharRNNError`, 2 for a bad command line, 128 + the
+    number of the signal that ended the command (130 for Ctrl-C), and 1 for anything else.
     """
     if problem := _prepare_process():
         print_error(problem)
@@ -76,13 +76,14 @@ def run(arguments: Sequence[str]) -> int:
             discard_output()
         if isinstance(error, OtherProcessError) and PARENT in os.environ:
             return LOST_CONNECTION  # the launcher says so for all processes
-        # Looked for here, because it also applies to a command line that does not parse.
+        # `--debug` is looked for here, because it also applies to a command line that does not
+        # parse.
         if "--debug" in arguments:
             raise
         message, code = _explain(error, arguments)
         if "WORLD_SIZE" in os.environ:
-            # torch ends all processes once one failed; the message and the code of this one must
-            # not be lost.
+            # torch ends all processes once a process has failed; the message and the code of this
+            # process must not be lost.
             for number in ENDING_SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
         print_error(message)
@@ -94,14 +95,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the message about an error, and the exit code."""
-    # Without a number it is none of the system: of a library that cannot be loaded.
+    # An OSError without a number does not come from the system: a library could not be loaded.
     if isinstance(error, OSError) and error.errno not in (None, errno.ENOMEM):
-        what = (
+        problem_of_file = (
             f"cannot read or write {error.filename}"
             if error.filename
             else "cannot write the output"
         )
-        return f"{what}: {error.strerror or error}", 1
+        return f"{problem_of_file}: {error.strerror or error}", 1
     if isinstance(error, CharRNNError):
         return with_flags(error.message, _command_name(arguments)), error.exit_code
     if isinstance(error, typer.TyperException):
@@ -110,15 +111,15 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         if problem.startswith("No such"):
             problem += about_missing_rooms()
         return f"{problem}\nTry '{command} --help'.", error.exit_code
-    # Typer takes an EOFError for a closed prompt. No command prompts: it is of a damaged file, or a
-    # bug.
+    # Typer takes an EOFError for a closed prompt. No command prompts, so it comes from a damaged
+    # file, or is a bug.
     cause = error.__cause__ if isinstance(error, typer.Abort) else error
     return describe_unexpected(cause or error), 1
 
 
 def _unknown_option(error: typer.TyperException, arguments: Sequence[str]) -> str:
-    """Return what is said of an option that the command does not have, with the one that was meant
-    if one is near, or with how a text or a file begins with a dash; "" for another error."""
+    """Return a message about an option that the command does not have, with an option of a similar
+    name or with the way to type a text or a file that begins with a dash; "" for another error."""
     from charrnn.config.settings import FIELD_NAMES
 
     context = getattr(error, "ctx", None)
@@ -126,15 +127,17 @@ def _unknown_option(error: typer.TyperException, arguments: Sequence[str]) -> st
         return ""
     typed: str = getattr(error, "option_name", "")
     options = {
-        one.name: one.opts[0] for one in context.command.params if one.param_type_name == "option"
+        parameter.name: parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.param_type_name == "option"
     }
 
-    # A setting without an option of its own is not another word for one that looks like it.
+    # A setting without an option of its own is not a misspelling of an option that looks like it.
     field = typed.lstrip("-").replace("-", "_")
     if "--set" in options.values() and field in FIELD_NAMES and field not in options:
         return f"No such option: {typed}. Write --set {field}=VALUE."
 
-    # Of -q.txt, the error has the letter that is no option, and the message the word.
+    # For -q.txt, the error has only the first letter that is no option; the message shows the word.
     is_text = " " in typed
     if not typed.startswith("--"):
         is_text = True
@@ -150,8 +153,7 @@ def _unknown_option(error: typer.TyperException, arguments: Sequence[str]) -> st
 
 
 def _prepare_process() -> str | None:
-    """Make the standard streams usable; return what keeps the command from starting, None if
-    nothing does."""
+    """Make the standard streams usable; return a message if the command cannot start, or None."""
     if sys.stderr is None:  # closed by whoever started the command
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
@@ -172,7 +174,8 @@ def _prepare_process() -> str | None:
 
 
 def _run_with_signals(arguments: Sequence[str]) -> int:
-    """Run one command with its signals handled; return its exit code, or raise what ended it."""
+    """Run one command with its signals handled; return its exit code, or raise the error that ended
+    it."""
     check_room(NUMPY_BYTES, "charrnn")
     signals = Signals()
     try:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import charrnn
 from charrnn.cli.streams import printable, warn, with_flags, write_aside
@@ -18,11 +18,16 @@ from charrnn.hooks.manager import has_room
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.counts.counted_model import CountedModel
     from charrnn.detectors.detector import Detector
+    from charrnn.reports.mixing import Mixture
+
+    WritingModel: TypeAlias = Model | CountedModel | Mixture
+    """A model that generates text: a network alone, with its counts, or a mixture."""
 
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
-"""What a backslash and a character stand for in a typed text."""
+"""The character that a backslash and a letter stand for in a typed text."""
 
 
 def parse_text(option: str, text: str) -> str:
@@ -48,11 +53,11 @@ def to_content(text: str, alphabet: str) -> str | bytes:
 
 def read_text(source: str, config: Config, *, quiet: bool) -> str | bytes:
     """Read the file of --text with the run's alphabet, encoding and documents; a text of the
-    catalogue as that says.
+    catalogue with the settings of the catalogue.
 
-    Prints what was left out or changed, and how the text could be read instead, unless `quiet`. The
-    files of a folder are sorted by path, and documents keep their order. Raises DataError if the
-    file cannot be read or is empty.
+    Prints notes on characters that were left out or changed, and on other ways to read the text,
+    unless `quiet`. The files of a folder are sorted by path, and documents keep their order. Raises
+    DataError if the file cannot be read or is empty.
     """
     from charrnn.text.corpus import read_corpus
     from charrnn.text.documents import Documents, as_catalogued
@@ -80,17 +85,17 @@ def read_text(source: str, config: Config, *, quiet: bool) -> str | bytes:
     return corpus.content
 
 
-def read_prime(option: str, name: str, model: "Model") -> str | bytes:
+def read_prime(option: str, name: str, model: "WritingModel") -> str | bytes:
     """Return the text of a file, or of standard input (-), to be continued by a model; bytes for
     the byte alphabet.
 
     It is cleaned as a corpus is. Raises DataError that names the `option`.
     """
-    # Not above: they import NumPy, and the help of a command does without.
+    # Imported here, because they import NumPy, which the help of a command does not need.
     from charrnn.text.documents import separator_of
     from charrnn.text.text_files import read_stream
 
-    # Read as it is, with one error for whatever is wrong with it.
+    # The file as it is. Any problem with it becomes a DataError.
     if name == "-" and sys.stdin is None:
         raise DataError(f"{option}: standard input is closed.")
     try:
@@ -118,7 +123,7 @@ def read_passage(
     model: "Model", source: str | None, num_chars: int, *, quiet: bool
 ) -> tuple[str | bytes, str | bytes, int]:
     """Read the first `num_chars` characters of the file of --text or, if it is not given, of the
-    validation text; of an included model, which has none, of the text that it writes.
+    validation text; of an included model, which has no validation text, of the text that it writes.
 
     Returns them, their context and how many characters there are. Raises DataError as `read_text`
     and `Model.held_out`.
@@ -137,7 +142,7 @@ def read_passage(
 _CELL = re.compile(r"(\d{1,9}):(\d{1,9})")
 """A cell as it is typed."""
 _NUMBERS = re.compile(r"[\d:.,\s-]*")
-"""What is meant as a cell, and not as the name of a detector."""
+"""An argument of these characters is meant as a cell, not as the name of a detector."""
 
 
 def is_cell(text: str) -> bool:
@@ -150,15 +155,15 @@ def parse_direction(
 ) -> "tuple[str | Detector, int | None]":
     """Parse a direction, given to `option` as "detector", "detector@cells" or "detector@all".
 
-    Returns the detector, one of `detectors` if it has the name, and the number of cells; None for
-    all. Raises UsageError for another form and for an unknown detector.
+    Returns the detector, which is an object if `detectors` has the name, and the number of cells;
+    None for all. Raises UsageError for another form and for an unknown detector.
     """
     from charrnn.model.clamping import NUM_CELLS
 
-    # First as a whole: the name of a detector of --detect may contain an @.
-    known = {detector.name: detector.for_any_text() for detector in detectors}
-    if text in known:
-        return known[text], NUM_CELLS
+    # First try the whole text: the name of a detector of --detect may contain an @.
+    by_name = {detector.name: detector.for_any_text() for detector in detectors}
+    if text in by_name:
+        return by_name[text], NUM_CELLS
 
     # The last @ counts, as in RUN@STEP.
     name = text
@@ -177,10 +182,10 @@ def parse_direction(
     elif at:
         num_cells = int(size)
 
-    # A detector of this command line, or a built-in one, whose name is checked now: the error
-    # should appear before a text is read.
-    if name in known:
-        return known[name], num_cells
+    # A detector of this command line, or a built-in detector. Its name is checked now, so that an
+    # error appears before a text is read.
+    if name in by_name:
+        return by_name[name], num_cells
     from charrnn.detectors.registry import get_detectors  # here, so that `sample` starts sooner
 
     try:
@@ -206,7 +211,6 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
             " number `charrnn visualize` finds the cells that follow quotations, lines and more."
         )
 
-    # The form is right; whether there is such a cell depends on the model.
     layer = int(match[1])
     unit = int(match[2])
     try:
@@ -217,18 +221,18 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
 
 
 def load_model(run: str | None, *, quiet: bool) -> "Model":
-    """Load a run, by default the newest one, and print its warnings.
+    """Load a run, by default the newest, and print its warnings.
 
-    RUN@STEP is the checkpoint of a step. Prints the name of a run that was chosen by default.
-    Raises CheckpointError if there is no such run or step, or nothing in it
-    can be verified.
+    RUN@STEP is the checkpoint of a step. Prints the name of the newest run, if that was taken.
+    Raises CheckpointError if there is no such run or step, or if no checkpoint of it can be
+    verified.
     """
     from charrnn.api import load
 
     name, step = _split_step(run)
     model = load(name) if step is None else load(name, step=step)
 
-    # Who named a run knows it.
+    # A user who named a run knows its name.
     if run is None and not quiet:
         write_aside(f"Run: {printable(model.name)}")
     warn(model.warnings, quiet=quiet)
@@ -236,11 +240,11 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
 
 
 def _split_step(run: str | None) -> tuple[str | None, int | None]:
-    """Split RUN@STEP into the run and the step; the step is None where there is none or a run has
-    that name."""
+    """Split RUN@STEP into the run and the step; the step is None if there is none, or if a run has
+    the whole text as its name."""
     match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
 
-    # A folder may be named so; then the whole is the run.
+    # A folder may have a name with an @; then the whole text is the run.
     if match is None or is_run(match[0]):
         return run, None
     return match[1], int(match[2])
@@ -260,16 +264,16 @@ def is_run(text: str) -> bool:
 
 
 def load_models(runs: Sequence[str], *, quiet: bool) -> "list[Model]":
-    """Load runs, by default the newest one, and print their warnings."""
+    """Load runs, by default the newest run, and print their warnings."""
     return [load_model(run, quiet=quiet) for run in runs or (None,)]
 
 
 def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
-    """Parse what is given to --mix: the runs, and the weights of the first run and of these; None
-    for equal weights.
+    """Parse the arguments of --mix: the runs, and the weights of the first run and of these runs;
+    None for equal weights.
 
     Raises UsageError for a weight that is no number from 0 to 1, for a sum above 1, and if only
-    some have a weight.
+    some runs have a weight.
     """
     names, weights = [], []
     for text in mix:
@@ -283,7 +287,7 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
         if not equals:
             continue
 
-        # What is no number fails the comparison below, as NaN does.
+        # A text that is no number becomes NaN, which fails the comparison below.
         try:
             weights.append(float(number))
         except ValueError:
@@ -293,7 +297,8 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
                 f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3."
             )
 
-    # All have a weight or none has: what a mixture of both means would have to be guessed.
+    # Either all runs have a weight or none has. Otherwise the rest of the weights would have to be
+    # guessed.
     if not weights:
         return names, None
     if len(weights) < len(names):
@@ -310,9 +315,9 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
     return names, [max(0.0, 1 - sum(weights)), *weights]
 
 
-def with_counts(model: "Model", *, quiet: bool) -> Any:
-    """Return a model together with the counts of its training text, if its training counted that;
-    the model alone, with a warning, where they cannot be read."""
+def with_counts(model: "Model", *, quiet: bool) -> "Model | CountedModel":
+    """Return a model together with the counts of its training text, if it has any. Where they
+    cannot be read, return the model alone, and print a warning."""
     if model.path is None or model.config.num_held_back == 0 or not has_room("counts"):
         return model
     try:
@@ -328,15 +333,16 @@ def with_counts(model: "Model", *, quiet: bool) -> Any:
 
 
 def load_mixture(
-    first: Any, mix: Sequence[str], *, adds_counts: bool = False, quiet: bool
+    first: "Model | CountedModel", mix: Sequence[str], *, adds_counts: bool = False, quiet: bool
 ) -> "charrnn.Mixture":
-    """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`.
+    """Load the runs of --mix and mix them with the model `first`, by `charrnn.mix`.
 
-    With `adds_counts`, each of the loaded runs takes part together with its counts. Raises as
-    `parse_mix` and `charrnn.mix`.
+    With `adds_counts`, each of the loaded runs takes part together with its counts. Raises the
+    errors of both `parse_mix` and `charrnn.mix`.
     """
     names, weights = parse_mix(mix)
-    models: list[Any] = [load_model(name, quiet=quiet) for name in names]
+    loaded = [load_model(name, quiet=quiet) for name in names]
+    models: list[Any] = [first, *loaded]
     if adds_counts:
-        models = [with_counts(model, quiet=quiet) for model in models]
-    return charrnn.mix([first, *models], weights)
+        models = [first, *(with_counts(model, quiet=quiet) for model in loaded)]
+    return charrnn.mix(models, weights)

@@ -1,7 +1,7 @@
 """Commands whose options are a dataclass, and the options that several commands share.
 
-Which options go together is one table, `RULES`, from which the errors and the reference are made.
-The options that select and modify an analysis of `visualize` are declared with the analyses
+The table `RULES` says which options go together; errors and the reference are made from it. The
+options that select and modify an analysis of `visualize` are declared with the analyses
 (`cli.analyses`).
 """
 
@@ -29,24 +29,24 @@ from charrnn.hooks.manager import has_room
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When options are refused: beside others, or without others. The flags are separated by
+    """A rule that refuses options: beside some options, or without some. Flags are separated by
     spaces."""
 
     options: str
     """The options that are refused."""
     _: KW_ONLY
     beside: str = ""
-    """Refused if one of these is given."""
+    """The options are refused if one of these is given."""
     without: str = ""
-    """Refused unless one of these is given."""
+    """The options are refused unless one of these is given."""
     why: str = ""
-    """What the message says of the option beside."""
+    """A clause for the message, about the option beside."""
 
 
 REPORTS = ("--by --ngrams --dynamic", "--errors", "--per-line")
 """The reports of `evaluate` that one call can print together."""
 _SHARED = options_of(TextOptions)
-_SHAPING = [one.flag for one in options_of(SampleOptions) if one not in _SHARED]
+_SHAPING = [shaping.flag for shaping in options_of(SampleOptions) if shaping not in _SHARED]
 _DRAWS = " ".join(["--temp", *_SHAPING, "--color"])
 """The options of text that is drawn at random."""
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -64,7 +64,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--color --export", beside="--novelty", why="which colours the text, too"),
         Rule("--color --export", beside="--count --json --unique --new"),
         Rule("--unique --new --count", beside="--novelty", why="which shows one text"),
-        # What is measured or changed of one model has no meaning for several.
+        # These measure or change a single model, so they have no meaning for several.
         Rule("--adapt --clamp --novelty --no-copy --new", beside="--mix"),
         Rule("--force", without="--export"),
     ),
@@ -81,9 +81,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--force", without="--export"),
     ),
     "evaluate": (
-        # The reports of a group share a table; those of two groups do not fit into one.
+        # The reports of a group share a table; reports of two groups do not fit into one table.
         *(
-            Rule(group, beside=" ".join(other for other in REPORTS if other != group))
+            Rule(group, beside=" ".join(report for report in REPORTS if report != group))
             for group in REPORTS
         ),
         Rule("--part", beside="--text", why="which is no part of the run's own text"),
@@ -108,28 +108,31 @@ def is_given(value: object) -> bool:
 
 
 def check_rules(command: str, values: Mapping[str, object]) -> None:
-    """Raise UsageError if options that were given do not go together. `values` has them by flag."""
-    # The first rule that is broken: one error at a time, in an order that the table fixes.
-    given = {flag for flag, value in values.items() if is_given(value)}
+    """Raise UsageError if options that were given do not go together. `values` has their values by
+    flag."""
+    # Only the first broken rule is reported, in the order of the table.
+    given_flags = {flag for flag, value in values.items() if is_given(value)}
     for rule in RULES.get(command, ()):
-        option = _first_of(rule.options, given)
+        option = _first_of(rule.options, given_flags)
         if option is None:
             continue
 
-        # Either one option too many, or one that is missing.
-        other = _first_of(rule.beside, given)
-        if other is not None:
+        # Either an option too many, or an option that is missing.
+        excluded_by = _first_of(rule.beside, given_flags)
+        if excluded_by is not None:
             why = ""
             if rule.why:
                 why = f", {rule.why}"
-            raise UsageError(f"{option} does not go with {other}{why}. Leave one of them out.")
-        if rule.without and _first_of(rule.without, given) is None:
+            raise UsageError(
+                f"{option} does not go with {excluded_by}{why}. Leave one of them out."
+            )
+        if rule.without and _first_of(rule.without, given_flags) is None:
             wanted = " or ".join(rule.without.split())
             raise UsageError(f"{option} needs {wanted}: add it, or leave {option} out.")
 
 
 def _first_of(flags: str, given: Collection[str]) -> str | None:
-    """Return the first of some flags that was given, None if none was."""
+    """Return the first of some flags that was given, or None."""
     for flag in flags.split():
         if flag in given:
             return flag
@@ -139,13 +142,13 @@ def _first_of(flags: str, given: Collection[str]) -> str | None:
 SEVERAL_RUNS = "Several runs"
 """Panel of the options that take further runs."""
 RUN_HELP = "A run folder, its name under checkpoints/, or a .zip of charrnn export."
-"""What the help says of RUN."""
+"""The help of RUN."""
 NEWEST_RUN = "the newest run there or in this folder"
-"""What the help says of the run that is taken without RUN (`arguments.load_model`)."""
+"""The help of the run that is taken without RUN (`arguments.load_model`)."""
 NEW_RUN = "a new one in checkpoints/"
-"""What the help says of the folder that a run is saved in."""
+"""The help of the folder that a run is saved in."""
 TEXT_HELP = "Read this file, or - for stdin, instead of held-out text."
-"""What the help says of --text."""
+"""The help of --text."""
 Extra = TypeVar("Extra")
 """The dataclass of options that a room or another package declares."""
 
@@ -174,7 +177,7 @@ class ReplacingOptions(CommandOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenOptions:
-    """The options that every command has which fills the terminal or runs until it is stopped."""
+    """The options of every command that fills the terminal or runs until it is stopped."""
 
     quiet: bool = option(
         False, flags="--quiet -q", help="Print only errors on stderr.", panel=OTHER
@@ -186,10 +189,10 @@ class ScreenOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtensibleOptions(ReplacingOptions):
-    """The options of a command to which rooms and other packages add some."""
+    """The options of a command to which rooms and other packages add options."""
 
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    """The values of all options that were given, the command's own included, by the names of their
+    extra: Mapping[str, object] = field(default_factory=dict)
+    """The values of all options that were given, including the command's, by the names of their
     fields."""
 
     def of(self, owner: type[Extra]) -> Extra:
@@ -198,12 +201,12 @@ class ExtensibleOptions(ReplacingOptions):
 
 
 def run_argument() -> Any:
-    """Declare the run of a command that takes one, by default the newest."""
+    """Declare the run of a command, by default the newest."""
     return argument("RUN", help=RUN_HELP, default=None, shown_default=NEWEST_RUN)
 
 
 def mix_option() -> Any:
-    """Declare the runs that predict together with the first one."""
+    """Declare the runs that predict together with the first run."""
     return option(
         (),
         flags="--mix RUN[=W]",
@@ -215,53 +218,55 @@ def mix_option() -> Any:
 
 
 def command_of(
-    function: Callable[..., Any], *, name: str = "", added: Iterable[Option] = ()
-) -> Callable[..., Any]:
-    """Return the function for typer of one that takes a dataclass as its parameter `options`, and
-    the context if it has such a parameter.
+    function: Callable[..., object], *, name: str = "", added: Iterable[Option] = ()
+) -> Callable[..., object]:
+    """Turn a function that takes a dataclass of options into a function for typer. The parameter of
+    the dataclass is named `options`; a parameter `context` gets the context.
 
-    It checks the rules of the command `name`. `added` are options of rooms and other packages for
-    `ExtensibleOptions.extra`.
+    The new function checks the rules of the command `name`. `added` are options of rooms and other
+    packages for `ExtensibleOptions.extra`.
     """
-    # An option of a package never takes the place of one of the command's own.
+    # An option of a package never replaces an option of the command.
     hints = get_type_hints(function)
     owner = hints["options"]
-    own = list(parameters_of(owner))
-    others = [one for one in added if one.flag not in {getattr(two, "flag", "") for two in own}]
-    parameters = [one for one in (*own, *others) if _is_there(one)]
-    by_name = {one.name: one for one in parameters if isinstance(one, Option)}
+    declared = list(parameters_of(owner))
+    flags = {getattr(parameter, "flag", "") for parameter in declared}
+    new = [option for option in added if option.flag not in flags]
+    parameters = [parameter for parameter in (*declared, *new) if _is_there(parameter)]
+    by_name = {option.name: option for option in parameters if isinstance(option, Option)}
 
-    def call(**typed: Any) -> Any:
+    def call(**typed: object) -> object:
         context = {}
         if "context" in typed:
             context["context"] = typed.pop("context")
 
-        # A tuple is empty, a flag false and all else None if it was not given.
+        # An option that was not given is an empty tuple, False or None.
         given = {}
         for key, value in typed.items():
             if value is not None and value is not False and value != ():
                 given[key] = _converted(value, by_name.get(key))
-        check_rules(name, values={one.flag: given.get(key) for key, one in by_name.items()})
+        check_rules(name, values={option.flag: given.get(key) for key, option in by_name.items()})
 
-        # Only what was given: the defaults are those of the dataclass.
+        # Only the options that were given: the dataclass has the defaults.
         options = make(owner, given)
         if isinstance(options, ExtensibleOptions):
             options = replace(options, extra=given)
         return function(**context, options=options)
 
-    # typer reads the options from the signature and the help from the docstring.
-    signature = [_to_parameter(one) for one in parameters]
+    signature = [_to_parameter(parameter) for parameter in parameters]
     if "context" in hints:
         signature.insert(0, _by_name("context", typer.Context))
-    # Two attributes in place of a function that is written by `exec`, as typer expects one.
+    # typer reads the options from the signature and the help from the docstring, so that no
+    # function need be written by `exec`.
     call.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     call.__doc__ = function.__doc__
     return call
 
 
-def _converted(typed: Any, declared: Option | None) -> Any:
-    """Return the value of an option from what was typed. Raises UsageError for one that is none."""
-    # A text, or several; True for an option without a value.
+def _converted(typed: object, declared: Option | None) -> object:
+    """Convert the typed text of an option to its value. Raises UsageError for a text that has
+    none."""
+    # A text or several texts; True for an option without a value.
     if declared is None or declared.kind in (str, bool):
         return typed
 
@@ -281,7 +286,7 @@ def _converted(typed: Any, declared: Option | None) -> Any:
 
 
 def _is_there(parameter: Option | Argument) -> bool:
-    """Return whether the room that an option needs is there."""
+    """Return whether the room that an option needs is installed."""
     if isinstance(parameter, Argument) or not parameter.needs:
         return True
     return has_room(parameter.needs)
@@ -289,29 +294,29 @@ def _is_there(parameter: Option | Argument) -> bool:
 
 def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
     """Return the parameter of a function from which typer makes an option or an argument."""
-    # A text or several, whatever the field: `_converted` makes the value of it.
+    # A text or several texts, whatever the type of the field: `_converted` makes the value from it.
     kind: Any = list[str] if declared.is_repeatable else str
     if isinstance(declared, Argument):
-        taken = typer.Argument(metavar=declared.metavar, help=_help_of(declared))
+        info = typer.Argument(metavar=declared.metavar, help=_help_of(declared))
     else:
-        spellings = [one for one in (declared.flag, declared.letter) if one is not None]
-        taken = typer.Option(
+        spellings = [name for name in (declared.flag, declared.letter) if name is not None]
+        info = typer.Option(
             *spellings,
             help=_help_of(declared),
             metavar=declared.metavar,
             rich_help_panel=declared.panel,
         )
         if declared.kind is bool:
-            return _by_name(declared.name, annotation=Annotated[bool, taken], default=False)
+            return _by_name(declared.name, annotation=Annotated[bool, info], default=False)
 
-    # None where nothing was given, so that what was typed can be told from a default.
+    # None where nothing was given, so that a typed value can be told from a default.
     if declared.is_required:
-        return _by_name(declared.name, Annotated[kind, taken])
-    return _by_name(declared.name, annotation=Annotated[kind | None, taken], default=None)
+        return _by_name(declared.name, Annotated[kind, info])
+    return _by_name(declared.name, annotation=Annotated[kind | None, info], default=None)
 
 
 def _help_of(declared: Option | Argument) -> str:
-    """Return the text of the help with what everybody asks next, in brackets at its end."""
+    """Return the text of the help, with the default or "required" in brackets at its end."""
     text = declared.help
     if declared.shown_default:
         text += f" [default: {declared.shown_default}]"
@@ -321,7 +326,7 @@ def _help_of(declared: Option | Argument) -> str:
 
 
 def _by_name(
-    name: str, annotation: Any, *, default: Any = inspect.Parameter.empty
+    name: str, annotation: object, *, default: object = inspect.Parameter.empty
 ) -> inspect.Parameter:
     # By keyword alone: a parameter with a default may then stand before one without.
     kind = inspect.Parameter.KEYWORD_ONLY

@@ -37,21 +37,21 @@ app = typer.Typer(
 
 @dataclass(frozen=True, kw_only=True)
 class ListOptions(CommandOptions):
-    """What `charrnn corpora list` takes."""
+    """The options of `charrnn corpora list`."""
 
     kind: str = option("", flags="--kind KIND", help="Only one kind of text, such as code.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryOptions(CommandOptions):
-    """What `charrnn corpora show` and `fetch` take."""
+    """The options of `charrnn corpora show` and `fetch`."""
 
     name: str = argument("NAME", "A name from `charrnn corpora list`.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MakeOptions(CommandOptions):
-    """What `charrnn corpora make` takes."""
+    """The options of `charrnn corpora make`."""
 
     language: str = argument(
         "LANGUAGE",
@@ -68,7 +68,7 @@ def _default(context: typer.Context, options: ListOptions) -> None:
     name = context.invoked_subcommand
     if name is None:
         list_corpora(options)
-    # Refused, not passed on: --quiet and --debug mean the same before and after, these do not.
+    # Refused, not passed on: unlike --quiet and --debug, these would mean nothing to the group.
     elif options.json or options.kind:
         raise UsageError(f"--json and --kind belong after {name}: charrnn corpora {name} --json")
 
@@ -91,7 +91,7 @@ def list_corpora(options: ListOptions) -> None:
     # Imported here: rich takes longer than all the rest of the command.
     from charrnn.views.tables import catalogue_table
 
-    # A narrow terminal has no room for all columns, whose words would be broken. `show` has them.
+    # A narrow terminal has no room for all columns without breaking words. `show` has them all.
     console = result_console()
     table = catalogue_table(entries)
     unlimited = console.options.update(width=1000)
@@ -149,7 +149,7 @@ def fetch_corpus(options: EntryOptions) -> None:
 
 
 def _entry(options: EntryOptions) -> CatalogueEntry:
-    """Return the entry that is named. Raises DataError."""
+    """Return the entry with this name. Raises DataError."""
     _warn_of_folders(options)
     name = options.name
     entry = find_entry(name)
@@ -160,14 +160,14 @@ def _entry(options: EntryOptions) -> CatalogueEntry:
 
 
 def _warn_of_folders(options: CommandOptions) -> None:
-    """Warn of the folders of $CHARRNN_CORPORA that are none."""
+    """Warn of paths in $CHARRNN_CORPORA that are no folders."""
     for folder in corpora_folders()[1:]:
         if not folder.is_dir():
             warn((f"{CORPORA_VARIABLE}: {folder} is no folder",), quiet=options.quiet)
 
 
-def _as_json(entry: CatalogueEntry) -> dict[str, Any]:
-    """Return an entry with where its file is."""
+def _as_json(entry: CatalogueEntry) -> dict[str, object]:
+    """Return an entry with the path of its file, if it is here."""
     path = path_of(entry)
     return asdict(entry) | {"path": path and str(path)}
 

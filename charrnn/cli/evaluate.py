@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 ROWS, REPORTS = "More rows", "In place of the loss"
 """Groups of options in the help."""
 Offer = TypeVar("Offer", Listing, ExtraRows, Report)
-"""What a room or another package offers to `evaluate`."""
+"""Something that a room or another package offers to `evaluate`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(ExtensibleOptions):
-    """What `charrnn evaluate` takes; rooms add the flags of listings, rows and reports."""
+    """The options of `charrnn evaluate`; rooms add the flags of listings, rows and reports."""
 
     runs: Sequence[str] = argument(
         "RUN",
@@ -104,7 +104,7 @@ def evaluate(options: EvaluateOptions) -> None:
     Rows of n-gram models of the training text (modified Kneser-Ney, orders up to 20) come with
     --ngrams; --json has all of them.
     """
-    # What can be wrong with the command line itself, before a model is loaded.
+    # Errors of the command line appear before a model is loaded.
     target = export_target(
         options.export,
         force=options.force,
@@ -114,7 +114,7 @@ def evaluate(options: EvaluateOptions) -> None:
     )
     models = load_models(options.runs, quiet=options.quiet)
 
-    # Read once for all models: as characters, if one of them reads characters.
+    # The text is read once for all models: as characters, if any model reads characters.
     reader = next((model for model in models if model.vocab.kind == "char"), models[0])
     content = None
     if options.text is not None:
@@ -129,7 +129,7 @@ def evaluate(options: EvaluateOptions) -> None:
         )
         return
 
-    # Said at once: what comes before the first bar takes seconds.
+    # This appears at once, because the work before the first bar takes seconds.
     with task(f"reading {models[0].name}", unit=""):
         if reports:
             shown = _measure_reports(reports, models=models, content=content, options=options)
@@ -147,14 +147,14 @@ def _measure_reports(
     content: str | bytes | None,
     options: EvaluateOptions,
 ) -> Shown:
-    """Measure what is printed in place of the losses."""
-    # Which part was measured; a text of --text has none.
-    data: dict[str, Any] = {}
+    """Measure the reports that are printed in place of the losses."""
+    # The part of the run's text that was measured; a text of --text has no parts.
+    data: dict[str, object] = {}
     if content is None:
         data["part"] = options.part
     pictures: list[RenderableType] = []
 
-    # One after the other on one page; in JSON each under its name.
+    # The reports follow each other on a page; in JSON each stands under its name.
     for report in reports:
         result = report.measure(models, content, **_settings(options))
         data[report.name] = asdict(result)
@@ -171,7 +171,7 @@ def _measure_losses(
     if options.by:
         extra["by"] = options.by
 
-    # A mixture is one more row, below those of its parts.
+    # A mixture is one more row, below the rows of its models.
     mixtures = []
     if options.mix:
         mixtures.append(load_mixture(models[0], mix=options.mix, quiet=options.quiet))
@@ -193,7 +193,7 @@ def _measure_losses(
 
 
 def _settings(options: EvaluateOptions) -> dict[str, Any]:
-    """Return what listings and reports are called with."""
+    """Return the keyword arguments of listings and reports."""
     return {
         "part": options.part,
         "precision": options.precision,
@@ -203,7 +203,7 @@ def _settings(options: EvaluateOptions) -> dict[str, Any]:
 
 def _chosen(kind: type[Offer], options: EvaluateOptions) -> Sequence[Offer]:
     """Return the listings, rows or reports whose flag was given."""
-    # One without a help has no flag of its own: the command declares its option, as it does --by.
+    # An offer without a help has no flag of its own: the command declares its option, such as --by.
     offers = offered(evaluations, kind)
     return [offer for offer in offers if offer.help and offer.name in options.extra]
 
@@ -215,8 +215,8 @@ def added_options() -> Sequence[Option]:
         REPORTS: [*offered(evaluations, Listing), *offered(evaluations, Report)],
     }
     return [
-        Option(f"--{one.name.replace('_', '-')}", help=one.help, panel=panel, name=one.name)
+        Option(f"--{offer.name.replace('_', '-')}", help=offer.help, panel=panel, name=offer.name)
         for panel, group in offers.items()
-        for one in group
-        if one.help
+        for offer in group
+        if offer.help
     ]

@@ -44,12 +44,13 @@ class _Bar(Task):
     def __init__(self, label: str, total: int, unit: str) -> None:
         super().__init__(label, total, unit)
 
-        # Imported here: a task without a bar, as most are, needs neither.
+        # Imported here, because most tasks have no bar and need neither.
         from tqdm import tqdm
 
         from charrnn.views.theme import all_visible
 
-        # What is not counted is said at once; the bars of its parts take its line.
+        # The label of a task that does not count appears at once; the bars of its steps take its
+        # line.
         self._bar: tqdm[Any] = tqdm(
             total=total or None,
             desc=all_visible(label),
@@ -64,7 +65,7 @@ class _Bar(Task):
 
     def __call__(self, amount: int = 1) -> None:
         super().__call__(amount)
-        # Some tasks learn only while they run how much there is.
+        # Some tasks learn their total only while they run.
         self._bar.total = self.total or None
         self._bar.update(amount)
 
@@ -92,6 +93,6 @@ def print_above_bars(console: Any, *args: Any, **kwargs: Any) -> None:
     """Print on a console of rich, above the progress bars of the terminal."""
     from tqdm import tqdm
 
-    # It clears the bars before, and draws them again after.
+    # tqdm clears the bars before the output, and draws them again after it.
     with tqdm.external_write_mode():
         console.print(*args, **kwargs)

@@ -1,5 +1,5 @@
-"""The group of all commands: those of the core, of rooms and of other packages. Each is imported
-when it is used."""
+"""The group of all commands, of the core, of rooms and of other packages. Each is imported when it
+is used."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ CORE_COMMANDS = {entry.name: entry for entry in _CORE}
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What a command can ask about its own start: the object of its context."""
+    """Facts for a command about its own start: the object of its context."""
 
     signals: Signals
     arguments: tuple[str, ...]
@@ -55,9 +55,9 @@ class Invocation:
 
 
 def commands() -> dict[str, CommandEntry]:
-    """Return all commands by name, in the order of the help. Of two with one name the first one
-    counts."""
-    # A command of the core is never hidden by that of a package.
+    """Return all commands by name, in the order of the help. Of two commands with the same name the
+    first counts."""
+    # A command of a package never hides a command of the core.
     entries = dict(CORE_COMMANDS)
     for entry in offered(specifications.commands, CommandEntry):
         if entries.setdefault(entry.name, entry) != entry:
@@ -66,11 +66,10 @@ def commands() -> dict[str, CommandEntry]:
 
 
 class _Loaded(Mapping[str, Any]):
-    """The commands by name. A command is imported when it is looked up, the rooms when it is not
-    one of the core."""
+    """The commands by name. A command is imported when it is looked up; the rooms are imported only
+    if the core has no such command."""
 
     def __getitem__(self, name: str) -> Any:
-        # The rooms are not looked for when a command of the core runs.
         entry = CORE_COMMANDS.get(name) or commands()[name]
         function = load_place(entry.place)
         if isinstance(function, typer.Typer):
@@ -96,7 +95,7 @@ def _built(entry: CommandEntry, added: "tuple[Option, ...]") -> Any:
     # The options of commands import settings, which the list of all commands does not need.
     from charrnn.cli.command_options import command_of
 
-    # An application of one command: that is how typer makes a command of a function.
+    # typer makes a command of a function by an application of one command.
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     epilog = None
     if entry.epilog:
@@ -107,12 +106,13 @@ def _built(entry: CommandEntry, added: "tuple[Option, ...]") -> Any:
 
 
 class _AsTyped:
-    """A command or a group whose values come as they were typed."""
+    """A command or a group that passes values on as they were typed."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, whose values `command_options` converts."""
-        # typer would do it by pydantic, whose import takes a quarter of the time until `sample`
-        # writes. A typer without this method makes texts of texts.
+        """Return the parameters with their values unconverted: `command_options` converts them."""
+        # typer would convert them by pydantic, and importing pydantic takes a quarter of the time
+        # until `sample` writes. In a version of typer without `get_runtime_param`, this changes
+        # nothing.
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for parameter in parameters:
             parameter.get_runtime_param = lambda: SimpleNamespace(coerce=lambda value, **_: value)
@@ -123,8 +123,9 @@ class Command(_AsTyped, typer.core.TyperCommand):
     """A command with the page of `help_page`."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return what follows the command in its usage."""
-        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        """Return the words after the command in its usage."""
+        parameters = self.get_params(ctx)
+        arguments = [word for word in parameters if word.param_type_name == "argument"]
         return ["[OPTIONS]", *map(argument_name, arguments)]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -137,10 +138,10 @@ class Group(_AsTyped, typer.core.TyperGroup):
 
     def summaries(self) -> list[tuple[str, str]]:
         """Return the name and the summary of each command."""
-        return [(name, one.get_short_help_str(1000)) for name, one in self.commands.items()]
+        return [(name, command.get_short_help_str(1000)) for name, command in self.commands.items()]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the page: the commands, which one looks for here, before the options."""
+        """Write the page: the commands, which readers look for, before the options."""
         sections = {COMMANDS: self.summaries(), **parameter_sections(self, ctx)}
         write_help(self, context=ctx, formatter=formatter, sections=sections)
 

@@ -12,13 +12,13 @@ from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.views.delivery import Shown, describe_formats
 
 MAX_CURVES = 7
-"""Learning curves that are drawn, unless more runs are named: as many as there are marks to tell
-them apart."""
+"""Learning curves that are drawn, unless more runs are named: there are as many marks to tell them
+apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunsOptions(ReplacingOptions):
-    """What `charrnn runs` takes."""
+    """The options of `charrnn runs`."""
 
     runs: Sequence[str] = argument(
         "RUN",
@@ -71,14 +71,14 @@ def runs(options: RunsOptions) -> None:
 
 
 def _list(options: RunsOptions) -> None:
-    """Print the summaries of the runs as a table or JSON; of several, also if one of them cannot be
-    read."""
+    """Print the summaries of the runs as a table or JSON. If some of several runs cannot be read,
+    the rest are printed before the error."""
     from charrnn.runs.included import read_cards
     from charrnn.runs.overview import run_summaries
     from charrnn.views.tables import runs_view
 
-    # Of runs that are named, the whole ones are listed before the error about the others, whose
-    # exit code is that of the command.
+    # Runs that can be read are listed before the error about a run that cannot; the command then
+    # ends with the exit code of that error.
     try:
         summaries = run_summaries(options.runs, sort=options.sort)
     except CheckpointError:
@@ -92,7 +92,7 @@ def _list(options: RunsOptions) -> None:
     if options.json:
         print_json([asdict(summary) for summary in summaries])
 
-    # Where there are none, the next step is said. On stderr: stdout stays empty for programs.
+    # Without runs, a note names the next step, on stderr: stdout stays empty for programs.
     elif summaries:
         result_console().print(runs_view(summaries))
     elif options.runs:

@@ -29,23 +29,25 @@ from charrnn.views.delivery import describe_formats
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.cli.arguments import WritingModel
     from charrnn.cli.sample_output import SampleOutput
+    from charrnn.counts.counted_model import CountedModel
     from charrnn.model.clamping import Clampable
 
 MAX_EXPORTED_CHARS = 20_000
-"""Longest text of --export, whose picture has a shape for each word."""
+"""Longest text of --export: its picture has a shape for each word."""
 MAX_JSON_CHARS = 5_000_000
-"""Longest text of --json, whose object takes about 72 bytes of memory for each character."""
+"""Longest text of --json: its object takes about 72 bytes of memory for each character."""
 SURPRISE = "surprise"
-"""What --color shows, if it is no cell."""
+"""The value of --color that is no cell."""
 COPIES = "Copies of the training text"
-"""Panel of the options that compare a text with what the model has learned."""
+"""Panel of the options that compare a text with the training text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleCommandOptions(ReplacingOptions):
-    """What `charrnn sample` takes: options of `SampleOptions` as they are, and others as they are
-    typed, which mean something only once the model is loaded."""
+    """The options of `charrnn sample`: `SampleOptions` itself, and typed texts that mean something
+    only once the model is loaded."""
 
     run: str | None = run_argument()
     length: int | None = option(
@@ -159,7 +161,7 @@ def sample(options: SampleCommandOptions) -> None:
 
     In TEXT and CHARS, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
-    # Whatever is wrong with the command line is said before a model is loaded.
+    # Errors of the command line appear before a model is loaded.
     temperatures = _parse_temperatures(options)
     options = replace(options, drawing=_parse_texts(options.drawing))
     _check_options(options, draws_several=len(temperatures) > 1)
@@ -187,14 +189,14 @@ def _draw(
     """Print the drawn text or texts in the form that was asked for."""
     from charrnn.generation.generator import fresh_seed
 
-    # At temperature 0 nothing is random, so that a seed would say nothing.
+    # At temperature 0 nothing is random, so a seed is not printed.
     seed = options.drawing.seed
     if seed is None:
         seed = fresh_seed()
         if any(temperatures):
             output.fresh_seed = seed
 
-    # What was typed becomes what the generator takes.
+    # The typed texts become values for the generator.
     cell = None
     if options.cell not in (None, SURPRISE):
         cell = arguments.parse_cell("--color", text=str(options.cell), model=output.first)
@@ -211,7 +213,7 @@ def _draw(
         on_cut=output.count_cut,
     )
 
-    # Novelty comes first: --json changes what it prints, too.
+    # Novelty comes first, because --json changes its output, too.
     count = options.count
     if options.novelty:
         output.show_novelty(drawing)
@@ -292,7 +294,7 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
         )
     arguments.parse_mix(options.mix)
 
-    # Several temperatures print several texts, and all of these are about one.
+    # Several temperatures print several texts, and all of these options are about a single text.
     beside = {
         "--count": options.count is not None,
         "--color": options.cell is not None,
@@ -337,20 +339,20 @@ def _check_length(options: SampleCommandOptions) -> None:
 
 
 def _load(options: SampleCommandOptions) -> "SampleOutput":
-    """Load what is generated from, and print warnings on stderr.
+    """Load the model that generates, read the prime, and print warnings on stderr.
 
     Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for
     options that do not go with this model.
     """
     from charrnn.cli.sample_output import LONG, SampleOutput
 
-    # What is in a file is not printed; @@ stands for a text that begins with @.
+    # The content of a file is not printed; @@ stands for a text that begins with @.
     typed = options.prime or ""
     is_file = typed.startswith("@") and not typed.startswith("@@")
     if not is_file:
         typed = arguments.parse_text("--prime", typed.removeprefix("@"))
 
-    # What depends on whether the model writes documents.
+    # The default length depends on whether the model writes documents.
     first = arguments.load_model(options.run, quiet=options.quiet)
     writes_documents = first.config.end_id is not None and options.width is None
 
@@ -360,7 +362,7 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         if writes_documents:
             length = DOCUMENT_LENGTH
 
-    # Copies are looked for in the training text of the run, not in that of --adapt.
+    # Copies are looked for in the training text of the run, not in the text of --adapt.
     reference = None
     if options.novelty:
         reference = first.novelty_reference(length=length)
@@ -372,15 +374,16 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         if len(learned) > LONG:
             tell(f"adapting to {options.adapt} ...")
         first = _adapt(first, text=learned, unknown=options.drawing.unknown)
-    model: Any = first
     # Counts do not know which brackets and rings of a document are still open: they make its loss
     # lower and fewer documents valid (benchmarks/LOG.md).
     adds_counts = options.adds_counts or (first.config.end_id is None and not options.no_counts)
+    counted_model: Model | CountedModel = first
     if adds_counts:
-        model = arguments.with_counts(first, quiet=options.quiet)
+        counted_model = arguments.with_counts(first, quiet=options.quiet)
+    model: WritingModel = counted_model
     if options.mix:
         model = arguments.load_mixture(
-            model, mix=options.mix, adds_counts=adds_counts, quiet=options.quiet
+            counted_model, mix=options.mix, adds_counts=adds_counts, quiet=options.quiet
         )
         warn(model.warnings, quiet=options.quiet)
 
@@ -425,15 +428,15 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
 
     The direction of a detector is fitted on the run's held-out text, or looked up in the run.
     """
-    # The last = counts: the name of a detector may have one, too.
-    what = text
+    # The last = counts: the name of a detector may contain a =, too.
+    clamped = text
     number = ""
     if "=" in text:
-        what, _, number = text.rpartition("=")
+        clamped, _, number = text.rpartition("=")
 
-    if arguments.is_cell(what):
+    if arguments.is_cell(clamped):
         try:
-            cell, value = arguments.parse_cell("--clamp", text=what, model=model), float(number)
+            cell, value = arguments.parse_cell("--clamp", text=clamped, model=model), float(number)
         except ValueError:
             raise UsageError(
                 f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1."
@@ -443,7 +446,7 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
         return cell, value
 
     # Anything else is the direction of a detector, which a room fits.
-    detector, size = arguments.parse_direction("--clamp", what)
+    detector, size = arguments.parse_direction("--clamp", clamped)
 
     # The number is read before the direction, which is slow to fit; high and low need it.
     output = 0.0
@@ -454,7 +457,8 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
         raise UsageError(
             f"--clamp {text}: write high, low or a number after the =, such as quote=high."
         ) from None
-    # Words for outputs that this direction takes: a number means something else in each model.
+    # The words stand for outputs of this direction, because a number means something else in each
+    # model.
     direction = model.direction(detector, size)
     if number == "high":
         output = direction.high

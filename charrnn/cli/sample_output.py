@@ -34,14 +34,16 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
+    from charrnn.cli.arguments import WritingModel
+    from charrnn.reports.novelty import NoveltyReference
 
 heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.tables")
 records = LazyModule("charrnn.cells.findings")
 Options = TypeVar("Options", SampleOptions, SearchOptions)
 Part = TypeVar("Part")
-"""A part of a text: some characters, or a piece with the value of a cell."""
+"""A stretch of a text: some characters, or a piece with the value of a cell."""
 LONG = 10_000
-"""Number of characters from which a progress bar may appear: they may take a second or more."""
+"""A longer text may have a progress bar, because it may take a second or more."""
 MAX_LINE_ROWS = 50
 """Rows of a terminal after which a coloured line is printed, even if it continues."""
 LOOP_CHARS = 2_000
@@ -54,17 +56,17 @@ class SampleOutput:
 
     first: "Model"
     """The run, adapted if --adapt is given."""
-    model: Any
-    """The `Model` that generates: that one, or the mixture with the runs of --mix, which generates
-    in the same way."""
+    model: "WritingModel"
+    """The model that generates: `first`, `first` with its counts, or its mixture with the runs of
+    --mix."""
     prime: str | bytes | None
-    """The text to continue: the typed prime, the content of a file, or what the model was adapted
-    to, if any."""
+    """The text to continue: the typed prime, the content of a file, or the text that the model was
+    adapted to, if any."""
     typed: str
     """The prime that was typed; it is printed before the text."""
     length: int
     """Characters to generate."""
-    reference: Any
+    reference: "NoveltyReference | None"
     """The training text for --novelty (`Model.novelty_reference`), or None."""
     show_as_json: bool
     quiet: bool
@@ -72,13 +74,13 @@ class SampleOutput:
     """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the
     seed was given."""
     num_cut: int = 0
-    """Documents that have not ended."""
+    """Number of documents that have not ended."""
     drawn_with: SampleOptions | SearchOptions = field(default_factory=SampleOptions)
-    """What the texts of JSON were drawn with."""
+    """The options of the last drawing, for JSON."""
 
     def show_text(self, options: SampleOptions) -> None:
         """Print one text as it is drawn."""
-        # A document ends its line, also where it is empty, as the next command line begins there.
+        # A document ends its line, even if it is empty, because the next command line begins there.
         with self._drawing(options, is_streamed=True) as options:
             has_end = self.model.config.end_id is not None
             chunks = self.model.generator.write(options)
@@ -97,7 +99,7 @@ class SampleOutput:
     def export_values(self, options: SampleOptions, target: Target) -> None:
         """Write one text to a file, coloured by the cell in `options` or by its surprise, with the
         scale."""
-        # As a whole: a file is written at once or not at all.
+        # The whole text, because a file is written at once or not at all.
         with self._drawing(options) as options:
             pieces = list(self.model.generator.stream(options))
 
@@ -135,9 +137,9 @@ class SampleOutput:
         unique: bool = False,
         accept: Accept | None = None,
     ) -> None:
-        """Print several texts: as JSON objects, or as the documents of a file are parted.
+        """Print several texts: as JSON objects, or separated like the documents of a file.
 
-        Of texts that are `unique`, or that `accept` takes, stderr says how many were drawn.
+        With `unique` or `accept`, a line on stderr says how many texts were drawn.
         """
         generator = self.model.generator
         num_drawn = 0
@@ -168,7 +170,7 @@ class SampleOutput:
 
     def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
         """Print a text for each temperature: as JSON objects, or each after its heading."""
-        # All with one seed: they differ by their temperature alone.
+        # All have the same seed: they differ by their temperature alone.
         generator = self.model.generator
         with self._drawing(options, len(temperatures), is_streamed=True) as options:
             texts = generator.iter_samples(1, options=options, temperatures=temperatures)
@@ -186,9 +188,10 @@ class SampleOutput:
         self._write_novelty(text)
 
     def show_search(self, count: int, options: SearchOptions) -> None:
-        """Print the `count` best texts of a beam search, numbered, best first; a single one as far
-        as it is certain."""
-        # What all beams have in common is certain, and can be shown while the search goes on.
+        """Print the `count` best texts of a beam search, numbered, best first; a single text is
+        shown as far as it is certain."""
+        # The text that all beams have in common is certain, and can be shown while the search goes
+        # on.
         is_streamed = count == 1 and self.reference is None and not self.show_as_json
         with self._drawing(options, is_streamed=is_streamed) as options:
             search = self.model.generator.search(options)
@@ -245,7 +248,8 @@ class SampleOutput:
         is_long = num_computed > LONG
         has_bar = is_long and not (is_streamed and sys.stdout.isatty())
         with task("writing", num_chars) if has_bar else nullcontext(Task("writing")) as advance:
-            # Before the first character, so that a text that is interrupted can be drawn again.
+            # The seed comes before the first character, so that an interrupted text can be drawn
+            # again.
             def on_draw(num_drawn: int) -> None:
                 if self.fresh_seed is not None and not self.quiet:
                     write_aside(f"seed {self.fresh_seed}")
@@ -268,6 +272,7 @@ class SampleOutput:
     def _write_novelty(self, text: GeneratedText) -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
         # The prime is not compared, because it is the user's own text.
+        assert self.reference is not None, "--novelty loads the training text"
         novelty = self.reference.compare(text.text)
         if self.show_as_json:
             print_json(self._as_json(text) | {"novelty": novelty.to_json()})
@@ -297,12 +302,12 @@ class SampleOutput:
         if not loops:
             return
 
-        what = f"{counted(loops[0].period, 'character')}, {loops[0].repeats} times in a row"
-        which = f"the text ends in a loop: {what}"
+        repeats = f"{counted(loops[0].period, 'character')}, {loops[0].repeats} times in a row"
+        problem = f"the text ends in a loop: {repeats}"
         if len(texts) > 1:
-            which = f"{len(loops)} of {len(texts)} texts end in a loop, such as {what}"
+            problem = f"{len(loops)} of {len(texts)} texts end in a loop, such as {repeats}"
         why = f"The most likely texts of character models do that; try {remedy}."
-        warn((f"{which}. {why}",), quiet=self.quiet)
+        warn((f"{problem}. {why}",), quiet=self.quiet)
 
     def _loop_at_end(self, text: str) -> Loop | None:
         """Return the loop in which a text ends, or None. In a text that was drawn at random, blanks
@@ -313,18 +318,18 @@ class SampleOutput:
         if loop is None:
             return None
 
-        # Indentations and rules are as usual in code as in the texts that it was learned from. The
-        # most likely text repeats them for another reason, and blanks alone show nothing.
+        # Indentations and rules are usual in code. But the most likely text repeats them for
+        # another reason, and a text of blanks alone shows nothing.
         repeated = end[: len(end) - loop.after][-loop.period :]
         is_random = isinstance(self.drawn_with, SampleOptions) and self.drawn_with.temperature > 0
         if is_random and end.strip() and not any(map(str.isalnum, repeated)):
             return None
         return loop
 
-    def _as_json(self, text: GeneratedText, **beams: Any) -> dict[str, Any]:
-        """Return the object of `sample --json`; that of a search has its `beams` instead of details
-        of the best one."""
-        # What is needed to draw the same text again, and the text.
+    def _as_json(self, text: GeneratedText, **beams: object) -> dict[str, object]:
+        """Return the object of `sample --json`; the object of a search has its `beams` instead of
+        details of the best text."""
+        # The text, and the values that draw it again.
         data = {
             "run": self.model.name,
             "text": text.text,
@@ -333,7 +338,7 @@ class SampleOutput:
         }
 
         # A search has no temperature, and not every text has a pattern to match.
-        options: dict[str, Any] = {"length": self.drawn_with.length}
+        options: dict[str, object] = {"length": self.drawn_with.length}
         for name in ("temperature", "match"):
             value = getattr(self.drawn_with, name, None)
             if value is not None:
@@ -344,10 +349,10 @@ class SampleOutput:
             details = {"logprobs": text.logprobs, **self._details(text)}
         return {**data, **options, "logprob": text.logprob, **details, **self.model.origin()}
 
-    def _details(self, text: GeneratedText) -> dict[str, Any]:
+    def _details(self, text: GeneratedText) -> dict[str, object]:
         """Return for JSON how the text ends: whether a document has ended, nothing without
         documents, and the loop in which the text ends."""
-        details: dict[str, Any] = {}
+        details: dict[str, object] = {}
         if text.has_ended is not None:
             details["has_ended"] = text.has_ended
 
@@ -364,12 +369,12 @@ def _decoded(prime: str | bytes | None) -> str | None:
     return prime
 
 
-def _begun(parts: Iterable[Part]) -> Iterator[Part]:
-    """Return the parts of a text once the first is drawn: what stderr says then comes before the
-    prime."""
-    # Drawing the first part prints the seed and what reading the prime warns about.
-    remaining = iter(parts)
-    return chain(list(islice(remaining, 1)), remaining)
+def _begun(stretches: Iterable[Part]) -> Iterator[Part]:
+    """Return the stretches of a text once the first is drawn: the messages on stderr then come
+    before the prime."""
+    # Drawing the first stretch prints the seed, and the warnings about the prime.
+    iterator = iter(stretches)
+    return chain(list(islice(iterator, 1)), iterator)
 
 
 def _heading(index: int, name: str) -> str:
@@ -379,13 +384,14 @@ def _heading(index: int, name: str) -> str:
     return heading
 
 
-def separator(model: "Model", index: int, count: int) -> str:
-    """Return what is written before text `index` of `count`: as files separate such documents.
+def separator(model: "WritingModel", index: int, count: int) -> str:
+    """Return the separator before text `index` of `count`, which is the separator of such documents
+    in a file.
 
-    Documents without a newline follow each other, one per line. Other files and values of a column
-    may have any line, and get a heading; all else is separated by a blank line.
+    Documents without a newline follow each other, one per line. Files and values of a column may
+    contain any line, so they get a heading. All other texts are separated by a blank line.
     """
-    # So that the output can be trained on again.
+    # Without a separator, the output can be trained on again.
     if separator_of(model.config, model.vocab) == "\n":
         return ""
     if model.config.documents in ("files", "column"):
@@ -404,7 +410,7 @@ def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
     An empty text has none, unless it `ends_line`. On a terminal, control characters are escaped and
     each chunk is shown at once. Return the end of the text.
     """
-    # Of the text only its end is kept, in which a loop may be: it may be longer than the memory.
+    # Only the end of the text is kept, to look for a loop: the text may be larger than the memory.
     end = ""
     is_terminal = sys.stdout.isatty()
     for chunk in whole_line_ends(chunks):
@@ -421,27 +427,26 @@ def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
 
 def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
     """Yield a text in chunks that do not end between a carriage return and a newline."""
-    # A terminal would get the two as two line ends: each chunk is made printable on its own.
-    held = ""
+    # Each chunk is made printable on its own, so that a terminal would get two line ends.
+    carriage_return = ""
     for chunk in chunks:
-        text = held + chunk
-        held = ""
+        text = carriage_return + chunk
+        carriage_return = ""
         if text.endswith("\r"):
-            held = "\r"
+            carriage_return = "\r"
         yield text.removesuffix("\r")
-    if held:
-        yield held
+    if carriage_return:
+        yield carriage_return
 
 
 def write_coloured(
     prime: str, pieces: Iterable[Piece], *, shows_surprise: bool = False, quiet: bool = False
 ) -> None:
-    """Write the prime, and what follows it line by line, coloured by the values of a cell or by
-    bits.
+    """Write the prime, and the text after it line by line, coloured by the values of a cell or by
+    surprise in bits.
 
-    A line is broken between words and, without colours, has a row of blocks below it, so that it
-    must be whole. The prime has neither. Off a terminal the text is written without
-    colours.
+    A line appears as a whole, because it is broken between words and, without colours, has a row of
+    blocks below it. The prime has no colours. Off a terminal the text is written without colours.
     """
     console = result_console()
     if not console.is_terminal:
@@ -471,9 +476,9 @@ def coloured_pictures(pieces: Sequence[Piece], *, shows_surprise: bool) -> "list
 
 
 def _with_surprise(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Yield the pieces that have text with their surprise in bits as value; that of all bytes of a
-    character."""
-    # Bytes within a character are drawn one by one and have no text until it is whole.
+    """Yield the pieces that have text with their surprise in bits as value. The surprise of a
+    character is the sum over its bytes."""
+    # The bytes of a character are drawn one by one, and have no text until it is whole.
     bits = 0.0
     for piece in pieces:
         bits -= piece.logprob / math.log(2)

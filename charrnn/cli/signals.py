@@ -25,9 +25,9 @@ class Signals:
     """Handles the signals of one command.
 
     `ENDING_SIGNALS` raise KeyboardInterrupt. Once `defers` is set, they only set `number`, the
-    command ends by itself, and a second Ctrl-C raises. What is raised is raised again by a timer
-    until the command has ended, and a third Ctrl-C ends the process at once. SIGUSR1 sets a flag,
-    for training to save and continue.
+    command ends by itself, and a second Ctrl-C raises. A timer raises KeyboardInterrupt again until
+    the command has ended, and a third Ctrl-C ends the process at once. SIGUSR1 sets a flag, for
+    training to save and continue.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Signals:
     def _end(self, number: int, frame: FrameType | None) -> None:
         is_first = not self._num_requests
         # `timeout` sends SIGTERM twice, a closed terminal SIGHUP, and a limit of processor time
-        # SIGXCPU every second: only who types a second time asks to exit at once.
+        # SIGXCPU every second: only a user who presses Ctrl-C a second time asks to exit at once.
         if not is_first and number not in KEYBOARD_SIGNALS:
             return
         self._num_requests += 1

@@ -14,7 +14,7 @@ from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from traceback import format_exception
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 from unicodedata import category
 
 import typer.main
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NO_MEMORY = re.compile("allocat|failed to map|a primitive|start new thread|bad_alloc")
-"""What libraries say where memory ends, in errors of other types than MemoryError."""
+"""Words of libraries where memory ends, in errors of other types than MemoryError."""
 MAX_MESSAGE = 200
 """Characters shown of the message of an unexpected exception, which may quote a whole file."""
 IN_TEXT = "\n\t\u200c\u200d\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
-"""What a terminal gets of a model's text as it is: also the joiners, which Persian, Indic scripts
-and emoji need, and the tones of skin."""
+"""Characters of a model's text that a terminal gets as they are, among them the joiners, which
+Persian, Indic scripts and emoji need, and the tones of skin."""
 TRAIN = "train"
 """The command whose options set the fields of a configuration."""
 
@@ -42,7 +42,7 @@ def choose_colours() -> None:
     """Set NO_COLOR, for all libraries that draw, where terminfo knows the terminal and says that it
     has less than eight colours.
 
-    COLORTERM and FORCE_COLOR say more than terminfo.
+    COLORTERM and FORCE_COLOR take precedence over terminfo.
     """
     if not os.environ.get("TERM") or not {"COLORTERM", "FORCE_COLOR"}.isdisjoint(os.environ):
         return
@@ -59,11 +59,10 @@ def choose_colours() -> None:
 def choose_encoding(stream: TextIOWrapper) -> None:
     """Let a standard stream write UTF-8, unless the user or the terminal wants another encoding.
 
-    What that lacks is escaped, and kept for `report_lost_characters`.
+    Characters that the encoding lacks are escaped, and kept for `report_lost_characters`.
     """
     # A redirected stream has the encoding of the locale, on Windows a legacy code page, which lacks
-    # most letters. ASCII is what Python assumes where no locale is set; no
-    # terminal has it.
+    # most letters. Python assumes ASCII where no locale is set; no terminal has it.
     asked, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
     if not asked and (not stream.isatty() or lookup(stream.encoding).name == "ascii"):
         stream.reconfigure(encoding="utf-8")
@@ -108,7 +107,8 @@ def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
 
 
 def write_aside(line: str) -> None:
-    """Print a line on stderr; nothing, once its reader has gone: stdout may have another one."""
+    """Print a line on stderr; nothing once its reader has gone, because the reader of stdout may
+    still be there."""
     try:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
@@ -154,7 +154,7 @@ def _options(name: str) -> dict[str, str]:
     return {
         option.name: option.opts[0]
         # The options of `corpora make` count as options of `corpora`: a message does not know which
-        # of the two was started.
+        # command was started.
         for group_command in (command, *getattr(command, "commands", {}).values())
         if group_command is not None
         for option in group_command.params
@@ -174,8 +174,8 @@ def result_console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON value on one line of stdout; numbers that are not finite become null."""
+def print_json(value: object) -> None:
+    """Print a JSON value on one line of stdout; numbers that are not finite become null."""
     sys.stdout.write(to_json(value) + "\n")
     sys.stdout.flush()
 
@@ -199,8 +199,9 @@ def export_target(
 ) -> Target | None:
     """Return where --export writes, None without it. The arguments are those of a `Target`.
 
-    `no_arrays` is what has no activations, so that no .npz can be written. Raises UsageError,
-    before anything is computed, for a file that cannot be written or must not be replaced.
+    `no_arrays`, such as "an evaluation has", is the subject of the message that no .npz can be
+    written. Raises UsageError, before anything is computed, for a file that cannot be written or
+    must not be replaced.
     """
     if export is None:
         return None
@@ -225,7 +226,7 @@ def deliver(shown: Shown, target: Target | None) -> None:
             console.print(picture)
         return
 
-    # The whole file is made before the old one is touched.
+    # The whole file is made before an old file is replaced.
     data = find_format(target.path).write(shown)
     try:
         target.write(data)
@@ -246,9 +247,9 @@ def print_error(message: str) -> None:
 
 def describe_unexpected(error: BaseException) -> str:
     """Return two lines about an unexpected exception: its type and its message, cut to
-    `MAX_MESSAGE`, or how much memory was not there; the remedy."""
+    `MAX_MESSAGE`, or how much memory was lacking; then the remedy."""
     message = shortened(" ".join(str(error).split()), MAX_MESSAGE)
-    # The loader of numba's library says it only in the error before.
+    # The loader of numba's library mentions memory only in the error before.
     if isinstance(error, MemoryError) or NO_MEMORY.search(f"{message} {error.__context__}"):
         more = ""
         if size := re.search(r"allocate ([\d.]+?)\.? (\w+)", message):
@@ -273,8 +274,8 @@ def print_traceback(error: BaseException) -> None:
 
 
 def printable(text: str, kept: str = "\n\t") -> str:
-    """Return `text` with control and bidirectional characters made visible; those `kept` and
-    combining marks stay.
+    """Return `text` with control and bidirectional characters made visible; the characters in
+    `kept` and combining marks stay.
 
     Of a carriage return and a newline, the line end of Windows, only the newline stays.
     """

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from textwrap import TextWrapper
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 
@@ -45,16 +45,18 @@ from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
 from charrnn.training.process_group import SINGLE, ProcessGroup, launched_process, processes
 
+Value = TypeVar("Value")
+"""The parsed value of a setting."""
 SETTINGS = "All settings"
 """Panel of the options that set any field."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SettingsOptions:
-    """What sets the fields of a configuration, for `train` and `sweep`."""
+    """The options that set the fields of a configuration, for `train` and `sweep`."""
 
     texts: Mapping[str, Sequence[str]] = option_texts(Config)
-    """What was typed for each field."""
+    """The typed texts of each field."""
     recipe: str | None = option(
         None,
         flags="--recipe NAME",
@@ -72,7 +74,7 @@ class SettingsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(CommandOptions):
-    """What `charrnn train` takes."""
+    """The options of `charrnn train`."""
 
     corpus: Sequence[str] = argument(
         "CORPUS",
@@ -117,9 +119,10 @@ FACTS = {
     "Columns": "train, val: nats/character; bpc: bits; time: from the start",
     "Saved in": "{run}",
 }
-"""What is said of a run before it starts."""
+"""The facts of a run that are printed before it starts."""
 PLANNED_FACTS = 2
-"""How many of them are known before the steps of a budget in minutes are measured."""
+"""Number of facts, from the first, that are known before the steps of a budget in minutes are
+measured."""
 COLUMNS = {
     "step": (9, "{step:,}"),
     "epoch": (6, "{epochs}"),
@@ -129,8 +132,8 @@ COLUMNS = {
     "chars/s": (9, "{rate:,.0f}"),
     "time": (8, "{minutes}:{seconds:02}"),
 }
-"""Columns of the table of validations: the width of each in characters, 64 with the mark in all,
-and its value."""
+"""Columns of the table of validations: for each its width in characters and its value. With the
+mark of the best, a row has 64 characters."""
 BEST = "  best"
 """Ends the row of a validation that is the best so far."""
 BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
@@ -138,10 +141,10 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining
 SAMPLE_LINES = 8
 """Lines of a sample that are shown."""
 FEW_UNITS = 16
-"""A network of so few units per layer is looked at number by number."""
+"""For a network of so few units per layer, the suggested command shows its numbers."""
 EARLY_SHARE = 0.2
-"""Share of the steps whose samples are shown as one readable line: they teach little, and push the
-header away."""
+"""Samples of steps in this first share of the run are shown as one readable line: they teach
+little, and push the header away."""
 
 
 def train(context: typer.Context, options: TrainOptions) -> int:
@@ -153,14 +156,14 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     """
     warn_before_kill()
 
-    # What was typed is checked first: an error in it should appear before anything slow.
+    # The command line is checked first, so that an error in it appears before anything slow.
     num_processes = 1
     if options.processes is not None:
         num_processes = processes.check_processes(options.processes)
     launched = launched_process()
     changes = parse_settings(options.settings, parse=_parse_last, example="learning_rate=4e-3")
 
-    # A recipe of several networks has a way of its own to show them.
+    # A recipe of several networks trains and shows them in its own way.
     lesson = None
     if options.settings.recipe is not None:
         lesson = find_named(lessons, options.settings.recipe)
@@ -208,16 +211,16 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     return begin()
 
 
-def _parse_last(name: str, texts: Sequence[str]) -> Any:
-    """Return the value of a field; of an option that was given again, the last one counts."""
+def _parse_last(name: str, texts: Sequence[str]) -> object:
+    """Return the value of a field; if an option was given several times, the last text counts."""
     if not texts[-1].strip():  # of an unset shell variable
         raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
     return parse_alone(name, texts[-1])
 
 
 def parse_settings(
-    options: SettingsOptions, parse: Callable[[str, Sequence[str]], Any], *, example: str
-) -> dict[str, Any]:
+    options: SettingsOptions, parse: Callable[[str, Sequence[str]], Value], *, example: str
+) -> dict[str, Value]:
     """Return the fields that options and --set assign, each parsed by `parse` from its name and its
     texts.
 
@@ -240,7 +243,7 @@ def parse_settings(
 
 
 def configure(
-    corpus: Sequence[str], flags: dict[str, Any], recipe: str | None
+    corpus: Sequence[str], flags: dict[str, object], recipe: str | None
 ) -> tuple[Config, dict[str, str]]:
     """Return the settings of a command line, of a recipe, of the environment and of the catalogue,
     and where each comes from."""
@@ -293,12 +296,13 @@ def _start(view: "TrainingView", config: Config, out: Path | None) -> int:
     return view.show(stream)
 
 
-def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> int:
+def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -> int:
     """Continue a run; return the exit code."""
     from charrnn.runs.reader import choose_run
     from charrnn.runs.writer import lock_folder
 
-    # The first Ctrl-C waits until the new budget is recorded: `--resume` alone goes on with that.
+    # The first Ctrl-C waits until the new budget is recorded, so that `--resume` alone continues
+    # with it.
     if changes:
         view.signals.defers = True
 
@@ -321,14 +325,14 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> i
 
 
 VALIDATING = "validating ..."
-"""What the bar says while the validation text is read."""
+"""The text of the bar while the validation text is read."""
 COUNTING = "counting the text ..."
-"""What the bar says while the training text is counted."""
+"""The text of the bar while the training text is counted."""
 
 
 class TrainingView:
-    """Shows training events on stderr, or as JSON Lines on stdout; reports what signals request to
-    the training."""
+    """Shows training events on stderr, or as JSON Lines on stdout; passes the requests of signals
+    on to the training."""
 
     def __init__(
         self,
@@ -338,11 +342,11 @@ class TrainingView:
         quiet: bool,
         launched: ProcessGroup = SINGLE,
     ) -> None:
-        """Show events; `launched` is this process as one of several, of which only the first shows
+        """Show events; `launched` is this process among several, of which only the first shows
         anything."""
         self._launched = launched
         self.is_first = launched.is_first
-        """Whether to show anything: of several processes only the first one does."""
+        """Whether to show anything: of several processes only the first does."""
         self.quiet = quiet or not self.is_first
         self.signals = signals
         signals.is_quiet = self.quiet or PARENT in os.environ
@@ -408,7 +412,7 @@ class TrainingView:
                     is_shown = False
                     discard_output()
 
-        # Only now, when everything is saved and the run is unlocked.
+        # The error is raised only now that everything is saved and the run is unlocked.
         if failure is not None:
             raise failure
         # The signal may have reached another process only.
@@ -481,7 +485,7 @@ class TrainingView:
 
     def show_facts(self, values: dict[str, Any], num_facts: int) -> None:
         """Print the first `num_facts` of FACTS that were not printed before."""
-        # How much of the text the alphabet covers.
+        # How many characters of the text the alphabet has.
         num_known = values["vocab_size"]
         unit = "bytes"
         if values["alphabet"] != "byte":
@@ -500,8 +504,8 @@ class TrainingView:
         self._num_facts = num_facts
 
     def _show_fact(self, name: str, fact: str, style: str | None = None) -> None:
-        """Print a name and a fact, whose further lines begin below the first; a word or path is not
-        divided."""
+        """Print a name and a fact. Further lines of the fact begin below its first line; a word or
+        path is not divided."""
         room = TextWrapper(
             max(40, self._console.width), f"{name:9} ", 10 * " ", break_long_words=False
         )
@@ -535,7 +539,7 @@ class TrainingView:
         )
         self._bar.update(event.step - self._bar.n)
 
-        # The next event is a validation, which the bar should say before it begins.
+        # If the next event is a validation, the bar says so before it begins.
         every = 0
         if self._start is not None:
             every = self._start.config["evaluate_every"]
@@ -557,7 +561,7 @@ class TrainingView:
             "seconds": seconds,
         }
 
-        # Once, and only now: below the facts, samples could come between it and the first row.
+        # The header is printed once, with the first row, so that no sample comes between them.
         if not self._has_header:
             self._has_header = True
             names = [f"{name:>{width}}" for name, (width, _) in COLUMNS.items()]
@@ -591,7 +595,7 @@ class TrainingView:
                 name = folder.name
             run = shlex.quote(printable(name))
 
-            # The standard input of the next command is another one: it needs the text again.
+            # The next command has another standard input, which needs the text again.
             piped = ""
             if self._start is not None and "-" in self._start.config["corpus"]:
                 piped = "cat TEXT | "
@@ -620,10 +624,10 @@ class TrainingView:
             )
 
         # Standard input is gone, and a short text has too little to score.
-        other = ""
+        text_option = ""
         if piped:
-            other = " --text FILE"
-        look = f"charrnn visualize{named}{other}"
+            text_option = " --text FILE"
+        look = f"charrnn visualize{named}{text_option}"
         if self._start is not None and is_too_short_to_score(self._start):
             look = f"charrnn visualize{named} --text FILE"
         if self._start is not None and self._start.config["hidden_size"] <= FEW_UNITS:
@@ -633,7 +637,7 @@ class TrainingView:
             [
                 f"charrnn sample{named} --temp {SAMPLE_TEMPERATURE}",
                 look,
-                f"charrnn evaluate{named}{other}",
+                f"charrnn evaluate{named}{text_option}",
             ]
         )
 
@@ -657,14 +661,14 @@ def readable(text: str) -> str:
     words = text.replace(END, " ¶ ").split()
 
     # A run of unreadable characters is shown as one dot: how many there are tells nothing.
-    shown = []
-    for one in " ".join(words):
-        can_be_read = one.isprintable() and one != REPLACEMENT
+    letters = []
+    for letter in " ".join(words):
+        can_be_read = letter.isprintable() and letter != REPLACEMENT
         if can_be_read:
-            shown.append(one)
+            letters.append(letter)
         else:
-            shown.append("·")
-    return re.sub("·+", "·", "".join(shown))
+            letters.append("·")
+    return re.sub("·+", "·", "".join(letters))
 
 
 def _best_loss(event: events.DoneEvent) -> str:
@@ -675,7 +679,7 @@ def _best_loss(event: events.DoneEvent) -> str:
         f" Best validation loss {event.best_nats:.4f} nats/character, at step {event.best_step:,}"
     )
 
-    # Where the best step is not the last one, a user may wonder which of them is used.
+    # If the best step is not the last, a user may wonder which step is used.
     if event.best_step == event.step:
         best += "."
     else:
@@ -693,7 +697,7 @@ def is_too_short_to_score(start: events.StartEvent) -> bool:
     """Return whether the validation text has too few characters for `visualize` to score cells."""
     from charrnn.cells.targets import MIN_TEXT
 
-    # What is not trained on is the validation text, and the test text if there is one.
+    # The text after the training text is the validation text and, if there is one, the test text.
     _, validation, *test = start.config["split"]
     num_held_out = start.num_chars - start.num_train_chars
     num_chars = num_held_out * validation / (validation + sum(test))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import RenderableType
@@ -23,7 +23,9 @@ from charrnn.cli.analyses import (
     CHARS_SHOWN,
     DETECTOR_OPTIONS,
     Analysis,
+    AnyAnalysis,
     NoOptions,
+    Own,
     Subject,
     VisualizeOptions,
     analysis_options,
@@ -63,6 +65,9 @@ from charrnn.views.html_page import CHARS_ON_PAGE, HeatMapPage, PageRow, chars_o
 from charrnn.views.tables import FINDINGS_COLUMNS, footnotes, record_cell, unscored
 from charrnn.views.theme import Scale, all_visible, scale_of
 
+if TYPE_CHECKING:
+    from charrnn.analyses.atlas import Atlas
+
 Guesses = list[list[tuple[str, float]]]
 """The most likely next characters after each character; empty if they are not shown."""
 NUM_GUESSES = 5
@@ -79,9 +84,9 @@ ABOUT_COLUMNS = (
     "untrained: the score of the same choice in an untrained baseline; ρ keeps its sign",
     "inner: the AUC over characters five or more after a label changed; a count has none",
 )
-"""What stands under the table of an exported page."""
+"""Notes under the table of an exported page."""
 EPILOG = f"Detectors: {', '.join(DETECTORS)}, and those of installed packages."
-"""What stands below the help."""
+"""The text below the help."""
 
 
 def visualize(options: VisualizeOptions) -> None:
@@ -90,7 +95,7 @@ def visualize(options: VisualizeOptions) -> None:
     Without options: finds, for each detector, the cell that follows it best. Then the best cells
     are coloured over the text: red where the cell is low, blue where it is high.
     """
-    # What can be wrong with the command line itself, before a model is loaded.
+    # Errors of the command line appear before a model is loaded.
     analysis = choose_analysis(analyses(), _given_flags(options))
     no_arrays = None if analysis.exports_arrays else f"{analysis.flag} has"
     target = export_target(
@@ -137,7 +142,7 @@ def _given_flags(options: VisualizeOptions) -> list[str]:
     return [option.flag for option in declared if option.name in options.extra]
 
 
-def _check_runs(analysis: Analysis[Any, Any], runs: Sequence[str]) -> None:
+def _check_runs(analysis: AnyAnalysis, runs: Sequence[str]) -> None:
     """Raise UsageError for too few runs or too many."""
     further_runs = runs[1:]
     least = analysis.least_runs
@@ -158,11 +163,11 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
 
     Raises UsageError for an unusable detector, and for two detectors with the same name.
     """
-    own = [_own_detector(spec) for spec in dict.fromkeys(specs)]
+    custom = [_own_detector(spec) for spec in dict.fromkeys(specs)]
 
     # Scores are listed by name, so two detectors must not have the same name.
     taken = {*DETECTORS, *names}
-    for detector in own:
+    for detector in custom:
         if detector.name in taken:
             raise UsageError(
                 f"--detect: two detectors are named {detector.name}. Give each a name of its own:"
@@ -170,10 +175,10 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
             )
         taken.add(detector.name)
 
-    # Who defines a detector asks about that one, not about all the built-in ones.
-    if own and not names:
-        return own
-    return [*get_detectors(names), *own]
+    # A user who defines a detector asks about this detector, not about all the built-in detectors.
+    if custom and not names:
+        return custom
+    return [*get_detectors(names), *custom]
 
 
 def _own_detector(spec: str) -> Detector:
@@ -189,17 +194,17 @@ def _own_detector(spec: str) -> Detector:
 
 
 def _prepare(
-    analysis: Analysis[Any, Any],
+    analysis: AnyAnalysis,
     options: VisualizeOptions,
-    own: object,
+    own: Own,
     detectors: list[Detector],
-) -> Subject[Any]:
+) -> Subject[Own]:
     """Load the model and encode the beginning of the text, with warnings about it.
 
     An analysis that reads more has the first CHARS_SCORED characters encoded, too.
     """
-    # The page of a cell is measured on more text than is coloured, but for arrays, which have none.
-    # Findings need many characters, a coloured text only those that a person looks at.
+    # Findings need many characters, a coloured text only as many as a person looks at. The page of
+    # a cell is measured on more text than is coloured; an export of arrays has no such page.
     num_chars = CHARS_SCORED
     if analysis.colours_text:
         num_chars = options.chars or CHARS_SHOWN
@@ -218,7 +223,7 @@ def _prepare(
     warn(model.encoding_warnings(read[:num_chars]), quiet=options.quiet)
     whole = model.encode(read, context=context)
 
-    # Only what this command measures is measured anew, and replaces what was saved.
+    # The findings of this command are measured anew, and replace the saved findings.
     if options.recompute:
         model.findings.measures_anew = True
     return Subject(
@@ -241,20 +246,20 @@ class FoundCells:
     findings: CellFindings
     passages: Sequence[Passage] = ()
     trace: Trace | None = None
-    """Of the beginning of the scoring half with guesses, for an exported page."""
+    """The trace of the beginning of the scoring half, with guesses, for an exported page."""
     labels: Mapping[str, Labels] = field(default_factory=dict)
     """The labels of the same characters, by detector."""
-    atlas: Any = None
-    """What an exported page or .json shows of all cells."""
+    atlas: "Atlas | None" = None
+    """All cells, for an exported page or .json."""
 
 
-def find_best_cells(subject: Subject[Any]) -> CellFindings:
-    """Find the best cell for each detector. Raises DataError if none of those chosen can be
-    scored."""
+def find_best_cells(subject: Subject[Own]) -> CellFindings:
+    """Find the best cell for each detector. Raises DataError if detectors were chosen and none of
+    them can be scored."""
     options = subject.options
     findings = subject.study.findings(subject.detectors)
 
-    # All built-in detectors are another matter: none of them was asked for by name.
+    # Without chosen detectors, no finding is no error: the user asked for no detector by name.
     if (options.detectors or options.detect) and not findings.scores:
         reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
         raise DataError(
@@ -266,7 +271,7 @@ def find_best_cells(subject: Subject[Any]) -> CellFindings:
 
 
 def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
-    """Find the best cells, and what the page or .json of an export needs of them.
+    """Find the best cells, and values of them for an exported page or .json.
 
     A page shows the beginning of the scoring half, and every cell.
     """
@@ -282,17 +287,17 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
         num_passages = 0
     if options.find:
         num_passages = 0
-    found = FoundCells(
+    best_cells = FoundCells(
         findings, study.passages(findings, detectors=subject.detectors, num_passages=num_passages)
     )
 
     # The atlas of all cells needs its room.
     has_atlas = has_room("analyses")
     if options.find or not (findings.scores or has_atlas):
-        return found
+        return best_cells
 
     # A page is interactive: it has the guesses and the labels of every shown character. It shows
-    # the scoring half, in which no cell was chosen.
+    # the scoring half, on which no cell was chosen.
     if options.suffix == ".html":
         chars = slice(study.half, study.half + CHARS_ON_PAGE)
         trace = subject.model.trace(
@@ -303,21 +308,21 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
             names=[score.detector for score in findings.scores],
             detectors=subject.detectors,
         )
-        found = replace(
-            found, trace=trace, labels={name: whole[chars] for name, whole in labels.items()}
+        best_cells = replace(
+            best_cells, trace=trace, labels={name: values[chars] for name, values in labels.items()}
         )
     if options.suffix in (".html", ".json") and has_atlas:
-        found = replace(found, atlas=study.atlas(findings))
-    return found
+        best_cells = replace(best_cells, atlas=study.atlas(findings))
+    return best_cells
 
 
 def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
-    """Draw the table of the best cells, that of the probes if asked for, and the passages."""
+    """Draw the table of the best cells, the table of the probes if asked for, and the passages."""
     model = subject.model
     options = subject.options
     findings = found.findings
 
-    # The title says on how much text the scores rest.
+    # The title says how much text was scored.
     of = ""
     if subject.num_available != findings.num_chars:
         of = f" of {subject.num_available:,}"
@@ -334,12 +339,12 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     looks_for = {detector.name: detector.looks_for for detector in subject.detectors}
     passages = passage_pictures(found.passages, looks_for=looks_for)
 
-    # For a page, for a program, and for a slide.
+    # The page of an exported .html.
     page = None
     if found.trace is not None:
         page = _findings_page(model, found=found, trace=found.trace, title=title)
-    data: Any = [score.to_json() for score in findings.scores]
-    # A page is exported instead of the data, which takes as long to build as the page.
+    data: object = [score.to_json() for score in findings.scores]
+    # A page needs no data, which takes as long to build as the page.
     if found.atlas is not None and page is None:
         data = {
             "run": model.name,
@@ -356,7 +361,7 @@ def _show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
 def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) -> HeatMapPage:
     """Build the page of the findings over the beginning of the scoring half, with their labels
     underlined."""
-    # The rows are those of the terminal, each with the cell that a click on it colours.
+    # The rows are the rows of the terminal, each with the cell that a click colours.
     atlas = found.atlas
     rows = []
     for score in found.findings.scores:
@@ -419,7 +424,7 @@ class ShownCell:
     unit: int
     text: ColouredText
     page: Callable[[], CellPage]
-    """Measures it: a picture, which does not show it, needs a hundredth of the time."""
+    """Measures the page, which takes a hundred times as long as a picture without it."""
 
     @property
     def name(self) -> str:
@@ -429,7 +434,7 @@ class ShownCell:
 
 @dataclass(frozen=True)
 class ShownCells:
-    """Some cells, and what an output needs of them."""
+    """Some cells, and their values for an output."""
 
     indices: Sequence[tuple[int, int]]
     """Layer and unit of each."""
@@ -536,8 +541,8 @@ def _cells_on_terminal(
 
 def _cells_to_json(
     subject: Subject[NoOptions], cells: Sequence[ShownCell], guesses: Guesses
-) -> dict[str, Any]:
-    """Return the cells for JSON. The first one is repeated at the top level."""
+) -> dict[str, object]:
+    """Return the cells for JSON. The first cell is repeated at the top level."""
     # As in Python, layer and unit are numbers, and not the text that is typed.
     drawn = []
     for cell in cells:
@@ -545,7 +550,12 @@ def _cells_to_json(
         drawn.append(index | {"values": [*cell.text.values], "page": cell.page().to_json()})
 
     first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
-    data = {"run": subject.model.name, **first, "text": subject.text.text, "cells": drawn}
+    data: dict[str, object] = {
+        "run": subject.model.name,
+        **first,
+        "text": subject.text.text,
+        "cells": drawn,
+    }
     if guesses:
         data["guesses"] = guesses
     return data
@@ -556,7 +566,7 @@ def _title_of(subject: Subject[NoOptions], cell: ShownCell) -> str:
 
 
 def _scale_of(cell: ShownCell, guesses: Guesses) -> Scale:
-    """Return the scale of the colours; below guesses, cells have the common one."""
+    """Return the scale of the colours; above guesses, all cells have the common scale."""
     if guesses:
         return Scale()
     return scale_of(cell.text.values)
@@ -571,7 +581,7 @@ def _drawn(subject: Subject[NoOptions], cell: ShownCell, guesses: Guesses) -> Re
     return HeatMap(coloured, scale=_scale_of(cell, guesses))
 
 
-def _whole_words(subject: Subject[Any], coloured: ColouredText) -> ColouredText:
+def _whole_words(subject: Subject[Own], coloured: ColouredText) -> ColouredText:
     # A slice is compared, because a single byte of bytes is a number.
     last = subject.context[-1:]
     return whole_words(
@@ -603,9 +613,9 @@ def _show_surprise(subject: Subject[NoOptions], trace: Trace) -> Shown:
     return Shown(f"Surprise of {name}", pictures=pictures, data=data)
 
 
-def export_arrays(subject: Subject[Any], target: Target) -> None:
+def export_arrays(subject: Subject[Own], target: Target) -> None:
     """Write the trace of the text to a file, and the labels of the detectors."""
-    # The outputs h as well: whoever takes arrays wants to fit something to them.
+    # With the outputs h as well, because users of arrays fit models to them.
     trace = subject.model.trace(subject.text, keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
     num_chosen_on = subject.study.half
@@ -615,7 +625,7 @@ def export_arrays(subject: Subject[Any], target: Target) -> None:
     deliver(Shown("", pictures=(), data=None, arrays=arrays), target)
 
 
-CORE_ANALYSES: tuple[Analysis[Any, Any], ...] = (
+CORE_ANALYSES: tuple[AnyAnalysis, ...] = (
     Analysis(
         options=NoOptions,
         measure=_measure_findings,
@@ -650,9 +660,9 @@ CORE_ANALYSES: tuple[Analysis[Any, Any], ...] = (
         colours_text=True,
     ),
 )
-"""The analyses of the core; the first one is what `charrnn visualize` shows without an option."""
+"""The analyses of the core; `charrnn visualize` shows the first without any option."""
 
 
-def analyses() -> tuple[Analysis[Any, Any], ...]:
-    """Return all analyses: those of the core, then those of rooms and of other packages."""
+def analyses() -> tuple[AnyAnalysis, ...]:
+    """Return all analyses: first of the core, then of rooms and of other packages."""
     return (*CORE_ANALYSES, *offered(specifications.analyses, Analysis))
