@@ -1,1 +1,1 @@
-"""What the cells of a model do while it reads."""
+"""Measure the cells of a model while it reads."""

@@ -24,7 +24,7 @@ from charrnn.text.batches import release_pages
 from charrnn.text.vocab import EncodedText
 
 ZEROS = bytes(1 << 20)
-"""What the file is filled with where no space can be reserved."""
+"""The bytes that fill the file where no space can be reserved."""
 
 
 class Activations:
@@ -45,8 +45,8 @@ class Activations:
         self.num_layers = len(layers)
         self.num_units = network.hidden_size
         self.dilations = tuple(layer.dilation for layer in layers)
-        """(L,): from how many characters back each layer continues, so that its gate keeps the
-        memory of that one."""
+        """(L,): each layer continues from so many characters back, so its gate keeps the memory of
+        that character."""
         self.keeping_gate = layers[0].cell.keeping_gate
         """Letter of the gate that the memory before is multiplied with."""
         self.values = _map_temporary(self.num_cells, len(text))
@@ -58,11 +58,11 @@ class Activations:
             counter = GateCounter(network)
         self._read(network, counter)
         self.gates = () if counter is None else counter.uses()
-        """How often the gates of each layer are saturated over the text, layer by layer; () without
-        any."""
+        """How often the gates of each layer are saturated over the text, layer by layer; () for a
+        cell type without gates."""
         self.kept = None if counter is None else counter.kept()
-        """(C,), (C,): the mean of that gate over the text, and of its logarithm; None without such
-        a gate."""
+        """(C,), (C,): the mean of the keeping gate over the text, and of its logarithm; None
+        without such a gate."""
 
     @property
     def num_cells(self) -> int:
@@ -120,8 +120,7 @@ def _map_temporary(num_cells: int, num_chars: int) -> NDArray[np.float16]:
 
 
 def _reserve(file: IO[bytes], num_bytes: int) -> None:
-    """Make an empty file `num_bytes` long, with space for all of them on the disk. Raises
-    OSError."""
+    """Make an empty file `num_bytes` long, with space for all bytes on the disk. Raises OSError."""
     if hasattr(os, "posix_fallocate"):
         try:
             # Not by zeros: where a file system copies on write or compresses, the values need new

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from charrnn.analyses.descriptions.results import Description, DescriptionReport
     from charrnn.analyses.evidence.results import EvidenceCard
 else:
-    # Of a room, which may be missing: a method that needs it imports it when it is called.
     atlases = LazyModule("charrnn.analyses.atlas")
     descriptions = LazyModule("charrnn.analyses.descriptions")
     directions = LazyModule("charrnn.analyses.directions")
@@ -58,12 +57,12 @@ else:
 NUM_PASSAGES = 3
 """Findings that are shown over a passage, unless another number is asked for."""
 FOUND_CELLS = "found cells"
-"""The kind of the entry with the found cells of all texts that were measured, the latest for each
+"""The kind of the entry with the found cells of all measured texts, the latest cell for each
 detector."""
 Floats = NDArray[np.float32]
 """Values (N,) of a cell, or associations (C,) of all cells."""
 Item = TypeVar("Item")
-"""What is measured together with others."""
+"""An item, such as a target, that is measured together with other items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,41 +76,40 @@ class CellSection:
     name: str
     """The name of the result: `page.sections[name]`, and its key in the JSON of the page."""
     message: str
-    """What is said while it is measured."""
-    measure: Callable[[CellAnalysis, int, int], Any]
+    """The message that is shown during the measurement."""
+    measure: Callable[[CellAnalysis, int, int], object]
     _: KW_ONLY
     place: int
     """The place on the page: sections are in the order of these numbers."""
     title: str = ""
-    """The title above the result, if that draws none itself."""
+    """The title above the result, if the result draws no title itself."""
     parts: Callable[[Any], Iterable[Any]] | None = None
-    """Returns how a result is drawn on an exported page, as `views.html_page.PagePart`. None for a
-    section that is not in an atlas."""
-    measure_all: Callable[[CellAnalysis], Sequence[Any]] | None = None
-    """Measures all C cells for an atlas, in the order of their numbers; by default `measure` does,
-    one after the other."""
+    """Draws a result on an exported page, as each `views.html_page.PagePart`. None for a section
+    that is not in an atlas."""
+    measure_all: Callable[[CellAnalysis], Sequence[object]] | None = None
+    """Measures all C cells for an atlas, in the order of their numbers; by default `measure` is
+    called for each cell."""
     summary: Callable[[Any], Mapping[str, str]] | None = None
     """Returns the lines of the result in a summary of the page by name."""
 
-    def of_all_cells(self, analysis: CellAnalysis) -> Sequence[Any]:
-        """Return the results of all C cells; None for what the text is too short for."""
+    def of_all_cells(self, analysis: CellAnalysis) -> Sequence[object]:
+        """Return the results of all C cells; None for a result that the text is too short for."""
         if self.measure_all is not None:
             results = unless_too_short(partial(self.measure_all, analysis))
             return results or [None] * analysis.num_cells
 
-        results = []
-        for cell in range(analysis.num_cells):
-            place = divmod(cell, analysis.num_units)
-            results.append(unless_too_short(partial(self.measure, analysis, *place)))
-        return results
+        return [
+            unless_too_short(partial(self.measure, analysis, *divmod(cell, analysis.num_units)))
+            for cell in range(analysis.num_cells)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellAnalysis:
     """A text of N characters and a model that reads it.
 
-    Networks are built when something has to be read. Every measurement is looked up in `cache` and
-    added to it.
+    Networks are built when a text has to be read. Every measurement is looked up in `cache`, and
+    added to it if it is missing.
     """
 
     text: EncodedText
@@ -122,7 +120,7 @@ class CellAnalysis:
     cache: FindingsCache
     steps: Callable[[], Iterable[tuple[int, CharRNN]]] = tuple
     """Loads every checkpoint of the run: its step and its network."""
-    _shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _shared: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
     """Results of `shared` by name."""
 
     @property
@@ -144,13 +142,14 @@ class CellAnalysis:
     ) -> Result:
         """Look up a result of the type `result`; compute and save it if there is none.
 
-        `kind` and `key` say what is measured; the weights and the program are part of every key.
+        `kind` and `key` identify the measurement; the weights and the program are part of every
+        key.
         """
-        found = self.cache.load(kind, key, result)
-        if found is None:
-            found = compute()
-            self.cache.save(kind, key, found)
-        return found
+        value = self.cache.load(kind, key, result)
+        if value is None:
+            value = compute()
+            self.cache.save(kind, key, value)
+        return value
 
     def kept_each(
         self,
@@ -163,22 +162,22 @@ class CellAnalysis:
 
         `compute` takes the items without a result, so that the text is read once for all of them.
         """
-        found = [self.cache.load(kind, key, result) for _, key in keys]
-        missing = [pair for pair, known in zip(keys, found, strict=True) if known is None]
+        results = [self.cache.load(kind, key, result) for _, key in keys]
+        missing = [pair for pair, saved in zip(keys, results, strict=True) if saved is None]
 
-        # Measured together, saved one by one. Then all are looked up again, because two items may
-        # have the same key.
+        # The missing results are measured together and saved each. Then all are looked up again,
+        # because two items may have the same key.
         if missing:
             computed = compute([item for item, _ in missing])
             for (_, key), measured in zip(missing, computed, strict=True):
                 self.cache.save(kind, key, measured)
-            found = [self.cache.load(kind, key, result) for _, key in keys]
-        return cast(list[Result], found)
+            results = [self.cache.load(kind, key, result) for _, key in keys]
+        return cast(list[Result], results)
 
     def shared(self, name: str, compute: Callable[[], Result]) -> Result:
-        """Return what `compute` returned when it was first called under this name; for what several
-        results need."""
-        # In memory only: what is shared is too large for the cache folder.
+        """Return the result of the first call of `compute` under this name; for intermediate values
+        that several results need."""
+        # In memory only: such values are too large for the cache folder.
         if name not in self._shared:
             self._shared[name] = compute()
         return cast(Result, self._shared[name])
@@ -199,7 +198,7 @@ class CellAnalysis:
         """
         # All detectors share one reading of the text: it takes longer than all the scoring.
         targets, skipped = choose_targets(self.text.text, get_detectors(detectors))
-        scores = [one.score for one in self.measure(targets, untrained=untrained)]
+        scores = [measured.score for measured in self.measure(targets, untrained=untrained)]
         self._keep_found(scores)
         return sort_scores(
             scores, skipped=skipped, num_chars=len(self.text), num_cells=self.num_cells
@@ -214,40 +213,40 @@ class CellAnalysis:
         """Select a passage of the scoring half for each of the best significant findings, with the
         cell's values.
 
-        The best are those that exceed the untrained baseline most, or the strongest if it was not
+        The best findings exceed the untrained baseline most, or are the strongest if it was not
         measured. In each passage the label changes and the cell follows it as well as it typically
-        does: `choose_passages`. `detectors` are those that `findings` scored. Raises UsageError if
-        one of them is missing.
+        does: `choose_passages`. `detectors` are the detectors that `findings` scored. Raises
+        UsageError if a detector is missing.
 
         >>> for passage in study.passages(study.findings()):
         ...     print(passage.score.detector, passage.coloured.text)
         """
-        # Which findings, and where in the scoring half each is shown.
+        # The best findings, and the span of the scoring half that shows each.
         significant = [score for score in findings.scores if score.is_significant]
-        shown = sorted(significant, key=lambda score: -score.gain)[:num_passages]
+        best = sorted(significant, key=lambda score: -score.gain)[:num_passages]
         labels = label_by_name(
-            self.text.text, names=[score.detector for score in shown], detectors=detectors
+            self.text.text, names=[score.detector for score in best], detectors=detectors
         )
-        parts = self._parts(shown, labels)
+        spans = self._parts(best, labels)
 
         passages = []
-        for score, part in zip(shown, parts, strict=True):
+        for score, span in zip(best, spans, strict=True):
             # Only the passage is read again: a trace of the whole half would hold all cells.
-            (values,) = self.values([(score.layer, score.unit)], part)
-            of_part = labels[score.detector][part]
+            (values,) = self.values([(score.layer, score.unit)], span)
+            span_labels = labels[score.detector][span]
             inside: tuple[bool, ...] = ()
-            if of_part.dtype == bool:
-                inside = tuple(of_part.tolist())
+            if span_labels.dtype == bool:
+                inside = tuple(span_labels.tolist())
             coloured = records.ColouredText(
-                text=self.text.text[part], values=tuple(values.tolist()), inside=inside
+                text=self.text.text[span], values=tuple(values.tolist()), inside=inside
             )
             passages.append(
                 records.Passage(
                     score=score,
-                    begin=part.start,
+                    begin=span.start,
                     coloured=coloured,
-                    follows=part.start > 0 and self.text.text[part.start - 1] not in "\n\0",
-                    goes_on=part.stop < len(self.text),
+                    follows=span.start > 0 and self.text.text[span.start - 1] not in "\n\0",
+                    goes_on=span.stop < len(self.text),
                 )
             )
         return RecordTuple(passages)
@@ -273,13 +272,13 @@ class CellAnalysis:
             # Copies, so that the trace of all other cells can be freed.
             return [np.ascontiguousarray(traced[:, layer, unit]) for layer, unit in missing]
 
-        # By the ids up to the end of the part: what follows in the text changes no value.
+        # The key has the ids up to the end of the part: later text changes no value.
         of_text: dict[str, JSON] = {"ids": _digest(text.ids), "length": len(text)}
         keys = [((layer, unit), of_text | {"layer": layer, "unit": unit}) for layer, unit in cells]
         return self.kept_each("values", keys, result=Floats, compute=trace)
 
     def values_of(self, layer: int, unit: int) -> records.CellValues:
-        """Measure what the values of a cell look like: histogram, timescale, gates, passages."""
+        """Describe the values of a cell: histogram, timescale, gates, passages."""
         return self.kept(
             "values of",
             self.cell_key(layer, unit),
@@ -291,7 +290,7 @@ class CellAnalysis:
         """Return the passages that `values_of` chose for a cell, with its value at each
         character."""
         places = self.values_of(layer, unit).passages
-        # Only the values: the file contains nothing of the text.
+        # Only the values are saved, so that the file contains nothing of the text.
         values = self.kept(
             "passages of",
             self.cell_key(layer, unit),
@@ -303,10 +302,10 @@ class CellAnalysis:
         return RecordTuple(read_passages(self.text.text, places=places, values=values))
 
     def page(self, layer: int, unit: int) -> records.CellPage:
-        """Return everything that is measured of a cell: passages, values, and the
-        sections of rooms.
+        """Return all measurements of a cell: passages, values, and the sections of rooms.
 
-        What the text is too short for is None. Raises UsageError if there is no such cell.
+        A section that the text is too short for is None. Raises UsageError if there is no such
+        cell.
 
         >>> page = study.page(0, 17)
         >>> page.values.mean, page.inputs.earlier
@@ -315,11 +314,11 @@ class CellAnalysis:
         return page
 
     def page_in_parts(self, layer: int, unit: int) -> Iterator[records.CellPage]:
-        """Yield a `page` with passages and values alone, and again with each other part as it is
+        """Yield a `page` with passages and values alone, and again with each section as it is
         measured."""
         check_unit(layer, unit, num_layers=self.num_layers, num_units=self.num_units)
 
-        # The cheapest part is first, so that a screen shows the text at once.
+        # The passages and values are the cheapest, so that a screen shows the text at once.
         with _announced("reading"):
             passages = self.passages_of(layer, unit)
             page = records.CellPage(
@@ -329,8 +328,8 @@ class CellAnalysis:
 
         for section in sections():
             with _announced(section.message):
-                found = unless_too_short(partial(section.measure, self, layer, unit))
-            page = replace(page, sections={**page.sections, section.name: found})
+                result = unless_too_short(partial(section.measure, self, layer, unit))
+            page = replace(page, sections={**page.sections, section.name: result})
             yield page
 
     @cached_property
@@ -344,7 +343,7 @@ class CellAnalysis:
 
     def target_key(self, target: Target) -> dict[str, JSON]:
         """Cache key: the text and its labels. Equal for detectors that give the same labels."""
-        # By the labels, not by the name: a detector that is defined anew is measured anew.
+        # The key has the labels, not the name: a detector that is defined anew is measured anew.
         labels = target.labels
         digest = hashlib.sha256(
             labels.dtype.kind.encode("ascii") + np.ascontiguousarray(labels).tobytes()
@@ -352,8 +351,8 @@ class CellAnalysis:
         return self.text_key | {"labels": digest.hexdigest()}
 
     def measure(self, targets: Sequence[Target], *, untrained: bool = True) -> list[Measured]:
-        """Look up each target's measurement and measure those that are missing together; in the
-        targets' order."""
+        """Look up the measurement of each target, and measure the missing targets together. Returns
+        the measurements in the order of the targets."""
 
         def measure_missing(missing: list[Target]) -> list[Measured]:
             baseline = None
@@ -367,22 +366,22 @@ class CellAnalysis:
             )
 
         keys = [(target, self.target_key(target) | {"untrained": untrained}) for target in targets]
-        found = self.kept_each("score", keys, result=Measured, compute=measure_missing)
+        measured = self.kept_each("score", keys, result=Measured, compute=measure_missing)
 
-        # Detectors with the same labels share an entry, which has the name of one of them.
-        named = []
-        for one, target in zip(found, targets, strict=True):
-            named.append(replace(one, score=replace(one.score, detector=target.name)))
-        return named
+        # Detectors with the same labels share an entry, so each score gets the name of its target.
+        return [
+            replace(entry, score=replace(entry.score, detector=target.name))
+            for entry, target in zip(measured, targets, strict=True)
+        ]
 
     def reader(self, network: CharRNN) -> Read:
-        """Return what reads parts of the text with a network, for `scores`."""
+        """Return a function that reads parts of the text with a network, for `scores`."""
         return lambda begin, end: stream_cells(network, self.text.part(begin, end))
 
     def _parts(
         self, shown: Sequence[records.CellScore], labels: Mapping[str, Labels]
     ) -> list[slice]:
-        """Look up the passage of each finding and select those that are missing, after reading the
+        """Look up the passage of each finding, and select the missing passages, after reading the
         scoring half."""
         keys = []
         for score in shown:
@@ -392,26 +391,27 @@ class CellAnalysis:
 
         def choose(missing: list[records.CellScore]) -> list[tuple[int, int]]:
             wanted = [(score, labels[score.detector]) for score in missing]
-            parts = choose_passages(
+            passages = choose_passages(
                 self.text.text,
                 shown=wanted,
                 read=self.reader(self.network()),
                 half=self.half,
                 num_units=self.num_units,
             )
-            return [(part.start, part.stop) for part in parts]
+            return [(passage.start, passage.stop) for passage in passages]
 
-        found = self.kept_each("passage", keys, result=tuple[int, int], compute=choose)
-        return [slice(*part) for part in found]
+        bounds = self.kept_each("passage", keys, result=tuple[int, int], compute=choose)
+        return [slice(begin, end) for begin, end in bounds]
 
     def _keep_found(self, scores: Sequence[records.CellScore]) -> None:
         """Keep the significant scores that exceed the untrained baseline, for an exported model."""
-        # Those of other texts stay, but for the detectors that were scored now: the latest counts.
+        # Cells that were found in other texts stay, except for the detectors that were scored now:
+        # the latest cell counts.
         before = found_cells(self.cache)
-        cells = {one.detector: one for one in before}
+        cells = {cell.detector: cell for cell in before}
         for score in scores:
             cells.pop(score.detector, None)
-            # Only built-in detectors: the name of another one may be of the text.
+            # Only built-in detectors: the name of a user's detector may quote the text.
             if score.detector not in DETECTORS or score.untrained is None:
                 continue
             if score.is_significant and score.gain > 0:
@@ -419,19 +419,20 @@ class CellAnalysis:
                     detector=score.detector, layer=score.layer, unit=score.unit, gain=score.gain
                 )
 
-        # Not in the order of the commands that found them; of equal gains by name.
-        found = tuple(sorted(cells.values(), key=lambda one: (-one.gain, one.detector)))
-        if found != before:
-            self.cache.save(FOUND_CELLS, {}, found)
+        # Sorted by gain and name, so that the order of the commands that found them does not
+        # matter.
+        best_first = tuple(sorted(cells.values(), key=lambda cell: (-cell.gain, cell.detector)))
+        if best_first != before:
+            self.cache.save(FOUND_CELLS, {}, best_first)
 
-    # The room `analyses`, one file each.
+    # Methods of the room `analyses`, each from a file of its own.
 
     def atlas(self, findings: records.CellFindings | None = None) -> atlases.Atlas:
-        """Measure all cells: values, places on a map, descriptions, inputs and outputs; with
-        findings, by default all.
+        """Measure all cells: values, places on a map, descriptions, inputs and outputs. `findings`
+        are by default the findings of all detectors.
 
-        The effects that take long, of erased characters and clamped cells, are those of `inputs_of`
-        and `outputs_of`. Descriptions and effects are None for a text too short for them. Raises
+        `inputs_of` and `outputs_of` measure the effects that take long, of erased characters and
+        clamped cells. Descriptions and effects are None for a text too short for them. Raises
         DataError for a text too short for findings.
 
         >>> study.atlas().cells[0].values.mean
@@ -473,8 +474,8 @@ class CellAnalysis:
     def ablate_direction(
         self, direction: directions.Direction, detectors: Sequence[str | Detector] | None = None
     ) -> directions.DirectionContribution:
-        """Measure what a direction of this analysis contributes to the prediction, inside and
-        outside the spans of each of `detectors` (its own, if none is named).
+        """Measure the contribution of a direction of this analysis to the prediction, inside and
+        outside the spans of each of `detectors` (the direction's own detector, if none is named).
 
         Raises UsageError for an unknown detector, DataError if it cannot be scored.
 
@@ -490,11 +491,11 @@ class CellAnalysis:
         *,
         others: Mapping[str, CellAnalysis] | None = None,
     ) -> EvidenceCard:
-        """Measure what there is for the claim that a cell tracks the property of a detector.
+        """Measure the evidence for the claim that a cell tracks the property of a detector.
 
-        By default the best cell of the detector, or of the one that the best cell exceeds the
-        untrained baseline most for. `others` are studies of other runs over the same text, by name:
-        the card says which of them have the cell, with the score that it has there. Raises
+        The default is the best cell of the detector. Without a detector, it is the cell that
+        exceeds the untrained baseline most. `others` are studies of other runs over the same text,
+        by name: the card says which of them have such a cell, and its score there. Raises
         UsageError for an unknown detector or cell, DataError for a text without enough labels.
 
         >>> study.evidence(0, 273, "quote").interchange.accuracy
@@ -512,7 +513,7 @@ class CellAnalysis:
         return drivers.inputs(self)
 
     def inputs_of(self, layer: int, unit: int) -> drivers.CellInputs:
-        """Return what drives a cell, and which of the earlier characters set its value.
+        """Return the cells that drive a cell, and the earlier characters that set its value.
 
         Raises DataError for a text too short.
 
@@ -530,7 +531,7 @@ class CellAnalysis:
         return effects.outputs(self)
 
     def outputs_of(self, layer: int, unit: int) -> effects.CellOutputs:
-        """Return what `outputs` finds of one cell.
+        """Return the result of `outputs` for a cell.
 
         >>> study.outputs_of(0, 17).suppressed[0]
         """
@@ -562,14 +563,14 @@ def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:
 
 @contextmanager
 def _announced(message: str) -> Iterator[None]:
-    """Say what is measured, also where it is only looked up."""
+    """Show a message about a measurement, even if its result is only looked up."""
     with task(message) as advance:
         advance(0)
         yield
 
 
 def unless_too_short(measure: Callable[[], Result]) -> Result | None:
-    """Return what `measure` returns; None if the text is too short for it."""
+    """Return the result of `measure`; None if the text is too short for it."""
     try:
         return measure()
     except DataError:
@@ -577,9 +578,9 @@ def unless_too_short(measure: Callable[[], Result]) -> Result | None:
 
 
 def detectors_key() -> list[str]:
-    """Cache key: the names of all detectors and what they look for."""
-    # Not by the digest of their labels: to label a text takes longer than the page of a cell may.
-    return [f"{one.name}: {one.looks_for}" for one in get_detectors(None)]
+    """Cache key: the names and descriptions of all detectors."""
+    # Not the digest of their labels, because labelling a text takes longer than a cell's page may.
+    return [f"{detector.name}: {detector.looks_for}" for detector in get_detectors(None)]
 
 
 def _digest(ids: NDArray[np.uint16]) -> str:

@@ -1,4 +1,5 @@
-"""The choosing half: which cell follows each target best, and what the best one reaches by chance.
+"""The choosing half: select the cell that follows each target best, and measure the score that the
+best cell reaches by chance.
 
 Nothing of the scoring half is read here.
 
@@ -58,19 +59,20 @@ class Associations:
 
     def finish(self) -> list[Float64Array]:
         """Return the associations (C,) of each target, after all characters were added."""
-        # Of the labels both formulas need one sum: the pairs inside and outside, or the squares.
+        # Of the labels, each formula needs only a sum: the pairs inside and outside, or the
+        # squares.
         self.histograms.finish()
-        found = []
+        associations = []
         for index, target in enumerate(self._targets):
             ranks = self.ranks[:, index]
             if target.is_yes_no:
                 num_inside = float(ranks.sum())
                 pairs = num_inside * (len(ranks) - num_inside)
-                found.append(self.histograms.auc_associations(index, pairs))
+                associations.append(self.histograms.auc_associations(index, pairs))
             else:
                 variation = float((ranks**2).sum())
-                found.append(self.histograms.rank_correlations(index, variation))
-        return found
+                associations.append(self.histograms.rank_correlations(index, variation))
+        return associations
 
 
 def strongest(associations: Float64Array) -> Choice:
@@ -80,12 +82,12 @@ def strongest(associations: Float64Array) -> Choice:
 
 
 def polarity_of(association: float) -> int:
-    """Return -1 for a cell that is low inside, 1 for another."""
+    """Return -1 for a cell that is low inside, 1 for any other cell."""
     return 1 if association >= 0 else -1
 
 
 class ChoosingHalf:
-    """What the choosing half of a text says of each target."""
+    """Selects a cell for each target by the choosing half of a text."""
 
     def __init__(self, targets: Sequence[Target], read: Read) -> None:
         """Read the half: histograms and sums of all its characters, and the cells at some of
@@ -95,8 +97,8 @@ class ChoosingHalf:
         self._found = Associations(targets, self._num_chars)
         self._sums = ProbeSums()
 
-        # Histograms and sums take in all characters. Shifted labels need the values themselves, of
-        # which a sample is kept: every stride-th character, as many as fit.
+        # Histograms and sums count all characters. Shifted labels need the values themselves, so a
+        # sample of them is kept: every stride-th character, as many as fit.
         sample = np.empty((0, 0), np.float32)
         self._stride = 1
         for indices, cells in read(0, self._num_chars):
@@ -112,7 +114,8 @@ class ChoosingHalf:
             is_sampled = indices % self._stride == 0
             sample[indices[is_sampled] // self._stride] = cells[is_sampled]
 
-        # Ranks by the histograms of the whole half: to sort the sample of every cell takes longer.
+        # The histograms of the whole half give the ranks, because sorting the sample of every cell
+        # takes longer.
         self._associations = self._found.finish()
         self._sampled = self._found.histograms.bin_ranks(sample)
         """(M, C): centred ranks in the whole half."""
@@ -134,14 +137,15 @@ class ChoosingHalf:
         return Choice(cell, polarity=polarity, line=self._sums.line(cell, index))
 
     def _visible(self, index: int, best: int) -> int:
-        """Return the strongest cell, or a visible one within its 95 % interval if its own values
-        hardly change."""
+        """Return the strongest cell. If its values hardly change, return a visible cell within its
+        95 % interval instead."""
         target = self._targets[index]
         strengths = np.abs(self._associations[index])
         labels = target.labels[: self._num_chars]
 
         # The difference of a cell's means inside and outside is its covariance with the label over
-        # the label's variance. For a count it is that of a line two standard deviations apart.
+        # the label's variance. For a count it is the difference of a line two standard deviations
+        # apart.
         spread = labels.var()
         if not target.is_yes_no:
             spread = labels.std() / 2
@@ -149,8 +153,8 @@ class ChoosingHalf:
         if contrasts[best] >= LEAST_CONTRAST or contrasts.max() < LEAST_CONTRAST:
             return best
 
-        # The best one cannot be seen in colours, and others can: take one of these if it is as good
-        # up to chance.
+        # The best cell cannot be seen in colours, and another cell can: take the other cell if it
+        # is as good up to chance.
         resampled = resample_score(
             self._sampled[:, best], labels=labels[:: self._stride], polarity=1
         )
@@ -163,9 +167,9 @@ class ChoosingHalf:
         return int(np.where(is_candidate, strengths, -1).argmax())
 
     def chance(self, index: int) -> Chance:
-        """Return what the strongest cell of a target reaches by chance, as a strength.
+        """Return the strength that the strongest cell of a target reaches by chance.
 
-        It is that of the strongest cell, even where `choose` takes a visible one in its place.
+        It belongs to the strongest cell, even where `choose` takes a visible cell in its place.
         """
         # `scale` turns a product of the sampled ranks and the target into an association.
         target = self._found.ranks[:: self._stride, index]
@@ -173,7 +177,7 @@ class ChoosingHalf:
         variation = (target**2).sum()
         if self._targets[index].is_yes_no:
             # 2 * AUC - 1 is 2 * (sum of centred ranks inside) / pairs, and the variation is pairs /
-            # characters. The ranks are those in the whole choosing half.
+            # characters. The ranks are ranks in the whole choosing half.
             scale = np.full(self._num_cells, 2 / (self._num_chars * max(variation, TINY)))
         else:
             scale = 1 / np.maximum(self._norms * np.sqrt(variation), TINY)
@@ -182,5 +186,5 @@ class ChoosingHalf:
         )
 
     def probes(self, choices: Sequence[Choice]) -> list[Probes]:
-        """Return the linear probes of each target, whose first cell is that of its choice."""
+        """Return the linear probes of each target. Their first cell is the chosen cell."""
         return self._sums.fit([choice.cell for choice in choices])

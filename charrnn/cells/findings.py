@@ -1,4 +1,4 @@
-"""What is measured of the cells of a model: plain records."""
+"""Plain records of the measurements of cells."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -42,7 +42,7 @@ LAGS = (
 )
 """Distances in characters at which the autocorrelation is measured, if the text is longer."""
 FROM_AUTOCORRELATION = "autocorrelation"
-"""Where the timescale of a cell type comes from in which no gate keeps the memory."""
+"""The source of the timescale for a cell type in which no gate keeps the memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +105,7 @@ class CellScore:
     @property
     def exceeds_chance_level(self) -> bool:
         """Whether the score exceeds the chance level. True if that was not measured."""
-        # The level is an AUC where the score is one, else a strength.
+        # The level is an AUC if the score is an AUC, else a strength.
         reached = self.auc if self.auc is not None else abs(self.spearman or 0.0)
         return self.null_level is None or reached > self.null_level
 
@@ -117,8 +117,8 @@ class CellScore:
 
     @property
     def gain(self) -> float:
-        """The strength minus that of the same selection in the untrained baseline, or minus 0 if
-        there is none."""
+        """The strength minus the strength of the same selection in the untrained baseline, or minus
+        0 without a baseline."""
         return self.strength - self.strength_of(self.untrained)
 
     @property
@@ -136,7 +136,7 @@ class CellScore:
             return max(0.0, float(association_from_auc(score)))
         return abs(score)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the object of `visualize --find --json`, with `auc` or `spearman`."""
         data = asdict(self)
         for name in ("auc", "spearman"):
@@ -147,8 +147,8 @@ class CellScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundCell:
-    """The cell that follows a detector best, and by how much its strength exceeds that of the
-    untrained baseline."""
+    """The cell that follows a detector best, and how far its strength exceeds the untrained
+    baseline."""
 
     detector: str
     layer: int
@@ -196,8 +196,8 @@ class ColouredText(Displayable):
     text: str
     values: tuple[float, ...] = field(repr=False)
     guesses: tuple[tuple[tuple[str, float], ...], ...] = field(default=(), repr=False)
-    """For each character the most likely next ones with their probabilities; empty if they were not
-    asked for."""
+    """For each character the most likely next characters with their probabilities; empty if they
+    were not asked for."""
     inside: tuple[bool, ...] = field(default=(), repr=False)
     """For each character whether a yes/no detector is on, which is underlined; empty without such a
     detector."""
@@ -225,7 +225,7 @@ class AfterCharacter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorrelatedCell:
-    """Another cell, and the Pearson correlation of the values of the two."""
+    """Another cell, and its Pearson correlation with the cell."""
 
     layer: int
     unit: int
@@ -238,8 +238,8 @@ class PassagePlace:
     `index`.
 
     `kind` is `top` or `bottom` (the largest and the smallest values) or `decile`: the value is in
-    the middle of tenth number `rank` of all values, from 1 for the smallest. `rank` counts the
-    others from 1, the most extreme one.
+    the middle of tenth number `rank` of all values, from 1 for the smallest. The `rank` of a top or
+    bottom passage counts from 1, the most extreme value.
     """
 
     kind: str
@@ -256,8 +256,8 @@ class CellValues(Displayable):
 
     `timescale` is the number of characters after which its memory has decayed to 1/e: -1 / log of
     the mean of the gate that keeps the memory (Mahto et al. 2021), times the dilation of its layer.
-    `timescale_from` is the letter of that gate. A cell type without one has the lag at which the
-    autocorrelation falls to 1/e. None if it is longer than can be measured.
+    `timescale_from` is the letter of that gate. For a cell type without such a gate, it is the lag
+    at which the autocorrelation falls to 1/e. None if it is longer than can be measured.
     """
 
     layer: int
@@ -270,7 +270,7 @@ class CellValues(Displayable):
     """Characters in each of NUM_BINS bins of equal width over [-1, 1]; a bin includes its lower
     end, the last both."""
     autocorrelation: tuple[float, ...] = field(repr=False)
-    """At those of LAGS that are shorter than the text; () for a constant cell."""
+    """At the LAGS that are shorter than the text; () for a constant cell."""
     decay: float | None
     """The lag at which the autocorrelation falls to 1/e, between two lags interpolated; None if it
     does not."""
@@ -278,7 +278,7 @@ class CellValues(Displayable):
     timescale_from: str
     gates: tuple[CellGate, ...]
     after_characters: tuple[AfterCharacter, ...] = field(repr=False)
-    """The characters of the text, the most frequent one first."""
+    """The characters of the text, the most frequent first."""
     correlated: tuple[CorrelatedCell, ...]
     """The cells with the largest absolute correlation, the largest first."""
     passages: tuple[PassagePlace, ...] = field(repr=False)
@@ -287,7 +287,7 @@ class CellValues(Displayable):
 
     @property
     def density(self) -> tuple[float, ...]:
-        """The histogram as a density, whose integral over [-1, 1] is 1."""
+        """The histogram as a density: its integral over [-1, 1] is 1."""
         return tuple(count / self.num_chars * NUM_BINS / 2 for count in self.histogram)
 
     @property
@@ -301,8 +301,8 @@ class CellPassage(Displayable):
     """A passage of the text with the cell's value at each character; `kind`, `rank` and `value` as
     in `PassagePlace`.
 
-    `index` is that of the character for which it was chosen, `begin` that of its first character,
-    `line` the line of `index`, all in the text that was measured; lines count from 1.
+    `index` is the character for which it was chosen, `begin` its first character, and `line` the
+    line of `index`, all in the measured text; lines count from 1.
     """
 
     kind: str
@@ -313,19 +313,19 @@ class CellPassage(Displayable):
     line: int
     text: str
     values: tuple[float, ...] = field(repr=False)
-    """One per character of `text`, to four decimals."""
+    """A value for each character of `text`, to four decimals."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasuredCell:
-    """What is known of the cell `layer`:`unit`: its values, and the results of sections."""
+    """The cell `layer`:`unit`: its values, and the results of sections."""
 
     layer: int
     unit: int
     values: CellValues
     sections: Mapping[str, Any] = field(default_factory=dict)
-    """The results of `cells.analysis.CellSection` by name, in the order of the page; None for what
-    the text is too short for."""
+    """The results of `cells.analysis.CellSection` by name, in the order of the page; None for a
+    section that the text is too short for."""
 
     def __getattr__(self, name: str) -> Any:
         """Return the result of a section: `page.inputs` is `page.sections["inputs"]`."""
@@ -333,26 +333,26 @@ class MeasuredCell:
             raise AttributeError(f"This cell has no section {name!r}.", name=name, obj=self)
         return self.sections[name]
 
-    def to_json_with(self, **others: Any) -> dict[str, Any]:
+    def to_json_with(self, **others: object) -> dict[str, object]:
         """Return the cell and other fields as one object, each result as its own `to_json` gives
         it."""
-        data: dict[str, Any] = {"layer": self.layer, "unit": self.unit, **others}
-        # What was not measured is null, so that every cell has the same keys.
-        for name, part in {"values": self.values, **self.sections}.items():
+        data: dict[str, object] = {"layer": self.layer, "unit": self.unit, **others}
+        # A missing result is null, so that every cell has the same keys.
+        for name, result in {"values": self.values, **self.sections}.items():
             data[name] = None
-            if part is not None:
-                data[name] = part.to_json()
+            if result is not None:
+                data[name] = result.to_json()
         return data
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellPage(MeasuredCell, Displayable):
-    """Everything that is measured of a cell."""
+    """All measurements of a cell."""
 
     passages: tuple[CellPassage, ...]
-    """Those of `values.passages`."""
+    """The passages of `values.passages`, with text and values."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return all fields as one object, each record as its own `to_json` gives it."""
         return self.to_json_with(passages=[asdict(passage) for passage in self.passages])
 

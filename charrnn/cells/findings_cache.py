@@ -1,4 +1,4 @@
-"""Keep what was measured of the cells of a model in the user's cache folder.
+"""Keep the measurements of cells in the user's cache folder.
 
 There is one file for each result. Its name is a digest of all that the result depends on: the
 weights, the text and the code that measures. So a file is never out of date, and each of them may
@@ -30,15 +30,14 @@ Result = TypeVar("Result")
 """The type of a result: a dataclass, a tuple, an array of NumPy, a number, text, or one of these or
 None."""
 UNMEASURED = ("cli", "distributed", "formats", "reports", "serving", "sweeps", "tui", "views")
-"""Packages that no measurement of cells depends on: they show what was measured, or do other work.
-"""
+"""Packages that no measurement of cells depends on: they show results, or do other work."""
 MAX_FOLDER_BYTES = 256 * 1024 * 1024
 """Size of all files together above which the oldest are deleted."""
 
 
 @dataclass
 class FindingsCache:
-    """Results by what they were measured from."""
+    """Saved results of a model."""
 
     identity: str | None = None
     """The digest of the model's weights, configuration and alphabet. None for a model without a
@@ -47,13 +46,13 @@ class FindingsCache:
     """Called with a message about each damaged file."""
     measures_anew: bool = False
     """Whether only the results of this process are used."""
-    _known: dict[str, Any] = field(default_factory=dict)
+    _known: dict[str, object] = field(default_factory=dict)
     """The results that were loaded or saved in this process."""
     _is_trimmed: bool = False
 
     def load(self, kind: str, key: Mapping[str, JSON], result: type[Result]) -> Result | None:
         """Return a saved result; None if there is none, or if its file is damaged."""
-        # Results of this process are used in any case: they were measured by it.
+        # Results of this process are used in any case.
         name = self._name(kind, key)
         if name in self._known:
             return cast(Result, self._known[name])
@@ -72,7 +71,7 @@ class FindingsCache:
             self.on_warning(f"{path} is damaged: what it contains is measured again")
             return None
         # A whole file may be unreadable all the same: Python and NumPy change how they represent
-        # the annotations that `decode` follows. Measuring again without a word would hide that.
+        # the annotations that `decode` follows. Measuring again without a warning would hide that.
         try:
             self._known[name] = decode(result, json.loads(body))
         except (TypeError, ValueError, LookupError) as error:
@@ -80,7 +79,7 @@ class FindingsCache:
             return None
         return cast(Result, self._known[name])
 
-    def save(self, kind: str, key: Mapping[str, JSON], value: Any) -> None:
+    def save(self, kind: str, key: Mapping[str, JSON], value: object) -> None:
         """Keep a result, in a file as well unless none can be written."""
         name = self._name(kind, key)
         self._known[name] = value
@@ -95,7 +94,7 @@ class FindingsCache:
             temporary = folder / f"{name}.{os.getpid()}"
             temporary.write_bytes(_digest(body) + b"\n" + body)
             os.replace(temporary, folder / name)
-            # Once per process: to look at all files takes longer than to write one.
+            # Once per process: looking at all files takes longer than writing a file.
             if not self._is_trimmed:
                 delete_oldest(folder)
                 self._is_trimmed = True
@@ -111,12 +110,12 @@ class FindingsCache:
 
 def delete_oldest(folder: Path) -> None:
     """Delete the oldest files until all together have at most MAX_FOLDER_BYTES. Raises OSError."""
-    # Age is that of the last writing. A file that is read often is as old as one that never is:
-    # to mark it at each reading would make every reading write.
+    # The age counts from the last writing, even for a file that is read often: marking it at each
+    # reading would make every reading write.
     by_age = []
     for entry in os.scandir(folder):
-        found = entry.stat()
-        by_age.append((found.st_mtime, found.st_size, entry.path))
+        stat = entry.stat()
+        by_age.append((stat.st_mtime, stat.st_size, entry.path))
     by_age.sort()
 
     excess = sum(size for _, size, _ in by_age) - MAX_FOLDER_BYTES
@@ -145,21 +144,21 @@ def code_digest(package: Path) -> str:
             sources.append(path.read_bytes())
             digest.update(sources[-1])
 
-    # To parse all sources takes a second, to read them a hundredth of it.
-    kept = None
+    # Parsing all sources takes a second, reading them a hundredth of it, so the digest is kept.
+    saved = None
     with contextlib.suppress(OSError):
-        kept = cache_folder("programs") / digest.hexdigest()
-        parsed = kept.read_text("ascii")
-        if len(parsed) == len(kept.name):
+        saved = cache_folder("programs") / digest.hexdigest()
+        parsed = saved.read_text("ascii")
+        if len(parsed) == len(saved.name):
             return parsed
 
     digest = hashlib.sha256()
     for source in sources:
         code = _WithoutDocstrings().visit(ast.parse(source))
         digest.update(ast.dump(code).encode())
-    if kept:
+    if saved:
         with contextlib.suppress(OSError):
-            kept.write_text(digest.hexdigest(), "ascii")
+            saved.write_text(digest.hexdigest(), "ascii")
     return digest.hexdigest()
 
 
@@ -173,14 +172,14 @@ class _WithoutDocstrings(ast.NodeTransformer):
         return node
 
 
-def encode(value: Any) -> JSON:
+def encode(value: object) -> JSON:
     """Return a result as JSON. A dataclass is the list of its fields: a third of the size of an
     object."""
-    # Without names: the annotations have them, in the same order.
+    # The names are left out: the annotations have them, in the same order.
     if is_dataclass(value):
         return [encode(getattr(value, field.name)) for field in fields(value)]
     if isinstance(value, tuple):
-        return [encode(part) for part in value]
+        return [encode(item) for item in value]
     if isinstance(value, np.ndarray):
         return {"dtype": value.dtype.str, "values": value.tolist()}
     return cast(JSON, value)
@@ -188,15 +187,15 @@ def encode(value: Any) -> JSON:
 
 def decode(kind: Any, value: Any) -> Any:
     """Return the result of a type from its JSON."""
-    # JSON contains no types: those of the annotations say what each value was. Arrays name their
-    # own, because `NDArray[np.float32]` is an alias that NumPy 2.5 does not resolve.
+    # JSON contains no types: the annotations say which type each value had. Arrays name their
+    # dtype, because `NDArray[np.float32]` is an alias that NumPy 2.5 does not resolve.
     if kind in (int, float, str, bool) or value is None:
         return value
     if isinstance(value, dict):
         return np.array(value["values"], value["dtype"])
     if is_dataclass(kind):
-        parts = zip(_field_types(cast(Any, kind)), value, strict=True)
-        return cast(Any, kind)(**{name: decode(part, one) for (name, part), one in parts})
+        pairs = zip(_field_types(cast(Any, kind)), value, strict=True)
+        return cast(Any, kind)(**{name: decode(hint, item) for (name, hint), item in pairs})
 
     origin = get_origin(kind)
     arguments = get_args(kind)
@@ -204,8 +203,8 @@ def decode(kind: Any, value: Any) -> Any:
         # None was returned above; the other type stands first.
         return decode(arguments[0], value)
     if arguments[-1] is ...:
-        return tuple(decode(arguments[0], part) for part in value)
-    return tuple(decode(part, one) for part, one in zip(arguments, value, strict=True))
+        return tuple(decode(arguments[0], item) for item in value)
+    return tuple(decode(hint, item) for hint, item in zip(arguments, value, strict=True))
 
 
 @cache

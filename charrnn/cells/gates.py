@@ -23,8 +23,8 @@ RIGHT = 0.9
 GATE_NAMES = {"f": "forget", "i": "input", "o": "output", "r": "reset", "z": "update"}
 """The names of the gates by their letters."""
 SMALLEST_KEPT = 1e-30
-"""Smaller shares of the memory count as this one in the mean of their logarithms: that of 0 is
-infinite."""
+"""Smaller shares of the memory count as this share in the mean of their logarithms: the logarithm
+of 0 is infinite."""
 
 
 class GateCounter:
@@ -75,13 +75,13 @@ class GateCounter:
                 self._left[gate, index] += counted @ (values < LEFT).to(values.dtype)
                 self._right[gate, index] += counted @ (values > RIGHT).to(values.dtype)
 
-                # How much of its memory a unit keeps, whose mean logarithm gives a timescale.
+                # How much of its memory a unit keeps: the mean of its logarithm gives a timescale.
                 if name == layer.cell.keeping_gate:
                     # Zoneout keeps a share of the state before, whatever the gate does.
-                    kept = layer.zoneout + (1 - layer.zoneout) * values
-                    self._kept[index] += counted.double() @ kept.double()
-                    log_kept = kept.clamp_min_(SMALLEST_KEPT).log_()
-                    self._log_kept[index] += counted.double() @ log_kept.double()
+                    share = layer.zoneout + (1 - layer.zoneout) * values
+                    self._kept[index] += counted.double() @ share.double()
+                    log_share = share.clamp_min_(SMALLEST_KEPT).log_()
+                    self._log_kept[index] += counted.double() @ log_share.double()
 
     def uses(self) -> tuple[GateUse, ...]:
         """Return how often each gate was saturated: layer by layer, the gates in the order of their
@@ -93,13 +93,14 @@ class GateCounter:
         for layer in range(len(self._layers)):
             for name in sorted(self._names):
                 gate = self._names.index(name)
-                use = GateUse(
-                    layer=layer,
-                    gate=name,
-                    left=tuple(left[gate][layer]),
-                    right=tuple(right[gate][layer]),
+                uses.append(
+                    GateUse(
+                        layer=layer,
+                        gate=name,
+                        left=tuple(left[gate][layer]),
+                        right=tuple(right[gate][layer]),
+                    )
                 )
-                uses.append(use)
         return tuple(uses)
 
     def kept(self) -> tuple[Float64Array, Float64Array] | None:
@@ -116,13 +117,13 @@ class GateCounter:
         return np.asarray(mean), np.asarray(mean_log)
 
     def _order(self, inputs: Tensor) -> Tensor:
-        """Return where in the flattened window each character is, in the order in which the gates
-        were computed."""
+        """Return the position of each character in the flattened window, in the order in which the
+        gates were computed."""
         end_id = self._network.end_id
         if end_id is not None:
             is_end = (inputs == end_id).cpu().numpy()
             if is_end.any():
-                # The network reads documents in pieces; these are the same ones.
+                # The network reads documents in the same pieces.
                 pieces = cut(Fragments.of(is_end), is_end.shape[1])
                 return torch.cat([torch.from_numpy(piece.positions).flatten() for piece in pieces])
         return torch.arange(inputs.numel())

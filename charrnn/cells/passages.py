@@ -1,4 +1,5 @@
-"""Passages that show a cell: those with its extreme values, and one in which it follows a label.
+"""Passages that show a cell: passages with its extreme values, and a passage in which it follows a
+label.
 
 Shapes: N characters, S passages.
 """
@@ -19,13 +20,13 @@ from charrnn.statistics.agreement import measure_score
 
 Indices = NDArray[np.int64]
 NUM_EXTREMES = 3
-"""Top passages, and as many bottom ones."""
+"""Number of top passages, and of bottom passages."""
 NUM_DECILES = 10
-"""Tenths of the values, each of which gives one passage."""
+"""Tenths of the values; each gives a passage."""
 CHARS_BEFORE = 100
-"""Characters of a passage before the one it was chosen for, at most."""
+"""Characters of a passage before the character that it was chosen for, at most."""
 CHARS_AFTER = 50
-"""Characters of a passage from that one on, at most."""
+"""Characters of a passage from that character on, at most."""
 LARGEST_SNAP = 12
 """Characters by which a passage is shortened at each end so that it begins and ends between words.
 """
@@ -44,11 +45,11 @@ decide."""
 NUM_CHANGES = 6
 """Changes of a label that are enough: three spans. More do not add to the contrast of a passage."""
 NUM_CANDIDATES = 9
-"""Passages of which the typical one is selected, at most."""
+"""Number of passages, at most, of which the typical passage is selected."""
 MIN_CONTRAST = 0.5
-"""Share of the largest contrast that a passage has at least."""
+"""A passage has at least this share of the largest contrast."""
 _LINE = re.compile(f"[^\n\0]{{0,{MAX_LENGTH - 1}}}[\n\0]|[^\n\0]{{{MAX_LENGTH}}}")
-"""A line with its end, or a part of a longer one."""
+"""A line with its end, or a stretch of a longer line."""
 
 
 def extreme_passages(
@@ -57,11 +58,11 @@ def extreme_passages(
     """Yield the top, the bottom and the decile passages of a cell's values (N,), as
     `CellValues.passages` has them.
 
-    `sentences` (N,) numbers those of the text, `drawn` (N,) is a permutation of all indices: of
-    equal values, the one that comes first in it is taken first. A passage that cannot be chosen is
+    `sentences` (N,) has the number of each character's sentence. `drawn` (N,) is a permutation of
+    all indices: of equal values, the first in it is taken first. A passage that cannot be chosen is
     left out.
     """
-    # A stable sort of the drawn order: equal values stay in the order in which they were drawn.
+    # A stable sort, so that equal values stay in the drawn order.
     order = drawn[np.argsort(_sortable(values[drawn]), kind="stable")]
 
     is_free = np.ones(len(values), np.bool_)
@@ -84,7 +85,7 @@ def extreme_passages(
 
 def _candidates(order: Indices) -> Iterator[tuple[str, int, Indices]]:
     """Yield kind and rank of each passage, and the indices (n,) for which it may be chosen, best
-    first; `order` (N,) is that of the values."""
+    first; `order` (N,) sorts the values."""
     for rank in range(1, NUM_EXTREMES + 1):
         yield "top", rank, order[::-1]
     for rank in range(1, NUM_EXTREMES + 1):
@@ -98,18 +99,18 @@ def _candidates(order: Indices) -> Iterator[tuple[str, int, Indices]]:
 
 
 def _sortable(values: NDArray[np.float16]) -> NDArray[np.uint16]:
-    """Map values to integers in the same order: sorting those is many times as fast."""
+    """Map values to integers in the same order: sorting integers is many times as fast."""
     bits = (values + np.float16(0)).view(np.uint16)  # -0 becomes 0
     return np.asarray(np.where(bits & 0x8000, ~bits, bits | 0x8000), np.uint16)
 
 
 def _first_free(candidates: Indices, is_free: NDArray[np.bool_]) -> int | None:
-    # Nearly always among the first: not all of a long text are looked at.
+    # A free index is nearly always among the first, so a long text is searched in blocks.
     for begin in range(0, len(candidates), 1024):
-        part = candidates[begin : begin + 1024]
-        found = is_free[part]
-        if found.any():
-            return int(part[found.argmax()])
+        block = candidates[begin : begin + 1024]
+        is_free_in_block = is_free[block]
+        if is_free_in_block.any():
+            return int(block[is_free_in_block.argmax()])
     return None
 
 
@@ -137,12 +138,12 @@ def _between_words(text: str, index: int) -> tuple[int, int]:
 def number_sentences(text: str) -> Indices:
     """Return for each character of a text (N,) the number of its sentence, ascending from 0.
 
-    White space after a sentence belongs to the next one.
+    White space after a sentence belongs to the next sentence.
     """
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
     ends.append(len(text))
 
-    # Mark where sentences start, and count the marks so far. A longer one has several.
+    # Mark where sentences start, and count the marks so far. A long sentence has several.
     starts = np.zeros(len(text) + 1, np.int64)
     begin = 0
     for end in ends:
@@ -155,11 +156,10 @@ def number_sentences(text: str) -> Indices:
 def read_passages(
     text: str, places: Sequence[records.PassagePlace], values: Sequence[Float32Array]
 ) -> tuple[records.CellPassage, ...]:
-    """Return the passages of a text that are at these places, with values (n,) of each to four
-    decimals."""
+    """Return the passages of a text at these places, each with its values (n,) to four decimals."""
     passages = []
     for place, of_passage in zip(places, values, strict=True):
-        # Without a copy of the text before it. A document begins on a new line.
+        # Counted without a copy of the text before. A document begins on a new line.
         num_lines = text.count("\n", 0, place.index) + text.count("\0", 0, place.index)
         passages.append(
             records.CellPassage(
@@ -196,22 +196,22 @@ def choose_passages(
     for indices, cells in read(half, len(text)):
         values[:, indices] = cells[:, columns].T
 
-    chosen = []
+    passages = []
     for (score, labels), of_cell in zip(shown, values, strict=True):
         agreement = partial(
             _agreement, values=of_cell, labels=labels[half:], polarity=score.polarity, begin=half
         )
-        chosen.append(choose_passage(text, labels=labels, first=half, agreement=agreement))
-    return chosen
+        passages.append(choose_passage(text, labels=labels, first=half, agreement=agreement))
+    return passages
 
 
 def _agreement(
     part: slice, *, values: Float32Array, labels: Labels, polarity: int, begin: int
 ) -> float:
-    """Return how well values (n,) follow labels (n,) in a part of a text, of which they are those
-    from index `begin` on."""
-    here = slice(part.start - begin, part.stop - begin)
-    score = measure_score(values[here], labels=labels[here], polarity=polarity)
+    """Return how well values (n,) follow labels (n,) in a part of a text; both start at index
+    `begin` of the text."""
+    in_half = slice(part.start - begin, part.stop - begin)
+    score = measure_score(values[in_half], labels=labels[in_half], polarity=polarity)
     if labels.dtype == bool:
         return score
     return polarity * score
@@ -223,13 +223,14 @@ def choose_passage(
     """Select a passage from index `first` on in which the label changes, and which is typical of
     the cell.
 
-    labels (N,). Of the `contrasting_passages`, the one with the median `agreement` is selected (the
-    lower one of two): half of the others follow the detector at least as well. The cell's best
-    place is not searched for.
+    labels (N,). Of the `contrasting_passages`, the passage with the median `agreement` is selected
+    (the lower of two), so half of them follow the detector at least as well. The cell's best
+    passage is not searched for.
     """
     candidates = contrasting_passages(text, labels=labels, first=first)
     if len(candidates) > 1:
-        # Not for a single one, in which the label may never change: it has no agreement.
+        # A single passage is not measured: its label may never change, and then it has no
+        # agreement.
         candidates.sort(key=agreement)
     return candidates[(len(candidates) - 1) // 2]
 
@@ -241,34 +242,34 @@ def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:
     labels (N,). A passage is NUM_LINES lines, at most MAX_LENGTH characters; a line ends with a
     newline or with the END of a document. Its contrast is the variance of its labels, which is p (1
     - p) for yes/no labels, times the number of changes of the label up to NUM_CHANGES. There are at
-    most NUM_CANDIDATES, none with less than MIN_CONTRAST of the contrast of the first.
+    most NUM_CANDIDATES, and none has less than MIN_CONTRAST of the contrast of the first.
     """
-    # Greedy, the best first: what overlaps it would show the same place again.
+    # Greedy, the best first: a passage that overlaps it would show the same text again.
     starts, ends = _segments(text, first)
     contrasts = _contrasts(labels, starts=starts, ends=ends)
-    chosen: list[slice] = []
+    passages: list[slice] = []
     least = MIN_CONTRAST * float(contrasts.max())
-    while len(chosen) < NUM_CANDIDATES:
+    while len(passages) < NUM_CANDIDATES:
         best = int(contrasts.argmax())
         if contrasts[best] < least:
             break
-        chosen.append(slice(int(starts[best]), int(ends[best])))
-        # Those that overlap it, and itself, are out.
+        passages.append(slice(int(starts[best]), int(ends[best])))
+        # The passage itself, and passages that overlap it, are out.
         contrasts[(starts < ends[best]) & (ends > starts[best])] = -1.0
-    return chosen
+    return passages
 
 
 def _segments(text: str, first: int) -> tuple[Indices, Indices]:
-    """Return where every passage (S,) from index `first` on begins and ends."""
-    # A passage begins at each line, and ends with the eighth one. The last character is left out,
+    """Return the begin and the end of every passage (S,) from index `first` on."""
+    # A passage begins at each line, and ends with the eighth line. The last character is left out,
     # so that no line begins at the end of the text.
     line_ends = [first + match.end() for match in _LINE.finditer(text[first:-1])]
     starts = np.array([first, *line_ends])
     ends = np.append(starts[NUM_LINES:], [len(text)] * NUM_LINES)[: len(starts)]
     ends = np.minimum(ends, starts + MAX_LENGTH)
 
-    # A passage that reaches the end has fewer lines. Only the first such is kept: one short line
-    # would beat all others.
+    # A passage that reaches the end has fewer lines. Only the first such passage is kept, because a
+    # single short line would have the largest contrast.
     is_kept = np.append(True, ends[:-1] < len(text))
     return starts[is_kept], ends[is_kept]
 
@@ -283,19 +284,19 @@ def _contrasts(labels: Labels, starts: Indices, ends: Indices) -> NDArray[np.flo
     means = (sums[ends] - sums[starts]) / lengths
     variances = (squares[ends] - squares[starts]) / lengths - means**2
 
-    # changes[i]: how many of the first i + 1 labels differ from the one before.
+    # changes[i]: how many of the first i + 1 labels differ from the label before.
     changes = np.append(0, np.cumsum(labels[1:] != labels[:-1]))
     num_changes = np.minimum(NUM_CHANGES, changes[ends - 1] - changes[starts])
     return np.asarray(np.maximum(0.0, variances) * num_changes)
 
 
 def most_changes(labels: Labels, first: int, length: int) -> int:
-    """Return where, from index `first` on, the segment of `length` characters with the most label
-    changes begins.
+    """Return the begin of the segment of `length` characters with the most label changes, from
+    index `first` on.
 
     labels (N,).
     """
-    # changes[i]: how many of the i + 1 labels from `first` on differ from the one before.
+    # changes[i]: how many of the i + 1 labels from `first` on differ from the label before.
     changes = np.append(0, np.cumsum(labels[first + 1 :] != labels[first:-1]))
     last = max(1, len(labels) - first - length + 1)
     inside = changes[np.minimum(np.arange(last) + length - 1, len(changes) - 1)] - changes[:last]

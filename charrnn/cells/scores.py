@@ -1,10 +1,10 @@
 """Score all cells of a network for all detectors while it reads a text, with one window of cell
 values in memory.
 
-1. The choosing half, the first one, selects a cell for each detector, by histograms of every cell's
-   values with the labels in each bin. It also says what the best of all cells reaches by chance,
-   for labels that are shifted along it: `ChoosingHalf`.
-2. The scoring half, the second one, has no part in the choice. Only the values of the selected
+1. The first half, the choosing half, selects a cell for each detector, by histograms of every
+   cell's values with the labels in each bin. It also gives the score that the best of all cells
+   reaches by chance, for labels that are shifted along it: `ChoosingHalf`.
+2. The second half, the scoring half, has no part in the choice. Only the values of the selected
    cells are kept, and their statistics are exact: `TargetScorer`.
 3. An untrained network makes its own choice on its first half and is scored on its second.
 
@@ -45,10 +45,10 @@ precision."""
 WINDOW = 8192
 """Characters of a trace that are processed at once."""
 INTERIOR = 5
-"""Characters after a label change from which on a character is interior: the delimiter is no longer
-the last input."""
+"""A character so many characters after a label change is interior: the delimiter is no longer the
+last input."""
 MIN_INTERIOR = 50
-"""Interior characters, inside and outside each, that an interior score needs."""
+"""Least number of interior characters inside, and as many outside, for an interior score."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,27 +83,27 @@ def find_cells(
     first.
 
     The cell is chosen on the first half of the trace and scored on the second; `untrained` is an
-    untrained baseline's trace of the same text. An AUC is that of polarity * values, with the
+    untrained baseline's trace of the same text. An AUC is computed for polarity * values, with the
     polarity of the choosing half; Spearman's rho keeps its sign. Raises UsageError for an unknown
     detector, DataError for a text too short.
 
     >>> model = charrnn.load("shakespeare-001")
     >>> charrnn.find_cells(model.trace(text), ["quote"]).scores[0].auc
     """
-    # The same text, read by a network that has learned nothing, says what chance and its inputs
-    # alone give.
+    # A network that has learned nothing reads the same text: its scores come from chance and the
+    # inputs alone.
     read_untrained = None
     if untrained is not None:
         read_untrained = _read_from(untrained)
 
-    # Detectors that label too little of either half are named with their reason, not scored.
+    # Detectors that label too little of either half are skipped, each with a reason.
     targets, skipped = choose_targets(trace.text, get_detectors(detectors))
     _, num_layers, num_units = trace.cells.shape
     measured = measure(
         targets, _read_from(trace), num_units=num_units, read_untrained=read_untrained
     )
     return sort_scores(
-        [one.score for one in measured],
+        [result.score for result in measured],
         skipped,
         num_chars=len(trace.text),
         num_cells=num_layers * num_units,
@@ -126,7 +126,8 @@ def _read_from(trace: Trace) -> Read:
 def measure(
     targets: Sequence[Target], read: Read, *, num_units: int, read_untrained: Read | None = None
 ) -> list[Measured]:
-    """Measure each target, in their order; the result for one does not depend on the others."""
+    """Measure each target, in order; the result for a target does not depend on the other
+    targets."""
     if not targets:
         return []
 
@@ -149,13 +150,13 @@ def measure(
 
             return read_on
 
-        # First half: select a cell for each target, and fit its probes. A cell that is the best of
-        # hundreds on some text looks better there than it is, so nothing of this half is a score.
+        # First half: select a cell for each target, and fit its probes. The best of hundreds of
+        # cells looks better on this text than it is, so nothing of this half is a score.
         choosing = ChoosingHalf(targets, watched(read))
         choices = [choosing.choose(index) for index in range(len(targets))]
         all_probes = choosing.probes(choices)
 
-        # Second half: only score what was selected.
+        # Second half: score the selected cells and probes.
         scorers = list(map(TargetScorer, targets, choices, all_probes))
         for indices, cells in watched(read)(half, num_chars):
             for scorer in scorers:
@@ -173,14 +174,14 @@ def measure(
             target = scorer.target
             choice = scorer.choice
 
-            # What the choosing half says of its choice, as an AUC or rho like the score itself.
+            # The score of the cell on the choosing half, as an AUC or rho like the score itself.
             associations = choosing.associations(index)
             chosen_on = score_from_association(
                 float(associations[choice.cell]),
                 polarity=choice.polarity,
                 is_yes_no=target.is_yes_no,
             )
-            # Chance is measured on the choosing half: of the strongest of all cells there.
+            # Chance is measured on the choosing half, for the strongest of all cells there.
             chance = choosing.chance(index)
             null_level = chance.level
             if target.is_yes_no:
@@ -199,8 +200,7 @@ def measure(
 
 
 class TargetScorer:
-    """What the scoring half says of one target: the values of its cell, and how well its probes
-    predict the labels."""
+    """Scores the cell and the probes of a target on the scoring half."""
 
     def __init__(self, target: Target, choice: Choice, probes: Probes) -> None:
         self.target = target
@@ -215,10 +215,11 @@ class TargetScorer:
 
     def add(self, indices: NDArray[np.int64], cells: Float32Array) -> None:
         """Add the cells (n, C) at characters (n,) of the scoring half."""
-        # One cell fits into memory, so its score is exact …
+        # The values of a cell fit into memory, so its score is exact.
         self._values[indices] = cells[:, self.choice.cell]
 
-        # … but not the predictions of the probes for all targets: only what their scores need.
+        # The predictions of the probes for all targets do not fit, so they are counted in
+        # histograms or summed.
         predicted = cells @ self._weights + self._probes.intercepts
         labels = self._labels[indices].astype(np.float64)[:, None]
         if self.target.is_yes_no:
@@ -232,16 +233,16 @@ class TargetScorer:
         values = self._values
         labels = self._labels
 
-        # The polarity is that of the choosing half: a cell whose direction turns scores below
+        # The polarity comes from the choosing half: a cell that has turned round scores below
         # chance.
-        reached = measure_score(values, labels=labels, polarity=choice.polarity)
+        cell_score = measure_score(values, labels=labels, polarity=choice.polarity)
         resampled = resample_score(values, labels=labels, polarity=choice.polarity)
         low, high = interval_of(resampled, len(labels))
         auc = spearman = None
         if self.target.is_yes_no:
-            auc = reached
+            auc = cell_score
         else:
-            spearman = reached
+            spearman = cell_score
 
         # The threshold and the line, too, were fitted on the choosing half.
         r2 = f1_at_threshold = None
@@ -274,7 +275,7 @@ class TargetScorer:
         if not self.target.is_yes_no:
             return None
 
-        # Changes are looked for in the whole text: the last one may be in the choosing half.
+        # Changes are looked for in the whole text: the last change may be in the choosing half.
         is_interior = interior(self.target.labels)[self.target.half :]
         inside = self._labels[is_interior]
         if min(inside.sum(), (~inside).sum()) < MIN_INTERIOR:
@@ -287,13 +288,13 @@ class TargetScorer:
         """Return the number of cells of each probe, and its AUC or R²."""
         labels = self._labels
         if self.target.is_yes_no:
-            # From the histograms of the predictions: one target and S columns.
+            # The histograms of the predictions have a label and S columns.
             self._predictions.finish()
             pairs = float((labels > 0).sum()) * float((labels <= 0).sum())
-            reached = auc_from_association(self._predictions.auc_associations(0, pairs))
+            scores = auc_from_association(self._predictions.auc_associations(0, pairs))
         else:
-            reached = 1 - self._squared_errors / ((labels - labels.mean()) ** 2).sum()
-        return tuple(zip(self._probes.sizes, reached.tolist(), strict=True))
+            scores = 1 - self._squared_errors / ((labels - labels.mean()) ** 2).sum()
+        return tuple(zip(self._probes.sizes, scores.tolist(), strict=True))
 
 
 def interior(labels: Labels) -> NDArray[np.bool_]:
@@ -301,7 +302,7 @@ def interior(labels: Labels) -> NDArray[np.bool_]:
     the first."""
     index = np.arange(len(labels))
     changes = np.append(False, labels[1:] != labels[:-1])
-    # Before the first change, as if one stood INTERIOR characters before the text.
+    # Before the first change, as if a change stood INTERIOR characters before the text.
     last_change = np.maximum.accumulate(np.where(changes, index, -INTERIOR))
     return np.asarray(index - last_change >= INTERIOR)
 
@@ -310,10 +311,10 @@ def _score_baseline(read: Read, targets: Sequence[Target]) -> dict[Target, float
     """Score the untrained baseline's own choice for each target, on as much of the text as it
     reads.
 
-    Returns the AUC or rho by target, without those for which it reads too few labels. It takes the
-    strongest cell, also where `ChoosingHalf` prefers one that can be seen.
+    Returns the AUC or rho by target, without targets for which it reads too few labels. It takes
+    the strongest cell, even where `ChoosingHalf` prefers a visible cell.
     """
-    # It reads the beginning of each half, which may have too few labels where the half has enough.
+    # The baseline reads only the beginning of each half, which may have too few labels.
     half = targets[0].half
     num_choosing = min(half, BASELINE_CHARS)
     num_scoring = min(len(targets[0].labels) - half, BASELINE_CHARS)
@@ -327,20 +328,18 @@ def _score_baseline(read: Read, targets: Sequence[Target]) -> dict[Target, float
     if not scored:
         return {}
 
-    # The same two halves as those of the model: choose on the first …
-    found = Associations(scored, num_choosing)
+    # As with the model, choose on the first half.
+    baseline = Associations(scored, num_choosing)
     for indices, cells in read(0, num_choosing):
-        found.add(indices, cells)
-    choices = [strongest(associations) for associations in found.finish()]
+        baseline.add(indices, cells)
+    choices = [strongest(associations) for associations in baseline.finish()]
 
-    # … and score on the second.
-    chosen = [choice.cell for choice in choices]
-    values = np.empty((len(chosen), num_scoring), np.float32)
+    # Score on the second half.
+    columns = [choice.cell for choice in choices]
+    values = np.empty((len(columns), num_scoring), np.float32)
     for indices, cells in read(scoring.start, scoring.stop):
-        values[:, indices] = cells[:, chosen].T
-    scores = {}
-    for target, choice, of_cell in zip(scored, choices, values, strict=True):
-        scores[target] = measure_score(
-            of_cell, labels=target.labels[scoring], polarity=choice.polarity
-        )
-    return scores
+        values[:, indices] = cells[:, columns].T
+    return {
+        target: measure_score(of_cell, labels=target.labels[scoring], polarity=choice.polarity)
+        for target, choice, of_cell in zip(scored, choices, values, strict=True)
+    }

@@ -1,6 +1,6 @@
 """The labels of a text that cells are scored for.
 
-Shapes: N characters, n of the choosing half or of what is read of it.
+Shapes: N characters, n at the beginning of the text.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ MIN_TEXT = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """One detector's labels (N,) of the whole text. The first `half` characters choose a cell, the
-    others score it."""
+    """A detector's labels (N,) of the whole text. The first `half` characters choose a cell, the
+    rest score it."""
 
     name: str
     labels: Labels
@@ -39,13 +39,13 @@ class Target:
         return self.labels[self.half :]
 
     def labelling_of(self, part: slice) -> Labelling:
-        """Return the labels of a part of the text: those of the whole, because a part may begin
-        inside a span."""
+        """Return the labels of a part of the text, cut from the labels of the whole, because a part
+        may begin inside a span."""
         return Labelling(self.name, self.labels[part])
 
     def ranks(self, num_chars: int) -> Float64Array:
-        """Return what is summed in histograms for the first `num_chars` characters (n,): 0 or 1, or
-        the centred rank of a count."""
+        """Return the numbers that histograms sum for the first `num_chars` characters (n,): 0 or 1,
+        or the centred rank of a count."""
         labels = self.labels[:num_chars]
         if self.is_yes_no:
             return labels.astype(np.float64)
@@ -54,8 +54,8 @@ class Target:
 
 
 def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Target], list[Skipped]]:
-    """Label a text; return the detectors with enough labels in both halves, in order, and the
-    others with the reason.
+    """Label a text; return targets of the detectors with enough labels in both halves, in order,
+    and the skipped detectors with the reason.
 
     Raises DataError for a text under MIN_TEXT characters.
     """
@@ -71,12 +71,12 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
             skipped.append(Skipped(detector=detector.name, reason=labelling.absence))
             continue
 
-        # Of the whole text first: that there are none at all says more than that a half has none.
+        # The whole text first: "no label at all" says more than "no label in a half".
         reason = None
         if labels.dtype == bool and not labels.any():
             reason = detector.none_inside
-        for part in (labels, labels[:half], labels[half:]):
-            reason = reason or why_not_scored(part)
+        for stretch in (labels, labels[:half], labels[half:]):
+            reason = reason or why_not_scored(stretch)
         if reason is None:
             targets.append(Target(name=detector.name, labels=labels, half=half))
         else:
@@ -87,8 +87,8 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
 def label_by_name(
     text: str, names: Sequence[str], detectors: Sequence[str | Detector] | None = None
 ) -> dict[str, Labels]:
-    """Label a text of N characters by those of `detectors` (the built-in ones, if None) that
-    `names` lists.
+    """Label a text of N characters by the detectors in `names`, out of `detectors` (the built-in
+    detectors, if None).
 
     Returns labels (N,) by name. Raises UsageError if a detector is missing or does not apply to
     this text.

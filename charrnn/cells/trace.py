@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +24,15 @@ from charrnn.text.vocab import EncodedText, IdArray
 Float32Array = NDArray[np.float32]
 Read = Callable[[int, int], Iterable[tuple[NDArray[np.int64], Float32Array]]]
 """Reads text[begin:end]: yields (indices (n,) from 0, cells (n, C)) so that each character occurs
-once, in any order. The first windows must be a fair sample of the text, as those from lanes are."""
+once, in any order. The first windows must be a fair sample of the text, as windows of lanes are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace(Displayable):
-    """What a model did while it read a text of N characters."""
+    """The cells and predictions of a model while it read a text of N characters."""
 
     text: str
-    """One decoded character per id, as in `EncodedText.text`."""
+    """A decoded character for each id, as in `EncodedText.text`."""
     ids: IdArray
     """(N,)"""
     cells: Float32Array = field(repr=False)
@@ -57,14 +56,14 @@ class Trace(Displayable):
 
     def to_arrays(
         self, detectors: Sequence[Detector] = (), *, num_chosen_on: int = 0
-    ) -> dict[str, NDArray[Any]]:
+    ) -> dict[str, NDArray[np.generic]]:
         """Return the trace and the labels of the detectors by name, as `visualize --export
         cells.npz` saves them.
 
         `scored` marks the characters after the first `num_chosen_on`. A detector that does not
         apply to the text is left out. docs/formats.md describes the arrays.
         """
-        arrays: dict[str, NDArray[Any] | None] = {
+        arrays: dict[str, NDArray[np.generic] | None] = {
             "ids": self.ids,
             "text": np.array(self.text),
             "cells": self.cells,
@@ -89,7 +88,7 @@ def trace_text(
     first = text.first
     num_chars = len(text)
 
-    # Lanes are read side by side, so each window fills places all over these arrays.
+    # Lanes are read side by side, so each window fills indices all over these arrays.
     num_guesses = min(num_guesses, network.output.out_features)
     cells = np.empty((num_chars, len(network.recurrent_layers()), network.hidden_size), np.float32)
     hidden = None
@@ -97,7 +96,7 @@ def trace_text(
         hidden = np.empty_like(cells)
     guess_ids = np.zeros((num_chars, num_guesses), np.int64)
     guess_probs = np.zeros((num_chars, num_guesses), np.float32)
-    # One more, which the last character predicts.
+    # One more, for the character that the last character predicts.
     logprobs = np.full(num_chars + 1, np.nan, np.float32)
 
     # From the last character of the context on, if there is one: its logits predict the first
@@ -107,18 +106,19 @@ def trace_text(
             network.trace, network.initial_state, ids=ids, first=max(0, first - 1)
         )
         for positions, (logits, window_cells, window_hidden) in traced:
-            # Neither the context nor the padding at the end of the last lane.
+            # Without the context, and without the padding at the end of the last lane.
             is_text = (positions >= first) & (positions < len(ids))
-            here = positions[is_text] - first
-            cells[here] = window_cells.float().cpu().numpy()[is_text]
+            indices = positions[is_text] - first
+            cells[indices] = window_cells.float().cpu().numpy()[is_text]
             if hidden is not None:
-                hidden[here] = window_hidden.float().cpu().numpy()[is_text]
+                hidden[indices] = window_hidden.float().cpu().numpy()[is_text]
             if num_guesses:
                 most_likely = logits.float().softmax(-1).topk(num_guesses, dim=-1)
-                guess_ids[here] = most_likely.indices.cpu().numpy()[is_text]
-                guess_probs[here] = most_likely.values.cpu().numpy()[is_text]
+                guess_ids[indices] = most_likely.indices.cpu().numpy()[is_text]
+                guess_probs[indices] = most_likely.values.cpu().numpy()[is_text]
 
-            # Each character predicts the next one, also that of the context before the text.
+            # Each character predicts the next, and so does the character of the context before the
+            # text.
             has_next = positions < len(ids) - 1
             logprobs[positions[has_next] + 1 - first] = score_next(
                 logits, ids=ids, positions=positions

@@ -1,4 +1,4 @@
-"""What the values of cells look like over a text.
+"""Describe the values of cells over a text.
 
 Shapes: N characters, V vocabulary, C cells of the model, c cells that are measured.
 """
@@ -19,7 +19,7 @@ from charrnn.statistics.moments import Moments
 from charrnn.system.progress import task
 
 NUM_CORRELATED = 5
-"""Other cells that are listed."""
+"""Number of correlated cells that are listed."""
 CORRELATED_CHARS = 4_096
 """Characters whose products are added at a time."""
 SMALLEST_VARIANCE = 1e-9
@@ -33,14 +33,14 @@ def measure_values(
 ) -> tuple[records.CellValues, ...]:
     """Measure the cells (layer, unit), all by default, in their order.
 
-    `correlations` (c, C) are those of `correlate`, if they are known.
+    `correlations` (c, C) are the result of `correlate`, if it is known.
     """
     columns = np.arange(activations.num_cells)
     if cells is not None:
         of_cells = [layer * activations.num_units + unit for layer, unit in cells]
         columns = np.array(of_cells, np.int64)
 
-    # All cells at once: each of them needs the values of all others.
+    # All cells at once, because each correlates with all other cells.
     if correlations is None:
         correlations = correlate(activations, columns)
 
@@ -74,8 +74,8 @@ def correlate(activations: Activations, columns: NDArray[np.int64] | None = None
 
 
 class _Text:
-    """What all cells share: the sentences, the characters, and the order in which equal values are
-    taken."""
+    """Values of the text that all cells share: the sentences, the characters, and the order in
+    which equal values are taken."""
 
     def __init__(self, activations: Activations) -> None:
         text = activations.text
@@ -85,7 +85,7 @@ class _Text:
         self.counts = np.bincount(self.ids)
         """(V,): how often each id occurs."""
         self.frequent = np.argsort(-self.counts, kind="stable")[: np.count_nonzero(self.counts)]
-        """The ids of the text, the most frequent one first."""
+        """The ids of the text, the most frequent first."""
         _, firsts = np.unique(self.ids, return_index=True)
         characters = {int(self.ids[first]): self.text[first] for first in firsts}
         self.characters = [characters[id] for id in self.frequent.tolist()]
@@ -110,10 +110,11 @@ def _measure(
     gates = []
     for use in activations.gates:
         if use.layer == layer:
-            gate = records.CellGate(gate=use.gate, closed=use.left[unit], open=use.right[unit])
-            gates.append(gate)
+            gates.append(
+                records.CellGate(gate=use.gate, closed=use.left[unit], open=use.right[unit])
+            )
 
-    # In half precision, in which they are sorted as integers.
+    # In half precision, because these are sorted as integers.
     places = extreme_passages(halves, text=text.text, sentences=text.sentences, drawn=text.drawn)
     return records.CellValues(
         layer=layer,
@@ -142,47 +143,47 @@ def _histogram(values: Float32Array) -> tuple[int, ...]:
 
 def _after_characters(text: _Text, values: Float32Array) -> tuple[records.AfterCharacter, ...]:
     """Return the mean of the values (N,) after each character."""
-    # One pass for all characters, instead of a mask for each of them.
+    # A pass for all characters, instead of a mask for each character.
     sums = np.bincount(text.ids, weights=values)[text.frequent]
     counts = text.counts[text.frequent]
     means = (sums / counts).tolist()
-    found = []
-    for character, mean, count in zip(text.characters, means, counts.tolist(), strict=True):
-        found.append(records.AfterCharacter(character=character, mean=mean, count=count))
-    return tuple(found)
+    return tuple(
+        records.AfterCharacter(character=character, mean=mean, count=count)
+        for character, mean, count in zip(text.characters, means, counts.tolist(), strict=True)
+    )
 
 
 def _most_correlated(
     correlations: Float32Array, column: int, num_units: int
 ) -> tuple[records.CorrelatedCell, ...]:
     """Return the cells with the largest absolute correlation (C,), without the cell itself."""
-    # The cell itself is not always the first: others may have the same values.
+    # The cell itself is not always the first, because another cell may have the same values.
     order = np.argsort(-np.abs(correlations), kind="stable")
-    others = order[order != column]
-    found = []
-    for other in others[:NUM_CORRELATED].tolist():
-        layer, unit = divmod(other, num_units)
-        correlation = float(correlations[other])
-        found.append(records.CorrelatedCell(layer=layer, unit=unit, correlation=correlation))
-    return tuple(found)
+    order = order[order != column]
+    correlated = []
+    for cell in order[:NUM_CORRELATED].tolist():
+        layer, unit = divmod(cell, num_units)
+        correlation = float(correlations[cell])
+        correlated.append(records.CorrelatedCell(layer=layer, unit=unit, correlation=correlation))
+    return tuple(correlated)
 
 
 def _autocorrelation(centred: Float32Array) -> list[float]:
-    """Return the autocorrelation at those of LAGS that are shorter than the values (N,); [] if they
-    are constant.
+    """Return the autocorrelation at the LAGS that are shorter than the values (N,); [] if they are
+    constant.
 
-    It is the biased estimate, whose products at every lag are divided by N: it is in [-1, 1].
+    It is the biased estimate, which divides the products at every lag by N and lies in [-1, 1].
     """
     variance = float(np.dot(centred, centred))
     if variance < SMALLEST_VARIANCE * len(centred):
         return []
 
-    found = []
+    autocorrelation = []
     for lag in records.LAGS:
         if lag >= len(centred):
             break
-        found.append(float(np.dot(centred[:-lag], centred[lag:])) / variance)
-    return found
+        autocorrelation.append(float(np.dot(centred[:-lag], centred[lag:])) / variance)
+    return autocorrelation
 
 
 def _decay(autocorrelation: Sequence[float]) -> float | None:
@@ -208,12 +209,12 @@ def _timescale(
     if activations.kept is None or activations.keeping_gate is None:
         return decay, records.FROM_AUTOCORRELATION
 
-    # A memory that is multiplied by `kept` at each step is 1/e after -1 / ln kept steps: none for a
-    # gate that is closed, never for one that is open.
+    # A memory that is multiplied by `mean_gate` at each step is 1/e after -1 / ln mean_gate steps:
+    # at once if the gate is closed, never if it is open.
     gate = activations.keeping_gate
-    kept = float(activations.kept[0][column])
-    if kept <= 0:
+    mean_gate = float(activations.kept[0][column])
+    if mean_gate <= 0:
         return 0.0, gate
-    if kept >= 1:
+    if mean_gate >= 1:
         return None, gate
-    return -activations.dilations[layer] / math.log(kept), gate
+    return -activations.dilations[layer] / math.log(mean_gate), gate

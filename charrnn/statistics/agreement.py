@@ -2,31 +2,33 @@
 
 Three scales are used:
 
-- A *score* is what is reported: the AUC for yes/no labels, in [0, 1] with chance at 0.5, and
+- A *score* is reported to the user: the AUC for yes/no labels, in [0, 1] with chance at 0.5, and
   Spearman's rho for counts, in [-1, 1] with chance at 0.
 - An *association* compares both kinds of labels: 2 * AUC - 1, or rho, in [-1, 1].
 - A *strength* ranks both: the absolute value of an association, in [0, 1] with chance at 0.
 
-Values that are low inside have the polarity -1. The AUC that is reported is that of polarity *
-values, so its association is that of the values times the polarity; rho keeps its sign.
+Values that are low inside have the polarity -1. The reported AUC is computed for polarity * values,
+so its association is the association of the values times the polarity; rho keeps its sign.
 
 Shapes: N characters, C columns of values, K blocks and R resamples as in `intervals`.
 """
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.statistics.intervals import Float64Array, draw_blocks, resample_sums
 
+Number = TypeVar("Number", float, Float64Array)
+"""A number or an array of numbers."""
 NUM_GROUPS = 512
-"""Groups of similar rank that the bootstrap resamples as one value each, so that it need not sort
-again."""
+"""Groups of values of similar rank, which the bootstrap resamples as equal values, so that it need
+not sort again."""
 
 
-def auc_from_association(association: Any) -> Any:
+def auc_from_association(association: Number) -> Number:
     """Convert an association (or a strength) with yes/no labels, or an array of them, to an AUC.
 
     >>> auc_from_association(0.5)
@@ -35,7 +37,7 @@ def auc_from_association(association: Any) -> Any:
     return (1 + association) / 2
 
 
-def association_from_auc(area: Any) -> Any:
+def association_from_auc(area: Number) -> Number:
     """Convert an AUC, or an array of them, to an association.
 
     >>> association_from_auc(0.75)
@@ -45,21 +47,21 @@ def association_from_auc(area: Any) -> Any:
 
 
 def score_from_association(association: float, polarity: int, *, is_yes_no: bool) -> float:
-    """Convert the association of values to the score that is reported: the AUC of polarity *
-    values, or rho."""
+    """Convert the association of values to the reported score: the AUC of polarity * values, or
+    rho."""
     if is_yes_no:
         return float(auc_from_association(polarity * association))
     return association
 
 
-def average_ranks(values: NDArray[Any]) -> Float64Array:
+def average_ranks(values: NDArray[np.generic]) -> Float64Array:
     """Rank values 1..N along the first axis of (N, C) or (N,); equal values share the mean of their
     ranks."""
     columns = values.reshape(len(values), -1)
     ranks = np.empty(columns.shape, np.float64)
     for column in range(columns.shape[1]):
         _, group, sizes = np.unique(columns[:, column], return_inverse=True, return_counts=True)
-        # A group of n equal values takes n ranks, of which the cumulative sum is the last.
+        # A group of n equal values takes n ranks; the cumulative sum is the last of them.
         last = np.cumsum(sizes)
         ranks[:, column] = (last - (sizes - 1) / 2)[group]
 
@@ -73,15 +75,15 @@ def auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64Array:
     """
     num_inside = int(is_inside.sum())
     num_outside = len(is_inside) - num_inside
-    # U counts the pairs in which the value inside is the larger one: the sum of the ranks inside,
-    # less the least that this sum can be.
+    # U counts the pairs in which the value inside is larger. It is the sum of the ranks inside,
+    # less the smallest possible sum.
     u = is_inside.astype(np.float64) @ ranks - num_inside * (num_inside + 1) / 2
     return np.asarray(u / (num_inside * num_outside))
 
 
-def spearman(ranks: Float64Array, counts: NDArray[Any]) -> Float64Array:
+def spearman(ranks: Float64Array, counts: NDArray[np.generic]) -> Float64Array:
     """Compute Spearman's rank correlation of each column of ranks (N, C) with counts (N,); 0 for a
-    constant one."""
+    constant column."""
     # Pearson's correlation of the ranks. Its short formula holds only without equal values.
     target = average_ranks(counts)
     target -= target.mean()
@@ -96,14 +98,14 @@ def divide(numerators: Float64Array, denominators: Float64Array) -> Float64Array
     return np.asarray(np.divide(numerators, denominators, out=quotients, where=denominators > 0))
 
 
-def measure_score(values: NDArray[Any], labels: NDArray[Any], polarity: int) -> float:
+def measure_score(values: NDArray[np.generic], labels: NDArray[Any], polarity: int) -> float:
     """Compute the AUC of polarity * values (N,) for yes/no labels (N,), or Spearman's rho of values
     and counts."""
     ranks = average_ranks(values)
     if labels.dtype != bool:
         return float(spearman(ranks, labels))
 
-    # Negating all values swaps the pairs that count for the AUC: no second ranking.
+    # Negating all values swaps the pairs that count for the AUC, so no second ranking is needed.
     area = float(auc(ranks, labels))
     return area if polarity > 0 else 1 - area
 
@@ -114,13 +116,15 @@ def f1(is_called: NDArray[np.bool_], is_inside: NDArray[np.bool_]) -> float:
     return float(2 * (is_called & is_inside).sum() / max(1, is_called.sum() + is_inside.sum()))
 
 
-def r_squared(predicted: NDArray[Any], counts: NDArray[Any]) -> float:
+def r_squared(predicted: Float64Array, counts: NDArray[np.number]) -> float:
     """Compute the share of the counts' variance that predictions (N,) explain; negative if their
     mean does better."""
     return float(1 - ((counts - predicted) ** 2).sum() / ((counts - counts.mean()) ** 2).sum())
 
 
-def resample_score(values: NDArray[Any], labels: NDArray[Any], polarity: int) -> Float64Array:
+def resample_score(
+    values: NDArray[np.generic], labels: NDArray[Any], polarity: int
+) -> Float64Array:
     """Compute `measure_score` in each resample (R,) of the blocks of a text.
 
     A resampled AUC uses values in NUM_GROUPS groups of similar rank; a resampled rho is the
@@ -146,8 +150,8 @@ def _resample_auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64A
     counts = np.bincount(bins, minlength=math.prod(shape)).astype(np.float64)
     outside, inside = counts.reshape(shape)
 
-    # U of each pair of blocks (K, K): an equal value outside counts as half below. A resample has
-    # a pair as often as it draws the one block times the other.
+    # U of each pair of blocks (K, K): an equal value outside counts as half below. A resample
+    # contains a pair of blocks as often as the product of their draws.
     below = np.cumsum(outside, axis=1) - outside / 2
     u = ((draws @ (inside @ below.T)) * draws).sum(axis=1)
     num_pairs = (draws @ inside.sum(axis=1)) * (draws @ outside.sum(axis=1))
@@ -157,8 +161,8 @@ def _resample_auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64A
 
 
 def _resample_spearman(ranks: Float64Array, count_ranks: Float64Array) -> Float64Array:
-    # A correlation needs only the moments, which are sums over the blocks that were drawn. About 0,
-    # and at most 1/2, so that differences of their squares keep their digits.
+    # A correlation needs only the moments, which are sums over the drawn blocks. The ranks are
+    # scaled to -1/2..1/2, so that differences of squares keep their digits.
     x = ranks / len(ranks) - 0.5
     y = count_ranks / len(ranks) - 0.5
     num_drawn, *sums = resample_sums(np.ones_like(x), x, y, x * x, y * y, x * y)

@@ -1,8 +1,8 @@
-"""What the best of many columns reaches by chance.
+"""The association that the best of many columns reaches by chance.
 
 The best of hundreds of columns agrees somewhat with any labels. So its association is compared with
-what the best one reaches for the same labels, shifted along the text: shifted labels keep the
-lengths of their spans and lose what they have to do with the values.
+the association of the best column for the same labels, shifted along the text: shifted labels keep
+the lengths of their spans and lose their relation to the values.
 
 Shapes: N values, C columns, K shifts.
 """
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 NUM_SHIFTS = 199
-"""K: shifts that are drawn."""
+"""K: number of shifts."""
 MIN_SHIFT = 0.05
 """The smallest shift as a share of the text: labels that are shifted less still correlate with
 themselves."""
 
 
 class Chance(NamedTuple):
-    """What the best of many columns reaches by chance."""
+    """The strength that the best of many columns reaches by chance."""
 
     p_value: float
     """Share of the shifts at which the best column is as strong as for the labels themselves."""
@@ -31,21 +31,21 @@ class Chance(NamedTuple):
 def best_by_chance(
     ranks: NDArray[np.float32], target: NDArray[np.float32], scale: NDArray[np.float32]
 ) -> Chance:
-    """Compute what the best column reaches by chance, from labels that are shifted.
+    """Compute the strength that the best column reaches by chance, from shifted labels.
 
     ranks (N, C) are the centred ranks of the columns, target (N,) the centred label or ranks; scale
     (C,) times their product is an association. The observed strength counts as one of the shifts,
     so p is at least 1 / (K + 1).
     """
-    # Circular shifts by `least` to N - `least`. They are always the same ones, so that a score that
-    # is measured again is as significant as before.
+    # Circular shifts by `least` to N - `least`. They are always the same shifts, so that a score
+    # that is measured again is as significant as before.
     num_values = len(target)
     least = max(1, int(num_values * MIN_SHIFT))
     generator = np.random.default_rng(0)
     shifts = generator.integers(least, max(least + 1, num_values - least), size=NUM_SHIFTS)
 
-    # Row 0 is the label without a shift. One matrix product serves all shifts, not one for
-    # each; it needs them as rows in memory.
+    # Row 0 is the label without a shift. A single matrix product serves all shifts; it needs them
+    # as rows in memory.
     windows = np.lib.stride_tricks.sliding_window_view(np.append(target, target), num_values)
     shifted = np.ascontiguousarray(windows[num_values - np.append(0, shifts)])
     strengths = np.abs(shifted @ ranks * scale).max(axis=1)

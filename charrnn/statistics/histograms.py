@@ -7,7 +7,7 @@ Shapes: n values of a window, C columns, K bins, D labels.
 """
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NUM_BINS = 512
 """K: bins of a histogram."""
 NUM_CALIBRATING = 8192
-"""Values of each column that its bin edges are quantiles of: the first ones, which must be a fair
+"""Number of values of each column, from the first, that give its bin edges. They must be a fair
 sample of the text."""
 
 
@@ -47,15 +47,15 @@ class LabelledHistograms:
         self._waiting.append((values, labels))
 
         # The edges need enough values of the text; until then the windows are kept.
-        if sum(len(part) for part, _ in self._waiting) >= NUM_CALIBRATING:
+        if sum(len(window) for window, _ in self._waiting) >= NUM_CALIBRATING:
             self.finish()
 
     def finish(self) -> None:
         """Compute the edges if there were too few values so far, and count those values."""
         if self.edges is not None:
             return
-        values = np.concatenate([part for part, _ in self._waiting])
-        labels = np.concatenate([part for _, part in self._waiting])
+        values = np.concatenate([window for window, _ in self._waiting])
+        labels = np.concatenate([window for _, window in self._waiting])
         self._waiting.clear()
 
         # The quantiles k/K of each column, without interpolation: every edge is a value.
@@ -82,8 +82,8 @@ class LabelledHistograms:
         return np.asarray(below - self.counts.sum(axis=1)[:, None] / 2)
 
     def auc_associations(self, label: int, num_pairs: float) -> Float64Array:
-        """Compute 2 * AUC - 1 (C,) of each column for a 0/1 label, of which `num_pairs` pairs of
-        values have one inside and one outside (Mann & Whitney 1947)."""
+        """Compute 2 * AUC - 1 (C,) of each column for a 0/1 label, where `num_pairs` is the number
+        of pairs of a value inside and a value outside (Mann & Whitney 1947)."""
         sums = (self.ranks() * self.sums[:, :, label]).sum(axis=1)
         return divide(sums, np.full(len(sums), num_pairs / 2))
 
@@ -99,7 +99,7 @@ class LabelledHistograms:
         are called inside."""
         assert self.edges is not None, "finish() comes first"
 
-        # Every edge is tried: how many values it calls inside, and how many of them are.
+        # For every edge: how many values it calls inside, and how many of these are inside.
         below = np.cumsum(self.counts[column])
         inside_below = np.cumsum(self.sums[column, :, label])
         num_inside = inside_below[-1]
@@ -109,7 +109,7 @@ class LabelledHistograms:
             called = below[-1] - called
             correct = num_inside - correct
 
-        # F1 = 2 * correct / (called + inside); of equal ones the lowest edge.
+        # F1 = 2 * correct / (called + inside); of equal F1 scores the lowest edge.
         best = int((2 * correct / (called + num_inside)).argmax())
         return float(self.edges[column, best])
 
@@ -117,29 +117,37 @@ class LabelledHistograms:
         """Return the centred ranks of values (n, C) of the same columns."""
         assert self.edges is not None, "finish() comes first"
         ranks = self.ranks().astype(np.float32)
-        found = np.empty(values.T.shape, np.float32)
+        bin_ranks = np.empty(values.T.shape, np.float32)
         for index, column in enumerate(np.ascontiguousarray(values.T)):
-            found[index] = ranks[index, np.searchsorted(self.edges[index], column, side="right")]
-        return np.ascontiguousarray(found.T)
+            bin_ranks[index] = ranks[
+                index, np.searchsorted(self.edges[index], column, side="right")
+            ]
+        return np.ascontiguousarray(bin_ranks.T)
 
 
-def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
+def _fill(
+    values: NDArray[np.float32],
+    edges: NDArray[np.float32],
+    labels: Float64Array,
+    counts: NDArray[np.int64],
+    sums: Float64Array,
+) -> None:
     """Add values (C, n) with labels (n, D) to counts (C, K) and sums (C, K, D); edges (C, K - 1)
     ascend."""
     num_columns, num_values = values.shape
     _, num_bins, num_labels = sums.shape
     bins = np.empty(num_values, np.int32)
     for column in range(num_columns):
-        # Bisection is the outer loop, so that the inner one is vector code: the branch on a local
+        # Bisection is the outer loop, so that the inner loop is vector code: the branch on a local
         # variable becomes a selection.
         bins[:] = 0
         step = num_bins // 2
         while step:
             for index in range(num_values):
-                place = bins[index]
-                if edges[column, place + step - 1] <= values[column, index]:
-                    place += step
-                bins[index] = place
+                bin_index = bins[index]
+                if edges[column, bin_index + step - 1] <= values[column, index]:
+                    bin_index += step
+                bins[index] = bin_index
             step //= 2
 
         # A second loop, because additions to bins cannot be vector code.

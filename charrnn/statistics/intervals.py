@@ -1,10 +1,10 @@
 """95 % intervals: of means of few values by Student's t, of statistics of a text by a bootstrap
 over its blocks.
 
-Neighbouring characters are not independent: what makes one unlikely, such as a name or a quotation
-in another language, makes the next one unlikely, too. Blocks that are longer than such a passage
-are nearly independent. So whole blocks are drawn with replacement (Künsch 1989, The jackknife and
-the bootstrap for general stationary observations), here blocks without an overlap (Carlstein 1986).
+Neighbouring characters are not independent: a passage such as a name or a quotation in another
+language makes all of its characters unlikely. Blocks that are longer than such a passage are nearly
+independent. So whole blocks are drawn with replacement (Künsch 1989, The jackknife and the
+bootstrap for general stationary observations), here blocks without an overlap (Carlstein 1986).
 
 One rule serves all statistics: `num_blocks_of` says how many blocks a text has, `draw_counts` draws
 them, and `percentiles` makes an interval of the statistics of all resamples.
@@ -16,7 +16,6 @@ import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,7 @@ def t_quantile(freedom: float) -> float:
         - 0.5 * math.log(freedom * math.pi)
     )
 
-    def density(t: Any) -> Any:
+    def density(t: float | Float64Array) -> Float64Array:
         return np.exp(log_constant - (freedom + 1) / 2 * np.log1p(np.square(t) / freedom))
 
     # Newton's method, which never passes the solution because the density falls.
@@ -60,7 +59,7 @@ MIN_BLOCKS = 10
 """The fewest blocks that an interval is computed from."""
 MAX_BLOCKS = 20
 """The most blocks. More would be shorter: the losses of a text vary from passage to passage at
-every scale, and longer blocks contain more of that (benchmarks/LOG.md)."""
+every scale, and longer blocks contain more of this variation (benchmarks/LOG.md)."""
 MIN_BLOCK_LENGTH = 100
 """Characters of a block, at least: about two lines."""
 MIN_VALUES = MIN_BLOCKS * MIN_BLOCK_LENGTH
@@ -70,7 +69,7 @@ MIN_VALUES = MIN_BLOCKS * MIN_BLOCK_LENGTH
 def num_blocks_of(num_values: int, min_length: int = MIN_BLOCK_LENGTH) -> int:
     """Return K: as many blocks as have `min_length` values, in 1..MAX_BLOCKS.
 
-    The length of a block thus grows with the text, by which it contains ever longer passages that
+    The length of a block thus grows with the text, so that it contains ever longer passages that
     are alike; the number of blocks does not need to grow (Schmeiser 1982, Batch size effects in the
     analysis of simulation output).
     """
@@ -79,7 +78,7 @@ def num_blocks_of(num_values: int, min_length: int = MIN_BLOCK_LENGTH) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockSums:
-    """The sum of the values of each of K blocks of a text, and how many values it has."""
+    """The sum of the values of each of K blocks of a text, and the number of values in each."""
 
     sums: Float64Array = field(repr=False)
     """(K,)"""
@@ -91,7 +90,7 @@ class BlockSums:
         """Start without any value; see `add`."""
         return cls(np.zeros(num_blocks), np.zeros(num_blocks))
 
-    def add(self, values: NDArray[Any], blocks: NDArray[np.int64]) -> None:
+    def add(self, values: NDArray[np.number], blocks: NDArray[np.int64]) -> None:
         """Add values of any shape, in place, each to the block with the index in `blocks`."""
         self.sums[:] += np.bincount(
             blocks.ravel(), weights=values.ravel(), minlength=len(self.sums)
@@ -99,7 +98,7 @@ class BlockSums:
         self.counts[:] += np.bincount(blocks.ravel(), minlength=len(self.counts))
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> "BlockSums":
+    def of(cls, values: NDArray[np.number]) -> "BlockSums":
         """Divide values (M,), at least one, into `num_blocks_of(M)` blocks of equal length."""
         num_values = len(values)
         num_blocks = num_blocks_of(num_values)
@@ -146,11 +145,11 @@ class BlockSums:
 
 
 def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], Float64Array]:
-    """Divide a text into blocks, and draw them.
+    """Divide a text into blocks, and draw resamples of them.
 
     Returns the block of each character (N,), and how often each resample draws each block (R, K).
-    They are the same for every statistic of a text, so that differences of two statistics can be
-    taken resample by resample.
+    The draws are the same for every statistic of a text, so that differences of two statistics can
+    be taken resample by resample.
     """
     num_blocks = _num_blocks_drawn(num_chars)
     blocks = np.arange(num_chars) * num_blocks // num_chars
@@ -158,12 +157,12 @@ def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], Float64Array]:
 
 
 def _num_blocks_drawn(num_chars: int) -> int:
-    """Return K: that of `num_blocks_of`, but at least MIN_BLOCKS. A short text has shorter
+    """Return K: `num_blocks_of` the text, but at least MIN_BLOCKS. A short text has shorter
     blocks."""
     return max(MIN_BLOCKS, num_blocks_of(num_chars))
 
 
-def resample_sums(*values: NDArray[Any]) -> Float64Array:
+def resample_sums(*values: NDArray[np.number | np.bool_]) -> Float64Array:
     """Return the sums (S, R) of S times values (N,) of a text in each resample of its blocks."""
     blocks, draws = draw_blocks(len(values[0]))
     num_blocks = draws.shape[1]
@@ -194,7 +193,8 @@ def percentiles(estimates: Float64Array, num_blocks: int) -> tuple[float, float]
 
     Where blocks are few, the 2.5th and the 97.5th percentile lie too close together. They are taken
     further out, as far as Student's t distribution with K - 1 degrees of freedom is wider than the
-    normal one (Hesterberg 2015, What teachers should know about the bootstrap, section 4.2).
+    normal distribution (Hesterberg 2015, What teachers should know about the bootstrap, section
+    4.2).
     """
     widening = math.sqrt(num_blocks / (num_blocks - 1))
     tail = NormalDist().cdf(-widening * t_quantile(num_blocks - 1))

@@ -1,15 +1,14 @@
 """Means and covariances of cells, updated window by window.
 
-The deviations of a window are those from its own means. They are combined with the windows before
-by the formula of Chan, Golub & LeVeque 1983 (Algorithms for computing the sample variance). It
-takes no small difference of large sums, so that no digits are lost where a mean is large or changes
-along the text.
+The deviations of a window are taken from the means of that window. They are combined with the
+windows before by the formula of Chan, Golub & LeVeque 1983 (Algorithms for computing the sample
+variance). The formula takes no small difference of large sums, so that no digits are lost where a
+mean is large or changes along the text.
 
 Shapes: N characters (n of them in a window), C cells, or columns of any other values.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +29,12 @@ class Means:
     means: Float64Array = np.zeros(())
     """(C,)"""
 
-    def deviations(self, columns: NDArray[Any]) -> NDArray[np.float32]:
+    def deviations(self, columns: NDArray[np.number]) -> NDArray[np.float32]:
         """Add a window of columns (n, C), at least one character, and return its deviations
         (n + 1, C).
 
         The sum of the products of two columns' deviations, over all windows, is N times their
-        covariance. The last row is the distance of the window from those before it.
+        covariance. The last row is the distance of the window from the windows before it.
         """
         num_before = self.num_chars
         num_new, num_columns = columns.shape
@@ -55,7 +54,7 @@ class Moments(Means):
     """The means, variances and covariances of cells (N, C)."""
 
     def __init__(self, rows: slice | NDArray[np.int64] = ALL) -> None:
-        """Begin with no characters; the covariances are those of the cells `rows` with all
+        """Begin with no characters; the covariances are taken between the cells `rows` and all
         cells."""
         self._rows = rows
 
@@ -81,18 +80,18 @@ class Moments(Means):
 
     @property
     def moves(self) -> NDArray[np.bool_]:
-        """Which cells (C,) are not constant up to rounding."""
+        """Whether each cell (C,) is not constant up to rounding."""
         variances = self.variances
         return np.asarray(variances > LEAST_SPREAD**2 * (variances + self.means**2))
 
     @property
     def scales(self) -> Float64Array:
-        """The standard deviation (C,) of each cell; 1 for a constant one."""
+        """The standard deviation (C,) of each cell; 1 for a constant cell."""
         return np.sqrt(np.where(self.moves, self.variances, 1))
 
     @property
     def inverse_scales(self) -> Float64Array:
-        """1 / standard deviation (C,) of each cell; 0 for a constant one."""
+        """1 / standard deviation (C,) of each cell; 0 for a constant cell."""
         return self.moves / self.scales
 
     def cell_covariances(self, rows: slice = ALL, columns: slice = ALL) -> Float64Array:

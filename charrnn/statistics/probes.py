@@ -1,6 +1,7 @@
 """Linear probes: the best linear combinations of few cells, or of all, that predict a target.
 
-Shapes: N characters (n of them in a window), C cells, D targets, S sizes of probes, k cells of one.
+Shapes: N characters (n of them in a window), C cells, D targets, S sizes of probes, k cells of a
+probe.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ from charrnn.statistics.moments import Means, Moments
 SIZES = (1, 2, 4, 8)
 """Numbers of cells of the probes, besides all cells."""
 SMALLEST_VARIANCE = 1e-4
-"""The smallest variance of a standardized cell given those selected before it: below, only rounding
-is left."""
+"""The smallest variance of a standardized cell given the cells selected before it: below, only
+rounding is left."""
 
 
 class Probes(NamedTuple):
@@ -45,9 +46,10 @@ class ProbeSums(Moments):
         target_deviations = self.targets.deviations(targets)
 
         # Target by target, so that float32 sums do not depend on the number of targets.
-        products = []
-        for deviations in target_deviations.T:
-            products.append(cell_deviations.T @ np.ascontiguousarray(deviations))
+        products = [
+            cell_deviations.T @ np.ascontiguousarray(deviations)
+            for deviations in target_deviations.T
+        ]
         self._with_targets = self._with_targets + np.stack(products, axis=1)
 
     def covariances(self, target: int) -> Float64Array:
@@ -65,11 +67,11 @@ class ProbeSums(Moments):
     def fit(self, first: Sequence[int]) -> list[Probes]:
         """Return the probes of each target.
 
-        The first cell of each target is that of `first` (D,); the others are selected greedily:
-        each time the one that explains most of the residual (orthogonal least squares: Chen,
-        Billings & Luo 1989). The probe on all cells is regularized by a ridge of C / N.
+        `first` (D,) gives the first cell of each target; more cells are selected greedily: each
+        time the cell that explains most of the residual (orthogonal least squares: Chen, Billings &
+        Luo 1989). The probe on all cells is regularized by a ridge of C / N.
         """
-        # What all targets share: the inverse for the probe on all cells.
+        # The inverse for the probe on all cells, which all targets share.
         correlations, towards, scale = self.standardized()
         num_cells = len(scale)
         few = [size for size in SIZES if size < num_cells]
@@ -81,25 +83,26 @@ class ProbeSums(Moments):
             weights = np.zeros((num_cells, len(few) + 1))
             weights[:, -1] = inverse @ towards_target
 
-            # The cells of a probe are the first of those of the largest, fitted anew.
+            # The cells of a smaller probe are the first cells of the largest, fitted anew.
             most = max(few, default=0)
-            chosen = choose_greedily(
+            selected = choose_greedily(
                 correlations, towards=towards_target, num_chosen=most, begin=begin
             )
             for index, size in enumerate(few):
-                some = chosen[:size]
+                some = selected[:size]
                 among = correlations[np.ix_(some, some)]
                 weights[some, index] = np.linalg.solve(among, towards_target[some])
 
             # Back to cells that are not standardized.
             weights /= scale[:, None]
             intercepts = self.targets.means[target] - self.means @ weights
-            probes = Probes(
-                sizes=(*few, num_cells),
-                weights=weights.astype(np.float32),
-                intercepts=intercepts.astype(np.float32),
+            fitted.append(
+                Probes(
+                    sizes=(*few, num_cells),
+                    weights=weights.astype(np.float32),
+                    intercepts=intercepts.astype(np.float32),
+                )
             )
-            fitted.append(probes)
         return fitted
 
     def standardized(self) -> tuple[Float64Array, Float64Array, Float64Array]:
@@ -122,16 +125,17 @@ def choose_greedily(
 ) -> list[int]:
     """Select up to `num_chosen` cells, `begin` first unless it adds nothing.
 
-    `correlations` (C, C) are those of the cells, `towards` (C,) those with the target.
+    `correlations` (C, C) are correlations between the cells, `towards` (C,) between the cells and
+    the target.
     """
-    # What is left of the target to explain, and of each cell beside those that are chosen.
-    left = towards.copy()
+    # The residual of the target, and the variance of each cell, given the cells selected so far.
+    residual = towards.copy()
     variance = np.diag(correlations).copy()
     directions: list[Float64Array] = []
-    chosen: list[int] = []
+    selected: list[int] = []
     for turn in range(num_chosen):
-        # What each cell explains of the residual, given those that were chosen.
-        explained = left**2 / np.maximum(variance, SMALLEST_VARIANCE)
+        # The share of the residual that each cell explains, given the selected cells.
+        explained = residual**2 / np.maximum(variance, SMALLEST_VARIANCE)
         gains = np.where(variance > SMALLEST_VARIANCE, explained, -1.0)
         best = int(gains.argmax())
         if turn == 0 and gains[begin] > 0:
@@ -140,10 +144,10 @@ def choose_greedily(
             break
 
         # Remove its direction from all cells and from the target.
-        direction = correlations[:, best] - sum(part * part[best] for part in directions)
+        direction = correlations[:, best] - sum(before * before[best] for before in directions)
         direction /= np.sqrt(variance[best])
-        left = left - direction * (left[best] / direction[best])
+        residual = residual - direction * (residual[best] / direction[best])
         variance = variance - direction**2
         directions.append(direction)
-        chosen.append(best)
-    return chosen
+        selected.append(best)
+    return selected
