@@ -188,9 +188,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
             raise UsageError(
                 f"--resume takes one run, not {len(options.corpus)}: charrnn train --resume RUN"
             )
-        run = None  # the newest
-        if options.corpus:
-            run = options.corpus[0]
+        run = next(iter(options.corpus), None)  # None for the newest
         begin = partial(_resume, view, run, changes)
     else:
         config, origins = configure(options.corpus, flags=changes, recipe=options.settings.recipe)

@@ -212,9 +212,7 @@ def _prepare(
     if analysis.reads_more and options.suffix != ".npz":
         num_read = max(num_chars, CHARS_SCORED)
 
-    run = None  # the newest
-    if options.runs:
-        run = options.runs[0]
+    run = next(iter(options.runs), None)  # None for the newest
     model = load_model(run, quiet=options.quiet)
 
     read, context, num_available = read_passage(
@@ -283,9 +281,7 @@ def _measure_findings(subject: Subject[NoOptions]) -> FoundCells:
     num_passages = NUM_PASSAGES
     if options.top is not None:
         num_passages = options.top
-    if options.json:
-        num_passages = 0
-    if options.find:
+    if options.json or options.find:
         num_passages = 0
     best_cells = FoundCells(
         findings, study.passages(findings, detectors=subject.detectors, num_passages=num_passages)

@@ -8,7 +8,6 @@ import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from charrnn.errors import DataError
 from charrnn.text.vocab import IdArray
 
 
-def release_pages(mapped: NDArray[Any]) -> None:
+def release_pages(mapped: NDArray[np.generic]) -> None:
     """Remove an array that is mapped from a file from this process's memory; it stays in the file
     cache of the operating system."""
     # A slice is a view of an array, which is a view of the memory map.
@@ -89,7 +88,7 @@ def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
         edges.append(int(math.fsum(fractions[:k]) / total * num))
     edges.append(num)
     slices = tuple(slice(start, stop) for start, stop in pairwise(edges))
-    if any(part.start >= part.stop for part in slices):
+    if any(ids.start >= ids.stop for ids in slices):
         enough = max(len(slices), math.ceil(total / min(fractions)))
         shares = ", ".join(f"{fraction / total:g}" for fraction in fractions)
         raise DataError(

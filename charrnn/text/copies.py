@@ -8,7 +8,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 
 `length` characters, S segments.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -124,7 +124,7 @@ def document_hashes(text: SlicedText) -> Iterator[Codes]:
             pieces = [following[-1]]
 
 
-def hash_documents(documents: list[Any]) -> Codes:
+def hash_documents(documents: Sequence[str | bytes]) -> Codes:
     """Hash each of D documents (D,)."""
     return np.fromiter(map(hash, documents), np.int64, len(documents)).view(np.uint64)
 

@@ -4,7 +4,6 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,7 +210,7 @@ def read_corpus(
         return Corpus.of(text, vocab)
 
 
-def utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+def utf8_sizes(code_points: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the number of bytes of each code point in UTF-8."""
     return 1 + np.searchsorted([0x80, 0x800, 0x10000], code_points, side="right")
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,7 +229,7 @@ def document_order(num_documents: int, order: Order) -> NDArray[np.int64]:
     return np.argsort(keys ^ (keys >> np.uint64(31)), kind="stable")
 
 
-def document_ends(ids: NDArray[Any], end_id: int) -> NDArray[np.int64]:
+def document_ends(ids: NDArray[np.integer], end_id: int) -> NDArray[np.int64]:
     """Return the index after the END of each document in ids (N,), which are read block by
     block."""
     ends = []
@@ -242,7 +242,7 @@ def document_ends(ids: NDArray[Any], end_id: int) -> NDArray[np.int64]:
 class _Layout:
     """The positions of the D documents of a corpus of N ids, in the corpus and in their order."""
 
-    def __init__(self, ids: NDArray[Any], end_id: int, order: Order) -> None:
+    def __init__(self, ids: NDArray[np.integer], end_id: int, order: Order) -> None:
         self._ends = document_ends(ids, end_id)
         self._starts = np.concatenate((np.zeros(1, np.int64), self._ends[:-1]))
         self._order = document_order(len(self._ends), order)
@@ -250,7 +250,7 @@ class _Layout:
         self._bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
         """(D + 1,): the positions in the order at which the documents begin, and N."""
 
-    def blocks(self, ids: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    def blocks(self, ids: IdArray) -> Iterator[IdArray]:
         """Yield the ids (N,) of the documents in their order, in blocks of about a million ids."""
         bounds = self._bounds
         first = 0
@@ -280,7 +280,7 @@ class _Layout:
         return self._bounds[ranks[documents]] + positions - self._starts[documents]
 
 
-def split_text(ids: NDArray[Any], config: Config) -> tuple[slice, ...]:
+def split_text(ids: NDArray[np.integer], config: Config) -> tuple[slice, ...]:
     """Split the ids (N,) of a text into training, validation and perhaps test part, as a
     configuration says. Raises DataError if the text is too short."""
     if config.end_id is None:
@@ -300,12 +300,12 @@ def split_documents(
     has at least one document. Raises DataError if there are fewer documents than parts.
     """
     if len(ends) < len(fractions):
-        parts = f"{len(fractions)} parts"
+        wanted = f"{len(fractions)} parts"
         if len(fractions) == 2:
-            parts = "a training and a validation part"
+            wanted = "a training and a validation part"
         raise DataError(
             f"the text has only {counted(len(ends), 'document')} ({named('documents', kind)}), too"
-            f" few for {parts}: give more text, or divide it by another {named('documents')}"
+            f" few for {wanted}: give more text, or divide it by another {named('documents')}"
         )
 
     # Count the documents up to the end of each part except the last: as many as reach its share,

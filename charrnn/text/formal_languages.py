@@ -87,8 +87,7 @@ def _make_dyck(random: Random, length: int) -> FormalString:
         # (left - depth) (depth + 2) / (2 left (depth + 1)).
         if 2 * left * (depth + 1) * random.random() < (left - depth) * (depth + 2):
             # This random number once chose the kind of bracket, when there were several. It is
-            # still
-            # drawn, so that a seed gives the same text as in earlier measurements.
+            # still drawn, so that a seed gives the same text as in earlier measurements.
             random.random()
             text += "("
             depth += 1

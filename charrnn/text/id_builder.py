@@ -106,7 +106,7 @@ class IdBuilder:
             position += len(ids)
             yield ids, unknown
 
-    def _all_points(self) -> Iterator[NDArray[np.unsignedinteger[Any]]]:
+    def _all_points(self) -> Iterator[NDArray[np.unsignedinteger]]:
         """Yield the code points of the text, at most BLOCK_BYTES at a time."""
         if self.file is not None:
             self.file.seek(0)
@@ -117,7 +117,7 @@ class IdBuilder:
             for first in range(0, len(points), BLOCK_BYTES):
                 yield points[first : first + BLOCK_BYTES]
 
-    def _points(self, block: bytes) -> NDArray[np.unsignedinteger[Any]]:
+    def _points(self, block: bytes) -> NDArray[np.unsignedinteger]:
         """Return the code points of a block."""
         # The bytes of ASCII are the code points.
         if self._is_bytes or block.isascii():

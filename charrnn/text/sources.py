@@ -65,7 +65,7 @@ class CatalogueEntry:
     """The detectors that should find a cell in a model of this text."""
     command: str
     """A command to try with a run that was trained on it."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     """The fields of `Config` with which this text is read, if they differ from the defaults."""
 
     def is_file(self, path: Path) -> bool:
@@ -90,10 +90,7 @@ def load_catalogue() -> tuple[CatalogueEntry, ...]:
 
 def find_entry(name: str) -> CatalogueEntry | None:
     """Return the entry of the catalogue with this name, None if there is none."""
-    for entry in load_catalogue():
-        if name == entry.name:
-            return entry
-    return None
+    return next((entry for entry in load_catalogue() if name == entry.name), None)
 
 
 def entry_of(source: str) -> CatalogueEntry | None:
@@ -116,10 +113,10 @@ def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
     """Return the default settings with which the sources are read: the settings of the catalogue,
     and for a .smi file the first field of each line. They are empty if the sources have different
     settings."""
-    settings_of_all: list[dict[str, Any]] = []
+    settings_of_all: list[dict[str, object]] = []
     for source in sources:
         entry = entry_of(source)
-        settings: dict[str, Any] = {}
+        settings: dict[str, object] = {}
         if entry is not None:
             settings.update(entry.settings)
         elif is_smiles_file(source):

@@ -9,7 +9,7 @@ import reprlib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ _PLAIN = {
 _LISTED = 12
 
 
-IdArray = NDArray[np.unsignedinteger[Any]]
+IdArray = NDArray[np.unsignedinteger]
 """Ids: uint8 where the alphabet has at most 256 entries, else uint16; they may be mapped from a
 file."""
 
@@ -188,7 +188,7 @@ class Vocab:
         return self.ids_of(code_points(text)).astype(np.uint16)
 
     @property
-    def id_type(self) -> np.dtype[np.unsignedinteger[Any]]:
+    def id_type(self) -> np.dtype[np.unsignedinteger]:
         """The type of the ids of a long text: uint8 if it is large enough, else uint16."""
         return np.dtype(np.uint8 if len(self) <= 256 else np.uint16)
 
@@ -217,7 +217,7 @@ class Vocab:
             return 0
         return int(np.count_nonzero(ids == 0))
 
-    def knows(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    def knows(self, code_points: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Return for each code point (or byte, in a byte alphabet) whether it is in the
         alphabet."""
         if self.kind == "byte":
@@ -241,13 +241,13 @@ class Vocab:
             f" symbol: leave them out, or train with {named('alphabet', 'char')} or byte"
         )
 
-    def ids_of(self, code_points: NDArray[np.integer[Any]]) -> IdArray:
+    def ids_of(self, code_points: NDArray[np.integer]) -> IdArray:
         """Return the id of each code point (or byte, in a byte alphabet) as `id_type`; 0 for
         unknown characters."""
         ids = code_points if self.kind == "byte" else self._look_up(code_points)
         return ids.astype(self.id_type)
 
-    def _look_up(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
+    def _look_up(self, code_points: NDArray[np.integer]) -> NDArray[np.uint16]:
         # The limit is a uint32, because it may not fit into the type of the code points.
         return np.asarray(self._id_of[np.minimum(code_points, np.uint32(len(self._id_of) - 1))])
 
@@ -383,7 +383,7 @@ def as_bytes(text: str | bytes) -> bytes:
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
-def code_points(text: str) -> NDArray[np.unsignedinteger[Any]]:
+def code_points(text: str) -> NDArray[np.unsignedinteger]:
     """Return the code points (N,) of a text, as uint16 if that is large enough, because it is
     faster."""
     # A character above U+FFFF, such as an emoji, takes two of these units.
@@ -399,7 +399,7 @@ class EncodedText:
     which are not measured."""
 
     ids: IdArray = field(repr=False)
-    """(M + N,): the ids of the context, then those of the text."""
+    """(M + N,): the ids of the context, then the ids of the text."""
     first: int
     """M: the index in `ids` at which the text begins."""
     text: str

@@ -118,16 +118,16 @@ class Trainer:
             self._ops = self._omega.ops
 
         self.optimizers = make_optimizers(self.network, config=config)
-        self._names: dict[torch.Tensor, str] = {
+        self._names: dict[Tensor, str] = {
             weight: name for name, weight in self.network.named_parameters()
         }
 
         # Lists, because walking through the modules at every step takes a small model's step 3 %
         # longer.
-        self._weights: list[torch.Tensor] = list(self.network.parameters())
+        self._weights: list[Tensor] = list(self.network.parameters())
         self._weights_of_networks = [list(network.parameters()) for network in self._networks]
         """The weights of each network of an ensemble: their gradients are clipped together."""
-        self._averages: list[torch.Tensor] = list(self.averaged.parameters())
+        self._averages: list[Tensor] = list(self.averaged.parameters())
         """The averages of all weights."""
 
         # Where training is: every batch row reads its own part of the text, from its beginning.
@@ -301,7 +301,7 @@ class Trainer:
         """Number of trained values."""
         return sum(weight.numel() for weight in self._weights)
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
+    def _tensors(self) -> dict[str, Tensor]:
         """Name the weights and the moments of all optimizers, and the averages of an ensemble, as a
         checkpoint does."""
         is_averaged = self.averaged is not self.network
