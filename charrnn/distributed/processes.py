@@ -1,8 +1,8 @@
 """Several processes that train one model: how they are started, numbered and connected.
 
 torch starts, watches and ends them, and connects them. Their numbers come from the variables that
-torchrun sets; `charrnn train --processes` sets the same ones. Nothing is pickled: numbers travel as
-tensors, everything else as JSON.
+torchrun sets; `charrnn train --processes` sets the same variables. Nothing is pickled: numbers
+travel as tensors, everything else as JSON.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ from charrnn.training.process_group import SINGLE, ProcessGroup, Result
 MAX_PROCESSES = 1024
 """Processes that --processes starts at most."""
 TIMEOUT = "CHARRNN_TIMEOUT_SECONDS"
-"""Environment variable with the longest wait for another process that is still connected, such as
-one that hangs. One that ended is noticed at once: its connection breaks. It must exceed a reading
-of the text, a step, a validation and a save."""
+"""Environment variable with the longest wait for another process that is still connected, but may
+hang. A process that ended is noticed at once, because its connection breaks. It must exceed a
+reading of the text, a step, a validation and a save."""
 DEFAULT_TIMEOUT_SECONDS = 600
 """Value of that variable unless it is set."""
 WATCH_SECONDS = 0.1
 """Time between two looks of the launcher at its signals and at its processes."""
 END_SECONDS = 20
-"""The others end within this time of a failure; torch kills those that do not after 30 seconds."""
+"""All other processes end within this time of a failure; torch kills processes that do not after 30
+seconds."""
 ORPHAN_SECONDS = 1.0
 """Time in which a process whose launcher was killed may save and end by itself."""
 LOOPBACK = "127.0.0.1"
@@ -56,14 +57,14 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
-    """Return which of several processes this is, from the variables that torchrun sets.
+    """Return the group of this process, with its number, from the variables that torchrun sets.
 
     Raises UsageError if they do not let the processes find each other.
     """
     if "WORLD_SIZE" not in environment:
         return SINGLE
 
-    # Where the others are.
+    # The address of the other processes.
     size = _number(environment, "WORLD_SIZE", least=1, most=1 << 20)
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         if not environment.get(name):
@@ -122,16 +123,17 @@ def num_threads(group: ProcessGroup, environment: Mapping[str, str]) -> int:
     """Return how many processor threads a process gets: its share of the cores of its host.
 
     torchrun sets OMP_NUM_THREADS to 1 if it is not set, and `limit_threads` to all cores of a
-    quota, so neither is a choice; another number is one.
+    quota, so neither is a choice of the user; any other number is.
     """
-    chosen = environment.get("OMP_NUM_THREADS", "")
-    if _is_number(chosen, least=2, most=1024) and int(chosen) != num_cores():
-        return int(chosen)
+    text = environment.get("OMP_NUM_THREADS", "")
+    if _is_number(text, least=2, most=1024) and int(text) != num_cores():
+        return int(text)
     return max(1, num_cores() // group.local_size)
 
 
 def check_processes(value: str) -> int:
-    """Parse --processes; 1 in a process that it has started, which has the same command line.
+    """Parse --processes; 1 in a process that --processes has started, because it has the same
+    command line.
 
     Raises UsageError if it is no number or out of range, or if torchrun has started several
     processes.
@@ -153,8 +155,8 @@ def check_processes(value: str) -> int:
 
 
 class ConnectedProcesses(ProcessGroup):
-    """One of the processes that torch.distributed connects: gloo for tensors on CPUs, nccl for
-    those on GPUs."""
+    """A process among those that torch.distributed connects, by gloo for tensors on CPUs and by
+    nccl for tensors on GPUs."""
 
     def _sum(self, tensor: Tensor) -> None:
         """Replace a contiguous tensor by its sum over all processes."""
@@ -163,16 +165,18 @@ class ConnectedProcesses(ProcessGroup):
 
     def sum_in_place(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all processes, in one exchange."""
-        # One message: for a small model, the latency of several would take longer than the copies.
+        # A single message: for a small model, the latency of several would take longer than the
+        # copies.
         bucket = torch.cat([tensor.reshape(-1) for tensor in tensors])
         self._sum(bucket)
-        parts = torch.split(bucket, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
+        sums = torch.split(bucket, [tensor.numel() for tensor in tensors])
+        for tensor, total in zip(tensors, sums, strict=True):
+            tensor.copy_(total.view_as(tensor))
 
     def of_first(self, value: Result) -> Result:
-        """Return the `value` of the first process: a sum to which the others add zeros."""
-        # The length first, since all processes must exchange tensors of one shape.
+        """Return the `value` of the first process, by a sum to which all other processes add
+        zeros."""
+        # The length first, because all processes must exchange tensors of the same shape.
         data = json.dumps(value).encode("ascii") if self.is_first else b""
         length = torch.tensor(len(data))
         self._sum(length)
@@ -186,9 +190,9 @@ class ConnectedProcesses(ProcessGroup):
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Run a block in every process; the first one in which it fails raises its error."""
-        # An error waits until all know of it: a process that left at once would break the others'
-        # connection, and they would report that instead.
+        """Run a block in every process; the first process in which it fails raises its error."""
+        # An error waits until all processes know of it: a process that left at once would break the
+        # connection of the rest, and they would report that instead.
         error: Exception | None = None
         try:
             yield
@@ -205,7 +209,7 @@ class ConnectedProcesses(ProcessGroup):
             raise error
 
         # The process that failed exchanges nothing more: this wait ends with it, after it has
-        # printed its error. torch would end all at once if this one ended before.
+        # printed its error. torch would end all at once if this process ended before.
         with contextlib.suppress(OtherProcessError):
             self._sum(has_failed)
         raise OtherProcessError("another process of this training failed: its message says why")
@@ -216,16 +220,16 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
     """Connect with the other processes, as the variables that torchrun sets describe them;
     disconnect at the end.
 
-    Raises UsageError if the variables do not let the processes find each other, CharRNNError if the
-    others cannot be reached.
+    Raises UsageError if the variables do not let the processes find each other, CharRNNError if
+    another process cannot be reached.
     """
     group = launched(environment)
     if group.size == 1:
         yield SINGLE
         return
 
-    # The launcher holds the store. Whoever connects, exchanges or disconnects without it waits for
-    # seconds or minutes, and keeps the run locked.
+    # The launcher holds the store. Without the launcher, a process that connects, exchanges or
+    # disconnects waits for seconds or minutes, and keeps the run locked.
     if PARENT in environment:
         threading.Thread(target=_end_after_launcher, daemon=True).start()
 
@@ -235,15 +239,15 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
     yield ConnectedProcesses(
         group.rank, size=group.size, local_rank=group.local_rank, local_size=group.local_size
     )
-    # Not after an error: the connection ends with the process, once it has printed that.
+    # Not after an error: then the connection ends with the process, once it has printed the error.
     torch.distributed.destroy_process_group()
 
 
 def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
     """Wait until all processes are connected. Signals end the wait.
 
-    Raises CharRNNError if the others cannot be reached; OtherProcessError where another process of
-    this host says so.
+    Raises CharRNNError if another process cannot be reached, OtherProcessError if another process
+    of this host reports that.
     """
     failures: list[Exception] = []
     timeout = timedelta(seconds=timeout_seconds(environment))
@@ -273,7 +277,7 @@ def _meet(group: ProcessGroup, environment: Mapping[str, str]) -> None:
         raise error
     others = f"the other {group.size - 1}"
     where = f"{environment['MASTER_ADDR']}:{environment['MASTER_PORT']}"
-    # Without the place in the source of gloo.
+    # Without the line of gloo's source.
     reason = re.sub(r"^\[enforce fail [^]]*\] ", "", str(error).strip().partition("\n")[0])[:200]
     problem = f"process {group.rank} cannot reach {others} at {where}: {reason}"
     interface = environment.get("GLOO_SOCKET_IFNAME")
@@ -291,8 +295,8 @@ def _end_after_launcher() -> None:
     """Wait until the launcher has ended, then end this process unless it does so in time."""
     while not is_orphan():
         time.sleep(WATCH_SECONDS)
-    # Training notices it, too, and saves its step if that is quick. What is cut off here loses no
-    # more than by a `kill -9` of its own.
+    # Training notices it, too, and saves its step if that is quick. Ending it here loses no more
+    # than a `kill -9` of the process.
     time.sleep(ORPHAN_SECONDS)
     os._exit(LOST_CONNECTION)
 
@@ -324,19 +328,20 @@ def launch(
     The first process prints and writes. The exit code is that of the process that failed, or 128 +
     the signal that ended training.
 
-    Raises CharRNNError if a process was killed or did not answer, which no process says itself.
+    Raises CharRNNError if a process was killed or did not answer, because no process reports that
+    itself.
     """
     timeout = timeout_seconds(os.environ)
     _check_loopback(timeout)
 
-    # What torchrun's agent uses. The agent itself adds a meeting of hosts, which asks the network
-    # for the name of this one.
+    # The same functions that torchrun's agent uses. The agent itself adds a meeting of hosts, which
+    # asks the network for the name of this host.
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, start_processes
 
     if not is_debugging:
         logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
 
-    # The processes meet in this one's store, at a port that the system chooses.
+    # The processes meet in the store of this process, at a port that the system chooses.
     store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
         LOOPBACK, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout)
     )
@@ -356,7 +361,7 @@ def launch(
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
-    # Until all have ended, or a signal asks for it.
+    # Wait until all have ended, or until a signal asks them to end.
     signals.defers = True
     try:
         while not signals.number:
@@ -366,7 +371,7 @@ def launch(
             if signals.pop_save_request():
                 os.kill(processes.pids()[0], signal.SIGUSR1)
 
-        # Every process saves and ends; after 30 seconds, torch kills those that do not.
+        # Every process saves and ends; after 30 seconds, torch kills processes that do not.
         processes.close(signal.Signals(signals.number))
         return 128 + signals.number
     finally:  # after a second Ctrl-C
@@ -375,8 +380,8 @@ def launch(
 
 def _check_loopback(timeout: int) -> None:
     """Raise CharRNNError if processes of this machine cannot reach each other."""
-    # By sockets of Python, which fail at once where torch tries again until its timeout, and which
-    # signals interrupt.
+    # Python's sockets fail at once, where torch tries again until its timeout, and signals
+    # interrupt them.
     try:
         with socket.create_server((LOOPBACK, 0)) as server:
             socket.create_connection(server.getsockname(), timeout).close()
@@ -403,7 +408,8 @@ def process_environment(num_processes: int, port: int, *, is_debugging: bool) ->
         **child_environment(),
     }
     if sys.platform == "linux":
-        # One machine: nothing needs its name or its network, which may change or be missing.
+        # On a single machine, nothing needs its name or its network, which may change or be
+        # missing.
         environment["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", "lo")
     if is_debugging:
         environment["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "WARNING")
@@ -413,21 +419,22 @@ def process_environment(num_processes: int, port: int, *, is_debugging: bool) ->
 def exit_code(failures: Mapping[int, Any]) -> int:
     """Return the exit code of a launch from torch's ProcessFailure of each process that failed.
 
-    Raises CharRNNError if one was killed, OtherProcessError if one did not answer.
+    Raises CharRNNError if a process was killed, OtherProcessError if a process did not answer.
     """
     if not failures:
         return 0
 
-    # An error of a text, a setting or a checkpoint is the cause, whatever became of the others.
+    # An error of a text, a setting or a checkpoint is the cause, whatever became of the other
+    # processes.
     causes = [failure.exitcode for failure in failures.values() if 1 < failure.exitcode < 10]
     if causes:
         cause: int = min(causes)
         return cause
 
-    # A process that was killed cannot say so itself.
+    # A process that was killed cannot report it itself.
     first = min(failure.timestamp for failure in failures.values())
     for rank, failure in sorted(failures.items()):
-        # torch ends the others by SIGTERM, and later kills what does not end.
+        # torch ends the other processes by SIGTERM, and later kills processes that do not end.
         is_killed = failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
         if is_killed and failure.timestamp < first + END_SECONDS:
             raise CharRNNError(
@@ -436,7 +443,7 @@ def exit_code(failures: Mapping[int, Any]) -> int:
                 f"what was saved is intact: continue with {named('resume')}"
             )
 
-    # An error has a lower code than what another process ends with because of it.
+    # The code of an error is lower than the code of a process that ends because of that error.
     codes = [failure.exitcode for failure in failures.values() if failure.exitcode > 0]
     code: int = min(codes, default=128 + signal.SIGTERM)
     if code == LOST_CONNECTION:

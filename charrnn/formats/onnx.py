@@ -39,6 +39,7 @@ from charrnn.model.cell_types import CELLS, Cell, CellState, Ops
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture, Walk
+from charrnn.text.vocab import IdArray
 from charrnn.version import __version__
 
 MAX_BYTES = 2_000_000_000
@@ -47,17 +48,17 @@ CHECKED_CHARS = 1_000
 """Characters that the check reads."""
 TOLERANCE = 1e-4
 """Allowed difference after one character, as a share of the largest value: a hundred times the
-rounding of float32 products with 1,000 terms, and far less than what a wrong weight makes."""
+rounding of float32 products with 1,000 terms, and far less than the difference that a wrong weight
+makes."""
 OPSET = 17
-"""Version of the operators: that of ONNX 1.12 of 2022, the first one with a Fourier transform."""
+"""Version of the operators, from ONNX 1.12 of 2022, the first with a Fourier transform."""
 IR_VERSION = 8
-"""Version of the file format, of the same release."""
+"""Version of the file format, from the same release."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnnxCheck:
-    """How closely onnxruntime computes what the model computes, over a text that the model
-    wrote."""
+    """How closely onnxruntime and the model agree over a text that the model wrote."""
 
     num_chars: int
     """Characters of the text."""
@@ -69,14 +70,14 @@ class Graph:
     """Nodes in the order in which they are computed, and the constants that they use."""
 
     def __init__(self, outer: Graph | None = None) -> None:
-        """Start a graph, or the body of a loop in an `outer` one, whose constants and values the
-        body may use."""
+        """Start a graph, or the body of a loop in the graph `outer`. The body may use its constants
+        and values."""
         self.nodes: list[NodeProto] = []
-        self.constants: dict[str, NDArray[Any]] = {} if outer is None else outer.constants
+        self.constants: dict[str, NDArray[np.generic]] = {} if outer is None else outer.constants
         self._numbers: count[int] = count() if outer is None else outer._numbers
 
-    def constant(self, array: NDArray[Any], name: str | None = None) -> Value:
-        """Return a constant; those without a name are kept once, by their values."""
+    def constant(self, array: NDArray[np.generic], name: str | None = None) -> Value:
+        """Return a constant. Equal constants without a name are stored once."""
         if name is None:
             # The type is in the name: the same numbers as floats and as integers are two constants.
             numbers = [*array.shape, *array.ravel().tolist()]
@@ -86,7 +87,7 @@ class Graph:
         return Value(self, name)
 
     def integers(self, values: int | Sequence[int]) -> Value:
-        """Return a constant of one whole number, or of several."""
+        """Return a constant of a whole number, or of several."""
         return self.constant(np.array(values, np.int64))
 
     def nodes_of(
@@ -95,7 +96,7 @@ class Graph:
         """Add a node and return its outputs."""
         names = [f"{operator}_{next(self._numbers)}" for _ in range(num_outputs)]
         self.nodes.append(
-            helper.make_node(operator, [one.name for one in inputs], names, **attributes)
+            helper.make_node(operator, [value.name for value in inputs], names, **attributes)
         )
         return [Value(self, name) for name in names]
 
@@ -129,13 +130,15 @@ class Value(NDArrayOperatorsMixin):
 
         # A number in an equation, such as the 1 of `1 - gate`, becomes a constant.
         values = [
-            one if isinstance(one, Value) else self.graph.constant(np.array(one, np.float32))
-            for one in operands
+            operand
+            if isinstance(operand, Value)
+            else self.graph.constant(np.array(operand, np.float32))
+            for operand in operands
         ]
         return self.graph.nodes_of(OPERATORS[ufunc], *values)[0]
 
-    def __getitem__(self, index: Any) -> Value:
-        """Return one entry along the first axis, or the same with an axis of size 1 at the end.
+    def __getitem__(self, index: object) -> Value:
+        """Return an entry along the first axis, or this value with an axis of size 1 at the end.
 
         Raises UsageError for another index, which only the cell of another package can use.
         """
@@ -155,26 +158,26 @@ class Value(NDArrayOperatorsMixin):
         return self.apply("Transpose")
 
     def sum(self, axis: int | None = None) -> Value:
-        """Add up all entries, or those along an axis."""
+        """Add up all entries, or the entries along an axis."""
         # ReduceSum without axes adds up all entries.
         if axis is None:
             return self.apply("ReduceSum", keepdims=0)
         return self.apply("ReduceSum", self.graph.integers([axis]), keepdims=0)
 
-    def apply(self, operator: str, *others: Value, **attributes: Any) -> Value:
+    def apply(self, operator: str, *operands: Value, **attributes: Any) -> Value:
         """Add a node whose first input is this value, and return its output."""
-        return self.graph.nodes_of(operator, self, *others, **attributes)[0]
+        return self.graph.nodes_of(operator, self, *operands, **attributes)[0]
 
     def stacked(self) -> Value:
-        """Return the same with an axis of size 1 at the beginning."""
+        """Return this value with an axis of size 1 at the beginning."""
         return self.apply("Unsqueeze", self.graph.integers([0]))
 
 
-def _concatenate(parts: Sequence[Value], axis: int) -> Value:
-    # The node of one part would copy it.
-    if len(parts) == 1:
-        return parts[0]
-    return parts[0].apply("Concat", *parts[1:], axis=axis)
+def _concatenate(values: Sequence[Value], axis: int) -> Value:
+    # The node of a single value would copy it.
+    if len(values) == 1:
+        return values[0]
+    return values[0].apply("Concat", *values[1:], axis=axis)
 
 
 def _split(x: Value, num_blocks: int) -> Sequence[Value]:
@@ -189,13 +192,13 @@ def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tupl
     N instead."""
     # The operator wants complex numbers as pairs (B, N, 2).
     pairs = _concatenate([re[..., None], im[..., None]], axis=-1)
-    found = pairs.apply("DFT", axis=1, inverse=int(is_inverse))
+    transformed = pairs.apply("DFT", axis=1, inverse=int(is_inverse))
 
     # A unitary transform is its own inverse up to the sign, so both have the same scale.
     scale = math.sqrt(num_points)
     if not is_inverse:
         scale = 1 / scale
-    scaled = found * scale
+    scaled = transformed * scale
 
     real, imaginary = _split(scaled, num_blocks=2)
     axis = scaled.graph.integers([-1])
@@ -212,7 +215,7 @@ def onnx_ops(hidden_size: int) -> Ops[Value]:
         **functions,
         linear=lambda x, weight: x.apply("Gemm", weight, transB=1),
         split=_split,
-        cat=lambda parts: _concatenate(parts, axis=-1),
+        cat=lambda values: _concatenate(values, axis=-1),
         permute=lambda x, order: x.apply("Gather", order, axis=-1),
         fft=lambda re, im: _fourier(re, im, num_points=hidden_size // 2, is_inverse=False),
         ifft=lambda re, im: _fourier(re, im, num_points=hidden_size // 2, is_inverse=True),
@@ -222,7 +225,7 @@ def onnx_ops(hidden_size: int) -> Ops[Value]:
 
 
 def _tensor_names(product: str) -> tuple[str, str]:
-    """Return the names of the weight and the bias of a product of the walk, which are those of
+    """Return the names of the weight and the bias of a product of the walk, which are the names in
     `torch.nn`."""
     prefix, _, last = product.rpartition(".")
     if prefix.startswith(("layers", "grids")):
@@ -234,8 +237,8 @@ class _Walk(Walk[Value]):
     """The network at one character, recorded in the body of the Scan."""
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], graph: Graph) -> None:
-        """Add the weights to the graph. Raises CheckpointError if one is missing or has another
-        shape."""
+        """Add the weights to the graph. Raises CheckpointError if a weight is missing or has
+        another shape."""
         super().__init__(Architecture.of(config))
         self.graph = graph
         self.config = config
@@ -243,11 +246,11 @@ class _Walk(Walk[Value]):
         self.vocab_size = check_shapes(config, tensors)
         self.ops = onnx_ops(self.architecture.hidden_size)
         self.before: list[CellState[Value]] = []
-        """For each layer its state, of arrays (B, H)."""
+        """For each layer its state before the character, of arrays (B, H)."""
         self.after: list[CellState[Value]] = []
-        """The same after the character."""
-        # The recurrent weights are those that a cell computes from its parameters, such as
-        # orthogonal ones: the graph gets the results, not the computation.
+        """For each layer its state after the character."""
+        # A cell may compute its recurrent weights from its parameters, such as orthogonal matrices:
+        # the graph gets the results, not the computation.
         for name, weights in self.architecture.linear_weights(tensors).items():
             for tensor, array in zip(_tensor_names(name), weights, strict=True):
                 graph.constant(np.asarray(array, np.float32), tensor)
@@ -271,7 +274,7 @@ class _Walk(Walk[Value]):
         return self.product("output", self.read(vectors))
 
     def product(self, name: str, x: Value) -> Value:
-        # One node for the product and the bias; the walk asks for them by name.
+        # A single node for the product and the bias; the walk asks for them by name.
         weight, bias = _tensor_names(name)
         return x.apply(
             "Gemm",
@@ -281,7 +284,8 @@ class _Walk(Walk[Value]):
         )
 
     def extras_of(self, layer: int) -> dict[str, Value]:
-        # Computed beforehand, as the recurrent weights are: the graph has only results.
+        # Like the recurrent weights, the extras are computed beforehand: the graph has only
+        # results.
         arrays = self.architecture.extras_of(layer, self.tensors)
         return {
             name: self.graph.constant(array, f"layers.{layer}.{name}")
@@ -293,7 +297,7 @@ class _Walk(Walk[Value]):
 
     def append(self, layer: int, latest: CellState[Value]) -> None:
         # Identity: an output of the body cannot be one of its inputs.
-        queued = [part.apply("Identity") for part in self.before[layer][len(latest) :]]
+        queued = [vector.apply("Identity") for vector in self.before[layer][len(latest) :]]
         self.after.append((*latest, *queued))
 
     def step_cell(
@@ -305,12 +309,12 @@ class _Walk(Walk[Value]):
         state: CellState[Value],
         extras: Mapping[str, Value],
     ) -> CellState[Value]:
-        """Record the cell's equations. Raises UsageError where those of another package use more
+        """Record the cell's equations. Raises UsageError if the cell of another package uses more
         than `Ops` has."""
         try:
             return super().step_cell(cell, prefix=prefix, ops=ops, x=x, state=state, extras=extras)
         except (AttributeError, TypeError) as error:
-            # In a cell of charrnn it is a mistake of charrnn.
+            # In a cell of charrnn the error is a bug of charrnn.
             if self.config.cell in CELLS:
                 raise
             raise UsageError(
@@ -319,30 +323,30 @@ class _Walk(Walk[Value]):
             ) from error
 
     def _reset(self, ids: Value) -> None:
-        """Replace the state of rows that read END by the initial one."""
+        """Replace the state of rows that read END by the initial state."""
         assert self.config.end_id is not None
         is_end = ids.apply("Equal", self.graph.integers(self.config.end_id))[..., None]
-        for layer, parts in enumerate(self.before):
+        for layer, vectors in enumerate(self.before):
             self.before[layer] = tuple(
-                is_end.apply("Where", self._initial(layer, part), value)
-                for part, value in enumerate(parts)
+                is_end.apply("Where", self._initial(layer, index), vector)
+                for index, vector in enumerate(vectors)
             )
 
-    def _initial(self, layer: int, part: int) -> Value:
-        """Return a part (H,) of the initial state of a layer."""
-        # Zero unless it was learned.
+    def _initial(self, layer: int, index: int) -> Value:
+        """Return a vector (H,) of the initial state of a layer."""
+        # Zeros unless the state was learned.
         initial = np.zeros(self.architecture.hidden_size, np.float32)
         if "learned_state" in self.tensors:
-            learned = self.tensors["learned_state"][layer, part]
+            learned = self.tensors["learned_state"][layer, index]
             initial = learned.astype(np.float32).reshape(-1)
-        return self.graph.constant(initial, f"initial_state.{layer}.{part}")
+        return self.graph.constant(initial, f"initial_state.{layer}.{index}")
 
 
 def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProto:
     """Build the graph of a model from the weights of `model.safetensors`.
 
-    Raises CheckpointError if one is missing or has another shape, UsageError for what cannot be
-    written: the depths dilated and attention, or a cell of another package.
+    Raises CheckpointError if a weight is missing or has another shape. Raises UsageError for models
+    that cannot be written: with the depths dilated and attention, or a cell of another package.
     """
     if config.depth in ("dilated", "attention"):
         raise UsageError(
@@ -353,17 +357,17 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     graph = Graph()
     walk = _Walk(config, tensors=tensors, graph=Graph(graph))
     network = walk.architecture
-    num_parts = network.num_states
+    num_states = network.num_states
     layers = range(network.num_layers)
 
-    # A Scan carries each part of the state by itself.
+    # A Scan carries each vector of the state by itself.
     before = []
     for layer in layers:
-        for part in range(num_parts):
-            before.append(Value(graph, "state")[layer][part])
+        for index in range(num_states):
+            before.append(Value(graph, "state")[layer][index])
 
     # Time-major around the Scan: the axes of the Scan itself end the process of onnxruntime by a
-    # division by zero where there are no characters. Names are what its errors show.
+    # division by zero where there are no characters. Its errors show the names.
     ids = _checked_ids(graph, vocab_size=walk.vocab_size).apply("Transpose", perm=[1, 0])
     *after, logits = graph.nodes_of(
         "Scan",
@@ -377,11 +381,11 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     logits = logits.apply("Transpose", perm=[1, 0, 2])
 
     # Back to one array (L, S, B, H).
-    stacked = [part.stacked() for part in after]
+    stacked = [vector.stacked() for vector in after]
     states = []
     for layer in layers:
-        parts = stacked[layer * num_parts : (layer + 1) * num_parts]
-        states.append(_concatenate(parts, axis=0).stacked())
+        vectors = stacked[layer * num_states : (layer + 1) * num_states]
+        states.append(_concatenate(vectors, axis=0).stacked())
     new_state = _concatenate(states, axis=0)
 
     # Nodes are numbered, but the outputs of the file have names.
@@ -389,7 +393,7 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     graph.nodes.append(helper.make_node("Identity", [new_state.name], ["new_state"]))
 
     # A dimension with a name may have any size.
-    state = (network.num_layers, num_parts, "batch", network.hidden_size)
+    state = (network.num_layers, num_states, "batch", network.hidden_size)
     inputs = [
         _described("ids", kind=TensorProto.INT64, shape=("batch", "time")),
         _described("state", shape=state),
@@ -399,7 +403,7 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
         _described("new_state", shape=state),
     ]
 
-    # C order: the bytes of a transposed array would be in another.
+    # C order: the bytes of a transposed array would be in another order.
     weights = [
         numpy_helper.from_array(np.asarray(array, order="C"), name)
         for name, array in graph.constants.items()
@@ -414,9 +418,9 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
 
 
 def _checked_ids(graph: Graph, vocab_size: int) -> Value:
-    """Return the ids (B, T), or an error of the runtime where one is outside of the alphabet."""
+    """Return the ids (B, T); the runtime raises an error for an id outside of the alphabet."""
     # A Gather counts negative indices from the end, and a OneHot takes any: ids are looked up in
-    # the list of all ids, negative ones behind its end.
+    # the list of all ids, negative ids behind its end.
     ids = Value(graph, "ids")
     is_negative = ids.apply("Less", graph.integers(0))
     indices = is_negative.apply("Where", graph.integers(vocab_size), ids)
@@ -434,12 +438,12 @@ def _body(walk: _Walk) -> GraphProto:
     """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the
     logits (B, V)."""
     # A Scan passes its state by position: the names only have to differ.
-    parts = range(walk.architecture.num_states)
+    indices = range(walk.architecture.num_states)
     for layer in range(walk.architecture.num_layers):
-        names = [f"layer_{layer}_state_{part}" for part in parts]
+        names = [f"layer_{layer}_state_{index}" for index in indices]
         walk.before.append(tuple(Value(walk.graph, name) for name in names))
 
-    # Recorded now: `step` replaces `before` where a document ends.
+    # The names are taken now, because `step` replaces `before` where a document ends.
     inputs = [_described(value.name) for value in chain(*walk.before)]
     inputs.append(_described("id", TensorProto.INT64))
 
@@ -466,8 +470,8 @@ def onnx_to_bytes(model: Model) -> bytes:
             " .zip instead."
         )
 
-    # The versions are fixed: those of the installed onnx would change the bytes, and a runtime that
-    # is older could not read the file.
+    # The versions are fixed: the versions of the installed onnx would change the bytes, and an
+    # older runtime could not read the file.
     file = helper.make_model(
         onnx_graph(model.config, model.tensors),
         producer_name="charrnn",
@@ -488,7 +492,7 @@ def onnx_to_bytes(model: Model) -> bytes:
 def metadata(model: Model) -> dict[str, str]:
     """Return the metadata of the file: strings by name, among them no path and no text."""
     config = model.config
-    found = {
+    metadata = {
         "charrnn": __version__,
         "name": model.name,
         "alphabet": json.dumps(model.vocab.to_json(), ensure_ascii=True),
@@ -499,25 +503,25 @@ def metadata(model: Model) -> dict[str, str]:
         "step": str(model.step),
     }
 
-    # What a model does not have is missing.
+    # Keys for properties that the model does not have are left out.
     if model.val_nats is not None:
-        found["val_nats"] = repr(model.val_nats)
-        found["val_bpc"] = repr(model.val_nats / math.log(2))
+        metadata["val_nats"] = repr(model.val_nats)
+        metadata["val_bpc"] = repr(model.val_nats / math.log(2))
     if config.end_id is not None:
-        found["end_id"] = str(config.end_id)
+        metadata["end_id"] = str(config.end_id)
     if "learned_state" in model.tensors:
         learned = model.tensors["learned_state"].astype(float)
-        found["initial_state"] = json.dumps(learned.tolist())
-    return found
+        metadata["initial_state"] = json.dumps(learned.tolist())
+    return metadata
 
 
-def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck | None:
+def check_onnx(content: bytes, stepper: Stepper, ids: IdArray) -> OnnxCheck | None:
     """Compare the content of a file in onnxruntime with the model over ids (N,); None without
     onnxruntime.
 
     Each character is read twice: from the state that the model has before it, where the results
-    must agree, and in one call for all characters, whose largest difference is returned. Raises
-    CharRNNError where they do not agree.
+    must agree, and in a single call for all characters; the largest difference of that call is
+    returned. Raises CharRNNError if the results of a character do not agree.
     """
     if find_spec("onnxruntime") is None:
         return None
@@ -536,26 +540,27 @@ def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck
     state = stepper.initial_state(1)
     initial = state.vectors
     expected = np.empty((len(ids), stepper.vocab_size), np.float32)
-    for place, char in enumerate(ids):
-        found = session.run(None, {"ids": np.array([[char]]), "state": state.vectors})
+    for index, char in enumerate(ids):
+        outputs = session.run(None, {"ids": np.array([[char]]), "state": state.vectors})
         logits, state = stepper.step(np.array([char]), state)
-        expected[place] = logits[0]
-        for one, other in zip(found, (logits[:, None], state.vectors), strict=True):
-            _check_close(one, expected=other, place=place)
+        expected[index] = logits[0]
+        for output, array in zip(outputs, (logits[:, None], state.vectors), strict=True):
+            _check_close(output, expected=array, index=index)
 
-    # Its own state, as programs use the file; how far that drifts is reported, and no fault.
+    # With its own state, as programs use the file. That may drift; how far is reported, and no
+    # fault.
     carried, _ = session.run(None, {"ids": ids[None], "state": initial})
     largest = np.abs(carried[0] - expected).max()
     return OnnxCheck(num_chars=len(ids), max_difference=float(largest))
 
 
-def _check_close(found: NDArray[np.float32], expected: NDArray[np.float32], place: int) -> None:
-    """Raise CharRNNError unless both are the same up to rounding."""
-    difference = float(np.abs(found - expected).max())
+def _check_close(output: NDArray[np.float32], expected: NDArray[np.float32], index: int) -> None:
+    """Raise CharRNNError unless both arrays are the same up to rounding."""
+    difference = float(np.abs(output - expected).max())
     largest = float(np.abs(expected).max())
     if not difference <= TOLERANCE * max(1.0, largest):  # also for nan
         raise CharRNNError(
-            f"onnxruntime computes something else than the model at character {place}: a difference"
+            f"onnxruntime computes something else than the model at character {index}: a difference"
             f" of {difference:.2g}, where {TOLERANCE:g} of {largest:.2g} is allowed.\nNothing was"
             " written. Update onnxruntime, or export a .zip."
         )

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import ReplacingOptions
@@ -39,7 +39,8 @@ STREAM = "-"
 
 
 def count_chars(data: bytes) -> int:
-    """Count the characters of a part of a text in UTF-8: its bytes that continue none."""
+    """Count the characters of a part of a text in UTF-8: its bytes that do not continue a
+    character."""
     return len(data.translate(None, bytes(range(0x80, 0xC0))))
 
 
@@ -62,7 +63,7 @@ class _Source:
         self.num_read = 0
         self.num_chars = 0
         self.num_bytes = 0
-        """Its size; 0 if it is not known."""
+        """Size of the file; 0 if it is not known."""
         if name != STREAM:
             self.num_bytes = os.fstat(file.fileno()).st_size
 
@@ -70,14 +71,14 @@ class _Source:
         """Read up to `size` bytes. Raises DataError."""
         with _reading(self.name):
             data = self._file.read(size)
-        # Counted here, since a stream has no size that could be asked for.
+        # Counted here, because a stream cannot be asked for its size.
         self.num_read += len(data)
         self.num_chars += count_chars(data)
         return data
 
 
 Converter = Callable[[_Source], Iterator[bytes]]
-"""Yields the parts of a file that is written."""
+"""Yields the content of the target of a file, block by block."""
 
 
 @contextmanager
@@ -95,7 +96,7 @@ def _opened(name: str) -> Iterator[_Source]:
 
 
 def coder_of(model: Model) -> tuple[rows.RowCoder, bytes]:
-    """Return what codes texts by a model, and the SHA-256 of the model.
+    """Return a coder of texts by a model, and the SHA-256 of the model.
 
     Raises UsageError for a cell type that could compute other numbers on another machine.
     """
@@ -108,13 +109,13 @@ def coder_of(model: Model) -> tuple[rows.RowCoder, bytes]:
 
 
 def compressor_of(model: Model, *, with_model: bool) -> Callable[..., Iterator[bytes]]:
-    """Return `container.compress` for files of a model, which includes it or not.
+    """Return `container.compress` for files of a model; `with_model`, each file includes the model.
 
     Raises UsageError for a cell type that could compute other numbers on another machine.
     """
     coder, digest = coder_of(model)
-    # Without a model, the file is useless to whoever lacks the run; with it, small files grow many
-    # times.
+    # Without the model, the file is useless to a reader who lacks the run; with the model, small
+    # files grow many times.
     packed = b""
     if with_model:
         packed = container.pack_model(model)
@@ -122,7 +123,7 @@ def compressor_of(model: Model, *, with_model: bool) -> Callable[..., Iterator[b
 
 
 def decompress_text(model: Model, data: bytes) -> bytes:
-    """Restore what `Model.compress` of the same model compressed.
+    """Restore the text that `Model.compress` of the same model compressed.
 
     Raises DataError for damaged data, CheckpointError for data of another model.
     """
@@ -133,7 +134,8 @@ def decompress_text(model: Model, data: bytes) -> bytes:
 
 
 def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCoder:
-    # Before anything is decoded: another model makes other text of the same bytes.
+    # Checked before anything is decoded, because another model would make another text of the same
+    # bytes.
     coder, digest = coder_of(model)
     container.check_model(header, digest=digest, file=name, run=model.name)
     return coder
@@ -141,7 +143,7 @@ def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCod
 
 @dataclass(frozen=True, kw_only=True)
 class CompressOptions(ReplacingOptions):
-    """What `charrnn compress` takes."""
+    """The options of `charrnn compress`."""
 
     words: Sequence[str] = argument("RUN FILE...", "A run, and files; - is a stream.")
     output: str | None = option(
@@ -171,7 +173,7 @@ def compress(options: CompressOptions) -> None:
     defaults = [STREAM if name == STREAM else f"{name}{SUFFIX}" for name in names]
     files = _files(names, defaults=defaults, options=options, run=run)
 
-    # Never quiet about a damaged checkpoint in whose place another one is used: only that one
+    # Always warn if another checkpoint is used in place of a damaged one: only that checkpoint
     # restores the files.
     compressor = compressor_of(load_model(run, quiet=False), with_model=options.with_model)
 
@@ -183,7 +185,7 @@ def compress(options: CompressOptions) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DecompressOptions(ReplacingOptions):
-    """What `charrnn decompress` takes."""
+    """The options of `charrnn decompress`."""
 
     words: Sequence[str] = argument(
         "[RUN] FILE...", "Files that charrnn compress wrote; before them, their run."
@@ -211,7 +213,7 @@ def decompress(options: DecompressOptions) -> None:
     targets = [name.removesuffix(SUFFIX) for name in names]
     files = _files(names, defaults=targets, options=options, run=run or "")
 
-    # Several files of one model need it once.
+    # Several files of the same model load it once.
     coders: dict[bytes, rows.RowCoder] = {}
 
     def restore(source: _Source) -> Iterator[bytes]:
@@ -231,8 +233,8 @@ def decompress(options: DecompressOptions) -> None:
 def _convert(
     files: dict[str, str], convert: Converter, *, restores: bool, as_json: bool, quiet: bool
 ) -> None:
-    """Write what `convert` makes of each file; an error is printed, and raised in the end, if there
-    are several files.
+    """Convert each file and write its target. With several files, an error is printed, and another
+    is raised in the end.
 
     Raises CharRNNError.
     """
@@ -251,7 +253,7 @@ def _convert(
             print_error(with_flags(error.message))
             failed.append(error)
 
-    # The exit code is that of the first error.
+    # The type of the first error gives the exit code.
     if failed:
         raise type(failed[0])(f"{len(failed)} of {len(files)} files failed.")
 
@@ -259,14 +261,14 @@ def _convert(
 def _files(
     names: list[str], defaults: list[str], *, options: CompressOptions | DecompressOptions, run: str
 ) -> dict[str, str]:
-    """Return each file with where it is written. Raises UsageError if that cannot be, before
+    """Return the target of each file. Raises UsageError if a target cannot be written, before
     anything is computed."""
     output = options.output
     if output is not None and len(names) > 1:
         raise UsageError(
             f"{named('output')} names one file, and there are {len(names)}: leave it out."
         )
-    # The second would find the target of the first.
+    # The second time, the target of the first time would be in the way.
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(f"{twice[0]} is named twice. Name each file once; - is standard input.")
@@ -301,7 +303,7 @@ def _check_stdout(*, as_json: bool) -> None:
 
 
 def _check_name(target: str, name: str) -> None:
-    """Raise UsageError if `target` is no name for what is made of a file, or its own."""
+    """Raise UsageError if `target` is no name of a file, or the name of its source."""
     if target == name:
         raise UsageError(
             f"{name} does not end in {SUFFIX}: name a file that does, or the file to write with"
@@ -314,16 +316,16 @@ def _check_name(target: str, name: str) -> None:
 
 
 class _Written(NamedTuple):
-    """What was written of a file."""
+    """The sizes of a target that was written."""
 
     num_bytes: int
     num_chars: int
-    """Its characters, if it is a text."""
+    """Characters of the target, if it is a text."""
     seconds: float
 
 
-def _write(parts: Iterable[bytes], target: str, source: _Source) -> _Written:
-    """Write parts to a file, which replaces another one only when it is complete.
+def _write(blocks: Iterable[bytes], target: str, source: _Source) -> _Written:
+    """Write blocks to a file, which replaces an existing file only when it is complete.
 
     Raises CharRNNError if it cannot be written.
     """
@@ -335,14 +337,14 @@ def _write(parts: Iterable[bytes], target: str, source: _Source) -> _Written:
             stack.enter_context(convert_os_errors("write", path=Path(target)))
         file = stack.enter_context(_into(target, source))
 
-        for part in parts:
-            num_bytes += file.write(part)
-            num_chars += count_chars(part)
+        for block in blocks:
+            num_bytes += file.write(block)
+            num_chars += count_chars(block)
         file.flush()
     return _Written(num_bytes, num_chars=num_chars, seconds=time.perf_counter() - started)
 
 
-def _sizes(source: _Source, target: str, written: _Written, *, restores: bool) -> dict[str, Any]:
+def _sizes(source: _Source, target: str, written: _Written, *, restores: bool) -> dict[str, object]:
     """Return the sizes of both files for --json."""
     if restores:
         num_chars = written.num_chars
@@ -373,7 +375,7 @@ def _print_sizes(source: _Source, target: str, written: _Written, *, quiet: bool
     if quiet or num_read == 0:
         return
 
-    # A share of more than 1,000 % tells nothing: that of a file of a few bytes with its model.
+    # A share of more than 1,000 %, such as of a few bytes with a model, tells nothing.
     message = f"{num_read:,} bytes to {written.num_bytes:,}"
     if written.num_bytes < 10 * num_read:
         message += f" ({written.num_bytes / num_read:.1%})"
@@ -385,21 +387,21 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 @contextmanager
 def _into(target: str, source: _Source) -> Iterator[BinaryIO]:
-    """Open what is written: a new file has the permissions of the source, if that is a file. Raises
-    OSError."""
+    """Open the target. A new file gets the permissions of the source, if the source is a file.
+    Raises OSError."""
     if target == STREAM:
         yield sys.stdout.buffer
         return
 
-    # A pipe or a device is written to, not replaced.
-    # A link stays one: the file that it names is replaced.
+    # A pipe or a device is written to, not replaced. A link stays a link: the file that it names is
+    # replaced.
     path = behind_links(Path(target))
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
             yield file
         return
 
-    # Private until it has the permissions of the source.
+    # Private until the file has the permissions of the source.
     has_source = os.path.isfile(source.name)
     mode = 0o666
     if has_source:

@@ -14,12 +14,12 @@ An included model is packed by gzip:
               0: its values in float32
               1: the scale (R,) of each row in float32, then the values (R, C) in int8
 
-A product of weights in int8 depends on those and on their scales alone, so that the other digits
-are left out: the restored weights are the values times the scale, of which `Matrix` makes the same
-values and the same scales again.
+A product of weights in int8 depends only on the int8 values and their scales, so the remaining
+digits are left out: the restored weights are the values times the scale, and `Matrix` makes the
+same values and the same scales of them again.
 
 Numbers are LEB128: seven bits in a byte, the lowest first; CRC-32 has four bytes, the lowest first.
-A row whose coded bytes would be more than its own is stored as it is: both sizes are the same. See
+A row that coding would make longer is stored as it is: both sizes are the same. See
 docs/formats.md.
 """
 
@@ -55,34 +55,34 @@ from charrnn.text.documents import END, separator_of
 from charrnn.text.vocab import Vocab
 
 SIGNATURE = b"\x89CRNN\r\n"
-"""The first bytes of a file; like those of PNG they show a transfer that changed line ends."""
+"""The first bytes of a file; as in PNG they show a transfer that changed line ends."""
 VERSION = 2
 """Version of the format."""
 START = SIGNATURE + bytes([VERSION])
-"""What every file starts with."""
+"""The bytes that every file starts with."""
 MAX_ROWS = 64
 """Rows of a segment."""
 ROW_BYTES = 1 << 18
 """Bytes of a row in a text of several segments."""
 LEAST_ROW_BYTES = 1 << 14
 """A shorter text has fewer rows, because a row costs about 12 bytes: 3 at its beginning, where
-there is no context, and 9 for its sizes and its CRC-32. That is 0.2 % of what a row of this size
-takes."""
+there is no context, and 9 for its sizes and its CRC-32. That is 0.2 % of the coded bytes of a row
+of this size."""
 NOT_PORTABLE = {"unitary": "its rotations are computed from sines and Fourier transforms"}
-"""Cells of the package whose equal results on every machine are not proved, and why."""
+"""Cells of the package that may have other results on another machine, and why."""
 MAX_MODEL = 1 << 30
 """Bytes of an included model at most."""
 MAX_UNPACKED = 1 << 26
 """Bytes of weights that any packed model may take."""
 MAX_RATIO = 32
-"""Weights of more bytes may take this many times the packed ones at most, of which eight are usual;
-for M networks M times as many, because weights between them are zero."""
+"""Weights of more bytes may take at most this many times the packed bytes; eight times are usual.
+For M networks it is M times as many, because weights between them are zero."""
 PIECE = 1 << 20
-"""Bytes that are read at once, so that a size that is wrong takes no memory."""
+"""Bytes that are read at once, so that a wrong size takes no memory."""
 
 
 class Readable(Protocol):
-    """A file: only `read` is used."""
+    """A file, of which only `read` is used."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -97,7 +97,7 @@ class Header(NamedTuple):
 
 
 def pack_model(model: Model) -> bytes:
-    """Return a model for `unpack_model`. Names of its texts are left out."""
+    """Pack a model for `unpack_model`, without the names of its texts."""
     config = model.config
     vocab = model.vocab
     tensors = model.tensors
@@ -111,8 +111,9 @@ def pack_model(model: Model) -> bytes:
     parts = [len(data).to_bytes(4, "little") for data in files]
     parts += files
 
-    # A cell that computes its weights from others has those in float32: what it would compute from
-    # int8 differs. Such weights are other arrays than the tensors, which `id` tells apart.
+    # A cell that computes its weights from tensors has these tensors in float32, because weights
+    # computed from int8 values would differ. Computed weights are other arrays than the tensors,
+    # which `id` tells apart.
     linear = Architecture.of(config).linear_weights(tensors)
     matrices = {}
     for name, (product, _) in model.generator.int8_stepper.products.items():
@@ -128,17 +129,17 @@ def pack_model(model: Model) -> bytes:
             scale = matrix.scale.astype("<f4")
             parts += [b"\1", scale.tobytes(), matrix.values.tobytes()]
 
-    # No time of writing: the same model gives the same bytes.
+    # Without the time of writing, so that the same model gives the same bytes.
     data = b"".join(parts)
     packed = gzip.compress(data, mtime=0)
-    # Weights may be nearly all zero: compressed, they would look like a bomb.
+    # Weights may be nearly all zero: compressed, they would look like a decompression bomb.
     if weight_bytes(config, len(vocab)) > _most_bytes(config, packed):
         packed = gzip.compress(data, 0, mtime=0)
     return packed
 
 
 def _most_bytes(config: Config, packed: bytes) -> int:
-    """Return how many bytes weights of so many packed ones take at most."""
+    """Return how many bytes weights may take that are unpacked from `packed`."""
     return max(MAX_UNPACKED, MAX_RATIO * config.num_networks * len(packed))
 
 
@@ -146,11 +147,11 @@ def unpack_model(packed: bytes, name: str) -> Model:
     """Restore the model that the file `name` includes, with weights of the same int8 values and
     scales.
 
-    Raises CheckpointError if it is damaged, UsageError for a cell type with which it cannot
+    Raises CheckpointError if the model is damaged, UsageError for a cell type that cannot
     decompress.
     """
     try:
-        # Damaged scales may overflow; what is not finite is refused.
+        # Damaged scales may overflow; weights that are not finite are refused.
         with gzip.open(io.BytesIO(packed)) as file, np.errstate(all="ignore"):
             return _read_model(cast(BinaryIO, file), name=name, packed=packed)
     except (OSError, EOFError, zlib.error, ValueError) as error:
@@ -160,8 +161,8 @@ def unpack_model(packed: bytes, name: str) -> Model:
 
 
 def _read_model(file: BinaryIO, name: str, packed: bytes) -> Model:
-    """Read an unpacked model. Raises ValueError for what `pack_model` does not write."""
-    # The sizes are checked before anything of them is read: they may be those of a damaged file.
+    """Read an unpacked model. Raises ValueError for bytes that `pack_model` does not write."""
+    # The sizes are checked before so many bytes are read: the file may be damaged.
     sizes = [int.from_bytes(file.read(4), "little") for _ in range(2)]
     if max(sizes) > MAX_TEXT_BYTES:
         raise ValueError("it is larger than a model can be")
@@ -192,7 +193,7 @@ def _read_model(file: BinaryIO, name: str, packed: bytes) -> Model:
         if not np.isfinite(weights).all():
             raise ValueError("its weights are not those of its configuration")
 
-    # All was read; this also lets gzip check its CRC-32.
+    # Nothing may follow; reading on also lets gzip check its CRC-32.
     if file.read(1):
         raise ValueError("its weights are not those of its configuration")
     return Model(config, vocab=vocab, tensors=tensors, name=name)
@@ -200,7 +201,7 @@ def _read_model(file: BinaryIO, name: str, packed: bytes) -> Model:
 
 def check_portable(config: Config) -> None:
     """Raise UsageError for a cell type with which another machine could compute other numbers."""
-    # Of cells from elsewhere nothing is known; of ours, which functions they call.
+    # Which functions a cell calls is known only for the cells of charrnn.
     reason = NOT_PORTABLE.get(config.cell)
     if not cell_type(config.cell).__module__.startswith("charrnn."):
         reason = "it comes from another package"
@@ -213,7 +214,8 @@ def check_portable(config: Config) -> None:
 
 
 def check_model(header: Header, digest: bytes, *, file: str, run: str) -> None:
-    """Raise CheckpointError if a file was compressed with another model than that of a digest."""
+    """Raise CheckpointError if a file was compressed with another model than the model of a
+    digest."""
     if header.digest != digest:
         raise CheckpointError(
             f"{file} was compressed with another model than {run}: its digest begins with"
@@ -223,7 +225,7 @@ def check_model(header: Header, digest: bytes, *, file: str, run: str) -> None:
 
 
 def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
-    """Return the SHA-256 of all that decides the coded bytes: int8 weights, scales, tables,
+    """Return the SHA-256 of everything that decides the coded bytes: int8 weights, scales, tables,
     architecture, alphabet."""
     # Not the whole configuration: the same network may be trained by other settings.
     settings = {
@@ -235,12 +237,12 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
         "sum_outputs": config.sum_outputs,
         "end_id": config.end_id,
     }
-    # Bytes that END stands for; where it is a NUL, files are as they were before it could be more.
+    # The bytes that END stands for. NUL is left out, so that older files of such models stay valid.
     separator = separator_of(config, vocab)
     if separator != END:
         settings["separator"] = separator
-    # The arrays that the stepper computes with, not the weights of the checkpoint: a model that an
-    # archive includes has other weights, of the same int8 values.
+    # The arrays that the stepper computes with, not the weights of the checkpoint: an included
+    # model has other weights with the same int8 values.
     arrays = {f"table {name}": table for name, table in stepper.tables.items()}
     arrays["state"] = stepper.initial_state(1).vectors
     for name, (matrix, bias) in stepper.products.items():
@@ -250,7 +252,7 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
     for layer, extras in enumerate(stepper.extras):
         arrays |= {f"{layer} {name}": values for name, values in extras.items()}
 
-    # Sorted, and of one byte order: the digest is the same on every machine.
+    # Sorted, and in a fixed byte order, so that the digest is the same on every machine.
     digest = hashlib.sha256(json.dumps([settings, vocab.to_json()], sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -262,7 +264,7 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
 
 def _number(value: int) -> bytes:
     """Return a number in LEB128."""
-    # Seven bits to a byte; the eighth says that another follows.
+    # Seven bits to a byte; the eighth says that another byte follows.
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)
@@ -293,8 +295,8 @@ def cut_rows(data: bytes) -> list[bytes]:
     num_rows = max(1, min(MAX_ROWS, len(data) // LEAST_ROW_BYTES))
     cuts = [len(data) * row // num_rows for row in range(num_rows + 1)]
     for row in range(1, num_rows):
-        # A character has at most three bytes after its first one; in other files more may look
-        # like these, and the cut may be anywhere.
+        # A character has at most three bytes after its first byte. A file that is no text may have
+        # more such bytes in a row; then the cut may be anywhere.
         for _ in range(3):
             if data[cuts[row]] & 0xC0 == 0x80:
                 cuts[row] -= 1
@@ -305,7 +307,7 @@ def cut_rows(data: bytes) -> list[bytes]:
 def compress(
     coder: RowCoder, header: Header, source: Readable, num_bytes: int = 0
 ) -> Iterator[bytes]:
-    """Yield the parts of a file, each as soon as a segment of the text was read and coded.
+    """Yield a file block by block, each as soon as a segment of the text was read and coded.
 
     `num_bytes` is the size of the text for the progress, 0 if it is not known.
     """
@@ -315,14 +317,14 @@ def compress(
             rows = cut_rows(data)
             blocks = list(zip(rows, coder.encode(rows), strict=True))
 
-            # The table has its own CRC-32: with a wrong size nothing after it would be found.
+            # The table has its own CRC-32, because after a wrong size no row would be found.
             table = _number(len(rows))
             for row, coded in blocks:
                 table += _number(len(row)) + _number(len(coded))
             yield table + _crc(table)
 
-            # Each CRC-32 is of the text, too: coded bytes alone do not show that the model is
-            # another, or computes other numbers.
+            # Each CRC-32 covers the text, too: coded bytes alone do not show that another model, or
+            # another machine, decodes them to another text.
             for row, coded in blocks:
                 yield coded + _crc(coded + row)
     yield _number(0)
@@ -334,13 +336,13 @@ class _Block(NamedTuple):
     size: int
     """Bytes of its text."""
     coded: bytes
-    """As many bytes if the text is stored as it is."""
+    """The coded bytes of its text, or the text itself, if both sizes are the same."""
     crc: bytes
     """The CRC-32 of its coded bytes and its text."""
 
 
 class _Reader:
-    """Reads the parts of a file, and remembers those that a CRC-32 verifies."""
+    """Reads the fields of a file, and remembers the bytes that a CRC-32 verifies."""
 
     def __init__(self, source: Readable, name: str) -> None:
         # Only `read` is used, so that standard input needs no temporary file.
@@ -351,25 +353,25 @@ class _Reader:
     def damaged(self, problem: str) -> DataError:
         return DataError(f"{self._name} is damaged: {problem}.")
 
-    def take(self, size: int, what: str) -> bytes:
+    def take(self, size: int, section: str) -> bytes:
         data = b""
         while len(data) < size:
             piece = self._source.read(min(PIECE, size - len(data)))
             if not piece:
-                raise self.damaged(f"it ends in {what}")
+                raise self.damaged(f"it ends in {section}")
             data += piece
         self._seen += data
         return data
 
-    def number(self, what: str) -> int:
+    def number(self, section: str) -> int:
         # Six bytes hold every size that occurs.
         value = 0
         for shift in range(0, 42, 7):
-            byte = self.take(1, what)[0]
+            byte = self.take(1, section)[0]
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value
-        raise self.damaged(f"a number in {what} is too large")
+        raise self.damaged(f"a number in {section} is too large")
 
     def check(self, what: str, consequence: str = "") -> None:
         """Verify what was taken since the last check."""
@@ -382,34 +384,34 @@ class _Reader:
         self._seen = b""
 
     def header(self) -> Header:
-        what = "its header"
+        section = "its header"
         start = self._source.read(len(START))
         if not start.startswith(SIGNATURE):
             placeholder = placeholder_in(start + self._source.read(PLACEHOLDER_BYTES))
             raise DataError(f"{self._name} {placeholder or 'was not written by charrnn compress'}.")
 
-        # Before the CRC-32: another version may have it elsewhere.
+        # Checked before the CRC-32, which may stand elsewhere in another version.
         if start not in (SIGNATURE, START):  # a file can end after its signature
             raise DataError(
                 f"{self._name} has version {start[-1]} of the format, or is damaged: this charrnn"
                 f" reads version {VERSION}."
             )
 
-        # What cannot be is refused before as many bytes are read.
+        # Impossible values are refused before so many bytes are read.
         self._seen = start
-        digest = self.take(32, what)
-        [num_bits] = self.take(1, what)
-        model_size = self.number(what)
+        digest = self.take(32, section)
+        [num_bits] = self.take(1, section)
+        model_size = self.number(section)
         if num_bits != SYMBOL_BITS or model_size > MAX_MODEL:
-            raise self.damaged(f"{what} has changed")
+            raise self.damaged(f"{section} has changed")
 
         model = self.take(model_size, "the model that it includes")
-        self.check(what)
+        self.check(section)
         return Header(digest, model=model)
 
     def segment(self, num_before: int) -> list[_Block]:
-        """Return the next blocks; none at the end. Raises DataError for a damaged table and for a
-        file that ends in one of them."""
+        """Return the next blocks; none at the end. Raises DataError for a damaged table, and if the
+        file ends in the table or a block."""
         table = f"the table before block {num_before + 1:,}"
         num_rows = self.number(table)
         if num_rows == 0:
@@ -417,7 +419,7 @@ class _Reader:
                 raise self.damaged("something follows its end")
             return []
 
-        # Of a wrong number of rows no more are read than it takes to notice.
+        # If the number of rows is wrong, no more are read than it takes to notice.
         sizes = []
         for _ in range(min(num_rows, MAX_ROWS + 1)):
             size = self.number(table)
@@ -434,7 +436,7 @@ class _Reader:
             coded = self.take(num_coded, name)
             blocks.append(_Block(size, coded, crc=self.take(4, name)))
 
-        # Their CRC-32 is checked with their text.
+        # The CRC-32 of the blocks is checked with their text.
         self._seen = b""
         return blocks
 
@@ -450,7 +452,7 @@ def decompress(coder: RowCoder, source: Readable, name: str) -> Iterator[bytes]:
 
     Raises DataError that names the first block that is damaged.
     """
-    # Block by block: what was verified is written while the rest is decoded.
+    # Block by block: verified text is written while the rest is decoded.
     reader = _Reader(source, name)
     num_blocks = 0
     begin = 0
@@ -469,7 +471,7 @@ def decompress(coder: RowCoder, source: Readable, name: str) -> Iterator[bytes]:
 
 
 def _texts_of(coder: RowCoder, blocks: Sequence[_Block]) -> Iterator[bytes]:
-    """Yield the text of each block. The coded ones are decoded together, side by side."""
+    """Yield the text of each block. The coded blocks are decoded together, side by side."""
     coded = [block for block in blocks if len(block.coded) < block.size]
     decoded: Iterator[bytes] = iter(())
     if coded:

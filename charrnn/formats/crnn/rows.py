@@ -2,17 +2,17 @@
 every machine.
 
 A text is cut into rows, which are coded side by side, each from the initial state. A row is a
-sequence of symbols: characters of the alphabet, which cost what the model finds likely, and escaped
-bytes, for everything else. Before each symbol stands its kind, whose frequencies are counted as the
-row goes on.
+sequence of symbols: characters of the alphabet, which cost the less the likelier the model finds
+them, and escaped bytes, for everything else. Before each symbol stands its kind; the frequencies of
+kinds are counted as the row goes on.
 
 No logarithm or softmax of floating-point numbers decides anything: logits with exact sums become
-weights by an exact exp, and those become integer frequencies (`frequencies`). The coder is a range
-coder (Martin 1979) of 64 bits.
+weights by an exact exp, and the weights become integer frequencies (`frequencies`). The coder is a
+range coder (Martin 1979) of 64 bits.
 
-`compiled.coding` is the same in compiled code.
+`compiled.coding` computes the same in compiled code.
 
-Shapes: B rows, N symbols of the longest row, M bytes of the longest coded one, V vocabulary.
+Shapes: B rows, N symbols of the longest row, M bytes of the longest coded row, V vocabulary.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from charrnn.text.vocab import Vocab, code_points
 Symbols = NDArray[np.int32]
 """Ids of characters, and -1 - b for an escaped byte b."""
 Ends = Sequence[int] | NDArray[np.int64]
-"""Where the interval of each symbol ends, and the next one begins."""
+"""Where the interval of each symbol ends, and the next interval begins."""
 
 SYMBOL_BITS = 30
 """k: bits of the sum of the frequencies of characters."""
 KIND_BITS = 16
-"""The same of two kinds, such as escaped or not."""
+"""Bits of the sum of the frequencies of two kinds, such as escaped or not."""
 BYTE_BITS = 8
-"""The same of escaped bytes."""
+"""Bits of the sum of the frequencies of escaped bytes."""
 BYTE_ENDS = range(1, (1 << BYTE_BITS) + 1)
 """Intervals of escaped bytes: all are equally likely."""
 TOP = 1 << 56
@@ -56,22 +56,22 @@ MASK = (1 << 64) - 1
 ESCAPED_NUL = np.array([-1], np.int32)
 """The symbol of the byte 0 where it is not END."""
 SPARE_BYTES = 32
-"""Room for what compiled code writes between two checks."""
+"""Room for the bytes that compiled code writes between two checks."""
 STEPS_AT_ONCE = 256
-"""Characters of a row that compiled code handles in one call, between two chances to react to
+"""Characters of a row that compiled code handles in a call, between two chances to react to
 Ctrl-C."""
 NUMPY_COST = 4
 """Coding a character counts like generating so many (`compiled_loop`): NumPy codes 25,000 while
 numba compiles."""
 
 
-def frequencies(logits: NDArray[Any]) -> NDArray[np.int64]:
+def frequencies(logits: NDArray[np.floating]) -> NDArray[np.int64]:
     """Return the frequencies (B, V), at least 1 each, of sum 2^SYMBOL_BITS, by which characters are
     coded.
 
     f = 1 + floor(w (2^k - V) / sum(w)) with w = exp(logit - largest logit); the remainder goes to
-    the most likely one, the first of several. Sums go from the first character to the last. What is
-    no number counts as -inf.
+    the most likely character, the first of several. Sums go from the first character to the last.
+    NaN counts as -inf.
     """
     scores = np.where(np.isnan(logits), -np.inf, logits.astype(np.float64))
     with np.errstate(invalid="ignore"):  # inf - inf, whose weight is 0
@@ -81,20 +81,20 @@ def frequencies(logits: NDArray[Any]) -> NDArray[np.int64]:
     totals = np.cumsum(weights, axis=1)[:, -1:]
     whole = 2**SYMBOL_BITS
     scale = (whole - scores.shape[1]) / np.maximum(totals, 1.0)
-    parts: NDArray[np.int64] = 1 + (weights * scale).astype(np.int64)
+    counts: NDArray[np.int64] = 1 + (weights * scale).astype(np.int64)
 
-    # What rounding down leaves over costs least at the most likely character.
-    rows = np.arange(len(parts))
-    parts[rows, scores.argmax(axis=1)] += whole - parts.sum(axis=1)
-    return parts
+    # The remainder of rounding down costs least at the most likely character.
+    rows = np.arange(len(counts))
+    counts[rows, scores.argmax(axis=1)] += whole - counts.sum(axis=1)
+    return counts
 
 
 class RangeEncoder:
-    """Codes symbols as the bytes of a number in an interval, which each of them narrows."""
+    """Codes symbols as the bytes of a number in an interval, which each symbol narrows."""
 
     def __init__(self, data: bytes = b"", low: int = 0) -> None:
-        """Start with the whole interval; or with what compiled code has written, and the low end of
-        its interval."""
+        """Start with the whole interval, or with the bytes that compiled code has written and the
+        low end of its interval."""
         self.data = bytearray(data)
         self._low = low
         self._size = MASK
@@ -103,11 +103,11 @@ class RangeEncoder:
         """Narrow the interval to the part of a symbol, which is returned."""
         # Whole numbers of Python: 64 bits of NumPy would wrap around.
         begin = int(ends[symbol - 1]) if symbol else 0
-        part = self._size // int(ends[-1])
-        self._size = part * (int(ends[symbol]) - begin)
-        self._raise(part * begin)
+        unit = self._size // int(ends[-1])
+        self._size = unit * (int(ends[symbol]) - begin)
+        self._raise(unit * begin)
 
-        # The leading byte of a small interval can only change by a carry: it is written.
+        # The leading byte of a small interval can only change by a carry, so it is written.
         while self._size < TOP:
             self.data.append(self._low >> 56)
             self._low = (self._low << 8) & MASK
@@ -119,17 +119,17 @@ class RangeEncoder:
         if self._low <= MASK:
             return
 
-        # The carry is one more in the bytes that are written.
+        # The carry adds 1 to the number in the bytes that are written.
         self._low &= MASK
-        place = len(self.data) - 1
-        while self.data[place] == 255:
-            self.data[place] = 0
-            place -= 1
-        self.data[place] += 1
+        index = len(self.data) - 1
+        while self.data[index] == 255:
+            self.data[index] = 0
+            index -= 1
+        self.data[index] += 1
 
     def finish(self) -> bytes:
         """Return all bytes, without zeros at the end: the decoder reads zeros after them."""
-        # An interval of at least TOP contains a multiple of it, whose last seven bytes are zero.
+        # An interval of at least TOP contains a multiple of TOP: its last seven bytes are zero.
         self._raise(-self._low % TOP)
         self.data.append(self._low >> 56)
         return bytes(self.data).rstrip(b"\0")
@@ -145,17 +145,17 @@ class RangeDecoder:
         self._size = MASK
 
     def code(self, ends: Ends, symbol: int = 0) -> int:
-        """Return the next symbol, whatever is passed as `symbol`, and narrow the interval to its
-        part."""
-        # The same division as in the encoder, and the symbol whose interval holds the code.
+        """Return the next symbol, and narrow the interval to its part. The argument `symbol` is
+        ignored."""
+        # The same division as in the encoder gives the symbol: its interval contains the code.
         whole = int(ends[-1])
-        part = self._size // whole
+        unit = self._size // whole
         # Damaged bytes may be beyond the last interval.
-        target = min(self._code // part, whole - 1)
+        target = min(self._code // unit, whole - 1)
         symbol = bisect_right(ends, target)
         begin = int(ends[symbol - 1]) if symbol else 0
-        self._code -= part * begin
-        self._size = part * (int(ends[symbol]) - begin)
+        self._code -= unit * begin
+        self._size = unit * (int(ends[symbol]) - begin)
 
         # As many bytes as the encoder wrote here; after the end there are zeros.
         while self._size < TOP:
@@ -169,7 +169,7 @@ class RangeDecoder:
 
 
 class RowCoding:
-    """Codes a row: encodes its symbols, or decodes as many as it has, for which none are needed."""
+    """Codes a row: encodes its symbols, or decodes them and needs none."""
 
     def __init__(
         self,
@@ -179,9 +179,10 @@ class RowCoding:
         size: int,
         widths: NDArray[np.int64],
     ) -> None:
-        """Start a row of `size` bytes; a character of the alphabet has `widths` (V,) of them."""
+        """Start a row of `size` bytes; `widths` (V,) has the bytes of each character of the
+        alphabet."""
         self.symbols: list[int] = []
-        """What was coded."""
+        """The symbols that were coded."""
         self.num_left = size
         """Bytes of the row that are not coded yet."""
         self._coder = coder
@@ -192,10 +193,10 @@ class RowCoding:
         """How often a character and an escaped byte followed a character, and an escaped byte."""
 
     def code_char(self, ends: NDArray[np.int64]) -> int:
-        """Code the next character, of the intervals that `ends` gives, and the escaped bytes before
+        """Code the next character, by the intervals that `ends` gives, and the escaped bytes before
         it. Return its id; 0 if only escaped bytes were left."""
         while self.num_left > 0:
-            # A decoder has none: what it passes on is not used.
+            # A decoder has no symbols: the 0 that it passes on is not used.
             symbol = next(self._given, 0)
             self._is_escaped = self._code_kind(symbol < 0)
             if self._is_escaped:
@@ -210,25 +211,26 @@ class RowCoding:
         return 0
 
     def _code_kind(self, kind: bool) -> bool:
-        """Code whether a symbol is escaped, by how often one was after the same kind before
-        (Krichevsky & Trofimov 1981)."""
-        # (ones + 1/2) / (zeros + ones + 1) in whole numbers, and never nothing.
+        """Code whether a symbol is escaped, by how often that happened after the same kind of
+        symbol (Krichevsky & Trofimov 1981)."""
+        # (ones + 1/2) / (zeros + ones + 1) in whole numbers, and at least 1.
         counts = self._counts[int(self._is_escaped)]
         zeros, ones = counts
         share = ((2 * ones + 1) << KIND_BITS) // (2 * (zeros + ones) + 2)
         ends = (max(1, share), 1 << KIND_BITS)
 
         # The first interval is that of True.
-        found = self._coder.code(ends, int(not kind)) == 0
-        counts[int(found)] += 1
-        return found
+        is_escaped = self._coder.code(ends, int(not kind)) == 0
+        counts[int(is_escaped)] += 1
+        return is_escaped
 
 
 class RowCoder:
     """Codes rows of symbols by a model with int8 weights."""
 
     def __init__(self, stepper: Stepper, vocab: Vocab, separator: str = END) -> None:
-        """Take a stepper of precision `int8`, and what is END in a text (`separator_of`)."""
+        """Take a stepper of precision `int8`, and the characters that END stands for
+        (`separator_of`)."""
         self.stepper = stepper
         self.advance: Task = Task("coding")
         """Called with each number of bytes of text that has been coded."""
@@ -242,33 +244,33 @@ class RowCoder:
         self._separator = separator.encode()
         if stepper.end_id is not None:
             encoded[stepper.end_id] = self._separator
-        self.widths = np.array([len(one) for one in encoded], np.int64)
+        self.widths = np.array([len(data) for data in encoded], np.int64)
         """(V,) bytes of each character."""
         self._bytes = dict(enumerate(encoded))
-        """What each symbol stands for."""
+        """The bytes that each symbol stands for."""
         self._bytes |= {-1 - byte: bytes([byte]) for byte in range(256)}
 
         # All rows begin alike, as a sample without a prime does.
         self._logits, self._state = stepper.read(start_ids(vocab, stepper.end_id))
 
     def _encode(self, character: str) -> bytes:
-        """Return the bytes of a character; a question mark for the unknown symbol and what is no
-        character."""
+        """Return the bytes of a character; a question mark for the unknown symbol, and for an entry
+        that is no character."""
         try:
             return character.encode(*self._codec) or b"?"
         except UnicodeEncodeError:
             return b"?"
 
     def to_symbols(self, data: bytes) -> Symbols:
-        """Return the symbols of a row: the ids of its characters, and the bytes of all that is not
-        in the alphabet."""
+        """Return the symbols of a row: the ids of its characters, and the bytes of characters
+        outside the alphabet."""
         if self._separator == END_BYTE:
             return self._known_symbols(data)
 
         # END stands for the separator, so that a NUL of the text is escaped.
         symbols = []
-        for part in data.split(END_BYTE):
-            symbols.append(self._known_symbols(part.replace(self._separator, END_BYTE)))
+        for piece in data.split(END_BYTE):
+            symbols.append(self._known_symbols(piece.replace(self._separator, END_BYTE)))
             symbols.append(ESCAPED_NUL)
         return np.concatenate(symbols[:-1])
 
@@ -281,7 +283,7 @@ class RowCoder:
 
         # Each character outside the alphabet makes room for its bytes, which are then put there.
         lengths = np.ones(len(points), np.int64)
-        lengths[~is_known] = [len(one) for one in escaped]
+        lengths[~is_known] = [len(data) for data in escaped]
         ids = np.where(is_known, self._vocab.ids_of(points), np.int32(-1))
         symbols: Symbols = ids.repeat(lengths)
         escaped_bytes = np.frombuffer(b"".join(escaped), np.uint8).astype(np.int32)
@@ -289,8 +291,9 @@ class RowCoder:
         return symbols
 
     def encode(self, rows: Sequence[bytes]) -> list[bytes]:
-        """Return the coded bytes of each row; the row itself where they would not be fewer."""
-        # Both ways of coding write the same bytes: which one is faster depends on the length.
+        """Return the coded bytes of each row; the row itself if coding would not make it
+        shorter."""
+        # Both ways of coding write the same bytes: the length decides which way is faster.
         symbols = [self.to_symbols(row) for row in rows]
         sizes = [len(row) for row in rows]
         compiled = self._compiled_loop(sizes)
@@ -302,7 +305,7 @@ class RowCoder:
 
         coded = []
         for row, encoder in zip(rows, encoders, strict=True):
-            # Compiled code leaves a row that has grown too long: what it wrote may end in zeros,
+            # Compiled code stops at a row that has grown too long: its bytes may end in zeros,
             # which `finish` removes.
             data = row
             if len(encoder.data) < len(row):
@@ -311,9 +314,9 @@ class RowCoder:
         return coded
 
     def decode(self, rows: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
-        """Return the rows of `sizes` bytes that were coded as `rows`; others, if those are
+        """Return the rows of `sizes` bytes that were coded as `rows`; wrong rows, if these are
         damaged."""
-        # Not what the file was coded with: both ways read what either has written.
+        # Either way of decoding reads the bytes of both ways of coding.
         compiled = self._compiled_loop(sizes)
         if compiled is None:
             decoders = [RangeDecoder(row) for row in rows]
@@ -334,9 +337,9 @@ class RowCoder:
         return state, np.repeat(self._logits, num_rows, axis=0)
 
     def _compiled_loop(self, sizes: Sequence[int]) -> ModuleType | None:
-        """Return what codes rows of `sizes` bytes faster than NumPy, if these and all before make
-        up for loading it."""
-        # A long text comes in segments, of which each by itself would not be worth the loading.
+        """Return the module that codes rows of `sizes` bytes faster than NumPy, if these rows and
+        all before make up for loading it."""
+        # A long text comes in segments, and a single segment would not be worth the loading.
         self._num_coded += sum(sizes)
         engine = choose_engine(NUMPY_COST * self._num_coded)
         return compiled_loop(self.stepper, engine=engine, function="code")
@@ -344,21 +347,18 @@ class RowCoder:
     def _code_in_numpy(
         self,
         coders: Sequence[RangeEncoder | RangeDecoder],
-        symbols: Sequence[Any],
+        symbols: Sequence[Iterable[int]],
         sizes: Sequence[int],
     ) -> list[list[int]]:
-        """Code rows, one character of each at a time, and return their symbols."""
+        """Code a character of each row at a time, and return the symbols of the rows."""
         codings = []
-        for coder, given, size in zip(coders, symbols, sizes, strict=True):
-            coding = RowCoding(
-                coder,
-                symbols=map(int, given),
-                size=size,
-                widths=self.widths,
+        for coder, row_symbols, size in zip(coders, symbols, sizes, strict=True):
+            codings.append(
+                RowCoding(coder, symbols=map(int, row_symbols), size=size, widths=self.widths)
             )
-            codings.append(coding)
 
-        # All rows go through the network together; one that has ended is computed on, and not used.
+        # All rows go through the network together; the network goes on with rows that have ended,
+        # and its results for them are not used.
         ids = np.zeros(len(sizes), np.int64)
         state, logits = self.start(len(sizes))
         num_left = sum(sizes)
@@ -379,8 +379,8 @@ class RowCoder:
     def _encode_compiled(
         self, compiled: ModuleType, symbols: Sequence[Symbols], sizes: Sequence[int]
     ) -> list[RangeEncoder]:
-        """Code rows by the compiled loop; return an encoder of what it has written of each."""
-        # A row that grows beyond the longest one is given up: it is stored as it is.
+        """Code rows by the compiled loop; return an encoder with the bytes of each row."""
+        # A row that grows beyond the longest row is given up: it is stored as it is.
         data = np.zeros((len(sizes), max(sizes) + SPARE_BYTES), np.uint8)
         fields = self._code_compiled(
             compiled,
@@ -391,7 +391,7 @@ class RowCoder:
             decodes=False,
         )
 
-        # What is left to do is `finish`.
+        # The encoders only have to `finish`.
         num_written = fields[:, compiled.NUM_BYTES].tolist()
         lows = fields[:, compiled.LOW].tolist()
         encoders = []
@@ -433,25 +433,25 @@ class RowCoder:
         """
         # The coders begin with the whole interval; a decoder has read its first eight bytes.
         num_rows = len(sizes)
-        left = np.array(sizes, np.int64)
+        num_left = np.array(sizes, np.int64)
         fields = np.zeros((num_rows, compiled.NUM_FIELDS), np.uint64)
         fields[:, compiled.RANGE] = MASK
         if decodes:
             fields[:, compiled.LOW] = data[:, :8].copy().view(">u8")[:, 0]
             fields[:, compiled.NUM_BYTES] = 8
 
-        # The parts of an array are views: compiled code writes to the whole ones.
-        num_parts = min(num_cores(), num_rows)
-        arrays = (fields, left, symbols, data, ends)
-        parts = [np.array_split(array, num_parts) for array in arrays]
+        # The pieces of an array are views: compiled code writes to the whole arrays.
+        num_pieces = min(num_cores(), num_rows)
+        arrays = (fields, num_left, symbols, data, ends)
+        pieces = [np.array_split(array, num_pieces) for array in arrays]
 
-        # The order of these is that of the arguments of the compiled function.
+        # In the order of the arguments of the compiled function.
         weights = compiled.pack(self.stepper)
         end_id = self.stepper.end_id
         if end_id is None:
             end_id = -1
         jobs = []
-        for rows in zip(*parts, strict=True):
+        for rows in zip(*pieces, strict=True):
             state, logits = self.start(len(rows[0]))
             scratch = compiled.make_scratch(weights, len(rows[0]))
             initial = self.stepper.initial_state(1).vectors
@@ -468,10 +468,10 @@ class RowCoder:
 
         # Compiled code holds no lock of the interpreter: threads run on all cores.
         with ThreadPoolExecutor(len(jobs)) as pool:
-            while (left > 0).any():
-                before = int(left.sum())
+            while (num_left > 0).any():
+                before = int(num_left.sum())
                 list(pool.map(lambda job: compiled.LOOPS["code"](*job), jobs))
-                self.advance(before - int(left.sum()))
+                self.advance(before - int(num_left.sum()))
         return fields
 
 
