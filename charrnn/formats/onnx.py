@@ -39,6 +39,7 @@ from charrnn.model.cell_types import CELLS, Cell, CellState, Ops
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture, Walk
+from charrnn.runs.checkpoint import Tensors
 from charrnn.text.vocab import IdArray
 from charrnn.version import __version__
 
@@ -236,7 +237,7 @@ def _tensor_names(product: str) -> tuple[str, str]:
 class _Walk(Walk[Value]):
     """The network at one character, recorded in the body of the Scan."""
 
-    def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], graph: Graph) -> None:
+    def __init__(self, config: Config, tensors: Tensors, graph: Graph) -> None:
         """Add the weights to the graph. Raises CheckpointError if a weight is missing or has
         another shape."""
         super().__init__(Architecture.of(config))
@@ -342,7 +343,7 @@ class _Walk(Walk[Value]):
         return self.graph.constant(initial, f"initial_state.{layer}.{index}")
 
 
-def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProto:
+def onnx_graph(config: Config, tensors: Tensors) -> GraphProto:
     """Build the graph of a model from the weights of `model.safetensors`.
 
     Raises CheckpointError if a weight is missing or has another shape. Raises UsageError for models

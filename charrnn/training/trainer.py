@@ -23,6 +23,7 @@ from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, te
 from charrnn.model.network import LayerOps
 from charrnn.model.noise import Noise
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
+from charrnn.runs.checkpoint import Tensors
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import IdArray
 from charrnn.training.omega import Omega
@@ -325,7 +326,7 @@ class Trainer:
     def _initial_state(self) -> RecurrentState[Tensor]:
         return self.network.initial_state(self.rows.stop - self.rows.start)
 
-    def start_with(self, model: Mapping[str, NDArray[Any]]) -> None:
+    def start_with(self, model: Tensors) -> None:
         """Copy another run's `model_tensors`, which have these shapes, before the first step."""
         _copy_all(self.network.state_dict(), model)
         _copy_all(self.averaged.state_dict(), model)
@@ -354,8 +355,8 @@ class Trainer:
 
     def restore(
         self,
-        model: Mapping[str, NDArray[Any]],
-        training: Mapping[str, NDArray[Any]],
+        model: Tensors,
+        training: Tensors,
         counters: Mapping[str, object],
     ) -> None:
         """Copy the tensors and counters that `model_tensors` and `snapshot` returned. Raises
@@ -396,7 +397,7 @@ def _copy(value: Tensor, saved: NDArray[Any]) -> None:
     value.copy_(torch.from_numpy(saved).view_as(value))
 
 
-def _copy_all(values: Mapping[str, Tensor], saved: Mapping[str, NDArray[Any]]) -> None:
+def _copy_all(values: Mapping[str, Tensor], saved: Tensors) -> None:
     """Overwrite tensors with the saved tensors of the same names."""
     for name, value in values.items():
         _copy(value, saved[name])

@@ -22,7 +22,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -475,7 +474,7 @@ class RowCoder:
         return fields
 
 
-def _padded(rows: Sequence[Any], kind: type[Any]) -> NDArray[Any]:
+def _padded(rows: Sequence[bytes | Symbols], kind: type[np.integer]) -> NDArray[Any]:
     """Return rows as an array (B, N), N >= 8, with zeros at the end."""
     # At least the eight bytes that a decoder reads at its start.
     padded = np.zeros((len(rows), max(8, *(len(row) for row in rows))), kind)

@@ -17,7 +17,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from charrnn.formats.crnn.container import digest_of
 from charrnn.generation.sampling import opening_ids, start_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.stepper import Linear, Stepper
+from charrnn.runs.checkpoint import Tensors
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.overview import text_name
@@ -139,7 +140,7 @@ def _check_size(name: str, num_bytes: int) -> None:
         )
 
 
-def _describe_model(model: Model) -> dict[str, Any]:
+def _describe_model(model: Model) -> dict[str, object]:
     """Return the description of a model that the page shows."""
     vocab = model.vocab
     if vocab.kind == "byte":
@@ -224,9 +225,7 @@ def _arrays(stepper: Stepper, model: Model) -> dict[str, NDArray[Any]]:
     return dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
 
 
-def _describe_network(
-    stepper: Stepper, model: Model, arrays: Mapping[str, NDArray[Any]]
-) -> dict[str, Any]:
+def _describe_network(stepper: Stepper, model: Model, arrays: Tensors) -> dict[str, object]:
     """Return the settings of a model that `model_network.js` reads in addition to the arrays."""
     config = model.config
     embedding_size = 1
@@ -264,9 +263,7 @@ def _describe_network(
     }
 
 
-def _input_arrays(
-    stepper: Stepper, tensors: Mapping[str, NDArray[Any]]
-) -> dict[str, NDArray[np.float32]]:
+def _input_arrays(stepper: Stepper, tensors: Tensors) -> dict[str, NDArray[np.float32]]:
     """Return the table of input products (V, R), or its factors if they are smaller."""
     table = stepper.tables["layers.0.ih"]
     if "embedding.weight" not in tensors:
