@@ -185,14 +185,3 @@ def test_the_picture_is_the_screen(command, chain_run):
     assert "dh above" in page and "Gradients of the weights" in page
     assert Path("made.svg").read_text(encoding="utf-8").count(">above<") == 1
     assert Path("made.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_options_that_do_not_go_together_are_refused(command, chain_run):
-    for options, error in {
-        "--backward": "--backward needs --numbers: add it, or leave --backward out.",
-        "--numbers --top 3": "--top does not go with --numbers. Leave one of them out.",
-        "--export made.npz": "--export made.npz: predictions have no activations; use .json.",
-        "--json --export made.svg": "--json does not go with --export. Leave one of them out.",
-    }.items():
-        ran = command("predict", chain_run, "abc", *options.split())
-        assert (ran.code, ran.err) == (2, f"error: {error}\n")

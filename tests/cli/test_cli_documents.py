@@ -172,13 +172,6 @@ def test_no_text_is_left_that_is_different(command, chain, monkeypatch):
     assert "--count is 2, and after 1 text the next 7 were left out" in ran.err
 
 
-def test_only_a_model_of_documents_writes_new_ones(command, tmp_path):
-    run = build_chain(tmp_path / "plain-001", "\nabcde")
-    ran = command("sample", str(run), "--new")
-    assert ran.code == 2
-    assert "plain-001 was not trained on documents: use --novelty" in ran.err
-
-
 def test_whole_documents_are_split(names):
     parts = parts_of(read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1))))
     assert sorted(all_of(parts)) == sorted(names)

@@ -471,12 +471,6 @@ def test_a_page_has_the_title_that_is_given(alphabet_run, command, tmp_path):
     assert (model["name"], model["run"]) == ("My novel", f"{alphabet_run.name}@1")
 
 
-def test_another_file_than_a_page_has_no_title(alphabet_run, command, tmp_path):
-    refused = command("export", alphabet_run, tmp_path / "a.zip", "--title", "My novel")
-    assert refused.code == 2
-    assert "--title My novel is for a page" in refused.err
-
-
 REFUSED = {
     "cell of this model is peephole; a page runs lstm, gru, rnn. Export a .zip": {
         "cell": "peephole"

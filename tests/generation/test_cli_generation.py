@@ -187,13 +187,6 @@ def test_the_text_of_predict_may_have_escapes(command, tmp_path):
     ]
 
 
-def test_predict_does_not_take_a_run_for_the_text(command, alphabet_run):
-    ran = command("predict", alphabet_run, stdin=b"abc\n")
-    assert (ran.code, ran.out) == (2, "")
-    assert f"{alphabet_run} is a run, and the text is missing. Give a text after it" in ran.err
-    assert "prose is a run" in command("predict", "prose").err
-
-
 def test_predict_reads_standard_input_without_the_newline_of_echo(command, alphabet_run):
     typed = as_json(command("predict", alphabet_run, "abc", "--json"))
     assert as_json(command("predict", alphabet_run, "-", "--json", stdin=b"abc\n")) == typed

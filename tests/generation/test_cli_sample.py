@@ -78,14 +78,6 @@ def test_clamps_and_the_precision_do_not_change_what_is_read_first(lab):
     assert model.sample(seed=0, length=30, precision="fp32") == exact
 
 
-def test_a_prime_of_several_lines_is_refused_where_a_document_is_one(command, tmp_path):
-    run = build_chain(tmp_path / "names", "\0ab", documents="lines")
-    Path("names.txt").write_text("ab\nab\n")
-    ran = command("sample", run, "--prime", "@names.txt")
-    assert ran.code == 3
-    assert "a document of names is one line. Give one line, which is the beginning" in ran.notes
-
-
 def test_a_prime_that_begins_with_an_at_sign_begins_with_two(command, byte_run):
     ran = command("sample", byte_run.path, "--seed", 0, "--length", 30, "--prime", "@@here")
     assert ran.code == 0
@@ -173,13 +165,6 @@ def test_a_terminal_shows_the_line_ends_of_windows_as_lines(chunks, monkeypatch)
 )
 def test_a_typed_text_has_escapes(typed, text):
     assert parse_text("--stop", typed) == text
-
-
-@pytest.mark.parametrize("option", ["--prime", "--stop", "--ban"])
-def test_a_backslash_that_is_no_escape_is_refused(command, option):
-    ran = command("sample", "no-run", option, "C\\C")
-    assert (ran.code, ran.out) == (2, "")
-    assert f"{option} C\\C: \\C has no meaning. Write \\\\ for a backslash" in ran.err
 
 
 def test_texts_with_a_backslash_can_be_primed_stopped_and_banned(command, tmp_path):

@@ -101,7 +101,7 @@ def _write_texts(folder: Path) -> None:
     }
     for name, text in texts.items():
         (folder / name).write_bytes(text.encode())
-    for name in ("folder", "folder.svg"):
+    for name in ("folder", "folder.svg", "folder.zip"):
         (folder / name).mkdir()
     (folder / "latin.txt").write_bytes(
         "Grün, grün, grün sind alle meine Kleider.\n".encode("latin-1") * 40

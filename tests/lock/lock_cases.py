@@ -3,7 +3,8 @@ order.
 
 The portable ones are the headings of the records: to add one, write `$ charrnn COMMAND LINE` there
 and run `record.py`, with the line `numbers: ` below it if its numbers may differ a little between
-processors. The others are below.
+processors. `(PLACE) ` before the command line runs it at a place of `command_lines.PLACES`, and a
+line that begins with `# ` above it says why it is there. The others are below.
 """
 
 from __future__ import annotations

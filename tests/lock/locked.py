@@ -36,6 +36,8 @@ NUMBERS = "numbers: "
 """Begins the line of the numbers that may differ a little between processors."""
 PICTURES = {code: 0x2400 + code for code in range(32)}
 """Pictures of control characters, which stand for them in the command lines of records."""
+COMMENTS = r"(?m)^((?:# .*\n)+)(\$ charrnn .*\n)"
+"""A comment of a record says why the command lines below it are there."""
 PORTABLE = ("help", "errors", "settings", "samples", "visualize", "evaluate", "runs", "train")
 """Groups with a record that holds on every machine."""
 _latest: dict[Path, dict[str, tuple[int, int, int]]] = {}
@@ -143,7 +145,7 @@ def is_near(record: str) -> bool:
 
 def read_record(group: str) -> dict[str, str]:
     """Read the records of one group of cases by command line."""
-    text = (RECORDS / f"{group}.txt").read_text(encoding="utf-8")
+    text = re.sub(COMMENTS, r"\2", (RECORDS / f"{group}.txt").read_text(encoding="utf-8"))
     parts = re.split(r"(?m)^\$ charrnn (.*)\n", text)[1:]
     lines = [line.translate({new: old for old, new in PICTURES.items()}) for line in parts[::2]]
     return dict(zip(lines, parts[1::2], strict=True))
@@ -151,10 +153,14 @@ def read_record(group: str) -> dict[str, str]:
 
 def write_record(group: str, record: Mapping[str, str]) -> None:
     """Write the records of one group, each below its command line, in which control characters are pictures."""
+    path = RECORDS / f"{group}.txt"
+    matches = re.findall(COMMENTS, path.read_text(encoding="utf-8"))
+    comments = {heading: comment for comment, heading in matches}
     text = ""
     for line, shown in record.items():
-        text += f"$ charrnn {line.translate(PICTURES)}\n{shown}"
-    (RECORDS / f"{group}.txt").write_text(text, encoding="utf-8", newline="\n")
+        heading = f"$ charrnn {line.translate(PICTURES)}\n"
+        text += f"{comments.get(heading, '')}{heading}{shown}"
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _shown_lines(text: str) -> list[str]:

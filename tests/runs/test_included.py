@@ -91,21 +91,9 @@ def test_a_command_takes_an_included_model_by_its_name(command, monkeypatch, wor
     assert ran.code == 0, ran.err
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("sample", "charrnn train, or use an included model: charrnn sample prose"),
-        ("runs prose", "prose has no learning curve"),
-        ("train --resume prose", "start a new run with its weights: --init-from prose"),
-        ("sample prose@100", "prose is a file with one checkpoint, not a run"),
-        ("sample pros", "did you mean prose?"),
-        ("evaluate prose", "prose.zip contains no text: give --text FILE"),
-        ("sample prose --no-copy 9", "contains no text: run charrnn corpora fetch war-and-peace."),
-        ("predict prose ж", "The text has characters that are not in the vocabulary"),
-    ],
-)
-def test_what_has_no_run_is_refused_with_the_way_out(command, words, message):
-    assert message in command(*words.split()).err
+def test_without_a_run_an_included_model_is_named(command):
+    said = "charrnn train, or use an included model: charrnn sample prose"
+    assert said in command("sample").err
 
 
 def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(command, monkeypatch):

@@ -107,13 +107,6 @@ def test_a_missing_file_is_named(tmp_path):
     assert not is_model_file("a\0.zip")
 
 
-def test_a_folder_is_not_replaced(command, alphabet_run, tmp_path):
-    (tmp_path / "folder.zip").mkdir()
-    refused = command("export", alphabet_run, tmp_path / "folder.zip", "--force")
-    assert refused.code == 2
-    assert "is a folder" in refused.err
-
-
 def test_a_step_that_stands_for_the_damaged_best_is_exported_only_by_its_number(command, lab):
     model = charrnn.load(lab)
     weights = lab / f"step-{model.step:08d}" / "model.safetensors"

@@ -380,12 +380,6 @@ def test_the_address_is_the_one_that_is_bound(command, alphabet_run, monkeypatch
     assert ran.out == f"http://{address}:{port}\n"
 
 
-def test_a_port_out_of_range_is_refused(command):
-    ran = command("serve", "--port", 70000)
-    assert ran.code == 2
-    assert "--port" in ran.err
-
-
 @pytest.mark.parametrize("kind", ["byte", "documents"])
 def test_bytes_and_documents_are_counted_as_they_are_drawn(kind, byte_run, train_run):
     run = (

@@ -792,21 +792,6 @@ def test_the_share_of_work_is_said_if_its_size_is_known():
     assert said == ["waiting ...", "waiting ...", "reading 75%", "reading 100%", ""]
 
 
-@pytest.mark.parametrize(
-    ("name", "instead"),
-    [
-        ("explore", "`charrnn visualize` prints the same"),
-        ("write", "charrnn sample --prime @DRAFT"),
-    ],
-)
-def test_an_interface_needs_a_terminal(command, name, instead):
-    ran = command(name)
-    assert (ran.code, ran.out) == (2, "")
-    assert "fills a terminal" in ran.err
-    assert instead in ran.err
-    assert len(ran.err.splitlines()) <= 3
-
-
 @pytest.mark.parametrize("name", ["explore", "write"])
 def test_an_interface_needs_textual(command, monkeypatch, name):
     monkeypatch.setattr("charrnn.errors.find_spec", lambda name: None)

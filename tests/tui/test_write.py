@@ -419,16 +419,6 @@ def test_the_command_takes_a_run_with_a_draft_or_without(command, lab, path, ope
         assert opened[-1].draft_screen.file.path == expected
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(("run", "draft", "x"), "not 3 words"), (("a", "b", "--run", "c"), "is given twice")],
-)
-def test_the_command_takes_one_run_and_one_draft(command, arguments, message):
-    ran = command("write", *arguments)
-    assert ran.code == 2
-    assert message in ran.err
-
-
 def test_the_command_does_not_take_a_run_for_a_draft(command, lab, opened):
     ran = command("write", "prose")
     assert (ran.code, opened) == (2, [])
