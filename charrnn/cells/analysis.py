@@ -425,7 +425,7 @@ class CellAnalysis:
         if best_first != before:
             self.cache.save(FOUND_CELLS, {}, best_first)
 
-    # Methods of the room `analyses`, each from a file of its own.
+    # The room `analyses`: each method is in a file of its own.
 
     def atlas(self, findings: records.CellFindings | None = None) -> atlases.Atlas:
         """Measure all cells: values, places on a map, descriptions, inputs and outputs. `findings`
