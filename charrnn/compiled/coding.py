@@ -1,8 +1,8 @@
 """Compression compiled by numba: the loops of `formats.crnn.rows`, without Python between
 characters.
 
-Every row of a block of text is coded by a range coder of its own, with the same integers as there,
-bit for bit.
+Every row of a block of text is coded by a range coder of its own, with the same integers as in
+`formats.crnn.rows`, bit for bit.
 
 Shapes: B rows, N symbols of the longest row, V vocabulary.
 """
@@ -10,14 +10,20 @@ Shapes: B rows, N symbols of the longest row, V vocabulary.
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.compiled import sampling as compiled
+from charrnn.compiled.dot_products import Longs
 from charrnn.compiled.sampling import SOURCES, can_compile, exp, make_scratch, pack, predict, step
+from charrnn.model.portable_math import Doubles, Float32Array
 from charrnn.system.compiling import CompiledLoop, for_loops
 
-# Fields of a row's coder, which is an array of uint64.
+Coder = NDArray[np.uint64]
+"""The fields of a row's coder."""
+
+# The fields, by index.
 LOW = 0
-"""Low end of the interval; decoding: the code above it."""
+"""Low end of the interval; when decoding, the code minus the low end."""
 RANGE = 1
 """Size of the interval."""
 NUM_BYTES = 2
@@ -27,7 +33,7 @@ AT = 3
 CONTEXT = 4
 """Whether the last symbol was escaped."""
 COUNTS = 5
-"""How often each of two kinds was followed by each of them: four fields from here on."""
+"""How often each of two kinds was followed by each kind: four fields from here on."""
 NUM_FIELDS = 9
 """Number of fields."""
 
@@ -46,48 +52,49 @@ point."""
 
 
 @for_loops
-def _target(coder: Any, num_parts: Any) -> Any:
-    """Return which of the parts of the interval contains the code."""
-    return min(np.int64(coder[LOW] // (coder[RANGE] // np.uint64(num_parts))), num_parts - 1)
+def _target(coder: Coder, num_units: int) -> Any:
+    """Return the number of the unit of the interval that contains the code."""
+    return min(np.int64(coder[LOW] // (coder[RANGE] // np.uint64(num_units))), num_units - 1)
 
 
 @for_loops
 def _narrow(
-    coder: Any,
-    begin: Any,
-    size: Any,
-    num_parts: Any,
-    decodes: Any,
-    data: Any,
-    end: Any,
+    coder: Coder,
+    begin: int,
+    size: int,
+    num_units: int,
+    decodes: bool,
+    data: NDArray[np.uint8],
+    end: int,
 ) -> None:
-    """Go on with `size` of the parts of the interval from `begin`: write bytes to data (M,), or
-    read them from it.
+    """Go on with `size` units of the interval from `begin`: write bytes to data (M,), or read them
+    from it.
 
     After the `end` of data, the bytes that are read are zeros.
     """
-    # The new interval. A decoder keeps the code less the low end, which falls as that rises.
-    part = coder[RANGE] // np.uint64(num_parts)
-    offset = part * np.uint64(begin)
+    # The new interval. A decoder keeps the code minus the low end, which falls as the low end
+    # rises.
+    unit = coder[RANGE] // np.uint64(num_units)
+    offset = unit * np.uint64(begin)
     low = coder[LOW] - offset if decodes else coder[LOW] + offset
-    coder[RANGE] = part * np.uint64(size)
+    coder[RANGE] = unit * np.uint64(size)
 
-    # Beyond 2^64: one more in the bytes that are written.
+    # Beyond 2^64, 1 is carried into the bytes that are written.
     if not decodes and low < offset:
-        place = np.int64(coder[NUM_BYTES]) - 1
-        while data[place] == 255:
-            data[place] = 0
-            place -= 1
-        data[place] += 1
+        at = np.int64(coder[NUM_BYTES]) - 1
+        while data[at] == 255:
+            data[at] = 0
+            at -= 1
+        data[at] += 1
 
     # Enlarge the interval, byte by byte.
     while coder[RANGE] < TOP:
-        place = np.int64(coder[NUM_BYTES])
+        at = np.int64(coder[NUM_BYTES])
         byte = 0
         if not decodes:
-            data[place] = np.uint8(low >> FIFTY_SIX)
-        elif place < end:
-            byte = data[place]
+            data[at] = np.uint8(low >> FIFTY_SIX)
+        elif at < end:
+            byte = data[at]
         low = low << EIGHT | np.uint64(byte)
         coder[NUM_BYTES] += ONE
         coder[RANGE] <<= EIGHT
@@ -96,16 +103,16 @@ def _narrow(
 
 @for_loops
 def _code_kind(
-    coder: Any,
-    context: Any,
-    kind: Any,
-    decodes: Any,
-    data: Any,
-    end: Any,
-) -> Any:
+    coder: Coder,
+    context: int,
+    kind: int,
+    decodes: bool,
+    data: NDArray[np.uint8],
+    end: int,
+) -> int:
     """Code which of two kinds comes next, by how often each followed the context, and return it."""
-    # The share of the kind 1 in 2^16, as if each kind had been seen half a time before
-    # (Krichevsky & Trofimov 1981).
+    # The share of kind 1 in 2^16, as if each kind had been seen half a time before (Krichevsky &
+    # Trofimov 1981).
     counts = coder[COUNTS + 2 * context :]
     zeros = counts[0]
     ones = counts[1]
@@ -115,7 +122,7 @@ def _code_kind(
         kind = int(_target(coder, ALL_KINDS) < share)
     counts[kind] += ONE
 
-    # The kind 1 comes first.
+    # Kind 1 comes first.
     begin = 0 if kind else share
     size = share if kind else ALL_KINDS - share
     _narrow(coder, begin, size, ALL_KINDS, decodes, data, end)
@@ -123,9 +130,9 @@ def _code_kind(
 
 
 @for_loops
-def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
-    """Set parts (V,) to the frequencies of the characters, of sum 2^SYMBOL_BITS: those of
-    `rows.frequencies`, bit for bit. powers (V,) is overwritten."""
+def _count(logits: Float32Array, powers: Doubles, counts: Longs) -> None:
+    """Set counts (V,) to the frequencies of the characters, of sum 2^SYMBOL_BITS, as
+    `rows.frequencies` does, bit for bit. powers (V,) is overwritten."""
     # The powers of the logits, without branches, so that the loop is vectorized.
     most_likely = 0
     best = -np.inf
@@ -139,52 +146,52 @@ def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
     for char in range(len(logits)):
         total += powers[char]
 
-    # One part for each character, so that all can be coded, and the others by the powers. What the
-    # rounding leaves goes to the most likely one, which it changes least.
+    # 1 for each character, so that all can be coded, and the rest by the powers. The remainder of
+    # the rounding goes to the most likely character, which it changes least.
     scale = np.float64((1 << SYMBOL_BITS) - len(logits)) / max(total, 1.0)
     for char in range(len(logits)):
-        parts[char] = 1 + np.int64(powers[char] * scale)
-    rest = np.int64(1) << SYMBOL_BITS
+        counts[char] = 1 + np.int64(powers[char] * scale)
+    remainder = np.int64(1) << SYMBOL_BITS
     for char in range(len(logits)):
-        rest -= parts[char]
-    parts[most_likely] += rest
+        remainder -= counts[char]
+    counts[most_likely] += remainder
 
 
 @for_loops
 def _code_symbol(
-    coder: Any,
-    parts: Any,
-    symbol: Any,
-    decodes: Any,
-    data: Any,
-    end: Any,
-) -> Any:
-    """Code a symbol by its part of parts (V,), and return it."""
+    coder: Coder,
+    counts: Longs,
+    symbol: int,
+    decodes: bool,
+    data: NDArray[np.uint8],
+    end: int,
+) -> int:
+    """Code a symbol by counts (V,), and return it."""
     begin = np.int64(0)
-    num_parts = np.int64(1) << SYMBOL_BITS
+    num_units = np.int64(1) << SYMBOL_BITS
     if decodes:
-        target = _target(coder, num_parts)
+        target = _target(coder, num_units)
         symbol = np.int64(0)
-        while begin + parts[symbol] <= target:
-            begin += parts[symbol]
+        while begin + counts[symbol] <= target:
+            begin += counts[symbol]
             symbol += 1
     else:
-        for other in range(symbol):
-            begin += parts[other]
-    _narrow(coder, begin, parts[symbol], num_parts, decodes, data, end)
+        for earlier in range(symbol):
+            begin += counts[earlier]
+    _narrow(coder, begin, counts[symbol], num_units, decodes, data, end)
     return symbol
 
 
 @for_loops
-def _reset_row(state: Any, initial: Any, row: Any) -> None:
-    """Set a row of a state (L, S, B, H) to the initial one (L, S, 1, H)."""
+def _reset_row(state: Float32Array, initial: Float32Array, row: int) -> None:
+    """Set a row of a state (L, S, B, H) to the initial state (L, S, 1, H)."""
     for layer in range(state.shape[0]):
-        for part in range(state.shape[1]):
+        for vector in range(state.shape[1]):
             for unit in range(state.shape[3]):
-                state[layer, part, row, unit] = initial[layer, part, 0, unit]
+                state[layer, vector, row, unit] = initial[layer, vector, 0, unit]
 
 
-def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
+def code(model: Any, num_steps: int, decodes: bool, rows: Any) -> None:
     """Code up to `num_steps` characters of each row, from symbols (B, N) to data (B, M) or, if
     `decodes`, back.
 
@@ -204,38 +211,39 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
     logits_at = np.int64(logits.ctypes.data)
     ids = np.zeros(len(symbols), np.int64)
     powers = np.empty(vocab_size)
-    parts = np.empty(vocab_size, np.int64)
+    counts = np.empty(vocab_size, np.int64)
 
     for _ in range(num_steps):
         # Code the symbols of each row up to its next character.
         for row in range(len(symbols)):
             coder = coders[row]
-            place = (decodes, data[row], ends[row])
+            coding = (decodes, data[row], ends[row])
             ids[row] = 0
             while left[row] > 0:
                 if not decodes and np.int64(coder[NUM_BYTES]) >= ends[row]:
                     left[row] = 0
                     break
 
-                # Whether it is a character or an escaped byte, by which of them came before.
+                # Code whether it is a character or an escaped byte, given the kind of the last
+                # symbol.
                 at = np.int64(coder[AT])
                 symbol = np.int64(symbols[row, at])
                 context = np.int64(coder[CONTEXT])
-                kind = _code_kind(coder, context, int(symbol < 0), *place)
+                kind = _code_kind(coder, context, int(symbol < 0), *coding)
                 coder[CONTEXT] = kind
                 coder[AT] += ONE
 
-                # An escaped byte: all are alike, and the model reads none.
+                # An escaped byte: all bytes are equally likely, and the model reads none of them.
                 if kind == 1:
                     byte = _target(coder, ALL_BYTES) if decodes else -1 - symbol
-                    _narrow(coder, byte, 1, ALL_BYTES, *place)
+                    _narrow(coder, byte, 1, ALL_BYTES, *coding)
                     symbols[row, at] = -1 - byte
                     left[row] -= 1
                     continue
 
                 # A character, which ends the turn of this row.
-                _count_parts(logits[row], powers, parts)
-                symbol = _code_symbol(coder, parts, symbol, *place)
+                _count(logits[row], powers, counts)
+                symbol = _code_symbol(coder, counts, symbol, *coding)
                 symbols[row, at] = ids[row] = symbol
                 left[row] -= widths[symbol]
                 break

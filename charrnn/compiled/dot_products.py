@@ -6,11 +6,12 @@ that every sum of products is below 2^24. Sums of int32 wrap around modulo 2^32,
 any intermediate overflow give the exact sum. LLVM does not choose these instructions by itself, so
 the loops are written in LLVM IR.
 
-`vpdpbusd` multiplies four unsigned bytes by four signed ones and adds the products to an int32 in
-each lane; `vpmaddwd` does it with two int16. So the weights of a group are stored in the order in
-which they are read: for each block of four (or two) columns, the block of every row. One load fills
-a register, no sum crosses lanes, and the same input is broadcast to all of them. An input of 14
-bits and a sign is two bytes after an offset, and the sum of the high ones is shifted at the end.
+`vpdpbusd` multiplies four unsigned bytes by four signed bytes and adds the products to an int32 in
+each lane; `vpmaddwd` does the same with two int16. So the weights of a group are stored in the
+order in which they are read: for each block of four (or two) columns, the block of every row. A
+load fills a register, no sum crosses lanes, and the same input is broadcast to all lanes. An input
+of 14 bits and a sign is two bytes after an offset, and the sum of the high bytes is shifted at the
+end.
 
 Numba has no types for registers and no functions for these instructions, so an intrinsic that
 calls them is LLVM IR, too. Plain loops of numba take 3.8 times as long to sample 20,000 characters
@@ -25,14 +26,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite.ir import IRBuilder, Type, Value  # type: ignore[import-untyped]
 from numba import types
 from numba.core.registry import cpu_target
+from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 from numba.np import arrayobj
 from numpy.typing import NDArray
 
 from charrnn.model.portable_math import Matrix
 
+Address = int
+"""An address in memory, as compiled code reads it."""
+Longs = NDArray[np.int64]
+"""An array of int64."""
 MOST_BITS = 14
 """Largest number of bits of an input: +-2^14 fits into an int16, and into two unsigned bytes after
 adding 2^14."""
@@ -67,7 +74,7 @@ class InstructionSet(NamedTuple):
     lanes: int
     """int32 sums in a vector."""
     depth: int
-    """Columns that are added into one lane by one instruction: 4 of bytes, or 2 of int16."""
+    """Columns that an instruction adds into a lane: 4 of bytes, or 2 of int16."""
     streams: int
     """Streams that share each loaded weight, as many as registers allow."""
 
@@ -140,11 +147,16 @@ def choose_instruction_set(features: str) -> InstructionSet:
     """Return the best instruction set for a comma-separated list of LLVM features such as
     "+avx2,-avx512f"."""
     has = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
-    return next(found for found in INSTRUCTION_SETS if not found.feature or found.feature in has)
+    return next(
+        instructions
+        for instructions in INSTRUCTION_SETS
+        if not instructions.feature or instructions.feature in has
+    )
 
 
 TRIPLE, _, FEATURES = cpu_target.target_context.codegen().magic_tuple()
-"""What numba compiles for, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included."""
+"""The target and the features that numba compiles for, with NUMBA_CPU_NAME and
+NUMBA_CPU_FEATURES."""
 CHOSEN = choose_instruction_set(FEATURES)
 """The instruction set of this processor."""
 
@@ -184,40 +196,41 @@ def pack_matrix(matrix: Matrix, chosen: InstructionSet = CHOSEN) -> Packed:
 
 
 class Memory:
-    """A block of memory for several arrays, each of which starts a cache line, so that no vector
-    crosses two lines."""
+    """A block of memory for several arrays. Each starts a cache line, so that no vector crosses two
+    lines."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         """Allocate zeros for arrays of `sizes` bytes."""
-        # NumPy aligns to less than a line: a line more, of which the first bytes are left out.
+        # NumPy aligns to less than a line, so a line more is allocated, and the first bytes are
+        # left out.
         ends = np.cumsum([0, *(padded(size, ALIGNMENT) for size in sizes)])
         unaligned = np.zeros(int(ends[-1]) + ALIGNMENT, np.uint8)
         begin = -unaligned.ctypes.data % ALIGNMENT
         self.bytes: NDArray[np.uint8] = unaligned[begin : begin + int(ends[-1])]
         self.addresses = [self.bytes.ctypes.data + int(end) for end in ends[:-1]]
 
-    def fill(self, parts: Sequence[NDArray[Any]]) -> None:
+    def fill(self, arrays: Sequence[NDArray[np.generic]]) -> None:
         """Copy the arrays."""
-        for address, part in zip(self.addresses, parts, strict=True):
+        for address, array in zip(self.addresses, arrays, strict=True):
             begin = address - self.bytes.ctypes.data
-            values = np.ascontiguousarray(part).view(np.uint8)
-            self.bytes[begin : begin + part.nbytes] = values.ravel()
+            values = np.ascontiguousarray(array).view(np.uint8)
+            self.bytes[begin : begin + array.nbytes] = values.ravel()
 
 
-def make_view(dtype: Any) -> Any:
+def make_view(dtype: types.Type) -> Any:
     """Make a function for compiled code: (address, size) to a vector of a numba type. The memory
     must outlive it."""
 
     @intrinsic
-    def view(typing_context: Any, address: Any, size: Any) -> Any:
+    def view(typing_context: object, address: types.Type, size: types.Type) -> object:
         vector = types.Array(dtype, 1, "C")
 
         def generate(
             context: Any,
-            builder: Any,
-            signature: Any,
-            arguments: Any,
-        ) -> Any:
+            builder: IRBuilder,
+            signature: Signature,
+            arguments: Sequence[Value],
+        ) -> Value:
             at, length = arguments
             array = context.make_array(vector)(context, builder)
             num_bytes = context.get_abi_sizeof(context.get_data_type(dtype))
@@ -239,13 +252,13 @@ floats_at = make_view(types.float32)
 
 
 @intrinsic
-def _double_of_bits(typing_context: Any, bits: Any) -> Any:
+def _double_of_bits(typing_context: object, bits: types.Type) -> object:
     def generate(
         context: Any,
-        builder: Any,
-        signature: Any,
-        arguments: Any,
-    ) -> Any:
+        builder: IRBuilder,
+        signature: Signature,
+        arguments: Sequence[Value],
+    ) -> Value:
         return builder.bitcast(arguments[0], ir.DoubleType())
 
     return types.float64(types.int64), generate
@@ -267,21 +280,21 @@ def make_dot(num_streams: int, chosen: InstructionSet = CHOSEN) -> Any:
 
     @intrinsic
     def dot(
-        typing_context: Any,
-        weights: Any,
-        num_columns: Any,
-        inputs: Any,
-        input_stride: Any,
-        start: Any,
-        sums: Any,
-        sum_stride: Any,
-    ) -> Any:
+        typing_context: object,
+        weights: types.Type,
+        num_columns: types.Type,
+        inputs: types.Type,
+        input_stride: types.Type,
+        start: types.Type,
+        sums: types.Type,
+        sum_stride: types.Type,
+    ) -> object:
         def generate(
             context: Any,
-            builder: Any,
-            signature: Any,
-            arguments: Any,
-        ) -> Any:
+            builder: IRBuilder,
+            signature: Signature,
+            arguments: Sequence[Value],
+        ) -> Value:
             _Emitter(
                 builder,
                 chosen=chosen,
@@ -297,68 +310,68 @@ def make_dot(num_streams: int, chosen: InstructionSet = CHOSEN) -> Any:
 class _Emitter:
     """Emits the loop over column blocks in LLVM IR. Sums stay in registers until the end."""
 
-    def __init__(self, builder: Any, chosen: InstructionSet, num_streams: int) -> None:
+    def __init__(self, builder: IRBuilder, chosen: InstructionSet, num_streams: int) -> None:
         self.builder = builder
         self.chosen = chosen
         self.num_streams = num_streams
 
-        # The types of a register: sums, bytes of weights, and the same widened.
+        # The types of a register: sums, bytes of weights, and these bytes as int16.
         self.sums = ir.VectorType(INT32, chosen.lanes)
         self.bytes = ir.VectorType(INT8, chosen.lanes * chosen.depth)
         self.shorts = ir.VectorType(INT16, chosen.lanes * 2)
         self.multiply_add = self._multiply_add_function()
 
-    def _multiply_add_function(self) -> Callable[[Any, Any, Any], Any]:
-        """Return a function that emits one instruction: (sum, input, weights) to the new sum."""
+    def _multiply_add_function(self) -> Callable[[Value, Value, Value], Value]:
+        """Return a function that emits an instruction: (sum, input, weights) to the new sum."""
         builder = self.builder
         name = self.chosen.function
 
         # Four bytes times four bytes, added to a sum.
         if self.chosen.splits_inputs:
             # Newer versions of LLVM declare the factors as bytes, and still accept the int32 of
-            # older ones.
+            # older versions.
             function = self._declare(name, (self.sums, self.sums, self.sums))
             return lambda total, x, w: builder.call(
                 function, (total, x, builder.bitcast(w, self.sums))
             )
 
-        # Two int16 times two int16, whose sum is added by another instruction.
+        # Two int16 times two int16; another instruction adds their sum.
         if name:
             function = self._declare(name, (self.shorts, self.shorts))
             return lambda total, x, w: builder.add(
                 total, builder.call(function, (w, builder.bitcast(x, self.shorts)))
             )
 
-        # The same by what every processor has.
+        # The same by instructions that every processor has.
         wide = ir.VectorType(INT32, 2 * self.chosen.lanes)
 
-        def add_pairs(total: Any, x: Any, w: Any) -> Any:
+        def add_pairs(total: Value, x: Value, w: Value) -> Value:
             wide_x = builder.sext(builder.bitcast(x, self.shorts), wide)
             product = builder.mul(builder.sext(w, wide), wide_x)
-            places = list(range(2 * self.chosen.lanes))
-            even = self._shuffle(product, order=places[::2], kind=wide)
-            odd = self._shuffle(product, order=places[1::2], kind=wide)
+            lanes = list(range(2 * self.chosen.lanes))
+            even = self._shuffle(product, order=lanes[::2], kind=wide)
+            odd = self._shuffle(product, order=lanes[1::2], kind=wide)
             return builder.add(total, builder.add(even, odd))
 
         return add_pairs
 
-    def _declare(self, name: str, arguments: tuple[Any, ...]) -> Any:
+    def _declare(self, name: str, arguments: Sequence[Type]) -> Value:
         module = self.builder.module
         return module.globals.get(name) or module.declare_intrinsic(
             name, (), ir.FunctionType(self.sums, arguments)
         )
 
-    def _shuffle(self, vector: Any, order: list[int], kind: Any) -> Any:
+    def _shuffle(self, vector: Value, order: list[int], kind: Type) -> Value:
         order = ir.Constant(ir.VectorType(INT32, len(order)), order)
         return self.builder.shuffle_vector(vector, ir.Constant(kind, ir.Undefined), order)
 
-    def _offset(self, address: Any, num_bytes: int) -> Any:
+    def _offset(self, address: Value, num_bytes: int) -> Value:
         return self.builder.add(address, ir.Constant(INT64, num_bytes))
 
-    def _load(self, kind: Any, address: Any) -> Any:
+    def _load(self, kind: Type, address: Value) -> Value:
         return self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=1)
 
-    def _broadcast(self, address: Any) -> Any:
+    def _broadcast(self, address: Value) -> Value:
         """Emit four bytes of input, the same for every row."""
         zero = ir.Constant(INT32, 0)
         vector = self.builder.insert_element(
@@ -368,16 +381,16 @@ class _Emitter:
 
     def emit(
         self,
-        weights: Any,
-        num_columns: Any,
-        inputs: Any,
-        input_stride: Any,
-        start: Any,
-        sums: Any,
-        sum_stride: Any,
+        weights: Value,
+        num_columns: Value,
+        inputs: Value,
+        input_stride: Value,
+        start: Value,
+        sums: Value,
+        sum_stride: Value,
     ) -> None:
         """Emit the loop and, after it, the stores."""
-        # Where the inputs of each stream are, and the sums from which it starts.
+        # The addresses of the inputs of each stream, and its initial sums.
         builder = self.builder
         streams = []
         initial = []
@@ -399,7 +412,8 @@ class _Emitter:
         builder.branch(loop)
         builder.position_at_end(loop)
 
-        # The number of the block and the sums: what they were before, or what the loop left.
+        # The number of the block and the sums: their values before the loop, or after its last
+        # turn.
         block = builder.phi(INT64)
         block.add_incoming(ir.Constant(INT64, 0), before)
         totals = [builder.phi(self.sums) for _ in initial]
@@ -424,12 +438,12 @@ class _Emitter:
 
     def _add_block(
         self,
-        totals: list[Any],
-        block: Any,
-        weights: Any,
-        num_columns: Any,
-        streams: list[Any],
-    ) -> list[Any]:
+        totals: list[Value],
+        block: Value,
+        weights: Value,
+        num_columns: Value,
+        streams: list[Value],
+    ) -> list[Value]:
         """Emit the products of a column block, and return the new sums."""
         # The weights of all rows, each loaded once.
         builder = self.builder
@@ -445,7 +459,7 @@ class _Emitter:
 
         # The same for each stream with its inputs, in the order of the sums.
         at = builder.mul(block, ir.Constant(INT64, 4))
-        new: list[Any] = []
+        new: list[Value] = []
         for stream in streams:
             low = builder.add(stream, at)
             inputs = [self._broadcast(low)]
@@ -456,8 +470,9 @@ class _Emitter:
                     new.append(self.multiply_add(totals[len(new)], x, w))
         return new
 
-    def _store(self, totals: list[Any], sums: Any, sum_stride: Any) -> None:
-        """Emit the stores of the sums, those of the high bytes joined to those of the low ones."""
+    def _store(self, totals: list[Value], sums: Value, sum_stride: Value) -> None:
+        """Emit the stores of the sums; the sums of the high bytes are joined to the sums of the low
+        bytes."""
         builder = self.builder
         remaining = iter(totals)
         eight = ir.Constant(self.sums, [8] * self.chosen.lanes)

@@ -2,17 +2,17 @@
 characters.
 
 Only models with int8 weights and the most frequent architectures are compiled; NumPy computes all
-others. The results are those of `Stepper`, bit for bit: sums of integers are exact in any order,
+other models. The results equal `Stepper`'s, bit for bit: sums of integers are exact in any order,
 and nothing else may be reordered or fused. `prepare` loads or compiles a loop; numba's cache keeps
 the code on disk.
 
-This is the one hand-written copy of the walk (`model.walk`) and of the equations of three cells and
-two depths in Python: loops over single numbers that change arrays in place. Numba compiles neither
-the classes of `model.cell_types` nor functions passed as arguments, and array expressions would
-allocate memory for each operation. One loop for all the equations of an LSTM, as a recorder of its
-operations would emit it, takes 1.14 times as long at 128 units and 1.19 times at 512: with so many
-arrays it is vectorized worse. `tests/compiled/test_compiled.py` compares the copy with the
-originals.
+This is the only hand-written copy of the walk (`model.walk`) and of the equations of three cells
+and two depths in Python: loops over single numbers that change arrays in place. Numba compiles
+neither the classes of `model.cell_types` nor functions passed as arguments, and array expressions
+would allocate memory for each operation. A single loop for all the equations of an LSTM, as a
+recorder of its operations would emit it, takes 1.14 times as long at 128 units and 1.19 times at
+512: with so many arrays it is vectorized worse. `tests/compiled/test_compiled.py` compares the copy
+with the originals.
 
 Inside a step, arrays are passed by address. Numba counts the references to an array at every use,
 atomically: that took longer than the products of a small model, and made two threads wait for each
@@ -38,6 +38,8 @@ from charrnn.compiled import dot_products
 from charrnn.compiled.dot_products import (
     COLUMN_MULTIPLE,
     MOST_BITS,
+    Address,
+    Longs,
     bytes_at,
     floats_at,
     longs_at,
@@ -47,7 +49,15 @@ from charrnn.compiled.dot_products import (
 from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import Block, PrimedState, Streams
 from charrnn.model import portable_math
-from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
+from charrnn.model.portable_math import (
+    EXP_LIMIT,
+    INVERSE_LN2,
+    LN2_HIGH,
+    LN2_LOW,
+    SMALLEST_EXPONENT,
+    Doubles,
+    Float32Array,
+)
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import CompiledLoop, for_loops
 from charrnn.system.process import num_cores
@@ -125,7 +135,8 @@ class Places(NamedTuple):
     u: int
     """(B, P * H) products with h; overwritten."""
     below: int
-    """(B, H) joined outputs of the layers below, of all layers the input of the output layer."""
+    """(B, H) joined outputs of the layers below; after all layers, the input of the output
+    layer."""
     inputs: int
     """(B, padded H) inputs of `dot_products`, two bytes each."""
     sums: int
@@ -147,30 +158,30 @@ class Scratch(NamedTuple):
 class Drawing(NamedTuple):
     """How the logits of B streams become probabilities: the fields of `Shaping`, each (B,)."""
 
-    temperature: NDArray[np.float64]
-    top_k: NDArray[np.int64]
+    temperature: Doubles
+    top_k: Longs
     """V keeps all."""
-    top_p: NDArray[np.float64]
+    top_p: Doubles
     """Infinity keeps all."""
-    min_p: NDArray[np.float64]
+    min_p: Doubles
     """0 keeps all."""
     is_banned: NDArray[np.bool_]
     """(V,), of all streams."""
 
 
 def drawing_of(shapings: Sequence[Shaping], banned: Sequence[int], vocab_size: int) -> Drawing:
-    """Return how each of B streams is drawn; ids that are `banned` never are."""
-    top_k = [min(one.top_k or vocab_size, vocab_size) for one in shapings]
-    top_p = [math.inf if one.top_p is None else one.top_p for one in shapings]
+    """Return how each of B streams is drawn; `banned` ids are never drawn."""
+    top_k = [min(shaping.top_k or vocab_size, vocab_size) for shaping in shapings]
+    top_p = [math.inf if shaping.top_p is None else shaping.top_p for shaping in shapings]
 
-    # Numbers for what is switched off, because compiled arrays have no None.
+    # An option that is switched off becomes a number, because compiled arrays have no None.
     is_banned = np.zeros(vocab_size, np.bool_)
     is_banned[list(banned)] = True
     return Drawing(
-        temperature=np.array([one.temperature for one in shapings], np.float64),
+        temperature=np.array([shaping.temperature for shaping in shapings], np.float64),
         top_k=np.array(top_k, np.int64),
         top_p=np.array(top_p, np.float64),
-        min_p=np.array([one.min_p or 0.0 for one in shapings], np.float64),
+        min_p=np.array([shaping.min_p or 0.0 for shaping in shapings], np.float64),
         is_banned=is_banned,
     )
 
@@ -195,7 +206,7 @@ def pack(stepper: Stepper) -> Weights:
     num_layers = stepper.num_layers
     table = stepper.tables["layers.0.ih"]
 
-    # The matrices by role and layer, each described by numbers and indices of parts. The first
+    # The matrices by role and layer, each described by numbers and indices of arrays. The first
     # layer reads a row of the table.
     by_role = {
         INPUT: [f"layers.{layer}.ih" for layer in range(1, num_layers)],
@@ -203,20 +214,20 @@ def pack(stepper: Stepper) -> Weights:
         OUTPUT: ["output"],
     }
     matrices = np.zeros((len(by_role), num_layers, NUM_FIELDS), np.int64)
-    parts: list[NDArray[Any]] = [matrices, table]
+    arrays: list[NDArray[np.generic]] = [matrices, table]
     for role, names in by_role.items():
         for index, name in enumerate(names):
             matrix, bias = stepper.products[name]
 
-            # Indices of parts, which are replaced by addresses below.
-            first = len(parts)
+            # Indices of arrays, which are replaced by addresses below.
+            first = len(arrays)
             matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
-            parts += [*dot_products.pack_matrix(matrix), matrix.scale, bias]
+            arrays += [*dot_products.pack_matrix(matrix), matrix.scale, bias]
 
-    # One block of memory, whose addresses are known now.
-    memory = dot_products.Memory([part.nbytes for part in parts])
+    # A block of memory for all arrays. Their addresses are known now.
+    memory = dot_products.Memory([array.nbytes for array in arrays])
     matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
-    memory.fill(parts)
+    memory.fill(arrays)
 
     plan = Plan(
         kind=KINDS.index(stepper.cell_name),
@@ -259,7 +270,7 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
 
 
 @for_loops
-def _tanh(x: Any) -> Any:
+def _tanh(x: np.float32) -> Any:
     """Compute `exact_tanh`: the same operations in the same order."""
     x = min(max(x, -LIMIT), LIMIT)
     square = x * x
@@ -269,16 +280,16 @@ def _tanh(x: Any) -> Any:
 
 
 @for_loops
-def _sigmoid(x: Any) -> Any:
+def _sigmoid(x: np.float32) -> Any:
     """Compute 1 / (1 + exp(-x)) as a tanh, whose polynomials are vectorized."""
     return HALF * _tanh(HALF * x) + HALF
 
 
 @for_loops
-def _exponent(at: Any, size: Any) -> Any:
+def _exponent(at: Address, size: int) -> Any:
     """Compute the exponent of the largest |x| (C,) as frexp does, but at least
     SMALLEST_EXPONENT."""
-    # The bits of positive floats are ordered like the floats. Subnormal ones are below
+    # The bits of positive floats are ordered like the floats. Subnormal floats are below
     # SMALLEST_EXPONENT anyway.
     bits = whole_at(at, size)
     largest = np.int32(0)
@@ -288,7 +299,7 @@ def _exponent(at: Any, size: Any) -> Any:
 
 
 @for_loops
-def _power_of_two(exponent: Any) -> Any:
+def _power_of_two(exponent: int) -> Any:
     """Compute 2^exponent in float64, from -1022 to 1023."""
     # The exponent of a double is in the bits from 52 on, with 1023 added.
     return dot_products.double_of_bits((np.int64(exponent) + 1023) << 52)
@@ -298,9 +309,9 @@ def _power_of_two(exponent: Any) -> Any:
 
 
 @for_loops
-def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
+def _round_to_inputs(at: Address, size: int, bits: int, inputs_at: Address) -> Any:
     """Round (C,) to integers for `dot_products` and return their scale."""
-    # Of all inputs the largest decides, so that it gets all the bits.
+    # The largest input decides, so that it gets all the bits.
     x = floats_at(at, size)
     exponent = _exponent(at, size)
     up = np.float32(_power_of_two(bits - exponent))
@@ -325,7 +336,7 @@ def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
 
 
 @for_loops
-def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
+def _scale_sums(fields: Longs, factor: np.float32, sums_at: Address, out_at: Address) -> None:
     """Turn sums of integers (R,) to products, with the scales of the rows and of the inputs, and
     add the bias."""
     num_rows = fields[NUM_ROWS]
@@ -339,16 +350,16 @@ def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
 
 @for_loops
 def products(
-    plan: Any,
-    role: Any,
-    layer: Any,
-    places: Any,
-    num_streams: Any,
-    x_at: Any,
-    out_at: Any,
+    plan: Plan,
+    role: np.signedinteger,
+    layer: int,
+    places: Places,
+    num_streams: int,
+    x_at: Address,
+    out_at: Address,
 ) -> None:
     """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
-    # Where everything is.
+    # The addresses and sizes.
     number = role * plan.num_layers + layer
     fields = longs_at(plan.matrices + number * NUM_FIELDS * LONG, NUM_FIELDS)
     factors = floats_at(places.factors, num_streams)
@@ -365,7 +376,7 @@ def products(
             at, size, fields[BITS], places.inputs + stream * input_stride
         )
 
-    # Sums of their products. All streams multiply with one group of rows, which stays in the cache,
+    # Sums of their products. All streams multiply with a group of rows, which stays in the cache,
     # before the next group is loaded.
     together = num_streams - num_streams % STREAMS
     for first_row in range(0, num_rows, ROWS):
@@ -399,8 +410,8 @@ def _numbered(function: Any, line: int) -> Any:
     """Compile a function by a name of its own.
 
     Machine code is linked by names, which numba tells apart by how many functions the process had
-    compiled before. So of two loops that were compiled in different processes, one could call a
-    function of the other.
+    compiled before. So a loop could call a function of another loop that was compiled in another
+    process.
     """
     function.__qualname__ += str(line)
     return for_loops(function)
@@ -411,7 +422,7 @@ def _loop_of_two(function: Any) -> Any:
     line = function.__code__.co_firstlineno
     equation = _numbered(function, line)
 
-    def loop(x_at: Any, y_at: Any, size: Any) -> None:
+    def loop(x_at: Address, y_at: Address, size: int) -> None:
         x = floats_at(x_at, size)
         y = floats_at(y_at, size)
         for j in range(size):
@@ -425,7 +436,7 @@ def _loop_of_three(function: Any) -> Any:
     line = function.__code__.co_firstlineno
     equation = _numbered(function, line)
 
-    def loop(x_at: Any, y_at: Any, z_at: Any, size: Any) -> None:
+    def loop(x_at: Address, y_at: Address, z_at: Address, size: int) -> None:
         x = floats_at(x_at, size)
         y = floats_at(y_at, size)
         z = floats_at(z_at, size)
@@ -447,12 +458,12 @@ _interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
 
 @for_loops
 def _step_units(
-    plan: Any,
-    layer: Any,
-    x: Any,
-    u: Any,
-    h: Any,
-    c: Any,
+    plan: Plan,
+    layer: int,
+    x: Address,
+    u: Address,
+    h: Address,
+    c: Address,
 ) -> None:
     """Apply the equations of `model.cell_types`: h and c (H,) change in place, x is (X*H,), u
     (P*H,) is overwritten.
@@ -487,10 +498,10 @@ def _step_units(
 
 
 @for_loops
-def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
+def step(plan: Plan, ids: Longs, state_at: Address, places: Places) -> None:
     """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of
     the output layer."""
-    # Bytes of a row of one stream.
+    # Bytes of a row of a stream.
     num_streams = len(ids)
     size = plan.size
     row = FLOAT * size
@@ -505,7 +516,8 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
             products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
         products(plan, RECURRENT, layer, places, num_streams, h, places.u)
 
-        # The equations, stream by stream. What the first layer reads is in the table of characters.
+        # The equations, stream by stream. The input of the first layer is in the table of
+        # characters.
         for stream in range(num_streams):
             if layer == 0:
                 x = plan.table + ids[stream] * input_row
@@ -522,7 +534,7 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
 
 
 @for_loops
-def predict(plan: Any, num_streams: Any, places: Any, logits_at: Any) -> None:
+def predict(plan: Plan, num_streams: int, places: Places, logits_at: Address) -> None:
     """Compute the logits (B, V) after `step` has read characters of B streams."""
     products(plan, OUTPUT, np.int64(0), places, num_streams, places.below, logits_at)
 
@@ -534,10 +546,10 @@ E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = portable_math.EXP_TERMS[2:]
 
 
 @for_loops
-def exp(x: Any) -> Any:
+def exp(x: float) -> float:
     """Compute `exact_exp`, without branches, so that loops vectorize."""
-    # exp(x) = 2^power * exp(r), where |r| is at most ln(2) / 2. The logarithm has two parts, of
-    # which the product with the high one is exact.
+    # exp(x) = 2^power * exp(r), where |r| is at most ln(2) / 2. The logarithm has two parts; the
+    # product with the high part is exact.
     inside = max(x, EXP_LIMIT)
     power = np.rint(inside * INVERSE_LN2)
     r = (inside - power * LN2_HIGH) - power * LN2_LOW
@@ -551,7 +563,7 @@ def exp(x: Any) -> Any:
 
 
 @for_loops
-def _most_likely(scores: Any, is_banned: Any) -> Any:
+def _most_likely(scores: Doubles, is_banned: NDArray[np.bool_]) -> int:
     """Return the first id with the largest of scores (V,) that is not banned."""
     most_likely = 0
     best = -np.inf
@@ -564,13 +576,13 @@ def _most_likely(scores: Any, is_banned: Any) -> Any:
 
 @for_loops
 def _keep_top(
-    scores: Any,
-    is_banned: Any,
-    top_k: Any,
-    top_p: Any,
-    probs: Any,
-) -> Any:
-    """Set probs (V,) to 0 beyond top-k and top-p, and return the sum of the others."""
+    scores: Doubles,
+    is_banned: NDArray[np.bool_],
+    top_k: int,
+    top_p: float,
+    probs: Doubles,
+) -> float:
+    """Set probs (V,) to 0 beyond top-k and top-p, and return the sum of the rest."""
     # A stable sort, so that of equal scores the first ids come first.
     size = len(scores)
     falling = np.empty(size)
@@ -598,8 +610,8 @@ def _keep_top(
 
 
 @for_loops
-def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> Any:
-    """Draw one id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is
+def _draw(scores: Doubles, drawing: Drawing, stream: int, uniform: float, probs: Doubles) -> int:
+    """Draw an id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is
     overwritten."""
     # Temperature 0 draws nothing.
     size = len(scores)
@@ -609,7 +621,7 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
     if temperature == 0:
         return most_likely
 
-    # Powers of the scores. Their sum has a loop of its own: with it, this one would not be
+    # Powers of the scores. Their sum has a loop of its own: with the sum, this loop would not be
     # vectorized.
     best = scores[most_likely]
     for char in range(size):
@@ -645,7 +657,7 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
 
 
 @njit(error_model="numpy", fastmath={"reassoc"})
-def _log_sum(scores: Any, powers: Any) -> Any:
+def _log_sum(scores: Doubles, powers: Doubles) -> float:
     """Compute log(sum(exp(scores))); powers (V,) is overwritten."""
     largest = -np.inf
     for score in scores:
@@ -660,7 +672,9 @@ def _log_sum(scores: Any, powers: Any) -> Any:
     return largest + math.log(total)
 
 
-def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
+def read(
+    weights: Weights, ids: Longs, state: Float32Array, logits: Float32Array, scratch: Scratch
+) -> None:
     """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in
     place."""
     plan = weights.plan
@@ -668,7 +682,8 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     state_at = np.int64(state.ctypes.data)
     logits_at = np.int64(logits.ctypes.data)
 
-    # The logits of all characters are computed, as `Stepper.read` does; the last ones stay.
+    # The logits of all characters are computed, as in `Stepper.read`; the logits of the last
+    # character stay.
     for index in range(len(ids)):
         step(plan, ids[index : index + 1], state_at, places)
         predict(plan, np.int64(1), places, logits_at)
@@ -676,15 +691,15 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
 
 @for_loops
 def draw_streams(
-    logits: Any,
-    uniforms: Any,
-    index: Any,
-    drawing: Any,
-    scores: Any,
-    probs: Any,
-    drawn_now: Any,
-    ids: Any,
-    logprobs: Any,
+    logits: Float32Array,
+    uniforms: Doubles,
+    index: int,
+    drawing: Drawing,
+    scores: Doubles,
+    probs: Doubles,
+    drawn_now: Longs,
+    ids: Longs,
+    logprobs: Doubles,
 ) -> None:
     """Draw character `index` of each of B streams from logits (B, V), as `write` does; drawn_now
     (B,) become their ids. scores and probs (V,) are overwritten."""
@@ -699,13 +714,13 @@ def draw_streams(
 
 
 def write(
-    weights: Any,
-    streams: Any,
-    uniforms: Any,
-    drawing: Any,
-    scratch: Any,
-    ids: Any,
-    logprobs: Any,
+    weights: Weights,
+    streams: tuple[Float32Array, Float32Array],
+    uniforms: Doubles,
+    drawing: Drawing,
+    scratch: Scratch,
+    ids: Longs,
+    logprobs: Doubles,
 ) -> None:
     """Draw N characters in each of B streams by uniforms (B, N).
 
@@ -732,23 +747,21 @@ def write(
 PARTS = (sys.modules[__name__], dot_products, portable_math)
 """The modules whose functions are compiled into the loops."""
 SOURCES = [Path(str(module.__file__)) for module in PARTS]
-"""Their files: a change in one makes the compiled code out of date."""
+"""Their files: a change in any file makes the compiled code out of date."""
 LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
 
 
 class CompiledRows:
     """B texts that are drawn by the compiled loop: each core draws some of them, without waiting
-    for the others."""
+    for other cores."""
 
     def __init__(self, stepper: Stepper, streams: Streams) -> None:
         """Take the streams of texts that a `stepper` has begun."""
         self._begin_groups(stepper, streams, vectors=streams.state.vectors)
 
-    def _begin_groups(
-        self, stepper: Stepper, streams: Streams, vectors: NDArray[np.float32]
-    ) -> None:
-        """Divide the streams, whose state vectors are (L, S, B, H), among the cores."""
+    def _begin_groups(self, stepper: Stepper, streams: Streams, vectors: Float32Array) -> None:
+        """Divide the streams, with state vectors (L, S, B, H), among the cores."""
         self._streams = streams
         self._weights = pack(stepper)
         num_streams = len(streams.generators)
@@ -768,15 +781,15 @@ class CompiledRows:
 
     def draw(self, num_chars: int) -> Block:
         """Draw the next characters of each text."""
-        # The random numbers are drawn here, one for each character as NumPy would, so that the ids
-        # are the same.
-        uniforms = np.stack([one.random(num_chars) for one in self._streams.generators])
+        # The random numbers are drawn here, a number for each character as with NumPy, so that the
+        # ids are the same.
+        uniforms = np.stack([generator.random(num_chars) for generator in self._streams.generators])
         draw_group = partial(self._draw_group, uniforms=uniforms)
         blocks = list(self._pool.map(draw_group, range(len(self._groups))))
         return Block(*map(np.concatenate, zip(*blocks, strict=True)))
 
-    def _draw_group(self, index: int, uniforms: NDArray[np.float64]) -> Block:
-        """Draw the next characters of one group by uniform numbers (B, N)."""
+    def _draw_group(self, index: int, uniforms: Doubles) -> Block:
+        """Draw the next characters of a group by uniform numbers (B, N)."""
         group = self._groups[index]
         shape = (len(group), uniforms.shape[1])
         block = Block(
@@ -796,7 +809,7 @@ class CompiledRows:
         )
         return block
 
-    def _run_loop(self, index: int, *arguments: Any) -> None:
+    def _run_loop(self, index: int, *arguments: object) -> None:
         """Draw the characters of a group by its arguments of the loop."""
         LOOPS["write"](*arguments)
 
@@ -835,7 +848,7 @@ def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
 
 
 def prepare_loop(
-    loop: CompiledLoop, arguments: Sequence[Any], *, may_compile: bool
+    loop: CompiledLoop, arguments: Sequence[object], *, may_compile: bool
 ) -> CompiledLoop | None:
     """Return a loop; None if it is not on disk and not `may_compile`, or cannot be compiled."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -853,7 +866,7 @@ def prepare_loop(
         tell(COMPILING)
         loop.compile(arguments)
     except Exception as error:
-        # Whatever another version of numba or LLVM raises: NumPy generates the same text.
+        # Another version of numba or LLVM may raise any error: NumPy generates the same text.
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         warn(
             f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes"

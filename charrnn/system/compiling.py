@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from charrnn.system.cache_folders import cache_folder, private_folder
 from charrnn.system.progress import warn
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+"""The type of a function that is compiled."""
 
 # Numba's type hints do not cover what implements `njit(cache=True)`.
 NUMBA: Any = None
@@ -25,13 +28,14 @@ with suppress(ImportError):
     NUMBA = import_module("numba")
 
 
-def for_loops(function: Callable[..., Any]) -> Any:
+def for_loops(function: Function) -> Function:
     """Decorate a function that compiled loops call."""
     if NUMBA is None:
         return function
     # With Python's error model, divisors are checked, and no loop with a division would become
     # vector code.
-    return NUMBA.njit(error_model="numpy")(function)
+    compiled: Function = NUMBA.njit(error_model="numpy")(function)
+    return compiled
 
 
 def can_compile() -> bool:
