@@ -583,7 +583,7 @@ def _keep_top(
     probs: Doubles,
 ) -> float:
     """Set probs (V,) to 0 beyond top-k and top-p, and return the sum of the rest."""
-    # A stable sort, so that of equal scores the first ids come first.
+    # A stable sort: among equal scores, the first ids come first.
     size = len(scores)
     falling = np.empty(size)
     for char in range(size):

@@ -7,9 +7,10 @@ that record their operations. Weights keep their names and are float32.
 
 `torch.onnx.export` does not replace it (torch 2.13, benchmarks/LOG.md, 2026-11-27). The exporter
 that needs no further package has no complex numbers and refuses the cell `unitary`; of `rglru` it
-writes a softplus whose error is 64 times ours. The other one needs onnxscript, takes seconds, and
-writes files for newer runtimes. With a loop over the characters, which calls of several characters
-need, its file of `unitary` is refused by onnxruntime, and the others are 1.5 to 2.3 times as large.
+writes a softplus whose error is 64 times ours. The other exporter needs onnxscript, takes seconds,
+and writes files for newer runtimes. With a loop over the characters, which calls of several
+characters need, its file of `unitary` is refused by onnxruntime, and the files of all other cells
+are 1.5 to 2.3 times as large.
 
 Shapes: B batch, T time, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer.
 Needs the package onnx; the check needs onnxruntime (both: extra `onnx`).

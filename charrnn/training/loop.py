@@ -149,7 +149,7 @@ def train(
 
 
 def _learned_after(config: Config, vocab: Vocab) -> IdArray | None:
-    """Return the ids of the characters after which the next one is learned; None for all."""
+    """Return the ids of the characters after which the next character is learned; None for all."""
     if config.learned_after is None:
         return None
     return vocab.encode(config.learned_after)

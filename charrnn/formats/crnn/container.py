@@ -108,8 +108,8 @@ def pack_model(model: Model) -> bytes:
         extend_alphabet=False,
     )
     files = RunDescription.of(Path(), config=shared, vocab=vocab).files().values()
-    parts = [len(data).to_bytes(4, "little") for data in files]
-    parts += files
+    blocks = [len(data).to_bytes(4, "little") for data in files]
+    blocks += files
 
     # A cell that computes its weights from tensors has these tensors in float32, because weights
     # computed from int8 values would differ. Computed weights are other arrays than the tensors,
@@ -124,13 +124,13 @@ def pack_model(model: Model) -> bytes:
     for name in weight_shapes(config, len(vocab)):
         matrix = matrices.get(id(tensors[name]))
         if matrix is None:
-            parts += [b"\0", tensors[name].astype("<f4").tobytes()]
+            blocks += [b"\0", tensors[name].astype("<f4").tobytes()]
         else:
             scale = matrix.scale.astype("<f4")
-            parts += [b"\1", scale.tobytes(), matrix.values.tobytes()]
+            blocks += [b"\1", scale.tobytes(), matrix.values.tobytes()]
 
     # Without the time of writing, so that the same model gives the same bytes.
-    data = b"".join(parts)
+    data = b"".join(blocks)
     packed = gzip.compress(data, mtime=0)
     # Weights may be nearly all zero: compressed, they would look like a decompression bomb.
     if weight_bytes(config, len(vocab)) > _most_bytes(config, packed):
@@ -279,14 +279,14 @@ def _crc(data: bytes) -> bytes:
 
 def header_to_bytes(header: Header) -> bytes:
     """Return the beginning of a file."""
-    parts = [
+    fields = [
         START,
         header.digest,
         bytes([SYMBOL_BITS]),
         _number(len(header.model)),
         header.model,
     ]
-    data = b"".join(parts)
+    data = b"".join(fields)
     return data + _crc(data)
 
 
@@ -374,7 +374,7 @@ class _Reader:
         raise self.damaged(f"a number in {section} is too large")
 
     def check(self, what: str, consequence: str = "") -> None:
-        """Verify what was taken since the last check."""
+        """Verify the bytes that were taken since the last check."""
         crc = _crc(self._seen)
         self._seen = b""
         if self.take(4, what) != crc:

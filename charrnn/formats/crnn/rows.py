@@ -219,7 +219,7 @@ class RowCoding:
         share = ((2 * ones + 1) << KIND_BITS) // (2 * (zeros + ones) + 2)
         ends = (max(1, share), 1 << KIND_BITS)
 
-        # The first interval is that of True.
+        # The first interval belongs to True.
         is_escaped = self._coder.code(ends, int(not kind)) == 0
         counts[int(is_escaped)] += 1
         return is_escaped
@@ -428,8 +428,8 @@ class RowCoder:
         """Code rows by `compiled.coding.code`, and return the fields of their coders; each core
         takes some of the rows.
 
-        `symbols` (B, N) are read, and `data` (B, M) are written up to `ends` (B,); or the other way
-        round, if it decodes.
+        `symbols` (B, N) are read, and `data` (B, M) are written up to `ends` (B,). With `decodes`,
+        `data` are read, and `symbols` are written.
         """
         # The coders begin with the whole interval; a decoder has read its first eight bytes.
         num_rows = len(sizes)

@@ -1,10 +1,10 @@
 """Make a self-contained HTML page that contains a model and runs it: `model_page.html`, its
 programs, and the weights.
 
-The page computes what `charrnn sample` computes with int8 weights, to the last bit:
+The page computes the same as `charrnn sample` with int8 weights, to the last bit:
 `model_network.js` repeats the operations of `compiled.sampling` in the same order, and
-`model_decompress.js` those of `formats.crnn`. The weights are compressed by zlib and written in
-base 64.
+`model_decompress.js` repeats the operations of `formats.crnn`. The weights are compressed by zlib
+and written in base 64.
 
 Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E embedding.
 """
