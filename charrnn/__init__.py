@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from charrnn.errors import CharRNNError
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
     from charrnn.evaluation.loss_reports import Evaluation, LossReport
-    from charrnn.generation.generated import GeneratedText, Prediction
+    from charrnn.generation.generated_text import GeneratedText, Prediction
     from charrnn.reports.error_kinds import error_kinds
     from charrnn.reports.lines import losses_by_line
     from charrnn.reports.mixing import Mixture, mix
@@ -85,7 +85,7 @@ _NAMES = {
     "errors": "CharRNNError",
     "evaluation.comparison": "evaluate evaluate_runs",
     "evaluation.loss_reports": "Evaluation LossReport",
-    "generation.generated": "GeneratedText Prediction",
+    "generation.generated_text": "GeneratedText Prediction",
     "reports.error_kinds": "error_kinds",
     "reports.lines": "losses_by_line",
     "reports.mixing": "Mixture mix",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
-from charrnn.generation.generated import MIN_COPY_LENGTH
+from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import GenerationMethods, Generator, check_vocab_size, fresh_seed
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.clamping import NUM_CELLS

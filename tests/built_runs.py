@@ -10,7 +10,7 @@ from known_weights import QUOTING_CHARACTERS, Weights, chain_weights, quoting_we
 from saved_runs import SMALLEST
 
 from charrnn.config.settings import Config
-from charrnn.runs.description import RunDescription
+from charrnn.runs.config_files import RunDescription
 from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from charrnn.analyses.evidence.card import Claim
 from charrnn.api import Model, load_steps
 from charrnn.cells.findings import CHARS_SCORED
-from charrnn.cells.targets import choose_targets
+from charrnn.cells.target_labels import choose_targets
 from charrnn.detectors.registry import get_detectors
 from charrnn.views.charts import Line, LineChart
 from charrnn.views.svg import to_svg

@@ -26,7 +26,7 @@ from benchmarks.measuring import Report, make_parser
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import FindingsCache
-from charrnn.cells.targets import label_by_name
+from charrnn.cells.target_labels import label_by_name
 from charrnn.cli.analyses import NoOptions, Subject, VisualizeOptions
 from charrnn.cli.visualize import FoundCells, analyses
 from charrnn.config.settings import Config

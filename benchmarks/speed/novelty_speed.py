@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measuring import Report, make_parser
-from charrnn.generation.generated import MIN_COPY_LENGTH
+from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.reports.novelty import find_copies
 
 REPEATS = 3

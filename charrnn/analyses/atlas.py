@@ -18,7 +18,7 @@ from charrnn.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.cells.activations import Activations
 from charrnn.cells.analysis import CellAnalysis, sections, unless_too_short
 from charrnn.cells.findings import CellFindings, CellScore, CellValues, MeasuredCell
-from charrnn.cells.values import correlate, measure_values
+from charrnn.cells.value_statistics import correlate, measure_values
 from charrnn.system.display import Displayable
 from charrnn.views.cell_page import characters_text
 from charrnn.views.html_page import CellColumn, CellEntry, HeatMapPage, PagePart, ShownPassage

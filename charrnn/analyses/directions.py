@@ -27,7 +27,7 @@ from charrnn.cells import findings as records
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings_cache import encode
 from charrnn.cells.passages import most_changes
-from charrnn.cells.targets import Target, choose_targets
+from charrnn.cells.target_labels import Target, choose_targets
 from charrnn.cells.trace import Read, torch_ops
 from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.cli.arguments import is_cell, parse_direction

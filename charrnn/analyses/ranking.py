@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from charrnn.cells.analysis import CellAnalysis
-from charrnn.cells.choosing import polarity_of
+from charrnn.cells.choosing_half import polarity_of
 from charrnn.cells.findings import CellScore
 from charrnn.cells.scores import Measured
-from charrnn.cells.targets import Target, choose_targets
+from charrnn.cells.target_labels import Target, choose_targets
 from charrnn.cells.trace import Float32Array
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors

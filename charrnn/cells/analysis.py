@@ -21,9 +21,9 @@ from charrnn.cells.activations import Activations
 from charrnn.cells.findings_cache import FindingsCache, Result
 from charrnn.cells.passages import choose_passages, read_passages
 from charrnn.cells.scores import Measured, measure, sort_scores
-from charrnn.cells.targets import Target, choose_targets, label_by_name
+from charrnn.cells.target_labels import Target, choose_targets, label_by_name
 from charrnn.cells.trace import Read, stream_cells, trace_text
-from charrnn.cells.values import measure_values
+from charrnn.cells.value_statistics import measure_values
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.choosing import Associations, Choice, ChoosingHalf, strongest
+from charrnn.cells.choosing_half import Associations, Choice, ChoosingHalf, strongest
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
-from charrnn.cells.targets import Target, choose_targets
+from charrnn.cells.target_labels import Target, choose_targets
 from charrnn.cells.trace import Float32Array, Read, Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors

@@ -20,7 +20,7 @@ from charrnn.cli.streams import (
     write_aside,
 )
 from charrnn.errors import counted
-from charrnn.generation.generated import GeneratedText
+from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.generator import Accept
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.generation.writing import Loop, Piece, find_loop

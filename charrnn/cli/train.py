@@ -693,7 +693,7 @@ def _best_loss(event: events.DoneEvent) -> str:
 
 def is_too_short_to_score(start: events.StartEvent) -> bool:
     """Return whether the validation text has too few characters for `visualize` to score cells."""
-    from charrnn.cells.targets import MIN_TEXT
+    from charrnn.cells.target_labels import MIN_TEXT
 
     # The text after the training text is the validation text and, if there is one, the test text.
     _, validation, *test = start.config["split"]

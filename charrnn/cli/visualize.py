@@ -17,7 +17,7 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.cells.analysis import NUM_PASSAGES
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText, Passage
-from charrnn.cells.targets import label_by_name
+from charrnn.cells.target_labels import label_by_name
 from charrnn.cells.trace import Trace
 from charrnn.cli.analyses import (
     CHARS_SHOWN,

@@ -45,7 +45,7 @@ def _zip(model: Model, path: Path) -> Content:
     """
     from charrnn.runs import model_file
     from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
-    from charrnn.runs.description import RunDescription
+    from charrnn.runs.config_files import RunDescription
 
     names = tuple(map(_last_part, model.config.corpus))
     learned = ", ".join(names) or "the standard library of a Python"

@@ -497,7 +497,7 @@ def write_run(
     Raises UsageError if `out` exists and is not an empty folder, CharRNNError if it cannot be
     written.
     """
-    from charrnn.runs.description import RunDescription
+    from charrnn.runs.config_files import RunDescription
     from charrnn.runs.logs import MetricsLog
     from charrnn.runs.reader import CHECKPOINTS
     from charrnn.runs.writer import RunWriter, new_run

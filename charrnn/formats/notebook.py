@@ -23,7 +23,7 @@ from charrnn.cells.findings import (
 )
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, LossReport
-from charrnn.generation.generated import GeneratedText, Prediction
+from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.runs.learning_curves import LearningCurve, LearningCurves
 from charrnn.runs.overview import ModelDescription, RunSummary
 from charrnn.system.display import Displayable, RecordList, RecordTuple

@@ -235,7 +235,7 @@ def _tensor_names(product: str) -> tuple[str, str]:
     return f"{product}.weight", f"{product}.bias"
 
 
-class _Walk(Walk[Value]):
+class _GraphWalk(Walk[Value]):
     """The network at one character, recorded in the body of the Scan."""
 
     def __init__(self, config: Config, tensors: Tensors, graph: Graph) -> None:
@@ -357,7 +357,7 @@ def onnx_graph(config: Config, tensors: Tensors) -> GraphProto:
 
     # The body has its own nodes; the constants of both are the weights of the file.
     graph = Graph()
-    walk = _Walk(config, tensors=tensors, graph=Graph(graph))
+    walk = _GraphWalk(config, tensors=tensors, graph=Graph(graph))
     network = walk.architecture
     num_states = network.num_states
     layers = range(network.num_layers)
@@ -436,7 +436,7 @@ def _described(
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def _body(walk: _Walk) -> GraphProto:
+def _body(walk: _GraphWalk) -> GraphProto:
     """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the
     logits (B, V)."""
     # A Scan passes its state by position: the names only have to differ.

@@ -16,7 +16,7 @@ from charrnn.errors import CheckpointError, DataError, UsageError, check_range, 
 from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import next_char_probs
-from charrnn.generation.generated import GeneratedText, Prediction
+from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.generation.patterns import Pattern, match_text
 from charrnn.generation.sample_options import (
     DEFAULT_TOP,

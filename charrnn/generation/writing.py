@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from charrnn.generation.beam import Beam, BeamSearch
-from charrnn.generation.generated import GeneratedText
+from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.sampling import (
     EARLY_BLOCK,
     FIRST_BLOCK,

@@ -128,7 +128,7 @@ class RecurrentProduct:
         # Without gradients there is nothing to record.
         if not torch.is_grad_enabled():
             return self._window.forward(h.to(self._window.weight.dtype), self._window.bias)
-        return _Step.apply(h, self._token, self._window)  # type: ignore[no-untyped-call,no-any-return]
+        return _WindowStep.apply(h, self._token, self._window)  # type: ignore[no-untyped-call,no-any-return]
 
 
 class _Window:
@@ -183,7 +183,7 @@ class _Enter(Function):
         return d_products.t() @ hs, d_products.sum(0), None
 
 
-class _Step(Function):
+class _WindowStep(Function):
     """One step; its backward pass records the two factors of the weight's gradient."""
 
     @staticmethod

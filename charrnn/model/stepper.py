@@ -267,7 +267,7 @@ class Stepper:
 
         # The walk changes the vectors in place.
         vectors = state.vectors.copy()
-        walk = _Walk(self, ids=ids, state=vectors)
+        walk = _StepWalk(self, ids=ids, state=vectors)
         logits = self.products["output"].product(walk.read(ids))
         return logits, RecurrentState(vectors)
 
@@ -303,7 +303,7 @@ class Stepper:
         return logits, state
 
 
-class _Walk(Walk[Any]):
+class _StepWalk(Walk[Any]):
     """The walk of a stepper from a state (L, S, B, H), which it changes in place. It reads ids (B,)
     instead of vectors."""
 

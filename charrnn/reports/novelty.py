@@ -23,7 +23,7 @@ from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.errors import DataError, UsageError, check_range, counted, named
-from charrnn.generation.generated import MIN_COPY_LENGTH
+from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.reports.copies import learned_texts
 from charrnn.system.display import Displayable
 from charrnn.text.copies import (

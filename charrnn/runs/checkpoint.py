@@ -24,7 +24,7 @@ from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError, counted
 from charrnn.model.portable_math import from_rows
 from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes, weight_bytes
-from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError, RunDescription
+from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError, RunDescription
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
 from charrnn.system.process import memory_bytes
 

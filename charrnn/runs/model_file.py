@@ -18,7 +18,7 @@ from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError
 from charrnn.model.shapes import check_shapes
 from charrnn.runs.checkpoint import MANIFEST, MODEL, Checkpoint, VerifiedFiles, checkpoint_name
-from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError
+from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError
 from charrnn.system.files import (
     JSON,
     MAX_TEXT_BYTES,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.model.shapes import num_parameters
-from charrnn.runs.description import VOCAB, read_alphabet
+from charrnn.runs.config_files import VOCAB, read_alphabet
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import (
     RunReader,

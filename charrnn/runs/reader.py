@@ -29,7 +29,7 @@ from charrnn.runs.checkpoint import (
     read_checkpoint,
     read_state,
 )
-from charrnn.runs.description import (
+from charrnn.runs.config_files import (
     CONFIG,
     VOCAB,
     MissingPartError,

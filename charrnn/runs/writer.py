@@ -35,7 +35,7 @@ from charrnn.runs.checkpoint import (
     checkpoint_to_bytes,
     read_checkpoint,
 )
-from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError, RunDescription
+from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError, RunDescription
 from charrnn.runs.reader import MAX_OWNER_BYTES, RunReader, check_not_in_use
 from charrnn.system import files
 from charrnn.system.process import (

@@ -12,7 +12,7 @@ from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes, extend_rows
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.runs.description import RunDescription
+from charrnn.runs.config_files import RunDescription
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run

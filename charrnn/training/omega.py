@@ -25,7 +25,7 @@ from charrnn.model.cell_types import Cell, CellState, Extras, Ops, Product
 from charrnn.model.layer import TORCH
 
 
-class _Step(NamedTuple):
+class _RecordedStep(NamedTuple):
     """A character of a window, as a layer has read it."""
 
     x: Tensor
@@ -43,7 +43,7 @@ class _Recorded(NamedTuple):
     layer: RecurrentLayer
     cell: type[Cell]
     """Its cell type, which does not record."""
-    steps: list[_Step]
+    steps: list[_RecordedStep]
 
 
 class Omega:
@@ -87,7 +87,7 @@ class Omega:
                 weight.grad += gradient
 
 
-def _recording(cell: type[Cell], steps: list[_Step]) -> type[Cell]:
+def _recording(cell: type[Cell], steps: list[_RecordedStep]) -> type[Cell]:
     """Return the cell type, with every step of a training recorded in `steps`."""
 
     def step(
@@ -105,7 +105,7 @@ def _recording(cell: type[Cell], steps: list[_Step]) -> type[Cell]:
         # as an error of c.
         vectors = tuple(vector.view_as(vector) for vector in after)
         before = torch.stack(state).detach()
-        recorded = _Step(x.detach(), before=before, errors=list(torch.zeros_like(before)))
+        recorded = _RecordedStep(x.detach(), before=before, errors=list(torch.zeros_like(before)))
         for index, vector in enumerate(vectors):
             put = partial(recorded.errors.__setitem__, index)
             vector.register_hook(put)  # type: ignore[no-untyped-call]

@@ -36,7 +36,7 @@ from charrnn.runs.checkpoint import (
     checkpoint_name,
     checkpoint_step,
 )
-from charrnn.runs.description import CONFIG, RunDescription
+from charrnn.runs.config_files import CONFIG, RunDescription
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.lazy import LazyModule

@@ -28,7 +28,7 @@ from charrnn.evaluation.loss_reports import (
     LossBreakdown,
     LossReport,
 )
-from charrnn.generation.generated import Prediction
+from charrnn.generation.generated_text import Prediction
 from charrnn.runs.learning_curves import comparison_notes
 from charrnn.runs.overview import RunSummary
 from charrnn.text.sources import CatalogueEntry, path_of

@@ -19,7 +19,7 @@ from rich.text import Text
 import charrnn
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.passages import most_changes
-from charrnn.cells.targets import label_by_name
+from charrnn.cells.target_labels import label_by_name
 from charrnn.tui.explore.app import Explorer, TextView
 from charrnn.tui.explore.state import BEST
 from charrnn.tui.write.continuations import ContinuationOptions

@@ -10,7 +10,7 @@ from random_networks import H, L, V, random_network
 
 from charrnn.cells.activations import Activations
 from charrnn.cells.findings import LAGS, NUM_BINS
-from charrnn.cells.values import NUM_CORRELATED, correlate, measure_values
+from charrnn.cells.value_statistics import NUM_CORRELATED, correlate, measure_values
 
 
 def make_text(num_chars, seed=0):

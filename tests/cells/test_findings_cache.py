@@ -22,7 +22,7 @@ from charrnn.cells.findings_cache import (
     program_digest,
 )
 from charrnn.cells.scores import Measured, measure
-from charrnn.cells.targets import choose_targets
+from charrnn.cells.target_labels import choose_targets
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
 from charrnn.system.cache_folders import cache_folder

@@ -13,7 +13,7 @@ from labelled import label
 from charrnn.analyses.directions import DirectionSums
 from charrnn.cells.findings import MAX_P_VALUE, CellScore
 from charrnn.cells.scores import find_cells, interior, measure
-from charrnn.cells.targets import choose_targets
+from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.detectors.registry import get_detectors

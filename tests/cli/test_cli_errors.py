@@ -15,7 +15,7 @@ from conftest import SMALL_RUN, Ran, clean_environment
 from saved_runs import forge_description
 from synthetic import make_corpus
 
-from charrnn.runs.description import seal
+from charrnn.runs.config_files import seal
 from charrnn.runs.writer import RunWriter
 
 USAGE, DATA, CHECKPOINT = 2, 3, 4

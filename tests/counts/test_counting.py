@@ -17,7 +17,7 @@ from charrnn.counts.counts_file import COUNTS_FILE
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.distribution import log_softmax
-from charrnn.runs.description import seal
+from charrnn.runs.config_files import seal
 from charrnn.runs.writer import RunWriter
 from charrnn.training import recipe
 

@@ -15,7 +15,7 @@ import safetensors.numpy
 import yaml
 
 from charrnn.runs.checkpoint import seal_manifest
-from charrnn.runs.description import seal_line
+from charrnn.runs.config_files import seal_line
 from charrnn.system.files import json_to_bytes
 
 SECRET = "the secret of another file of this disk, which no run may show; "

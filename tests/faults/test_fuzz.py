@@ -17,7 +17,7 @@ import charrnn
 from charrnn.config.settings_file import from_yaml, merge_settings, read_recipe, to_yaml
 from charrnn.errors import CharRNNError
 from charrnn.runs.checkpoint import seal_manifest
-from charrnn.runs.description import VOCAB, read_alphabet
+from charrnn.runs.config_files import VOCAB, read_alphabet
 from charrnn.runs.learning_curves import learning_curves
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.overview import summarize

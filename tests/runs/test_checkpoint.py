@@ -25,8 +25,8 @@ from saved_runs import (
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.runs import checkpoint
-from charrnn.runs.description import VOCAB as VOCAB_FILE
-from charrnn.runs.description import RunDescription, read_alphabet
+from charrnn.runs.config_files import VOCAB as VOCAB_FILE
+from charrnn.runs.config_files import RunDescription, read_alphabet
 from charrnn.runs.reader import find_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 from charrnn.system.process import process_identity

@@ -18,7 +18,7 @@ import charrnn
 from charrnn.api import load_steps
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.checkpoint import MANIFEST, MODEL
-from charrnn.runs.description import CONFIG, VOCAB
+from charrnn.runs.config_files import CONFIG, VOCAB
 from charrnn.runs.model_file import NOTE, ModelFile, _read_archive, is_model_file
 
 

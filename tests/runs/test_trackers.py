@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from saved_runs import CONFIG, VOCAB
 
-from charrnn.runs.description import RunDescription
+from charrnn.runs.config_files import RunDescription
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
 

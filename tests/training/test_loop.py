@@ -16,7 +16,7 @@ from saved_runs import forge_description
 import charrnn
 from charrnn.cli.app import run as run_command
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
-from charrnn.runs.description import seal
+from charrnn.runs.config_files import seal
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
 from charrnn.training import loop, plan, recipe

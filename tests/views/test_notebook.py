@@ -41,7 +41,7 @@ from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.evaluation.losses import bits
 from charrnn.formats.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
-from charrnn.generation.generated import GeneratedText, Prediction
+from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
 from charrnn.reports.novelty import Copy, Novelty
 from charrnn.runs.learning_curves import LearningCurves

@@ -11,7 +11,7 @@ from rich.console import Group
 
 from charrnn.cells.findings import CellFindings, CellScore, ColouredText, Passage, Skipped
 from charrnn.evaluation.loss_reports import Difference, EvaluationRow, LossReport
-from charrnn.generation.generated import Prediction
+from charrnn.generation.generated_text import Prediction
 from charrnn.reports.novelty import Copy, Novelty
 from charrnn.text.sources import load_catalogue
 from charrnn.views import tables

@@ -24,7 +24,7 @@ from charrnn.analyses.evidence.results import (
 from charrnn.analyses.matching import is_near, load_others, match_pairs, studies_of
 from charrnn.cells.analysis import CellAnalysis, CellSection
 from charrnn.cells.findings import CellScore
-from charrnn.cells.targets import choose_targets
+from charrnn.cells.target_labels import choose_targets
 from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.cli.arguments import parse_cell
 from charrnn.config.options import option

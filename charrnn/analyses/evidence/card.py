@@ -42,7 +42,7 @@ from charrnn.analyses.sampled_states import characters_of
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.findings import CellScore
 from charrnn.cells.scores import Measured
-from charrnn.cells.targets import MIN_TEXT, Target
+from charrnn.cells.target_labels import MIN_TEXT, Target
 from charrnn.detectors.detector import Detector
 from charrnn.errors import DataError, check_length, named
 from charrnn.statistics.agreement import association_from_auc

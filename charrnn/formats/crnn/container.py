@@ -47,7 +47,7 @@ from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.shapes import weight_bytes, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture
-from charrnn.runs.description import RunDescription
+from charrnn.runs.config_files import RunDescription
 from charrnn.system.files import MAX_TEXT_BYTES, PLACEHOLDER_BYTES, placeholder_in
 from charrnn.system.process import memory_bytes
 from charrnn.system.progress import task

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.targets import Target
+from charrnn.cells.target_labels import Target
 from charrnn.cells.trace import Float32Array, Read
 from charrnn.statistics.agreement import association_from_auc, resample_score
 from charrnn.statistics.chance import Chance, best_by_chance
