@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from charrnn.views.theme import shown_character
+from charrnn.views.theme import all_visible, shown_character
 
 GAP = "  "
 """What is between two tables side by side."""
@@ -66,8 +66,9 @@ class Panel:
     """Lines with their names and labels in common columns."""
 
     def __init__(self, lines: Sequence[Line], *, decimals: int) -> None:
-        self._lines = lines
-        self._name_width = max(len(line.name) for line in lines)
+        # A checkpoint of someone else may name its weights as it likes.
+        self._lines = [line._replace(name=all_visible(line.name)) for line in lines]
+        self._name_width = max(len(line.name) for line in self._lines)
         self.margin = self._name_width + 1 + max(len(line.label) for line in lines) + 1
         """Columns before the numbers."""
         self.column_width = OTHER_COLUMNS + decimals
@@ -155,7 +156,7 @@ def matrix_tables(
         matrix = draw_matrix(marked, prefix=prefix, width=width, decimals=decimals)
         if not matrix:
             shape = f"{len(weight.labels)} × {len(weight.columns)}"
-            left_out.append(f"{prefix}{marked.name} {shape}")
+            left_out.append(all_visible(f"{prefix}{marked.name} {shape}"))
             continue
 
         joined = _beside(together, matrix)
@@ -175,7 +176,7 @@ def draw_matrix(
     heads = [character_cell(column) for column in weight.columns]
     rows = [list(row) for row in weight.values]
     if weight.bias:
-        heads.append(weight.bias_name)
+        heads.append(all_visible(weight.bias_name))
         for row, bias in zip(rows, weight.bias, strict=True):
             row.append(bias)
 
