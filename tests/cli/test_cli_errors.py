@@ -18,7 +18,7 @@ from synthetic import make_corpus
 from charrnn.runs.config_files import seal
 from charrnn.runs.writer import RunWriter
 
-USAGE, DATA, CHECKPOINT = 2, 3, 4
+DATA, CHECKPOINT = 3, 4
 READERS = ("sample --length 9", "predict zib", "train --resume --steps 301")
 
 

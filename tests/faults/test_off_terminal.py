@@ -76,6 +76,18 @@ def thorough_but_first(line, *others):
     return [line, *(pytest.param(other, marks=pytest.mark.thorough) for other in others)]
 
 
+def start(lab, line, errors):
+    """Start a command in the working folder of `lab`, with pipes on its streams."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *line.split()],
+        cwd=lab.parent.parent,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+    )
+
+
 @pytest.mark.parametrize("streams", ["stdout", "both"])
 @pytest.mark.parametrize(
     "line",
@@ -86,11 +98,7 @@ def thorough_but_first(line, *others):
 def test_a_closed_pipe_is_not_an_error(lab, line, streams):
     # Closed long before Python has started: what `| head -1` does to a command that writes later.
     errors = subprocess.PIPE if streams == "stdout" else subprocess.STDOUT  # 2>&1 | head -1
-    command = [sys.executable, "-m", "charrnn", *line.split()]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors}
-    with subprocess.Popen(
-        command, cwd=lab.parent.parent, env=clean_environment(), **pipes
-    ) as process:
+    with start(lab, line, errors) as process:
         process.stdout.close()
         if process.stderr is not None:
             assert process.stderr.read() in (b"", b"Run: lstm-001\n")
@@ -101,16 +109,10 @@ def test_a_closed_pipe_is_not_an_error(lab, line, streams):
     ("line", "code", "size"), [("sample --length 50 --prime zib", 0, 53), ("sample nosuch", 4, 0)]
 )
 def test_without_a_reader_of_stderr_nothing_else_changes(lab, line, code, size):
-    command = [sys.executable, "-m", "charrnn", *line.split()]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(
-        command, cwd=lab.parent.parent, env=clean_environment(), **pipes
-    ) as process:
-        assert process.stdout and process.stderr
+    with start(lab, line, subprocess.PIPE) as process:
         process.stderr.close()  # a new seed, or the error, goes there
-        written = (
-            process.stdout.read().decode().removesuffix("\n")
-        )  # which the text may end with itself
+        # A newline may be the last character of the text itself.
+        written = process.stdout.read().decode().removesuffix("\n")
         assert size - len(written) in (0, 1) and process.wait(timeout=600) == code
 
 

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from built_runs import build_chain
+from command_lines import COLOUR
 from conftest import as_json
 from test_cli_sample import Terminal
 
 import charrnn
 from charrnn.views.heatmap import Legend
-
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def json_lines(ran):

@@ -10,7 +10,7 @@ line that begins with `# ` above it says why it is there. The others are below.
 from __future__ import annotations
 
 import laboratory
-from locked import PORTABLE, Case, is_near, read_record
+from locked import PORTABLE, Case, read_record
 
 _SMALL = (
     "--hidden-size 12 --embedding-size 8 --set batch_size=4 --set bptt_length=16 --device cpu"
@@ -90,7 +90,7 @@ _TRAINED = [
 
 GROUPS = {
     group: [
-        *(Case(line, is_near=is_near(record)) for line, record in read_record(group).items()),
+        *read_record(group),
         *map(Case, ONE_MACHINE.get(group, ())),
     ]
     for group in PORTABLE

@@ -143,22 +143,25 @@ def is_near(record: str) -> bool:
     return f"\n{NUMBERS}" in f"\n{record}"
 
 
-def read_record(group: str) -> dict[str, str]:
-    """Read the records of one group of cases by command line."""
+def read_record(group: str) -> dict[Case, str]:
+    """Read the records of one group of cases."""
     text = re.sub(COMMENTS, r"\2", (RECORDS / f"{group}.txt").read_text(encoding="utf-8"))
     parts = re.split(r"(?m)^\$ charrnn (.*)\n", text)[1:]
-    lines = [line.translate({new: old for old, new in PICTURES.items()}) for line in parts[::2]]
-    return dict(zip(lines, parts[1::2], strict=True))
+    characters = {picture: character for character, picture in PICTURES.items()}
+    return {
+        Case(line.translate(characters), is_near=is_near(record)): record
+        for line, record in zip(parts[::2], parts[1::2], strict=True)
+    }
 
 
-def write_record(group: str, record: Mapping[str, str]) -> None:
+def write_record(group: str, record: Mapping[Case, str]) -> None:
     """Write the records of one group, each below its command line, in which control characters are pictures."""
     path = RECORDS / f"{group}.txt"
     matches = re.findall(COMMENTS, path.read_text(encoding="utf-8"))
     comments = {heading: comment for comment, heading in matches}
     text = ""
-    for line, shown in record.items():
-        heading = f"$ charrnn {line.translate(PICTURES)}\n"
+    for case, shown in record.items():
+        heading = f"$ charrnn {case.line.translate(PICTURES)}\n"
         text += f"{comments.get(heading, '')}{heading}{shown}"
     path.write_text(text, encoding="utf-8", newline="\n")
 

@@ -61,10 +61,9 @@ def _record(groups: list[str]) -> None:
     for group in groups or locked.PORTABLE:
         record = locked.read_record(group)
         with locked.new_laboratory() as folder:
-            for line, old in record.items():
-                case = locked.Case(line, is_near=locked.is_near(old))
+            for case in record:
                 ran, files, _ = locked.run_case(case, folder)
-                record[line] = locked.portable(case, ran, files)
+                record[case] = locked.portable(case, ran, files)
         locked.write_record(group, record)
         print(f"{group}: {len(record)} command lines")
 

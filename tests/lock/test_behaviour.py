@@ -24,12 +24,11 @@ def test_it_does_what_it_did(group, monkeypatch):
     monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 240)
     said = []
     with locked.new_laboratory() as folder:
-        for line, old in locked.read_record(group).items():
-            case = locked.Case(line, is_near=locked.is_near(old))
+        for case, old in locked.read_record(group).items():
             ran, files, broken = locked.run_case(case, folder)
             broken += locked.differences(old, locked.portable(case, ran, files))
             if broken:
-                said += [f"charrnn {line}", *broken]
+                said += [f"charrnn {case.line}", *broken]
     if said:
         pytest.fail("\n".join(said), pytrace=False)
 
@@ -40,12 +39,11 @@ def test_what_works_at_one_place_works_at_all(place):
     said = []
     with locked.new_laboratory() as folder:
         for group in locked.PORTABLE:
-            for line, old in locked.read_record(group).items():
-                if line.startswith("(forced) "):
-                    case = locked.Case(line)
+            for case, old in locked.read_record(group).items():
+                if case.place == "forced":
                     ran, _, broken = locked.run_case(case, folder, **PLACES[place])
                     # A bar is shown on a terminal that can show it.
                     is_quiet = ran.err == "" or "\r" in ran.err or "stderr:" in old
                     if broken or ran.code or not is_quiet:
-                        said += [f"charrnn {line}", *broken, ran.err]
+                        said += [f"charrnn {case.line}", *broken, ran.err]
     assert said == []

@@ -22,7 +22,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 317_800,
     "tokens of the core": 185_200,
-    "tokens of the tests": 304_970,
+    "tokens of the tests": 304_790,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

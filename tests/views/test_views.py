@@ -3,12 +3,12 @@ steers the terminal."""
 
 import io
 import re
-import unicodedata
 from importlib import import_module
 from itertools import product
 from pathlib import Path
 
 import pytest
+from command_lines import COLOUR, steering
 from rich.cells import cell_len
 from rich.console import Console
 from test_notebook import HOSTILE, OBJECTS
@@ -26,7 +26,6 @@ PICTURES = {
     **{f"table of {name}": [table] for name, table in WIDE_TABLES.items()},
     "legends": [Legend(underlined="where the detector is on (not for counts)"), SURPRISE_LEGEND],
 }
-SETS_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """The only control sequence that a picture may contain: colours, bold, underlined."""
 FIGURE = re.compile(r"\d(?:[\d,.]*\d)?")
 TICK = re.compile(r"(?m)^ *([\d.e-]+)[┤+]")
@@ -64,15 +63,10 @@ def test_nothing_sticks_out_or_steers_the_terminal(shown):
         ):
             texts.append(drawn(shown, width, colours, encoding, background))
         for text in texts:
-            without = SETS_COLOURS.sub("", text)
+            without = COLOUR.sub("", text)
             assert max(map(cell_len, without.splitlines())) <= width, without
-            categories = {
-                unicodedata.category(character) for character in without if character != "\n"
-            }
-            assert not categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}
-        assert len({SETS_COLOURS.sub("", text) for text in texts[2:]}) == 1, (
-            "colours change no character"
-        )
+            assert steering(without, "\n") == []
+        assert len({COLOUR.sub("", text) for text in texts[2:]}) == 1, "colours change no character"
 
 
 NO_FIGURE = ("text", "table of settings", "table of skipped")
