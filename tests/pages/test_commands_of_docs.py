@@ -91,6 +91,8 @@ def write_texts(folder):
         "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
         "poems.txt": "\n\n".join(words(24, " ", seed).replace(" m", "\nm") for seed in range(200)),
         "tunes.abc": "\n\n".join(tunes),
+        "monday.log": "\n".join(f"{LETTERS} {words(5, ' ', day)}" for day in range(90)),
+        "tuesday.log": "\n".join(words(8, " ", day) for day in range(200, 260)),
         "russian.txt": words(4000, " ").replace("e", "ä").replace("s", "й"),
         "messages.csv": "date,text\n"
         + "\n".join(f"{day},{words(6, ' ', day)}" for day in range(300)),
