@@ -54,7 +54,11 @@ EXAMPLES = {
         "--color": ("--color 0:1", "--color surprise"),
         "--count": ("--count 2", "--count 2 --json"),
         "--counts": ("--counts",),
-        "--export": EXPORTS,
+        "--export": (
+            *EXPORTS,
+            "--beam 2 --count 2 --export made.svg",
+            "--temp 0.2,1 --export made.html",
+        ),
         "--length": ("--length 5",),
         "--match": ("--match [ab]{{3}}",),
         "--min-p": ("--min-p 0.2",),

@@ -55,14 +55,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--counts", beside="--no-counts --adapt"),
         # A search draws nothing at random.
         Rule(
-            f"{_DRAWS} --export --no-copy --unique --new",
+            f"{_DRAWS} --no-copy --unique --new",
             beside="--beam",
             why="which searches for the most likely text",
         ),
         Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
         # Colours have one meaning at a time, and JSON has none.
         Rule("--color --export", beside="--novelty", why="which colours the text, too"),
-        Rule("--color --export", beside="--count --json --unique --new"),
+        Rule("--color", beside="--count --json --unique --new"),
+        Rule("--export", beside="--json --unique --new"),
         Rule("--unique --new --count", beside="--novelty", why="which shows one text"),
         # These measure or change a single model, so they have no meaning for several.
         Rule("--adapt --clamp --novelty --no-copy --new", beside="--mix"),

@@ -23,7 +23,6 @@ from charrnn.generation.sample_options import (
     SearchOptions,
     TextOptions,
 )
-from charrnn.runs.targets import Target
 from charrnn.system.progress import tell
 from charrnn.views.delivery import describe_formats
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from charrnn.model.clamping import Clampable
 
 MAX_EXPORTED_CHARS = 20_000
-"""Longest text of --export: its picture has a shape for each word."""
+"""Most characters of --export: the picture has a shape for each word."""
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json: its object takes about 72 bytes of memory for each character."""
 SURPRISE = "surprise"
@@ -117,7 +116,10 @@ class SampleCommandOptions(ReplacingOptions):
         needs="counts",
     )
     export: Path | None = option(
-        None, flags="--export FILE", help=f"Write the text in colour to FILE: {describe_formats()}."
+        None,
+        flags="--export FILE",
+        help="Write the text in colour, or several texts as the terminal shows them, to FILE:"
+        f" {describe_formats()}.",
     )
     count: int | None = option(
         None,
@@ -164,7 +166,7 @@ def sample(options: SampleCommandOptions) -> None:
     # Errors of the command line appear before a model is loaded.
     temperatures = _parse_temperatures(options)
     options = replace(options, drawing=_parse_texts(options.drawing))
-    _check_options(options, draws_several=len(temperatures) > 1)
+    _check_options(options, num_temperatures=len(temperatures))
     target = export_target(
         options.export,
         force=options.force,
@@ -173,20 +175,18 @@ def sample(options: SampleCommandOptions) -> None:
         no_arrays="a text has",
     )
     output = _load(options)
+    output.target = target
 
     if options.width is None:
-        _draw(output, options=options, temperatures=temperatures, target=target)
+        _draw(output, options=options, temperatures=temperatures)
     else:
         _search(output, options=options, width=options.width)
 
 
 def _draw(
-    output: "SampleOutput",
-    options: SampleCommandOptions,
-    temperatures: Sequence[float],
-    target: Target | None,
+    output: "SampleOutput", options: SampleCommandOptions, temperatures: Sequence[float]
 ) -> None:
-    """Print the drawn text or texts in the form that was asked for."""
+    """Print the drawn text or texts in the form that was asked for, or export them."""
     from charrnn.generation.generator import fresh_seed
 
     # At temperature 0 nothing is random, so a seed is not printed.
@@ -219,13 +219,13 @@ def _draw(
         output.show_novelty(drawing)
     elif len(temperatures) > 1:
         output.show_temperatures(temperatures, drawing)
+    elif output.target is not None and count in (None, 1):
+        output.export_values(drawing)
     elif options.json or count is not None or options.unique or options.new:
         accept = output.first.new_documents() if options.new else None
         output.show_samples(
             1 if count is None else count, drawing, unique=options.unique, accept=accept
         )
-    elif target is not None:
-        output.export_values(drawing, target)
     elif options.cell is not None:
         output.show_values(drawing)
     else:
@@ -284,7 +284,7 @@ def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
         raise UsageError(f"--temp is {text}; it must be {wanted}.") from None
 
 
-def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> None:
+def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> None:
     """Raise UsageError, before a run is loaded, for values that do not go together and for too long
     a text."""
     # Standard input can be read once.
@@ -298,13 +298,12 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
     beside = {
         "--count": options.count is not None,
         "--color": options.cell is not None,
-        "--export": options.export is not None,
         "--novelty": options.novelty,
         "--unique": options.unique,
         "--new": options.new,
     }
     for flag, is_given in beside.items():
-        if draws_several and is_given:
+        if num_temperatures > 1 and is_given:
             raise UsageError(
                 f"{flag} does not go with several temperatures, each of which has a text. Give one"
                 " --temp."
@@ -317,16 +316,17 @@ def _check_options(options: SampleCommandOptions, *, draws_several: bool) -> Non
             f"--count is {count}; a search of {width} beams finds 1 to {width} texts. Leave it out,"
             " or widen --beam."
         )
-    _check_length(options)
+    _check_length(options, options.count or num_temperatures)
 
 
-def _check_length(options: SampleCommandOptions) -> None:
-    """Raise UsageError for a text that is too long for a picture, or to be one JSON object."""
-    length = options.length or 0
-    if options.export is not None and length > MAX_EXPORTED_CHARS:
+def _check_length(options: SampleCommandOptions, num_texts: int) -> None:
+    """Raise UsageError for texts that are too long for a picture, or a text for a JSON object."""
+    length = options.length or DEFAULT_LENGTH
+    num_chars = num_texts * length
+    if options.export is not None and num_chars > MAX_EXPORTED_CHARS:
         raise UsageError(
-            f"--length is {length:,}; --export takes a text of at most {MAX_EXPORTED_CHARS:,}"
-            " characters."
+            f"--export takes at most {MAX_EXPORTED_CHARS:,} characters, and {num_chars:,} were"
+            " asked for. Give a smaller --length, or fewer texts."
         )
 
     # A search has a limit of its own.

@@ -70,6 +70,8 @@ class SampleOutput:
     """The training text for --novelty (`Model.novelty_reference`), or None."""
     show_as_json: bool
     quiet: bool
+    target: Target | None = None
+    """The file of --export."""
     fresh_seed: int | None = None
     """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the
     seed was given."""
@@ -96,9 +98,9 @@ class SampleOutput:
                 self.typed, pieces=pieces, shows_surprise=options.cell is None, quiet=self.quiet
             )
 
-    def export_values(self, options: SampleOptions, target: Target) -> None:
-        """Write one text to a file, coloured by the cell in `options` or by its surprise, with the
-        scale."""
+    def export_values(self, options: SampleOptions) -> None:
+        """Write one text to the file of --export, coloured by the cell in `options` or by its
+        surprise, with the scale."""
         # The whole text, because a file is written at once or not at all.
         with self._drawing(options) as options:
             pieces = list(self.model.generator.stream(options))
@@ -126,7 +128,8 @@ class SampleOutput:
 
         pictures = coloured_pictures(coloured, shows_surprise=options.cell is None)
         deliver(
-            Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data), target
+            Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data),
+            self.target,
         )
 
     def show_samples(
@@ -137,7 +140,8 @@ class SampleOutput:
         unique: bool = False,
         accept: Accept | None = None,
     ) -> None:
-        """Print several texts: as JSON objects, or separated like the documents of a file.
+        """Print or export several texts: as JSON objects, or separated like the documents of a
+        file.
 
         With `unique` or `accept`, a line on stderr says how many texts were drawn.
         """
@@ -155,9 +159,12 @@ class SampleOutput:
 
         # Each text as it is drawn, and each object once its text is whole.
         with self._drawing(options, count, is_streamed=True) as options:
-            if self.show_as_json:
-                for text in generator.iter_samples(count, options, **choosing):
-                    print_json(self._as_json(text))
+            if self.show_as_json or self.target is not None:
+                texts = generator.iter_samples(count, options, **choosing)
+                self._show_each(
+                    (separator(self.model, index=index, count=count), text, self._as_json(text))
+                    for index, text in enumerate(texts)
+                )
             else:
                 for index, chunks in enumerate(generator.write_each(count, options, **choosing)):
                     before = [separator(self.model, index=index, count=count), self.typed]
@@ -169,17 +176,20 @@ class SampleOutput:
             write_aside(f"{count:,} of {counted(num_drawn, 'drawn text')}")
 
     def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
-        """Print a text for each temperature: as JSON objects, or each after its heading."""
+        """Print or export a text for each temperature: as JSON objects, or each after its
+        heading."""
         # All have the same seed: they differ by their temperature alone.
         generator = self.model.generator
         with self._drawing(options, len(temperatures), is_streamed=True) as options:
             texts = generator.iter_samples(1, options=options, temperatures=temperatures)
-            for index, (temperature, text) in enumerate(zip(temperatures, texts, strict=True)):
-                if self.show_as_json:
-                    print_json(self._as_json(text) | {"temperature": temperature})
-                else:
-                    heading = _heading(index, f"temperature {temperature:g}")
-                    write([heading, self.typed, text.text])
+            self._show_each(
+                (
+                    _heading(index, f"temperature {temperature:g}"),
+                    text,
+                    self._as_json(text) | {"temperature": temperature},
+                )
+                for index, (temperature, text) in enumerate(zip(temperatures, texts, strict=True))
+            )
 
     def show_novelty(self, options: SampleOptions) -> None:
         """Print one text with copied passages marked."""
@@ -188,11 +198,12 @@ class SampleOutput:
         self._write_novelty(text)
 
     def show_search(self, count: int, options: SearchOptions) -> None:
-        """Print the `count` best texts of a beam search, numbered, best first; a single text is
-        shown as far as it is certain."""
+        """Print or export the `count` best texts of a beam search, numbered, best first; a single
+        text is printed as far as it is certain."""
         # The text that all beams have in common is certain, and can be shown while the search goes
         # on.
-        is_streamed = count == 1 and self.reference is None and not self.show_as_json
+        is_shown_whole = self.show_as_json or self.reference is not None or self.target is not None
+        is_streamed = count == 1 and not is_shown_whole
         with self._drawing(options, is_streamed=is_streamed) as options:
             search = self.model.generator.search(options)
             if is_streamed:
@@ -213,15 +224,38 @@ class SampleOutput:
             ]
             print_json(self._as_json(texts[0], beams=beams))
         elif not is_streamed:
-            for index, text in enumerate(texts):
-                name = f"{index + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats"
-                write([_heading(index, name), self.typed, text.text])
+            headings = [
+                _heading(i, f"{i + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats")
+                for i, text in enumerate(texts)
+            ]
+            if count == 1:
+                headings = [""]
+            self._show_each(zip(headings, texts, map(self._as_json, texts), strict=True))
 
         # Likely texts repeat themselves. Beside a pattern --no-repeat is refused (`RULES`).
         remedy = f"--temp {SAMPLE_TEMPERATURE}"
         if options.match is None:
             remedy = f"--no-repeat 20, or {remedy}"
         self._warn_of_loops([text.text for text in texts], remedy)
+
+    def _show_each(self, shown: Iterable[tuple[str, GeneratedText, dict[str, Any]]]) -> None:
+        """Print each text after its heading, or with --json its object; or write all to the file of
+        --export."""
+        pictures = []
+        records = []
+        for heading, text, record in shown:
+            if self.show_as_json:
+                print_json(record)
+            elif self.target is None:
+                write([heading, self.typed, text.text])
+            else:
+                whole = printable(heading + self.typed + text.text, IN_TEXT)
+                pictures.append(whole.removesuffix("\n"))  # each picture ends its line
+                records.append(record)
+        if self.target is not None:
+            deliver(
+                Shown(f"Texts of {self.model.name}", pictures=pictures, data=records), self.target
+            )
 
     def count_cut(self) -> None:
         """Count a document that was cut before its END; the number is printed on stderr at the

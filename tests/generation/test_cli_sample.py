@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from built_runs import build_chain
@@ -175,3 +176,35 @@ def test_texts_with_a_backslash_can_be_primed_stopped_and_banned(command, tmp_pa
     assert command(*options, "b", "--stop", "\\\\n").out == "b\n"
     assert "\\" not in command(*options, "b", "--ban", "\\\\").out
     assert "\n" not in command(*options, "\\\\", "--ban", "\\n").out[:-1]
+
+
+SUFFIXES = (".txt", ".svg", ".html", ".png")
+SEVERAL_TEXTS = {
+    "temperatures": (("--temp", "0.2,0.8,1.5", "--seed", 3), "--- temperature 1.5 ---"),
+    "beams": (("--beam", 3, "--count", 2), "--- 2 of 2: log-probability "),
+    "the best beam": (("--beam", 3), "xyz"),
+    "samples": (("--count", 2, "--seed", 3), "xyz"),
+}
+
+
+@pytest.mark.parametrize(("options", "shown"), SEVERAL_TEXTS.values(), ids=SEVERAL_TEXTS)
+def test_texts_are_exported_as_the_terminal_shows_them(command, alphabet_run, options, shown):
+    line = ("sample", alphabet_run, *options, "--length", 50, "--prime", "xyz")
+
+    exported = [command(*line, "--export", f"texts{suffix}") for suffix in SUFFIXES]
+
+    assert [ran.out for ran in exported] == [f"texts{suffix}\n" for suffix in SUFFIXES]
+    printed = command(*line).out
+    assert shown in printed
+    assert Path("texts.txt").read_text("utf-8") == printed
+    picture = ElementTree.parse("texts.svg").getroot()
+    rows = ["".join(row.itertext()) for row in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert rows == [row for row in printed.split("\n") if row]
+    assert printed in Path("texts.html").read_text("utf-8")
+
+
+def test_exported_beams_steer_no_terminal(command, byte_run):
+    line = ("sample", byte_run.path, "--beam", 2, "--length", 20, "--prime", "<b>&\x1b[1m\r\n")
+    assert command(*line, "--export", "beam.svg", "--quiet") == Ran(0, "beam.svg\n", "")
+    picture = "".join(ElementTree.parse("beam.svg").getroot().itertext())
+    assert "<b>&␛[1m" in picture and "\r" not in picture
