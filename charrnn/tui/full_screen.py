@@ -25,7 +25,7 @@ from charrnn.cli.signals import Signals
 from charrnn.cli.streams import printable, with_flags
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
-from charrnn.tui.keyboard import Modes, keyboard_modes, restore_keyboard
+from charrnn.tui.keyboard import Modes, keyboard_modes, keys_dropped, restore_keyboard
 
 Result = TypeVar("Result")
 """The type of the result of an interface that the user closes by a key."""
@@ -284,8 +284,10 @@ class FullScreenApp(App[Result]):
             result = self.run()
 
             # `finish` may raise an error, which can be printed only after Textual has restored the
-            # terminal.
-            self.finish()
+            # terminal. A job may take a second to end, and what is typed meanwhile is not meant for
+            # the shell.
+            with keys_dropped():
+                self.finish()
         finally:
             is_over.set()
         return result

@@ -2,7 +2,6 @@
 which outlive a command."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +18,10 @@ Modes = list[Any] | None
 
 def keyboard_modes() -> Modes:
     """Return the modes of the terminal that is standard input."""
-    if not HAS_MODES or not os.isatty(0):
-        return None
-    return termios.tcgetattr(0)
+    if HAS_MODES:
+        with contextlib.suppress(termios.error):  # no terminal, or one that is gone
+            return termios.tcgetattr(0)
+    return None
 
 
 def restore_keyboard(modes: Modes) -> None:

@@ -7,6 +7,8 @@ import select
 import pytest
 
 termios = pytest.importorskip("termios")
+from charrnn.cli.signals import Signals  # noqa: E402
+from charrnn.tui.full_screen import FullScreenApp  # noqa: E402
 from charrnn.tui.keyboard import keyboard_modes, keys_dropped, restore_keyboard  # noqa: E402
 
 
@@ -28,15 +30,29 @@ def waiting(descriptor):
     return bool(select.select([descriptor], [], [], 0)[0])
 
 
+def type_keys(keyboard):
+    """Type a line, and wait until the system hands it over."""
+    os.write(keyboard, b"quit\n")
+    select.select([0], [], [], 60)
+
+
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt, OSError])
 def test_keys_are_dropped_and_the_modes_are_as_before(keyboard, error):
     before = keyboard_modes()
     with contextlib.suppress(KeyboardInterrupt, OSError), keys_dropped():
-        os.write(keyboard, b"quit\n")
-        select.select([0], [], [], 60)  # the system hands it over
+        type_keys(keyboard)
         if error is not None:
             raise error
     assert keyboard_modes() == before
+    assert not waiting(0), "for the shell"
+    assert not waiting(keyboard), "echoed"
+
+
+def test_keys_are_dropped_while_the_jobs_of_a_closed_interface_end(keyboard, monkeypatch):
+    app = FullScreenApp()
+    monkeypatch.setattr(app, "run", lambda: "left")
+    monkeypatch.setattr(app, "finish", lambda: type_keys(keyboard))
+    assert app.run_until_signal(Signals()) == "left"
     assert not waiting(0), "for the shell"
     assert not waiting(keyboard), "echoed"
 
