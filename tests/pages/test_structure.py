@@ -22,7 +22,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 318_000,
     "tokens of the core": 185_320,
-    "tokens of the tests": 305_000,
+    "tokens of the tests": 305_300,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

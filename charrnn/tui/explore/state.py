@@ -245,6 +245,10 @@ class Exploration:
         """Select a row, or the last row if the list is shorter."""
         self.row = max(0, min(row, len(self.rows) - 1))
 
+    def select_cell(self, cell: CellIndex) -> None:
+        """Select the row of a cell that is in the list."""
+        self.row = [row.cell for row in self.rows].index(cell)
+
     def set_findings(
         self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]
     ) -> None:
@@ -266,9 +270,14 @@ class Exploration:
         self.orders[ALL] = [Row(row.cell, strongest.get(row.cell)) for row in all_cells]
 
     def turn_to(self, order: str) -> None:
-        """Switch to the list of that name and select its first cell."""
+        """Switch to the list of that name and select its best cell.
+
+        This is the first cell or, in the list of all cells, the cell that comes first in BEST.
+        """
         self.order = order
         self.row = 0
+        if order == ALL and BEST in self.orders:
+            self.select_cell(self.orders[BEST][0].cell)
 
     def turn(self, by: int) -> None:
         """Switch to the list that is `by` lists further on; the first list follows the last."""
@@ -287,7 +296,7 @@ class Exploration:
         self.model.stepper.check_unit(*cell)
         if cell not in [row.cell for row in self.rows]:
             self.turn_to(ALL)
-        self.select([row.cell for row in self.rows].index(cell))
+        self.select_cell(cell)
 
     def caption(self) -> tuple[str, str]:
         """Return the name of the selected cell, and a description of it."""
