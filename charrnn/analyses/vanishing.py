@@ -40,7 +40,17 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "lstm": {"cell": "lstm"},
 }
 """The networks, and the settings in which they differ."""
-FIXED = ("cell", "omega", "zoneout", "weight_drop", "corpus", "documents", "learned_after")
+FIXED = (
+    "cell",
+    "omega",
+    "zoneout",
+    "weight_drop",
+    "corpus",
+    "documents",
+    "learned_after",
+    "num_layers",
+    "init_from",
+)
 """Settings that the recipe chooses, or that its networks do not all have."""
 LAGS = (20, 50, 100)
 """How far back the letters stand that the networks are tested on, in characters."""

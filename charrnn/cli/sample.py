@@ -11,7 +11,7 @@ from charrnn.cli import arguments
 from charrnn.cli.command_options import ReplacingOptions, mix_option, run_argument
 from charrnn.cli.streams import export_target, warn
 from charrnn.config.options import option, option_group
-from charrnn.errors import UsageError, counted
+from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import (
     CELLS,
     DEFAULT_LENGTH,
@@ -380,6 +380,11 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
     counted_model: Model | CountedModel = first
     if adds_counts:
         counted_model = arguments.with_counts(first, quiet=options.quiet)
+        if options.adds_counts and counted_model is first:
+            raise UsageError(
+                f"{first.name} has no counts of its training text. Leave {named('adds_counts')}"
+                " out."
+            )
     model: WritingModel = counted_model
     if options.mix:
         model = arguments.load_mixture(

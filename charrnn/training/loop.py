@@ -149,9 +149,18 @@ def train(
 
 
 def _learned_after(config: Config, vocab: Vocab) -> IdArray | None:
-    """Return the ids of the characters after which the next character is learned; None for all."""
+    """Return the ids of the characters after which the next character is learned; None for all.
+
+    Raises UsageError for characters outside the alphabet, after which nothing would be learned.
+    """
     if config.learned_after is None:
         return None
+    unknown = vocab.unknown_characters(config.learned_after)
+    if unknown:
+        raise UsageError(
+            f"The alphabet of the text lacks {''.join(unknown)!r} of {named('learned_after')}:"
+            " nothing would be learned after it. Name characters of the text."
+        )
     return vocab.encode(config.learned_after)
 
 

@@ -228,6 +228,12 @@ def label_late_in_line(text: str) -> Array:
     return position > np.median(position)
 
 
+def varies(labels: Array) -> bool:
+    """Return whether both halves of a text have characters with the label and without it."""
+    half = len(labels) // 2
+    return all(0 < part.mean() < 1 for part in (labels[:half], labels[half:]))
+
+
 def auc(values: Array, labels: Array) -> Array:
     """Compute the area under the ROC curve of each column of values (N, C) for labels (N,).
 
@@ -281,6 +287,8 @@ def main() -> None:
         "--temperature", type=float, default=0.7, help="of the sample (default: %(default)s)"
     )
     options = parser.parse_args()
+    if options.steps < 1 or options.temperature <= 0:
+        parser.error("--steps must be at least 1, and --temperature above 0")
     text, random = options.file.read_text(encoding="utf-8"), np.random.default_rng(0)
     if len(text) < 10_000 or "\n" not in text:
         sys.exit(f"{options.file}: give a text of several lines and at least 10,000 characters.")
@@ -304,8 +312,10 @@ def main() -> None:
     print(sample(weights, vocabulary, 600, options.temperature, random), end="\n\n")
 
     name, labels, half = "inside quotations", label_quotes(held_out_text), len(held_out) // 2
-    if not (labels[:half].any() and labels[half:].any()):
+    if not varies(labels):
         name, labels = "late in the line", label_late_in_line(held_out_text)
+    if not varies(labels):
+        sys.exit("The end of the text has neither quotations nor lines for a cell to follow.")
     cell, score = find_cell(memories, labels)
     _, baseline = find_cell(
         read(untrained, held_out[:, None], zero_state(untrained, 1))[1][1:, 0], labels

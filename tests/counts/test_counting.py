@@ -437,6 +437,8 @@ def test_documents_are_written_by_the_network_alone_unless_counts_are_asked_for(
     assert "counts" not in json.loads(command(*line).out)
     assert json.loads(command(*line, "--counts").out)["counts"] is True
     assert command(*line, "--counts", "--no-counts").code == 2
+    (run / "counts.safetensors").unlink()
+    assert "has no counts" in command(*line, "--counts").err
 
 
 def test_log_probabilities_are_those_of_the_mixture(trained):

@@ -218,3 +218,10 @@ def test_a_full_memory_of_the_device_is_named(monkeypatch):
         UsageError, match=r"memory of the device cpu is full.* 7 batch rows of 6 .*`batch_size=3`"
     ):
         trainer.take_step()
+
+
+def test_characters_outside_the_alphabet_are_not_learned_after(tmp_path, command):
+    (tmp_path / "text.txt").write_text("abc\n" * 900, encoding="utf-8")
+    line = ("train", tmp_path / "text.txt", "--steps", 1, "--hidden-size", 4)
+    refused = command(*line, "--set", "learned_after=aé", "--out", tmp_path / "run")
+    assert refused.code == 2 and "lacks 'é' of learned_after" in refused.err

@@ -455,6 +455,10 @@ class Claim:
         num_rows = len(partners)
         own = self._held([self.cell])
 
+        # One cell alone leaves no other cell to compare it with.
+        if self.analysis.num_cells == 1:
+            return None
+
         # Only where the output differs as the labels do: else there is no other side.
         inside, outside = before.reshape(2, -1)
         differs = np.tile(inside > outside, 2)
