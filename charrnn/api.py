@@ -864,7 +864,7 @@ def load_steps(run: str | Path) -> Iterator[Model]:
             continue
         loaded = folder.load_checkpoint(name, with_training=False)
 
-        # Else it is damaged, and another one was taken in its place.
+        # If the checkpoint is damaged, another one was taken in its place.
         if loaded.name == name:
             yield _model_of(folder, loaded)
 

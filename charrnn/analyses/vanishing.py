@@ -5,6 +5,7 @@ The task is to recall a letter (`corpora make recall`): b......?b.
 """
 
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -149,7 +150,14 @@ def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Lear
                 run = RunWriter.create(CHECKPOINTS, f"vanishing-{network}").path
             else:
                 run = out / network
-            learners.append(_learn(one, run=run, network=network, advance=advance))
+            try:
+                learners.append(_learn(one, run=run, network=network, advance=advance))
+            except KeyboardInterrupt:
+                again = named("resume", shlex.quote(str(run)))
+                warn(
+                    Message(f"{network} was interrupted: charrnn train {again} continues it alone.")
+                )
+                raise
     return learners
 
 

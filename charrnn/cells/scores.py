@@ -288,7 +288,7 @@ class TargetScorer:
         """Return the number of cells of each probe, and its AUC or R²."""
         labels = self._labels
         if self.target.is_yes_no:
-            # The histograms of the predictions have a label and S columns.
+            # The histograms have one label, with the index 0, and one column for each of S probes.
             self._predictions.finish()
             pairs = float((labels > 0).sum()) * float((labels <= 0).sum())
             scores = auc_from_association(self._predictions.auc_associations(0, pairs))

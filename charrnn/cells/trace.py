@@ -147,7 +147,8 @@ def score_next(logits: Tensor, ids: IdArray, positions: NDArray[np.int64]) -> Fl
     """Return the log-probabilities (T, B) in nats of the characters after those at positions (T, B)
     in ids (N,).
 
-    logits (T, B, V). After the last character, it is the probability of that character itself.
+    The logits have the shape (T, B, V). The last character has no successor: its entry is a
+    placeholder, the probability of this character itself, which callers drop.
     """
     targets = torch.from_numpy(ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64))
     return np.asarray(

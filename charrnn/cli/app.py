@@ -161,8 +161,8 @@ def _prepare_process() -> str | None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             choose_encoding(stream)
-    # What a model whose training diverged computes is no fault of the program: whoever reports it
-    # looks at the result. NumPy would print lines of the source.
+    # A model whose training diverged computes inf and nan. The code that prints a result checks for
+    # them, so NumPy's warnings, which show lines of the source, are hidden.
     warnings.filterwarnings(
         "ignore", "(divide by zero|overflow|invalid value) encountered", RuntimeWarning
     )

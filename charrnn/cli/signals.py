@@ -24,10 +24,12 @@ STOP_NOTICE = (
 class Signals:
     """Handles the signals of one command.
 
-    `ENDING_SIGNALS` raise KeyboardInterrupt. Once `defers` is set, they only set `number`, the
-    command ends by itself, and a second Ctrl-C raises. A timer raises KeyboardInterrupt again until
-    the command has ended, and a third Ctrl-C ends the process at once. SIGUSR1 sets a flag, for
-    training to save and continue.
+    - The first of `ENDING_SIGNALS` raises KeyboardInterrupt. If `defers` is set, it only sets
+      `number`, and the command ends by itself.
+    - A second Ctrl-C raises KeyboardInterrupt in both cases. A timer raises it again until the
+      command has ended, because an exception in a callback may be lost.
+    - A third Ctrl-C ends the process at once.
+    - SIGUSR1 sets a flag, so that a training saves and continues.
     """
 
     def __init__(self) -> None:

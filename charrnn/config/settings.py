@@ -305,7 +305,8 @@ class Config:
 
     learned_after: str | None = setting(None, allowed=NAME)
     """Characters after which the next one is learned, such as the ? before an answer; what follows
-    others is only read. null: all are learned. The validation loss is that of all characters."""
+    others is only read. null: all are learned. The training loss of a step without such a character
+    is 0. The validation loss is that of all characters."""
     minutes: float | None = option(
         None,
         flags="--minutes M",

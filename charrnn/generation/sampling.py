@@ -374,17 +374,17 @@ class TextRows:
         self._compiled: Any = None
 
         # The first characters appear before the module is loaded, which takes half a second.
-        first = num_chars - BEFORE_LOADING
+        load_when_left = num_chars - BEFORE_LOADING
         if _compiled_module.cache_info().currsize > 0:
-            first = num_chars
+            load_when_left = num_chars
         # For texts that end early, the loop is compiled only after enough characters to save time.
         # Each engine is tried when its number of characters is left.
         engine = choose_engine(num_chars)
         self._engines: list[tuple[int, Engine]] = []
         if engine is Engine.COMPILED and ends_early:
-            self._engines = [(first, Engine.LOADED), (num_chars - UNCACHED_FROM, engine)]
+            self._engines = [(load_when_left, Engine.LOADED), (num_chars - UNCACHED_FROM, engine)]
         elif engine is not Engine.NUMPY:
-            self._engines = [(first, engine)]
+            self._engines = [(load_when_left, engine)]
 
     def draw(self, num_chars: int) -> Block:
         """Draw the next `num_chars` characters of all texts, or only the next one if NumPy draws

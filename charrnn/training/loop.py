@@ -374,7 +374,8 @@ def _read_same_text(resumed: Resumed) -> RunText:
             raise
         raise DataError(f"{error.marked}\nPipe the same text into standard input again.") from None
 
-    # `choose_sizes` never does that, and such a step could need any memory.
+    # A new run never reads more characters per step than its text has. A damaged config.yaml may
+    # ask for that, and for any amount of memory.
     num_learned = text.num_train - config.num_held_back
     if resolved(config.batch_size) * resolved(config.bptt_length) > num_learned:
         raise CheckpointError(

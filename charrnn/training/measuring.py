@@ -150,8 +150,8 @@ def measure_step(
             rounds.append(time.perf_counter() - round_begin)
             longest = max(longest, rounds[-1])
 
-            # Up to twice as long, for three steps on each number of threads. The longest round does
-            # not count: in it, the process may have been stopped.
+            # Measure for `seconds`, or for up to twice that time until there are three rounds. The
+            # longest round does not count, because the process may have been stopped in it.
             least = seconds if len(rounds) >= 3 else 2 * seconds
             is_over = computing.group.any(time.perf_counter() - begin - longest >= least)
 

@@ -73,7 +73,7 @@ class Resumed:
     changes: Mapping[str, object]
     """The settings that are given now."""
     config: Config
-    """That configuration with the changes."""
+    """`before` with `changes` applied."""
     seconds: float
     """How long it had trained at that checkpoint; 0 if its log is missing."""
 
@@ -415,14 +415,14 @@ def plan_steps(
     seconds_left = max(0.0, budget_seconds - seconds_taken)
     steps_as_measured = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
 
-    # With several networks in place of the measured network, each step takes so many times as long.
-    timed = recipe.choose_members(
+    # M networks take M times as long per step as the one network that was measured.
+    with_members = recipe.choose_members(
         replace(config, threads=threads),
         num_steps=int(steps_as_measured),
         num_train_chars=text.num_train,
     )
-    num_steps = int(steps_as_measured * config.num_networks / timed.num_networks)
+    num_steps = int(steps_as_measured * config.num_networks / with_members.num_networks)
     if may_end_early:
-        num_steps = min(num_steps, recipe.most_useful_steps(timed, text.num_train))
-    planned = recipe.choose_steps(timed, *sizes, num_steps)
+        num_steps = min(num_steps, recipe.most_useful_steps(with_members, text.num_train))
+    planned = recipe.choose_steps(with_members, *sizes, num_steps)
     return computing.group.share_config(planned)

@@ -67,17 +67,18 @@ USEFUL_EPOCHS = 1050.0
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
 HELD_BACK_PART = 100
-"""A training text is divided by this: so many characters are held back from the network, to fit how
-counts are mixed with it."""
+"""The length of a training text is divided by this number. The result is the number of characters
+that are held back from the network, to fit how counts are mixed with it."""
 MIN_HELD_BACK = 500
-"""Characters that are held back at least: fewer say too little of ten pairs of powers."""
+"""The smallest number of characters that the recipe holds back: fewer would say too little about
+ten pairs of powers."""
 LEAST_HELD_BACK = 100
-"""Characters that can be held back at least, if a number is asked for."""
+"""The smallest number of characters that a user may ask to hold back."""
 MAX_HELD_BACK = 20_000
-"""Characters that are held back at most: more say nothing more."""
+"""The largest number of characters that the recipe holds back: more would not say more."""
 MOST_HELD_BACK_PART = 10
-"""A training text is divided by this: at most so many characters are held back unless more are
-asked for. A text of fewer than 5,000 characters has none to spare."""
+"""The length of a training text is divided by this number. The recipe holds back no more characters
+than the result, so a text of fewer than 5,000 characters has none to spare."""
 COUNTED_CHARS = 1 << 22
 """Largest number of characters of a training text that are counted, from its end
 (benchmarks/LOG.md)."""
@@ -104,13 +105,13 @@ MIN_READ = {128: 0, 256: 4_500_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_
 """Units of a layer, and the characters that a model of that size must read to be better than the
 next smaller model in the same time (benchmarks/LOG.md)."""
 MINUTES_SHARE = 2 / 3
-"""A model for a budget in minutes must read enough in this share of the budget. If it just reads
-enough in all of it, several smaller networks, or more steps of a smaller network, are better more
-often than not (benchmarks/LOG.md)."""
+"""A model for a budget in minutes must read enough in this share of the budget. A model that
+needs the whole budget to read enough is, more often than not, worse than several smaller networks
+or more steps of a smaller network (benchmarks/LOG.md)."""
 FEW_WEIGHTS = 400_000
-"""In minutes, a network with more recurrent weights than these and than the text has characters is
-never chosen: it learns the text by heart, and several smaller networks are better, whatever the
-time (benchmarks/LOG.md)."""
+"""For a budget in minutes, no network is chosen whose recurrent weights exceed both this number and
+the number of characters of the text: it would learn the text by heart, and several smaller networks
+are better, whatever the time (benchmarks/LOG.md)."""
 
 
 def fill_auto(config: Config, **choices: Any) -> Config:
@@ -434,7 +435,7 @@ def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Conf
     if config.num_members != "auto":
         return config
 
-    # As many as read enough and step often enough each.
+    # The largest number of networks of which each still reads enough and takes enough steps.
     units = resolved(config.hidden_size)
     num_read = num_steps * resolved(config.batch_size) * resolved(config.bptt_length)
     least = max(MEMBER_EPOCHS * num_train_chars, SHORT_READ, MIN_READ.get(units, 0))

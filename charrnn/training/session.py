@@ -297,9 +297,9 @@ class TrainingSession:
         state = self.state
         # The saved settings train the same weights only if the run kept to one schedule, from the
         # first step to the last.
-        recipe: str | None = str(self.run.path / CONFIG)
+        recipe_path: str | None = str(self.run.path / CONFIG)
         if self.loaded is not None or state.has_gone_back or state.is_stopped:
-            recipe = None
+            recipe_path = None
         return DoneEvent(
             step=self.trainer.step,
             seconds=seconds,
@@ -309,7 +309,7 @@ class TrainingSession:
             run=str(self.run.path),
             is_complete=not state.is_stopped,
             with_counts_nats=state.with_counts_nats,
-            recipe=recipe,
+            recipe=recipe_path,
         )
 
     def _start(self, notes: tuple[str, ...]) -> Generator[TrainEvent, None, None]:
@@ -498,31 +498,30 @@ class TrainingSession:
         """Commit the present step to disk, and remove checkpoints that are no longer kept. Raises
         CharRNNError."""
         trainer = self.trainer
-        session = self.state
         if self.group.is_first:
             self.run.check_in_place()
 
         # In all processes: each adds the recurrent states of its own batch rows.
         tensors, counters = trainer.snapshot()
-        session.saved_step = trainer.step
+        self.state.saved_step = trainer.step
 
         # `RunWriter.commit` makes this step the latest, by writes in a safe order.
         if self.group.is_first:
-            state = {
+            recorded = {
                 **counters,
-                "best_nats": session.best_nats,
-                "best_step": session.best_step,
+                "best_nats": self.state.best_nats,
+                "best_step": self.state.best_step,
                 **state_of_corpus(self.text.corpus),
             }
             if self.group.size > 1:
-                state["num_processes"] = self.group.size
-            if session.is_validation_due:
-                state["is_validation_due"] = True
+                recorded["num_processes"] = self.group.size
+            if self.state.is_validation_due:
+                recorded["is_validation_due"] = True
             self.run.commit(
                 step=trainer.step,
                 model=trainer.model_tensors(),
                 training=tensors,
-                state=state,
+                state=recorded,
                 description=self._description,
                 keep=trainer.config.keep,
             )

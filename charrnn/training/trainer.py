@@ -251,13 +251,13 @@ class Trainer:
             self._omega.add_gradients(length * batch_size)
 
         # The sum over all processes, of the flags as well.
-        figures = loss.detach().view(1) / len(self._networks)
+        loss_and_flags = loss.detach().view(1) / len(self._networks)
         if self.group.size > 1:
             if flags:
                 asked = torch.tensor(flags, dtype=loss.dtype)
-                figures = torch.cat((figures, to_device(asked, self.device)))
+                loss_and_flags = torch.cat((loss_and_flags, to_device(asked, self.device)))
             gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-            self.group.sum_in_place([*gradients, figures])
+            self.group.sum_in_place([*gradients, loss_and_flags])
 
         # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Each network of an
         # ensemble is clipped on its own, so that none slows the rest.
@@ -269,7 +269,7 @@ class Trainer:
         # A single copy to main memory, because the processor waits for it until the device has
         # computed everything.
         largest = torch.stack(norms).amax().view(1)
-        train_nats, *sums, norm = torch.cat((figures, largest)).tolist()
+        train_nats, *sums, norm = torch.cat((loss_and_flags, largest)).tolist()
         return Gradients(
             state=state.map(Tensor.detach),
             train_nats=train_nats,
@@ -278,12 +278,11 @@ class Trainer:
         )
 
     def _loss(self, logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Compute the mean loss of what is learned of a window (T, B), as this process's share of
-        the mean of all.
+        """Compute this process's part of the mean loss over the learned characters of a window
+        (T, B): the parts of all processes add up to the mean.
 
-        The sum is divided by the number of targets in all processes, so that the sum over them is
-        the mean. Of an ensemble it is the sum of the losses of its networks, each of which learns
-        as if it were alone.
+        The sum is divided by the number of targets in all processes. The loss of an ensemble is the
+        sum of the losses of its networks, each of which learns as if it were alone.
         """
         num_targets = len(inputs) * self.batches.batch_size
         logits = logits.float().flatten(0, 1)
@@ -371,8 +370,8 @@ class Trainer:
                 f" (step {reprlib.repr(step)}, cursor {reprlib.repr(cursor)})."
             )
 
-        # The tensors were not checked before: the manifest vouches for every file of a checkpoint,
-        # so that only a config.yaml from another run can ask for tensors that were not saved.
+        # The manifest has verified all files of the checkpoint. A tensor can be missing only if
+        # config.yaml belongs to another run.
         try:
             _copy_all(self._tensors(), training)
             _copy(self.state.vectors, training["state"][..., self.rows, :].copy())
