@@ -341,8 +341,8 @@ def load_mixture(
     errors of both `parse_mix` and `charrnn.mix`.
     """
     names, weights = parse_mix(mix)
-    loaded = [load_model(name, quiet=quiet) for name in names]
-    models: list[Any] = [first, *loaded]
+    models: list[Any] = [load_model(name, quiet=quiet) for name in names]
     if adds_counts:
-        models = [first, *(with_counts(model, quiet=quiet) for model in loaded)]
+        models = [with_counts(model, quiet=quiet) for model in models]
+    models.insert(0, first)
     return charrnn.mix(models, weights)

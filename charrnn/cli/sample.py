@@ -374,23 +374,7 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         if len(learned) > LONG:
             tell(f"adapting to {options.adapt} ...")
         first = _adapt(first, text=learned, unknown=options.drawing.unknown)
-    # Counts do not know which brackets and rings of a document are still open: they make its loss
-    # lower and fewer documents valid (benchmarks/LOG.md).
-    adds_counts = options.adds_counts or (first.config.end_id is None and not options.no_counts)
-    counted_model: Model | CountedModel = first
-    if adds_counts:
-        counted_model = arguments.with_counts(first, quiet=options.quiet)
-        if options.adds_counts and counted_model is first:
-            raise UsageError(
-                f"{first.name} has no counts of its training text. Leave {named('adds_counts')}"
-                " out."
-            )
-    model: WritingModel = counted_model
-    if options.mix:
-        model = arguments.load_mixture(
-            counted_model, mix=options.mix, adds_counts=adds_counts, quiet=options.quiet
-        )
-        warn(model.warnings, quiet=options.quiet)
+    model = _with_counts_and_mixture(first, options=options)
 
     prime: str | bytes | None = None
     if is_file:
@@ -410,6 +394,31 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         show_as_json=options.json,
         quiet=options.quiet,
     )
+
+
+def _with_counts_and_mixture(first: "Model", options: SampleCommandOptions) -> "WritingModel":
+    """Return the model that writes: `first` with its counts, mixed with the runs of --mix.
+
+    Raises UsageError if counts are asked for, and the run has none.
+    """
+    # Counts do not know which brackets and rings of a document are still open: they make its loss
+    # lower and fewer documents valid (benchmarks/LOG.md).
+    adds_counts = options.adds_counts or (first.config.end_id is None and not options.no_counts)
+    counted_model: Model | CountedModel = first
+    if adds_counts:
+        counted_model = arguments.with_counts(first, quiet=options.quiet)
+    if options.adds_counts and counted_model is first:
+        raise UsageError(
+            f"{first.name} has no counts of its training text. Leave {named('adds_counts')} out."
+        )
+    if not options.mix:
+        return counted_model
+
+    mixture = arguments.load_mixture(
+        counted_model, mix=options.mix, adds_counts=adds_counts, quiet=options.quiet
+    )
+    warn(mixture.warnings, quiet=options.quiet)
+    return mixture
 
 
 def _adapt(model: "Model", text: str | bytes, unknown: str) -> "Model":
