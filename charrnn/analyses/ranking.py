@@ -43,16 +43,19 @@ def ranking(
     measured = analysis.measure(targets)
 
     # The association of every cell on the scoring half, which `--find` does not need.
-    second_halves = analysis.kept_each(
+    associations = analysis.kept_each(
         "second half",
         keys=[(target, analysis.target_key(target)) for target in targets],
         result=Float32Array,
         compute=lambda missing: measure_all(_read_scoring_half(analysis), missing),
     )
     ranked = {}
-    for target, target_scores, second_half in zip(targets, measured, second_halves, strict=True):
+    for target, target_scores, on_scoring_half in zip(targets, measured, associations, strict=True):
         ranked[target.name] = rank(
-            target, measured=target_scores, second_half=second_half, num_units=analysis.num_units
+            target,
+            measured=target_scores,
+            on_scoring_half=on_scoring_half,
+            num_units=analysis.num_units,
         )
     return ranked
 
@@ -93,29 +96,31 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
 
 
 def rank(
-    target: Target, measured: Measured, second_half: Float32Array, *, num_units: int
+    target: Target, measured: Measured, on_scoring_half: Float32Array, *, num_units: int
 ) -> tuple[CellScore, ...]:
     """Return the scores of all cells for a target: the selected cell first, then all others by
     strength on the choosing half.
 
     The selected cell has its score from `measure`. All cells have the same chance level and
-    untrained score: those that the best of all cells reaches. second_half (C,) is from
+    untrained score: those that the best of all cells reaches. on_scoring_half (C,) is from
     `measure_all`; `num_units` is H.
     """
     # The selected cell is not always the strongest: among nearly equal cells, the most visible is
     # selected.
     best = measured.score.layer * num_units + measured.score.unit
     is_yes_no = target.is_yes_no
-    order = np.argsort(-np.abs(measured.first_half), kind="stable").tolist()
+    order = np.argsort(-np.abs(measured.on_choosing_half), kind="stable").tolist()
     order.remove(best)
 
     # The other cells are ordered by the choosing half and scored on the scoring half: the scores of
     # the first would be too high if both were one half.
     scores = [measured.score]
     for cell in order:
-        chosen_on = float(measured.first_half[cell])
+        chosen_on = float(measured.on_choosing_half[cell])
         polarity = polarity_of(chosen_on)
-        reached = score_from_association(float(second_half[cell]), polarity, is_yes_no=is_yes_no)
+        reached = score_from_association(
+            float(on_scoring_half[cell]), polarity, is_yes_no=is_yes_no
+        )
         score = CellScore(
             detector=target.name,
             layer=cell // num_units,

@@ -57,7 +57,7 @@ class Measured:
     every cell on that half."""
 
     score: CellScore
-    first_half: NDArray[np.float32]
+    on_choosing_half: NDArray[np.float32]
     """(C,)"""
 
 

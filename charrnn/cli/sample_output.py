@@ -153,26 +153,36 @@ class SampleOutput:
             num_drawn += 1
             return accept is None or accept(text)
 
-        choosing: dict[str, Any] = {}
-        if unique or accept is not None:
-            choosing = {"unique": unique, "accept": count_drawn}
+        is_chosen = unique or accept is not None
+        counting = count_drawn if is_chosen else None
 
         # Each text as it is drawn, and each object once its text is whole.
         with self._drawing(options, count, is_streamed=True) as options:
             if self.show_as_json or self.target is not None:
-                texts = generator.iter_samples(count, options, **choosing)
+                texts = generator.iter_samples(
+                    count,
+                    options,
+                    unique=unique,
+                    accept=counting,
+                )
                 self._show_each(
                     (separator(self.model, index=index, count=count), text, self._as_json(text))
                     for index, text in enumerate(texts)
                 )
             else:
-                for index, chunks in enumerate(generator.write_each(count, options, **choosing)):
+                texts_in_chunks = generator.write_each(
+                    count,
+                    options,
+                    unique=unique,
+                    accept=counting,
+                )
+                for index, chunks in enumerate(texts_in_chunks):
                     before = [separator(self.model, index=index, count=count), self.typed]
                     write(
                         chain(before, _begun(chunks)),
                         ends_line=self.model.config.end_id is not None,
                     )
-        if choosing and not self.quiet:
+        if is_chosen and not self.quiet:
             write_aside(f"{count:,} of {counted(num_drawn, 'drawn text')}")
 
     def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:

@@ -192,7 +192,7 @@ def can_compile(stepper: Stepper) -> bool:
     return (
         stepper.cell_name in KINDS
         and stepper.depth_name in DEPTHS
-        and stepper.architecture.kept == 1
+        and stepper.architecture.kept_share == 1
         and not stepper.architecture.sums_outputs
         and not stepper.clamped
         and not stepper.clamped_sums

@@ -289,7 +289,12 @@ class Generator:
         return write_whole(self._draw(options), text)
 
     def write_each(
-        self, count: int, options: SampleOptions, **choosing: Any
+        self,
+        count: int,
+        options: SampleOptions,
+        *,
+        unique: bool = False,
+        accept: Accept | None = None,
     ) -> Iterator[Iterator[str]]:
         """Yield the texts of `iter_samples`, each in chunks.
 
@@ -298,8 +303,9 @@ class Generator:
         text.
         """
         options = _with_seed(options)
-        if choosing or self._num_rows(options, count) > 1:
-            for text in self.iter_samples(count, options, **choosing):
+        is_chosen = unique or accept is not None
+        if is_chosen or self._num_rows(options, count) > 1:
+            for text in self.iter_samples(count, options, unique=unique, accept=accept):
                 yield iter((text.text,))
             return
         for seed in _seeds_of_texts(count, options):

@@ -122,7 +122,7 @@ class LayerRead(NamedTuple):
     """(S * D, B, H): the last states."""
 
 
-class _How(NamedTuple):
+class _ReadOptions(NamedTuple):
     """The optional arguments of `RecurrentLayer.forward`."""
 
     embedding: Tensor | None
@@ -260,7 +260,7 @@ class RecurrentLayer(nn.Module):
         I), whose products are the columns of the weight. With `ops`, the cell's equations are
         computed with these functions, and no faster implementation is used.
         """
-        how = _How(
+        options = _ReadOptions(
             embedding=embedding,
             noise=noise,
             ops=ops,
@@ -275,13 +275,13 @@ class RecurrentLayer(nn.Module):
                 inputs,
                 weights=weights,
                 state=state,
-                how=how,
+                options=options,
             )
         return self._read_interleaved(
             inputs,
             weights=weights,
             state=state,
-            how=how,
+            options=options,
         )
 
     def _read_interleaved(
@@ -289,7 +289,7 @@ class RecurrentLayer(nn.Module):
         inputs: Tensor,
         weights: Mapping[str, Tensor],
         state: Tensor,
-        how: _How,
+        options: _ReadOptions,
     ) -> LayerRead:
         """Fold the D interleaved sequences of a dilated layer into the batch, and read them
         together: first T // D characters of all sequences, then one more character of some."""
@@ -314,7 +314,7 @@ class RecurrentLayer(nn.Module):
                 folded,
                 weights=weights,
                 state=first,
-                how=how,
+                options=options,
             )
             reads.append(read)
 
@@ -342,13 +342,13 @@ class RecurrentLayer(nn.Module):
         inputs: Tensor,
         weights: Mapping[str, Tensor],
         state: Tensor,
-        how: _How,
+        options: _ReadOptions,
     ) -> LayerRead:
         """Read inputs from a state (S, B, H); each time step continues from the step before it."""
         implementation = choose_implementation(
             self.cell_name,
             device=inputs.device,
-            is_changed=how.ops is not None or self.zoneout > 0,
+            is_changed=options.ops is not None or self.zoneout > 0,
         )
 
         # A library computes the input products itself.
@@ -357,7 +357,7 @@ class RecurrentLayer(nn.Module):
                 inputs,
                 state=state,
                 weight_hh=weights["hh"],
-                how=how,
+                options=options,
             )
 
         # The input products do not depend on the state, so they are computed for the whole window
@@ -365,7 +365,9 @@ class RecurrentLayer(nn.Module):
         if inputs.is_floating_point():
             x = linear(inputs, weight=self.weight("ih"), bias=self.bias("ih"))
         else:
-            x = nn.functional.embedding(inputs, self._input_table(how.embedding, self.bias("ih")))
+            x = nn.functional.embedding(
+                inputs, self._input_table(options.embedding, self.bias("ih"))
+            )
 
         # The recurrence.
         run = {
@@ -382,7 +384,7 @@ class RecurrentLayer(nn.Module):
                 x,
                 weights=weights,
                 state=state,
-                how=how,
+                options=options,
             )
 
     def _run_fused(
@@ -390,7 +392,7 @@ class RecurrentLayer(nn.Module):
         x: Tensor,
         weights: Mapping[str, Tensor],
         state: Tensor,
-        how: _How,
+        options: _ReadOptions,
     ) -> LayerRead:
         """Compute a gru or rnn from input products x (T, B, X*H)."""
         run = gru if self.cell_name == "gru" else rnn
@@ -398,7 +400,7 @@ class RecurrentLayer(nn.Module):
         outputs = run(x, *arguments)
 
         # The cell values of a gru and of an rnn are the outputs.
-        cells = outputs if how.keeps_cells else None
+        cells = outputs if options.keeps_cells else None
         return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
     def _run_scan(
@@ -406,7 +408,7 @@ class RecurrentLayer(nn.Module):
         x: Tensor,
         weights: Mapping[str, Tensor],
         state: Tensor,
-        how: _How,
+        options: _ReadOptions,
     ) -> LayerRead:
         """Compute a linear cell from input products x (T, B, X*H)."""
         assert issubclass(self.cell, LinearCell), "only those are scanned"
@@ -414,7 +416,7 @@ class RecurrentLayer(nn.Module):
         a, b = self.cell.coefficients(TORCH, x=x.to(state.dtype), extras=self._extras())
         outputs = scan(a, b=b, h=state[0])
 
-        cells = self.cell.value(TORCH, state=(outputs,)) if how.keeps_cells else None
+        cells = self.cell.value(TORCH, state=(outputs,)) if options.keeps_cells else None
         return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
     def _input_table(
@@ -439,11 +441,11 @@ class RecurrentLayer(nn.Module):
         x: Tensor,
         weights: Mapping[str, Tensor],
         state: Tensor,
-        how: _How,
+        options: _ReadOptions,
     ) -> LayerRead:
         """Apply the cell's equations to the input products x (T, B, X*H), one time step at a
         time."""
-        ops = how.ops or TORCH
+        ops = options.ops or TORCH
 
         # The recurrent products are the same functions at every step.
         num_steps, batch_size, _ = x.shape
@@ -470,15 +472,15 @@ class RecurrentLayer(nn.Module):
         for x_t in x:
             new = self.cell.step(ops, x=x_t, product=product, state=current, extras=extras)
             if self.zoneout:
-                new = self._zone_out(current, new=new, noise=how.noise)
+                new = self._zone_out(current, new=new, noise=options.noise)
                 # Zoneout has moved a clamped unit away from its value.
                 new = (*new[:-1], ops.clamp(new[-1]))
             current = new
-            states.append(current if how.keeps_cells else current[:1])
+            states.append(current if options.keeps_cells else current[:1])
 
         # Only the cell values need the memory c of every step.
         stacked = tuple(torch.stack(vectors) for vectors in zip(*states, strict=True))
-        cells = self.cell.value(ops, stacked) if how.keeps_cells else None
+        cells = self.cell.value(ops, stacked) if options.keeps_cells else None
         return LayerRead(stacked[0], cells=cells, state=torch.stack(current))
 
     def _zone_out(
@@ -505,7 +507,7 @@ class RecurrentLayer(nn.Module):
         inputs: Tensor,
         state: Tensor,
         weight_hh: Tensor,
-        how: _How,
+        options: _ReadOptions,
     ) -> LayerRead:
         """Compute a cell type with oneDNN or cuDNN."""
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
@@ -514,10 +516,10 @@ class RecurrentLayer(nn.Module):
         # indexing takes four times as long.
         if inputs.is_floating_point():
             vectors = inputs
-        elif how.embedding is None:
+        elif options.embedding is None:
             vectors = nn.functional.one_hot(inputs, self.input_size).to(weight_hh.dtype)
         else:
-            vectors = nn.functional.embedding(inputs, how.embedding)
+            vectors = nn.functional.embedding(inputs, options.embedding)
         outputs, last = run_library(
             self.cell_name,
             inputs=vectors,
@@ -526,7 +528,7 @@ class RecurrentLayer(nn.Module):
         )
 
         # Libraries return only the last c.
-        if not how.keeps_cells:
+        if not options.keeps_cells:
             return LayerRead(outputs, cells=None, state=last)
         if self.cell_name == "lstm":
             cells = self._lstm_cells(
@@ -534,7 +536,7 @@ class RecurrentLayer(nn.Module):
                 state=state,
                 weight_hh=weight_hh,
                 outputs=outputs,
-                embedding=how.embedding,
+                embedding=options.embedding,
             )
         else:
             cells = self.cell.value(TORCH, state=(outputs,))

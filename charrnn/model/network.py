@@ -100,20 +100,20 @@ class CharRNN(nn.Module):
         super().__init__()
 
         # The sizes.
-        network = Architecture.of(config)
-        num_layers = network.num_layers
-        hidden_size = network.hidden_size
+        architecture = Architecture.of(config)
+        num_layers = architecture.num_layers
+        hidden_size = architecture.hidden_size
         input_size = input_size_of(config, vocab_size)
 
         # The settings that `forward` uses. A dropout of `auto` is allowed here: a network that is
         # not trained needs none.
         self.dropout = _share(config.dropout)
         self.input_dropout = _share(config.input_dropout)
-        self.depth = network.depth
+        self.depth = architecture.depth
         self.sum_outputs = config.sum_outputs
         self.end_id = config.end_id
-        self._num_states = network.num_states
-        self.kept_outputs = network.kept_outputs
+        self._num_states = architecture.num_states
+        self.kept_outputs = architecture.kept_outputs
 
         # The number of modules that the depth has between the layers.
         num_gates = num_layers - 1 if self.depth.has_gates else 0
@@ -148,7 +148,7 @@ class CharRNN(nn.Module):
                 weight_drop=_share(config.weight_drop),
                 zoneout=config.zoneout,
             )
-            for index, dilation in enumerate(network.dilations)
+            for index, dilation in enumerate(architecture.dilations)
         )
         self.grids = nn.ModuleList(
             RecurrentLayer("lstm", input_size=hidden_size, hidden_size=hidden_size)
@@ -158,7 +158,7 @@ class CharRNN(nn.Module):
         # A learned state starts with zeros, like a state that is not learned.
         self.learned_state: nn.Parameter | None = None
         if config.initial_state == "learned":
-            learned = torch.zeros(num_layers, network.num_states, hidden_size)
+            learned = torch.zeros(num_layers, architecture.num_states, hidden_size)
             self.learned_state = nn.Parameter(learned)
         self._draw_weights(config.seed, config.forget_bias, config.initial_weights)
 

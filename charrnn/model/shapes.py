@@ -35,10 +35,10 @@ def input_size_of(config: Config, vocab_size: int) -> int:
 def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors of `model.safetensors` by name, in the order of
     `CharRNN`."""
-    network = Architecture.of(config)
-    cell = network.cell
-    depth = network.depth
-    size = network.hidden_size
+    architecture = Architecture.of(config)
+    cell = architecture.cell
+    depth = architecture.depth
+    size = architecture.hidden_size
     input_size = input_size_of(config, vocab_size)
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -47,7 +47,7 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
         shapes["embedding.weight"] = (vocab_size, input_size)
     shapes |= {"output.weight": (vocab_size, size), "output.bias": (vocab_size,)}
 
-    for index in range(network.num_layers):
+    for index in range(architecture.num_layers):
         # The layer itself. Only the first layer reads characters, unless there is a projection
         # below it.
         for name, blocks in {"ih": cell.input_blocks, **cell.products}.items():
@@ -73,7 +73,7 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
                 shapes[f"grids.{index}.bias_{name}_l0"] = (Lstm.input_blocks * size,)
 
     if config.initial_state == "learned":
-        shapes["learned_state"] = (network.num_layers, network.num_states, size)
+        shapes["learned_state"] = (architecture.num_layers, architecture.num_states, size)
     return shapes
 
 
@@ -161,9 +161,11 @@ def most_bytes(config: Config, vocab_size: int) -> int:
 
     Training saves the weights, their averages and two moments per weight.
     """
-    network = Architecture.of(config)
+    architecture = Architecture.of(config)
     batch_size = resolved(config.batch_size)
-    state = network.num_layers * network.num_states * batch_size * network.hidden_size
+    state = (
+        architecture.num_layers * architecture.num_states * batch_size * architecture.hidden_size
+    )
 
     # During training each of several networks has its own output bias, but the model has only one.
     biases = 4 * (config.num_networks - 1) * vocab_size

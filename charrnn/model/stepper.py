@@ -100,7 +100,9 @@ class Stepper:
         # The settings of the configuration.
         self.vocab_size = check_shapes(config, tensors)
         architecture = Architecture.of(config)
-        self.architecture = replace(architecture, kept=np.float32(1) - np.float32(config.zoneout))
+        self.architecture = replace(
+            architecture, kept_share=np.float32(1) - np.float32(config.zoneout)
+        )
         self.cell = architecture.cell
         self.cell_name = config.cell
         self.depth_name = config.depth

@@ -36,7 +36,7 @@ class Architecture:
     dilations: tuple[int, ...]
     """The number of characters from each character back to the one whose state a layer
     continues."""
-    kept: Any
+    kept_share: Any
     """1 - zoneout: the share of a change of the state that remains, as a number of the array
     library."""
     sums_outputs: bool
@@ -52,7 +52,7 @@ class Architecture:
             num_layers=num_layers,
             hidden_size=resolved(config.hidden_size),
             dilations=tuple(map(depth.dilation, range(num_layers))),
-            kept=1 - config.zoneout,
+            kept_share=1 - config.zoneout,
             sums_outputs=config.sum_outputs,
         )
 
@@ -175,19 +175,19 @@ class Walk(Generic[A]):
     def read(self, x: A) -> A:
         """Read a character's vector (B, E), and return the input (B, H) of the output layer."""
         # Below the first layer of a grid is a projection to the state of the LSTM along depth.
-        network = self.architecture
+        architecture = self.architecture
         below = x
-        if network.depth.has_lstm:
+        if architecture.depth.has_lstm:
             self.along_depth = tuple(self.ops.split(self.product("bottom", x), 2))
             below = self.along_depth[0]
 
         outputs = []
-        for layer in range(network.num_layers):
+        for layer in range(architecture.num_layers):
             # Compute the equations of the cell.
             ops = self.ops_of(layer)
             before = self.oldest(layer)
             latest = self.step_cell(
-                network.cell,
+                architecture.cell,
                 prefix=f"layers.{layer}",
                 ops=ops,
                 x=below,
@@ -196,9 +196,9 @@ class Walk(Generic[A]):
             )
 
             # Generation replaces zoneout by its mean.
-            if network.kept != 1:
+            if architecture.kept_share != 1:
                 latest = tuple(
-                    old + network.kept * (new - old)
+                    old + architecture.kept_share * (new - old)
                     for old, new in zip(before, latest, strict=True)
                 )
                 # Zoneout has moved a clamped unit away from its value.
@@ -206,7 +206,7 @@ class Walk(Generic[A]):
             self.append(layer, latest)
 
             # Compute the input of the next layer.
-            below = network.depth.join(
+            below = architecture.depth.join(
                 self,
                 layer=layer,
                 x=below,
@@ -217,7 +217,7 @@ class Walk(Generic[A]):
 
         # Compute the input of the output layer. The sum starts with the first output, because not
         # every library can add 0.
-        if network.sums_outputs:
+        if architecture.sums_outputs:
             below = sum(outputs[1:], start=outputs[0])
         return below
 

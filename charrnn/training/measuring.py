@@ -204,7 +204,9 @@ def _thread_counts(
     # Fewer threads are not tried for a model that is too large for them.
     operations = OPERATIONS_PER_WEIGHT * num_recurrent_weights(config)
     operations *= batch_size * resolved(config.bptt_length)
-    alone = operations / assumed_rate(replace(config, threads=1), computing.device)
+    seconds_of_one = operations / assumed_rate(replace(config, threads=1), computing.device)
     longest = min(seconds, MEASURE_SECONDS)
-    fewer = [count for count in (most - 1, 1) if 1 <= count < most and alone / count <= longest]
+    fewer = [
+        count for count in (most - 1, 1) if 1 <= count < most and seconds_of_one / count <= longest
+    ]
     return [most, *fewer]

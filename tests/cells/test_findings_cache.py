@@ -422,4 +422,4 @@ def test_a_measurement_is_read_back_exactly(lstm):
     )
     back = decode(Measured, in_json(measured))
     assert back.score == measured.score
-    assert (back.first_half == measured.first_half).all()
+    assert (back.on_choosing_half == measured.on_choosing_half).all()

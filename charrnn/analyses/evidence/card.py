@@ -406,7 +406,7 @@ class Claim:
             attributions = ends.attributions(_partners(pairs)).reshape(2, len(pairs), -1)
             moved = (attributions[1] - attributions[0]).mean(0)
         order = np.argsort(-moved, kind="stable")
-        follows = np.abs(self.measured.first_half) > level
+        follows = np.abs(self.measured.on_choosing_half) > level
         found = [divmod(cell, self.analysis.num_units) for cell in order[follows[order]].tolist()]
         return [self.cell, *(cell for cell in found if cell != self.cell)]
 
