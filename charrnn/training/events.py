@@ -9,7 +9,7 @@ from charrnn.system.files import JSON
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """Base class of all events. `seconds` count from the start of the process."""
+    """Base class of all events. `seconds` count from the call of `train` or `resume`."""
 
     event: ClassVar[str]
     """Name of the class without "Event", in lower case."""
