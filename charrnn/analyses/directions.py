@@ -51,11 +51,11 @@ from charrnn.views.tables import skipped_lines
 from charrnn.views.theme import all_visible
 
 CHARS_OF_DIRECTION = 32_768
-"""Characters of the scoring half on which a direction is ablated, at most."""
+"""Most characters of the scoring half on which a direction is ablated."""
 PERCENTILES = (2, 98)
 """Percentiles of the output that are its `low` and `high`."""
 MOST_CELLS = 8
-"""Cells of a direction whose weights are shown, those with the largest."""
+"""Number of cells of a direction whose weights are shown: the cells with the largest weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,9 +63,9 @@ class Direction(Displayable):
     """A weighted sum of cell values that predicts a detector's labels: a linear probe on a few
     cells, or on all.
 
-    Fitted on the choosing half of a text; scored, like the best cell, on the other half. The output
-    is the sum of weight times value over the cells, plus `intercept`. It predicts the label: 1
-    inside and 0 outside, or a count.
+    It is fitted on the choosing half of a text and scored, like the best cell, on the scoring half.
+    Its output is the sum of weight times value over the cells, plus `intercept`. The output
+    predicts the label: 1 inside and 0 outside, or a count.
     """
 
     detector: str
@@ -83,16 +83,16 @@ class Direction(Displayable):
     ci: tuple[float, float]
     """The 95 % interval of the score."""
     cell_score: float
-    """The same score of the best cell, `cells[0]`, times its polarity."""
+    """The score of the best cell, `cells[0]`, with its values times its polarity."""
     gain_ci: tuple[float, float]
     """The 95 % interval of the difference between the two scores, from the same resamples."""
     low: float
-    """Output that 2 % of the characters of the scoring half stay below."""
+    """The 2nd percentile of the output on the scoring half."""
     high: float
-    """Output that 98 % of them stay below."""
+    """The 98th percentile of the output on the scoring half."""
     num_chars: int
     is_all: bool = False
-    """Whether it is over all cells of the model."""
+    """Whether the direction is over all cells of the model."""
     DERIVED = ("name", "gain", "shares")
 
     def view(self) -> Sequence[RenderableType]:
@@ -101,13 +101,13 @@ class Direction(Displayable):
 
     @property
     def name(self) -> str:
-        """The name by which options ask for it, such as quote@4."""
+        """The name of the direction in options, such as quote@4."""
         size = "all" if self.is_all else len(self.cells)
         return f"{self.detector}@{size}"
 
     @property
     def gain(self) -> float:
-        """How much higher its score is than that of the best cell."""
+        """The score of the direction minus the score of the best cell."""
         return self.score - self.cell_score
 
     @property
@@ -121,33 +121,34 @@ class Direction(Displayable):
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers of its cells, ascending."""
+        """The layers of the cells, in ascending order."""
         return tuple(sorted({layer for layer, _ in self.cells}))
 
     def part(self, layer: int) -> LayerPart:
-        """Return those of its cells that are in a layer."""
-        here = [place for place, (at, _) in enumerate(self.cells) if at == layer]
+        """Return the cells of the direction in one layer."""
+        of_cells = np.array([layer_of_cell == layer for layer_of_cell, _ in self.cells])
         return LayerPart(
-            units=[self.cells[place][1] for place in here],
-            weights=np.array(self.weights)[here],
-            means=np.array(self.means)[here],
-            deviations=np.array(self.deviations)[here],
+            units=np.array(self.cells)[of_cells, 1].tolist(),
+            weights=np.array(self.weights)[of_cells],
+            means=np.array(self.means)[of_cells],
+            deviations=np.array(self.deviations)[of_cells],
         )
 
     def clamped_sums(self, value: float, cell: type[Cell]) -> dict[int, ClampedSum]:
         """Return, by layer, the sums whose clamping gives the direction the output `value` at every
         character.
 
-        A layer is computed before those above it, so each has a sum of its own. They share the
-        distance from the mean output in proportion to the variance of their cells in the output,
-        and add up to `value`. Raises UsageError if the cells cannot reach it.
+        A layer is computed before the layers above it, so the cells of each layer have a sum of
+        their own. The sums of the layers add up to `value`: each moves away from its mean by a
+        share of the distance, in proportion to the variance that its cells add to the output.
+        Raises UsageError if the cells cannot reach `value`.
         """
-        # Where the output is without a clamp, and how much each layer moves it.
+        # The mean of the output, and the variance that each layer adds to it.
         parts = {layer: self.part(layer) for layer in self.layers}
         total = sum(part.variance for part in parts.values())
         centre = sum(part.mean for part in parts.values()) + self.intercept
 
-        # The outputs at which every layer can still take its share of the way from the mean.
+        # The lowest and the highest output that every layer can reach with its share.
         lowest = -np.inf
         highest = np.inf
         for part in parts.values():
@@ -163,7 +164,7 @@ class Direction(Displayable):
                 f" output is mostly between {self.low:.3g} (low) and {self.high:.3g} (high)."
             )
 
-        # Each layer goes its share of the way from the mean to the value.
+        # Each layer moves by its share from the mean to the value.
         sums = {}
         for layer, part in parts.items():
             sums[layer] = part.clamped(part.mean + (value - centre) * part.variance / total)
@@ -180,17 +181,18 @@ class LayerPart(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """The mean of its weighted sum."""
+        """The mean of the weighted sum of the cells."""
         return float(sum((self.weights * self.means).tolist()))
 
     @property
     def variance(self) -> float:
-        """The sum of the variances of its cells in the output."""
+        """The sum of the variances that the cells add to the output."""
         return float(sum(((self.weights * self.deviations) ** 2).tolist()))
 
     def clamped(self, value: float) -> ClampedSum:
-        """Return its sum, clamped at a value."""
-        # Moves of variance times weight are the smallest change, in standard deviations.
+        """Return the weighted sum of the cells, clamped at a value."""
+        # If each cell moves in proportion to its variance times its weight, the sum of the squared
+        # moves, in standard deviations, is the smallest.
         moves = self.weights * self.deviations**2
         return ClampedSum(
             units=tuple(self.units),
@@ -201,9 +203,10 @@ class LayerPart(NamedTuple):
 
 
 def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> ClampedSum:
-    """Return the sum of a direction's cells in a layer, clamped at what it is for the mean values
-    (H,) of the units."""
-    # Its own means are those of the choosing half; a clamp at the mean needs that of this text.
+    """Return the weighted sum of a direction's cells in a layer, clamped at its value for the mean
+    values (H,) of the units."""
+    # The means of the direction are of the choosing half; a clamp at the mean needs the means of
+    # the text that is read.
     part = direction.part(layer)
     part = part._replace(means=means[part.units])
     return part.clamped(part.mean)
@@ -242,9 +245,9 @@ def direction(analysis: CellAnalysis, detector: str | Detector, size: int | None
     """Fit a direction: the `size` cells that predict a detector's labels best together, None for
     all cells.
 
-    The best cell of `findings` is its first. It is fitted on the choosing half and scored on the
-    other half. Raises UsageError for an unknown detector or a `size` out of range, DataError if the
-    detector cannot be scored.
+    The first cell is the best cell of `findings`. The direction is fitted on the choosing half and
+    scored on the scoring half. Raises UsageError for an unknown detector or a `size` out of range,
+    DataError if the detector cannot be scored.
     """
     num_cells = analysis.num_cells
     if size is None:
@@ -273,12 +276,13 @@ def ablate_direction(
 ) -> DirectionContribution:
     """Measure the contribution of a direction of this analysis.
 
-    On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most
-    often; inside and outside the spans of each of `detectors` (its own, if none is named). Raises
-    UsageError for an unknown detector, DataError if it cannot be scored.
+    It is measured on CHARS_OF_DIRECTION characters of the scoring half, the part in which the
+    labels of the direction's own detector change most often; inside and outside the spans of each
+    of `detectors`, by default only of its own detector. Raises UsageError for an unknown detector,
+    DataError if the direction's own detector cannot be scored.
     """
-    # The direction's own detector comes first. A pattern is known by its name only where it is
-    # among those that are given.
+    # The direction knows its detector by name only. The detector of a pattern of the user is among
+    # the given ones.
     own: str | Detector = direction.detector
     others = []
     for detector in [] if detectors is None else get_detectors(detectors):
@@ -294,7 +298,7 @@ def ablate_direction(
     num_chars = min(CHARS_OF_DIRECTION, len(analysis.text) - analysis.half)
 
     def ablate() -> DirectionContribution:
-        # Inside and outside are both needed, so a part with many changes serves best.
+        # The effects need characters inside and outside, so the part with the most changes is read.
         begin = most_changes(own_target.labels, first=analysis.half, length=num_chars)
         part = slice(begin, begin + num_chars)
         labellings = [target.labelling_of(part) for target in targets]
@@ -304,9 +308,9 @@ def ablate_direction(
         )
         return replace(contribution, skipped=(*skipped, *contribution.skipped))
 
-    # The key holds the skipped detectors, too: the kept result names them.
+    # The key contains the skipped detectors, too, because the stored result names them.
     of_targets: list[JSON] = [[target.name, analysis.target_key(target)] for target in targets]
-    of_targets += [[one.detector, one.reason] for one in skipped]
+    of_targets += [[detector.detector, detector.reason] for detector in skipped]
     key = analysis.text_key | {"direction": encode(direction), "labels": of_targets}
     return analysis.kept("direction ablation", key, DirectionContribution, ablate)
 
@@ -314,10 +318,10 @@ def ablate_direction(
 def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
     """Return a detector's labels. Raises UsageError if it is unknown, DataError if it cannot be
     scored."""
-    # One detector is asked for: it is the only target, or the only one skipped.
+    # The only detector is either the only target or the only skipped detector.
     targets, skipped = choose_targets(analysis.text.text, get_detectors([detector]))
     if not targets:
-        reasons = ", ".join(one.reason for one in skipped)
+        reasons = ", ".join(detector.reason for detector in skipped)
         raise DataError(
             f"No direction for {skipped[0].detector}: {reasons}. Give another {named('text')}."
         )
@@ -334,15 +338,13 @@ class Probe(NamedTuple):
 
 
 class DirectionSums(ProbeSums):
-    """Sums of which a direction of any number of cells is fitted."""
+    """Sums from which a direction over any number of cells is fitted."""
 
     def direction(self, size: int, first: int) -> Probe:
-        """Return the probe of `fit` for the first target, on any number of cells.
-
-        There are fewer cells if the others add nothing.
-        """
+        """Return the probe for the first target over `size` cells, of which `first` is the first,
+        or over fewer cells if further cells add nothing."""
         correlations, towards, scale = self.standardized()
-        # Few cells need no ridge, which would shrink their weights.
+        # A ridge would shrink the weights of few cells, which do not need it.
         if size < len(scale):
             chosen = choose_greedily(
                 correlations, towards=towards[:, 0], num_chosen=size, begin=first
@@ -366,8 +368,8 @@ class DirectionSums(ProbeSums):
 def fit_direction(
     target: Target, best: records.CellScore, *, size: int, num_units: int, read: Read
 ) -> Direction:
-    """Fit a direction of `size` cells, that of `best` first, on the choosing half, and score it on
-    the other half.
+    """Fit a direction of `size` cells, first the cell of `best`, on the choosing half, and score it
+    on the scoring half.
 
     `num_units` is H. The text is read once. Raises DataError if no cell's value changes.
     """
@@ -393,14 +395,15 @@ def fit_direction(
             values[indices] = cells[:, first]
             advance(len(indices))
 
-    # Both are scored on the same resamples, so that the interval is that of the difference. A rho
-    # keeps its sign, unlike an AUC: that of a falling cell is turned.
+    # The direction and the best cell are scored on the same resamples, so that the difference has
+    # an interval. An AUC is at least 0.5 by the polarity of the cell; the rho of a cell that falls
+    # with the count is negative, and its sign is turned.
     scoring = target.scoring_labels
     estimates = resample_score(outputs, labels=scoring, polarity=1)
     sign = 1 if target.is_yes_no else best.polarity
     of_cell = sign * resample_score(values, labels=scoring, polarity=best.polarity)
 
-    # Percentiles, not extremes: one outlier would make the colours of a picture pale.
+    # The limits are percentiles, because one outlier would make the colours of a picture pale.
     low, high = np.percentile(outputs, PERCENTILES)
     return Direction(
         detector=target.name,
@@ -426,11 +429,11 @@ def ablate_sum(
 ) -> DirectionContribution:
     """Measure how much the loss rises when a direction is clamped at its mean.
 
-    The mean is that over `text`. Of a direction over cells of several layers, the part in each
-    layer is clamped at its mean. The text must have at least 2 characters.
+    The mean is taken over `text`. If a direction has cells in several layers, the sum of the cells
+    of each layer is clamped at its mean. The text must have at least 2 characters.
     """
-    # A difference must come from the clamp alone, not from another implementation of the layer:
-    # both readings use the cells' equations step by step.
+    # Both readings compute the cells' equations step by step, so that the difference comes from the
+    # clamp alone and not from another implementation of the layer.
     step_by_step: dict[int, Ops[Tensor]] = dict.fromkeys(direction.layers, torch_ops())
     with task("ablating", total=2 * len(text)) as advance:
         free, means = score_with(network, text=text, ops=step_by_step, advance=advance)
@@ -460,14 +463,14 @@ def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
         moved = clamped.apply(cell, memories.cpu().numpy())
         return torch.from_numpy(moved).to(memories)
 
-    # A clamped sum moves several cells at once, by the smallest change that gives the sum.
+    # All cells of the sum are moved at once, by the smallest change that gives the sum its value.
     return hold(torch_ops(), clamped.units, values=values_of)
 
 
 def cells_text(direction: Direction) -> str:
-    """Return the cells with the largest weights, and how many others there are: 0:17 +60 %, 1:3 -40
+    """Return the cells with the largest weights, and the number of other cells: 0:17 +60 %, 1:3 -40
     %."""
-    # Of a direction over all cells, hundreds have a small share.
+    # In a direction over all cells, hundreds of cells have a small share.
     pairs = zip(direction.cells, direction.shares, strict=True)
     largest = sorted(pairs, key=lambda pair: -abs(pair[1]))
     shown = [f"{layer}:{unit} {share:+.0%}" for (layer, unit), share in largest[:MOST_CELLS]]
@@ -478,9 +481,9 @@ def cells_text(direction: Direction) -> str:
 
 
 def score_line(direction: Direction) -> str:
-    """Return the score of a direction beside that of its best cell, with the interval of the
+    """Return the score of a direction beside the score of its best cell, with the interval of the
     difference."""
-    # Only a ρ has a sign.
+    # A ρ is printed with its sign; an AUC has none.
     form = "ρ {:+.3f}, best cell {:+.3f}"
     if direction.is_yes_no:
         form = "AUC {:.3f}, best cell {:.3f}"
@@ -531,7 +534,7 @@ def _measure(subject: Subject[AblateOptions]) -> DirectionContribution:
     if is_cell(ablated):
         raise UsageError(f"--ablate {ablated} is a cell: give --evidence {ablated}.")
 
-    # With the effects on the other detectors beside that on its own.
+    # The effects are measured for the other detectors, too.
     detector, size = parse_direction("--ablate", text=ablated, detectors=subject.detectors)
     fitted = subject.study.direction(detector, size=size)
     return ablate_direction(

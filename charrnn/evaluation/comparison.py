@@ -110,8 +110,9 @@ class ExtraRows:
     """Check a comparison and the value of the parameter, and return a function that adds the rows.
     It is called before any loss is measured."""
     report: Callable[..., LossReport] | None = None
-    """Measures a loss by the protocol `name` of `evaluate`. It is called with a model, the text as
-    it was given, the text as the model reads it, and the largest number of characters to score."""
+    """Function that measures a loss by the protocol `name` of `evaluate`. It is called with a
+    model, the text as it was given, the text as the model reads it, and the largest number of
+    characters to score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +120,11 @@ class Report:
     """A measurement that `charrnn evaluate` prints in place of the losses."""
 
     name: str
-    """Its key in JSON; the option is spelled with hyphens."""
+    """The key of the report in JSON; the option is spelled with hyphens."""
     help: str
     measure: Callable[..., Any]
-    """Called with models, a text or None, and `part`, `precision` and `max_chars`; returns a
-    dataclass with a view."""
+    """Function that is called with models, a text or None, and `part`, `precision` and `max_chars`,
+    and returns a dataclass with a view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +136,8 @@ class Listing:
     """The option, which is spelled with hyphens."""
     help: str
     show: Callable[..., None]
-    """Called with models, a text or None, and `as_json`, `quiet`, `part`, `precision` and
-    `max_chars`; prints them."""
+    """Function that is called with models, a text or None, and `as_json`, `quiet`, `part`,
+    `precision` and `max_chars`, and prints the losses."""
 
 
 def evaluate(
@@ -387,7 +388,7 @@ class Comparison:
     def add_mixtures(self, mixtures: Sequence[MixedModels], context: str | bytes) -> None:
         """Add mixtures, which read the text of the first model.
 
-        Raises UsageError for a member whose text or alphabet is not the first model's.
+        Raises UsageError for a member with another text or another alphabet than the first model.
         """
         # A mixture reads one text, in the alphabet that its members have in common.
         first = self.models[0]
@@ -414,7 +415,7 @@ class Comparison:
 
     def losses_of(self, run: MeasuredRun) -> CharLosses:
         """Measure the stateful losses of a run."""
-        # The loss of every character, because further rows are compared with them.
+        # The loss of every character is kept, because further rows are compared with these losses.
         losses = char_losses(
             run.network,
             run.text.ids,
@@ -429,7 +430,7 @@ class Comparison:
 
         Raises DataError if it cannot be read, with `instead` as the remedy.
         """
-        # A part has its corpus, which need not be read again.
+        # A part of a corpus contains the corpus, which then need not be read again.
         content = self.contents[0]
         part = content if isinstance(content, CorpusPart) else None
         return self.models[0].training_text(part, instead=instead)
@@ -456,7 +457,8 @@ class Comparison:
 
     def measure_runs(self) -> None:
         """Add the rows of all runs by both protocols."""
-        # Differences are per character: a loss per byte has none to a loss per character.
+        # Differences are per character, so a loss per byte has no difference to a loss per
+        # character.
         first = self.runs[0]
         for run in self.runs:
             losses = self.losses_of(run)
@@ -507,7 +509,7 @@ class Comparison:
     def evaluation(self) -> loss_reports.Evaluation:
         """Return the record of all rows and breakdowns, with the notes that a reader of the figures
         must know."""
-        # The notes of rooms first: they were added while rows were measured.
+        # The notes of rooms come first, because they were added while rows were measured.
         return loss_reports.Evaluation(
             rows=tuple(self.rows),
             part=self.part,
@@ -521,7 +523,7 @@ class Comparison:
         """Yield a note for each reason why the runs cannot be compared as they stand."""
         alphabets: list[Vocab] = []
         for run, losses in zip(self.runs, self.losses, strict=True):
-            # Runs with the same alphabet lack the same characters: one note is enough.
+            # Runs with the same alphabet lack the same characters, so one note is enough.
             if run.text.num_unknown and run.vocab not in alphabets:
                 alphabets.append(run.vocab)
                 unknown = counted(run.text.num_unknown, "character")
@@ -702,7 +704,7 @@ def _contents(
     if text is not None:
         return [text] * len(models), None
 
-    # One text, which some models read in bytes and some in characters.
+    # If some models read one text in bytes and others in characters, its passages are compared.
     parts = [model.held_out(part) for model in models]
     is_one_text = len({held_out.corpus.digest for held_out in parts}) == 1
     has_several_kinds = len({model.vocab.kind for model in models}) > 1
@@ -720,8 +722,8 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
 
     Some of the parts are in bytes and some in characters.
     """
-    # In bytes of the whole text: the last tenth of the bytes and the last tenth of the characters
-    # begin at different places.
+    # The common passage, in bytes of the whole text. The last tenth of the bytes and the last tenth
+    # of the characters begin at different places.
     begin = max(part.corpus.num_bytes(0, part.begin) for part in parts)
     end = min(part.corpus.num_bytes(0, part.end) for part in parts)
 
@@ -751,8 +753,8 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
 
 
 def _check_same_documents(first: ComparedModel, other: ComparedModel) -> None:
-    # END is predicted like a character. A model without END is scored on fewer symbols, so the mean
-    # losses of the two models are not over the same symbols.
+    # END is predicted like a character. A model without END is scored on fewer symbols, so the two
+    # mean losses are taken over different symbols.
     if other.config.documents != first.config.documents:
         raise UsageError(
             f"{first.name} and {other.name} divide a text into documents in different ways"

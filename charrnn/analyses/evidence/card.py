@@ -52,43 +52,45 @@ from charrnn.system.lazy import Tensor, torch
 SEGMENT = 2_048
 """Characters of a segment that is read freely."""
 NUM_SEGMENTS = (16, 32)
-"""Such segments of the choosing and of the scoring half, at most."""
+"""Most segments of the choosing half, and of the scoring half, that are read freely."""
 WINDOW = 256
-"""T: characters of a segment that is read with clamped memories, at most. The first quarter is not
-measured, in which spreads what the clamps change."""
+"""Longest T: characters of a segment that is read with clamped memories. The first quarter of a
+segment is not measured, because the effect of the clamps is still spreading there."""
 MIN_WINDOW = 16
-"""T, at least: a shorter segment is left out."""
+"""Shortest T: a shorter segment is left out."""
 NUM_WINDOWS = 40
-"""Such segments, each around a change of the label, at most."""
+"""Most segments that are read with clamped memories, each around a change of the label."""
 NUM_WINDOWS_OF_RANK = 6
-"""Those of them that are read with every other cell and direction clamped."""
+"""Segments that are also read with every other cell, and every direction, clamped: on them the cell
+is ranked."""
 NUM_OTHERS = 99
-"""Other cells, and random directions, that the cell is compared with."""
-KEPT = (0, 1, 2, 3, 4, 6, 8, 16, 32, 64)
-"""Followers that are kept."""
+"""Number of other cells, and of random directions, with which the cell is compared."""
+NUMS_FREE = (0, 1, 2, 3, 4, 6, 8, 16, 32, 64)
+"""Numbers of followers that stay free while all other followers are held at their means."""
 NUM_PAIRS = 1_000
-"""Pairs of positions whose memories are exchanged, at most."""
+"""Most pairs of positions whose memories are exchanged."""
 NUM_PAIRS_CHOOSING = 256
-"""Pairs of the choosing half that put the followers in order, at most."""
-SAME = (3, 2, 1)
-"""The last characters that both positions of a pair have read: the first of these numbers that
-leaves MIN_PAIRED positions."""
+"""Most pairs of the choosing half by which the followers are put in order."""
+NUMS_COMMON = (3, 2, 1)
+"""Numbers of last characters that are the same at both positions of a pair. The first number that
+leaves MIN_PAIRED positions is used."""
 MIN_PAIRED = 50
-"""Positions on each side that are enough for pairs."""
+"""Number of positions on each side that are enough for pairs."""
 LAGS = (8, 4, 2, 1, 0)
-"""Characters that are read after an exchange: the first of these through which at least half of the
-labels last."""
+"""Numbers of characters that are read after an exchange. The first number is used through which at
+least half of the labels last."""
 NUM_WORST = 10
-"""Places that are shown."""
-CHARS_BETWEEN = 50
-"""Characters between two of these, at least."""
+"""Most wrong places that are shown."""
+MIN_CHARS_BETWEEN = 50
+"""Fewest characters between two wrong places that are shown."""
 NUM_STRETCHES = 4
 """Stretches of one label that are shown up to a place: an unpaired quotation mark, which explains a
 wrong label, is at the beginning of one of them."""
 CHARS_OF_STRETCH = 100
-"""Characters of a stretch that are shown, at most."""
+"""Most characters of a stretch that are shown."""
 CHARS_OF_BEGINNING = 34
-"""Characters at the beginning of a longer one; the others are at its end."""
+"""Characters that are shown of the beginning of a longer stretch; the other characters are of its
+end."""
 CHARS_AFTER = 8
 """Characters that are shown after a place."""
 
@@ -171,7 +173,7 @@ class Claim:
 
     @cached_property
     def begins(self) -> Positions:
-        """Where the segments begin that are read freely."""
+        """The first positions of the segments that are read freely."""
         half = self.target.half
         begins = []
         for first, most in zip((0, half), NUM_SEGMENTS, strict=True):
@@ -187,22 +189,22 @@ class Claim:
             is_read[begin : begin + self.segment] = True
         return is_read
 
-    def goes_on(self, length: int) -> NDArray[np.bool_]:
-        """Return for each position (N,) whether the state before it is known, and so many
-        characters follow it without an END."""
-        # An END would reset the state in the middle.
+    def can_read(self, length: int) -> NDArray[np.bool_]:
+        """Return for each position (N,) whether `length` characters can be read from it: the state
+        before it is known, and no END follows within them."""
+        # An END within the characters would reset the state.
         num_ends = np.cumsum(np.append(0, self.ids == self.analysis.network().end_id))
-        found = np.zeros(len(self.ids), bool)
-        last = len(found) - length
-        found[:last] = self.is_read[:last] & (num_ends[length + 1 :] == num_ends[:last])
-        return found
+        can_read = np.zeros(len(self.ids), bool)
+        last = len(can_read) - length
+        can_read[:last] = self.is_read[:last] & (num_ends[length + 1 :] == num_ends[:last])
+        return can_read
 
     @cached_property
     def lag(self) -> int:
         """The characters that are read after an exchange."""
         shown = self.shows & self.is_read
         for lag in LAGS:
-            lasts = shown & self._lasts(lag)
+            lasts = shown & self._label_lasts(lag)
             for side in (1, -1):
                 here = self.sides == side
                 if 2 * lasts[here].sum() < shown[here].sum():
@@ -211,30 +213,31 @@ class Claim:
                 return lag
         return 0
 
-    def _lasts(self, lag: int) -> NDArray[np.bool_]:
-        """Return whether each character (N,) and so many before it are on one side, and the state
-        before these is known."""
+    def _label_lasts(self, lag: int) -> NDArray[np.bool_]:
+        """Return for each character (N,) whether its label is the same as the labels of the `lag`
+        characters before it, and the state before these characters is known."""
         index = np.arange(len(self.sides))
         changes = np.append(0, np.diff(self.sides))
         since = index - np.maximum.accumulate(np.where(changes, index, 0))
-        found = np.zeros(len(index), bool)
-        found[lag:] = self.goes_on(lag)[: len(index) - lag]
-        return found & (since >= lag)
+        is_known = np.zeros(len(index), bool)
+        is_known[lag:] = self.can_read(lag)[: len(index) - lag]
+        return is_known & (since >= lag)
 
     def pairs(self, part: slice, num_pairs: int) -> NDArray[np.int64]:
         """Draw pairs (P, 2) of positions of a part of the text, inside and outside, that read the
         same last characters."""
         generator = np.random.default_rng(0)
         allowed = np.zeros(len(self.ids), bool)
-        allowed[part] = (self.shows & self._lasts(self.lag))[part]
+        allowed[part] = (self.shows & self._label_lasts(self.lag))[part]
         inside = generator.permutation(np.flatnonzero(allowed & (self.sides > 0)))
         outside = generator.permutation(np.flatnonzero(allowed & (self.sides < 0)))
 
-        # Without the same characters before, the outputs would differ for other reasons, too: in a
-        # word and at its end. Fewer of them where no text has them on both sides.
-        for same in SAME:
+        # If the last characters differed, the outputs would also differ for other reasons than the
+        # label, such as the end of a word. Where too few positions have the same last three
+        # characters on both sides, two or one must do.
+        for num_common in NUMS_COMMON:
             read = self.ids.copy()
-            for distance in range(1, same):
+            for distance in range(1, num_common):
                 read[distance:] = read[distance:] * (1 + self.ids.max()) + self.ids[:-distance]
             by_read = defaultdict(list)
             for position in outside.tolist():
@@ -264,23 +267,23 @@ class Claim:
     def window(self) -> int:
         """T: less than WINDOW in a short text, or one of short documents."""
         window = min(WINDOW, self.target.half // 4)
-        while not self.goes_on(window)[self.target.half :].any():
+        while not self.can_read(window)[self.target.half :].any():
             window //= 2
         return window
 
     @cached_property
     def running_in(self) -> int:
-        """Characters of a segment that are not measured. They do not warm up the state, which is
-        known, but what the clamps change in it spreads first."""
+        """Characters at the beginning of a segment that are not measured. The state before the
+        segment is known and needs no warm-up, but the effect of the clamps must spread first."""
         return self.window // 4
 
     @cached_property
     def windows(self) -> Positions:
-        """Where the segments (S,) begin that are read with clamps: around a change of the label if
-        they can be, without an overlap."""
+        """The first positions (S,) of the segments that are read with clamps. Segments around a
+        change of the label are preferred, and segments do not overlap."""
         half = self.target.half
         generator = np.random.default_rng(0)
-        allowed = self.goes_on(self.window)
+        allowed = self.can_read(self.window)
         allowed[:half] = False
         changes = np.flatnonzero(np.diff(self.sides)) - (self.window + self.running_in) // 2
         changes = changes[changes >= half]
@@ -296,7 +299,7 @@ class Claim:
 
     @cached_property
     def reading(self) -> FreeReading:
-        """The free reading, with the states that everything else begins with."""
+        """The free reading, with the states from which all other readings start."""
         pairs = np.concatenate((self.choosing_pairs, self.scoring_pairs)).ravel() - self.lag
         return read_freely(
             self.analysis.network(),
@@ -310,13 +313,14 @@ class Claim:
         )
 
     def score(self) -> CellScore:
-        """Return the score of the cell: without an interval, if it is not the best one."""
-        # All cells are scored only if it must be: that takes longer than the card.
+        """Return the score of the cell, without an interval if the cell is not the best cell."""
+        # To score a cell that is not the best, all cells are scored, which takes longer than all
+        # other parts of the card.
         best = self.measured.score
         if (best.layer, best.unit) == self.cell:
             return best
         ranked = self.analysis.ranking([self.detector])[self.target.name]
-        return next(one for one in ranked if (one.layer, one.unit) == self.cell)
+        return next(score for score in ranked if (score.layer, score.unit) == self.cell)
 
     def _held(self, *cells: list[tuple[int, int]]) -> Tensor:
         """Return which memories are held, (C, L, H), from the cells of each condition."""
@@ -354,8 +358,8 @@ class Claim:
         others = np.delete(np.arange(analysis.num_cells), own)
         others = generator.permutation(others)[:NUM_OTHERS]
 
-        # A direction of standardised memories, shortened or stretched so that what is taken away
-        # varies as one cell does: by 1.
+        # A direction of standardised memories, scaled so that the part that is taken away has the
+        # same standard deviation as one cell, 1.
         drawn = torch.from_numpy(generator.normal(size=(NUM_OTHERS, analysis.num_units)))
         drawn /= drawn.norm(dim=1, keepdim=True)
         here = slice(layer * analysis.num_units, (layer + 1) * analysis.num_units)
@@ -383,14 +387,15 @@ class Claim:
             num_chars=rises.shape[1],
             cells=tuple(of_cells),
             directions=tuple(of_directions),
-            rank=1 + sum(one >= inside[0] for one in of_cells),
-            rank_among_directions=1 + sum(one >= inside[0] for one in of_directions),
+            rank=1 + sum(rise >= inside[0] for rise in of_cells),
+            rank_among_directions=1 + sum(rise >= inside[0] for rise in of_directions),
             windows=tuple(windows.tolist()),
         )
 
     def followers(self) -> list[tuple[int, int]]:
-        """Return the cells that follow the property better than chance and the untrained network
-        do: the cell, then by how far the exchange of each moves the output on the choosing half."""
+        """Return the cells that follow the property better than chance and than the untrained
+        network. The cell of the claim comes first, then the cells in the order in which their
+        exchange moves the output on the choosing half, the largest first."""
         score = self.measured.score
         level = score.strength - score.gain
         if score.null_level is not None:
@@ -407,8 +412,9 @@ class Claim:
             moved = (attributions[1] - attributions[0]).mean(0)
         order = np.argsort(-moved, kind="stable")
         follows = np.abs(self.measured.on_choosing_half) > level
-        found = [divmod(cell, self.analysis.num_units) for cell in order[follows[order]].tolist()]
-        return [self.cell, *(cell for cell in found if cell != self.cell)]
+        chosen = order[follows[order]].tolist()
+        followers = [divmod(cell, self.analysis.num_units) for cell in chosen]
+        return [self.cell, *(cell for cell in followers if cell != self.cell)]
 
     def _ends(self, pairs: NDArray[np.int64]) -> tuple[Ends, Float64Array]:
         return Ends.of(
@@ -421,19 +427,21 @@ class Claim:
         )
 
     def sufficiency(self) -> Sufficiency:
-        """Hold all followers but the first k."""
+        """Hold all followers but the first k, for each k of NUMS_FREE."""
         followers = self.followers()
-        kept = [k for k in KEPT if k <= len(followers)]
+        kept = [k for k in NUMS_FREE if k <= len(followers)]
         conditions = [followers[k:] for k in kept]
         clamps = Clamps(self._held([], *conditions))
         odds, positions = self._clamped(self.windows, clamps, self.output)
         chosen = self.shows[positions]
         positions = positions[chosen]
         effects = []
-        for one in odds[:, chosen]:
-            effects.append(difference(one, sides=self.sides[positions], codes=self.ids[positions]))
+        for outputs in odds[:, chosen]:
+            effects.append(
+                difference(outputs, sides=self.sides[positions], codes=self.ids[positions])
+            )
 
-        # Where the free output shows nothing there is nothing to carry.
+        # If the free output does not differ between the sides, no share of it can be carried.
         whole, *others = effects
         shares = [effect / whole if whole > 0 else 0.0 for effect in others]
         carrying = [k for k, share in zip(kept, shares, strict=True) if share >= SHARE_CARRIED]
@@ -459,14 +467,15 @@ class Claim:
         if self.analysis.num_cells == 1:
             return None
 
-        # Only where the output differs as the labels do: else there is no other side.
+        # Only pairs whose outputs differ in the direction of their labels have a middle to cross.
         inside, outside = before.reshape(2, -1)
         differs = np.tile(inside > outside, 2)
         if not differs.any():
             return None
         accuracy = _crosses(before, after=ends.exchanged(partners, own), partners=partners)
 
-        # By chance: another cell in each row, and the cell of a position with the same label.
+        # Two comparisons show what happens by chance: another cell is exchanged in each row, or the
+        # cell is exchanged with a position that has the same label.
         generator = np.random.default_rng(0)
         drawn = generator.integers(self.analysis.num_cells - 1, size=num_rows)
         drawn += drawn >= own.flatten().nonzero().item()
@@ -512,7 +521,7 @@ class Claim:
         wrong = np.flatnonzero(places & (signed < 0))
         worst: list[WrongPlace] = []
         for position in wrong[np.argsort(signed[wrong], kind="stable")].tolist():
-            apart = [abs(position - one.position) >= CHARS_BETWEEN for one in worst]
+            apart = [abs(position - place.position) >= MIN_CHARS_BETWEEN for place in worst]
             if all(apart) and len(worst) < NUM_WORST:
                 is_wrong = bool(is_output_wrong[position])
                 worst.append(self._wrong_place(position, is_output_wrong=is_wrong))
@@ -548,16 +557,18 @@ class Claim:
 
 
 def _mean(values: Float64Array) -> float:
-    """Compute a mean, 0 of nothing: a part of a text may lack a side."""
+    """Compute the mean of the values, or 0 if there are none: a part of a text may lack a side."""
     return float(values.sum() / max(1, len(values)))
 
 
 def _partners(pairs: NDArray[np.int64]) -> Positions:
-    """Return the row of the other position of each pair, (2 * P,): those inside come first."""
+    """Return for each row (2 * P,) the row of the other position of its pair. The rows inside come
+    first."""
     return np.roll(np.arange(2 * len(pairs)), len(pairs))
 
 
 def _crosses(before: Float64Array, after: Float64Array, partners: Positions) -> NDArray[np.bool_]:
-    """Return whether each output (R,) gets beyond the middle between it and that of its partner."""
-    other = before[partners]
-    return np.asarray((after - (before + other) / 2) * (other - before) > 0)
+    """Return whether each output (R,) crosses the middle between itself and the output of its
+    partner."""
+    of_partner = before[partners]
+    return np.asarray((after - (before + of_partner) / 2) * (of_partner - before) > 0)
