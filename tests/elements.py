@@ -1,7 +1,9 @@
 """The elements of an HTML page, as a browser finds them."""
 
 import json
+import re
 from collections import defaultdict
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -46,3 +48,10 @@ class Elements(HTMLParser):
             self.texts[tag] += data
         if "script" in self._open:
             self.scripts[-1] += data
+
+
+def text_of(elements: str, name: str) -> str:
+    """Return the text of the element with an id, whose elements are spans."""
+    found = re.search(rf'<(\w+)[^>]* id="{name}"[^>]*>(.*?)</\1>', elements, re.S)
+    assert found is not None, elements[:2000]
+    return unescape(re.sub(r"<[^>]*>", "", found[2]))

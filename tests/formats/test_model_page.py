@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import numpy as np
 import pytest
 from browser import dump, dump_saved, needs_browser
-from elements import Elements
+from elements import Elements, text_of
 
 import charrnn
 from charrnn.api import Model
@@ -201,13 +201,6 @@ def run_in_page(folder, page, script, given=None, *, address="#text="):
     elements = dump((folder / "page.html").as_uri() + address, folder)
     answer = re.search(r'data-answer="([^"]*)"', elements)
     return json.loads(unescape(answer[1]))
-
-
-def text_of(elements, name):
-    """The text of the element with an id, whose elements are spans."""
-    found = re.search(rf'<(\w+)[^>]* id="{name}"[^>]*>(.*?)</\1>', elements, re.S)
-    assert found is not None, elements[:2000]
-    return unescape(re.sub(r"<[^>]*>", "", found[2]))
 
 
 @pytest.fixture
