@@ -1,0 +1,228 @@
+"""Make a web site of the pages: `python docs/make/make_site.py` writes it to the folder site/, and
+`--serve` shows it in a browser.
+
+The pages are those of the repository, in the order of docs/README.md. The site adds a search, the
+included models as pages in which they write, and a reference of the Python interface with every
+signature. A link that leads nowhere ends the command. Needs the extra `docs`.
+"""
+
+import argparse
+import contextlib
+import html
+import inspect
+import itertools
+import posixpath
+import re
+import shutil
+import tempfile
+import webbrowser
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import get_args
+
+from sphinx.cmd.build import build_main
+
+import charrnn
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIGURATION = Path(__file__).with_name("site")
+"""The folder of Sphinx's conf.py, and of a style and a template."""
+COPIED = ("*.md", "LICENSE", "docs", "benchmarks", "charrnn")
+"""What the pages are, and what they link to."""
+LIVE = ("prose", "code")
+"""The included models that write in the site."""
+LIVE_OPTIONS = "temp=0.5&seed=9&length=600&write=1"
+"""What their pages do when they are opened."""
+FIRST = ("live-models", "docs/README")
+"""The pages before the sections of docs/README.md."""
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>charrnn</title>
+{head}
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+"""A page between the versions."""
+
+
+def read_sections(index: str) -> dict[str, list[str]]:
+    """Return the pages of each section of docs/README.md, in its order, by the section's title.
+
+    A page is named as Sphinx does: its path from the repository, without the suffix. One that is
+    listed again belongs to the first section.
+    """
+    sections: dict[str, list[str]] = {}
+    listed: set[str] = set()
+    for part in index.split("\n## ")[1:]:
+        title, _, text = part.partition("\n")
+        sections[title] = []
+        for link in re.findall(r"\]\(([^)#:]+)\.md\)", text):
+            page = posixpath.normpath(f"docs/{link}")
+            if page not in listed:
+                listed.add(page)
+                sections[title].append(page)
+    return sections
+
+
+def write_navigation(source: Path) -> None:
+    """Append the order of all pages to README.md, the home of the site. Pages that docs/README.md
+    does not list come last."""
+    sections = read_sections((source / "docs/README.md").read_text(encoding="utf-8"))
+    for pages in sections.values():
+        # The commands stand beside the names of Python.
+        if "docs/reference" in pages:
+            pages.insert(pages.index("docs/reference") + 1, "python-interface")
+    listed = {*FIRST, "README"}.union(*sections.values())
+    paths = [*source.glob("*.md"), *source.glob("docs/*.md"), *source.glob("benchmarks/**/*.md")]
+    names = {path.relative_to(source).with_suffix("").as_posix() for path in paths}
+    sections["The project"] = sorted(names - listed)
+
+    blocks = [_toctree("", FIRST)]
+    blocks += [_toctree(f":caption: {title}\n", pages) for title, pages in sections.items()]
+    with (source / "README.md").open("a", encoding="utf-8") as home:
+        home.write("".join(blocks))
+
+
+def _toctree(caption, pages):
+    lines = "\n".join(pages)
+    return f"\n```{{toctree}}\n:hidden:\n{caption}\n{lines}\n```\n"
+
+
+def write_live_models(source: Path, extra: Path) -> None:
+    """Export the included models as pages, and write the page that shows them."""
+    (extra / "live").mkdir(parents=True)
+    parts = [
+        "# Live models\n\nThe two models that come with charrnn write here, in your browser. "
+        "Nothing is sent anywhere. Choose a temperature and generate, or type and see what the "
+        "model expects next. [Exporting a model](docs/export.md#a-web-page) explains the parts of "
+        "such a page, and `charrnn export RUN page.html` makes one of your own model.\n"
+    ]
+    for name in LIVE:
+        charrnn.load(name).export(extra / "live" / f"{name}.html")
+        address = html.escape(f"live/{name}.html#{LIVE_OPTIONS}")
+        frame = f'<iframe class="live" title="The model {name}" loading="lazy" src="{address}">'
+        link = f'<p><a href="{address}">Open this page alone</a></p>'
+        parts.append(f"## {name}\n\n{frame}</iframe>\n\n{link}\n")
+    (source / "live-models.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def write_interface(source: Path) -> None:
+    """Write the page of the public names, whose signatures and docstrings Sphinx fills in."""
+    values = {name: getattr(charrnn, name) for name in charrnn.__all__}
+    functions = [name for name, value in values.items() if inspect.isfunction(value)]
+    classes = [name for name, value in values.items() if inspect.isclass(value)]
+    main = ("Model", "Config")
+    events = get_args(charrnn.TrainEvent)
+    parts = [
+        _heading("Python interface", "="),
+        "Every public name of ``charrnn``, made from the source code. :doc:`docs/python` shows "
+        "how they work together.\n",
+        _heading("Functions", "-"),
+        *(f".. autofunction:: charrnn.{name}\n" for name in functions),
+    ]
+    for name in main:
+        parts += [_heading(name, "-"), _class(f"charrnn.{name}")]
+    parts.append(_heading("Results and errors", "-"))
+    parts += [_class(f"charrnn.{name}") for name in classes if name not in main]
+    parts += [
+        _heading("Events of a training", "-"),
+        "``charrnn.TrainEvent`` is one of these. Their module is ``charrnn.training.events``.\n",
+        *(_class(f"{event.__module__}.{event.__name__}") for event in events),
+    ]
+    (source / "python-interface.rst").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _heading(title, line):
+    return f"{title}\n{line * len(title)}\n"
+
+
+def _class(path):
+    return f".. autoclass:: {path}\n   :members:\n   :inherited-members: Exception\n"
+
+
+def copy_pages(source: Path) -> None:
+    """Copy the pages and what they link to."""
+    ignored = shutil.ignore_patterns("__pycache__", "make")
+    for path in itertools.chain.from_iterable(map(REPOSITORY.glob, COPIED)):
+        if path.is_dir():
+            shutil.copytree(path, source / path.name, ignore=ignored)
+        else:
+            shutil.copy(path, source)
+
+
+def build(folder: Path, release: str) -> int:
+    """Build the site of one version into a folder. Returns 0, or another number if a link is
+    broken."""
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary) / "source"
+        extra = Path(temporary) / "extra"
+        source.mkdir()
+        copy_pages(source)
+        write_live_models(source, extra)
+        write_interface(source)
+        write_navigation(source)
+        (extra / "index.html").write_text(redirection("README.html"), encoding="utf-8")
+        options = ["-q", "-W", "--keep-going", "-c", str(CONFIGURATION), "-d", f"{temporary}/trees"]
+        options += ["-D", f"html_extra_path={extra}", "-D", f"release={release}"]
+        return build_main([*options, str(source), str(folder)])
+
+
+def redirection(address: str) -> str:
+    """Return a page that leads to another address."""
+    head = f'<meta http-equiv="refresh" content="0; url={address}">'
+    return PAGE.format(head=head, body=f'<a href="{address}">charrnn</a>')
+
+
+def write_versions(site: Path) -> None:
+    """Write the first page of a site, which leads to its newest version, and the list of all.
+
+    Each folder is one version. A name without a number, such as main, counts as the oldest.
+    """
+    names = [path.name for path in site.iterdir() if path.is_dir()]
+    names.sort(key=lambda name: [int(number) for number in re.findall(r"\d+", name)], reverse=True)
+    items = "".join(f'<li><a href="{name}/">{name}</a></li>\n' for name in names)
+    versions = PAGE.format(head="", body=f"<h1>charrnn: all versions</h1>\n<ul>\n{items}</ul>")
+    (site / "versions.html").write_text(versions, encoding="utf-8")
+    (site / "index.html").write_text(redirection(f"{names[0]}/"), encoding="utf-8")
+
+
+def serve(site: Path) -> None:
+    """Serve a site to this machine alone, and open it in a browser, until Ctrl-C."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        address = f"http://127.0.0.1:{server.server_port}/"
+        print(f"{address} (Ctrl-C ends)")
+        webbrowser.open(address)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def main() -> None:
+    """Read the command line, and make the site."""
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / "site", help="of all versions")
+    parser.add_argument("--name", default=charrnn.__version__, help="of the folder of this version")
+    parser.add_argument("--serve", action="store_true", help="open the site in a browser")
+    options = parser.parse_args()
+
+    release = charrnn.__version__
+    if options.name != release:
+        release += f" ({options.name})"
+    if build(options.folder / options.name, release) != 0:
+        raise SystemExit(1)
+
+    write_versions(options.folder)
+    if options.serve:
+        serve(options.folder)
+
+
+if __name__ == "__main__":
+    main()

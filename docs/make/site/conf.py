@@ -1,0 +1,65 @@
+"""The configuration of Sphinx for the site (docs/make/make_site.py)."""
+
+import re
+
+project = "charrnn"
+author = "the authors of charrnn"
+root_doc = "README"
+include_patterns = ["*.md", "*.rst", "docs/*.md", "benchmarks/**.md"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+highlight_language = "none"
+
+# Markdown as GitHub reads it: every heading can be linked to.
+myst_heading_anchors = 6
+myst_enable_extensions = ["attrs_inline"]
+suppress_warnings = ["myst.header"]
+
+# Docstrings: `name` is code.
+default_role = "literal"
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+toc_object_entries_show_parents = "hide"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+
+smartquotes = False  # "--temp" is no dash
+
+html_theme = "furo"
+html_title = "charrnn"
+html_static_path = ["style.css"]
+html_css_files = ["style.css"]
+templates_path = ["."]
+html_copy_source = False
+html_use_index = False
+html_show_copyright = False
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "versions.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
+
+PICTURE = re.compile(
+    r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)">\s*'
+    r'<img alt="([^"]+)" src="([^"]+)">\s*</picture>'
+)
+"""A picture with a dark variant, as GitHub shows it."""
+
+
+def show_pictures(app, docname, content):
+    """Show the variant of a picture that fits the colours chosen in the site, not in the system."""
+    del app, docname
+    variants = r"![\2](\3){.only-light}![\2](\1){.only-dark}"
+    content[0] = PICTURE.sub(variants, content[0])
+
+
+def setup(app):
+    """Tell Sphinx about the pictures."""
+    app.connect("source-read", show_pictures)
