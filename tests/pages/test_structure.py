@@ -22,7 +22,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 318_200,
     "tokens of the core": 185_450,
-    "tokens of the tests": 305_600,
+    "tokens of the tests": 306_350,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
