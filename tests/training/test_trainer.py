@@ -6,6 +6,7 @@ import pytest
 import torch
 from hand_built import small_config
 from torch.nn.functional import cross_entropy
+from trainers import assert_equal, everything, save, take_steps
 
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.text.batches import BatchRows
@@ -19,38 +20,6 @@ CPU = torch.device("cpu")
 def make_trainer(cell="lstm", **changes):
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
     return Trainer(small_config(cell=cell, **changes), BatchRows(ids, B), V, CPU)
-
-
-def everything(trainer):
-    """A copy of every number that a trainer changes."""
-    tensors = {f"weights {name}": value for name, value in trainer.network.state_dict().items()}
-    tensors |= {f"averaged {name}": value for name, value in trainer.averaged.state_dict().items()}
-    for name, parameter in trainer.network.named_parameters():
-        for optimizer in trainer.optimizers:
-            tensors |= {
-                f"{key} {name}": value for key, value in optimizer.state.get(parameter, {}).items()
-            }
-    tensors["state"] = trainer.state.vectors
-    tensors["counters"] = torch.tensor([trainer.step, trainer.cursor])
-    return {name: value.detach().clone() for name, value in tensors.items()}
-
-
-def assert_equal(first, second):
-    """To the bit."""
-    assert first.keys() == second.keys()
-    assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
-
-
-def save(trainer):
-    """What a run folder would hold: the numbers as they are now, apart from the trainer's own
-    memory."""
-    tensors, counters = trainer.snapshot()
-    model = {name: value.copy() for name, value in trainer.model_tensors().items()}
-    return model, {name: value.copy() for name, value in tensors.items()}, counters
-
-
-def take_steps(trainer, num_steps):
-    return [trainer.take_step() for _ in range(num_steps)]
 
 
 @pytest.mark.parametrize(
