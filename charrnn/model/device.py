@@ -168,12 +168,12 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
 
 
 def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """Copy a tensor in main memory to a device, and convert it to `dtype` if a dtype is given.
+    """Copy a tensor to a device unless it is there, and convert it to `dtype` if a dtype is given.
 
-    On CUDA the copy goes through page-locked memory, so that the processor does not wait for all
+    To CUDA the copy goes through page-locked memory, so that the processor does not wait for all
     kernels before it.
     """
-    if device.type == "cuda":
+    if device.type == "cuda" and tensor.device.type == "cpu":
         # The tensor is converted before the copy, because that may make it smaller.
         return tensor.to(dtype or tensor.dtype).pin_memory().to(device, non_blocking=True)
     return tensor.to(device, dtype or tensor.dtype)

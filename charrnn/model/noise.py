@@ -3,7 +3,7 @@
 Shapes: T time, B batch, N entries, D dilation, R rows of a piece (`model.reading.FragmentPiece`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -29,15 +29,18 @@ class Noise:
         num_lanes: int,
         own: slice = slice(None),
         number: int = 0,
+        take_mask: Callable[[Sequence[int], float], Tensor] | None = None,
     ) -> None:
         """Draw for `num_lanes` batch rows, of which this process reads the rows `own`. `number` is
-        the number of the network in an ensemble."""
+        the number of the network in an ensemble. `take_mask` returns masks of a shape and a share
+        that are drawn already."""
         # The rows and the network to which the masks belong.
         self._generator = generator
         self._num_lanes = num_lanes
         self._own = own
         self._num_own = len(range(num_lanes)[own])
         self._number = number
+        self._take_mask = take_mask
         self._num_others = 0
 
         # The masks of the window so far, and the index of the mask that the current piece requests
@@ -55,6 +58,7 @@ class Noise:
             num_lanes=self._num_lanes,
             own=self._own,
             number=self._num_others,
+            take_mask=self._take_mask,
         )
 
     def start_piece(self, lanes: Tensor) -> None:
@@ -78,7 +82,7 @@ class Noise:
         window."""
         if self._next == len(self._masks):
             self._masks.append(
-                _draw(
+                self._draw(
                     shape,
                     share=share,
                     generator=self._generator,
@@ -102,15 +106,21 @@ class Noise:
         to batch row b.
         """
         if self._lanes is not None or self._num_own == self._num_lanes:
-            return _draw(shape, share=share, generator=self._generator_of_pieces)
+            return self._draw(shape, share=share, generator=self._generator_of_pieces)
 
         # Draw the masks of all lanes of the step, and take those of this process.
         num_folded = shape[0] // self._num_own
         whole = (num_folded * self._num_lanes, *shape[1:])
-        drawn = _draw(whole, share=share, generator=self._generator)
+        drawn = self._draw(whole, share=share, generator=self._generator)
         by_lane = drawn.view(num_folded, self._num_lanes, *shape[1:])
         return by_lane[:, self._own].reshape(*shape)
 
+    def _draw(self, shape: Sequence[int], share: float, generator: Generator) -> Tensor:
+        if self._take_mask is not None:
+            return self._take_mask(shape, share)
+        return draw_mask(shape, share=share, generator=generator)
 
-def _draw(shape: Sequence[int], share: float, generator: Generator) -> Tensor:
+
+def draw_mask(shape: Sequence[int], share: float, generator: Generator) -> Tensor:
+    """Draw a mask of independent entries, which are 0 with probability `share`, else 1."""
     return torch.empty(*shape).bernoulli_(1 - share, generator=generator)

@@ -35,7 +35,10 @@ MIN_BUDGET_SHARE = 0.6
 """Share of a budget in minutes below which a warning says that training took less."""
 MAX_BUDGET_SHARE = 1.15
 """Share of a budget in minutes above which a warning says that training took more."""
-CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
+CHANGEABLE = (
+    *BUDGETS,
+    *("device", "precision", "capture", "threads", "evaluate_every", "save_every", "keep"),
+)
 """Fields that a resumed run may change: how long and where it trains, and how many checkpoints it
 keeps. The weights fit all other fields."""
 

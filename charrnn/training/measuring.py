@@ -130,7 +130,7 @@ def measure_step(
         # The first step chooses its kernels. On several threads it may take very long while other
         # programs use the cores.
         with on_threads(min(times)):
-            for _ in range(2):
+            for _ in range(trainer.num_warm_ups):
                 trainer.take_step()
                 advance()
 

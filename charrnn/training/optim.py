@@ -14,6 +14,7 @@ from charrnn.config.settings import Config, resolved
 from charrnn.model.device import autocast
 from charrnn.model.ensemble import TrainedNetwork
 from charrnn.model.layer import RecurrentLayer
+from charrnn.training.captured_step import Capture
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1
@@ -182,21 +183,41 @@ class Muon:
     """
 
     def __init__(
-        self, blocks: dict[Tensor, int], weight_decay: float, scale: float, precision: str
+        self,
+        blocks: dict[Tensor, int],
+        weight_decay: float,
+        scale: float,
+        precision: str,
+        capture: Capture | None = None,
     ) -> None:
         """Start with a running mean of gradients m of zero.
 
-        `blocks` gives G of each weight; `scale` multiplies the learning rate.
+        `blocks` gives G of each weight; `scale` multiplies the learning rate. With `capture`,
+        everything that does not depend on the learning rate is captured.
         """
         self.state = _zeros(list(blocks), "momentum")
         self._blocks = blocks
         self._weight_decay = weight_decay
         self._scale = scale
         self._precision = precision
+        self._compute = self._compute_updates
+        if capture is not None:
+            self._compute = capture.repeated(self._compute_updates)
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
         """Take a step along the gradients."""
+        for weight, update in zip(self._blocks, self._compute(), strict=True):
+            # Liu's factor gives the entries the size that AdamW gives them, so that one learning
+            # rate fits both.
+            rate = learning_rate * self._scale * RMS * math.sqrt(max(update.shape[1:]))
+            weight.mul_(1 - learning_rate * self._weight_decay)
+            weight.add_(update.flatten(0, 1), alpha=-rate)
+
+    def _compute_updates(self) -> list[Tensor]:
+        """Add the gradients to the running means, and return the update of each weight in
+        blocks."""
+        updates = []
         for weight, num_blocks in self._blocks.items():
             # Nesterov's momentum looks one step ahead of the running mean.
             gradient = _gradient(weight)
@@ -207,13 +228,8 @@ class Muon:
             # Each gate on its own: a gate with large gradients would hide the directions of the
             # other gates.
             with autocast(weight.device, self._precision):
-                update = orthogonal(blocks).flatten(0, 1)
-
-            # Liu's factor gives the entries the size that AdamW gives them, so that one learning
-            # rate fits both.
-            rate = learning_rate * self._scale * RMS * math.sqrt(max(*blocks.shape[1:]))
-            weight.mul_(1 - learning_rate * self._weight_decay)
-            weight.add_(update, alpha=-rate)
+                updates.append(orthogonal(blocks))
+        return updates
 
 
 def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:
@@ -278,8 +294,10 @@ RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""
 
 
-def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
-    """Build the configured optimizers.
+def make_optimizers(
+    network: TrainedNetwork, config: Config, capture: Capture | None = None
+) -> list[Optimizer]:
+    """Build the configured optimizers, which may capture what they compute.
 
     Each weight belongs to one optimizer. Matrices decay; all other weights do not.
     """
@@ -298,7 +316,13 @@ def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
         # Squares of a Gram matrix are below the smallest numbers of fp16.
         precision = "fp32" if config.precision == "fp16" else config.precision
         optimizers.append(
-            Muon(blocks, weight_decay=weight_decay, scale=config.muon_scale, precision=precision)
+            Muon(
+                blocks,
+                weight_decay=weight_decay,
+                scale=config.muon_scale,
+                precision=precision,
+                capture=capture,
+            )
         )
 
     # All other weights. Biases and gains do not decay: they are too few to learn a text by heart.

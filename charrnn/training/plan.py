@@ -36,6 +36,7 @@ from charrnn.runs.writer import RunWriter
 from charrnn.text.batches import BatchRows
 from charrnn.text.sources import entry_of
 from charrnn.training import recipe
+from charrnn.training.captured_step import capture_note
 from charrnn.training.events import PlanEvent
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
 from charrnn.training.notes import text_notes, validation_notes
@@ -135,8 +136,9 @@ def plan_run(
     return Plan(
         config=planned,
         batches=batches,
-        reasons=tuple(
-            map(Message, _reasons(config, planned=planned, text=text, ends_early=ends_early))
+        reasons=(
+            *map(Message, _reasons(config, planned=planned, text=text, ends_early=ends_early)),
+            *capture_note(planned, computing),
         ),
         ends_early=ends_early,
     )
@@ -247,6 +249,7 @@ def plan_further(
             *text.corpus.notes,
             *validation_notes(planned, text),
             *_schedule_reason(resumed.before, planned=planned, step=taken),
+            *capture_note(planned, computing),
         ),
     )
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from charrnn.config.settings import Config, resolved
@@ -26,6 +26,12 @@ from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.runs.checkpoint import Tensors
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import IdArray
+from charrnn.training.captured_step import (
+    WARM_UPS,
+    StepBuffers,
+    StepInputs,
+    open_capture,
+)
 from charrnn.training.omega import Omega
 from charrnn.training.optim import (
     learning_rate_at,
@@ -56,17 +62,10 @@ class Gradients(NamedTuple):
 
     state: RecurrentState[Tensor]
     """The recurrent state after the window."""
-    train_nats: float
-    """Mean loss of all processes in nats per character, of several networks their mean."""
-    norm: float
-    """Norm of the gradient before clipping, of several networks the largest."""
-    flags: tuple[bool, ...]
-    """For each flag that was exchanged, whether it is true in any process."""
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether a step along this gradient can be taken."""
-        return math.isfinite(self.train_nats) and math.isfinite(self.norm)
+    sums: Tensor
+    """Mean loss of all processes in nats per character, of several networks their mean; then, for
+    each flag that was exchanged, the number of processes in which it is true; then the norm of the
+    gradient before clipping, of several networks the largest."""
 
 
 class Trainer:
@@ -118,7 +117,15 @@ class Trainer:
             self._omega = Omega(self._networks[0].recurrent_layers(), factor=config.omega)
             self._ops = self._omega.ops
 
-        self.optimizers = make_optimizers(self.network, config=config)
+        # On CUDA, the kernels of a step are captured, if they can be.
+        self.capture = open_capture(config, device, group.size)
+        if self.capture is not None:
+            self._compute_captured = self.capture.repeated(self._compute_buffered)
+        self._buffers: StepBuffers | None = None
+        self._loaded: tuple[int, int, float] | None = None
+        """The step, the cursor and the factor of the loss for which the buffers were loaded."""
+
+        self.optimizers = make_optimizers(self.network, config=config, capture=self.capture)
         self._names: dict[Tensor, str] = {
             weight: name for name, weight in self.network.named_parameters()
         }
@@ -160,24 +167,20 @@ class Trainer:
     def _take_step(self, flags: Sequence[bool]) -> StepResult:
         learning_rate = learning_rate_at(self.step, self.config)
 
-        # The next window of every batch row of this process.
-        window = self.batches.window(
-            self.cursor, length=resolved(self.config.bptt_length), rows=self.rows
-        )
-        inputs = to_device(torch.from_numpy(window[0]), self.device)
-        targets = to_device(torch.from_numpy(window[1]), self.device)
-
         # Its gradient. In fp16 it may overflow, so smaller factors of the loss are tried. If no
         # factor gives a finite gradient, nothing has changed yet, neither weights nor state nor
         # position: the session can go back to its latest checkpoint.
         for scale in loss_scales(self.config):
-            gradients = self._compute_gradients(inputs, targets=targets, flags=flags, scale=scale)
-            if gradients.is_finite:
+            gradients = self._launch(scale, flags)
+            # A single copy to main memory, because the processor waits for it until the device has
+            # computed everything.
+            train_nats, *sums, norm = gradients.sums.tolist()
+            if math.isfinite(train_nats) and math.isfinite(norm):
                 break
         else:
             raise NonFiniteError(
-                f"Step {self.step + 1}: loss {gradients.train_nats}, gradient norm"
-                f" {gradients.norm}. The learning rate was {learning_rate:.2g} there."
+                f"Step {self.step + 1}: loss {train_nats}, gradient norm {norm}. The learning rate"
+                f" was {learning_rate:.2g} there."
             )
 
         # The step itself, along the gradient in every weight's `grad`.
@@ -186,8 +189,8 @@ class Trainer:
             optimizer.step(learning_rate, self.step)
 
         # The next window continues where this window ends, with its state.
-        self.state = gradients.state
-        self.cursor += len(inputs)
+        self.state.map(Tensor.copy_, gradients.state)
+        self.cursor += resolved(self.config.bptt_length)
 
         # The average of all weights so far, late weights most (Polyak & Juditsky 1992).
         if self.averaged is not self.network:
@@ -198,57 +201,99 @@ class Trainer:
                 step=self.step,
             )
         return StepResult(
-            train_nats=gradients.train_nats,
-            grad_norm=gradients.norm,
+            train_nats=train_nats,
+            grad_norm=norm,
             learning_rate=learning_rate,
-            flags=gradients.flags,
+            flags=tuple(total > 0 for total in sums),
         )
+
+    def _launch(self, scale: float, flags: Sequence[bool]) -> Gradients:
+        """Compute the gradients of the next step; on CUDA, only let the device begin to."""
+        if self.capture is None:
+            inputs, generator = self._draw_inputs(self.step, cursor=self.cursor, scale=scale)
+            noise = Noise(generator, num_lanes=self.batches.batch_size, own=self.rows)
+            return self._compute_gradients(inputs, noise, flags)
+
+        buffers = self._load(self.step, cursor=self.cursor, scale=scale)
+        gradients = self._compute_captured()
+        # While the device computes, the processor draws what the next step reads. The copies into
+        # the buffers wait until the device has read them.
+        self._load(self.step + 1, cursor=self.cursor + len(buffers.inputs.ids), scale=scale)
+        return gradients
+
+    def _load(self, step: int, cursor: int, scale: float) -> StepBuffers:
+        """Copy the inputs and masks of a step into the buffers, unless they are there."""
+        if self._loaded == (step, cursor, scale) and self._buffers is not None:
+            return self._buffers
+        self._loaded = (step, cursor, scale)
+
+        inputs, generator = self._draw_inputs(step, cursor=cursor, scale=scale)
+        if self._buffers is None:
+            self._buffers = StepBuffers(inputs, generator)
+        else:
+            self._buffers.load(inputs, generator)
+        return self._buffers
+
+    def _compute_buffered(self) -> Gradients:
+        """Compute the gradients of the step in the buffers."""
+        assert self._buffers is not None, "the buffers are loaded first"
+        self._buffers.rewind()
+        noise = Noise(
+            self._buffers.generator,
+            num_lanes=self.batches.batch_size,
+            take_mask=self._buffers.take_mask,
+        )
+        return self._compute_gradients(self._buffers.inputs, noise)
+
+    def _draw_inputs(self, step: int, cursor: int, scale: float) -> tuple[StepInputs, Generator]:
+        """Return the inputs of a step, and the generator from which its masks are drawn."""
+        window = self.batches.window(
+            cursor, length=resolved(self.config.bptt_length), rows=self.rows
+        )
+
+        # Random numbers are drawn for the whole batch; each process takes its own rows of them.
+        generator = Generator().manual_seed((self.config.seed * 1_000_003 + step) % 2**32)
+        # Some rows forget what they have read, so that the network learns the start of a text.
+        is_reset = torch.zeros(0)
+        if self.config.end_id is None:  # With documents, the network resets the state itself.
+            drawn = torch.rand(self.batches.batch_size, generator=generator)[self.rows]
+            is_reset = drawn < self.config.reset_probability
+        inputs = (*map(torch.from_numpy, window), is_reset, torch.tensor(scale))
+        return StepInputs(*[to_device(tensor, self.device) for tensor in inputs]), generator
 
     def _compute_gradients(
-        self, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
+        self, inputs: StepInputs, noise: Noise, flags: Sequence[bool] = ()
     ) -> Gradients:
-        """Compute the clipped gradient of the mean loss over a window (T, B) into every weight's
-        `grad`.
+        """Compute the clipped gradient of the mean loss over a window into every weight's `grad`.
 
-        The mean is over all processes. `scale` multiplies the loss before the backward pass and
-        divides the gradient after it.
+        The mean is over all processes. Nothing waits for the device, so that it can be captured.
         """
-        # Random numbers are drawn for the whole batch; each process takes its own rows of them.
-        batch_size = self.batches.batch_size
-        length = len(inputs)
-        generator = torch.Generator().manual_seed(
-            (self.config.seed * 1_000_003 + self.step) % 2**32
-        )
-
-        # Some rows forget what they have read, so that the network learns the start of a text.
         state = self.state
-        if self.config.end_id is None:  # With documents, the network resets the state itself.
-            drawn = torch.rand(batch_size, generator=generator)[self.rows]
-            is_reset = to_device(drawn < self.config.reset_probability, self.device)
-            state = reset_rows(state, initial=self._initial_state(), is_reset=is_reset)
+        if self.config.end_id is None:
+            state = reset_rows(state, initial=self._initial_state(), is_reset=inputs.is_reset)
 
         # Forward.
-        noise = Noise(generator, num_lanes=batch_size, own=self.rows)
         with autocast(self.device, self.config.precision):
-            logits, state = self.network(inputs, state, noise, self._ops)
-        loss = self._loss(logits, inputs, targets)
+            logits, state = self.network(inputs.ids, state, noise, self._ops)
+        loss = self._loss(logits, inputs.ids, inputs.targets)
 
         # Backward. Gradients are dropped, not zeroed: zeros would cost a pass over all weights.
         for weight in self._weights:
             weight.grad = None
+        is_scaled = self.config.precision == "fp16"
         scaled = loss
-        if scale != 1:
-            scaled = loss * scale
+        if is_scaled:
+            scaled = loss * inputs.scale
         scaled.backward()  # type: ignore[no-untyped-call]
 
         # Every weight gets a gradient, of the true size.
         for weight in self._weights:
             if weight.grad is None:  # a learned state, in a window in which no document begins
                 weight.grad = torch.zeros_like(weight)
-            if scale != 1:
-                weight.grad.mul_(1 / scale)
+            if is_scaled:
+                weight.grad.mul_(1 / inputs.scale)
         if self._omega is not None:
-            self._omega.add_gradients(length * batch_size)
+            self._omega.add_gradients(len(inputs.ids) * self.batches.batch_size)
 
         # The sum over all processes, of the flags as well.
         loss_and_flags = loss.detach().view(1) / len(self._networks)
@@ -266,16 +311,8 @@ class Trainer:
             for weights in self._weights_of_networks
         ]
 
-        # A single copy to main memory, because the processor waits for it until the device has
-        # computed everything.
         largest = torch.stack(norms).amax().view(1)
-        train_nats, *sums, norm = torch.cat((loss_and_flags, largest)).tolist()
-        return Gradients(
-            state=state.map(Tensor.detach),
-            train_nats=train_nats,
-            norm=norm,
-            flags=tuple(total > 0 for total in sums),
-        )
+        return Gradients(state=state.map(Tensor.detach), sums=torch.cat((loss_and_flags, largest)))
 
     def _loss(self, logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         """Compute this process's part of the mean loss over the learned characters of a window
@@ -295,6 +332,13 @@ class Trainer:
             logits = logits[is_learned]
             targets = targets[is_learned]
         return cross_entropy(logits, targets, reduction="sum") / num_targets
+
+    @property
+    def num_warm_ups(self) -> int:
+        """Steps until a step takes as long as all later steps."""
+        if self.capture is None:
+            return 2
+        return WARM_UPS + 2
 
     @property
     def num_parameters(self) -> int:
@@ -338,9 +382,11 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return all that training needs to continue: (tensors, {"step", "cursor"}), with the
         states of all batch rows."""
-        tensors = numpy_tensors(self._tensors())
-        tensors["state"] = self._of_all_rows(self.state.vectors).float().cpu().numpy()
-        return tensors, {"step": self.step, "cursor": self.cursor}
+        state = self._of_all_rows(self.state.vectors)
+        return numpy_tensors({**self._tensors(), "state": state}), {
+            "step": self.step,
+            "cursor": self.cursor,
+        }
 
     def _of_all_rows(self, vectors: Tensor) -> Tensor:
         """Join the batch rows of all processes, which lie along dimension -2."""
