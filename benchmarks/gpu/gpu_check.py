@@ -56,7 +56,7 @@ from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config.settings import Config, resolved
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import CharRNNError
-from charrnn.evaluation.losses import stateful_nats, windowed_block_sums
+from charrnn.evaluation.losses import stateful_scores, windowed_block_sums
 from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.device import DTYPES, chosen_precision, exact_arithmetic, pick_device
@@ -456,10 +456,10 @@ def check_evaluation(setup: Setup, results: Results) -> None:
     for device in (setup.device, CPU):
         network = network.to(device)
         with exact_arithmetic(device):
-            losses = (
-                stateful_nats(network, IDS[:num_chars], precision="fp32"),
-                windowed_block_sums(network, IDS[:num_chars], precision="fp32").mean,
-            )
+            stateful = stateful_scores(network, IDS[:num_chars], precision="fp32")
+            assert stateful is not None, "nothing stops it"
+            windowed = windowed_block_sums(network, IDS[:num_chars], precision="fp32")
+            losses = (stateful.losses.mean, windowed.losses.mean)
             trace = trace_text(network, text)
         found.append((losses, trace, find_cells(trace, detectors)))
     (losses, trace, cells), (expected, expected_trace, expected_cells) = found

@@ -60,7 +60,7 @@ def main() -> None:
         )
     part = model.held_out()
     ids = part.ids[: part.begin + arguments.chars]
-    static = char_losses(model.network, ids, part.begin, precision="fp32").mean
+    static = char_losses(model.network, ids, part.begin, precision="fp32").blocks.mean
     lines = arguments.log.read_text(encoding="utf-8").splitlines() if arguments.log.exists() else []
     known = {json.dumps(line["key"]): line["nats"] for line in map(json.loads, lines)}
     scales = {}
@@ -78,7 +78,7 @@ def main() -> None:
                 )
             nats = adapt(
                 model.network, ids, part.begin, scale=scales[length], settings=settings
-            ).losses.mean
+            ).losses.blocks.mean
             with arguments.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "nats": nats}) + "\n")
         report.add(**asdict(settings), static=static, nats=nats, gain=static - nats)

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from charrnn.config.settings import Config, resolved
-from charrnn.evaluation.losses import stateful_nats
+from charrnn.evaluation.losses import stateful_scores
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import UNKNOWN, Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
@@ -193,7 +193,9 @@ def train_point(folder: Path, saved: Path, point: Point, deadline: float) -> dic
         losses = [*losses[-49:], trainer.take_step().train_nats]
         if trainer.step in due:
             paused = time.thread_time()
-            nats = stateful_nats(trainer.averaged, ids, point.chars, precision=config.precision)
+            scores = stateful_scores(trainer.averaged, ids, point.chars, precision=config.precision)
+            assert scores is not None, "nothing stops it"
+            nats = scores.losses.mean
             begin += time.thread_time() - paused
             curve.append([trainer.step * chars_per_step, round(nats, 4)])
         if time.monotonic() > deadline and trainer.step < num_steps:

@@ -31,7 +31,7 @@ from charrnn.api import load
 from charrnn.compiled.dot_products import CHOSEN, make_dot
 from charrnn.compiled.sampling import prepare
 from charrnn.config.settings import Config
-from charrnn.evaluation.losses import stateful_nats
+from charrnn.evaluation.losses import stateful_scores
 from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.generation.writing import TextStream, write_chunks
@@ -179,9 +179,11 @@ def cost_of_eight_bits(report: Report, run: str) -> None:
             for name, value in model.tensors.items()
         }
         network = load_network(model.config, len(model.vocab), tensors)
-        losses.append(
-            stateful_nats(network, np.concatenate((before, ids)), len(before), precision="fp32")
+        scores = stateful_scores(
+            network, np.concatenate((before, ids)), first=len(before), precision="fp32"
         )
+        assert scores is not None, "nothing stops it"
+        losses.append(scores.losses.mean)
     report.add(
         run=model.name, fp32_nats_per_char=f"{losses[0]:.5f}", int8_nats_per_char=f"{losses[1]:.5f}"
     )

@@ -116,7 +116,7 @@ FACTS = {
     "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
     "Training": "{steps} of {batch_size} batch rows × {bptt_length} characters = {epochs} epochs",
     "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
-    "Columns": "train, val: nats/character; bpc: bits; time: from the start",
+    "Columns": "train, val: nats/character; bpc: bits; right: first guesses; time: from the start",
     "Saved in": "{run}",
 }
 """The facts of a run that are printed before it starts."""
@@ -129,11 +129,12 @@ COLUMNS = {
     "train": (7, "{train_nats:.4f}"),
     "val": (7, "{val_nats:.4f}"),
     "bpc": (6, "{val_bpc:.3f}"),
+    "right": (6, "{first_guess:.1%}"),
     "chars/s": (9, "{rate:,.0f}"),
     "time": (8, "{minutes}:{seconds:02}"),
 }
 """Columns of the table of validations: for each its width in characters and its value. With the
-mark of the best, a row has 64 characters."""
+mark of the best, a row has 71 characters."""
 BEST = "  best"
 """Ends the row of a validation that is the best so far."""
 BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"

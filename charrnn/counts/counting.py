@@ -16,7 +16,7 @@ from charrnn.counts.counts_file import COUNTS_FILE, read_counts, write_counts
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.counts.mixing_powers import MixingPowers, Predictions
 from charrnn.errors import DataError, install_command
-from charrnn.evaluation.losses import stateful_nats
+from charrnn.evaluation.losses import stateful_scores
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes
 from charrnn.system.compiling import can_compile
@@ -60,7 +60,7 @@ def count_text(run: Path, text: RunText, should_stop: Callable[[], bool]) -> flo
 
     max_chars = model.config.validation_chars
     assert max_chars != "auto", "the share of the validation text was not chosen"
-    return stateful_nats(
+    scores = stateful_scores(
         CountedModel(model, counts=counts).network,
         ids=text.ids[: text.num_before_test],
         first=text.num_train,
@@ -69,6 +69,7 @@ def count_text(run: Path, text: RunText, should_stop: Callable[[], bool]) -> flo
         escape_nats=text.vocab.escape_nats,
         should_stop=should_stop,
     )
+    return None if scores is None else scores.losses.mean
 
 
 def fit_counts(model: Model, ids: IdArray, *, held_back: slice, counted: slice) -> Counts:

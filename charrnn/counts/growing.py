@@ -32,6 +32,7 @@ class GrowingCounts:
         self._first = first
         self._logits: list[NDArray[Any]] = []
         self._nats: list[NDArray[np.float32]] = []
+        self._is_right: list[NDArray[np.bool_]] = []
 
     def add(self, logits: NDArray[np.float32]) -> None:
         """Take the logits (T, V) of the network for the next T characters."""
@@ -43,7 +44,8 @@ class GrowingCounts:
         """Return the losses of all characters that were added."""
         self._score()
         nats = np.concatenate(self._nats)
-        return CharLosses(np.arange(self._first, self._first + len(nats)), nats)
+        positions = np.arange(self._first, self._first + len(nats))
+        return CharLosses(positions, nats, np.concatenate(self._is_right))
 
     def _score(self) -> IdArray:
         """Score the characters that are not scored yet, by the counts of the text before them, and
@@ -55,6 +57,7 @@ class GrowingCounts:
             scores = log_softmax(self._counts.mix_many(logits, histories=histories))
             nats = -scores[np.arange(len(positions)), self._ids[positions]]
             self._nats.append(nats.astype(np.float32))
+            self._is_right.append(scores.argmax(-1) == self._ids[positions])
             begin += len(logits)
 
         scored = self._ids[begin - sum(map(len, self._logits)) : begin]

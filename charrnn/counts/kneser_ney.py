@@ -269,7 +269,7 @@ def evaluate_ngrams(
     for order, losses in _losses_by_order(
         training, orders=usable, text=measured, positions=positions
     ):
-        reports.append(measured.report(losses.blocks, protocol=f"{order}-gram"))
+        reports.append(measured.report(losses.scores, protocol=f"{order}-gram"))
     return tuple(reports)
 
 
@@ -323,7 +323,7 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
             training, orders=usable, text=text, positions=reference.positions
         ):
             comparison.add(
-                text.report(losses.blocks, protocol=f"{order}-gram"),
+                text.report(losses.scores, protocol=f"{order}-gram"),
                 name=NGRAM,
                 difference=paired_difference(losses, reference),
             )

@@ -25,12 +25,13 @@ from charrnn.evaluation.loss_reports import Difference, LossReport
 from charrnn.evaluation.losses import (
     STATEFUL,
     WINDOWED,
+    BlockScores,
     CharLosses,
     MeasuredText,
     block_difference,
     char_losses,
     paired_difference,
-    stateful_block_sums,
+    stateful_scores,
     windowed_block_sums,
 )
 from charrnn.hooks.manager import offered
@@ -170,17 +171,18 @@ def evaluate(
     precision = precision_of(model, precision)
 
     # A protocol of a room makes its own report; the protocols of the core return sums by blocks.
+    scores: BlockScores | None
     if protocol == WINDOWED:
         reason = measured.why_not_windowed()
         if reason is not None:
             raise DataError(f"{WINDOWED} cannot be measured: {reason}.")
         ids = measured.ids[measured.first :]
-        blocks = windowed_block_sums(
+        scores = windowed_block_sums(
             model.network, ids, precision=precision, escape_nats=measured.escape_nats
         )
     elif protocol == STATEFUL:
         measured.check_stateful(max_chars)
-        blocks = stateful_block_sums(
+        scores = stateful_scores(
             model.network,
             measured.ids,
             first=measured.first_scored,
@@ -193,7 +195,8 @@ def evaluate(
         measured.check_stateful(max_chars)
         return report(model, text, measured, max_chars)
 
-    return measured.report(blocks, protocol=protocol, precision=precision)
+    assert scores is not None, "nothing stops it"
+    return measured.report(scores, protocol=protocol, precision=precision)
 
 
 def precision_of(model: MeasuredModel, precision: str) -> str:
@@ -242,7 +245,7 @@ def evaluate_runs(
     differences to the first.
 
     The text is `text`, read after `context`, or by default the held-out `part` of the runs' own
-    text. The losses of up to `max_chars` characters are kept in memory, 12 bytes each; segments of
+    text. The losses of up to `max_chars` characters are kept in memory, 13 bytes each; segments of
     a longer text are scored, as `evaluate` does. `auto` means MAX_SCORED, None any length.
 
     `extra_rows` are rows of further predictors and other parts of an evaluation (`ExtraRows`). `by`
@@ -466,7 +469,7 @@ class Comparison:
             difference = None
             if run is not first and run.text.unit == first.text.unit:
                 difference = paired_difference(losses, self.losses[0])
-            self._add_run(run, STATEFUL, blocks=losses.blocks, difference=difference)
+            self._add_run(run, STATEFUL, scores=losses.scores, difference=difference)
 
         # All further runs are compared with the first whose text is long enough for windows.
         reference: tuple[MeasuredRun, BlockSums] | None = None
@@ -478,26 +481,26 @@ class Comparison:
 
             # Without the context: windows start from a zero state.
             ids = run.text.ids[run.text.first :]
-            blocks = windowed_block_sums(
+            scores = windowed_block_sums(
                 run.network, ids, precision=run.precision, escape_nats=run.text.escape_nats
             )
             difference = None
             if reference is None:
-                reference = (run, blocks)
+                reference = (run, scores.losses)
             elif reference[0].text.unit == run.text.unit:  # else the windows are different
-                difference = block_difference(blocks, reference[1])
-            self._add_run(run, WINDOWED, blocks=blocks, difference=difference)
+                difference = block_difference(scores.losses, reference[1])
+            self._add_run(run, WINDOWED, scores=scores, difference=difference)
 
     def _add_run(
         self,
         run: MeasuredRun,
         protocol: str,
         *,
-        blocks: BlockSums,
+        scores: BlockScores,
         difference: Difference | None,
     ) -> None:
         """Add the row of a run by one protocol."""
-        loss = run.text.report(blocks, protocol=protocol, precision=run.precision)
+        loss = run.text.report(scores, protocol=protocol, precision=run.precision)
         self.add(
             loss,
             name=run.name,

@@ -37,6 +37,11 @@ class LossReport(Displayable):
     """95 % interval of `bpc`."""
     bits_per_byte_ci: tuple[float, float] | None = None
     """95 % interval of `bits_per_byte`."""
+    first_guess: float | None = None
+    """The share of the characters than which no other character was likelier; None for a predictor
+    that computes only the probability of the character that comes."""
+    first_guess_ci: tuple[float, float] | None = None
+    """95 % interval of `first_guess`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -53,52 +53,39 @@ class CharLosses:
     """(M,): ascending indices of the scored characters in the ids of context and text."""
     nats: NDArray[np.float32] = field(repr=False)
     """(M,): -ln p(character | all characters before it)."""
+    is_right: NDArray[np.bool_] | None = field(default=None, repr=False)
+    """(M,): whether no other character was likelier; None if only the loss is known."""
 
     def __len__(self) -> int:
         """Return M."""
         return len(self.nats)
 
     @property
-    def mean(self) -> float:
-        """The mean loss in nats, summed in float64."""
-        return float(self.nats.sum(dtype=np.float64)) / len(self)
-
-    @property
     def blocks(self) -> BlockSums:
         """The sums of the losses by block of the text, from which intervals are computed."""
         return BlockSums.of(self.nats)
 
+    @property
+    def scores(self) -> BlockScores:
+        """The sums of the losses and of the right first guesses by block of the text."""
+        right = None
+        if self.is_right is not None:
+            right = BlockSums.of(self.is_right)
+        return BlockScores(self.blocks, right)
 
-def stateful_nats(
-    network: Predictor,
-    ids: IdArray,
-    first: int = 1,
-    *,
-    precision: str = "auto",
-    max_chars: int | None = None,
-    escape_nats: float = 0.0,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> float | None:
-    """Compute the mean of -ln p(character | all characters before it) over ids[first:], in nats.
 
-    ids[:first] are context. Long texts are read in batch rows that are warmed up (`model.reading`).
-    With `max_chars`, a longer text is read in segments that are spread evenly over it, the same at
-    every call (`num_scored_chars` in all). `escape_nats` is what a character with the id 0 costs
-    more (`Vocab.escape_nats`). Returns None if `should_stop`, which is called every
-    STOP_CHECK_CHARS characters, returned true. Raises ValueError if there is nothing to score.
-    """
-    sums = stateful_block_sums(
-        network,
-        ids,
-        first=first,
-        precision=precision,
-        max_chars=max_chars,
-        escape_nats=escape_nats,
-        should_stop=should_stop,
-    )
-    if sums.num_values < num_scored_chars(len(ids) - first, max_chars):
-        return None
-    return sums.mean
+class BlockScores(NamedTuple):
+    """Scores of the characters of a text, summed by block of the text."""
+
+    losses: BlockSums
+    right: BlockSums | None
+    """The number of characters that the first guess gets right; None if only losses are known."""
+
+    @property
+    def means(self) -> tuple[float, float | None]:
+        """The mean loss in nats, and the share of the characters that the first guess gets
+        right."""
+        return self.losses.mean, None if self.right is None else self.right.mean
 
 
 def char_losses(
@@ -109,23 +96,26 @@ def char_losses(
     precision: str = "auto",
     max_chars: int | None = None,
 ) -> CharLosses:
-    """Compute the loss of each character whose mean is `stateful_nats` without `escape_nats`, with
-    the same arguments and errors.
+    """Compute the loss of each character whose mean is that of `stateful_scores` without
+    `escape_nats`, with the same arguments and errors.
 
-    The result needs 12 bytes per scored character.
+    The result needs 13 bytes per scored character.
     """
     # The readers yield several places of the text at once; the rank of a character is its index in
     # the result.
     positions = scored_positions(len(ids), first=first, max_chars=max_chars)
     nats = np.empty(len(positions), np.float32)
+    is_right = np.empty(len(positions), np.bool_)
     segments = _segments(len(ids), first=first, max_chars=max_chars)
     computed = iter_char_losses(network, ids, first=first, precision=precision, max_chars=max_chars)
-    for scored, losses in computed:
-        nats[segments.ranks(scored)] = losses.cpu().numpy()
-    return CharLosses(positions, nats)
+    for scored, some_nats, some_right in computed:
+        ranks = segments.ranks(scored)
+        nats[ranks] = some_nats
+        is_right[ranks] = some_right
+    return CharLosses(positions, nats, is_right)
 
 
-def stateful_block_sums(
+def stateful_scores(
     network: Predictor,
     ids: IdArray,
     first: int = 1,
@@ -134,32 +124,44 @@ def stateful_block_sums(
     max_chars: int | None = None,
     escape_nats: float = 0.0,
     should_stop: Callable[[], bool] = lambda: False,
-) -> BlockSums:
-    """Sum the losses of `stateful_nats` by blocks of the text, as `CharLosses.blocks` does, in
+) -> BlockScores | None:
+    """Compute -ln p(character | all characters before it) in nats, and whether the first guess is
+    right, for ids[first:], and sum them by blocks of the text, as `CharLosses.scores` does, in
     memory that does not grow with the text.
 
-    When `should_stop` returns true, the sums have the losses that were computed until then.
+    ids[:first] are context. Long texts are read in batch rows that are warmed up (`model.reading`).
+    With `max_chars`, a longer text is read in segments that are spread evenly over it, the same at
+    every call (`num_scored_chars` in all). `escape_nats` is what a character with the id 0 costs
+    more (`Vocab.escape_nats`). Returns None if `should_stop`, which is called every
+    STOP_CHECK_CHARS characters, returned true. Raises ValueError if there is nothing to score.
     """
     # Block k begins at the character with the rank k * M / K, as in `BlockSums.of`.
     num_scored = num_scored_chars(len(ids) - first, max_chars)
     num_blocks = num_blocks_of(num_scored)
-    sums = BlockSums.zeros(num_blocks)
+    nats_sums = BlockSums.zeros(num_blocks)
+    right_sums = BlockSums.zeros(num_blocks)
     segments = _segments(len(ids), first=first, max_chars=max_chars)
-    computed = iter_char_losses(network, ids, first=first, precision=precision, max_chars=max_chars)
+    computed = iter_char_losses(
+        network,
+        ids,
+        first=first,
+        precision=precision,
+        max_chars=max_chars,
+        escape_nats=escape_nats,
+    )
     num_unchecked = 0
-    for scored, losses in computed:
+    for scored, nats, is_right in computed:
         blocks = segments.ranks(scored) * num_blocks // num_scored
-        nats = losses.cpu().numpy()
-        nats[ids[scored] == 0] += np.float32(escape_nats)
-        sums.add(nats, blocks)
+        nats_sums.add(nats, blocks)
+        right_sums.add(is_right, blocks)
 
         # A long text takes minutes to read.
         num_unchecked += len(scored)
         if num_unchecked >= STOP_CHECK_CHARS:
             num_unchecked = 0
-            if should_stop():
-                break
-    return sums
+            if should_stop() and nats_sums.num_values < num_scored:
+                return None
+    return BlockScores(nats_sums, right_sums)
 
 
 def num_scored_chars(num_chars: int, max_chars: int | None) -> int:
@@ -230,9 +232,10 @@ def iter_char_losses(
     *,
     precision: str = "auto",
     max_chars: int | None = None,
-) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Yield positions (K,) and their losses (K,) in nats, float32 on the network's device, as they
-    are computed.
+    escape_nats: float = 0.0,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]]:
+    """Yield positions (K,), their losses (K,) in nats and whether the first guesses are right (K,),
+    as they are computed.
 
     The readers set the order: each time step has the characters of all batch rows. See
     `char_losses` for the arguments and errors.
@@ -263,27 +266,46 @@ def iter_char_losses(
                 if read is None:
                     return
 
-                # The logits at an input predict the character after it. Losses are computed in
-                # float32, also from logits in bf16.
+                # The logits at an input predict the character after it.
                 indices, logits = read
                 positions = (indices + 1).ravel()
-                scores = logits.float().flatten(0, 1)
+                logits = logits.flatten(0, 1)
 
                 # The rows of the last step may be longer than the text.
                 is_text = positions < len(ids)
                 if not is_text.all():
                     positions = positions[is_text]
-                    scores = scores[torch.from_numpy(is_text).to(device)]
+                    logits = logits[torch.from_numpy(is_text).to(device)]
                 targets = torch.from_numpy(ids[positions].astype(np.int64)).to(device)
-                nats = torch.nn.functional.cross_entropy(scores, targets, reduction="none")
-            yield positions, nats
+                nats, is_right = _scores(logits, targets, escape_nats)
+            yield positions, nats, is_right
             advance(len(targets))
+
+
+def _scores(
+    logits: Tensor, targets: Tensor, escape_nats: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Compute the losses (K,) in nats of targets (K,) and whether the first guesses are right (K,),
+    from logits (K, V)."""
+    # In float32, also for logits in bf16. A first guess is right if no character has a larger
+    # logit: on a processor `argmax` takes twice as long as the losses, the maximum a quarter of it.
+    logits = logits.float()
+    nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    is_right = logits.amax(-1) == logits.gather(1, targets[:, None])[:, 0]
+
+    # The unknown symbol has the id 0; without one, `escape_nats` is 0. To guess that a character is
+    # unknown does not tell which one it is.
+    if escape_nats > 0:
+        is_unknown = targets == 0
+        nats[is_unknown] += escape_nats
+        is_right[is_unknown] = False
+    return nats.cpu().numpy(), is_right.cpu().numpy()
 
 
 def windowed_block_sums(
     network: Predictor, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
-) -> BlockSums:
-    """Compute the losses of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters
+) -> BlockScores:
+    """Compute the scores of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters
     from a zero state.
 
     They are summed by the blocks of the text in which the characters are. The text must be longer
@@ -294,29 +316,33 @@ def windowed_block_sums(
 
     # A block is at least as long as a window, so a window is in one or two blocks.
     num_blocks = num_blocks_of(len(ids), WINDOWED_LENGTH)
-    sums = BlockSums.zeros(num_blocks)
+    nats_sums = BlockSums.zeros(num_blocks)
+    right_sums = BlockSums.zeros(num_blocks)
     with task("reading", total=NUM_WINDOWS * WINDOWED_LENGTH) as advance:
         for starts in np.split(drawn, NUM_WINDOWS // 64):
             targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
-            nats = losses_from_start(
+            nats, is_right = scores_from_start(
                 network, ids=ids, positions=targets, precision=precision, escape_nats=escape_nats
             )
-            sums.add(nats, targets * num_blocks // len(ids))
+            blocks = targets * num_blocks // len(ids)
+            nats_sums.add(nats, blocks)
+            right_sums.add(is_right, blocks)
             advance(targets.size)
-    return sums
+    return BlockScores(nats_sums, right_sums)
 
 
 @inference_mode
-def losses_from_start(
+def scores_from_start(
     network: Predictor,
     ids: IdArray,
     positions: NDArray[np.int64],
     *,
     precision: str,
     escape_nats: float,
-) -> NDArray[np.float32]:
-    """Compute the losses (T, B) in nats at `positions` (T, B), which are consecutive in each
-    column, from a zero state. A character with the id 0 costs `escape_nats` more."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Compute the losses (T, B) in nats and whether the first guesses are right (T, B) at
+    `positions` (T, B), which are consecutive in each column, from a zero state. A character with
+    the id 0 costs `escape_nats` more."""
     # Each window is a row of the batch.
     device = network.device
     inputs = torch.from_numpy(ids[positions - 1].astype(np.int64)).to(device)
@@ -325,13 +351,8 @@ def losses_from_start(
         logits, _ = network(inputs, network.initial_state(inputs.shape[1]))
 
     # Not their mean: they are summed by position in the text or in the window.
-    losses = torch.nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), reduction="none"
-    )
-    nats: NDArray[np.float32] = losses.view(positions.shape).cpu().numpy()
-    # The unknown symbol has the id 0; without one, `escape_nats` is 0.
-    nats[ids[positions] == 0] += np.float32(escape_nats)
-    return nats
+    nats, is_right = _scores(logits.flatten(0, 1), targets.flatten(), escape_nats)
+    return nats.reshape(positions.shape), is_right.reshape(positions.shape)
 
 
 def bits(nats: float) -> float:
@@ -385,16 +406,20 @@ class MeasuredText:
     def charged(self, losses: CharLosses) -> CharLosses:
         """Return the losses of any predictor of these ids with the price of unknown characters."""
         # Not in place: dynamic evaluation uses the losses as measured, too.
+        if self.escape_nats == 0:
+            return losses
+        is_unknown = self.ids[losses.positions] == 0
         nats = losses.nats.copy()
-        nats[self.ids[losses.positions] == 0] += np.float32(self.escape_nats)
-        return replace(losses, nats=nats)
+        nats[is_unknown] += np.float32(self.escape_nats)
+        is_right = None if losses.is_right is None else losses.is_right & ~is_unknown
+        return CharLosses(losses.positions, nats, is_right)
 
-    def report(self, blocks: BlockSums, *, protocol: str, precision: str = "") -> LossReport:
-        """Build the report of losses that are summed by blocks of this text."""
+    def report(self, scores: BlockScores, *, protocol: str, precision: str = "") -> LossReport:
+        """Build the report of scores that are summed by blocks of this text."""
         # A value that is not finite is a fault of the weights, not a loss.
-        nats = blocks.mean
+        nats, first_guess = scores.means
         check_finite(nats, "losses")
-        interval = blocks.interval()
+        interval = scores.losses.interval()
         chars_per_byte = self.num_chars / self.num_bytes
 
         # The units differ by constant factors, and so do the ends of the intervals.
@@ -408,13 +433,15 @@ class MeasuredText:
             nats_per_char=nats,
             bpc=bits(nats),
             bits_per_byte=bits(nats) * chars_per_byte,
-            num_chars=blocks.num_values,
+            num_chars=scores.losses.num_values,
             text_length=self.num_chars,
             num_unknown=self.num_unknown,
             precision=precision,
             nats_ci=interval,
             bpc_ci=scaled(bits(1)),
             bits_per_byte_ci=scaled(bits(1) * chars_per_byte),
+            first_guess=first_guess,
+            first_guess_ci=None if scores.right is None else scores.right.interval(),
         )
 
 

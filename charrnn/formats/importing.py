@@ -532,6 +532,7 @@ def write_run(
                 seconds=0.0,
                 val_nats=measured.loss.nats_per_char,
                 val_bpc=measured.loss.bpc,
+                first_guess=measured.loss.first_guess,
                 num_chars=measured.loss.num_chars,
                 is_best=True,
             )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import Comparison, ExtraRows
 from charrnn.evaluation.loss_reports import LossBreakdown, LossGroup
-from charrnn.evaluation.losses import STATEFUL, CharLosses, block_difference, losses_from_start
+from charrnn.evaluation.losses import STATEFUL, CharLosses, block_difference, scores_from_start
 from charrnn.model.annotations import Predictor
 from charrnn.statistics.intervals import MIN_BLOCKS, BlockSums, num_blocks_of
 from charrnn.system.progress import task
@@ -194,7 +194,7 @@ def sums_by_position(
     with task("reading", total=num_windows * length) as advance:
         for begin in range(0, num_windows, _BATCH_SIZE):
             targets = starts[begin : begin + _BATCH_SIZE] + np.arange(1, length + 1)[:, None]
-            losses = losses_from_start(
+            losses, _ = scores_from_start(
                 network, ids=ids, positions=targets, precision=precision, escape_nats=escape_nats
             )
 

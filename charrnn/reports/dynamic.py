@@ -148,8 +148,8 @@ def adapted(
         adaptation=Adaptation(
             num_chars=len(static),
             text_length=len(encoded),
-            static_nats=static.mean,
-            dynamic_nats=result.losses.mean,
+            static_nats=static.blocks.mean,
+            dynamic_nats=result.losses.blocks.mean,
         ),
     )
 
@@ -256,14 +256,17 @@ def adapt(
     # The end of the context warms up the state.
     state = learner.read(ids[max(0, first - 1 - WARM_UP) : first - 1, None])
     nats = np.empty(len(ids) - first, np.float32)
+    is_right = np.empty(len(nats), np.bool_)
     with task("adapting", total=len(nats)) as advance:
         for begin in range(first, len(ids), settings.segment_length):
             # The losses of a segment are recorded before the weights learn from it.
             segment = ids[begin - 1 : begin + settings.segment_length]
             logits, losses, gradients, state = learner.gradients(segment, state)
+            scores = logits.float().cpu().numpy()
             if on_segment is not None:
-                on_segment(logits.float().cpu().numpy())
+                on_segment(scores)
             offset = begin - first
+            is_right[offset : offset + len(scores)] = scores.argmax(-1) == segment[1:]
             segment_nats = nats[offset : offset + len(losses)]
             segment_nats[:] = losses.float().cpu().numpy()
             if not np.isfinite(segment_nats).all():
@@ -280,7 +283,7 @@ def adapt(
                         parameter.addcmul_(gradients[name], rates[name], value=-1)
             advance(len(losses))
 
-    return Adapted(CharLosses(np.arange(first, len(ids)), nats), learner.tensors())
+    return Adapted(CharLosses(np.arange(first, len(ids)), nats, is_right), learner.tensors())
 
 
 class _Learner:
@@ -350,7 +353,7 @@ def _measure(
     adapted = adapt(
         model.network, ids=ids, first=text.first_scored, scale=gradient_scale(model, part)
     )
-    return text.report(text.charged(adapted.losses).blocks, protocol=DYNAMIC, precision="fp32")
+    return text.report(text.charged(adapted.losses).scores, protocol=DYNAMIC, precision="fp32")
 
 
 def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
@@ -407,7 +410,7 @@ def _add_row(
     if len(ids) < len(text.ids):
         trained_share = None
         name = f"{run.name}[:{len(ids) - text.first}]"
-        report = text.report(static.blocks, protocol=STATEFUL, precision="fp32")
+        report = text.report(static.scores, protocol=STATEFUL, precision="fp32")
         comparison.add(report, name=name, step=run.step)
 
     losses_by_row = {name: adapted.losses}
@@ -416,7 +419,7 @@ def _add_row(
     for row_name, row_losses in losses_by_row.items():
         losses = text.charged(row_losses)
         comparison.add(
-            text.report(losses.blocks, protocol=DYNAMIC, precision="fp32"),
+            text.report(losses.scores, protocol=DYNAMIC, precision="fp32"),
             name=row_name,
             step=run.step,
             difference=paired_difference(losses, static),

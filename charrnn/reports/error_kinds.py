@@ -442,7 +442,7 @@ def summarize_errors(run: str, losses: CharLosses, kinds: Kinds) -> ModelErrors:
         run=run,
         num_errors=num_errors,
         share=num_errors / len(kinds),
-        nats_per_char=losses.mean,
+        nats_per_char=losses.blocks.mean,
         kinds=tuple(summaries),
     )
 

@@ -90,7 +90,7 @@ class BlockSums:
         """Start without any value; see `add`."""
         return cls(np.zeros(num_blocks), np.zeros(num_blocks))
 
-    def add(self, values: NDArray[np.number], blocks: NDArray[np.int64]) -> None:
+    def add(self, values: NDArray[np.number | np.bool_], blocks: NDArray[np.int64]) -> None:
         """Add values of any shape, in place, each to the block with the index in `blocks`."""
         self.sums[:] += np.bincount(
             blocks.ravel(), weights=values.ravel(), minlength=len(self.sums)
@@ -98,7 +98,7 @@ class BlockSums:
         self.counts[:] += np.bincount(blocks.ravel(), minlength=len(self.counts))
 
     @classmethod
-    def of(cls, values: NDArray[np.number]) -> "BlockSums":
+    def of(cls, values: NDArray[np.number | np.bool_]) -> "BlockSums":
         """Divide values (M,), at least one, into `num_blocks_of(M)` blocks of equal length."""
         num_values = len(values)
         num_blocks = num_blocks_of(num_values)

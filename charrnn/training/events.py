@@ -73,13 +73,14 @@ class StepEvent(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationEvent(Event):
-    """A validation: the stateful loss on the validation part, or on `num_chars` characters of
-    it."""
+    """A validation: the stateful loss on the validation part, or on `num_chars` characters of it,
+    and the share of them that the first guess gets right."""
 
     step: int
     seconds: float
     val_nats: float
     val_bpc: float
+    first_guess: float | None
     num_chars: int
     is_best: bool
 

@@ -25,7 +25,7 @@ from charrnn.errors import (
     named,
     shortened,
 )
-from charrnn.evaluation.losses import bits, num_scored_chars, stateful_nats
+from charrnn.evaluation.losses import bits, num_scored_chars, stateful_scores
 from charrnn.generation import generator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.hooks.manager import has_room
@@ -431,11 +431,11 @@ class TrainingSession:
         # host, while the rest wait. A stop during it leaves the step saved but not validated.
         state = self.state
         step = self.trainer.step
-        val_nats = None
+        scores = None
         if self.group.is_first:
             num_threads = resolved(self.trainer.config.threads) * self.group.local_size
             with on_threads(num_threads), using(CallbackProgress()):
-                val_nats = stateful_nats(
+                scores = stateful_scores(
                     self.trainer.averaged,
                     ids=self.text.ids[: self.text.num_before_test],
                     first=self.text.num_train,
@@ -444,13 +444,14 @@ class TrainingSession:
                     escape_nats=self.text.vocab.escape_nats,
                     should_stop=self.should_stop,
                 )
-        val_nats = self.group.of_first(val_nats)
-        if val_nats is None:
+        means = self.group.of_first(None if scores is None else scores.means)
+        if means is None:
             state.is_validation_due = True
             state.is_stopped = True
             return None
         was_due = state.is_validation_due
         state.is_validation_due = False
+        val_nats, first_guess = means
 
         # A loss that is not finite is never the best.
         is_best = math.isfinite(val_nats) and (
@@ -467,6 +468,7 @@ class TrainingSession:
             seconds=time.perf_counter() - self._began,
             val_nats=val_nats,
             val_bpc=bits(val_nats),
+            first_guess=first_guess,
             num_chars=num_scored_chars(self.text.num_validation, self._max_chars),
             is_best=is_best,
         )

@@ -414,7 +414,7 @@ _TO_FIRST_RUN = ("stateful", "windowed-256")
 """Protocols by which all runs are compared with the first run."""
 WITH_COUNTS = " with counts"
 """The end of the name of a row, after the name of the run, if counts take part."""
-_FIGURES = ("nats/char", "bits/char", "bits/byte")
+_FIGURES = ("nats/char", "bits/char", "bits/byte", "right")
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
@@ -495,7 +495,7 @@ def _difference_cells(difference: Difference | None) -> tuple[str, str]:
 def how_to_read(rows: Sequence[EvaluationRow]) -> str:
     """Say how to read the rows: which loss is better, that intervals stand below figures, and with
     which loss each loss is compared."""
-    notes = ["Lower is better."]
+    notes = ["Lower is better; right: the share of characters that the first guess gets right."]
     if any(row.loss.nats_ci is not None for row in rows):
         notes.append("Below a figure: its 95 % interval.")
 
@@ -542,7 +542,7 @@ def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
 def losses_table(reports: Sequence[LossReport]) -> RenderableType:
     """Build the table of the losses of a predictor, a row for each protocol, each figure above its
     95 % interval."""
-    columns = ("protocol", *_FIGURES, "characters", "precision")
+    columns = ("protocol", *_FIGURES, "scored", "precision")
     table = plain_table(*columns, right=(*_FIGURES, "characters"), narrow=True)
     for report in reports:
         table.add_row(
@@ -554,15 +554,16 @@ def losses_table(reports: Sequence[LossReport]) -> RenderableType:
         # A line of its own: three intervals beside their figures are wider than 80 columns.
         if report.nats_ci is not None:
             intervals = (report.nats_ci, report.bpc_ci, report.bits_per_byte_ci)
-            table.add_row("", *map(_ends, intervals), "", "", style="dim")
+            table.add_row("", *map(_ends, intervals), "", "", "", style="dim")
     return table
 
 
-def _figures(loss: LossReport) -> list[str]:
+def _figures(loss: LossReport) -> list[RenderableType]:
     return [
         f"{loss.nats_per_char:.4f}",
         f"{loss.bpc:.4f}",
         f"{loss.bits_per_byte:.4f}",
+        record_cell(loss, "{first_guess:.1%}"),
     ]
 
 
@@ -585,7 +586,7 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
         # The intervals stand below their figures.
         if loss.nats_ci is not None or ends:
             of_bytes = _ends(loss.bits_per_byte_ci) if has_bytes else ""
-            table.add_row("", "", _ends(loss.nats_ci), "", of_bytes, ends, style="dim")
+            table.add_row("", "", _ends(loss.nats_ci), "", of_bytes, "", ends, style="dim")
     return table
 
 

@@ -33,7 +33,7 @@ TEXT = make_corpus(num_chars=3_000, seed=5).text
 EVENT_KEYS = {
     "start": {"run", "num_parameters", "num_steps", "config"},
     "step": {"step", "seconds", "train_nats", "grad_norm", "learning_rate", "chars_per_second"},
-    "evaluation": {"step", "seconds", "val_nats", "val_bpc", "num_chars"},
+    "evaluation": {"step", "seconds", "val_nats", "val_bpc", "first_guess", "num_chars"},
     "sample": {"step", "text"},
     "saved": {"step", "path"},
     "done": {"step", "seconds", "val_nats", "best_nats", "best_step", "run"},
@@ -153,7 +153,16 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command, text_file):
     assert f"text.txt: {len(TEXT):,} characters" in words and "6 steps of 4 batch rows" in words
     lines = ran.err.splitlines()
     header = next(index for index, line in enumerate(lines) if line.split()[:1] == ["step"])
-    assert lines[header].split() == ["step", "epoch", "train", "val", "bpc", "chars/s", "time"]
+    assert lines[header].split() == [
+        "step",
+        "epoch",
+        "train",
+        "val",
+        "bpc",
+        "right",
+        "chars/s",
+        "time",
+    ]
     evaluations = [r for r in read_metrics(run) if r["event"] == "evaluation"]
     rows = [line for line in lines[header + 1 :] if line[: len("     step")].strip().isdigit()]
     assert [int(row.split()[0]) for row in rows] == [2, 4, 6]
@@ -163,6 +172,7 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command, text_file):
         for heading, number in (
             ("val", f"{evaluation['val_nats']:.4f}"),
             ("bpc", f"{evaluation['val_bpc']:.3f}"),
+            ("right", f"{evaluation['first_guess']:.1%}"),
         ):
             assert row.index(number) + len(number) == lines[header].index(heading) + len(heading)
     assert (

@@ -324,7 +324,7 @@ def without_memory_of_torch(*_, **__):
             on_a_full_disk,
             "cannot write counts.safetensors: No space left on device",
         ),
-        ("stateful_nats", without_memory_of_torch, "can't allocate memory"),
+        ("stateful_scores", without_memory_of_torch, "can't allocate memory"),
     ],
 )
 def test_what_fails_while_the_text_is_counted_is_a_warning(

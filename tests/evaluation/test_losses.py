@@ -14,8 +14,7 @@ from charrnn.evaluation.losses import (
     WINDOWED_LENGTH,
     char_losses,
     scored_positions,
-    stateful_block_sums,
-    stateful_nats,
+    stateful_scores,
 )
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
@@ -41,35 +40,40 @@ def make_network(cell="lstm"):
 
 
 def windowed_nats(network, ids, *, precision="fp32"):
-    return loss_module.windowed_block_sums(network, ids, precision=precision).mean
+    return loss_module.windowed_block_sums(network, ids, precision=precision).losses.mean
+
+
+def stateful_nats(network, ids, first=1, **options):
+    return stateful_scores(network, ids, first, **options).losses.mean
 
 
 @torch.no_grad()
-def naive_nats(network, ids, first):
-    """-ln p(character) of ids[first:], in float64, the characters before each read one by one."""
+def naive_scores(network, ids, first):
+    """-ln p(character) of ids[first:] in float64, and whether its logit is the largest, the
+    characters before each read one by one."""
     state = network.initial_state(1)
     losses = []
+    is_right = []
     for index in range(1, len(ids)):
         logits, state = network(torch.tensor([[int(ids[index - 1])]]), state)
         scores = logits[0, 0].tolist()
         largest = max(scores)
         log_total = largest + math.log(sum(math.exp(score - largest) for score in scores))
         losses.append(log_total - scores[ids[index]])
-    return np.array(losses[first - 1 :])
+        is_right.append(scores.index(largest) == ids[index])
+    return np.array(losses[first - 1 :]), np.array(is_right[first - 1 :])
 
 
 @pytest.mark.parametrize(("cell", "first"), [("lstm", 1), ("gru", 30), ("rnn", 99)])
 def test_the_losses_of_a_short_text_are_those_of_a_loop(cell, first):
     network, ids = make_network(cell), make_ids(100)
-    losses, expected = (
-        char_losses(network, ids, first, precision="fp32"),
-        naive_nats(network, ids, first),
-    )
+    losses = char_losses(network, ids, first, precision="fp32")
+    expected, is_right = naive_scores(network, ids, first)
+    scores = stateful_scores(network, ids, first, precision="fp32")
     assert losses.positions.tolist() == list(range(first, 100))
     np.testing.assert_allclose(losses.nats, expected, rtol=0, atol=NEAR)
-    assert stateful_nats(network, ids, first, precision="fp32") == pytest.approx(
-        expected.mean(), abs=NEAR / 10
-    )
+    assert scores.means == pytest.approx((expected.mean(), is_right.mean()), abs=NEAR / 10)
+    assert losses.is_right.tolist() == is_right.tolist()
 
 
 @pytest.mark.parametrize("first", [1, WARM_UP + 300])
@@ -94,7 +98,7 @@ def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars, first):
     read = []
     with using(CallbackProgress(read.append)):
         mean = stateful_nats(network, ids, first, precision="fp32", max_chars=max_chars)
-    assert losses.mean == pytest.approx(mean, abs=1e-12), (
+    assert losses.blocks.mean == pytest.approx(mean, abs=1e-12), (
         "the same float32 losses, summed in float64"
     )
     assert read[-1].done == read[-1].total == len(losses)
@@ -132,7 +136,7 @@ def test_the_sums_by_block_are_those_of_the_losses(max_chars):
     losses = char_losses(network, ids, 5, precision="fp32", max_chars=max_chars)
     assert len(losses) % 19 and len(losses) % 20
     blocks, expected = (
-        stateful_block_sums(network, ids, 5, precision="fp32", max_chars=max_chars),
+        stateful_scores(network, ids, 5, precision="fp32", max_chars=max_chars).losses,
         losses.nats,
     )
     assert blocks.counts.tolist() == BlockSums.of(expected).counts.tolist()
@@ -179,3 +183,23 @@ def test_bf16_is_asked_for_by_name_and_stays_near():
         # bf16 keeps 8 bits: a logit of 4 is off by 0.02 at most, and the errors of 400 characters
         # have any sign.
         assert rounded != exact and rounded == pytest.approx(exact, abs=0.02)
+
+
+def test_first_guesses_in_windows_are_those_of_windows_read_one_by_one():
+    network, ids = make_network(), make_ids(WINDOWED_LENGTH + 1)
+    _, expected = naive_scores(network, ids, 1)
+    scores = loss_module.windowed_block_sums(network, ids, precision="fp32")
+    assert scores.means[1] == pytest.approx(expected.mean(), rel=1e-12)
+
+
+def test_an_unknown_character_is_never_guessed_right():
+    network, ids = make_network(), make_ids(400)
+    with torch.no_grad():
+        network.output.bias[0] += 2  # the network guesses often that a character is unknown
+    _, guessed = naive_scores(network, ids, 1)
+    scores = stateful_scores(network, ids, precision="fp32", escape_nats=2.0)
+    expected = guessed & (ids[1:] != 0)
+    assert 0 < scores.right.sums.sum() == expected.sum() < guessed.sum()
+    text = loss_module.MeasuredText(ids, 1, num_bytes=399, num_unknown=0, escape_nats=2.0)
+    charged = text.charged(char_losses(network, ids, precision="fp32"))
+    assert charged.is_right.tolist() == expected.tolist()

@@ -31,7 +31,7 @@ TAKE_STEP = "charrnn.training.trainer:Trainer.take_step"
 AMID_TRAINING = [
     ("charrnn.training.run_text:read_text", 1, signal.SIGINT, None),
     ("charrnn.runs.writer:RunWriter.save_checkpoint", 1, signal.SIGINT, 0),
-    ("charrnn.training.session:stateful_nats", 1, signal.SIGHUP, 5),
+    ("charrnn.training.session:stateful_scores", 1, signal.SIGHUP, 5),
     ("charrnn.runs.logs:MetricsLog.append", 8, signal.SIGTERM, 7),
     ("charrnn.runs.logs:MetricsLog.append", 8, signal.SIGUSR2, 7),
     ("charrnn.training.trainer:Trainer.take_step", 7, signal.SIGXCPU, 7),

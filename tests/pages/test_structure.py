@@ -20,9 +20,9 @@ PACKAGE = Path(charrnn.__file__).parent
 (ROOMS,) = LAYERS[1]
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 319_770,
-    "tokens of the core": 187_020,
-    "tokens of the tests": 308_100,
+    "tokens": 320_150,
+    "tokens of the core": 187_280,
+    "tokens of the tests": 308_450,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

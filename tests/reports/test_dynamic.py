@@ -186,7 +186,7 @@ def test_fewer_characters_of_several_runs_are_scored_beside_their_own_static_los
         )
         assert static.loss.num_chars == row.loss.num_chars == 1_000
         assert row.difference.mean == pytest.approx(
-            row.loss.nats_per_char - expected.mean, abs=1e-6
+            row.loss.nats_per_char - expected.blocks.mean, abs=1e-6
         )
     monkeypatch.setattr(dynamic, "MAX_DYNAMIC", 1_100)
     row_of(evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
@@ -211,7 +211,7 @@ def make_text(num_chars, seed=0):
 
 
 def mean_loss(model, text):
-    return char_losses(model.network, model.encode(text).ids, precision="fp32").mean
+    return char_losses(model.network, model.encode(text).ids, precision="fp32").blocks.mean
 
 
 def test_an_adapted_model_predicts_more_of_the_same_better_and_belongs_to_no_run(

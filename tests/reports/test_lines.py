@@ -72,7 +72,7 @@ def test_the_excess_is_large_for_an_unlikely_line():
     )
     assert first.line == 18 and second.excess < 0
     assert first.excess == pytest.approx(
-        (20 - 5 * losses.mean) / (losses.nats.std() * 5**0.5), rel=1e-5
+        (20 - 5 * losses.blocks.mean) / (losses.nats.std() * 5**0.5), rel=1e-5
     )
 
 

@@ -105,7 +105,8 @@ def test_the_second_time_it_ends_with_the_last_good_step(fail_at, capsys):
 def test_a_validation_loss_that_is_not_finite_is_never_the_best(monkeypatch):
     losses = iter([float("nan"), 2.5, float("inf"), 2.0])
     monkeypatch.setattr(
-        "charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses)
+        "charrnn.training.session.stateful_scores",
+        lambda *args, **kwargs: SimpleNamespace(means=(next(losses), 0.5)),
     )
     events = list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 16}), out=Path("run")))
     evaluations = [event for event in events if event.event == "evaluation"]

@@ -22,7 +22,7 @@ from synthetic import make_corpus
 from charrnn.config.settings import Config
 from charrnn.distributed.processes import ConnectedProcesses
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
-from charrnn.evaluation.losses import stateful_nats
+from charrnn.evaluation.losses import stateful_scores
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.text.batches import BatchRows
@@ -332,9 +332,9 @@ def test_a_stop_interrupts_the_validation_of_the_first_process(text, monkeypatch
 
         def watch(*args, **changes):
             is_validating.set()
-            return stateful_nats(*args, **changes)
+            return stateful_scores(*args, **changes)
 
-        monkeypatch.setattr("charrnn.training.session.stateful_nats", watch)
+        monkeypatch.setattr("charrnn.training.session.stateful_scores", watch)
         return list(
             loop.train(run_config(text), out=Path("run"), should_stop=should_stop, group=group)
         )

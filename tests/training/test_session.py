@@ -2,6 +2,7 @@
 `faults/`."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -112,7 +113,8 @@ def test_it_validates_and_saves_when_it_should(made, monkeypatch):
     the last."""
     losses = iter([3.0, 4.0, 3.5, 3.2])
     monkeypatch.setattr(
-        "charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses)
+        "charrnn.training.session.stateful_scores",
+        lambda *args, **kwargs: SimpleNamespace(means=(next(losses), 0.5)),
     )
     steps = run_all(made)
     assert steps["step"] == [1, 2, 3, 4, 5, 6, 7] and steps["evaluation"] == [2, 4, 6, 7]

@@ -168,7 +168,10 @@ def test_a_note_says_which_loss_each_difference_is_to():
     assert tables.how_to_read([first, twice]).endswith(
         "windowed-256: random windows, which overlap."
     )
-    assert tables.how_to_read([first]) == "Lower is better. Below a figure: its 95 % interval."
+    assert tables.how_to_read([first]) == (
+        "Lower is better; right: the share of characters that the first guess gets right."
+        " Below a figure: its 95 % interval."
+    )
     rows = [
         first,
         loss_row("two", "stateful"),
@@ -177,8 +180,8 @@ def test_a_note_says_which_loss_each_difference_is_to():
     ]
     assert (
         tables.how_to_read(rows)
-        == "Lower is better. Below a figure: its 95 % interval. Difference of the loss: to one by"
-        " the same protocol; of n-grams, to one, stateful; of dynamic, to the stateful loss of"
+        == "Lower is better; right: the share of characters that the first guess gets right. Below a"
+        " figure: its 95 % interval. Difference of the loss: to one by the same protocol; of n-grams, to one, stateful; of dynamic, to the stateful loss of"
         " the same run. RUN[:N]: the first N characters of the text."
     )
 
