@@ -20,7 +20,7 @@ CELLS = {
     # Further variants of an LSTM or of a linear recurrence.
     "mogrifier": "an LSTM whose input and output scale each other first",
     "rglru": "a gated linear recurrence whose decay the input chooses",
-    "slstm": "an LSTM with exponential gates and a normalizer",
+    "slstm": "an LSTM with an exponential input gate and a normalizer",
 }
 """The values of `--cell`, besides `auto` and the cells of installed packages. Their equations are
 in `model.cell_types.CELLS`."""

@@ -37,8 +37,9 @@ WIDTH = 118
 """Characters of a line of the page at most."""
 INTRODUCTION = """# Reference
 
-Every command, option and setting, and every name that they take. `python docs/make/make_reference.py` writes this page
-from the code; a test compares the two. The [glossary](glossary.md) defines the terms.
+This page lists every command, option and setting, and every name that they take. It is written from the code by `python
+docs/make/make_reference.py`, and a test compares the two. The [glossary](glossary.md) defines the terms, and the page that
+is named beside a command explains it.
 
 ## Examples
 
@@ -68,10 +69,14 @@ charrnn sweep --cell lstm,gru --steps 1000
 """The beginning of the page."""
 COMMANDS = """## Commands
 
-`charrnn COMMAND --help` shows more of each. A *run* is a folder that `train` makes. Without a run, a command uses the
-newest one with a validation loss, whose name it prints on stderr, `train --resume` the newest with a checkpoint: in
-`checkpoints/` or directly in the current folder. Many commands take `[RUN]`, all but `explore`, `serve` and `write`
-take `--json`, and all take the other two:
+`charrnn COMMAND --help` shows more about each command.
+
+A *run* is a folder that `train` makes. If you name no run, a command uses the newest one in `checkpoints/` or directly in
+the current folder, and prints its name on stderr. It uses only runs that have a validation loss; for `train --resume` a
+checkpoint is enough.
+
+Some arguments and options belong to many commands. Most commands take `[RUN]`, all but `explore`, `serve` and `write` take
+`--json`, and all take the other two:
 """
 """The introduction of the commands."""
 EXPLAINED = {
@@ -93,10 +98,15 @@ COMMON = {"run", "json", "quiet", "debug"}
 `runs`."""
 SETTINGS = """## Settings
 
-Fields of `Config`, of `config.yaml` and of recipes, with their options of `charrnn train`, their defaults and what they
-may be. `--set FIELD=VALUE` sets any. A flag takes precedence over the environment variable `CHARRNN_FIELD` (such as
-`CHARRNN_HIDDEN_SIZE`), that over `--recipe`, and that over the default. `charrnn train --show-config` prints every
-value with its source. The [recipe](recipe.md) chooses what is `auto`. Without a budget, a run takes three minutes.
+A setting decides how a model is trained, for example `learning_rate` or `hidden_size`. Settings are the fields of `Config` in
+Python, of `config.yaml` in a run, and of recipes. On the command line of `train`, `--set FIELD=VALUE` gives a setting its
+value, as in `--set learning_rate=4e-3`. The usual settings also have an option of their own, which the list names.
+
+- If a setting is given in several places, a flag comes first, then the environment variable `CHARRNN_FIELD` (such as
+  `CHARRNN_HIDDEN_SIZE`), then `--recipe`, and then the default. `charrnn train --show-config` prints every value with its
+  source.
+- What is `auto` is chosen by [the recipe](recipe.md).
+- If you give neither minutes nor epochs nor steps, a run takes three minutes.
 """
 """The introduction of the settings."""
 
