@@ -64,7 +64,7 @@ def read_sections(index: str) -> dict[str, list[str]]:
     for part in index.split("\n## ")[1:]:
         title, _, text = part.partition("\n")
         sections[title] = []
-        for link in re.findall(r"\]\(([^)#:]+)\.md\)", text):
+        for link in re.findall(r"\]\(([^)#:]+)\.md[#)]", text):
             page = posixpath.normpath(f"docs/{link}")
             if page not in listed:
                 listed.add(page)

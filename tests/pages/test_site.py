@@ -98,7 +98,7 @@ def test_every_version_leads_to_the_others(site, tmp_path, monkeypatch):
 
 def test_the_order_of_the_pages_is_that_of_their_index(site):
     index = (REPOSITORY / "docs" / "README.md").read_text(encoding="utf-8")
-    listed = [*dict.fromkeys(re.findall(r"\]\(([\w-]+)\.md\)", index))]
+    listed = [*dict.fromkeys(re.findall(r"\]\(([\w-]+)\.md[#)]", index))]
     home = (site / "README.html").read_text(encoding="utf-8")
     [tree] = re.findall(r'(?s)<div class="sidebar-tree">(.*?)</div>', home)
     found = re.findall(r'href="docs/([\w-]+)\.html"', tree)

@@ -2,6 +2,8 @@
 
 import re
 
+from sphinx.errors import ExtensionError
+
 project = "charrnn"
 author = "the authors of charrnn"
 root_doc = "README"
@@ -11,8 +13,7 @@ highlight_language = "none"
 
 # Markdown as GitHub reads it: every heading can be linked to.
 myst_heading_anchors = 6
-myst_enable_extensions = ["attrs_inline"]
-suppress_warnings = ["myst.header"]
+myst_enable_extensions = ["attrs_inline", "html_image"]
 
 # Docstrings: `name` is code.
 default_role = "literal"
@@ -55,9 +56,11 @@ PICTURE = re.compile(
 
 def show_pictures(app, docname, content):
     """Show the variant of a picture that fits the colours chosen in the site, not in the system."""
-    del app, docname
+    del app
     variants = r"![\2](\3){.only-light}![\2](\1){.only-dark}"
     content[0] = PICTURE.sub(variants, content[0])
+    if "<picture>" in content[0]:
+        raise ExtensionError(f"{docname}: a picture is not written as the others are")
 
 
 def setup(app):
