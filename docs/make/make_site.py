@@ -43,6 +43,7 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
 <title>charrnn</title>
+<style>body {{ margin: 2rem; font: 1rem/1.5 sans-serif; }}</style>
 {head}
 </head>
 <body>
@@ -70,6 +71,17 @@ def read_sections(index: str) -> dict[str, list[str]]:
                 listed.add(page)
                 sections[title].append(page)
     return sections
+
+
+def write_program(source: Path) -> None:
+    """Write a page that shows docs/examples/minimal.py, and let the other pages link to it."""
+    block = "```{literalinclude} minimal.py\n:language: python\n```"
+    page = f"# The whole idea in one file\n\n{block}\n"
+    (source / "docs/examples/minimal.md").write_text(page, encoding="utf-8")
+    for path in source.glob("docs/*.md"):
+        text = path.read_text(encoding="utf-8")
+        text = text.replace("](examples/minimal.py)", "](examples/minimal.md)")
+        path.write_text(text, encoding="utf-8")
 
 
 def write_navigation(source: Path) -> None:
@@ -119,7 +131,7 @@ def write_interface(source: Path) -> None:
     values = {name: getattr(charrnn, name) for name in charrnn.__all__}
     functions = [name for name, value in values.items() if inspect.isfunction(value)]
     classes = [name for name, value in values.items() if inspect.isclass(value)]
-    main = ("Model", "Config")
+    results = [name for name in classes if name not in ("Model", "Config")]
     events = get_args(charrnn.TrainEvent)
     parts = [
         _heading("Python interface", "="),
@@ -127,12 +139,13 @@ def write_interface(source: Path) -> None:
         "how they work together.\n",
         _heading("Functions", "-"),
         *(f".. autofunction:: charrnn.{name}\n" for name in functions),
-    ]
-    for name in main:
-        parts += [_heading(name, "-"), _class(f"charrnn.{name}")]
-    parts.append(_heading("Results and errors", "-"))
-    parts += [_class(f"charrnn.{name}") for name in classes if name not in main]
-    parts += [
+        _heading("Model", "-"),
+        _class("charrnn.Model"),
+        _heading("Config", "-"),
+        ":doc:`docs/reference` says what each field does: they are the settings of a training.\n",
+        _class("charrnn.Config"),
+        _heading("Results and errors", "-"),
+        *(_class(f"charrnn.{name}") for name in results),
         _heading("Events of a training", "-"),
         "``charrnn.TrainEvent`` is one of these. Their module is ``charrnn.training.events``.\n",
         *(_class(f"{event.__module__}.{event.__name__}") for event in events),
@@ -168,6 +181,7 @@ def build(folder: Path, release: str) -> int:
         copy_pages(source)
         write_live_models(source, extra)
         write_interface(source)
+        write_program(source)
         write_navigation(source)
         (extra / "index.html").write_text(redirection("README.html"), encoding="utf-8")
         options = ["-q", "-W", "--keep-going", "-c", str(CONFIGURATION), "-d", f"{temporary}/trees"]

@@ -7,7 +7,7 @@ from sphinx.errors import ExtensionError
 project = "charrnn"
 author = "the authors of charrnn"
 root_doc = "README"
-include_patterns = ["*.md", "*.rst", "docs/*.md", "benchmarks/**.md"]
+include_patterns = ["*.md", "*.rst", "docs/**.md", "benchmarks/**.md"]
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 highlight_language = "none"
 
