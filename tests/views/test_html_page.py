@@ -391,7 +391,7 @@ def crowded(page):
         name = "line-position" if index % 2 else ""
         shown = ("a rule", (index - 20) / 30)
         place = (0.5 + index % 5 / 50, index / 60)
-        entries.append(replace(entry, found=name, shown=shown, place=place))
+        entries.append(replace(entry, map_name=name, columns=shown, map_position=place))
     return replace(page, entries=entries, rows=[row for row in page.rows if row.cell[0] == 0])
 
 
