@@ -1,0 +1,89 @@
+"""Compare and time texts that a captured graph draws, for gpu_check.py."""
+
+import time
+
+import numpy as np
+
+from benchmarks.gpu.checking import DIVERGED_SHARE, TEXT, VOCAB, Results, Setup, make_trainer
+from benchmarks.gpu.graph_sampler import GraphSampler
+from charrnn.generation.sample_options import Shaping
+from charrnn.generation.sampling import prime_model, sample_ids
+from charrnn.model.stepper import Stepper
+from charrnn.training.trainer import Trainer
+
+
+def sampler_of(
+    setup: Setup,
+    trainer: Trainer,
+    num_streams: int,
+    *,
+    captures: bool = True,
+    temperature: float = 0.8,
+) -> GraphSampler:
+    """Return a sampler of a trainer's weights."""
+    shapings = [Shaping(temperature=temperature)] * num_streams
+    tensors = trainer.averaged.state_dict()
+    return GraphSampler(
+        trainer.config,
+        len(VOCAB),
+        tensors,
+        shapings,
+        setup.device,
+        banned=(0,),
+        captures=captures,
+    )
+
+
+def check_sampling(setup: Setup, results: Results) -> None:
+    """Compare texts that a captured graph draws with those of single operations, and of NumPy."""
+    trainer = make_trainer(setup.device, hidden_size=setup.size(128, 48, 16))
+    for _ in range(setup.size(50, 20, 4)):
+        trainer.take_step()
+    length, num_streams = setup.size(400, 100, 40), setup.size(16, 8, 4)
+    prime, seeds = VOCAB.encode(TEXT[:100]), list(range(num_streams))
+    texts = []
+    for captures in (True, False):
+        sampler = sampler_of(setup, trainer, num_streams, captures=captures)
+        texts.append(
+            np.concatenate([block.ids for block in sampler.sample(prime, seeds, length)], axis=1)
+        )
+    stepper = Stepper(trainer.config, trainer.model_tensors())
+    shapings = [Shaping(temperature=0.8)] * num_streams
+    reading = prime_model(stepper, prime)
+    blocks = sample_ids(stepper, reading, shapings, seeds, length=length, banned=(0,))
+    texts.append(np.concatenate([block.ids for block in blocks], axis=1))
+    kind = "captured graph" if sampler_of(setup, trainer, 1).is_captured else "eager"
+    results.check(
+        f"sampling: characters that differ, {kind} and eager",
+        float((texts[0] != texts[1]).mean()),
+        0,
+    )
+    results.check(
+        f"sampling: share of characters that differ, {kind} and NumPy",
+        float((texts[0] != texts[2]).mean()),
+        DIVERGED_SHARE,
+    )
+
+
+def measure_sampling(setup: Setup, results: Results) -> None:
+    """Measure characters per second of all streams, by captured graphs and by single operations."""
+    size = setup.size(512, 128, 16)
+    trainer = make_trainer(setup.device, hidden_size=size, num_layers=2)
+    length = setup.size(2048, 96, 32)
+    for num_streams in (1, setup.size(256, 64, 8)):
+        for captures in (True, False):
+            sampler = sampler_of(setup, trainer, num_streams, captures=captures)
+            if captures and not sampler.is_captured:
+                results.skip(f"sampling, captured graph, {num_streams} texts", "no CUDA")
+                continue
+            seeds, prime = list(range(num_streams)), VOCAB.encode("\n")
+            drawn = length if captures or setup.is_small else length // 8
+            times = []
+            for _ in range(3):
+                begin = time.perf_counter()
+                for _ in sampler.sample(prime, seeds, drawn):
+                    pass
+                times.append(time.perf_counter() - begin)
+            kind = "captured graph" if captures else "eager"
+            name = f"sampling, {kind}, 2x{size}, {num_streams} texts: characters/s"
+            results.measure(name, num_streams * drawn / sorted(times)[1])
