@@ -1,6 +1,8 @@
 """What the parts of gpu_check.py share: sizes, rows of results, tolerances, a generated text."""
 
 import hashlib
+import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,10 @@ DIVERGED_SHARE = 0.1
 all after it."""
 
 
+Shape = tuple[int, int]
+"""Layers, and units of each."""
+
+
 @dataclass(frozen=True)
 class Setup:
     """What is checked, and in which sizes."""
@@ -57,6 +63,10 @@ class Setup:
     def size(self, full: int, small: int, quick: int) -> int:
         """Return one of three sizes: of a GPU, of a CPU, with --quick."""
         return quick if self.is_quick else small if self.is_small else full
+
+    def sizes_of(self, full: list[Shape], *, small: list[Shape], quick: list[Shape]) -> list[Shape]:
+        """Return one of three lists of layers and units, as `size` returns a size."""
+        return [full, small, quick][self.size(0, 1, 2)]
 
     def precisions(self) -> list[str]:
         """List the precisions that the device computes in."""
@@ -74,12 +84,27 @@ class Results:
     """The rows, printed as they are added."""
 
     rows: list[dict[str, str | float | None]] = field(default_factory=list)
+    report: Path | None = None
+    """A file to which every line is appended as well, so that it is there if the time ends."""
+
+    def line(self, text: str) -> None:
+        """Print a line, and append it to the report."""
+        print(text, flush=True)
+        if self.report is not None:
+            with self.report.open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
+
+    def phase(self, name: str) -> None:
+        """Say on standard error what comes next, with the time."""
+        print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr, flush=True)
 
     def add(
         self, result: str, name: str, figure: float | None, limit: float | None, note: str = ""
     ) -> None:
         if not self.rows:
-            print("\n| result | what | figure | limit | note |\n| --- | --- | --- | --- | --- |")
+            self.line(
+                "\n| result | what | figure | limit | note |\n| --- | --- | --- | --- | --- |"
+            )
         shown = [
             "" if value is None else f"{value:,.0f}" if value >= 1e4 else f"{value:.3g}"
             for value in (figure, limit)
@@ -88,7 +113,7 @@ class Results:
         self.rows.append(
             {"result": result, "what": name, "figure": figure, "limit": limit, "note": note}
         )
-        print(f"| {result} | {name} | {shown[0]} | {shown[1]} | {note} |", flush=True)
+        self.line(f"| {result} | {name} | {shown[0]} | {shown[1]} | {note} |")
 
     def check(self, name: str, figure: float, limit: float, note: str = "") -> None:
         """Add a check, which passes if the figure is at most the limit; nan is not."""

@@ -1,13 +1,16 @@
 """Compare and time texts that a captured graph draws, for gpu_check.py."""
 
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
+import torch
 
 from benchmarks.gpu.checking import DIVERGED_SHARE, TEXT, VOCAB, Results, Setup, make_trainer
 from benchmarks.gpu.graph_sampler import GraphSampler
 from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import prime_model, sample_ids
+from charrnn.generation.sampling import Block, prime_model, sample_ids
 from charrnn.model.stepper import Stepper
 from charrnn.training.trainer import Trainer
 
@@ -66,24 +69,48 @@ def check_sampling(setup: Setup, results: Results) -> None:
 
 
 def measure_sampling(setup: Setup, results: Results) -> None:
-    """Measure characters per second of all streams, by captured graphs and by single operations."""
+    """Measure characters per second of 1, 64 and 256 texts: by captured graphs, by single
+    operations, and by the loop that `charrnn sample` takes on this machine's processor."""
     size = setup.size(512, 128, 16)
     trainer = make_trainer(setup.device, hidden_size=size, num_layers=2)
     length = setup.size(2048, 96, 32)
-    for num_streams in (1, setup.size(256, 64, 8)):
+    for num_streams in sorted({1, setup.size(64, 64, 8), setup.size(256, 64, 8)}):
+        shape = f"2x{size}, {num_streams} texts"
         for captures in (True, False):
+            results.phase(f"sampling {shape}")
             sampler = sampler_of(setup, trainer, num_streams, captures=captures)
             if captures and not sampler.is_captured:
                 results.skip(f"sampling, captured graph, {num_streams} texts", "no CUDA")
                 continue
-            seeds, prime = list(range(num_streams)), VOCAB.encode("\n")
             drawn = length if captures or setup.is_small else length // 8
-            times = []
-            for _ in range(3):
-                begin = time.perf_counter()
-                for _ in sampler.sample(prime, seeds, drawn):
-                    pass
-                times.append(time.perf_counter() - begin)
             kind = "captured graph" if captures else "eager"
-            name = f"sampling, {kind}, 2x{size}, {num_streams} texts: characters/s"
-            results.measure(name, num_streams * drawn / sorted(times)[1])
+            blocks = partial(sampler.sample, VOCAB.encode("\n"), list(range(num_streams)), drawn)
+            rate = num_streams * drawn / median_seconds(blocks)
+            results.measure(f"sampling, {kind}, {shape}: characters/s", rate)
+
+        # The same weights in 8 bits, as `charrnn sample` reads them by default.
+        stepper = Stepper(trainer.config, trainer.model_tensors(), "int8")
+        blocks = partial(
+            sample_ids,
+            stepper,
+            prime_model(stepper, VOCAB.encode("\n")),
+            [Shaping(temperature=0.8)] * num_streams,
+            list(range(num_streams)),
+            length=length,
+            banned=(0,),
+        )
+        rate = num_streams * length / median_seconds(blocks)
+        threads = torch.get_num_threads()
+        name = f"sampling, compiled loop of the processor, {shape}: characters/s"
+        results.measure(name, rate, f"{threads} threads")
+
+
+def median_seconds(make_blocks: Callable[[], Iterator[Block]]) -> float:
+    """Return the median of three draws, after one that compiles."""
+    times = []
+    for _ in range(4):
+        begin = time.perf_counter()
+        for _ in make_blocks():
+            pass
+        times.append(time.perf_counter() - begin)
+    return sorted(times[1:])[1]

@@ -1,11 +1,19 @@
 """Measure how fast a device trains, beside torch.nn, for gpu_check.py."""
 
+from functools import partial
+
 import torch
 
-from benchmarks.gpu.checking import Results, Setup
+from benchmarks.gpu.captures import count_launches
+from benchmarks.gpu.checking import Results, Setup, make_trainer
 from benchmarks.measuring import in_turn, matmul_rate, waiting
 from benchmarks.speed.train_speed import num_operations, our_step, stock_step
 from charrnn.model.device import DTYPES, exact_arithmetic
+from charrnn.model.noise import draw_mask
+from charrnn.training.trainer import Trainer
+
+GOAL_MILLISECONDS = 3.0
+"""Goal of a captured step of 1x512, 32 x 128, on an H100, where single launches took 15."""
 
 
 def measure_training(setup: Setup, results: Results) -> None:
@@ -45,10 +53,84 @@ def measure_training(setup: Setup, results: Results) -> None:
                     precision,
                     device=setup.device,
                 )
-                (median,) = in_turn(waiting(ours.take_step, setup.device), at_least_seconds=seconds)
+                (median,) = in_turn(
+                    waiting(ours.take_step, setup.device),
+                    at_least_seconds=seconds,
+                    warm_ups=ours.num_warm_ups,
+                )
                 share = num_operations(ours.config) / median / rates[precision]
                 note = f"{stock_seconds / median:.2f} times stock, {share:.1%} of the matrix rate"
                 results.measure(
                     f"charrnn, {precision}, {shape}: characters/s", chars / median, note
                 )
                 del ours
+
+
+def measure_steps(setup: Setup, results: Results) -> None:
+    """Measure the milliseconds of a step as `charrnn train` takes it, captured and not, and the
+    memory of the GPU."""
+    sizes = setup.sizes_of(
+        [(1, 128), (1, 256), (1, 512), (2, 512), (3, 1024)], small=[(1, 64)], quick=[(1, 16)]
+    )
+    for num_layers, hidden_size in sizes:
+        for capture in ("off", "auto"):
+            time_step(setup, results, num_layers, hidden_size, setup.size(32, 8, 4), capture)
+    for num_layers, hidden_size in setup.sizes_of([(1, 512), (2, 512)], small=[], quick=[]):
+        for batch_size in (64, 128, 256):
+            time_step(setup, results, num_layers, hidden_size, batch_size, "auto")
+
+
+def time_step(
+    setup: Setup,
+    results: Results,
+    num_layers: int,
+    hidden_size: int,
+    batch_size: int,
+    capture: str,
+) -> None:
+    """Add the rows of one size."""
+    length = setup.size(128, 32, 8)
+    precision = setup.precisions()[-1]
+    if "bf16" in setup.precisions():
+        precision = "bf16"
+    trainer = make_trainer(
+        setup.device,
+        num_layers=num_layers,
+        hidden_size=hidden_size,
+        embedding_size=min(64, hidden_size),
+        batch_size=batch_size,
+        bptt_length=length,
+        weight_drop=0.1,
+        precision=precision,
+        capture=capture,
+    )
+    name = f"a step of {num_layers}x{hidden_size}, {batch_size} rows x {length}, {precision}"
+    name += ", captured" if trainer.capture is not None else ", each kernel on its own"
+    results.phase(name)
+    if setup.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(setup.device)
+    (median,) = in_turn(
+        trainer.take_step,
+        at_least_seconds=setup.size(1, 1, 0),
+        warm_ups=trainer.num_warm_ups,
+    )
+    note = f"{batch_size * length / median:,.0f} characters/s"
+    if setup.device.type == "cuda":
+        launches, busy = count_launches(trainer)
+        gigabytes = torch.cuda.max_memory_reserved(setup.device) / 1e9
+        note += f", {launches:.0f} launches, {busy:.2f} ms on the GPU, {gigabytes:.2f} GB"
+    (drawing,) = in_turn(partial(draw_masks, trainer), at_least_seconds=0)
+    note += f", masks drawn in {1000 * drawing:.2f} ms"
+    if (num_layers, hidden_size, batch_size, capture) == (1, 512, 32, "auto"):
+        results.check(f"{name}: ms", 1000 * median, GOAL_MILLISECONDS, note)
+    else:
+        results.measure(f"{name}: ms", 1000 * median, note)
+    del trainer
+
+
+def draw_masks(trainer: Trainer) -> None:
+    """Draw a mask of every recurrent weight, which the processor does in each step."""
+    generator = torch.Generator().manual_seed(0)
+    for name, weight in trainer.network.named_parameters():
+        if "weight_hh" in name:
+            draw_mask(weight.shape, share=0.1, generator=generator)

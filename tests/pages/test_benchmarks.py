@@ -126,20 +126,22 @@ def test_all_runs_benchmarks_that_exist_names_what_failed_and_keeps_the_rest(
 
 def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
     """What it checks is trivial there; that every part of it runs is not."""
-    module, file = load("gpu.gpu_check"), tmp_path / "gpu.json"
-    monkeypatch.setattr(
-        sys, "argv", ["gpu_check.py", "--device", "cpu", "--quick", "--json", str(file)]
-    )
+    module = load("gpu.gpu_check")
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu", "--quick"])
     with on_threads(1):
         assert module.main() == 0
-    found = json.loads(file.read_text())
+    found = json.loads((tmp_path / "out" / "gpu.json").read_text())
     assert {row["result"] for row in found["rows"]} == {"pass", "measured", "skipped"}
     text = " ".join(row["what"] for row in found["rows"])
     for part in (
+        "10 steps in fp32",
         "gradient, cell unitary",
         "optimizer: muon",
         "exact resume: precision fp16",
         "CPU, device, CPU",
+        "captured gradient, mlstm",
+        "captured: training goes on",
     ):
         assert part in text
     for part in (
@@ -147,10 +149,50 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
         "windowed-256 loss",
         "best cell, quote",
         "eager and NumPy",
+        "compiled loop of the processor",
         "stock nn.LSTM",
+        "each kernel on its own",
+        "Shakespeare in a minute",
     ):
         assert part in text
-    assert found["machine"]["device"] == "cpu"
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert report.startswith("cpu, torch") and "0 of" in report.splitlines()[-1]
+
+
+def test_the_check_of_a_gpu_begins_no_part_after_its_time(load, tmp_path, monkeypatch, capsys):
+    module = load("gpu.gpu_check")
+    monkeypatch.delenv("OUT", raising=False)
+    line = ["gpu_check.py", "--device", "cpu", "--quick", "--seconds", "-1"]
+    monkeypatch.setattr(sys, "argv", line)
+    with on_threads(1):
+        assert module.main() == 0
+    assert capsys.readouterr().out.count("the time was over") == 14
+    monkeypatch.setattr(sys, "argv", [*line, "--only", "nothing"])
+    assert module.main() == 2
+
+
+def test_packages_that_are_missing_or_too_old_are_installed_one_by_one(load, monkeypatch):
+    prepare = load("gpu.prepare")
+    versions = {"torch": "2.11.0+cu130", "numpy": "2.1.3", "rich": "15.0.0rc1"}
+
+    def version(package):
+        if package in versions:
+            return versions[package]
+        raise prepare.importlib.metadata.PackageNotFoundError
+
+    installed = []
+
+    def run(command, **options):
+        installed.append(command[-1])
+        if "torch" in command[-1]:
+            raise prepare.subprocess.TimeoutExpired(command, 1)
+
+    monkeypatch.setattr(prepare.importlib.metadata, "version", version)
+    monkeypatch.setattr(prepare.subprocess, "run", run)
+    assert "numpy>=2.1" not in prepare.wanted() and "rich" not in prepare.missing()
+    (problem,) = prepare.install()
+    assert problem.startswith("torch>=2.13 could not be installed")
+    assert installed == prepare.wanted()
 
 
 @pytest.mark.parametrize("language", ["anbn", "anbncn", "dyck", "parity", "copy"])
