@@ -14,11 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from trainers import assert_equal, everything, save, take_steps
 
+import charrnn
 from charrnn.config.settings import Config
 from charrnn.errors import NonFiniteError
 from charrnn.text.batches import BatchRows
 from charrnn.training import captured_step
 from charrnn.training.captured_step import WARM_UPS, Capture, capture_note, capture_obstacle
+from charrnn.training.events import DoneEvent, WarningEvent
 from charrnn.training.process_group import Computing
 from charrnn.training.trainer import Trainer
 
@@ -200,6 +202,21 @@ def test_steps_are_plain_after_a_capture_that_failed(failing, log, monkeypatch):
     assert len(tried) == {"gradients": 1, "updates": 2}[failing], "nothing is captured after that"
     (warning,) = captured.capture.warnings
     assert warning.endswith("the capture failed (operation not permitted)")
+
+
+def test_a_run_warns_once_that_its_steps_are_not_captured(log, monkeypatch, tmp_path):
+    def fail(function, stream):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(captured_step, "capture_graph", fail)
+    monkeypatch.setattr("charrnn.training.trainer.open_capture", lambda *args: Capture(CPU))
+    text = tmp_path / "text.txt"
+    text.write_text("a line of text\n" * 100)
+    changes = {"corpus": (str(text),), "steps": WARM_UPS + 3, "device": "cpu"}
+    events = list(charrnn.train(small_config(**changes), out=tmp_path / "run"))
+    assert isinstance(events[-1], DoneEvent)
+    messages = [event.message for event in events if isinstance(event, WarningEvent)]
+    assert len([message for message in messages if "no such kernel" in message]) == 1
 
 
 def test_a_step_that_would_wait_for_the_device_is_not_captured(log, monkeypatch):
