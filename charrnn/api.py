@@ -19,7 +19,7 @@ from charrnn.model.clamping import NUM_CELLS
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.runs.included import read_cards
+from charrnn.runs.included import card_of
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read
 from charrnn.runs.targets import Target
@@ -186,18 +186,19 @@ class Model(GenerationMethods, Displayable):
         best first; of an included model those of its card."""
         from charrnn.cells.analysis import found_cells
 
-        if self.card:
-            return tuple(records.FoundCell(**fields) for fields in self.card["found"])
         return found_cells(self.findings)
+
+    def polarity(self, layer: int, unit: int) -> int:
+        """Return -1 if the cell is low inside what it was found to follow, which turns the sign
+        with which it is drawn; else 1."""
+        from charrnn.cells.analysis import known_polarity
+
+        return known_polarity(self.findings, layer, unit)
 
     @cached_property
     def card(self) -> Mapping[str, Any]:
         """What the card of an included model says (`runs.included`); empty for any other model."""
-        # By the weights, and not by the name: another run or file may have the same.
-        for card in read_cards().values():
-            if card["digest"] == self.step_digest:
-                return card
-        return {}
+        return card_of(self.step_digest)
 
     @property
     def card_scores(self) -> "tuple[records.CellScore, ...]":
@@ -459,6 +460,7 @@ class Model(GenerationMethods, Displayable):
             text=trace.text[part],
             values=tuple(trace.cells[part, layer, unit].tolist()),
             guesses=tuple(map(tuple, self.guesses(trace, part))),
+            polarity=self.polarity(layer, unit),
         )
 
     def survey(

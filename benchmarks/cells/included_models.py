@@ -178,6 +178,7 @@ def make_card(model: Model, recipe: Recipe) -> dict[str, Any]:
                 "layer": score.layer,
                 "unit": score.unit,
                 "gain": score.gain,
+                "polarity": score.polarity,
             }
             for score in scores
             if score.is_significant and score.gain > 0

@@ -32,6 +32,7 @@ from charrnn.hooks.specifications import cell_sections
 from charrnn.model.annotations import CharRNN
 from charrnn.model.clamping import NUM_CELLS
 from charrnn.model.shapes import check_unit
+from charrnn.runs.included import card_of
 from charrnn.system.display import RecordTuple
 from charrnn.system.files import JSON
 from charrnn.system.lazy import LazyModule
@@ -238,7 +239,10 @@ class CellAnalysis:
             if span_labels.dtype == bool:
                 inside = tuple(span_labels.tolist())
             coloured = records.ColouredText(
-                text=self.text.text[span], values=tuple(values.tolist()), inside=inside
+                text=self.text.text[span],
+                values=tuple(values.tolist()),
+                inside=inside,
+                polarity=score.polarity,
             )
             passages.append(
                 records.Passage(
@@ -322,7 +326,11 @@ class CellAnalysis:
         with _announced("reading"):
             passages = self.passages_of(layer, unit)
             page = records.CellPage(
-                layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit)
+                layer=layer,
+                unit=unit,
+                passages=passages,
+                values=self.values_of(layer, unit),
+                polarity=known_polarity(self.cache, layer, unit),
             )
         yield page
 
@@ -416,7 +424,11 @@ class CellAnalysis:
                 continue
             if score.is_significant and score.gain > 0:
                 cells[score.detector] = records.FoundCell(
-                    detector=score.detector, layer=score.layer, unit=score.unit, gain=score.gain
+                    detector=score.detector,
+                    layer=score.layer,
+                    unit=score.unit,
+                    gain=score.gain,
+                    polarity=score.polarity,
                 )
 
         # Sorted by gain and name, so that the order of the commands that found them does not
@@ -557,8 +569,20 @@ def sections() -> tuple[CellSection, ...]:
 
 def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:
     """Return the cells that were found to follow a built-in detector better than an untrained
-    network does, best first."""
+    network does, best first; of an included model those of its card."""
+    card = card_of(cache.identity)
+    if card:
+        return tuple(records.FoundCell(**fields) for fields in card["found"])
     return cache.load(FOUND_CELLS, {}, tuple[records.FoundCell, ...]) or ()
+
+
+def known_polarity(cache: FindingsCache, layer: int, unit: int) -> int:
+    """Return the polarity with which a cell is drawn where no detector is chosen: of the detector
+    that it was found to follow best, 1 if none is known."""
+    for cell in found_cells(cache):
+        if (cell.layer, cell.unit) == (layer, unit):
+            return cell.polarity
+    return 1
 
 
 @contextmanager

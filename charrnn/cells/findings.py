@@ -154,6 +154,8 @@ class FoundCell:
     layer: int
     unit: int
     gain: float
+    polarity: int = 1
+    """-1 if the cell is low inside the spans; it is drawn with its sign turned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +203,8 @@ class ColouredText(Displayable):
     inside: tuple[bool, ...] = field(default=(), repr=False)
     """For each character whether a yes/no detector is on, which is underlined; empty without such a
     detector."""
+    polarity: int = 1
+    """-1 if the values are drawn with their sign turned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -351,6 +355,8 @@ class CellPage(MeasuredCell, Displayable):
 
     passages: tuple[CellPassage, ...]
     """The passages of `values.passages`, with text and values."""
+    polarity: int = 1
+    """-1 if the passages are drawn with their sign turned."""
 
     def to_json(self) -> dict[str, object]:
         """Return all fields as one object, each record as its own `to_json` gives it."""

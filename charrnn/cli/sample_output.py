@@ -95,8 +95,14 @@ class SampleOutput:
         with self._drawing(options, is_streamed=True) as options:
             pieces = _begun(self.model.generator.stream(options))
             write_coloured(
-                self.typed, pieces=pieces, shows_surprise=options.cell is None, quiet=self.quiet
+                self.typed, pieces=pieces, polarity=self._polarity(options.cell), quiet=self.quiet
             )
+
+    def _polarity(self, cell: tuple[int, int] | None) -> int | None:
+        """Return the polarity with which a cell is drawn; None for the surprise."""
+        if cell is None:
+            return None
+        return self.first.polarity(*cell)
 
     def export_values(self, options: SampleOptions) -> None:
         """Write one text to the file of --export, coloured by the cell in `options` or by its
@@ -126,7 +132,7 @@ class SampleOutput:
             coloured += pieces
             data["values"] = [piece.value for piece in pieces]
 
-        pictures = coloured_pictures(coloured, shows_surprise=options.cell is None)
+        pictures = coloured_pictures(coloured, self._polarity(options.cell))
         deliver(
             Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data),
             self.target,
@@ -484,10 +490,10 @@ def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
 
 
 def write_coloured(
-    prime: str, pieces: Iterable[Piece], *, shows_surprise: bool = False, quiet: bool = False
+    prime: str, pieces: Iterable[Piece], *, polarity: int | None, quiet: bool = False
 ) -> None:
-    """Write the prime, and the text after it line by line, coloured by the values of a cell or by
-    surprise in bits.
+    """Write the prime, and the text after it line by line, coloured by the values of a cell or,
+    without a polarity, by surprise in bits.
 
     A line appears as a whole, because it is broken between words and, without colours, has a row of
     blocks below it. The prime has no colours. Off a terminal the text is written without colours.
@@ -499,24 +505,29 @@ def write_coloured(
         warn((f"--color shows colours on {where}",), quiet=quiet)
         return
 
-    if shows_surprise:
-        console.print(heatmap.SURPRISE_LEGEND)
+    # The usual scale of a cell needs no explanation.
+    if polarity != 1:
+        console.print(*coloured_pictures([], polarity)[:-1], sep="\n")
+    if polarity is None:
         pieces = _with_surprise(pieces)
 
     # The prime has no value, and therefore no colour.
     with_prime = chain([Piece(prime, logprob=0.0, value=math.nan)], pieces)
     for line in _lines_of(with_prime, MAX_LINE_ROWS * console.width):
-        console.print(coloured_pictures(line, shows_surprise=shows_surprise)[-1], end="")
+        console.print(coloured_pictures(line, polarity)[-1], end="")
         sys.stdout.flush()
 
 
-def coloured_pictures(pieces: Sequence[Piece], *, shows_surprise: bool) -> "list[RenderableType]":
-    """Draw the scale and a text, coloured by the values of its pieces."""
+def coloured_pictures(pieces: Sequence[Piece], polarity: int | None) -> "list[RenderableType]":
+    """Draw the scale and a text, coloured by the values of its pieces: of a cell or, without a
+    polarity, of surprise in bits."""
     text = "".join(piece.text for piece in pieces)
     values = tuple(piece.value for piece in pieces for _ in piece.text)
-    if shows_surprise:
+    if polarity is None:
         return [heatmap.SURPRISE_LEGEND, heatmap.surprise_map(text, values)]
-    return [heatmap.Legend(), heatmap.HeatMap(records.ColouredText(text=text, values=values))]
+    coloured = records.ColouredText(text=text, values=values)
+    scale = heatmap.scale_of((), polarity)
+    return [*heatmap.scale_pictures(scale), heatmap.HeatMap(coloured, scale)]
 
 
 def _with_surprise(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -57,13 +57,14 @@ from charrnn.views.heatmap import (
     GuessMap,
     HeatMap,
     end_legend,
+    scale_of_text,
     scale_pictures,
     surprise_map,
     whole_words,
 )
 from charrnn.views.html_page import CHARS_ON_PAGE, HeatMapPage, PageRow, chars_on_page
 from charrnn.views.tables import FINDINGS_COLUMNS, footnotes, record_cell, unscored
-from charrnn.views.theme import Scale, all_visible, scale_of
+from charrnn.views.theme import Scale, all_visible
 
 if TYPE_CHECKING:
     from charrnn.analyses.atlas import Atlas
@@ -93,7 +94,8 @@ def visualize(options: VisualizeOptions) -> None:
     """Show what the cells of a model keep track of.
 
     Without options: finds, for each detector, the cell that follows it best. Then the best cells
-    are coloured over the text: red where the cell is low, blue where it is high.
+    are coloured over the text: red where the cell is low, blue where it is high. A cell that is low
+    inside what it follows is drawn with its sign turned, so that the inside is blue.
     """
     # Errors of the command line appear before a model is loaded.
     analysis = choose_analysis(analyses(), _given_flags(options))
@@ -362,7 +364,14 @@ def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) ->
     rows = []
     for score in found.findings.scores:
         cells = [str(record_cell(score, cell)) for cell in FINDINGS_COLUMNS.values()]
-        rows.append(PageRow(columns=cells, cell=(score.layer, score.unit), detector=score.detector))
+        rows.append(
+            PageRow(
+                columns=cells,
+                cell=(score.layer, score.unit),
+                detector=score.detector,
+                polarity=score.polarity,
+            )
+        )
     notes = [title, *ABOUT_COLUMNS, *footnotes(found.findings), *unscored(found.findings.skipped)]
 
     # With the atlas the page holds the values of every cell, and therefore fewer characters.
@@ -437,7 +446,7 @@ class ShownCells:
     cells: Sequence[ShownCell] = ()
     """Empty for an exported page, which shows the values of the trace."""
     trace: Trace | None = None
-    """With guesses, where they are shown."""
+    """With guesses, for an exported page."""
 
 
 def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
@@ -447,9 +456,10 @@ def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
     indices = list(
         dict.fromkeys(parse_cell("--cell", text=cell, model=model) for cell in options.cells)
     )
-    trace = None
+    guesses: Guesses = []
     if options.guesses or options.suffix == ".html":
         trace = model.trace(subject.text, num_guesses=NUM_GUESSES)
+        guesses = model.guesses(trace)
     if options.suffix == ".html":
         return ShownCells(indices, trace=trace)
 
@@ -457,33 +467,34 @@ def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
     study = model.study(subject.whole, cached=True)
     cells = []
     for index, values in zip(indices, subject.study.values(indices), strict=True):
-        coloured = ColouredText(text=subject.text.text, values=tuple(map(float, values)))
+        coloured = ColouredText(
+            text=subject.text.text,
+            values=tuple(map(float, values)),
+            guesses=tuple(map(tuple, guesses)),
+            polarity=model.polarity(*index),
+        )
         cells.append(ShownCell(*index, coloured, partial(study.page, *index)))
-    return ShownCells(indices, cells=cells, trace=trace)
+    return ShownCells(indices, cells=cells)
 
 
 def _show_cells(subject: Subject[NoOptions], shown: ShownCells) -> Shown:
     """Draw a text of N characters for each cell, with guesses if asked for, then its
     page."""
     # A page has pictures of its own. On slides and in a terminal, the cells follow each other.
-    if subject.options.suffix == ".html" and shown.trace is not None:
-        return _cells_on_page(subject.model, indices=shown.indices, trace=shown.trace)
-    guesses: Guesses = []
     if shown.trace is not None:
-        guesses = subject.model.guesses(shown.trace)
+        return _cells_on_page(subject.model, indices=shown.indices, trace=shown.trace)
     title = f"{subject.model.name}: {', '.join(cell.name for cell in shown.cells)}"
     if subject.options.suffix in PICTURE_SUFFIXES:
-        return Shown(
-            title, pictures=_cells_on_slides(subject, cells=shown.cells, guesses=guesses), data=None
-        )
-    pictures = _cells_on_terminal(subject, cells=shown.cells, guesses=guesses)
-    return Shown(
-        title, pictures=pictures, data=_cells_to_json(subject, cells=shown.cells, guesses=guesses)
-    )
+        return Shown(title, pictures=_cells_on_slides(subject, shown.cells), data=None)
+    pictures = _cells_on_terminal(subject, shown.cells)
+    return Shown(title, pictures=pictures, data=_cells_to_json(subject, shown.cells))
 
 
 def _cells_on_page(model: Model, indices: Sequence[tuple[int, int]], trace: Trace) -> Shown:
-    rows = [PageRow(columns=[f"{layer}:{unit}"], cell=(layer, unit)) for layer, unit in indices]
+    rows = []
+    for layer, unit in indices:
+        polarity = model.polarity(layer, unit)
+        rows.append(PageRow(columns=[f"{layer}:{unit}"], cell=(layer, unit), polarity=polarity))
     name = f"Cells of {model.name}"
     if len(rows) == 1:
         name = f"A cell of {model.name}"
@@ -498,20 +509,18 @@ def _cells_on_page(model: Model, indices: Sequence[tuple[int, int]], trace: Trac
 
 
 def _cells_on_slides(
-    subject: Subject[NoOptions], cells: Sequence[ShownCell], guesses: Guesses
+    subject: Subject[NoOptions], cells: Sequence[ShownCell]
 ) -> list[RenderableType]:
     kind = cell_type(subject.model.config.cell).shows
     slides = []
     for cell in cells:
         title = f"{_title_of(subject, cell)}, {kind}"
-        slides.append(
-            (title, _scale_of(cell, guesses), _drawn(subject, cell=cell, guesses=guesses))
-        )
+        slides.append((title, scale_of_text(cell.text), _drawn(subject, cell)))
     return [*slide_pictures(slides), *end_legend(subject.text.text)]
 
 
 def _cells_on_terminal(
-    subject: Subject[NoOptions], cells: Sequence[ShownCell], guesses: Guesses
+    subject: Subject[NoOptions], cells: Sequence[ShownCell]
 ) -> list[RenderableType]:
     kind = cell_type(subject.model.config.cell).shows
     pictures: list[RenderableType] = []
@@ -522,22 +531,20 @@ def _cells_on_terminal(
         pictures.append(Text.assemble((_title_of(subject, cell), "bold"), f", {kind}  "))
 
         # Cells that share a scale follow each other without it.
-        scale = _scale_of(cell, guesses)
-        if before is None or scale.is_own or before.is_own:
+        scale = scale_of_text(cell.text)
+        if scale != before:
             pictures += scale_pictures(scale)
-            if guesses:
+            if cell.text.guesses:
                 pictures.append(Text(ABOUT_GUESSES))
             pictures += end_legend(cell.text.text)
         before = scale
 
-        pictures += [_drawn(subject, cell=cell, guesses=guesses), Text()]
+        pictures += [_drawn(subject, cell), Text()]
         pictures += page_pictures(cell.page())
     return pictures
 
 
-def _cells_to_json(
-    subject: Subject[NoOptions], cells: Sequence[ShownCell], guesses: Guesses
-) -> dict[str, object]:
+def _cells_to_json(subject: Subject[NoOptions], cells: Sequence[ShownCell]) -> dict[str, object]:
     """Return the cells for JSON. The first cell is repeated at the top level."""
     # As in Python, layer and unit are numbers, and not the text that is typed.
     drawn = []
@@ -552,8 +559,8 @@ def _cells_to_json(
         "text": subject.text.text,
         "cells": drawn,
     }
-    if guesses:
-        data["guesses"] = guesses
+    if cells[0].text.guesses:
+        data["guesses"] = cells[0].text.guesses
     return data
 
 
@@ -561,20 +568,13 @@ def _title_of(subject: Subject[NoOptions], cell: ShownCell) -> str:
     return f"cell {cell.name} of {all_visible(subject.model.name)}"
 
 
-def _scale_of(cell: ShownCell, guesses: Guesses) -> Scale:
-    """Return the scale of the colours; above guesses, all cells have the common scale."""
-    if guesses:
-        return Scale()
-    return scale_of(cell.text.values)
-
-
-def _drawn(subject: Subject[NoOptions], cell: ShownCell, guesses: Guesses) -> RenderableType:
+def _drawn(subject: Subject[NoOptions], cell: ShownCell) -> RenderableType:
     """Return the text in the colours of a cell, with the guesses below each character if there are
     any."""
-    if guesses:
-        return GuessMap(cell.text.text, values=cell.text.values, guesses=guesses)
-    coloured = _whole_words(subject, cell.text)
-    return HeatMap(coloured, scale=_scale_of(cell, guesses))
+    scale = scale_of_text(cell.text)
+    if cell.text.guesses:
+        return GuessMap(cell.text, scale)
+    return HeatMap(_whole_words(subject, cell.text), scale)
 
 
 def _whole_words(subject: Subject[Own], coloured: ColouredText) -> ColouredText:

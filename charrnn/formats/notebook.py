@@ -35,7 +35,7 @@ from charrnn.views.heatmap import (
     SURPRISE_LEGEND,
     GuessMap,
     HeatMap,
-    Legend,
+    scale_of_text,
     scale_pictures,
     surprise_map,
 )
@@ -47,7 +47,7 @@ from charrnn.views.tables import (
     predictions_table,
     runs_view,
 )
-from charrnn.views.theme import all_visible, scale_of
+from charrnn.views.theme import all_visible
 
 MAX_CHARS = 4_000
 """Maximum number of characters of a text that are drawn: a notebook stores its outputs."""
@@ -140,11 +140,11 @@ def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
         inside=coloured.inside[:most],
     )
     cut = _cut(coloured.text, most)
+    scale = scale_of_text(coloured)
+    legend = scale_pictures(scale)
     if coloured.guesses:
-        guess_map = GuessMap(shown.text, values=shown.values, guesses=shown.guesses)
-        return [Legend(), Text(ABOUT_GUESSES), guess_map, *cut]
-    scale = scale_of(coloured.values)
-    return [*scale_pictures(scale), HeatMap(shown, scale=scale), *cut]
+        return [*legend, Text(ABOUT_GUESSES), GuessMap(shown, scale), *cut]
+    return [*legend, HeatMap(shown, scale), *cut]
 
 
 def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:

@@ -7,6 +7,7 @@ included.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,3 +26,12 @@ def read_cards() -> dict[str, dict[str, Any]]:
     """
     paths = sorted(INCLUDED.glob("*.json"))
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def card_of(digest: str | None) -> Mapping[str, Any]:
+    """Return the card of the included model whose weights have this digest; empty for others."""
+    # By the weights, and not by the name: another run or file may have the same.
+    for card in read_cards().values():
+        if card["digest"] == digest:
+            return card
+    return {}

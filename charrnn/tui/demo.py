@@ -32,8 +32,8 @@ def demo(options: CommandOptions) -> None:
 
     from charrnn.api import load
     from charrnn.cells.findings import CellFindings, ColouredText
-    from charrnn.views.heatmap import HeatMap, Legend, fold
-    from charrnn.views.theme import is_plain, palette_of
+    from charrnn.views.heatmap import HeatMap, fold, scale_pictures
+    from charrnn.views.theme import is_plain, palette_of, scale_of
 
     # The model is loaded from its file, because a run may have its name.
     model = load(INCLUDED / "prose.zip")
@@ -56,16 +56,19 @@ def demo(options: CommandOptions) -> None:
     # The first line appears at once.
     console = result_console()
     heading = "A network that has read War and Peace writes."
-    console.print(Text(f"{heading} Its cell {cell[0]}:{cell[1]} follows quotations:"), Legend())
+    scale = scale_of((), best[0].polarity)
+    console.print(f"{heading} Its cell {cell[0]}:{cell[1]} follows quotations:")
+    console.print(*scale_pictures(scale), sep="\n")
     if is_plain(console):
         # The blocks stand below each line, so a line is printed only when it is complete.
         text, values = zip(*characters, strict=True)
-        console.print(HeatMap(ColouredText(text="".join(text), values=values)))
+        console.print(HeatMap(ColouredText(text="".join(text), values=values), scale))
     else:
         # A line is drawn as soon as the model has written it, and no sooner.
         for line in fold(characters, console.width, ascii_only=False):
             for cluster, value in line:
-                console.print(Text(cluster, palette_of(console).value(value)), end="")
+                style = palette_of(console).value(scale.position(value))
+                console.print(Text(cluster, style), end="")
                 if sys.stdout.isatty():
                     sys.stdout.flush()
                     time.sleep(SECONDS_PER_CHAR)

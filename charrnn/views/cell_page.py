@@ -59,7 +59,7 @@ def page_pictures(page: CellPage) -> list[RenderableType]:
     """Draw a page for any width: the passages, then every section that was measured."""
     # Every page has passages and values.
     title = f"Where cell {page.layer}:{page.unit} is high and low"
-    pictures = passages_pictures(title, page.passages)
+    pictures = passages_pictures(title, page.passages, page.polarity)
     pictures += [Text(), *values_pictures(page.values)]
 
     # The results of analyses that were made, in the order of `CellSection.place`.
@@ -83,10 +83,12 @@ def page_pictures(page: CellPage) -> list[RenderableType]:
     return pictures
 
 
-def passages_pictures(title: str, passages: Sequence[CellPassage]) -> list[RenderableType]:
+def passages_pictures(
+    title: str, passages: Sequence[CellPassage], polarity: int = 1
+) -> list[RenderableType]:
     """Draw the passages of a cell below a title, all on the same scale, so that a colour means the
     same value in every passage."""
-    passage_list = PassageList(passages)
+    passage_list = PassageList(passages, polarity)
     return [
         Text(title, style="bold"),
         *scale_pictures(passage_list.scale),
@@ -116,11 +118,13 @@ class PassageList:
     its value."""
 
     passages: Sequence[CellPassage]
+    polarity: int = 1
 
     @cached_property
     def scale(self) -> Scale:
         """The scale of all passages."""
-        return scale_of(value for passage in self.passages for value in passage.values)
+        values = (value for passage in self.passages for value in passage.values)
+        return scale_of(values, self.polarity)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # In a narrow terminal the passages are shorter, and the labels keep their columns.

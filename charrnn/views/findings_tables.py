@@ -7,7 +7,14 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.cells.findings import CellFindings, CellScore, ColouredText, Passage
-from charrnn.views.heatmap import HeatMap, Legend, end_legend, scale_pictures, whole_words
+from charrnn.views.heatmap import (
+    HeatMap,
+    Legend,
+    end_legend,
+    scale_of_text,
+    scale_pictures,
+    whole_words,
+)
 from charrnn.views.tables import (
     findings_table,
     footnotes,
@@ -16,7 +23,7 @@ from charrnn.views.tables import (
     probes_table,
     skipped_lines,
 )
-from charrnn.views.theme import Scale, all_visible, scale_of
+from charrnn.views.theme import FULL_SCALE, Scale, all_visible
 
 LEGEND = (
     "chance: chance level, from shifted labels; untrained: the same choice in an untrained"
@@ -66,7 +73,7 @@ def passage_pictures(
 ) -> list[RenderableType]:
     """Draw each passage, coloured by its cell. `looks_for` describes each detector, for the
     captions."""
-    # The legend explains the underlines. A detector that counts underlines nothing.
+    # The first legend explains the underlines. A detector that counts underlines nothing.
     are_underlined = [bool(passage.coloured.inside) for passage in passages]
     underlined = ""
     if all(are_underlined) and passages:
@@ -75,9 +82,10 @@ def passage_pictures(
         underlined = "where the detector is on (not for those that count)"
 
     pictures: list[RenderableType] = []
-    scales = [scale_of(passage.coloured.values) for passage in passages]
-    if not all(scale.is_own for scale in scales):
+    scales = [scale_of_text(passage.coloured) for passage in passages]
+    if FULL_SCALE in scales:
         pictures += [Legend(underlined=underlined), Text()]
+        underlined = ""
     pictures += end_legend("".join(passage.coloured.text for passage in passages))
     for passage, scale in zip(passages, scales, strict=True):
         score = passage.score
@@ -89,8 +97,9 @@ def passage_pictures(
             caption += f" ({about})"
         phrases = filter(None, (polarity_text(score), meaning(score)))
         pictures.append(Text(all_visible(f"{caption}: {', '.join(phrases)}"), style="bold"))
-        if scale.is_own:
+        if scale != FULL_SCALE:
             pictures += scale_pictures(scale, underlined)
+            underlined = ""
         pictures += [HeatMap(_whole_words_of(passage), scale), Text()]
     return pictures
 
@@ -102,6 +111,8 @@ def slide_pictures(texts: Sequence[tuple[str, Scale, RenderableType]]) -> list[R
     for caption, scale, picture in texts:
         # The words replace the drawing of the scale, which would take another line.
         low, high = scale.ends
+        if scale.is_turned:
+            caption += ", drawn with its sign turned"
         line = all_visible(f"{caption}: red {low}, blue {high}")
         if pictures:
             pictures.append(Text())
@@ -115,7 +126,7 @@ def passage_slides(passages: Sequence[Passage]) -> list[RenderableType]:
     texts = []
     for passage in passages:
         score = passage.score
-        scale = scale_of(passage.coloured.values)
+        scale = scale_of_text(passage.coloured)
         caption = f"cell {score.layer}:{score.unit} follows {score.detector}"
         for note in footnotes(CellFindings(scores=(score,))):
             caption += f" ({note.rstrip('.')})"

@@ -26,6 +26,7 @@ from charrnn.views.theme import (
     end_note,
     is_plain,
     palette_of,
+    scale_of,
     visible,
     visible_in_ascii,
 )
@@ -351,6 +352,14 @@ ABOUT_OWN_SCALE = (
     "This scale spans the cell's own values, which differ too little for one from -1 to +1."
 )
 """The sentence below a scale that does not go from -1 to 1."""
+ABOUT_TURNED = "Drawn with its sign turned: the cell is low where the label is high."
+"""The sentence below a scale that goes from the largest value to the smallest."""
+
+
+def scale_of_text(coloured: ColouredText) -> Scale:
+    """Return the scale of a text; above guesses, all cells have the common scale."""
+    values = () if coloured.guesses else coloured.values
+    return scale_of(values, coloured.polarity)
 
 
 def scale_pictures(scale: Scale, underlined: str = "") -> list[RenderableType]:
@@ -359,6 +368,8 @@ def scale_pictures(scale: Scale, underlined: str = "") -> list[RenderableType]:
     pictures: list[RenderableType] = [Legend(scale.ends, underlined=underlined)]
     if scale.is_own:
         pictures.append(Text(ABOUT_OWN_SCALE, style="dim"))
+    if scale.is_turned:
+        pictures.append(Text(ABOUT_TURNED, style="dim"))
     return pictures
 
 
@@ -386,15 +397,15 @@ class GuessMap:
     The background of a guess shows its probability. ␣ is a space.
     """
 
-    text: str
-    values: Sequence[float]
-    guesses: Sequence[Sequence[tuple[str, float]]]
-    """For each character of the text, the (text, probability) of each guess for the next character.
-    """
+    coloured: ColouredText
+    scale: Scale = FULL_SCALE
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         palette = palette_of(console)
-        characters = zip(self.text, zip(self.values, self.guesses, strict=True), strict=True)
+        coloured = self.coloured
+        positions = map(self.scale.position, coloured.values)
+        values = zip(positions, coloured.guesses, strict=True)
+        characters = zip(coloured.text, values, strict=True)
         for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
             for cluster, (value, _) in line:
                 yield Segment(cluster, palette.value(value))

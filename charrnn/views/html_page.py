@@ -56,6 +56,8 @@ class PageRow:
     """The cell (layer, unit) that the row selects."""
     detector: str = ""
     """The detector that the cell follows."""
+    polarity: int = 1
+    """-1 if the cell is drawn with its sign turned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,6 +312,7 @@ class _PageEncoder:
             "shown": _show_all(row.columns),
             "cell": self.cell_numbers[row.cell],
             "detector": shown_character(row.detector),
+            "polarity": row.polarity,
         }
 
 

@@ -1,18 +1,19 @@
 """Define how every picture shows colours, characters and numbers.
 
 The palette for cells is diverging; surprise and guesses have a hue each. Red is low and blue is
-high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The shades of the palette
-are constants, which `docs/make/palette.py` computes. Terminals, pictures and web pages use these
+high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). `docs/make/palette.py`
+computes the shades and writes them to `palette.json`. Terminals, pictures and web pages use these
 colours.
 """
 
+import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import product
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from rich.cells import cell_len, split_graphemes
@@ -20,8 +21,8 @@ from rich.color import Color, ColorSystem
 from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
-from charrnn.views.palette import SHADES
-
+PALETTE = Path(__file__).with_name("palette.json")
+"""The shades of the palette."""
 BACKGROUND_VARIABLE = "CHARRNN_BACKGROUND"
 """The environment variable that names the terminal's background: dark or light."""
 NUM_SHADES = 12
@@ -108,16 +109,22 @@ def background_of(environment: Mapping[str, str]) -> Background:
     return "dark"
 
 
-def steps(background: Background) -> dict[int, tuple[str, str]]:
+@cache
+def read_palette() -> dict[str, dict[str, list[Sequence[str]]]]:
+    """Read the (background, text) of all shades as #rrggbb, from the faintest to the full colour,
+    by the kind of background and the hue: `low` and `high` are the ends of the diverging palette,
+    `surprise` and `guess` are sequential."""
+    palette: dict[str, dict[str, list[Sequence[str]]]]
+    palette = json.loads(PALETTE.read_text(encoding="utf-8"))
+    return palette
+
+
+def steps(background: Background) -> dict[int, Sequence[str]]:
     """Return (background, text) of the shades from -NUM_SHADES to NUM_SHADES as #rrggbb, without
     shade 0, which is the page itself."""
-    shades = {}
-    for step in range(-NUM_SHADES, NUM_SHADES + 1):
-        if step < 0:
-            shades[step] = shade(background, "low", -step)
-        elif step > 0:
-            shades[step] = shade(background, "high", step)
-    return shades
+    shades = read_palette()[background]
+    low = {-step: shade for step, shade in enumerate(shades["low"], start=1)}
+    return low | dict(enumerate(shades["high"], start=1))
 
 
 def dark_colours() -> dict[str, str]:
@@ -125,6 +132,7 @@ def dark_colours() -> dict[str, str]:
     every shade."""
     light = PAPERS["light"]
     dark = PAPERS["dark"]
+    palette = read_palette()
 
     # Shades with black or white text on light paper have white text on dark paper.
     dark_by_light = {
@@ -132,19 +140,10 @@ def dark_colours() -> dict[str, str]:
         light.ink: dark.ink,
         "#000000": "#ffffff",
     }
-    for hue, step in product(SHADES["light"], range(1, NUM_SHADES + 1)):
-        dark_by_light[shade("light", hue, step)[0]] = shade("dark", hue, step)[0]
+    for hue, shades in palette["light"].items():
+        for on_light, on_dark in zip(shades, palette["dark"][hue], strict=True):
+            dark_by_light[on_light[0]] = on_dark[0]
     return dark_by_light
-
-
-def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
-    """Return (background, text) of shade 1 to NUM_SHADES of a hue as #rrggbb."""
-    paper = PAPERS[background]
-    shades = SHADES[background][hue]
-    ink = paper.ink
-    if step > shades.num_inked:
-        ink = paper.strong_ink
-    return shades.colours[step - 1], ink
 
 
 def block(value: float, *, ascii_only: bool = False) -> str:
@@ -161,15 +160,23 @@ def block(value: float, *, ascii_only: bool = False) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The values that the two ends of the palette and of the blocks stand for."""
+    """The values that the two ends of the palette and of the blocks stand for.
+
+    `low` is the larger of the two if a cell is drawn with its sign turned.
+    """
 
     low: float = -1.0
     high: float = 1.0
 
     @property
+    def is_turned(self) -> bool:
+        """Whether low values have the colour of high values, and high values that of low ones."""
+        return self.low > self.high
+
+    @property
     def is_own(self) -> bool:
         """Whether the scale spans the values of one cell, and not -1 to 1."""
-        return (self.low, self.high) != (-1.0, 1.0)
+        return {self.low, self.high} != {-1.0, 1.0}
 
     def position(self, value: float) -> float:
         """Return the position of a value between the ends, from -1 to 1."""
@@ -178,9 +185,9 @@ class Scale:
     @property
     def ends(self) -> tuple[str, str]:
         """The two values, with enough digits to tell them apart."""
-        if not self.is_own:
-            return "-1", "+1"
-        num_digits = max(2, -math.floor(math.log10(self.high - self.low)))
+        num_digits = 0
+        if self.is_own:
+            num_digits = max(2, -math.floor(math.log10(abs(self.high - self.low))))
         return f"{self.low:+.{num_digits}f}", f"{self.high:+.{num_digits}f}"
 
 
@@ -193,16 +200,22 @@ LEAST_RANGE = 1e-4
 """Values with a smaller range are equal up to rounding."""
 
 
-def scale_of(values: Iterable[float]) -> Scale:
+def scale_of(values: Iterable[float], polarity: int = 1) -> Scale:
     """Return the scale from the smallest value to the largest if these are near each other, else
-    the scale from -1 to 1."""
+    the scale from -1 to 1.
+
+    The scale is turned if the polarity is -1: the cell is low inside what it follows. So the inside
+    has the colour of high values in every picture.
+    """
     # nan stands for a missing value, such as the surprise of the first character.
     finite = [value for value in values if math.isfinite(value)]
     low = min(finite, default=0.0)
     high = max(finite, default=0.0)
-    if LEAST_RANGE <= high - low < SMALL_RANGE:
-        return Scale(low, high)
-    return FULL_SCALE
+    if not LEAST_RANGE <= high - low < SMALL_RANGE:
+        low, high = -1.0, 1.0
+    if polarity < 0:
+        return Scale(high, low)
+    return Scale(low, high)
 
 
 def is_plain(console: Console) -> bool:
@@ -214,7 +227,7 @@ def is_plain(console: Console) -> bool:
 def _style(background: Background, hue: str, step: int, colours: ColorSystem) -> Style:
     if step < PAPERS[background].faintest:
         return Style()
-    paper, ink = shade(background, hue, step)
+    paper, ink = read_palette()[background][hue][step - 1]
     return Style(
         color=Color.parse(ink).downgrade(colours), bgcolor=Color.parse(paper).downgrade(colours)
     )

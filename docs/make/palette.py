@@ -1,23 +1,28 @@
-"""Compute the shades of the palette, check them, and write them to `charrnn/views/palette.py`:
+"""Compute the shades of the palette, check them, and write them to `charrnn/views/palette.json`:
 `python docs/make/palette.py`.
 
 The background is the middle of the palette: from there to either end, lightness and chroma change
 in equal steps of OKLCH, a perceptual colour space (Ottosson 2020, "A perceptual color space for
-image processing"). Both ends are equally light and equally colourful.
+image processing"). The low end is nearer to the paper than the high end: paler on light paper,
+darker on dark paper. So the two ends differ in print without colours, and for every reader.
 """
 
 import itertools
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.views.theme import NUM_SHADES, PAPERS, Background
 
-FILE = Path(__file__).parents[2] / "charrnn" / "views" / "palette.py"
-"""The module that is written."""
+FILE = Path(__file__).parents[2] / "charrnn" / "views" / "palette.json"
+"""The file that is written."""
 MIN_CONTRAST = 4.5
 """Contrast of text with its background, at least (WCAG 2.2, level AA)."""
+MIN_END_CONTRAST = 1.5
+"""Contrast of the two ends of the diverging palette, at least: their difference without hue."""
 LIGHTNESS: Mapping[Background, float] = {
     # As dark as it can be with black text on a full colour, so that no word has letters of both.
     "light": 0.6,
@@ -25,6 +30,8 @@ LIGHTNESS: Mapping[Background, float] = {
     "unknown": 0.56,
 }
 """Lightness of a full colour in OKLCH, by background."""
+LOW_LIGHTNESS: Mapping[Background, float] = {"light": 0.74, "dark": 0.45, "unknown": 0.45}
+"""Lightness of the full colour of the hue `low`, by background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,8 @@ class Hue:
 
 
 HUES: Mapping[str, Hue] = {
-    "low": Hue(27),
+    # More chroma would leave sRGB at these lightnesses.
+    "low": Hue(27, chroma=0.15),
     "high": Hue(262),
     "surprise": Hue(328),
     # An orange of the other hues' chroma would leave sRGB at the lightness of a full colour.
@@ -70,6 +78,13 @@ APART = 0.15
 difference that is seen."""
 
 
+def full_lightness(background: Background, hue: str) -> float:
+    """Return the lightness of the full colour of a hue."""
+    if hue == "low":
+        return LOW_LIGHTNESS[background]
+    return LIGHTNESS[background]
+
+
 def compute_shades(background: Background, hue: str) -> list[str]:
     """Return the shades 1 to NUM_SHADES of a hue as #rrggbb: equal steps in OKLCH from the
     paper."""
@@ -81,7 +96,7 @@ def compute_shades(background: Background, hue: str) -> list[str]:
     shades = []
     for step in range(1, NUM_SHADES + 1):
         share = step / NUM_SHADES
-        lightness = begin + (LIGHTNESS[background] - begin) * share
+        lightness = begin + (full_lightness(background, hue) - begin) * share
         shades.append(from_oklch(lightness, chroma=full.chroma * share, degrees=full.degrees))
     return shades
 
@@ -181,21 +196,22 @@ def check_shades(background: Background, hue: str, shades: Sequence[str]) -> Non
     assert max(gaps) - min(gaps) < 0.008, (background, hue, gaps)
 
     # A colour outside sRGB would be clipped, and have another lightness and chroma than intended.
-    # So red and blue of one strength are equally light, too.
     begin, _, _ = to_oklab(paper.paper)
     for step, shade in enumerate(shades, start=1):
         share = step / NUM_SHADES
         lightness, a, b = to_oklab(shade)
-        expected = begin + (LIGHTNESS[background] - begin) * share
+        expected = begin + (full_lightness(background, hue) - begin) * share
         assert abs(lightness - expected) < 0.005, (background, hue, shade)
         assert abs(math.hypot(a, b) - HUES[hue].chroma * share) < 0.01, (background, hue, shade)
 
 
 def check_ends(background: Background) -> None:
-    """Raise AssertionError unless the two ends of the diverging palette stay apart for readers with
-    a colour vision deficiency."""
+    """Raise AssertionError unless the two ends of the diverging palette differ in lightness, and
+    stay apart for readers with a colour vision deficiency."""
     low = compute_shades(background, "low")
     high = compute_shades(background, "high")
+    ends = contrast(low[-1], high[-1])
+    assert ends >= MIN_END_CONTRAST, (background, ends)
     for deficiency in DEFICIENCIES:
         for step in (NUM_SHADES // 2, NUM_SHADES * 3 // 4, NUM_SHADES):
             seen_low = to_oklab(simulate(low[step - 1], deficiency))
@@ -213,50 +229,22 @@ def simulate(colour: str, deficiency: str) -> str:
     return _encoded(*seen)
 
 
-HEADER = '''"""The shades of the palette: written by `docs/make/palette.py`, which computes and checks them."""
-
-from collections.abc import Mapping
-from typing import NamedTuple
-
-
-class Shades(NamedTuple):
-    """The shades of a hue on one background, from the faintest to the full colour."""
-
-    num_inked: int
-    """How many of them, from the first on, carry text in the ink of the page; the others carry its
-    strong ink."""
-    colours: tuple[str, ...]
-    """The shades as #rrggbb."""
-
-
-# fmt: off
-SHADES: Mapping[str, Mapping[str, Shades]] = {
-'''
-FOOTER = '''}
-# fmt: on
-"""The shades by background and hue: `low` and `high` are the ends of the diverging palette,
-`surprise` and `guess` are sequential."""
-'''
-COLOURS_PER_LINE = 6
-"""Colours in a line of the module."""
-
-
 def make_palette() -> str:
-    """Return the text of the module. Raises AssertionError if a shade fails its check."""
-    lines = []
-    for background in PAPERS:
+    """Return the text of the file: for each background and hue the (background, text) of its
+    shades, from the faintest to the full colour, a shade in a line. Raises AssertionError if a
+    shade fails its check."""
+    palette: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    for background, paper in PAPERS.items():
         check_ends(background)
-        lines.append(f'    "{background}": {{')
+        palette[background] = {}
         for hue in HUES:
             shades = compute_shades(background, hue)
             check_shades(background, hue=hue, shades=shades)
-            lines.append(f'        "{hue}": Shades({count_inked(background, shades)}, (')
-            for first in range(0, NUM_SHADES, COLOURS_PER_LINE):
-                row = shades[first : first + COLOURS_PER_LINE]
-                lines.append("            " + " ".join(f'"{shade}",' for shade in row))
-            lines.append("        )),")
-        lines.append("    },")
-    return HEADER + "\n".join(lines) + "\n" + FOOTER
+            num_inked = count_inked(background, shades)
+            inks = [paper.ink] * num_inked + [paper.strong_ink] * (NUM_SHADES - num_inked)
+            palette[background][hue] = list(zip(shades, inks, strict=True))
+    encoded = json.dumps(palette, indent=1)
+    return re.sub(r'\[\s+("#\w+"),\s+("#\w+")\s+\]', r"[\1, \2]", encoded) + "\n"
 
 
 if __name__ == "__main__":

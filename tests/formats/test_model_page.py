@@ -308,7 +308,7 @@ def guesses(model, text):
 
 FOUND = [
     FoundCell(detector="quote", layer=1, unit=3, gain=0.9),
-    FoundCell(detector="comment", layer=0, unit=16, gain=0.9),
+    FoundCell(detector="comment", layer=0, unit=16, gain=0.9, polarity=-1),
 ]
 
 
@@ -338,7 +338,9 @@ def test_a_copy_that_a_browser_has_saved_is_a_page_like_the_first(two_layers, tm
 @needs_browser
 def test_found_cells_are_offered(cells):
     assert cells["found"] == [["1:3 quote", "true"], ["0:16 comment", "false"]]
-    assert cells["opened"] == "cell 0:16 (h), which follows comment"
+    assert cells["opened"] == "cell 0:16 (h), which follows comment, drawn with its sign turned"
+    # The inside is blue.
+    assert cells["shades"] == ["s12", "s-12", "s-12", "s12"]
 
 
 @needs_browser

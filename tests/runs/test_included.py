@@ -61,6 +61,8 @@ def test_a_model_has_its_cells(name, detector, least):
     assert detector in [found.detector for found in model.found_cells]
     (score,) = [score for score in model.card_scores if score.detector == detector]
     assert max(score.auc or 0, score.spearman or 0) >= least
+    # It is drawn so that the inside is blue.
+    assert model.polarity(score.layer, score.unit) == score.polarity
 
 
 def test_a_run_of_the_same_name_comes_first_but_no_other_folder(alphabet_run, here):

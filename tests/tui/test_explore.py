@@ -150,6 +150,7 @@ def test_the_caption_says_what_the_cell_follows_and_how_well(model):
             caption = shown(app, "#caption")
             cell = f"cell {score.layer}:{score.unit} follows {score.detector}"
             assert caption.startswith(f"{cell}: {score_text(score)}{score_mark(score)}")
+            assert app.browser.exploration.scale.is_turned == (score.polarity < 0)
             untrained = f"untrained baseline {score.untrained:.3f}"
             assert untrained in caption
             assert untrained in " ".join(screen(app).split()), "nothing is cut off"

@@ -16,6 +16,7 @@ from rich.console import Console
 from charrnn.cells.findings import ColouredText
 from charrnn.views.heatmap import (
     ABOUT_OWN_SCALE,
+    ABOUT_TURNED,
     SURPRISE_LEGEND,
     GuessMap,
     HeatMap,
@@ -96,6 +97,16 @@ def test_a_scale_of_its_own_says_so():
     assert line.endswith("█ +0.99")
     assert plain(about, 90) == [ABOUT_OWN_SCALE]
     assert scale_of([0.9876, 0.9878]).ends == ("+0.9876", "+0.9878")
+
+
+def test_a_cell_that_is_low_inside_is_drawn_with_its_sign_turned():
+    turned = scale_of([-1.0, 1.0], polarity=-1)
+    legend, about = scale_pictures(turned)
+    assert legend.ends == ("+1", "-1")
+    assert plain(about, 90) == [ABOUT_TURNED]
+    text = ColouredText(text="in out", values=(-1.0,) * 3 + (1.0,) * 3)
+    assert plain(HeatMap(text, scale=turned)) == ["in out", "███▁▁▁"]
+    assert scale_of([0.91, 0.99], polarity=-1).ends == ("+0.99", "+0.91")
 
 
 @pytest.mark.parametrize(
@@ -237,7 +248,7 @@ GUESSES = [
 
 
 def test_each_guess_stands_under_its_character_unless_it_is_unlikely():
-    picture = GuessMap("ab語d", [0.0] * 4, GUESSES)
+    picture = GuessMap(ColouredText(text="ab語d", values=(0.0,) * 4, guesses=GUESSES))
     assert plain(picture) == ["ab語d", "▅▅▅▅▅", "bc↵  ", "␣ 語 ", "x    ", ""]
     lines = ["ab", "▅▅", "bc", "␣ ", "x ", "", "語", "▅▅", "↵ ", "語", "", "d", "▅", ""]
     assert plain(picture, 2) == lines

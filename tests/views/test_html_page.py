@@ -39,7 +39,7 @@ def make_page(text='say "hello" to\nme\n', **changes):
         "rows": [
             PageRow(columns=("quote", "1:2"), cell=(1, 2), detector="quote"),
             PageRow(columns=("line-position", "0:0"), cell=(0, 0), detector="line-position"),
-            PageRow(columns=("string", "1:2"), cell=(1, 2), detector="string"),
+            PageRow(columns=("string", "1:2"), cell=(1, 2), detector="string", polarity=-1),
         ],
         "labels": {"quote": np.arange(size) % 3 == 0},
     }
@@ -165,12 +165,15 @@ def test_in_a_browser_the_cell_of_the_address_is_painted(tmp_path):
     assert [one["rows"] for one in shown] == [[0], [1], [2], [0]]
     assert [one["numInside"] > 0 for one in shown] == [True, False, False, True]
     for one in shown:
-        layer, unit = page.rows[one["rows"][0]].cell
-        check_colours(one["colours"], page.cells[:, layer, unit])
+        row = page.rows[one["rows"][0]]
+        layer, unit = row.cell
+        check_colours(one["colours"], row.polarity * page.cells[:, layer, unit])
+        assert ("drawn with its sign turned" in one["caption"]) == (row.polarity < 0)
 
 
 def check_colours(colours, values):
-    """Check that low values are red and high ones blue, and that there is no colour near 0."""
+    """Check that low values are red and high ones blue, and that there is no colour near 0; the
+    values of a cell that is drawn with its sign turned are times -1."""
     for (red, _, blue, *alpha), value in zip(colours, values, strict=True):
         if abs(value) < 0.02:
             assert alpha == [0]

@@ -54,6 +54,15 @@ function shade(value) {
   return "s" + Math.round(model.num_shades * limited);
 }
 
+const followedBy = cell => model.found.find(found => found.cell === cell);
+
+// The shade of a packed value. A cell that is low inside what it follows is drawn with its sign turned, so that the
+// inside is blue.
+function shadeOf(cell, packed) {
+  const sign = followedBy(cell)?.polarity ?? 1;
+  return shade(sign * packed / 127);
+}
+
 function percent(share) {
   if (share < 0.0005) return "< 0.1 %";
   return `${(100 * share).toFixed(1)} %`;
@@ -145,13 +154,17 @@ function paintText() {
     const span = element.childNodes[index] || element.appendChild(create("span"));
     const text = inText(one.character);
     if (span.textContent !== text) span.textContent = text;
-    span.className = shade(one.values[chosen] / 127);
+    span.className = shadeOf(chosen, one.values[chosen]);
     if (index === here) span.className += " here";
   });
 
   let caption = `cell ${nameOf(chosen)} (${model.shows})`;
-  const followed = model.found.find(({cell}) => cell === chosen);
+  const followed = followedBy(chosen);
+  const isTurned = followed?.polarity === -1;
   if (followed) caption += `, which follows ${followed.name}`;
+  if (isTurned) caption += ", drawn with its sign turned";
+  byId("red").textContent = isTurned ? "+1 " : "\u22121 ";
+  byId("blue").textContent = isTurned ? " \u22121" : " +1";
   byId("caption").textContent = caption;
   paintNext();
   paintCells();
@@ -242,7 +255,7 @@ function paintCells() {
   const {values} = shown();
   cellButtons.forEach((button, cell) => {
     const value = values[cell] / 127;
-    button.className = shade(value);
+    button.className = shadeOf(cell, values[cell]);
     if (clampTexts.has(cell)) button.className += " clamped";
     button.setAttribute("aria-selected", cell === chosen);
     button.tabIndex = cell === chosen ? 0 : -1;
@@ -391,7 +404,7 @@ function paintWritten(from) {
   const isAtEnd = element.scrollTop + element.clientHeight > element.scrollHeight - 40;
   let last = element.childNodes.length > numBefore ? element.lastChild : null;
   for (let i = from; i < written.pieces.length; i++) {
-    const name = shade(written.values[i][chosen] / 127);
+    const name = shadeOf(chosen, written.values[i][chosen]);
     const text = inText(written.pieces[i]);
     if (last && last.className === name) last.textContent += text;
     else last = element.appendChild(create("span", text, {class: name}));
@@ -629,9 +642,7 @@ function describe() {
   // Without the unknown symbol and the end of a document.
   const letters = model.characters.filter(character => character && character !== "\0");
   byId("letters").textContent = letters.map(visible).join(" ");
-  for (let i = 0; i <= 20; i++) byId("scale").append(create("span", "\u00a0", {class: shade(i / 10 - 1)}));
-  byId("scale").prepend("\u22121 ");
-  byId("scale").append(" +1");
+  for (let i = 0; i <= 20; i++) byId("shades").append(create("span", "\u00a0", {class: shade(i / 10 - 1)}));
   byId("text").maxLength = Math.min(5000, Math.floor(MAX_BYTES / bytesPerCharacter));
   byId("length").max = Math.min(20000, Math.floor(MAX_BYTES / numCells));
   const value = `The value of each cell (${model.shows}) after that character`;

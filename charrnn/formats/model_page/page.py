@@ -85,7 +85,7 @@ def to_model_page(
     cells = []
     for found_cell in found:
         cell = found_cell.layer * stepper.hidden_size + found_cell.unit
-        cells.append({"name": found_cell.detector, "cell": cell})
+        cells.append({"name": found_cell.detector, "cell": cell, "polarity": found_cell.polarity})
 
     # The weights are the concatenation of these arrays.
     types = []
@@ -166,7 +166,8 @@ def _describe_model(model: Model) -> dict[str, object]:
         f"A recurrent network of {num_cells:,} {description.cell.upper()} cells that has read"
         f" {_texts_of(model)}, character by character. It runs in this page, and it is writing:"
         " each character has the colour of one of its cells, red where that is low, blue where it"
-        " is high."
+        " is high. A cell that is low inside what it follows is drawn with its sign turned: blue is"
+        " inside."
     )
     return {
         "name": model.name,

@@ -216,6 +216,8 @@ class CellScreen(FullScreen):
         # A job measures the parts; each part is drawn together with the parts before it.
         def measure(job: Job) -> None:
             for page in explorer.study.page_in_parts(*cell):
+                # As in the text, where the detector of the row decides.
+                page = replace(page, polarity=exploration.polarity)
                 job.show(self._draw, summary_pictures(page), page_pictures(page))
                 job.pause()
 
@@ -296,6 +298,8 @@ class ClampScreen(FullScreen):
         title = f"after …{all_visible(clamp.prime[-30:])}   seed {clamp.seed}"
         self.put("title", Text(title, no_wrap=True))
         free = f"not clamped, coloured by {cell_name(clamp.cell)}"
+        if clamp.polarity < 0:
+            free += ", its sign turned"
         self.put("free-title", Text(free))
 
         # This message replaces the title of the clamped text until both texts are generated.
@@ -393,6 +397,9 @@ class Browser(FullScreen):
         legend = Text(f"{low} ")
         if scale.is_own:
             legend = Text(f"its own range {low} ")
+
+        if scale.is_turned:
+            high = f"{high}  sign turned"
 
         # Without colours, blocks have different heights.
         for step in range(LEGEND_STEPS):

@@ -31,7 +31,7 @@ from charrnn.views.tables import (
     score_mark,
     score_text,
 )
-from charrnn.views.theme import FULL_SCALE, Scale, scale_of
+from charrnn.views.theme import Scale, scale_of
 
 CellIndex = tuple[int, int]
 """(layer, unit)"""
@@ -231,15 +231,22 @@ class Exploration:
         return self.viewed.values(self.cell)
 
     @property
+    def polarity(self) -> int:
+        """The polarity of the selected cell for the detector of its row."""
+        score = self.selected.score
+        if score is None:
+            return self.model.polarity(*self.cell)
+        return score.polarity
+
+    @property
     def scale(self) -> Scale:
         """The scale of the selected cell's values over the given text.
 
         A typed text has the same scale: a scale of its few characters would change with every key.
         """
         values = self.given.values(self.cell)
-        if values is None:
-            return FULL_SCALE
-        return scale_of(values.tolist())
+        numbers = [] if values is None else values.tolist()
+        return scale_of(numbers, self.polarity)
 
     def select(self, row: int) -> None:
         """Select a row, or the last row if the list is shorter."""
@@ -320,7 +327,7 @@ class Exploration:
 
 
 GeneratedSide = tuple[str, list[float]]
-"""A generated text, and a cell's value at each of its characters."""
+"""A generated text, and a cell's value times the polarity at each of its characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,13 +338,14 @@ class Clamp:
     """The decoded text before the generated one, with one character per id."""
     cell: CellIndex
     value: float
+    polarity: int = 1
     seed: int = 0
 
     def generate(
         self, model: Model, pause: Callable[[], object]
     ) -> tuple[GeneratedSide, GeneratedSide]:
         """Generate a text after the prime with and without the clamp, and return both texts with
-        the cell's value at each character.
+        the cell's value times the polarity at each character.
 
         `pause` is called before each character, and may raise an exception to end the work.
         """
@@ -365,7 +373,7 @@ class Clamp:
         # All characters of a piece have the value of the piece.
         for piece in pieces:
             text += piece.text
-            values += [piece.value] * len(piece.text)
+            values += [self.polarity * piece.value] * len(piece.text)
         return text, values
 
     @classmethod
@@ -379,7 +387,12 @@ class Clamp:
         # The condition is also true for nan.
         if not -1 <= number <= 1:
             raise UsageError("Write a number from -1 to 1.")
-        return cls(exploration.viewed.before_cursor(), cell=exploration.cell, value=number)
+        return cls(
+            exploration.viewed.before_cursor(),
+            cell=exploration.cell,
+            value=number,
+            polarity=exploration.polarity,
+        )
 
 
 def cell_name(cell: CellIndex) -> str:

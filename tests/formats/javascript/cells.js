@@ -5,6 +5,8 @@
   found.found = [...byId("found").children].map(one => [one.textContent, one.getAttribute("aria-pressed")]);
   byId("found").children[1].click();
   found.opened = byId("caption").textContent;
+  const { hidden_size } = model;
+  found.shades = [16, hidden_size + 3].flatMap(cell => [-127, 127].map(packed => shadeOf(cell, packed)));
   location.hash = "cell=0:0";
   await wait();
   found.beginning = shownState();

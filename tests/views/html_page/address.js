@@ -10,6 +10,7 @@ for (const address of parameters.addresses) {
   if (address) location.hash = address;
   await new Promise(resolve => setTimeout(resolve, 100));
   const numInside = byId("text").querySelectorAll(".inside").length;
-  found.push({rows: chosenRows(), colours: spans.map(colourOf), numInside});
+  const caption = byId("caption").textContent;
+  found.push({rows: chosenRows(), colours: spans.map(colourOf), numInside, caption});
 }
 return found;
