@@ -3,7 +3,6 @@ sizes, checkpoints, seeds, lstm against gru.
 
     python benchmarks/cells/one_or_many.py runs many.jsonl --novel war-and-peace.txt
     python benchmarks/cells/one_or_many.py runs many.jsonl --novel war-and-peace.txt --sizes 64 --steps 600 --seeds 0
-    python benchmarks/cells/one_or_many.py runs many.jsonl --chart one-or-many.svg
 
 `quote` and `line-position` are measured on the novel, `indentation` and `bracket-depth` on the
 standard library of this Python, each on the first 131,072 characters of the validation part. A run
@@ -15,11 +14,9 @@ import argparse
 import json
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from math import log2
 from pathlib import Path
 
 from charrnn.analyses.evidence.card import Claim
@@ -27,8 +24,6 @@ from charrnn.api import Model, load_steps
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.target_labels import choose_targets
 from charrnn.detectors.registry import get_detectors
-from charrnn.views.charts import Line, LineChart
-from charrnn.views.svg import to_svg
 
 PROPERTIES = {
     "novel": ("quote", "line-position"),
@@ -37,10 +32,6 @@ PROPERTIES = {
 """What is measured on each text."""
 NUM_ROWS, LENGTH = 32, 64
 """Batch rows of a step, and their characters."""
-MOST = 63
-"""More cells than are kept: all are needed, or none do."""
-LEAST_EFFECT = 0.5
-"""Nats by which a property moves the odds of the output, at least, to be drawn."""
 
 
 @dataclass(frozen=True)
@@ -97,37 +88,8 @@ def measure(model: Model, detectors: Sequence[str]) -> dict[str, dict[str, objec
     return rows
 
 
-def chart(rows: list[dict[str, object]]) -> str:
-    """Draw for each property the k of every training over the steps, as an SVG picture."""
-    figures = []
-    for detector in (one for names in PROPERTIES.values() for one in names):
-        lines = defaultdict(list)
-        for row in rows:
-            # Where there is no effect, there is nothing to carry.
-            if row["detector"] == detector and float(str(row["effect"])) > LEAST_EFFECT:
-                number = row["num_carrying"]
-                k = MOST if number is None else int(str(number))
-                name = str(row["name"]).partition("-")[2]
-                lines[name].append((float(str(row["step"])), log2(1 + k)))
-        drawn = []
-        for index, (name, points) in enumerate(sorted(lines.items())):
-            drawn.append(Line(name, [sorted(points)], index))
-        steps = sorted({float(str(row["step"])) for row in rows})
-        figure = LineChart(
-            f"{detector}: cells that carry 90 % of the effect ({MOST}: more, or none do)",
-            drawn,
-            (steps[0], steps[-1]),
-            "step of the training",
-            lambda most, steps=steps: [(step, f"{step:,.0f}") for step in steps],
-            [(log2(1 + k), str(k)) for k in (0, 1, 3, 7, 15, 31, 63)],
-            "nothing was measured",
-        )
-        figures.append(figure)
-    return to_svg(figures, "One cell or many")
-
-
 def main() -> None:
-    """Train, measure what is missing, and print or draw."""
+    """Train, and measure and print what is missing."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -140,16 +102,12 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--every", type=int, default=400)
-    parser.add_argument("--chart", type=Path)
     given = parser.parse_args()
 
     rows = []
     if given.file.exists():
         rows = [json.loads(line) for line in given.file.read_text(encoding="utf-8").splitlines()]
     done = {(row["name"], row["step"], row["detector"]) for row in rows}
-    if given.chart is not None:
-        given.chart.write_text(chart(rows), encoding="utf-8")
-        return
 
     for choice in product(given.texts, given.cells, given.sizes, given.seeds):
         case = Case(*choice)

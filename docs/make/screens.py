@@ -49,8 +49,10 @@ hand, and the rain ran down the glass. At last he turned round and
 """The draft in the editor: with curly quotes and a dash, which the model does not know."""
 SIZE = "760,560"
 """Pixels of the window with the page."""
+ADDRESS = "#text=said%20Pierre.%0A%0A&temp=0.7&seed=19&length=329&cell=0:30&write=1"
+"""What the page writes: the dialogue of `charrnn demo`, in the colours of the quotation cell."""
 WRITING_MS = 30_000
-"""Time of the page's clock at which the picture is taken: the first quotation is written by then."""
+"""Time of the page's clock at which the picture is taken: the text is written by then."""
 
 
 def _screen_lines(app: Explorer | Writer) -> list[Text]:
@@ -139,9 +141,14 @@ def draw_page() -> None:
         options = [
             "--headless",
             "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
             "--hide-scrollbars",
             f"--window-size={SIZE}",
             f"--virtual-time-budget={WRITING_MS}",
             f"--screenshot={PICTURES / 'page.png'}",
         ]
-        subprocess.run([chromium, *options, page.as_uri()], check=True)
+        subprocess.run([chromium, *options, page.as_uri() + ADDRESS], check=True)
