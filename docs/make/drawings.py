@@ -2,22 +2,33 @@
 
 Each is one SVG that follows the light or dark scheme of the reader. Nothing in them is measured,
 but the bars of the temperatures, which are computed here.
+
+Letters are shapes, which look the same everywhere: their outlines are those of DejaVu Sans Mono in
+`letters.json`, which `docs/make/letters.py` writes. The words of a drawing are in its description.
 """
 
+import json
 import math
+import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 FOLDER = Path(__file__).parents[1] / "pictures"
 """Where the drawings are written."""
+LETTERS = Path(__file__).with_name("letters.json")
+"""The outlines of the letters."""
+SIZE, SMALL_SIZE = 15, 12
+"""Sizes of text in pixels."""
 STYLE = """
-text { font: 15px ui-monospace, Menlo, Consolas, monospace; fill: #1f2328; }
-.small { font-size: 12px; fill: #59636e; }
+.text { fill: #1f2328; }
+.small { fill: #59636e; }
 .line { stroke: #59636e; stroke-width: 1.5; fill: none; }
 .box { stroke: #59636e; stroke-width: 1.5; fill: #f6f8fa; }
 .a { fill: #cfe3fc; } .b { fill: #fbd5d0; } .bar { fill: #3b78c4; } .head { fill: #59636e; }
 @media (prefers-color-scheme: dark) {
-  text { fill: #f0f6fc; } .small { fill: #9198a1; } .line, .box { stroke: #9198a1; } .box { fill: #151b23; }
+  .text { fill: #f0f6fc; } .small { fill: #9198a1; } .line, .box { stroke: #9198a1; } .box { fill: #151b23; }
   .a { fill: #173a66; } .b { fill: #6b2a22; } .bar { fill: #6ea8f0; } .head { fill: #9198a1; }
 }
 """
@@ -26,12 +37,27 @@ LOGITS = {"e": 2.0, "a": 1.4, "i": 0.9, "o": 0.2, "u": -0.8}
 """Scores of five characters, for the drawing of the temperatures."""
 
 
+@cache
+def read_letters() -> dict[str, Any]:
+    """Read the outlines by letter, with the width of each and the units of a font size."""
+    letters: dict[str, Any] = json.loads(LETTERS.read_text(encoding="utf-8"))
+    return letters
+
+
 def text(x: float, y: float, content: str, *, small: bool = False, anchor: str = "middle") -> str:
-    """Draw a text; y is its baseline."""
-    style = ' class="small"' if small else ""
+    """Draw a text as shapes; y is its baseline. `page` defines the shape of each letter."""
+    letters = read_letters()
+    scale = (SMALL_SIZE if small else SIZE) / letters["units"]
+    if anchor == "middle":
+        x -= scale * letters["width"] * len(content) / 2
+    style = "small" if small else "text"
+    uses = []
+    for place, letter in enumerate(content):
+        if letter != " ":
+            uses.append(f'<use href="#u{ord(letter):x}" x="{place * letters["width"]}"/>')
     return (
-        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{style}'
-        f' xml:space="preserve">{escape(content)}</text>'
+        f'<g class="{style}" data-text="{escape(content, {chr(34): "&quot;"})}"'
+        f' transform="translate({x:.2f} {y:g}) scale({scale:.6f} {-scale:.6f})">{"".join(uses)}</g>'
     )
 
 
@@ -59,15 +85,16 @@ def arrow(x: float, y: float, to_x: float, to_y: float) -> str:
 
 
 def page(width: int, height: int, title: str, parts: list[str]) -> str:
-    """Return an SVG document."""
-    root = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
-        ' role="img">'
-    )
+    """Return an SVG document. Its description has all words, for search and screen readers."""
+    drawn = "\n".join(parts)
+    words = " · ".join(re.findall('data-text="([^"]*)"', drawn))
+    used = sorted(set(re.findall('href="#u([0-9a-f]+)"', drawn)))
+    outlines = read_letters()["outlines"]
+    shapes = "".join(f'<path id="u{code}" d="{outlines[chr(int(code, 16))]}"/>' for code in used)
     return (
-        f"{root}<title>{escape(title)}</title><style>{STYLE}</style>"
-        + "\n".join(parts)
-        + "</svg>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
+        f' role="img"><title>{escape(title)}</title><desc>{words}</desc><style>{STYLE}</style>'
+        f"<defs>{shapes}</defs>\n{drawn}</svg>\n"
     )
 
 
@@ -203,7 +230,7 @@ def draw_search() -> str:
         arrow(495, 222, 495, 250),
         text(495, 268, "its score: is it above chance?", small=True),
     ]
-    parts.append(arrow(325, 264, 385, 264))
+    parts.append(arrow(325, 264, 380, 264))
     return page(640, 285, "A cell is chosen on one half of the text and scored on the other", parts)
 
 

@@ -111,7 +111,10 @@ def test_the_drawings_are_those_of_the_script(load):
         trees = [ElementTree.fromstring(drawing) for drawing in (draw(), saved)]
         # Not the coordinates: the sine of another processor may differ in the last digit.
         drawn, kept = [
-            [(element.tag, element.get("class"), element.text) for element in tree.iter()]
+            [
+                (element.tag, element.get("href"), element.get("class"), element.text)
+                for element in tree.iter()
+            ]
             for tree in trees
         ]
         assert drawn == kept, "run: python docs/make/figures.py theory"
