@@ -4,10 +4,14 @@ links are right."""
 import json
 import re
 import runpy
+from dataclasses import fields, is_dataclass
 from xml.etree import ElementTree
 
 import pytest
 from environment import REPOSITORY
+
+from charrnn.analyses.evidence import results
+from charrnn.training import events
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 DOCS = REPOSITORY / "docs"
@@ -150,6 +154,21 @@ def test_the_pages_count_the_settings_that_may_change_on_resume():
 
     page = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
     assert "Ten settings may change on resume" in page and len(CHANGEABLE) == 10
+
+
+RECORDS = [
+    record
+    for module in (events, results)
+    for record in vars(module).values()
+    if is_dataclass(record) and record.__module__ == module.__name__
+]
+"""What `train --json` and `visualize --evidence --json` print."""
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_the_page_of_formats_names_every_field_of_a_record(record):
+    page = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert [field.name for field in fields(record) if f"`{field.name}`" not in page] == []
 
 
 def test_the_index_lists_every_page():
