@@ -298,11 +298,11 @@ def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:
     # The default is allowed, so it is not repeated.
     allowed = allowed_values(name).removesuffix(", or null" if default is None else f", or {shown}")
     if name in ("cell", "depth"):
-        return item(names, f"{text} Default {default_text}; [values](#{name}s).")
+        return item(names, f"{text} Default: {default_text}. The [values](#{name}s) are below.")
     values = words_of(allowed.removeprefix("one of "))
     if allowed == "true or false" or {*values} <= {*words_of(text), shown}:
-        return item(names, f"{text} Default {default_text}.")
-    return item(names, f"{text} Default {default_text}; {allowed}.")
+        return item(names, f"{text} Default: {default_text}.")
+    return item(names, f"{text} Default: {default_text}. It must be {allowed}.")
 
 
 def words_of(text: str) -> list[str]:
@@ -330,8 +330,8 @@ def describe_recipes() -> str:
             f"{wrap(f'`{path.stem}`: ' + comment.removeprefix('# '))}\n\n```yaml\n{settings.strip()}\n```"
         )
     intro = (
-        "`charrnn train --recipe NAME` takes these settings as defaults; see [the"
-        " recipe](recipe.md#named-recipes)."
+        "`charrnn train --recipe NAME` takes the settings of a recipe as its defaults ([more about"
+        " recipes](recipe.md#named-recipes))."
     )
     return "\n\n".join([f"## Recipes\n\n{wrap(intro)}", *parts])
 
@@ -341,20 +341,21 @@ def describe_exit_codes() -> str:
     kinds = sorted({kind.exit_code for kind in CharRNNError.__subclasses__()})
     meanings = {
         0: "success",
-        1: "failure at run time",
-        2: "usage error",
-        3: "bad data",
-        4: "bad checkpoint",
-        5: "training diverged",
-        6: "run folder in use",
+        1: "the command failed while it ran, for example because the disk is full",
+        2: "the command line, a setting or a file of settings is wrong",
+        3: "the text is missing or cannot be used",
+        4: "the run or the model file is damaged, or is no run",
+        5: "the training diverged: its loss is not finite",
+        6: "another process trains this run",
     }
     assert set(kinds) <= set(meanings), kinds
     signals = {
-        "128 + N": "ended by [signal](reliability.md#signals) N, as 130 by Ctrl-C; training saves a"
-        " checkpoint first"
+        "128 + N": "[signal](reliability.md#signals) N ended the command, as Ctrl-C does with 130;"
+        " a training saves a checkpoint first"
     }
     reader = {
-        "141": "the reader of the output of `train` exited; training saves a checkpoint first"
+        "141": "the program that reads the output of `train` has ended; the training saves a"
+        " checkpoint first"
     }
     codes = {str(code): meaning for code, meaning in meanings.items()}
     return "## Exit codes\n\n" + items({**codes, **signals, **reader})
@@ -369,22 +370,23 @@ def sections() -> Iterator[str]:
         yield describe_command(name, command)
     yield describe_settings()
     yield (
-        "## Cells\n\nValues of `--cell`; [equations](theory.md#equations-of-the-cell-types),"
-        f" [what each can count](results.md#counting).\n\n{items(CELLS)}"
+        "## Cells\n\nThese are the values of `--cell`. Theory has [their"
+        " equations](theory.md#equations-of-the-cell-types), and results have\n[what each can"
+        f" count](results.md#counting).\n\n{items(CELLS)}"
     )
     yield (
-        "## Depths\n\nValues of `--depth`; [equations](theory.md#equations-of-the-depths).\n\n"
-        f"{items(DEPTHS)}"
+        "## Depths\n\nThese are the values of `--depth`. Theory has [their"
+        f" equations](theory.md#equations-of-the-depths).\n\n{items(DEPTHS)}"
     )
     yield (
-        "## Optimizers\n\nValues of `--optimizer`;"
-        f" [settings](recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"
+        "## Optimizers\n\nThese are the values of `--optimizer`. The recipe has [their"
+        f" settings](recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"
     )
     yield describe_recipes()
     looks_for = {detector.name: detector.looks_for for detector in DETECTORS.values()}
     yield (
-        "## Detectors\n\nValues of `--detector`. Each labels every character of a"
-        f" text.\n\n{items(looks_for)}"
+        "## Detectors\n\nThese are the values of `--detector`. Each of them labels every character"
+        f" of a text.\n\n{items(looks_for)}"
     )
     yield describe_exit_codes()
 
