@@ -2,6 +2,8 @@
 
 - `draw_bars`: time and loss on tiny Shakespeare, of docs/results.csv
 - `draw_choice`: the number of units that the recipe chooses, computed here
+- `draw_peers`: seconds and loss of several programs on tiny Shakespeare, of the table that
+  benchmarks/losses/peers.py writes
 - `draw_gradients`: trains the networks of the recipe vanishing, and draws how their gradients vanish or
   explode, and what they recall
 """
@@ -138,6 +140,52 @@ def draw_bars(folder: Path = DOCS / "pictures") -> None:
         body=body,
         folder=folder,
     )
+
+
+def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "pictures") -> None:
+    """Draw the loss of each program over the seconds since its process began, on a logarithmic
+    scale."""
+    width, height = 560.0, 300.0
+    with source.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines: dict[str, Points] = {}
+    for row in rows:
+        points = lines.setdefault(row["program"], [])
+        points.append((float(row["seconds"]), float(row["loss"])))
+    seconds = [float(row["seconds"]) for row in rows]
+    losses = [float(row["loss"]) for row in rows]
+    left, right = math.log10(min(seconds)), math.log10(max(seconds))
+    low, high = math.floor(10 * min(losses)) / 10, math.ceil(10 * max(losses)) / 10
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = (math.log10(x) - left) / (right - left)
+        return 60 + across * width, 40 + height * (high - y) / (high - low)
+
+    def body(theme: Theme) -> tuple[float, float, str]:
+        parts = [text_at(60, 22, "validation loss, nats per character", theme.faint, 14)]
+        for number in range(6):
+            loss = low + (high - low) * number / 5
+            _, y = at(min(seconds), loss)
+            parts.append(f'<path d="M60 {y:.1f}h{width:g}" stroke="{theme.grid}"/>')
+            parts.append(text_at(52, y + 4, f"{loss:.2f}", theme.faint, 12, "end"))
+        for tick in (1, 3, 10, 30, 60, 180, 600, 900):
+            if left <= math.log10(tick) <= right:
+                x, _ = at(tick, low)
+                label = f"{tick} s" if tick < 60 else f"{tick // 60} min"
+                parts.append(text_at(x, height + 60, label, theme.faint, 12, "middle"))
+
+        for number, (name, points) in enumerate(lines.items()):
+            colour = theme.lines[number]
+            places = [at(*point) for point in sorted(points)]
+            route = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+            parts.append(f'<path d="M{route}" fill="none" stroke="{colour}" stroke-width="2"/>')
+            for x, y in places:
+                parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
+            x, y = places[-1]
+            parts.append(text_at(x + 8, y + 4, name, colour, 13))
+        return 860, height + 76, "\n".join(parts) + "\n"
+
+    write_chart("peers", title="Seconds and validation loss", body=body, folder=folder)
 
 
 def _short(number: float) -> str:

@@ -355,6 +355,26 @@ def test_the_table_of_texts_has_what_is_followed_better_than_untrained(load, tmp
     assert script.table(tmp_path).splitlines()[2:] == [row]
 
 
+def test_a_model_of_blocks_predicts_each_character_from_the_last_ones(load):
+    peers = load("losses.peers")
+    embedding = torch.nn.functional.one_hot(torch.arange(5)).float()
+
+    def read(rows, _):
+        """The logits after each character: how often the block has each until then."""
+        return (embedding[rows].cumsum(1),)
+
+    ids = torch.from_numpy(np.random.default_rng(0).integers(0, 5, (45, 2)))
+    logits, _ = peers.BlockReader(read, block_size=16)(ids, None)
+    num_read = logits.sum(-1)
+    assert logits.shape == (45, 2, 5)
+    assert num_read[:16, 0].tolist() == list(range(1, 17))
+    assert num_read.max() == 16 and num_read[16:].min() == 16 - peers.STRIDE + 1
+    for position in (3, 20, 44):
+        length = int(num_read[position, 1])
+        expected = embedding[ids[position - length + 1 : position + 1, 1]].sum(0)
+        assert logits[position, 1].tolist() == expected.tolist()
+
+
 def test_the_index_lists_every_program():
     index = (FOLDER / "README.md").read_text(encoding="utf-8")
     programs = [path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.py")]
