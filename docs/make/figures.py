@@ -1,22 +1,35 @@
 """Make the figures of the pages again, and say of which recipe and model each of them is.
 
-    python docs/make/figures.py --list                      # all of them; those that are stale
-    python docs/make/figures.py demo page                   # makes these again
-    python docs/make/figures.py latex --texts FOLDER        # with the texts of this folder
-    python docs/make/figures.py records --sign              # makes nothing: the pages were changed by hand
+    python docs/make/figures.py --list                       # those that are not of today; nothing if all are
+    python docs/make/figures.py --all                        # all of them, and what is known of each
+    python docs/make/figures.py demo page                    # makes these again
+    python docs/make/figures.py latex --texts FOLDER         # with the texts of this folder
+    python docs/make/figures.py --measure RESULTS --hours 2  # all that fits, those that are timed first
+    python docs/make/figures.py cards --sign                 # makes nothing: the page was changed by hand
+    python docs/make/figures.py cards --sign --measured RESULTS
 
-docs/figures.yaml has an entry for each figure: what it is `of` (the recipe, an included model, or
-nothing, if nothing in it is measured), the command, the machine, the date, and the version of the
-recipe or of the models. Making a figure writes these anew. `tests/pages/test_figures.py` fails where a
-version is not that of the commit, and where a picture of docs/ has no entry.
+docs/figures.yaml has an entry for each figure, a number or a picture:
+
+- `of`: the recipe, an included model, or nothing, if nothing in it is measured
+- `pages`: the sections that show it, as `page#heading`; `files`: its pictures
+- `command`; `minutes` that it takes; `timed` if it measures seconds or characters per second;
+  `by_hand` if more must be done than to run it, or if it is longer than an hour
+- `prints`: what the command prints and a page shows; a test compares both
+- `machine`, `instructions` (the most that torch uses), `versions`, `date`, `seeds`
+- `version`: the digest of the recipe or of the models when it was measured
 
 A recipe may change for other texts than that of a figure, which is then as it was, and was not
 measured again. Its entry says so by a line `accepted: VERSION, because REASON`, written by hand,
-with the version of today as `--list` prints it.
+with the version of today as `--all` prints it. `older: REASON` is written where the version of the
+time is not known; `apart: REASON` where a figure cannot be measured again here, such as that of
+another processor: its page names it as older.
 
-A command runs in an empty folder with the texts of `--texts` and the variable DOCS, and what it
-prints is printed, so that it can be copied to the page. One that takes long is only named: run it on
-an idle machine, change the page, and use `--sign`.
+Every section with a picture, a date, a processor, or a number of nats, bits, megabytes or
+characters per second must be named by an entry; `stated` has those whose numbers are not measured.
+
+A command runs in an empty folder with the texts of `--texts` and the variable DOCS. What it prints
+is printed, so that it can be copied to the page; `--measure` writes it to RESULTS/NAME.txt, with
+RESULTS/NAME.json for `--sign`.
 """
 
 import argparse
@@ -24,15 +37,21 @@ import hashlib
 import json
 import os
 import platform
+import re
+import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import numpy as np
+import torch
 import yaml
 
 import charrnn
@@ -123,14 +142,59 @@ def read_figures() -> dict[str, dict[str, Any]]:
     return figures
 
 
+def state_of(figure: dict[str, Any]) -> str:
+    """Return `stale` if the recipe or a model is not that of this commit, `older` if it is not known
+    which it was, else ""."""
+    if "apart" in figure:
+        return ""
+    if "older" in figure:
+        return "older"
+    if version_of(figure) not in (figure["version"], accepted_version(figure)):
+        return "stale"
+    return ""
+
+
 def stale_figures() -> list[str]:
     """Return the names of the figures whose recipe or model is not that of this commit."""
-    stale = []
-    for name, figure in read_figures().items():
-        version = version_of(figure)
-        if version not in (figure["version"], accepted_version(figure)):
-            stale.append(name)
-    return stale
+    return [name for name, figure in read_figures().items() if state_of(figure) == "stale"]
+
+
+MEASURED = re.compile(
+    r"\b20\d\d-\d\d-\d\d\b|AMD EPYC|!\[|<img"
+    r"|\d (?:nats|bits per|characters per second|chars/s|MB\b|GB\b)"
+)
+"""What only a section with a figure has, beside links and blocks of commands."""
+LINK = re.compile(r"(?<!!)\[([^]]*)\]\([^)]*\)")
+
+
+def measured_sections() -> Iterator[str]:
+    """Yield each section of the pages that shows a figure, as `page#heading`."""
+    readme = DOCS.parent / "README.md"
+    for page in [readme, *sorted(DOCS.glob("*.md"))]:
+        if page.name == "reference.md":  # is written by make_reference.py
+            continue
+        shown = ""
+        section = page.stem
+        for line in [*page.read_text(encoding="utf-8").splitlines(), "# end"]:
+            if re.match(r"#{1,4} ", line):
+                if MEASURED.search(LINK.sub(r"\1", shown)):
+                    yield section
+                section = f"{page.stem}#{slug(line)}"
+                shown = ""
+            else:
+                shown += f"{line}\n"
+
+
+def slug(heading: str) -> str:
+    """Return the anchor of a heading."""
+    words = re.sub(r"[^\w\s-]", "", heading.lstrip("# ").lower())
+    return re.sub(r"\s", "-", words)
+
+
+def unnamed_sections() -> list[str]:
+    """Return the sections that show a figure which has no entry."""
+    named = {section for figure in read_figures().values() for section in figure["pages"]}
+    return [section for section in measured_sections() if section not in named]
 
 
 def accepted_version(figure: dict[str, Any]) -> str | None:
@@ -139,12 +203,19 @@ def accepted_version(figure: dict[str, Any]) -> str | None:
     return version if reason.strip() else None
 
 
-def machine() -> str:
-    """Describe this machine."""
+def facts_of(figure: dict[str, Any]) -> dict[str, Any]:
+    """Return what is to be known of a figure that is measured now."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     name = models[0] if models else platform.machine()
-    return f"{os.cpu_count()} cores of an {name}"
+    return {
+        "machine": f"{os.cpu_count()} cores of an {name}",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "versions": f"charrnn {charrnn.__version__}, python {platform.python_version()},"
+        f" torch {torch.__version__}, numpy {np.__version__}",
+        "date": date.today().isoformat(),
+        "version": version_of(figure),
+    }
 
 
 def _drawn(module: str, function: str) -> Callable[[], None]:
@@ -176,13 +247,69 @@ def make(name: str, figure: dict[str, Any], texts: Path | None) -> None:
         return
     if figure.get("by_hand"):
         raise SystemExit(f"{name} takes long: run `{figure['command']}`, then --sign {name}")
+    if run(figure, texts, timeout=None, output=None) != 0:
+        raise SystemExit(f"{name}: the command failed")
+
+
+def run(
+    figure: dict[str, Any], texts: Path | None, *, timeout: float | None, output: TextIO | None
+) -> int:
+    """Run the command of a figure in a folder with the texts; return its exit code, 124 after
+    `timeout` seconds."""
     with tempfile.TemporaryDirectory() as folder:
         for text in [] if texts is None else texts.iterdir():
             (Path(folder) / text.name).symlink_to(text.resolve())
-        environment = {**os.environ, "DOCS": str(DOCS.resolve()), "COLUMNS": "80"}
-        done = subprocess.run(["bash", "-ec", figure["command"]], cwd=folder, env=environment)
-    if done.returncode != 0:
-        raise SystemExit(f"{name}: the command ended with exit code {done.returncode}")
+        benchmarks = DOCS.parent.resolve() / "benchmarks"
+        (Path(folder) / "benchmarks").symlink_to(benchmarks)
+        environment = {
+            **os.environ,
+            "DOCS": str(DOCS.resolve()),
+            "COLUMNS": "80",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(DOCS.parent.resolve()),
+        }
+        process = subprocess.Popen(
+            ["bash", "-ec", figure["command"]],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=None if output is None else subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return 124
+
+
+def measure_all(results: Path, hours: float, texts: Path | None) -> None:
+    """Run the commands of the figures that are not of today, those that are timed first and then the
+    shortest, as long as they fit into the time; write what each prints and what is known of it."""
+    results.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + 3600 * hours
+    figures = read_figures()
+    wanted = [name for name, figure in figures.items() if state_of(figure) and name not in DRAWN]
+    wanted.sort(key=lambda name: (not figures[name].get("timed"), figures[name].get("minutes", 1)))
+    for name in wanted:
+        figure = figures[name]
+        if figure.get("by_hand"):
+            print(f"{name}: by hand, {figure['command']}")
+            continue
+        minutes = figure.get("minutes", 1)
+        left = end - time.monotonic()
+        if 60 * minutes > left:
+            print(f"{name}: no time for {minutes} minutes")
+            continue
+        facts = facts_of(figure)
+        begin = time.monotonic()
+        with (results / f"{name}.txt").open("w", encoding="utf-8") as output:
+            code = run(figure, texts, timeout=left, output=output)
+        seconds = time.monotonic() - begin
+        print(f"{name}: {seconds:.0f} seconds, exit code {code}", flush=True)
+        if code == 0:
+            (results / f"{name}.json").write_text(json.dumps(facts, indent=1))
 
 
 def main() -> None:
@@ -191,18 +318,29 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--list", action="store_true", help="list the figures")
+    parser.add_argument("--list", action="store_true", help="list what is not of today")
+    parser.add_argument("--all", action="store_true", help="list all figures")
+    parser.add_argument(
+        "--measure", type=Path, metavar="RESULTS", help="measure what is not of today"
+    )
+    parser.add_argument("--hours", type=float, default=2, help="the time that --measure has")
+    parser.add_argument("--measured", type=Path, metavar="RESULTS", help="what --sign signs")
     parser.add_argument("--sign", action="store_true", help="only write version, machine and date")
     parser.add_argument("--texts", type=Path, help="the folder of the texts that are learned")
     given = parser.parse_args()
     figures = read_figures()
-    if given.list:
-        stale = set(stale_figures())
+    if given.all:
         print(f"today: recipe {recipe_version()}")
+    if given.all or given.list:
         for name, figure in figures.items():
-            state = "stale" if name in stale else figure["date"]
-            command = figure["command"].replace("\n", "; ")
-            print(f"{name:16} {state!s:11} {figure['version'] or 'drawn':40} {command}")
+            state = state_of(figure)
+            if given.all or state:
+                print(f"{name:24} {state:6} {figure.get('date', '')!s:11} {figure['version']}")
+        for section in unnamed_sections():
+            print(f"{section} shows a figure without an entry")
+        return
+    if given.measure:
+        measure_all(given.measure, given.hours, given.texts)
         return
 
     unknown = set(given.names) - set(figures)
@@ -216,8 +354,12 @@ def main() -> None:
         figures = read_figures()
         figure = figures[name]
         if given.sign or not figure.get("by_hand"):
-            figure |= {"machine": machine(), "date": date.today(), "version": version_of(figure)}
-            figure.pop("accepted", None)
+            facts = facts_of(figure)
+            if given.measured:
+                facts = json.loads((given.measured / f"{name}.json").read_text())
+            figure |= facts
+            for reason in ("accepted", "older"):
+                figure.pop(reason, None)
         dumped = yaml.safe_dump(figures, sort_keys=False, allow_unicode=True, width=110)
         ENTRIES.write_text(dumped, encoding="utf-8")
 

@@ -48,10 +48,76 @@ def test_a_figure_is_accepted_for_one_version_and_with_a_reason(
     load, monkeypatch, accepted, is_stale
 ):
     figures = load("figures")
-    figure = {"of": ["recipe"], "version": "recipe of another day"}
+    figure = {"of": ["recipe"], "pages": [], "version": "recipe of another day"}
     figure["accepted"] = accepted.format(today=figures.version_of(figure))
     monkeypatch.setattr(figures, "read_figures", lambda: {"drawn": figure})
     assert figures.stale_figures() == (["drawn"] if is_stale else [])
+
+
+def test_every_section_with_a_figure_is_named_by_an_entry(load):
+    figures = load("figures")
+    assert figures.unnamed_sections() == [], "name it in docs/figures.yaml: pages"
+
+
+def test_the_sections_that_entries_name_are_on_their_pages(load):
+    figures = load("figures")
+    named = {section for figure in figures.read_figures().values() for section in figure["pages"]}
+    for section in named:
+        page, _, heading = section.partition("#")
+        path = REPOSITORY / "README.md" if page == "README" else DOCS / f"{page}.md"
+        headings = re.findall(r"^#+ .*", path.read_text(encoding="utf-8"), re.M)
+        assert heading in map(figures.slug, headings), section
+
+
+def test_a_section_shows_a_figure_by_what_it_has_beside_links(load):
+    measured = load("figures").MEASURED
+    link = load("figures").LINK
+    for shown in ("1.37 nats", "2026-11-21", "![A picture](a.svg)", "8 characters per second"):
+        assert measured.search(shown)
+    for hidden in ("[the log](LOG.md#2026-11-21-two)", "256 units, three seeds"):
+        assert not measured.search(link.sub(r"\1", hidden))
+
+
+def test_what_is_known_of_a_figure_says_when_and_where_it_was_measured(load):
+    for name, figure in load("figures").read_figures().items():
+        for field in ("of", "pages", "files", "command", "machine", "date", "version"):
+            assert field in figure, name
+        if figure["version"] == "" and figure["of"]:
+            assert "older" in figure or "apart" in figure, name
+
+
+def test_figures_are_measured_within_the_time_the_timed_ones_first(
+    load, monkeypatch, tmp_path, capsys
+):
+    figures = load("figures")
+    entry = {"of": [], "pages": [], "version": "", "older": "", "command": "echo 7 nats"}
+    known = {
+        "long": {**entry, "minutes": 600},
+        "plain": {**entry, "minutes": 0.1},
+        "timed": {**entry, "minutes": 2, "timed": True},
+        "today": {**entry, "command": "false"},
+    }
+    del known["today"]["older"]
+    monkeypatch.setattr(figures, "read_figures", lambda: known)
+    figures.measure_all(tmp_path, 0.1, None)
+    printed = capsys.readouterr().out.split("\n")
+    assert [line.partition(":")[0] for line in printed[:-1]] == ["timed", "plain", "long"]
+    assert (tmp_path / "timed.txt").read_text() == "7 nats\n"
+    assert not (tmp_path / "long.json").exists()
+
+
+def test_figures_that_take_seconds_are_those_of_their_pages(load, command):
+    figures = load("figures").read_figures()
+    quick = [figure for figure in figures.values() if "prints" in figure]
+    assert quick
+    for figure in quick:
+        outputs = [command(*shlex.split(call)).out for call in calls(figure)]
+        output = " ".join("".join(outputs).split())
+        pages = [DOCS / f"{section.partition('#')[0]}.md" for section in figure["pages"]]
+        page = " ".join(" ".join(path.read_text(encoding="utf-8") for path in pages).split())
+        for printed in figure["prints"]:
+            assert " ".join(printed.split()) in output
+            assert " ".join(printed.split()) in page
 
 
 def test_every_picture_has_an_entry_and_is_on_a_page(load):
@@ -103,6 +169,16 @@ def test_the_charts_are_those_of_their_figures(load, tmp_path):
     for path in tmp_path.iterdir():
         [saved] = DOCS.rglob(path.name)
         assert path.read_bytes() == saved.read_bytes()
+
+
+def test_programs_are_drawn_as_far_down_as_their_loss(load, tmp_path):
+    table = "program,seconds,loss\ncharrnn,10,1.8\ncharrnn,100,1.4\nother,10,2.4\n"
+    (tmp_path / "peers.csv").write_text(table)
+    load("charts").draw_peers(tmp_path / "peers.csv", tmp_path)
+    drawn = (tmp_path / "peers-light.svg").read_text()
+    places = [float(place) for place in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', drawn)]
+    assert places[2] < places[0] < places[1], "the lower the loss, the further down"
+    assert drawn.count("charrnn</text>") == drawn.count("other</text>") == 1
 
 
 def test_the_drawings_are_those_of_the_script(load):

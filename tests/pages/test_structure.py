@@ -22,7 +22,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 320_150,
     "tokens of the core": 187_280,
-    "tokens of the tests": 309_230,
+    "tokens of the tests": 310_200,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
