@@ -18,7 +18,6 @@ from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.system.process import Pauses
 from charrnn.text.recorded_corpus import recorded_corpus
-from charrnn.text.vocab import IdArray, Vocab
 from charrnn.training import notes, plan, run_text
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.plan import Resumed
@@ -113,14 +112,7 @@ def train(
         # The numbers that training changes.
         reasons = run_plan.reasons
         with on_threads(resolved(planned.threads)):
-            trainer = Trainer(
-                planned,
-                batches=run_plan.batches,
-                vocab_size=len(text.vocab),
-                device=device,
-                group=group,
-                learned_after=_learned_after(planned, text.vocab),
-            )
+            trainer = _new_trainer(run_plan, text, computing)
         if initial is not None:
             # A larger alphabet has new rows of the embedding and of the output.
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
@@ -151,20 +143,28 @@ def train(
             )
 
 
-def _learned_after(config: Config, vocab: Vocab) -> IdArray | None:
-    """Return the ids of the characters after which the next character is learned; None for all.
+def _new_trainer(run_plan: plan.Plan, text: RunText, computing: Computing) -> Trainer:
+    """Return a trainer of a planned run, with new weights.
 
-    Raises UsageError for characters outside the alphabet, after which nothing would be learned.
+    Raises UsageError for characters outside the alphabet after which the next character should be
+    learned, because nothing would be learned.
     """
-    if config.learned_after is None:
-        return None
-    unknown = vocab.unknown_characters(config.learned_after)
+    config = run_plan.config
+    characters = config.learned_after
+    unknown = text.vocab.unknown_characters(characters or "")
     if unknown:
         raise UsageError(
             f"The alphabet of the text lacks {''.join(unknown)!r} of {named('learned_after')}:"
             " nothing would be learned after it. Name characters of the text."
         )
-    return vocab.encode(config.learned_after)
+    return Trainer(
+        config,
+        batches=run_plan.batches,
+        vocab_size=len(text.vocab),
+        device=computing.device,
+        group=computing.group,
+        learned_after=None if characters is None else text.vocab.encode(characters),
+    )
 
 
 def _with_budget_warnings(
@@ -255,14 +255,7 @@ def resume(
 
         # The numbers that training changes.
         loaded = resumed.loaded
-        trainer = Trainer(
-            planned,
-            batches=run_plan.batches,
-            vocab_size=len(text.vocab),
-            device=device,
-            group=group,
-            learned_after=_learned_after(planned, text.vocab),
-        )
+        trainer = _new_trainer(run_plan, text, computing)
         trainer.restore(loaded.model, training=loaded.training, counters=loaded.state)
 
         # The folder changes only now, so that a run that cannot be continued stays as it was.
