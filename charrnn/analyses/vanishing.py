@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from charrnn.analyses.gradients import TITLE, GradientReach, gradient_chart, measure_reach
@@ -33,7 +32,7 @@ from charrnn.system.progress import Progress, Task, task, using, warn
 from charrnn.text.formal_languages import END, find_language
 from charrnn.text.vocab import EncodedText
 from charrnn.training.events import StepEvent, WarningEvent
-from charrnn.views.tables import plain_table
+from charrnn.views.tables import PlainTable, plain_table
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "rnn": {"cell": "rnn"},
@@ -233,7 +232,7 @@ def share_recalled(model: Model, lag: int) -> float:
 def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
     """Draw the table of the networks, and the charts of their gradients side by side."""
     shares = [f"at {lag}" for lag in LAGS]
-    columns = ["network", *shares, f"gradient at {LAGS[-1]}", "largest norm", "seconds"]
+    columns = ["network", *shares, "gradient", "largest", "s"]
     rows = []
     for learner in learners:
         row = [learner.network]
@@ -244,7 +243,7 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
 
     untrained = [learner.untrained for learner in learners]
     trained = [learner.trained for learner in learners]
-    charts = Table.grid(expand=True, padding=(0, 1, 0, 0))
+    charts = PlainTable.grid(expand=True, padding=(0, 1, 0, 0))
     charts.add_column(ratio=1)
     charts.add_column(ratio=1)
     charts.add_row(
@@ -252,12 +251,13 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
         gradient_chart(trained, "trained", beside=untrained),
     )
     return [
-        plain_table(*columns, rows=rows, right=columns[1:]),
+        plain_table(*columns, rows=rows, right=columns[1:], narrow=True),
         Text(TITLE, style="bold"),
         charts,
         Text(
             f"at {LAGS[0]}: letters {LAGS[0]} characters before that it recalls, one in four by"
-            " chance; largest norm: of a step's gradient, before it is clipped; rnn-omega: with"
-            " the regulariser Ω against vanishing gradients (Pascanu 2013)"
+            f" chance; gradient: its norm {LAGS[-1]} characters before, after training; largest:"
+            " the norm of the largest gradient of a step, before it is clipped; s: seconds;"
+            " rnn-omega: with the regulariser Ω against vanishing gradients (Pascanu 2013)"
         ),
     ]
