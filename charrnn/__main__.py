@@ -14,10 +14,10 @@ def main() -> None:
     gc.set_threshold(10_000)
     try:
         from charrnn.cli.app import run
-        from charrnn.cli.streams import choose_colours
+        from charrnn.cli.streams import choose_terminal
         from charrnn.errors import LOST_CONNECTION
 
-        choose_colours()
+        choose_terminal()
         code = run(sys.argv[1:])
         if code == LOST_CONNECTION:
             # Threads of gloo still run: Python, taken down beside them, lets the C++ library end

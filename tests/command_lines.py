@@ -17,9 +17,9 @@ from streams import Stream
 
 XTERM = "xterm-256color"
 PLACES: dict[str, dict[str, Any]] = {
-    "pipe": {"TERM": "dumb"},
+    "pipe": {"TERM": XTERM},
     "terminal": {"is_terminal": True, "TERM": XTERM},
-    "narrow": {"encoding": "cp1252", "COLUMNS": "40", "CI": "true", "TERM": "dumb"},
+    "narrow": {"encoding": "cp1252", "COLUMNS": "40", "CI": "true", "TERM": XTERM},
     "forced": {"FORCE_COLOR": "1", "TERM": XTERM, "CI": "true", "COLUMNS": "30"},
     "ascii": {"encoding": "ascii", "COLUMNS": "60"},
     "truecolor": {"is_terminal": True, "TERM": XTERM, "COLORTERM": "truecolor"},
@@ -33,6 +33,8 @@ PLACES: dict[str, dict[str, Any]] = {
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 HUE = re.compile(r"\x1b\[(?:\d+;)*[349]\d[;\d]*m")
 """A colour that is neither bold nor dim."""
+DRAWN = re.compile("[\u2500-\u25ff\u2800-\u28ff\x1b\r]")
+"""What a screen reader spells or passes over: rules, blocks, marks, braille, codes."""
 _TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
@@ -117,6 +119,11 @@ def faults(
         allowed += "\r"  # of the bar
     if steering(shown["stderr"], allowed):
         said.append(f"steers a terminal on stderr: {steering(shown['stderr'], allowed)}")
+
+    # Words take the place of drawings. A model or a text may have any character.
+    is_dumb = variables.get("TERM") in ("dumb", "unknown")
+    if is_dumb and not (is_exact or shows_text) and DRAWN.search(ran.out + ran.err):
+        said.append("draws for a screen reader")
 
     # Texts are as wide as the model made them, and JSON and the path of a run are for programs.
     if (not shows_text or "--show-config" in rest) and encoding == "utf-8":

@@ -26,6 +26,7 @@ from charrnn.system.display import Displayable
 from charrnn.text.vocab import EncodedText
 from charrnn.views.charts import Canvas
 from charrnn.views.svg import GRID, INK, LINE_HEIGHT, colour_of, dot, label, path
+from charrnn.views.theme import is_in_words
 
 GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
 """Colours of the gates; the gates of cell types from other packages may have other letters, and are
@@ -68,6 +69,10 @@ class GateReport(Displayable):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(self._title(), style="bold")
+        if is_in_words(console):
+            for use in self.gates:
+                yield Text(f"{_name(use)}: {_means(use)} of the characters, mean of the units")
+            return
 
         # The plots of a layer share a row, as wide as the terminal allows.
         for _, layer_uses in groupby(self.gates, key=lambda use: use.layer):
@@ -123,8 +128,7 @@ def _plot_shapes(use: GateUse, *, left: float, top: float, width: float) -> list
     side = width - PLOT_MARGIN
     begin = left + PLOT_MARGIN / 2
     floor = top + 2 * LINE_HEIGHT + side
-    name = f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
-    shapes = [label(left, top + 0.5 * LINE_HEIGHT, text=name, bold=True)]
+    shapes = [label(left, top + 0.5 * LINE_HEIGHT, text=_name(use), bold=True)]
 
     # The frame, the numbers at its ends, the labels between them, and the means.
     for share, mark in ((0.0, "0"), (0.5, ""), (1.0, "1")):
@@ -147,6 +151,10 @@ def _plot_shapes(use: GateUse, *, left: float, top: float, width: float) -> list
     return shapes
 
 
+def _name(use: GateUse) -> str:
+    return f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
+
+
 def _means(use: GateUse) -> str:
     """Return the means over the units, which a cloud of dots does not show."""
     return f"shut {fmean(use.left):.0%} open {fmean(use.right):.0%}"
@@ -161,7 +169,7 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
 
     # Frame the dots: a scale at the left, marked only at its ends.
     side, corner, floor = "|+-" if ascii_only else "│└─"
-    lines = [Text(f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}", style="bold")]
+    lines = [Text(_name(use), style="bold")]
     lines.append(Text(UP))
     scale = {0: "1", canvas.height - 1: "0"}
     for row, line in enumerate(canvas.lines()):

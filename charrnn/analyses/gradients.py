@@ -201,6 +201,7 @@ def gradient_chart(
         x_ticks=ticks,
         y_ticks=power_ticks(all_lines),
         empty_notice=EMPTY_NOTICE,
+        y_in_words=lambda power: f"{10**power:.1e}",
     )
 
 

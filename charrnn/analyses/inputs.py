@@ -37,7 +37,7 @@ from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.html_page import PagePart
-from charrnn.views.tables import Columns, plain_table, records_table
+from charrnn.views.tables import Columns, PlainTable, plain_table, records_table
 from charrnn.views.theme import shown_at_each, shown_character
 
 LEAST_EFFECT = 0.01
@@ -578,7 +578,7 @@ def _passage_row(passage: InputPassage, largest: float) -> Table:
     values: list[float] = []
     for effect, piece in zip(effects, pieces, strict=True):
         values += [effect] * len(piece)
-    row = Table.grid(padding=(0, 1))
+    row = PlainTable.grid(padding=(0, 1))
     row.add_column(justify="right", no_wrap=True, min_width=6)
     row.add_column()
     coloured = ColouredText(text=text, values=tuple(values))

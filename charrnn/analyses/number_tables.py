@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from charrnn.system.words import prints_words
 from charrnn.views.theme import all_visible, shown_character
 
 GAP = "  "
@@ -131,7 +132,7 @@ def step_tables(
         [*Panel([step, *left], decimals=decimals).drawn()],
         [*Panel([step, *right], decimals=decimals).drawn()],
     )
-    if _width(both) <= width:
+    if _width(both) <= width and not prints_words():
         yield from both
         return
 
@@ -160,7 +161,7 @@ def matrix_tables(
             continue
 
         joined = _beside(together, matrix)
-        if _width(joined) > width:
+        if _width(joined) > width or prints_words():
             yield from together
             joined = matrix
         together = joined

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from charrnn.system.words import prints_words
+
 OTHER = "Other options"
 """Group of the options that every command has."""
 COMMANDS = "Commands"
@@ -92,7 +94,7 @@ def _paragraphs(text: str | None, width: int) -> Iterator[str]:
 def _bold(text: str) -> str:
     """Return text in the codes of bold, which can be read on a dark and on a light background."""
     # A user who asks for no colours wants no bold either, and a file would show the codes.
-    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") in ("dumb", "unknown")
+    is_plain = "NO_COLOR" in os.environ or prints_words()
     if is_plain or not sys.stdout.isatty():
         return text
     return f"\033[1m{text}\033[0m"

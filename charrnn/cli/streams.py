@@ -22,6 +22,7 @@ import typer.main
 from charrnn.cli.root import app, commands
 from charrnn.errors import PARAMETER, CharRNNError, Message, UsageError, shortened
 from charrnn.runs.targets import Target
+from charrnn.system.words import prints_words
 from charrnn.views.delivery import Shown, find_format, to_json
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ TRAIN = "train"
 """The command whose options set the fields of a configuration."""
 
 
-def choose_colours() -> None:
-    """Set NO_COLOR, for all libraries that draw, where terminfo knows the terminal and says that it
-    has less than eight colours.
+def choose_terminal() -> None:
+    """Declare the terminal dumb, for all libraries that draw, if ACCESSIBLE is set to another value
+    than 0. Set NO_COLOR where terminfo knows the terminal and says that it has less than eight
+    colours.
 
     COLORTERM and FORCE_COLOR take precedence over terminfo.
     """
+    if os.environ.get("ACCESSIBLE", "").strip("0"):
+        os.environ["TERM"] = "dumb"
     if not os.environ.get("TERM") or not {"COLORTERM", "FORCE_COLOR"}.isdisjoint(os.environ):
         return
     try:
@@ -298,7 +302,7 @@ def discard_output() -> None:
 
 def supports_cursor_control(stream: TextIO) -> bool:
     """Return whether a stream is a terminal that interprets cursor codes."""
-    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    return stream.isatty() and not prints_words()
 
 
 def can_animate(stream: TextIO) -> bool:

@@ -41,6 +41,7 @@ from charrnn.hooks.specifications import lessons
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import PARENT, check_room_for_torch, is_orphan, warn_before_kill
 from charrnn.system.progress import Progress, using
+from charrnn.system.words import prints_words
 from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
 from charrnn.training.process_group import SINGLE, ProcessGroup, launched_process, processes
@@ -561,12 +562,14 @@ class TrainingView:
         }
 
         # The header is printed once, with the first row, so that no sample comes between them.
-        if not self._has_header:
+        row = " ".join(f"{value.format_map(values):>{width}}" for width, value in COLUMNS.values())
+        if prints_words():
+            row = "; ".join(map("{}: {}".format, COLUMNS, row.split()))
+        elif not self._has_header:
             self._has_header = True
             names = [f"{name:>{width}}" for name, (width, _) in COLUMNS.items()]
             self._print(" ".join(names), style="bold")
 
-        row = " ".join(f"{value.format_map(values):>{width}}" for width, value in COLUMNS.values())
         if event.is_best:
             row += BEST
         self._print(row, soft_wrap=True)

@@ -656,7 +656,7 @@ def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
     names = []
     for model in models:
         namesakes = [namesake for namesake in models if namesake.name == model.name]
-        for form in (_plain_name, _name_with_folder, _name_with_step):
+        for form in _NAMES:
             if len({form(namesake) for namesake in namesakes}) == len(namesakes):
                 break
         names.append(form(model))
@@ -671,16 +671,12 @@ def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
     return distinct
 
 
-def _plain_name(model: ComparedModel) -> str:
-    return model.name
-
-
-def _name_with_folder(model: ComparedModel) -> str:
-    return f"{model.path.parent.name}/{model.name}" if model.path else model.name
-
-
-def _name_with_step(model: ComparedModel) -> str:
-    return f"{model.name}@{model.step}"
+_NAMES: Sequence[Callable[[ComparedModel], str]] = (
+    lambda model: model.name,
+    lambda model: f"{model.path.parent.name}/{model.name}" if model.path else model.name,
+    lambda model: f"{model.name}@{model.step}",
+)
+"""Names of a model, the first that tells it apart: alone, with the folder above, with the step."""
 
 
 def _contents(

@@ -109,10 +109,6 @@ class Measured:
     loss: LossReport
 
 
-def _is_plain(tensor: torch.Tensor) -> bool:
-    return tensor.layout is torch.strided and not (tensor.is_meta or tensor.is_quantized)
-
-
 def _is_no_weight(value: object) -> bool:
     """Whether an entry is no weight: it is no tensor, or it is a tensor with a single integer, such
     as the `num_batches_tracked` of a normalization layer."""
@@ -156,10 +152,11 @@ def read_tensors(path: Path) -> tuple[Tensors, Sequence[str]]:
     # Some programs save counters and settings among the weights.
     left_out = [str(name) for name, value in content.items() if _is_no_weight(value)]
     tensors = {str(name): value for name, value in content.items() if not _is_no_weight(value)}
-    if not all(map(_is_plain, tensors.values())):
-        raise CheckpointError(
-            f"{path} contains more than dense tensors: save model.state_dict() alone"
-        )
+    for tensor in tensors.values():
+        if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized:
+            raise CheckpointError(
+                f"{path} contains more than dense tensors: save model.state_dict() alone"
+            )
 
     # Integers would be quantized weights, which are useless without their scales.
     for name, tensor in tensors.items():

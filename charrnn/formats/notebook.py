@@ -78,7 +78,10 @@ def to_html(value: object) -> str | None:
         if is_drawing:
             html += "".join(map(_drawn, group))
         else:
-            html += _written(list(group))
+            # The background of a notebook is unknown.
+            html += print_all(group, _environ={}).export_html(
+                theme=NOTEBOOK, code_format=_PRE, inline_styles=True
+            )
     return f"<div>{html}</div>"
 
 
@@ -113,13 +116,6 @@ def _together(kind: type) -> Callable[[Sequence[Any]], Sequence[RenderableType]]
 def _drawn(picture: RenderableType) -> str:
     """Return a chart as SVG with its own background, at most as wide as the notebook."""
     return to_svg([picture]).replace("<svg ", '<svg style="max-width: 100%; height: auto" ', 1)
-
-
-def _written(group: Sequence[RenderableType]) -> str:
-    # The background of a notebook is unknown.
-    return print_all(group, _environ={}).export_html(
-        theme=NOTEBOOK, code_format=_PRE, inline_styles=True
-    )
 
 
 def _cut(text: str | bytes, most: int = MAX_CHARS) -> Sequence[RenderableType]:

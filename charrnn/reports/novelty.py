@@ -38,9 +38,9 @@ from charrnn.text.copies import (
     window_hashes,
 )
 from charrnn.text.vocab import as_bytes
-from charrnn.views.heatmap import draw
+from charrnn.views.heatmap import draw, stretches_in_words
 from charrnn.views.tables import Columns, records_table
-from charrnn.views.theme import all_visible
+from charrnn.views.theme import all_visible, is_in_words
 
 MAX_CHARS = 1_000_000
 """The longest text that is compared, in characters."""
@@ -482,6 +482,8 @@ LINES = " ━═"
 """The lines below the text that stand for `STYLES` without colour."""
 ASCII_LINES = " -="
 """The lines for streams that carry ASCII only."""
+MARKS_IN_WORDS = ("not copied", "copied", "another copy")
+"""The words for `STYLES`."""
 
 
 @dataclass(frozen=True)
@@ -498,6 +500,10 @@ class CopiedText:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = ASCII_LINES if options.ascii_only else LINES
         marked = _marked_characters(self.novelty)
+        if is_in_words(console):
+            yield from stretches_in_words((text, MARKS_IN_WORDS[mark]) for text, mark in marked)
+            return
+
         yield from draw(
             marked,
             console=console,

@@ -160,17 +160,16 @@ def sweep_view(report: SweepReport) -> RenderableType:
     columns below it."""
     setting = ", ".join(report.fields) or "setting"
     table = records_table(
-        {setting: _shown_setting, **SWEEP_COLUMNS},
+        {
+            setting: lambda row: ", ".join(map(format_value, row.values.values())) or "all alike",
+            **SWEEP_COLUMNS,
+        },
         report.rows,
         left=(setting,),
         style=lambda row: "bold" if row is report.rows[0] else None,
         narrow=True,
     )
     return Group(table, Text(CAPTION))
-
-
-def _shown_setting(row: SweepRow) -> str:
-    return ", ".join(map(format_value, row.values.values())) or "all alike"
 
 
 def _num_runs(row: SweepRow) -> str:

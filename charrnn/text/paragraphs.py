@@ -26,8 +26,9 @@ def join_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     for block in blocks:
         joined: list[str] = []
         for line in block.decode().removesuffix("\n").split("\n"):
+            is_apart = not line.strip() or line[0].isspace()
             if paragraph and (
-                _begins_paragraph(line, paragraph[-1]) or len(paragraph) == MOST_LINES
+                is_apart or not paragraph[-1].strip() or len(paragraph) == MOST_LINES
             ):
                 joined.append(_joined(paragraph))
                 paragraph = []
@@ -60,10 +61,6 @@ def share_wrapped(text: str) -> float:
     joined = b"".join(join_lines([text.encode("utf-8", "replace")]))
     num_lines = sum(1 for line in text.split("\n") if line.strip())
     return (text.count("\n") - joined.count(b"\n")) / max(1, num_lines)
-
-
-def _begins_paragraph(line: str, before: str) -> bool:
-    return not line.strip() or not before.strip() or line[0].isspace()
 
 
 def _joined(paragraph: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 editor."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,16 +29,10 @@ def check_full_screen(command: str, instead: str) -> None:
     `instead` names a command that has the same result without a full screen.
     """
     require_package("textual", user=command)
-    # Textual would start on such a terminal, and print its control sequences as text.
-    term = os.environ.get("TERM")
-    if term in ("dumb", "unknown"):
-        raise UsageError(
-            f"{command} moves the cursor, which a terminal with TERM={term} cannot do.\n{instead}"
-        )
     if not fills_terminal():
         raise UsageError(
-            f"{command} fills a terminal: standard input, output and error must all be"
-            f" one.\n{instead}"
+            f"{command} fills a terminal: standard input, output and error must all be one, not"
+            f" with ACCESSIBLE=1 or TERM=dumb.\n{instead}"
         )
 
 

@@ -9,7 +9,6 @@ from functools import cached_property
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.analysis import sections
@@ -24,10 +23,12 @@ from charrnn.cells.findings import (
 )
 from charrnn.cells.gates import GATE_NAMES
 from charrnn.views.heatmap import HeatMap, end_legend, fold, scale_pictures
+from charrnn.views.tables import PlainTable
 from charrnn.views.theme import (
     ASCII_BLOCKS,
     BLOCKS,
     Scale,
+    is_in_words,
     quoted_character,
     scale_of,
     shown_at_each,
@@ -101,7 +102,7 @@ def passages_pictures(
 def summary_pictures(page: CellPage) -> list[RenderableType]:
     """Draw the lines with which the results of sections summarize a cell."""
     # A line for each result, so that the summary stays on the screen above the page.
-    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid = PlainTable.grid(padding=(0, 2, 0, 0))
     for section in sections():
         result = page.sections.get(section.name)
         if section.summary is not None and result is not None:
@@ -129,7 +130,7 @@ class PassageList:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # In a narrow terminal the passages are shorter, and the labels keep their columns.
         width = max(1, options.max_width - LABEL_WIDTH - 1)
-        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid = PlainTable.grid(padding=(0, 1, 0, 0))
         grid.add_column(width=LABEL_WIDTH, no_wrap=True)
         grid.add_column(width=width)
 
@@ -224,6 +225,10 @@ class ValueCharts:
     values: CellValues
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # The mean, the standard deviation and the timescale follow the charts in words.
+        if is_in_words(console):
+            return
+
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         counts = self.values.histogram
         histogram = [
@@ -245,7 +250,7 @@ class ValueCharts:
 
         left = Text("\n".join(histogram), no_wrap=True)
         right = Text("\n".join(autocorrelation), no_wrap=True)
-        grid = Table.grid(padding=(0, 3, 0, 2))
+        grid = PlainTable.grid(padding=(0, 3, 0, 2))
         if options.max_width >= NUM_BINS + len(lags) + 10:
             grid.add_row(left, right)
         else:

@@ -26,7 +26,7 @@ from charrnn.views.svg import (
     path,
     shape,
 )
-from charrnn.views.theme import all_visible, short_number
+from charrnn.views.theme import all_visible, is_in_words, short_number
 
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character, 4 rows of 2 (Unicode block U+2800)."""
@@ -196,14 +196,27 @@ class LineChart:
     """The text that replaces a chart without any point."""
     notes: Sequence[str] = ()
     """Sentences below the legend."""
+    y_in_words: Callable[[float], str] = "{:.4g}".format
+    """Returns a position on the vertical axis as words."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(self.title, style="bold")
-        if self._has_points:
+        if self._has_points and is_in_words(console):
+            yield from self._in_words()
+        elif self._has_points:
             yield from self._rows(options.max_width, ascii_only=options.ascii_only)
         else:
             yield Text(self.empty_notice)
         yield from map(Text, self.notes)
+
+    def _in_words(self) -> Iterator[Text]:
+        """Yield for each line some of its points, the last among them."""
+        for line in self.lines:
+            points = list(chain(*line.segments))[::-1]
+            shown = points[:: math.ceil(len(points) / MAX_TICKS) or 1]
+            values = [f"{short_number(x)}: {self.y_in_words(y)}" for x, y in reversed(shown)]
+            name = line.name if line.is_marked else f"{line.name} (without marks)"
+            yield Text(f"{all_visible(name)}, by {self.x_label}: {'; '.join(values)}")
 
     def _rows(self, width: int, *, ascii_only: bool) -> Iterator[Text]:
         """Yield the drawing, the axes and the legend line by line."""

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, pairwise, repeat, zip_longest
+from operator import itemgetter
+from statistics import fmean
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -24,9 +26,12 @@ from charrnn.views.theme import (
     block,
     clusters,
     end_note,
+    in_words,
+    is_in_words,
     is_plain,
     palette_of,
     scale_of,
+    shown_character,
     visible,
     visible_in_ascii,
 )
@@ -59,6 +64,10 @@ class HeatMap:
     """The hue of values from 0 to a largest value; "" for the palette from low to high."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if is_in_words(console):
+            yield from stretches_in_words(self._described())
+            return
+
         palette = palette_of(console)
         underline = ASCII_UNDERLINE if options.ascii_only else UNDERLINE
 
@@ -71,7 +80,9 @@ class HeatMap:
             return style
 
         def block_of(value: _ScaledValue) -> str:
-            return _block_or_blank(value.position, ascii_only=options.ascii_only)
+            if math.isnan(value.position):
+                return " "
+            return block(value.position, ascii_only=options.ascii_only)
 
         def underline_of(value: _ScaledValue) -> str:
             return underline if value.is_inside else " "
@@ -89,6 +100,34 @@ class HeatMap:
             mark_of=block_of,
             underline_of=underline_of,
         )
+
+    def _described(self) -> Iterator[tuple[str, str]]:
+        """Yield each word of the text, and its mean value in words: the nearest of `NUM_LEVELS`
+        numbers between the ends of the scale, and whether a character of it is inside."""
+        low = self.scale.low
+        step = (self.scale.high - low) / (NUM_LEVELS - 1)
+        for word in _WORD.finditer(self.coloured.text):
+            place = slice(*word.span())
+            values = [value for value in self.coloured.values[place] if math.isfinite(value)]
+            description = "no value"
+            if values:
+                num_steps = round((fmean(values) - low) / step)
+                description = f"about {low + num_steps * step:.2g}"
+            if any(self.coloured.inside[place]):
+                description += ", underlined"
+            yield word[0], description
+
+
+NUM_LEVELS = 5
+"""Values that words tell apart."""
+_WORD = re.compile(r"\S+\s*|\s+")
+
+
+def stretches_in_words(described: Iterable[tuple[str, str]]) -> Iterator[Text]:
+    """Yield a line for each stretch of (text, description) with the same description."""
+    for description, stretch in groupby(described, key=itemgetter(1)):
+        text = all_visible("".join(text for text, _ in stretch))
+        yield Text(f"{description}: {in_words(text)}")
 
 
 class _ScaledValue(NamedTuple):
@@ -108,12 +147,6 @@ def surprise_map(text: str, bits: Sequence[float]) -> HeatMap:
     # A single hue from 0 on, because the middle of this scale is not a neutral value.
     coloured = ColouredText(text=text, values=tuple(bits))
     return HeatMap(coloured, Scale(0.0, MAX_BITS), hue="surprise")
-
-
-def _block_or_blank(value: float, *, ascii_only: bool) -> str:
-    if math.isnan(value):
-        return " "
-    return block(value, ascii_only=ascii_only)
 
 
 def draw(
@@ -313,6 +346,10 @@ class Legend:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         low, high = self.ends
+        if is_in_words(console):
+            yield Text(f"values from {low} to {high}; underlined: {self.underlined or 'nothing'}")
+            return
+
         plain = is_plain(console)
         palette = palette_of(console)
         # In a narrow terminal the scale is shorter, and its two ends stay.
@@ -401,8 +438,18 @@ class GuessMap:
     scale: Scale = FULL_SCALE
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        palette = palette_of(console)
         coloured = self.coloured
+        if is_in_words(console):
+            for character, value, guesses in zip(
+                coloured.text, coloured.values, coloured.guesses, strict=True
+            ):
+                words = f"{shown_character(character)}: {value:+.2f}; next"
+                for guess, share in guesses:
+                    words += f" {shown_character(guess)} {share:.0%}"
+                yield Text(in_words(words))
+            return
+
+        palette = palette_of(console)
         positions = map(self.scale.position, coloured.values)
         values = zip(positions, coloured.guesses, strict=True)
         characters = zip(coloured.text, values, strict=True)

@@ -238,7 +238,8 @@ class _PageEncoder:
             "cells": cells,
             "sections": list(map(_heading, self.headings)),
             "cell_columns": list(map(_column, page.cell_columns)),
-            "bits": list(map(_bits, page.bits)),
+            # To two digits; None for a character that was not predicted.
+            "bits": [None if math.isnan(bits) else round(bits, 2) for bits in page.bits],
             "guesses": guesses,
             "columns": _show_all(page.columns),
             "rows": list(map(self._row, page.rows)),
@@ -324,13 +325,6 @@ def _heading(heading: tuple[str, str, str]) -> dict[str, str]:
 def _passage(passage: ShownPassage) -> list[object]:
     packed, scale = pack(passage.values)
     return [shown_character(passage.title), passage.begin, len(passage.values), packed, scale]
-
-
-def _bits(bits: float) -> float | None:
-    """Return a surprisal to two digits; None for a character that was not predicted."""
-    if math.isnan(bits):
-        return None
-    return round(bits, 2)
 
 
 def _column(column: CellColumn) -> dict[str, object]:

@@ -408,12 +408,10 @@ def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> st
         # rich makes the style sheet and the text; the page has a second sheet for dark paper.
         html = console.export_html(theme=LIGHT, code_format="\n{stylesheet}\n\0{code}")
         fields["light"], fields["code"] = html.split("\0", 1)
-        fields["dark"] = re.sub("#[0-9a-f]{6}", _on_dark, fields["light"])
+        fields["dark"] = re.sub(
+            "#[0-9a-f]{6}", lambda colour: ON_DARK.get(colour[0], colour[0]), fields["light"]
+        )
     return template.read_text(encoding="utf-8").format(title=_escape(title), **fields)
-
-
-def _on_dark(colour: re.Match[str]) -> str:
-    return ON_DARK.get(colour[0], colour[0])
 
 
 def to_text(renderables: Sequence[RenderableType]) -> str:

@@ -22,7 +22,6 @@ from rich.text import Text
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.evaluation.loss_reports import (
     NGRAM,
-    Difference,
     Evaluation,
     EvaluationRow,
     LossBreakdown,
@@ -32,7 +31,14 @@ from charrnn.generation.generated_text import Prediction
 from charrnn.runs.learning_curves import comparison_notes
 from charrnn.runs.overview import RunSummary
 from charrnn.text.sources import CatalogueEntry, path_of
-from charrnn.views.theme import all_visible, end_note, short_number, shown_character
+from charrnn.views.theme import (
+    all_visible,
+    end_note,
+    in_words,
+    is_in_words,
+    short_number,
+    shown_character,
+)
 
 _MAX_RUN_WIDTH = 24
 """Columns of the longest name of a run that is not folded."""
@@ -41,7 +47,10 @@ _BAR_WIDTH = 30
 
 
 class PlainTable(Table):
-    """A table that shows its strings literally: no markup, control characters made visible."""
+    """A table that shows its strings literally: no markup, control characters made visible.
+
+    A console that gets words has a line of "heading: value" for each row, without bars.
+    """
 
     def add_row(
         self,
@@ -50,6 +59,19 @@ class PlainTable(Table):
         end_section: bool = False,
     ) -> None:
         super().add_row(*map(_literal, cells), style=style, end_section=end_section)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not is_in_words(console):
+            yield from super().__rich_console__(console, options)
+            return
+
+        for cells in zip(*(column.cells for column in self.columns), strict=True):
+            phrases = []
+            for column, cell in zip(self.columns, cells, strict=True):
+                words = in_words("".join(segment.text for segment in console.render(cell)))
+                if words:
+                    phrases.append(f"{column.header}: {words}".removeprefix(": "))
+            yield Text("; ".join(phrases))
 
 
 def _literal(cell: RenderableType | None) -> RenderableType | None:
@@ -143,6 +165,10 @@ class Bar:
         return Measurement(1, _BAR_WIDTH)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # The share of a bar stands beside it.
+        if is_in_words(console):
+            return
+
         # In a narrow column the whole bar is shorter, and bars still compare.
         length = round(min(_BAR_WIDTH, options.max_width) * self.share)
         mark = "#" if options.ascii_only else "█"
@@ -337,13 +363,6 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     return table
 
 
-def _shown_seed(run: RunSummary) -> str:
-    # Another program trained the model.
-    if run.num_steps == 0:
-        return "–"
-    return str(run.seed)
-
-
 def _shown_steps(run: RunSummary) -> str:
     if run.num_steps == 0:
         return "–"
@@ -365,7 +384,8 @@ RUN_COLUMNS: Columns = {
     "text": "{text}",
     "model": "{cell} {num_layers}×{hidden_size}",
     "params": shown_parameters,
-    "seed": _shown_seed,
+    # Another program trained a model without steps.
+    "seed": lambda run: str(run.seed) if run.num_steps else "–",
     "steps": _shown_steps,
     "nats/char": "{best_nats:.4f}",
     "with counts": "{with_counts_nats:.4f}",
@@ -485,13 +505,6 @@ def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
     return Group(Text(f"{all_visible(breakdown.name)}: {breakdown.protocol} loss {title}"), table)
 
 
-def _difference_cells(difference: Difference | None) -> tuple[str, str]:
-    """Return a difference and its interval; nothing for None."""
-    if difference is None:
-        return "", ""
-    return f"{difference.mean:+.4f}", ends_text(difference.low, difference.high, form="+.3f")
-
-
 def how_to_read(rows: Sequence[EvaluationRow]) -> str:
     """Say how to read the rows: which loss is better, that intervals stand below figures, and with
     which loss each loss is compared."""
@@ -576,7 +589,8 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     has_bytes = len({row.loss.text_length for row in rows}) > 1
     for row in rows:
         loss = row.loss
-        difference, ends = _difference_cells(row.difference)
+        difference = record_cell(row, "{difference.mean:+.4f}")
+        ends = record_cell(row, "{difference.low:+.3f}…{difference.high:+.3f}")
         name = row.name
         if name.endswith(WITH_COUNTS) and name.removesuffix(WITH_COUNTS) in names:
             # Its run has a row of its own, and there is little room for names.

@@ -21,6 +21,8 @@ from rich.color import Color, ColorSystem
 from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
+from charrnn.system.words import prints_words
+
 PALETTE = Path(__file__).with_name("palette.json")
 """The shades of the palette."""
 BACKGROUND_VARIABLE = "CHARRNN_BACKGROUND"
@@ -221,6 +223,23 @@ def scale_of(values: Iterable[float], polarity: int = 1) -> Scale:
 def is_plain(console: Console) -> bool:
     """Return whether a console shows no colours."""
     return console.color_system is None or console.no_color
+
+
+def is_in_words(console: Console) -> bool:
+    """Return whether a console gets words in place of drawings. Exported pictures do not."""
+    return prints_words(console._environ)
+
+
+_IN_WORDS = {"␣": " space ", "↵": " newline ", "¶": " end of document "}
+_IN_WORDS |= {mark: f" {index / 7:.1f} " for index, mark in enumerate(BLOCKS)}
+_MARKS = str.maketrans(_IN_WORDS)
+"""Words for marks that a screen reader may pass over."""
+_INTERVAL = re.compile(r"(?<=\d)…(?=[-+\d])")
+
+
+def in_words(text: str) -> str:
+    """Return a visible text with words in place of marks and blocks, on one line."""
+    return " ".join(_INTERVAL.sub(" to ", text).translate(_MARKS).split())
 
 
 @cache

@@ -21,10 +21,7 @@ from terminals import Terminal
 pytest_plugins = ("shared",)
 
 
-@pytest.mark.parametrize(
-    "place",
-    ["ci-120-columns", pytest.param("unknown-terminal", marks=pytest.mark.thorough), "no-colour"],
-)
+@pytest.mark.parametrize("place", ["ci-120-columns", "no-colour"])
 def test_training_prints_one_line_for_each_evaluation(corpus_file, tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     line = ("train", corpus_file, "--steps", 40, "--set", "evaluate_every=4", *SMALL_FLAGS)

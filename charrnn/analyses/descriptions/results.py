@@ -181,7 +181,12 @@ def description_pictures(
     # Above the table the shares of all cells, below it how many cells are left out.
     pictures: list[RenderableType] = [
         Text(title, style="bold"),
-        Text(_shares_text(report)),
+        Text(
+            f"A rule explains {report.num_explained:,} of {len(report.descriptions):,} cells"
+            f" ({report.share_explained:.0%}) and {report.share_of_variance:.0%} of the variance of"
+            " all cells. Of rules for the same values, shifted along the text, 95% have R² below"
+            f" {report.control_level:.3f}."
+        ),
         table,
         Text(LEGEND, style="dim"),
     ]
@@ -189,13 +194,3 @@ def description_pictures(
     if num_listed is not None and num_listed < num_cells:
         pictures.append(Text(f"{num_listed:,} of {num_cells:,} cells are listed.", style="dim"))
     return pictures
-
-
-def _shares_text(report: DescriptionReport) -> str:
-    """Say how many cells rules explain, which share of the variance, and how much by chance."""
-    return (
-        f"A rule explains {report.num_explained:,} of {len(report.descriptions):,} cells"
-        f" ({report.share_explained:.0%}) and {report.share_of_variance:.0%} of the variance of all"
-        " cells. Of rules for the same values, shifted along the text, 95% have R² below"
-        f" {report.control_level:.3f}."
-    )

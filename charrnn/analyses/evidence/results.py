@@ -5,14 +5,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from charrnn.analyses.matching import CellMatch
 from charrnn.cells.findings import CellScore
 from charrnn.errors import counted
 from charrnn.system.display import Displayable
-from charrnn.views.tables import ends_text, score_text
+from charrnn.views.tables import PlainTable, ends_text, score_text
 from charrnn.views.theme import all_visible, block, shown_character
 
 SHARE_CARRIED = 0.9
@@ -283,7 +282,7 @@ class EvidenceCard(Displayable):
             f"Cell {self.layer}:{self.unit} and {all_visible(self.detector)}"
             f" ({all_visible(self.looks_for)}), over {self.num_chars:,} characters"
         )
-        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid = PlainTable.grid(padding=(0, 2, 0, 0))
         for name, line in self.lines().items():
             grid.add_row(name, Text(line, overflow="fold"))
         pictures: list[RenderableType] = [Text(title, style="bold"), grid]
