@@ -217,7 +217,7 @@ class Config:
         help=f"auto, {', '.join(CELLS)}, or a cell of an installed package.",
         allowed=CELL,
     )
-    """Cell type: a name of `architectures.CELLS`, or of a cell that an installed package provides.
+    """The cell type: the name of a cell of charrnn, or of a cell that an installed package provides.
     """
     depth: str = option(
         "stacked",
@@ -226,7 +226,7 @@ class Config:
         panel=MODEL,
         allowed=one_of(*DEPTHS),
     )
-    """How layers are connected: a name of `architectures.DEPTHS`."""
+    """How the layers are connected."""
     sum_outputs: bool = False
     """Whether the output layer reads the sum of all layers instead of the last one."""
     num_layers: int | Auto = option(
