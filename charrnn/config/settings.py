@@ -217,7 +217,7 @@ class Config:
         help=f"auto, {', '.join(CELLS)}, or a cell of an installed package.",
         allowed=CELL,
     )
-    """The cell type: the name of a cell of charrnn, or of a cell that an installed package provides.
+    """The cell type: a name of a cell of charrnn, or of a cell that an installed package provides.
     """
     depth: str = option(
         "stacked",
