@@ -28,7 +28,7 @@ import charrnn
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGURATION = Path(__file__).with_name("site")
 """The folder of Sphinx's conf.py, and of a style and a template."""
-COPIED = ("*.md", "LICENSE", "docs", "benchmarks", "charrnn")
+COPIED = ("*.md", "LICENSE", "CITATION.cff", "docs", "benchmarks", "charrnn")
 """What the pages are, and what they link to."""
 LIVE = ("prose", "code")
 """The included models that write in the site."""
