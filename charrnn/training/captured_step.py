@@ -34,6 +34,9 @@ from charrnn.training.process_group import Computing
 WARM_UPS = 5
 """Calls of a function before it is captured."""
 
+DRAWN_AHEAD = 4
+"""Steps whose masks are drawn ahead, each by a thread of its own. To draw a mask for a weight of
+2,048 x 512 takes a thread 5 to 12 ms, longer than a GPU takes for the whole step."""
 ONE_BY_ONE = "each kernel of a step is launched on its own, which is slower"
 """What a user is told if steps are not captured, before the reason."""
 
@@ -52,6 +55,10 @@ class StepInputs(NamedTuple):
     """(B,): the batch rows that forget what they have read."""
     scale: Tensor
     """(): the factor of the loss in the backward pass."""
+
+    def on_device(self, device: torch.device) -> "StepInputs":
+        """Copy the tensors, which were drawn in main memory, to a device."""
+        return StepInputs(*[to_device(tensor, device) for tensor in self])
 
 
 def capture_obstacle(config: Config, num_processes: int) -> str | None:
@@ -169,13 +176,17 @@ class StepBuffers:
         self._masks: list[tuple[Tensor, float]] = []
         self._num_taken = 0
 
-    def load(self, inputs: StepInputs, generator: Generator) -> None:
-        """Copy the inputs of another step, and draw its masks, for which the processor does not
-        wait."""
+    def draw_masks(self, generator: Generator) -> list[Tensor]:
+        """Draw the masks of another step in main memory; any thread may do that."""
+        return [
+            draw_mask(mask.shape, share=share, generator=generator) for mask, share in self._masks
+        ]
+
+    def load(self, inputs: StepInputs, masks: Sequence[Tensor]) -> None:
+        """Copy the inputs and the masks of another step into the buffers."""
         for buffer, value in zip(self.inputs, inputs, strict=True):
-            buffer.copy_(value)
-        for mask, share in self._masks:
-            drawn = draw_mask(mask.shape, share=share, generator=generator)
+            buffer.copy_(to_device(value, buffer.device))
+        for (mask, _), drawn in zip(self._masks, masks, strict=True):
             mask.copy_(to_device(drawn, mask.device))
 
     def rewind(self) -> None:

@@ -7,8 +7,9 @@ import copy
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from charrnn.runs.checkpoint import Tensors
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import IdArray
 from charrnn.training.captured_step import (
+    DRAWN_AHEAD,
     WARM_UPS,
     StepBuffers,
     StepInputs,
@@ -55,6 +57,12 @@ class StepResult:
     learning_rate: float
     flags: tuple[bool, ...] = ()
     """For each flag that was given to the step, whether it was true in any process."""
+
+
+Position: TypeAlias = tuple[int, int, float]
+"""A step, where its window begins in the batch rows, and the factor of its loss."""
+DrawnStep: TypeAlias = tuple[StepInputs, Generator, list[Tensor]]
+"""The inputs of a step, the generator of its masks, and those masks that are drawn already."""
 
 
 class Gradients(NamedTuple):
@@ -121,9 +129,11 @@ class Trainer:
         self.capture = open_capture(config, device, group.size)
         if self.capture is not None:
             self._compute_captured = self.capture.repeated(self._compute_buffered)
+            self._threads = ThreadPoolExecutor(DRAWN_AHEAD)
         self._buffers: StepBuffers | None = None
-        self._loaded: tuple[int, int, float] | None = None
-        """The step, the cursor and the factor of the loss for which the buffers were loaded."""
+        self._loaded: Position | None = None
+        self._ahead: dict[Position, Future[DrawnStep]] = {}
+        """What later steps read, which threads draw."""
 
         self.optimizers = make_optimizers(self.network, config=config, capture=self.capture)
         self._names: dict[Tensor, str] = {
@@ -209,29 +219,43 @@ class Trainer:
 
     def _launch(self, scale: float, flags: Sequence[bool]) -> Gradients:
         """Compute the gradients of the next step; on CUDA, only let the device begin to."""
+        position = (self.step, self.cursor, scale)
         if self.capture is None:
-            inputs, generator = self._draw_inputs(self.step, cursor=self.cursor, scale=scale)
+            inputs, generator, _ = self._draw_step(*position)
             noise = Noise(generator, num_lanes=self.batches.batch_size, own=self.rows)
-            return self._compute_gradients(inputs, noise, flags)
+            return self._compute_gradients(inputs.on_device(self.device), noise, flags)
 
-        buffers = self._load(self.step, cursor=self.cursor, scale=scale)
+        buffers = self._load(position)
         gradients = self._compute_captured()
-        # While the device computes, the processor draws what the next step reads. The copies into
+
+        # While the device computes, the processor draws what the next steps read. The copies into
         # the buffers wait until the device has read them.
-        self._load(self.step + 1, cursor=self.cursor + len(buffers.inputs.ids), scale=scale)
+        following = [
+            (self.step + ahead, self.cursor + ahead * len(buffers.inputs.ids), scale)
+            for ahead in range(1, DRAWN_AHEAD + 1)
+        ]
+        self._ahead = {
+            later: self._ahead.get(later) or self._threads.submit(self._draw_step, *later)
+            for later in following
+        }
+        self._load(following[0])
         return gradients
 
-    def _load(self, step: int, cursor: int, scale: float) -> StepBuffers:
+    def _load(self, position: Position) -> StepBuffers:
         """Copy the inputs and masks of a step into the buffers, unless they are there."""
-        if self._loaded == (step, cursor, scale) and self._buffers is not None:
+        if self._buffers is not None and self._loaded == position:
             return self._buffers
-        self._loaded = (step, cursor, scale)
+        self._loaded = position
 
-        inputs, generator = self._draw_inputs(step, cursor=cursor, scale=scale)
-        if self._buffers is None:
-            self._buffers = StepBuffers(inputs, generator)
+        drawn = self._ahead.pop(position, None)
+        if drawn is None:
+            inputs, generator, masks = self._draw_step(*position)
         else:
-            self._buffers.load(inputs, generator)
+            inputs, generator, masks = drawn.result()
+        if self._buffers is None:
+            self._buffers = StepBuffers(inputs.on_device(self.device), generator)
+        else:
+            self._buffers.load(inputs, masks)
         return self._buffers
 
     def _compute_buffered(self) -> Gradients:
@@ -245,8 +269,8 @@ class Trainer:
         )
         return self._compute_gradients(self._buffers.inputs, noise)
 
-    def _draw_inputs(self, step: int, cursor: int, scale: float) -> tuple[StepInputs, Generator]:
-        """Return the inputs of a step, and the generator from which its masks are drawn."""
+    def _draw_step(self, step: int, cursor: int, scale: float) -> DrawnStep:
+        """Return what a step reads, in main memory."""
         window = self.batches.window(
             cursor, length=resolved(self.config.bptt_length), rows=self.rows
         )
@@ -258,8 +282,12 @@ class Trainer:
         if self.config.end_id is None:  # With documents, the network resets the state itself.
             drawn = torch.rand(self.batches.batch_size, generator=generator)[self.rows]
             is_reset = drawn < self.config.reset_probability
-        inputs = (*map(torch.from_numpy, window), is_reset, torch.tensor(scale))
-        return StepInputs(*[to_device(tensor, self.device) for tensor in inputs]), generator
+        ids, targets = map(torch.from_numpy, window)
+
+        masks = []
+        if self._buffers is not None:
+            masks = self._buffers.draw_masks(generator)
+        return StepInputs(ids, targets, is_reset, torch.tensor(scale)), generator, masks
 
     def _compute_gradients(
         self, inputs: StepInputs, noise: Noise, flags: Sequence[bool] = ()

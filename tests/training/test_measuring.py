@@ -57,6 +57,16 @@ def clock(monkeypatch):
     return install
 
 
+def test_steps_that_warm_up_or_are_captured_do_not_count(monkeypatch, clock):
+    monkeypatch.setattr(Trainer, "num_warm_ups", 7)
+    taken = itertools.count()
+    clock(lambda trainer: 9.0 if next(taken) < 7 else 0.01)
+    config = make_config(threads=1)
+    assert measure_step(config, make_batches(), V, Computing(CPU), 0.05).seconds == pytest.approx(
+        0.01
+    )
+
+
 @pytest.mark.parametrize("dropout", ["auto", 0.0])
 def test_a_step_is_measured_on_a_trainer_of_its_own(dropout, monkeypatch):
     ticks = itertools.count(1000)
