@@ -33,7 +33,7 @@ def text_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
     """Describe how the text is read, and properties of it that may surprise the user."""
     guide = "the catalogue says"
     if planned.corpus and is_smiles_file(planned.corpus[0]):
-        guide = "a file of molecules"
+        guide = "a file of molecules, the first field of each line"
     return [
         *_reading_note(guide, catalogued_settings(planned.corpus), planned),
         *text.corpus.notes,

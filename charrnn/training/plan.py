@@ -175,7 +175,7 @@ def _reasons(asked: Config, planned: Config, text: RunText, *, ends_early: bool)
             " longer, a model of this size would learn so short a text by heart."
             f" {named('epochs')} sets another number."
         )
-    if num_steps < FEW_STEPS:
+    if num_steps < FEW_STEPS and asked.init_from is None:
         steps = "1 step fits" if num_steps == 1 else f"{num_steps} steps fit"
         reasons.append(
             f"only {steps} into {named('minutes', asked.minutes)}, with the start and the"
@@ -334,7 +334,7 @@ def open_initial_model(config: Config) -> tuple[Config, Checkpoint | None]:
 
 def with_model_of(run: str, theirs: Config, config: Config) -> Config:
     """Return the configuration with the model of `run`, which has the configuration `theirs`, and
-    with its way of reading a text where `config` asks for none.
+    with its way of reading a text and its dropout where `config` asks for none.
 
     Raises UsageError if `config` asks for another model; a default value counts as not asked for.
     """
@@ -364,6 +364,9 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
         asked_for.add("encoding")
     reading = {name: getattr(theirs, name) for name in TEXT_FIELDS if name not in asked_for}
     same = replace(config, **model, **reading)
+
+    # Weights that have learned without dropout lose most of what they know when it begins.
+    same = recipe.fill_auto(same, **{name: getattr(theirs, name) for name in recipe.DROPPED})
 
     # A symbol that ends documents cannot be added to weights that have never seen it.
     if same.end_id is not None and theirs.end_id is None and same.alphabet != "byte":

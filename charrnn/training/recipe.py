@@ -49,6 +49,9 @@ SHORT_WINDOW = 48
 """Characters per batch row and step for a short budget."""
 SHORT_BUDGET_FACTOR = 1.5
 """Factor of the learning rate for a short budget."""
+FINE_TUNING_FACTOR = 1 / 3
+"""Factor of the learning rate of a network that starts with the weights of another run: at a higher
+rate it forgets what that run has learned (benchmarks/LOG.md)."""
 DROPPED = ("dropout", "input_dropout", "weight_drop")
 """Settings that say which share is dropped; the last two follow from the first."""
 DROPOUT_SCALE = 0.055
@@ -65,7 +68,7 @@ USEFUL_EPOCHS = 1050.0
 """A network with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters
 (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
-"""Steps that every model can use, however short the text."""
+"""Steps that every model can use, however short the text, if it starts from nothing."""
 HELD_BACK_PART = 100
 """The length of a training text is divided by this number. The result is the number of characters
 that are held back from the network, to fit how counts are mixed with it."""
@@ -178,6 +181,8 @@ def choose_sizes(
     max_rate = MAX_IRNN_RATE if config.cell == "irnn" else MAX_RATE
     rate = factor * cell_type(config.cell).peak_rate * 512 / units_of_network(config)
     rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
+    if config.init_from is not None:
+        rate *= FINE_TUNING_FACTOR
     if config.cell in CELLS_WITH_LOW_DEEP_RATES:
         rate /= resolved(config.num_layers)
     config = fill_auto(config, learning_rate=rate)
@@ -326,14 +331,16 @@ def most_useful_steps(config: Config, num_train_chars: int) -> int:
     learns the text by heart.
 
     Sizes, batch rows and window are resolved. M networks can use √M times as many
-    (benchmarks/LOG.md).
+    (benchmarks/LOG.md). A network that starts with the weights of another run needs no least number
+    of steps.
     """
     chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     useful = math.sqrt(config.num_networks) * useful_chars(
         num_recurrent_weights(config), num_train_chars
     )
     num_steps = round(useful / chars_per_step)
-    return max(MIN_USEFUL_STEPS, min(MAX_STEPS, num_steps))
+    least = MIN_USEFUL_STEPS if config.init_from is None else 1
+    return max(least, min(MAX_STEPS, num_steps))
 
 
 def ends_early(asked: Config, planned: Config, num_train_chars: int) -> bool:

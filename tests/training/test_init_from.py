@@ -110,6 +110,14 @@ def test_a_text_is_read_as_that_of_the_old_run_unless_it_is_said_how(theirs, ask
     assert {name: getattr(config, name) for name in expected} == expected
 
 
+def test_the_network_keeps_the_dropout_with_which_it_has_learned_unless_it_is_asked_for():
+    theirs = charrnn.Config(dropout=0.1, input_dropout=0.03, weight_drop=0.05)
+    same = with_model_of("old", theirs, charrnn.Config())
+    assert (same.dropout, same.input_dropout, same.weight_drop) == (0.1, 0.03, 0.05)
+    asked = with_model_of("old", theirs, charrnn.Config(dropout=0.4, weight_drop=0.0))
+    assert (asked.dropout, asked.input_dropout, asked.weight_drop) == (0.4, 0.03, 0.0)
+
+
 @pytest.mark.trained
 def test_a_model_of_documents_goes_on_with_documents(command):
     """Read as one text, newlines would be unknown characters, and the samples would run

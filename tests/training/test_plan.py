@@ -92,6 +92,8 @@ def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path):
         == []
     )
     assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
+    knows_words = {"minutes": 0.2, "steps": None, "init_from": "old"}
+    assert notes_on(tmp_path, COMMON, {**SIZES, "steps": 20}, **knows_words) == []
 
 
 def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypatch):

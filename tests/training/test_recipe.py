@@ -244,6 +244,17 @@ def test_a_longer_budget_ends_where_the_text_is_learnt_by_heart(num_train):
     assert of_four == pytest.approx(2 * limit, abs=2) or limit == MIN_USEFUL_STEPS
 
 
+def test_fine_tuning_takes_lower_rates_and_ends_before_a_short_text_is_learnt_by_heart():
+    """At the rate and for the steps of a new network, it forgets what it knew (benchmarks/LOG.md)."""
+    new = choose_sizes(Config(minutes=1.0, hidden_size=256), 10_000)
+    tuned = choose_sizes(Config(minutes=1.0, hidden_size=256, init_from="old"), 10_000)
+    assert tuned.learning_rate == pytest.approx(resolved(new.learning_rate) / 3)
+    assert recipe.most_useful_steps(new, 10_000) == MIN_USEFUL_STEPS
+    assert recipe.most_useful_steps(tuned, 10_000) == 19, "7.7 epochs"
+    asked = Config(minutes=1.0, hidden_size=256, init_from="old", learning_rate=0.01)
+    assert choose_sizes(asked, 10_000).learning_rate == 0.01
+
+
 def test_a_linear_cell_that_looks_up_its_input_is_no_free_network():
     free = Config(cell="mingru", hidden_size=128, num_layers=1, embedding_size="one-hot")
     # Two blocks of 128 rows, each with what an embedding of 64 would have.
