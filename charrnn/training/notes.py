@@ -68,9 +68,7 @@ def _document_notes(planned: Config, text: RunText) -> list[str]:
     """Describe how many documents the text has."""
     if planned.end_id is None:
         return []
-    # Every document ends with END, code point 0.
-    counted_characters = text.corpus.counted
-    num_documents = int(counted_characters.counts[counted_characters.code_points == 0].sum())
+    num_documents = len(document_ends(text.ids, planned.end_id))
     validation = text.ids[text.num_train : text.num_before_test]
     num_validation = len(document_ends(validation, planned.end_id))
     return [f"{num_documents:,} documents, {num_validation:,} of them in the validation text"]

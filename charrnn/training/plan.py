@@ -176,10 +176,9 @@ def _reasons(asked: Config, planned: Config, text: RunText, *, ends_early: bool)
             f" {named('epochs')} sets another number."
         )
     if num_steps < FEW_STEPS and asked.init_from is None:
-        steps = "1 step fits" if num_steps == 1 else f"{num_steps} steps fit"
         reasons.append(
-            f"only {steps} into {named('minutes', asked.minutes)}, with the start and the"
-            " measuring, which is too few to learn words. Give more, or a smaller"
+            f"{named('minutes', asked.minutes)} leaves time for {counted(num_steps, 'step')} after"
+            " the start and the measuring, which is too few to learn words. Give more, or a smaller"
             f" {named('hidden_size')}"
         )
 
@@ -355,18 +354,17 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
                 " model."
             )
 
-    # So do the settings of the text, unless they are asked for. The two fields of documents go
+    # So do the settings of the text, unless they are asked for, and the dropout: weights that have
+    # learned without it lose most of what they know when it begins. The two fields of documents go
     # together, and the catalogue knows the encoding of its texts.
-    asked_for = {name for name in TEXT_FIELDS if getattr(config, name) != getattr(default, name)}
+    inherited = (*TEXT_FIELDS, *recipe.DROPPED)
+    asked_for = {name for name in inherited if getattr(config, name) != getattr(default, name)}
     if asked_for.intersection(DOCUMENTS):
         asked_for.update(DOCUMENTS)
     if any(map(entry_of, config.corpus)):
         asked_for.add("encoding")
-    reading = {name: getattr(theirs, name) for name in TEXT_FIELDS if name not in asked_for}
-    same = replace(config, **model, **reading)
-
-    # Weights that have learned without dropout lose most of what they know when it begins.
-    same = recipe.fill_auto(same, **{name: getattr(theirs, name) for name in recipe.DROPPED})
+    kept = {name: getattr(theirs, name) for name in inherited if name not in asked_for}
+    same = replace(config, **model, **kept)
 
     # A symbol that ends documents cannot be added to weights that have never seen it.
     if same.end_id is not None and theirs.end_id is None and same.alphabet != "byte":

@@ -84,7 +84,7 @@ def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path):
     (note,) = notes_on(tmp_path, COMMON, {**SIZES, "steps": 1}, minutes=0.2, steps=None)
     assert (
         note
-        == "only 1 step fits into `minutes=0.2`, with the start and the measuring, which is too few"
+        == "`minutes=0.2` leaves time for 1 step after the start and the measuring, which is too few"
         " to learn words. Give more, or a smaller `hidden_size`"
     )
     assert (
