@@ -185,9 +185,9 @@ def _reasons(asked: Config, planned: Config, text: RunText, *, ends_early: bool)
     # A user who sees idle processors would take it for a mistake.
     most = torch.get_num_threads()
     if asked.threads == "auto" and resolved(planned.threads) < most:
-        used = "1 thread is" if planned.threads == 1 else f"{planned.threads} threads are"
         reasons.append(
-            f"{used} faster than {most} (the model is small, or other processes use the cores)"
+            f"training uses {counted(resolved(planned.threads), 'thread')}, which is faster than"
+            f" {most} (the model is small, or other processes use the cores)"
         )
     return reasons
 

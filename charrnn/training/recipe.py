@@ -49,9 +49,9 @@ SHORT_WINDOW = 48
 """Characters per batch row and step for a short budget."""
 SHORT_BUDGET_FACTOR = 1.5
 """Factor of the learning rate for a short budget."""
-FINE_TUNING_FACTOR = 1 / 3
-"""Factor of the learning rate of a network that starts with the weights of another run: at a higher
-rate it forgets what that run has learned (benchmarks/LOG.md)."""
+FINE_TUNING_DIVISOR = 3
+"""The learning rate of a network that starts with the weights of another run is divided by this: at
+a higher rate it forgets what that run has learned (benchmarks/LOG.md)."""
 DROPPED = ("dropout", "input_dropout", "weight_drop")
 """Settings that say which share is dropped; the last two follow from the first."""
 DROPOUT_SCALE = 0.055
@@ -182,7 +182,7 @@ def choose_sizes(
     rate = factor * cell_type(config.cell).peak_rate * 512 / units_of_network(config)
     rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
     if config.init_from is not None:
-        rate *= FINE_TUNING_FACTOR
+        rate /= FINE_TUNING_DIVISOR
     if config.cell in CELLS_WITH_LOW_DEEP_RATES:
         rate /= resolved(config.num_layers)
     config = fill_auto(config, learning_rate=rate)
@@ -338,9 +338,8 @@ def most_useful_steps(config: Config, num_train_chars: int) -> int:
     useful = math.sqrt(config.num_networks) * useful_chars(
         num_recurrent_weights(config), num_train_chars
     )
-    num_steps = round(useful / chars_per_step)
     least = MIN_USEFUL_STEPS if config.init_from is None else 1
-    return max(least, min(MAX_STEPS, num_steps))
+    return max(least, min(MAX_STEPS, round(useful / chars_per_step)))
 
 
 def ends_early(asked: Config, planned: Config, num_train_chars: int) -> bool:

@@ -182,11 +182,11 @@ def test_fewer_threads_than_there_are_is_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     minutes = {"minutes": 1.0, "steps": None}
     planned = {"minutes": None, "steps": 149}  # fewer than are useful
-    for threads, told in ((3, "3 threads are"), (1, "1 thread is")):
+    for threads, told in ((3, "3 threads"), (1, "1 thread")):
         (note,) = notes_on(
             tmp_path, COMMON, {**SIZES, **planned, "threads": threads}, threads="auto", **minutes
         )
-        assert note.startswith(f"{told} faster than 4 (")
+        assert note.startswith(f"training uses {told}, which is faster than 4 (")
     assert (
         notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 4}, threads="auto", **minutes)
         == []
