@@ -20,9 +20,9 @@ PACKAGE = Path(charrnn.__file__).parent
 (ROOMS,) = LAYERS[1]
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 320_960,
+    "tokens": 320_970,
     "tokens of the core": 187_990,
-    "tokens of the tests": 310_810,
+    "tokens of the tests": 311_000,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
