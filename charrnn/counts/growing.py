@@ -55,9 +55,9 @@ class GrowingCounts:
             positions = np.arange(begin, begin + len(logits))
             histories = self._counts.predictor.histories(self._ids, positions)
             scores = log_softmax(self._counts.mix_many(logits, histories=histories))
-            nats = -scores[np.arange(len(positions)), self._ids[positions]]
-            self._nats.append(nats.astype(np.float32))
-            self._is_right.append(scores.argmax(-1) == self._ids[positions])
+            own_scores = scores[np.arange(len(positions)), self._ids[positions]]
+            self._nats.append(-own_scores.astype(np.float32))
+            self._is_right.append(scores.max(-1) == own_scores)
             begin += len(logits)
 
         scored = self._ids[begin - sum(map(len, self._logits)) : begin]

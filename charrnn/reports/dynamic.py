@@ -266,7 +266,8 @@ def adapt(
             if on_segment is not None:
                 on_segment(scores)
             offset = begin - first
-            is_right[offset : offset + len(scores)] = scores.argmax(-1) == segment[1:]
+            own_scores = scores[np.arange(len(scores)), segment[1:]]
+            is_right[offset : offset + len(scores)] = scores.max(-1) == own_scores
             segment_nats = nats[offset : offset + len(losses)]
             segment_nats[:] = losses.float().cpu().numpy()
             if not np.isfinite(segment_nats).all():

@@ -351,3 +351,5 @@ def test_counts_grow_with_what_was_read(counted, monkeypatch):
         scores = log_softmax(counts.mix(logits[rows], histories))
         expected = -scores[np.arange(len(rows)), text[first + rows]]
         np.testing.assert_allclose(losses.nats[rows], expected, rtol=1e-6)  # float32
+        is_right = scores.argmax(-1) == text[first + rows]
+        assert losses.is_right[rows].tolist() == is_right.tolist()

@@ -50,7 +50,7 @@ def naive_adaptation(config, network, ids, first, scale):
     weights = dict(copy.named_parameters())
     trained = {name: value.detach().clone() for name, value in weights.items()}
     mean = torch.cat([part.flatten() for part in scale.values()]).mean()
-    state, found = copy.initial_state(1), []
+    state, found, is_right = copy.initial_state(1), [], []
     for char in ids[: first - 1]:
         _, state = copy(torch.tensor([[int(char)]]), state)
     for begin in range(first, len(ids), settings.segment_length):
@@ -59,6 +59,7 @@ def naive_adaptation(config, network, ids, first, scale):
         for index in range(begin, min(begin + settings.segment_length, len(ids))):
             logits, state = copy(torch.tensor([[int(ids[index - 1])]]), state)
             losses.append(-logits[0, 0].log_softmax(-1)[int(ids[index])])
+            is_right.append(int(logits[0, 0].argmax()) == ids[index])
         found.extend(loss.item() for loss in losses)
         torch.stack(losses).mean().backward()
         with torch.no_grad():
@@ -68,7 +69,7 @@ def naive_adaptation(config, network, ids, first, scale):
                 value += back - settings.learning_rate * slope / (
                     scale[name] + settings.damping * mean
                 )
-    return found, {name: value.detach() for name, value in weights.items()}
+    return found, is_right, {name: value.detach() for name, value in weights.items()}
 
 
 CONFIGS = [
@@ -90,15 +91,25 @@ def test_dynamic_evaluation_equals_a_loop_over_the_characters(config):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     scale = root_mean_square_gradients(network, make_ids(200, seed=2), LARGE_STEPS.segment_length)
     adapted = adapt(network, ids, first, scale=scale, settings=LARGE_STEPS)
-    losses, weights = naive_adaptation(config, network, ids, first, scale)
+    losses, is_right, weights = naive_adaptation(config, network, ids, first, scale)
     assert adapted.losses.positions.tolist() == list(range(first, 31))
     # The losses are rounded to float32, the weights are not; the products are summed in another
     # order.
     np.testing.assert_allclose(adapted.losses.nats, losses, rtol=1e-6)
+    assert adapted.losses.is_right.tolist() == is_right
     for name, value in weights.items():
         torch.testing.assert_close(adapted.tensors[name], value, rtol=1e-8, atol=1e-10)
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_each_of_equally_likely_characters_is_a_first_guess():
+    network, ids = make_network(make_config()), make_ids(5)
+    torch.nn.init.zeros_(network.output.weight)
+    torch.nn.init.zeros_(network.output.bias)
+    scale = root_mean_square_gradients(network, make_ids(200, seed=2), LARGE_STEPS.segment_length)
+    adapted = adapt(network, ids, 1, scale=scale, settings=LARGE_STEPS)
+    assert adapted.losses.is_right.all() and char_losses(network, ids).is_right.all()
 
 
 @pytest.mark.parametrize("num_chars", [2, 40, 300])
