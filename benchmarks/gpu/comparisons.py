@@ -34,7 +34,7 @@ from charrnn.cells.trace import trace_text
 from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import get_detectors
-from charrnn.evaluation.losses import stateful_scores, windowed_block_sums
+from charrnn.evaluation.losses import stateful_scores, windowed_scores
 from charrnn.model.device import exact_arithmetic
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import encode_text
@@ -251,7 +251,7 @@ def check_evaluation(setup: Setup, results: Results) -> None:
         with exact_arithmetic(device):
             stateful = stateful_scores(network, IDS[:num_chars], precision="fp32")
             assert stateful is not None, "nothing stops it"
-            windowed = windowed_block_sums(network, IDS[:num_chars], precision="fp32")
+            windowed = windowed_scores(network, IDS[:num_chars], precision="fp32")
             losses = (stateful.losses.mean, windowed.losses.mean)
             trace = trace_text(network, text)
         found.append((losses, trace, find_cells(trace, detectors)))

@@ -48,7 +48,7 @@ from benchmarks.measuring import print_table
 from charrnn.counts.counted_model import CountsNetwork
 from charrnn.counts.counting import ORDER
 from charrnn.counts.kneser_ney import NgramModel
-from charrnn.evaluation.losses import windowed_block_sums
+from charrnn.evaluation.losses import windowed_scores
 
 README_COMMAND = (
     *("config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=20"),
@@ -135,7 +135,7 @@ class StockLSTM(torch.nn.Module):
 
 def loss_of(network: Any, ids: NDArray[np.uint16]) -> float:
     """Measure the loss by windowed-256 in nats per character."""
-    return windowed_block_sums(network, ids, precision="fp32").losses.mean
+    return windowed_scores(network, ids, precision="fp32").losses.mean
 
 
 def prepare_clone(

@@ -32,7 +32,7 @@ from charrnn.evaluation.losses import (
     char_losses,
     paired_difference,
     stateful_scores,
-    windowed_block_sums,
+    windowed_scores,
 )
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import evaluations
@@ -177,7 +177,7 @@ def evaluate(
         if reason is not None:
             raise DataError(f"{WINDOWED} cannot be measured: {reason}.")
         ids = measured.ids[measured.first :]
-        scores = windowed_block_sums(
+        scores = windowed_scores(
             model.network, ids, precision=precision, escape_nats=measured.escape_nats
         )
     elif protocol == STATEFUL:
@@ -481,7 +481,7 @@ class Comparison:
 
             # Without the context: windows start from a zero state.
             ids = run.text.ids[run.text.first :]
-            scores = windowed_block_sums(
+            scores = windowed_scores(
                 run.network, ids, precision=run.precision, escape_nats=run.text.escape_nats
             )
             difference = None

@@ -302,7 +302,7 @@ def _scores(
     return nats.cpu().numpy(), is_right.cpu().numpy()
 
 
-def windowed_block_sums(
+def windowed_scores(
     network: Predictor, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
 ) -> BlockScores:
     """Compute the scores of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters

@@ -40,7 +40,7 @@ def make_network(cell="lstm"):
 
 
 def windowed_nats(network, ids, *, precision="fp32"):
-    return loss_module.windowed_block_sums(network, ids, precision=precision).losses.mean
+    return loss_module.windowed_scores(network, ids, precision=precision).losses.mean
 
 
 def stateful_nats(network, ids, first=1, **options):
@@ -188,7 +188,7 @@ def test_bf16_is_asked_for_by_name_and_stays_near():
 def test_first_guesses_in_windows_are_those_of_windows_read_one_by_one():
     network, ids = make_network(), make_ids(WINDOWED_LENGTH + 1)
     _, expected = naive_scores(network, ids, 1)
-    scores = loss_module.windowed_block_sums(network, ids, precision="fp32")
+    scores = loss_module.windowed_scores(network, ids, precision="fp32")
     assert scores.means[1] == pytest.approx(expected.mean(), rel=1e-12)
 
 
