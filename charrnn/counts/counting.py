@@ -69,7 +69,9 @@ def count_text(run: Path, text: RunText, should_stop: Callable[[], bool]) -> flo
         escape_nats=text.vocab.escape_nats,
         should_stop=should_stop,
     )
-    return None if scores is None else scores.losses.mean
+    if scores is None:
+        return None
+    return scores.losses.mean
 
 
 def fit_counts(model: Model, ids: IdArray, *, held_back: slice, counted: slice) -> Counts:

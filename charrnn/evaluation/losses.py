@@ -85,7 +85,10 @@ class BlockScores(NamedTuple):
     def means(self) -> tuple[float, float | None]:
         """The mean loss in nats, and the share of the characters that the first guess gets
         right."""
-        return self.losses.mean, None if self.right is None else self.right.mean
+        share = None
+        if self.right is not None:
+            share = self.right.mean
+        return self.losses.mean, share
 
 
 def char_losses(

@@ -431,7 +431,7 @@ class TrainingSession:
         # host, while the rest wait. A stop during it leaves the step saved but not validated.
         state = self.state
         step = self.trainer.step
-        scores = None
+        means = None
         if self.group.is_first:
             num_threads = resolved(self.trainer.config.threads) * self.group.local_size
             with on_threads(num_threads), using(CallbackProgress()):
@@ -444,7 +444,9 @@ class TrainingSession:
                     escape_nats=self.text.vocab.escape_nats,
                     should_stop=self.should_stop,
                 )
-        means = self.group.of_first(None if scores is None else scores.means)
+            if scores is not None:
+                means = scores.means
+        means = self.group.of_first(means)
         if means is None:
             state.is_validation_due = True
             state.is_stopped = True
