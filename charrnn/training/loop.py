@@ -36,7 +36,13 @@ MAX_BUDGET_SHARE = 1.15
 """Share of a budget in minutes above which a warning says that training took more."""
 CHANGEABLE = (
     *BUDGETS,
-    *("device", "precision", "capture", "threads", "evaluate_every", "save_every", "keep"),
+    "device",
+    "precision",
+    "capture",
+    "threads",
+    "evaluate_every",
+    "save_every",
+    "keep",
 )
 """Fields that a resumed run may change: how long and where it trains, and how many checkpoints it
 keeps. The weights fit all other fields."""
@@ -150,20 +156,22 @@ def _new_trainer(run_plan: plan.Plan, text: RunText, computing: Computing) -> Tr
     learned, because nothing would be learned.
     """
     config = run_plan.config
-    characters = config.learned_after
-    unknown = text.vocab.unknown_characters(characters or "")
-    if unknown:
-        raise UsageError(
-            f"The alphabet of the text lacks {''.join(unknown)!r} of {named('learned_after')}:"
-            " nothing would be learned after it. Name characters of the text."
-        )
+    learned_after = None
+    if config.learned_after is not None:
+        unknown = text.vocab.unknown_characters(config.learned_after)
+        if unknown:
+            raise UsageError(
+                f"The alphabet of the text lacks {''.join(unknown)!r} of {named('learned_after')}:"
+                " nothing would be learned after it. Name characters of the text."
+            )
+        learned_after = text.vocab.encode(config.learned_after)
     return Trainer(
         config,
         batches=run_plan.batches,
         vocab_size=len(text.vocab),
         device=computing.device,
         group=computing.group,
-        learned_after=None if characters is None else text.vocab.encode(characters),
+        learned_after=learned_after,
     )
 
 
