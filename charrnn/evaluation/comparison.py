@@ -656,7 +656,7 @@ def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
     names = []
     for model in models:
         namesakes = [namesake for namesake in models if namesake.name == model.name]
-        for form in _NAMES:
+        for form in (_plain_name, _name_with_folder, _name_with_step):
             if len({form(namesake) for namesake in namesakes}) == len(namesakes):
                 break
         names.append(form(model))
@@ -671,12 +671,18 @@ def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
     return distinct
 
 
-_NAMES: Sequence[Callable[[ComparedModel], str]] = (
-    lambda model: model.name,
-    lambda model: f"{model.path.parent.name}/{model.name}" if model.path else model.name,
-    lambda model: f"{model.name}@{model.step}",
-)
-"""Names of a model, the first that tells it apart: alone, with the folder above, with the step."""
+def _plain_name(model: ComparedModel) -> str:
+    return model.name
+
+
+def _name_with_folder(model: ComparedModel) -> str:
+    if model.path is None:
+        return model.name
+    return f"{model.path.parent.name}/{model.name}"
+
+
+def _name_with_step(model: ComparedModel) -> str:
+    return f"{model.name}@{model.step}"
 
 
 def _contents(

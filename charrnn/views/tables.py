@@ -363,6 +363,13 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     return table
 
 
+def _shown_seed(run: RunSummary) -> str:
+    # Another program trained the model.
+    if run.num_steps == 0:
+        return "–"
+    return str(run.seed)
+
+
 def _shown_steps(run: RunSummary) -> str:
     if run.num_steps == 0:
         return "–"
@@ -384,8 +391,7 @@ RUN_COLUMNS: Columns = {
     "text": "{text}",
     "model": "{cell} {num_layers}×{hidden_size}",
     "params": shown_parameters,
-    # Another program trained a model without steps.
-    "seed": lambda run: str(run.seed) if run.num_steps else "–",
+    "seed": _shown_seed,
     "steps": _shown_steps,
     "nats/char": "{best_nats:.4f}",
     "with counts": "{with_counts_nats:.4f}",
