@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from charrnn.reports.novelty import NoveltyReference
 
 heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.tables")
+theme = LazyModule("charrnn.views.theme")
 records = LazyModule("charrnn.cells.findings")
 Options = TypeVar("Options", SampleOptions, SearchOptions)
 Part = TypeVar("Part")
@@ -507,7 +508,7 @@ def write_coloured(
 
     # The usual scale of a cell needs no explanation.
     if polarity != 1:
-        console.print(*coloured_pictures([], polarity)[:-1], sep="\n")
+        console.print(*_scale_pictures(polarity), sep="\n")
     if polarity is None:
         pieces = _with_surprise(pieces)
 
@@ -523,11 +524,17 @@ def coloured_pictures(pieces: Sequence[Piece], polarity: int | None) -> "list[Re
     polarity, of surprise in bits."""
     text = "".join(piece.text for piece in pieces)
     values = tuple(piece.value for piece in pieces for _ in piece.text)
+    picture = heatmap.surprise_map(text, values)
+    if polarity is not None:
+        coloured = records.ColouredText(text=text, values=values)
+        picture = heatmap.HeatMap(coloured, theme.scale_of((), polarity))
+    return [*_scale_pictures(polarity), picture]
+
+
+def _scale_pictures(polarity: int | None) -> "list[RenderableType]":
     if polarity is None:
-        return [heatmap.SURPRISE_LEGEND, heatmap.surprise_map(text, values)]
-    coloured = records.ColouredText(text=text, values=values)
-    scale = heatmap.scale_of((), polarity)
-    return [*heatmap.scale_pictures(scale), heatmap.HeatMap(coloured, scale)]
+        return [heatmap.SURPRISE_LEGEND]
+    return heatmap.scale_pictures(theme.scale_of((), polarity))
 
 
 def _with_surprise(pieces: Iterable[Piece]) -> Iterator[Piece]:
