@@ -456,13 +456,13 @@ def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
     indices = list(
         dict.fromkeys(parse_cell("--cell", text=cell, model=model) for cell in options.cells)
     )
-    guesses: Guesses = []
-    if options.guesses or options.suffix == ".html":
-        trace = model.trace(subject.text, num_guesses=NUM_GUESSES)
-        guesses = model.guesses(trace)
     if options.suffix == ".html":
+        trace = model.trace(subject.text, num_guesses=NUM_GUESSES)
         return ShownCells(indices, trace=trace)
 
+    guesses: Guesses = []
+    if options.guesses:
+        guesses = model.guesses(model.trace(subject.text, num_guesses=NUM_GUESSES))
     # One study, so that all cells share one reading of the text.
     study = model.study(subject.whole, cached=True)
     cells = []
