@@ -561,13 +561,21 @@ class TrainingView:
             "seconds": seconds,
         }
 
-        # The header is printed once, with the first row, so that no sample comes between them.
-        row = " ".join(f"{value.format_map(values):>{width}}" for width, value in COLUMNS.values())
+        # In words, each value follows its name. In the table, the header is printed once, with the
+        # first row, so that no sample comes between the two.
+        names = []
+        cells = []
+        phrases = []
+        for name, (width, form) in COLUMNS.items():
+            value = form.format_map(values)
+            names.append(name.rjust(width))
+            cells.append(value.rjust(width))
+            phrases.append(f"{name}: {value}")
+        row = " ".join(cells)
         if prints_words():
-            row = "; ".join(map("{}: {}".format, COLUMNS, row.split()))
+            row = "; ".join(phrases)
         elif not self._has_header:
             self._has_header = True
-            names = [f"{name:>{width}}" for name, (width, _) in COLUMNS.items()]
             self._print(" ".join(names), style="bold")
 
         if event.is_best:
