@@ -534,7 +534,7 @@ def coloured_pictures(pieces: Sequence[Piece], polarity: int | None) -> "list[Re
 def _scale_pictures(polarity: int | None) -> "list[RenderableType]":
     if polarity is None:
         return [heatmap.SURPRISE_LEGEND]
-    return heatmap.scale_pictures(theme.scale_of((), polarity))
+    return [*heatmap.scale_pictures(theme.scale_of((), polarity))]
 
 
 def _with_surprise(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -210,11 +210,13 @@ class LineChart:
         yield from map(Text, self.notes)
 
     def _in_words(self) -> Iterator[Text]:
-        """Yield for each line some of its points, the last among them."""
+        """Yield for each line at most MAX_TICKS of its points, the last among them."""
         for line in self.lines:
-            points = list(chain(*line.segments))[::-1]
-            shown = points[:: math.ceil(len(points) / MAX_TICKS) or 1]
-            values = [f"{short_number(x)}: {self.y_in_words(y)}" for x, y in reversed(shown)]
+            # Points are chosen from the end, and said from the beginning.
+            points = list(chain(*line.segments))
+            step = max(1, math.ceil(len(points) / MAX_TICKS))
+            shown = points[::-step][::-1]
+            values = [f"{short_number(x)}: {self.y_in_words(y)}" for x, y in shown]
             name = line.name if line.is_marked else f"{line.name} (without marks)"
             yield Text(f"{all_visible(name)}, by {self.x_label}: {'; '.join(values)}")
 

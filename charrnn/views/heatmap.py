@@ -107,13 +107,13 @@ class HeatMap:
         low = self.scale.low
         step = (self.scale.high - low) / (NUM_LEVELS - 1)
         for word in _WORD.finditer(self.coloured.text):
-            place = slice(*word.span())
-            values = [value for value in self.coloured.values[place] if math.isfinite(value)]
+            span = slice(*word.span())
+            values = [value for value in self.coloured.values[span] if math.isfinite(value)]
             description = "no value"
             if values:
                 num_steps = round((fmean(values) - low) / step)
                 description = f"about {low + num_steps * step:.2g}"
-            if any(self.coloured.inside[place]):
+            if any(self.coloured.inside[span]):
                 description += ", underlined"
             yield word[0], description
 

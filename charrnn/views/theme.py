@@ -231,10 +231,11 @@ def is_in_words(console: Console) -> bool:
 
 
 _IN_WORDS = {"␣": " space ", "↵": " newline ", "¶": " end of document "}
-_IN_WORDS |= {mark: f" {index / 7:.1f} " for index, mark in enumerate(BLOCKS)}
+_IN_WORDS |= {mark: f" {index / (len(BLOCKS) - 1):.1f} " for index, mark in enumerate(BLOCKS)}
 _MARKS = str.maketrans(_IN_WORDS)
 """Words for marks that a screen reader may pass over."""
 _INTERVAL = re.compile(r"(?<=\d)…(?=[-+\d])")
+"""The mark between the two ends of an interval."""
 
 
 def in_words(text: str) -> str:
