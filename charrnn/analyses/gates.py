@@ -69,7 +69,8 @@ class GateReport(Displayable):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(self._title(), style="bold")
-        if is_in_words(console):
+        # A stream that carries only ASCII has no dots.
+        if is_in_words(console) or options.ascii_only:
             for use in self.gates:
                 yield Text(f"{_name(use)}: {_means(use)} of the characters, mean of the units")
             return
@@ -79,10 +80,7 @@ class GateReport(Displayable):
             uses = list(layer_uses)
             width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
             yield Text()
-            yield Columns(
-                [_plot(use, width, ascii_only=options.ascii_only) for use in uses],
-                padding=(0, GAP, 0, 0),
-            )
+            yield Columns([_plot(use, width) for use in uses], padding=(0, GAP, 0, 0))
         yield Text(ABOUT_DOTS, style="dim")
 
     def _title(self) -> str:
@@ -160,24 +158,23 @@ def _means(use: GateUse) -> str:
     return f"shut {fmean(use.left):.0%} open {fmean(use.right):.0%}"
 
 
-def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
+def _plot(use: GateUse, width: int) -> Text:
     """Draw the plot of one gate as text, `width` columns wide and about as high."""
     # A character is about twice as high as wide.
-    canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
+    canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2)
     for left, right in zip(use.left, use.right, strict=True):
         canvas.dot(left, right, style=GATE_STYLES.get(use.gate, "cyan"))
 
     # Frame the dots: a scale at the left, marked only at its ends.
-    side, corner, floor = "|+-" if ascii_only else "│└─"
     lines = [Text(_name(use), style="bold")]
     lines.append(Text(UP))
     scale = {0: "1", canvas.height - 1: "0"}
     for row, line in enumerate(canvas.lines()):
-        lines.append(Text.assemble(f"{scale.get(row, ''):>2}{side}", line))
+        lines.append(Text.assemble(f"{scale.get(row, ''):>2}│", line))
 
     # Below the dots: the axis with its label, and the means.
     lines += [
-        Text(f"  {corner}{floor * canvas.width}"),
+        Text(f"  └{'─' * canvas.width}"),
         Text(f"   0{ACROSS.center(canvas.width - 2)}1"),
         Text(_means(use).center(width).rstrip()),
     ]

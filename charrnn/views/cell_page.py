@@ -25,7 +25,6 @@ from charrnn.cells.gates import GATE_NAMES
 from charrnn.views.heatmap import HeatMap, end_legend, fold, scale_pictures
 from charrnn.views.tables import PlainTable
 from charrnn.views.theme import (
-    ASCII_BLOCKS,
     BLOCKS,
     Scale,
     is_in_words,
@@ -226,21 +225,20 @@ class ValueCharts:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # The mean, the standard deviation and the timescale follow the charts in words.
-        if is_in_words(console):
+        if is_in_words(console) or options.ascii_only:
             return
 
-        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         counts = self.values.histogram
         histogram = [
             "histogram",
-            *bars(counts, max(counts, default=0), blocks=blocks),
+            *bars(counts, max(counts, default=0)),
             "-1" + "0".center(NUM_BINS - 4) + "+1",
         ]
 
         # A correlation of 0 or less has no bar.
         autocorrelation = [
             "autocorrelation by lag",
-            *bars(self.values.autocorrelation, largest=1.0, blocks=blocks),
+            *bars(self.values.autocorrelation, largest=1.0),
         ]
         lags = self.values.lags
         axis = ""
@@ -259,7 +257,7 @@ class ValueCharts:
         yield grid
 
 
-def bars(numbers: Sequence[float], largest: float, blocks: str) -> list[str]:
+def bars(numbers: Sequence[float], largest: float) -> list[str]:
     """Return the lines of a chart with a bar, one column wide, for each of the numbers (n,). A
     number of `largest` has the full height, a negative number has no bar."""
     # Heights in eighths of a line, rounded up so that every positive number has a bar.
@@ -268,15 +266,15 @@ def bars(numbers: Sequence[float], largest: float, blocks: str) -> list[str]:
         share = 0.0
         if largest > 0:
             share = min(1.0, max(0.0, number / largest))
-        heights.append(math.ceil(len(blocks) * BARS_HEIGHT * share))
+        heights.append(math.ceil(len(BLOCKS) * BARS_HEIGHT * share))
 
     # Line by line from the top. A bar fills a line as far as it is higher than the lines below.
     lines = []
-    fillings = " " + blocks
+    fillings = " " + BLOCKS
     for level in range(BARS_HEIGHT - 1, -1, -1):
         line = ""
         for height in heights:
-            line += fillings[min(len(blocks), max(0, height - level * len(blocks)))]
+            line += fillings[min(len(BLOCKS), max(0, height - level * len(BLOCKS)))]
         lines.append(line)
     return lines
 

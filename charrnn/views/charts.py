@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,35 +29,30 @@ from charrnn.views.theme import all_visible, is_in_words, short_number
 
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character, 4 rows of 2 (Unicode block U+2800)."""
-CROWDS = " .:+#"
-"""ASCII characters for 0, 1, 2, 3, and more dots."""
 
 
 class Canvas:
     """A grid of characters to draw on. Positions (x, y) are in [0, 1], from the lower left corner.
 
-    A braille character has 2 x 4 dots, all in the style of the dot that was drawn last. An ASCII
-    character stands for the number of its dots. A mark replaces the character at its position.
+    A braille character has 2 x 4 dots, all in the style of the dot that was drawn last. A mark
+    replaces the character at its position.
     """
 
-    def __init__(self, width: int, height: int, *, ascii_only: bool) -> None:
+    def __init__(self, width: int, height: int) -> None:
         """Create an empty canvas of `width` columns and `height` lines."""
         self.width = width
         self.height = height
-        self.ascii_only = ascii_only
-        self._per_column = 1 if ascii_only else 2
-        self._per_line = 1 if ascii_only else 4
-        self._dots: Counter[tuple[int, int]] = Counter()
+        self._dots: set[tuple[int, int]] = set()
         self._marks: dict[tuple[int, int], str] = {}
         self._styles: dict[tuple[int, int], StyleType] = {}
 
     def column(self, x: float) -> int:
         """Return the column of a position, from the left."""
-        return self._nearest_dot(x, 0)[0] // self._per_column
+        return self._nearest_dot(x, 0)[0] // 2
 
     def row(self, y: float) -> int:
         """Return the line of a position, from the top."""
-        return self._nearest_dot(0, y)[1] // self._per_line
+        return self._nearest_dot(0, y)[1] // 4
 
     def dot(self, x: float, y: float, style: StyleType) -> None:
         """Draw a dot."""
@@ -74,7 +68,7 @@ class Canvas:
         for step in range(num_steps + 1):
             column = x + round((to_x - x) * step / num_steps)
             row = y + round((to_y - y) * step / num_steps)
-            # Two segments share an end, which would look denser than the line in ASCII.
+            # A later line does not change the colour of dots that it shares.
             if (column, row) not in self._dots:
                 self._draw(column, row, style)
 
@@ -98,22 +92,18 @@ class Canvas:
 
     def _nearest_dot(self, x: float, y: float) -> tuple[int, int]:
         """Return the column and the row, from the top, of the dot nearest to a position."""
-        last_column = self.width * self._per_column - 1
-        last_row = self.height * self._per_line - 1
+        last_column = 2 * self.width - 1
+        last_row = 4 * self.height - 1
         return round(x * last_column), round((1 - y) * last_row)
 
     def _draw(self, column: int, row: int, style: StyleType) -> None:
-        self._dots[column, row] += 1
+        self._dots.add((column, row))
         # A mark keeps its colour when a line is drawn through it later.
-        cell = (column // self._per_column, row // self._per_line)
+        cell = (column // 2, row // 4)
         if cell not in self._marks:
             self._styles[cell] = style
 
     def _character(self, column: int, row: int) -> str:
-        if self.ascii_only:
-            num_dots = self._dots[column, row]
-            return CROWDS[min(num_dots, len(CROWDS) - 1)]
-
         # Unicode numbers the dots by columns first, and the lowest row last.
         bits = 0
         for down, across in enumerate(BRAILLE):
@@ -130,8 +120,6 @@ STYLES = tuple(map(Style.parse, ("blue", "red", "green", "magenta", "cyan", "yel
 """Colours of the lines, in turn."""
 MARKS = "●▲■◆○△□"
 """Marks on the lines, in turn."""
-ASCII_MARKS = "ox*@%&$"
-"""Marks for streams that carry ASCII only."""
 OUTLINES = ((24, 0.0), (3, 0.0), (4, 0.125), (4, 0.0))
 """The polygons, filled and then hollow, that are drawn for MARKS in an exported picture: (corners,
 rotation as a share of a turn)."""
@@ -201,10 +189,11 @@ class LineChart:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(self.title, style="bold")
-        if self._has_points and is_in_words(console):
+        # A stream that carries only ASCII has neither dots nor marks.
+        if self._has_points and (is_in_words(console) or options.ascii_only):
             yield from self._in_words()
         elif self._has_points:
-            yield from self._rows(options.max_width, ascii_only=options.ascii_only)
+            yield from self._rows(options.max_width)
         else:
             yield Text(self.empty_notice)
         yield from map(Text, self.notes)
@@ -220,40 +209,38 @@ class LineChart:
             name = line.name if line.is_marked else f"{line.name} (without marks)"
             yield Text(f"{all_visible(name)}, by {self.x_label}: {'; '.join(values)}")
 
-    def _rows(self, width: int, *, ascii_only: bool) -> Iterator[Text]:
+    def _rows(self, width: int) -> Iterator[Text]:
         """Yield the drawing, the axes and the legend line by line."""
         # The drawing, beside a margin for the labels of the vertical axis. Its height is a multiple
         # of the number of intervals, so that every tick is in the middle of a terminal line.
         num_intervals = len(self.y_ticks) - 1
         margin = max(cell_len(tick_label) for _, tick_label in self.y_ticks)
         height = max(1, HEIGHT // num_intervals) * num_intervals + 1
-        canvas = Canvas(max(MIN_WIDTH, width - margin - 2), height, ascii_only=ascii_only)
-        marks = ASCII_MARKS if ascii_only else MARKS
-        self._draw_lines(canvas, marks)
+        canvas = Canvas(max(MIN_WIDTH, width - margin - 2), height)
+        self._draw_lines(canvas)
 
         # The vertical axis.
-        side, tick_left, corner, floor, tick_below = "|++-+" if ascii_only else "│┤└─┬"
         label_of_row = {canvas.row(self._y_share(y)): tick_label for y, tick_label in self.y_ticks}
         for row, line in enumerate(canvas.lines()):
-            edge = tick_left if row in label_of_row else side
+            edge = "┤" if row in label_of_row else "│"
             tick_label = label_of_row.get(row, "").rjust(margin)
             yield _line(tick_label, edge, line)
 
         # The horizontal axis, the labels of its ticks, and the label of the axis.
         ticks = self.x_ticks(canvas.width // TICK_EVERY)
         label_of_column = {canvas.column(self._x_share(x)): tick_label for x, tick_label in ticks}
-        axis = [floor] * canvas.width
+        axis = ["─"] * canvas.width
         for column in label_of_column:
-            axis[column] = tick_below
-        yield _line(" " * margin + corner + "".join(axis))
+            axis[column] = "┬"
+        yield _line(" " * margin + "└" + "".join(axis))
         yield _line(" " * (margin + 1) + _tick_labels(label_of_column, canvas.width))
         yield _line(self.x_label.rjust(margin + 1 + canvas.width))
 
         # The legend names the lines with marks; a note explains the lines without marks.
         entries = []
         for marked_line in self._marked_lines:
-            name = all_visible(marked_line.name, ascii_only=ascii_only)
-            mark = marks[marked_line.number % len(marks)]
+            mark = MARKS[marked_line.number % len(MARKS)]
+            name = all_visible(marked_line.name)
             entries.append((f"{mark} {name}", _style(marked_line.number)))
         yield from _legend(entries, width)
 
@@ -349,7 +336,7 @@ class LineChart:
         x, y = point
         return self._x_share(x), self._y_share(y)
 
-    def _draw_lines(self, canvas: Canvas, marks: str) -> None:
+    def _draw_lines(self, canvas: Canvas) -> None:
         for line in self.lines:
             for segment in line.segments:
                 # The last point is connected with itself, so that a segment of one point is a dot.
@@ -364,7 +351,7 @@ class LineChart:
             columns = range((2 * turn + 1) * every // (2 * num_marked), canvas.width, every)
             shares = [column / (canvas.width - 1) for column in columns]
 
-            mark = marks[line.number % len(marks)]
+            mark = MARKS[line.number % len(MARKS)]
             for point in self._mark_points(line, shares):
                 canvas.mark(*self._shares(point), mark, _style(line.number))
 

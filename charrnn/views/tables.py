@@ -166,13 +166,12 @@ class Bar:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # The share of a bar stands beside it.
-        if is_in_words(console):
+        if is_in_words(console) or options.ascii_only:
             return
 
         # In a narrow column the whole bar is shorter, and bars still compare.
         length = round(min(_BAR_WIDTH, options.max_width) * self.share)
-        mark = "#" if options.ascii_only else "█"
-        yield Text(mark * length, style="blue")
+        yield Text("█" * length, style="blue")
 
 
 NOT_SIGNIFICANT_MARK = "?"

@@ -150,12 +150,6 @@ def test_a_copy_is_shown_by_its_first_words():
         assert rows(novelty(text, (0, len(text))).table())[0][-1] == shown
 
 
-def test_where_only_ascii_can_be_written_bars_are_as_long_as_else():
-    table = tables.predictions_table([Prediction(character="e", probability=0.5)])
-    bar = "#" * 15
-    assert any(f" {bar} " in line for line in lines(table, 80, "ascii"))
-
-
 def loss_row(name, protocol, *, is_compared=True):
     loss = replace(LOSS, protocol=protocol, nats_ci=(0.9, 1.1))
     difference = Difference(mean=0.1, low=0.0, high=0.2) if is_compared else None
