@@ -106,7 +106,6 @@ def test_dynamic_evaluation_equals_a_loop_over_the_characters(config):
 def test_each_of_equally_likely_characters_is_a_first_guess():
     network, ids = make_network(make_config()), make_ids(5)
     torch.nn.init.zeros_(network.output.weight)
-    torch.nn.init.zeros_(network.output.bias)
     scale = root_mean_square_gradients(network, make_ids(200, seed=2), LARGE_STEPS.segment_length)
     adapted = adapt(network, ids, 1, scale=scale, settings=LARGE_STEPS)
     assert adapted.losses.is_right.all() and char_losses(network, ids).is_right.all()
