@@ -1,6 +1,7 @@
 """Compare captured steps with plain steps on a GPU: losses, gradients, resumed runs; for gpu_check.py."""
 
 import math
+import operator
 from functools import partial
 from typing import Any
 
@@ -72,7 +73,7 @@ def compare_losses(setup: Setup, results: Results, case: dict[str, Any], num_ste
     if captured.capture is not None:
         warning = " ".join(captured.capture.warnings)
         results.check(f"{name}: captures that failed", len(captured.capture.warnings), 0, warning)
-    differ = sum(one != other for one, other in zip(*losses.values(), strict=True))
+    differ = sum(map(operator.ne, *losses.values()))
     results.measure(f"{name}: losses of {num_steps} that differ", differ)
     if differ == 0:
         return
@@ -100,7 +101,7 @@ def check_gradients(setup: Setup, results: Results) -> None:
         for trainer in (captured, expected):
             trainer.take_step()
         weights = [list(trainer.network.parameters()) for trainer in (captured, expected)]
-        pairs = [(one.grad, other.grad) for one, other in zip(*weights, strict=True)]
+        pairs = [(weight.grad, of_cpu.grad) for weight, of_cpu in zip(*weights, strict=True)]
         largest = max(float(gradient.abs().max()) for _, gradient in pairs)
         share = largest_share(pairs, largest / 100)
         results.check(f"captured gradient, {cell}", share, CAPTURED_GRADIENT_LIMIT)

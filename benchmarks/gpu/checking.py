@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -44,8 +44,8 @@ DIVERGED_SHARE = 0.1
 all after it."""
 
 
-Shape = tuple[int, int]
-"""Layers, and units of each."""
+Size = TypeVar("Size")
+"""A size, or a list of sizes."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +60,24 @@ class Setup:
         """Whether this is a CPU, for which everything is smaller."""
         return self.is_quick or self.device.type == "cpu"
 
-    def size(self, full: int, small: int, quick: int) -> int:
-        """Return one of three sizes: of a GPU, of a CPU, with --quick."""
-        return quick if self.is_quick else small if self.is_small else full
-
-    def sizes_of(self, full: list[Shape], *, small: list[Shape], quick: list[Shape]) -> list[Shape]:
-        """Return one of three lists of layers and units, as `size` returns a size."""
-        return [full, small, quick][self.size(0, 1, 2)]
+    def size(self, full: Size, small: Size, quick: Size) -> Size:
+        """Return one of three sizes, or of three lists of sizes: of a GPU, of a CPU, with
+        --quick."""
+        if self.is_quick:
+            return quick
+        if self.is_small:
+            return small
+        return full
 
     def precisions(self) -> list[str]:
         """List the precisions that the device computes in."""
-        found = []
+        precisions = []
         for precision in DTYPES:
             try:
-                found.append(chosen_precision(self.device, precision))
+                precisions.append(chosen_precision(self.device, precision))
             except CharRNNError:
                 continue
-        return found
+        return precisions
 
 
 @dataclass
@@ -105,15 +106,11 @@ class Results:
             self.line(
                 "\n| result | what | figure | limit | note |\n| --- | --- | --- | --- | --- |"
             )
-        shown = [
-            "" if value is None else f"{value:,.0f}" if value >= 1e4 else f"{value:.3g}"
-            for value in (figure, limit)
-        ]
         note = " ".join(note.split())[:160].replace("|", "/")
         self.rows.append(
             {"result": result, "what": name, "figure": figure, "limit": limit, "note": note}
         )
-        self.line(f"| {result} | {name} | {shown[0]} | {shown[1]} | {note} |")
+        self.line(f"| {result} | {name} | {short(figure)} | {short(limit)} | {note} |")
 
     def check(self, name: str, figure: float, limit: float, note: str = "") -> None:
         """Add a check, which passes if the figure is at most the limit; nan is not."""
@@ -132,6 +129,15 @@ class Results:
         return sum(row["result"] == "FAIL" for row in self.rows)
 
 
+def short(figure: float | None) -> str:
+    """Return a figure as the table of results shows it."""
+    if figure is None:
+        return ""
+    if figure >= 1e4:
+        return f"{figure:,.0f}"
+    return f"{figure:.3g}"
+
+
 def make_text(num_chars: int, seed: int = 0) -> str:
     """Return lines of random words, some of them indented, in quotation marks, or numbers."""
     generator = np.random.default_rng(seed)
@@ -139,12 +145,13 @@ def make_text(num_chars: int, seed: int = 0) -> str:
     words = ["".join(generator.choice(syllables, generator.integers(1, 4))) for _ in range(200)]
     lines, length = [], 0
     while length < num_chars:
-        some = [str(word) for word in generator.choice(words, generator.integers(2, 9))]
+        line = [str(word) for word in generator.choice(words, generator.integers(2, 9))]
         if generator.random() < 0.3:
-            some[0], some[-1] = f'"{some[0]}', f'{some[-1]}"'
+            line[0] = f'"{line[0]}'
+            line[-1] = f'{line[-1]}"'
         if generator.random() < 0.2:
-            some.append(str(generator.integers(1000)))
-        lines.append(" " * int(generator.choice([0, 0, 2, 4])) + " ".join(some))
+            line.append(str(generator.integers(1000)))
+        lines.append(" " * int(generator.choice([0, 0, 2, 4])) + " ".join(line))
         length += len(lines[-1]) + 1
     return "\n".join(lines)[: num_chars - 1] + "\n"
 
@@ -187,13 +194,14 @@ def name_of(case: dict[str, Any]) -> str:
 
 
 def largest_share(pairs: list[tuple[Any, Any]], floor: float) -> float:
-    """Return the largest difference within pairs (found, expected), as a share of the largest
-    expected value.
+    """Return the largest difference within pairs of tensors (computed, expected), as a share of the
+    largest expected value.
 
-    Smaller ones than `floor` count as that: they are differences of larger numbers, whose rounding
-    errors remain.
+    A largest value below `floor` counts as `floor`: small values are differences of larger numbers,
+    whose rounding errors remain.
     """
-    return max(
-        float((found.cpu() - expected.cpu()).abs().max() / expected.abs().max().clamp(min=floor))
-        for found, expected in pairs
-    )
+    shares = []
+    for computed, expected in pairs:
+        difference = (computed.cpu() - expected.cpu()).abs().max()
+        shares.append(float(difference / expected.abs().max().clamp(min=floor)))
+    return max(shares)

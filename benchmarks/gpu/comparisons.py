@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.gpu.checking import (
     CELL_LIMIT,
@@ -40,6 +41,7 @@ from charrnn.model.network import CharRNN
 from charrnn.text.vocab import encode_text
 from charrnn.training.events import DoneEvent
 from charrnn.training.loop import resume, train
+from charrnn.training.trainer import Trainer
 
 
 def check_steps(setup: Setup, results: Results) -> None:
@@ -62,17 +64,14 @@ def check_steps(setup: Setup, results: Results) -> None:
         }
         trainers = [make_trainer(device, **options, **case) for device in (setup.device, CPU)]
         before = [weight.detach().clone() for weight in trainers[1].network.parameters()]
-        found, expected = (trainer.take_step() for trainer in trainers)
+        computed, expected = (trainer.take_step() for trainer in trainers)
         weights = [list(trainer.network.parameters()) for trainer in trainers]
-        gradients = [(one.grad, other.grad) for one, other in zip(*weights, strict=True)]
-        changes = [
-            (one.detach().cpu() - old, other.detach() - old)
-            for one, other, old in zip(*weights, before, strict=True)
-        ]
+        gradients = [(weight.grad, of_cpu.grad) for weight, of_cpu in zip(*weights, strict=True)]
+        changes = changes_of(trainers, before)
         largest = max(
             float(weight.grad.abs().max()) for weight in weights[1] if weight.grad is not None
         )
-        losses.append((abs(found.train_nats - expected.train_nats), name_of(case)))
+        losses.append((abs(computed.train_nats - expected.train_nats), name_of(case)))
         shares.append((largest_share(changes, MIN_CHANGE), name_of(case)))
         results.check(
             f"step: gradient, {name_of(case)}",
@@ -102,12 +101,17 @@ def check_optimizers(setup: Setup, results: Results) -> None:
                 with exact_arithmetic(trainer.device):
                     for optimizer in trainer.optimizers:
                         optimizer.step(1e-3, number)
-        found, expected = (list(trainer.network.parameters()) for trainer in trainers)
-        changes = [
-            (one.detach().cpu() - old, other.detach() - old)
-            for one, other, old in zip(found, expected, before, strict=True)
-        ]
+        changes = changes_of(trainers, before)
         results.check(f"optimizer: {name}", largest_share(changes, MIN_CHANGE), WEIGHT_LIMIT)
+
+
+def changes_of(trainers: list[Trainer], before: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Return how much each weight has changed, on the device and on the CPU."""
+    weights = [trainer.network.parameters() for trainer in trainers]
+    changes = []
+    for weight, of_cpu, old in zip(*weights, before, strict=True):
+        changes.append((weight.detach().cpu() - old, of_cpu.detach() - old))
+    return changes
 
 
 def check_resume(setup: Setup, results: Results) -> None:
@@ -132,12 +136,12 @@ def check_resume(setup: Setup, results: Results) -> None:
         second.restore(first.model_tensors(), tensors, counters)
         for _ in range(half):
             second.take_step()
-        found, expected = digest(second), digest(whole)
+        resumed, uninterrupted = digest(second), digest(whole)
         results.check(
             f"exact resume: {name_of(case)}",
-            float(found != expected),
+            float(resumed != uninterrupted),
             0,
-            f"{found[:12]} and {expected[:12]}",
+            f"{resumed[:12]} and {uninterrupted[:12]}",
         )
 
 
@@ -245,7 +249,7 @@ def check_evaluation(setup: Setup, results: Results) -> None:
     num_chars = setup.size(60_000, 20_000, 6_000)
     text = encode_text(VOCAB, TEXT[:num_chars])
     detectors = get_detectors(["quote", "line-position", "indentation", "digit"])
-    found = []
+    measured = []
     for device in (setup.device, CPU):
         network = network.to(device)
         with exact_arithmetic(device):
@@ -254,14 +258,15 @@ def check_evaluation(setup: Setup, results: Results) -> None:
             windowed = windowed_scores(network, IDS[:num_chars], precision="fp32")
             losses = (stateful.losses.mean, windowed.losses.mean)
             trace = trace_text(network, text)
-        found.append((losses, trace, find_cells(trace, detectors)))
-    (losses, trace, cells), (expected, expected_trace, expected_cells) = found
-    for name, one, other in zip(("stateful", "windowed-256"), losses, expected, strict=True):
+        measured.append((losses, trace, find_cells(trace, detectors)))
+    (losses, trace, cells), (expected_losses, expected_trace, expected_cells) = measured
+    protocols = ("stateful", "windowed-256")
+    for protocol, loss, expected in zip(protocols, losses, expected_losses, strict=True):
         results.check(
-            f"evaluate: {name} loss",
-            abs(one - other),
+            f"evaluate: {protocol} loss",
+            abs(loss - expected),
             LOSS_LIMIT,
-            f"{one:.6f} and {other:.6f} nats",
+            f"{loss:.6f} and {expected:.6f} nats",
         )
     difference = np.abs(trace.cells - expected_trace.cells)
     results.check(
@@ -273,7 +278,8 @@ def check_evaluation(setup: Setup, results: Results) -> None:
         "visualize: mean difference of log-probabilities", float(np.nanmean(logprobs)), LOSS_LIMIT
     )
     strengths = [
-        {score.detector: score.strength for score in one.scores} for one in (cells, expected_cells)
+        {score.detector: score.strength for score in findings.scores}
+        for findings in (cells, expected_cells)
     ]
     for name, strength in strengths[1].items():
         figure = abs(strengths[0].get(name, math.nan) - strength)

@@ -82,15 +82,15 @@ def measure_time_to_loss(setup: Setup, results: Results) -> None:
         chosen = SMALL_SETTINGS if setup.is_small else TIMED_SETTINGS
         settings = [word for setting in chosen for word in ("--set", setting)]
         num_steps = 3 if setup.is_small else TIMED_STEPS
-        found: list[tuple[float, float]] = []
+        runs: list[tuple[float, float]] = []
         for seed in range(setup.size(3, 1, 1)):
             options = ["--steps", str(num_steps), "--seed", str(seed), *settings]
-            found.append(timed_run(setup, corpus, Path(folder) / f"run{seed}", options))
-            seconds, nats = found[-1]
+            runs.append(timed_run(setup, corpus, Path(folder) / f"run{seed}", options))
+            seconds, nats = runs[-1]
             results.measure(f"{name}, seed {seed}: seconds", seconds, f"{nats:.4f} nats")
     if setup.is_small:
         return
-    seconds, nats = (max(column) for column in zip(*found, strict=True))
+    seconds, nats = (max(column) for column in zip(*runs, strict=True))
     results.check(f"{name}: the worst loss of three seeds", nats, TARGET_NATS)
     results.check(f"{name}: the longest time of three seeds, in seconds", seconds, GOAL_SECONDS)
 
@@ -149,8 +149,8 @@ def measure_budgets(setup: Setup, results: Results) -> None:
                     f"batch_size={batch_size}",
                 )
                 options = [word for setting in settings for word in ("--set", setting)]
-                found = timed_run(setup, corpus, run, ["--minutes", budget, *options])
-                results.measure(f"{name}: nats", found[1], choice_of(run))
+                _, nats = timed_run(setup, corpus, run, ["--minutes", budget, *options])
+                results.measure(f"{name}: nats", nats, choice_of(run))
 
 
 def corpus_of(setup: Setup, results: Results, name: str, folder: Path) -> Path | None:

@@ -46,8 +46,8 @@ PARTS: dict[str, Callable[[Setup, Results], None]] = {
     "moves": check_moves,
     "training_speed": measure_training,
 }
-"""The parts of one run, which takes less than ten minutes, by the name that --only takes. Those that
-decide most come first."""
+"""The parts of one run, which takes less than ten minutes, by the name that --only takes. The parts
+that decide most come first."""
 LONG_PARTS: dict[str, Callable[[Setup, Results], None]] = {
     "war_and_peace": measure_war_and_peace,
     "budgets": measure_budgets,
@@ -63,25 +63,32 @@ def counted_warnings(results: Results) -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     messages = [str(warning.message) for warning in caught]
-    found = [
+    of_kernels = [
         message for message in messages if "determinis" in message or "contiguous chunk" in message
     ]
-    results.check(
-        "warnings of slow or nondeterministic kernels", len(found), 0, found[0] if found else ""
-    )
+    name = "warnings of slow or nondeterministic kernels"
+    results.check(name, len(of_kernels), 0, "".join(of_kernels[:1]))
 
 
 FAILURES = (
-    *(CharRNNError, OSError, subprocess.SubprocessError, RuntimeError, AssertionError),
-    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    CharRNNError,
+    OSError,
+    subprocess.SubprocessError,
+    RuntimeError,
+    AssertionError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
 )
-"""What a part can raise on a machine that nobody has tried: it is reported as failed, and the
-others still run."""
+"""What a part can raise on a machine that nobody has tried: the part is reported as failed, and the
+other parts still run."""
 
 
 def run_parts(setup: Setup, results: Results, *, names: list[str], end: float) -> None:
-    """Run parts one after the other, none of them begun after `end` (`time.perf_counter`). One that
-    breaks off counts as a failed check, and the others still run."""
+    """Run parts one after the other, but begin none after `end` (`time.perf_counter`). A part that
+    breaks off counts as a failed check, and the other parts still run."""
     with counted_warnings(results):
         for name in names:
             begin = time.perf_counter()

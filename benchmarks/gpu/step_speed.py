@@ -25,16 +25,10 @@ def measure_training(setup: Setup, results: Results) -> None:
         with exact_arithmetic(setup.device):
             rates[precision] = matmul_rate(getattr(torch, DTYPES[precision]), side, setup.device)
         results.measure(f"matrix products of {side}, {precision}: TFLOP/s", rates[precision] / 1e12)
-    shapes = (
-        [(2, 32)]
-        if setup.is_quick
-        else [(2, 128)]
-        if setup.is_small
-        else [(2, 512), (3, 1024), (1, 2048)]
-    )
+    shapes = setup.size([(2, 512), (3, 1024), (1, 2048)], small=[(2, 128)], quick=[(2, 32)])
     seconds = setup.size(1, 1, 0)
     for num_layers, hidden_size in shapes:
-        for batch_size in (4,) if setup.is_quick else (16,) if setup.is_small else (64, 512):
+        for batch_size in setup.size([64, 512], small=[16], quick=[4]):
             length = setup.size(128, 32, 8)
             shape = f"{num_layers}x{hidden_size}, {batch_size} lanes x {length}"
             stock = stock_step("lstm", num_layers, hidden_size, batch_size, length, setup.device)
@@ -69,13 +63,13 @@ def measure_training(setup: Setup, results: Results) -> None:
 def measure_steps(setup: Setup, results: Results) -> None:
     """Measure the milliseconds of a step as `charrnn train` takes it, captured and not, and the
     memory of the GPU."""
-    sizes = setup.sizes_of(
+    sizes = setup.size(
         [(1, 128), (1, 256), (1, 512), (2, 512), (3, 1024)], small=[(1, 64)], quick=[(1, 16)]
     )
     for num_layers, hidden_size in sizes:
         for capture in ("off", "auto"):
             time_step(setup, results, num_layers, hidden_size, setup.size(32, 8, 4), capture)
-    for num_layers, hidden_size in setup.sizes_of([(1, 512), (2, 512)], small=[], quick=[]):
+    for num_layers, hidden_size in setup.size([(1, 512), (2, 512)], small=[], quick=[]):
         for batch_size in (64, 128, 256):
             time_step(setup, results, num_layers, hidden_size, batch_size, "auto")
 
