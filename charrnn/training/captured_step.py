@@ -52,7 +52,7 @@ class StepInputs(NamedTuple):
     targets: Tensor
     """(T, B): the characters that follow."""
     is_reset: Tensor
-    """(B,): the batch rows that forget what they have read."""
+    """(B,): the batch rows that forget what they have read; (0,) with documents."""
     scale: Tensor
     """(): the factor of the loss in the backward pass."""
 
@@ -113,10 +113,6 @@ class Capture:
         """Why a function could not be captured, until it is reported."""
         self.has_failed = False
 
-    def repeated(self, function: Callable[[], Result]) -> "Repeated[Result]":
-        """Return a function that does the same by one launch, from its sixth call on."""
-        return Repeated(function, self)
-
     def fail(self, error: RuntimeError) -> None:
         """Launch kernels one by one from now on, except those that are captured already."""
         self.has_failed = True
@@ -132,7 +128,8 @@ def open_capture(config: Config, device: torch.device, num_processes: int) -> Ca
 
 
 class Repeated(Generic[Result]):
-    """A function without arguments that reads and writes the same memory at every call."""
+    """A function without arguments that reads and writes the same memory at every call: its kernels
+    are launched one by one in the first WARM_UPS calls, and together in all later calls."""
 
     def __init__(self, function: Callable[[], Result], capture: Capture) -> None:
         """Run the function kernel by kernel, until it is captured."""
@@ -153,8 +150,8 @@ class Repeated(Generic[Result]):
             except RuntimeError as error:
                 self._capture.fail(error)
 
-        # A function that reads what another function computes must not be captured if the other
-        # one was not: then the other one returns new tensors at every call.
+        # If one function could not be captured, it returns new tensors at every call. So a function
+        # that reads these tensors must not be captured either, and no function is from then on.
         if self._captured is None:
             return self._function()
         result, launch = self._captured

@@ -14,7 +14,7 @@ from charrnn.config.settings import Config, resolved
 from charrnn.model.device import autocast
 from charrnn.model.ensemble import TrainedNetwork
 from charrnn.model.layer import RecurrentLayer
-from charrnn.training.captured_step import Capture
+from charrnn.training.captured_step import Capture, Repeated
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1
@@ -200,9 +200,9 @@ class Muon:
         self._weight_decay = weight_decay
         self._scale = scale
         self._precision = precision
-        self._compute = self._compute_updates
+        self._compute: Callable[[], list[Tensor]] = self._compute_updates
         if capture is not None:
-            self._compute = capture.repeated(self._compute_updates)
+            self._compute = Repeated(self._compute_updates, capture)
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:

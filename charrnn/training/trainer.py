@@ -30,6 +30,7 @@ from charrnn.text.vocab import IdArray
 from charrnn.training.captured_step import (
     DRAWN_AHEAD,
     WARM_UPS,
+    Repeated,
     StepBuffers,
     StepInputs,
     open_capture,
@@ -70,10 +71,10 @@ class Gradients(NamedTuple):
 
     state: RecurrentState[Tensor]
     """The recurrent state after the window."""
-    sums: Tensor
-    """Mean loss of all processes in nats per character, of several networks their mean; then, for
-    each flag that was exchanged, the number of processes in which it is true; then the norm of the
-    gradient before clipping, of several networks the largest."""
+    figures: Tensor
+    """(2 + number of flags,): the mean loss of all processes in nats per character, of several
+    networks their mean; then, for each flag that was exchanged, the number of processes in which it
+    is true; then the norm of the gradient before clipping, of several networks the largest norm."""
 
 
 class Trainer:
@@ -128,7 +129,7 @@ class Trainer:
         # On CUDA, the kernels of a step are captured, if they can be.
         self.capture = open_capture(config, device, group.size)
         if self.capture is not None:
-            self._compute_captured = self.capture.repeated(self._compute_buffered)
+            self._compute_captured = Repeated(self._compute_buffered, self.capture)
             self._threads = ThreadPoolExecutor(DRAWN_AHEAD)
         self._buffers: StepBuffers | None = None
         self._loaded: Position | None = None
@@ -177,14 +178,14 @@ class Trainer:
     def _take_step(self, flags: Sequence[bool]) -> StepResult:
         learning_rate = learning_rate_at(self.step, self.config)
 
-        # Its gradient. In fp16 it may overflow, so smaller factors of the loss are tried. If no
-        # factor gives a finite gradient, nothing has changed yet, neither weights nor state nor
-        # position: the session can go back to its latest checkpoint.
+        # The gradient of the next window. In fp16 it may overflow, so smaller factors of the loss
+        # are tried. If no factor gives a finite gradient, nothing has changed yet, neither weights
+        # nor state nor position: the session can go back to its latest checkpoint.
         for scale in loss_scales(self.config):
             gradients = self._launch(scale, flags)
             # A single copy to main memory, because the processor waits for it until the device has
             # computed everything.
-            train_nats, *sums, norm = gradients.sums.tolist()
+            train_nats, *flag_counts, norm = gradients.figures.tolist()
             if math.isfinite(train_nats) and math.isfinite(norm):
                 break
         else:
@@ -199,7 +200,7 @@ class Trainer:
             optimizer.step(learning_rate, self.step)
 
         # The next window continues where this window ends, with its state.
-        self.state.map(Tensor.copy_, gradients.state)
+        self.state.vectors.copy_(gradients.state.vectors)
         self.cursor += resolved(self.config.bptt_length)
 
         # The average of all weights so far, late weights most (Polyak & Juditsky 1992).
@@ -214,7 +215,7 @@ class Trainer:
             train_nats=train_nats,
             grad_norm=norm,
             learning_rate=learning_rate,
-            flags=tuple(total > 0 for total in sums),
+            flags=tuple(count > 0 for count in flag_counts),
         )
 
     def _launch(self, scale: float, flags: Sequence[bool]) -> Gradients:
@@ -294,7 +295,8 @@ class Trainer:
     ) -> Gradients:
         """Compute the clipped gradient of the mean loss over a window into every weight's `grad`.
 
-        The mean is over all processes. Nothing waits for the device, so that it can be captured.
+        The mean is over all processes. Nothing waits for the device, unless `capture_obstacle` says
+        so, and so the kernels can be captured.
         """
         state = self.state
         if self.config.end_id is None:
@@ -340,7 +342,9 @@ class Trainer:
         ]
 
         largest = torch.stack(norms).amax().view(1)
-        return Gradients(state=state.map(Tensor.detach), sums=torch.cat((loss_and_flags, largest)))
+        return Gradients(
+            state=state.map(Tensor.detach), figures=torch.cat((loss_and_flags, largest))
+        )
 
     def _loss(self, logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         """Compute this process's part of the mean loss over the learned characters of a window
