@@ -589,7 +589,7 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     # Differences instead of numbers of characters: all rows are about the same text.
     columns = ("", "protocol", *_FIGURES, "difference")
     table = plain_table(*columns, right=(*_FIGURES, "difference"), narrow=True)
-    names = {row.name for row in rows}
+    name_above = ""
     # Bytes and characters are compared by bytes: then the intervals of bits/byte count, too.
     has_bytes = len({row.loss.text_length for row in rows}) > 1
     for row in rows:
@@ -597,9 +597,10 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
         difference = record_cell(row, "{difference.mean:+.4f}")
         ends = record_cell(row, "{difference.low:+.3f}…{difference.high:+.3f}")
         name = row.name
-        if name.endswith(WITH_COUNTS) and name.removesuffix(WITH_COUNTS) in names:
-            # Its run has a row of its own, and there is little room for names.
+        if name == f"{name_above}{WITH_COUNTS}":
+            # The row of its run stands above it, and there is little room for names.
             name = f"…{WITH_COUNTS}"
+        name_above = row.name
         table.add_row(name, loss.protocol, *_figures(loss), difference)
 
         # The intervals stand below their figures.

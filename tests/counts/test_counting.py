@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import SMALL_RUN, as_json, copy_run
+from drawn import lines
 from saved_runs import forge_description, hidden, metrics_of
 from synthetic import make_corpus
 
@@ -20,6 +21,7 @@ from charrnn.generation.distribution import log_softmax
 from charrnn.runs.config_files import seal
 from charrnn.runs.writer import RunWriter
 from charrnn.training import recipe
+from charrnn.views.tables import evaluation_view
 
 pytestmark = pytest.mark.trained
 
@@ -95,6 +97,17 @@ def test_the_row_of_counts_alone_is_their_n_gram_model(trained):
     )
     escapes = model.vocab.escape_nats * np.mean(ids[1:] == 0)
     assert row.loss.nats_per_char == pytest.approx(nats.mean() + escapes, rel=1e-5)
+
+
+def test_a_row_with_counts_names_its_run_unless_it_stands_below_it(trained, tmp_path):
+    run, _ = trained
+    models = [charrnn.load(run), charrnn.load(copy_run(run, tmp_path / "other"))]
+    one = lines(evaluation_view(charrnn.evaluate_runs(models[:1], TEXT[:3_000])), width=100)
+    several = lines(evaluation_view(charrnn.evaluate_runs(models, TEXT[:3_000])), width=100)
+    assert any(line.startswith(" … with counts") for line in one)
+    assert not any("…" in line and "with counts" in line for line in several)
+    for name in ("run", "other"):
+        assert any(line.startswith(f" {name} with counts") for line in several)
 
 
 def test_what_a_run_was_trained_on_is_noted_once(trained):
