@@ -31,8 +31,8 @@ def check_full_screen(command: str, instead: str) -> None:
     require_package("textual", user=command)
     if not fills_terminal():
         raise UsageError(
-            f"{command} fills a terminal: standard input, output and error must all be one, not"
-            f" with ACCESSIBLE=1 or TERM=dumb.\n{instead}"
+            f"{command} fills a terminal: standard input, output and error must all be one, and"
+            f" neither ACCESSIBLE=1 nor TERM=dumb be set.\n{instead}"
         )
 
 

@@ -4,7 +4,7 @@ windows."""
 import numpy as np
 import pytest
 from hand_built import vocab_of
-from test_losses import make_ids, make_network, naive_nats
+from test_losses import make_ids, make_network, naive_scores
 
 from charrnn.errors import DataError
 from charrnn.evaluation.losses import CharLosses
@@ -97,7 +97,7 @@ def test_the_loss_by_position_equals_windows_read_one_by_one(monkeypatch):
     assert length == 16
     starts = [window * (len(ids) - length) // 90 for window in range(90)]
     by_position = np.array(
-        [naive_nats(network, ids[start : start + length + 1], 1) for start in starts]
+        [naive_scores(network, ids[start : start + length + 1], 1)[0] for start in starts]
     )
     groups = breakdown.sums_by_position(network, ids, precision="fp32").groups()
     assert [group.num_chars for group in groups] == [90, 90, 180, 360, 720]
