@@ -22,7 +22,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 320_890,
     "tokens of the core": 187_925,
-    "tokens of the tests": 311_120,
+    "tokens of the tests": 311_320,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
-from charrnn.cells.findings import ColouredText
+from charrnn.cells.findings import CellPassage, ColouredText
+from charrnn.views.cell_page import passages_pictures
+from charrnn.views.findings_tables import slide_pictures
 from charrnn.views.heatmap import (
     ABOUT_OWN_SCALE,
     ABOUT_TURNED,
@@ -105,6 +108,18 @@ def test_a_cell_that_is_low_inside_is_drawn_with_its_sign_turned():
     text = ColouredText(text="in out", values=(-1.0,) * 3 + (1.0,) * 3)
     assert plain(HeatMap(text, scale=turned)) == ["in out", "███▁▁▁"]
     assert scale_of([0.91, 0.99], polarity=-1).ends == ("+0.99", "+0.91")
+
+
+def test_guesses_passages_and_slides_turn_the_sign_of_a_cell_too():
+    turned = scale_of((), polarity=-1)
+    text = ColouredText(text="in", values=(-1.0, -1.0), guesses=((), ()))
+    assert "██" in plain(GuessMap(text, turned))
+    place = {"kind": "top", "rank": 1, "index": 0, "begin": 0, "line": 1, "value": -1.0}
+    passage = CellPassage(**place, text="in", values=text.values)
+    _, legend, _, passages, *_ = map(plain, passages_pictures("", [passage], polarity=-1))
+    assert legend[0].startswith("+1") and "██" in "".join(passages)
+    (caption, *_) = slide_pictures([("cell", turned, Text())])
+    assert "drawn with its sign turned" in plain(caption)[0]
 
 
 @pytest.mark.parametrize(
