@@ -16,6 +16,7 @@ import re
 import shutil
 import tempfile
 import webbrowser
+from collections.abc import Iterable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -57,8 +58,8 @@ PAGE = """<!DOCTYPE html>
 def read_sections(index: str) -> dict[str, list[str]]:
     """Return the pages of each section of docs/README.md, in its order, by the section's title.
 
-    A page is named as Sphinx does: its path from the repository, without the suffix. One that is
-    listed again belongs to the first section.
+    A page is named as Sphinx does: its path from the repository, without the suffix. A page that is
+    listed in several sections belongs to the first of them.
     """
     sections: dict[str, list[str]] = {}
     listed: set[str] = set()
@@ -103,7 +104,8 @@ def write_navigation(source: Path) -> None:
         home.write("".join(blocks))
 
 
-def _toctree(caption, pages):
+def _toctree(caption: str, pages: Iterable[str]) -> str:
+    """Return the Markdown that lists pages in the navigation, below a line for their caption."""
     lines = "\n".join(pages)
     return f"\n```{{toctree}}\n:hidden:\n{caption}\n{lines}\n```\n"
 
@@ -153,11 +155,13 @@ def write_interface(source: Path) -> None:
     (source / "python-interface.rst").write_text("\n".join(parts), encoding="utf-8")
 
 
-def _heading(title, line):
+def _heading(title: str, line: str) -> str:
+    """Return a heading of reStructuredText, underlined by the character `line`."""
     return f"{title}\n{line * len(title)}\n"
 
 
-def _class(path):
+def _class(path: str) -> str:
+    """Return the directive that documents a class and its members."""
     return f".. autoclass:: {path}\n   :members:\n   :inherited-members: Exception\n"
 
 
