@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import charrnn
 from charrnn.cli.streams import printable, warn, with_flags, write_aside
@@ -279,13 +279,11 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
     for text in mix:
         # The name of a run or of a file may have a = in it, too.
         is_whole = "=" not in text or os.path.isfile(text) or is_run(_split_step(text)[0] or "")
-        name = text
-        equals = number = ""
-        if not is_whole:
-            name, equals, number = text.rpartition("=")
-        names.append(name)
-        if not equals:
+        if is_whole:
+            names.append(text)
             continue
+        name, _, number = text.rpartition("=")
+        names.append(name)
 
         # A text that is no number becomes NaN, which fails the comparison below.
         try:
@@ -341,8 +339,8 @@ def load_mixture(
     errors of both `parse_mix` and `charrnn.mix`.
     """
     names, weights = parse_mix(mix)
-    models: list[Any] = [load_model(name, quiet=quiet) for name in names]
-    if adds_counts:
-        models = [with_counts(model, quiet=quiet) for model in models]
-    models.insert(0, first)
+    models = [first]
+    for name in names:
+        model = load_model(name, quiet=quiet)
+        models.append(with_counts(model, quiet=quiet) if adds_counts else model)
     return charrnn.mix(models, weights)

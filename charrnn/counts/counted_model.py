@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.counts import compiled_mixing
     from charrnn.model.annotations import Predictor
+    from charrnn.text.corpus import CorpusPart
 else:
     # It needs numba and a room.
     compiled_mixing = LazyModule("charrnn.counts.compiled_mixing")
@@ -266,3 +267,7 @@ class CountedModel(GenerationMethods):
     def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context before it, as `Model.encode` does."""
         return self.model.encode(text, context=context)
+
+    def held_out(self, part: str = "validation") -> CorpusPart:
+        """Return the validation or test text of the run, as `Model.held_out` does."""
+        return self.model.held_out(part)

@@ -64,7 +64,14 @@ class MeasuredModel(Protocol):
         """Encode a text and the context before it."""
 
 
-class ComparedModel(MeasuredModel, Protocol):
+class MixedModel(MeasuredModel, Protocol):
+    """A model of a run (`api.Model`), alone or with the counts of its training text."""
+
+    def held_out(self, part: str = "validation") -> CorpusPart:
+        """Return the validation or test text of the run."""
+
+
+class ComparedModel(MixedModel, Protocol):
     """A model of a run (`api.Model`)."""
 
     path: Any
@@ -75,9 +82,6 @@ class ComparedModel(MeasuredModel, Protocol):
     def is_imported(self) -> bool:
         """Whether another program trained the model."""
 
-    def held_out(self, part: str = "validation") -> CorpusPart:
-        """Return the validation or test text of the run."""
-
     def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
         """Return the training text of the run."""
 
@@ -86,7 +90,7 @@ class MixedModels(MeasuredModel, Protocol):
     """A mixture of models (`charrnn.mix`)."""
 
     @property
-    def models(self) -> Sequence[ComparedModel]:
+    def models(self) -> Sequence[MixedModel]:
         """The models that are mixed."""
 
     @property
@@ -757,7 +761,7 @@ def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tu
     return common, (first_byte, last_byte)
 
 
-def _check_same_documents(first: ComparedModel, other: ComparedModel) -> None:
+def _check_same_documents(first: MeasuredModel, other: MeasuredModel) -> None:
     # END is predicted like a character. A model without END is scored on fewer symbols, so the two
     # mean losses are taken over different symbols.
     if other.config.documents != first.config.documents:
@@ -769,7 +773,7 @@ def _check_same_documents(first: ComparedModel, other: ComparedModel) -> None:
 
 
 def _check_same_part(
-    first: ComparedModel, part: CorpusPart, other: ComparedModel, other_part: CorpusPart
+    first: MeasuredModel, part: CorpusPart, other: MeasuredModel, other_part: CorpusPart
 ) -> None:
     """Raise UsageError unless two models are measured on the same characters in the same
     alphabet."""
@@ -783,7 +787,7 @@ def _check_same_part(
         )
 
 
-def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
+def _check_same_alphabet(first: MeasuredModel, other: MeasuredModel) -> None:
     """Raise UsageError, with the difference, unless two models have the same alphabet."""
     if other.vocab == first.vocab:
         return

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from charrnn.model.stepper import CharacterModel
 from charrnn.system.lazy import torch
 from charrnn.text.documents import END
 from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab, code_points, encode_text
+
+if TYPE_CHECKING:
+    from charrnn.counts.counted_model import CountedModel
 
 ROUNDING = 1e-6
 """How far the sum of the weights may be from 1."""
@@ -82,9 +85,9 @@ class CommonAlphabet:
         return cls(common, tuple(vocab.ids_of(points).astype(np.int64) for vocab in vocabs))
 
 
-def mix(models: Sequence[Model], weights: Sequence[float] | None = None) -> Mixture:
-    """Return a mixture of models. All models read the text, and their probabilities are averaged
-    with `weights`: p = sum of w_i p_i.
+def mix(models: Sequence[Model | CountedModel], weights: Sequence[float] | None = None) -> Mixture:
+    """Return a mixture of models, each alone or with the counts of its training text. All models
+    read the text, and their probabilities are averaged with `weights`: p = sum of w_i p_i.
 
     Without `weights`, all weights are equal. A model with the weight 0 is left out.
 
@@ -135,7 +138,7 @@ class Mixture(GenerationMethods):
     and its `vocab`; `generator`; `warnings`.
     """
 
-    def __init__(self, models: Sequence[Model], weights: Sequence[float]) -> None:
+    def __init__(self, models: Sequence[Model | CountedModel], weights: Sequence[float]) -> None:
         """Take models and weights that `mix` has checked. Raises UsageError for models without a
         common alphabet."""
         self.models = tuple(models)
@@ -230,7 +233,7 @@ class Mixture(GenerationMethods):
         return (message + ", ".join(left_out),)
 
 
-def _check_documents(models: Sequence[Model]) -> None:
+def _check_documents(models: Sequence[Model | CountedModel]) -> None:
     """Raise UsageError if some of the models were trained on documents and others were not."""
     # A model without documents never ends a text; a model of documents begins with END.
     with_documents = [model for model in models if model.config.end_id is not None]

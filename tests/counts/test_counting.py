@@ -274,6 +274,18 @@ def test_a_stop_while_the_text_is_counted_ends_that_and_keeps_the_network(tmp_pa
     assert done.is_complete and done.with_counts_nats < done.best_nats
 
 
+def test_a_mixture_with_counts_is_evaluated_on_the_held_out_text(trained, monkeypatch):
+    monkeypatch.setattr("charrnn.evaluation.comparison.MIN_VALUES", 700)
+    model = charrnn.load(trained[0])
+    evaluation = charrnn.evaluate_runs([model], mixtures=[charrnn.mix([model.with_counts()])])
+    [loss] = [
+        row.loss.nats_per_char
+        for row in evaluation.rows
+        if row.name == "mixture" and row.loss.protocol == "stateful"
+    ]
+    assert loss == pytest.approx(trained[1][-1].with_counts_nats, rel=1e-3)
+
+
 def test_a_process_that_is_killed_while_it_writes_counts_leaves_none(process, tmp_path):
     (tmp_path / "text.txt").write_bytes(TEXT.encode())
     code = (
