@@ -305,8 +305,8 @@ def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> N
     for flag, is_given in beside.items():
         if num_temperatures > 1 and is_given:
             raise UsageError(
-                f"{flag} does not go with several temperatures, each of which has a text. Give one"
-                " --temp."
+                f"{flag} is for texts of one temperature, and each of several temperatures has a"
+                " single text. Give one --temp."
             )
 
     # A search has no more texts than it keeps beams.

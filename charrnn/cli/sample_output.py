@@ -47,6 +47,8 @@ LONG = 10_000
 """A longer text may have a progress bar, because it may take a second or more."""
 MAX_LINE_ROWS = 50
 """Rows of a terminal after which a coloured line is printed, even if it continues."""
+ShownText = tuple[str, GeneratedText, dict[str, Any]]
+"""The heading of a text, the text, and its object for JSON."""
 LOOP_CHARS = 2_000
 """Characters at the end of a text that are searched for a loop."""
 
@@ -196,17 +198,18 @@ class SampleOutput:
         """Print or export a text for each temperature: as JSON objects, or each after its
         heading."""
         # All have the same seed: they differ by their temperature alone.
-        generator = self.model.generator
         with self._drawing(options, len(temperatures), is_streamed=True) as options:
-            texts = generator.iter_samples(1, options=options, temperatures=temperatures)
-            self._show_each(
-                (
-                    _heading(index, f"temperature {temperature:g}"),
-                    text,
-                    self._as_json(text) | {"temperature": temperature},
-                )
-                for index, (temperature, text) in enumerate(zip(temperatures, texts, strict=True))
-            )
+
+            def shown() -> Iterator[ShownText]:
+                for index, temperature in enumerate(temperatures):
+                    # Whether the end of a text counts as a loop depends on its own temperature.
+                    drawing = replace(options, temperature=temperature)
+                    self.drawn_with = drawing
+                    text = self.model.generator.sample(drawing)
+                    heading = _heading(index, f"temperature {temperature:g}")
+                    yield heading, text, self._as_json(text)
+
+            self._show_each(shown())
 
     def show_novelty(self, options: SampleOptions) -> None:
         """Print one text with copied passages marked."""
@@ -255,7 +258,7 @@ class SampleOutput:
             remedy = f"--no-repeat 20, or {remedy}"
         self._warn_of_loops([text.text for text in texts], remedy)
 
-    def _show_each(self, shown: Iterable[tuple[str, GeneratedText, dict[str, Any]]]) -> None:
+    def _show_each(self, shown: Iterable[ShownText]) -> None:
         """Print each text after its heading, or with --json its object; or write all to the file of
         --export."""
         pictures = []

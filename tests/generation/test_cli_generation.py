@@ -47,6 +47,17 @@ def test_blanks_and_rules_in_a_drawn_text_are_no_loop(
     assert (as_json(command(*options, "--json"))["loop"] is not None) == is_loop
 
 
+def test_each_of_several_temperatures_has_a_loop_by_its_own_rule(command, tmp_path):
+    run = build_chain(tmp_path / "run", "-")
+    lines = json_lines(
+        command("sample", run, "--temp", "0,0.8", "--length", 120, "--seed", 1, "--json")
+    )
+    assert [(line["temperature"], line["loop"] is not None) for line in lines] == [
+        (0, True),
+        (0.8, False),
+    ]
+
+
 SEVERAL = ("--count", 3, "--json")
 
 
@@ -184,6 +195,14 @@ def test_the_text_of_predict_may_have_escapes(command, tmp_path):
         "\\",
         "n",
     ]
+
+
+def test_predict_leaves_out_what_has_no_similar_character(command, alphabet_run):
+    typed = ("predict", alphabet_run, "--unknown", "nearest", "--json")
+    assert command(*typed, "ab€").out == command(*typed, "ab").out
+    refused = command(*typed, "€")
+    assert (refused.code, refused.out) == (3, "")
+    assert "knows no character of the text, and none that is similar" in refused.err
 
 
 def test_predict_reads_standard_input_without_the_newline_of_echo(command, alphabet_run):
