@@ -594,6 +594,27 @@ def test_the_page_of_the_quotation_cell_is_two_keys_away(quoting):
     play(quoting, script, QUOTED)
 
 
+def test_scores_do_not_change_the_cell_of_an_open_page(quoting, monkeypatch):
+    go_on, findings = threading.Event(), CellAnalysis.findings
+
+    def wait(*arguments):
+        assert go_on.wait(600)
+        return findings(*arguments)
+
+    monkeypatch.setattr(CellAnalysis, "findings", wait)
+
+    async def script(app, pilot):
+        await pilot.press("enter")
+        await until(pilot, lambda: on_page(app, "#caption"))
+        go_on.set()
+        await until(pilot, lambda: BEST in app.browser.exploration.orders)
+        assert app.browser.exploration.cell == (0, 0)
+        await until_measured(app, pilot)
+        assert on_page(app, "#caption").startswith("cell 0:0 ")
+
+    play(quoting, script, QUOTED)
+
+
 def test_the_list_of_all_cells_begins_at_the_best(quoting):
     async def script(app, pilot):
         await until_scored(app, pilot)

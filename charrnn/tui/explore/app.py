@@ -545,6 +545,8 @@ class Browser(FullScreen):
         self._show()
 
     def action_page(self) -> None:
+        # The scores may come while the page is open, and must not select another cell.
+        self._has_moved = True
         self.app.push_screen(CellScreen())
 
     # Typing
