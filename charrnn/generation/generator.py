@@ -151,8 +151,8 @@ class Generator:
 
         With `unknown="error"`, characters that are not in the vocabulary raise a DataError, which
         names them and calls the text `what`. With `unknown="nearest"`, the most similar character
-        of the vocabulary is read instead of each of them, or nothing if there is none. Raises
-        UsageError for another word.
+        of the vocabulary is read instead of each of them, or nothing if there is none; a DataError
+        is raised if nothing is left of the text. Raises UsageError for another word.
         """
         end_id = self.config.end_id
         if prime is None:
@@ -180,8 +180,10 @@ class Generator:
 
         # The message names a few of these characters: a text in another script has hundreds.
         missing = self.vocab.unknown_characters(text)
-        if missing and unknown == "error":
-            shown = ", ".join(f"{character!r}" for character in missing[:8])
+        if not missing or isinstance(text, bytes):
+            return text
+        if unknown == "error":
+            shown = ", ".join(map(repr, missing[:8]))
             if "\n" in missing and separator_of(self.config, self.vocab) == "\n":
                 raise DataError(
                     f"The {what} has a newline, and a document of {self.name} is one line. Give"
@@ -193,10 +195,14 @@ class Generator:
                 f" {named('alphabet', 'byte')}, which knows all."
             )
 
-        # Only characters can be missing, so that bytes are never translated.
-        if missing and isinstance(text, str):
-            return text.translate({ord(c): self.vocab.nearest(c) for c in missing})
-        return text
+        # An empty text would be read as a newline, which nobody has written.
+        known = text.translate({ord(c): self.vocab.nearest(c) for c in missing})
+        if not known:
+            raise DataError(
+                f"{self.name} knows no character of the {what}, and none that is similar. Give"
+                " another one."
+            )
+        return known
 
     def stream(self, options: SampleOptions) -> Iterator[Piece]:
         """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of

@@ -41,7 +41,7 @@ PRECISIONS = ("int8", "fp32")
 """Precisions of the weights while sampling."""
 UNKNOWN_CHOICES = ("error", "nearest")
 """Treatments of characters of a prime that are not in the vocabulary."""
-UNKNOWN_HELP = "Characters outside the alphabet: error, or nearest for a similar one."
+UNKNOWN_HELP = "Characters outside the alphabet: error, or nearest: a similar one, or none."
 """The help of --unknown."""
 MAX_WIDTH = 4096
 """The largest number of beams."""

@@ -115,12 +115,7 @@ def adapted(
     # Characters outside the alphabet are treated as in the prime of a sample.
     settings = settings or DynamicSettings()
     if isinstance(text, str) or model.vocab.kind == "byte":
-        known_text = model.generator.known_text(text, unknown, what="text to adapt to")
-        if text and not known_text:
-            raise DataError(
-                f"{model.name} knows no character of the text to adapt to. Give another one."
-            )
-        text = known_text
+        text = model.generator.known_text(text, unknown, what="text to adapt to")
 
     encoded = model.encode(text)
     if len(encoded) <= settings.segment_length:
