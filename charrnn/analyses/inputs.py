@@ -29,7 +29,8 @@ from charrnn.cells.findings import ColouredText
 from charrnn.cells.trace import Float32Array, torch_ops
 from charrnn.errors import check_length
 from charrnn.model.annotations import CharRNN, RecurrentLayer
-from charrnn.model.cell_types import Antisymmetric, Mlstm, Mogrifier, Unitary
+from charrnn.model.cell_type_registry import products_of_outputs
+from charrnn.model.cell_types import Antisymmetric, Mlstm
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.system.display import Displayable
@@ -292,24 +293,24 @@ def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
     """Return for each gate the matrix (H, H) that multiplies the layer's last outputs in its
     pre-activation.
 
-    The matrix of an antisymmetric cell drives both of its gates. The matrices of an mlstm and of a
-    mogrifier depend on the character, and a unitary cell rotates its outputs: they have none.
+    The matrix of an antisymmetric cell drives both of its gates. What the matrices of an mlstm and
+    of a mogrifier multiply depends on the character, and a unitary cell rotates its outputs: they
+    have none. Of a cell of another package, the matrices are left out that multiply anything else.
     """
-    # Cells without a single matrix that multiplies the last outputs.
+    # The only matrix of an mlstm that multiplies the last outputs is in no pre-activation.
     cell = layer.cell
     gates = _gates(layer)
-    if cell in (Mlstm, Mogrifier, Unitary):
+    if cell is Mlstm:
         return {}
     if cell is Antisymmetric:
         weight = cell.effective_weight(layer.weight("hh"))
-        damping = Antisymmetric.DAMPING * torch.eye(
-            layer.hidden_size, dtype=weight.dtype, device=weight.device
-        )
-        return dict.fromkeys(gates, weight - damping)
+        weight.diagonal().sub_(Antisymmetric.DAMPING)
+        return dict.fromkeys(gates, weight)
 
     # All other cells have a block of rows for each gate; a second matrix has gates of its own.
     weights: dict[str, Tensor] = {}
-    for name, num_blocks in cell.products.items():
+    for name in products_of_outputs(cell):
+        num_blocks = cell.products[name]
         letters = gates[:num_blocks]
         if name != "hh":
             letters = [f"{name}{block}" for block in range(num_blocks)]

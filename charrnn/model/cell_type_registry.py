@@ -5,7 +5,6 @@ Shapes: B batch, H hidden, as in `model.cell_types`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -53,17 +52,13 @@ def cell_type(name: str) -> type[Cell]:
     cell = plugin.load()
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
         raise UsageError(f"The {plugin} is no subclass of charrnn.model.cell_types.Cell.")
-    weights = {
-        name: np.full((num_blocks * HIDDEN_SIZE, HIDDEN_SIZE), 0.01, np.float32)
-        for name, num_blocks in cell.products.items()
-    }
     try:
-        values = plugin.run(_values_after_step, cell, weights)
+        values = plugin.run(_values_after_step, cell, set())
     except UsageError as error:
-        sizes = [f"B is {NUM_ROWS}", f"H is {HIDDEN_SIZE}"]
-        sizes.append(f"x is {NUM_ROWS, cell.input_blocks * HIDDEN_SIZE}")
-        for product, weight in weights.items():
-            sizes.append(f"product({product!r}, h) is {NUM_ROWS, len(weight)}")
+        size_of_x = NUM_ROWS, cell.input_blocks * HIDDEN_SIZE
+        sizes = [f"B is {NUM_ROWS}, H is {HIDDEN_SIZE}, x is {size_of_x}"]
+        for product, num_blocks in cell.products.items():
+            sizes.append(f"product({product!r}, h) is {NUM_ROWS, num_blocks * HIDDEN_SIZE}")
         raise UsageError(
             f"{error.marked}\n{', '.join(sizes)}: do `input_blocks` and `products` agree with"
             " `step`?"
@@ -80,12 +75,27 @@ def cell_type(name: str) -> type[Cell]:
     return cell
 
 
-def _values_after_step(cell: type[Cell], weights: Mapping[str, Float32Array]) -> Float32Array:
+def products_of_outputs(cell: type[Cell]) -> list[str]:
+    """Return the names of the recurrent weights that multiply the last outputs of the layer as they
+    are, and nothing else."""
+    others: set[str] = set()
+    _values_after_step(cell, others)
+    return [name for name in cell.products if name not in others]
+
+
+def _values_after_step(cell: type[Cell], others: set[str]) -> Float32Array:
     """Return the values (B, H) of a cell after one step from zeros, in which the first unit is
-    clamped. Raises the errors of the cell's code."""
+    clamped. Raises the errors of the cell's code.
+
+    The names of the weights that multiply anything but the last outputs are added to `others`.
+    """
+    before = tuple(np.zeros((cell.num_states, NUM_ROWS, HIDDEN_SIZE), np.float32))
 
     def product(name: str, h: Any) -> Any:
-        return h @ cell.effective_weight(weights[name]).T
+        weight = np.full((cell.products[name] * HIDDEN_SIZE, HIDDEN_SIZE), 0.01, np.float32)
+        if h is not before[0]:
+            others.add(name)
+        return h @ cell.effective_weight(weight).T
 
     def clamp(memory: Any) -> Any:
         # The memory is copied, because functions may not change their arguments.
@@ -99,7 +109,6 @@ def _values_after_step(cell: type[Cell], weights: Mapping[str, Float32Array]) ->
         if kind == "permutation":
             extras[name] = np.arange(shape[0])
     x = np.full((NUM_ROWS, cell.input_blocks * HIDDEN_SIZE), 0.1, np.float32)
-    before = tuple(np.zeros((cell.num_states, NUM_ROWS, HIDDEN_SIZE), np.float32))
     state = cell.step(
         replace(NUMPY, clamp=clamp), x=x, product=product, state=before, extras=extras
     )

@@ -20,6 +20,8 @@ from charrnn.analyses.inputs import (
 )
 from charrnn.analyses.sampled_states import sample_states
 from charrnn.cells.trace import trace_text
+from charrnn.model.cell_type_registry import products_of_outputs
+from charrnn.model.cell_types import CELLS, Rnn
 from charrnn.model.layer import TORCH
 
 K, N = 7, 3
@@ -109,6 +111,19 @@ def test_cells_below_drive_gates_without_recurrent_weights():
     for drivers in found.values():
         assert len(drivers) == 2 * H
         assert {one.layer for one in drivers if one.weight} == {0}
+
+
+class Halved(Rnn):
+    """A cell of another package, whose weight multiplies half of the last outputs."""
+
+    @staticmethod
+    def step(ops, x, product, state, extras):
+        return (ops.clamp(ops.tanh(x + product("hh", 0.5 * state[0]))),)
+
+
+def test_a_weight_that_multiplies_anything_else_has_no_drivers():
+    assert products_of_outputs(Rnn) == ["hh"]
+    assert products_of_outputs(Halved) == products_of_outputs(CELLS["mogrifier"]) == []
 
 
 def read_naively(network, vectors, state, layer, unit):
