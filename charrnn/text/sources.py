@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from charrnn.errors import DataError, NotHereError, did_you_mean, shortened
+from charrnn.errors import DataError, NotHereError, did_you_mean, named, shortened
 from charrnn.system.files import (
     convert_os_errors,
     placeholder_in,
@@ -331,6 +331,11 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
     folders = corpora_folders()
     path = _find_path(source, folders)
     if path is not None:
+        if is_run_folder(path) and not is_named_by_run:
+            raise DataError(
+                f"{source} is a run, not a text\ncontinue it: charrnn train"
+                f" {named('resume', source)}; or let it write: charrnn sample {source}"
+            )
         return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
     if glob.has_magic(source):
         return _pattern(source, label=source, order=order)

@@ -100,6 +100,14 @@ def test_a_run_in_the_folder_that_it_learned_is_not_part_of_it(source):
     assert after.notes == (("skipped 2 runs in .",) if source == "." else ())
 
 
+def test_a_run_is_no_text():
+    put_run("run")
+    with pytest.raises(
+        DataError, match=r"^run is a run, not a text\n.* charrnn train `resume=run`; .* sample run$"
+    ):
+        find("run")
+
+
 def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch):
     monkeypatch.setattr("charrnn.text.sources.fetch", lambda *_, **__: pytest.fail("downloads"))
     with pytest.raises(
