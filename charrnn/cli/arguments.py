@@ -165,22 +165,21 @@ def parse_direction(
     if text in by_name:
         return by_name[text], NUM_CELLS
 
-    # The last @ counts, as in RUN@STEP.
+    # The last @ counts, as in RUN@STEP. None stands for all cells, a number that depends on the
+    # model.
     name = text
-    at = size = ""
-    if "@" in text:
-        name, at, size = text.rpartition("@")
-    if at and size != "all" and re.fullmatch(r"[1-9]\d{0,8}", size) is None:
-        raise UsageError(
-            f"{option} {text}: after the @, write a number of cells, or all: quote@8, quote@all."
-        )
-
-    # None stands for all cells, a number that depends on the model.
     num_cells: int | None = NUM_CELLS
-    if size == "all":
-        num_cells = None
-    elif at:
-        num_cells = int(size)
+    if "@" in text:
+        name, _, size = text.rpartition("@")
+        if size == "all":
+            num_cells = None
+        elif re.fullmatch(r"[1-9]\d{0,8}", size):
+            num_cells = int(size)
+        else:
+            raise UsageError(
+                f"{option} {text}: after the @, write a number of cells, or all: quote@8,"
+                " quote@all."
+            )
 
     # A detector of this command line, or a built-in detector. Its name is checked now, so that an
     # error appears before a text is read.
@@ -230,7 +229,7 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
     from charrnn.api import load
 
     name, step = _split_step(run)
-    model = load(name) if step is None else load(name, step=step)
+    model = load(name, step=step)
 
     # A user who named a run knows its name.
     if run is None and not quiet:
@@ -254,12 +253,10 @@ def is_run(text: str) -> bool:
     """Return whether an argument is the name or the path of a run or of a model file."""
     from charrnn.runs.reader import find_model_file, find_run
 
-    if find_model_file(text) is not None:
-        return True
     try:
         find_run(text)
     except CheckpointError:
-        return False
+        return find_model_file(text) is not None
     return True
 
 
