@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from charrnn.cli.arguments import parse_text
 from charrnn.cli.command_options import NEW_RUN, CommandOptions
 from charrnn.cli.progress_bars import TerminalProgress, print_above_bars, training_bar
 from charrnn.cli.root import Invocation
@@ -198,7 +199,8 @@ def train(context: typer.Context, options: TrainOptions) -> int:
             _print_config(config, origins=origins, show_as_json=options.json)
             return 0
         ProcessGroup(size=num_processes).check_corpus(config.corpus)
-        begin = partial(_start, view, config, options.out)
+        asked = [name for name, origin in origins.items() if origin != "default"]
+        begin = partial(_start, view, config, asked, options.out)
 
     # The launched processes run the same command line, and come to `begin` themselves.
     if num_processes > 1:
@@ -213,9 +215,12 @@ def train(context: typer.Context, options: TrainOptions) -> int:
 
 def _parse_last(name: str, texts: Sequence[str]) -> object:
     """Return the value of a field; if an option was given several times, the last text counts."""
-    if not texts[-1].strip():  # of an unset shell variable
+    text = texts[-1].strip()
+    if name == "learned_after":  # which may be a blank
+        text = parse_text(named(name), texts[-1])
+    if not text:  # of an unset shell variable
         raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
-    return parse_alone(name, texts[-1])
+    return parse_alone(name, text)
 
 
 def parse_settings(
@@ -278,8 +283,9 @@ def _print_config(config: Config, origins: dict[str, str], *, show_as_json: bool
         result_console().print(settings_table(values, origins))
 
 
-def _start(view: "TrainingView", config: Config, out: Path | None) -> int:
-    """Train a new run; return the exit code."""
+def _start(view: "TrainingView", config: Config, asked: Sequence[str], out: Path | None) -> int:
+    """Train a new run with a configuration, of which the fields `asked` were given; return the exit
+    code."""
     from charrnn.runs.writer import clear_unsaved
 
     # Before torch is imported, which takes seconds: an error should appear at once.
@@ -291,7 +297,11 @@ def _start(view: "TrainingView", config: Config, out: Path | None) -> int:
     from charrnn.training import loop
 
     stream = loop.train(
-        config, out=out, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request
+        config,
+        asked=asked,
+        out=out,
+        should_stop=view.is_stop_asked,
+        should_save=view.signals.pop_save_request,
     )
     return view.show(stream)
 
@@ -353,7 +363,8 @@ class TrainingView:
         self.show_as_json = show_as_json
         self._console: Any = None if self.quiet or show_as_json else result_console(stderr=True)
         self._bar: Any = None
-        self._start: events.StartEvent | None = None
+        self._start: events.StartEvent
+        """The first event of the steps, which comes before all that need it."""
         self._seconds_before = 0.0
         self._losses: list[float] = []
         self._rate = 0.0
@@ -514,7 +525,6 @@ class TrainingView:
 
     def _epochs(self, num_steps: int) -> str:
         """Return how often the training text is read in as many steps."""
-        assert self._start is not None
         config = self._start.config
         num_chars = num_steps * config["batch_size"] * config["bptt_length"]
         epochs = num_chars / self._start.num_train_chars
@@ -540,10 +550,8 @@ class TrainingView:
         self._bar.update(event.step - self._bar.n)
 
         # If the next event is a validation, the bar says so before it begins.
-        every = 0
-        if self._start is not None:
-            every = self._start.config["evaluate_every"]
-        if event.step == self._bar.total or (every and event.step % every == 0):
+        every = self._start.config["evaluate_every"]
+        if event.step == self._bar.total or event.step % every == 0:
             self._bar.set_postfix_str(VALIDATING)
 
     def _show_evaluation(self, event: events.EvaluationEvent) -> None:
@@ -582,12 +590,12 @@ class TrainingView:
             row += BEST
         self._print(row, soft_wrap=True)
         self._losses.clear()
-        if event.step == self._bar.total and self._start and self._start.config["held_back"]:
+        if event.step == self._bar.total and self._start.config["held_back"]:
             self._bar.set_postfix_str(COUNTING)
 
     def _show_sample(self, event: events.SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
-        if self._start is not None and event.step < EARLY_SHARE * self._start.num_steps:
+        if event.step < EARLY_SHARE * self._start.num_steps:
             self._print(readable(event.text), style="cyan", no_wrap=True, overflow="ellipsis")
             return
 
@@ -607,7 +615,7 @@ class TrainingView:
 
             # The next command has another standard input, which needs the text again.
             piped = ""
-            if self._start is not None and "-" in self._start.config["corpus"]:
+            if "-" in self._start.config["corpus"]:
                 piped = "cat TEXT | "
             if event.is_complete:
                 # The newest run in checkpoints/ need not be named.
@@ -617,7 +625,7 @@ class TrainingView:
                 self._show_end(event, named=named_run, piped=piped)
             else:
                 stopped = f"Stopped at step {event.step:,}; everything is saved. Continue with:"
-                if self._start is not None and event.step == self._start.num_steps:
+                if event.step == self._start.num_steps:
                     stopped = f"The network is trained.{_best_loss(event)}\nCount its text with:"
                 self._print(stopped)
                 self._print_commands([f"{piped}charrnn train --resume {run}"])
@@ -626,8 +634,7 @@ class TrainingView:
     def _show_end(self, event: events.DoneEvent, *, named: str, piped: str) -> None:
         """Print the result of a run that was trained to its end, and the next commands."""
         self._print(f"Done: {counted(event.step, 'step')}.{_best_loss(event)}")
-        had_nothing_to_do = event.with_counts_nats is None
-        if self._start is not None and self._start.first_step == event.step and had_nothing_to_do:
+        if self._start.first_step == event.step and event.with_counts_nats is None:
             self._print(
                 "Nothing was left to train: give a larger --steps, --epochs or --minutes to"
                 " continue.\nEach of them counts from the start of the run."
@@ -638,9 +645,9 @@ class TrainingView:
         if piped:
             text_option = " --text FILE"
         look = f"charrnn visualize{named}{text_option}"
-        if self._start is not None and is_too_short_to_score(self._start):
+        if is_too_short_to_score(self._start):
             look = f"charrnn visualize{named} --text FILE"
-        if self._start is not None and self._start.config["hidden_size"] <= FEW_UNITS:
+        if self._start.config["hidden_size"] <= FEW_UNITS:
             look = f"charrnn predict{named} TEXT --numbers"
         self._print("Next:")
         self._print_commands(

@@ -307,7 +307,8 @@ class Config:
 
     learned_after: str | None = setting(None, allowed=NAME)
     """Characters after which the next one is learned, such as the ? before an answer; what follows
-    others is only read. null: all are learned. The training loss of a step without such a character
+    others is only read. With --set, \\n is a newline, \\t a tab and \\\\ a backslash. null: all are
+    learned. The training loss of a step without such a character
     is 0. The validation loss is that of all characters."""
     minutes: float | None = option(
         None,
@@ -673,8 +674,8 @@ def parse_value(name: str, value: object) -> Any:
     `90/10` or a list for tuples. Raises UsageError, which names the field and the value.
     """
     kinds = _KINDS[check_field_name(name)]
-    # A value from a comma-separated list may have white space.
-    if isinstance(value, str):
+    # A value from a comma-separated list may have white space; here it is a character.
+    if isinstance(value, str) and name != "learned_after":
         value = value.strip()
 
     # First the words that the field accepts.

@@ -11,6 +11,7 @@ from typing import Any
 from charrnn.config.settings import FIELD_NAMES, Config, check_field_name
 from charrnn.config.settings_file import parse_alone
 from charrnn.errors import UsageError, check_range, named
+from charrnn.training.recipe import INHERITED
 
 FINISHED, FAILED, STOPPED, WAITING = "finished", "failed", "stopped", "waiting"
 """The states of a run of a sweep: trained to its end, ended by an error, saved before its end, not
@@ -148,10 +149,14 @@ def setting_arguments(config: Config) -> list[str]:
     """Return the settings of a configuration as arguments of `charrnn train`, without its
     corpus."""
     # All settings are passed, because the environment or the catalogue would replace a default.
+    # But by default a run with `init_from` takes these from that run.
+    default = Config()
     arguments = []
     for name, value in asdict(config).items():
-        if name != "corpus":
-            arguments += ["--set", f"{name}={format_value(value)}"]
+        is_inherited = config.init_from is not None and name in INHERITED
+        if name == "corpus" or (is_inherited and value == getattr(default, name)):
+            continue
+        arguments += ["--set", f"{name}={format_value(value)}"]
     return arguments
 
 

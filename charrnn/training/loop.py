@@ -1,7 +1,7 @@
 """Train a new run, or resume a run: generators of events, which print nothing."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +55,7 @@ def _never() -> bool:
 def train(
     config: Config,
     *,
+    asked: Collection[str] = (),
     out: str | Path | None = None,
     should_stop: Callable[[], bool] = _never,
     should_save: Callable[[], bool] = _never,
@@ -68,7 +69,9 @@ def train(
     true, the step is saved and training ends. `should_save` is called after every step; if it
     returns true, the step is saved and training goes on. The run stays locked until the iterator is
     exhausted or closed. A run that ends before its first save leaves no folder. `group` is by
-    default the processes that torchrun has started, or this process alone.
+    default the processes that torchrun has started, or this process alone. Beside
+    `config.init_from`, the text is read as that run read its own, except for the fields `asked` and
+    those that are not the default: `asked=["documents"]` keeps `documents="none"`.
 
     Errors are raised when the first event is requested: DataError for an unusable corpus,
     UsageError for unusable settings. NonFiniteError is raised when training diverges; the last
@@ -94,7 +97,7 @@ def train(
                 config = replace(config, minutes=DEFAULT_MINUTES)
             if group.is_first and folder is not None:
                 clear_unsaved(folder)
-            config, initial = plan.open_initial_model(config)
+            config, initial = plan.open_initial_model(config, asked)
 
         # The text, and every setting that is left open: the configuration now reproduces the run.
         text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial))

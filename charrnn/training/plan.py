@@ -7,7 +7,7 @@ busy the machine is.
 """
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,8 +16,8 @@ import torch
 from charrnn.config.settings import (
     BUDGETS,
     DOCUMENTS,
+    FIELD_NAMES,
     MODEL_FIELDS,
-    TEXT_FIELDS,
     Config,
     resolved,
 )
@@ -308,9 +308,11 @@ def with_fitting_size(config: Config, text: RunText) -> Config:
     return replace(single, hidden_size=hidden_size, parameters=None)
 
 
-def open_initial_model(config: Config) -> tuple[Config, Checkpoint | None]:
+def open_initial_model(
+    config: Config, asked: Collection[str] = ()
+) -> tuple[Config, Checkpoint | None]:
     """Load the best checkpoint of `config.init_from`, if given; return the configuration with its
-    model, and the checkpoint.
+    model, and the checkpoint. `asked` are the fields of `with_model_of`.
 
     Raises CheckpointError if that run is missing or damaged, UsageError if `config` asks for
     another model.
@@ -325,45 +327,47 @@ def open_initial_model(config: Config) -> tuple[Config, Checkpoint | None]:
 
     run, _ = open_run_to_read(config.init_from)
     loaded = run.load_best()
-    config = with_model_of(run.name, theirs=loaded.description.config(), config=config)
+    config = with_model_of(run.name, theirs=loaded.description.config(), config=config, asked=asked)
     if check_shapes(config, tensors=loaded.model, path=run.path) != len(loaded.description.vocab()):
         raise CheckpointError(f"The alphabet of {config.init_from} is not that of its weights.")
     return config, loaded
 
 
-def with_model_of(run: str, theirs: Config, config: Config) -> Config:
+def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[str] = ()) -> Config:
     """Return the configuration with the model of `run`, which has the configuration `theirs`, and
     with its way of reading a text and its dropout where `config` asks for none.
 
-    Raises UsageError if `config` asks for another model; a default value counts as not asked for.
+    A default value counts as not asked for, unless it is that of one of the fields `asked`. Raises
+    UsageError if `config` asks for another model, or for initial weights.
     """
     default = Config()
-    if config.parameters is not None:
-        raise UsageError(
-            f"{named('parameters')} is {config.parameters:,}, but {named('init_from')} keeps the"
-            f" model of {run}. Leave one of them out."
-        )
+    changed = [name for name in FIELD_NAMES if getattr(config, name) != getattr(default, name)]
+    for name in ("parameters", "initial_weights", "forget_bias"):
+        if name in changed:
+            raise UsageError(
+                f"{named(name)} is {getattr(config, name)}, but {named('init_from')} keeps the"
+                f" weights of {run}. Leave one of them out."
+            )
 
     # All settings that shape the weights come from that run.
     model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
     for name, value in model.items():
-        asked = getattr(config, name)
-        if asked not in (value, getattr(default, name)):
+        wanted = getattr(config, name)
+        if name in changed and wanted != value:
             raise UsageError(
-                f"{named(name)} is {asked}, but {value} in {run}: {named('init_from')} keeps the"
+                f"{named(name)} is {wanted}, but {value} in {run}: {named('init_from')} keeps the"
                 " model."
             )
 
     # So do the settings of the text, unless they are asked for, and the dropout: weights that have
     # learned without it lose most of what they know when it begins. The two fields of documents go
     # together, and the catalogue knows the encoding of its texts.
-    inherited = (*TEXT_FIELDS, *recipe.DROPPED)
-    asked_for = {name for name in inherited if getattr(config, name) != getattr(default, name)}
+    asked_for = {*changed, *asked}
     if asked_for.intersection(DOCUMENTS):
         asked_for.update(DOCUMENTS)
     if any(map(entry_of, config.corpus)):
         asked_for.add("encoding")
-    kept = {name: getattr(theirs, name) for name in inherited if name not in asked_for}
+    kept = {name: getattr(theirs, name) for name in recipe.INHERITED if name not in asked_for}
     same = replace(config, **model, **kept)
 
     # A symbol that ends documents cannot be added to weights that have never seen it.

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.architectures import CELLS
-from charrnn.config.settings import MAX_HIDDEN_SIZE, MAX_STEPS, Config, OneHot, resolved
+from charrnn.config.settings import (
+    MAX_HIDDEN_SIZE,
+    MAX_STEPS,
+    TEXT_FIELDS,
+    Config,
+    OneHot,
+    resolved,
+)
 from charrnn.errors import UsageError, counted, named
 from charrnn.hooks.manager import find_extension, has_room
 from charrnn.hooks.specifications import cell_types
@@ -54,6 +61,8 @@ FINE_TUNING_DIVISOR = 3
 a higher rate it forgets what that run has learned (benchmarks/LOG.md)."""
 DROPPED = ("dropout", "input_dropout", "weight_drop")
 """Settings that say which share is dropped; the last two follow from the first."""
+INHERITED = (*TEXT_FIELDS, *DROPPED)
+"""Settings that a run with `init_from` takes from that run, unless they are asked for."""
 DROPOUT_SCALE = 0.055
 """Dropout is this times the root of the epochs times the recurrent weights per character, because
 more epochs and more weights make a network learn by heart. For M networks, 1 / M stands under the

@@ -183,7 +183,9 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command, text_file):
     assert ran.err.split("sample at step 6:\n")[1].startswith(last.split("\n", 1)[0].rstrip())
 
 
-def test_the_bar_shows_means_and_the_last_lines_name_the_step(capsys):
+def test_the_bar_shows_means_and_the_last_lines_name_the_step(capsys, lstm):
+    start = next(event for event in lstm.events if event.event == "start")
+    start = replace(start, num_chars=1_000_000, num_train_chars=900_000)
     for best_step, line in ((1_057, "1,057,"), (3_200, "3,200.")):
         done = {
             "step": 3_200,
@@ -194,10 +196,9 @@ def test_the_bar_shows_means_and_the_last_lines_name_the_step(capsys):
         events = [
             DoneEvent(**done, best_step=best_step, run=f"elsewhere/{'a' * 90}", is_complete=True)
         ]
-        assert (
-            TrainingView(Signals(), show_as_json=False, quiet=False).show(event for event in events)
-            == 0
-        )
+        view = TrainingView(Signals(), show_as_json=False, quiet=False)
+        view._start = start
+        assert view.show(event for event in events) == 0
         first, second, *rest = capsys.readouterr().err.splitlines()
         assert f"  charrnn visualize elsewhere/{'a' * 90}" in rest, "a command is not divided"
         assert (
@@ -206,6 +207,7 @@ def test_the_bar_shows_means_and_the_last_lines_name_the_step(capsys):
         )
         assert second == ("which every command uses." if best_step < 3_200 else "Next:")
     view = TrainingView(Signals(), show_as_json=False, quiet=False)
+    view._start = start
     view._bar = Mock(total=9, n=0)
     for nats, rate in ((1.0, 100_000.0), (2.0, 300_000.0)):
         steps = {"step": 1, "seconds": 1.0, "grad_norm": 1.0, "learning_rate": 1e-3}

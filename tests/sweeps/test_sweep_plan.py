@@ -116,6 +116,13 @@ def test_a_run_is_started_with_arguments_that_give_its_configuration():
     assert merged[0] == config
 
 
+def test_a_run_of_a_sweep_inherits_how_a_text_is_read():
+    arguments = setting_arguments(Config(init_from="old", encoding="latin-1"))
+    assert "encoding=latin-1" in arguments
+    assert "documents=none" not in arguments
+    assert "documents=none" in setting_arguments(Config())
+
+
 def test_what_follows_from_the_first_value_of_an_axis_is_not_kept():
     options = SweepOptions(settings=SettingsOptions(assignments=["column=a,b"]))
     config, axes = plan_settings(options)

@@ -76,9 +76,14 @@ def test_another_model_is_refused_and_documents_need_a_model_of_documents():
     ):
         with_model_of("old", charrnn.Config(hidden_size=32), charrnn.Config(hidden_size=7))
     with pytest.raises(
-        UsageError, match=r"^`parameters` is 3,000, but `init_from` keeps the model of old\."
+        UsageError, match=r"^`parameters` is 3000, but `init_from` keeps the weights of old\."
     ):
         with_model_of("old", charrnn.Config(), charrnn.Config(parameters=3_000))
+    uniform = charrnn.Config(initial_weights="uniform")
+    with pytest.raises(
+        UsageError, match=r"^`initial_weights` is uniform, but `init_from` keeps the weights of old"
+    ):
+        with_model_of("old", charrnn.Config(), uniform)
     documents, text = charrnn.Config(documents="lines"), charrnn.Config()
     with pytest.raises(
         UsageError,
@@ -116,6 +121,25 @@ def test_the_network_keeps_the_dropout_with_which_it_has_learned_unless_it_is_as
     assert (same.dropout, same.input_dropout, same.weight_drop) == (0.1, 0.03, 0.05)
     asked = with_model_of("old", theirs, charrnn.Config(dropout=0.4, weight_drop=0.0))
     assert (asked.dropout, asked.input_dropout, asked.weight_drop) == (0.4, 0.03, 0.0)
+
+
+def test_a_default_that_is_asked_for_is_kept():
+    theirs = charrnn.Config(column="smiles", encoding="latin-1")
+    config = with_model_of("old", theirs, charrnn.Config(), asked=["documents"])
+    assert (config.documents, config.column, config.encoding) == ("none", None, "latin-1")
+
+
+@pytest.mark.trained
+def test_a_model_of_documents_goes_on_with_one_text_where_that_is_asked_for(command):
+    Path("old.txt").write_text("anna\nbela\nlami\n" * 40, encoding="utf-8")
+    Path("new.txt").write_text("lana mila" * 80, encoding="utf-8")
+    small = ("--steps", 2, *SMALL_FLAGS)
+    assert command("train", "old.txt", *small, "--documents", "lines", "--out", "old").code == 0
+    line = ("train", "new.txt", *small[:2], "--init-from", "old", "--extend-alphabet")
+    ran = command(*line, "--documents", "none", "--out", "new")
+    assert (ran.code, charrnn.load("new").config.documents) == (0, "none"), ran.err
+    assert "documents" not in ran.err
+    assert len(charrnn.load("new").sample(length=30).text) == 30
 
 
 @pytest.mark.trained

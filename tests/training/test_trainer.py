@@ -8,6 +8,7 @@ from hand_built import small_config
 from torch.nn.functional import cross_entropy
 from trainers import assert_equal, everything, save, take_steps
 
+import charrnn
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.text.batches import BatchRows
 from charrnn.training.optim import learning_rate_at
@@ -194,3 +195,16 @@ def test_characters_outside_the_alphabet_are_not_learned_after(tmp_path, command
     line = ("train", tmp_path / "text.txt", "--steps", 1, "--hidden-size", 4)
     refused = command(*line, "--set", "learned_after=aé", "--out", tmp_path / "run")
     assert refused.code == 2 and "lacks 'é' of learned_after" in refused.err
+
+
+def test_a_newline_and_a_blank_can_be_learned_after(tmp_path, command):
+    (tmp_path / "text.txt").write_text("a b\n" * 900, encoding="utf-8")
+    line = ("train", tmp_path / "text.txt", "--steps", 1, "--hidden-size", 4)
+    for typed, characters in ((r"\n", "\n"), (" ", " ")):
+        run = tmp_path / f"run-{ord(characters)}"
+        ran = command(*line, "--set", f"learned_after={typed}", "--out", run)
+        assert ran.code == 0, ran.err
+        assert charrnn.load(run).config.learned_after == characters
+        assert command("train", "--resume", run, "--steps", 2).code == 0
+    refused = command(*line, "--set", r"learned_after=\q")
+    assert refused.code == 2 and r"\q has no meaning" in refused.err
