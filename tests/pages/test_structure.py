@@ -20,9 +20,9 @@ PACKAGE = Path(charrnn.__file__).parent
 (ROOMS,) = LAYERS[1]
 TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
-    "tokens": 320_890,
-    "tokens of the core": 187_925,
-    "tokens of the tests": 311_320,
+    "tokens": 321_032,
+    "tokens of the core": 188_004,
+    "tokens of the tests": 312_328,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
