@@ -867,3 +867,15 @@ def test_the_pictures_of_the_documentation_show_them(monkeypatch, tmp_path, func
         assert [word for word in words if word not in text] == []
         assert "reading" not in text
         assert ElementTree.fromstring(picture).tag.endswith("svg")
+
+
+def test_the_values_beside_a_clamp_are_times_the_polarity(quoting):
+    sides = [
+        exploration.Clamp("x", cell=(0, QUOTING_UNIT), value=0.5, polarity=polarity).generate(
+            quoting, lambda: None
+        )
+        for polarity in (1, -1)
+    ]
+    for (text, values), (same_text, turned) in zip(*sides, strict=True):
+        assert same_text == text and any(values)
+        assert turned == [-value for value in values]

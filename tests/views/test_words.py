@@ -51,6 +51,11 @@ def test_the_values_are_said(line, words, laboratory):
     assert words in said(line, laboratory)
 
 
+def test_a_histogram_is_left_out(laboratory):
+    page = said("visualize quoting --cell 0:5 --chars 200", laboratory)
+    assert "Mean value after a character" in page and "histogram" not in page
+
+
 def test_each_validation_is_a_line_with_names(laboratory):
     line = "train words.txt --hidden-size 8 --steps 4 --set evaluate_every=2 --out said"
     assert "step: 4; epoch: " in said(line, laboratory)
