@@ -38,6 +38,7 @@ SKIPPED = {
     ".venv/bin/pip": "installs packages",
     ".venv/bin/pytest": "runs the tests, and this is one",
     ".": "enters a virtual environment",
+    "abc2midi": "may be missing",
     "jq": "may be missing",
     "torchrun": "starts processes on several machines",
 }
@@ -54,7 +55,7 @@ PYTHON = "the-python-of-the-page"
 MAX_STEPS, MAX_UNITS = 6, 16
 """Steps and units of every model at most, but for the networks of `--embedding-size one-hot`, which
 are small."""
-SMALL = {"CHARRNN_EMBEDDING_SIZE": "8", "CHARRNN_NUM_LANES": "4", "CHARRNN_BPTT_LENGTH": "32"}
+SMALL = {"CHARRNN_EMBEDDING_SIZE": "8", "CHARRNN_BATCH_SIZE": "4", "CHARRNN_BPTT_LENGTH": "32"}
 SMALL |= {"CHARRNN_THREADS": "1", "CHARRNN_PRECISION": "fp32"}
 """Settings of every model that a page trains, unless a command sets them."""
 BUDGETS = ("--steps", "--minutes", "--epochs")

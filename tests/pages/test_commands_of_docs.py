@@ -32,6 +32,9 @@ PAGES = [
     "docs/how-to.md",
     "docs/compress.md",
     "docs/teaching.md",
+    "docs/write.md",
+    "docs/music.md",
+    "docs/fine-tuning.md",
 ]
 """The pages whose commands run."""
 MODULE = """# The state of {0}.
@@ -79,13 +82,20 @@ def write_texts(folder):
         for act in range(200)
     )
     tunes = (
-        f"X:{number}\nT:{words(2, ' ', number)}\nM:4/4\nK:D\n{words(16, '|', number)}|]"
+        f"X:{number}\nT:{LETTERS}\nM:4/4\nK:D\n{words(16, '|', number)}|]"
         for number in range(300)
     )
+    generator = random.Random(0)
+    molecules = "\n".join("C" * generator.randint(1, 9) + "S(=O)(=O)N" for _ in range(300))
     texts = {
         **dict.fromkeys(
-            ("war-and-peace.txt", "novel.txt", "book.txt", "new.txt", "old.txt", "old.txt"), prose
+            (
+                *("war-and-peace.txt", "novel.txt", "book.txt", "new.txt", "old.txt"),
+                *("chapter.txt", "draft.txt", "held.txt", "scenes.txt"),
+            ),
+            prose,
         ),
+        **dict.fromkeys(("many.smi", "few.smi", "sulfonamides.smi"), molecules),
         "shakespeare.txt": "\n".join([*[LETTERS] * 3, *speeches]),
         "letters.txt": prose[:3000],
         "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
