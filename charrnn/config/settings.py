@@ -69,7 +69,11 @@ MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine",
 MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
 TEXT_FIELDS = (*DOCUMENTS, "encoding", "join_lines", "order", "order_seed")
-"""Fields that determine how a text is read. A run with `init_from` takes them from that run."""
+"""Fields that determine how a text is read."""
+DROPPED = ("dropout", "input_dropout", "weight_drop")
+"""Settings that say which share is dropped; the last two follow from the first."""
+INHERITED = (*TEXT_FIELDS, *DROPPED)
+"""Settings that a run with `init_from` takes from that run, unless they are asked for."""
 
 
 # Python lists these codecs as encodings, but they do not decode bytes to text.

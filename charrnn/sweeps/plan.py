@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from charrnn.config.settings import FIELD_NAMES, Config, check_field_name
+from charrnn.config.settings import FIELD_NAMES, INHERITED, Config, check_field_name
 from charrnn.config.settings_file import parse_alone
 from charrnn.errors import UsageError, check_range, named
-from charrnn.training.recipe import INHERITED
 
 FINISHED, FAILED, STOPPED, WAITING = "finished", "failed", "stopped", "waiting"
 """The states of a run of a sweep: trained to its end, ended by an error, saved before its end, not

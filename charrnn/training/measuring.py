@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from charrnn.config.settings import Config, resolved
+from charrnn.config.settings import DROPPED, Config, resolved
 from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.system.progress import task
 from charrnn.text.batches import BatchRows
@@ -177,7 +177,7 @@ def _trial_config(config: Config, num_train_chars: int, computing: Computing) ->
     # model that, at the assumed rate, does not read the text often.
     rate = assumed_rate(config, device=computing.device, num_processes=computing.group.size)
     num_read = recipe.chars_of_minutes(config, rate)
-    dropped = list(recipe.DROPPED)
+    dropped = list(DROPPED)
     if num_read < recipe.DROPOUT_EPOCHS * num_train_chars or config.cell == "irnn":
         dropped.remove("weight_drop")
 

@@ -17,6 +17,7 @@ from charrnn.config.settings import (
     BUDGETS,
     DOCUMENTS,
     FIELD_NAMES,
+    INHERITED,
     MODEL_FIELDS,
     Config,
     resolved,
@@ -367,7 +368,7 @@ def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[st
         asked_for.update(DOCUMENTS)
     if any(map(entry_of, config.corpus)):
         asked_for.add("encoding")
-    kept = {name: getattr(theirs, name) for name in recipe.INHERITED if name not in asked_for}
+    kept = {name: getattr(theirs, name) for name in INHERITED if name not in asked_for}
     same = replace(config, **model, **kept)
 
     # A symbol that ends documents cannot be added to weights that have never seen it.

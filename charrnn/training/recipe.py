@@ -12,7 +12,6 @@ from charrnn.config.architectures import CELLS
 from charrnn.config.settings import (
     MAX_HIDDEN_SIZE,
     MAX_STEPS,
-    TEXT_FIELDS,
     Config,
     OneHot,
     resolved,
@@ -59,10 +58,6 @@ SHORT_BUDGET_FACTOR = 1.5
 FINE_TUNING_DIVISOR = 3
 """The learning rate of a network that starts with the weights of another run is divided by this: at
 a higher rate it forgets what that run has learned (benchmarks/LOG.md)."""
-DROPPED = ("dropout", "input_dropout", "weight_drop")
-"""Settings that say which share is dropped; the last two follow from the first."""
-INHERITED = (*TEXT_FIELDS, *DROPPED)
-"""Settings that a run with `init_from` takes from that run, unless they are asked for."""
 DROPOUT_SCALE = 0.055
 """Dropout is this times the root of the epochs times the recurrent weights per character, because
 more epochs and more weights make a network learn by heart. For M networks, 1 / M stands under the

@@ -153,7 +153,7 @@ def test_only_an_interrupt_is_one(command, alphabet_run, monkeypatch):
     """A callback, or an import, may turn Ctrl-C into another exception: what counts is that it was
     pressed."""
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         try:
             os.kill(os.getpid(), signal.SIGINT)
         except KeyboardInterrupt:

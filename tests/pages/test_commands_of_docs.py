@@ -82,8 +82,7 @@ def write_texts(folder):
         for act in range(200)
     )
     tunes = (
-        f"X:{number}\nT:{LETTERS}\nM:4/4\nK:D\n{words(16, '|', number)}|]"
-        for number in range(300)
+        f"X:{number}\nT:{LETTERS}\nM:4/4\nK:D\n{words(16, '|', number)}|]" for number in range(300)
     )
     generator = random.Random(0)
     molecules = "\n".join("C" * generator.randint(1, 9) + "S(=O)(=O)N" for _ in range(300))
