@@ -1,7 +1,7 @@
 """Measure the seconds of every command, from the call to its first output and to its end, and print
-the table of docs/speed.md.
+the table of docs/results.md#every-command.
 
-    python benchmarks/speed/commands.py                 # medians of ten rounds, about fifteen minutes
+    python benchmarks/speed/commands.py                 # medians of ten rounds, about six minutes
     python benchmarks/speed/commands.py --rounds 2
     python benchmarks/speed/commands.py --only help sample
 
