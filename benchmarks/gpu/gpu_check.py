@@ -46,6 +46,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # nothing need be installed but the packages
@@ -53,12 +54,15 @@ if str(ROOT) not in sys.path:  # nothing need be installed but the packages
 
 from benchmarks.gpu import prepare  # noqa: E402
 
+if TYPE_CHECKING:
+    from benchmarks.gpu.checking import Setup
+
 SECONDS = 540
 """Time after which no part begins, so that a run ends within ten minutes."""
 
 
 def main() -> int:
-    """Run the parts, write the report, and return 1 if a check failed."""
+    """Check the arguments and the packages, then `check` the GPU. Return 2 if that is impossible."""
     arguments = parse_arguments()
     problems = prepare.install() if arguments.install else []
     for problem in problems:
@@ -70,9 +74,8 @@ def main() -> int:
     # The packages are there only now.
     import torch
 
-    from benchmarks.gpu.checking import Results, Setup
-    from benchmarks.gpu.parts import LONG_PARTS, PARTS, describe_device, run_parts
-    from benchmarks.measuring import describe_machine
+    from benchmarks.gpu.checking import Setup
+    from benchmarks.gpu.parts import LONG_PARTS, PARTS
     from charrnn.errors import CharRNNError
     from charrnn.model.device import pick_device
 
@@ -89,11 +92,23 @@ def main() -> int:
     if setup.is_quick:  # Threads take longer to start than to compute anything this small.
         torch.set_num_threads(1)
 
+    return check(setup, arguments)
+
+
+def check(setup: "Setup", arguments: argparse.Namespace) -> int:
+    """Run the parts that are asked for, and write the report. Return 1 if a check failed, else
+    0."""
+    from benchmarks.gpu.checking import Results
+    from benchmarks.gpu.parts import PARTS, describe_device, run_parts
+    from benchmarks.measuring import describe_machine
+
     begin = time.perf_counter()
     results = Results()
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         results.report = arguments.out / "report.md"
+
+    # The device, the parts, and how many rows failed.
     machine = describe_machine() | describe_device(setup.device)
     cudnn = f"cuDNN {machine['cudnn']}" if machine.get("cudnn") else "no cuDNN"
     words = (machine["device"], f"torch {machine['torch']}", cudnn, machine["processor"])
