@@ -221,7 +221,7 @@ def measure_nanogpt(given: argparse.Namespace) -> Iterator[tuple[str, float, flo
             model = nanogpt.GPT(nanogpt.GPTConfig(**saved["model_args"]))
             model.load_state_dict(saved["model"])
             reader = BlockReader(model.eval(), saved["model_args"]["block_size"])
-            yield "nanoGPT", seconds, loss_of(reader, ids[num_train:])
+            yield f"nanoGPT, {given.minutes:g} minutes", seconds, loss_of(reader, ids[num_train:])
 
 
 def measure_lstm(given: argparse.Namespace) -> Iterator[tuple[str, float, float]]:
@@ -246,7 +246,8 @@ def measure_lstm(given: argparse.Namespace) -> Iterator[tuple[str, float, float]
         if seconds >= next_due:
             model.eval()
             with torch.inference_mode():
-                yield "torch.nn.LSTM, AdamW", seconds, loss_of(model, ids[num_train:])
+                loss = loss_of(model, ids[num_train:])
+                yield f"torch.nn.LSTM, {given.minutes:g} minutes", seconds, loss
             model.train()
             next_due = next(due)
             measuring = seconds_since_start() - seconds
@@ -283,20 +284,18 @@ def measure_charrnn(given: argparse.Namespace) -> Iterator[tuple[str, float, flo
     """Train charrnn with each budget; yield a row for each."""
     charrnn = (sys.executable, "-m", "charrnn")
     for minutes in given.budgets:
-        with tempfile.TemporaryDirectory() as folder:
-            run = Path(folder) / "run"
-            begin = time.monotonic()
-            options = ("--minutes", f"{minutes:g}", "--quiet", "--out", str(run))
-            subprocess.run([*charrnn, "train", str(given.text), *options], check=True)
-            seconds = time.monotonic() - begin
-            measured = subprocess.run(
-                [*charrnn, "evaluate", str(run), "--json", "--quiet"],
-                capture_output=True,
-                check=True,
-            )
+        run = given.runs / f"{60 * minutes:g}-seconds-{given.seed}"
+        begin = time.monotonic()
+        options = ("--minutes", f"{minutes:g}", "--seed", str(given.seed), "--out", str(run))
+        train = [*charrnn, "train", str(given.text), *options, "--quiet"]
+        subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - begin
+        measured = subprocess.run(
+            [*charrnn, "evaluate", str(run), "--json", "--quiet"], capture_output=True, check=True
+        )
         rows = json.loads(measured.stdout)["rows"]
         windowed = {row["name"]: row for row in rows if row["protocol"] == "windowed-256"}
-        together = windowed.get("run with counts", windowed["run"])
+        together = windowed.get(f"{run.name} with counts", windowed[run.name])
         yield "charrnn", seconds, together["nats_per_char"]
 
 
@@ -324,6 +323,8 @@ def main() -> None:
     parser.add_argument("csv", type=Path)
     parser.add_argument("--clone", type=Path, help="the clone of nanoGPT")
     parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--runs", type=Path, default=Path("peers"), help="the folder of charrnn's runs")
+    parser.add_argument("--seed", type=int, default=0, help="of charrnn")
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.025, 0.33, 1, 3, 15])
     for name, default in (("units", 256), ("layers", 2), ("batch-rows", 32), ("window", 128)):
         parser.add_argument(f"--{name}", type=int, default=default, help="of lstm")
