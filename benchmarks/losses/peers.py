@@ -323,12 +323,14 @@ def main() -> None:
     parser.add_argument("csv", type=Path)
     parser.add_argument("--clone", type=Path, help="the clone of nanoGPT")
     parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--runs", type=Path, default=Path("peers"), help="the folder of charrnn's runs")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("peers"), help="the folder of charrnn's runs"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of charrnn")
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.025, 0.33, 1, 3, 15])
-    for name, default in (("units", 256), ("layers", 2), ("batch-rows", 32), ("window", 128)):
+    for name, default in (("units", 256), ("layers", 2), ("batch-rows", 16), ("window", 64)):
         parser.add_argument(f"--{name}", type=int, default=default, help="of lstm")
-    for name, share in (("rate", 2e-3), ("dropout", 0.2)):
+    for name, share in (("rate", 5e-3), ("dropout", 0.2)):
         parser.add_argument(f"--{name}", type=float, default=share, help="of lstm")
     given = parser.parse_args()
     if given.program == "table":

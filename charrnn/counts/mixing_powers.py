@@ -4,10 +4,9 @@
 
 A log-linear interpolation (Klakow 1998, "Log-linear interpolation of language models"). The powers
 a and b depend on how sure both are: on the largest probability by the network, in three classes,
-and on the largest probability by the counts. A tenth pair of powers is for runs of the same
-character, such as the blanks before a line of code: the network knows how long the run is, a
-context of a few characters does not. The powers are fitted on text that neither the network nor the
-counts have learned.
+and on the largest probability by the counts. They are fitted on text that neither the network nor
+the counts have learned. In a run of the same character, such as the blanks before a line of code,
+the network predicts alone: it knows how long the run is, a context of a few characters does not.
 
 A sum of weighted probabilities is the usual alternative: with 16 weights it is as good as a product
 with one pair of powers (benchmarks/LOG.md). It also draws characters that only one of the two finds
@@ -33,6 +32,9 @@ RUN = 4
 """Length from which on equal characters in a row are a run."""
 NUM_PAIRS = NUM_SURE**2 + 1
 """Pairs of powers; the last pair is for runs."""
+ALONE = (1.0, 0.0)
+"""The powers in runs: the network predicts alone. What is fitted on a short text that is held back
+is worse (benchmarks/LOG.md)."""
 PRIOR = 400.0
 """The inverse variance of a normal prior, which draws the powers of a class to the powers that suit
 all classes: a class that hardly occurs in the text has the latter."""
@@ -100,8 +102,8 @@ class MixingPowers:
         # pair.
         scores = np.stack((predictions.network, predictions.counts))
         common = _fitted(scores, targets, start=np.array(START), prior=1.0)
-        values = np.empty((NUM_PAIRS, 2))
-        for pair in range(NUM_PAIRS):
+        values = np.tile(ALONE, (NUM_PAIRS, 1))
+        for pair in range(NUM_PAIRS - 1):
             is_mixed = predictions.pairs == pair
             values[pair] = _fitted(
                 scores[:, is_mixed], targets[is_mixed], start=common, prior=PRIOR
@@ -147,7 +149,7 @@ def _fitted(
 
         step = np.linalg.solve(curvature, gradient)
         largest = np.abs(step).max()
-        powers += step * min(1.0, LONGEST_STEP / max(largest, LEAST_CHANGE))
+        powers += step * LONGEST_STEP / max(largest, LONGEST_STEP)
         if largest < LEAST_CHANGE:
             break
     return np.asarray(np.clip(powers, -MOST_POWER, MOST_POWER))

@@ -78,7 +78,7 @@ HELD_BACK_PART = 100
 that are held back from the network, to fit how counts are mixed with it."""
 MIN_HELD_BACK = 500
 """The smallest number of characters that the recipe holds back: fewer would say too little about
-ten pairs of powers."""
+nine pairs of powers."""
 LEAST_HELD_BACK = 100
 """The smallest number of characters that a user may ask to hold back."""
 MAX_HELD_BACK = 20_000

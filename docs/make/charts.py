@@ -1,6 +1,5 @@
 """Draw the charts of the pages, each for light and for dark pages; `docs/make/figures.py` calls this.
 
-- `draw_bars`: time and loss on tiny Shakespeare, of docs/results.csv
 - `draw_choice`: the number of units that the recipe chooses, computed here
 - `draw_peers`: seconds and loss of several programs on tiny Shakespeare, of the table that
   benchmarks/losses/peers.py writes
@@ -43,8 +42,6 @@ class Theme:
     ink: str
     faint: str
     grid: str
-    others: str
-    """What other programs are drawn in."""
     lines: tuple[str, ...]
     """Lines and areas, one after the other."""
 
@@ -56,7 +53,6 @@ THEMES = (
         ink="#1f2328",
         faint="#59636e",
         grid="#e1e4e8",
-        others="#a3abb5",
         lines=("#2563c9", "#b07d00", "#00857a", "#8b2fb3", "#c4265a"),
     ),
     Theme(
@@ -65,7 +61,6 @@ THEMES = (
         ink="#e6edf3",
         faint="#9198a1",
         grid="#2b323b",
-        others="#59626d",
         lines=("#79a8ff", "#e3b341", "#3fc7b8", "#cf8df0", "#ff7b9c"),
     ),
 )
@@ -98,92 +93,95 @@ def write_chart(name: str, title: str, body: Body, folder: Path) -> None:
         )
 
 
-def draw_bars(folder: Path = DOCS / "pictures") -> None:
-    """Draw the minutes and the loss of each row of docs/results.csv, the highest loss first, as
-    bars from zero."""
-    with (DOCS / "results.csv").open(encoding="utf-8", newline="") as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: -float(row["windowed_nats"]))
-    names, minutes_at, nats_at = 268, (280, 190), (556, 230)
-    longest = max(float(row["seconds"]) for row in rows)
-    highest = max(float(row["windowed_nats"]) for row in rows)
+PUBLISHED = 1.4697, "nanoGPT's README, A100 GPU, 3 min: 1.4697"
+"""A loss that a line across the chart of programs shows."""
+LOSS_STEP = 2
+"""Tenths of a nat between two lines of that chart."""
 
-    def body(theme: Theme) -> tuple[float, float, str]:
-        parts = [
-            text_at(minutes_at[0], 30, "minutes", theme.faint, 14),
-            text_at(nats_at[0], 30, "validation loss, nats per character", theme.faint, 14),
-        ]
-        for number, row in enumerate(rows):
-            y = 52 + 34 * number
-            seconds, nats = float(row["seconds"]), float(row["windowed_nats"])
-            name = f"{row['model'].split(' (')[0]}, {row['machine']}"
-            fill, minutes = theme.others, f"about {seconds / 60:g}"
-            if row["source"] == "measured":
-                fill, minutes = theme.lines[0], f"{seconds / 60:.1f}"
-            if row["source"] == "measured" and seconds < 30:
-                minutes = f"{seconds / 60:.2f}"
-            parts.append(text_at(names, y + 17, name, theme.ink, 14, "end"))
-            for (left, most), share, label in (
-                (minutes_at, seconds / longest, minutes),
-                (nats_at, nats / highest, row["windowed_nats"]),
-            ):
-                width = max(2, share * most)
-                parts.append(
-                    f'<rect x="{left}" y="{y}" width="{width:.1f}" height="24" rx="3"'
-                    f' fill="{fill}"/>'
-                )
-                parts.append(text_at(left + width + 7, y + 17, label, theme.ink, 14))
-        return 860, 62 + 34 * len(rows), "\n".join(parts) + "\n"
 
-    write_chart(
-        "shakespeare",
-        title="Minutes and validation loss on tiny Shakespeare",
-        body=body,
-        folder=folder,
-    )
+def read_lines(source: Path) -> dict[str, Points]:
+    """Read the points (seconds, loss) of each program, the program with the lowest loss first."""
+    lines: dict[str, Points] = {}
+    with source.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            points = lines.setdefault(row["program"], [])
+            points.append((float(row["seconds"]), float(row["loss"])))
+    return dict(sorted(lines.items(), key=lambda line: min(loss for _, loss in line[1])))
+
+
+def label_places(
+    lines: dict[str, Points], at: Callable[[float, float], tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """Return where the name of each program stands: at the end of its longest line, 16 pixels or
+    more below the name above it."""
+    ends: dict[str, tuple[float, float]] = {}
+    for name, points in lines.items():
+        program = name.partition(",")[0]
+        ends[program] = max(ends.get(program, (0.0, 0.0)), *points)
+
+    places = {}
+    y_above = 0.0
+    for program, (x, y) in sorted(
+        ((program, at(*end)) for program, end in ends.items()), key=lambda place: place[1][1]
+    ):
+        # The name of a single point stands above it, because a line may begin on its right.
+        is_point = len(lines.get(program, ())) == 1
+        y_above = max(y - 9 if is_point else y + 4, y_above + 16)
+        places[program] = (x if is_point else x + 8), y_above
+    return places
 
 
 def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "pictures") -> None:
     """Draw the loss of each program over the seconds since its process began, on a logarithmic
-    scale."""
-    width, height = 560.0, 300.0
-    with source.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    lines: dict[str, Points] = {}
-    for row in rows:
-        points = lines.setdefault(row["program"], [])
-        points.append((float(row["seconds"]), float(row["loss"])))
-    seconds = [float(row["seconds"]) for row in rows]
-    losses = [float(row["loss"]) for row in rows]
-    left, right = math.log10(min(seconds)), math.log10(max(seconds))
-    low, high = math.floor(10 * min(losses)) / 10, math.ceil(10 * max(losses)) / 10
+    scale.
+
+    A program that was run with several budgets, named after a comma, has a line for each, in one
+    colour. The name stands at the end of its longest line.
+    """
+    left, top, width, height = 60.0, 40.0, 600.0, 330.0
+    lines = read_lines(source)
+    programs = list(dict.fromkeys(name.partition(",")[0] for name in lines))
+    seconds, losses = zip(*(point for points in lines.values() for point in points), strict=True)
+    first, last = math.log10(min(seconds)), math.log10(max(seconds))
+    low, high = math.floor(10 * min(losses)), math.ceil(10 * max(losses))
+    low, high = low / 10, (high + (high - low) % LOSS_STEP) / 10
 
     def at(x: float, y: float) -> tuple[float, float]:
-        across = (math.log10(x) - left) / (right - left)
-        return 60 + across * width, 40 + height * (high - y) / (high - low)
+        across = (math.log10(x) - first) / (last - first)
+        return left + across * width, top + height * (high - y) / (high - low)
 
     def body(theme: Theme) -> tuple[float, float, str]:
-        parts = [text_at(60, 22, "validation loss, nats per character", theme.faint, 14)]
-        for number in range(6):
-            loss = low + (high - low) * number / 5
-            _, y = at(min(seconds), loss)
-            parts.append(f'<path d="M60 {y:.1f}h{width:g}" stroke="{theme.grid}"/>')
-            parts.append(text_at(52, y + 4, f"{loss:.2f}", theme.faint, 12, "end"))
-        for tick in (1, 3, 10, 30, 60, 180, 600, 900):
-            if left <= math.log10(tick) <= right:
-                x, _ = at(tick, low)
+        parts = [text_at(left, 22, "validation loss, nats per character", theme.faint, 14)]
+        for tenths in range(round(10 * low), round(10 * high) + 1, LOSS_STEP):
+            _, y = at(min(seconds), tenths / 10)
+            parts.append(f'<path d="M{left:g} {y:.1f}h{width:g}" stroke="{theme.grid}"/>')
+            parts.append(text_at(left - 8, y + 4, f"{tenths / 10:.1f}", theme.faint, 12, "end"))
+        for tick in (1, 3, 10, 30, 60, 180, 600):
+            if first <= math.log10(tick) <= last:
+                x, y = at(tick, low)
                 label = f"{tick} s" if tick < 60 else f"{tick // 60} min"
-                parts.append(text_at(x, height + 60, label, theme.faint, 12, "middle"))
+                parts.append(text_at(x, y + 20, label, theme.faint, 12, "middle"))
+        if low < PUBLISHED[0] < high:
+            _, y = at(min(seconds), PUBLISHED[0])
+            parts.append(
+                f'<path d="M{left:g} {y:.1f}h{width:g}" stroke="{theme.faint}"'
+                ' stroke-dasharray="4 4"/>'
+            )
+            parts.append(text_at(left + 0.35 * width, y - 6, PUBLISHED[1], theme.faint, 12))
 
-        for number, (name, points) in enumerate(lines.items()):
-            colour = theme.lines[number]
+        for name, points in lines.items():
+            program = name.partition(",")[0]
+            colour = theme.lines[programs.index(program)]
             places = [at(*point) for point in sorted(points)]
             route = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
             parts.append(f'<path d="M{route}" fill="none" stroke="{colour}" stroke-width="2"/>')
             for x, y in places:
                 parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
-            x, y = places[-1]
-            parts.append(text_at(x + 8, y + 4, name, colour, 13))
-        return 860, height + 76, "\n".join(parts) + "\n"
+        parts += [
+            text_at(x, y, program, theme.lines[programs.index(program)], 13)
+            for program, (x, y) in label_places(lines, at).items()
+        ]
+        return 860, top + height + 36, "\n".join(parts) + "\n"
 
     write_chart("peers", title="Seconds and validation loss", body=body, folder=folder)
 

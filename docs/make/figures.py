@@ -8,24 +8,7 @@
     python docs/make/figures.py cards --sign                 # makes nothing: the page was changed by hand
     python docs/make/figures.py cards --sign --measured RESULTS
 
-docs/figures.yaml has an entry for each figure, a number or a picture:
-
-- `of`: the recipe, an included model, or nothing, if nothing in it is measured
-- `pages`: the sections that show it, as `page#heading`; `files`: its pictures
-- `command`; `minutes` that it takes; `timed` if it measures seconds or characters per second;
-  `by_hand` if more must be done than to run it, or if it is longer than an hour
-- `prints`: what the command prints and a page shows; a test compares both
-- `machine`, `instructions` (the most that torch uses), `versions`, `date`, `seeds`
-- `version`: the digest of the recipe or of the models when it was measured
-
-A recipe may change for other texts than that of a figure, which is then as it was, and was not
-measured again. Its entry says so by a line `accepted: VERSION, because REASON`, written by hand,
-with the version of today as `--all` prints it. `older: REASON` is written where the version of the
-time is not known; `apart: REASON` where a figure cannot be measured again here, such as that of
-another processor: its page names it as older.
-
-Every section with a picture, a date, a processor, or a number of nats, bits, megabytes or
-characters per second must be named by an entry; `stated` has those whose numbers are not measured.
+What an entry of docs/figures.yaml has is said in docs/make/figure_entries.py.
 
 A command runs in an empty folder with the texts of `--texts` and the variable DOCS. What it prints
 is printed, so that it can be copied to the page; `--measure` writes it to RESULTS/NAME.txt, with
@@ -33,189 +16,26 @@ RESULTS/NAME.json for `--sign`.
 """
 
 import argparse
-import hashlib
 import json
 import os
-import platform
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from datetime import date
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-import torch
-import yaml
-
-import charrnn
-from charrnn.config.settings import Config
-from charrnn.training import recipe
-
-DOCS = Path(__file__).parents[1]
-"""The folder of the pages."""
-ENTRIES = DOCS / "figures.yaml"
-"""What is known of each figure."""
-RECIPES = Path(recipe.__file__).parents[1] / "config" / "recipes"
-"""The named recipes."""
-DECIDING = (
-    *("cell", "num_layers", "hidden_size", "embedding_size", "num_members"),
-    *("dropout", "input_dropout", "weight_drop", "zoneout", "initial_state", "forget_bias"),
-    *("initial_weights", "learned_after"),
-    *("batch_size", "bptt_length", "reset_probability", "steps", "weight_average", "clip_norm"),
-    *("learning_rate", "final_learning_rate", "warmup_steps", "weight_decay"),
-    *("optimizer", "muon_scale", "beta1", "beta2", "min_count", "split"),
+from figure_entries import (
+    DOCS,
+    facts_of,
+    read_figures,
+    recipe_version,
+    state_of,
+    unnamed_sections,
+    write_figures,
 )
-"""Settings that decide what is learned, and not how fast or where it is saved."""
-BUDGETS: tuple[dict[str, Any], ...] = (
-    {"minutes": 0.05},
-    {"minutes": 3.0},
-    {"steps": 400, "hidden_size": 64},
-    {"steps": 1500, "cell": "gru", "num_layers": 2},
-    {"epochs": 20.0, "cell": "rnn"},
-)
-"""Commands whose settings are compared, for each of TEXTS."""
-TEXTS = (2_000, 20_000, 1_000_000, 4_600_000)
-"""Characters of a text."""
-STEPS_PER_MINUTE = 2_500
-"""Steps that one network takes in a minute, as if they were measured."""
-
-
-def resolve(config: Config, num_chars: int) -> dict[str, Any]:
-    """Return the deciding settings of a training, with what `auto` becomes."""
-    num_train = int(0.9 * num_chars)
-    sized = recipe.choose_sizes(config, num_train)
-    num_steps = None
-    if config.minutes is not None:
-        num_steps = int(STEPS_PER_MINUTE * config.minutes)
-        sized = recipe.choose_members(sized, num_steps=num_steps, num_train_chars=num_train)
-        most = recipe.most_useful_steps(sized, num_train)
-        num_steps = min(max(1, num_steps // sized.num_networks), most)
-    planned = recipe.choose_steps(
-        sized,
-        num_train_chars=num_train,
-        num_val_chars=num_chars - num_train,
-        steps_in_minutes=num_steps,
-    )
-    settings = asdict(planned)
-    return {name: settings[name] for name in DECIDING}
-
-
-@cache
-def recipe_version() -> str:
-    """Compute the version of the recipe: a digest of what it chooses, and of the named recipes."""
-    chosen = [
-        resolve(Config(**budget), num_chars=num_chars) for budget in BUDGETS for num_chars in TEXTS
-    ]
-    paths = sorted(RECIPES.glob("*.yaml"))
-    named = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
-    encoded = json.dumps([chosen, named], sort_keys=True)
-    return hashlib.sha256(encoded.encode()).hexdigest()[:12]
-
-
-def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-yaml.SafeDumper.add_representer(str, _represent)  # a line of a command is a line of the file
-
-
-def version_of(figure: dict[str, Any]) -> str:
-    """Return the version of what a figure is of, as it is now; "" for one that is of nothing."""
-    words = []
-    for what in figure["of"]:
-        version = recipe_version() if what == "recipe" else charrnn.load(what).step_digest[:12]
-        words.append(f"{what} {version}")
-    return ", ".join(words)
-
-
-def read_figures() -> dict[str, dict[str, Any]]:
-    """Read the entries."""
-    figures: dict[str, dict[str, Any]] = yaml.safe_load(ENTRIES.read_text(encoding="utf-8"))
-    return figures
-
-
-def state_of(figure: dict[str, Any]) -> str:
-    """Return `stale` if the recipe or a model is not that of this commit, `older` if it is not known
-    which it was, else ""."""
-    if "apart" in figure:
-        return ""
-    if "older" in figure:
-        return "older"
-    if version_of(figure) not in (figure["version"], accepted_version(figure)):
-        return "stale"
-    return ""
-
-
-def stale_figures() -> list[str]:
-    """Return the names of the figures whose recipe or model is not that of this commit."""
-    return [name for name, figure in read_figures().items() if state_of(figure) == "stale"]
-
-
-MEASURED = re.compile(
-    r"\b20\d\d-\d\d-\d\d\b|AMD EPYC|!\[|<img"
-    r"|\d (?:nats|bits per|characters per second|chars/s|MB\b|GB\b)"
-)
-"""What only a section with a figure has, beside links and blocks of commands."""
-LINK = re.compile(r"(?<!!)\[([^]]*)\]\([^)]*\)")
-
-
-def measured_sections() -> Iterator[str]:
-    """Yield each section of the pages that shows a figure, as `page#heading`."""
-    readme = DOCS.parent / "README.md"
-    for page in [readme, *sorted(DOCS.glob("*.md"))]:
-        if page.name == "reference.md":  # is written by make_reference.py
-            continue
-        shown = ""
-        section = page.stem
-        for line in [*page.read_text(encoding="utf-8").splitlines(), "# end"]:
-            if re.match(r"#{1,4} ", line):
-                if MEASURED.search(LINK.sub(r"\1", shown)):
-                    yield section
-                section = f"{page.stem}#{slug(line)}"
-                shown = ""
-            else:
-                shown += f"{line}\n"
-
-
-def slug(heading: str) -> str:
-    """Return the anchor of a heading."""
-    words = re.sub(r"[^\w\s-]", "", heading.lstrip("# ").lower())
-    return re.sub(r"\s", "-", words)
-
-
-def unnamed_sections() -> list[str]:
-    """Return the sections that show a figure which has no entry."""
-    named = {section for figure in read_figures().values() for section in figure["pages"]}
-    return [section for section in measured_sections() if section not in named]
-
-
-def accepted_version(figure: dict[str, Any]) -> str | None:
-    """Return the version for which a figure was not measured again; None without a reason."""
-    version, _, reason = figure.get("accepted", "").partition(", because ")
-    return version if reason.strip() else None
-
-
-def facts_of(figure: dict[str, Any]) -> dict[str, Any]:
-    """Return what is to be known of a figure that is measured now."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = models[0] if models else platform.machine()
-    return {
-        "machine": f"{os.cpu_count()} cores of an {name}",
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "versions": f"charrnn {charrnn.__version__}, python {platform.python_version()},"
-        f" torch {torch.__version__}, numpy {np.__version__}",
-        "date": date.today().isoformat(),
-        "version": version_of(figure),
-    }
 
 
 def _drawn(module: str, function: str) -> Callable[[], None]:
@@ -229,7 +49,7 @@ def _drawn(module: str, function: str) -> Callable[[], None]:
 
 DRAWN = {
     "theory": _drawn("drawings", "write_drawings"),
-    "shakespeare": _drawn("charts", "draw_bars"),
+    "peers": _drawn("charts", "draw_peers"),
     "recipe-choice": _drawn("charts", "draw_choice"),
     "gradients": _drawn("charts", "draw_gradients"),
     "demo": _drawn("record_demo", "draw_demo"),
@@ -360,8 +180,7 @@ def main() -> None:
             figure |= facts
             for reason in ("accepted", "older"):
                 figure.pop(reason, None)
-        dumped = yaml.safe_dump(figures, sort_keys=False, allow_unicode=True, width=110)
-        ENTRIES.write_text(dumped, encoding="utf-8")
+        write_figures(figures)
 
 
 if __name__ == "__main__":

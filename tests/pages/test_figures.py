@@ -1,5 +1,6 @@
 """The figures of the pages are of today's recipe and models, and what their scripts draw."""
 
+import csv
 import importlib
 import re
 import shlex
@@ -21,16 +22,21 @@ def load(monkeypatch):
     return importlib.import_module
 
 
-def test_every_figure_is_of_the_recipe_and_the_models_of_today(load):
-    assert load("figures").stale_figures() == [], "see: python docs/make/figures.py --list"
+@pytest.fixture
+def entries(load):
+    """The module that reads the entries of the figures."""
+    return load("figure_entries")
 
 
-def test_another_recipe_makes_its_figures_stale(load, monkeypatch):
-    figures = load("figures")
-    figures.recipe_version.cache_clear()
+def test_every_figure_is_of_the_recipe_and_the_models_of_today(entries):
+    assert entries.stale_figures() == [], "see: python docs/make/figures.py --list"
+
+
+def test_another_recipe_makes_its_figures_stale(entries, monkeypatch):
+    entries.recipe_version.cache_clear()
     monkeypatch.setattr(recipe, "LEAST_WEIGHT_DECAY", 0.2)
-    stale = figures.stale_figures()
-    figures.recipe_version.cache_clear()
+    stale = entries.stale_figures()
+    entries.recipe_version.cache_clear()
     assert "gradients" in stale
     assert "theory" not in stale
 
@@ -45,41 +51,36 @@ def test_another_recipe_makes_its_figures_stale(load, monkeypatch):
     ],
 )
 def test_a_figure_is_accepted_for_one_version_and_with_a_reason(
-    load, monkeypatch, accepted, is_stale
+    entries, monkeypatch, accepted, is_stale
 ):
-    figures = load("figures")
     figure = {"of": ["recipe"], "pages": [], "version": "recipe of another day"}
-    figure["accepted"] = accepted.format(today=figures.version_of(figure))
-    monkeypatch.setattr(figures, "read_figures", lambda: {"drawn": figure})
-    assert figures.stale_figures() == (["drawn"] if is_stale else [])
+    figure["accepted"] = accepted.format(today=entries.version_of(figure))
+    monkeypatch.setattr(entries, "read_figures", lambda: {"drawn": figure})
+    assert entries.stale_figures() == (["drawn"] if is_stale else [])
 
 
-def test_every_section_with_a_figure_is_named_by_an_entry(load):
-    figures = load("figures")
-    assert figures.unnamed_sections() == [], "name it in docs/figures.yaml: pages"
+def test_every_section_with_a_figure_is_named_by_an_entry(entries):
+    assert entries.unnamed_sections() == [], "name it in docs/figures.yaml: pages"
 
 
-def test_the_sections_that_entries_name_are_on_their_pages(load):
-    figures = load("figures")
-    named = {section for figure in figures.read_figures().values() for section in figure["pages"]}
+def test_the_sections_that_entries_name_are_on_their_pages(entries):
+    named = {section for figure in entries.read_figures().values() for section in figure["pages"]}
     for section in named:
-        page, _, heading = section.partition("#")
-        path = REPOSITORY / "README.md" if page == "README" else DOCS / f"{page}.md"
-        headings = re.findall(r"^#+ .*", path.read_text(encoding="utf-8"), re.M)
-        assert heading in map(figures.slug, headings), section
+        headings = re.findall(r"^#+ .*", page_of(section).read_text(encoding="utf-8"), re.M)
+        assert section.partition("#")[2] in map(entries.slug, headings), section
 
 
-def test_a_section_shows_a_figure_by_what_it_has_beside_links(load):
-    measured = load("figures").MEASURED
-    link = load("figures").LINK
+def test_a_section_shows_a_figure_by_what_it_has_beside_links(entries):
+    measured = entries.MEASURED
+    link = entries.LINK
     for shown in ("1.37 nats", "2026-11-21", "![A picture](a.svg)", "8 characters per second"):
         assert measured.search(shown)
     for hidden in ("[the log](LOG.md#2026-11-21-two)", "256 units, three seeds"):
         assert not measured.search(link.sub(r"\1", hidden))
 
 
-def test_what_is_known_of_a_figure_says_when_and_where_it_was_measured(load):
-    for name, figure in load("figures").read_figures().items():
+def test_what_is_known_of_a_figure_says_when_and_where_it_was_measured(entries):
+    for name, figure in entries.read_figures().items():
         for field in ("of", "pages", "files", "command", "machine", "date", "version"):
             assert field in figure, name
         if figure["version"] == "" and figure["of"]:
@@ -106,26 +107,30 @@ def test_figures_are_measured_within_the_time_the_timed_ones_first(
     assert not (tmp_path / "long.json").exists()
 
 
-def test_figures_that_take_seconds_are_those_of_their_pages(load, command):
-    figures = load("figures").read_figures()
+def page_of(section):
+    """Return the path of the page of a section."""
+    page = section.partition("#")[0]
+    return REPOSITORY / "README.md" if page == "README" else DOCS / f"{page}.md"
+
+
+def test_figures_that_take_seconds_are_those_of_their_pages(entries, command):
+    figures = entries.read_figures()
     quick = [figure for figure in figures.values() if "prints" in figure]
     assert quick
     for figure in quick:
         outputs = [command(*shlex.split(call)).out for call in calls(figure)]
         output = " ".join("".join(outputs).split())
-        pages = [DOCS / f"{section.partition('#')[0]}.md" for section in figure["pages"]]
+        pages = [page_of(section) for section in figure["pages"]]
         page = " ".join(" ".join(path.read_text(encoding="utf-8") for path in pages).split())
         for printed in figure["prints"]:
             assert " ".join(printed.split()) in output
             assert " ".join(printed.split()) in page
 
 
-def test_every_picture_has_an_entry_and_is_on_a_page(load):
+def test_every_picture_has_an_entry_and_is_on_a_page(entries):
     pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
     pages += (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    listed = [
-        file for figure in load("figures").read_figures().values() for file in figure["files"]
-    ]
+    listed = [file for figure in entries.read_figures().values() for file in figure["files"]]
     pictures = [path for path in DOCS.rglob("*") if path.suffix in (".svg", ".png")]
     assert sorted(listed) == sorted(path.relative_to(DOCS).as_posix() for path in pictures)
     assert [file for file in listed if file not in pages] == []
@@ -136,8 +141,8 @@ def calls(figure):
     return [call.strip() for call in re.findall(r"\bcharrnn ([^|&#\n]*)", figure["command"])]
 
 
-def test_the_commands_of_the_figures_take_their_options(load, command):
-    for figure in load("figures").read_figures().values():
+def test_the_commands_of_the_figures_take_their_options(entries, command):
+    for figure in entries.read_figures().values():
         for call in calls(figure):
             name, *words = shlex.split(call)
             page = command(name, "--help").out
@@ -145,17 +150,17 @@ def test_the_commands_of_the_figures_take_their_options(load, command):
             assert [flag for flag in flags if f" {flag} " not in page] == [], call
 
 
-def test_the_figures_of_the_tour_are_made_by_its_commands(load):
+def test_the_figures_of_the_tour_are_made_by_its_commands(entries):
     # Those run at small budgets (test_commands_of_docs.py).
     tour = (DOCS / "tour.md").read_text(encoding="utf-8").splitlines()
-    for name, figure in load("figures").read_figures().items():
+    for name, figure in entries.read_figures().items():
         if name.startswith("tour-"):
             assert [call for call in calls(figure) if f"charrnn {call}" not in tour] == []
 
 
 @pytest.mark.parametrize("model", ["prose", "code"])
-def test_the_included_models_write_the_pictures_of_their_texts(load, command, tmp_path, model):
-    words = shlex.split(load("figures").read_figures()[model]["command"])[1:-1]
+def test_the_included_models_write_the_pictures_of_their_texts(entries, command, tmp_path, model):
+    words = shlex.split(entries.read_figures()[model]["command"])[1:-1]
     assert command(*words, tmp_path / "drawn.svg").code == 0
     assert (tmp_path / "drawn.svg").read_bytes() == (
         DOCS / "pictures" / f"{model}.svg"
@@ -164,7 +169,7 @@ def test_the_included_models_write_the_pictures_of_their_texts(load, command, tm
 
 def test_the_charts_are_those_of_their_figures(load, tmp_path):
     charts = load("charts")
-    charts.draw_bars(tmp_path)
+    charts.draw_peers(folder=tmp_path)
     charts.draw_choice(tmp_path)
     for path in tmp_path.iterdir():
         [saved] = DOCS.rglob(path.name)
@@ -172,13 +177,18 @@ def test_the_charts_are_those_of_their_figures(load, tmp_path):
 
 
 def test_programs_are_drawn_as_far_down_as_their_loss(load, tmp_path):
-    table = "program,seconds,loss\ncharrnn,10,1.8\ncharrnn,100,1.4\nother,10,2.4\n"
+    table = "program,seconds,loss\ncharrnn,10,1.8\ncharrnn,100,1.3\n"
+    table += '"other, 1 minute",10,2.4\n"other, 2 minutes",20,2.2\n'
     (tmp_path / "peers.csv").write_text(table)
     load("charts").draw_peers(tmp_path / "peers.csv", tmp_path)
     drawn = (tmp_path / "peers-light.svg").read_text()
-    places = [float(place) for place in re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', drawn)]
-    assert places[2] < places[0] < places[1], "the lower the loss, the further down"
-    assert drawn.count("charrnn</text>") == drawn.count("other</text>") == 1
+    circles = re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)" r="3" fill="(.*?)"', drawn)
+    heights = [float(height) for height, _ in circles]
+    assert heights[3] < heights[2] < heights[0] < heights[1], "by their loss"
+    assert circles[0][1] == circles[1][1] != circles[2][1] == circles[3][1]
+    assert drawn.count(">charrnn</text>") == drawn.count(">other</text>") == 1
+    [published] = re.findall(r'<path d="M60 ([\d.]+)h600" stroke="#59636e"', drawn)
+    assert heights[0] < float(published) < heights[1]
 
 
 def test_the_drawings_are_those_of_the_script(load):
@@ -198,8 +208,8 @@ def test_the_drawings_are_those_of_the_script(load):
 
 def test_the_results_have_the_figures_of_the_chart():
     results = (DOCS / "results.md").read_text(encoding="utf-8")
-    for line in (DOCS / "results.csv").read_text(encoding="utf-8").splitlines()[3:]:
-        model, _, *numbers, source = line.split(",")
-        assert source == "measured"
-        assert f"`shakespeare.txt {model.removeprefix('charrnn ')}`" in results
-        assert [number for number in numbers if number not in results] == []
+    with (DOCS / "peers.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    last = {row["program"]: row for row in rows}
+    shown = [row for row in rows if row["program"] == "charrnn" or row is last[row["program"]]]
+    assert [row for row in shown if f"| {row['seconds']} | {row['loss']} |" not in results] == []

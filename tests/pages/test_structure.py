@@ -22,7 +22,7 @@ TESTS = PACKAGE.parent / "tests"
 CEILINGS = {
     "tokens": 321_032,
     "tokens of the core": 188_004,
-    "tokens of the tests": 312_690,
+    "tokens of the tests": 312_830,
     "tokens of scripts and styles": 22_000,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
