@@ -16,8 +16,7 @@ test tenth by which nothing was chosen, and chosen on the 131,072 before them: f
 the end of the validation tenth. For `code` they are the beginning of the test tenth, because its
 cells there decided which of two trainings is the model.
 
-`--cards-only` trains nothing: it measures the models that are there, and rounding them again gives
-the same weights. War and Peace is then `war-and-peace.txt` in this folder or in `corpora/`.
+`--cards-only` trains nothing and changes no model: it measures those that are there. War and Peace is then `war-and-peace.txt` in this folder or in `corpora/`.
 
 The digests that are printed are those of the text and of the file. Another processor trains other
 digits, and so another file.
@@ -204,9 +203,7 @@ def main() -> None:
         if given.only not in (None, recipe.name):
             continue
         path = given.into / f"{recipe.name}.zip"
-        if given.cards_only:
-            store(charrnn.load(path), path)
-        else:
+        if not given.cards_only:
             corpus = [given.novel] if recipe.name == "prose" else []
             folder = given.folder / recipe.name
             options = [*SETTINGS, *recipe.options, "--out", str(folder)]
