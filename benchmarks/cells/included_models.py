@@ -16,7 +16,8 @@ test tenth by which nothing was chosen, and chosen on the 131,072 before them: f
 the end of the validation tenth. For `code` they are the beginning of the test tenth, because its
 cells there decided which of two trainings is the model.
 
-`--cards-only` trains nothing and changes no model: it measures those that are there. War and Peace is then `war-and-peace.txt` in this folder or in `corpora/`.
+`--cards-only` trains nothing and changes no model: it measures the models that are there. War and
+Peace is then `war-and-peace.txt` in this folder or in `corpora/`.
 
 The digests that are printed are those of the text and of the file. Another processor trains other
 digits, and so another file.
