@@ -395,12 +395,12 @@ class Config:
     precision: str = option(
         "auto",
         flags="--precision WORD",
-        help="auto (bf16 from 128 units on where the processor has it), fp32, bf16 or fp16.",
+        help="auto (bf16 from 128 units on where it is faster), fp32, bf16 or fp16.",
         panel=MACHINE,
         allowed=one_of(*PRECISIONS),
     )
-    """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor has instructions
-    for it."""
+    """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor is faster in it
+    (AMD's with AVX512-BF16, Intel's with AMX)."""
     capture: str = setting("auto", allowed=one_of(*CAPTURES))
     """auto: on an NVIDIA GPU, the kernels of a step are launched together (a captured CUDA graph)
     where that is possible; off: one by one."""

@@ -39,20 +39,25 @@ def pick_device(name: str) -> torch.device:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the device has bf16 instructions (on a CPU: AVX512-BF16 or AMX, if oneDNN may use
-    them)."""
+    """Whether the device computes faster in bf16 than in fp32.
+
+    A CPU does if it is Intel's and has AMX, or another one with AVX512-BF16, and oneDNN may use
+    these instructions.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
 
     # Emulated bf16 is slower than fp32. oneDNN emulates bf16 if the processor has no instructions
     # for it, or if the user has forbidden them.
     cap = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
-    if not any(word in cap for word in CAPS_WITH_BF16):
+    if device.type != "cpu" or not any(word in cap for word in CAPS_WITH_BF16):
         return False
+
+    # With AVX512-BF16, bf16 is faster than fp32 on AMD's processors, but slower on Intel's
+    # (benchmarks/LOG.md).
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    is_intel = "Intel" in capabilities.get("cpu_name", "")
+    return bool(capabilities.get("amx_bf16" if is_intel else "avx512_bf16"))
 
 
 @cache
@@ -84,16 +89,12 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
     `bf16` on a CPU that cannot compute in it.
     """
     precision_used = chosen_precision(device, precision)
-    is_lower = precision_used != "fp32"
-
-    # A context of autocast needs a lower dtype even if it is not enabled.
-    lower = getattr(torch, DTYPES[precision_used if is_lower else "bf16"])
     with (
         exact_arithmetic(device),
         torch.autocast(
             device.type,
-            dtype=lower,
-            enabled=is_lower,
+            dtype=getattr(torch, DTYPES[precision_used]),
+            enabled=precision_used != "fp32",
         ),
     ):
         yield

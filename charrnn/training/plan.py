@@ -23,7 +23,7 @@ from charrnn.config.settings import (
     resolved,
 )
 from charrnn.errors import CheckpointError, Message, UsageError, counted, named
-from charrnn.model.device import BF16_UNITS, chosen_precision, has_fast_bf16
+from charrnn.model.device import BF16_UNITS, chosen_precision
 from charrnn.model.shapes import (
     check_memory,
     check_multiple,
@@ -83,13 +83,13 @@ class Resumed:
 def choose_precision(config: Config, device: torch.device) -> str:
     """Return the configuration's precision; for `auto` bf16 or fp32.
 
-    bf16 if the device has instructions for it and is no CPU, or the layers have at least BF16_UNITS
-    units. Raises UsageError for a precision that the device cannot compute in.
+    bf16 if the device is faster in it and is no CPU, or the layers have at least BF16_UNITS units.
+    Raises UsageError for a precision that the device cannot compute in.
     """
-    if config.precision != "auto":
-        return chosen_precision(device, config.precision)
-    is_large = device.type != "cpu" or recipe.units_of_network(config) >= BF16_UNITS
-    return "bf16" if is_large and has_fast_bf16(device) else "fp32"
+    is_small = device.type == "cpu" and recipe.units_of_network(config) < BF16_UNITS
+    if config.precision == "auto" and is_small:
+        return "fp32"
+    return chosen_precision(device, config.precision)
 
 
 def plan_run(

@@ -108,9 +108,12 @@ FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
 
 
-MIN_READ = {128: 0, 256: 4_500_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
+MIN_READ = {128: 0, 256: 2_000_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
 """Units of a layer, and the characters that a model of that size must read to be better than the
 next smaller model in the same time (benchmarks/LOG.md)."""
+MIN_USEFUL = MIN_READ | {256: 4_500_000}
+"""Units of a layer, and the characters that a model of that size must be able to read before it
+knows its text by heart."""
 MINUTES_SHARE = 2 / 3
 """A model for a budget in minutes must read enough in this share of the budget. A model that
 needs the whole budget to read enough is, more often than not, worse than several smaller networks
@@ -289,12 +292,12 @@ def choose_hidden_size(
         if num_steps is None and num_weights > max(FEW_WEIGHTS, num_train_chars):
             break
 
-        # How many characters it reads, as far as they are useful.
+        # How many characters it reads, and how many of them would be useful.
         if num_steps is None:
             num_read = MINUTES_SHARE * chars_of_minutes(sized, operations_per_second)
         else:
             num_read = num_steps * num_per_step
-        if min(num_read, useful_chars(num_weights, num_train_chars)) >= least:
+        if num_read >= least and useful_chars(num_weights, num_train_chars) >= MIN_USEFUL[units]:
             largest = hidden_size
     return largest
 
@@ -401,7 +404,7 @@ def choose_steps(
     validation_chars = choose_validation_chars(config, steps=steps, num_val_chars=num_val_chars)
     num_read = min(num_val_chars, validation_chars or num_val_chars)
     cost_in_steps = num_read * FORWARD_COST / chars_per_step
-    auto_every = max(1, math.ceil(steps / NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
+    auto_every = max(math.ceil(steps / NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
     config = fill_auto(config, evaluate_every=auto_every)
     config = fill_auto(config, save_every=config.evaluate_every)
 
@@ -448,7 +451,7 @@ def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Conf
     # The largest number of networks of which each still reads enough and takes enough steps.
     units = resolved(config.hidden_size)
     num_read = num_steps * resolved(config.batch_size) * resolved(config.bptt_length)
-    least = max(MEMBER_EPOCHS * num_train_chars, SHORT_READ, MIN_READ.get(units, 0))
+    least = max(MEMBER_EPOCHS * num_train_chars, SHORT_READ, MIN_USEFUL.get(units, 0))
     members = min(
         MAX_MEMBERS, num_read // least, num_steps // MIN_USEFUL_STEPS, MAX_JOINED_SIZE // units
     )
