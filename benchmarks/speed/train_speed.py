@@ -7,7 +7,7 @@ alternating.
     python benchmarks/speed/train_speed.py --precision fp32    # as on a processor without bf16
 
 Ours is `charrnn.training.trainer.Trainer.take_step`, in the precision that `--precision auto`
-chooses and, as stock has, with AdamW for all weights; `--muon-scale 2` uses the recipe's Muon
+chooses and, as stock has, with AdamW for all weights; `--optimizer muon` uses the recipe's Muon
 instead. Stock is the common loop: fp32, batch_first, an `nn.Embedding` of the hidden size, Adam,
 the state carried over. Figures are medians of the steps of one second (at least 5), after two to
 warm up; the two loops alternate.
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.measuring import Report, in_turn, make_parser, matmul_rate
-from charrnn.config.architectures import CELLS
+from charrnn.config.architectures import CELLS, OPTIMIZERS
 from charrnn.config.settings import PRECISIONS, Config, resolved
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.device import DTYPES
@@ -53,7 +53,7 @@ def our_step(
     batch_size: int,
     length: int,
     precision: str,
-    muon_scale: float = 0.0,
+    optimizer: str = "adamw",
     device: torch.device = CPU,
 ) -> Trainer:
     """Build a trainer of charrnn."""
@@ -70,7 +70,7 @@ def our_step(
         weight_decay=0.1,
         steps=10**6,
         precision=precision,
-        muon_scale=muon_scale,
+        optimizer=optimizer,
     )
     lanes = BatchRows(IDS, batch_size)
     return Trainer(
@@ -218,16 +218,18 @@ def main() -> None:
     )
     parser.add_argument("--part", default="all", choices=("all", "cells", "grid"))
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
-    parser.add_argument("--muon-scale", type=float, default=0.0)
+    parser.add_argument("--optimizer", default="adamw", choices=OPTIMIZERS)
     arguments = parser.parse_args()
     report = Report("train_speed", as_json=arguments.json)
-    precision, scale = arguments.precision, arguments.muon_scale
+    precision, optimizer = arguments.precision, arguments.optimizer
     for cell in () if arguments.part == "grid" else STOCK if arguments.quick else CELLS:
-        compare(report, our_step(cell, 2, 512, 64, 128, precision, scale))
+        compare(report, our_step(cell, 2, 512, 64, 128, precision, optimizer))
     for cell in () if arguments.part == "cells" else STOCK:
         for num_layers in (2,) if arguments.quick else (1, 2, 3):
             for hidden_size in (128,) if arguments.quick else (64, 128, 256, 512):
-                compare(report, our_step(cell, num_layers, hidden_size, 50, 50, precision, scale))
+                compare(
+                    report, our_step(cell, num_layers, hidden_size, 50, 50, precision, optimizer)
+                )
     report.close()
 
 
