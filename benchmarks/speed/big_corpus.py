@@ -5,7 +5,7 @@ training may use.
     python benchmarks/speed/big_corpus.py --gigabytes 10 --folder /mnt/large
 
 The text is random words by Zipf's law in lines of twelve; --cyrillic writes them in another script.
-It, the cache and the runs lie in a temporary folder (--folder: where), which is removed; the disk
+It, its ids and the runs lie in a temporary folder (--folder: where), which is removed; the disk
 needs twice the size of the text.
 
 Each command is its own process, observed from outside every SAMPLE_SECONDS. Two figures of its
@@ -20,8 +20,7 @@ memory are reported:
 `growth_percent` compares the median RssAnon in the last tenth of the steps with that in the fourth:
 until then every kind of work (steps, validations, checkpoints, samples) was done for the first
 time, and allocated what it uses again. The medians of all tenths go to stderr.
-`encode_mb_per_second` is the size of the text over the difference between the first start, which
-reads and encodes it, and the second, which finds the ids in the cache and verifies them.
+`start_seconds` is the time until the first step: the text is read and encoded before it.
 """
 
 import json
@@ -181,33 +180,27 @@ def measure(report: Report, folder: Path, num_bytes: int, steps: int, script: st
             "peak_mb": seen.peak / 1e6,
             "resident_mb": seen.resident / 1e6,
         }
-        report.add(
-            command=name, **row, **{"encode_mb_per_second": None, "growth_percent": None, **more}
-        )
+        report.add(command=name, **row, **{"growth_percent": None, "start_seconds": None, **more})
 
     first = observe([*train, "run", "--steps", str(steps)], folder)
-    second = observe([*train, "again", "--steps", "1"], folder)
     times = [first.time_of("step", max(1, steps * tenth // 10)) for tenth in range(11)]
     medians = [first.median_between(begin - SAMPLE_SECONDS, end) for begin, end in pairwise(times)]
     print(
         "MB by tenth:", *(f"{median / 1e6:.2f}" for median in medians), file=sys.stderr, flush=True
     )
     growth = medians[-1] / medians[3] - 1
-    encoding = first.time_of("start") - second.time_of("start")
     add(
         f"train --steps {steps}",
         first,
-        encode_mb_per_second=num_bytes / 1e6 / encoding if encoding > 0 else None,
         growth_percent=100 * growth,
         start_seconds=first.time_of("start"),
     )
-    add("train --steps 1, again", second, start_seconds=second.time_of("start"))
     for name in (
         f"evaluate run --precision fp32 --chars {EVALUATED_CHARS}",
         "visualize run --find",
         "sample run --length 2000 --novelty",
     ):
-        add(name, observe(name.split(), folder), start_seconds=None)
+        add(name, observe(name.split(), folder))
 
 
 def main() -> None:
