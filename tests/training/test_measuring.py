@@ -10,8 +10,9 @@ import pytest
 import torch
 from hand_built import small_config
 
+from charrnn.model import device
 from charrnn.text.batches import BatchRows
-from charrnn.training import measuring, plan
+from charrnn.training import measuring
 from charrnn.training.measuring import choose_threads, measure_step
 from charrnn.training.plan import choose_precision
 from charrnn.training.process_group import Computing
@@ -152,7 +153,7 @@ def test_auto_is_bf16_for_128_units_where_the_processor_has_it(monkeypatch):
         ("auto", 128, True, "bf16"),
         ("auto", 127, True, "fp32"),
     ):
-        for module in (plan, measuring):
+        for module in (device, measuring):
             monkeypatch.setattr(
                 module, "has_fast_bf16", lambda device, is_fast=has_instructions: is_fast
             )
