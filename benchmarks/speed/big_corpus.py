@@ -5,7 +5,7 @@ training may use.
     python benchmarks/speed/big_corpus.py --gigabytes 10 --folder /mnt/large
 
 The text is random words by Zipf's law in lines of twelve; --cyrillic writes them in another script.
-It, its ids and the runs lie in a temporary folder (--folder: where), which is removed; the disk
+The text, its ids and the runs lie in a temporary folder (--folder: where), which is removed; the disk
 needs twice the size of the text.
 
 Each command is its own process, observed from outside every SAMPLE_SECONDS. Two figures of its

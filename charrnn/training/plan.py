@@ -83,8 +83,8 @@ class Resumed:
 def choose_precision(config: Config, device: torch.device) -> str:
     """Return the configuration's precision; for `auto` bf16 or fp32.
 
-    bf16 if the device is faster in it and is no CPU, or the layers have at least BF16_UNITS units.
-    Raises UsageError for a precision that the device cannot compute in.
+    bf16 if the device is faster in it, unless it is a CPU and the layers have fewer than BF16_UNITS
+    units. Raises UsageError for a precision that the device cannot compute in.
     """
     is_small = device.type == "cpu" and recipe.units_of_network(config) < BF16_UNITS
     if config.precision == "auto" and is_small:
