@@ -34,9 +34,9 @@ import torch
 
 from benchmarks.measuring import Report, make_parser
 from charrnn.config.settings import Config
+from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.distributed.processes import connect
 from charrnn.text.batches import BatchRows
-from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.trainer import Trainer
 
 SIZES = ("1x128", "1x512", "2x512", "1x1024")

@@ -15,7 +15,6 @@ import typer
 
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.cli.root import Invocation, app, commands
-from charrnn.cli.signals import Signals
 from charrnn.cli.streams import (
     choose_encoding,
     describe_unexpected,
@@ -29,6 +28,7 @@ from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, did
 from charrnn.hooks.manager import LEFT_OUT, about_missing_rooms
 from charrnn.system.process import ENDING_SIGNALS, NUMPY_BYTES, PARENT, check_room
 from charrnn.system.progress import using
+from charrnn.system.signals import Signals
 from charrnn.version import __version__
 
 QUIET = {"-q", "--quiet"}

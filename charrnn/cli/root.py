@@ -12,10 +12,10 @@ import typer.core
 import typer.main
 
 from charrnn.cli.help_page import COMMANDS, argument_name, parameter_sections, write_help
-from charrnn.cli.signals import Signals
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import leave_out, load_place, offered
 from charrnn.hooks.specifications import CommandEntry
+from charrnn.system.signals import Signals
 
 if TYPE_CHECKING:
     from charrnn.config.options import Option

@@ -22,7 +22,6 @@ from charrnn.cli.arguments import parse_text
 from charrnn.cli.command_options import NEW_RUN, CommandOptions
 from charrnn.cli.progress_bars import TerminalProgress, print_above_bars, training_bar
 from charrnn.cli.root import Invocation
-from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import (
     IN_TEXT,
     discard_output,
@@ -35,6 +34,9 @@ from charrnn.cli.streams import (
 from charrnn.config.options import argument, option, option_group, option_texts
 from charrnn.config.settings import MACHINE, Config, check_field_name
 from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
+from charrnn.distributed import launch, processes
+from charrnn.distributed.connecting import launched_process
+from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.hooks.manager import find_named
@@ -42,10 +44,10 @@ from charrnn.hooks.specifications import lessons
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import PARENT, check_room_for_torch, is_orphan, warn_before_kill
 from charrnn.system.progress import Progress, using
+from charrnn.system.signals import READER_GONE, Signals
 from charrnn.system.words import prints_words
 from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
-from charrnn.training.process_group import SINGLE, ProcessGroup, launched_process, processes
 
 Value = TypeVar("Value")
 """The parsed value of a setting."""
@@ -91,7 +93,6 @@ class TrainOptions(CommandOptions):
         flags="--processes N",
         help="Train in N processes of this machine, as torchrun starts them.",
         panel=MACHINE,
-        needs="distributed",
     )
     out: Path | None = option(
         None,
@@ -204,7 +205,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
 
     # The launched processes run the same command line, and come to `begin` themselves.
     if num_processes > 1:
-        return processes.launch(
+        return launch.launch(
             num_processes,
             arguments=invocation.arguments,
             signals=invocation.signals,

@@ -37,7 +37,6 @@ ROOMS = (
     "formats.crnn",
     "analyses",
     "sweeps",
-    "distributed",
     "compiled",
 )
 """The packages of charrnn with hooks, in the order in which the help lists their commands."""

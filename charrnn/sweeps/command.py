@@ -10,7 +10,6 @@ import typer
 
 from charrnn.cli.command_options import CommandOptions
 from charrnn.cli.root import Invocation
-from charrnn.cli.signals import Signals
 from charrnn.cli.streams import print_json, printable, result_console, with_flags
 from charrnn.cli.train import SettingsOptions, configure, parse_settings
 from charrnn.config.options import argument, option, option_group, option_texts
@@ -18,6 +17,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import Message, counted
 from charrnn.sweeps.plan import Axis, SweepRun, parse_axis
 from charrnn.system.lazy import LazyModule
+from charrnn.system.signals import Signals
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -29,7 +29,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import shortened
 from charrnn.model.device import to_device
 from charrnn.model.noise import draw_mask
-from charrnn.training.process_group import Computing
+from charrnn.training.computing import Computing
 
 WARM_UPS = 5
 """Calls of a function before it is captured."""

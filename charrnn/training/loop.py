@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.config.settings import BUDGETS, Config, parse_value, resolved
+from charrnn.distributed.connecting import connected
+from charrnn.distributed.group import ProcessGroup
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes, extend_rows
@@ -19,9 +21,9 @@ from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.system.process import Pauses
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import notes, plan, run_text
+from charrnn.training.computing import Computing
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.plan import Resumed
-from charrnn.training.process_group import Computing, ProcessGroup, connected
 from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.run_text import RunText
 from charrnn.training.session import TrainingSession

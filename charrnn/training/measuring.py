@@ -14,7 +14,7 @@ from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.system.progress import task
 from charrnn.text.batches import BatchRows
 from charrnn.training import recipe
-from charrnn.training.process_group import Computing
+from charrnn.training.computing import Computing
 from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurrent_weights
 from charrnn.training.trainer import Trainer
 

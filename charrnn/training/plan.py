@@ -38,11 +38,11 @@ from charrnn.text.batches import BatchRows
 from charrnn.text.sources import entry_of
 from charrnn.training import recipe
 from charrnn.training.captured_step import capture_note
+from charrnn.training.computing import Computing
 from charrnn.training.events import PlanEvent
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
 from charrnn.training.notes import text_notes, validation_notes
 from charrnn.training.optim import learning_rate_at
-from charrnn.training.process_group import Computing
 from charrnn.training.run_text import RunText
 
 FEW_STEPS = 100

@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from charrnn.config.settings import Config, resolved
+from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
@@ -42,7 +43,6 @@ from charrnn.training.optim import (
     make_optimizers,
     update_average,
 )
-from charrnn.training.process_group import SINGLE, ProcessGroup
 
 
 @dataclass(frozen=True, slots=True)

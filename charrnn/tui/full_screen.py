@@ -21,10 +21,10 @@ from textual.driver import Driver
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
-from charrnn.cli.signals import Signals
 from charrnn.cli.streams import printable, with_flags
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
+from charrnn.system.signals import Signals
 from charrnn.tui.keyboard import Modes, keyboard_modes, keys_dropped, restore_keyboard
 
 Result = TypeVar("Result")

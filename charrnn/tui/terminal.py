@@ -11,11 +11,11 @@ import typer
 
 from charrnn.cli.arguments import is_run, load_model, read_passage
 from charrnn.cli.command_options import NEWEST_RUN, RUN_HELP, ScreenOptions, run_argument
-from charrnn.cli.signals import Signals
 from charrnn.cli.streams import supports_cursor_control, warn
 from charrnn.config.options import argument, option
 from charrnn.errors import UsageError, require_package
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
+from charrnn.system.signals import Signals
 from charrnn.tui.keyboard import keys_dropped
 
 CHARS_SHOWN = 8_000

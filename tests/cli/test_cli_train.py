@@ -22,10 +22,10 @@ from synthetic import make_corpus
 from torch import nn
 
 import charrnn
-from charrnn.cli.signals import Signals
 from charrnn.cli.train import TrainingView, readable
 from charrnn.config.settings import FIELD_NAMES
 from charrnn.errors import UsageError, named
+from charrnn.system.signals import Signals
 from charrnn.training.events import DoneEvent, StepEvent, WarningEvent
 from charrnn.training.trainer import Trainer
 

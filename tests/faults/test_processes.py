@@ -18,13 +18,14 @@ import pytest
 from small_runs import until
 
 import charrnn
-from charrnn.cli.signals import Signals
-from charrnn.distributed import processes
-from charrnn.distributed.processes import check_processes, connect, exit_code, launched, num_threads
+from charrnn.distributed import launch, processes
+from charrnn.distributed.group import SINGLE, ProcessGroup
+from charrnn.distributed.launch import exit_code
+from charrnn.distributed.processes import check_processes, connect, launched, num_threads
 from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, UsageError
 from charrnn.runs.writer import lock_folder
 from charrnn.system.process import PARENT
-from charrnn.training.process_group import SINGLE, ProcessGroup
+from charrnn.system.signals import Signals
 
 pytest_plugins = ("shared",)
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -70,7 +71,7 @@ def test_processes_without_a_network_are_refused_at_once(monkeypatch):
     with pytest.raises(
         CharRNNError, match=r"cannot reach 127\.0\.0\.1.*: Network is unreachable\n"
     ):
-        processes._check_loopback(timeout=5)
+        launch._check_loopback(timeout=5)
 
 
 @pytest.mark.parametrize(

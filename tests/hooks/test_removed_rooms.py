@@ -48,7 +48,6 @@ ROOMS = {
     "tui": Missing("explore write", "", "explore run", "model.continuations('the')"),
     "serving": Missing("serve", "", "serve run", ""),
     "sweeps": Missing("sweep", "", "sweep text.txt", "charrnn.sweep"),
-    "distributed": Missing("", "train --processes", "train text.txt --processes 2", ""),
     "compiled": Missing(),
 }
 RUN_ALL = """

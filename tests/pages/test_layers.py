@@ -24,7 +24,6 @@ LAYERS = (
             "tui",
             "serving",
             "sweeps",
-            "distributed",
             "compiled",
         },
     ),
@@ -34,7 +33,7 @@ LAYERS = (
     ({"generation"}, {"cells"}, {"evaluation"}),
     ({"runs"},),
     ({"model"},),
-    ({"text"}, {"detectors"}),
+    ({"text"}, {"detectors"}, {"distributed"}),
     ({"config", "errors", "hooks", "statistics", "system", "version"},),
 )
 """From the top. A part may import itself and every lower layer, but no other part of its layer."""

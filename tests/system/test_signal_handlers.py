@@ -10,10 +10,8 @@ import time
 import pytest
 from environment import REPOSITORY
 
-from charrnn.cli import signals
 from charrnn.cli.app import run
-from charrnn.cli.signals import Signals
-from charrnn.system import process
+from charrnn.system import process, signals
 from charrnn.system.process import (
     ENDING_SIGNALS,
     SAVE_SIGNALS,
@@ -21,6 +19,7 @@ from charrnn.system.process import (
     signal_name,
     warn_before_kill,
 )
+from charrnn.system.signals import Signals
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has neither these signals nor their timer"

@@ -20,8 +20,8 @@ from charrnn.errors import NonFiniteError
 from charrnn.text.batches import BatchRows
 from charrnn.training import captured_step
 from charrnn.training.captured_step import WARM_UPS, Capture, capture_note, capture_obstacle
+from charrnn.training.computing import Computing
 from charrnn.training.events import DoneEvent, WarningEvent
-from charrnn.training.process_group import Computing
 from charrnn.training.trainer import Trainer
 
 V, B = 9, 7

@@ -13,9 +13,9 @@ from hand_built import small_config
 from charrnn.model import device
 from charrnn.text.batches import BatchRows
 from charrnn.training import measuring
+from charrnn.training.computing import Computing
 from charrnn.training.measuring import choose_threads, measure_step
 from charrnn.training.plan import choose_precision
-from charrnn.training.process_group import Computing
 from charrnn.training.trainer import Trainer
 
 V, B = 9, 6

@@ -15,7 +15,7 @@ from charrnn.model.shapes import num_parameters
 from charrnn.text.vocab import Vocab
 from charrnn.training import notes as describing
 from charrnn.training import plan, recipe
-from charrnn.training.process_group import Computing
+from charrnn.training.computing import Computing
 from charrnn.training.recipe import CPU_RATE, choose_embedding_size
 from charrnn.training.run_text import check_alphabet, read_text
 

@@ -10,8 +10,8 @@ from progress_reports import returned
 
 import charrnn
 from charrnn.runs.writer import RunWriter, lock_folder
+from charrnn.training.computing import Computing
 from charrnn.training.plan import plan_run
-from charrnn.training.process_group import Computing
 from charrnn.training.run_text import read_text
 from charrnn.training.session import SessionState, TrainingSession
 from charrnn.training.trainer import Trainer

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from charrnn.cli.signals import Signals
+from charrnn.system.signals import Signals
 from charrnn.tui import full_screen
 from charrnn.tui.full_screen import HANGUP, FullScreenApp
 

@@ -7,7 +7,7 @@ import select
 import pytest
 
 termios = pytest.importorskip("termios")
-from charrnn.cli.signals import Signals  # noqa: E402
+from charrnn.system.signals import Signals  # noqa: E402
 from charrnn.tui.full_screen import FullScreenApp  # noqa: E402
 from charrnn.tui.keyboard import keyboard_modes, keys_dropped, restore_keyboard  # noqa: E402
 

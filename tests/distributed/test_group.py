@@ -20,6 +20,7 @@ from hand_built import small_config
 from synthetic import make_corpus
 
 from charrnn.config.settings import Config
+from charrnn.distributed.group import SINGLE
 from charrnn.distributed.processes import ConnectedProcesses
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.evaluation.losses import stateful_scores
@@ -27,7 +28,6 @@ from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.text.batches import BatchRows
 from charrnn.training import loop
-from charrnn.training.process_group import SINGLE
 from charrnn.training.trainer import Trainer
 
 V = 9

@@ -1,28 +1,21 @@
 """The processes that train one model together.
 
-A `ProcessGroup` stands for one process among them, by default the only process. The room
-`charrnn.distributed` connects several processes.
+A `ProcessGroup` stands for one process among them, by default the only process.
+`distributed.processes` connects several processes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError, counted, named
-from charrnn.system.lazy import LazyModule, Tensor, torch
-from charrnn.system.process import Pauses
+from charrnn.system.lazy import Tensor, torch
 
-if TYPE_CHECKING:
-    from charrnn.distributed import processes as processes
-else:
-    processes = LazyModule("charrnn.distributed.processes")
-    """Several processes. Raises MissingRoomError if the room was removed."""
 Result = TypeVar("Result")
 
 
@@ -155,44 +148,3 @@ class ProcessGroup:
 
 SINGLE = ProcessGroup()
 """One process on its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Computing:
-    """Where and since when a run is planned and trained."""
-
-    device: torch.device
-    group: ProcessGroup = SINGLE
-    start: float = 0.0
-    """When a budget in minutes began, as `time.perf_counter` counts."""
-    pauses: Pauses = field(default_factory=Pauses)
-    """The pauses since then, which do not count."""
-
-
-@contextlib.contextmanager
-def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
-    """Connect with the processes that torchrun started with this one, unless a group is given;
-    disconnect at the end.
-
-    Raises UsageError if its variables are wrong, CharRNNError if a process cannot be reached.
-    """
-    # Only these variables, which torchrun and its imitations set, tell that it started this
-    # process.
-    if group is not None or "WORLD_SIZE" not in os.environ:
-        yield group or SINGLE
-        return
-    with processes.connect() as connected_group:
-        yield connected_group
-
-
-def launched_process() -> ProcessGroup:
-    """Return this process as a member of the processes that were started together, before they are
-    connected.
-
-    Call it before torch is loaded. Raises UsageError if the variables of torchrun are wrong.
-    """
-    if "WORLD_SIZE" not in os.environ:
-        return SINGLE
-    # Else torch logs the stack of each attempt to connect.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-    return processes.launched()

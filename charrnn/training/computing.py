@@ -1,0 +1,21 @@
+"""What a training computes with: its device, its processes and its clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from charrnn.distributed.group import SINGLE, ProcessGroup
+from charrnn.system.lazy import torch
+from charrnn.system.process import Pauses
+
+
+@dataclass(frozen=True, slots=True)
+class Computing:
+    """The device, the processes and the clock of a run."""
+
+    device: torch.device
+    group: ProcessGroup = SINGLE
+    start: float = 0.0
+    """When a budget in minutes began, as `time.perf_counter` counts."""
+    pauses: Pauses = field(default_factory=Pauses)
+    """The pauses since then, which do not count."""
