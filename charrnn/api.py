@@ -693,8 +693,8 @@ class Model(GenerationMethods, Displayable):
         >>> model.export("model.zip", force=True)
         >>> charrnn.load("model.zip").step
         """
-        runs = () if self.path is None else (self.path,)
-        export.write_model(self, Target(Path(path), force=force, runs=runs), title=title)
+        read = () if self.path is None else (self.path,)
+        export.write_model(self, Target(Path(path), force=force, read=read), title=title)
         return Path(path)
 
     def compress(self, data: bytes, *, with_model: bool = False) -> bytes:

@@ -69,7 +69,7 @@ def predict(options: PredictOptions) -> None:
         )
     *run, typed = words
     target = export_target(
-        options.export, force=options.force, runs=run, no_arrays="predictions have"
+        options.export, force=options.force, read=run, no_arrays="predictions have"
     )
     if not run and is_run(typed):
         raise UsageError(

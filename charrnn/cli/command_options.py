@@ -6,9 +6,10 @@ options that select and modify an analysis of `visualize` are declared with the 
 """
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
 
@@ -150,6 +151,10 @@ NEW_RUN = "a new one in checkpoints/"
 """The help of the folder that a run is saved in."""
 TEXT_HELP = "Read this file, or - for stdin, instead of held-out text."
 """The help of --text."""
+WRITING = frozenset({"--export", "--to", "--out"})
+"""The options whose file or folder is written, not read."""
+_READ = re.compile("RUN|FILE")
+"""Matches the placeholder of an option or an argument that names what is read."""
 Extra = TypeVar("Extra")
 """The dataclass of options that a room or another package declares."""
 
@@ -174,6 +179,9 @@ class ReplacingOptions(CommandOptions):
     """The options of a command that writes a file which the user names."""
 
     force: bool = option(False, flags="--force", help="Replace FILE if it exists.", panel=OTHER)
+    read: Sequence[str] = ()
+    """The runs and files that were typed for all other options and arguments: the command reads
+    them, and never replaces one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +260,8 @@ def command_of(
         options = make(owner, given)
         if isinstance(options, ExtensibleOptions):
             options = replace(options, extra=given)
+        if isinstance(options, ReplacingOptions):
+            options = replace(options, read=_read_names(given, parameters))
         return function(**context, options=options)
 
     signature = [_to_parameter(parameter) for parameter in parameters]
@@ -262,6 +272,26 @@ def command_of(
     call.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     call.__doc__ = function.__doc__
     return call
+
+
+def _read_names(
+    given: Mapping[str, object], parameters: Iterable[Option | Argument]
+) -> tuple[str, ...]:
+    """Return the names of runs and files among the given values: those of the parameters whose
+    placeholder is one, in all forms such as @FILE, NAME=FILE.py, RUN=W and RUN@STEP."""
+    names: dict[str, None] = {}
+    for parameter in parameters:
+        # An argument in brackets is followed by another one, which the command itself tells apart.
+        placeholder = parameter.metavar or ""
+        is_written = getattr(parameter, "flag", "") in WRITING or placeholder.startswith("[")
+        if parameter.name not in given or is_written or not _READ.search(placeholder):
+            continue
+        value = given[parameter.name]
+        for text in [value] if isinstance(value, str) else cast(Iterable[str], value):
+            # Rather a name too many than one too few: a name of nothing spares nothing.
+            names |= dict.fromkeys((text, text.removeprefix("@"), *text.rpartition("=")[::2]))
+    names.pop("", None)
+    return tuple(names)
 
 
 def _converted(typed: object, declared: Option | None) -> object:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_text
+from charrnn.cli.arguments import load_mixture, load_models, read_text
 from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions, mix_option
 from charrnn.cli.streams import deliver, export_target, print_json, with_flags
 from charrnn.config.options import Option, argument, option
@@ -108,8 +108,7 @@ def evaluate(options: EvaluateOptions) -> None:
     target = export_target(
         options.export,
         force=options.force,
-        runs=(*options.runs, *parse_mix(options.mix)[0]),
-        read=(options.text or "",),
+        read=options.read,
         no_arrays="an evaluation has",
     )
     models = load_models(options.runs, quiet=options.quiet)

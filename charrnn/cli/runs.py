@@ -125,7 +125,7 @@ def _plot(options: RunsOptions) -> None:
     target = export_target(
         options.export,
         force=options.force,
-        runs=options.runs,
+        read=options.read,
         no_arrays="learning curves have",
     )
     folders, num_listed, problems = select_runs(options.runs, most=MAX_CURVES, sort=options.sort)

@@ -170,8 +170,7 @@ def sample(options: SampleCommandOptions) -> None:
     target = export_target(
         options.export,
         force=options.force,
-        runs=(options.run or "", *arguments.parse_mix(options.mix)[0]),
-        read=(options.adapt or "", (options.prime or "").removeprefix("@")),
+        read=options.read,
         no_arrays="a text has",
     )
     output = _load(options)

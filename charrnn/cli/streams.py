@@ -197,8 +197,7 @@ def export_target(
     export: Path | None,
     *,
     force: bool,
-    runs: Sequence[str],
-    read: Sequence[str] = (),
+    read: Sequence[str],
     no_arrays: str | None = None,
 ) -> Target | None:
     """Return where --export writes, None without it. The arguments are those of a `Target`.
@@ -210,7 +209,7 @@ def export_target(
     if export is None:
         return None
     try:
-        target = Target(export, mark=find_format(export).mark, force=force, runs=runs, read=read)
+        target = Target(export, mark=find_format(export).mark, force=force, read=read)
         target.check()
     except UsageError as error:
         raise UsageError(f"--export {error.marked}") from None

@@ -103,8 +103,7 @@ def visualize(options: VisualizeOptions) -> None:
     target = export_target(
         options.export,
         force=options.force,
-        runs=options.runs,
-        read=(options.text or "",),
+        read=options.read,
         no_arrays=no_arrays,
     )
     _check_runs(analysis, options.runs)

@@ -197,7 +197,7 @@ def export(options: ExportOptions) -> None:
         )
     # The target is checked before a large run is loaded.
     _check_title(Path(file), options.title)
-    target = Target(Path(file), force=options.force, runs=run)
+    target = Target(Path(file), force=options.force, read=run)
     find_format(target.path, FORMATS)
     target.check()
     model = load_model(run[0] if run else None, quiet=options.quiet)

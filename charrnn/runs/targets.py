@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn.errors import CharRNNError, UsageError, named
+from charrnn.errors import CharRNNError, DataError, UsageError, named
 from charrnn.system.files import behind_links, convert_os_errors, write_atomically
 
 if TYPE_CHECKING:
@@ -30,10 +30,9 @@ class Target:
     mark: bytes = b""
     """The bytes by which a file that charrnn wrote is recognised; b"" for a format without a
     mark."""
-    runs: Sequence[str | Path] = ()
-    """The runs that the command uses, by name or path; their texts are never replaced."""
     read: Sequence[str | Path] = ()
-    """The files that the command reads, which are never replaced either."""
+    """The runs, models and texts that the command reads, by name or path. Neither they nor the
+    texts of these runs are ever replaced."""
     remedy: str = "give another name"
     """What the error message advises if the file must not be replaced."""
 
@@ -42,7 +41,7 @@ class Target:
         must not replace.
 
         A file with the mark may be replaced, and with `force` any file. A text of a run, a file
-        inside the folder of a run and a file in `read` are never replaced.
+        inside the folder of a run and what is in `read` are never replaced.
         """
         if self.path.is_dir():
             raise UsageError(f"{self.path} is a folder: give the name of a file.")
@@ -58,9 +57,9 @@ class Target:
         # also true for a link to a missing file.
         if not os.path.lexists(self.path) or self._is_stream():
             return
-        if any(_is_same(name, self.path) for name in self.read):
+        if any(_reads(str(name), self.path) for name in self.read):
             raise UsageError(f"{self.path} is a file that is read: {self.remedy}.")
-        check_spared(self.path, runs=self.runs, remedy=self.remedy)
+        check_spared(self.path, runs=self.read, remedy=self.remedy)
         if self.force or self._has_mark():
             return
 
@@ -97,7 +96,7 @@ class Target:
 
 
 def check_outside_runs(path: Path, *, remedy: str) -> None:
-    """Raise UsageError for a file, which need not exist, inside the folder of a run."""
+    """Raise UsageError for a file or a folder, which need not exist, inside the folder of a run."""
     from charrnn.text.sources import is_run_folder
 
     for folder in behind_links(path).parents:
@@ -137,8 +136,22 @@ def _is_text_of(run: RunReader, file: Path) -> bool:
     return recorded is not None and recorded.names(file)
 
 
-def _is_same(name: str | Path, path: Path) -> bool:
-    """Whether `name` leads to the existing file `path`, also by a link or another spelling."""
+def _reads(name: str, path: Path) -> bool:
+    """Whether a command that is given `name` reads the existing file `path`: a model, a text, or a
+    file of the folder, the pattern or the catalogue that has this name."""
+    from charrnn.runs.reader import find_model_file
+    from charrnn.text.sources import SORTED, find_origin
+
+    files: list[Path] = [Path(name)]
+    with suppress(DataError, OSError, ValueError):  # There is no text of that name.
+        files += find_origin(name, is_named_by_run=True, order=SORTED).paths
+    if (model := find_model_file(name)) is not None:
+        files.append(model.path)
+    return any(_is_same(file, path) for file in files)
+
+
+def _is_same(file: Path, path: Path) -> bool:
+    """Whether `file` is the existing file `path`, also by a link or another spelling."""
     with suppress(OSError, ValueError):  # The file is missing, or the name is not valid.
-        return path.samefile(name)
+        return path.samefile(file)
     return False

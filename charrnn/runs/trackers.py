@@ -8,7 +8,7 @@ from pathlib import Path
 from charrnn.errors import UsageError, named, require_package
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import find_runs
-from charrnn.runs.targets import Target
+from charrnn.runs.targets import Target, check_outside_runs
 from charrnn.system.files import convert_os_errors
 
 SUFFIX = ".charrnn"
@@ -38,10 +38,12 @@ def export_logs(runs: Sequence[str], target: str, *, force: bool = False) -> str
     if len(logs) < len(folders):
         raise UsageError("Two of the runs have one name: write them to two places.")
     if kind == "csv":
-        table = Target(Path(path), force=force, runs=runs)
+        table = Target(Path(path), force=force, read=runs)
         table.check()
         table.write(_to_table(logs))
     else:
+        for name in logs:
+            check_outside_runs(Path(path) / name, remedy="name another folder")
         for name, log in logs.items():
             _write_events(log, Path(path) / name)
     return path

@@ -3,6 +3,7 @@ user allows it, and never a text of a run or what is inside a run."""
 
 import json
 import os
+import re
 from pathlib import Path
 
 import every_option
@@ -12,9 +13,12 @@ from known_weights import CYCLE, chain_text
 
 import charrnn
 from charrnn.cli.root import commands
+from charrnn.config.options import Option
 from charrnn.errors import UsageError
 from charrnn.runs.logs import MetricsLog
+from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.targets import Target
+from charrnn.runs.writer import RunWriter
 from charrnn.views import svg
 from charrnn.views.delivery import FORMATS
 
@@ -92,6 +96,31 @@ def test_no_new_file_is_written_into_a_run(targets, name):
     assert "is inside the run" in ran.err
 
 
+@pytest.mark.parametrize("out", ["chain/step-00000099", "chain/inner", "chain/a/../b", "link/a"])
+@pytest.mark.parametrize(
+    "line", ["train other.txt --steps 1 --out {}", "train --recipe vanishing --out {}"]
+)
+def test_no_run_is_made_inside_a_run(targets, command, line, out):
+    Path("link").symlink_to("chain")
+    names = sorted(os.listdir("chain"))
+    ran = command(*line.format(out).split())
+    assert (ran.code, ran.out, sorted(os.listdir("chain"))) == (2, "", names)
+    assert f"{out} is inside the run chain: give --out another name" in ran.err
+
+
+def test_no_logs_are_written_into_a_run(targets, command):
+    ran = command("runs", "chain", "--to", "tensorboard:chain")
+    assert (ran.code, ran.out) == (2, "")
+    assert "is inside the run chain" in ran.err
+
+
+def test_a_run_without_a_name_is_not_made_inside_a_run(targets, monkeypatch):
+    monkeypatch.chdir("chain")
+    with pytest.raises(UsageError, match="inside the run chain: change to another folder"):
+        RunWriter.create(CHECKPOINTS, "new")
+    assert not CHECKPOINTS.exists()
+
+
 def test_a_link_to_a_file_inside_a_run_is_not_followed(targets):
     Path("chain/notes.txt").write_text("mine")
     Path("link.txt").symlink_to("chain/notes.txt")
@@ -132,13 +161,68 @@ def test_a_file_that_is_read_is_not_replaced(targets):
     assert "other.txt is a file that is read" in ran.err
 
 
+READING = [
+    (name, option.flag)
+    for name in ("sample", "visualize", "evaluate")
+    for option in every_option.parameters_of_command(name)
+    if isinstance(option, Option) and re.search("FILE|RUN", option.metavar or "")
+    if option.flag != "--export"
+]
+"""Each option by which a command that writes a file reads one, with its command."""
+TYPED = {
+    "--prime": "--prime @other.txt",
+    "--mix": "--mix other.txt=0.3",
+    "--detect": "--detect mine=other.txt",
+    "--with": "--gradients --with other.txt",
+}
+"""How such a file is typed, where not by its name alone."""
+
+
+@pytest.mark.parametrize(("name", "flag"), READING)
+def test_no_option_names_a_file_that_is_replaced(targets, command, name, flag):
+    line = f"{name} chain --force --export other.txt {TYPED.get(flag, f'{flag} other.txt')}"
+    ran = command(*line.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert "other.txt is a file that is read" in ran.err
+
+
+def test_the_options_that_read_files_are_found():
+    assert {("sample", "--adapt"), ("sample", "--prime"), ("evaluate", "--mix")} <= set(READING)
+    assert {("visualize", "--detect"), ("visualize", "--with")} <= set(READING)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export model.zip model.zip",
+        "export ./model.zip model.zip",
+        "export model.zip same.zip",
+    ],
+)
+def test_the_model_file_that_is_read_is_not_replaced(targets, command, line):
+    assert command("export", "chain", "model.zip").code == 0
+    os.link("model.zip", "same.zip")
+    whole = Path("model.zip").read_bytes()
+    ran = command(*line.split(), "--force")
+    assert (ran.code, ran.out, Path("model.zip").read_bytes()) == (2, "", whole)
+
+
+@pytest.mark.parametrize("text", ["folder", "folder/*.txt", "./folder/sub/../x.txt"])
+def test_a_file_of_a_folder_that_is_read_is_not_replaced(targets, command, text):
+    Path("folder/sub").mkdir(parents=True)
+    Path("folder/x.txt").write_text(chain_text(400))
+    ran = command("evaluate", "chain", "--text", text, "--export", "folder/x.txt", "--force")
+    assert (ran.code, ran.out) == (2, "")
+    assert "folder/x.txt is a file that is read" in ran.err
+
+
 def test_a_run_in_another_folder_keeps_its_text_too(targets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("elsewhere")
     text = folder / "far.txt"
     text.write_text(chain_text(3_000))
     run = build_chain(folder / "far", CYCLE, corpus=text)
     with pytest.raises(UsageError, match="is a text of the run far"):
-        Target(text, force=True, runs=[f"{run}@1"]).check()
+        Target(text, force=True, read=[f"{run}@1"]).check()
 
 
 def test_python_asks_for_force_as_the_command_line_does(targets):

@@ -286,8 +286,7 @@ def _files(
             Target(
                 Path(target),
                 force=options.force,
-                runs=(run,),
-                read=names,
+                read=(run, *names),
                 remedy=f"name another file with {named('output')}",
             ).check()
     return files
