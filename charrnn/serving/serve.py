@@ -5,12 +5,17 @@ import os
 import re
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import ScreenOptions, run_argument
 from charrnn.cli.streams import print_path, write_aside
 from charrnn.config.options import option
 from charrnn.errors import UsageError, named, require_package
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
 
 TOKEN = "CHARRNN_TOKEN"
 """The environment variable with the token. The token is no option, because every user of the
@@ -33,6 +38,24 @@ def bind(host: str, port: int) -> socket.socket:
             f"{named('host', host[:60])} {named('port', port)}: {reason}. Try 127.0.0.1, or port 0"
             " for any free one."
         ) from None
+
+
+def configure(app: "Starlette", log_level: str) -> "uvicorn.Config":
+    """Return the configuration of a server: its limits, and that it tells nobody about itself."""
+    import uvicorn
+
+    from charrnn.serving.connections import Connection
+
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        log_level=log_level,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        limit_concurrency=MAX_CONNECTIONS + 1,  # uvicorn refuses from this number on.
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +116,5 @@ def serve(options: ServeOptions) -> None:
         if not options.quiet:
             write_aside(f"{model.name} is served; Ctrl-C ends it")
 
-        config = uvicorn.Config(
-            served.app,
-            log_level="error" if options.debug else "critical",
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            limit_concurrency=MAX_CONNECTIONS + 1,  # uvicorn refuses from this number on.
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configure(served.app, "error" if options.debug else "critical"))
         server.run(sockets=[listening])

@@ -6,9 +6,11 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from http.client import HTTPConnection
@@ -18,7 +20,7 @@ import pytest
 import charrnn
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import Shaping
-from charrnn.serving.serve import ServeOptions, bind, serve
+from charrnn.serving.serve import MAX_CONNECTIONS, ServeOptions, bind, configure, serve
 
 uvicorn = pytest.importorskip("uvicorn")
 completions = pytest.importorskip("charrnn.serving.completions")
@@ -60,7 +62,7 @@ class Served:
 def _start(model, token):
     listening = bind("127.0.0.1", 0)
     app = completions.Server(model, token).app
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    server = uvicorn.Server(configure(app, "error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -318,6 +320,50 @@ def test_a_field_that_is_missing_is_named(served, path):
     status, answer, _ = served.ask(f"/{path}", b"{}")
     assert status == 400
     assert " is missing; it must be a " in json.loads(answer)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HT",
+        b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        # A request that is answered, and the first byte of its body or of the next request.
+        b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    ],
+)
+def test_connections_that_send_no_request_are_closed(served, monkeypatch, sent):
+    connections = pytest.importorskip("charrnn.serving.connections")
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
+    host, port = served.address.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
+            for _ in range(MAX_CONNECTIONS + 2)
+        ]
+        for one in silent:
+            one.sendall(sent)
+        # A byte from time to time does not prolong the wait.
+        for one in silent:
+            with contextlib.suppress(OSError):
+                while True:
+                    if sent:
+                        one.sendall(b"G")
+                    if one.recv(10_000) == b"":
+                        break
+        assert served.ask("/v1/models")[0] == 200
+
+
+def test_a_client_that_takes_its_time_between_requests_is_served(served, monkeypatch):
+    connections = pytest.importorskip("charrnn.serving.connections")
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
+    connection = HTTPConnection(served.address.removeprefix("http://"), timeout=600)
+    with contextlib.closing(connection):
+        for _ in range(2):
+            connection.request("GET", "/v1/models")
+            assert connection.getresponse().read()
+            time.sleep(0.5)
 
 
 def test_other_paths_say_what_there_is(served):
