@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.cli.root import Invocation, app, commands
+from charrnn.cli.root import Invocation, app, commands, owner_of
 from charrnn.cli.streams import (
     choose_encoding,
     describe_unexpected,
@@ -110,11 +110,17 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         problem = _unknown_option(error, arguments) or error.format_message()
         if problem.startswith("No such"):
             problem += about_missing_rooms()
+            # The reason belongs to the error: -q hides warnings, but not this one.
+            if "command" in problem and LEFT_OUT:
+                problem += f"\n{LEFT_OUT.pop(0)}"
         return f"{problem}\nTry '{command} --help'.", error.exit_code
     # Typer takes an EOFError for a closed prompt. No command prompts, so it comes from a damaged
     # file, or is a bug.
     cause = error.__cause__ if isinstance(error, typer.Abort) else error
-    return describe_unexpected(cause or error), 1
+    message = describe_unexpected(cause or error)
+    if owner := owner_of(_command_name(arguments)):
+        message = f"The {owner} failed: {message}"
+    return message, 1
 
 
 def _unknown_option(error: typer.TyperException, arguments: Sequence[str]) -> str:

@@ -237,6 +237,10 @@ def command_of(
     """
     # An option of a package never replaces an option of the command.
     hints = get_type_hints(function)
+    if "options" not in hints:
+        raise TypeError(
+            f"{function.__name__} has no parameter `options` with the class of its options"
+        )
     owner = hints["options"]
     declared = list(parameters_of(owner))
     flags = {getattr(parameter, "flag", "") for parameter in declared}

@@ -13,7 +13,7 @@ import typer.main
 
 from charrnn.cli.help_page import COMMANDS, argument_name, parameter_sections, write_help
 from charrnn.hooks import specifications
-from charrnn.hooks.manager import leave_out, load_place, offered
+from charrnn.hooks.manager import leave_out, load_place, offered, package_of, run_of_package
 from charrnn.hooks.specifications import CommandEntry
 from charrnn.system.signals import Signals
 
@@ -65,21 +65,41 @@ def commands() -> dict[str, CommandEntry]:
     return entries
 
 
+def owner_of(name: str) -> str:
+    """Return what messages call a command of another package: "command 'rhyme' of the package
+    rhymes 1.0"; "" for a command of charrnn, and where there is none of that name."""
+    if name in CORE_COMMANDS or name not in (entries := commands()):
+        return ""
+    package = package_of(specifications.commands, entries[name])
+    if package == "charrnn":
+        return ""
+    return f"command {name!r} of the package {package}"
+
+
+def _load(entry: CommandEntry) -> Any:
+    """Import a command, and build it."""
+    function = load_place(entry.place)
+    if isinstance(function, typer.Typer):
+        return typer.main.get_command(function)
+
+    # Packages may add options to a command of the core, too.
+    added = ()
+    if entry.added_options:
+        added = load_place(entry.added_options)()
+    return _built(entry, tuple(added))
+
+
 class _Loaded(Mapping[str, Any]):
     """The commands by name. A command is imported when it is looked up; the rooms are imported only
     if the core has no such command."""
 
     def __getitem__(self, name: str) -> Any:
         entry = CORE_COMMANDS.get(name) or commands()[name]
-        function = load_place(entry.place)
-        if isinstance(function, typer.Typer):
-            return typer.main.get_command(function)
-
-        # Packages may add options to a command of the core, too.
-        added = ()
-        if entry.added_options:
-            added = load_place(entry.added_options)()
-        return _built(entry, tuple(added))
+        owner = owner_of(name)
+        if not owner:
+            return _load(entry)
+        # Whatever its code raises: a KeyError here would mean that there is no such command.
+        return run_of_package(f"The {owner}", entry.place, _load, entry)
 
     def __iter__(self) -> Iterator[str]:
         return iter(commands())

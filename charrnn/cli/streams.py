@@ -154,7 +154,10 @@ def _flag(named: str, command: str | None) -> str:
 def _options(name: str) -> dict[str, str]:
     """Return the options of a command by the names of their parameters; {} if there is no such
     command."""
-    command = typer.main.get_command(app).commands.get(name)  # type: ignore[attr-defined]
+    try:
+        command = typer.main.get_command(app).commands.get(name)  # type: ignore[attr-defined]
+    except UsageError:  # The command of a package that fails.
+        return {}
     return {
         option.name: option.opts[0]
         # The options of `corpora make` count as options of `corpora`: a message does not know which

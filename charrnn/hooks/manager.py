@@ -86,7 +86,7 @@ class Extension:
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function of the package by `run_foreign`."""
-        return _run_of_package(f"The {self}", self.place, function, *arguments)
+        return run_of_package(f"The {self}", self.place, function, *arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,15 @@ def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
         for record in records
         if isinstance(record, kind)
     ]
+
+
+def package_of(specification: Records, record: object) -> str:
+    """Return the name and the version of the package that offers a record by a hook, "charrnn" for
+    a room."""
+    for source, records in _results(specification, Sequence):
+        if record in records:
+            return source.package
+    return "charrnn"
 
 
 def offered_by_name(specification: Names, kind: str) -> list[Extension]:
@@ -226,7 +235,7 @@ def run_foreign(
         raise UsageError(f"{what} failed{where}: {type(error).__name__}: {message}") from error
 
 
-def _run_of_package(what: str, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
+def run_of_package(what: str, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function by `run_foreign`; the package that it belongs to is that of a place."""
     # The outermost package: an error in a module that it imports from itself is its fault, too.
     package = place.partition(":")[0].partition(".")[0]
@@ -258,7 +267,7 @@ def _loaded() -> _Loaded:
             continue
 
         try:
-            module = _run_of_package(
+            module = run_of_package(
                 f"The {source.extension}", place=entry_point.value, function=entry_point.load
             )
             _register(manager, module=module, source=source)
@@ -309,7 +318,7 @@ def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[So
 
         what = f"The {source.extension}"
         try:
-            result = _run_of_package(what, place=hook.function.__module__, function=hook.function)
+            result = run_of_package(what, place=hook.function.__module__, function=hook.function)
         except UsageError as error:
             leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
             continue

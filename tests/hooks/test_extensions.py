@@ -12,6 +12,8 @@ from fake_packages import install
 
 import charrnn
 from charrnn.api import Model
+from charrnn.cli import streams
+from charrnn.errors import Message, named
 from charrnn.hooks import manager, specifications
 from charrnn.system.lazy import LazyModule
 
@@ -214,8 +216,47 @@ def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(offer, cap
     offer(code)
     assert run(["--help"]) == 0
     assert run(["greet"]) == 2
-    named = f"(?m)^warning: The extension 'a_room' of the package a-room 1.0 {reason}"
-    assert len(re.findall(named, capsys.readouterr().err)) == 2
+    shown = capsys.readouterr().err
+    named = f"The extension 'a_room' of the package a-room 1.0 {reason}"
+    assert len(re.findall(f"(?m)^warning: {named}", shown)) == 1
+    # The reason is a part of the error, which -q does not hide.
+    assert re.search(f"(?m)^error: No such command 'greet'\\.\n +{named}", shown)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import nowhere_at_all", "failed in .*greeting.py, line 1: ModuleNotFoundError: No mod"),
+        ("{}['HOME_OF_RHYMES']", "failed in .*greeting.py, line 1: KeyError: 'HOME_OF_RHYMES'"),
+        ("def greet(:", "failed in .*greeting.py, line 1: SyntaxError: "),
+        ("raise SystemExit", "failed in .*greeting.py, line 1: SystemExit: "),
+        ("hello = 1", "failed: AttributeError: module 'greeting' has no attribute 'greet'"),
+        ("def greet(name): pass", "failed: TypeError: greet has no parameter `options`"),
+        (
+            "from charrnn.cli.command_options import CommandOptions\n"
+            "def greet(options: CommandOptions): 1 / 0",
+            "failed: unexpected ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_a_command_that_fails_names_its_package(offer, capsys, tmp_path, code, reason):
+    from charrnn.cli.app import run
+
+    (tmp_path / "greeting.py").write_text(code)
+    sys.modules.pop("greeting", None)
+    offer(ROOM.replace("a_room:greet", "greeting:greet"))
+    assert run(["greet", "-q"]) in (1, 2)
+    shown = capsys.readouterr()
+    assert re.match(f"error: The command 'greet' of the package a-room 1.0 {reason}", shown.err)
+    assert shown.out == ""
+
+
+def test_a_message_names_options_beside_a_command_that_fails(offer, tmp_path):
+    (tmp_path / "greeting.py").write_text("1 / 0")
+    sys.modules.pop("greeting", None)
+    offer(ROOM.replace("a_room:greet", "greeting:greet"))
+    streams._options.cache_clear()
+    assert streams.with_flags(Message(named("nowhere", 1)), "sample") == "nowhere=1"
 
 
 def test_the_second_command_of_a_name_is_left_out(offer, capsys):
