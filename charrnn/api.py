@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
-from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
+from charrnn.errors import (
+    CharRNNError,
+    DataError,
+    UsageError,
+    counted,
+    did_you_mean,
+    named,
+)
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import GenerationMethods, Generator, check_vocab_size, fresh_seed
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE, SampleOptions
@@ -25,7 +32,7 @@ from charrnn.runs.reader import RunReader, open_run_to_read
 from charrnn.runs.targets import Target
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.lazy import LazyModule
-from charrnn.system.process import check_room_for_torch
+from charrnn.system.process import check_room_for_numba, check_room_for_torch
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
@@ -658,10 +665,12 @@ class Model(GenerationMethods, Displayable):
         """Return the model together with the counts of its training text, which training keeps
         beside the checkpoints.
 
-        Raises DataError for a model that has none, CheckpointError if they are damaged.
+        Raises DataError for a model that has none, CheckpointError if they are damaged or belong to
+        another step, CharRNNError if there is too little memory.
 
         >>> model.with_counts().sample(length=200, seed=1).text
         """
+        check_room_for_numba()
         return counting.with_counts(self)
 
     def growing_counts(self, ids: NDArray[Any], first: int) -> "growing.GrowingCounts | None":
@@ -673,7 +682,7 @@ class Model(GenerationMethods, Displayable):
         """
         try:
             together = self.with_counts()
-        except (CheckpointError, DataError):
+        except CharRNNError:
             return None
         return growing.GrowingCounts(together.counts, ids=ids, first=first)
 

@@ -3,7 +3,6 @@
 import math
 import os
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -13,7 +12,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import charrnn
 from charrnn.cli.streams import printable, warn, with_flags, write_aside
 from charrnn.config.settings import Config
-from charrnn.errors import CheckpointError, DataError, Message, UsageError, named, shortened
+from charrnn.errors import (
+    CharRNNError,
+    CheckpointError,
+    DataError,
+    Message,
+    UsageError,
+    shortened,
+)
 from charrnn.hooks.manager import has_room
 
 if TYPE_CHECKING:
@@ -317,13 +323,8 @@ def with_counts(model: "Model", *, quiet: bool) -> "Model | CountedModel":
         return model
     try:
         return model.with_counts()
-    except (CheckpointError, DataError) as error:
-        run = shlex.quote(str(model.path))
-        warning = Message(
-            f"{error.marked.rstrip('.')}. The network writes alone: charrnn train"
-            f" {named('resume', run)} ends its training."
-        )
-        warn((warning,), quiet=quiet)
+    except CharRNNError as error:
+        warn((Message(f"{error.marked} The network writes alone."),), quiet=quiet)
         return model
 
 

@@ -3,6 +3,7 @@ network and the counts."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,20 @@ from numpy.typing import NDArray
 
 from charrnn.api import Model, load
 from charrnn.counts.counted_model import CountedModel, Counts
-from charrnn.counts.counts_file import COUNTS_FILE, read_counts, write_counts
+from charrnn.counts.counts_file import (
+    COUNTS_FILE,
+    ORDER,
+    OtherModelError,
+    read_counts,
+    write_counts,
+)
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.counts.mixing_powers import MixingPowers, Predictions
-from charrnn.errors import DataError, install_command
+from charrnn.errors import CharRNNError, CheckpointError, DataError, install_command, named
 from charrnn.evaluation.losses import stateful_scores
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes
+from charrnn.runs.reader import RunReader
 from charrnn.system.compiling import can_compile
 from charrnn.system.lazy import inference_mode, torch
 from charrnn.system.progress import task
@@ -27,9 +35,6 @@ from charrnn.text.vocab import IdArray
 if TYPE_CHECKING:
     from charrnn.training.run_text import RunText
 
-ORDER = 16
-"""Characters of the n-grams that are counted: a context of 15 characters and its follower
-(benchmarks/LOG.md)."""
 MOST_SCORES = 1 << 20
 """Scores of characters to which the powers are fitted, at most: they take about 120 MB."""
 MOST_CHARS_OF_PYTHON = 50_000
@@ -118,9 +123,25 @@ def with_counts(model: Model) -> CountedModel:
     """Return the model together with the counts of its training text, which training has written
     beside the checkpoints.
 
-    Raises DataError for a model without counts, CheckpointError for damaged counts.
+    Raises DataError for a model without counts, CheckpointError for damaged counts and for those of
+    another model, CharRNNError if there is too little memory.
     """
-    if model.path is None or not (model.path / COUNTS_FILE).exists():
+    if model.path is None:
         raise DataError(f"{model.name} has no counts of its training text.")
-    counts = read_counts(model.path, digest=model.step_digest, vocab_size=len(model.vocab))
+    resume = f"charrnn train {named('resume', shlex.quote(str(model.path)))}"
+    if not (model.path / COUNTS_FILE).exists():
+        raise DataError(f"{model.name} has no counts of its training text. {resume} counts it.")
+    try:
+        counts = read_counts(model.path, digest=model.step_digest, vocab_size=len(model.vocab))
+    except CheckpointError as error:
+        best_step = RunReader(model.path).newest_state()[0].get("best_step")
+        if isinstance(error, OtherModelError) and model.step != best_step:
+            raise OtherModelError(
+                f"Step {model.step:,} of {model.name} has no counts: the text is counted for the"
+                " best step of a run."
+            ) from error
+        problem = error.marked.rstrip(".")
+        raise CheckpointError(f"{problem}. {resume} counts the text again.") from error
+    except MemoryError as error:
+        raise CharRNNError(f"There is too little memory for {model.path / COUNTS_FILE}.") from error
     return CountedModel(model, counts=counts)

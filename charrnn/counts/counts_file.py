@@ -1,27 +1,29 @@
-"""The file of the counts of a run, beside its checkpoints: written once, read by mapping it into
-memory.
+"""The file of the counts of a run, beside its checkpoints.
 
 A safetensors file (docs/formats.md): the arrays of `NgramPredictor` and the powers of
-`MixingPowers`. Its metadata have the digest of the model and the SHA-256 of all arrays. The arrays
-are checked when they are read, because compiled loops use them as indices without a check.
+`MixingPowers`. Its metadata have the digest of the model and the SHA-256 of all arrays. It is read,
+then checked, then used: compiled loops use its numbers as indices without a check, and another
+program may change a file at any time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
 from charrnn.counts.counted_model import Counts
-from charrnn.counts.kneser_ney import MOST_ORDER, NgramPredictor
+from charrnn.counts.kneser_ney import NgramPredictor
 from charrnn.counts.mixing_powers import MOST_POWER, NUM_PAIRS, MixingPowers
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, counted
 from charrnn.system.files import (
     check_no_placeholder,
     check_regular,
@@ -30,7 +32,7 @@ from charrnn.system.files import (
     write_atomically,
 )
 from charrnn.system.lazy import LazyModule
-from charrnn.system.process import check_settings_of_numba
+from charrnn.system.process import check_room, check_settings_of_numba
 
 if TYPE_CHECKING:
     from charrnn.counts import contexts
@@ -42,8 +44,15 @@ COUNTS_FILE = "counts.safetensors"
 """The name of the file in the folder of a run."""
 FORMAT = "1"
 """The version of the format."""
+ORDER = 16
+"""Characters of the n-grams that are counted, at most: a context of 15 characters and its follower
+(benchmarks/LOG.md)."""
+MOST_CHARS = 1 << 22
+"""Characters that are counted, at most: `recipe.COUNTED_CHARS`, whose module imports torch."""
 MOST_HEADER_BYTES = 100_000
 """Bytes of the header of a file, at most."""
+BLOCK_BYTES = 1 << 22
+"""Bytes that are read at once: signals are handled between two blocks."""
 TYPES = {
     "ids": "U16",
     "places": "I32",
@@ -87,31 +96,68 @@ def write_counts(run: Path, counts: Counts, *, digest: str) -> None:
     write_atomically(run / COUNTS_FILE, safetensors.numpy.save(arrays, metadata))
 
 
+class OtherModelError(CheckpointError):
+    """The counts belong to another model."""
+
+
+class Need(NamedTuple):
+    """What compiled loops need of an array."""
+
+    shape: tuple[int, ...]
+    least: Any
+    """The least number that it may have; of each column, if there are several."""
+    most: Any
+
+
+def needs_of_loops(shapes: Mapping[str, tuple[int, ...]], vocab_size: int) -> Mapping[str, Need]:
+    """Return what the loops of `contexts`, `compiled_mixing` and `writing` need of each array that
+    they use, by the shapes of all.
+
+    Raises ValueError if the arrays are smaller or larger than those of a text that was counted.
+    """
+    num_chars = shapes["ids"][0]
+    num_places = num_chars + 1
+    num_frequent = shapes["children"][0]
+    num_lengths = shapes["discounts"][0]
+
+    # A context has at least one character. The frequent contexts of a length have no place in
+    # common.
+    most_frequent = num_places // (contexts.FREQUENT * vocab_size)
+    num_contexts = sum(min(vocab_size**length, most_frequent) for length in range(1, num_lengths))
+    if not (2 <= num_lengths <= min(ORDER, num_chars) and num_chars <= MOST_CHARS):
+        raise ValueError
+    if not 1 <= num_frequent <= 1 + num_contexts:
+        raise ValueError
+
+    # A discount is at most its count.
+    return {
+        "ids": Need((num_chars,), least=0, most=vocab_size - 1),
+        "places": Need((num_places,), least=0, most=num_chars),
+        "followers": Need((num_places,), least=0, most=vocab_size - 1),
+        "depths": Need((num_places,), least=0, most=255),
+        "children": Need((num_frequent, vocab_size), least=-1, most=num_frequent - 1),
+        "intervals": Need((num_frequent, 2), least=0, most=num_places),
+        "probabilities": Need((num_frequent, vocab_size), least=LEAST_PROBABILITY, most=1 + 1e-9),
+        "discounts": Need((num_lengths, 4), least=LEAST_DISCOUNTS, most=np.arange(4)),
+        "powers": Need((NUM_PAIRS, 2), least=-MOST_POWER, most=MOST_POWER),
+    }
+
+
 def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
     """Read the counts from the folder of a run, for the model with this digest and an alphabet of
     `vocab_size` entries.
 
-    Raises CheckpointError if they are missing, damaged, or for another model, UsageError if numba
-    would obey a file of the current folder.
+    Raises CheckpointError if they are missing or damaged, OtherModelError if they are for another
+    model, UsageError if numba would obey a file of the current folder, CharRNNError if there is too
+    little memory.
     """
     check_settings_of_numba()
     path = run / COUNTS_FILE
     with convert_os_errors("read", path=path, kind=CheckpointError):
         check_regular(path)
         check_no_placeholder(path)
-        # An empty file cannot be mapped.
-        mapped = np.zeros(0, np.uint8)
-        if path.stat().st_size > 0:
-            mapped = np.memmap(path, np.uint8, mode="c")
-    arrays, metadata = _arrays_of(path, mapped)
-
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path} was made by another version of charrnn.")
-    if metadata.get("model_digest") != digest:
-        raise CheckpointError(f"{path} was made for another model or another step.")
-    if metadata.get("sha256") != _sha256(arrays):
-        raise CheckpointError(f"{path} is damaged: its SHA-256 is another one.")
-    _check(path, arrays, vocab_size)
+        with path.open("rb") as file:
+            arrays = _read(path, file, digest=digest, vocab_size=vocab_size)
 
     places = contexts.SortedContexts(
         ids=arrays["ids"],
@@ -133,71 +179,95 @@ def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
     return Counts(predictor, powers=MixingPowers(arrays["powers"]))
 
 
-def _arrays_of(path: Path, mapped: NDArray[np.uint8]) -> tuple[Arrays, Mapping[str, str]]:
-    """Return views of the arrays in a mapped file, and its metadata. Raises CheckpointError unless
-    it has exactly the arrays of TYPES."""
-    # The header: its length in 8 bytes, then JSON.
-    num_header_bytes = int.from_bytes(mapped[:8].tobytes(), "little")
-    if len(mapped) < 8 or num_header_bytes > min(MOST_HEADER_BYTES, len(mapped) - 8):
-        raise CheckpointError(f"{path} is damaged: it has no header.")
-    begin = 8 + num_header_bytes
-    header: Any = parse_json(path, mapped[8:begin].tobytes())
+class _Header(NamedTuple):
+    """What the first bytes of a file say. Its arrays are in the order of TYPES."""
 
+    metadata: Mapping[str, str]
+    shapes: Mapping[str, tuple[int, ...]]
+    begins: Mapping[str, int]
+    """The first byte of each array in the file."""
+    num_bytes: int
+    """Bytes of the whole file."""
+
+
+def _read(path: Path, file: BufferedReader, *, digest: str | None, vocab_size: int) -> Arrays:
+    """Read and check the arrays of an open file. Raises the errors of `read_counts`, and
+    OSError."""
+    header = _read_header(path, file)
+    if header.metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} was made by another version of charrnn.")
+    if header.metadata.get("model_digest") != digest:
+        raise OtherModelError(f"{path} was made for another model or another step.")
+
+    # The sizes are checked before anything of that size is read.
+    misfit = CheckpointError(f"{path} is damaged: its numbers do not fit together.")
+    try:
+        needs = needs_of_loops(header.shapes, vocab_size)
+    except (IndexError, ValueError):
+        raise misfit from None
+    if any(header.shapes[name] != need.shape for name, need in needs.items()):
+        raise misfit
+    num_bytes = os.fstat(file.fileno()).st_size
+    if num_bytes != header.num_bytes:
+        raise CheckpointError(
+            f"{path} is damaged: {counted(num_bytes, 'byte')}, expected {header.num_bytes:,}."
+        )
+    check_room(num_bytes, str(path))
+
+    arrays = {}
+    sha256 = hashlib.sha256()
+    for name, shape in header.shapes.items():
+        arrays[name] = np.empty(shape, DTYPES[TYPES[name]])
+        file.seek(header.begins[name])
+        left = arrays[name].data.cast("B")
+        while left:
+            block = left[:BLOCK_BYTES]
+            if file.readinto(block) != len(block):
+                raise CheckpointError(f"{path} is damaged: it changed while it was read.")
+            sha256.update(block)
+            left = left[len(block) :]
+    if header.metadata.get("sha256") != sha256.hexdigest():
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is another one.")
+
+    # The smallest number of an array with a nan is nan, which is not at least anything.
+    for name, (_, least, most) in needs.items():
+        array = arrays[name]
+        is_good = (array.min(axis=0) >= least) & (array.max(axis=0) <= most)
+        if not is_good.all():
+            raise misfit
+    return arrays
+
+
+def _read_header(path: Path, file: BufferedReader) -> _Header:
+    """Read the header of an open file. Raises CheckpointError unless it lists exactly the arrays of
+    TYPES, and OSError."""
+    # Its length in 8 bytes, then JSON and blanks.
+    num_header_bytes = int.from_bytes(file.read(8).ljust(8, b"\xff"), "little")
+    header_bytes = file.read(min(num_header_bytes, MOST_HEADER_BYTES))
+    if num_header_bytes != len(header_bytes) or not header_bytes.rstrip(b" ").endswith(b"}"):
+        raise CheckpointError(f"{path} is damaged: it has no header.")
+    header: Any = parse_json(path, header_bytes)
+
+    end = 8 + num_header_bytes
+    shapes = {}
+    begins = {}
     try:
         metadata = {str(name): str(value) for name, value in header.pop("__metadata__").items()}
-        types = {name: entry["dtype"] for name, entry in header.items()}
-        if types != TYPES:
+        if {name: entry["dtype"] for name, entry in header.items()} != TYPES:
             raise ValueError("its arrays are others")
-        arrays = {}
-        for name, entry in header.items():
-            dtype = np.dtype(DTYPES[entry["dtype"]])
-            first, last = entry["data_offsets"]
-            shape = [int(length) for length in entry["shape"]]
-            if last - first != dtype.itemsize * math.prod(shape) or min(shape) < 0:
+        num_bytes = end
+        for name in TYPES:
+            shape = tuple(int(length) for length in header[name]["shape"])
+            first, last = header[name]["data_offsets"]
+            size = np.dtype(DTYPES[TYPES[name]]).itemsize * math.prod(shape)
+            if last - first != size or first < 0:
                 raise ValueError(f"{name} has another size than its shape")
-            array_bytes = np.asarray(mapped[begin + first : begin + last])
-            arrays[name] = array_bytes.view(dtype).reshape(shape)
+            shapes[name] = shape
+            begins[name] = end + first
+            num_bytes += size
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path} is damaged: {error}.") from error
-    return arrays, metadata
-
-
-def _check(path: Path, arrays: Arrays, vocab_size: int) -> None:
-    """Raise CheckpointError unless every number that a compiled loop uses as an index is within the
-    arrays."""
-    num_chars = len(arrays["ids"])
-    num_places = num_chars + 1
-    num_frequent = len(arrays["children"])
-    num_lengths = len(arrays["discounts"])
-    shapes = {
-        "ids": (num_chars,),
-        "places": (num_places,),
-        "followers": (num_places,),
-        "depths": (num_places,),
-        "children": (num_frequent, vocab_size),
-        "intervals": (num_frequent, 2),
-        "probabilities": (num_frequent, vocab_size),
-        "discounts": (num_lengths, 4),
-        "powers": (NUM_PAIRS, 2),
-    }
-    # The least and the largest number of each array. A discount is at most its count.
-    limits: dict[str, tuple[Any, Any]] = {
-        "ids": (0, vocab_size - 1),
-        "places": (0, num_chars),
-        "followers": (0, vocab_size - 1),
-        "children": (-1, num_frequent - 1),
-        "intervals": (0, num_places),
-        "probabilities": (LEAST_PROBABILITY, 1 + 1e-9),
-        "discounts": (LEAST_DISCOUNTS, np.arange(4)),
-        "powers": (-MOST_POWER, MOST_POWER),
-    }
-    is_good = 1 <= num_lengths <= MOST_ORDER and num_frequent >= 1 and num_chars >= 1
-    is_good &= all(arrays[name].shape == shape for name, shape in shapes.items())
-    for name, (least, most) in limits.items():
-        # A nan is not between them either.
-        is_good = is_good and bool(((arrays[name] >= least) & (arrays[name] <= most)).all())
-    if not is_good:
-        raise CheckpointError(f"{path} is damaged: its numbers do not fit together.")
+    return _Header(metadata, shapes=shapes, begins=begins, num_bytes=num_bytes)
 
 
 def _sha256(arrays: Arrays) -> str:

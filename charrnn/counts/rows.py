@@ -3,23 +3,21 @@ alone."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from charrnn.api import Model
-from charrnn.errors import CheckpointError, DataError, Message, named
+from charrnn.errors import CharRNNError, Message
 from charrnn.evaluation.comparison import Comparison, ExtraRows
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import warn
 
 if TYPE_CHECKING:
-    from charrnn.counts import counted_model, counting
+    from charrnn.counts import counted_model
 else:
     # The rows of `evaluate` are listed without torch and numba.
     counted_model = LazyModule("charrnn.counts.counted_model")
-    counting = LazyModule("charrnn.counts.counting")
 
 COUNTS = "counts alone"
 """The name of the row of the counts alone."""
@@ -35,14 +33,9 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
             continue
         assert isinstance(model, Model), "only a run has a folder"
         try:
-            together = counting.with_counts(model)
-        except (CheckpointError, DataError) as error:
-            again = named("resume", shlex.quote(str(model.path)))
-            warning = Message(
-                f"{error.marked.rstrip('.')}. The network is measured alone: charrnn train {again}"
-                " ends its training."
-            )
-            warn(warning)
+            together = model.with_counts()
+        except CharRNNError as error:
+            warn(Message(f"{error.marked} The network is measured alone."))
             continue
 
         # The row of the run alone has the note on its training text.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from charrnn.system.cache_folders import cache_folder, private_folder
+from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import warn
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -24,6 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 NUMBA: Any = None
 """The package numba without its type hints, which are incomplete; None if it is missing, so that
 Python runs the loops."""
+check_settings_of_numba()
 with suppress(ImportError):
     NUMBA = import_module("numba")
 

@@ -252,8 +252,8 @@ def test_a_run_that_was_stopped_has_no_counts_until_it_is_resumed(tmp_path, comm
     assert not events[-1].is_complete and not (run / COUNTS_FILE).exists()
     ran = command("sample", run, "--length", 30, "--seed", 1)
     assert ran.err == (
-        "warning: run has no counts of its training text. The network writes alone: charrnn train"
-        f" --resume {run} ends its training.\n"
+        f"warning: run has no counts of its training text. charrnn train --resume {run} counts it."
+        " The network writes alone.\n"
     )
     assert command("sample", run, "--length", 30, "--seed", 1, "--no-counts").err == ""
 

@@ -1,9 +1,13 @@
 """The file of the counts of a run: what is written is read back, and whatever is wrong with it is
 found before a compiled loop follows its numbers."""
 
+import errno
 import json
+import mmap
 import os
+import signal
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,12 +17,15 @@ from conftest import copy_run
 from known_weights import CYCLE, chain_text
 
 import charrnn
+from charrnn.counts import counts_file
 from charrnn.counts.counted_model import Counts
 from charrnn.counts.counts_file import COUNTS_FILE, TYPES, _sha256, read_counts, write_counts
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.counts.mixing_powers import NUM_PAIRS, MixingPowers
 from charrnn.errors import CharRNNError, CheckpointError, DataError
 from charrnn.system import files
+from charrnn.system import process as system_process
+from charrnn.training import recipe
 
 V = len(CYCLE) + 1
 """The unknown symbol is one of the alphabet."""
@@ -71,12 +78,79 @@ def test_what_is_written_predicts_the_same_when_it_is_read(run):
     assert counts.powers.values.ravel().tolist() == np.linspace(0.1, 0.9, 2 * NUM_PAIRS).tolist()
 
 
-def test_a_file_is_mapped_and_never_written_to(run):
-    before = (run / COUNTS_FILE).read_bytes()
+@pytest.mark.parametrize("change", ["cut off", "overwritten"])
+def test_a_file_that_changes_after_it_was_read_changes_nothing(run, tmp_path, change):
+    """A file that is mapped would end the process by a signal of the system."""
+    run = copy_run(run, tmp_path / "run")
     counts = read(run)
-    counts.predictor.frequent.probabilities[:] = 0
-    assert (run / COUNTS_FILE).read_bytes() == before
-    assert read(run).predictor.frequent.probabilities.min() > 0
+    histories = np.random.default_rng(2).integers(-1, V, (50, 6))
+    expected = counts.predictor.after(histories)
+    if change == "cut off":
+        os.truncate(run / COUNTS_FILE, 0)
+    else:
+        with (run / COUNTS_FILE).open("r+b") as file:
+            file.write(b"\xff" * os.path.getsize(run / COUNTS_FILE))
+    assert np.array_equal(counts.predictor.after(histories), expected)
+
+
+def test_a_file_is_read_where_the_file_system_maps_none(run, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(mmap, "mmap", fail)
+    assert read(run).powers.values.shape == (NUM_PAIRS, 2)
+
+
+def test_a_signal_is_obeyed_while_a_file_is_read(run, monkeypatch):
+    digest = digest_of(run)
+    num_blocks = 0
+
+    class Hash:
+        def update(self, block):
+            nonlocal num_blocks
+            num_blocks += 1
+            if num_blocks == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(counts_file, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(counts_file.hashlib, "sha256", Hash)
+    with pytest.raises(KeyboardInterrupt):
+        read_counts(run, digest, V)
+    assert num_blocks == 3
+
+
+def test_a_file_of_20_gigabytes_is_refused_before_it_is_read(run, tmp_path, monkeypatch):
+    run = copy_run(run, tmp_path / "run")
+    digest = digest_of(run)
+    os.truncate(run / COUNTS_FILE, 20 * 10**9)
+    monkeypatch.setattr(counts_file.hashlib, "sha256", None)
+    with pytest.raises(CheckpointError, match="is damaged: 20,000,000,000 bytes, expected"):
+        read_counts(run, digest, V)
+
+
+def test_arrays_of_20_gigabytes_are_refused_before_they_are_read(run, tmp_path, monkeypatch):
+    run = copy_run(run, tmp_path / "run")
+    digest = digest_of(run)
+    data = (run / COUNTS_FILE).read_bytes()
+    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+    num_contexts = 10**8
+    for name, width, size in (("children", V, 4), ("intervals", 2, 8), ("probabilities", V, 8)):
+        num_bytes = num_contexts * width * size
+        header[name] |= {"shape": [num_contexts, width], "data_offsets": [0, num_bytes]}
+    (run / COUNTS_FILE).write_bytes(with_header(data, header))
+    os.truncate(run / COUNTS_FILE, 20 * 10**9)
+    monkeypatch.setattr(counts_file.np, "empty", None)
+    with pytest.raises(CheckpointError, match="is damaged: its numbers do not fit together"):
+        read_counts(run, digest, V)
+
+
+def test_the_longest_text_that_training_counts_is_read():
+    assert counts_file.MOST_CHARS == recipe.COUNTED_CHARS
+    most = counts_file.MOST_CHARS
+    shapes = {"ids": (most,), "children": (1, V), "discounts": (counts_file.ORDER, 4)}
+    assert counts_file.needs_of_loops(shapes, V)["places"].shape == (most + 1,)
+    with pytest.raises(ValueError):
+        counts_file.needs_of_loops(shapes | {"ids": (most + 1,)}, V)
 
 
 def test_the_page_of_formats_lists_each_array(run):
@@ -99,6 +173,25 @@ def test_each_flipped_byte_of_an_array_is_noticed(run, tmp_path):
             read(run)
 
 
+def test_a_changed_byte_of_the_header_is_noticed(run, tmp_path):
+    run = copy_run(run, tmp_path / "run")
+    digest = digest_of(run)
+    data = (run / COUNTS_FILE).read_bytes()
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    # With blanks at its end, which JSON allows to be tabs, and which safetensors needs at times.
+    data = struct.pack("<Q", begin) + data[8:begin] + 8 * b" " + data[begin:]
+    begin += 8
+    (run / COUNTS_FILE).write_bytes(data)
+    assert read_counts(run, digest, V)
+    for at in (*range(0, begin, 7), begin - 1):
+        for bit in (0x01, 0x20, ord(" ") ^ ord("\t")):
+            changed = bytearray(data)
+            changed[at] ^= bit
+            (run / COUNTS_FILE).write_bytes(bytes(changed))
+            with pytest.raises(CheckpointError):
+                read_counts(run, digest, V)
+
+
 @pytest.mark.parametrize("share", [0, 0.00001, 0.001, 0.5, 0.9999])
 def test_a_file_that_was_cut_off_is_damaged(run, tmp_path, share):
     run = copy_run(run, tmp_path / "run")
@@ -117,6 +210,14 @@ def test_counts_of_another_text_alphabet_or_version_are_refused(run, tmp_path):
     rewrite(run, *arrays_of(run), format="2")
     with pytest.raises(CheckpointError, match="was made by another version of charrnn"):
         read(run)
+
+
+PLACES = ("ids", "places", "followers", "depths")
+CONTEXTS = ("children", "intervals", "probabilities")
+
+
+def discounts_of_lengths(num_lengths):
+    return np.tile([0.0, 0.5, 1.0, 1.5], (num_lengths, 1))
 
 
 FORGED = {
@@ -146,7 +247,14 @@ FORGED = {
         {name: arrays[name][:0].copy() for name in ("children", "intervals", "probabilities")}
     ),
     "no discounts": lambda arrays: arrays.update(discounts=arrays["discounts"][:0].copy()),
-    "too many discounts": lambda arrays: arrays.update(discounts=np.zeros((33, 4))),
+    "discounts of one length": lambda arrays: arrays.update(discounts=arrays["discounts"][:1]),
+    "too many discounts": lambda arrays: arrays.update(discounts=discounts_of_lengths(17)),
+    "a text shorter than its contexts": lambda arrays: arrays.update(
+        {name: arrays[name][: 6 + (name != "ids")] % 6 for name in PLACES}
+    ),
+    "more contexts than a text has": lambda arrays: arrays.update(
+        {name: arrays[name][[0] * 6_000] for name in CONTEXTS}
+    ),
     "three pairs of powers": lambda arrays: arrays.update(powers=arrays["powers"][:3].copy()),
 }
 
@@ -272,7 +380,52 @@ def test_a_command_goes_on_with_the_network_alone_and_says_so_once(
     ran = command(*command_line.format(run=run).split())
     assert (ran.code, ran.out.replace("run", "alone")) == (0, expected.out.replace("run", "alone"))
     assert ran.err.count("warning: ") == ran.notes.count("\n") == 1
-    assert f"alone: charrnn train --resume {run} ends its training.\n" in ran.err
+    counts_it = "counts it" if damage == "missing" else "counts the text again"
+    assert f". charrnn train --resume {run} {counts_it}. The network " in ran.err
+    assert " alone.\n" in ran.err
+
+
+def out_of_memory(*_, **__):
+    raise MemoryError
+
+
+@pytest.mark.parametrize("command_line", ["sample {run} --length 20 --seed 1", "evaluate {run}"])
+@pytest.mark.parametrize("lacking", ["address space", "memory"])
+def test_without_memory_for_the_counts_the_network_goes_on_alone(
+    command, run, monkeypatch, command_line, lacking
+):
+    if lacking == "address space":
+        # Far more than anything else in the command needs, and less than the counts.
+        monkeypatch.setattr(system_process, "address_space_left", lambda: 10**12)
+        monkeypatch.setattr(
+            counts_file, "check_room", lambda _, what: system_process.check_room(10**12, what)
+        )
+        reason = "and `ulimit -v` leaves 1,000,000 MB. Raise it."
+    else:
+        monkeypatch.setattr(counts_file, "_read", out_of_memory)
+        reason = f"There is too little memory for {run / COUNTS_FILE}."
+    ran = command(*command_line.format(run=run).split())
+    assert ran.code == 0
+    [warning] = [line for line in ran.err.splitlines() if line.startswith("warning: ")]
+    assert reason in warning and warning.endswith(" alone.")
+    assert "--resume" not in warning
+
+
+def test_a_step_that_is_not_the_best_has_no_counts_and_no_remedy(run):
+    model = replace(charrnn.load(run), step=0, step_digest="0" * 64)
+    with pytest.raises(CheckpointError) as caught:
+        model.with_counts()
+    assert str(caught.value) == (
+        "Step 0 of run has no counts: the text is counted for the best step of a run."
+    )
+
+
+def test_numba_takes_no_settings_from_the_current_folder(process, run, tmp_path):
+    written = tmp_path / "trace.json"
+    (tmp_path / ".numba_config.yaml").write_text(f"CHROME_TRACE: {written}\n")
+    ran = process("-m", "charrnn", "sample", run, "--length", "20", "--seed", "1")
+    assert b".numba_config.yaml" in ran.stderr and b"The network writes alone." in ran.stderr
+    assert not written.exists()
 
 
 def test_sample_without_counts_needs_no_file(command, run, tmp_path):
