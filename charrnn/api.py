@@ -1,6 +1,5 @@
 """The public Python interface: the verbs and the option names of the command line."""
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import cached_property
@@ -59,7 +58,6 @@ if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
     from charrnn.evaluation.loss_reports import Adaptation
     from charrnn.formats import export
-    from charrnn.formats.crnn import command as crnn
     from charrnn.model.network import CharRNN
     from charrnn.reports import copies, dynamic
     from charrnn.reports import novelty as novelties
@@ -80,7 +78,6 @@ else:
     growing = LazyModule("charrnn.counts.growing")
     kneser_ney = LazyModule("charrnn.counts.kneser_ney")
     export = LazyModule("charrnn.formats.export")
-    crnn = LazyModule("charrnn.formats.crnn.command")
     copies = LazyModule("charrnn.reports.copies")
     dynamic = LazyModule("charrnn.reports.dynamic")
     novelties = LazyModule("charrnn.reports.novelty")
@@ -705,28 +702,6 @@ class Model(GenerationMethods, Displayable):
         read = () if self.path is None else (self.path,)
         export.write_model(self, Target(Path(path), force=force, read=read), title=title)
         return Path(path)
-
-    def compress(self, data: bytes, *, with_model: bool = False) -> bytes:
-        """Compress any bytes to those of a .crnn file, which includes the model or not.
-
-        With the same model, `decompress` restores them on every machine. Raises UsageError for a
-        cell type that could compute other numbers on another machine.
-
-        >>> coded = model.compress(b"What is the king to me?")
-        >>> model.decompress(coded)
-        """
-        # The same parts as those of a file, joined in memory.
-        compressor = crnn.compressor_of(self, with_model=with_model)
-        return b"".join(compressor(io.BytesIO(data)))
-
-    def decompress(self, data: bytes) -> bytes:
-        """Restore what `compress` of the same model compressed.
-
-        Raises DataError for damaged data, CheckpointError for those of another model.
-
-        >>> model.decompress(model.compress(b"What is the king to me?"))
-        """
-        return crnn.decompress_text(self, data)
 
     # The room `reports`: what was learned, and what of a text was copied.
 

@@ -23,8 +23,6 @@ BASES = {
     "write": "write --run {run}",
     "export": "export {run} made.zip",
     "serve": "serve {run} --host nowhere.invalid",
-    "compress": "compress {run} {few} --out made.crnn",
-    "decompress": "decompress {run} compressed.crnn --out made.txt",
     "predict": "predict {run} ab",
 }
 """A command line of each command that takes a run. The examples of its options are added to it.
@@ -114,11 +112,6 @@ EXAMPLES = {
     "write": {"--until": ("--until line",)},
     "serve": {"--host": ("",), "--port": ("--port 0",)},
     "export": {"--title": ("", "--title Lamps --force")},
-    "compress": {
-        "--out": ("",),
-        "--with-model": ("--with-model",),
-    },
-    "decompress": {"--out": ("",)},
     "predict": {
         "--backward": ("--numbers --backward",),
         "--export": ("--export made.svg", "--numbers --export made.html"),

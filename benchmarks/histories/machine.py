@@ -21,7 +21,6 @@ from world import (
     TERMINALS,
     Made,
     Mishap,
-    Packed,
     World,
     differences,
     steps_of,
@@ -55,7 +54,7 @@ EXTRAS = (
 PRIMES = {"prose.txt": "ab", "names.txt": "Ann", "poems.csv": "ab", "bytes.txt": "zäb"}
 PRIMES["two.txt"] = "ab"
 FEW = slice(0, 300)
-"""The bytes of a text that are compressed."""
+"""The bytes of a text that has few characters."""
 LINES = [
     f"{BASES[command]} {example}"
     for command in ("sample", "visualize", "evaluate", "runs", "predict")
@@ -503,59 +502,6 @@ class Histories(RuleBasedStateMachine):
         )
         if ran is not None and ran.code == 0 and suffix == ".zip":
             self.sample_from(path, made)
-
-    @precondition(lambda self: self.runs)
-    @rule(
-        pick=number,
-        has_model=st.booleans(),
-        text=st.sampled_from([*TEXTS]),
-        surroundings=surroundings,
-        mishap=mishaps,
-    )
-    def compress(self, pick, has_model, text, surroundings, mishap):
-        made = picked(self.runs, pick)
-        path = self.world.work / self.world.name(".crnn")
-        words = ["compress", made.path, f"few-{text}", "--out", path]
-        if has_model:
-            words.append("--with-model")
-        codes = self.codes_of(made)
-        if "unitary" in made.start and codes == (0,):
-            codes = (2,)  # its sines differ between machines
-        ran = self.world.call(
-            *words,
-            codes=codes,
-            writes=(path,),
-            surroundings=surroundings,
-            mishap=mishap,
-        )
-        if ran is not None and ran.code == 0:
-            model = self.model_of(made) or ""
-            self.world.packed.append(Packed(path, f"few-{text}", model, has_model))
-
-    @precondition(lambda self: self.world.packed)
-    @rule(pick=number, run=number, surroundings=surroundings, mishap=mishaps)
-    def decompress(self, pick, run, surroundings, mishap):
-        """Restore what was compressed, by its own model or by another one."""
-        packed = picked(self.world.packed, pick)
-        path = self.world.work / self.world.name()
-        words = ["decompress", packed.path, "--out", path]
-        codes = (0,)
-        if not packed.has_model:
-            if not self.runs:
-                return
-            made = picked(self.runs, run)
-            words.insert(1, made.path)
-            model = self.model_of(made)
-            if model is None or not packed.model:
-                codes = (0, 4)
-            elif model != packed.model:
-                codes = (4,)
-        ran = self.world.call(
-            *words, codes=codes, writes=(path,), surroundings=surroundings, mishap=mishap
-        )
-        is_written = ran is not None and ran.code == 0
-        if is_written and path.read_bytes() != self.world.kept[packed.text]:
-            self.world.fail(f"{packed.path} came back as another text")
 
     @rule(kind=st.sampled_from(["LSTM", "GRU", "RNN"]), surroundings=surroundings, mishap=mishaps)
     def import_model(self, kind, surroundings, mishap):

@@ -89,16 +89,6 @@ class Made:
     """Whether the run, or its text, is no longer where it was."""
 
 
-@dataclass(frozen=True)
-class Packed:
-    """What `compress` wrote: of which text, by which model."""
-
-    path: Path
-    text: str
-    model: str
-    has_model: bool
-
-
 class Output(io.TextIOWrapper):
     """A standard stream of a command, which is a terminal or not, with a file behind it."""
 
@@ -198,7 +188,6 @@ class World:
         (self.work / "small.yaml").write_text(json.dumps(small))
         self.kept = {path.name: path.read_bytes() for path in self.work.iterdir()}
         self.runs: list[Made] = []
-        self.packed: list[Packed] = []
         self.texts: dict[Any, str] = {}
         """What each model wrote to each request."""
         self.num_named = 0

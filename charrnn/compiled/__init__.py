@@ -1,4 +1,4 @@
-"""Loops compiled by numba: long texts and the coder of `compress`."""
+"""Loops compiled by numba for long texts."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,6 @@ from charrnn.hooks import hookimpl
 def compiled_loops() -> Mapping[str, str]:
     """Return the modules of the loops by the name of the loop."""
     return {
-        "code": "charrnn.compiled.coding",
         "read": "charrnn.compiled.sampling",
         "write": "charrnn.compiled.sampling",
     }

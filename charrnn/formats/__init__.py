@@ -1,5 +1,5 @@
-"""Files that other programs read: a model in one file, ONNX, a page that runs the model, compressed
-texts (`crnn`), notebooks."""
+"""Files that other programs read: a model in one file, ONNX, a page that runs the model,
+notebooks."""
 
 from collections.abc import Sequence
 

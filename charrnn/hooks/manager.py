@@ -34,7 +34,6 @@ ROOMS = (
     "tui",
     "formats",
     "serving",
-    "formats.crnn",
     "analyses",
     "sweeps",
     "compiled",

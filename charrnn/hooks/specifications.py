@@ -119,7 +119,7 @@ def cell_sections() -> Sequence[Any]:
 @hookspec
 def compiled_loops() -> Mapping[str, str]:
     """Return the modules of compiled loops by the name of the loop: "read", "write" and "write with
-    counts" have what `charrnn.generation.sampling` uses of them, "code" what `compress` does.
+    counts" have what `charrnn.generation.sampling` uses of them.
 
     {"read": "my_package.loops", "write": "my_package.loops"}
     """

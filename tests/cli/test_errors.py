@@ -55,7 +55,6 @@ STARTS_THE_COMMAND = ("sweeps/sweep.py", "sweeps/plan.py")
 """Modules that start `charrnn train`: their bare options are arguments, not messages."""
 
 COMMANDS_OF_ROOMS = (
-    "formats/crnn/command",
     "tui/explore/",
     "formats/export.",
     "tui/full_screen",

@@ -54,7 +54,6 @@ def faults_of_kind(kind, lines):
     names = {"run": kind, "other": "plain", "few": f"few-{text}"}
     if kind == "plain":
         names["other"] = "several"
-    run_line("compress {run} {few} --out compressed.crnn --force".format(**names).split())
 
     said = []
     for line in lines:

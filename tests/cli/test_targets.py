@@ -29,8 +29,6 @@ LINES = {
     "predict": "predict chain a --export {}",
     "runs": "runs chain --plot --export {}",
     "export": "export chain {}",
-    "compress": "compress chain other.txt --out {}",
-    "decompress": "decompress chain other.crnn --out {}",
     "logs": "runs chain --to csv:{}",
 }
 """A command line for each file that a user names for a result."""
@@ -48,7 +46,6 @@ def targets(command):
     run = build_chain(Path("chain"), CYCLE, corpus=Path("corpus.txt"))
     log = MetricsLog(run / "metrics.jsonl")
     log.append({"event": "evaluation", "step": 1, "seconds": 1.0, "val_nats": 1.0})
-    assert command("compress", "chain", "other.txt", "--out", "other.crnn").code == 0
 
     def call(name, file, *more):
         return command(*LINES[name].format(file).split(), *more)

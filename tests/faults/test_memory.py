@@ -54,7 +54,6 @@ def limited(folder, *words, kilobytes=None):
     [
         (160_000, "sample big"),
         (300_000, "sample big"),
-        (350_000, "compress big text.txt"),
         (700_000, "train text.txt --hidden-size 64 --steps 2 --out new"),
         (900_000, "visualize big --text text.txt"),
         (1_200_000, "train --resume big --steps 3"),

@@ -1,5 +1,4 @@
-"""The page of a model writes the text of `charrnn sample` and restores compressed files, in node
-and in a browser."""
+"""The page of a model writes the text of `charrnn sample`, in node and in a browser."""
 
 import base64
 import hashlib
@@ -21,8 +20,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.cells.findings import FoundCell
 from charrnn.config.settings import Config
-from charrnn.errors import CharRNNError, UsageError
-from charrnn.formats.crnn import container
+from charrnn.errors import UsageError
 from charrnn.formats.model_page import page as model_page
 from charrnn.formats.model_page.page import to_model_page
 from charrnn.generation.distribution import next_char_probs
@@ -71,7 +69,13 @@ MODELS = {
 
 
 def case(**changes):
-    return {"prime": "", "clamps": [], "temperature": 1.0, "seed": "1", "length": LENGTH} | changes
+    return {
+        "prime": None,
+        "clamps": [],
+        "temperature": 1.0,
+        "seed": "1",
+        "length": LENGTH,
+    } | changes
 
 
 WRITTEN = {
@@ -83,7 +87,7 @@ WRITTEN = {
     "clamps": case(prime="a", clamps=[(0, 3, 20), (0, 4, -7), (0, 0, 0)], temperature=0.8),
     "almost greedy": case(prime="ab", temperature=1e-300, length=20),
     "empty": case(length=0),
-    "without a prime": case(prime=None, seed="4"),
+    "without a prime": case(seed="4"),
 }
 
 
@@ -91,11 +95,11 @@ def base64_of(data):
     return base64.b64encode(data).decode()
 
 
-def in_node(page, function, cases, folder):
-    """What the programs of a page compute in node: `function` is write or restore."""
+def in_node(page, cases, folder):
+    """What the programs of a page write in node."""
     assert NODE is not None
     (folder / "page.html").write_text(page, encoding="utf-8")
-    call = [NODE, SCRIPTS / "page_in_node.js", folder / "page.html", function]
+    call = [NODE, SCRIPTS / "page_in_node.js", folder / "page.html"]
     given = json.dumps(list(cases)).encode()
     found = subprocess.run(call, input=given, capture_output=True, timeout=600, check=True)
     return list(json.loads(found.stdout))
@@ -105,7 +109,7 @@ def in_node(page, function, cases, folder):
 @pytest.mark.parametrize("name", MODELS)
 def test_node_generates_the_text_of_the_sampler(name, tmp_path):
     model = MODELS[name]()
-    found = in_node(to_model_page(model), "write", [*WRITTEN.values()], tmp_path)
+    found = in_node(to_model_page(model), [*WRITTEN.values()], tmp_path)
     for one, written in zip(WRITTEN.values(), found, strict=True):
         options = {option: one[option] for option in ("prime", "temperature", "length")}
         clamps = {(layer, unit): step / 20 for layer, unit, step in one["clamps"]}
@@ -120,7 +124,7 @@ def test_node_generates_the_text_of_the_sampler(name, tmp_path):
 def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
     model = MODELS[name]()
     one = WRITTEN["prime"] | {"length": 0}
-    (found,) = in_node(to_model_page(model), "write", [one], tmp_path)
+    (found,) = in_node(to_model_page(model), [one], tmp_path)
     stepper = model.generator._make_stepper("int8")
     logits, state = stepper.read(model.generator.encode_prime(one["prime"]))
     banned = (0,) if model.vocab.has_unknown_symbol else ()
@@ -134,60 +138,13 @@ def test_a_page_begins_after_the_newlines_that_its_model_expects(tmp_path):
     model = made()
     newline = model.vocab.characters.index("\n")
     model.tensors["output.bias"][newline] += 3
-    (found,) = in_node(to_model_page(model), "write", [WRITTEN["without a prime"]], tmp_path)
+    (found,) = in_node(to_model_page(model), [WRITTEN["without a prime"]], tmp_path)
     expected = model.sample(prime="\n\n\n", seed=4, length=LENGTH, temperature=1)
     assert found["text"] == expected.text
 
 
 def test_the_same_model_gives_the_same_page():
     assert to_model_page(made()) == to_model_page(made())
-
-
-@needs_node
-@pytest.mark.parametrize("name", ["rnn", "zoneout", "bytes", "documents", "paragraphs"])
-def test_node_restores_what_was_compressed(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(container, "LEAST_ROW_BYTES", 100)
-    model = MODELS[name]()
-    model.tensors["output.bias"][128:] = -8  # a text of the byte alphabet that is UTF-8
-    text = 4 * model.sample(length=300, seed=3).text + "a\n\nb\n\n\nc snow \u2603 \U0001f642\r\n"
-    noise = b"\xff\xe2\x82\0" + np.random.default_rng(0).bytes(700)
-    data = text.encode("utf-8", "surrogateescape") + noise
-
-    packed = model.compress(data)
-    restored = in_node(to_model_page(model), "restore", [base64_of(packed)], tmp_path)
-
-    assert data[-100:] in packed, "the rows of noise are stored"
-    assert data[:20] not in packed, "others are coded"
-    assert restored == [base64_of(data)]
-
-
-def damaged_files(model):
-    """Files that are not of a model, or were changed."""
-    packed = model.compress(b"abc \xc3\xa9\xff" * 4)
-    files = [b"", b"a text", made(seed=1).compress(b"another model"), packed + b"\0"]
-    files += [packed[:7] + version + packed[8:] for version in (b"\1", b"\3")]
-    header = model.compress(b"")[:-1]
-    files.append(header + b"\xff" * 7)
-    for table in (b"\1\5\6", bytes([65, *[9] * 130]), b"\1\xff\xff\xff\1\0"):
-        files.append(header + table + container._crc(table))
-    files += [packed[:size] for size in range(0, len(packed), 7)]
-    for at in range(0, len(packed), 2):
-        flipped = packed[at] ^ 1 << at % 8
-        files.append(packed[:at] + bytes([flipped]) + packed[at + 1 :])
-    return files
-
-
-@needs_node
-def test_a_damaged_file_gets_the_sentence_of_the_command(tmp_path):
-    model = made()
-    files = damaged_files(model)
-    found = in_node(to_model_page(model), "restore", map(base64_of, files), tmp_path)
-    for data, problem in zip(files, found, strict=True):
-        with pytest.raises(CharRNNError) as caught:
-            model.decompress(data)
-        sentence = str(caught.value).split("\n")[0]
-        assert problem == sentence.replace("this charrnn", "this page")
-    assert len(set(found)) > 9
 
 
 def run_in_page(folder, page, script, given=None, *, address="#text="):
@@ -391,27 +348,6 @@ def test_a_page_opens_with_a_text_that_is_being_written(two_layers, tmp_path):
     assert 0 < len(found["begun"]) < len(found["later"]) < len(whole)
     assert whole.startswith(found["later"])
     assert found["address"] == ""
-    assert not found["isDecompressOpen"]
-
-
-@needs_browser
-def test_dropped_files_are_restored(two_layers, tmp_path, monkeypatch):
-    monkeypatch.setattr(container, "LEAST_ROW_BYTES", 100)
-    text = 10 * two_layers.sample(length=200, seed=3).text.encode()
-    packed = two_layers.compress(text)
-    given = {"a.txt.crnn": base64_of(packed), "b.crnn": base64_of(packed[:10])}
-    found = run_in_page(tmp_path, to_model_page(two_layers), "files", given)
-    nothing = {"kind": "", "isCancelHidden": True, "text": None, "downloads": []}
-    assert found["restored"] == nothing | {
-        "message": f"{len(text):,} bytes from {len(packed):,}.",
-        "text": container.cut_rows(text)[0].decode() + " \u2026",
-        "downloads": ["a.txt"],
-    }
-    assert found["saved"] == base64_of(text)
-    assert found["isCancelHidden"] is False
-    assert found["cancelled"] == nothing | {"message": "Cancelled."}
-    problem = "b.crnn is damaged: it ends in its header."
-    assert found["damaged"] == nothing | {"kind": "error", "message": problem}
 
 
 @needs_browser
@@ -456,7 +392,7 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
     assert "\u202e" not in text_of(elements, "written")
     assert "U+202E" in text_of(elements, "read")
     assert "cell 1:3 (tanh(c))" in text_of(elements, "caption")
-    assert elements.count("<script") == 5
+    assert elements.count("<script") == 4
 
 
 def test_a_page_has_the_title_that_is_given(alphabet_run, command, tmp_path):

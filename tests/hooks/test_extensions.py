@@ -139,7 +139,7 @@ def test_a_package_adds_a_command(offer, capsys):
 
     offer()
     assert run(["--help"]) == 0
-    assert "greet       Print a greeting." in capsys.readouterr().out
+    assert "greet      Print a greeting." in capsys.readouterr().out
     assert run(["greet", "--name", "you"]) == 0
     assert capsys.readouterr().out == "hello you\n"
 

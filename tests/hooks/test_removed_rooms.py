@@ -42,9 +42,7 @@ ROOMS = {
         "sample run --novelty",
         "model.adapted('the lamp')",
     ),
-    "formats": Missing(
-        "export import compress decompress", "", "export run x.zip", "model.export('x.zip')"
-    ),
+    "formats": Missing("export import", "", "export run x.zip", "model.export('x.zip')"),
     "tui": Missing("explore write", "", "explore run", "model.continuations('the')"),
     "serving": Missing("serve", "", "serve run", ""),
     "sweeps": Missing("sweep", "", "sweep text.txt", "charrnn.sweep"),

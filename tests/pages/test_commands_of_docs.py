@@ -30,7 +30,6 @@ PAGES = [
     "docs/reference.md",
     "docs/tour.md",
     "docs/how-to.md",
-    "docs/compress.md",
     "docs/teaching.md",
     "docs/write.md",
     "docs/music.md",

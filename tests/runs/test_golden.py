@@ -1,4 +1,4 @@
-"""A run and a compressed file that charrnn saved load for ever, and are what they were.
+"""A run that charrnn saved loads for ever, and is what it was.
 
 The run is a few kilobytes: 240 characters of `make_corpus(num_chars=100, seed=12)`, learned by
 heart. A folder is added when a released format changes, and none is ever written anew.
@@ -90,13 +90,3 @@ def test_a_run_of_a_newer_format_asks_for_an_upgrade(command, copied):
     assert f"newer charrnn (format {FORMAT_VERSION + 1}); upgrade" in ran.err
     assert len(ran.err.splitlines()) <= 3
     assert {name: data for name, data in contents(run).items() if name != "lock"} == before
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_compressed_file_is_restored_and_written_again(name):
-    model = charrnn.load(GOLDEN / name / "run")
-    data = (GOLDEN / name / "text.crnn").read_bytes()
-    text = (GOLDEN / name / "text.txt").read_bytes()
-
-    assert model.decompress(data) == text
-    assert model.compress(text) == data

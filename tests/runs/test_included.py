@@ -82,7 +82,6 @@ def test_a_run_of_the_same_name_comes_first_but_no_other_folder(alphabet_run, he
         "visualize prose --cell 0:3",
         "export prose b.zip",
         "train a.txt --init-from prose --steps 1 --out run",
-        "compress prose a.txt",
         "runs",
     ],
 )

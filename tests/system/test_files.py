@@ -134,7 +134,6 @@ def test_a_run_whose_files_are_placeholders_says_so(command, tmp_path, content, 
     "line",
     [
         "sample x.zip",
-        "decompress x.crnn",
         "import x.pt --vocab x.json",
         "train x.txt --steps 1",
         "train x.txt.gz --steps 1",
@@ -142,7 +141,7 @@ def test_a_run_whose_files_are_placeholders_says_so(command, tmp_path, content, 
     ],
 )
 def test_every_reader_names_a_pointer_of_git_lfs(command, alphabet_run, tmp_path, line):
-    for name in ("x.zip", "x.crnn", "x.pt", "x.json", "x.txt", "x.txt.gz"):
+    for name in ("x.zip", "x.pt", "x.json", "x.txt", "x.txt.gz"):
         (tmp_path / name).write_bytes(POINTER)
     ran = command(*line.replace("abc-001", str(alphabet_run)).split())
     assert ran.code in (3, 4)

@@ -47,6 +47,7 @@ const layerOf = cell => Math.floor(cell / model.hidden_size);
 const unitOf = cell => cell % model.hidden_size;
 const nameOf = cell => `${layerOf(cell)}:${unitOf(cell)}`;
 const pack = values => Int8Array.from(values, value => Math.round(127 * value));
+const inWords = number => number.toLocaleString("en");
 const textOf = readings => readings.map(one => one.character).join("");
 
 function shade(value) {
@@ -424,111 +425,6 @@ async function copyText() {
   }
 }
 
-// ---- restoring a compressed file
-
-// Bytes of a restored text.
-const MOST_SHOWN = 2000;
-// The latest file; the next one, and Cancel, end it.
-let opening = 0;
-
-// The timers of a hidden page wait for a second or more.
-function breathe() {
-  if (!document.hidden) return pause();
-  return new Promise(resolve => {
-    const {port1, port2} = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
-}
-
-// `kind`: "busy" while a file is restored, "error", or none.
-function tell(text, kind = "") {
-  byId("opened").textContent = inText(text);
-  byId("opened").className = kind;
-  byId("restoring").hidden = kind !== "busy";
-  byId("cancel").hidden = kind !== "busy";
-}
-
-// Forget the file before.
-function closeFile(text) {
-  byId("open").open = true;
-  opening++;
-  for (const link of byId("saved").children) URL.revokeObjectURL(link.href);
-  byId("saved").replaceChildren();
-  byId("restored").hidden = true;
-  byId("restoring").value = 0;
-  tell(text);
-}
-
-async function openFiles(files) {
-  if (!files.length) return;
-  closeFile("");
-  const mine = opening;
-  const {name} = files[0];
-  try {
-    if (files.length > 1) throw new Error("Open one file at a time.");
-    tell(`Restoring ${name}:`, "busy");
-    byId("restoring").scrollIntoView({block: "nearest"});
-    const buffer = await files[0].arrayBuffer().catch(() => {
-      throw new Error(`${name} cannot be read.`);
-    });
-
-    const steps = decompress(network, model, name, new Uint8Array(buffer));
-    let until = performance.now() + SLICE;
-    let step = steps.next();
-    for (let count = 1; mine === opening && !step.done; count++) {
-      if (count % MOST_AT_ONCE === 0 || performance.now() >= until) {
-        byId("restoring").value = step.value / buffer.byteLength;
-        await breathe();
-        until = performance.now() + SLICE;
-      }
-      step = steps.next();
-    }
-    if (mine === opening) showRestored(name, buffer.byteLength, step.value);
-  } catch (error) {
-    if (mine === opening) tell(error.message, "error");
-  }
-}
-
-function showRestored(name, size, rows) {
-  const text = new Blob(rows, {type: "application/octet-stream"});
-  const saved = name.replace(/\.crnn$/i, "") || "restored";
-  tell(`${inWords(text.size)} bytes from ${inWords(size)}.`);
-  byId("saved").append(create("a", `Save ${inText(saved)}`, {download: saved, href: URL.createObjectURL(text)}));
-  if (!text.size) return;
-
-  // A stream, because the last character may be cut.
-  const begin = new TextDecoder().decode(rows[0].subarray(0, MOST_SHOWN), {stream: true});
-  byId("restored").textContent = inText(begin);
-  if (text.size > MOST_SHOWN) byId("restored").append(" \u2026");
-  byId("restored").hidden = false;
-}
-
-function cancel() {
-  if (!byId("cancel").hidden) closeFile("Cancelled.");
-}
-
-function acceptFiles() {
-  for (const name of ["dragover", "drop"]) {
-    document.addEventListener(name, event => {
-      // A text may be dragged, too.
-      if (!event.dataTransfer.types.includes("Files")) return;
-      event.preventDefault();
-      if (name === "drop") openFiles([...event.dataTransfer.files]);
-    });
-  }
-  byId("choose").addEventListener("click", () => byId("file").click());
-  byId("file").addEventListener("change", () => {
-    openFiles([...byId("file").files]);
-    // So that the same file can be chosen again.
-    byId("file").value = "";
-  });
-  byId("cancel").addEventListener("click", cancel);
-}
-
 // ---- the command line, and the address, that give the same text
 
 const ESCAPES = {"\n": "\\n", "\t": "\\t", "'": "\\'", "\\": "\\\\"};
@@ -627,7 +523,6 @@ function listen() {
   document.addEventListener("keydown", event => {
     if (event.key !== "Escape") return;
     stop();
-    cancel();
   });
   window.addEventListener("hashchange", followAddress);
 }
@@ -655,7 +550,6 @@ async function begin() {
   makeFound();
   makeCells();
   listen();
-  acceptFiles();
   const isUntouched = !location.hash;
   await followAddress();
   if (!isUntouched) return;

@@ -2,9 +2,8 @@
 programs, and the weights.
 
 The page computes the same as `charrnn sample` with int8 weights, to the last bit:
-`model_network.js` repeats the operations of `compiled.sampling` in the same order, and
-`model_decompress.js` repeats the operations of `formats.crnn`. The weights are compressed by zlib
-and written in base 64.
+`model_network.js` repeats the operations of `compiled.sampling` in the same order. The weights are
+compressed by zlib and written in base 64.
 
 Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E embedding.
 """
@@ -27,8 +26,7 @@ from numpy.typing import NDArray
 from charrnn.api import Model, load
 from charrnn.cells.findings import FoundCell
 from charrnn.errors import UsageError
-from charrnn.formats.crnn.container import digest_of
-from charrnn.generation.sampling import opening_ids, start_ids, undrawable_ids
+from charrnn.generation.sampling import opening_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.stepper import Linear, Stepper
 from charrnn.runs.checkpoint import Tensors
@@ -36,13 +34,13 @@ from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.overview import text_name
 from charrnn.runs.reader import RunReader
-from charrnn.text.documents import END, separator_of
+from charrnn.text.documents import END
 from charrnn.views.theme import NUM_SHADES, shade_rules
 
 TEMPLATE = "model_page.html"
 """The page without its model and its programs."""
-NETWORK, DECOMPRESS, VIEW = "model_network.js", "model_decompress.js", "model_page.js"
-"""The programs: the network, the reader of compressed files, and the user interface."""
+NETWORK, VIEW = "model_network.js", "model_page.js"
+"""The programs: the network, and the user interface."""
 CELLS = ("lstm", "gru", "rnn")
 """Cell types that the page can run."""
 DEPTHS = ("stacked", "residual")
@@ -94,7 +92,6 @@ def to_model_page(
     description |= {
         "found": cells,
         "num_shades": NUM_SHADES,
-        "digest": digest_of(config, vocab=model.vocab, stepper=stepper).hex(),
         "arrays": types,
     }
     if title is not None:
@@ -113,15 +110,14 @@ def to_model_page(
 def _fill(model: str, weights: str) -> str:
     """Insert a model, its weights and the programs into the template."""
     template = _read(TEMPLATE).replace("SHADES", shade_rules(), 1)
-    programs = [_read(name) for name in (NETWORK, DECOMPRESS, VIEW)]
+    programs = [_read(name) for name in (NETWORK, VIEW)]
     replacements = {
         "STYLE_HASH": _hash(template.partition("<style>")[2].partition("</style>")[0]),
         "SCRIPT_HASHES": " ".join(map(_hash, programs)),
         "MODEL": model,
         "WEIGHTS": weights,
         "NETWORK": programs[0],
-        "DECOMPRESS": programs[1],
-        "VIEW": programs[2],
+        "VIEW": programs[1],
     }
     # All placeholders are replaced in one pass, so that the inserted texts are not changed.
     return re.sub(r"\{\{(\w+)\}\}", lambda placeholder: replacements[placeholder[1]], template)
@@ -252,9 +248,7 @@ def _describe_network(stepper: Stepper, model: Model, arrays: Tensors) -> dict[s
         "alphabet": model.vocab.kind,
         "characters": list(model.vocab.characters),
         "opening_ids": opening_ids(stepper, vocab=model.vocab, end_id=config.end_id).tolist(),
-        "start_id": int(start_ids(model.vocab, config.end_id)[0]),
         "end_id": config.end_id,
-        "separator": separator_of(config, model.vocab),
         "banned": list(undrawable_ids(model.vocab, config.end_id)),
         "memories": [float(np.float32(stepper.cell.memory(value))) for value in clamped],
         "matrices": {

@@ -7,6 +7,5 @@
   found.later = written.pieces.join("");
   found.about = byId("about").textContent;
   found.address = location.hash;
-  found.isDecompressOpen = byId("open").open;
   answer(found);
 })();

@@ -1,11 +1,11 @@
-// Run the network of a page in node: node page_in_node.js PAGE FUNCTION < CASES
-// FUNCTION is one of those below; it is called with each of the CASES, a list in JSON.
+// Run the network of a page in node: node page_in_node.js PAGE < CASES
+// It writes a text for each of the CASES, a list in JSON.
 "use strict";
 
 const fs = require("fs");
 const vm = require("vm");
 
-const [pagePath, name] = process.argv.slice(2);
+const [pagePath] = process.argv.slice(2);
 const page = fs.readFileSync(pagePath, "utf-8");
 const cases = JSON.parse(fs.readFileSync(0, "utf-8"));
 
@@ -13,7 +13,6 @@ const programs = [...page.matchAll(/<script>(.*?)<\/script>/gs)].map(found => fo
 const textOf = id => new RegExp(`id="${id}">(.*?)</script>`, "s").exec(page)[1];
 const model = JSON.parse(textOf("model"));
 vm.runInThisContext(programs[0]);  // the network
-vm.runInThisContext(programs[1]);  // the reader of compressed files
 
 // Write a text as `charrnn sample` does; also return the cells and the next characters after the prime.
 function write(network, {prime, clamps, temperature, seed, length}) {
@@ -24,8 +23,8 @@ function write(network, {prime, clamps, temperature, seed, length}) {
   }
   const state = network.initialState();
   const logits = new Float32Array(network.vocabSize);
-  const ids = prime === null ? [...model.opening_ids] : alphabet.encode(prime).flatMap(one => one.ids);
-  if (prime !== null && (model.end_id !== null || !ids.length)) ids.unshift(model.start_id);
+  const ids = alphabet.encode(prime || "").flatMap(one => one.ids);
+  if (prime === null || model.end_id !== null) ids.unshift(...model.opening_ids);
   for (const id of ids) network.step(id, state, logits);
 
   const writer = new Writer(network, alphabet, {state, logits, temperature, seed, length});
@@ -37,20 +36,7 @@ function write(network, {prime, clamps, temperature, seed, length}) {
   return {text, values: [...network.values(state)], probs: [...weights].map(weight => weight / total)};
 }
 
-// Restore a compressed file, given in base 64; return the text in base 64, or the error.
-function restore(network, file) {
-  const steps = decompress(network, model, "the data", Buffer.from(file, "base64"));
-  try {
-    let step = steps.next();
-    while (!step.done) step = steps.next();
-    return Buffer.concat(step.value).toString("base64");
-  } catch (error) {
-    return error.message;
-  }
-}
-
 unpackArrays(model, textOf("weights")).then(arrays => {
   const network = new Network(model, arrays);
-  const run = {write, restore}[name];
-  process.stdout.write(JSON.stringify(cases.map(one => run(network, one))));
+  process.stdout.write(JSON.stringify(cases.map(one => write(network, one))));
 });
