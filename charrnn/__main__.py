@@ -30,6 +30,8 @@ def main() -> None:
         gc.freeze()
     except KeyboardInterrupt:  # before the command started
         code = 130
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # behind the ^C that the terminal shows
     except Exception as error:  # raised because of --debug, or an import that failed
         code = 1
         try:

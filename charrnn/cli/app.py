@@ -19,6 +19,7 @@ from charrnn.cli.streams import (
     choose_encoding,
     describe_unexpected,
     discard_output,
+    end_interrupted_line,
     print_error,
     report_lost_characters,
     warn,
@@ -69,6 +70,7 @@ def run(arguments: Sequence[str]) -> int:
         discard_output()
         return 0
     except KeyboardInterrupt:
+        end_interrupted_line(signal.SIGINT)
         return 130
     except Exception as error:
         if isinstance(error, OSError) and not error.filename:
@@ -201,6 +203,7 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
         if not signals.has_raised:
             raise
     if signals.has_raised:
+        end_interrupted_line(signals.number)
         discard_output()
         return 128 + signals.number
     return result if isinstance(result, int) else 0

@@ -5,7 +5,7 @@ import math
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,7 +26,7 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions,
 from charrnn.generation.writing import Loop, Piece, find_loop
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
-from charrnn.system.progress import Task, task
+from charrnn.system.progress import Task, WarningsOnly, current, task, using
 from charrnn.text.documents import separator_of
 from charrnn.views.delivery import Shown
 
@@ -288,8 +288,8 @@ class SampleOutput:
     ) -> Iterator[Options]:
         """Yield options with which drawing prints a new seed and moves a bar.
 
-        There is no bar for short texts, nor beside texts that appear on the terminal as they are
-        drawn.
+        There is no bar for short texts. Beside texts that appear on the terminal as they are drawn
+        there is neither a bar nor, from the first character on, any other line of progress.
         """
         self.drawn_with = options
         num_chars = num_texts * options.length
@@ -299,15 +299,22 @@ class SampleOutput:
         if isinstance(options, SearchOptions):
             num_computed *= options.width
         # A bar beside text that appears would move the text.
-        is_long = num_computed > LONG
-        has_bar = is_long and not (is_streamed and sys.stdout.isatty())
-        with task("writing", num_chars) if has_bar else nullcontext(Task("writing")) as advance:
+        is_beside_text = is_streamed and sys.stdout.isatty()
+        with ExitStack() as stack:
+            advance = Task("writing")
+            if num_computed > LONG and not is_beside_text:
+                advance = stack.enter_context(task("writing", num_chars))
+
             # The seed comes before the first character, so that an interrupted text can be drawn
             # again.
             def on_draw(num_drawn: int) -> None:
+                nonlocal is_beside_text
                 if self.fresh_seed is not None and not self.quiet:
                     write_aside(f"seed {self.fresh_seed}")
                 self.fresh_seed = None
+                if is_beside_text:
+                    stack.enter_context(using(WarningsOnly(current())))
+                    is_beside_text = False
                 advance(num_drawn)
 
             yield replace(options, on_draw=on_draw)

@@ -7,6 +7,7 @@ Parameters that messages name are turned into the options of the command line.
 import contextlib
 import os
 import re
+import signal
 import sys
 from codecs import backslashreplace_errors, lookup, register_error
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ import typer.main
 from charrnn.cli.root import app, commands
 from charrnn.errors import PARAMETER, CharRNNError, Message, UsageError, shortened
 from charrnn.runs.targets import Target
+from charrnn.system.process import PARENT
 from charrnn.system.words import prints_words
 from charrnn.views.delivery import Shown, find_format, to_json
 
@@ -111,13 +113,48 @@ def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
 
 
 def write_aside(line: str) -> None:
-    """Print a line on stderr; nothing once its reader has gone, because the reader of stdout may
-    still be there."""
+    """Print a line on stderr, wrapped if that is a terminal; nothing once its reader has gone,
+    because the reader of stdout may still be there."""
     try:
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(wrapped(line) + "\n")
         sys.stderr.flush()
     except BrokenPipeError:
         discard_output()
+
+
+def wrapped(text: str) -> str:
+    """Return the lines of a message as a terminal on stderr shows them: broken between words only,
+    so that paths, options and commands can be copied. Off a terminal they are returned as they
+    are, for programs."""
+    if not sys.stderr.isatty():
+        return text
+    from textwrap import TextWrapper
+
+    lines = []
+    for line in text.split("\n"):
+        # Further lines begin below the first word of the message.
+        message = re.sub("^ *(?:error: |warning: )?", "", line)
+        room = TextWrapper(
+            max(40, _num_columns()),
+            subsequent_indent=" " * (len(line) - len(message)),
+            expand_tabs=False,
+            replace_whitespace=False,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        lines.append(room.fill(line))
+    return "\n".join(lines)
+
+
+def _num_columns() -> int:
+    """Return the width of the terminal on stderr."""
+    # shutil would ask stdout, which may be a file.
+    columns = os.environ.get("COLUMNS", "").strip()
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    with contextlib.suppress(OSError, ValueError):  # The stream may have no descriptor.
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return 80
 
 
 def with_flags(message: str, command: str | None = None) -> str:
@@ -290,6 +327,14 @@ def printable(text: str, kept: str = "\n\t") -> str:
     return "".join(
         c if c in kept or category(c)[0] == "M" else visible(c) for c in text.replace("\r\n", "\n")
     )
+
+
+def end_interrupted_line(signal_number: int) -> None:
+    """End the line in which the terminal shows ^C after Ctrl-C, so that the prompt begins a new
+    one."""
+    is_shown = signal_number == signal.SIGINT and sys.stderr.isatty()
+    if is_shown and PARENT not in os.environ:
+        write_aside("")
 
 
 def discard_output() -> None:

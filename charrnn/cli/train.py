@@ -30,6 +30,7 @@ from charrnn.cli.streams import (
     printable,
     result_console,
     with_flags,
+    wrapped,
 )
 from charrnn.config.options import argument, option, option_group, option_texts
 from charrnn.config.settings import MACHINE, Config, check_field_name
@@ -459,7 +460,7 @@ class TrainingView:
                 self._show_sample(event)
             case events.WarningEvent():
                 # A program that reads stderr finds a warning on one line.
-                message = f"warning: {printable(event.message)}"
+                message = wrapped(f"warning: {printable(event.message)}")
                 self._print(message, style="yellow", soft_wrap=True)
 
     def _print(self, *args: Any, **kwargs: Any) -> None:

@@ -68,6 +68,18 @@ class Progress:
         errors.warn(message)
 
 
+class WarningsOnly(Progress):
+    """Shows the warnings of another progress and nothing else: its lines would stand in the middle
+    of a text that appears meanwhile."""
+
+    def __init__(self, shown: Progress) -> None:
+        self.shown = shown
+
+    def warn(self, message: str) -> None:
+        """Show the warning as the other progress does."""
+        self.shown.warn(message)
+
+
 class CallbackProgress(Progress):
     """Calls `function` with a task after each amount of it; the function may raise Cancelled. Shows
     no warning, and nothing at all without a function."""

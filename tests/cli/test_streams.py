@@ -1,0 +1,105 @@
+"""What a terminal shows on stderr: messages broken between words only, no status line within a
+text, and a prompt that begins a line after Ctrl-C."""
+
+import signal
+import sys
+
+import pytest
+from streams import Stream
+
+from charrnn.cli import streams
+from charrnn.cli.progress_bars import TerminalProgress
+from charrnn.cli.sample_output import SampleOutput, write
+from charrnn.generation.sample_options import SampleOptions
+from charrnn.system.process import PARENT
+from charrnn.system.progress import tell, using, warn
+
+PATH = "/a/folder-of-texts/with-many-hyphens/and-a-long-name/text-that-is-not-there.txt"
+
+
+@pytest.fixture
+def make_terminal(monkeypatch):
+    """Return what makes stderr a terminal of 60 columns; pytest itself sets stderr before a
+    test."""
+
+    def make():
+        stream = Stream(is_terminal=True)
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("COLUMNS", "60")
+        return stream
+
+    return make
+
+
+def test_an_error_is_broken_between_words_only(make_terminal):
+    terminal = make_terminal()
+    streams.print_error(f"no corpus {PATH} here\ngive --init-from RUN or " + "another-one " * 9)
+    lines = terminal.text().split("\n")
+    assert f"       {PATH}" in lines
+    assert {line[:7] for line in lines if line} == {"error: ", "       "}
+    assert all(len(line) <= 60 or PATH in line for line in lines)
+    assert terminal.text().count("another-one") == 9
+
+
+def test_a_warning_and_a_note_are_broken_between_words_only(make_terminal):
+    terminal = make_terminal()
+    streams.warn(("use " + "--join-lines " * 9,), quiet=False)
+    assert terminal.text().startswith(
+        "warning: use --join-lines --join-lines --join-lines\n" + 9 * " "
+    )
+    streams.write_aside("x" * 50 + " --join-lines")
+    assert terminal.text().endswith("x\n--join-lines\n")
+
+
+def test_a_program_reads_each_message_on_one_line(monkeypatch):
+    stream = Stream()
+    monkeypatch.setattr(sys, "stderr", stream)
+    streams.warn(("word " * 90,), quiet=False)
+    assert stream.text().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "parent", "shown"),
+    [(signal.SIGINT, False, "\n"), (signal.SIGTERM, False, ""), (signal.SIGINT, True, "")],
+)
+def test_the_prompt_begins_a_line_after_ctrl_c(make_terminal, monkeypatch, number, parent, shown):
+    terminal = make_terminal()
+    monkeypatch.delenv(PARENT, raising=False)
+    if parent:
+        monkeypatch.setenv(PARENT, "1")
+    streams.end_interrupted_line(number)
+    assert terminal.text() == shown
+
+
+def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
+    terminal = make_terminal()
+    text = Stream(is_terminal=True)
+    monkeypatch.setattr(sys, "stdout", text)
+    output = SampleOutput(
+        first=None,
+        model=None,
+        prime=None,
+        typed="",
+        length=2,
+        reference=None,
+        show_as_json=False,
+        quiet=False,
+        fresh_seed=7,
+    )
+
+    def drawn(on_draw):
+        tell("compiling before the text ...")
+        on_draw(1)
+        yield "a"
+        tell("compiling within the text ...")
+        warn("the loop cannot be compiled")
+        yield "b"
+
+    with using(TerminalProgress()):
+        with output._drawing(SampleOptions(length=2), is_streamed=True) as options:
+            write(drawn(options.on_draw))
+        tell("after the text")
+    assert text.text() == "ab\n"
+    shown = terminal.text().split("\n")
+    assert shown[:2] == ["compiling before the text ...", "seed 7"]
+    assert shown[2:] == ["warning: the loop cannot be compiled", "after the text", ""]
