@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from charrnn.analyses import atlas as atlases
-    from charrnn.analyses import automata, gradients
     from charrnn.analyses import backpropagation as gradients_of_numbers
     from charrnn.analyses import gates as gate_reports
+    from charrnn.analyses import gradients
     from charrnn.analyses import numbers as network_numbers
     from charrnn.analyses.directions import Direction
     from charrnn.cells import findings as records
@@ -69,7 +69,6 @@ else:
     overview = LazyModule("charrnn.runs.overview")
 
     # Of rooms, which may be missing: a method that needs one imports it when it is called.
-    automata = LazyModule("charrnn.analyses.automata")
     gate_reports = LazyModule("charrnn.analyses.gates")
     gradients = LazyModule("charrnn.analyses.gradients")
     network_numbers = LazyModule("charrnn.analyses.numbers")
@@ -85,8 +84,6 @@ else:
 
 WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How an included model writes the text that it is measured on."""
-MAX_STATES = 64
-"""States of an automaton, at most, unless another number is asked for."""
 MAX_LAG = 200
 """Characters back to which gradients are computed, unless another number is asked for."""
 SGD_LEARNING_RATE = 0.1
@@ -537,20 +534,6 @@ class Model(GenerationMethods, Displayable):
         >>> len(atlas.cells), atlas.findings.scores[0]
         """
         return self.study(text, context=context, cached=cached).atlas()
-
-    def automaton(
-        self, text: TextOrIds, max_states: int = MAX_STATES, *, context: str | bytes = ""
-    ) -> "automata.Automaton":
-        """Extract the automaton of at most `max_states` states that the network behaves as over the
-        characters of a text.
-
-        Raises DataError for a text too short and for a network that is no such machine, UsageError
-        for a number of states out of range.
-
-        >>> for state in model.automaton(text).states:
-        ...     print(state.reached_by, state.next)
-        """
-        return automata.automaton(self, self.encode(text, context=context), max_states)
 
     def direction(self, detector: "str | Detector", size: int | None = NUM_CELLS) -> "Direction":
         """Fit a direction for a detector on the beginning of the run's validation text: `size`

@@ -74,7 +74,6 @@ EXAMPLES = {
     },
     "visualize": {
         "--ablate": ("--ablate 0:1", "--ablate line-position", "--ablate line-position@all"),
-        "--automaton": ("--automaton", "--automaton --export made.svg"),
         "--cell": ("--cell 0:1", "--cell 0:1 --cell 0:2 --json", "--cell 9:9"),
         "--chars": ("--surprise --chars 20",),
         "--describe": ("--describe", "--describe --json"),
@@ -88,7 +87,6 @@ EXAMPLES = {
         "--guesses": ("--cell 0:1 --guesses --chars 40",),
         "--recompute": ("--find --recompute",),
         "--same": ("{other} --same", "{run}@2 --same"),
-        "--states": ("--automaton --states 4",),
         "--surprise": ("--surprise", "--surprise --export made.html"),
         "--with": ("--gradients --with {other}",),
     },

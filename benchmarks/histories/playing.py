@@ -8,10 +8,6 @@ from rooms import Rooms
 
 FEWER = {
     "charrnn.training.session.SAMPLE_LENGTH": 24,
-    "charrnn.analyses.automata.LONG": 40,
-    "charrnn.analyses.automata.MAX_PRODUCTS": 2**20,
-    "charrnn.analyses.automata.learning.MAX_REFINING": 2**8,
-    "charrnn.analyses.automata.learning.NUM_REFINING": 20,
 }
 """What takes seconds, and teaches no more of a history than less of it."""
 

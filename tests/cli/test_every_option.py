@@ -71,7 +71,6 @@ def tried(laboratory, monkeypatch):
     """Return `faults_of_kind` of the laboratory, in its folder."""
     monkeypatch.chdir(laboratory)
     # Fewer strings and pairs, which no option depends on.
-    monkeypatch.setattr("charrnn.analyses.automata.MAX_PRODUCTS", 2**26)
     monkeypatch.setattr("charrnn.analyses.evidence.card.NUM_OTHERS", 9)
     monkeypatch.setattr("charrnn.analyses.evidence.card.NUM_WINDOWS", 4)
 

@@ -75,10 +75,10 @@ def lazily_imported(tree):
     A name that stands for a module of a room until it is used, and types for mypy:
 
         if TYPE_CHECKING:
-            from charrnn.analyses import automata
+            from charrnn.analyses import gradients
             from charrnn.analyses.directions import Direction
         else:
-            automata = LazyModule("charrnn.analyses.automata")
+            gradients = LazyModule("charrnn.analyses.gradients")
     """
     found = set()
     for block in tree.body:

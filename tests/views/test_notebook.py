@@ -17,8 +17,6 @@ from test_overview import HUGE, RUN, WAR
 from test_tables import FINDINGS, QUOTE
 
 import charrnn
-from charrnn.analyses.automata import Automaton
-from charrnn.analyses.automata.drawing import State
 from charrnn.analyses.descriptions import Description, DescriptionReport
 from charrnn.analyses.directions import Direction, DirectionAblation, DirectionContribution
 from charrnn.analyses.evidence.results import EvidenceCard
@@ -114,7 +112,6 @@ OBJECTS = {
         "whole text",
     ),
     "gates": (example(GateReport, cell="gru", gates=(example(GateUse, gate="z"),)), "shut"),
-    "automaton": (example(Automaton, states=(State(HOSTILE, {"<": 0}),), end="\x1b"), "<svg"),
     "evidence": (example(EvidenceCard, tracks=QUOTE, interchange=None, born=None), "necessary"),
     "gradient": (REACHES[0], "<svg"),
     "coloured text": (COLOURED, "background-color"),
