@@ -217,15 +217,18 @@ class RunWriter(RunReader):
                 f"put it back and continue with {named('resume')}, or train again"
             )
 
-        # On some network file systems two processes get the same lock.
+        # Another process has the lock of a folder that was made anew, or the same lock on some
+        # network file systems, but only from another host.
         path = self.path / "lock"
         with files.convert_os_errors("read", path=path), path.open("rb") as file:
             owner = _owner(file)
         if owner != process_identity(os.getpid()):
+            reason = "the folder was removed and made anew"
+            if owner and is_running(owner) is None:
+                reason += ", or has no locks between hosts"
             raise RunInUseError(
                 f"{self.path} was taken over by {named_process(owner)}, so this process saves"
-                " nothing more\n"
-                "the folder has no working locks: train a run in one process at a time"
+                f" nothing more\n{reason}: train a run in one process at a time"
             )
 
     def restore_replaced(self) -> None:

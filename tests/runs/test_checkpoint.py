@@ -165,9 +165,31 @@ def test_a_lock_that_excludes_nobody_does_not_help_on_one_host(run, monkeypatch)
 def test_a_run_that_another_host_has_taken_over_is_not_saved(run):
     with lock_folder(run.path):
         (run.path / "lock").write_text(FOREIGN)
-        with pytest.raises(RunInUseError, match="taken over by process 4711 on another-host"):
+        with pytest.raises(RunInUseError) as caught:
             run.check_in_place()
+    assert "taken over by process 4711 on another-host" in str(caught.value)
+    assert "\nthe folder was removed and made anew, or has no locks between hosts: " in str(
+        caught.value
+    )
     assert (run.path / "lock").read_text() == FOREIGN
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
+@pytest.mark.parametrize("is_training", [True, False])
+def test_a_run_whose_folder_was_made_anew_is_not_saved(run, is_training):
+    """Beside a process of the same host that trains there, and after it."""
+    number = os.getppid()
+    with lock_folder(run.path):
+        (run.path / "lock").unlink()
+        owner = process_identity(number) if is_training else ""
+        (run.path / "lock").write_text(owner)
+        with pytest.raises(RunInUseError) as caught:
+            run.check_in_place()
+    who = f"process {number} on {owner.split()[1]}" if is_training else "another process"
+    assert str(caught.value) == (
+        f"{run.path} was taken over by {who}, so this process saves nothing more\n"
+        "the folder was removed and made anew: train a run in one process at a time"
+    )
 
 
 def test_an_error_in_a_locked_folder_is_not_one_of_the_lock(run):
