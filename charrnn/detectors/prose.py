@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.source import count_lines, looks_like_source
+from charrnn.detectors.source import count_lines, has_strings, looks_like_source
 
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -53,29 +53,96 @@ def _last_index(marked: Flags) -> Counts:
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
 
-CLOSING = {'"': '"”', "“": '"”', "„": '"“”', "«": "»", "»": "«"}
-"""The double quotation marks that open a quotation, each with the marks that close it: English,
-German, French, Danish."""
+CLOSING = {
+    '"': '"”',
+    "“": '"”',
+    "”": "”",
+    "„": '"“”',
+    "«": "»",
+    "»": "«»",
+    "「": "」",
+    "『": "』",
+}
+"""The double quotation marks that open a quotation, each with the marks that close it: those of
+English, Swedish, German, French, Danish, Japanese and the languages that share them."""
+LONG_LINE = 100
+"""A line with more characters is a whole paragraph."""
+LEAST_BLANK = 0.01
+"""If less than this share of the lines is blank, every line is a paragraph."""
+
+_BLANK_LINE = r"\n[ \t\r]*\n"
+_ANY_MARK = re.compile(rf'["“”„«»「」『』]|{_BLANK_LINE}')
+_DIRECTED_MARK = re.compile(
+    r"""(?P<opening>(?<![^\s(\[{'‘])["“”„«»](?=[\w'‘’]))"""  # after a blank, before a letter
+    r"""|(?P<closing>(?<=[\w.,;:!?…'’)\]—–-])["“”„«»](?=[\s.,;:!?)\]]|\Z))"""  # the reverse
+    r"""|(?P<inch>(?<=[0-9])"(?![^\W\d_]))|(?P<dashed>(?<=[—–-])[”»](?=\w))"""
+    rf"|{_ANY_MARK.pattern}"
+)
 
 
 def label_quotes(text: str) -> Flags:
-    """True inside double quotation marks (CLOSING). A blank line ends a quotation; apostrophes are
-    ignored."""
+    """True inside double quotation marks (CLOSING). Apostrophes are ignored.
+
+    The end of a paragraph ends a quotation: a blank line, and in a text with one paragraph a line
+    the end of the line, unless a mark closes the quotation later. Outside source code, a mark that
+    stands like an opening mark never closes a quotation, and one that stands like a closing mark,
+    or after a digit, never opens one: so a forgotten mark does no harm behind its paragraph.
+    """
     inside = np.zeros(len(text), bool)
-    closing = ""
+    tokens = _ANY_MARK if has_strings(text) else _DIRECTED_MARK
+    paragraph_end = _paragraph_end(text)
+    opener = ""
     begin = 0
-    for match in re.finditer('["“”„«»]|\n[ \t\r]*\n', text):
+    for match in tokens.finditer(text):
         # A mark changes the label of its own character; a blank line changes it at its newline.
         changed = match.end() - 1
-        inside[begin:changed] = closing != ""
-        begin = changed
         mark = text[changed]
-        if mark == "\n" or mark in closing:
-            closing = ""
-        elif not closing:
-            closing = CLOSING.get(mark, "")
-    inside[begin:] = closing != ""
+        if not opener:
+            opener = _opener(match)
+            begin = changed
+        elif mark == "\n":
+            inside[begin : paragraph_end(begin, changed)] = True
+            opener = ""
+        elif mark in CLOSING[opener] and match.lastgroup != "opening":
+            inside[begin:changed] = True
+            opener = ""
+        elif match.lastgroup == "opening" and mark in opener + CLOSING[opener]:
+            # The quotation before has no closing mark.
+            inside[begin : paragraph_end(begin, changed)] = True
+            opener = mark
+            begin = changed
+    if opener:
+        inside[begin : paragraph_end(begin, len(text))] = True
     return inside
+
+
+def _opener(match: re.Match[str]) -> str:
+    """Return the quotation mark of a match if it opens a quotation, else ""."""
+    mark = match.group()
+    if mark not in CLOSING or match.lastgroup in ("closing", "inch"):
+        return ""
+    # These marks mostly close.
+    if mark in "”»" and match.lastgroup is None:
+        return ""
+    return mark
+
+
+def _paragraph_end(text: str) -> Callable[[int, int], int]:
+    """Return a function that returns where a quotation without a closing mark ends: at the end of
+    its paragraph, but at `limit` at the latest."""
+    num_blank = len(re.findall(r"\n(?=[ \t\r]*\n)", text))
+    are_paragraphs = num_blank < LEAST_BLANK * text.count("\n")
+
+    def paragraph_end(begin: int, limit: int) -> int:
+        line_end = text.find("\n", begin, limit)
+        if line_end < 0 or text[line_end:limit].isspace():
+            return limit
+        line_begin = text.rfind("\n", 0, begin) + 1
+        if are_paragraphs or line_end - line_begin > LONG_LINE:
+            return line_end
+        return limit
+
+    return paragraph_end
 
 
 def label_line_position(text: str) -> Counts:

@@ -43,6 +43,7 @@ class SourceLabels:
 _REGIONS = {"string": Region.STRING, "comment": Region.COMMENT}
 _STRING = r"""(?P<mark>["'])(?:[^"'\\\n]+|\\.|(?!(?P=mark))["'])*(?P<string_end>(?P=mark))?"""
 """Matches a string on one line; without a closing mark it ends before the newline. With DOTALL."""
+_OPENING_OF = {")": "(", "]": "[", "}": "{"}
 
 
 def _scan(
@@ -51,15 +52,14 @@ def _scan(
     """Return the regions (N,) and the number of open brackets (N,) of a text that begins inside the
     string or comment that `opener` opens.
 
-    `tokens` matches a string, a comment, or in code a bracket or a keyword that begins a definition
-    without indentation; its groups that end in `_end` match closing marks. The last character of a
-    closed string or comment is outside. A closing bracket closes an opening bracket of any kind,
-    and is ignored if none is open: the text may be cut.
+    `tokens` matches a string, a comment, or in code a bracket or a keyword that begins a statement;
+    its groups that end in `_end` match closing marks. The last character of a closed string or
+    comment is outside.
     """
     text = opener + text
     regions = np.zeros(len(text), np.int8)
     changes = np.zeros(len(text), np.int64)
-    depth = 0
+    open_brackets: list[str] = []
     closing_marks = [name for name in tokens.groupindex if name.endswith("_end")]
     for token in tokens.finditer(text):
         begin, end = token.span()
@@ -68,19 +68,37 @@ def _scan(
                 end -= 1
             regions[begin:end] = _REGIONS[token.lastgroup]
         elif token.lastgroup == "bracket":
+            num_before = len(open_brackets)
             if text[begin] in "([{":
-                change = 1
-            elif text[begin] in ")]}":
-                change = -min(1, depth)
+                open_brackets.append(text[begin])
+            elif text[begin] in _OPENING_OF:
+                _close(open_brackets, closing=text[begin])
             else:
-                # A definition is never inside brackets: the open brackets were never closed, or the
+                # A statement is never inside brackets: the open brackets were never closed, or the
                 # text was cut.
-                change = -depth
-            changes[begin] = change
-            depth += change
+                open_brackets.clear()
+            changes[begin] = len(open_brackets) - num_before
 
     # Remove the labels of the opener, which is not in the text.
     return regions[len(opener) :], np.cumsum(changes)[len(opener) :]
+
+
+def _close(open_brackets: list[str], closing: str) -> None:
+    """Remove the bracket that `closing` closes from the open brackets, with all that were left open
+    inside it.
+
+    A bracket that closes none is ignored: the text may be cut. But a brace without a partner closes
+    all brackets that are not braces, and no other bracket closes a brace.
+    """
+    opening = _OPENING_OF[closing]
+    for index in reversed(range(len(open_brackets))):
+        if open_brackets[index] == opening:
+            del open_brackets[index:]
+            return
+        if open_brackets[index] == "{":
+            return
+    if closing == "}":
+        open_brackets.clear()
 
 
 C_LINE = re.compile(
@@ -91,14 +109,36 @@ C_LINE = re.compile(
 )
 """Matches a line that looks like C."""
 
-_C_TOKEN = re.compile(rf"""(?sx)
+_CHARACTER = r"""
+    (?P<mark>")(?:[^"\\\n]|\\.)*(?P<string_end>")?
+    | '(?:[^'\\\n]|\\[^\n]{1,9}?)(?P<character_end>')"""
+"""Matches a string or a character of Rust, where a lifetime such as 'a has no closing mark."""
+_REGEX = r"""
+    (?: (?<=[(,=:\[!&|?;{]) | (?<=[(,=:\[!&|?;{][ ]) | (?<==>) | (?<==>[ ]) | (?<=\breturn[ ])
+        | ^[ \t]*(?=/\S) )
+    /(?![*/])(?:[^/\\\[\n]|\\[^\n]|\[(?:[^\]\\\n]|\\[^\n])*\])+/"""
+"""Matches a regular expression of JavaScript, which stands where no value can be divided."""
+
+
+def _c_token(string: str) -> re.Pattern[str]:
+    """Return the tokens of a language of the C family whose strings match `string`."""
+    return re.compile(rf"""(?smx)
     (?P<comment> //[^\r\n]* | /\*.*?(?:(?P<comment_end>\*/)|\Z) )
-    | (?P<string> {_STRING} )
+    | (?P<string> {string} )
     | (?P<directive> \#[ \t]*\w+ )
     | (?P<word> [^\W\d]\w* )
     | (?P<bracket> [()\[\]{{}}] )
     | (?P<semicolon> ; )
+    | (?P<regex> {_REGEX} )
     """)
+
+
+_C_TOKEN = _c_token(_STRING)
+_RUST_TOKEN = _c_token(_CHARACTER)
+_RUST_LINE = re.compile(
+    r"(?m)^[ \t]*(?:pub(?:\([a-z]+\))? )?(?:(?:async|const|unsafe) )*fn \w+ ?[<(]"
+)
+"""Matches a line with which a function of Rust begins."""
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -117,14 +157,17 @@ def scan_c(text: str) -> SourceLabels:
         before = text[: edge.start()].rpartition("\n")[2]
         if before.strip(" \t*"):
             openers.append("")
-    opener = _open_at_start(text, tokens=_C_TOKEN, code_line=C_LINE, openers=openers)
-    regions, depths = _scan(_C_TOKEN, text, opener=opener)
+    tokens = _C_TOKEN
+    if len(_RUST_LINE.findall(text)) > text.count("function"):
+        tokens = _RUST_TOKEN
+    opener = _open_at_start(text, tokens=tokens, code_line=C_LINE, openers=openers)
+    regions, depths = _scan(tokens, text, opener=opener)
 
     # An if-statement ends at the first semicolon or brace that is no deeper than its beginning.
     in_if = np.zeros(len(text), bool)
     # Start and bracket depth of the outermost open if-statement. Nested statements add nothing.
     outermost: tuple[int, int] | None = None
-    for token in _C_TOKEN.finditer(opener + text):
+    for token in tokens.finditer(opener + text):
         begin = token.start() - len(opener)
         if outermost is None and token.group() == "if":
             outermost = begin, depths[begin]
@@ -151,7 +194,7 @@ triple-quoted string."""
 _PYTHON_TOKEN = re.compile(rf"""(?smx)
     (?P<comment> \#[^\r\n]* )
     | (?P<string> (?P<marks>"{{3}}|'{{3}})(?:[^"'\\]+|\\.|(?!(?P=marks))["'])*(?P<marks_end>(?P=marks))? | {_STRING} )
-    | (?P<bracket> [()\[\]{{}}] | ^(?:def|class|import|from)[ ] )
+    | (?P<bracket> [()\[\]{{}}] | ^(?:import|from)[ ] | ^[ \t]*(?:def|class|return|raise|while|with|try)\b )
     """)  # noqa: E501
 _NEWLINE = re.compile(r"(?P<carries_on>\\\r?)?\n")
 _LINE_START = re.compile(r"([ \t\f]*)(?:(?P<blank>[\r\n#]|\Z)|(?P<keyword>(?:el)?if\b))?")

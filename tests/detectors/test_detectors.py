@@ -44,6 +44,20 @@ It's 'so' ‘then’ "isn't it".¶
 .................QQQQQQQQQ...  apostrophes are none
 He said "wait
 ........QQQQQ  up to the end
+”One” two „three” „four" »five» 「six」『seven』
+QQQQ......QQQQQQ..QQQQQ..QQQQQ..QQQQ.QQQQQQ.  the marks of more languages
+—»One«, « two » three » four « five »
+.QQQQ...QQQQQQ...............QQQQQQQ.  and how they stand
+One" two "three" four.
+.........QQQQQQ.......  an opening mark was forgotten
+"One two.¶She said "three" four.¶
+QQQQQQQQQ..........QQQQQQ........  a closing one, with one paragraph a line
+"One two.¶¶"Three" four.
+QQQQQQQQQ?.QQQQQQ.......  the same with blank lines
+A 6" pipe, "two" and 8" more.
+...........QQQQ..............  inches
+He said ("one," 'two') and "'three'" four.
+.........QQQQQ.............QQQQQQQQ.......  brackets and apostrophes
 """,
     "line-position": """
 ¶→a¶by¶

@@ -65,6 +65,24 @@ a = b(/c*/, 'd'); // e¶
 ............SS....CCCC.  a star before a slash need not end a comment
 a = "open // ¶b = 'c';¶
 ....SSSSSSSSS.....SS...  an open string ends at its line
+a.b(/["']/g, "");¶
+.............S....  a regular expression of JavaScript is none
+a = /'/; b => /[/"]/.c("d")¶
+.......................SS...  wherever one can stand
+¶  /\/"/.a('b');¶  return /'/; c / 2 / "d";¶
+...........SS..........................SS...  division is none
+"""
+C_DEPTHS = r"""
+f(/["'(]/g); {¶
+011111111100011  a regular expression of JavaScript opens nothing
+{ f(a, "b¶} c
+1112222222000  a brace closes what was left open
+"""
+RUST_REGIONS = r"""
+fn a<'b>(c: &'b str, d: &'b str) -> char { '"' }¶
+...........................................SS....  lifetimes are none
+'a: loop { break 'a; } "it's" '\'' '\u{1F600}'¶
+.......................SSSSS..SSS..SSSSSSSSSS..  characters and strings are
 """
 PYTHON_DEPTHS = r"""
 f(b[1], {2})¶
@@ -74,7 +92,11 @@ f('(', "[")  # {¶x
 ) ]¶(x)
 0000110  never below zero
 ([x)}¶
-122100  any closes any
+122000  a closing one closes what is open inside
+{(x}{)]}
+12201110  a brace closes all others, and no other closes a brace
+f(a,¶ return b¶)
+0111100000000000  no statement is inside
 """
 PYTHON_IFS = r'''
 if a:¶ b¶elif c:¶ d¶else:¶ e¶
@@ -133,7 +155,9 @@ ROWS = [
     for attribute, symbols, language, header, table in (
         ("regions", ".SC", "Python", PYTHON, PYTHON_REGIONS),
         ("regions", ".SC", "C", C, C_REGIONS),
+        ("regions", ".SC", "Rust", C + "fn a(b: c) {\n}\n", RUST_REGIONS),
         ("depths", "0123456789", "Python", PYTHON, PYTHON_DEPTHS),
+        ("depths", "0123456789", "C", C, C_DEPTHS),
         ("in_if", ".I", "Python", PYTHON, PYTHON_IFS),
         ("in_if", ".I", "Python that does not parse", PYTHON + "$ = ?\n", PYTHON_IFS),
         ("in_if", ".I", "C", C, C_IFS),
@@ -240,12 +264,11 @@ def test_a_text_cut_anywhere_has_the_labels_of_the_whole(data):
         )
 
 
-def test_a_definition_at_the_margin_closes_brackets_left_open_in_python():
-    found = scan_source(PYTHON + "x = (1\n    def a():\n    b]\ndef c(d):\n")
-    assert found.depths[-len("    b]\ndef c(d):\n") :].tolist() == [
-        *[1] * 5,
-        0,
-        0,
+def test_a_definition_closes_brackets_left_open_in_python():
+    found = scan_source(PYTHON + "x = (1\n    def a():\n    (b\ndef c(d):\n")
+    assert found.depths[-len("    (b\ndef c(d):\n") :].tolist() == [
+        *[0] * 4,
+        *[1] * 3,
         *[0] * 5,
         1,
         1,

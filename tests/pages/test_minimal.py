@@ -118,7 +118,7 @@ def test_samples_are_those_of_charrnn():
 
 
 @pytest.mark.parametrize(
-    "text", [CORPUS.text, 'a "b" “c\n\nd” "e\n"f\n\n\n“g “h” i"', "\n\nno quotations\n", '"']
+    "text", [CORPUS.text, 'a "b" “c\n\nd” "e\nf"\n\n\n“g “h” i', "\n\nno quotations\n", '"']
 )
 def test_labels_are_those_of_charrnn(text):
     quote, line_position = get_detectors(["quote", "line-position"])
