@@ -22,12 +22,14 @@ Shapes: N characters of the text, V vocabulary, M positions, C frequent contexts
 the longest context.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.system.compiling import CompiledLoop, for_loops
+from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
 
 Int64Array = NDArray[np.int64]
@@ -88,8 +90,15 @@ def sort_contexts(ids: IdArray, *, vocab_size: int, order: int) -> SortedContext
         keys.append(key)
     keys.reverse()
 
-    # `lexsort` takes the last key first, which must have the last characters.
-    ends = np.lexsort(keys)
+    # The places after each character are sorted for themselves, so that a task can be cancelled
+    # between two sorts. `lexsort` takes the last key first, which must have the last characters.
+    ends = np.argsort(chars, kind="stable")
+    borders = np.bincount(chars, minlength=vocab_size).cumsum().tolist()
+    with task("sorting", total=len(chars)) as advance:
+        for begin, end in pairwise((0, *borders)):
+            after_char = ends[begin:end]
+            ends[begin:end] = after_char[np.lexsort([key[after_char] for key in keys])]
+            advance(end - begin)
     shared_ends = np.zeros(len(chars), np.uint8)
     _count_shared.run(chars, ends, order, shared_ends)
 
@@ -368,8 +377,10 @@ def counts_of_counts(contexts: SortedContexts, *, vocab_size: int, longest: int)
     totals = np.zeros((longest + 1, 2, 5), np.int64)
     counts = np.zeros((2, vocab_size), np.int64)
     seen = np.zeros(vocab_size, np.int64)
-    for length in range(longest + 1):
-        _count_counts.run(contexts, length, counts, seen, totals[length])
+    with task("counting", total=longest + 1, unit="orders") as advance:
+        for length in range(longest + 1):
+            _count_counts.run(contexts, length, counts, seen, totals[length])
+            advance()
     totals[:, :, 0] = 0
     return totals
 

@@ -26,7 +26,7 @@ MAX_PROCESSES = 1024
 TIMEOUT = "CHARRNN_TIMEOUT_SECONDS"
 """Environment variable with the longest wait for another process that is still connected, but may
 hang. A process that ended is noticed at once, because its connection breaks. It must exceed a
-reading of the text, a step, a validation and a save."""
+reading of the text, a step, a validation, a save and a counting of the text."""
 DEFAULT_TIMEOUT_SECONDS = 600
 """Value of that variable unless it is set."""
 WATCH_SECONDS = 0.1
@@ -296,5 +296,6 @@ def connection_lost(what: str) -> OtherProcessError:
     return OtherProcessError(
         f"the connection to another process of this training {what}\n"
         f"what was saved is intact: continue with {named('resume')}\n"
-        f"or set {TIMEOUT} higher, if reading, a step, a validation or a save takes longer"
+        f"or set {TIMEOUT} higher, if reading, a step, a validation, a save or"
+        " counting the text takes longer"
     )

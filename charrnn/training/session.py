@@ -40,7 +40,7 @@ from charrnn.runs.config_files import CONFIG, RunDescription
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.lazy import LazyModule
-from charrnn.system.progress import CallbackProgress, using
+from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
 from charrnn.text.recorded_corpus import state_of_corpus
 from charrnn.training.events import (
     DoneEvent,
@@ -281,8 +281,18 @@ class TrainingSession:
         if not has_room("counts") or self.state.best_nats is None:
             return
 
+        # A stop is asked for between any two reports of progress.
+        def cancel_if_stopped(_: Task) -> None:
+            if self.should_stop():
+                raise Cancelled
+
         num_threads = resolved(self.trainer.config.threads) * self.group.local_size
-        with on_threads(num_threads), using(CallbackProgress()):
+        nats = None
+        with (
+            on_threads(num_threads),
+            using(CallbackProgress(cancel_if_stopped)),
+            contextlib.suppress(Cancelled),
+        ):
             nats = counting.count_text(self.run.path, self.text, self.should_stop)
         if nats is None:
             self.state.is_stopped = True

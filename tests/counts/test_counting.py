@@ -13,7 +13,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.config.settings import Config
-from charrnn.counts import counting
+from charrnn.counts import contexts, counting
 from charrnn.counts.counts_file import COUNTS_FILE
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.errors import CharRNNError, UsageError
@@ -264,10 +264,27 @@ def test_a_run_that_was_stopped_has_no_counts_until_it_is_resumed(tmp_path, comm
     )
 
 
-def test_a_stop_while_the_text_is_counted_ends_that_and_keeps_the_network(tmp_path):
-    run, events = stopped(
-        tmp_path, lambda events: any(event.event == "evaluation" for event in events)
-    )
+@pytest.mark.parametrize("phase", ["counts_of_counts", "find_frequent"])
+def test_a_stop_while_the_text_is_counted_ends_that_and_keeps_the_network(
+    tmp_path, monkeypatch, phase
+):
+    """A stop between two sorts, or between two orders, is not asked for only at the end."""
+    with monkeypatch.context() as here:
+        here.setattr(contexts, phase, lambda *_, **__: pytest.fail("the stop comes too late"))
+        is_sorted = phase == "counts_of_counts"
+        sort = contexts.sort_contexts
+
+        def sort_and_note(*arguments, **options):
+            nonlocal is_sorted
+            found = sort(*arguments, **options)
+            is_sorted = True
+            return found
+
+        here.setattr(contexts, "sort_contexts", sort_and_note)
+        run, events = stopped(
+            tmp_path,
+            lambda events: is_sorted and any(event.event == "evaluation" for event in events),
+        )
     assert not events[-1].is_complete and events[-1].step == 4
     assert not (run / COUNTS_FILE).exists() and charrnn.load(run).step == 4
     *_, done = charrnn.resume(run)

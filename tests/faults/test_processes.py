@@ -317,8 +317,8 @@ def test_if_a_process_hangs_the_others_end_with_one_error(fork_server, tmp_path,
         "error: the connection to another process of this training is lost: it did not answer"
         " within 5 s",
         "       what was saved is intact: continue with --resume",
-        "       or set CHARRNN_TIMEOUT_SECONDS higher, if reading, a step, a validation or a save"
-        " takes longer",
+        "       or set CHARRNN_TIMEOUT_SECONDS higher, if reading, a step, a validation, a save or"
+        " counting the text takes longer",
     ]
     with lock_folder(run):
         pass
