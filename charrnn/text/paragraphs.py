@@ -1,11 +1,13 @@
 """Join the lines of paragraphs that were wrapped at some width, as in the text files of many
 books."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-LEAST_COLUMNS = 57
-"""Minimum length of the longest line of a wrapped paragraph: verse has shorter lines."""
+LEAST_COLUMNS, MOST_COLUMNS = 57, 132
+"""Minimum and maximum length of the longest line of a wrapped paragraph: verse has shorter lines,
+and a longer line is a paragraph. A character of East Asia takes two columns."""
 SLACK_COLUMNS = 8
 """Number of characters by which a line of a wrapped paragraph may be shorter than necessary."""
 MOST_LINES = 1_000
@@ -13,22 +15,41 @@ MOST_LINES = 1_000
 into memory."""
 DASHES = ("-", "—", "–")
 """After these characters at the end of a line, the next line is joined without a blank."""
+MANY_LINES = 4
+"""Lines of verse from which on capitals at their beginnings alone tell it from prose."""
+
+_WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\U00020000-\U0003fffd"  # noqa: E501
+_WITHOUT_BLANKS = "\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
+"""Characters of scripts that have no blanks between words, and their punctuation; not Hangul."""
+_WIDE_CHARACTER = re.compile(f"[{_WIDE}]")
+_IDEOGRAPH = re.compile(f"[{_WITHOUT_BLANKS}]")
+_NEXT_WORD = re.compile(rf"\s*([{_WITHOUT_BLANKS}]|[^\s{_WITHOUT_BLANKS}]+)")
+_ITEM = re.compile(r"[-*+•·◦–—][ \t]|(?:\d{1,3}|[A-Za-z])[.)][ \t]|\((?:\d{1,3}|[a-z])\)[ \t]")
+"""Matches the beginning of an item of a list, which begins a paragraph."""
+_ALONE = re.compile(r"[>|]|#{1,6} |.*(?:\.{5}|(?: \.){4})")
+"""Matches a line that is never joined: quoted mail, a row of a table, a heading, or a line of a
+table of contents, with dots before the number of its page."""
+_OPENING_MARKS = "\"'“”„‘’«»([¡¿_*"
 
 
 def join_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Join the lines of each wrapped paragraph of a file in UTF-8. The file is read and yielded in
     blocks of whole lines.
 
-    A blank line and an indented line begin a paragraph, so that verse and code with indented lines
-    stay as they are. A paragraph that was not wrapped (`is_wrapped`) stays as it is, too.
+    A blank line, an indented line and an item of a list begin a paragraph, so that lists, and
+    verse and code with indented lines, stay as they are. So does a paragraph that was not wrapped
+    (`is_wrapped`).
     """
     paragraph: list[str] = []
     for block in blocks:
         joined: list[str] = []
         for line in block.decode().removesuffix("\n").split("\n"):
-            is_apart = not line.strip() or line[0].isspace()
+            is_first = line[:1].isspace() or _ITEM.match(line) is not None
             if paragraph and (
-                is_apart or not paragraph[-1].strip() or len(paragraph) == MOST_LINES
+                is_first
+                or _is_alone(line)
+                or _is_alone(paragraph[-1])
+                or len(paragraph) == MOST_LINES
             ):
                 joined.append(_joined(paragraph))
                 paragraph = []
@@ -45,14 +66,40 @@ def is_wrapped(lines: Sequence[str]) -> bool:
     # A single line below an indented line is often the next statement of a program or line of a
     # verse.
     least_lines = 3 if lines[0][:1].isspace() else 2
-    width = max(map(len, lines))
-    if len(lines) < least_lines or width < LEAST_COLUMNS:
+    widths = list(map(_columns, lines))
+    width = max(widths)
+    if len(lines) < least_lines or not LEAST_COLUMNS <= width <= MOST_COLUMNS or _is_verse(lines):
         return False
-    for line, following in pairwise(lines):
-        next_word = following.split(maxsplit=1)[0]
-        if len(line.rstrip()) + 1 + len(next_word) <= width - SLACK_COLUMNS:
+    for columns, following in zip(widths, lines[1:], strict=False):
+        next_word = _NEXT_WORD.match(following)
+        assert next_word is not None, "a blank line is a paragraph of its own"
+        if columns + 1 + _columns(next_word[1]) <= width - SLACK_COLUMNS:
             return False
     return True
+
+
+def _columns(line: str) -> int:
+    """Return the number of columns that a line takes in a terminal."""
+    num_wide = 0
+    if not line.isascii():
+        num_wide = len(_WIDE_CHARACTER.findall(line))
+    return len(line.rstrip()) + num_wide
+
+
+def _is_alone(line: str) -> bool:
+    return not line.strip() or _ALONE.match(line) is not None
+
+
+def _is_verse(lines: Sequence[str]) -> bool:
+    """Whether each line begins with a number, or each line but the first with a capital, as in
+    lists and in verse. Of few lines, one must also end in the middle of a sentence with a mark."""
+    begins = [line.lstrip(_OPENING_MARKS + " \t")[:1] for line in lines]
+    if all(map(str.isdigit, begins)):
+        return True
+    if not all(begin.isupper() or begin.istitle() for begin in begins[1:]):
+        return False
+    has_mark = any(line.rstrip().endswith((",", ";", ":")) for line in lines[:-1])
+    return has_mark or len(lines) >= MANY_LINES
 
 
 def share_wrapped(text: str) -> float:
@@ -68,7 +115,10 @@ def _joined(paragraph: Sequence[str]) -> str:
     if not is_wrapped(paragraph):
         return "\n".join(paragraph) + "\n"
     joined_words = []
-    for line in paragraph[:-1]:
+    for line, following in pairwise(paragraph):
         words = line.rstrip()
-        joined_words.append(words if words.endswith(DASHES) else f"{words} ")
+        joined_words.append(words)
+        is_unspaced = _IDEOGRAPH.match(words[-1]) and _IDEOGRAPH.match(following)
+        if not (words.endswith(DASHES) or is_unspaced):
+            joined_words.append(" ")
     return "".join(joined_words) + paragraph[-1] + "\n"

@@ -22,6 +22,28 @@ WRAPPED = textwrap.fill(SENTENCES.strip(), 70)
 VERSE = "Shall I compare thee to a lamp at night\nThou art more bright and steadier than the moon"
 CODE = "    if lamp.is_lit:\n        lamp.put_out(after=minutes, because=morning, and_then=rest)"
 
+HEXAMETERS = "".join(f"{line}\n" for line in (
+    "Sing of the lamp by the river that waited the whole of the winter",
+    "Burning alone when the boats of the strangers had gone in the morning",
+    "Nobody asked where the captain and all of his people were sleeping",
+    "Rain on the roofs of the houses and rain on the roads to the harbour",
+    "Late in the evening a stranger came up from the sea with a lantern",
+    "Silent he stood by the gate and he looked at the light in the window",
+))  # fmt: skip
+COUPLET = "".join(f"{line}\n" for line in HEXAMETERS.splitlines()[1:3]).replace("g\n", "g,\n")
+IDEOGRAPHS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳"
+ITEM = "the lamp by the river was lit again and the boats lay still in the rain"
+LISTS = (
+    f"- {ITEM}\n- {ITEM}\n- {ITEM}\n",
+    f"1. {ITEM}\n2. {ITEM}\n",
+    f"a) {ITEM}\nb) {ITEM}\n",
+    f"12 {ITEM}\n13 {ITEM}\n",
+    f"> {ITEM}\n> {ITEM}\n{ITEM}\n",
+    f"| {ITEM} | one |\n| {ITEM} | two |\n",
+    f"the lamp by the river {'.' * 40} 12\nthe boats that lay still {'.' * 38} 14\n",
+    f"{ITEM * 3}\n{ITEM}\n",
+)
+
 
 def joined(text, *, size=None):
     """Join a text that is given in blocks of so many lines."""
@@ -40,6 +62,12 @@ def joined(text, *, size=None):
         (f"  {WRAPPED}\n  {WRAPPED}\n", f"  {SENTENCES.strip()}\n  {SENTENCES.strip()}\n"),
         (f"{VERSE}\n\n\n{VERSE}\n", f"{VERSE}\n\n\n{VERSE}\n"),
         (f"{CODE}\n", f"{CODE}\n"),
+        (HEXAMETERS, HEXAMETERS),
+        (COUPLET, COUPLET),
+        (f"{IDEOGRAPHS}，\n{IDEOGRAPHS}\n", f"{IDEOGRAPHS}，{IDEOGRAPHS}\n"),
+        (f"{IDEOGRAPHS}\nlamp {IDEOGRAPHS}\n", f"{IDEOGRAPHS} lamp {IDEOGRAPHS}\n"),
+        *((text, text) for text in LISTS),
+        (f"- {WRAPPED}\n- {WRAPPED}\n", f"- {SENTENCES.strip()}\n- {SENTENCES.strip()}\n"),
         (f"{'a' * 30}—\n{'b' * 60}\n", f"{'a' * 30}—{'b' * 60}\n"),
     ],
 )
@@ -92,6 +120,9 @@ def test_a_wrapped_text_and_a_short_one_of_prose_are_noted(tmp_path, monkeypatch
     "text",
     [
         f"{VERSE}\n" * 4,
+        HEXAMETERS * 9,
+        f"{IDEOGRAPHS}\n\n" * 9,
+        *(text * 9 for text in LISTS),
         "def lamp(river):\n    return [river.boat(number) for number in range(river.width)]\n" * 90,
         "Die Lampe am Fluss brannte wieder, und die Boote lagen still.\n\n" * 200,
     ],
