@@ -13,9 +13,10 @@ Shapes: M values in the order of the text, K blocks, R resamples, S sums.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from statistics import NormalDist
+from statistics import NormalDist, variance
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,3 +217,26 @@ class Estimate:
         if self.low is None:
             return None
         return self.mean - self.low
+
+
+def estimate(mean: float, *groups: Sequence[float]) -> Estimate:
+    """Return the 95 % interval of the mean of a group of independent values (Student 1908), or of
+    the difference of the means of two groups whose variances differ (Welch 1947)."""
+    # Seeds are drawn independently, unlike the characters of a text, so no blocks are needed. The
+    # runs with the same seed are not treated as pairs: with three seeds, pairs leave two degrees of
+    # freedom, and the interval is wider unless the pairs are correlated by more than 0.58.
+    if min(map(len, groups)) < 2:
+        return Estimate(mean=mean)
+
+    # If all seeds give the same loss, there is nothing to estimate.
+    variances = [variance(group) / len(group) for group in groups]
+    if not any(variances):
+        return Estimate(mean=mean, low=mean, high=mean)
+
+    # Welch's formula gives the degrees of freedom; for a single group it is n - 1.
+    terms = []
+    for group_variance, group in zip(variances, groups, strict=True):
+        terms.append(group_variance**2 / (len(group) - 1))
+    freedom = sum(variances) ** 2 / sum(terms)
+    half = t_quantile(freedom) * math.sqrt(sum(variances))
+    return Estimate(mean=mean, low=mean - half, high=mean + half)

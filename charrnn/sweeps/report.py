@@ -1,17 +1,16 @@
 """Build and draw the table of a sweep: statistics over the seeds of each setting, best first."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean, variance
+from statistics import fmean
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from charrnn.errors import Message, named
-from charrnn.statistics.intervals import Estimate, t_quantile
+from charrnn.statistics.intervals import Estimate, estimate
 from charrnn.sweeps.plan import FAILED, SweepPlan, SweepRun, format_value
 from charrnn.system.display import Displayable
 from charrnn.views.tables import Columns, records_table, shown_parameters
@@ -130,29 +129,6 @@ def _order(row: SweepRow) -> tuple[bool, bool, float]:
     """Return the key that sorts rows: by whether they are finished, by whether a run failed, and by
     loss."""
     return row.nats is None, row.num_failed > 0, row.nats.mean if row.nats else 0.0
-
-
-def estimate(mean: float, *groups: Sequence[float]) -> Estimate:
-    """Return the 95 % interval of the mean of a group of independent values (Student 1908), or of
-    the difference of the means of two groups whose variances differ (Welch 1947)."""
-    # Seeds are drawn independently, unlike the characters of a text, so no blocks are needed. The
-    # runs with the same seed are not treated as pairs: with three seeds, pairs leave two degrees of
-    # freedom, and the interval is wider unless the pairs are correlated by more than 0.58.
-    if min(map(len, groups)) < 2:
-        return Estimate(mean=mean)
-
-    # If all seeds give the same loss, there is nothing to estimate.
-    variances = [variance(group) / len(group) for group in groups]
-    if not any(variances):
-        return Estimate(mean=mean, low=mean, high=mean)
-
-    # Welch's formula gives the degrees of freedom; for a single group it is n - 1.
-    terms = []
-    for group_variance, group in zip(variances, groups, strict=True):
-        terms.append(group_variance**2 / (len(group) - 1))
-    freedom = sum(variances) ** 2 / sum(terms)
-    half = t_quantile(freedom) * math.sqrt(sum(variances))
-    return Estimate(mean=mean, low=mean - half, high=mean + half)
 
 
 def sweep_view(report: SweepReport) -> RenderableType:

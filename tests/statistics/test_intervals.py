@@ -1,6 +1,8 @@
 """Intervals of means: what they are computed from, and how often they contain it. M values, K
 blocks."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from charrnn.statistics.intervals import (
     MIN_VALUES,
     BlockSums,
     draw_counts,
+    estimate,
     num_blocks_of,
     t_quantile,
 )
@@ -88,3 +91,20 @@ def test_the_interval_of_correlated_values_contains_the_mean(num_values, correla
     # 0.9, 25 % for 0.95: the standard error of the mean is sqrt((1 + r) / (1 - r)) times that of
     # independent values.
     assert 0.91 <= coverage <= 0.985
+
+
+def test_the_interval_is_students_of_one_group_and_welchs_of_two():
+    one = estimate(3.0, [1.0, 2.0, 6.0])
+    half = 4.302653 * math.sqrt(7.0) / math.sqrt(3)
+    assert one.low == pytest.approx(3 - half, rel=1e-6)
+    assert one.high == pytest.approx(3 + half, rel=1e-6)
+    # A group without variance adds none, and has no degrees of freedom.
+    assert estimate(2.0, [1.0, 2.0, 6.0], [1.0] * 3).low == pytest.approx(2 - half, rel=1e-6)
+    # Two of equal variance have four.
+    half = 2.776445 * math.sqrt(2 / 3)
+    assert estimate(2.0, [3.0, 4.0, 5.0], [1.0, 2.0, 3.0]).high == pytest.approx(2 + half, rel=1e-6)
+
+
+def test_an_interval_needs_two_values_and_is_empty_where_all_are_alike():
+    assert estimate(2.0, [2.0]).low is estimate(0.8, [2.0], [1.0, 1.5]).high is None
+    assert estimate(0.0, [1.0, 1.0], [1.0, 1.0]).high == 0

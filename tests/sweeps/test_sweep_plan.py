@@ -2,7 +2,6 @@
 columns."""
 
 import json
-import math
 from pathlib import Path
 from statistics import fmean
 
@@ -14,6 +13,7 @@ from charrnn.config.settings import Config
 from charrnn.config.settings_file import merge_settings
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.reader import SWEEP
+from charrnn.statistics.intervals import estimate
 from charrnn.sweeps.command import SweepOptions, plan_settings
 from charrnn.sweeps.plan import (
     FAILED,
@@ -24,7 +24,7 @@ from charrnn.sweeps.plan import (
     setting_arguments,
 )
 from charrnn.sweeps.record import read_plan, record_plan
-from charrnn.sweeps.report import estimate, report_sweep, sweep_view
+from charrnn.sweeps.report import report_sweep, sweep_view
 
 BASE = Config(corpus=("text.txt",), steps=10)
 
@@ -173,23 +173,6 @@ def test_a_damaged_file_is_named(tmp_path):
         (tmp_path / SWEEP).write_text(json.dumps(whole | {name: value}))
         with pytest.raises(CheckpointError, match=message):
             read_plan(tmp_path)
-
-
-def test_the_interval_is_students_of_one_group_and_welchs_of_two():
-    one = estimate(3.0, [1.0, 2.0, 6.0])
-    half = 4.302653 * math.sqrt(7.0) / math.sqrt(3)
-    assert one.low == pytest.approx(3 - half, rel=1e-6)
-    assert one.high == pytest.approx(3 + half, rel=1e-6)
-    # A group without variance adds none, and has no degrees of freedom.
-    assert estimate(2.0, [1.0, 2.0, 6.0], [1.0] * 3).low == pytest.approx(2 - half, rel=1e-6)
-    # Two of equal variance have four.
-    half = 2.776445 * math.sqrt(2 / 3)
-    assert estimate(2.0, [3.0, 4.0, 5.0], [1.0, 2.0, 3.0]).high == pytest.approx(2 + half, rel=1e-6)
-
-
-def test_an_interval_needs_two_values_and_is_empty_where_all_are_alike():
-    assert estimate(2.0, [2.0]).low is estimate(0.8, [2.0], [1.0, 1.5]).high is None
-    assert estimate(0.0, [1.0, 1.0], [1.0, 1.0]).high == 0
 
 
 def made_report(axes, losses, **changes):
