@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from charrnn.reports.novelty import Novelty
     from charrnn.runs.learning_curves import LearningCurves, learning_curves
     from charrnn.runs.overview import RunSummary, run_summaries
-    from charrnn.sweeps.report import SweepReport
-    from charrnn.sweeps.sweep import read_sweep, sweep
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
@@ -54,7 +52,6 @@ __all__ = [
     "Novelty",
     "Prediction",
     "RunSummary",
-    "SweepReport",
     "Trace",
     "TrainEvent",
     "error_kinds",
@@ -67,10 +64,8 @@ __all__ = [
     "losses_by_line",
     "match_cells",
     "mix",
-    "read_sweep",
     "resume",
     "run_summaries",
-    "sweep",
     "train",
 ]
 
@@ -92,8 +87,6 @@ _NAMES = {
     "reports.novelty": "Novelty",
     "runs.learning_curves": "LearningCurves learning_curves",
     "runs.overview": "RunSummary run_summaries",
-    "sweeps.report": "SweepReport",
-    "sweeps.sweep": "read_sweep sweep",
     "training.events": "TrainEvent",
     "training.loop": "resume train",
 }

@@ -118,9 +118,7 @@ def commands_of(language: str, block: str) -> str:
 def small(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Return the arguments of a command with its budget and its sizes made small."""
     found = [*arguments]
-    trains = arguments[:1] in (("train",), ("sweep",)) and not {"--resume", "--show-config"} & {
-        *arguments
-    }
+    trains = arguments[:1] == ("train",) and not {"--resume", "--show-config"} & {*arguments}
     for at, (name, value) in enumerate(pairwise(arguments)):
         if name in BUDGETS:
             steps = int(value) if name == "--steps" and "one-hot" not in arguments else MAX_STEPS
@@ -135,14 +133,12 @@ def small(arguments: tuple[str, ...]) -> tuple[str, ...]:
     found = [re.sub(r"@\d+$", f"@{MAX_STEPS}", one) for one in found]
     if trains and not {*BUDGETS} & {*arguments}:
         found += ["--steps", str(MAX_STEPS)]
-    if trains and arguments[0] == "sweep" and "--seeds" not in arguments:
-        found += ["--seeds", "1"]
     return tuple(found)
 
 
 def environment(arguments: tuple[str, ...]) -> dict[str, str]:
     """Return the settings that a command gets from the environment."""
-    if arguments[:1] not in (("train",), ("sweep",)) or {"--resume", "--init-from"} & {*arguments}:
+    if arguments[:1] != ("train",) or {"--resume", "--init-from"} & {*arguments}:
         return {}
     sizes = {"--hidden-size", "--parameters"} & {*arguments}
     return SMALL if sizes else {**SMALL, "CHARRNN_HIDDEN_SIZE": str(MAX_UNITS)}

@@ -126,7 +126,6 @@ REFUSED_HERE = ("explore", "write", "serve")
 ELSEWHERE = {
     "demo": "demo",
     "train": "train prose.txt --steps 1 --hidden-size 4 --out checkpoints/new",
-    "sweep": "sweep prose.txt --hidden-size 3 --steps 1 --seeds 1 --out swept",
     "import": "import theirs.pt --vocab theirs.json --out checkpoints/another",
     "corpora": "corpora list",
 }

@@ -1,4 +1,4 @@
-"""What the rooms add to histories: sweeps, a server with a client, full-screen commands, and training
+"""What the rooms add to histories: a server with a client, full-screen commands, and training
 in several processes."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from conftest import Ran
 from exploring import process_messages
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from machine import PRIMES, Histories, mishaps, number, picked, surroundings
+from machine import PRIMES, Histories, number, picked
 from textual.app import App
 from world import (
     TERMINALS,
@@ -27,18 +27,12 @@ from world import (
     Mishap,
     Output,
     children,
-    differences,
     whole_checkpoints,
     wrong_messages,
 )
 
-from charrnn.errors import CharRNNError
-from charrnn.sweeps.plan import STOPPED
-from charrnn.sweeps.sweep import _Runner
-from charrnn.training import loop
 from charrnn.tui.full_screen import FullScreenApp
 
-SWEEP = "sweep prose.txt --recipe small.yaml --cell rnn,gru --seeds 1 --steps 2"
 LONG = "train prose.txt --recipe small.yaml --cell gru --steps 300 --save-every 5"
 """A training that takes long enough to be killed."""
 SECONDS = 900
@@ -53,26 +47,6 @@ signals = st.one_of(
     ),
 )
 """A full-screen command is not killed here, where its event loop would go on."""
-
-
-def train_here(runner: Any, run: Any, threads: int) -> Any:
-    """Train a run of a sweep in this process, in place of one of its own, which takes seconds."""
-    if runner.is_stopped:
-        return run
-    folder = runner.folder / run.name
-    options = {"should_stop": lambda: runner.is_stopped}
-    try:
-        if run.status == STOPPED:
-            events = loop.resume(folder, **options)
-        else:
-            events = loop.train(runner.plan.config_of(run), out=folder, **options)
-        for _ in events:
-            pass
-    except CharRNNError as error:
-        return runner._ended(run, error.exit_code, f"error: {error}")
-    except OSError as error:
-        return runner._ended(run, 1, f"error: {error}")
-    return runner._ended(run, 0, "")
 
 
 class Client:
@@ -105,36 +79,7 @@ class Rooms(Histories):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sweeps: list[Path] = []
         self.num_launched = 0
-
-    @rule(pick=number, is_new=st.booleans(), surroundings=surroundings, mishap=mishaps)
-    def sweep(self, pick, is_new, surroundings, mishap):
-        """Start a sweep, or go on with one: what came to its end equals the uninterrupted one."""
-        self.restore("prose.txt")
-        twin = self.world.root / "twins" / "sweep"
-        path = self.world.work / "checkpoints" / f"sweep-{len(self.sweeps)}"
-        if self.sweeps and not is_new:
-            path = picked(self.sweeps, pick)
-        elif path not in self.sweeps:
-            self.sweeps.append(path)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_Runner, "train", train_here)
-            if not twin.exists():
-                self.world.call(*SWEEP.split(), "--out", twin, writes=(twin,))
-            ran = self.world.call(
-                *(*SWEEP.split(), "--out", path),
-                writes=(path,),
-                surroundings=surroundings,
-                mishap=mishap,
-            )
-        if ran is None or ran.code != 0:
-            return
-        for run in sorted(one.name for one in twin.iterdir() if one.is_dir()):
-            found = differences(path / run, twin / run, is_exact=True)
-            if found:
-                self.world.fail(f"{run} of {path.name} differs from its twin: {', '.join(found)}")
 
     @precondition(lambda self: self.runs)
     @rule(pick=number)

@@ -434,7 +434,6 @@ def right_codes(codes: Iterable[int], mishap: Mishap) -> set[int]:
 def wrong_messages(ran: Ran, arguments: Sequence[str]) -> list[str]:
     """Return what is wrong with what a command printed."""
     is_json = "--json" in arguments
-    is_failed_sweep = arguments[0] == "sweep" and ran.code == 1  # it lists the runs that failed
     problems = []
     err = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", ran.err).replace("\r", "\n")
     if UNEXPECTED.search(err):
@@ -442,7 +441,7 @@ def wrong_messages(ran: Ran, arguments: Sequence[str]) -> list[str]:
     num_errors = len(re.findall(r"(?m)^error: ", err))
     # A signal can come after the error was printed.
     is_late = num_errors == 1 and ran.code > 128
-    if num_errors != (1 <= ran.code <= 6) and not is_failed_sweep and not is_late:
+    if num_errors != (1 <= ran.code <= 6) and not is_late:
         problems.append(f"has {num_errors} errors")
     if len(re.findall(r"(?m)^       \S", err.partition("error: ")[2])) > 2:
         problems.append("has more than three lines of an error")

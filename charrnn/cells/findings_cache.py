@@ -29,7 +29,7 @@ from charrnn.system.files import JSON
 Result = TypeVar("Result")
 """The type of a result: a dataclass, a tuple, an array of NumPy, a number, text, or one of these or
 None."""
-UNMEASURED = ("cli", "distributed", "formats", "reports", "serving", "sweeps", "tui", "views")
+UNMEASURED = ("cli", "distributed", "formats", "reports", "serving", "tui", "views")
 """Packages that no measurement of cells depends on: they show results, or do other work."""
 MAX_FOLDER_BYTES = 256 * 1024 * 1024
 """Size of all files together above which the oldest are deleted."""

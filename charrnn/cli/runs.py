@@ -22,7 +22,7 @@ class RunsOptions(ReplacingOptions):
 
     runs: Sequence[str] = argument(
         "RUN",
-        help="Run folders or sweeps, or names under checkpoints/.",
+        help="Run folders, or names under checkpoints/.",
         default=(),
         shown_default="all runs there and in this folder",
     )

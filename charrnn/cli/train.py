@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from textwrap import TextWrapper
-from typing import Any, TypeVar
+from typing import Any
 
 import typer
 
@@ -50,15 +50,13 @@ from charrnn.system.words import prints_words
 from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
 
-Value = TypeVar("Value")
-"""The parsed value of a setting."""
 SETTINGS = "All settings"
 """Panel of the options that set any field."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SettingsOptions:
-    """The options that set the fields of a configuration, for `train` and `sweep`."""
+    """The options that set the fields of a configuration."""
 
     texts: Mapping[str, Sequence[str]] = option_texts(Config)
     """The typed texts of each field."""
@@ -166,7 +164,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     if options.processes is not None:
         num_processes = processes.check_processes(options.processes)
     launched = launched_process()
-    changes = parse_settings(options.settings, parse=_parse_last, example="learning_rate=4e-3")
+    changes = parse_settings(options.settings)
 
     # A recipe of several networks trains and shows them in its own way.
     lesson = None
@@ -225,25 +223,23 @@ def _parse_last(name: str, texts: Sequence[str]) -> object:
     return parse_alone(name, text)
 
 
-def parse_settings(
-    options: SettingsOptions, parse: Callable[[str, Sequence[str]], Value], *, example: str
-) -> dict[str, Value]:
-    """Return the fields that options and --set assign, each parsed by `parse` from its name and its
-    texts.
+def parse_settings(options: SettingsOptions) -> dict[str, object]:
+    """Return the fields that options and --set assign.
 
-    Raises UsageError that names the field or the --set at fault; `example` is an assignment for a
-    message.
+    Raises UsageError that names the field or the --set at fault.
     """
-    parsed = {name: parse(name, texts) for name, texts in options.texts.items()}
+    parsed = {name: _parse_last(name, texts) for name, texts in options.texts.items()}
 
     # After the options, so that --set wins over an option of the same field.
     for assignment in options.assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise UsageError(f"--set {assignment}: write it as field=value, e.g. --set {example}.")
+            raise UsageError(
+                f"--set {assignment}: write it as field=value, e.g. --set learning_rate=4e-3."
+            )
         try:
             field = check_field_name(name.strip())
-            parsed[field] = parse(field, [text])
+            parsed[field] = _parse_last(field, [text])
         except UsageError as error:
             raise UsageError(f"--set {assignment}: {error.marked}") from None
     return parsed

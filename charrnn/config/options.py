@@ -11,7 +11,7 @@ which is an object of another such class, or `option_texts`, which are the typed
 fields of another class.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
@@ -123,15 +123,6 @@ class _Texts:
     """The options of another class, whose values are kept as they were typed."""
 
     owner: type[Any]
-    names: Collection[str]
-    """The fields whose options are offered; empty for all."""
-
-    def options(self) -> Iterator[Option]:
-        """Yield the options that are offered."""
-        # A command may offer some of the settings of another one, as a sweep does.
-        for declared in options_of(self.owner):
-            if not self.names or declared.name in self.names:
-                yield declared
 
 
 def option(
@@ -197,11 +188,10 @@ def option_group(owner: type[Any]) -> Any:
     return field(default_factory=owner, metadata={_KEY: _Group(owner)})
 
 
-def option_texts(owner: type[Any], *names: str) -> Any:
+def option_texts(owner: type[Any]) -> Any:
     """Make a dataclass field that holds the typed values of the options of another class, by the
-    names of its fields; "true" for an option without a value. With `names`, only these options are
-    offered."""
-    return field(default_factory=dict, metadata={_KEY: _Texts(owner, names)})
+    names of its fields; "true" for an option without a value."""
+    return field(default_factory=dict, metadata={_KEY: _Texts(owner)})
 
 
 def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
@@ -220,7 +210,7 @@ def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
             yield from parameters_of(declared.owner)
         # Typed values are texts, whatever the type of the field: another layer converts them.
         elif isinstance(declared, _Texts):
-            for option_ in declared.options():
+            for option_ in options_of(declared.owner):
                 if option_.kind is bool:
                     yield option_
                 else:
@@ -245,7 +235,7 @@ def make(owner: type[Owner], given_values: Mapping[str, Any]) -> Owner:
             values[class_field.name] = make(declared.owner, given_values)
         elif isinstance(declared, _Texts):
             texts = {}
-            for option_ in declared.options():
+            for option_ in options_of(declared.owner):
                 if option_.name in given_values:
                     texts[option_.name] = _texts(given_values[option_.name])
             values[class_field.name] = texts

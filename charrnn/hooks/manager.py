@@ -35,7 +35,6 @@ ROOMS = (
     "formats",
     "serving",
     "analyses",
-    "sweeps",
     "compiled",
 )
 """The packages of charrnn with hooks, in the order in which the help lists their commands."""

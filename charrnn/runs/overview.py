@@ -17,8 +17,7 @@ from charrnn.runs.reader import (
     RunReader,
     find_model_file,
     find_run,
-    list_runs_and_sweeps,
-    runs_of_sweep,
+    list_all_runs,
 )
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.files import JSON
@@ -228,11 +227,10 @@ Read = TypeVar("Read")
 def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
     """Open the named runs, each once and in the given order; without names all runs, oldest first.
 
-    The name of a sweep stands for its runs. Raises CheckpointError for a run that does not exist
-    and for a model file.
+    Raises CheckpointError for a run that does not exist and for a model file.
     """
     if not runs:
-        return list_runs_and_sweeps()
+        return list_all_runs()
 
     folders: list[RunReader] = []
     for run in runs:
@@ -241,13 +239,9 @@ def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
                 f"{run} has no learning curve: an exported .zip is one step of a run\nname the"
                 " folder of the run"
             )
-        in_sweep = runs_of_sweep(str(run))
-        if in_sweep is None:
-            folders.append(find_run(str(run)))
-        else:
-            folders += in_sweep
+        folders.append(find_run(str(run)))
 
-    # A run that is named twice, or by its own name and by its sweep, is opened once.
+    # A run that is named twice is opened once.
     return list({folder.path.resolve(): folder for folder in folders}.values())
 
 

@@ -2,7 +2,7 @@
 
 The latest checkpoint is the one with the highest step, and its state names the best checkpoint. The
 files `latest` and `best` repeat both names for people and other programs. charrnn does not read
-them: a sweep only looks whether they exist. A search in `CHECKPOINTS` includes the runs directly in
+them. A search in `CHECKPOINTS` includes the runs directly in
 the current folder, where `--out` saves them.
 """
 
@@ -49,8 +49,6 @@ CHECKPOINTS = Path("checkpoints")
 """The folder in which a new run is created if the user gives no path."""
 WHERE = f"here or in {CHECKPOINTS}"
 """The folders in which runs are searched, as messages name them."""
-SWEEP = "sweep.json"
-"""The file by which the folder of a sweep, whose subfolders are runs, is recognised."""
 
 
 class _Wanted(NamedTuple):
@@ -74,14 +72,11 @@ class RunReader:
     def name(self) -> str:
         """The name by which commands find the run.
 
-        It is the name of the folder, or `sweep/run` for a run of a sweep. If a run in `CHECKPOINTS`
-        has the same name as a run in the current folder, it is the path.
+        It is the name of the folder. If a run in `CHECKPOINTS` has the same name as a run in the
+        current folder, it is the path.
         """
-        parent = self.path.parent
         name = self.path.name
-        if os.path.isfile(parent / SWEEP):
-            return f"{parent.name}/{name}"
-        if parent == CHECKPOINTS and not _missing_files(Path(name)):
+        if self.path.parent == CHECKPOINTS and not _missing_files(Path(name)):
             return str(self.path)
         return name
 
@@ -361,8 +356,7 @@ def _saved_runs(alternative: str = "") -> list[RunReader]:
 
 
 def list_runs(folder: Path) -> list[RunReader]:
-    """List the runs in a folder, oldest first by their last save. Other entries are skipped, also
-    sweeps.
+    """List the runs in a folder, oldest first by their last save. Other entries are skipped.
 
     Raises CheckpointError if `folder` exists but cannot be read.
     """
@@ -378,21 +372,12 @@ def list_runs(folder: Path) -> list[RunReader]:
     return _oldest_first(map(RunReader, runs))
 
 
-def list_runs_and_sweeps() -> list[RunReader]:
-    """List the runs in CHECKPOINTS and directly in the current folder, and the runs of the sweeps
-    there, oldest first.
+def list_all_runs() -> list[RunReader]:
+    """List the runs in CHECKPOINTS and directly in the current folder, oldest first.
 
     Raises CheckpointError if CHECKPOINTS exists but cannot be read.
     """
-    runs = _add_local_runs(list_runs(CHECKPOINTS))
-    folders = _subfolders(CHECKPOINTS) + _local_folders()
-    sweeps = [folder for folder in folders if os.path.isfile(folder / SWEEP)]
-
-    # Each sweep counts once, by its resolved path: CHECKPOINTS may be a link into the current
-    # folder.
-    for sweep in {folder.resolve(): folder for folder in reversed(sweeps)}.values():
-        runs += list_runs(sweep)
-    return _oldest_first(runs)
+    return _oldest_first(_add_local_runs(list_runs(CHECKPOINTS)))
 
 
 def _add_local_runs(runs: list[RunReader]) -> list[RunReader]:
@@ -404,10 +389,10 @@ def _add_local_runs(runs: list[RunReader]) -> list[RunReader]:
 def _local_folders() -> list[Path]:
     """List the folders directly in the current folder that are not hidden.
 
-    The list is empty if the current folder is itself a run or a sweep.
+    The list is empty if the current folder is itself a run.
     """
-    # The subfolders of a run are checkpoints, and those of a sweep are its own runs.
-    if not _missing_files(Path()) or os.path.isfile(SWEEP):
+    # The subfolders of a run are checkpoints.
+    if not _missing_files(Path()):
         return []
     return [folder for folder in _subfolders(Path()) if not folder.name.startswith(".")]
 
@@ -422,19 +407,6 @@ def _subfolders(path: Path) -> list[Path]:
 
 def _oldest_first(runs: Iterable[RunReader]) -> list[RunReader]:
     return sorted(runs, key=lambda run: (_last_change(run.path), run.name))
-
-
-def runs_of_sweep(name: str) -> list[RunReader] | None:
-    """Return the runs of the sweep with that path or name, oldest first; None if it is no sweep.
-
-    Raises CheckpointError if its folder cannot be read.
-    """
-    if not name or "\0" in name:
-        return None
-    for path in (Path(name), CHECKPOINTS / name):
-        if os.path.isfile(path / SWEEP):
-            return list_runs(path)
-    return None
 
 
 def check_not_in_use(folder: Path) -> None:
@@ -469,18 +441,12 @@ def find_run(run: str) -> RunReader:
         if os.path.isfile(path):
             raise CheckpointError(_file_message(path, run))
 
-    # A sweep is no run, but contains runs.
-    in_sweep = runs_of_sweep(run)
-    if in_sweep is not None:
-        names = ", ".join(folder.name for folder in in_sweep[:3]) or "it has none yet"
-        raise CheckpointError(f"{run} is a sweep, not a run\nname one of its runs: {names}")
-
     # An included model has no folder.
     if run in read_cards():
         raise CheckpointError(_file_message(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}", run))
 
     # There is no such run: the message lists the newest runs or similar names.
-    run_names = [folder.name for folder in reversed(list_runs_and_sweeps())]
+    run_names = [folder.name for folder in reversed(list_all_runs())]
     listing = "none there yet; train one first: charrnn train"
     if run_names:
         listing = f"newest runs: {', '.join(run_names[:5])}"

@@ -107,14 +107,14 @@ def check_outside_runs(path: Path, *, remedy: str) -> None:
 def check_spared(path: Path, *, runs: Sequence[str | Path] = (), remedy: str) -> None:
     """Raise UsageError for an existing file that must never be replaced: a text of a run in `runs`,
     here or in checkpoints/, or a file inside the folder of a run."""
-    from charrnn.runs.reader import find_run, list_runs_and_sweeps
+    from charrnn.runs.reader import find_run, list_all_runs
 
     check_outside_runs(path, remedy=remedy)
     file = behind_links(path)
 
     # The name of a run may have a step: RUN@STEP.
     names = {str(run) for run in runs} | {str(run).rpartition("@")[0] for run in runs}
-    readers = list_runs_and_sweeps()
+    readers = list_all_runs()
     for name in names - {""}:
         with suppress(CharRNNError):
             readers.append(find_run(name))

@@ -36,7 +36,7 @@ from charrnn.runs.checkpoint import (
     read_checkpoint,
 )
 from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError, RunDescription
-from charrnn.runs.reader import MAX_OWNER_BYTES, SWEEP, RunReader, check_not_in_use
+from charrnn.runs.reader import MAX_OWNER_BYTES, RunReader, check_not_in_use
 from charrnn.runs.targets import check_outside_runs
 from charrnn.system import files
 from charrnn.system.process import (
@@ -160,7 +160,7 @@ class RunWriter(RunReader):
         Raises RunInUseError if another process trains there, UsageError if it exists and is not an
         empty folder, or is inside a run, CharRNNError if it cannot be created.
         """
-        _check_place(path)
+        check_outside_runs(path, remedy=f"give {named('out')} another name")
         with files.convert_os_errors("create", path=path):
             try:
                 files.make_folder(path)
@@ -365,21 +365,13 @@ _FIRST_FILES = (CONFIG, VOCAB, "lock")
 last, because it identifies the folder of an unsaved run."""
 
 
-def _check_place(path: Path) -> None:
-    """Raise UsageError for the folder of a new run inside another run, which would take it for a
-    checkpoint."""
-    # The runs of a sweep lie in its folder.
-    if not (path.parent / SWEEP).exists():
-        check_outside_runs(path, remedy=f"give {named('out')} another name")
-
-
 def clear_unsaved(path: Path) -> None:
     """Empty the folder `path` if it belongs to a run that was killed before its first save.
 
     Raises UsageError if anything else exists there or it is inside a run, RunInUseError if that run
     is starting now.
     """
-    _check_place(path)
+    check_outside_runs(path, remedy=f"give {named('out')} another name")
     if _is_unsaved(path):
         with lock_folder(path), files.convert_os_errors("clean up", path=path):
             # Check again under the lock: that run may have saved a checkpoint since.

@@ -558,9 +558,7 @@ def _several(
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether this is the folder of a run or of a sweep."""
-    if os.path.lexists(folder / "sweep.json"):
-        return True
+    """Whether this is the folder of a run."""
     return all(os.path.lexists(folder / name) for name in RUN_FILES)
 
 

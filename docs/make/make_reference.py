@@ -63,7 +63,6 @@ charrnn runs
 charrnn export model.zip
 charrnn export model.onnx
 charrnn corpora make anbn > anbn.txt
-charrnn sweep --cell lstm,gru --steps 1000
 ```
 """
 """The beginning of the page."""
@@ -87,12 +86,11 @@ EXPLAINED = {
     "write": "write.md",
     "evaluate": "evaluation.md",
     "runs": "training.md#run-folders",
-    "sweep": "sweeps.md",
     "export": "export.md",
 }
 """The page that explains a command."""
 FIELDS = {option.name for option in options_of(Config)}
-"""Settings with an option that `train` and `sweep` share."""
+"""Settings with an option of `train`."""
 COMMON = {"run", "json", "quiet", "debug"}
 """Parameters that several commands share: described once where their text is that of `explore` or
 `runs`."""
@@ -246,16 +244,12 @@ def describe_command(name: str, command: Any) -> str:
     shown = [
         one for one in command.params if one.name != "help" and not getattr(one, "hidden", False)
     ]
-    settings = [one for one in shown if one.name in FIELDS and name in ("train", "sweep")]
-    shown = [one for one in shown if one not in settings]
+    if name == "train":
+        shown = [one for one in shown if one.name not in FIELDS]
     shown.sort(key=lambda one: one.name == "force")  # As in the help, among the last.
     described = [describe_parameter(one, context) for one in shown]
     if name == "train":
         paragraphs.append("It also takes the options of [settings](#settings).")
-    elif settings:
-        # The settings that sweeps are about: one entry, because train describes them.
-        flags = ", ".join(one.opts[0] for one in settings)
-        described.append(item(f"`{flags}`", "As for `charrnn train`, several values each."))
     listed = "\n".join(text for text in described if text not in common_parameters())
     return "\n\n".join(part for part in [f"### charrnn {name}", *paragraphs, listed] if part)
 

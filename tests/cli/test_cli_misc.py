@@ -18,7 +18,6 @@ COMMANDS = (
     "write",
     "evaluate",
     "runs",
-    "sweep",
     "export",
     "corpora list",
     "corpora show",

@@ -51,9 +51,6 @@ def test_a_message_is_part_of_another_and_is_copied_with_its_parameters():
         assert (same, with_flags(same)) == (message, "--seed 1")
 
 
-STARTS_THE_COMMAND = ("sweeps/sweep.py", "sweeps/plan.py")
-"""Modules that start `charrnn train`: their bare options are arguments, not messages."""
-
 COMMANDS_OF_ROOMS = (
     "tui/explore/",
     "formats/export.",
@@ -66,7 +63,6 @@ COMMANDS_OF_ROOMS = (
     "analyses/predict.",
     "analyses/gradients.py",
     "distributed/processes",
-    "sweeps/command",
 )
 """Modules of rooms that belong to the command line: commands, values of options, and pictures that
 say how to train."""
@@ -103,7 +99,7 @@ def test_no_text_below_the_command_line_names_an_option():
                 node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
             )
             # An analysis says which of its options it parses.
-            has_options = name in STARTS_THE_COMMAND or name.startswith("analyses/")
+            has_options = name.startswith("analyses/")
             is_argument = has_options and re.fullmatch(r"--[a-z]+", text)
             if (
                 re.search(r"(?<!\w)--[a-z]", text)

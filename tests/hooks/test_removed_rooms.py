@@ -45,7 +45,6 @@ ROOMS = {
     "formats": Missing("export import", "", "export run x.zip", "model.export('x.zip')"),
     "tui": Missing("explore write", "", "explore run", "model.continuations('the')"),
     "serving": Missing("serve", "", "serve run", ""),
-    "sweeps": Missing("sweep", "", "sweep text.txt", "charrnn.sweep"),
     "compiled": Missing(),
 }
 RUN_ALL = """

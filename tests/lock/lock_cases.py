@@ -75,7 +75,6 @@ _TRAINED = [
         "train words.txt --parameters 20k --steps 3 --device cpu --precision fp32 --set threads=1"
         " --quiet --out parameters"
     ),
-    f"sweep words.txt {_SMALL} --precision fp32 --steps 3 --cell lstm,gru --seeds 2 --out swept",
     "sample cell-lstm --seed 4 --length 100",
     "sample cell-lstm --seed 4 --length 100 --precision fp32 --json",
     "sample cell-lstm --adapt words.txt --seed 4 --length 60",

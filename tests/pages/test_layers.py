@@ -23,7 +23,6 @@ LAYERS = (
             "formats",
             "tui",
             "serving",
-            "sweeps",
             "compiled",
         },
     ),

@@ -9,10 +9,9 @@ from saved_runs import commit, make_run, save
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.reader import (
-    SWEEP,
     RunReader,
+    list_all_runs,
     list_runs,
-    list_runs_and_sweeps,
     open_run,
     open_run_to_read,
 )
@@ -170,7 +169,7 @@ def here(tmp_path, monkeypatch):
 
 
 def listed():
-    return [run.name for run in list_runs_and_sweeps()]
+    return [run.name for run in list_all_runs()]
 
 
 def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here):
@@ -184,15 +183,9 @@ def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here):
         open_run("wpp")
 
 
-@pytest.mark.parametrize("place", ["wp", "sweep"])
-def test_parts_of_a_run_or_sweep_are_no_runs(here, place, monkeypatch):
+def test_parts_of_a_run_are_no_runs(here, monkeypatch):
     """A checkpoint has the files by which a run is recognised."""
-    Path("sweep").mkdir()
-    Path("sweep", SWEEP).write_text("{}")
-    save(make_run(Path("sweep/lstm_seed-0")), 1)
-    assert listed()[-1] == "sweep/lstm_seed-0"
-    assert open_run(None).path == Path("wp")
-    monkeypatch.chdir(place)
+    monkeypatch.chdir("wp")
     assert listed() == []
 
 

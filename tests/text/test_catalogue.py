@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.cli.train import configure
 from charrnn.config.settings import Config
 from charrnn.detectors.prose import CLOSING
 from charrnn.errors import DataError
 from charrnn.runs.reader import RunReader
-from charrnn.sweeps.plan import setting_arguments
 from charrnn.system.progress import CallbackProgress, using
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import as_catalogued
@@ -299,18 +297,6 @@ def test_a_model_reads_its_own_text_as_it_was_trained_on_it():
     assert as_catalogued(config, "towns") == config
     assert as_catalogued(config, "towns.csv") == config
     assert as_catalogued(config, "girls").documents == "lines"
-
-
-@pytest.mark.usefixtures("shelf")
-def test_the_runs_of_a_sweep_read_the_text_as_the_sweep_does():
-    for config in (
-        Config(corpus=("girls",), documents="lines"),
-        Config(corpus=("girls",)),
-        Config(corpus=("towns",)),
-    ):
-        arguments = setting_arguments(config)[1::2]
-        flags = dict(argument.split("=", 1) for argument in arguments)
-        assert configure(config.corpus, flags, None)[0] == config
 
 
 @pytest.mark.usefixtures("shelf")

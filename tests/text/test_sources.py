@@ -94,7 +94,6 @@ def test_a_run_in_the_folder_that_it_learned_is_not_part_of_it(source):
     before = read_corpus([source], order=SORTED)
     put_run("checkpoints/here-001")
     put_run("book/run")
-    Path("checkpoints/sweep.json").write_text("runs of a sweep\n")
     after = read_corpus([source], order=SORTED)
     assert after.content == before.content
     assert after.notes == (("skipped 2 runs in .",) if source == "." else ())

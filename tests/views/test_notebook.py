@@ -44,7 +44,6 @@ from charrnn.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErro
 from charrnn.reports.novelty import Copy, Novelty
 from charrnn.runs.learning_curves import LearningCurves
 from charrnn.runs.overview import ModelDescription
-from charrnn.sweeps.report import SweepReport, SweepRow
 from charrnn.system import display
 from charrnn.system.display import Displayable, RecordList, RecordTuple
 from charrnn.system.lazy import LazyModule
@@ -82,7 +81,6 @@ def value_of(hint):
 LOSS = example(LossReport, protocol="stateful", nats_per_char=1.0, bpc=bits(1.0), precision="fp32")
 COLOURED = ColouredText(text=HOSTILE, values=(0.5,) * len(HOSTILE))
 ERRORS = example(ModelErrors, kinds=tuple(example(ErrorKind, kind=kind) for kind in KINDS))
-ROW = example(SweepRow, values={"dropout": 0.25}, num_failed=0)
 DESCRIBED = example(Description, kind="rule", conditions=("after a space", HOSTILE), polarity=-1)
 NUMBERS = {"weights": (3.0, -4.0), "means": (0.0, 0.0), "deviations": (0.2, 0.1)}
 DIRECTION = example(Direction, cells=((0, 1), (1, 2)), ci=(0.8, 1.0), gain_ci=(0.1, 0.3), **NUMBERS)
@@ -144,10 +142,6 @@ OBJECTS = {
         "Loss over this text",
     ),
     "errors": (ErrorReport(num_chars=9, text_length=9, models=(ERRORS,)), "memory-100"),
-    "sweep": (
-        example(SweepReport, fields=("dropout",), rows=(ROW,), runs=(), notes=("few seeds",)),
-        "0.25",
-    ),
     "learning curve": (STRAIGHT, "Validation loss"),
     "learning curves": (LearningCurves(curves=(STRAIGHT,), against="seconds"), "seconds"),
     "values": (VALUES, "mean +0.500"),
