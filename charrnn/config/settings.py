@@ -209,7 +209,7 @@ class Config:
     column: str | None = option(
         None,
         flags="--column NAME",
-        help="CSV and other tables: each value of this column, a name or a number, is a document.",
+        help="Tables, JSON Lines: each value of this column, a name or a number, is a document.",
         panel=TEXT,
         allowed=NAME,
     )

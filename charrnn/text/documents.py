@@ -7,6 +7,7 @@ end. The END symbol is the character U+0000 (NUL), which no text may contain.
 import csv
 import hashlib
 import io
+import json
 import math
 import re
 import unicodedata
@@ -49,7 +50,17 @@ _EXCEL_DELIMITER = re.compile(r'(?:ï»¿)?"?sep=([^"\s]|\t)"?\s*', re.IGNORECAS
 """The line before the header in which Excel names the delimiter, after a byte-order mark, decoded
 as Latin-1."""
 _POSITION = re.compile(r"[1-9][0-9]{0,5}")
+_NAME = re.compile(r"[^\W\d][\w-]*(?: [\w-]+){0,2}")
+"""Matches a value that may be the name of a column."""
+_FREQUENT_NAMES = frozenset({"id", "index", "label", "name", "text", "title", "value", "word"})
+_ROWS_SEEN = 20
+"""Number of rows from which a header is recognised."""
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_OPEN_VALUE = re.compile(r'(?:^|\t)"(?:[^"]|"")*\Z')
+"""Matches the last value of a row with tabs, if a quotation mark begins it and none ends it."""
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]*)?(?:[eE][-+]?[0-9]+)?")
+_JSON_START = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BLOCK_IDS = 1 << 20
 _BLOCK_BYTES = 1 << 20
 
@@ -173,7 +184,8 @@ def end_documents(
     - "lines": every line that is not blank, without its line end (LF or CRLF);
     - "blank-lines": the lines between two blank lines, without the last line end;
     - "column": every value of the column `column` of a CSV file or another table, trimmed like a
-      file; the column is a name in the header, or a number from 1.
+      file; the column is a name in the header, or a number from 1. In JSON Lines (.jsonl, .ndjson,
+      or a text that begins with an object) it is the name of a value of each object.
 
     Empty documents are left out. Raises DataError, which names the file by `label`, if the file
     contains a NUL, or is a damaged table or a table without that column.
@@ -181,7 +193,11 @@ def end_documents(
     checked = _without_nul(blocks, label)
     if kind == "column":
         assert column is not None, "the configuration checks that a column is named"
-        for value in _values(checked, column=column, label=label):
+        start = next(checked, b"")
+        values = _values
+        if is_json_lines(label) or _JSON_START.match(start):
+            values = _json_values
+        for value in values(chain((start,), checked), column=column, label=label):
             yield from _whole((value,))
     elif kind == "lines":
         for lines in complete_lines(checked):
@@ -412,16 +428,50 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
         width = len(table.names)
         if table.delimiter == " " and index == 0:
             width = MAX_FIELD_CHARS
-        for row in chain(first, table.rows):
+        for line, row in chain(first, table.rows):
             if not index < len(row) <= width:
                 values = counted(len(row), "value")
                 raise DataError(
-                    f"{label}, line {table.line}: {values}, but {column!r} is column {index + 1} of"
+                    f"{label}, line {line}: {values}, but {column!r} is column {index + 1} of"
                     f" {len(table.names)}: mend the line; a value with a delimiter needs quotes"
                 )
             yield row[index].encode("latin-1")
     except csv.Error as error:
-        raise DataError(f"{label}, line {table.line}, is not CSV: {error}") from error
+        raise DataError(
+            f"{label}, line {table.line}, is not CSV ({error}): a quotation mark that begins a"
+            " value must end it, too; double the marks inside"
+        ) from error
+
+
+def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]:
+    """Yield the value `column` of each object of a file of JSON Lines; null is left out. Raises
+    DataError."""
+    for number, line in enumerate(_lines(blocks), 1):
+        if not line.strip():
+            continue
+        record = _json_object(line, f"{label}, line {number}")
+        if column not in record:
+            raise DataError(
+                f"{label}, line {number}, has no {column!r}; it has {_listed([*record])}: give one"
+                f" of them as {named('column')}"
+            )
+        value = record[column]
+        if value is None:
+            continue
+        if not isinstance(value, str) or _SURROGATE.search(value):
+            raise DataError(f"{label}, line {number}: {column!r} is not a text; leave the line out")
+        yield from _without_nul([value.encode()], f"{label}, line {number}")
+
+
+def _json_object(line: bytes, place: str) -> dict[str, object]:
+    """Decode a line of JSON. Raises DataError."""
+    try:
+        record = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}, is not JSON ({error}): mend or remove it") from error
+    if not isinstance(record, dict):
+        raise DataError(f'{place}, is not an object such as {{"text": "…"}}: mend or remove it')
+    return record
 
 
 class _Table:
@@ -429,6 +479,9 @@ class _Table:
 
     names: Sequence[str] = ()
     """The first row as text."""
+    line = 0
+    """The number of the last line that was read, from 1, or of the line in which the value that it
+    continues begins."""
 
     def __init__(self, blocks: Iterable[bytes], label: str, column: str = "") -> None:
         self._label = label
@@ -459,24 +512,63 @@ class _Table:
         if has_blanks:
             lines = (line.replace("\t", " ").strip(" \r\n") for line in lines)
         csv.field_size_limit(MAX_FIELD_CHARS)
-        self._reader = csv.reader(
-            lines, delimiter=self.delimiter, skipinitialspace=has_blanks, strict=True
-        )
-        self.rows = filter(None, self._reader)
+        lines = self._counted(lines)
+        if self.delimiter == "\t":
+            rows = self._tab_rows(lines)
+        else:
+            rows = csv.reader(
+                lines, delimiter=self.delimiter, skipinitialspace=has_blanks, strict=True
+            )
+        self.rows: Iterator[tuple[int, list[str]]] = ((self.line, row) for row in rows if row)
+        """Each row, after the number of the line in which it or its value over lines begins."""
 
-    @property
-    def line(self) -> int:
-        """The number of the last line that was read, from 1."""
-        return self._num_before + self._reader.line_num
+    def _counted(self, lines: Iterable[str]) -> Iterator[str]:
+        """Yield the lines, and keep the number of that in which a value over lines began."""
+        is_open = False
+        for number, line in enumerate(lines, self._num_before + 1):
+            if not is_open:
+                self.line = number
+            # Marks inside a value are doubled.
+            if line.count('"') % 2:
+                is_open = not is_open
+            yield line
 
-    def read_start(self) -> list[list[str]]:
-        """Read the first two rows, which show whether there is a header."""
-        start = list(islice(self.rows, 2))
+    def _tab_rows(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        """Yield the rows of a table with tabs, in which a quotation mark is a character unless two
+        of them enclose a whole value.
+
+        A value may go on in the next line, unless both lines have as many values as the first row.
+        """
+        width = 0
+        held: list[str] = []
+        first = self._num_before + 1
+        for number, line in enumerate(chain(lines, ("",)), first):
+            text = "".join(held)
+            is_open = _OPEN_VALUE.search(text) is not None
+            are_rows = {line.count("\t") + 1, text.count("\t") + 1} == {width}
+            if is_open and line and not are_rows:
+                held.append(line)
+                continue
+
+            # A value that is still open only begins with a mark.
+            pieces = held if is_open else [text]
+            for piece in pieces:
+                self.line = first
+                if piece.strip():
+                    yield _tab_row(piece, width)
+                first += piece.count("\n")
+            width = width or line.count("\t") + 1
+            held = [line]
+            first = number
+
+    def read_start(self) -> list[tuple[int, list[str]]]:
+        """Read the first rows, which show whether there is a header."""
+        start = list(islice(self.rows, _ROWS_SEEN))
         if start:
-            self.names = _as_text(start[0])
+            self.names = _as_text(start[0][1])
         return start
 
-    def find(self, start: Sequence[Sequence[str]]) -> tuple[int, bool]:
+    def find(self, start: Sequence[tuple[int, list[str]]]) -> tuple[int, bool]:
         """Return the index of the column in a row, and whether the first row is a header.
 
         The column is a name in the header, or else a number from 1. In a .smi file, `smiles` is the
@@ -492,16 +584,14 @@ class _Table:
         if column in names:
             return names.index(column), True
 
-        # The column is a number. Few files of molecules have a header; another table has a header
-        # if its first row has no number and its second row has one.
+        # The column is a number. Few files of molecules have a header.
         number = column
         if is_smiles_file(self._label):
             has_header = SMILES in names[0].lower()
             if column.lower() == SMILES:
                 number = "1"
         else:
-            has_header = not any(map(_NUMBER.fullmatch, names))
-            has_header &= any(map(_NUMBER.fullmatch, start[-1]))
+            has_header = _has_header(names, [row for _, row in start[1:]])
         if _POSITION.fullmatch(number) and int(number) <= len(names):
             return int(number) - 1, has_header
         raise DataError(
@@ -510,12 +600,57 @@ class _Table:
         )
 
 
+def _has_header(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row of a table has the names of its columns, given the rows after it.
+
+    It has no number where the second row has one; or it has only what can be names, and one of them
+    is frequent, or none is in capitals and most values of a column cannot be names.
+    """
+    if not rows or any(map(_NUMBER.fullmatch, names)):
+        return False
+    if any(map(_NUMBER.fullmatch, rows[0])):
+        return True
+    if len(set(names)) < len(names) or not all(map(_NAME.fullmatch, names)):
+        return False
+    if any(name.lower() in _FREQUENT_NAMES for name in names):
+        return True
+    if any(name[1:].isupper() for name in names):
+        return False
+    for index in range(len(names)):
+        values = [value for row in rows for value in _as_text(row[index : index + 1])]
+        num_unlike = sum(1 for value in values if not _NAME.fullmatch(value))
+        if num_unlike > len(values) // 2:
+            return True
+    return False
+
+
+def _tab_row(text: str, width: int) -> list[str]:
+    """Return the values of a row with tabs, which has `width` values (0 if that is unknown). Raises
+    csv.Error."""
+    text = text.rstrip("\r\n")
+    values = text.split("\t")
+    if "\n" in text or len(values) not in (width, width or len(values)):
+        # A value has lines or tabs.
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter="\t"))
+    for index, value in enumerate(values):
+        if _QUOTED.fullmatch(value):
+            values[index] = value[1:-1].replace('""', '"')
+    return values
+
+
+def is_json_lines(label: str) -> bool:
+    """Whether a file has the suffix of JSON Lines: an object on each line."""
+    return _plain_name(label).endswith((".jsonl", ".ndjson"))
+
+
 def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
     """Describe the header and the first value of a column that is given by its position, for a
     note. Returns "" if the header has the name of the column, and for a damaged file, which a
     folder may contain."""
+    if is_json_lines(label):
+        return ""
     table = _Table(blocks, label=label, column=column)
-    start: list[list[str]] = []
+    start: list[tuple[int, list[str]]] = []
     with suppress(csv.Error):
         start = table.read_start()
     if len(start) < 2 or column in table.names:
@@ -525,14 +660,17 @@ def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
     if has_header:
         header = f"its header is {_listed(table.names)}"
         del start[0]
-    if len(start[0]) <= index:
+    values = _as_text(start[0][1])
+    if len(values) <= index:
         return ""
-    return f"{header}, and the first value is {shortened(_as_text(start[0])[index], 40)!r}"
+    return f"{header}, and the first value is {shortened(values[index], 40)!r}"
 
 
 def listed_columns(blocks: Iterable[bytes], label: str) -> str:
     """List the names in the header of a table, for a note; "" if the file has not the suffix of a
     table."""
+    if is_json_lines(label):
+        return _listed([*_json_object(next(_lines(blocks)), label)])
     if not _plain_name(label).endswith((".csv", ".tsv")):
         return ""
     table = _Table(blocks, label=label)

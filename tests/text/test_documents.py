@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from charrnn.errors import DataError
 from charrnn.text.documents import (
     Documents,
+    describe_start,
     document_order,
     end_documents,
+    listed_columns,
     looks_like_list,
     split_documents,
 )
@@ -107,7 +109,10 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
         ),
         (b"sep=;\nid;text\n1\n", "a.csv, line 3: 1 value, but 'text' is column 2 of 2"),
         (b"text,id,text\n1,2,3\n", "a.csv has 2 columns 'text' in its header: rename all but one"),
-        (b'id,text\n1,"open\n2,b\n', "a.csv, line 3, is not CSV"),
+        (b'id,text\n1,"open\n2,b\n', "a.csv, line 2, is not CSV"),
+        (b'id,text\n1,a\n2,"Stop!" he said\n3,b\n', "a.csv, line 3, is not CSV .*double the marks"),
+        (b'id,text\n1,"open\n2,"b"\n', "a.csv, line 2, is not CSV"),
+        (b'id,text\n1,"two\nlines",3\n', "a.csv, line 2: 3 values"),
         (
             b"id,text\n1,a\n2\n",
             "a.csv, line 3: 1 value, but 'text' is column 2 of 2: mend the line",
@@ -133,12 +138,71 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
         ("a.txt", "CCO ethanol\nCC=O 2,4-not ethanal\n", "1"),
         ("a.csv", "CCO,46.07\nCC=O,44.05\n", "1"),
         ("a.csv", "\n \nid,text\n1,CCO\n2,CC=O\n", "2"),
+        ("a.tsv", "name\tmolecule\none\tCCO\ntwo\tCC=O\n", "2"),
+        ("a.jsonl", '\ufeff{"a": "CCO"}\n\n{"b": [1], "a": "CC=O"}\n{"a": null}\n', "a"),
+        ("standard input", '{"a": "CCO"}\n{"a": "CC=O"}', "a"),
+        ("a.ndjson.gz", '{"a": "CCO"}\r\n{"a": "CC\\u003dO"}', "a"),
     ],
 )
 def test_a_column_is_found_by_its_name_or_its_position_with_and_without_a_header(
     label, content, column
 ):
     assert documents(content.encode(), "column", column, label) == [b"CCO", b"CC=O"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ('1\t"a\n2\tb\n3\tc\n', ['"a', "b", "c"]),
+        ('1\t"a\n2\tb"\n', ['"a', 'b"']),
+        ('1\t"a"\r\n2\tb"\r\n', ["a", 'b"']),
+        ('1\t"Stop!" he said\n2\t6" pipe\n', ['"Stop!" he said', '6" pipe']),
+        ('1\t"a ""b"" c"\n2\td', ['a "b" c', "d"]),
+        ('1\t"a\tb"\n2\tc\n', ["a\tb", "c"]),
+        ('1\t"two\n\n lines"\n2\tb\n', ["two\n\n lines", "b"]),
+        ('"x\ny"\ta\n2\t"b\n\n3\tc\n', ["a", '"b', "c"]),
+    ],
+)
+def test_a_mark_in_a_table_with_tabs_is_a_character_unless_two_enclose_a_value(rows, expected):
+    found = documents(f"id\ttext\n{rows}".encode(), "column", "text", "a.tsv")
+    assert [document.decode() for document in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "has_header"),
+    [
+        ("eco\tname\tpgn\nA00\tAmar\t1. Nh3\nA00\tAmar\t1. Nh3 d5\n", True),
+        ("Text\tgenre\nAll is well\tnovel\nAnna\tnovel\n", True),
+        ("Anna\tgirl\nBen\tboy\nCarl\tboy\n", False),
+        ("1\tAnna\n2\tBen\n", False),
+        ("one\t20\nthree\t40\n", False),
+        ("CCO\tethanol\nCC=O\tethanal\n", False),
+        ("a lamp, lit\tby night\nthe rain.\tby day\n", False),
+    ],
+)
+def test_a_header_is_recognised_and_what_was_decided_is_said(rows, has_header):
+    first = rows.split("\n")[0].split("\t")[1]
+    assert (documents(rows.encode(), "column", "2", "a.tsv")[0].decode() != first) is has_header
+    said = describe_start([rows.encode()], column="2", label="a.tsv")
+    assert said.startswith("its header is" if has_header else "it has no header")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "a.jsonl, line 2, is not JSON"),
+        ("[1]", r"a.jsonl, line 2, is not an object such as \{\"text"),
+        ('{"body": "a", "id": 1}', "line 2, has no 'text'; it has body, id: give one of them as"),
+        ('{"text": 1}', "a.jsonl, line 2: 'text' is not a text"),
+        ('{"text": "\\ud800"}', "a.jsonl, line 2: 'text' is not a text"),
+        ('{"text": "a\\u0000"}', "a.jsonl, line 2 has a NUL"),
+    ],
+)
+def test_a_line_of_json_without_the_text_is_an_error_with_its_number(line, message):
+    with pytest.raises(DataError, match=message):
+        documents(f'{{"text": "one"}}\n{line}\n'.encode(), "column", "text", "a.jsonl")
+    assert listed_columns([b'{"a": 1, "b": ""}\n'], "a.jsonl") == "a, b"
+    assert describe_start([b"{}"], column="text", label="a.jsonl") == ""
 
 
 @pytest.mark.parametrize(
