@@ -313,8 +313,10 @@ def predict_next(
         if low == high:
             break
         length += 1
+        # A context with more places is in the tree, unless somebody has removed it from a file, to
+        # let the loop run long.
         intervals[length, 0] = low
-        intervals[length, 1] = high
+        intervals[length, 1] = min(high, low + FREQUENT * len(counts))
 
     # From the longest context on, each leaves a share to the next shorter context.
     probabilities[:] = 0.0

@@ -17,7 +17,7 @@ from conftest import copy_run
 from known_weights import CYCLE, chain_text
 
 import charrnn
-from charrnn.counts import counts_file
+from charrnn.counts import contexts, counts_file
 from charrnn.counts.counted_model import Counts
 from charrnn.counts.counts_file import COUNTS_FILE, TYPES, _sha256, read_counts, write_counts
 from charrnn.counts.kneser_ney import NgramModel
@@ -267,6 +267,38 @@ def test_numbers_that_lead_nowhere_are_found_with_a_valid_hash(run, tmp_path, na
     rewrite(run, arrays, metadata)
     with pytest.raises(CheckpointError, match="is damaged: its numbers do not fit together"):
         read(run)
+
+
+def test_a_tree_without_its_contexts_lets_no_loop_run_long(run, tmp_path, monkeypatch):
+    run = copy_run(run, tmp_path / "run")
+    arrays, metadata = arrays_of(run)
+    rewrite(run, arrays | {name: arrays[name][:1].copy() for name in CONTEXTS}, metadata)
+    # Its only context has no child.
+    arrays, metadata = arrays_of(run)
+    arrays["children"][:] = -1
+    rewrite(run, arrays, metadata)
+    predictor = read(run).predictor
+    num_read = []
+    add_followers = getattr(contexts._add_followers, "py_func", contexts._add_followers)
+
+    def add_and_note(places, low, high, *others):
+        num_read.append(high - low)
+        return add_followers(places, low, high, *others)
+
+    monkeypatch.setattr(contexts, "_add_followers", add_and_note)
+    predict = getattr(contexts.predict_next, "py_func", contexts.predict_next)
+    predict(
+        predictor.contexts,
+        predictor.frequent,
+        predictor.longest,
+        predictor.discounts,
+        predictor.contexts.ids[:6].astype(np.int64),
+        np.empty(V),
+        np.zeros(V, np.int64),
+        np.zeros(V, np.int64),
+        np.empty((7, 2), np.int64),
+    )
+    assert len(num_read) == 6 and max(num_read) == contexts.FREQUENT * V
 
 
 def with_header(data, header):

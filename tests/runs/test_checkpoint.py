@@ -453,3 +453,23 @@ def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run):
             clear_unsaved(run.path)
         assert (run.path / name).read_text() == content
         (run.path / name).unlink()
+
+
+def test_a_signal_is_obeyed_while_a_large_file_is_hashed(run, monkeypatch):
+    save(run, 1)
+    expected = run.load_checkpoint("latest", with_training=False).digest
+    monkeypatch.setattr(checkpoint, "HASHED_BYTES", 7)
+    assert run.load_checkpoint("latest", with_training=False).digest == expected
+
+    hashed = []
+
+    class Hash:
+        def update(self, block):
+            hashed.append(len(block))
+            if len(hashed) == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(checkpoint.hashlib, "sha256", Hash)
+    with pytest.raises(KeyboardInterrupt):
+        run.load_checkpoint("latest", with_training=False)
+    assert hashed == [7, 7, 7]
