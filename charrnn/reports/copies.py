@@ -14,12 +14,11 @@ from charrnn.errors import CharRNNError
 from charrnn.system.progress import warn
 from charrnn.text.copies import (
     Codes,
+    HashedText,
     KnownHashes,
     SlicedText,
-    codes_of,
+    blocks_of_codes,
     powers_of_base,
-    slices_of,
-    window_hashes,
 )
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
@@ -43,11 +42,11 @@ class KnownPassages:
         self._end_id = end_id
         self._powers = powers_of_base(num_chars + 1)
 
-        # Slice by slice, because a part of a corpus decodes each slice. Equal hashes are kept once.
+        # Equal hashes are kept once.
         known = []
         for training in texts:
-            for _, text in slices_of(training, num_chars + 1):
-                hashes = window_hashes(codes_of(text), num_chars + 1)
+            for _, block in blocks_of_codes(training, num_chars + 1):
+                hashes = HashedText(block).window_hashes(num_chars + 1)
                 # Without an index, `np.unique` of NumPy 2.4 fills a hash table: that takes ten
                 # times as long as sorting.
                 known.append(np.unique(hashes, return_index=True)[0])

@@ -1,18 +1,12 @@
-"""Find every passage of a text that also occurs, character for character, in a corpus.
+"""Show every passage of a text that also occurs, character for character, in a corpus, and tell
+documents that are new from those of a corpus.
 
-The text is small and the corpus may be large, so the text is indexed and the corpus is read block
-by block: memory depends on the text alone. NumPy filters the corpus by the hashes of the text's
-windows, and the suffix automaton of the text matches the passages that pass the filter. The search
-is exact and takes linear time: a hash collision costs time and changes no result.
-
-Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_length + 1 windows of
-min_length characters.
+Shapes: N characters of a text (bytes, for the byte alphabet).
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +22,12 @@ from charrnn.reports.copies import learned_texts
 from charrnn.system.display import Displayable
 from charrnn.text.copies import (
     SLICE_CHARS,
-    Codes,
     KnownHashes,
     SlicedText,
-    blocks_of_codes,
     codes_of,
     document_hashes,
+    find_matches,
     hash_documents,
-    window_hashes,
 )
 from charrnn.text.vocab import as_bytes
 from charrnn.views.heatmap import draw, stretches_in_words
@@ -228,10 +220,10 @@ def find_copies(
     of different passages of the corpus may overlap in the text, but no copy contains another. Each
     copy has the offset of its first occurrence in the corpus.
 
-    The corpus is read once from start to end, and once more up to the last copy, in slices of
-    `SLICE_CHARS`. Time is proportional to both lengths: about 0.01 µs for a character of the corpus
-    that the filter drops, 0.2 µs for any other character. Memory is proportional to the text alone,
-    about 0.7 kB for each of its characters. Raises UsageError for a `min_length` under 1, DataError
+    The corpus is read once from start to end, and once more up to the last copy. Time is
+    proportional to both lengths, and memory to that of the text. Of texts that repeat themselves
+    very often, a copy may be shorter than it could be; the copied share is right
+    (`text.copies.find_matches`). Raises UsageError for a `min_length` under 1, DataError
     for a text longer than `MAX_CHARS`, TypeError if one is str and the other bytes.
     """
     check_range("min_length", min_length, remedy=f" Try {MIN_COPY_LENGTH}.")
@@ -243,210 +235,13 @@ def find_copies(
     if type(text) is not type(corpus[:0]):
         raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
 
-    # The filter drops most of the corpus, the automaton matches the rest.
-    matches: list[Match] = []
-    if min_length <= len(text):
-        codes = codes_of(text)
-        hashes = window_hashes(codes, min_length)
-        automaton = SuffixAutomaton(codes, min_length)
-        for start, passage in _candidate_passages(corpus, hashes=hashes, length=min_length):
-            automaton.read(start, passage)
-        matches = automaton.longest_matches()
-
-    lines = _count_lines({match.source for match in matches}, corpus)
-    copies = []
-    for match in matches:
-        copy = Copy(
-            start=match.start,
-            length=match.length,
-            source=match.source,
-            source_line=lines[match.source],
-        )
-        copies.append(copy)
+    matches = find_matches(codes_of(text), corpus, min_length).tolist()
+    lines = _count_lines({source for _, _, source in matches}, corpus)
+    copies = [
+        Copy(start=start, length=length, source=source, source_line=lines[source])
+        for start, length, source in matches
+    ]
     return Novelty(text=text, min_length=min_length, copies=tuple(copies))
-
-
-def _candidate_passages(
-    corpus: SlicedText, hashes: Codes, length: int
-) -> Iterator[tuple[int, Codes]]:
-    """Yield (start, codes) of the passages of the corpus that consist of windows with one of the
-    `hashes`.
-
-    The passages are in order and disjoint. A passage that spans two blocks of the corpus is yielded
-    in two adjacent pieces.
-    """
-    known = KnownHashes([hashes])
-    stop = 0
-    for first, codes in blocks_of_codes(corpus, length):
-        candidates, _ = known.find(window_hashes(codes, length))
-        if not len(candidates):
-            continue
-
-        # Join overlapping windows, so that no character is read twice. Otherwise each character of
-        # a repetitive corpus would be read `length` times.
-        gaps = np.flatnonzero(np.diff(candidates) > length) + 1
-        for group in np.split(candidates, gaps):
-            start = max(stop, first + int(group[0]))
-            stop = first + int(group[-1]) + length
-            yield start, codes[start - first : stop - first]
-
-
-class Match(NamedTuple):
-    """A passage of the text that occurs in the corpus."""
-
-    start: int
-    """Offset in the text."""
-    length: int
-    source: int
-    """Offset of its first occurrence in the corpus."""
-
-
-class SuffixAutomaton:
-    """The smallest automaton of all substrings of a text (Blumer et al. 1985), with the occurrences
-    of these substrings in a corpus.
-
-    A state represents the substrings that end at the same positions of the text. They are suffixes
-    of the longest of them, which has `lengths[state]` characters. The link of a state is the state
-    of the longest suffix that also ends elsewhere. The root is state 0.
-    """
-
-    def __init__(self, codes: Codes, min_length: int) -> None:
-        self.min_length = min_length
-        self.edges: list[dict[int, int]] = [{}]
-        self.links = [-1]
-        self.lengths = [0]
-        self.prefixes: list[int] = []  # the state of each prefix of the text
-
-        for code in codes.tolist():
-            self._append(code)
-
-        # For each state: the length of its longest match in the corpus, the offset at which this
-        # match first ended, and the offset at which any match first ended.
-        self.matched = [0] * len(self.links)
-        self.ends = [0] * len(self.links)
-        self.first_ends = [0] * len(self.links)
-
-        # The offset up to which the corpus was read, and the match that ends there.
-        self._position = 0
-        self._state = 0
-        self._length = 0
-
-    def _append(self, code: int) -> None:
-        """Add a state for the text that is one character longer (Blumer et al. 1985)."""
-        edges = self.edges
-        links = self.links
-        lengths = self.lengths
-        state = self.prefixes[-1] if self.prefixes else 0
-        new = len(links)
-        self.prefixes.append(new)
-        edges.append({})
-        links.append(0)
-        lengths.append(lengths[state] + 1)
-
-        # The character continues every suffix of the text so far, up to the first suffix that it
-        # already continued.
-        while state >= 0 and code not in edges[state]:
-            edges[state][code] = new
-            state = links[state]
-        if state < 0:
-            return
-
-        target = edges[state][code]
-        if lengths[target] > lengths[state] + 1:
-            # Its shorter substrings now end here too, its longer substrings do not: split the
-            # state.
-            clone = len(links)
-            edges.append(edges[target].copy())
-            links.append(links[target])
-            lengths.append(lengths[state] + 1)
-            links[target] = clone
-            while state >= 0 and edges[state].get(code) == target:
-                edges[state][code] = clone
-                state = links[state]
-            target = clone
-
-        # The longest suffix that also ends elsewhere.
-        links[new] = target
-
-    def read(self, start: int, codes: Codes) -> None:
-        """Match a passage of the corpus. If it directly follows the passage before, the last match
-        goes on."""
-        # Local names: this loop runs once for each character that passes the filter.
-        edges = self.edges
-        links = self.links
-        lengths = self.lengths
-        matched = self.matched
-        position = self._position
-        state = self._state
-        length = self._length
-
-        # Between the passages the filter dropped some text: no match goes across it.
-        if start != position:
-            position = start
-            state = 0
-            length = 0
-
-        for code in codes.tolist():
-            position += 1
-
-            # Drop characters at the front of the match until it can go on.
-            following = edges[state].get(code)
-            while following is None and state:
-                state = links[state]
-                length = lengths[state]
-                following = edges[state].get(code)
-            if following is None:
-                continue
-            state = following
-            length += 1
-
-            # The longest match of a state is kept, with the offset at which it first ended.
-            if length >= self.min_length and length > matched[state]:
-                if not matched[state]:
-                    self.first_ends[state] = position
-                matched[state] = length
-                self.ends[state] = position
-
-        self._position = position
-        self._state = state
-        self._length = length
-
-    def longest_matches(self) -> list[Match]:
-        """Return all maximal matches, in the order of the text."""
-        by_length = sorted(range(1, len(self.links)), key=self.lengths.__getitem__)
-
-        # A match of a state is a match of all its suffixes.
-        for state in reversed(by_length):
-            link = self.links[state]
-            first = self.first_ends[state]
-            if not first or self.lengths[link] < self.min_length:
-                continue
-
-            # A state with a match of its full length keeps the earlier of both ends.
-            if self.matched[link] == self.lengths[link]:
-                self.ends[link] = min(first, self.ends[link])
-            else:
-                self.ends[link] = first
-            self.first_ends[link] = min(first, self.first_ends[link] or first)
-            self.matched[link] = self.lengths[link]
-
-        # A state without a match takes the match of its longest suffix that has a match.
-        for state in by_length:
-            if not self.matched[state]:
-                self.matched[state] = self.matched[self.links[state]]
-                self.ends[state] = self.ends[self.links[state]]
-
-        # A match is maximal if the next prefix of the text does not continue it.
-        matches = []
-        lengths = [self.matched[state] for state in self.prefixes]
-        for index, state in enumerate(self.prefixes):
-            stop = index + 1
-            length = lengths[index]
-            is_continued = stop < len(lengths) and lengths[stop] > length
-            if length and not is_continued:
-                source = self.ends[state] - length
-                matches.append(Match(stop - length, length=length, source=source))
-        return matches
 
 
 def _count_lines(sources: Collection[int], corpus: SlicedText) -> dict[int, int]:

@@ -1,11 +1,11 @@
 """Find the passages and documents of a text that occur in another text, by their hashes.
 
-The other text may be large: it is read slice by slice, so that the memory depends only on the first
-text. Two different passages have the same hash with a probability of 2^-64; then the first one
-wrongly counts as a copy.
+The other text, the corpus, may be large: it is read slice by slice, so that the memory depends only
+on the first text. Two different passages have the same hash with a probability of 2^-64; then the
+first one wrongly counts as a copy.
 
 Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 1 windows of
-`length` characters, S segments.
+`length` characters, M matches, P pairs of places, S segments.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +32,11 @@ SEGMENT_CHARS = 1000
 """Length of each segment of a text that is searched for long copies."""
 MAX_SEGMENTS = 128
 """Maximum number S of segments that are searched. They are spread evenly over the text."""
+MAX_PAIRS = 1 << 22
+"""Pairs of equal windows of a text and a corpus that are followed, at most, unless many different
+windows have `LEAST_PAIRS`."""
+LEAST_PAIRS = 1000
+"""Pairs of each window that are followed in any case."""
 LEAST_SHARE = 0.05
 """The smallest share of copies that is reported. A smaller share changes the loss little."""
 
@@ -40,8 +45,16 @@ _INVERSE = pow(_BASE, -1, 1 << 64)
 """The inverse of _BASE modulo 2^64."""
 _FILTER_BITS = 22
 """Number of leading bits of a hash that index the table of the filter, which has 4 MB."""
+_SOURCE_BITS = 40
+"""Bits of an offset in a corpus."""
+
+_NO_CODE = np.uint64((1 << 64) - 1)
+"""The code between segments: no character has it."""
 
 Codes = NDArray[np.uint64]
+"""Code points, bytes, or hashes."""
+Places = NDArray[np.int64]
+"""Offsets in a text, or lengths of passages."""
 
 
 class SlicedText(Protocol):
@@ -61,47 +74,69 @@ def codes_of(content: str | bytes) -> Codes:
     return code_points(content).astype(np.uint64)
 
 
-def window_hashes(codes: Codes, length: int) -> Codes:
-    """Hash each window of `length` codes: sum of code_k * BASE^k modulo 2^64 (Karp & Rabin 1987).
+class HashedText:
+    """The codes of a text (N,), with sums from which each passage is hashed at once.
 
-    BASE is odd and so has an inverse modulo 2^64: the hash of a window is a difference of two
-    prefix sums, divided by a power of BASE.
+    The hash of a passage is the sum of code_k * BASE^k modulo 2^64 (Karp & Rabin 1987). BASE is odd
+    and so has an inverse modulo 2^64: the hash is a difference of two prefix sums, divided by a
+    power of BASE. The overflow of 64-bit integers is the modulus.
     """
-    sums = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum(codes * powers_of_base(len(codes)), out=sums[1:])
 
-    # The overflow of 64-bit integers is the modulus.
-    hashes = sums[length:] - sums[:-length]
-    hashes *= _powers(_INVERSE, len(hashes))
-    return hashes
+    def __init__(self, codes: Codes) -> None:
+        self.codes = codes
+        self._sums = np.zeros(len(codes) + 1, np.uint64)
+        np.cumsum(codes * powers_of_base(len(codes)), out=self._sums[1:])
+
+    def window_hashes(self, length: int) -> Codes:
+        """Hash each window of `length` codes (W,)."""
+        hashes = self._sums[length:] - self._sums[:-length]
+        hashes *= _powers(_INVERSE, len(hashes))
+        return hashes
+
+    def passage_hashes(self, starts: Places, lengths: Places) -> Codes:
+        """Hash the passage of each of the `lengths` that begins at each of `starts`."""
+        hashes: Codes = self._sums[starts + lengths] - self._sums[starts]
+        hashes *= _powers(_INVERSE, len(self._sums))[starts]
+        return hashes
+
+    def common_lengths(self, starts: Places, other: "HashedText", others: Places) -> Places:
+        """Return how many codes from each of `starts` equal those of another text from `others`
+        on."""
+        # Try the most first, because passages of texts that repeat themselves are often equal as
+        # far as the texts go. Then find the bits of the other lengths, from the highest one.
+        most = np.minimum(len(self.codes) - starts, len(other.codes) - others)
+        lengths = np.zeros_like(most)
+        step = 1 << int(most.max(initial=0)).bit_length()
+        while step:
+            rest = np.flatnonzero(lengths < most)
+            tried = np.minimum(lengths[rest] + step, most[rest])
+            hashes = self.passage_hashes(starts[rest], tried)
+            is_equal = hashes == other.passage_hashes(others[rest], tried)
+            lengths[rest[is_equal]] = tried[is_equal]
+            step //= 2
+        return lengths
 
 
 def powers_of_base(num: int) -> Codes:
-    """Return the first `num` powers of the base of `window_hashes`, by which it multiplies the
+    """Return the first `num` powers of the base of `HashedText`, by which it multiplies the
     codes."""
     return _powers(_BASE, num)
 
 
-@lru_cache(maxsize=4)  # for the blocks of a corpus
+@lru_cache(maxsize=8)  # for a text and the blocks of a corpus
 def _powers(base: int, num: int) -> Codes:
     powers = np.full(num, base, np.uint64)
     powers[:1] = 1
     return np.multiply.accumulate(powers)
 
 
-def slices_of(corpus: SlicedText, length: int) -> Iterator[tuple[int, str | bytes]]:
-    """Yield (offset, text) of overlapping slices of a corpus, so that each window of `length`
-    characters lies in exactly one slice."""
-    for begin in range(0, len(corpus) - length + 1, SLICE_CHARS):
-        yield begin, corpus[begin : begin + SLICE_CHARS + length - 1]
-
-
 def blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Codes]]:
-    """Yield (start, codes) of blocks of the corpus; each has up to BLOCK_CHARS windows of `length`
-    characters."""
-    for begin, text in slices_of(corpus, length):
-        # The slices are large, because a part of a corpus decodes each of them. The blocks are
-        # small, so that they fit into the cache of the core.
+    """Yield (start, codes) of overlapping blocks of the corpus, so that each window of `length`
+    characters lies in exactly one block. Each has up to BLOCK_CHARS windows."""
+    # The slices are large, because a part of a corpus decodes each of them. The blocks are small,
+    # so that they fit into the cache of the core.
+    for begin in range(0, len(corpus) - length + 1, SLICE_CHARS):
+        text = corpus[begin : begin + SLICE_CHARS + length - 1]
         for first in range(0, len(text) - length + 1, BLOCK_CHARS):
             yield begin + first, codes_of(text[first : first + BLOCK_CHARS + length - 1])
 
@@ -150,13 +185,129 @@ class KnownHashes:
 
 
 def _are_among(hashes: Codes, blocks: Iterable[Codes]) -> NDArray[np.bool_]:
-    """Return for each of the hashes (K,) whether it is in one of the blocks."""
+    """Return for each of the hashes (K,) of documents whether it is in one of the blocks."""
     known_hashes = KnownHashes([hashes])
     is_found = np.zeros(len(hashes), np.bool_)
     for block in blocks:
         _, positions = known_hashes.find(block)
         is_found[positions] = True
     return is_found[known_hashes.find(hashes)[1]]
+
+
+def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
+    """Find the longest passages of a text, of at least `length` characters, that occur in a corpus.
+
+    Return start, length and first place in the corpus of each (M, 3), in the order of the text.
+    With one more character at either end, a match does not occur in the corpus. Matches may
+    overlap, but none contains another. The corpus is read once. Memory depends on the text alone.
+
+    Where text and corpus repeat themselves, a window has so many pairs of places that not all can
+    be followed (`MAX_PAIRS`): it is followed from its first places in the corpus, and a match may
+    be shorter than it could be. But each character in a window that the corpus contains is part of
+    a match.
+    """
+    finder = _Finder(codes, length)
+    if length <= len(codes):
+        for begin, block in blocks_of_codes(corpus, length):
+            finder.read(begin, HashedText(block))
+    return finder.matches()
+
+
+class _Finder:
+    """Follows the windows of a text that a corpus contains, too, to both sides, as far as text and
+    corpus are equal.
+
+    A pair is a place in the text and a place in the corpus where equal windows begin.
+    """
+
+    def __init__(self, codes: Codes, length: int) -> None:
+        self._length = length
+        self._text = HashedText(codes)
+        self._reversed_text = HashedText(codes[::-1])
+
+        # Equal windows are a group. Its number is the number of windows with smaller hashes: at
+        # this index of `_places` its places begin.
+        hashes = self._text.window_hashes(length)
+        self._known = KnownHashes([hashes])
+        groups = self._known.find(hashes)[1]
+        self._places = np.argsort(groups, kind="stable")
+        self._sizes = np.bincount(groups)
+
+        # For each group, the number of places in the corpus that are still followed.
+        most = MAX_PAIRS // max(1, len(hashes))
+        self._num_left = np.maximum(most, LEAST_PAIRS // self._sizes.clip(min=1)).clip(min=1)
+
+        # From each place of the text, the longest match and its first place in the corpus: as one
+        # number, which is then the largest.
+        self._best = np.zeros(len(codes), np.int64)
+
+        # The pairs (2, P) that are equal up to the end of the last block.
+        self._open = np.zeros((2, 0), np.int64)
+
+    def read(self, begin: int, block: HashedText) -> None:
+        """Read the next block of the corpus, which begins at an offset of the corpus."""
+        # The windows of the block that are in the text, group by group.
+        indices, groups = self._known.find(block.window_hashes(self._length))
+        order = np.argsort(groups, kind="stable")
+        indices = indices[order]
+        groups = groups[order]
+        ranks = np.arange(len(groups)) - np.searchsorted(groups, groups)
+        is_within = ranks < self._num_left[groups]
+        np.subtract.at(self._num_left, groups, 1)
+
+        starts, sources = self._new_pairs(block, indices[is_within], groups[is_within])
+        if not is_within.all():
+            back = self._reversed_text.common_lengths(
+                len(self._best) - starts,
+                HashedText(block.codes[::-1]),
+                len(block.codes) - sources,
+            )
+            starts -= back
+            sources -= back
+        pairs = np.concatenate([self._open, [starts, begin + sources]], axis=1)
+        if pairs.size:
+            self._follow(pairs, begin, block)
+
+    def _new_pairs(
+        self, block: HashedText, indices: Places, groups: Places
+    ) -> tuple[Places, Places]:
+        """Return the places in the text and in the block of the pairs of these windows of the
+        block, without those that follow another pair directly."""
+        sizes = self._sizes[groups]
+        windows = np.repeat(np.arange(len(groups)), sizes)
+        ranks = np.arange(len(windows)) - (np.cumsum(sizes) - sizes)[windows]
+        starts = self._places[groups[windows] + ranks]
+        sources = indices[windows]
+
+        # If the codes before a pair are equal, its match is that of the pair before it.
+        is_inside = (starts > 0) & np.isin(sources - 1, indices)
+        is_inside &= self._text.codes[starts - 1] == block.codes[sources - 1]
+        return starts[~is_inside], sources[~is_inside]
+
+    def _follow(self, pairs: Places, begin: int, block: HashedText) -> None:
+        """Find how far the matches of pairs (2, P) go, up to the end of a block, and keep the
+        longest from each place of the text."""
+        # Up to this block, the open pairs are equal.
+        starts, sources = pairs
+        done = (begin - sources).clip(min=0)
+        lengths = done + self._text.common_lengths(starts + done, block, sources + done - begin)
+        is_open = sources + lengths == begin + len(block.codes)
+        is_open &= starts + lengths < len(self._best)
+        self._open = pairs[:, is_open]
+
+        # A match is shorter than a window if different windows have the same hash.
+        is_match = lengths >= self._length
+        numbers = (lengths << _SOURCE_BITS) - sources
+        np.maximum.at(self._best, starts[is_match], numbers[is_match])
+
+    def matches(self) -> Places:
+        """Return the matches that no other contains: see `find_matches`."""
+        lengths = -(-self._best >> _SOURCE_BITS)
+        sources = (lengths << _SOURCE_BITS) - self._best
+        stops = np.arange(len(lengths)) + lengths
+        reached = np.maximum.accumulate(np.append(0, stops))[:-1]
+        starts = np.flatnonzero((lengths > 0) & (stops > reached))
+        return np.stack([starts, lengths[starts], sources[starts]], axis=1)
 
 
 def trained_share(text: SlicedText, training: SlicedText, config: Config) -> float:
@@ -180,17 +331,14 @@ def trained_share(text: SlicedText, training: SlicedText, config: Config) -> flo
         return 0.0
     num_segments = min(MAX_SEGMENTS, -(-len(text) // size))
     begins = np.linspace(0, len(text) - size, num_segments).astype(np.int64).tolist()
-    segments = [window_hashes(codes_of(text[begin : begin + size]), LONG_COPY) for begin in begins]
-    blocks = blocks_of_codes(training, LONG_COPY)
-    is_copied = _are_among(
-        np.concatenate(segments), (window_hashes(codes, LONG_COPY) for _, codes in blocks)
-    )
+    segments = [codes_of(text[begin : begin + size]) for begin in begins]
+    joined = np.concatenate([np.append(codes, _NO_CODE) for codes in segments])
+    starts, lengths, _ = find_matches(joined, training, LONG_COPY).T
 
-    # A character is copied if it lies in a copied window.
-    num_copied = 0
-    for is_found in is_copied.reshape(num_segments, -1):
-        num_copied += np.count_nonzero(np.convolve(is_found, np.ones(LONG_COPY, np.int64)))
-    return num_copied / (num_segments * size)
+    # A character in several matches is counted once.
+    stops = starts + lengths
+    num_copied = (stops - np.maximum(starts, np.append(0, stops[:-1]))).sum()
+    return float(num_copied) / (num_segments * size)
 
 
 def trained_notes(share: float | None, config: Config, *, part: str) -> list[str]:

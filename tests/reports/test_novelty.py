@@ -23,7 +23,7 @@ from charrnn.reports.novelty import (
     find_copies,
 )
 from charrnn.text import copies
-from charrnn.text.copies import window_hashes
+from charrnn.text.copies import HashedText
 from charrnn.views.theme import visible
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
@@ -73,8 +73,9 @@ def test_it_equals_a_search(texts, min_length, block_chars, num_hashes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(copies, "BLOCK_CHARS", block_chars)
         if num_hashes:
+            hashes = HashedText.window_hashes
             patch.setattr(
-                room, "window_hashes", lambda *of: window_hashes(*of) % np.uint64(num_hashes)
+                HashedText, "window_hashes", lambda *of: hashes(*of) % np.uint64(num_hashes)
             )
         found = find_copies(text, corpus, min_length=min_length)
     assert spans(found) == naive_spans(text, corpus, min_length)
@@ -86,21 +87,37 @@ def test_it_equals_a_search(texts, min_length, block_chars, num_hashes):
     assert found.share_copied == (len(covered) / len(text) if text else 0)
 
 
-def test_what_repeats_is_read_once():
-    """Not a clock but the characters read: with each window read by itself they would be thirty
-    times as many."""
-    read = []
-
-    class Counting(room.SuffixAutomaton):
-        def read(self, start, codes):
-            read.append(len(codes))
-            super().read(start, codes)
-
+@given(text_and_corpus(), st.integers(1, 9), st.integers(1, 40), st.integers(1, 9))
+@EXAMPLES
+def test_where_not_all_pairs_are_followed_the_share_is_the_same(texts, min_length, block, pairs):
+    text, corpus = texts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "SuffixAutomaton", Counting)
-        corpus = "a" * 200_000
-        assert spans(find_copies("a" * 3_000 + "b", corpus)) == [(0, 3_000, 0)]
-        assert 0 < sum(read) <= len(corpus) and len(read) <= 1 + len(corpus) // copies.BLOCK_CHARS
+        patch.setattr(copies, "BLOCK_CHARS", block)
+        patch.setattr(copies, "MAX_PAIRS", 1)
+        patch.setattr(copies, "LEAST_PAIRS", pairs)
+        found = find_copies(text, corpus, min_length=min_length)
+    covered = set()
+    for start, length, _ in naive_spans(text, corpus, min_length):
+        covered.update(range(start, start + length))
+    assert found.num_copied == len(covered)
+    for copy in found.copies:
+        copied = text[copy.start : copy.stop]
+        assert corpus.startswith(copied, copy.source)
+        assert copy.length >= min_length
+
+
+def test_a_repeated_character_is_followed_from_few_places(monkeypatch):
+    """Not a clock but the pairs: there are 594 million."""
+    followed = []
+    common_lengths = HashedText.common_lengths
+
+    def count(text, starts, *others):
+        followed.append(len(starts))
+        return common_lengths(text, starts, *others)
+
+    monkeypatch.setattr(HashedText, "common_lengths", count)
+    assert spans(find_copies("a" * 3_000 + "b", "a" * 200_000)) == [(0, 3_000, 0)]
+    assert 0 < sum(followed) < 50_000
     assert len(find_copies("a" * 5_000, "a" * 100).copies) == 4_901
 
 
