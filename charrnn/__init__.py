@@ -11,12 +11,12 @@ nor torch.
 
 from typing import TYPE_CHECKING, Any
 
+from charrnn.system import display
 from charrnn.system.lazy import LazyModule
 from charrnn.system.spinning import choose_spins, limit_threads
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from charrnn.analyses.matching import match_cells
     from charrnn.api import Model, load
     from charrnn.cells.findings import CellFindings
     from charrnn.cells.scores import find_cells
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
     from charrnn.evaluation.loss_reports import Evaluation, LossReport
     from charrnn.generation.generated_text import GeneratedText, Prediction
-    from charrnn.reports.error_kinds import error_kinds
-    from charrnn.reports.lines import losses_by_line
-    from charrnn.reports.mixing import Mixture, mix
-    from charrnn.reports.novelty import Novelty
+    from charrnn.plugins.analyses.matching import match_cells
+    from charrnn.plugins.reports.error_kinds import error_kinds
+    from charrnn.plugins.reports.lines import losses_by_line
+    from charrnn.plugins.reports.mixing import Mixture, mix
+    from charrnn.plugins.reports.novelty import Novelty
     from charrnn.runs.learning_curves import LearningCurves, learning_curves
     from charrnn.runs.overview import RunSummary, run_summaries
     from charrnn.training.events import TrainEvent
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 limit_threads()
 choose_spins()
+display.notebook = LazyModule("charrnn.views.notebook")
 
 __all__ = [
     "CellFindings",
@@ -70,7 +72,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "analyses.matching": "match_cells",
+    "plugins.analyses.matching": "match_cells",
     "api": "Model load",
     "cells.findings": "CellFindings",
     "cells.scores": "find_cells",
@@ -81,10 +83,10 @@ _NAMES = {
     "evaluation.comparison": "evaluate evaluate_runs",
     "evaluation.loss_reports": "Evaluation LossReport",
     "generation.generated_text": "GeneratedText Prediction",
-    "reports.error_kinds": "error_kinds",
-    "reports.lines": "losses_by_line",
-    "reports.mixing": "Mixture mix",
-    "reports.novelty": "Novelty",
+    "plugins.reports.error_kinds": "error_kinds",
+    "plugins.reports.lines": "losses_by_line",
+    "plugins.reports.mixing": "Mixture mix",
+    "plugins.reports.novelty": "Novelty",
     "runs.learning_curves": "LearningCurves learning_curves",
     "runs.overview": "RunSummary run_summaries",
     "training.events": "TrainEvent",
@@ -97,7 +99,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name. Raises MissingRoomError if its room was removed."""
+    """Return a public name. Raises MissingPluginError if its plugin was removed."""
     if name not in _HOMES:
         raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
     return getattr(LazyModule(_HOMES[name]), name)

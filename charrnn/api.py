@@ -1,496 +1,90 @@
-"""The public Python interface: the verbs and the option names of the command line."""
+"""The public Python interface: the verbs and the option names of the command line.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, replace
-from functools import cached_property
+`Model` is a `TrainedModel` with methods that need counts or plugins. A module that stands for a
+plugin is imported when a method uses it, and the error names a plugin that is missing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import NDArray
 
-from charrnn.cells.findings_cache import FindingsCache
-from charrnn.config.settings import Config, resolved
-from charrnn.errors import (
-    CharRNNError,
-    DataError,
-    UsageError,
-    counted,
-    did_you_mean,
-    named,
-)
+from charrnn.cells.analysis import Study
+from charrnn.cells.findings import MAX_LAG, SGD_LEARNING_RATE
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.generation.generator import GenerationMethods, Generator, check_vocab_size, fresh_seed
-from charrnn.generation.sample_options import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE, SampleOptions
+from charrnn.generation.generator import fresh_seed
+from charrnn.generation.sample_options import (
+    DEFAULT_UNKNOWN,
+    NUM_CONTINUATIONS,
+    SAMPLE_TEMPERATURE,
+)
 from charrnn.model.clamping import NUM_CELLS
-from charrnn.model.shapes import check_shapes, num_parameters
-from charrnn.model.stepper import Stepper
-from charrnn.runs.checkpoint import Checkpoint
-from charrnn.runs.included import card_of
-from charrnn.runs.model_file import ModelFile
-from charrnn.runs.reader import RunReader, open_run_to_read
 from charrnn.runs.targets import Target
-from charrnn.system.display import Displayable, RecordList
+from charrnn.system.display import RecordList
 from charrnn.system.lazy import LazyModule
-from charrnn.system.process import check_room_for_numba, check_room_for_torch
-from charrnn.system.progress import task
+from charrnn.system.process import check_room_for_numba
 from charrnn.text.corpus import CorpusPart
-from charrnn.text.documents import END, split_text
-from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
-from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
-
-TextOrIds = str | bytes | EncodedText
-"""A text to measure: as it is, or encoded with its context by `Model.encode`."""
+from charrnn.trained_model import TextOrIds, TrainedModel, load_as
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from charrnn.analyses import atlas as atlases
-    from charrnn.analyses import backpropagation as gradients_of_numbers
-    from charrnn.analyses import gates as gate_reports
-    from charrnn.analyses import gradients
-    from charrnn.analyses import numbers as network_numbers
-    from charrnn.analyses.directions import Direction
     from charrnn.cells import findings as records
-    from charrnn.cells.analysis import CellAnalysis
-    from charrnn.cells.trace import Trace
     from charrnn.counts import counting, growing, kneser_ney
     from charrnn.counts.counted_model import CountedModel
     from charrnn.detectors.detector import Detector
-    from charrnn.evaluation.loss_reports import Adaptation
-    from charrnn.formats import export
-    from charrnn.model.network import CharRNN
-    from charrnn.reports import copies, dynamic
-    from charrnn.reports import novelty as novelties
-    from charrnn.runs import overview
-    from charrnn.tui.write import continuations as assistant
+    from charrnn.plugins.analyses import atlas as atlases
+    from charrnn.plugins.analyses import backpropagation as gradients_of_numbers
+    from charrnn.plugins.analyses import (
+        descriptions,
+        directions,
+        evidence,
+        gradients,
+        ranking,
+    )
+    from charrnn.plugins.analyses import gates as gate_reports
+    from charrnn.plugins.analyses import inputs as drivers
+    from charrnn.plugins.analyses import numbers as network_numbers
+    from charrnn.plugins.analyses import outputs as effects
+    from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
+    from charrnn.plugins.analyses.directions import Direction, DirectionContribution
+    from charrnn.plugins.analyses.evidence.results import EvidenceCard
+    from charrnn.plugins.formats import export
+    from charrnn.plugins.reports import copies, dynamic
+    from charrnn.plugins.reports import novelty as novelties
+    from charrnn.plugins.tui.write import continuations as assistant
 else:
-    # `sample` uses neither, and importing them takes a tenth of its start.
-    records = LazyModule("charrnn.cells.findings")
-    overview = LazyModule("charrnn.runs.overview")
-
-    # Of rooms, which may be missing: a method that needs one imports it when it is called.
-    gate_reports = LazyModule("charrnn.analyses.gates")
-    gradients = LazyModule("charrnn.analyses.gradients")
-    network_numbers = LazyModule("charrnn.analyses.numbers")
-    gradients_of_numbers = LazyModule("charrnn.analyses.backpropagation")
+    atlases = LazyModule("charrnn.plugins.analyses.atlas")
+    descriptions = LazyModule("charrnn.plugins.analyses.descriptions")
+    directions = LazyModule("charrnn.plugins.analyses.directions")
+    evidence = LazyModule("charrnn.plugins.analyses.evidence")
+    gradients = LazyModule("charrnn.plugins.analyses.gradients")
+    ranking = LazyModule("charrnn.plugins.analyses.ranking")
+    gradients_of_numbers = LazyModule("charrnn.plugins.analyses.backpropagation")
+    gate_reports = LazyModule("charrnn.plugins.analyses.gates")
+    drivers = LazyModule("charrnn.plugins.analyses.inputs")
+    network_numbers = LazyModule("charrnn.plugins.analyses.numbers")
+    effects = LazyModule("charrnn.plugins.analyses.outputs")
     counting = LazyModule("charrnn.counts.counting")
     growing = LazyModule("charrnn.counts.growing")
     kneser_ney = LazyModule("charrnn.counts.kneser_ney")
-    export = LazyModule("charrnn.formats.export")
-    copies = LazyModule("charrnn.reports.copies")
-    dynamic = LazyModule("charrnn.reports.dynamic")
-    novelties = LazyModule("charrnn.reports.novelty")
-    assistant = LazyModule("charrnn.tui.write.continuations")
-
-WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
-"""How an included model writes the text that it is measured on."""
-MAX_LAG = 200
-"""Characters back to which gradients are computed, unless another number is asked for."""
-SGD_LEARNING_RATE = 0.1
-"""Learning rate of the step of SGD after back-propagation, unless another one is asked for."""
-NUM_CONTINUATIONS = 5
-"""The number of continuations that are offered at a time."""
-FEW_UNKNOWN = 0.001
-"""The share of unknown characters in a text from which on there is a warning about them."""
+    export = LazyModule("charrnn.plugins.formats.export")
+    copies = LazyModule("charrnn.plugins.reports.copies")
+    dynamic = LazyModule("charrnn.plugins.reports.dynamic")
+    novelties = LazyModule("charrnn.plugins.reports.novelty")
+    assistant = LazyModule("charrnn.plugins.tui.write.continuations")
 
 
-@dataclass(eq=False, repr=False)
-class Model(GenerationMethods, Displayable):
+class Model(TrainedModel):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Its `generator` generates text, with options in a dataclass.
     """
 
-    config: Config
-    vocab: Vocab
-    tensors: dict[str, NDArray[Any]]
-    """The weights by name."""
-    _: KW_ONLY
-    name: str = "model"
-    """The name of the run."""
-    path: Path | None = None
-    """The folder of the run; None if it was not loaded from one."""
-    step: int = 0
-    """The step at which it was saved."""
-    recorded_corpus: RecordedCorpus | None = None
-    """None if the run does not say what it learned."""
-    warnings: tuple[str, ...] = ()
-    """Warnings from loading it."""
-    step_digest: str | None = None
-    """The digest of its weights, configuration and alphabet."""
-    adaptation: "Adaptation | None" = None
-    """None unless `adapted` made it."""
-    val_nats: float | None = None
-    """The validation loss at that step; None if it is not known."""
-    instead_of: str | None = None
-    """What is wrong with the checkpoint that was asked for, if this is another one; `export`
-    refuses it."""
-
-    def __post_init__(self) -> None:
-        self.generator = Generator(
-            self.config, vocab=self.vocab, tensors=self.tensors, name=self.name
-        )
-
-    def __repr__(self) -> str:
-        # A loss that is not known is left out, and not shown as None.
-        found = self.description
-        loss = ""
-        if found.val_nats is not None:
-            loss = f", {found.val_nats:.4f} nats per character"
-        size = f"{found.architecture}, {found.num_parameters:,} weights, {found.symbols}"
-        return f"<Model {found.name}: {size}, step {found.step:,}{loss}>"
-
-    def origin(self) -> dict[str, Any]:
-        """Return the text that the model was adapted to, for JSON; nothing for another model."""
-        if self.adaptation is None:
-            return {}
-        return {"adaptation": asdict(self.adaptation)}
-
-    @property
-    def description(self) -> "overview.ModelDescription":
-        """The cells, the number of weights, the alphabet, the text, the step and the validation
-        loss if it is known."""
-        return overview.ModelDescription(
-            name=self.name,
-            cell=self.config.cell,
-            depth=self.config.depth,
-            num_layers=resolved(self.config.num_layers),
-            hidden_size=resolved(self.config.hidden_size),
-            num_parameters=num_parameters(self.config, len(self.vocab)),
-            alphabet=self.vocab.kind,
-            vocab_size=len(self.vocab),
-            text=overview.text_name(self.config.corpus),
-            step=self.step,
-            val_nats=self.val_nats,
-        )
-
-    @property
-    def stepper(self) -> Stepper:
-        """The model one character at a time, in NumPy and float32. Raises CheckpointError if
-        weights do not fit."""
-        return self.generator.stepper
-
-    def character(self, id: int) -> str:
-        """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the
-        unknown symbol."""
-        return self.generator.character(id)
-
-    @cached_property
-    def findings(self) -> FindingsCache:
-        """What was measured of these weights; kept in the user's cache folder if the model was
-        loaded from a run."""
-        return FindingsCache(self.step_digest)
-
-    @property
-    def found_cells(self) -> "tuple[records.FoundCell, ...]":
-        """The cells that were found to follow a built-in detector better than an untrained network,
-        best first; of an included model those of its card."""
-        from charrnn.cells.analysis import found_cells
-
-        return found_cells(self.findings)
-
-    def polarity(self, layer: int, unit: int) -> int:
-        """Return -1 if the cell is low inside what it was found to follow, which turns the sign
-        with which it is drawn; else 1."""
-        from charrnn.cells.analysis import known_polarity
-
-        return known_polarity(self.findings, layer, unit)
-
-    @cached_property
-    def card(self) -> Mapping[str, Any]:
-        """What the card of an included model says (`runs.included`); empty for any other model."""
-        return card_of(self.step_digest)
-
-    @property
-    def card_scores(self) -> "tuple[records.CellScore, ...]":
-        """The scores of an included model's cells on held-out text; none of another model."""
-        return tuple(records.CellScore(**fields) for fields in self.card.get("cells", ()))
-
-    def written_text(self) -> str:
-        """Return the text that an included model, which has no other, is measured on: it writes it
-        itself, by exact sampling with the options WRITTEN, so that it is the same everywhere. It is
-        kept with the findings.
-
-        >>> model = charrnn.load("prose")
-        >>> model.survey(model.written_text())
-        """
-        key = {"length": WRITTEN.length}
-        written = self.findings.load("written", key, str)
-        if written is None:
-            with task("writing", total=WRITTEN.length) as advance:
-                written = self.generator.sample(replace(WRITTEN, on_draw=advance)).text
-            self.findings.save("written", key, written)
-        return written
-
-    @cached_property
-    def network(self) -> "CharRNN":
-        """The model as a torch module on the CPU. Raises CheckpointError if weights are missing or
-        misshapen."""
-        check_room_for_torch()
-        import torch
-
-        from charrnn.model.network import load_network
-
-        # Checked here, too: whoever builds a model of tensors of their own has read no file.
-        check_vocab_size(check_shapes(self.config, self.tensors), vocab=self.vocab, name=self.name)
-        tensors = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
-        return load_network(self.config, vocab_size=len(self.vocab), tensors=tensors)
-
-    def untrained_baseline(self) -> "CharRNN":
-        """Build the same network, or the same several, with newly drawn weights."""
-        from charrnn.model.ensemble import build_network, tensors_of
-
-        # Another seed: with that of the run, the weights would be those that it began with.
-        config = replace(self.config, seed=(self.config.seed + 1) % 2**32)
-        tensors = tensors_of(build_network(config, len(self.vocab)))
-        return replace(self, config=config, tensors=tensors).network
-
-    def encoding_warnings(self, text: str | bytes) -> tuple[str, ...]:
-        """Return warnings about characters outside the vocabulary, and about bytes that are parts
-        of characters."""
-        if isinstance(text, bytes):
-            # Every byte from 128 on is a part of a longer character in UTF-8.
-            num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
-            if not num_parts:
-                return ()
-            warning = (
-                f"{counted(num_parts, 'byte')} of longer characters: each is shown, and labelled,"
-                " as Latin-1."
-            )
-            return (warning,)
-
-        # A few unknown characters change no figure that is shown.
-        num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
-        if num_unknown < FEW_UNKNOWN * len(text):
-            return ()
-
-        is_or_are = "are"
-        it_or_each = "each of them"
-        if num_unknown == 1:
-            is_or_are = "is"
-            it_or_each = "it"
-        unknown = (
-            f"{num_unknown:,} of {counted(len(text), 'character')} {is_or_are} unknown to"
-            f" {self.name}"
-        )
-        return (f"{unknown}, which reads {it_or_each} as the unknown symbol.",)
-
-    @property
-    def is_imported(self) -> bool:
-        """Whether another program trained it, and the text that it records is held out."""
-        return self.recorded_corpus is not None and self.recorded_corpus.is_held_out
-
-    def check_learned_here(self, instead: str = "") -> None:
-        """Raise DataError for an imported model, whose training text nobody recorded. `instead` is
-        another way for the message."""
-        remedy = ""
-        if instead:
-            remedy = f": {instead}"
-        if self.is_imported:
-            raise DataError(f"{self.name} was imported without its training text{remedy}.")
-
-    def held_out(self, part: str = "validation") -> CorpusPart:
-        """Return the run's `validation` or `test` text in its corpus, which is read in blocks
-        however large it is.
-
-        Raises DataError if the corpus is not there any more, came from standard input, or has
-        changed; UsageError if the run has no such part; CharRNNError if the ids of a large corpus
-        cannot be written to a disk.
-
-        >>> charrnn.evaluate(model, model.held_out()).bpc
-        """
-        # The training text is not held out; it has a method of its own.
-        index = {"validation": 1, "test": 2}.get(part)
-        if index is None:
-            near = did_you_mean(part, ("validation", "test"))
-            raise UsageError(f"There is no part {part!r}; use validation or test.{near}")
-        if index >= len(self.config.split):
-            raise UsageError(
-                f"{self.name} has no test text: it was trained without"
-                f" {named('split', '80/10/10')}. Leave {named('part')} out."
-            )
-        return self.read_parts(instead=f"give {named('text', 'FILE')}")[index]
-
-    def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
-        """Read `held_out` into memory: the whole text, and up to 65,536 characters before it (its
-        context).
-
-        Raises DataError if the corpus is missing or has changed, UsageError if the run has no such
-        part.
-
-        >>> text, context = model.held_out_text()
-        >>> trace = model.trace(text[:5000], context=context)
-        """
-        found = self.held_out(part)
-        return found[:], found.context
-
-    def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
-        """Return the run's training text in its corpus, which is read again unless it is that of
-        `part`.
-
-        `instead` is another way for the message if it cannot be read. Raises DataError if it is
-        missing or has changed, and for a model that another program trained.
-        """
-        # A part of the same corpus saves a second reading of all of it.
-        self.check_learned_here(instead)
-        if part is None or part.corpus.vocab != self.vocab:
-            return self.read_parts(
-                instead=instead, reason=" n-grams are counted in the training text."
-            )[0]
-        training, *_ = split_text(part.corpus.ids, self.config)
-        return CorpusPart(part.corpus, begin=training.start, end=training.stop)
-
-    def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
-        """Read the parts of the run's text: training, validation and, if it has one, test. Raises
-        DataError if it is missing or changed."""
-        if "-" in self.config.corpus:
-            remedy = instead or "train on a file instead"
-            raise DataError(
-                f"{self.name} learned from standard input, which is gone: {remedy}.{reason}"
-            )
-
-        # Without a digest, the run of a stranger could name any file of this disk.
-        if self.recorded_corpus is None:
-            remedy = ""
-            if instead:
-                remedy = f": {instead}"
-            raise DataError(f"{self.name} does not record which text it learned{remedy}.{reason}")
-
-        corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
-        if self.is_imported:
-            # The first character is only read: nothing predicts it.
-            return [
-                CorpusPart(corpus, begin=0, end=1),
-                CorpusPart(corpus, begin=1, end=len(corpus)),
-            ]
-        return [
-            CorpusPart(corpus, begin=part.start, end=part.stop)
-            for part in split_text(corpus.ids, self.config)
-        ]
-
-    def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
-        r"""Encode a text and the context the model reads before it, once for several measurements.
-
-        For a model of documents, END (U+0000) stands between the documents of a text, and a text
-        without context begins a document. A text that is encoded already is returned as it is.
-        Raises DataError for an empty text, UsageError for bytes where the model reads characters
-        and for a text that another alphabet has encoded.
-
-        >>> text = model.encode("ROMEO: what is it?", context="\n")
-        >>> model.trace(text).bits.mean()
-        """
-        # Documents begin after an END, which nobody types.
-        if not isinstance(text, EncodedText):
-            if self.config.end_id is not None and not context:
-                context = END
-            return encode_text(self.vocab, text=text, context=context)
-
-        # An encoded text may come from another model, whose ids stand for other characters.
-        if context:
-            raise UsageError("An encoded text contains its context: leave the context out.")
-        if len(text) == 0:
-            raise DataError("The text is empty: give at least one character.")
-        is_ours = text.kind == self.vocab.kind and int(text.ids.max()) < len(self.vocab)
-        if not is_ours or decode_each(self.vocab, text.ids[text.first :]) != text.text:
-            raise UsageError(
-                f"The text was encoded for another alphabet than that of {self.name}: encode it"
-                " again."
-            )
-        return text
-
-    def trace(
-        self,
-        text: TextOrIds,
-        *,
-        context: str | bytes = "",
-        network: "CharRNN | None" = None,
-        num_guesses: int = 0,
-        keeps_hidden: bool = False,
-    ) -> "Trace":
-        """Compute every cell's value at every character of `text`, read after `context`.
-
-        `network` is used in place of the model's (such as `untrained_baseline()`); `num_guesses`
-        and `keeps_hidden` add the optional parts of a `Trace`. Raises DataError for an empty text.
-
-        >>> trace = model.trace("ROMEO: what is it?")
-        >>> trace.cells[:, 0, 17]  # of cell 0:17, after each character
-        """
-        from charrnn.cells.trace import trace_text
-
-        encoded = self.encode(text, context=context)
-        return trace_text(
-            network or self.network,
-            text=encoded,
-            num_guesses=num_guesses,
-            keeps_hidden=keeps_hidden,
-        )
-
-    def guesses(self, trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
-        """Return the most likely next characters and their probabilities after each character of a
-        part of a trace.
-
-        The list is empty if the trace was made without `num_guesses`.
-
-        >>> trace = model.trace("ROMEO: what is it?", num_guesses=5)
-        >>> model.guesses(trace)[0]  # five pairs (character, probability)
-        """
-        if trace.guess_ids is None or trace.guess_probs is None:
-            return []
-
-        # Lists at once: reading single elements of an array is many times slower.
-        all_ids = trace.guess_ids[part].tolist()
-        all_probs = trace.guess_probs[part].tolist()
-        guesses = []
-        for ids, probs in zip(all_ids, all_probs, strict=True):
-            characters = map(self.character, ids)
-            guesses.append(list(zip(characters, probs, strict=True)))
-        return guesses
-
-    def coloured_text(
-        self, trace: "Trace", layer: int, unit: int, part: slice = slice(None)
-    ) -> "records.ColouredText":
-        """Return a part of a traced text with the values of a cell, and with the guesses if the
-        trace has them.
-
-        Raises UsageError for an unknown cell.
-
-        >>> model.coloured_text(model.trace("ROMEO: what is it?"), 0, 17).values
-        """
-        self.stepper.check_unit(layer, unit)
-        return records.ColouredText(
-            text=trace.text[part],
-            values=tuple(trace.cells[part, layer, unit].tolist()),
-            guesses=tuple(map(tuple, self.guesses(trace, part))),
-            polarity=self.polarity(layer, unit),
-        )
-
-    def survey(
-        self,
-        text: TextOrIds,
-        *,
-        context: str | bytes = "",
-        detectors: "Sequence[str | Detector] | None" = None,
-        untrained: bool = True,
-        cached: bool = False,
-    ) -> "records.CellFindings":
-        """Find the best cell for each named detector (all, if none is named), strongest first:
-        chosen on the first half of the text, scored on the second.
-
-        A text of any length is read once, after `context`, and up to 262,144 characters of it by an
-        untrained baseline unless `untrained` is false.
-
-        With `cached`, measurements are looked up in the user's cache folder and saved there (see
-        docs/formats.md). Raises UsageError, DataError.
-
-        >>> for score in model.survey(text, detectors=["quote", "line-position"]).scores:
-        ...     print(score.detector, score.layer, score.unit)
-        """
-        study = self.study(text, context=context, cached=cached)
-        return study.findings(detectors, untrained=untrained)
-
     def study(
         self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
-    ) -> "CellAnalysis":
+    ) -> "ModelStudy":
         """Return a study of the cells over `text`, read after `context`: findings, rankings,
         passages, values, history.
 
@@ -500,26 +94,9 @@ class Model(GenerationMethods, Displayable):
         >>> study = model.study(text, cached=True)
         >>> study.passages(study.findings())
         """
-        from charrnn.cells.analysis import CellAnalysis
+        return self.study_as(ModelStudy, text, context=context, cached=cached)
 
-        return CellAnalysis(
-            text=self.encode(text, context=context),
-            num_layers=resolved(self.config.num_layers),
-            num_units=resolved(self.config.hidden_size),
-            network=lambda: self.network,
-            untrained_baseline=self.untrained_baseline,
-            cache=self.findings if cached else FindingsCache(),
-            steps=self._steps,
-        )
-
-    def _steps(self) -> "Iterator[tuple[int, CharRNN]]":
-        """Yield the step and the network of every checkpoint of the run, if there is one."""
-        # One network at a time is in memory.
-        if self.path is not None:
-            for model in load_steps(self.path):
-                yield model.step, model.network
-
-    # The room `analyses`: how cells are looked into.
+    # How cells are looked into.
 
     def atlas(
         self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
@@ -546,18 +123,7 @@ class Model(GenerationMethods, Displayable):
         >>> direction = model.direction("quote")
         >>> model.sample(clamps={direction: direction.high}, length=100).text
         """
-        # A text that the model was not trained on, and the one that `--find` reads by default.
-        held_out = self.held_out()
-        study = self.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
-        try:
-            return study.direction(detector, size=size)
-        except DataError as error:
-            # Its last sentence asks for another text, which nobody who clamps can give.
-            reason, _, _ = error.marked.rpartition(" Give ")
-            raise DataError(
-                f"{reason} It is the validation text of {self.name}. Clamp a cell, such as 0:17, or"
-                " in Python a direction of another text: model.study(text).direction(...)."
-            ) from None
+        return directions.held_out_direction(self, detector, size)
 
     def gates(self, text: TextOrIds, *, context: str | bytes = "") -> "gate_reports.GateReport":
         """Count how often each gate of each unit is saturated in `text`, read after `context`.
@@ -627,7 +193,7 @@ class Model(GenerationMethods, Displayable):
             self, text, learning_rate=learning_rate, unknown=unknown
         )
 
-    # The room `counts`: n-grams of the training text.
+    # N-grams of the training text.
 
     def ngram_model(
         self, order: int = 20, *, training: CorpusPart | None = None
@@ -660,13 +226,9 @@ class Model(GenerationMethods, Displayable):
         >>> part = model.held_out()
         >>> counts = model.growing_counts(part.ids, first=part.begin)
         """
-        try:
-            together = self.with_counts()
-        except CharRNNError:
-            return None
-        return growing.GrowingCounts(together.counts, ids=ids, first=first)
+        return growing.growing_counts(self, ids, first)
 
-    # The room `formats`: files that other programs read.
+    # Files that other programs read.
 
     def export(self, path: str | Path, *, force: bool = False, title: str | None = None) -> Path:
         """Write the model to a file in the format of its suffix, and return its path.
@@ -686,7 +248,7 @@ class Model(GenerationMethods, Displayable):
         export.write_model(self, Target(Path(path), force=force, read=read), title=title)
         return Path(path)
 
-    # The room `reports`: what was learned, and what of a text was copied.
+    # What was learned, and what of a text was copied.
 
     def adapted(
         self,
@@ -706,7 +268,7 @@ class Model(GenerationMethods, Displayable):
         >>> letters = model.adapted("What is the king to me? " * 20)
         >>> letters.sample(length=100, seed=1).text
         """
-        return dynamic.adapted(self, text, unknown=unknown, settings=settings)
+        return cast(Model, dynamic.adapted(self, text, unknown=unknown, settings=settings))
 
     def gradient_scale(self, part: CorpusPart | None = None) -> "dict[str, Tensor]":
         """Compute the root mean square of each weight's gradient, by which dynamic evaluation
@@ -769,7 +331,7 @@ class Model(GenerationMethods, Displayable):
         """
         return copies.known_passages(self, num_chars)
 
-    # The room `tui`: the assistant of the editor.
+    # The assistant of the editor.
 
     def continuations(
         self,
@@ -796,6 +358,131 @@ class Model(GenerationMethods, Displayable):
         return RecordList(assistant.continue_text(self, text, options).take(count))
 
 
+class ModelStudy(Study):
+    """A study of the cells of a `Model` over a text, with the analyses of plugins."""
+
+    def atlas(self, findings: "records.CellFindings | None" = None) -> "atlases.Atlas":
+        """Measure all cells: values, places on a map, descriptions, inputs and outputs. `findings`
+        are by default the findings of all detectors.
+
+        `inputs_of` and `outputs_of` measure the effects that take long, of erased characters and
+        clamped cells. Descriptions and effects are None for a text too short for them. Raises
+        DataError for a text too short for findings.
+
+        >>> study.atlas().cells[0].values.mean
+        """
+        return atlases.atlas(self, findings or self.findings())
+
+    def descriptions(
+        self, detectors: "Sequence[str | Detector] | None" = None
+    ) -> "DescriptionReport":
+        """Describe all cells by rules in words; `detectors` give conditions (all, if None).
+
+        Raises UsageError for an unknown detector, DataError for a text too short.
+
+        >>> study.descriptions().descriptions[0].text
+        """
+        return descriptions.descriptions(self, detectors)
+
+    def description_of(self, layer: int, unit: int) -> "Description":
+        """Describe a cell by a rule in words: as `descriptions` did, if called before.
+
+        Raises DataError for a text too short.
+
+        >>> study.description_of(0, 17).text
+        """
+        return descriptions.description_of(self, layer, unit)
+
+    def direction(self, detector: "str | Detector", size: int | None = NUM_CELLS) -> "Direction":
+        """Fit a direction: the `size` cells that predict a detector's labels best together, None
+        for all cells.
+
+        The best cell of `findings` is its first. It is fitted on the choosing half and scored on
+        the other half. Raises UsageError for an unknown detector or a `size` out of range,
+        DataError if the detector cannot be scored.
+
+        >>> study.direction("quote", size=8).score
+        """
+        return directions.direction(self, detector, size)
+
+    def ablate_direction(
+        self, direction: "Direction", detectors: "Sequence[str | Detector] | None" = None
+    ) -> "DirectionContribution":
+        """Measure the contribution of a direction of this study to the prediction, inside and
+        outside the spans of each of `detectors` (the direction's own detector, if none is named).
+
+        Raises UsageError for an unknown detector, DataError if it cannot be scored.
+
+        >>> study.ablate_direction(study.direction("quote")).ablation.change
+        """
+        return directions.ablate_direction(self, direction, detectors)
+
+    def evidence(
+        self,
+        layer: int | None = None,
+        unit: int | None = None,
+        detector: "str | Detector | None" = None,
+        *,
+        others: "Mapping[str, Study] | None" = None,
+    ) -> "EvidenceCard":
+        """Measure the evidence for the claim that a cell tracks the property of a detector.
+
+        The default is the best cell of the detector. Without a detector, it is the cell that
+        exceeds the untrained baseline most. `others` are studies of other runs over the same text,
+        by name: the card says which of them have such a cell, and its score there. Raises
+        UsageError for an unknown detector or cell, DataError for a text without enough labels.
+
+        >>> study.evidence(0, 273, "quote").interchange.accuracy
+        >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
+        """
+        return evidence.evidence(self, layer=layer, unit=unit, detector=detector, others=others)
+
+    def inputs(self) -> "tuple[drivers.CellInputs, ...]":
+        """Rank the cells that drive each of the C cells, gate by gate.
+
+        Raises DataError for a text too short.
+
+        >>> study.inputs()[17].drivers[0]  # the strongest driver of cell 0:17
+        """
+        return drivers.inputs(self)
+
+    def inputs_of(self, layer: int, unit: int) -> "drivers.CellInputs":
+        """Return the cells that drive a cell, and the earlier characters that set its value.
+
+        Raises DataError for a text too short.
+
+        >>> study.inputs_of(0, 17).earlier.characters[0]
+        """
+        return drivers.inputs_of(self, layer=layer, unit=unit)
+
+    def outputs(self) -> "tuple[effects.CellOutputs, ...]":
+        """Rank the characters that each of the C cells promotes and suppresses, to first order.
+
+        Raises DataError for a text too short.
+
+        >>> study.outputs()[17].promoted[0].character
+        """
+        return effects.outputs(self)
+
+    def outputs_of(self, layer: int, unit: int) -> "effects.CellOutputs":
+        """Return the result of `outputs` for a cell.
+
+        >>> study.outputs_of(0, 17).suppressed[0]
+        """
+        return effects.outputs_of(self, layer=layer, unit=unit)
+
+    def ranking(
+        self, detectors: "Sequence[str | Detector] | None" = None
+    ) -> "dict[str, tuple[records.CellScore, ...]]":
+        """Rank all cells for each detector that can be scored, by its name.
+
+        Raises UsageError for an unknown detector, DataError for a text too short.
+
+        >>> best, second, *_ = study.ranking(["quote"])["quote"]
+        """
+        return ranking.ranking(self, detectors)
+
+
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
     """Load a run's best checkpoint (its latest, if nothing was validated yet), or a file that
     `Model.export` wrote.
@@ -808,70 +495,4 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
     >>> model = charrnn.load("shakespeare")  # a name in checkpoints/, or a path
     >>> model.step, model.val_nats
     """
-    # The best checkpoint unless a step is named: the latest one may have learned its text by heart.
-    found, warning = open_run_to_read(None if run is None else str(run))
-    model = _model_of(found, found.load_best() if step is None else found.load_step(step))
-    if warning is not None:
-        model.warnings = (f"{warning}, at step {model.step}", *model.warnings)
-    return model
-
-
-def load_steps(run: str | Path) -> Iterator[Model]:
-    """Load every checkpoint of a run that is whole, from the first to the last.
-
-    Raises CheckpointError if there is no such run, UsageError for a model file, which has one step.
-    """
-    folder, _ = open_run_to_read(str(run))
-    if isinstance(folder, ModelFile):
-        raise UsageError(
-            f"{folder.path} contains one step of a run: name the folder of the run, with all its"
-            " steps."
-        )
-    for name in folder.checkpoints():
-        # A training process may have pruned it meanwhile.
-        if not (folder.path / name).is_dir():
-            continue
-        loaded = folder.load_checkpoint(name, with_training=False)
-
-        # If the checkpoint is damaged, another one was taken in its place.
-        if loaded.name == name:
-            yield _model_of(folder, loaded)
-
-
-def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
-    config = loaded.description.config()
-    # A file has no folder with other steps, to which reports about training could go.
-    if isinstance(found, ModelFile):
-        name, model_file, path = found.name, found.path.name, None
-    else:
-        name, model_file, path = found.path.name, "", found.path.absolute()
-
-    model = Model(
-        config,
-        vocab=loaded.description.vocab(),
-        tensors=dict(loaded.model),
-        name=name,
-        path=path,
-        step=loaded.step,
-        recorded_corpus=recorded_corpus(
-            name, config=config, state=loaded.state, model_file=model_file
-        ),
-        warnings=loaded.warnings,
-        step_digest=loaded.digest,
-        instead_of=loaded.instead_of,
-        val_nats=_val_nats_of(loaded),
-    )
-
-    # An error about a damaged file should name it now, not in the middle of a measurement.
-    vocab_size = check_shapes(model.config, tensors=model.tensors, path=found.path)
-    check_vocab_size(vocab_size, vocab=model.vocab, name=model.name)
-    return model
-
-
-def _val_nats_of(loaded: Checkpoint) -> float | None:
-    """Return the validation loss of a checkpoint, None if it is not the best one of its run."""
-    # Other steps were validated, too, but only the best loss is in the state.
-    nats = loaded.state.get("best_nats")
-    if loaded.state.get("best_step") != loaded.step or not isinstance(nats, float):
-        return None
-    return nats
+    return load_as(Model, run, step=step)

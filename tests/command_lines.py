@@ -61,7 +61,7 @@ def run_line(
     **variables: str,
 ) -> Ran:
     """Run `charrnn ARGUMENTS` with both streams at a place; return what it printed."""
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     words = [str(argument) for argument in arguments]
     streams = {

@@ -224,7 +224,7 @@ class TrainedRun:
 def command(tmp_path, monkeypatch, capsys):
     """Run `charrnn ARGUMENTS` in this process, in an empty folder, and return its code and its two
     streams."""
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     monkeypatch.chdir(tmp_path)
 

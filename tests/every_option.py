@@ -179,7 +179,7 @@ def train(folder: Path, kind: str) -> None:
 
 
 def parameters_of_command(name: str) -> list[Option | Argument]:
-    """Return all options and arguments of a command, those that rooms add too."""
+    """Return all options and arguments of a command, those that plugins add too."""
     entry = commands()[name]
     parameters = list(parameters_of(get_type_hints(load_place(entry.place))["options"]))
     if entry.added_options:

@@ -16,14 +16,14 @@ from synthetic import make_corpus
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-import charrnn.cli.app  # noqa: F401 - registers the options that messages name
+import charrnn.commands.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
-from charrnn.tui.explore.app import Explorer
-from charrnn.tui.explore.state import BEST
-from charrnn.tui.full_screen import Help, Keys, Question
-from charrnn.tui.write.continuations import ContinuationOptions
-from charrnn.tui.write.drafts import Draft, read_draft
-from charrnn.tui.write.screen import Writer
+from charrnn.plugins.tui.explore.app import Explorer
+from charrnn.plugins.tui.explore.state import BEST
+from charrnn.plugins.tui.full_screen import Help, Keys, Question
+from charrnn.plugins.tui.write.continuations import ContinuationOptions
+from charrnn.plugins.tui.write.drafts import Draft, read_draft
+from charrnn.plugins.tui.write.screen import Writer
 
 Script = Callable[[Explorer, Pilot[None]], Awaitable[None]]
 FRESH = make_corpus(num_chars=5_000, seed=1).text[:5_000]

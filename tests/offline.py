@@ -40,7 +40,7 @@ def forbid_sockets() -> None:
 if __name__ == "__main__":
     forbid_sockets()
     os.chdir(sys.argv[1])
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     for words in json.load(sys.stdin):
         print(*words, run(words), file=sys.stderr)

@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 import charrnn
 from charrnn.api import Model
 from charrnn.cells.findings import CHARS_SCORED, CellFindings
-from charrnn.formats.export import FORMATS
 from charrnn.model.portable_math import Matrix, from_rows
+from charrnn.plugins.formats.export import FORMATS
 from charrnn.runs.checkpoint import SCALE
 from charrnn.runs.included import INCLUDED
 

@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).parents[2] / "tests" / "faults"))
 from faulty_disk import FaultyDisk, Killed, faulty_disk
 from saved_runs import FILES, metrics_of
 
-from charrnn.cli.app import run
+from charrnn.commands.app import run
 from charrnn.errors import CheckpointError
 from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.reader import RunReader

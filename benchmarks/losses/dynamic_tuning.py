@@ -19,7 +19,7 @@ from pathlib import Path
 import charrnn
 from benchmarks.measuring import Report, make_parser
 from charrnn.evaluation.losses import char_losses
-from charrnn.reports.dynamic import DynamicSettings, adapt, root_mean_square_gradients
+from charrnn.plugins.reports.dynamic import DynamicSettings, adapt, root_mean_square_gradients
 
 SEGMENT_LENGTHS = (10, 20, 40)
 LEARNING_RATES = (2e-4, 4e-4, 7e-4)

@@ -24,11 +24,11 @@ import numpy as np
 import charrnn
 from benchmarks.measuring import Report, make_parser
 from charrnn.api import Model
-from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.analysis import Study
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cells.target_labels import label_by_name
 from charrnn.cli.analyses import NoOptions, Subject, VisualizeOptions
-from charrnn.cli.visualize import FoundCells, analyses
+from charrnn.commands.visualize import FoundCells, analyses
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab
@@ -84,12 +84,12 @@ def make_model(text: str, num_layers: int, hidden_size: int) -> Model:
     )
 
 
-def start_study(model: Model, text: EncodedText, folder: Path) -> CellAnalysis:
+def start_study(model: Model, text: EncodedText, folder: Path) -> Study:
     """Return a study whose findings are saved in `folder`."""
     study = model.study(text)
     os.environ["CHARRNN_CACHE"] = str(folder)
     cache = FindingsCache("benchmark")
-    return CellAnalysis(
+    return Study(
         text=study.text,
         num_layers=study.num_layers,
         num_units=study.num_units,

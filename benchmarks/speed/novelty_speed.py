@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.measuring import Report, make_parser
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.reports.novelty import find_copies
+from charrnn.plugins.reports.novelty import find_copies
 
 REPEATS = 3
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"

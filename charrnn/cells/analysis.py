@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,30 +30,12 @@ from charrnn.errors import DataError
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import cell_sections
 from charrnn.model.annotations import CharRNN
-from charrnn.model.clamping import NUM_CELLS
 from charrnn.model.shapes import check_unit
 from charrnn.runs.included import card_of
 from charrnn.system.display import RecordTuple
 from charrnn.system.files import JSON
-from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
-
-if TYPE_CHECKING:
-    from charrnn.analyses import atlas as atlases
-    from charrnn.analyses import descriptions, directions, evidence, ranking
-    from charrnn.analyses import inputs as drivers
-    from charrnn.analyses import outputs as effects
-    from charrnn.analyses.descriptions.results import Description, DescriptionReport
-    from charrnn.analyses.evidence.results import EvidenceCard
-else:
-    atlases = LazyModule("charrnn.analyses.atlas")
-    descriptions = LazyModule("charrnn.analyses.descriptions")
-    directions = LazyModule("charrnn.analyses.directions")
-    evidence = LazyModule("charrnn.analyses.evidence")
-    drivers = LazyModule("charrnn.analyses.inputs")
-    effects = LazyModule("charrnn.analyses.outputs")
-    ranking = LazyModule("charrnn.analyses.ranking")
 
 NUM_PASSAGES = 3
 """Findings that are shown over a passage, unless another number is asked for."""
@@ -68,8 +50,8 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class CellSection:
-    """A section of the page of a cell that a room or another package adds; its result draws itself
-    by `view`.
+    """A section of the page of a cell that a plugin or another package adds; its result draws
+    itself by `view`.
 
     `measure` takes the analysis, the layer and the unit. It raises DataError for a text too short.
     """
@@ -78,7 +60,7 @@ class CellSection:
     """The name of the result: `page.sections[name]`, and its key in the JSON of the page."""
     message: str
     """The message that is shown during the measurement."""
-    measure: Callable[[CellAnalysis, int, int], object]
+    measure: Callable[[Study, int, int], object]
     _: KW_ONLY
     place: int
     """The place on the page: sections are in the order of these numbers."""
@@ -87,13 +69,13 @@ class CellSection:
     parts: Callable[[Any], Iterable[Any]] | None = None
     """Draws a result on an exported page, as each `views.html_page.PagePart`. None for a section
     that is not in an atlas."""
-    measure_all: Callable[[CellAnalysis], Sequence[object]] | None = None
+    measure_all: Callable[[Study], Sequence[object]] | None = None
     """Measures all C cells for an atlas, in the order of their numbers; by default `measure` is
     called for each cell."""
     summary: Callable[[Any], Mapping[str, str]] | None = None
     """Returns the lines of the result in a summary of the page by name."""
 
-    def of_all_cells(self, analysis: CellAnalysis) -> Sequence[object]:
+    def of_all_cells(self, analysis: Study) -> Sequence[object]:
         """Return the results of all C cells; None for a result that the text is too short for."""
         if self.measure_all is not None:
             results = unless_too_short(partial(self.measure_all, analysis))
@@ -106,7 +88,7 @@ class CellSection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellAnalysis:
+class Study:
     """A text of N characters and a model that reads it.
 
     Networks are built when a text has to be read. Every measurement is looked up in `cache`, and
@@ -306,7 +288,7 @@ class CellAnalysis:
         return RecordTuple(read_passages(self.text.text, places=places, values=values))
 
     def page(self, layer: int, unit: int) -> records.CellPage:
-        """Return all measurements of a cell: passages, values, and the sections of rooms.
+        """Return all measurements of a cell: passages, values, and the sections of plugins.
 
         A section that the text is too short for is None. Raises UsageError if there is no such
         cell.
@@ -437,133 +419,10 @@ class CellAnalysis:
         if best_first != before:
             self.cache.save(FOUND_CELLS, {}, best_first)
 
-    # The room `analyses`: each method is in a file of its own.
-
-    def atlas(self, findings: records.CellFindings | None = None) -> atlases.Atlas:
-        """Measure all cells: values, places on a map, descriptions, inputs and outputs. `findings`
-        are by default the findings of all detectors.
-
-        `inputs_of` and `outputs_of` measure the effects that take long, of erased characters and
-        clamped cells. Descriptions and effects are None for a text too short for them. Raises
-        DataError for a text too short for findings.
-
-        >>> study.atlas().cells[0].values.mean
-        """
-        return atlases.atlas(self, findings or self.findings())
-
-    def descriptions(self, detectors: Sequence[str | Detector] | None = None) -> DescriptionReport:
-        """Describe all cells by rules in words; `detectors` give conditions (all, if None).
-
-        Raises UsageError for an unknown detector, DataError for a text too short.
-
-        >>> study.descriptions().descriptions[0].text
-        """
-        return descriptions.descriptions(self, detectors)
-
-    def description_of(self, layer: int, unit: int) -> Description:
-        """Describe a cell by a rule in words: as `descriptions` did, if called before.
-
-        Raises DataError for a text too short.
-
-        >>> study.description_of(0, 17).text
-        """
-        return descriptions.description_of(self, layer, unit)
-
-    def direction(
-        self, detector: str | Detector, size: int | None = NUM_CELLS
-    ) -> directions.Direction:
-        """Fit a direction: the `size` cells that predict a detector's labels best together, None
-        for all cells.
-
-        The best cell of `findings` is its first. It is fitted on the choosing half and scored on
-        the other half. Raises UsageError for an unknown detector or a `size` out of range,
-        DataError if the detector cannot be scored.
-
-        >>> study.direction("quote", size=8).score
-        """
-        return directions.direction(self, detector, size)
-
-    def ablate_direction(
-        self, direction: directions.Direction, detectors: Sequence[str | Detector] | None = None
-    ) -> directions.DirectionContribution:
-        """Measure the contribution of a direction of this analysis to the prediction, inside and
-        outside the spans of each of `detectors` (the direction's own detector, if none is named).
-
-        Raises UsageError for an unknown detector, DataError if it cannot be scored.
-
-        >>> study.ablate_direction(study.direction("quote")).ablation.change
-        """
-        return directions.ablate_direction(self, direction, detectors)
-
-    def evidence(
-        self,
-        layer: int | None = None,
-        unit: int | None = None,
-        detector: str | Detector | None = None,
-        *,
-        others: Mapping[str, CellAnalysis] | None = None,
-    ) -> EvidenceCard:
-        """Measure the evidence for the claim that a cell tracks the property of a detector.
-
-        The default is the best cell of the detector. Without a detector, it is the cell that
-        exceeds the untrained baseline most. `others` are studies of other runs over the same text,
-        by name: the card says which of them have such a cell, and its score there. Raises
-        UsageError for an unknown detector or cell, DataError for a text without enough labels.
-
-        >>> study.evidence(0, 273, "quote").interchange.accuracy
-        >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
-        """
-        return evidence.evidence(self, layer=layer, unit=unit, detector=detector, others=others)
-
-    def inputs(self) -> tuple[drivers.CellInputs, ...]:
-        """Rank the cells that drive each of the C cells, gate by gate.
-
-        Raises DataError for a text too short.
-
-        >>> study.inputs()[17].drivers[0]  # the strongest driver of cell 0:17
-        """
-        return drivers.inputs(self)
-
-    def inputs_of(self, layer: int, unit: int) -> drivers.CellInputs:
-        """Return the cells that drive a cell, and the earlier characters that set its value.
-
-        Raises DataError for a text too short.
-
-        >>> study.inputs_of(0, 17).earlier.characters[0]
-        """
-        return drivers.inputs_of(self, layer=layer, unit=unit)
-
-    def outputs(self) -> tuple[effects.CellOutputs, ...]:
-        """Rank the characters that each of the C cells promotes and suppresses, to first order.
-
-        Raises DataError for a text too short.
-
-        >>> study.outputs()[17].promoted[0].character
-        """
-        return effects.outputs(self)
-
-    def outputs_of(self, layer: int, unit: int) -> effects.CellOutputs:
-        """Return the result of `outputs` for a cell.
-
-        >>> study.outputs_of(0, 17).suppressed[0]
-        """
-        return self.outputs()[layer * self.num_units + unit]
-
-    def ranking(
-        self, detectors: Sequence[str | Detector] | None = None
-    ) -> dict[str, tuple[records.CellScore, ...]]:
-        """Rank all cells for each detector that can be scored, by its name.
-
-        Raises UsageError for an unknown detector, DataError for a text too short.
-
-        >>> best, second, *_ = study.ranking(["quote"])["quote"]
-        """
-        return ranking.ranking(self, detectors)
-
 
 def sections() -> tuple[CellSection, ...]:
-    """Return the sections of the page of a cell that rooms and other packages add, in the order of
-    the page."""
+    """Return the sections of the page of a cell that plugins and other packages add, in the order
+    of the page."""
     return tuple(sorted(offered(cell_sections, CellSection), key=lambda section: section.place))
 
 

@@ -1,7 +1,8 @@
 """Define an analysis of `charrnn visualize`: its options, its measurement, and the picture that
 shows it.
 
-An analysis is one file of `charrnn.analyses`, which ends with ANALYSES = (Analysis(...), ...).
+An analysis is one file of `charrnn.plugins.analyses`, which ends with
+ANALYSES = (Analysis(...), ...).
 Other packages return their analyses from the hook `analyses` (`hooks.specifications`,
 docs/extending.md).
 """
@@ -12,14 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from charrnn.api import Model
-from charrnn.cells.analysis import NUM_PASSAGES, CellAnalysis
+from charrnn.cells.analysis import NUM_PASSAGES, Study
 from charrnn.cli.command_options import NEWEST_RUN, RUN_HELP, TEXT_HELP, ExtensibleOptions
 from charrnn.cli.help_page import OTHER
 from charrnn.config.options import Option, argument, option, options_of
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError
 from charrnn.text.vocab import EncodedText
+from charrnn.trained_model import TrainedModel
 from charrnn.views.delivery import Shown, describe_formats
 
 __all__ = (
@@ -52,10 +53,10 @@ Measured = TypeVar("Measured")
 
 @dataclass(frozen=True, kw_only=True)
 class VisualizeOptions(ExtensibleOptions):
-    """The options of `charrnn visualize`, except for the options that the analyses of rooms
+    """The options of `charrnn visualize`, except for the options that the analyses of plugins
     declare."""
 
-    # The models, the text, and the analyses of the core. The analyses of rooms bring their own
+    # The models, the text, and the analyses of the core. The analyses of plugins bring their own
     # options (`Analysis.options`).
     runs: Sequence[str] = argument(
         "RUN",
@@ -144,7 +145,7 @@ class NoOptions:
 class Subject(Generic[Own]):
     """A model, the text it is measured on, and the options."""
 
-    model: Model
+    model: TrainedModel
     content: str | bytes
     """The text as it was read; `text` is the encoded text."""
     context: str | bytes
@@ -160,7 +161,7 @@ class Subject(Generic[Own]):
     """The chosen detectors."""
 
     @cached_property
-    def study(self) -> CellAnalysis:
+    def study(self) -> Study:
         """The study of the cells over the text, with the findings saved so far."""
         return self.model.study(self.text, cached=True)
 

@@ -1,35 +1,21 @@
 """Convert command-line arguments to values: texts, cells and runs."""
 
-import math
 import os
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import charrnn
 from charrnn.cli.streams import printable, warn, with_flags, write_aside
 from charrnn.config.settings import Config
-from charrnn.errors import (
-    CharRNNError,
-    CheckpointError,
-    DataError,
-    Message,
-    UsageError,
-    shortened,
-)
-from charrnn.hooks.manager import has_room
+from charrnn.errors import CheckpointError, DataError, UsageError, shortened
 
 if TYPE_CHECKING:
-    from charrnn.api import Model
-    from charrnn.counts.counted_model import CountedModel
     from charrnn.detectors.detector import Detector
-    from charrnn.reports.mixing import Mixture
-
-    WritingModel: TypeAlias = Model | CountedModel | Mixture
-    """A model that generates text: a network alone, with its counts, or a mixture."""
+    from charrnn.text.vocab import Vocab
+    from charrnn.trained_model import ModelKind, TrainedModel
 
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
@@ -91,9 +77,9 @@ def read_text(source: str, config: Config, *, quiet: bool) -> str | bytes:
     return corpus.content
 
 
-def read_prime(option: str, name: str, model: "WritingModel") -> str | bytes:
-    """Return the text of a file, or of standard input (-), to be continued by a model; bytes for
-    the byte alphabet.
+def read_prime(option: str, name: str, *, config: Config, vocab: "Vocab") -> str | bytes:
+    """Return the text of a file, or of standard input (-), to be continued by a model with this
+    configuration and alphabet; bytes for the byte alphabet.
 
     It is cleaned as a corpus is. Raises DataError that names the `option`.
     """
@@ -109,9 +95,9 @@ def read_prime(option: str, name: str, model: "WritingModel") -> str | bytes:
             data = read_stream(option, file)
 
         # A file ends with a newline, which is no part of a document that is a line.
-        if separator_of(model.config, model.vocab) == "\n":
+        if separator_of(config, vocab) == "\n":
             data = data.rstrip(b"\r\n")
-        if model.vocab.kind == "byte":
+        if vocab.kind == "byte":
             return data
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
@@ -126,7 +112,7 @@ def read_prime(option: str, name: str, model: "WritingModel") -> str | bytes:
 
 
 def read_passage(
-    model: "Model", source: str | None, num_chars: int, *, quiet: bool
+    model: "TrainedModel", source: str | None, num_chars: int, *, quiet: bool
 ) -> tuple[str | bytes, str | bytes, int]:
     """Read the first `num_chars` characters of the file of --text or, if it is not given, of the
     validation text; of an included model, which has no validation text, of the text that it writes.
@@ -203,7 +189,7 @@ def parse_direction(
     return name, num_cells
 
 
-def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
+def parse_cell(option: str, text: str, model: "TrainedModel") -> tuple[int, int]:
     """Parse the cell index (layer, unit) that is given to `option` as "layer:unit".
 
     Raises UsageError if the text has another form or `model` has no such cell.
@@ -225,17 +211,24 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
     return layer, unit
 
 
-def load_model(run: str | None, *, quiet: bool) -> "Model":
-    """Load a run, by default the newest, and print its warnings.
+def load_model(run: str | None, *, quiet: bool) -> "TrainedModel":
+    """Load a run, by default the newest, and print its warnings: see `load_model_as`."""
+    from charrnn.trained_model import TrainedModel
+
+    return load_model_as(TrainedModel, run, quiet=quiet)
+
+
+def load_model_as(kind: "type[ModelKind]", run: str | None, *, quiet: bool) -> "ModelKind":
+    """Load a run as a model of the class `kind`, by default the newest, and print its warnings.
 
     RUN@STEP is the checkpoint of a step. Prints the name of the newest run, if that was taken.
     Raises CheckpointError if there is no such run or step, or if no checkpoint of it can be
     verified.
     """
-    from charrnn.api import load
+    from charrnn.trained_model import load_as
 
-    name, step = _split_step(run)
-    model = load(name, step=step)
+    name, step = split_step(run)
+    model = load_as(kind, name, step=step)
 
     # A user who named a run knows its name.
     if run is None and not quiet:
@@ -244,7 +237,7 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
     return model
 
 
-def _split_step(run: str | None) -> tuple[str | None, int | None]:
+def split_step(run: str | None) -> tuple[str | None, int | None]:
     """Split RUN@STEP into the run and the step; the step is None if there is none, or if a run has
     the whole text as its name."""
     match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
@@ -266,79 +259,6 @@ def is_run(text: str) -> bool:
     return True
 
 
-def load_models(runs: Sequence[str], *, quiet: bool) -> "list[Model]":
+def load_models(runs: Sequence[str], *, quiet: bool) -> "list[TrainedModel]":
     """Load runs, by default the newest run, and print their warnings."""
     return [load_model(run, quiet=quiet) for run in runs or (None,)]
-
-
-def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
-    """Parse the arguments of --mix: the runs, and the weights of the first run and of these runs;
-    None for equal weights.
-
-    Raises UsageError for a weight that is no number from 0 to 1, for a sum above 1, and if only
-    some runs have a weight.
-    """
-    names, weights = [], []
-    for text in mix:
-        # The name of a run or of a file may have a = in it, too.
-        is_whole = "=" not in text or os.path.isfile(text) or is_run(_split_step(text)[0] or "")
-        if is_whole:
-            names.append(text)
-            continue
-        name, _, number = text.rpartition("=")
-        names.append(name)
-
-        # A text that is no number becomes NaN, which fails the comparison below.
-        try:
-            weights.append(float(number))
-        except ValueError:
-            weights.append(math.nan)
-        if not 0 <= weights[-1] <= 1:
-            raise UsageError(
-                f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3."
-            )
-
-    # Either all runs have a weight or none has. Otherwise the rest of the weights would have to be
-    # guessed.
-    if not weights:
-        return names, None
-    if len(weights) < len(names):
-        raise UsageError(
-            "Give each --mix a weight, such as RUN=0.3, or none of them: then all weights are"
-            " equal."
-        )
-    # Three times 1/3, rounded, may be a little more than 1.
-    if sum(weights) > 1 + 1e-9:
-        raise UsageError(
-            f"The weights of --mix have the sum {sum(weights):g}; it must be at most 1: the first"
-            " run has the rest."
-        )
-    return names, [max(0.0, 1 - sum(weights)), *weights]
-
-
-def with_counts(model: "Model", *, quiet: bool) -> "Model | CountedModel":
-    """Return a model together with the counts of its training text, if it has any. Where they
-    cannot be read, return the model alone, and print a warning."""
-    if model.path is None or model.config.num_held_back == 0 or not has_room("counts"):
-        return model
-    try:
-        return model.with_counts()
-    except CharRNNError as error:
-        warn((Message(f"{error.marked} The network writes alone."),), quiet=quiet)
-        return model
-
-
-def load_mixture(
-    first: "Model | CountedModel", mix: Sequence[str], *, adds_counts: bool = False, quiet: bool
-) -> "charrnn.Mixture":
-    """Load the runs of --mix and mix them with the model `first`, by `charrnn.mix`.
-
-    With `adds_counts`, each of the loaded runs takes part together with its counts. Raises the
-    errors of both `parse_mix` and `charrnn.mix`.
-    """
-    names, weights = parse_mix(mix)
-    models = [first]
-    for name in names:
-        model = load_model(name, quiet=quiet)
-        models.append(with_counts(model, quiet=quiet) if adds_counts else model)
-    return charrnn.mix(models, weights)

@@ -23,9 +23,9 @@ from charrnn.config.options import (
     options_of,
     parameters_of,
 )
-from charrnn.errors import UsageError, written_with_point
+from charrnn.errors import UsageError
 from charrnn.generation.sample_options import SampleOptions, TextOptions
-from charrnn.hooks.manager import has_room
+from charrnn.hooks.manager import has_plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ WRITING = frozenset({"--export", "--to", "--out"})
 _READ = re.compile("RUN|FILE")
 """Matches the placeholder of an option or an argument that names what is read."""
 Extra = TypeVar("Extra")
-"""The dataclass of options that a room or another package declares."""
+"""The dataclass of options that a plugin or another package declares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,14 +198,14 @@ class ScreenOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtensibleOptions(ReplacingOptions):
-    """The options of a command to which rooms and other packages add options."""
+    """The options of a command to which plugins and other packages add options."""
 
     extra: Mapping[str, object] = field(default_factory=dict)
     """The values of all options that were given, including the command's, by the names of their
     fields."""
 
     def of(self, owner: type[Extra]) -> Extra:
-        """Return the options of a class that a room or another package declares."""
+        """Return the options of a class that a plugin or another package declares."""
         return make(owner, self.extra)
 
 
@@ -232,8 +232,8 @@ def command_of(
     """Turn a function that takes a dataclass of options into a function for typer. The parameter of
     the dataclass is named `options`; a parameter `context` gets the context.
 
-    The new function checks the rules of the command `name`. `added` are options of rooms and other
-    packages for `ExtensibleOptions.extra`.
+    The new function checks the rules of the command `name`. `added` are options of plugins and
+    other packages for `ExtensibleOptions.extra`.
     """
     # An option of a package never replaces an option of the command.
     hints = get_type_hints(function)
@@ -310,7 +310,6 @@ def _converted(typed: object, declared: Option | None) -> object:
         value: Any = declared.kind(typed)  # a number or a path
     except ValueError:
         wanted = "a whole number" if declared.kind is int else "a number"
-        wanted += written_with_point(typed)
     else:
         if declared.least is not None and value < declared.least:
             wanted = f"at least {declared.least}"
@@ -322,10 +321,10 @@ def _converted(typed: object, declared: Option | None) -> object:
 
 
 def _is_there(parameter: Option | Argument) -> bool:
-    """Return whether the room that an option needs is installed."""
+    """Return whether the plugin that an option needs is installed."""
     if isinstance(parameter, Argument) or not parameter.needs:
         return True
-    return has_room(parameter.needs)
+    return has_plugin(parameter.needs)
 
 
 def _to_parameter(declared: Option | Argument) -> inspect.Parameter:

@@ -8,7 +8,7 @@ Shapes: M predictions, V vocabulary, K characters of the longest context.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from charrnn.compiled import sampling as loops
 from charrnn.counts import contexts, mixing_powers
 from charrnn.counts.contexts import Float64Array, Int64Array
-from charrnn.counts.mixing_powers import BORDERS, NUM_PAIRS, NUM_SURE, RUN
+from charrnn.counts.kneser_ney import NgramPredictor
+from charrnn.counts.mixing_powers import BORDERS, NUM_PAIRS, NUM_SURE, RUN, MixingPowers
 from charrnn.model.portable_math import ARTANH, LN2_HIGH, LN2_LOW, SQRT_HALF
 from charrnn.system.compiling import CompiledLoop, for_loops
-
-if TYPE_CHECKING:
-    from charrnn.counts.counted_model import Counts
 
 FRACTION_BITS = 52
 """Bits of a float64 behind its exponent."""
@@ -45,15 +43,14 @@ class LoopCounts(NamedTuple):
     powers: Float64Array
 
     @classmethod
-    def of(cls, counts: Counts) -> LoopCounts:
-        """Take the arrays of `counts` that a loop reads."""
-        predictor = counts.predictor
+    def of(cls, predictor: NgramPredictor, powers: MixingPowers) -> LoopCounts:
+        """Take the arrays that a loop reads."""
         return cls(
             predictor.contexts,
             predictor.frequent,
             longest=predictor.longest,
             discounts=predictor.discounts,
-            powers=counts.powers.values,
+            powers=powers.values,
         )
 
 
@@ -185,11 +182,12 @@ SOURCES = [
 _mix_rows = CompiledLoop(_fill_mixed, SOURCES)
 
 
-def mix_rows(counts: Counts, logits: NDArray[Any], histories: Int64Array) -> Float64Array:
-    """Return the logits (M, V) of `Counts.mix`, without arrays of all probabilities."""
+def mix_rows(counts: LoopCounts, logits: NDArray[Any], histories: Int64Array) -> Float64Array:
+    """Return the logits (M, V) of `counted_model.Counts.mix`, without arrays of all
+    probabilities."""
     mixed = np.empty(logits.shape)
     _mix_rows.run(
-        LoopCounts.of(counts),
+        counts,
         np.ascontiguousarray(logits, dtype=np.float32),
         np.ascontiguousarray(histories),
         mixed,

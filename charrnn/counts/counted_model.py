@@ -21,7 +21,6 @@ from charrnn.counts.mixing_powers import MixingPowers, Predictions
 from charrnn.generation.generator import GenerationMethods, Generator
 from charrnn.generation.sample_options import Clamps
 from charrnn.generation.sampling import PrimedState, read_blocks
-from charrnn.hooks.manager import has_room
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import can_compile
@@ -29,12 +28,12 @@ from charrnn.system.lazy import LazyModule, torch
 from charrnn.text.vocab import EncodedText
 
 if TYPE_CHECKING:
-    from charrnn.api import Model
     from charrnn.counts import compiled_mixing
     from charrnn.model.annotations import Predictor
     from charrnn.text.corpus import CorpusPart
+    from charrnn.trained_model import TrainedModel
 else:
-    # It needs numba and a room.
+    # It needs numba.
     compiled_mixing = LazyModule("charrnn.counts.compiled_mixing")
 
 NO_CHARACTER = -1
@@ -86,9 +85,10 @@ class Counts(NamedTuple):
 
     def mix_many(self, logits: NDArray[np.float32], histories: NDArray[np.int64]) -> Float64Array:
         """Return the logits (M, V) of `mix` for many predictions. A compiled loop computes them if
-        numba and the room `compiled` are installed."""
-        if can_compile() and has_room("compiled"):
-            return compiled_mixing.mix_rows(self, logits, histories=histories)
+        numba is installed."""
+        if can_compile():
+            counts = compiled_mixing.LoopCounts.of(self.predictor, self.powers)
+            return compiled_mixing.mix_rows(counts, logits, histories=histories)
         mixed = np.empty(logits.shape)
         for rows in row_slices(len(mixed)):
             mixed[rows] = self.mix(logits[rows], histories=histories[rows])
@@ -152,7 +152,7 @@ class CountedStepper:
 class CountedGenerator(Generator):
     """Generates text with a network and counts; options and errors are those of `Generator`."""
 
-    def __init__(self, model: Model, counts: Counts) -> None:
+    def __init__(self, model: TrainedModel, counts: Counts) -> None:
         super().__init__(model.config, vocab=model.vocab, tensors=model.tensors, name=model.name)
         self._network = model.generator
         self._counts = counts
@@ -243,7 +243,7 @@ class CountedModel(GenerationMethods):
     Attributes: `model`, the network alone; `counts`; `name`, `config`, `vocab`, `generator`.
     """
 
-    def __init__(self, model: Model, counts: Counts) -> None:
+    def __init__(self, model: TrainedModel, counts: Counts) -> None:
         self.model = model
         self.counts = counts
         self.name = model.name

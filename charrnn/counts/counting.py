@@ -6,12 +6,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.api import Model, load
 from charrnn.counts.counted_model import CountedModel, Counts
 from charrnn.counts.counts_file import (
     COUNTS_FILE,
@@ -31,9 +30,7 @@ from charrnn.system.compiling import can_compile
 from charrnn.system.lazy import inference_mode, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
-
-if TYPE_CHECKING:
-    from charrnn.training.run_text import RunText
+from charrnn.trained_model import TrainedModel, load
 
 MOST_SCORES = 1 << 20
 """Scores of characters to which the powers are fitted, at most: they take about 120 MB."""
@@ -41,7 +38,7 @@ MOST_CHARS_OF_PYTHON = 50_000
 """Characters that are counted without numba, at most: they take some ten seconds."""
 
 
-def count_text(run: Path, text: RunText, should_stop: Callable[[], bool]) -> float | None:
+def count_text(run: Path, text: Any, should_stop: Callable[[], bool]) -> float | None:
     """Count the training text of a run, fit the powers of its network and the counts, and write the
     counts and the powers into the run's folder.
 
@@ -79,7 +76,7 @@ def count_text(run: Path, text: RunText, should_stop: Callable[[], bool]) -> flo
     return scores.losses.mean
 
 
-def fit_counts(model: Model, ids: IdArray, *, held_back: slice, counted: slice) -> Counts:
+def fit_counts(model: TrainedModel, ids: IdArray, *, held_back: slice, counted: slice) -> Counts:
     """Count the slice `counted` of ids (N,), and fit the powers that mix the counts with a network
     on the slice `held_back`, which neither the network nor the counts have learned."""
     with task("counting", total=1, unit="texts") as advance:
@@ -99,7 +96,7 @@ def fit_counts(model: Model, ids: IdArray, *, held_back: slice, counted: slice) 
 
 
 @inference_mode
-def _logits(model: Model, ids: IdArray) -> NDArray[np.float32]:
+def _logits(model: TrainedModel, ids: IdArray) -> NDArray[np.float32]:
     """Compute the logits (N - 1, V) of the network alone after each of ids (N,) but the last."""
     network = model.network
     logits = np.empty((len(ids) - 1, len(model.vocab)), np.float32)
@@ -119,7 +116,7 @@ def _logits(model: Model, ids: IdArray) -> NDArray[np.float32]:
     return logits
 
 
-def with_counts(model: Model) -> CountedModel:
+def with_counts(model: TrainedModel) -> CountedModel:
     """Return the model together with the counts of its training text, which training has written
     beside the checkpoints.
 

@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.counts.counted_model import Counts
+from charrnn.counts.counting import with_counts
 from charrnn.counts.kneser_ney import NgramModel
+from charrnn.errors import CharRNNError
 from charrnn.evaluation.losses import CharLosses
 from charrnn.generation.distribution import log_softmax
 from charrnn.text.vocab import IdArray
+from charrnn.trained_model import TrainedModel
 
 COUNTED_AFTER = 8192
 """Characters after which the whole text is counted again: a second for a million characters."""
@@ -71,3 +74,13 @@ class GrowingCounts:
         counted = np.concatenate((before, ids.astype(before.dtype)))
         model = NgramModel.fit(counted, predictor.vocab_size, order=predictor.longest + 1)
         self._counts = self._counts._replace(predictor=model.predictor())
+
+
+def growing_counts(model: TrainedModel, ids: NDArray[Any], first: int) -> GrowingCounts | None:
+    """Return the counts of a model, to grow with the characters of ids (N,) from `first` on; None
+    for a model without counts."""
+    try:
+        together = with_counts(model)
+    except CharRNNError:
+        return None
+    return GrowingCounts(together.counts, ids=ids, first=first)

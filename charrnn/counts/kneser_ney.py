@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.api import Model
 from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
 from charrnn.evaluation.loss_reports import MAX_SCORED, NGRAM, LossReport
@@ -39,6 +38,7 @@ from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.vocab import IdArray
+from charrnn.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from charrnn.counts import contexts
@@ -238,7 +238,7 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
 
 
 def evaluate_ngrams(
-    model: Model,
+    model: TrainedModel,
     text: Content,
     *,
     context: str | bytes = "",

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from charrnn.api import Model
 from charrnn.errors import CharRNNError, Message
 from charrnn.evaluation.comparison import Comparison, ExtraRows
 from charrnn.system.lazy import LazyModule
+from charrnn.system.process import check_room_for_numba
 from charrnn.system.progress import warn
+from charrnn.trained_model import TrainedModel
 
 if TYPE_CHECKING:
-    from charrnn.counts import counted_model
+    from charrnn.counts import counted_model, counting
 else:
     # The rows of `evaluate` are listed without torch and numba.
     counted_model = LazyModule("charrnn.counts.counted_model")
+    counting = LazyModule("charrnn.counts.counting")
 
 COUNTS = "counts alone"
 """The name of the row of the counts alone."""
@@ -31,9 +33,10 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
     for model, run in zip(comparison.models, comparison.runs, strict=False):
         if model.config.num_held_back == 0 or model.path is None:
             continue
-        assert isinstance(model, Model), "only a run has a folder"
+        assert isinstance(model, TrainedModel), "only a run has a folder"
         try:
-            together = model.with_counts()
+            check_room_for_numba()
+            together = counting.with_counts(model)
         except CharRNNError as error:
             warn(Message(f"{error.marked} The network is measured alone."))
             continue

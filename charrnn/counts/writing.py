@@ -86,7 +86,7 @@ class CompiledRows(loops.CompiledRows):
         """Take the streams of texts that a `stepper` has begun."""
         state: CountedState = streams.state
         self._begin_groups(stepper.network, streams, vectors=state.network.vectors)
-        self._counts = LoopCounts.of(stepper.counts)
+        self._counts = LoopCounts.of(stepper.counts.predictor, stepper.counts.powers)
         self._histories = [state.history.take(group, axis=0) for group in self._groups]
 
     def _run_loop(self, index: int, *arguments: Any) -> None:

@@ -3,7 +3,7 @@
 
 An evaluation is a table. Each row has the loss of one predictor, measured by one protocol. The
 core adds the rows of runs and of mixtures of runs, each measured by both protocols of
-`evaluation.losses`. Rooms add rows of further predictors with `ExtraRows`, and other measurements
+`evaluation.losses`. Plugins add rows of further predictors with `ExtraRows`, and other measurements
 of the same models with `Report`.
 
 Shapes: M scored characters, K blocks.
@@ -174,7 +174,7 @@ def evaluate(
     # The report has the precision that `auto` stands for.
     precision = precision_of(model, precision)
 
-    # A protocol of a room makes its own report; the protocols of the core return sums by blocks.
+    # A protocol of a plugin makes its own report; the protocols of the core return sums by blocks.
     scores: BlockScores | None
     if protocol == WINDOWED:
         reason = measured.why_not_windowed()
@@ -221,7 +221,7 @@ def precision_of(model: MeasuredModel, precision: str) -> str:
 
 def _report_of_room(protocol: str) -> Callable[..., LossReport]:
     """Return the function that measures a loss by a protocol of a room. Raises UsageError if no
-    room has that protocol."""
+    plugin has that protocol."""
     # Only extra rows with a `report` are protocols.
     names = []
     for rows in offered(evaluations, ExtraRows):
@@ -279,13 +279,13 @@ def evaluate_runs(
 
     check_comparable(comparison.runs)
 
-    # The rows of rooms are checked first, because measuring the runs may take minutes.
+    # The rows of plugins are checked first, because measuring the runs may take minutes.
     prepared = []
     for rows in offered(evaluations, ExtraRows):
         value = extra_rows.pop(rows.name, rows.default)
         if value:
             prepared.append(rows.prepare(comparison, value))
-    # No room has a parameter with these names.
+    # No plugin has a parameter with these names.
     for name in extra_rows:
         raise TypeError(f"evaluate_runs() got an unexpected keyword argument {name!r}")
 
@@ -516,7 +516,7 @@ class Comparison:
     def evaluation(self) -> loss_reports.Evaluation:
         """Return the record of all rows and breakdowns, with the notes that a reader of the figures
         must know."""
-        # The notes of rooms come first, because they were added while rows were measured.
+        # The notes of plugins come first, because they were added while rows were measured.
         return loss_reports.Evaluation(
             rows=tuple(self.rows),
             part=self.part,

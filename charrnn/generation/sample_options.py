@@ -32,6 +32,8 @@ DEFAULT_UNKNOWN = "error"
 """The treatment of characters of a prime that are not in the vocabulary."""
 DEFAULT_TOP = 5
 """Characters that a prediction lists."""
+NUM_CONTINUATIONS = 5
+"""The number of continuations that are offered at a time."""
 DEFAULT_WIDTH = 8
 """Beams of a search."""
 DEFAULT_SEARCH_LENGTH = 200
@@ -55,7 +57,7 @@ Forbid = Callable[[Sequence[int]], "NDArray[np.bool_]"]
 """Called with a text of ids; returns the characters that must not follow it."""
 Clamps = Mapping["tuple[int, int] | Clampable", float]
 """The value at which each cell (layer, unit) is clamped, and the output at which each direction
-(`charrnn.analyses.directions`) is clamped."""
+(`charrnn.plugins.analyses.directions`) is clamped."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the rooms of charrnn and other installed packages add to it.
+"""What the plugins of charrnn and other installed packages add to it.
 
 `specifications` lists every kind of extension, one hook each. `manager` finds the packages that
 implement them, and asks them.

@@ -1,8 +1,8 @@
 """Find the packages that extend charrnn, ask them what they add, and run their code.
 
-A *room* is a package of charrnn that the core does without; a room that was removed is missing
-from the help and the interface, and all else works. What another package does wrong never breaks a
-command that does not need it: it is left out, and a warning says why (LEFT_OUT).
+A *plugin* is a package in `charrnn.plugins`. The core does without it: a plugin that was removed is
+missing from the help and the interface, and all else works. What another package does wrong never
+breaks a command that does not need it: it is left out, and a warning says why (LEFT_OUT).
 """
 
 from __future__ import annotations
@@ -28,16 +28,18 @@ if TYPE_CHECKING:
 
 GROUP = "charrnn"
 """The group of the entry points by which other packages name a module with hooks."""
-ROOMS = (
-    "counts",
+PLUGINS = (
     "reports",
     "tui",
     "formats",
     "serving",
     "analyses",
-    "compiled",
 )
-"""The packages of charrnn with hooks, in the order in which the help lists their commands."""
+"""The plugins, in the order in which the help lists their commands."""
+BUILT_IN = ("counts", *(f"plugins.{plugin}" for plugin in PLUGINS), "compiled")
+"""The packages of charrnn with hooks, in the order in which they are asked."""
+CORE = "commands"
+"""The package with the hook by which the core adds its own commands."""
 LEFT_OUT: list[Message] = []
 """Why packages are left out, one sentence each."""
 Kind = TypeVar("Kind")
@@ -59,7 +61,7 @@ class Source:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is a room: an error in its code is a bug, which is reported as one."""
+        """Whether it is a plugin: an error in its code is a bug, which is reported as one."""
         return self.package == "charrnn"
 
 
@@ -106,26 +108,31 @@ def load_place(place: str) -> Any:
     return getattr(imported, name)
 
 
-def has_room(room: str) -> bool:
-    """Return whether a package of ROOMS is there."""
-    # Looked for and not imported: a room may need packages that are not installed.
+def has_plugin(plugin: str) -> bool:
+    """Return whether a plugin of PLUGINS is there."""
+    # Looked for and not imported: a plugin may need packages that are not installed.
     try:
-        return find_spec(f"charrnn.{room}") is not None
-    except ModuleNotFoundError:  # of a package in a room that is missing
+        return find_spec(f"charrnn.plugins.{plugin}") is not None
+    except ModuleNotFoundError:  # of a package in a plugin that is missing
         return False
 
 
-def about_missing_rooms() -> str:
-    """Return the sentence that names the rooms that are missing, "" if none is."""
-    # Rooms within rooms are not named: the name of the outer room is enough.
-    missing = [f"charrnn.{room}" for room in ROOMS if "." not in room and not has_room(room)]
+def about_missing_plugins() -> str:
+    """Return the sentence that names the plugins that are missing, "" if none is."""
+    # Plugins within plugins are not named: the name of the outer plugin is enough.
+    missing = [
+        f"charrnn.plugins.{plugin}"
+        for plugin in PLUGINS
+        if "." not in plugin and not has_plugin(plugin)
+    ]
     if not missing:
         return ""
     return f" It may be part of a package that is not installed: {', '.join(missing)}."
 
 
 def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
-    """Return the records of a class that all packages offer by a hook, those of the rooms first."""
+    """Return the records of a class that all packages offer by a hook, those of the plugins
+    first."""
     # The records are chosen by class, because one hook may offer several kinds of records, such as
     # the reports and the rows of `evaluate`.
     return [
@@ -143,6 +150,14 @@ def package_of(specification: Records, record: object) -> str:
         if record in records:
             return source.package
     return "charrnn"
+
+
+def offered_by_core(specification: Records) -> Sequence[Any]:
+    """Return the records that the commands of the core offer by a hook, without importing a plugin
+    or looking for other packages."""
+    function: Callable[[], Sequence[Any]]
+    function = getattr(import_module(f"charrnn.{CORE}"), specification.__name__)
+    return function()
 
 
 def offered_by_name(specification: Names, kind: str) -> list[Extension]:
@@ -200,7 +215,7 @@ def forget() -> None:
 
 
 def other_packages() -> list[str]:
-    """Return the names and versions of the packages that extend charrnn, without its rooms."""
+    """Return the names and versions of the packages that extend charrnn, without its plugins."""
     return sorted(source.package for source in _loaded().sources.values() if not source.is_own)
 
 
@@ -246,17 +261,19 @@ def run_of_package(what: str, place: str, function: Callable[..., Any], *argumen
 
 @cache
 def _loaded() -> _Loaded:
-    """Import the rooms and the modules that other packages name, and register their hooks."""
+    """Import the plugins and the modules that other packages name, and register their hooks."""
     manager = pluggy.PluginManager("charrnn")
     manager.add_hookspecs(specifications)
 
-    # An error of a room is a bug of charrnn, and is not caught.
+    # An error of a plugin is a bug of charrnn, and is not caught.
     sources = {}
-    for room in ROOMS:
-        if has_room(room):
-            name = f"charrnn.{room}"
-            manager.register(import_module(name), name)
-            sources[name] = Source(package="charrnn", extension=f"room {name}")
+    for built_in in BUILT_IN:
+        _, is_plugin, plugin = built_in.partition("plugins.")
+        if is_plugin and not has_plugin(plugin):
+            continue
+        name = f"charrnn.{built_in}"
+        manager.register(import_module(name), name)
+        sources[name] = Source(package="charrnn", extension=f"plugin {name}")
 
     # Other packages: an error of one package must not stop the others from loading.
     for entry_point in _entry_points():

@@ -14,7 +14,7 @@ hook needs is imported inside the function. What is offered by a name is given a
 "module:name", which is imported when somebody asks for that name. The functions of one package are
 called in no promised order.
 
-The rooms of charrnn itself use the same hooks; another package registers its module as an entry
+The plugins of charrnn itself use the same hooks; another package registers its module as an entry
 point of the group `charrnn`. docs/extending.md shows how.
 """
 

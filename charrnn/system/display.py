@@ -1,23 +1,17 @@
 """Objects that show themselves in a notebook.
 
-Records are plain data; what draws them is in a room, which is imported when the first object is
-shown.
+Records are plain data. What draws them is of the views, which `charrnn` sets.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from charrnn.errors import MissingRoomError
-from charrnn.system.lazy import LazyModule
-
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from charrnn.formats import notebook
-else:
-    notebook = LazyModule("charrnn.formats.notebook")
-
+notebook: Any = None
+"""The module that draws objects, which is above this one: `charrnn`, imported first, sets it."""
 Record = TypeVar("Record")
 """The type of the records of a list."""
 
@@ -54,10 +48,8 @@ class Displayable:
     def _repr_html_(self) -> str | None:
         """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws
         it."""
-        try:
-            return notebook.to_html(self)
-        except MissingRoomError:
-            return None
+        html: str | None = notebook.to_html(self)
+        return html
 
 
 class RecordList(list[Record], Displayable):

@@ -16,7 +16,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from charrnn.errors import MissingRoomError
+from charrnn.errors import MissingPluginError
 from charrnn.system.process import check_room_for_torch
 
 Parameters = ParamSpec("Parameters")
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 class LazyModule(ModuleType):
     """A module that is imported at the first use of one of its attributes.
 
-    This is how the core uses a room. Raises MissingRoomError if the room was removed.
+    This is how the core uses a room. Raises MissingPluginError if the room was removed.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -37,10 +37,10 @@ class LazyModule(ModuleType):
         try:
             module = import_module(self.__name__)
         except ModuleNotFoundError as error:
-            # Else a package that a room needs is not installed.
+            # Else a package that a plugin needs is not installed.
             if not str(error.name).startswith("charrnn."):
                 raise
-            raise MissingRoomError(f"The package {error.name} is not installed.") from None
+            raise MissingPluginError(f"The package {error.name} is not installed.") from None
         # Not kept: a test or a user may replace the attribute of the module.
         return getattr(module, name)
 

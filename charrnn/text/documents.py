@@ -449,7 +449,7 @@ def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[b
     for number, line in enumerate(_lines(blocks), 1):
         if not line.strip():
             continue
-        record = _json_object(line, f"{label}, line {number}")
+        record = _json_record(line, f"{label}, line {number}")
         if column not in record:
             raise DataError(
                 f"{label}, line {number}, has no {column!r}; it has {_listed([*record])}: give one"
@@ -463,7 +463,7 @@ def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[b
         yield from _without_nul([value.encode()], f"{label}, line {number}")
 
 
-def _json_object(line: bytes, place: str) -> dict[str, object]:
+def _json_record(line: bytes, place: str) -> dict[str, object]:
     """Decode a line of JSON. Raises DataError."""
     try:
         record = json.loads(line.decode("utf-8-sig"))
@@ -670,7 +670,7 @@ def listed_columns(blocks: Iterable[bytes], label: str) -> str:
     """List the names in the header of a table, for a note; "" if the file has not the suffix of a
     table."""
     if is_json_lines(label):
-        return _listed([*_json_object(next(_lines(blocks)), label)])
+        return _listed([*_json_record(next(_lines(blocks)), label)])
     if not _plain_name(label).endswith((".csv", ".tsv")):
         return ""
     table = _Table(blocks, label=label)

@@ -17,7 +17,7 @@ from charrnn.config.settings import (
     resolved,
 )
 from charrnn.errors import UsageError, counted, named
-from charrnn.hooks.manager import find_extension, has_room
+from charrnn.hooks.manager import find_extension
 from charrnn.hooks.specifications import cell_types
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.ensemble import can_join, check_ensemble
@@ -217,7 +217,7 @@ def choose_held_back(
         num_chars = min(MAX_HELD_BACK, max(MIN_HELD_BACK, num_train_chars // HELD_BACK_PART))
         # A user who asks for a smaller network wants to look at it, so it should write without
         # counts.
-        if units_of_network(config) < min(MIN_READ) or not has_room("counts"):
+        if units_of_network(config) < min(MIN_READ):
             num_chars = 0
         config = fill_auto(config, held_back=num_chars)
 

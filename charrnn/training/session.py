@@ -28,7 +28,6 @@ from charrnn.errors import (
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_scores
 from charrnn.generation import generator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
-from charrnn.hooks.manager import has_room
 from charrnn.model.device import on_threads
 from charrnn.runs.checkpoint import (
     Checkpoint,
@@ -212,6 +211,7 @@ class TrainingSession:
                             f" {trainer.step}: a state grew without bound. {self._remedy()}"
                         )
                     )
+                # Early stopping: end the loop here when `state.best_step` is too long ago.
 
             # Once in a while: a sample of the text that the model writes by now.
             if trainer.step in self._sample_steps and not was_due and self.group.is_first:
@@ -277,7 +277,7 @@ class TrainingSession:
 
     def _count_text(self) -> None:
         """Count the training text on all cores of this host. Raises whatever goes wrong."""
-        if not has_room("counts") or self.state.best_nats is None:
+        if self.state.best_nats is None:
             return
 
         # A stop is asked for between any two reports of progress.

@@ -17,9 +17,9 @@ from itertools import groupby
 from pathlib import Path
 
 import charrnn
-from charrnn.analyses.gradients import GradientReach
-from charrnn.analyses.vanishing import Learner, share_recalled, train_networks
 from charrnn.config.settings import Config, resolved
+from charrnn.plugins.analyses.gradients import GradientReach
+from charrnn.plugins.analyses.vanishing import Learner, share_recalled, train_networks
 from charrnn.runs.logs import MetricsLog
 from charrnn.training.recipe import CPU_RATE, choose_sizes
 

@@ -19,9 +19,9 @@ import typer.main
 
 import charrnn.config.settings
 import charrnn.config.settings_file
-from charrnn.cli.app import app
 from charrnn.cli.command_options import RULES
 from charrnn.cli.help_page import argument_name, option_name
+from charrnn.commands.app import app
 from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config.options import options_of
 from charrnn.config.settings import FIELD_NAMES, Config

@@ -20,11 +20,11 @@ import charrnn
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.passages import most_changes
 from charrnn.cells.target_labels import label_by_name
-from charrnn.tui.explore.app import Explorer, TextView
-from charrnn.tui.explore.state import BEST
-from charrnn.tui.write.continuations import ContinuationOptions
-from charrnn.tui.write.drafts import Draft
-from charrnn.tui.write.screen import Writer
+from charrnn.plugins.tui.explore.app import Explorer, TextView
+from charrnn.plugins.tui.explore.state import BEST
+from charrnn.plugins.tui.write.continuations import ContinuationOptions
+from charrnn.plugins.tui.write.drafts import Draft
+from charrnn.plugins.tui.write.screen import Writer
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
 PICTURES = Path(__file__).parents[1] / "pictures"

@@ -9,7 +9,7 @@ import pytest
 from conftest import copy_run
 
 import charrnn
-from charrnn.analyses.atlas import ATLAS_VERSION, COLUMNS, atlas_entries, place_cells
+from charrnn.plugins.analyses.atlas import ATLAS_VERSION, COLUMNS, atlas_entries, place_cells
 from charrnn.views.html_page import HeatMapPage, chars_on_page, to_html_page
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
@@ -44,9 +44,9 @@ def test_the_axes_of_many_cells_are_searched_in_a_small_space(monkeypatch):
     correlations = np.corrcoef(values).astype(np.float32)
     for num_alive in (300, 40):
         correlations[num_alive:], correlations[:, num_alive:] = 0, 0
-        monkeypatch.setattr("charrnn.analyses.atlas.CELLS_EXACT", 300)
+        monkeypatch.setattr("charrnn.plugins.analyses.atlas.CELLS_EXACT", 300)
         exact = place_cells(correlations)[:num_alive]
-        monkeypatch.setattr("charrnn.analyses.atlas.CELLS_EXACT", 299)
+        monkeypatch.setattr("charrnn.plugins.analyses.atlas.CELLS_EXACT", 299)
         assert place_cells(correlations)[:num_alive] == pytest.approx(
             exact, abs=0.01
         )  # 0.0017 is half a rank

@@ -8,8 +8,8 @@ from conftest import copy_run
 from rich.console import Console
 
 import charrnn
-from charrnn.analyses import sampled_states
-from charrnn.analyses.inputs import (
+from charrnn.plugins.analyses import sampled_states
+from charrnn.plugins.analyses.inputs import (
     CellInputs,
     CharacterInput,
     EarlierCharacters,

@@ -9,8 +9,12 @@ import pytest
 import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
 
-from charrnn.analyses import inputs
-from charrnn.analyses.inputs import (
+from charrnn.cells.trace import trace_text
+from charrnn.model.cell_type_registry import products_of_outputs
+from charrnn.model.cell_types import CELLS, Rnn
+from charrnn.model.layer import TORCH
+from charrnn.plugins.analyses import inputs
+from charrnn.plugins.analyses.inputs import (
     NUM_STRONG,
     erase,
     mean_vector,
@@ -18,11 +22,7 @@ from charrnn.analyses.inputs import (
     rank_drivers,
     strong_positions,
 )
-from charrnn.analyses.sampled_states import sample_states
-from charrnn.cells.trace import trace_text
-from charrnn.model.cell_type_registry import products_of_outputs
-from charrnn.model.cell_types import CELLS, Rnn
-from charrnn.model.layer import TORCH
+from charrnn.plugins.analyses.sampled_states import sample_states
 
 K, N = 7, 3
 

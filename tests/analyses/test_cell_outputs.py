@@ -9,10 +9,10 @@ import pytest
 import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
 
-from charrnn.analyses.outputs import output_gradients, quantities, rank_characters
-from charrnn.analyses.sampled_states import characters_of, sample_states
 from charrnn.model.interventions import hold
 from charrnn.model.layer import TORCH
+from charrnn.plugins.analyses.outputs import output_gradients, quantities, rank_characters
+from charrnn.plugins.analyses.sampled_states import characters_of, sample_states
 from charrnn.text.vocab import EncodedText
 
 

@@ -8,13 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from charrnn.analyses.descriptions import _show, describing
-from charrnn.analyses.descriptions.conditions import build_conditions
-from charrnn.analyses.descriptions.describing import Fitter, describe_cells
-from charrnn.analyses.descriptions.results import NUM_LISTED
-from charrnn.analyses.descriptions.rules import RuleSearch, fit_rising, rule_mask, standardized
 from charrnn.detectors.prose import label_capitals, label_line_position, label_quotes
 from charrnn.errors import DataError
+from charrnn.plugins.analyses.descriptions import _show, describing
+from charrnn.plugins.analyses.descriptions.conditions import build_conditions
+from charrnn.plugins.analyses.descriptions.describing import Fitter, describe_cells
+from charrnn.plugins.analyses.descriptions.results import NUM_LISTED
+from charrnn.plugins.analyses.descriptions.rules import (
+    RuleSearch,
+    fit_rising,
+    rule_mask,
+    standardized,
+)
 from charrnn.text.vocab import EncodedText
 
 WORDS = [

@@ -14,9 +14,7 @@ from rich.cells import cell_len
 from rich.console import Group
 
 import charrnn
-from charrnn.analyses import directions
-from charrnn.analyses.directions import Direction, ablate_sum, sum_at_means
-from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.analysis import Study
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cli.arguments import parse_direction
 from charrnn.config.architectures import CELLS
@@ -30,6 +28,8 @@ from charrnn.model.cell_types import CLAMP_LIMIT
 from charrnn.model.clamping import NUM_CELLS, ClampedSum
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
+from charrnn.plugins.analyses import directions
+from charrnn.plugins.analyses.directions import Direction, ablate_sum, sum_at_means
 
 SIZE = 8
 MARKS = "abpqrstuc z"
@@ -131,7 +131,7 @@ def plant():
 def study_of(cache):
     network = plant()
     networks = {"network": lambda: network, "untrained_baseline": lambda: network}
-    return CellAnalysis(text=planted_text(), num_layers=1, num_units=SIZE, cache=cache, **networks)
+    return Study(text=planted_text(), num_layers=1, num_units=SIZE, cache=cache, **networks)
 
 
 @pytest.fixture

@@ -15,16 +15,16 @@ from known_weights import QUOTING_UNIT, quoting_text
 from rich.console import Group
 
 import charrnn
-from charrnn.analyses import evidence as package
-from charrnn.analyses.evidence import born_at
-from charrnn.analyses.evidence import card as card_module
-from charrnn.analyses.evidence.property_output import choose_output, difference, sides_of
-from charrnn.analyses.evidence.readings import Clamps, Ends, read_clamped, read_freely
 from charrnn.api import Model
-from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.analysis import Study
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.detectors.prose import label_quotes
 from charrnn.errors import DataError, UsageError
+from charrnn.plugins.analyses import evidence as package
+from charrnn.plugins.analyses.evidence import born_at
+from charrnn.plugins.analyses.evidence import card as card_module
+from charrnn.plugins.analyses.evidence.property_output import choose_output, difference, sides_of
+from charrnn.plugins.analyses.evidence.readings import Clamps, Ends, read_clamped, read_freely
 from charrnn.text.vocab import EncodedText
 
 CELL = (0, 2)
@@ -116,7 +116,7 @@ def measured():
         patch.setattr(card_module, "NUM_OTHERS", 4)
         network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
         other = make_network("lstm", num_layers=1, scale=0.1)
-        study = CellAnalysis(
+        study = Study(
             text=text,
             num_layers=1,
             num_units=H,
@@ -328,7 +328,7 @@ def rolled(model):
 def test_short_documents_are_refused_before_cells_are_scored():
     network = make_network("lstm", num_layers=1, documents="lines")
     ids = np.tile(np.array([network.end_id, *[1, 2, 3] * 5], np.uint16), 40)
-    study = CellAnalysis(
+    study = Study(
         text=EncodedText(ids, 0, "x" * len(ids), "char"),
         num_layers=1,
         num_units=H,

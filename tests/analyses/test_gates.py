@@ -10,7 +10,6 @@ import torch
 from effects_networks import H, make_ids, make_network, make_text
 from progress_reports import reports
 
-from charrnn.analyses.gates import GateReport, count_gates
 from charrnn.cells.findings import GateUse
 from charrnn.cells.gates import GateCounter
 from charrnn.errors import UsageError
@@ -18,6 +17,7 @@ from charrnn.model import reading
 from charrnn.model.cell_types import CELLS
 from charrnn.model.interventions import record_layers
 from charrnn.model.layer import TORCH
+from charrnn.plugins.analyses.gates import GateReport, count_gates
 from charrnn.views.delivery import FORMATS, Shown
 
 L, SCALE = 3, 0.5

@@ -13,15 +13,15 @@ from encoded_texts import as_text
 from progress_reports import reports
 from torch.nn.functional import cross_entropy
 
-from charrnn.analyses.gradients import (
+from charrnn.errors import DataError, UsageError
+from charrnn.model.network import CharRNN
+from charrnn.plugins.analyses.gradients import (
     NUM_AT_ONCE,
     NUM_LOSSES,
     GradientReach,
     gradient_chart,
     measure_reach,
 )
-from charrnn.errors import DataError, UsageError
-from charrnn.model.network import CharRNN
 from charrnn.views.charts import MAX_TICKS, _tick_labels
 from charrnn.views.svg import GRID
 
@@ -64,7 +64,7 @@ def test_norms_are_those_of_finite_differences(cell, depth):
 
 
 def test_losses_are_averaged_over_the_text(monkeypatch):
-    monkeypatch.setattr("charrnn.analyses.gradients.MAX_KEPT_STATES", 0)
+    monkeypatch.setattr("charrnn.plugins.analyses.gradients.MAX_KEPT_STATES", 0)
     network, text = make_network("lstm", "residual", num_layers=2), make_text(40, 320)
     with reports() as done:
         together = measure_reach(network, text, max_lag=K, name="lamps")

@@ -15,15 +15,15 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn import match_cells
-from charrnn.analyses import matching
-from charrnn.analyses.matching import JointMoments, random_rotation
 from charrnn.api import Model
-from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.analysis import Study
 from charrnn.cells.findings import CellFindings
 from charrnn.cli.arguments import load_model
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.model.shapes import weight_shapes
+from charrnn.plugins.analyses import matching
+from charrnn.plugins.analyses.matching import JointMoments, random_rotation
 from charrnn.runs.checkpoint import checkpoint_step
 from charrnn.runs.reader import RunReader
 from charrnn.text.vocab import Vocab
@@ -164,7 +164,7 @@ def test_reading_leaves_the_mode_of_torch_as_it_was():
 
 def test_independent_random_networks_stay_at_the_null_level(monkeypatch):
     """Of 160 cells, 8 and 2 are expected below p = 0.05 and 0.01."""
-    monkeypatch.setattr(CellAnalysis, "findings", lambda *_, **__: CellFindings(scores=()))
+    monkeypatch.setattr(Study, "findings", lambda *_, **__: CellFindings(scores=()))
     pairs = [
         match_cells([random_model(seed), random_model(seed + 50)], TEXT).pairs[0]
         for seed in range(10, 20)

@@ -14,12 +14,12 @@ from hand_built import vocab_of
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
-from charrnn.analyses.number_tables import number_cell
 from charrnn.api import Model
 from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
+from charrnn.plugins.analyses.number_tables import number_cell
 
 VOCAB = vocab_of("hello, world\n", is_exact=True)
 TEXT = "hello, hello"

@@ -10,8 +10,8 @@ from conftest import as_json
 from encoded_texts import as_text
 
 import charrnn
-from charrnn.analyses.gradients import measure_reach
-from charrnn.analyses.vanishing import LAGS, NETWORKS, recall_text
+from charrnn.plugins.analyses.gradients import measure_reach
+from charrnn.plugins.analyses.vanishing import LAGS, NETWORKS, recall_text
 from charrnn.runs.logs import MetricsLog
 
 SHORT = ("train", "--recipe", "vanishing", "--steps", 2, "--hidden-size", 8)
@@ -40,7 +40,7 @@ def test_three_networks_are_trained_and_compared(command):
 
 
 def test_the_gradients_are_those_of_the_letters_asked_for(command, monkeypatch):
-    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 4)
+    monkeypatch.setattr("charrnn.plugins.analyses.vanishing.NUM_STRINGS", 4)
     [plain, *_] = json.loads(command(*SHORT, "--json", "--out", "three").out)
     model = charrnn.load(plain["run"])
     text = model.encode(recall_text(100))
@@ -59,7 +59,7 @@ def test_the_gradients_are_those_of_the_letters_asked_for(command, monkeypatch):
 
 
 def test_the_share_recalled_is_that_of_the_most_likely_letters(command, monkeypatch):
-    monkeypatch.setattr("charrnn.analyses.vanishing.NUM_STRINGS", 12)
+    monkeypatch.setattr("charrnn.plugins.analyses.vanishing.NUM_STRINGS", 12)
     [plain, *_] = as_json(command(*SHORT, "--json"))
     text = recall_text(20)
     assert text.count(".") == 12 * 19

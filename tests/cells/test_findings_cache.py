@@ -100,7 +100,7 @@ def saved_files():
 
 def test_a_second_call_shows_the_same_without_torch(command, quote_is_kept, process):
     first = command(*QUOTE, "--json", "--recompute").out
-    code = "import sys; from charrnn.cli.app import run; code = run(sys.argv[1:]); "
+    code = "import sys; from charrnn.commands.app import run; code = run(sys.argv[1:]); "
     code += "print(code, sorted({'torch', 'numba'} & set(sys.modules)), file=sys.stderr)"
     ran = process("-c", code, *QUOTE, "--json")
     assert json.loads(first)[0]["detector"] == "quote"
@@ -176,8 +176,8 @@ MODULE = '"""Rate."""\n\nRATE = 2  # per second\n\n\ndef rate():\n    return RAT
 def digest_of(tmp_path):
     """Write a package of one module; return the digest of its code."""
 
-    def call(source, room="cells"):
-        module = tmp_path / "package" / room / "rate.py"
+    def call(source, plugin="cells"):
+        module = tmp_path / "package" / plugin / "rate.py"
         module.parent.mkdir(parents=True, exist_ok=True)
         module.write_text(source, encoding="utf-8")
         return code_digest(tmp_path / "package")
@@ -206,8 +206,8 @@ def test_an_edited_constant_or_statement_measures_anew(digest_of, old, new):
 
 def test_code_that_only_shows_results_keeps_the_findings(digest_of):
     first = digest_of(MODULE)
-    assert digest_of(MODULE, room="views") == first
-    assert digest_of(MODULE, room="model") != first
+    assert digest_of(MODULE, plugin="views") == first
+    assert digest_of(MODULE, plugin="model") != first
 
 
 def test_a_digest_that_was_not_written_whole_is_computed_again(digest_of):

@@ -14,7 +14,7 @@ from conftest import SMALL_RUN, Ran
 from hand_built import vocab_of
 
 import charrnn
-from charrnn.cli.sample_output import separator
+from charrnn.commands.sample_output import separator
 from charrnn.errors import DataError
 from charrnn.generation import sampling
 from charrnn.generation.sampling import Engine

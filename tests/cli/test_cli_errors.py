@@ -137,7 +137,7 @@ LONG = "first line of it\n" + "more than anybody reads \x1b[2J " * 1_000
 def test_what_nobody_expected_is_short(command, error, monkeypatch):
     rest = ": first line of it more than anybody reads" if error.args else ""
     begin = f"error: unexpected {type(error).__name__}{rest}"
-    monkeypatch.setattr("charrnn.api.load", Mock(side_effect=error))
+    monkeypatch.setattr("charrnn.trained_model.load_as", Mock(side_effect=error))
     ran = command("sample")
     assert (ran.code, ran.out) == (1, "")
     first, second = ran.err.strip().splitlines()
@@ -160,7 +160,7 @@ def test_only_an_interrupt_is_one(command, alphabet_run, monkeypatch):
             raise ImportError("half of a module") from None
 
     for load in (interrupt, Mock(side_effect=KeyboardInterrupt)):
-        monkeypatch.setattr("charrnn.api.load", load)
+        monkeypatch.setattr("charrnn.trained_model.load_as", load)
         assert command("sample", alphabet_run) == Ran(130, "", "")
 
 
@@ -169,7 +169,7 @@ def test_a_module_that_cannot_be_imported_is_a_short_error(process):
 import sys
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == "charrnn.cli.app":
+        if name == "charrnn.commands.app":
             raise ImportError("no such thing")
 sys.meta_path.insert(0, Finder())
 from charrnn.__main__ import main
@@ -205,7 +205,7 @@ def load_what_is_missing():
     ],
 )
 def test_a_library_that_cannot_be_loaded_is_no_output(command, monkeypatch, load, message):
-    monkeypatch.setattr("charrnn.cli.app.app", lambda *args, **kwargs: load())
+    monkeypatch.setattr("charrnn.commands.app.app", lambda *args, **kwargs: load())
     ran = command("corpora")
     assert ran.code == 1
     assert ran.err.startswith(f"error: {message}")

@@ -25,7 +25,7 @@ COMMANDS = (
     "corpora make",
 )
 OF_ANALYSES = ("predict", "visualize", "evaluate")
-"""The commands whose options are declared in rooms, beside what they measure."""
+"""The commands whose options are declared in plugins, beside what they measure."""
 
 
 def test_help_imports_what_it_needs_only(process):
@@ -35,7 +35,7 @@ def test_help_imports_what_it_needs_only(process):
     script = f"""
 import sys
 import charrnn
-from charrnn.cli.app import run
+from charrnn.commands.app import run
 for names, heavy in (({others!r}, {{"numpy", "rich", "torch"}}), ({OF_ANALYSES!r}, {{"torch", "numba", "yaml", "tqdm"}})):
     for name in names:
         assert run([*name.split(), *([] if name == "--version" else ["--help"])]) == 0
@@ -54,7 +54,7 @@ def test_the_process_ends_with_the_exit_code_and_debug_shows_where(process, argu
 
 
 def test_what_numpy_says_of_numbers_of_a_diverged_model_is_not_shown(process):
-    code = "from charrnn.cli.app import run; run(['--version']); import numpy as np"
+    code = "from charrnn.commands.app import run; run(['--version']); import numpy as np"
     ran = process("-c", f"{code}; print(np.float32(1e38) * np.float32(10))")
     assert ran.stdout.decode().endswith("\ninf\n")
     assert ran.stderr.decode() == ""
@@ -66,7 +66,7 @@ import os, sys
 os.mkdir("gone")
 os.chdir("gone")
 os.rmdir("../gone")
-from charrnn.cli.app import run
+from charrnn.commands.app import run
 print([run(arguments.split()) for arguments in ("train text.txt", "evaluate", "runs")])
 """
     ran = process("-c", script)

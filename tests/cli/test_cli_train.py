@@ -22,7 +22,7 @@ from synthetic import make_corpus
 from torch import nn
 
 import charrnn
-from charrnn.cli.train import TrainingView, readable
+from charrnn.commands.train import TrainingView, readable
 from charrnn.config.settings import FIELD_NAMES
 from charrnn.errors import UsageError, named
 from charrnn.system.signals import Signals
@@ -319,7 +319,7 @@ def test_a_plan_is_the_first_event_of_a_budget_in_minutes(command, text_file):
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_first_sample_is_one_line(lstm, monkeypatch, is_terminal):
     console = Console(file=io.StringIO(), force_terminal=is_terminal, color_system=None, width=60)
-    monkeypatch.setattr("charrnn.cli.train.result_console", lambda stderr: console)
+    monkeypatch.setattr("charrnn.commands.train.result_console", lambda stderr: console)
     long = [
         replace(event, text="a b\n" * 60) if event.event == "sample" else event
         for event in lstm.events
@@ -336,7 +336,7 @@ def test_a_first_sample_is_one_line(lstm, monkeypatch, is_terminal):
 
 def test_the_header_fits_a_narrow_terminal(monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=50)
-    monkeypatch.setattr("charrnn.cli.train.result_console", lambda stderr: console)
+    monkeypatch.setattr("charrnn.commands.train.result_console", lambda stderr: console)
     corpus = f"/a-path/{60 * 'x'}.txt"
     values = {"corpus": corpus, "alphabet": "char", "num_chars": 4_661_437}
     values |= {"num_distinct_chars": 166, "vocab_size": 99}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import charrnn
-import charrnn.cli.app  # registers the commands, whose options messages name
+import charrnn.commands.app  # registers the commands, whose options messages name
 import charrnn.errors
 from charrnn.cli.streams import with_flags
 from charrnn.errors import CharRNNError, Message, UsageError, named
@@ -51,20 +51,20 @@ def test_a_message_is_part_of_another_and_is_copied_with_its_parameters():
         assert (same, with_flags(same)) == (message, "--seed 1")
 
 
-COMMANDS_OF_ROOMS = (
-    "tui/explore/",
-    "formats/export.",
-    "tui/full_screen",
-    "formats/importing.",
-    "tui/terminal",
-    "tui/write/",
-    "analyses/directions.",
-    "reports/lines.",
-    "analyses/predict.",
-    "analyses/gradients.py",
-    "distributed/processes",
+COMMANDS_OF_PLUGINS = (
+    "plugins/tui/explore/",
+    "plugins/formats/export.",
+    "plugins/tui/full_screen",
+    "plugins/formats/importing.",
+    "plugins/tui/terminal",
+    "plugins/tui/write/",
+    "plugins/analyses/directions.",
+    "plugins/reports/lines.",
+    "plugins/analyses/predict.",
+    "plugins/analyses/gradients.py",
+    "distributed/",
 )
-"""Modules of rooms that belong to the command line: commands, values of options, and pictures that
+"""Modules of plugins that belong to the command line: commands, values of options, and pictures that
 say how to train."""
 
 STYLE_SHEETS = ("views/theme.py",)
@@ -77,7 +77,10 @@ def test_no_text_below_the_command_line_names_an_option():
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
-        if name.startswith(("cli/", "__main__.py", *COMMANDS_OF_ROOMS)) or name in STYLE_SHEETS:
+        if (
+            name.startswith(("cli/", "commands/", "__main__.py", *COMMANDS_OF_PLUGINS))
+            or name in STYLE_SHEETS
+        ):
             continue
         source = path.read_text(encoding="utf-8")
         if "--" not in source:
@@ -99,8 +102,7 @@ def test_no_text_below_the_command_line_names_an_option():
                 node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
             )
             # An analysis says which of its options it parses.
-            has_options = name.startswith("analyses/")
-            is_argument = has_options and re.fullmatch(r"--[a-z]+", text)
+            is_argument = name.startswith("plugins/analyses/") and re.fullmatch(r"--[a-z]+", text)
             if (
                 re.search(r"(?<!\w)--[a-z]", text)
                 and not is_argument

@@ -18,10 +18,10 @@ from command_lines import faults, run_line
 from every_option import BASES, ELSEWHERE, KINDS, PROSE, command_lines, examples_of
 from torch import nn
 
-from charrnn.cli.app import run
 from charrnn.cli.root import commands
+from charrnn.commands.app import run
 from charrnn.config.options import Option
-from charrnn.formats.export import FORMATS
+from charrnn.plugins.formats.export import FORMATS
 
 RARE = ("blank-lines", "column")
 """Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""
@@ -71,8 +71,8 @@ def tried(laboratory, monkeypatch):
     """Return `faults_of_kind` of the laboratory, in its folder."""
     monkeypatch.chdir(laboratory)
     # Fewer strings and pairs, which no option depends on.
-    monkeypatch.setattr("charrnn.analyses.evidence.card.NUM_OTHERS", 9)
-    monkeypatch.setattr("charrnn.analyses.evidence.card.NUM_WINDOWS", 4)
+    monkeypatch.setattr("charrnn.plugins.analyses.evidence.card.NUM_OTHERS", 9)
+    monkeypatch.setattr("charrnn.plugins.analyses.evidence.card.NUM_WINDOWS", 4)
 
     def call(kind, num_examples):
         lines = command_lines(num_examples=num_examples, is_plain=kind == "plain")

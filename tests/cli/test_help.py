@@ -6,8 +6,8 @@ import sys
 import pytest
 import typer.main
 
-from charrnn.cli.app import app
 from charrnn.cli.help_page import MAX_NAME
+from charrnn.commands.app import app
 
 COMMANDS = ["", *typer.main.get_command(app).commands]
 COMMANDS += [f"corpora {name}" for name in ("list", "show", "fetch", "make")]

@@ -9,8 +9,8 @@ import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.cli.app import app
 from charrnn.cli.command_options import RULES, check_rules
+from charrnn.commands.app import app
 from charrnn.errors import UsageError
 
 FLAGS = {

@@ -9,7 +9,7 @@ from streams import Stream
 
 from charrnn.cli import streams
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.cli.sample_output import SampleOutput, write
+from charrnn.commands.sample_output import SampleOutput, write
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.system.process import PARENT
 from charrnn.system.progress import tell, using, warn

@@ -307,7 +307,7 @@ def test_a_process_that_is_killed_while_it_writes_counts_leaves_none(process, tm
     (tmp_path / "text.txt").write_bytes(TEXT.encode())
     code = (
         "import os, sys\n"
-        "from charrnn.cli.app import run\n"
+        "from charrnn.commands.app import run\n"
         "from charrnn.system import files\n"
         "write = files.write_synced\n"
         "def write_or_die(path, data):\n"
@@ -388,7 +388,7 @@ def test_without_numba_python_counts_a_short_text_and_writes_the_same(process, t
     (tmp_path / "text.txt").write_bytes(TEXT.encode())
     code = (
         "import sys; sys.modules['numba'] = None\n"
-        "from charrnn.cli.app import run\n"
+        "from charrnn.commands.app import run\n"
         "sys.exit(run(sys.argv[1:]))"
     )
     ran = process("-c", code, "train", "text.txt", *FLAGS)
@@ -565,7 +565,7 @@ def test_counts_beside_another_model_of_the_same_text_are_not_used(tmp_path, tra
 def test_writing_with_counts_imports_no_torch(process, trained):
     code = (
         "import sys\n"
-        "from charrnn.cli.app import run\n"
+        "from charrnn.commands.app import run\n"
         "code = run(sys.argv[1:])\n"
         "sys.exit(9 if 'torch' in sys.modules else code)"
     )

@@ -18,7 +18,7 @@ from charrnn.errors import DataError, UsageError
 from charrnn.evaluation.comparison import evaluate_runs, precision_of
 from charrnn.evaluation.losses import CharLosses, MeasuredText, char_losses, paired_difference
 from charrnn.model.network import CharRNN
-from charrnn.reports.lines import losses_by_line
+from charrnn.plugins.reports.lines import losses_by_line
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus

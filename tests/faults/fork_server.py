@@ -148,7 +148,7 @@ if __name__ == "__main__":
     import charrnn.training.loop
     import charrnn.training.session
     from charrnn.__main__ import main
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     assert torch.get_num_threads() == 1
     charrnn.training.session.SAMPLE_LENGTH = (

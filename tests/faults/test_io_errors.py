@@ -15,8 +15,8 @@ from saved_runs import commit, hidden, make_run, save
 from synthetic import make_corpus
 
 from charrnn.errors import CharRNNError
+from charrnn.plugins.tui.write.drafts import read_draft
 from charrnn.runs.checkpoint import read_checkpoint
-from charrnn.tui.write.drafts import read_draft
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc"

@@ -350,7 +350,7 @@ def test_processes_end_with_a_launcher_that_is_killed(fork_server, tmp_path):
 def test_a_process_that_lost_another_ends_without_taking_python_down(process):
     """Beside it, threads of gloo still run."""
     code = (
-        "import atexit, charrnn.cli.app as app, charrnn.__main__ as main\n"
+        "import atexit, charrnn.commands.app as app, charrnn.__main__ as main\n"
         "atexit.register(print, 'taken down')\n"
         f"app.run = lambda arguments: print('said') or {LOST_CONNECTION}\n"
         "main.main()"

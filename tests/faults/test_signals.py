@@ -274,6 +274,10 @@ PLACES = {
 @pytest.mark.parametrize("name", ["sample", "predict", "evaluate", "visualize", "runs"])
 def test_every_command_ends_without_a_message(fork_server, uninterrupted, name):
     arguments = {"runs": [], "predict": [uninterrupted.path, "the"]}.get(name, [uninterrupted.path])
-    asked = {"place": PLACES.get(name, "charrnn.api:load"), "call": 1, "signals": [signal.SIGTERM]}
+    asked = {
+        "place": PLACES.get(name, "charrnn.trained_model:load_as"),
+        "call": 1,
+        "signals": [signal.SIGTERM],
+    }
     code, child = fork_server.run(name, *arguments, prepare=HEAR, **asked)
     assert (code, child.out, child.err) == (143, "", "")

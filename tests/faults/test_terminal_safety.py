@@ -104,7 +104,7 @@ def modes_of(cases):
 @pytest.mark.parametrize(("mode", "arguments"), modes_of(SHOWN))
 def test_no_output_contains_control_sequences(hostile, monkeypatch, mode, arguments):
     listed = replace(sources.load_catalogue()[0], licence=IN_A_TEXT, look_for=IN_A_TEXT)
-    monkeypatch.setattr("charrnn.cli.corpora.load_catalogue", lambda: (listed,))
+    monkeypatch.setattr("charrnn.commands.corpora.load_catalogue", lambda: (listed,))
     ran = run_line(arguments, **PLACES[mode])
     is_exact = arguments[0] == "sample" and mode in ("pipe", "forced")
     assert faults(arguments, ran, is_exact=is_exact, **PLACES[mode]) == []

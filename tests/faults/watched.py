@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import charrnn
-from charrnn.cli.app import run
+from charrnn.commands.app import run
 from charrnn.errors import CharRNNError
 from charrnn.training import session
 

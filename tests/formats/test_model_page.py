@@ -21,11 +21,11 @@ from charrnn.api import Model
 from charrnn.cells.findings import FoundCell
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
-from charrnn.formats.model_page import page as model_page
-from charrnn.formats.model_page.page import to_model_page
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.sample_options import Shaping
 from charrnn.model.shapes import weight_shapes
+from charrnn.plugins.formats.model_page import page as model_page
+from charrnn.plugins.formats.model_page.page import to_model_page
 from charrnn.text.vocab import Vocab
 
 SCRIPTS = Path(__file__).parent / "javascript"

@@ -23,12 +23,12 @@ from charrnn.api import Model
 from charrnn.config.architectures import CELLS as NAMES
 from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.formats.export import write_model
 from charrnn.hooks import manager
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import load_network
 from charrnn.model.stepper import Stepper
+from charrnn.plugins.formats.export import write_model
 from charrnn.runs.targets import Target
 from charrnn.text.vocab import Vocab
 
@@ -36,7 +36,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
 
-from charrnn.formats.onnx import check_onnx, onnx_to_bytes  # noqa: E402
+from charrnn.plugins.formats.onnx import check_onnx, onnx_to_bytes  # noqa: E402
 
 VOCAB = Vocab("char", ("", *string.ascii_letters[: V - 1]))
 EVERYTHING = {"zoneout": 0.1, "sum_outputs": True, "initial_state": "learned"}
@@ -236,7 +236,7 @@ def test_a_model_gives_the_same_valid_file_each_time():
 
 
 def test_a_model_that_is_too_large_for_the_format_is_refused(monkeypatch):
-    monkeypatch.setattr("charrnn.formats.onnx.MAX_BYTES", 10_000)
+    monkeypatch.setattr("charrnn.plugins.formats.onnx.MAX_BYTES", 10_000)
     with pytest.raises(UsageError, match=r"10,000.*Export a \.zip"):
         onnx_of(LSTM, TENSORS)
 
@@ -271,7 +271,7 @@ def test_the_metadata_says_all_that_a_reader_needs(lstm, corpus_file, tmp_path):
 
 
 def test_a_file_that_computes_something_else_is_not_written(command, alphabet_run, monkeypatch):
-    monkeypatch.setattr("charrnn.formats.onnx.TOLERANCE", -1.0)
+    monkeypatch.setattr("charrnn.plugins.formats.onnx.TOLERANCE", -1.0)
     refused = command("export", alphabet_run, "a.onnx")
     assert refused.code == 1
     assert "Nothing was written" in refused.err
@@ -297,7 +297,7 @@ def test_in_an_environment_of_pipx_its_pip_is_named(command, alphabet_run, monke
 
 
 def test_without_onnxruntime_the_file_is_not_checked(command, alphabet_run, monkeypatch):
-    monkeypatch.setattr("charrnn.formats.onnx.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.plugins.formats.onnx.find_spec", lambda name: None)
     written = command("export", alphabet_run, "a.onnx", "--json")
     assert written.code == 0
     assert json.loads(written.out)["bytes"] == Path("a.onnx").stat().st_size

@@ -18,7 +18,7 @@ from rich.console import Console
 from test_cli_sample import Terminal
 
 import charrnn
-from charrnn.cli.sample_output import coloured_pictures
+from charrnn.commands.sample_output import coloured_pictures
 from charrnn.generation.writing import Piece
 from charrnn.views.heatmap import Legend
 

@@ -13,7 +13,7 @@ from conftest import Ran, as_json, clean_environment
 
 import charrnn
 from charrnn.cli.arguments import parse_text
-from charrnn.cli.sample_output import write
+from charrnn.commands.sample_output import write
 
 
 def with_newline(text):
@@ -125,7 +125,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(lab, tmp_path):
 def test_writing_imports_no_torch(process, lab):
     script = """
 import sys
-from charrnn.cli.app import run
+from charrnn.commands.app import run
 for line in ("sample -q --seed 0 --length 20", "sample -q --beam 2 --length 5", "predict -q zib"):
     assert run(line.split()) == 0
 print(sorted({"torch", "rich", "numpy", "pydantic"} & {*sys.modules}), file=sys.stderr)

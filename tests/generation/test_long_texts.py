@@ -9,11 +9,11 @@ import pytest
 from built_runs import build_chain
 
 import charrnn
-from charrnn.cli.sample import MAX_JSON_CHARS
+from charrnn.commands.sample import MAX_JSON_CHARS
 from charrnn.generation import generator, sampling
 from charrnn.generation.sample_options import MAX_BEAM_CHARS, SampleOptions
 from charrnn.generation.sampling import Block
-from charrnn.reports.novelty import MAX_CHARS
+from charrnn.plugins.reports.novelty import MAX_CHARS
 
 MIB = 2**20
 

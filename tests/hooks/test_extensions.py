@@ -1,4 +1,4 @@
-"""Rooms and other packages: what they add to charrnn by hooks, and what is left when they are
+"""Plugins and other packages: what they add to charrnn by hooks, and what is left when they are
 missing."""
 
 import ast
@@ -127,7 +127,7 @@ def offer(tmp_path, monkeypatch):
 
 
 def test_a_flag_of_two_analyses_is_refused(offer, capsys):
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     offer(ROOM.replace("--length", "--gates"))
     assert run(["visualize", "--help"]) == 2
@@ -135,7 +135,7 @@ def test_a_flag_of_two_analyses_is_refused(offer, capsys):
 
 
 def test_a_package_adds_a_command(offer, capsys):
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     offer()
     assert run(["--help"]) == 0
@@ -145,7 +145,7 @@ def test_a_package_adds_a_command(offer, capsys):
 
 
 def test_a_package_adds_an_analysis(offer, capsys):
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     offer()
     assert run(["visualize", "--help"]) == 0
@@ -155,7 +155,7 @@ def test_a_package_adds_an_analysis(offer, capsys):
 
 
 def test_a_package_adds_a_section_to_the_page_of_a_cell(offer, alphabet_run, tmp_path, capsys):
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     offer(SECTION)
     text = tmp_path / "text.txt"
@@ -175,7 +175,7 @@ def test_a_package_adds_a_section_to_the_page_of_a_cell(offer, alphabet_run, tmp
     "name", [name for name, hook in vars(specifications).items() if hasattr(hook, "charrnn_spec")]
 )
 def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     hook = getattr(specifications, name)
     example = inspect.getdoc(hook).rpartition("\n\n")[2]
@@ -211,7 +211,7 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
     ],
 )
 def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(offer, capsys, code, reason):
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     offer(code)
     assert run(["--help"]) == 0
@@ -240,7 +240,7 @@ def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(offer, cap
     ],
 )
 def test_a_command_that_fails_names_its_package(offer, capsys, tmp_path, code, reason):
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     (tmp_path / "greeting.py").write_text(code)
     sys.modules.pop("greeting", None)
@@ -260,7 +260,7 @@ def test_a_message_names_options_beside_a_command_that_fails(offer, tmp_path):
 
 
 def test_the_second_command_of_a_name_is_left_out(offer, capsys):
-    from charrnn.cli.app import run
+    from charrnn.commands.app import run
 
     offer(ROOM.replace('name="greet"', 'name="explore"'))
     assert run(["--help"]) == 0
@@ -280,9 +280,9 @@ def test_unknown_names_are_no_attributes():
 
 def test_what_needs_a_missing_package_names_it():
     with pytest.raises(
-        charrnn.CharRNNError, match=r"The package charrnn\.no_room is not installed"
+        charrnn.CharRNNError, match=r"The package charrnn\.no_plugin is not installed"
     ):
-        LazyModule("charrnn.no_room.gates").count  # noqa: B018
+        LazyModule("charrnn.no_plugin.gates").count  # noqa: B018
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         LazyModule("no_such_package").count  # noqa: B018
 
@@ -303,8 +303,8 @@ def test_torch_and_the_rooms_are_imported_at_their_first_use(tmp_path, process):
         "zeros = list.__mul__"
     )  # the real one takes seconds to import
     code = (
-        "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.analyses.gradients',"
-        " 'torch'})\nfrom charrnn.system.lazy import torch; import charrnn.analyses.gradients;"
+        "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.plugins.analyses.gradients',"
+        " 'torch'})\nfrom charrnn.system.lazy import torch; import charrnn.plugins.analyses.gradients;"
         " before = 'torch' in sys.modules; torch.zeros([], 1); print(before, 'torch' in"
         " sys.modules)"
     )

@@ -1,4 +1,4 @@
-"""Run command lines in the laboratory by `charrnn.cli.app.run` alone: exit codes, streams and
+"""Run command lines in the laboratory by `charrnn.commands.app.run` alone: exit codes, streams and
 written files."""
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from charrnn.cli.app import run
+from charrnn.commands.app import run
 from charrnn.config.architectures import DEPTHS
 from charrnn.model.cell_types import CELLS
 

@@ -102,7 +102,7 @@ def corpus_of_brackets(tmp_path):
 
 RUN_ALL = """
 import json, sys
-from charrnn.cli.app import run
+from charrnn.commands.app import run
 for arguments in json.loads(sys.argv[1]):
     assert run(arguments) == 0, arguments
     print(end=chr(0), flush=True)

@@ -10,7 +10,7 @@ from environment import REPOSITORY
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.analysis import Study
 from charrnn.generation.generator import GenerationMethods
 
 pytestmark = pytest.mark.docs
@@ -35,7 +35,7 @@ def test_the_links_of_a_page_work(page, name):
             assert fragment in anchors, f"{path}#{fragment}"
     # The reader of the page on extending creates these two.
     new = (
-        {"charrnn/analyses/vocabulary.py", "charrnn/analyses/entropy.py"}
+        {"charrnn/plugins/analyses/vocabulary.py", "charrnn/plugins/analyses/entropy.py"}
         if name.endswith("extending.md")
         else set()
     )
@@ -108,10 +108,10 @@ def without_example(functions):
     ]
 
 
-@pytest.mark.parametrize("kind", [Model, CellAnalysis])
+@pytest.mark.parametrize("kind", [Model, Study])
 def test_a_method_that_uses_a_room_shows_how_it_is_called(kind):
-    # Those of rooms stand below the others.
-    source = inspect.getsource(kind).partition("# The room ")[2]
+    # Those of plugins stand below the others.
+    source = inspect.getsource(kind).partition("# The plugin ")[2]
     names = re.findall(r"(?m)^    def (\w+)", source)
     assert len(names) > 10 and without_example({name: vars(kind)[name] for name in names}) == []
 

@@ -15,33 +15,24 @@ import charrnn.training.events
 PACKAGE = Path(charrnn.__file__).parent
 LAYERS = (
     ({"__main__"},),
-    (
-        {
-            "analyses",
-            "counts",
-            "reports",
-            "formats",
-            "tui",
-            "serving",
-            "compiled",
-        },
-    ),
-    ({"cli"},),
-    ({"api", "__init__"},),
-    ({"views"}, {"training"}),
-    ({"generation"}, {"cells"}, {"evaluation"}),
-    ({"runs"},),
+    ({"commands"},),
+    ({"__init__"},),
+    ({"api"},),
+    ({"plugins"},),
+    ({"training"}, {"cli"}),
+    ({"counts"}, {"views"}),
+    ({"trained_model"},),
+    ({"cells"}, {"compiled"}),
+    ({"evaluation"}, {"generation"}, {"runs"}),
     ({"model"},),
-    ({"text"}, {"detectors"}, {"distributed"}),
-    ({"config", "errors", "hooks", "statistics", "system", "version"},),
+    ({"text"}, {"distributed"}),
+    ({"config"}, {"detectors"}, {"statistics"}),
+    ({"hooks"}, {"system"}),
+    ({"errors"}, {"version"}),
 )
 """From the top. A part may import itself and every lower layer, but no other part of its layer."""
-OF_ROOM = re.compile(rf"charrnn\.({'|'.join(*LAYERS[1])})\b")
-"""Matches the name of a room, or of a module of it."""
-LAZY_ROOM = re.compile(rf"LazyModule\('{OF_ROOM.pattern}[\w.]*'\)")
-"""Matches a name that stands for a module of a room."""
-LAZY = "if TYPE_CHECKING:\n    pass\nelse:\n    x = LazyModule('{}')"
-"""Code that imports a module when it is used."""
+BETWEEN_PLUGINS = {("tui", "analyses"), ("serving", "formats")}
+"""The plugins that import another plugin, and that plugin."""
 PLACE = {}
 for height, parts in enumerate(LAYERS):
     for part, names in enumerate(parts):
@@ -50,13 +41,10 @@ for height, parts in enumerate(LAYERS):
 
 def imported_modules(path, package):
     """Yield line and module of every import of a file: in functions, under `TYPE_CHECKING` and by a
-    string, too; those of `lazily_imported` are left out."""
+    string, too."""
     here = ("charrnn", *path.relative_to(package).parent.parts)
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    lazily = lazily_imported(tree)
     for node in ast.walk(tree):
-        if node in lazily:
-            continue
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -66,30 +54,6 @@ def imported_modules(path, package):
             yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.Constant) and re.fullmatch(r"charrnn(\.\w+)+", str(node.value)):
             yield node.lineno, str(node.value)
-
-
-def lazily_imported(tree):
-    """Return the nodes by which a module imports rooms in the one way that the core may.
-
-    A name that stands for a module of a room until it is used, and types for mypy:
-
-        if TYPE_CHECKING:
-            from charrnn.analyses import gradients
-            from charrnn.analyses.directions import Direction
-        else:
-            gradients = LazyModule("charrnn.analyses.gradients")
-    """
-    found = set()
-    for block in tree.body:
-        if not isinstance(block, ast.If) or ast.unparse(block.test) != "TYPE_CHECKING":
-            continue
-        for node in block.body:
-            if isinstance(node, ast.ImportFrom) and OF_ROOM.match(node.module):
-                found.add(node)
-        for node in block.orelse:
-            if isinstance(node, ast.Assign) and LAZY_ROOM.fullmatch(ast.unparse(node.value)):
-                found.update(ast.walk(node.value))
-    return found
 
 
 def wrong_imports(package):
@@ -112,13 +76,11 @@ def wrong_imports(package):
 
 def test_the_layers_are_those_of_the_contributing_guide():
     guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    diagram = re.search(r"(?m)^```\n(analyses  .*?)^```$", guide, re.DOTALL)
+    diagram = re.search(r"(?m)^```\n(commands  .*?)^```$", guide, re.DOTALL)
     # The names of a row end where at least three spaces follow; two separate them.
     rows = [set(re.split(r"\s{3,}", row)[0].split()) for row in diagram[1].splitlines()]
-    *upper, bottom = filter(
-        None, (set().union(*parts) - {"__main__", "__init__"} for parts in LAYERS)
-    )
-    assert rows[: len(upper)] == upper and set().union(*rows[len(upper) :]) == bottom
+    layers = (set().union(*parts) - {"__main__", "__init__"} for parts in LAYERS)
+    assert rows == list(filter(None, layers))
 
 
 def test_no_import_points_up_or_sideways():
@@ -136,18 +98,16 @@ def test_no_import_points_up_or_sideways():
         ("model/cell_types.py", "from ..runs import reader", True),
         ("model/cell_types.py", "from .. import runs", True),
         ("cells/scores.py", "from charrnn.cells.trace import Trace", False),
-        ("cells/scores.py", "from charrnn.evaluation.losses import bits", True),
+        ("evaluation/losses.py", "from charrnn.cells.trace import Trace", True),
         ("training/loop.py", "from charrnn.evaluation.losses import bits", False),
         ("config/settings.py", "from charrnn.text.vocab import Vocab", True),
         ("__init__.py", "from charrnn.api import load", False),
-        ("__init__.py", "from charrnn.cli.app import main", True),
-        ("__main__.py", "from charrnn.cli.app import main", False),
-        ("api.py", "def f():\n    from charrnn.analyses import gates", True),
-        ("api.py", "gates = LazyModule('charrnn.analyses.gates')", True),
-        ("api.py", "if TYPE_CHECKING:\n    from charrnn.analyses import gates", False),
-        ("api.py", "if TYPE_CHECKING:\n    from charrnn.cli import runs", True),
-        ("api.py", LAZY.format("charrnn.analyses.gates"), False),
-        ("model/cell_types.py", LAZY.format("charrnn.runs.reader"), True),
+        ("__init__.py", "from charrnn.commands.app import main", True),
+        ("__main__.py", "from charrnn.commands.app import main", False),
+        ("api.py", "def f():\n    from charrnn.plugins.analyses import gates", False),
+        ("api.py", "gates = LazyModule('charrnn.commands.train')", True),
+        ("trained_model.py", "gates = LazyModule('charrnn.plugins.analyses.gates')", True),
+        ("plugins/tui/demo.py", "from charrnn.api import load", True),
     ],
 )
 def test_an_import_that_points_up_or_sideways_is_found(file, code, is_wrong, tmp_path):
@@ -155,6 +115,20 @@ def test_an_import_that_points_up_or_sideways_is_found(file, code, is_wrong, tmp
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code, encoding="utf-8")
     assert bool(wrong_imports(tmp_path / "charrnn")) == is_wrong
+
+
+def test_plugins_import_each_other_only_where_the_pages_say_so():
+    plugins = PACKAGE / "plugins"
+    found = set()
+    for path in plugins.rglob("*.py"):
+        plugin = path.relative_to(plugins).parts[0]
+        for _, module in imported_modules(path, PACKAGE):
+            other = re.match(r"charrnn\.plugins\.(\w+)\.", module)
+            if other is not None and other[1] != plugin:
+                found.add((plugin, other[1]))
+    page = (REPOSITORY / "docs" / "code.md").read_text(encoding="utf-8")
+    said = re.findall(r"`plugins/(\w+)` uses `plugins/(\w+)`", page)
+    assert found == BETWEEN_PLUGINS == set(said)
 
 
 def lazy_modules(tree):

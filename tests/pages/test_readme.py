@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from environment import REPOSITORY
 
-from charrnn.analyses.evidence import results
+from charrnn.plugins.analyses.evidence import results
 from charrnn.training import events
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from test_losses import make_ids, make_network, naive_scores
 
 from charrnn.errors import DataError
 from charrnn.evaluation.losses import CharLosses
-from charrnn.reports import breakdown
+from charrnn.plugins.reports import breakdown
 from charrnn.text.vocab import Vocab
 
 TEXT = "Der Prinz sprach: «Князь Андрей!» 戦争と平和 «١٢٣» é x² €\r\n\tÀ bientôt…\n"

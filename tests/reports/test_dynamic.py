@@ -17,8 +17,8 @@ from charrnn.errors import DataError, NonFiniteError, UsageError
 from charrnn.evaluation.comparison import evaluate, evaluate_runs
 from charrnn.evaluation.losses import char_losses
 from charrnn.model.network import CharRNN
-from charrnn.reports import dynamic
-from charrnn.reports.dynamic import DynamicSettings, adapt, root_mean_square_gradients
+from charrnn.plugins.reports import dynamic
+from charrnn.plugins.reports.dynamic import DynamicSettings, adapt, root_mean_square_gradients
 from charrnn.text.vocab import Vocab
 
 V = 6
@@ -277,6 +277,6 @@ def test_the_command_reads_standard_input(chain_run, command, monkeypatch):
     words = ("--adapt", "-", "--unknown", "nearest", "--length", 5)
     read = command("sample", chain_run, *words, stdin=b"abcdxyz" * 20)
     assert read.code == 0 and read.err.startswith("adapted to 79 characters")
-    monkeypatch.setattr("charrnn.cli.sample_output.LONG", 70)
+    monkeypatch.setattr("charrnn.commands.sample_output.LONG", 70)
     again = command("sample", chain_run, *words, stdin=b"abcdxyz" * 20)
     assert again.err.startswith("adapting to - ...\nadapted to 79 characters")

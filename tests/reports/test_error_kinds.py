@@ -14,8 +14,8 @@ import charrnn
 from charrnn import api
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.evaluation.losses import CharLosses
-from charrnn.reports import error_kinds
-from charrnn.reports.error_kinds import KINDS, NO_ERROR
+from charrnn.plugins.reports import error_kinds
+from charrnn.plugins.reports.error_kinds import KINDS, NO_ERROR
 from charrnn.text.vocab import Vocab, decode_each
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789.,;:!?'\"-_()\n\0"

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.evaluation.losses import CharLosses
-from charrnn.reports import lines
-from charrnn.reports.lines import MAX_LINE_TEXT, ScoredText
+from charrnn.plugins.reports import lines
+from charrnn.plugins.reports.lines import MAX_LINE_TEXT, ScoredText
 
 
 def scored(text, positions, first=0, num_runs=1):

@@ -14,10 +14,10 @@ from known_weights import CYCLE, chain_text
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cli.arguments import parse_mix
+from charrnn.commands.models import parse_mix
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.reports.mixing import mix
+from charrnn.plugins.reports.mixing import mix
 from charrnn.text.vocab import Vocab
 
 LETTERS = "\n ,.abcdefghijklmnopqrstuvwxy"

@@ -14,8 +14,8 @@ from test_tables import novelty
 
 import charrnn
 from charrnn.errors import DataError, UsageError
-from charrnn.reports import novelty as room
-from charrnn.reports.novelty import (
+from charrnn.plugins.reports import novelty as plugin
+from charrnn.plugins.reports.novelty import (
     LINES,
     STYLES,
     CopiedText,
@@ -129,7 +129,7 @@ def test_what_cannot_be_compared_is_refused(monkeypatch):
         find_copies("abc", "abc", min_length=0)
     with pytest.raises(TypeError, match="str with bytes"):
         find_copies("abc", b"abc")
-    monkeypatch.setattr(room, "MAX_CHARS", 10)
+    monkeypatch.setattr(plugin, "MAX_CHARS", 10)
     find_copies("a" * 10, "abc")
     with pytest.raises(
         DataError, match=r"has 11 characters; at most 10 are compared\. Give a part"
@@ -146,7 +146,7 @@ def test_copies_that_overlap_are_both_told_and_counted_once_in_json_too():
 
 
 def test_a_model_has_its_own_corpus(lstm, corpus, monkeypatch):
-    monkeypatch.setattr(room, "HELD_OUT_CHARS", 1_000)
+    monkeypatch.setattr(plugin, "HELD_OUT_CHARS", 1_000)
     model = charrnn.load(lstm.path)
     begin = int(0.9 * len(corpus.text))
     copied, held_out = corpus.text[1_000:1_200], corpus.text[begin : begin + 1_000]
@@ -182,7 +182,7 @@ def test_a_byte_model_compares_bytes(byte_run):
 def test_documents_are_found_in_slices(corpus, asked, slice_chars, as_bytes):
     joined = "".join(f"{text}\0" for text in corpus)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "SLICE_CHARS", slice_chars)
+        patch.setattr(plugin, "SLICE_CHARS", slice_chars)
         patch.setattr(copies, "SLICE_CHARS", slice_chars)
         known = KnownDocuments(joined.encode() if as_bytes else joined)
     found = {text for text in asked if not known.is_new(text)}

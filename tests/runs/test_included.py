@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 
 import charrnn
-from charrnn import api
+from charrnn import trained_model
 from charrnn.errors import CheckpointError
 from charrnn.model.portable_math import Matrix
 from charrnn.runs.checkpoint import MODEL, SCALE, tensors_from_bytes, tensors_to_bytes
@@ -86,7 +86,7 @@ def test_a_run_of_the_same_name_comes_first_but_no_other_folder(alphabet_run, he
     ],
 )
 def test_a_command_takes_an_included_model_by_its_name(command, monkeypatch, words):
-    monkeypatch.setattr(api, "WRITTEN", replace(api.WRITTEN, length=2000))
+    monkeypatch.setattr(trained_model, "WRITTEN", replace(trained_model.WRITTEN, length=2000))
     Path("a.txt").write_text(TEXT)
     ran = command(*words.split())
     assert ran.code == 0, ran.err
@@ -98,7 +98,7 @@ def test_without_a_run_an_included_model_is_named(command):
 
 
 def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(command, monkeypatch):
-    monkeypatch.setattr(api, "WRITTEN", replace(api.WRITTEN, length=2000))
+    monkeypatch.setattr(trained_model, "WRITTEN", replace(trained_model.WRITTEN, length=2000))
     ran = command("visualize", "prose", "--find")
     assert "2,000 characters that it wrote itself" in ran.out
     assert "ρ +0.740 \n" in ran.out, "the scores of the card are the last column"
@@ -107,7 +107,7 @@ def test_without_a_text_cells_are_shown_over_one_that_the_model_writes(command, 
 
 
 def test_the_text_that_a_model_is_measured_on_is_written_once(monkeypatch):
-    monkeypatch.setattr(api, "WRITTEN", replace(api.WRITTEN, length=20))
+    monkeypatch.setattr(trained_model, "WRITTEN", replace(trained_model.WRITTEN, length=20))
     written = charrnn.load("prose").written_text()
     monkeypatch.setattr("charrnn.generation.generator.Generator.sample", None)
     assert charrnn.load("prose").written_text() == written
@@ -142,6 +142,6 @@ def test_the_demo_in_colours_fits_24_lines(process):
 
 
 def test_the_demo_needs_no_torch(process):
-    code = "import sys; from charrnn.cli.app import run; run(['demo'])"
+    code = "import sys; from charrnn.commands.app import run; run(['demo'])"
     ran = process("-c", f"{code}; print('torch' in sys.modules)")
     assert ran.stdout.endswith(b"False\n")

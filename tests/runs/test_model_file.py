@@ -15,11 +15,11 @@ import pytest
 from safetensors.numpy import load, save
 
 import charrnn
-from charrnn.api import load_steps
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.config_files import CONFIG, VOCAB
 from charrnn.runs.model_file import NOTE, ModelFile, _read_archive, is_model_file
+from charrnn.trained_model import load_steps
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from built_runs import build_chain
 from drawn import lines
 from rich.cells import cell_len
 
-from charrnn.cli.runs import MAX_CURVES
+from charrnn.commands.runs import MAX_CURVES
 from charrnn.errors import CheckpointError
 from charrnn.model.network import load_network
 from charrnn.runs import overview

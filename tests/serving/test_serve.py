@@ -20,10 +20,10 @@ import pytest
 import charrnn
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import Shaping
-from charrnn.serving.serve import MAX_CONNECTIONS, ServeOptions, bind, configure, serve
+from charrnn.plugins.serving.serve import MAX_CONNECTIONS, ServeOptions, bind, configure, serve
 
 uvicorn = pytest.importorskip("uvicorn")
-completions = pytest.importorskip("charrnn.serving.completions")
+completions = pytest.importorskip("charrnn.plugins.serving.completions")
 
 
 @dataclass(frozen=True)
@@ -334,7 +334,7 @@ def test_a_field_that_is_missing_is_named(served, path):
     ],
 )
 def test_connections_that_send_no_request_are_closed(served, monkeypatch, sent):
-    connections = pytest.importorskip("charrnn.serving.connections")
+    connections = pytest.importorskip("charrnn.plugins.serving.connections")
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
     host, port = served.address.removeprefix("http://").split(":")
     with contextlib.ExitStack() as stack:
@@ -356,7 +356,7 @@ def test_connections_that_send_no_request_are_closed(served, monkeypatch, sent):
 
 
 def test_a_client_that_takes_its_time_between_requests_is_served(served, monkeypatch):
-    connections = pytest.importorskip("charrnn.serving.connections")
+    connections = pytest.importorskip("charrnn.plugins.serving.connections")
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
     connection = HTTPConnection(served.address.removeprefix("http://"), timeout=600)
     with contextlib.closing(connection):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charrnn.analyses.ablation import mean_change
+from charrnn.plugins.analyses.ablation import mean_change
 from charrnn.statistics.intervals import NUM_RESAMPLES, draw_blocks, percentiles
 
 

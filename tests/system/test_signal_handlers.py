@@ -10,7 +10,7 @@ import time
 import pytest
 from environment import REPOSITORY
 
-from charrnn.cli.app import run
+from charrnn.commands.app import run
 from charrnn.system import process, signals
 from charrnn.system.process import (
     ENDING_SIGNALS,

@@ -186,7 +186,7 @@ def shelf(tmp_path, monkeypatch):
         name, kind = file.split(".")
         measured = {"sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content)}
         entries.append(entry_with(name=name, kind=kind, file=file, settings=settings, **measured))
-    for module in ("charrnn.cli.corpora", "charrnn.text.sources"):
+    for module in ("charrnn.commands.corpora", "charrnn.text.sources"):
         monkeypatch.setattr(f"{module}.load_catalogue", lambda: tuple(entries))
     monkeypatch.setenv("CHARRNN_CORPORA", str(folder))
     monkeypatch.chdir(tmp_path)

@@ -5,7 +5,7 @@ import pytest
 from conftest import SMALL_RUN
 
 import charrnn
-from charrnn.reports import novelty
+from charrnn.plugins.reports import novelty
 from charrnn.text import copies
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.vocab import Vocab
@@ -71,11 +71,11 @@ def test_no_command_decodes_the_whole_corpus(command, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Corpus, "text", text)
     monkeypatch.setattr("charrnn.text.corpus.CONTEXT_CHARS", 600)
-    monkeypatch.setattr("charrnn.reports.novelty.SLICE_CHARS", 500)
+    monkeypatch.setattr("charrnn.plugins.reports.novelty.SLICE_CHARS", 500)
     monkeypatch.setattr("charrnn.text.copies.SLICE_CHARS", 500)
     monkeypatch.setattr("charrnn.text.copies.SEGMENT_CHARS", 500)
-    monkeypatch.setattr("charrnn.reports.novelty.HELD_OUT_CHARS", 400)
-    monkeypatch.setattr("charrnn.cli.visualize.CHARS_SCORED", 600)
+    monkeypatch.setattr("charrnn.plugins.reports.novelty.HELD_OUT_CHARS", 400)
+    monkeypatch.setattr("charrnn.commands.visualize.CHARS_SCORED", 600)
     for line in (
         "evaluate run",
         "visualize run --cell 0:1 --chars 300",

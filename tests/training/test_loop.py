@@ -14,7 +14,7 @@ import pytest
 from saved_runs import forge_description
 
 import charrnn
-from charrnn.cli.app import run as run_command
+from charrnn.commands.app import run as run_command
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.runs.config_files import seal
 from charrnn.runs.reader import RunReader

@@ -11,9 +11,8 @@ import charrnn
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.sampling import prime_model
-from charrnn.text.vocab import Vocab
-from charrnn.tui.write import continuations as assistant
-from charrnn.tui.write.continuations import (
+from charrnn.plugins.tui.write import continuations as assistant
+from charrnn.plugins.tui.write.continuations import (
     MAX_CHARS,
     Continuation,
     ContinuationOptions,
@@ -21,6 +20,7 @@ from charrnn.tui.write.continuations import (
     continue_text,
     end_of,
 )
+from charrnn.text.vocab import Vocab
 
 ASCII = Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é"))
 
@@ -155,7 +155,7 @@ def test_a_document_ends_a_continuation(tmp_path):
 
 def test_a_draft_is_read_from_the_nearest_state(model, monkeypatch):
     """Whatever was read before, the state is that of the whole text; little is read again."""
-    monkeypatch.setattr("charrnn.tui.write.continuations.SPACING", 64)
+    monkeypatch.setattr("charrnn.plugins.tui.write.continuations.SPACING", 64)
     stepper, vocab = model.generator.int8_stepper, model.vocab
     text = ("The lamp is lit. " * 15)[:250]
     reader = DraftReader(stepper, vocab)

@@ -37,15 +37,13 @@ from textual.events import Paste
 from textual.widgets import DataTable
 
 import charrnn
-from charrnn.analyses.outputs import UNIT_OF_EFFECTS
-from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.analysis import Study
 from charrnn.cells.findings import CellFindings, CellScore
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
-from charrnn.system.progress import task
-from charrnn.text.vocab import undo_decode_each
-from charrnn.tui.explore import app as explorer
-from charrnn.tui.explore import state as exploration
-from charrnn.tui.explore.app import (
+from charrnn.plugins.analyses.outputs import UNIT_OF_EFFECTS
+from charrnn.plugins.tui.explore import app as explorer
+from charrnn.plugins.tui.explore import state as exploration
+from charrnn.plugins.tui.explore.app import (
     BROWSER_KEYS,
     HINT,
     PAGE_KEYS,
@@ -55,8 +53,10 @@ from charrnn.tui.explore.app import (
     Explorer,
     TextView,
 )
-from charrnn.tui.explore.state import ALL, BEST, Row, TypedText, cell_name, columns
-from charrnn.tui.full_screen import FullScreenApp, Question, Work
+from charrnn.plugins.tui.explore.state import ALL, BEST, Row, TypedText, cell_name, columns
+from charrnn.plugins.tui.full_screen import FullScreenApp, Question, Work
+from charrnn.system.progress import task
+from charrnn.text.vocab import undo_decode_each
 from charrnn.views.tables import score_mark, score_text
 from charrnn.views.theme import NUM_SHADES, block
 
@@ -167,7 +167,7 @@ def test_findings_that_cannot_be_right_are_named(model, monkeypatch):
     async def script(app, pilot):
         await until(pilot, lambda: shown(app, "#status") == "0.9 cannot be right")
 
-    monkeypatch.setattr(CellAnalysis, "findings", findings)
+    monkeypatch.setattr(Study, "findings", findings)
     assert play(model, script).warnings == ["0.9 cannot be right"], (
         "the command prints it when the screen is left"
     )
@@ -297,7 +297,7 @@ def test_a_cell_is_gone_to_in_its_list_or_among_all(model):
 def opened(monkeypatch):
     """The explorers that the command opens, which are left at once."""
     found = []
-    monkeypatch.setattr("charrnn.tui.terminal.fills_terminal", lambda: True)
+    monkeypatch.setattr("charrnn.plugins.tui.terminal.fills_terminal", lambda: True)
     monkeypatch.setattr(Explorer, "run", lambda self: found.append(self))
     return found
 
@@ -595,13 +595,13 @@ def test_the_page_of_the_quotation_cell_is_two_keys_away(quoting):
 
 
 def test_scores_do_not_change_the_cell_of_an_open_page(quoting, monkeypatch):
-    go_on, findings = threading.Event(), CellAnalysis.findings
+    go_on, findings = threading.Event(), Study.findings
 
     def wait(*arguments):
         assert go_on.wait(600)
         return findings(*arguments)
 
-    monkeypatch.setattr(CellAnalysis, "findings", wait)
+    monkeypatch.setattr(Study, "findings", wait)
 
     async def script(app, pilot):
         await pilot.press("enter")
@@ -678,14 +678,14 @@ def test_a_page_turns_to_the_other_cells_of_the_list(quoting):
 
 
 def test_parts_of_a_page_appear_when_measured_and_keys_work(quoting, monkeypatch):
-    go_on, measure = threading.Semaphore(0), CellAnalysis.page_in_parts
+    go_on, measure = threading.Semaphore(0), Study.page_in_parts
 
     def wait(*arguments):
         for page in measure(*arguments):
             assert go_on.acquire(timeout=600)
             yield page
 
-    monkeypatch.setattr(CellAnalysis, "page_in_parts", wait)
+    monkeypatch.setattr(Study, "page_in_parts", wait)
 
     async def script(app, pilot):
         await until_scored(app, pilot)
@@ -841,7 +841,7 @@ def test_an_interface_needs_textual(command, monkeypatch, name):
 
 def test_the_interfaces_open_without_torch(process):
     code = (
-        "import sys, charrnn.tui.explore.app, charrnn.tui.write.screen; print('torch' in"
+        "import sys, charrnn.plugins.tui.explore.app, charrnn.plugins.tui.write.screen; print('torch' in"
         " sys.modules)"
     )
     assert process("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).stdout.split() == [b"False"]

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
+from charrnn.plugins.tui import full_screen
+from charrnn.plugins.tui.full_screen import HANGUP, FullScreenApp
 from charrnn.system.signals import Signals
-from charrnn.tui import full_screen
-from charrnn.tui.full_screen import HANGUP, FullScreenApp
 
 
 class Stuck(FullScreenApp[None]):

@@ -7,9 +7,9 @@ import select
 import pytest
 
 termios = pytest.importorskip("termios")
+from charrnn.plugins.tui.full_screen import FullScreenApp  # noqa: E402
+from charrnn.plugins.tui.keyboard import keyboard_modes, keys_dropped, restore_keyboard  # noqa: E402
 from charrnn.system.signals import Signals  # noqa: E402
-from charrnn.tui.full_screen import FullScreenApp  # noqa: E402
-from charrnn.tui.keyboard import keyboard_modes, keys_dropped, restore_keyboard  # noqa: E402
 
 
 @pytest.fixture

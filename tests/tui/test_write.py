@@ -23,17 +23,17 @@ from known_weights import CYCLE, chain_text
 from textual import events
 
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
-from charrnn.tui.full_screen import Help, KeyQuestion, Question
-from charrnn.tui.write import drafts
-from charrnn.tui.write.continuations import Continuation, Continuations, continue_text
-from charrnn.tui.write.drafts import (
+from charrnn.plugins.tui.full_screen import Help, KeyQuestion, Question
+from charrnn.plugins.tui.write import drafts
+from charrnn.plugins.tui.write.continuations import Continuation, Continuations, continue_text
+from charrnn.plugins.tui.write.drafts import (
     MAX_DRAFT_BYTES,
     ChangedOnDiskError,
     Draft,
     read_draft,
     shown_continuation,
 )
-from charrnn.tui.write.screen import KEYS, Writer, hide, hide_pasted, reveal
+from charrnn.plugins.tui.write.screen import KEYS, Writer, hide, hide_pasted, reveal
 
 TEXT = "the lamp is lit. the door"
 
@@ -278,7 +278,7 @@ def test_typing_does_not_wait_for_the_model(model, path, monkeypatch):
             app.call_from_thread(app.draft_screen.say, "what reading says")
             return continue_text(*arguments, **options)
 
-        monkeypatch.setattr("charrnn.tui.write.continuations.continue_text", read)
+        monkeypatch.setattr("charrnn.plugins.tui.write.continuations.continue_text", read)
         await pilot.press("tab")
         await until(pilot, is_waiting.is_set)
         assert "looking for continuations" in screen(app)
@@ -321,7 +321,7 @@ def test_an_error_is_shown_if_a_user_can_correct_it(model, path, monkeypatch):
 
 
 def test_no_line_becomes_too_long(model, path, monkeypatch):
-    monkeypatch.setattr("charrnn.tui.write.drafts.MAX_LINE_CHARS", 50)
+    monkeypatch.setattr("charrnn.plugins.tui.write.drafts.MAX_LINE_CHARS", 50)
     path.write_text(("a" * 49 + "\n") * 2 + "a" * 40, encoding="utf-8")
 
     async def script(app, pilot):
@@ -399,7 +399,7 @@ def test_how_a_continuation_is_shown(text, shown):
 def opened(monkeypatch):
     """The editors that the command opens, which are left at once."""
     found = []
-    monkeypatch.setattr("charrnn.tui.terminal.fills_terminal", lambda: True)
+    monkeypatch.setattr("charrnn.plugins.tui.terminal.fills_terminal", lambda: True)
     monkeypatch.setattr(Writer, "run", lambda self: not found.append(self))
     return found
 

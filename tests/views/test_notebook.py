@@ -17,15 +17,6 @@ from test_overview import HUGE, RUN, WAR
 from test_tables import FINDINGS, QUOTE
 
 import charrnn
-from charrnn.analyses.descriptions import Description, DescriptionReport
-from charrnn.analyses.directions import Direction, DirectionAblation, DirectionContribution
-from charrnn.analyses.evidence.results import EvidenceCard
-from charrnn.analyses.gates import GateReport
-from charrnn.analyses.gradients import GradientReach
-from charrnn.analyses.inputs import CellInputs, Driver
-from charrnn.analyses.matching import MatchReport
-from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
-from charrnn.analyses.outputs import CellOutputs
 from charrnn.cells.findings import (
     CellGate,
     CellPage,
@@ -38,15 +29,22 @@ from charrnn.cells.findings import (
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.evaluation.losses import bits
-from charrnn.formats.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
 from charrnn.generation.generated_text import GeneratedText, Prediction
-from charrnn.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
-from charrnn.reports.novelty import Copy, Novelty
+from charrnn.plugins.analyses.descriptions import Description, DescriptionReport
+from charrnn.plugins.analyses.directions import Direction, DirectionAblation, DirectionContribution
+from charrnn.plugins.analyses.evidence.results import EvidenceCard
+from charrnn.plugins.analyses.gates import GateReport
+from charrnn.plugins.analyses.gradients import GradientReach
+from charrnn.plugins.analyses.inputs import CellInputs, Driver
+from charrnn.plugins.analyses.matching import MatchReport
+from charrnn.plugins.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
+from charrnn.plugins.analyses.outputs import CellOutputs
+from charrnn.plugins.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
+from charrnn.plugins.reports.novelty import Copy, Novelty
 from charrnn.runs.learning_curves import LearningCurves
 from charrnn.runs.overview import ModelDescription
-from charrnn.system import display
 from charrnn.system.display import Displayable, RecordList, RecordTuple
-from charrnn.system.lazy import LazyModule
+from charrnn.views.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"
 EMPTY = np.empty(0)
@@ -228,11 +226,6 @@ def test_lists_of_records_are_equal_to_usual_ones():
 def test_records_of_several_types_are_shown_below_each_other():
     html = RecordList([RUN, LOSS])._repr_html_()
     assert html.index("shakespeare-001") < html.index("stateful")
-
-
-def test_without_a_room_that_draws_an_object_is_shown_by_its_repr(monkeypatch):
-    monkeypatch.setattr(display, "notebook", LazyModule("charrnn.no_room.notebook"))
-    assert RUN._repr_html_() is None
 
 
 def test_a_model_describes_itself(alphabet_run):

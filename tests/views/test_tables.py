@@ -12,7 +12,7 @@ from rich.console import Group
 from charrnn.cells.findings import CellFindings, CellScore, ColouredText, Passage, Skipped
 from charrnn.evaluation.loss_reports import Difference, EvaluationRow, LossReport
 from charrnn.generation.generated_text import Prediction
-from charrnn.reports.novelty import Copy, Novelty
+from charrnn.plugins.reports.novelty import Copy, Novelty
 from charrnn.text.sources import load_catalogue
 from charrnn.views import tables
 from charrnn.views.findings_tables import findings_pictures, passage_slides

@@ -1,0 +1,222 @@
+"""charrnn evaluate: the loss of models over a text, as a table, line by line or character by
+character."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from charrnn.cli.arguments import load_models, read_text
+from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions, mix_option
+from charrnn.cli.streams import deliver, export_target, print_json, with_flags
+from charrnn.commands.models import load_mixture
+from charrnn.config.options import Option, argument, option
+from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
+from charrnn.evaluation.loss_reports import MAX_SCORED
+from charrnn.hooks.manager import offered
+from charrnn.hooks.specifications import evaluations
+from charrnn.system.progress import task
+from charrnn.views.delivery import Shown, describe_formats
+from charrnn.views.tables import evaluation_view
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from charrnn.trained_model import TrainedModel
+
+ROWS, REPORTS = "More rows", "In place of the loss"
+"""Groups of options in the help."""
+Offer = TypeVar("Offer", Listing, ExtraRows, Report)
+"""Something that a plugin or another package offers to `evaluate`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(ExtensibleOptions):
+    """The options of `charrnn evaluate`; plugins add the flags of listings, rows and reports."""
+
+    runs: Sequence[str] = argument(
+        "RUN",
+        help="Run folders, their names under checkpoints/, or .zip files of charrnn export.",
+        default=(),
+        shown_default=NEWEST_RUN,
+    )
+    text: str | None = option(None, flags="--text FILE", help=TEXT_HELP)
+    part: str = option(
+        "validation",
+        flags="--part PART",
+        help="The part of the run's text: validation, or test (of a run trained with --split"
+        " 80/10/10).",
+    )
+    precision: str = option(
+        "auto",
+        flags="--precision WORD",
+        help="fp32, bf16, fp16, or auto: as trained; under 128 units fp32.",
+    )
+    max_chars: int | None = option(
+        None,
+        flags="--chars N",
+        help="Score at most N characters by the stateful protocol, in segments spread evenly over"
+        " the text.",
+        least=1,
+        shown_default=f"{MAX_SCORED}",
+    )
+    mix: Sequence[str] = mix_option()
+    export: Path | None = option(
+        None,
+        flags="--export FILE",
+        help=f"Write the result to FILE: {describe_formats()}.",
+    )
+    by: Sequence[str] = option(
+        (),
+        flags="--by position|class",
+        help="Break the loss down by position since the initial state, or by class of character"
+        " (repeatable).",
+        panel=ROWS,
+        needs="reports",
+    )
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    # Long because its docstring is the help of the command.
+    """Measure how well models predict a text.
+
+    Prints the loss on the validation text, the test text or --text, in nats and bits per character
+    and in bits per byte, each with its 95 % interval. Of several runs, each has its difference to
+    the first one.
+
+    Of a text with more than 16,777,216 characters, segments are scored that are spread evenly over
+    it; --chars N sets another limit.
+
+    `stateful` carries the state through the whole text; `windowed-256` reads random windows of 256
+    characters, each from a zero state. The two must not be compared with each other.
+
+    --dynamic is another protocol: after every 20 characters it changes the weights by their loss.
+    It scores the first 131,072 characters, or --chars N.
+
+    --by position shows how much of the context the model uses, --by class where it loses most.
+    --per-line finds the lines that the model finds least likely for their length, such as misprints
+    or another author's.
+
+    --errors shows what would have avoided each error, such as a longer memory or more text.
+
+    --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix
+    RUN3.
+
+    Rows of n-gram models of the training text (modified Kneser-Ney, orders up to 20) come with
+    --ngrams; --json has all of them.
+    """
+    # Errors of the command line appear before a model is loaded.
+    target = export_target(
+        options.export,
+        force=options.force,
+        read=options.read,
+        no_arrays="an evaluation has",
+    )
+    models = load_models(options.runs, quiet=options.quiet)
+
+    # The text is read once for all models: as characters, if any model reads characters.
+    reader = next((model for model in models if model.vocab.kind == "char"), models[0])
+    content = None
+    if options.text is not None:
+        content = read_text(options.text, reader.config, quiet=options.quiet)
+
+    # A listing or a report takes the place of the losses.
+    listings = _chosen(Listing, options)
+    reports = _chosen(Report, options)
+    if listings:
+        listings[0].show(
+            models, content, as_json=options.json, quiet=options.quiet, **_settings(options)
+        )
+        return
+
+    # This appears at once, because the work before the first bar takes seconds.
+    with task(f"reading {models[0].name}", unit=""):
+        if reports:
+            shown = _measure_reports(reports, models=models, content=content, options=options)
+        else:
+            shown = _measure_losses(models, content=content, options=options)
+    if options.json:
+        print_json(shown.data)
+    else:
+        deliver(shown, target)
+
+
+def _measure_reports(
+    reports: Sequence[Report],
+    models: "Sequence[TrainedModel]",
+    content: str | bytes | None,
+    options: EvaluateOptions,
+) -> Shown:
+    """Measure the reports that are printed in place of the losses."""
+    # The part of the run's text that was measured; a text of --text has no parts.
+    data: dict[str, object] = {}
+    if content is None:
+        data["part"] = options.part
+    pictures: list[RenderableType] = []
+
+    # The reports follow each other on a page; in JSON each stands under its name.
+    for report in reports:
+        result = report.measure(models, content, **_settings(options))
+        data[report.name] = asdict(result)
+        pictures += result.view()
+    return Shown(models[0].name, pictures=pictures, data=data)
+
+
+def _measure_losses(
+    models: "Sequence[TrainedModel]", content: str | bytes | None, options: EvaluateOptions
+) -> Shown:
+    """Measure the losses, with the rows and breakdowns that were asked for."""
+    # The rows of plugins are arguments of `evaluate_runs`, by their names.
+    extra = {rows.name: rows.value for rows in _chosen(ExtraRows, options)}
+    if options.by:
+        extra["by"] = options.by
+
+    # A mixture is one more row, below the rows of its models.
+    mixtures = []
+    if options.mix:
+        mixtures.append(load_mixture(models[0], mix=options.mix, quiet=options.quiet))
+
+    evaluation = evaluate_runs(
+        models,
+        text=content,
+        part=options.part,
+        precision=options.precision,
+        max_chars=options.max_chars or "auto",
+        mixtures=mixtures,
+        **extra,
+    )
+    # Notes name parameters; a user of the command line types flags.
+    evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
+    return Shown(
+        evaluation.rows[0].name, pictures=[evaluation_view(evaluation)], data=evaluation.to_json()
+    )
+
+
+def _settings(options: EvaluateOptions) -> dict[str, Any]:
+    """Return the keyword arguments of listings and reports."""
+    return {
+        "part": options.part,
+        "precision": options.precision,
+        "max_chars": options.max_chars or MAX_SCORED,
+    }
+
+
+def _chosen(kind: type[Offer], options: EvaluateOptions) -> Sequence[Offer]:
+    """Return the listings, rows or reports whose flag was given."""
+    # An offer without a help has no flag of its own: the command declares its option, such as --by.
+    offers = offered(evaluations, kind)
+    return [offer for offer in offers if offer.help and offer.name in options.extra]
+
+
+def added_options() -> Sequence[Option]:
+    """Return the flags of the listings, rows and reports that packages offer."""
+    offers: dict[str, Sequence[Listing | ExtraRows | Report]] = {
+        ROWS: offered(evaluations, ExtraRows),
+        REPORTS: [*offered(evaluations, Listing), *offered(evaluations, Report)],
+    }
+    return [
+        Option(f"--{offer.name.replace('_', '-')}", help=offer.help, panel=panel, name=offer.name)
+        for panel, group in offers.items()
+        for offer in group
+        if offer.help
+    ]

@@ -1,0 +1,103 @@
+"""Load the models that commands write and predict with: alone, with counts, and mixed."""
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from charrnn.cli.arguments import is_run, load_model, split_step
+from charrnn.cli.streams import warn
+from charrnn.errors import CharRNNError, Message, UsageError
+from charrnn.system.lazy import LazyModule
+from charrnn.system.process import check_room_for_numba
+from charrnn.trained_model import TrainedModel
+
+if TYPE_CHECKING:
+    from charrnn.counts import counting
+    from charrnn.counts.counted_model import CountedModel
+    from charrnn.plugins.reports import mixing
+    from charrnn.plugins.reports.mixing import Mixture
+
+    WritingModel: TypeAlias = TrainedModel | CountedModel | Mixture
+    """A model that generates text: a network alone, with its counts, or a mixture."""
+else:
+    counting = LazyModule("charrnn.counts.counting")
+    mixing = LazyModule("charrnn.plugins.reports.mixing")
+
+
+def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
+    """Parse the arguments of --mix: the runs, and the weights of the first run and of these runs;
+    None for equal weights.
+
+    Raises UsageError for a weight that is no number from 0 to 1, for a sum above 1, and if only
+    some runs have a weight.
+    """
+    names, weights = [], []
+    for text in mix:
+        # The name of a run or of a file may have a = in it, too.
+        is_whole = "=" not in text or os.path.isfile(text) or is_run(split_step(text)[0] or "")
+        if is_whole:
+            names.append(text)
+            continue
+        name, _, number = text.rpartition("=")
+        names.append(name)
+
+        # A text that is no number becomes NaN, which fails the comparison below.
+        try:
+            weights.append(float(number))
+        except ValueError:
+            weights.append(math.nan)
+        if not 0 <= weights[-1] <= 1:
+            raise UsageError(
+                f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3."
+            )
+
+    # Either all runs have a weight or none has. Otherwise the rest of the weights would have to be
+    # guessed.
+    if not weights:
+        return names, None
+    if len(weights) < len(names):
+        raise UsageError(
+            "Give each --mix a weight, such as RUN=0.3, or none of them: then all weights are"
+            " equal."
+        )
+    # Three times 1/3, rounded, may be a little more than 1.
+    if sum(weights) > 1 + 1e-9:
+        raise UsageError(
+            f"The weights of --mix have the sum {sum(weights):g}; it must be at most 1: the first"
+            " run has the rest."
+        )
+    return names, [max(0.0, 1 - sum(weights)), *weights]
+
+
+def with_counts(model: "TrainedModel", *, quiet: bool) -> "TrainedModel | CountedModel":
+    """Return a model together with the counts of its training text, if it has any. Where they
+    cannot be read, return the model alone, and print a warning."""
+    if model.path is None or model.config.num_held_back == 0:
+        return model
+    try:
+        check_room_for_numba()
+        return counting.with_counts(model)
+    except CharRNNError as error:
+        warn((Message(f"{error.marked} The network writes alone."),), quiet=quiet)
+        return model
+
+
+def load_mixture(
+    first: "TrainedModel | CountedModel",
+    mix: Sequence[str],
+    *,
+    adds_counts: bool = False,
+    quiet: bool,
+) -> "Mixture":
+    """Load the runs of --mix and mix them with the model `first`, by `charrnn.mix`.
+
+    With `adds_counts`, each of the loaded runs takes part together with its counts. Raises the
+    errors of both `parse_mix` and `charrnn.mix`.
+    """
+    names, weights = parse_mix(mix)
+    models: list[TrainedModel | CountedModel] = [first]
+    for name in names:
+        model = load_model(name, quiet=quiet)
+        models.append(with_counts(model, quiet=quiet) if adds_counts else model)
+    return mixing.mix(models, weights)

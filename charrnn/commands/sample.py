@@ -1,0 +1,483 @@
+"""charrnn sample: text on stdout, nothing else."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli import arguments
+from charrnn.cli.command_options import ReplacingOptions, mix_option, run_argument
+from charrnn.cli.streams import export_target, warn
+from charrnn.commands import models
+from charrnn.config.options import option, option_group
+from charrnn.errors import UsageError, counted, named
+from charrnn.generation.sample_options import (
+    CELLS,
+    DEFAULT_LENGTH,
+    DOCUMENT_LENGTH,
+    SAMPLE_TEMPERATURE,
+    SEARCH,
+    TEXT,
+    SampleOptions,
+    SearchOptions,
+    TextOptions,
+)
+from charrnn.system.progress import tell
+from charrnn.views.delivery import describe_formats
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+    from charrnn.commands.models import WritingModel
+    from charrnn.commands.sample_output import SampleOutput
+    from charrnn.counts.counted_model import CountedModel
+    from charrnn.model.clamping import Clampable
+    from charrnn.trained_model import TrainedModel
+
+MAX_EXPORTED_CHARS = 20_000
+"""Most characters of --export: the picture has a shape for each word."""
+MAX_JSON_CHARS = 5_000_000
+"""Longest text of --json: its object takes about 72 bytes of memory for each character."""
+SURPRISE = "surprise"
+"""The value of --color that is no cell."""
+COPIES = "Copies of the training text"
+"""Panel of the options that compare a text with the training text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleCommandOptions(ReplacingOptions):
+    """The options of `charrnn sample`: `SampleOptions` itself, and typed texts that mean something
+    only once the model is loaded."""
+
+    run: str | None = run_argument()
+    length: int | None = option(
+        None,
+        flags="--length N",
+        help="Number of characters; a document has at most so many.",
+        shown_default=f"{DEFAULT_LENGTH}, of a document {DOCUMENT_LENGTH}",
+    )
+    temperature: str | None = option(
+        None,
+        flags="--temp T[,T]",
+        help="0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each"
+        " has a text.",
+        shown_default=str(SAMPLE_TEMPERATURE),
+    )
+    prime: str | None = option(
+        None,
+        flags="--prime TEXT|@FILE",
+        help="Text to continue; printed first. @FILE, or @- for stdin, is not printed; @@ is an"
+        " @. An empty one begins anywhere.",
+    )
+    drawing: SampleOptions = option_group(SampleOptions)
+    cell: str | None = option(
+        None,
+        flags="--color WHAT",
+        help="Colour the text by its surprise, or by a cell: surprise, or L:U.",
+        panel=TEXT,
+    )
+    adapt: str | None = option(
+        None,
+        flags="--adapt FILE",
+        help="Learn from this text first (dynamic evaluation), and continue it unless there is a"
+        " prime.",
+        panel=TEXT,
+        needs="reports",
+    )
+    clamps: Sequence[str] = option(
+        (),
+        flags="--clamp L:U=V|DETECTOR=V",
+        help="Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an"
+        " output: quote=high, quote@8=low, quote=0.5 (repeatable).",
+        panel=CELLS,
+    )
+    width: int | None = option(
+        None, flags="--beam N", help="Search for the most likely text with N beams.", panel=SEARCH
+    )
+    no_repeat: int | None = option(
+        None,
+        flags="--no-repeat N",
+        help="Never generate the same N characters twice.",
+        panel=SEARCH,
+    )
+    mix: Sequence[str] = mix_option()
+    no_counts: bool = option(
+        False,
+        flags="--no-counts",
+        help="Write with the network alone, and not together with the n-grams that were counted in"
+        " its training text.",
+        panel=TEXT,
+    )
+    adds_counts: bool = option(
+        False,
+        flags="--counts",
+        help="Write documents together with these n-grams, too, as a running text is written.",
+        panel=TEXT,
+    )
+    export: Path | None = option(
+        None,
+        flags="--export FILE",
+        help="Write the text in colour, or several texts as the terminal shows them, to FILE:"
+        f" {describe_formats()}.",
+    )
+    count: int | None = option(
+        None,
+        flags="--count N",
+        help="Number of samples; with --beam: print the N best texts.",
+        shown_default="1",
+    )
+    unique: bool = option(
+        False, flags="--unique", help="Draw again what was drawn before.", panel=COPIES
+    )
+    new: bool = option(
+        False,
+        flags="--new",
+        help="Draw again what is a document of the training text.",
+        panel=COPIES,
+        needs="reports",
+    )
+    no_copy: int | None = option(
+        None,
+        flags="--no-copy N",
+        help="Never write more than N characters in a row that stand in the training text.",
+        panel=COPIES,
+        least=1,
+        needs="reports",
+    )
+    novelty: bool = option(
+        False,
+        flags="--novelty",
+        help="Mark copies of the training text, and print their share.",
+        panel=COPIES,
+        needs="reports",
+    )
+
+
+def sample(options: SampleCommandOptions) -> None:
+    """Generate text.
+
+    The text goes to stdout as it is generated, and nothing else does. Several samples are separated
+    by a blank line. A model of documents (see `charrnn train --documents`) writes one document for
+    each sample; a line with its number is above each, unless documents are lines.
+
+    In TEXT and CHARS, \\n is a newline, \\t a tab and \\\\ a backslash.
+    """
+    # Errors of the command line appear before a model is loaded.
+    temperatures = _parse_temperatures(options)
+    options = replace(options, drawing=_parse_texts(options.drawing))
+    _check_options(options, num_temperatures=len(temperatures))
+    target = export_target(
+        options.export,
+        force=options.force,
+        read=options.read,
+        no_arrays="a text has",
+    )
+    output = _load(options)
+    output.target = target
+
+    if options.width is None:
+        _draw(output, options=options, temperatures=temperatures)
+    else:
+        _search(output, options=options, width=options.width)
+
+
+def _draw(
+    output: "SampleOutput", options: SampleCommandOptions, temperatures: Sequence[float]
+) -> None:
+    """Print the drawn text or texts in the form that was asked for, or export them."""
+    from charrnn.generation.generator import fresh_seed
+
+    # At temperature 0 nothing is random, so a seed is not printed.
+    seed = options.drawing.seed
+    if seed is None:
+        seed = fresh_seed()
+        if any(temperatures):
+            output.fresh_seed = seed
+
+    # The typed texts become values for the generator.
+    cell = None
+    if options.cell not in (None, SURPRISE):
+        cell = arguments.parse_cell("--color", text=str(options.cell), model=output.first)
+    forbid = None
+    if options.no_copy is not None:
+        forbid = output.first.known_passages(options.no_copy)
+    drawing = replace(
+        options.drawing,
+        forbid=forbid,
+        **_parse_shared(output, options),
+        temperature=temperatures[0],
+        seed=seed,
+        cell=cell,
+        on_cut=output.count_cut,
+    )
+
+    # Novelty comes first, because --json changes its output, too.
+    count = options.count
+    if options.novelty:
+        output.show_novelty(drawing)
+    elif len(temperatures) > 1:
+        output.show_temperatures(temperatures, drawing)
+    elif output.target is not None and count in (None, 1):
+        output.export_values(drawing)
+    elif options.json or count is not None or options.unique or options.new:
+        accept = output.first.new_documents() if options.new else None
+        output.show_samples(
+            1 if count is None else count, drawing, unique=options.unique, accept=accept
+        )
+    elif options.cell is not None:
+        output.show_values(drawing)
+    else:
+        output.show_text(drawing)
+
+
+def _search(output: "SampleOutput", options: SampleCommandOptions, width: int) -> None:
+    """Print the best texts of a beam search."""
+    # A search shares the options of `TextOptions` with drawing: it has no temperature and no seed.
+    shared = {field.name: getattr(options.drawing, field.name) for field in fields(TextOptions)}
+    shared |= _parse_shared(output, options)
+    searching = SearchOptions(**shared, width=width, no_repeat=options.no_repeat)
+
+    # A reader of JSON gets all beams, which were computed anyway; a person gets the best text.
+    count = options.count
+    if count is None:
+        count = 1
+        if options.json and not options.novelty:
+            count = width
+    output.show_search(count, searching)
+
+
+def _parse_shared(output: "SampleOutput", options: SampleCommandOptions) -> dict[str, Any]:
+    """Return the fields of `TextOptions` that mean something only once the model is loaded."""
+    return {
+        "length": output.length,
+        "prime": output.prime,
+        "clamps": dict(_parse_clamp(text, output.first) for text in options.clamps),
+    }
+
+
+def _parse_texts(drawing: SampleOptions) -> SampleOptions:
+    """Return the options with the texts that were typed. Raises UsageError."""
+    stops = [arguments.parse_text("--stop", text) for text in drawing.stops]
+    return replace(drawing, stops=tuple(stops), ban=arguments.parse_text("--ban", drawing.ban))
+
+
+def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
+    """Parse --temp, one number or several. Raises UsageError for anything else, and if the run is
+    a number, too."""
+    text, run = options.temperature, options.run or ""
+    if text is None:
+        return (SAMPLE_TEMPERATURE,)
+
+    # `--temp 0.2 0.5`: the second number is taken for the run.
+    if re.fullmatch(r"[\d.]+", run) and not arguments.is_run(run):
+        raise UsageError(
+            f"--temp {text} {run}: {run} is no run. Give several temperatures as --temp"
+            f" {text},{run}."
+        )
+
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        wanted = "a number, or several with commas between them, such as 0.2,0.5,1"
+        raise UsageError(f"--temp is {text}; it must be {wanted}.") from None
+
+
+def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> None:
+    """Raise UsageError, before a run is loaded, for values that do not go together and for too long
+    a text."""
+    # Standard input can be read once.
+    if options.adapt == "-" and options.prime == "@-":
+        raise UsageError(
+            "--adapt and --prime cannot both read standard input. Save one of them in a file."
+        )
+    models.parse_mix(options.mix)
+
+    # Several temperatures print several texts, and all of these options are about a single text.
+    beside = {
+        "--count": options.count is not None,
+        "--color": options.cell is not None,
+        "--novelty": options.novelty,
+        "--unique": options.unique,
+        "--new": options.new,
+    }
+    for flag, is_given in beside.items():
+        if num_temperatures > 1 and is_given:
+            raise UsageError(
+                f"{flag} is for texts of one temperature, and each of several temperatures has a"
+                " single text. Give one --temp."
+            )
+
+    # A search has no more texts than it keeps beams.
+    width, count = options.width, options.count
+    if width is not None and count is not None and not 1 <= count <= width:
+        raise UsageError(
+            f"--count is {count}; a search of {width} beams finds 1 to {width} texts. Leave it out,"
+            " or widen --beam."
+        )
+    _check_length(options, options.count or num_temperatures)
+
+
+def _check_length(options: SampleCommandOptions, num_texts: int) -> None:
+    """Raise UsageError for texts that are too long for a picture, or a text for a JSON object."""
+    length = options.length or DEFAULT_LENGTH
+    num_chars = num_texts * length
+    if options.export is not None and num_chars > MAX_EXPORTED_CHARS:
+        raise UsageError(
+            f"--export takes at most {MAX_EXPORTED_CHARS:,} characters, and {num_chars:,} were"
+            " asked for. Give a smaller --length, or fewer texts."
+        )
+
+    # A search has a limit of its own.
+    if options.json and options.width is None and length > MAX_JSON_CHARS:
+        raise UsageError(
+            f"--length is {length:,}; --json prints a whole text as one object, of at most"
+            f" {MAX_JSON_CHARS:,} characters.\nLeave out --json, which prints a text of any length"
+            " as it is written, or shorten it."
+        )
+
+
+def _load(options: SampleCommandOptions) -> "SampleOutput":
+    """Load the model that generates, read the prime, and print warnings on stderr.
+
+    Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for
+    options that do not go with this model.
+    """
+    from charrnn.api import Model
+    from charrnn.commands.sample_output import LONG, SampleOutput
+
+    # The content of a file is not printed; @@ stands for a text that begins with @.
+    typed = options.prime or ""
+    is_file = typed.startswith("@") and not typed.startswith("@@")
+    if not is_file:
+        typed = arguments.parse_text("--prime", typed.removeprefix("@"))
+
+    # The default length depends on whether the model writes documents.
+    first = arguments.load_model_as(Model, options.run, quiet=options.quiet)
+    writes_documents = first.config.end_id is not None and options.width is None
+
+    length = options.length
+    if length is None:  # A search keeps all its texts.
+        length = DEFAULT_LENGTH
+        if writes_documents:
+            length = DOCUMENT_LENGTH
+
+    # Copies are looked for in the training text of the run, not in the text of --adapt.
+    reference = None
+    if options.novelty:
+        reference = first.novelty_reference(length=length)
+
+    # Adapted before it is mixed: the text teaches the first model alone.
+    learned = None
+    if options.adapt is not None:
+        learned = arguments.read_text(options.adapt, first.config, quiet=options.quiet)
+        if len(learned) > LONG:
+            tell(f"adapting to {options.adapt} ...")
+        first = _adapt(first, text=learned, unknown=options.drawing.unknown)
+    model = _with_counts_and_mixture(first, options=options)
+
+    prime: str | bytes | None = None
+    if is_file:
+        prime = arguments.read_prime(
+            f"--prime {typed}", typed.removeprefix("@"), config=model.config, vocab=model.vocab
+        )
+        typed = ""
+    elif learned is not None and not typed:
+        prime = learned
+    elif options.prime is not None:
+        prime = arguments.to_content(typed, model.vocab.kind)
+    return SampleOutput(
+        first=first,
+        model=model,
+        prime=prime,
+        typed=os.fsencode(typed).decode("utf-8", "replace"),
+        length=length,
+        reference=reference,
+        show_as_json=options.json,
+        quiet=options.quiet,
+    )
+
+
+def _with_counts_and_mixture(first: "Model", options: SampleCommandOptions) -> "WritingModel":
+    """Return the model that writes: `first` with its counts, mixed with the runs of --mix.
+
+    Raises UsageError if counts are asked for, and the run has none.
+    """
+    # Counts do not know which brackets and rings of a document are still open: they make its loss
+    # lower and fewer documents valid (benchmarks/LOG.md).
+    adds_counts = options.adds_counts or (first.config.end_id is None and not options.no_counts)
+    counted_model: TrainedModel | CountedModel = first
+    if adds_counts:
+        counted_model = models.with_counts(first, quiet=options.quiet)
+    if options.adds_counts and counted_model is first:
+        raise UsageError(
+            f"{first.name} has no counts of its training text. Leave {named('adds_counts')} out."
+        )
+    if not options.mix:
+        return counted_model
+
+    mixture = models.load_mixture(
+        counted_model, mix=options.mix, adds_counts=adds_counts, quiet=options.quiet
+    )
+    warn(mixture.warnings, quiet=options.quiet)
+    return mixture
+
+
+def _adapt(model: "Model", text: str | bytes, unknown: str) -> "Model":
+    """Return the model adapted to a text, and print on stderr the losses on the text before and
+    during the adaptation."""
+    model = model.adapted(text, unknown=unknown)
+    if (result := model.adaptation) is not None:
+        chars = counted(result.num_chars, "character")
+        if result.text_length > result.num_chars + 1:
+            chars = f"the last {result.num_chars:,} of {counted(result.text_length, 'character')}"
+        losses = (
+            f"{result.static_nats:.4f} nats per character as trained,"
+            f" {result.dynamic_nats:.4f} while adapting"
+        )
+        tell(f"adapted to {chars}: {losses}")
+    return model
+
+
+def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampable, float]":
+    """Parse --clamp: a cell and its value, or a direction and its output. Raises UsageError.
+
+    The direction of a detector is fitted on the run's held-out text, or looked up in the run.
+    """
+    # The last = counts: the name of a detector may contain a =, too.
+    clamped = text
+    number = ""
+    if "=" in text:
+        clamped, _, number = text.rpartition("=")
+
+    if arguments.is_cell(clamped):
+        try:
+            cell, value = arguments.parse_cell("--clamp", text=clamped, model=model), float(number)
+        except ValueError:
+            raise UsageError(
+                f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1."
+            ) from None
+        if not -1 <= value <= 1:
+            raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
+        return cell, value
+
+    # Anything else is the direction of a detector, which a plugin fits.
+    detector, size = arguments.parse_direction("--clamp", clamped)
+
+    # The number is read before the direction, which is slow to fit; high and low need it.
+    output = 0.0
+    try:
+        if number not in ("high", "low"):
+            output = float(number)
+    except ValueError:
+        raise UsageError(
+            f"--clamp {text}: write high, low or a number after the =, such as quote=high."
+        ) from None
+    # The words stand for outputs of this direction, because a number means something else in each
+    # model.
+    direction = model.direction(detector, size)
+    if number == "high":
+        output = direction.high
+    elif number == "low":
+        output = direction.low
+    return direction, output

@@ -1,0 +1,719 @@
+"""charrnn train: train a model, or resume a run.
+
+Training is shown as the plan, a progress bar, one row per validation, samples, and the next
+commands.
+"""
+
+import os
+import re
+import shlex
+import signal
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from textwrap import TextWrapper
+from typing import Any
+
+import typer
+
+from charrnn.cli.arguments import parse_text
+from charrnn.cli.command_classes import Invocation
+from charrnn.cli.command_options import NEW_RUN, CommandOptions
+from charrnn.cli.progress_bars import TerminalProgress, print_above_bars, training_bar
+from charrnn.cli.streams import (
+    IN_TEXT,
+    discard_output,
+    print_json,
+    print_path,
+    printable,
+    result_console,
+    with_flags,
+    wrapped,
+)
+from charrnn.config.options import argument, option, option_group, option_texts
+from charrnn.config.settings import MACHINE, Config, check_field_name
+from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
+from charrnn.distributed import launch, processes
+from charrnn.distributed.connecting import launched_process
+from charrnn.distributed.group import SINGLE, ProcessGroup
+from charrnn.errors import UsageError, counted, named
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
+from charrnn.hooks.manager import find_named
+from charrnn.hooks.specifications import lessons
+from charrnn.runs.logs import MetricsLog
+from charrnn.system.process import PARENT, check_room_for_torch, is_orphan, warn_before_kill
+from charrnn.system.progress import Progress, using
+from charrnn.system.signals import READER_GONE, Signals
+from charrnn.system.words import prints_words
+from charrnn.text.sources import catalogued_settings
+from charrnn.training import events
+
+SETTINGS = "All settings"
+"""Panel of the options that set any field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsOptions:
+    """The options that set the fields of a configuration."""
+
+    texts: Mapping[str, Sequence[str]] = option_texts(Config)
+    """The typed texts of each field."""
+    recipe: str | None = option(
+        None,
+        flags="--recipe NAME",
+        help="Other defaults: hello (three units), vanishing (three networks), tiny, classic, or a"
+        " .yaml file.",
+        panel=SETTINGS,
+    )
+    assignments: Sequence[str] = option(
+        (),
+        flags="--set FIELD=VALUE",
+        help="Set any field, such as learning_rate=4e-3 (repeatable).",
+        panel=SETTINGS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(CommandOptions):
+    """The options of `charrnn train`."""
+
+    corpus: Sequence[str] = argument(
+        "CORPUS",
+        help="Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn"
+        " corpora`). With --resume: the run.",
+        default=(),
+        shown_default="the standard library's own Python source",
+    )
+    settings: SettingsOptions = option_group(SettingsOptions)
+    processes: str | None = option(
+        None,
+        flags="--processes N",
+        help="Train in N processes of this machine, as torchrun starts them.",
+        panel=MACHINE,
+    )
+    out: Path | None = option(
+        None,
+        flags="--out DIR",
+        help="Save the run in this new folder.",
+        shown_default=NEW_RUN,
+    )
+    resume: bool = option(
+        False,
+        flags="--resume",
+        help="Continue the named run, or else the newest, exactly where it stopped."
+        " A new --minutes, --epochs or --steps counts from its start.",
+    )
+    show_config: bool = option(
+        False,
+        flags="--show-config",
+        help="Print every setting and its source; do not train.",
+        panel=SETTINGS,
+    )
+
+
+FACTS = {
+    "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
+    "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
+    "Training": "{steps} of {batch_size} batch rows × {bptt_length} characters = {epochs} epochs",
+    "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
+    "Columns": "train, val: nats/character; bpc: bits; right: first guesses; time: from the start",
+    "Saved in": "{run}",
+}
+"""The facts of a run that are printed before it starts."""
+PLANNED_FACTS = 2
+"""Number of facts, from the first, that are known before the steps of a budget in minutes are
+measured."""
+COLUMNS = {
+    "step": (9, "{step:,}"),
+    "epoch": (6, "{epochs}"),
+    "train": (7, "{train_nats:.4f}"),
+    "val": (7, "{val_nats:.4f}"),
+    "bpc": (6, "{val_bpc:.3f}"),
+    "right": (6, "{first_guess:.1%}"),
+    "chars/s": (9, "{rate:,.0f}"),
+    "time": (8, "{minutes}:{seconds:02}"),
+}
+"""Columns of the table of validations: for each its width in characters and its value. With the
+mark of the best, a row has 71 characters."""
+BEST = "  best"
+"""Ends the row of a validation that is the best so far."""
+BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+"""The progress bar, in the format of tqdm."""
+SAMPLE_LINES = 8
+"""Lines of a sample that are shown."""
+FEW_UNITS = 16
+"""For a network of so few units per layer, the suggested command shows its numbers."""
+EARLY_SHARE = 0.2
+"""Samples of steps in this first share of the run are shown as one readable line: they teach
+little, and push the header away."""
+
+
+def train(context: typer.Context, options: TrainOptions) -> int:
+    """Train a model on a text.
+
+    The run is saved in checkpoints/ while it trains. Ctrl-C saves it and stops; `charrnn train
+    --resume` continues it. `kill -USR1` saves without stopping. The run's folder is printed on
+    stdout, everything else on stderr.
+    """
+    warn_before_kill()
+
+    # The command line is checked first, so that an error in it appears before anything slow.
+    num_processes = 1
+    if options.processes is not None:
+        num_processes = processes.check_processes(options.processes)
+    launched = launched_process()
+    changes = parse_settings(options.settings)
+
+    # A recipe of several networks trains and shows them in its own way.
+    lesson = None
+    if options.settings.recipe is not None:
+        lesson = find_named(lessons, options.settings.recipe)
+    if lesson is not None:
+        if num_processes > 1 or options.resume or options.show_config:
+            raise UsageError(
+                f"The recipe {options.settings.recipe} trains several networks, anew and in one"
+                " process: leave --processes, --resume and --show-config out."
+            )
+        if options.corpus:
+            changes["corpus"] = tuple(options.corpus)
+        code: int = lesson(changes, out=options.out, show_as_json=options.json)
+        return code
+
+    invocation: Invocation = context.obj
+    view = TrainingView(
+        invocation.signals, show_as_json=options.json, quiet=options.quiet, launched=launched
+    )
+    begin: Callable[[], int]
+    if options.resume:
+        if len(options.corpus) > 1:
+            raise UsageError(
+                f"--resume takes one run, not {len(options.corpus)}: charrnn train --resume RUN"
+            )
+        run = next(iter(options.corpus), None)  # None for the newest
+        begin = partial(_resume, view, run, changes)
+    else:
+        config, origins = configure(options.corpus, flags=changes, recipe=options.settings.recipe)
+        if options.show_config:
+            _print_config(config, origins=origins, show_as_json=options.json)
+            return 0
+        ProcessGroup(size=num_processes).check_corpus(config.corpus)
+        asked = [name for name, origin in origins.items() if origin != "default"]
+        begin = partial(_start, view, config, asked, options.out)
+
+    # The launched processes run the same command line, and come to `begin` themselves.
+    if num_processes > 1:
+        return launch.launch(
+            num_processes,
+            arguments=invocation.arguments,
+            signals=invocation.signals,
+            is_debugging=options.debug,
+        )
+    return begin()
+
+
+def _parse_last(name: str, texts: Sequence[str]) -> object:
+    """Return the value of a field; if an option was given several times, the last text counts."""
+    text = texts[-1].strip()
+    if name == "learned_after":  # which may be a blank
+        text = parse_text(named(name), texts[-1])
+    if not text:  # of an unset shell variable
+        raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
+    return parse_alone(name, text)
+
+
+def parse_settings(options: SettingsOptions) -> dict[str, object]:
+    """Return the fields that options and --set assign.
+
+    Raises UsageError that names the field or the --set at fault.
+    """
+    parsed = {name: _parse_last(name, texts) for name, texts in options.texts.items()}
+
+    # After the options, so that --set wins over an option of the same field.
+    for assignment in options.assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(
+                f"--set {assignment}: write it as field=value, e.g. --set learning_rate=4e-3."
+            )
+        try:
+            field = check_field_name(name.strip())
+            parsed[field] = _parse_last(field, [text])
+        except UsageError as error:
+            raise UsageError(f"--set {assignment}: {error.marked}") from None
+    return parsed
+
+
+def configure(
+    corpus: Sequence[str], flags: dict[str, object], recipe: str | None
+) -> tuple[Config, dict[str, str]]:
+    """Return the settings of a command line, of a recipe, of the environment and of the catalogue,
+    and where each comes from."""
+    if corpus:
+        flags["corpus"] = tuple(corpus)
+    file = None
+    if recipe is not None:
+        file = read_recipe(recipe)
+    merge = partial(
+        merge_settings, flags=flags, file=file, file_name=recipe or "", environment=os.environ
+    )
+    config, origins = merge()
+
+    # A text of the catalogue is known only now: a recipe or the environment may name it.
+    catalogue = catalogued_settings(config.corpus)
+    if config.alphabet == "byte":
+        catalogue.pop("encoding", None)
+    if catalogue:
+        return merge(catalogue=catalogue)
+    return config, origins
+
+
+def _print_config(config: Config, origins: dict[str, str], *, show_as_json: bool) -> None:
+    from charrnn.views.tables import settings_table
+
+    values = asdict(config)
+    if show_as_json:
+        print_json(
+            {name: {"value": value, "from": origins[name]} for name, value in values.items()}
+        )
+    else:
+        result_console().print(settings_table(values, origins))
+
+
+def _start(view: "TrainingView", config: Config, asked: Sequence[str], out: Path | None) -> int:
+    """Train a new run with a configuration, of which the fields `asked` were given; return the exit
+    code."""
+    from charrnn.runs.writer import clear_unsaved
+
+    # Before torch is imported, which takes seconds: an error should appear at once.
+    if out is not None and view.is_first:
+        clear_unsaved(out)
+
+    view.announce("Reading the text and measuring the machine ...")
+    check_room_for_torch()
+    from charrnn.training import loop
+
+    stream = loop.train(
+        config,
+        asked=asked,
+        out=out,
+        should_stop=view.is_stop_asked,
+        should_save=view.signals.pop_save_request,
+    )
+    return view.show(stream)
+
+
+def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -> int:
+    """Continue a run; return the exit code."""
+    from charrnn.runs.reader import choose_run
+    from charrnn.runs.writer import lock_folder
+
+    # The first Ctrl-C waits until the new budget is recorded, so that `--resume` alone continues
+    # with it.
+    if changes:
+        view.signals.defers = True
+
+    # An error about a run in use should appear at once, too: the lock is tried, not kept.
+    if view.is_first:
+        with lock_folder(choose_run(run).path):
+            pass
+
+    view.announce("Reading the text and the checkpoint ...")
+    check_room_for_torch()
+    from charrnn.training import loop
+
+    stream = loop.resume(
+        run,
+        changes=changes,
+        should_stop=view.is_stop_asked,
+        should_save=view.signals.pop_save_request,
+    )
+    return view.show(stream)
+
+
+VALIDATING = "validating ..."
+"""The text of the bar while the validation text is read."""
+COUNTING = "counting the text ..."
+"""The text of the bar while the training text is counted."""
+
+
+class TrainingView:
+    """Shows training events on stderr, or as JSON Lines on stdout; passes the requests of signals
+    on to the training."""
+
+    def __init__(
+        self,
+        signals: Signals,
+        *,
+        show_as_json: bool,
+        quiet: bool,
+        launched: ProcessGroup = SINGLE,
+    ) -> None:
+        """Show events; `launched` is this process among several, of which only the first shows
+        anything."""
+        self._launched = launched
+        self.is_first = launched.is_first
+        """Whether to show anything: of several processes only the first does."""
+        self.quiet = quiet or not self.is_first
+        self.signals = signals
+        signals.is_quiet = self.quiet or PARENT in os.environ
+        self.show_as_json = show_as_json
+        self._console: Any = None if self.quiet or show_as_json else result_console(stderr=True)
+        self._bar: Any = None
+        self._start: events.StartEvent
+        """The first event of the steps, which comes before all that need it."""
+        self._seconds_before = 0.0
+        self._losses: list[float] = []
+        self._rate = 0.0
+        self._has_header = False
+        self._num_facts = 0
+
+    def announce(self, message: str) -> None:
+        """Print that something slow starts, if stderr is a terminal."""
+        if self._console is not None and self._console.is_terminal:
+            self._console.print(message, style="dim")
+
+    def is_stop_asked(self) -> bool:
+        """Return whether training should stop: a signal asked for it, or nobody reads the
+        output."""
+        if is_orphan():
+            self.signals.number = self.signals.number or signal.SIGTERM
+
+        # Long work asks from time to time: the bar's clock goes on.
+        if getattr(self._bar, "postfix", None) in (VALIDATING, COUNTING):
+            self._bar.refresh()
+        return self.signals.number != 0
+
+    def show(self, stream: Generator[events.TrainEvent, None, None]) -> int:
+        """Show all events; return the exit code: 0, or 128 + the signal that ended training, with
+        everything saved."""
+        failure: OSError | None = None
+        is_complete = True
+        is_shown = self.is_first
+
+        # Closed explicitly, so that a second Ctrl-C at any point unlocks the run and removes
+        # temporary files.
+        with ExitStack() as last, closing(stream), ExitStack() as stack:
+            last.callback(self._close_bar)
+            stack.enter_context(using(TerminalProgress(quiet=self.quiet)))
+            for event in stream:
+                # Before the run exists, there is nothing to save, and Ctrl-C ends the command.
+                if isinstance(event, events.PlanEvent):
+                    if is_shown:
+                        self._draw(event)
+                    continue
+                self.signals.defers = True
+                if isinstance(event, events.StartEvent):
+                    # The text is read; training has a bar of its own.
+                    stack.enter_context(using(Progress()))
+                elif isinstance(event, events.DoneEvent):
+                    is_complete = event.is_complete
+                try:
+                    if is_shown:
+                        self._draw(event)
+                except OSError as error:
+                    # The reader is gone. Save and stop, as at a signal, instead of losing the
+                    # training.
+                    if not isinstance(error, BrokenPipeError) and not self.signals.number:
+                        failure = error  # A full disk; a closed terminal sends SIGHUP.
+                    self.signals.number = self.signals.number or READER_GONE
+                    is_shown = False
+                    discard_output()
+
+        # The error is raised only now that everything is saved and the run is unlocked.
+        if failure is not None:
+            raise failure
+        # The signal may have reached another process only.
+        return 0 if is_complete else 128 + (self.signals.number or signal.SIGTERM)
+
+    def _draw(self, event: events.TrainEvent) -> None:
+        # Messages of the library name fields; a user of the command line types flags.
+        if isinstance(event, events.StartEvent):
+            event = replace(event, notes=tuple(map(with_flags, event.notes)))
+        elif isinstance(event, events.WarningEvent):
+            event = replace(event, message=with_flags(event.message))
+
+        # The end is shown without a console, too: it prints the path of the run on stdout.
+        if self.show_as_json:
+            print_json(event.to_json())
+        elif isinstance(event, events.DoneEvent):
+            self._show_done(event)
+        elif self._console is not None:
+            self._show_on_console(event)
+
+    def _show_on_console(self, event: events.TrainEvent) -> None:
+        match event:
+            case events.PlanEvent():
+                self.show_facts(event.config | asdict(event), PLANNED_FACTS)
+            case events.StartEvent():
+                self._show_start(event)
+            case events.StepEvent():
+                self._show_step(event)
+            case events.EvaluationEvent():
+                self._show_evaluation(event)
+            case events.SampleEvent():
+                self._show_sample(event)
+            case events.WarningEvent():
+                # A program that reads stderr finds a warning on one line.
+                message = wrapped(f"warning: {printable(event.message)}")
+                self._print(message, style="yellow", soft_wrap=True)
+
+    def _print(self, *args: Any, **kwargs: Any) -> None:
+        print_above_bars(self._console, *args, **kwargs)
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _show_start(self, event: events.StartEvent) -> None:
+        self._start = event
+        if event.first_step:  # As `charrnn runs` adds them up.
+            log = MetricsLog(Path(event.run) / "metrics.jsonl")
+            self._seconds_before = log.seconds_at(event.first_step)
+
+        values = event.config | asdict(event)
+        values["steps"] = counted(event.num_steps, "step")
+        values["epochs"] = self._epochs(event.num_steps)
+        values["processes"] = values["each"] = ""
+        if self._launched.size > 1:
+            values["processes"] = f"processes: {self._launched.size}, "
+            values["each"] = " each"
+        self.show_facts(values, len(FACTS))
+        if event.first_step:
+            # A budget counts from the first step.
+            done = counted(event.first_step, "step")
+            left = counted(event.num_steps - event.first_step, "step")
+            self._show_fact(
+                "Resumed", f"after {done}, {self._seconds_before / 60:.1f} minutes; {left} left"
+            )
+        for note in event.notes:
+            self._show_fact("Note", fact=note, style="yellow")
+        self._print()
+        self._bar = training_bar(event.num_steps, bar_format=BAR_FORMAT, initial=event.first_step)
+
+    def show_facts(self, values: dict[str, Any], num_facts: int) -> None:
+        """Print the first `num_facts` of FACTS that were not printed before."""
+        # How many characters of the text the alphabet has.
+        num_known = values["vocab_size"]
+        unit = "bytes"
+        if values["alphabet"] != "byte":
+            unit = "characters"
+        if values["alphabet"] == "char":
+            num_known -= 1  # without the unknown symbol
+        known = ""
+        if num_known < values["num_distinct_chars"]:
+            known = f", {num_known:,} in the alphabet"
+
+        # The first facts were perhaps shown while the run was planned; each appears once.
+        words = values | {"unit": unit, "known": known}
+        for number, (name, fact) in enumerate(FACTS.items()):
+            if self._num_facts <= number < num_facts:
+                self._show_fact(name, fact.format_map(words))
+        self._num_facts = num_facts
+
+    def _show_fact(self, name: str, fact: str, style: str | None = None) -> None:
+        """Print a name and a fact. Further lines of the fact begin below its first line; a word or
+        path is not divided."""
+        room = TextWrapper(
+            max(40, self._console.width), f"{name:9} ", 10 * " ", break_long_words=False
+        )
+        room.break_on_hyphens = False
+        self._print(room.fill(printable(fact)), style=style, soft_wrap=True)
+
+    def _epochs(self, num_steps: int) -> str:
+        """Return how often the training text is read in as many steps."""
+        config = self._start.config
+        num_chars = num_steps * config["batch_size"] * config["bptt_length"]
+        epochs = num_chars / self._start.num_train_chars
+
+        # With one digit, the first rows of a long run would all be 0.0.
+        if epochs < 1:
+            return f"{epochs:.2f}"
+        return f"{epochs:.1f}"
+
+    def _show_step(self, event: events.StepEvent) -> None:
+        self._losses.append(event.train_nats)
+
+        # A moving average: the rate of a single step jumps too much to be read.
+        if self._rate == 0:
+            self._rate = event.chars_per_second
+        self._rate = 0.95 * self._rate + 0.05 * event.chars_per_second
+
+        recent = self._losses[-20:]
+        self._bar.set_postfix_str(
+            f"{sum(recent) / len(recent):.3f} nats, {self._rate / 1000:.0f}k chars/s",
+            refresh=False,
+        )
+        self._bar.update(event.step - self._bar.n)
+
+        # If the next event is a validation, the bar says so before it begins.
+        every = self._start.config["evaluate_every"]
+        if event.step == self._bar.total or event.step % every == 0:
+            self._bar.set_postfix_str(VALIDATING)
+
+    def _show_evaluation(self, event: events.EvaluationEvent) -> None:
+        minutes, seconds = divmod(round(self._seconds_before + event.seconds), 60)
+
+        # The mean since the last validation, not since the start: it is to compare with `val`.
+        train_nats = float("nan")
+        if self._losses:
+            train_nats = sum(self._losses) / len(self._losses)
+        values = asdict(event) | {
+            "epochs": self._epochs(event.step),
+            "train_nats": train_nats,
+            "rate": self._rate,
+            "minutes": minutes,
+            "seconds": seconds,
+        }
+
+        # In words, each value follows its name. In the table, the header is printed once, with the
+        # first row, so that no sample comes between the two.
+        names = []
+        cells = []
+        phrases = []
+        for name, (width, form) in COLUMNS.items():
+            value = form.format_map(values)
+            names.append(name.rjust(width))
+            cells.append(value.rjust(width))
+            phrases.append(f"{name}: {value}")
+        row = " ".join(cells)
+        if prints_words():
+            row = "; ".join(phrases)
+        elif not self._has_header:
+            self._has_header = True
+            self._print(" ".join(names), style="bold")
+
+        if event.is_best:
+            row += BEST
+        self._print(row, soft_wrap=True)
+        self._losses.clear()
+        if event.step == self._bar.total and self._start.config["held_back"]:
+            self._bar.set_postfix_str(COUNTING)
+
+    def _show_sample(self, event: events.SampleEvent) -> None:
+        self._print(f"--- sample at step {event.step:,}:", style="dim")
+        if event.step < EARLY_SHARE * self._start.num_steps:
+            self._print(readable(event.text), style="cyan", no_wrap=True, overflow="ellipsis")
+            return
+
+        lines = printable(event.text, IN_TEXT).split("\n")
+        self._print("\n".join(lines[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
+        self._print()
+
+    def _show_done(self, event: events.DoneEvent) -> None:
+        self._close_bar()
+        if self._console is not None:
+            folder = Path(event.run)
+            is_at_home = folder.parent == Path("checkpoints")
+            name = event.run
+            if is_at_home:
+                name = folder.name
+            run = shlex.quote(printable(name))
+
+            # The next command has another standard input, which needs the text again.
+            piped = ""
+            if "-" in self._start.config["corpus"]:
+                piped = "cat TEXT | "
+            if event.is_complete:
+                # The newest run in checkpoints/ need not be named.
+                named_run = ""
+                if not is_at_home:
+                    named_run = f" {run}"
+                self._show_end(event, named=named_run, piped=piped)
+            else:
+                stopped = f"Stopped at step {event.step:,}; everything is saved. Continue with:"
+                if event.step == self._start.num_steps:
+                    stopped = f"The network is trained.{_best_loss(event)}\nCount its text with:"
+                self._print(stopped)
+                self._print_commands([f"{piped}charrnn train --resume {run}"])
+        print_path(event.run)
+
+    def _show_end(self, event: events.DoneEvent, *, named: str, piped: str) -> None:
+        """Print the result of a run that was trained to its end, and the next commands."""
+        self._print(f"Done: {counted(event.step, 'step')}.{_best_loss(event)}")
+        if self._start.first_step == event.step and event.with_counts_nats is None:
+            self._print(
+                "Nothing was left to train: give a larger --steps, --epochs or --minutes to"
+                " continue.\nEach of them counts from the start of the run."
+            )
+
+        # Standard input is gone, and a short text has too little to score.
+        text_option = ""
+        if piped:
+            text_option = " --text FILE"
+        look = f"charrnn visualize{named}{text_option}"
+        if is_too_short_to_score(self._start):
+            look = f"charrnn visualize{named} --text FILE"
+        if self._start.config["hidden_size"] <= FEW_UNITS:
+            look = f"charrnn predict{named} TEXT --numbers"
+        self._print("Next:")
+        self._print_commands(
+            [
+                f"charrnn sample{named} --temp {SAMPLE_TEMPERATURE}",
+                look,
+                f"charrnn evaluate{named}{text_option}",
+            ]
+        )
+
+        # A recipe holds every setting and seed, but not the number of processes.
+        if event.recipe is not None:
+            again = f"{piped}charrnn train --recipe {shlex.quote(printable(event.recipe))}"
+            if self._launched.size > 1:
+                again += f" --processes {self._launched.size}"
+            self._print("The same weights again, on this machine:")
+            self._print_commands([again])
+
+    def _print_commands(self, commands: Iterable[str]) -> None:
+        self._print("\n".join(f"  {command}" for command in commands), soft_wrap=True)
+
+
+def readable(text: str) -> str:
+    """Return a sample as one line: ¶ for END (U+0000), · for characters that cannot be read."""
+    from charrnn.text.documents import END
+    from charrnn.text.vocab import REPLACEMENT
+
+    words = text.replace(END, " ¶ ").split()
+
+    # A run of unreadable characters is shown as one dot: how many there are tells nothing.
+    letters = []
+    for letter in " ".join(words):
+        can_be_read = letter.isprintable() and letter != REPLACEMENT
+        if can_be_read:
+            letters.append(letter)
+        else:
+            letters.append("·")
+    return re.sub("·+", "·", "".join(letters))
+
+
+def _best_loss(event: events.DoneEvent) -> str:
+    """Return the best validation loss and its step, which commands use."""
+    if event.best_nats is None:
+        return ""
+    best = (
+        f" Best validation loss {event.best_nats:.4f} nats/character, at step {event.best_step:,}"
+    )
+
+    # If the best step is not the last, a user may wonder which step is used.
+    if event.best_step == event.step:
+        best += "."
+    else:
+        best += ",\nwhich every command uses."
+
+    if event.with_counts_nats is not None:
+        best += (
+            "\nTogether with n-grams counted in the training text:"
+            f" {event.with_counts_nats:.4f} nats/character."
+        )
+    return best
+
+
+def is_too_short_to_score(start: events.StartEvent) -> bool:
+    """Return whether the validation text has too few characters for `visualize` to score cells."""
+    from charrnn.cells.target_labels import MIN_TEXT
+
+    # The text after the training text is the validation text and, if there is one, the test text.
+    _, validation, *test = start.config["split"]
+    num_held_out = start.num_chars - start.num_train_chars
+    num_chars = num_held_out * validation / (validation + sum(test))
+    return bool(num_chars < MIN_TEXT)

@@ -1,0 +1,397 @@
+"""The atlas: the values of all cells, a map of the cells, and a page for each cell, in an exported
+page or a .json file.
+
+Cells that are near on the map carry the same information: their values correlate.
+
+Shapes: N characters, L layers, H units per layer, C cells.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.cells.activations import Activations
+from charrnn.cells.analysis import Study, sections, unless_too_short
+from charrnn.cells.findings import CellFindings, CellScore, CellValues, MeasuredCell
+from charrnn.cells.value_statistics import correlate, measure_values
+from charrnn.plugins.analyses.descriptions import descriptions
+from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
+from charrnn.system.display import Displayable
+from charrnn.views.cell_page import characters_text
+from charrnn.views.html_page import CellColumn, CellEntry, HeatMapPage, PagePart, ShownPassage
+from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
+
+ATLAS_VERSION = 1
+"""Version of the JSON of an atlas; a new one if a key changes its meaning or disappears."""
+NUM_AFTER = 12
+"""Characters of a cell for which its mean after them is listed: those that change the mean most."""
+MIN_AFTER = 5
+"""Occurrences that a listed character needs."""
+CHARS_BEFORE = 60
+"""Characters of a passage before the character it was chosen for, at most."""
+CHARS_AFTER = 30
+"""Characters of a passage from that character on, at most."""
+CELLS_EXACT = 1_024
+"""Up to this many cells, the map is computed from all eigenvectors, which takes time proportional
+to the cube of the number of cells."""
+NUM_COLUMNS = 16
+"""Columns of the basis that approximates the leading eigenvectors of more cells."""
+NUM_POWERS = 64
+"""How often the basis is multiplied by the matrix."""
+NUM_DIGITS = 5
+"""Significant digits of every number of a cell."""
+COLUMNS = (
+    CellColumn(name="cell", about="layer and unit, from 0", is_number=False),
+    CellColumn(
+        name="description", about="the best rule of at most three conditions", is_number=False
+    ),
+    CellColumn(
+        name="R²", about="how well the rule predicts the half of the text that did not choose it"
+    ),
+    CellColumn(
+        name="follows",
+        about=(
+            f"the detectors whose best cell it is, if that is significant; {NO_GAIN_MARK}:"
+            f" {MEANINGS[NO_GAIN_MARK]}"
+        ),
+        is_number=False,
+    ),
+    CellColumn(name="timescale", about="characters after which the memory has decayed to 1/e"),
+    CellColumn(name="mean", about="mean value"),
+    CellColumn(name="spread", about="standard deviation of the values"),
+)
+"""The columns of the table of all cells."""
+KINDS = {"top": "highest", "bottom": "lowest", "decile": "tenth"}
+"""How the kinds of passages are called on a page."""
+NOTES = (
+    (
+        "All cells: click a column to sort by it. The filter takes words and comparisons:"
+        " R2>0.5, timescale>50."
+    ),
+    (
+        "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1"
+        " - r²)."
+    ),
+    (
+        "Selection: a cell is on where its value is far enough above its mean over this text (high)"
+        " or below it (low)."
+    ),
+)
+"""The notes that explain the parts of a page with an atlas."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AtlasCell(MeasuredCell):
+    """The measurements of a cell, with the characters that change its mean most and with short
+    passages.
+
+    `x` and `y` are its coordinates on the map, from 0 to 1.
+    """
+
+    x: float
+    y: float
+    in_passages: tuple[NDArray[np.float32], ...] = field(default=(), repr=False, compare=False)
+    """The cell's values in each of its passages."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields but the values in the passages as one object."""
+        return self.to_json_with(x=self.x, y=self.y)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Atlas(Displayable):
+    """All cells of a model over a text, in the order of their numbers, with the findings of the
+    detectors.
+
+    `half` is the index at which the scoring half begins.
+    """
+
+    text: str = field(repr=False)
+    """One character per id, as in `EncodedText.text`: the positions of passages count these."""
+    half: int
+    num_layers: int
+    num_units: int
+    findings: CellFindings
+    cells: tuple[AtlasCell, ...] = field(repr=False)
+    report: DescriptionReport | None = field(default=None, repr=False)
+    """The descriptions of all cells; None for a text that is too short."""
+
+    def added_to(self, page: HeatMapPage) -> HeatMapPage:
+        """Return a page with the table, the map and the pages of all cells."""
+        return replace(
+            page,
+            source=self.text,
+            begin=self.half,
+            cell_columns=COLUMNS,
+            entries=atlas_entries(self),
+            notes=(*page.notes, *NOTES),
+        )
+
+    def of(self, layer: int, unit: int) -> AtlasCell:
+        """Return a cell. Raises IndexError if there is none."""
+        return self.cells[layer * self.num_units + unit]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `visualize --export atlas.json`, which docs/formats.md describes."""
+        # Each description is with its cell.
+        about = None
+        if self.report is not None:
+            about = self.report.to_json()
+            del about["descriptions"]
+        return {
+            "version": ATLAS_VERSION,
+            "num_chars": len(self.text),
+            "half": self.half,
+            "num_layers": self.num_layers,
+            "num_units": self.num_units,
+            "findings": [score.to_json() for score in self.findings.scores],
+            "skipped": [asdict(skipped) for skipped in self.findings.skipped],
+            "descriptions": about,
+            "cells": [cell.to_json() for cell in self.cells],
+            "text": self.text,
+        }
+
+
+def atlas(analysis: Study, findings: CellFindings) -> Atlas:
+    """Measure the values, map coordinates, descriptions, inputs and outputs of all cells, and put
+    them beside the findings.
+
+    The atlas leaves out the effects of erased characters, which take long: `inputs_of` measures
+    them. Descriptions and effects are None for a text too short for them. Raises DataError for a
+    text too short for findings.
+    """
+    # First the measurements of the values alone, then the analyses, whose results may be cached.
+    cells = measure_cells(analysis.activations())
+    results = {}
+    for section in sections():
+        if section.parts is not None:
+            results[section.name] = section.of_all_cells(analysis)
+
+    complete = []
+    for index, cell in enumerate(cells):
+        cell_results = {name: all_results[index] for name, all_results in results.items()}
+        complete.append(replace(cell, sections=cell_results))
+    return Atlas(
+        text=analysis.text.text,
+        half=analysis.half,
+        num_layers=analysis.num_layers,
+        num_units=analysis.num_units,
+        findings=findings,
+        report=unless_too_short(partial(descriptions, analysis)),
+        cells=tuple(complete),
+    )
+
+
+def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
+    """Measure the values of all cells and place the cells on a map; all numbers have NUM_DIGITS
+    digits."""
+    # The correlations serve the map and the list of similar cells.
+    correlations = correlate(activations)
+    coordinates = place_cells(correlations).tolist()
+    values_of_cells = measure_values(activations, cells=None, correlations=correlations)
+    cells = []
+    for full, (x, y) in zip(values_of_cells, coordinates, strict=True):
+        # A file of all cells has room for short passages only.
+        short = _shortened(full)
+        values = activations.of(short.layer, short.unit)
+        cell = AtlasCell(
+            layer=short.layer,
+            unit=short.unit,
+            x=x,
+            y=y,
+            values=short,
+            in_passages=tuple(values[passage.begin : passage.end] for passage in short.passages),
+        )
+        cells.append(_rounded(cell))
+    return tuple(cells)
+
+
+def _shortened(values: CellValues) -> CellValues:
+    """Return the values with only the characters that change the mean most, and with only the
+    surroundings of the character that a passage shows."""
+    # A mean over few characters is noise, and the largest one by chance.
+    after_characters = [char for char in values.after_characters if char.count >= MIN_AFTER]
+    after_characters.sort(key=lambda char: -abs(char.mean - values.mean))
+
+    passages = []
+    for passage in values.passages:
+        begin = max(passage.begin, passage.index - CHARS_BEFORE)
+        end = min(passage.end, passage.index + CHARS_AFTER)
+        passages.append(replace(passage, begin=begin, end=end))
+    return replace(
+        values, after_characters=tuple(after_characters[:NUM_AFTER]), passages=tuple(passages)
+    )
+
+
+def _rounded(value: Any) -> Any:
+    """Return a record, a tuple or a number with NUM_DIGITS significant digits."""
+    # Digits are most of a file of all cells.
+    if is_dataclass(value) and not isinstance(value, type):
+        rounded_fields = {
+            field.name: _rounded(getattr(value, field.name)) for field in fields(value)
+        }
+        return replace(value, **rounded_fields)
+    if isinstance(value, tuple):
+        return tuple(map(_rounded, value))
+    if isinstance(value, float):
+        return float(f"{value:.{NUM_DIGITS}g}")
+    return value
+
+
+def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Place cells with correlations (C, C) on a map: returns (C, 2) in [0, 1].
+
+    Classical multidimensional scaling (Torgerson 1952) of squared distances 1 - r²: the sign of a
+    cell does not matter. Then each axis is stretched halfway to equal spacing.
+    """
+    # The doubly centred matrix of products; centring removes the constant 1 of the distances.
+    products = correlations.astype(np.float64) ** 2 / 2
+    products -= products.mean(axis=0)
+    products -= products.mean(axis=1, keepdims=True)
+    axes = _leading_axes(products)
+
+    # A few cells lie far from the crowd: half of each coordinate is the rank.
+    order = np.argsort(axes, axis=0, kind="stable")
+    ranks = np.argsort(order, axis=0, kind="stable") / max(1, len(correlations) - 1)
+    lengths = np.ptp(axes, axis=0)
+    scaled = (axes - axes.min(axis=0)) / np.where(lengths > 0, lengths, 1)
+    return np.asarray((ranks + scaled) / 2)
+
+
+def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the two leading eigenvectors of a symmetric matrix (C, C), times the roots of their
+    eigenvalues.
+
+    The largest entry of each eigenvector is positive, so that the map of a model is always the
+    same.
+    """
+    if len(products) <= CELLS_EXACT:
+        values, vectors = np.linalg.eigh(products)
+    else:
+        # Orthogonal iteration (Rutishauser 1969): its powers turn any columns to the leading
+        # eigenvectors.
+        basis = np.random.default_rng(0).normal(size=(len(products), NUM_COLUMNS))
+        for _ in range(NUM_POWERS):
+            basis, _ = np.linalg.qr(products @ basis)
+        values, within = np.linalg.eigh(basis.T @ products @ basis)
+        vectors = basis @ within
+
+    # `eigh` sorts in ascending order. A single cell has one axis; its second coordinate is 0.
+    axes = np.zeros((len(products), 2))
+    leading = vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
+    axes[:, : leading.shape[1]] = leading
+
+    # An eigenvector may as well be its negative, depending on the library.
+    signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0))
+    return np.asarray(axes * np.where(signs == 0, 1, signs))
+
+
+def atlas_entries(atlas: Atlas) -> list[CellEntry]:
+    """Return the entry of every cell for the page."""
+    # A cell may be the best cell of several detectors.
+    scores_of: dict[tuple[int, int], list[CellScore]] = defaultdict(list)
+    for score in atlas.findings.scores:
+        if score.is_significant:
+            scores_of[score.layer, score.unit].append(score)
+    return [_entry(cell, scores_of[cell.layer, cell.unit]) for cell in atlas.cells]
+
+
+def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
+    """Return the entry of a cell: its row in the table, its label and mark on the map, and the
+    sections of its page."""
+    # The detectors that the cell follows, and the rule that describes it.
+    values = cell.values
+    labels = []
+    follows = ", ".join(f"{score.detector} {score_mark(score)}".rstrip() for score in scores)
+    if follows:
+        labels.append(f"follows {follows}")
+    text = ""
+    rule_score = None
+    description: Description | None = cell.sections.get("description")
+    if description is not None:
+        text = description.text
+        if description.explained:
+            rule_score = description.score
+            labels.append(text)
+
+    # Only a detector that the cell has learned to follow colours it on the map.
+    learned = [score.detector for score in scores if not score.is_no_better_than_untrained]
+    return CellEntry(
+        cell=(cell.layer, cell.unit),
+        columns=(text, rule_score, follows, values.timescale, values.mean, values.spread),
+        label="; ".join(labels),
+        map_name=learned[0] if learned else "",
+        map_position=(cell.x, cell.y),
+        sections=tuple(section for section in _sections(cell) if section.content),
+    )
+
+
+def _sections(cell: AtlasCell) -> Iterator[PagePart]:
+    """Yield the parts of the page of a cell, with its sections in their order; a part may be
+    empty."""
+    # First the passages where the cell is strong, then figures, then the sections of analyses.
+    passages = _passages(cell)
+    for kind in ("top", "bottom"):
+        title = f"Where it is {KINDS[kind]}"
+        yield PagePart(title=title, draw_as="passages", content=passages[kind])
+    yield from _values(cell.values)
+    for section in sections():
+        result = cell.sections.get(section.name)
+        if section.parts is not None and result is not None:
+            yield from section.parts(result)
+    yield PagePart(
+        title="A passage of each tenth of its values",
+        about="the largest first; chosen at random within each tenth",
+        draw_as="passages",
+        content=passages["decile"],
+    )
+
+
+def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
+    """Return the passages of a cell by kind."""
+    by_kind: dict[str, list[ShownPassage]] = defaultdict(list)
+    for passage, values in zip(cell.values.passages, cell.in_passages, strict=True):
+        title = f"{KINDS.get(passage.kind, '')} {passage.rank}: {passage.value:.2f}"
+        by_kind[passage.kind].append(
+            ShownPassage(title=title.replace("-", "−"), begin=passage.begin, values=values)
+        )
+    return by_kind
+
+
+def _values(values: CellValues) -> Iterator[PagePart]:
+    """Yield the parts of the page about the values of a cell."""
+    # Some cells have no gates, some no timescale.
+    figures: list[tuple[str, str | float]] = [
+        ("mean", values.mean),
+        ("standard deviation", values.spread),
+    ]
+    if values.timescale is not None:
+        source = values.timescale_from
+        # The name of a gate is a letter, every other source is a word.
+        name = f"gate {source}" if len(source) == 1 else f"the {source}"
+        figures.append(("timescale", f"{characters_text(values.timescale)}, from {name}"))
+    if values.decay is not None:
+        figures.append(("autocorrelation falls to 1/e after", characters_text(values.decay)))
+    for gate in values.gates:
+        shares = f"open {100 * gate.open:.0f} %, closed {100 * gate.closed:.0f} %"
+        figures.append((f"gate {gate.gate}", shares))
+
+    # The distribution of the values, the characters that change them, and correlated cells.
+    yield PagePart(title="Values", draw_as="figures", content=figures)
+    yield PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
+    yield PagePart(
+        title="Mean value after a character",
+        about="the characters after which it is farthest from its mean",
+        draw_as="bars",
+        content=[(after.character, after.mean) for after in values.after_characters],
+    )
+    yield PagePart(
+        title="Most correlated cells",
+        draw_as="cells",
+        content=[((cell.layer, cell.unit), cell.correlation) for cell in values.correlated],
+    )

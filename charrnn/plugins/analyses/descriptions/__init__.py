@@ -1,0 +1,144 @@
+"""`visualize --describe`: cells in words, by rules chosen on one half of a text and scored on the
+other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from charrnn.cells.analysis import CellSection, Study, detectors_key
+from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.config.options import option
+from charrnn.detectors.detector import Detector
+from charrnn.errors import UsageError, named
+from charrnn.plugins.analyses.descriptions.conditions import build_conditions
+from charrnn.plugins.analyses.descriptions.describing import describe_cells
+from charrnn.plugins.analyses.descriptions.results import (
+    NUM_LISTED,
+    Description,
+    DescriptionReport,
+    description_pictures,
+)
+from charrnn.views.html_page import PagePart
+from charrnn.views.theme import all_visible
+
+
+def descriptions(
+    analysis: Study, detectors: Sequence[str | Detector] | None = None
+) -> DescriptionReport:
+    """Describe all cells by rules in words; `detectors` give conditions (all, if None).
+
+    Raises UsageError for an unknown detector, DataError for a text too short.
+    """
+    # The conditions are part of the key, because they depend on the detectors.
+    conditions = build_conditions(analysis.text, half=analysis.half, detectors=detectors)
+
+    def describe() -> DescriptionReport:
+        return describe_cells(analysis.activations(), analysis.text, conditions=conditions)
+
+    key = analysis.text_key | {"conditions": conditions.digest}
+    return analysis.kept("descriptions", key, DescriptionReport, describe)
+
+
+def description_of(analysis: Study, layer: int, unit: int) -> Description:
+    """Describe a cell by a rule in words, or return its description from an earlier call of
+    `descriptions`.
+
+    Raises DataError for a text too short.
+    """
+
+    def describe() -> Description:
+        # A report of all cells has better controls, but takes long: it is used if it is cached.
+        conditions = build_conditions(analysis.text, analysis.half)
+        column = layer * analysis.num_units + unit
+        key = analysis.text_key | {"conditions": conditions.digest}
+        report = analysis.cache.load("descriptions", key, DescriptionReport)
+        if report is not None:
+            return report.descriptions[column]
+
+        # Otherwise only this cell is described.
+        report = describe_cells(
+            analysis.activations(), analysis.text, cells=[column], conditions=conditions
+        )
+        return report.descriptions[0]
+
+    key = analysis.cell_key(layer, unit) | {"detectors": detectors_key()}
+    return analysis.kept("description of", key, Description, describe)
+
+
+def page_parts(description: Description) -> Iterable[PagePart]:
+    """Yield the parts of an exported page, with the same text as `view`: the rule, and how well it
+    predicts the value."""
+    # A constant cell has no scores.
+    rule, *scores = map(str, description.view())
+    yield PagePart(title="Description", draw_as="text", content=rule)
+    if scores:
+        yield PagePart(
+            title="How well it predicts the value", draw_as="text", content="; ".join(scores)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribeOptions:
+    """The option of the analysis."""
+
+    describe: bool = option(
+        False,
+        flags="--describe",
+        help="Describe every cell by a rule in words, with its score.",
+        panel=CELLS,
+    )
+
+
+def _measure(subject: Subject[DescribeOptions]) -> DescriptionReport:
+    # 0 is for the coloured cells of `--find`: a table of no cells says nothing.
+    if subject.options.top == 0:
+        top, describe = named("top"), named("describe")
+        raise UsageError(
+            f"{top} is 0; {describe} lists at least 1 cell. Leave {top} out for {NUM_LISTED}."
+        )
+    return descriptions(subject.study, subject.detectors)
+
+
+def _show(subject: Subject[DescribeOptions], report: DescriptionReport) -> Shown:
+    """Draw the table of the cells that rules describe best: `--top` or NUM_LISTED in a terminal,
+    all in a file."""
+    name = subject.model.name
+    options = subject.options
+    title = (
+        f"{all_visible(name)}: {len(report.descriptions):,} cells over {report.num_chars:,}"
+        " characters, described by rules"
+    )
+
+    # A file can be searched, so it lists all cells.
+    num_listed = options.top
+    if num_listed is None and not options.suffix:
+        num_listed = NUM_LISTED
+    pictures = description_pictures(title, report=report, num_listed=num_listed)
+    return Shown(
+        f"Descriptions of the cells of {name}",
+        pictures=pictures,
+        data={"run": name, **report.to_json()},
+    )
+
+
+SECTION = CellSection(
+    "description",
+    message="searching a rule",
+    measure=description_of,
+    place=60,
+    title="Described by a rule",
+    parts=page_parts,
+    measure_all=lambda analysis: descriptions(analysis).descriptions,
+)
+"""The section of the page of a cell."""
+ANALYSES = (
+    Analysis(
+        flag="--describe",
+        options=DescribeOptions,
+        measure=_measure,
+        show=_show,
+        takes=DETECTOR_OPTIONS | {"--top"},
+    ),
+)
+"""`visualize --describe`."""

@@ -1,0 +1,269 @@
+"""`visualize --evidence`: the evidence card of a cell, which tests the claim that the cell tracks a
+property.
+
+The parts of a card follow the literature: scores beside chance and an untrained network (Heap et
+al. 2026), faithfulness over the size of a circuit and interchange interventions (Mueller et al.
+2025), and the assumptions in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from charrnn.cells.analysis import CellSection, Study
+from charrnn.cells.findings import CellScore
+from charrnn.cells.target_labels import choose_targets
+from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.cli.arguments import parse_cell
+from charrnn.config.options import option
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import get_detectors
+from charrnn.errors import DataError, UsageError, named
+from charrnn.model.annotations import CharRNN
+from charrnn.model.reading import read_parts
+from charrnn.plugins.analyses.evidence.card import Claim, check_room
+from charrnn.plugins.analyses.evidence.results import (
+    ABOUT_WORST,
+    WORST_TITLE,
+    Birth,
+    EvidenceCard,
+    OtherRun,
+)
+from charrnn.plugins.analyses.matching import is_near, load_others, match_pairs, studies_of
+from charrnn.statistics.agreement import measure_score
+from charrnn.system.lazy import torch
+from charrnn.views.html_page import PagePart
+
+SEGMENTS_OF_BIRTH = 32
+"""Segments of the scoring half that every checkpoint reads, at most."""
+CHARS_OF_BIRTH = 512
+"""Characters of a segment: as many as its warm-up. Fewer and longer segments take more steps."""
+BEST = "best"
+"""The word for the cell that follows its detector best, in place of `L:U`."""
+
+
+def evidence(
+    analysis: Study,
+    layer: int | None = None,
+    unit: int | None = None,
+    *,
+    detector: str | Detector | None = None,
+    others: Mapping[str, Study] | None = None,
+) -> EvidenceCard:
+    """Measure the evidence for the claim that a cell tracks the property of a detector.
+
+    The default is the best cell of the detector. Without a detector, it is the cell that exceeds
+    the untrained baseline most. `others` are studies of other runs over the same text, by name: the
+    card says which of these runs have the cell, and its score there. Raises UsageError for an
+    unknown detector or cell, DataError for a text without enough labels.
+
+    >>> study.evidence(0, 273, "quote").interchange.accuracy
+    >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
+    """
+    # Checked before all cells are scored, which takes long.
+    check_room(analysis)
+    detectors = None if detector is None else [detector]
+    scores = analysis.findings(detectors).scores
+    if not scores:
+        raise DataError(
+            f"The text has too few labels for a card: give another {named('text')} or"
+            f" {named('detectors')}."
+        )
+    if layer is not None and unit is not None and detector is None:
+        scores = tuple(score for score in scores if (score.layer, score.unit) == (layer, unit))
+        if not scores:
+            raise UsageError(
+                f"Cell {layer}:{unit} follows no property best: choose one by {named('detectors')}."
+            )
+    best = max(scores, key=lambda score: (score.is_significant, score.gain))
+    cell = (best.layer, best.unit)
+    if layer is not None and unit is not None:
+        cell = (layer, unit)
+    if detector is None:
+        detector = best.detector
+    (resolved,) = get_detectors([detector])
+    (target,), _ = choose_targets(analysis.text.text, detectors=[resolved])
+
+    def measure() -> EvidenceCard:
+        (measured,) = analysis.measure([target])
+        return Claim(
+            analysis, target=target, measured=measured, cell=cell, detector=resolved
+        ).card()
+
+    key = analysis.target_key(target) | analysis.cell_key(*cell)
+    card = analysis.kept("evidence", key | {"output": resolved.output}, EvidenceCard, measure)
+    card = replace(
+        card,
+        born=_birth(analysis, score=card.tracks, labels=target.labels),
+        others=tuple(_matches(analysis, card.tracks, others=others or {}, labels=target.labels)),
+    )
+    # The page of the cell finds the card under this key, without a detector.
+    analysis.cache.save("evidence of", analysis.cell_key(*cell), card)
+    return card
+
+
+def card_of(analysis: Study, layer: int, unit: int) -> EvidenceCard | None:
+    """Return the latest card of a cell, or None: a page does not measure a card, which takes too
+    long."""
+    return analysis.cache.load("evidence of", analysis.cell_key(layer, unit), EvidenceCard)
+
+
+def _birth(analysis: Study, score: CellScore, labels: np.ndarray) -> Birth | None:
+    """Score the cell at every checkpoint. Return None for fewer than two, which show no birth."""
+    steps = []
+    values = []
+    for step, network in analysis.steps():
+        steps.append(step)
+        values.append(_score_segments(analysis, score=score, network=network, labels=labels))
+    if len(steps) < 2:
+        return None
+
+    return Birth(
+        steps=tuple(steps), values=tuple(values), step=born_at(score, steps=steps, values=values)
+    )
+
+
+def _score_segments(
+    analysis: Study, *, score: CellScore, network: CharRNN, labels: np.ndarray
+) -> float:
+    """Score the cell of a score in a network, on segments of the scoring half."""
+    ids = analysis.text.ids
+    begin = analysis.text.first + analysis.half
+    length = min(CHARS_OF_BIRTH, len(ids) - begin)
+    num_segments = min(SEGMENTS_OF_BIRTH, (len(ids) - begin) // length)
+    begins = np.linspace(begin, len(ids) - length, num_segments).astype(np.int64)
+    read_positions = []
+    values = []
+    with torch.inference_mode():
+        for positions, (_, cells, _) in read_parts(
+            network.trace, network.initial_state, ids=ids, begins=begins, num_chars=length
+        ):
+            read_positions.append(positions)
+            values.append(cells[:, :, score.layer, score.unit].numpy())
+    indices = np.concatenate(read_positions).ravel() - analysis.text.first
+    return measure_score(
+        np.concatenate(values).ravel(), labels=labels[indices], polarity=score.polarity
+    )
+
+
+def born_at(score: CellScore, steps: Sequence[int], values: Sequence[float]) -> int | None:
+    """Return the step from which on all values exceed the chance level of a score."""
+    level = score.strength_of(score.null_level)
+    born = None
+    for step, value in zip(reversed(steps), reversed(values), strict=True):
+        if score.strength_of(value) <= level:
+            break
+        born = step
+    return born
+
+
+def _matches(
+    analysis: Study,
+    score: CellScore,
+    *,
+    others: Mapping[str, Study],
+    labels: np.ndarray,
+) -> Iterator[OtherRun]:
+    """Look for the cell of a score in each of the other runs, and score the cell that matches
+    it."""
+    for name, other in others.items():
+        (pair,) = match_pairs({"the run": analysis, name: other})
+        match = pair.matches[score.layer * analysis.num_units + score.unit]
+
+        # A match of negative correlation has the opposite polarity.
+        polarity = score.polarity
+        if match.correlation < 0:
+            polarity = -polarity
+        partner = replace(score, layer=match.other_layer, unit=match.other_unit, polarity=polarity)
+        value = _score_segments(other, score=partner, network=other.network(), labels=labels)
+        is_shared = match.is_shared and is_near(score.strength_of(value), best=score.strength)
+        yield OtherRun(name=name, match=match, score=value, is_shared=is_shared)
+
+
+def page_parts(card: EvidenceCard) -> Iterator[PagePart]:
+    """Yield what an exported page shows: a line for each part, then the places where it is most
+    wrong."""
+    yield PagePart(
+        title=f"Evidence for {card.detector}",
+        draw_as="figures",
+        content=list(card.lines().items()),
+    )
+    if card.fooled.worst:
+        yield PagePart(
+            title=WORST_TITLE,
+            draw_as="figures",
+            content=[(place.about, place.excerpt.plain) for place in card.fooled.worst],
+            about=ABOUT_WORST,
+        )
+
+
+SECTION = CellSection(
+    "evidence",
+    message="looking for a card",
+    measure=card_of,
+    place=10,
+    title="Evidence",
+    parts=page_parts,
+    summary=EvidenceCard.lines,
+)
+"""The section of the page of a cell: the card, if one was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceOptions:
+    """The option of the analysis."""
+
+    evidence: str = option(
+        "",
+        flags=f"--evidence L:U|{BEST}",
+        help="Show what there is for the claim that this cell, or the best one, tracks what a"
+        " detector labels: its score, necessity, sufficiency, interchange, birth and mistakes.",
+        panel=CELLS,
+    )
+
+
+def _measure(subject: Subject[EvidenceOptions]) -> EvidenceCard:
+    typed = subject.own.evidence
+    options = subject.options
+    names = [*options.detectors, *options.detect]
+    if len(names) > 1:
+        raise UsageError(f"A card is of one detector, not of {', '.join(names)}: give one.")
+    cell: tuple[int | None, int | None] = (None, None)
+    if typed != BEST:
+        cell = parse_cell("--evidence", text=typed, model=subject.model)
+    detector = subject.detectors[0] if names else None
+
+    # The text for one run may have characters that the model does not know; a text over which cells
+    # are matched may not.
+    others = load_others(subject)
+    if not others:
+        return evidence(subject.study, *cell, detector=detector)
+    models = [subject.model, *others]
+    studies = studies_of(models, subject.content, context=subject.context, cached=True)
+    study = studies.pop(next(iter(studies)))
+    return evidence(study, *cell, detector=detector, others=studies)
+
+
+def _show(subject: Subject[EvidenceOptions], card: EvidenceCard) -> Shown:
+    return Shown(
+        f"Evidence for cell {card.layer}:{card.unit} of {subject.model.name}",
+        pictures=card.view(),
+        data={"run": subject.model.name, **card.to_json()},
+    )
+
+
+ANALYSES = (
+    Analysis(
+        flag="--evidence",
+        options=EvidenceOptions,
+        measure=_measure,
+        show=_show,
+        takes=DETECTOR_OPTIONS,
+        example="--evidence 0:17",
+        least_runs=1,
+    ),
+)
+"""`visualize --evidence`."""

@@ -1,0 +1,575 @@
+"""Measure an evidence card: everything is chosen on the choosing half and measured on the other.
+
+Shapes: N characters, P pairs, S segments of T characters, C conditions, L, H as in `model.network`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import cycle, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.cells.analysis import Study
+from charrnn.cells.findings import CellScore
+from charrnn.cells.scores import Measured
+from charrnn.cells.target_labels import MIN_TEXT, Target
+from charrnn.detectors.detector import Detector
+from charrnn.errors import DataError, check_length, named
+from charrnn.plugins.analyses.evidence.property_output import (
+    Output,
+    Sides,
+    choose_output,
+    difference,
+    sides_of,
+)
+from charrnn.plugins.analyses.evidence.readings import (
+    Clamps,
+    Ends,
+    FreeReading,
+    Positions,
+    read_clamped,
+    read_freely,
+)
+from charrnn.plugins.analyses.evidence.results import (
+    SHARE_CARRIED,
+    EvidenceCard,
+    Interchange,
+    Mistakes,
+    Necessity,
+    Stretch,
+    Sufficiency,
+    WrongPlace,
+)
+from charrnn.plugins.analyses.ranking import ranking
+from charrnn.plugins.analyses.sampled_states import characters_of
+from charrnn.statistics.agreement import association_from_auc
+from charrnn.statistics.intervals import Float64Array
+from charrnn.system.lazy import Tensor, torch
+
+SEGMENT = 2_048
+"""Characters of a segment that is read freely."""
+NUM_SEGMENTS = (16, 32)
+"""Most segments of the choosing half, and of the scoring half, that are read freely."""
+WINDOW = 256
+"""Longest T: characters of a segment that is read with clamped memories. The first quarter of a
+segment is not measured, because the effect of the clamps is still spreading there."""
+MIN_WINDOW = 16
+"""Shortest T: a shorter segment is left out."""
+NUM_WINDOWS = 40
+"""Most segments that are read with clamped memories, each around a change of the label."""
+NUM_WINDOWS_OF_RANK = 6
+"""Segments that are also read with every other cell, and every direction, clamped: on them the cell
+is ranked."""
+NUM_OTHERS = 99
+"""Number of other cells, and of random directions, with which the cell is compared."""
+NUMS_FREE = (0, 1, 2, 3, 4, 6, 8, 16, 32, 64)
+"""Numbers of followers that stay free while all other followers are held at their means."""
+NUM_PAIRS = 1_000
+"""Most pairs of positions whose memories are exchanged."""
+NUM_PAIRS_CHOOSING = 256
+"""Most pairs of the choosing half by which the followers are put in order."""
+NUMS_COMMON = (3, 2, 1)
+"""Numbers of last characters that are the same at both positions of a pair. The first number that
+leaves MIN_PAIRED positions is used."""
+MIN_PAIRED = 50
+"""Number of positions on each side that are enough for pairs."""
+LAGS = (8, 4, 2, 1, 0)
+"""Numbers of characters that are read after an exchange. The first number is used through which at
+least half of the labels last."""
+NUM_WORST = 10
+"""Most wrong places that are shown."""
+MIN_CHARS_BETWEEN = 50
+"""Fewest characters between two wrong places that are shown."""
+NUM_STRETCHES = 4
+"""Stretches of one label that are shown up to a place: an unpaired quotation mark, which explains a
+wrong label, is at the beginning of one of them."""
+CHARS_OF_STRETCH = 100
+"""Most characters of a stretch that are shown."""
+CHARS_OF_BEGINNING = 34
+"""Characters that are shown of the beginning of a longer stretch; the other characters are of its
+end."""
+CHARS_AFTER = 8
+"""Characters that are shown after a place."""
+
+
+def check_room(analysis: Study) -> None:
+    """Raise DataError for a text, or documents of its scoring half, too short for a card."""
+    text = analysis.text
+    check_length(len(text), least=MIN_TEXT, what="evidence")
+    ids = text.ids[text.first + analysis.half :]
+    ends = np.flatnonzero(ids == analysis.network().end_id)
+    longest = np.diff([-1, *ends, len(ids)]).max()
+    if longest < MIN_WINDOW + 2:
+        raise DataError(
+            f"The documents of this text are too short for evidence: give a {named('text')}"
+            f" with {MIN_WINDOW + 1} characters in a row."
+        )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That the memory of `cell` (layer, unit) tracks the labels of `target`."""
+
+    analysis: Study
+    target: Target
+    measured: Measured
+    cell: tuple[int, int]
+    detector: Detector
+
+    def card(self) -> EvidenceCard:
+        """Measure a card but for the checkpoints."""
+        written = characters_of(self.analysis.text)
+        output = self.output
+        return EvidenceCard(
+            layer=self.cell[0],
+            unit=self.cell[1],
+            detector=self.target.name,
+            looks_for=self.detector.looks_for,
+            output=tuple(written[id] for id in output.ids.tolist()),
+            output_sign=output.sign,
+            output_after=tuple(written[id] for id in output.after.tolist()),
+            num_chars=len(self.ids),
+            num_cells=self.analysis.num_cells,
+            tracks=self.score(),
+            necessary=self.necessity(),
+            sufficient=self.sufficiency(),
+            interchange=self.interchange(),
+            fooled=self.mistakes(),
+        )
+
+    @cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids (N,) of the text without its context."""
+        text = self.analysis.text
+        return text.ids[text.first :].astype(np.int64)
+
+    @cached_property
+    def sides(self) -> Sides:
+        """The sides (N,) of the labels."""
+        return sides_of(self.target.labels)
+
+    @cached_property
+    def output(self) -> Output:
+        """The output that shows the property."""
+        half = self.target.half
+        declared = []
+        for id, character in characters_of(self.analysis.text).items():
+            if character in self.detector.output:
+                declared.append(id)
+        return choose_output(self.ids[:half], sides=self.sides[:half], declared=declared)
+
+    @cached_property
+    def shows(self) -> NDArray[np.bool_]:
+        """Whether the property shows in the output after each character (N,)."""
+        return np.asarray(np.isin(self.ids, self.output.after) & (self.sides != 0))
+
+    @cached_property
+    def segment(self) -> int:
+        """Characters of a segment that is read freely."""
+        return min(SEGMENT, self.target.half)
+
+    @cached_property
+    def begins(self) -> Positions:
+        """The first positions of the segments that are read freely."""
+        half = self.target.half
+        begins = []
+        for first, most in zip((0, half), NUM_SEGMENTS, strict=True):
+            places = np.linspace(0, half - self.segment, min(most, half // self.segment))
+            begins.append(first + places.astype(np.int64))
+        return np.concatenate(begins)
+
+    @cached_property
+    def is_read(self) -> NDArray[np.bool_]:
+        """Whether each character (N,) is read freely, so that the state before it is known."""
+        is_read = np.zeros(len(self.ids), bool)
+        for begin in self.begins.tolist():
+            is_read[begin : begin + self.segment] = True
+        return is_read
+
+    def can_read(self, length: int) -> NDArray[np.bool_]:
+        """Return for each position (N,) whether `length` characters can be read from it: the state
+        before it is known, and no END follows within them."""
+        # An END within the characters would reset the state.
+        num_ends = np.cumsum(np.append(0, self.ids == self.analysis.network().end_id))
+        can_read = np.zeros(len(self.ids), bool)
+        last = len(can_read) - length
+        can_read[:last] = self.is_read[:last] & (num_ends[length + 1 :] == num_ends[:last])
+        return can_read
+
+    @cached_property
+    def lag(self) -> int:
+        """The characters that are read after an exchange."""
+        shown = self.shows & self.is_read
+        for lag in LAGS:
+            lasts = shown & self._label_lasts(lag)
+            for side in (1, -1):
+                here = self.sides == side
+                if 2 * lasts[here].sum() < shown[here].sum():
+                    break
+            else:
+                return lag
+        return 0
+
+    def _label_lasts(self, lag: int) -> NDArray[np.bool_]:
+        """Return for each character (N,) whether its label is the same as the labels of the `lag`
+        characters before it, and the state before these characters is known."""
+        index = np.arange(len(self.sides))
+        changes = np.append(0, np.diff(self.sides))
+        since = index - np.maximum.accumulate(np.where(changes, index, 0))
+        is_known = np.zeros(len(index), bool)
+        is_known[lag:] = self.can_read(lag)[: len(index) - lag]
+        return is_known & (since >= lag)
+
+    def pairs(self, part: slice, num_pairs: int) -> NDArray[np.int64]:
+        """Draw pairs (P, 2) of positions of a part of the text, inside and outside, that read the
+        same last characters."""
+        generator = np.random.default_rng(0)
+        allowed = np.zeros(len(self.ids), bool)
+        allowed[part] = (self.shows & self._label_lasts(self.lag))[part]
+        inside = generator.permutation(np.flatnonzero(allowed & (self.sides > 0)))
+        outside = generator.permutation(np.flatnonzero(allowed & (self.sides < 0)))
+
+        # If the last characters differed, the outputs would also differ for other reasons than the
+        # label, such as the end of a word. Where too few positions have the same last three
+        # characters on both sides, two or one must do.
+        for num_common in NUMS_COMMON:
+            read = self.ids.copy()
+            for distance in range(1, num_common):
+                read[distance:] = read[distance:] * (1 + self.ids.max()) + self.ids[:-distance]
+            by_read = defaultdict(list)
+            for position in outside.tolist():
+                by_read[read[position]].append(position)
+            paired = [position for position in inside.tolist() if read[position] in by_read]
+            if len(paired) >= MIN_PAIRED:
+                break
+
+        # Where positions are few, each is in several pairs.
+        pairs: dict[tuple[int, int], None] = {}
+        for number, position in zip(range(4 * num_pairs), cycle(paired), strict=False):
+            others = by_read[read[position]]
+            pairs[position, others[number // len(paired) % len(others)]] = None
+        return np.array(list(pairs)[:num_pairs], np.int64).reshape(-1, 2)
+
+    @cached_property
+    def choosing_pairs(self) -> NDArray[np.int64]:
+        """Pairs of the choosing half."""
+        return self.pairs(slice(self.target.half), NUM_PAIRS_CHOOSING)
+
+    @cached_property
+    def scoring_pairs(self) -> NDArray[np.int64]:
+        """Pairs of the scoring half."""
+        return self.pairs(slice(self.target.half, None), NUM_PAIRS)
+
+    @cached_property
+    def window(self) -> int:
+        """T: less than WINDOW in a short text, or one of short documents."""
+        window = min(WINDOW, self.target.half // 4)
+        while not self.can_read(window)[self.target.half :].any():
+            window //= 2
+        return window
+
+    @cached_property
+    def running_in(self) -> int:
+        """Characters at the beginning of a segment that are not measured. The state before the
+        segment is known and needs no warm-up, but the effect of the clamps must spread first."""
+        return self.window // 4
+
+    @cached_property
+    def windows(self) -> Positions:
+        """The first positions (S,) of the segments that are read with clamps. Segments around a
+        change of the label are preferred, and segments do not overlap."""
+        half = self.target.half
+        generator = np.random.default_rng(0)
+        allowed = self.can_read(self.window)
+        allowed[:half] = False
+        changes = np.flatnonzero(np.diff(self.sides)) - (self.window + self.running_in) // 2
+        changes = changes[changes >= half]
+        around = generator.permutation(changes[allowed[changes]])
+        others = generator.permutation(np.flatnonzero(allowed))
+
+        chosen: list[int] = []
+        for begin in np.concatenate((around, others)).tolist():
+            if allowed[begin] and len(chosen) < NUM_WINDOWS:
+                chosen.append(begin)
+                allowed[max(0, begin - self.window) : begin + self.window] = False
+        return np.array(chosen)
+
+    @cached_property
+    def reading(self) -> FreeReading:
+        """The free reading, with the states from which all other readings start."""
+        pairs = np.concatenate((self.choosing_pairs, self.scoring_pairs)).ravel() - self.lag
+        return read_freely(
+            self.analysis.network(),
+            self.analysis.text,
+            begins=self.begins,
+            length=self.segment,
+            half=self.target.half,
+            cell=self.cell,
+            output=self.output,
+            wanted=np.concatenate((pairs, self.windows)),
+        )
+
+    def score(self) -> CellScore:
+        """Return the score of the cell, without an interval if the cell is not the best cell."""
+        # To score a cell that is not the best, all cells are scored, which takes longer than all
+        # other parts of the card.
+        best = self.measured.score
+        if (best.layer, best.unit) == self.cell:
+            return best
+        ranked = ranking(self.analysis, [self.detector])[self.target.name]
+        return next(score for score in ranked if (score.layer, score.unit) == self.cell)
+
+    def _held(self, *cells: list[tuple[int, int]]) -> Tensor:
+        """Return which memories are held, (C, L, H), from the cells of each condition."""
+        held = torch.zeros(
+            len(cells), self.analysis.num_layers, self.analysis.num_units, dtype=torch.bool
+        )
+        for condition, chosen in enumerate(cells):
+            for layer, unit in chosen:
+                held[condition, layer, unit] = True
+        return held
+
+    def _clamped(
+        self, begins: Positions, clamps: Clamps, output: Output | None = None
+    ) -> tuple[Float64Array, Positions]:
+        """Return losses, or outputs, (C, S * T') under clamps, and the positions (S * T')."""
+        found = read_clamped(
+            self.analysis.network(),
+            self.analysis.text,
+            begins=begins,
+            length=self.window,
+            reading=self.reading,
+            clamps=clamps,
+            output=output,
+        )
+        skipped = self.running_in
+        positions = begins[:, None] + np.arange(skipped, self.window)
+        return found[..., skipped:].reshape(len(found), -1), positions.ravel()
+
+    def necessity(self) -> Necessity:
+        """Hold the cell, other cells and random directions at their means."""
+        analysis = self.analysis
+        layer, unit = self.cell
+        generator = np.random.default_rng(0)
+        own = layer * analysis.num_units + unit
+        others = np.delete(np.arange(analysis.num_cells), own)
+        others = generator.permutation(others)[:NUM_OTHERS]
+
+        # A direction of standardised memories, scaled so that the part that is taken away has the
+        # same standard deviation as one cell, 1.
+        drawn = torch.from_numpy(generator.normal(size=(NUM_OTHERS, analysis.num_units)))
+        drawn /= drawn.norm(dim=1, keepdim=True)
+        here = slice(layer * analysis.num_units, (layer + 1) * analysis.num_units)
+        correlations = self.reading.correlations[here, here]
+        spreads = torch.einsum("ch,hk,ck->c", drawn, correlations, drawn).sqrt()
+
+        held = [[], [self.cell]]
+        for other in others.tolist():
+            held.append([divmod(other, analysis.num_units)])
+        held += [[]] * NUM_OTHERS
+        directions = self.reading.means.new_zeros(len(held), analysis.num_units)
+        directions[-NUM_OTHERS:] = drawn / spreads.sqrt()[:, None]
+        windows = self.windows[:NUM_WINDOWS_OF_RANK]
+        losses, positions = self._clamped(
+            windows, Clamps(self._held(*held), directions=directions, layer=layer)
+        )
+        rises = losses[1:] - losses[0]
+        sides = self.sides[positions]
+        inside = [_mean(rise[sides > 0]) for rise in rises]
+        of_cells = inside[1 : 1 + len(others)]
+        of_directions = inside[1 + len(others) :]
+        return Necessity(
+            inside=inside[0],
+            outside=_mean(rises[0, sides < 0]),
+            num_chars=rises.shape[1],
+            cells=tuple(of_cells),
+            directions=tuple(of_directions),
+            rank=1 + sum(rise >= inside[0] for rise in of_cells),
+            rank_among_directions=1 + sum(rise >= inside[0] for rise in of_directions),
+            windows=tuple(windows.tolist()),
+        )
+
+    def followers(self) -> list[tuple[int, int]]:
+        """Return the cells that follow the property better than chance and than the untrained
+        network. The cell of the claim comes first, then the cells in the order in which their
+        exchange moves the output on the choosing half, the largest first."""
+        score = self.measured.score
+        level = score.strength - score.gain
+        if score.null_level is not None:
+            chance = score.null_level
+            if self.target.is_yes_no:
+                chance = association_from_auc(chance)
+            level = max(level, chance)
+
+        pairs = self.choosing_pairs
+        moved = np.zeros(self.analysis.num_cells)
+        if len(pairs):
+            ends, _ = self._ends(pairs)
+            attributions = ends.attributions(_partners(pairs)).reshape(2, len(pairs), -1)
+            moved = (attributions[1] - attributions[0]).mean(0)
+        order = np.argsort(-moved, kind="stable")
+        follows = np.abs(self.measured.on_choosing_half) > level
+        chosen = order[follows[order]].tolist()
+        followers = [divmod(cell, self.analysis.num_units) for cell in chosen]
+        return [self.cell, *(cell for cell in followers if cell != self.cell)]
+
+    def _ends(self, pairs: NDArray[np.int64]) -> tuple[Ends, Float64Array]:
+        return Ends.of(
+            self.analysis.network(),
+            self.analysis.text,
+            positions=pairs.T.ravel(),
+            lag=self.lag,
+            reading=self.reading,
+            output=self.output,
+        )
+
+    def sufficiency(self) -> Sufficiency:
+        """Hold all followers but the first k, for each k of NUMS_FREE."""
+        followers = self.followers()
+        kept = [k for k in NUMS_FREE if k <= len(followers)]
+        conditions = [followers[k:] for k in kept]
+        clamps = Clamps(self._held([], *conditions))
+        odds, positions = self._clamped(self.windows, clamps, self.output)
+        chosen = self.shows[positions]
+        positions = positions[chosen]
+        effects = []
+        for outputs in odds[:, chosen]:
+            effects.append(
+                difference(outputs, sides=self.sides[positions], codes=self.ids[positions])
+            )
+
+        # If the free output does not differ between the sides, no share of it can be carried.
+        whole, *others = effects
+        shares = [effect / whole if whole > 0 else 0.0 for effect in others]
+        carrying = [k for k, share in zip(kept, shares, strict=True) if share >= SHARE_CARRIED]
+        return Sufficiency(
+            followers=tuple(followers),
+            effect=whole,
+            curve=tuple(zip(kept, shares, strict=True)),
+            num_carrying=min(carrying, default=None),
+            windows=tuple(self.windows.tolist()),
+        )
+
+    def interchange(self) -> Interchange | None:
+        """Exchange the memory of the cell at pairs of positions."""
+        pairs = self.scoring_pairs
+        if not len(pairs):
+            return None
+        ends, before = self._ends(pairs)
+        partners = _partners(pairs)
+        num_rows = len(partners)
+        own = self._held([self.cell])
+
+        # One cell alone leaves no other cell to compare it with.
+        if self.analysis.num_cells == 1:
+            return None
+
+        # Only pairs whose outputs differ in the direction of their labels have a middle to cross.
+        inside, outside = before.reshape(2, -1)
+        differs = np.tile(inside > outside, 2)
+        if not differs.any():
+            return None
+        accuracy = _crosses(before, after=ends.exchanged(partners, own), partners=partners)
+
+        # Two comparisons show what happens by chance: another cell is exchanged in each row, or the
+        # cell is exchanged with a position that has the same label.
+        generator = np.random.default_rng(0)
+        drawn = generator.integers(self.analysis.num_cells - 1, size=num_rows)
+        drawn += drawn >= own.flatten().nonzero().item()
+        others = torch.zeros(num_rows, self.analysis.num_cells, dtype=torch.bool)
+        others[torch.arange(num_rows), drawn] = True
+        others = others.view(num_rows, *own.shape[1:])
+        of_others = _crosses(before, after=ends.exchanged(partners, others), partners=partners)
+        equal = np.roll(partners.reshape(2, -1)[::-1], 1, axis=1).ravel()
+        of_equal = _crosses(before, after=ends.exchanged(equal, own), partners=partners)
+        return Interchange(
+            accuracy=float(accuracy[differs].mean()),
+            other_cells=float(of_others[differs].mean()),
+            equal_labels=float(of_equal[differs].mean()),
+            num_pairs=int(differs.sum()) // 2,
+            num_drawn=len(pairs),
+            lag=self.lag,
+            pairs=tuple(map(tuple, pairs.tolist())),
+        )
+
+    def mistakes(self) -> Mistakes:
+        """Find the positions of the scoring half where the cell is on the wrong side."""
+        half = self.target.half
+        reading = self.reading
+        is_first = np.arange(len(self.ids)) < half
+        choosing = self.shows & self.is_read & is_first
+
+        # The thresholds, of the value and of the output after each character, are halfway between
+        # the means of both sides on the choosing half.
+        def threshold(values: Float64Array, where: NDArray[np.bool_]) -> tuple[float, float]:
+            inside = _mean(values[where & (self.sides > 0)])
+            outside = _mean(values[where & (self.sides < 0)])
+            return (inside + outside) / 2, float(np.sign(inside - outside))
+
+        middle, polarity = threshold(reading.values, choosing)
+        signed = self.sides * polarity * (reading.values - middle)
+        output_middle = np.zeros(len(self.ids))
+        for id in self.output.after.tolist():
+            here = self.ids == id
+            output_middle[here], _ = threshold(reading.odds, choosing & here)
+        is_output_wrong = self.sides * (reading.odds - output_middle) < 0
+
+        places = self.shows & self.is_read & ~is_first
+        wrong = np.flatnonzero(places & (signed < 0))
+        worst: list[WrongPlace] = []
+        for position in wrong[np.argsort(signed[wrong], kind="stable")].tolist():
+            apart = [abs(position - place.position) >= MIN_CHARS_BETWEEN for place in worst]
+            if all(apart) and len(worst) < NUM_WORST:
+                is_wrong = bool(is_output_wrong[position])
+                worst.append(self._wrong_place(position, is_output_wrong=is_wrong))
+        return Mistakes(
+            num_places=int(places.sum()),
+            num_wrong=len(wrong),
+            num_output_wrong=int(is_output_wrong[wrong].sum()),
+            threshold=middle,
+            worst=tuple(worst),
+        )
+
+    def _wrong_place(self, position: int, *, is_output_wrong: bool) -> WrongPlace:
+        """Return a position where the cell is wrong, with the last stretches of the label."""
+        text = self.analysis.text.text
+        changes = np.flatnonzero(np.diff(self.sides[: position + 1])) + 1
+        begins = [0, *changes.tolist()]
+        stretches = []
+        for begin, end in pairwise([*begins[-NUM_STRETCHES:], position + 1]):
+            shown = text[begin:end]
+            if len(shown) > CHARS_OF_STRETCH:
+                ending = shown[CHARS_OF_BEGINNING - CHARS_OF_STRETCH :]
+                shown = f"{shown[:CHARS_OF_BEGINNING]} … {ending}"
+            stretches.append(Stretch(text=shown, is_inside=bool(self.sides[begin] > 0)))
+        return WrongPlace(
+            position=position,
+            is_inside=bool(self.sides[position] > 0),
+            value=float(self.reading.values[position]),
+            is_output_wrong=is_output_wrong,
+            since_change=position - begins[-1],
+            before=tuple(stretches),
+            after=text[position + 1 : position + 1 + CHARS_AFTER],
+        )
+
+
+def _mean(values: Float64Array) -> float:
+    """Compute the mean of the values, or 0 if there are none: a part of a text may lack a side."""
+    return float(values.sum() / max(1, len(values)))
+
+
+def _partners(pairs: NDArray[np.int64]) -> Positions:
+    """Return for each row (2 * P,) the row of the other position of its pair. The rows inside come
+    first."""
+    return np.roll(np.arange(2 * len(pairs)), len(pairs))
+
+
+def _crosses(before: Float64Array, after: Float64Array, partners: Positions) -> NDArray[np.bool_]:
+    """Return whether each output (R,) crosses the middle between itself and the output of its
+    partner."""
+    of_partner = before[partners]
+    return np.asarray((after - (before + of_partner) / 2) * (of_partner - before) > 0)

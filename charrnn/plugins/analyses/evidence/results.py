@@ -1,0 +1,362 @@
+"""The evidence card: the results of its tests, and how they are shown."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.cells.findings import CellScore
+from charrnn.errors import counted
+from charrnn.plugins.analyses.matching import CellMatch
+from charrnn.system.display import Displayable
+from charrnn.views.tables import PlainTable, ends_text, score_text
+from charrnn.views.theme import all_visible, block, shown_character
+
+SHARE_CARRIED = 0.9
+"""Cells carry an effect if this share of it remains with them."""
+WORST_TITLE = "Where it is most wrong"
+"""Title of the places."""
+ABOUT_WORST = "[ ] encloses what is labelled inside, | ends at the place"
+"""The meaning of the marks in the excerpts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Necessity:
+    """The rise of the loss, in nats per character, while the memory of the cell is held at its
+    mean."""
+
+    inside: float
+    outside: float
+    num_chars: int
+    cells: tuple[float, ...] = field(repr=False)
+    """The rises inside for other cells, drawn at random."""
+    directions: tuple[float, ...] = field(repr=False)
+    """The rises inside for random directions of the layer's memories, with the variance of a single
+    cell."""
+    windows: tuple[int, ...] = field(repr=False)
+    """The positions where the segments begin that were read."""
+    rank: int
+    """The rank among the cells: 1 if no other cell raises the loss as much."""
+    rank_among_directions: int
+    """The rank among the directions."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sufficiency:
+    """The share of the property's effect on the output that remains while all followers but the
+    first k are held at their means."""
+
+    followers: tuple[tuple[int, int], ...] = field(repr=False)
+    """(layer, unit) of the cells that follow the property, in the order in which they are released:
+    the cell first."""
+    effect: float
+    """How much higher the log odds of the output are inside than outside while no cell is held."""
+    curve: tuple[tuple[int, float], ...]
+    """Pairs (k, share)."""
+    windows: tuple[int, ...] = field(repr=False)
+    num_carrying: int | None
+    """The smallest k of the curve with SHARE_CARRIED of the effect; None if no k has it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interchange:
+    """The share of pairs in which an exchange of the cell's memory moves the output to the opposite
+    side. A pair is a position inside and a position outside after which the output differs."""
+
+    accuracy: float
+    other_cells: float
+    """The same share for other cells, drawn at random for each position."""
+    equal_labels: float
+    """The same share for pairs of positions on one side."""
+    num_pairs: int
+    num_drawn: int
+    """The pairs that were drawn, including pairs in which the output does not differ as the labels
+    do."""
+    lag: int
+    """The characters that are read after the exchange."""
+    pairs: tuple[tuple[int, int], ...] = field(repr=False)
+    """All positions that were drawn: inside, outside."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Birth:
+    """The score of the cell on held-out text at every checkpoint."""
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    step: int | None
+    """The step from which on the score is above chance; None if it is not above chance at the
+    end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherRun:
+    """The cell of another run that correlates best with the cell."""
+
+    name: str
+    match: CellMatch
+    score: float
+    """Its AUC or ρ for the detector, on segments of the scoring half."""
+    is_shared: bool
+    """Whether the run has the cell: it correlates as `CellMatch.is_shared` says, and the score is
+    near the score of the cell (`matching.NEAR`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """Text with one label; of a long one, its beginning and its end."""
+
+    text: str
+    is_inside: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrongPlace:
+    """A position where the cell is on the wrong side of its threshold."""
+
+    position: int
+    is_inside: bool
+    value: float
+    is_output_wrong: bool
+    since_change: int
+    """Characters since the label changed."""
+    before: tuple[Stretch, ...]
+    """The last stretches of text up to the position."""
+    after: str
+
+    @property
+    def about(self) -> str:
+        """The label, the value and the output in words."""
+        label = "inside" if self.is_inside else "outside"
+        output = "wrong" if self.is_output_wrong else "right"
+        since = counted(self.since_change + 1, "character")
+        return f"{label} for {since}, value {self.value:+.2f}, output {output}"
+
+    @property
+    def excerpt(self) -> Text:
+        """The text around the position, with what is labelled inside in bold brackets."""
+        excerpt = Text()
+        for stretch in self.before:
+            shown = all_visible(stretch.text)
+            if stretch.is_inside:
+                excerpt.append(f"[{shown}]", "bold")
+            else:
+                excerpt.append(shown)
+        excerpt.append("|", "dim")
+        return excerpt.append(all_visible(self.after), "underline")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mistakes:
+    """The places where the cell is wrong, among the places after which the output shows the
+    property."""
+
+    num_places: int
+    num_wrong: int
+    num_output_wrong: int
+    """The wrong places where the output is on the wrong side, too."""
+    threshold: float
+    worst: tuple[WrongPlace, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvidenceCard(Displayable):
+    """The evidence for the claim that the cell `layer`:`unit` tracks the property of a detector."""
+
+    layer: int
+    unit: int
+    detector: str
+    looks_for: str
+    output: tuple[str, ...]
+    """The next characters whose odds show the property."""
+    output_sign: int
+    """1 if these characters are likelier inside or at high counts, else -1."""
+    output_after: tuple[str, ...]
+    """The characters after which the odds differ."""
+    num_chars: int
+    num_cells: int
+    tracks: CellScore
+    necessary: Necessity
+    sufficient: Sufficiency
+    interchange: Interchange | None
+    """None without a pair in which the output differs."""
+    fooled: Mistakes
+    born: Birth | None = None
+    """None for a model with fewer than two checkpoints."""
+    others: tuple[OtherRun, ...] = ()
+    """The matching cell of each other run that was given."""
+
+    @property
+    def assumptions(self) -> str:
+        """Two sentences: the assumptions of the figures, and the results that would refute the
+        claim."""
+        odds = " ".join(map(shown_character, self.output))
+        return (
+            f"This assumes that the labels are what the network follows, that a memory held at its"
+            f" mean or exchanged leaves the rest of the network in states that it knows, and that"
+            f" the odds of {odds} show the property. The claim is refuted by a text in which the"
+            f" score falls to chance, by another cell or direction that raises the loss as much,"
+            f" or by exchanges that move the output no more often than those of other cells."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields and the assumptions as one object."""
+        return asdict(self) | {
+            "tracks": self.tracks.to_json(),
+            "tests": self.tests(),
+            "verdict": self.verdict,
+            "assumptions": self.assumptions,
+        }
+
+    def tests(self) -> dict[str, bool | None]:
+        """Return for each test of the claim whether the cell passes it; None if it was not
+        measured."""
+        necessary = self.necessary
+        results: dict[str, bool | None] = {
+            "tracks": self.is_above_chance,
+            "necessary": necessary.inside > 0
+            and necessary.rank == necessary.rank_among_directions == 1,
+            "sufficient": bool(self.sufficient.num_carrying),
+            "interchangeable": None,
+        }
+        exchanged = self.interchange
+        if exchanged is not None:
+            by_chance = max(exchanged.other_cells, exchanged.equal_labels)
+            results["interchangeable"] = exchanged.accuracy > by_chance
+        return results
+
+    @property
+    def is_above_chance(self) -> bool:
+        """Whether the score is above chance. Only the best cell of a detector has a p-value."""
+        if self.tracks.p_value is None:
+            return self.tracks.exceeds_chance_level
+        return self.tracks.is_significant
+
+    @property
+    def verdict(self) -> str:
+        """Whether the claim holds, and which tests failed or were not measured."""
+        tests = self.tests()
+        failed = [name for name, passed in tests.items() if passed is False]
+        missing = [name for name, passed in tests.items() if passed is None]
+        verdict = f"the claim holds: all {len(tests) - len(missing)} tests passed"
+        if failed:
+            verdict = f"the claim does not hold: it fails {', '.join(failed)}"
+        if missing:
+            verdict += f"; not measured: {', '.join(missing)}"
+        return verdict
+
+    def lines(self) -> dict[str, str]:
+        """Return a line for each part that was measured."""
+        lines = {
+            "tracks": self._tracks(),
+            "necessary": self._necessary(),
+            "sufficient": self._sufficient(),
+        }
+        lines["interchangeable"] = "not measured: in no pair the output differs as the labels do"
+        if self.interchange is not None:
+            exchanged = self.interchange
+            lines["interchangeable"] = (
+                f"{exchanged.accuracy:.1%} of {exchanged.num_pairs:,} pairs move to the other's"
+                f" side {exchanged.lag} characters later (other cells {exchanged.other_cells:.1%},"
+                f" equal labels {exchanged.equal_labels:.1%})"
+            )
+        if self.born is not None:
+            lines["born"] = self._born()
+        if self.others:
+            lines["shared"] = self._shared()
+        wrong = self.fooled
+        lines["fooled"] = "not measured: the output shows the property nowhere in the scoring half"
+        if wrong.num_places:
+            lines["fooled"] = (
+                f"at {wrong.num_wrong:,} of {wrong.num_places:,} places, where the output is wrong"
+                f" {wrong.num_output_wrong:,} times"
+            )
+        lines["verdict"] = self.verdict
+        return lines
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the parts, a line each, then the places where the cell is most wrong."""
+        title = (
+            f"Cell {self.layer}:{self.unit} and {all_visible(self.detector)}"
+            f" ({all_visible(self.looks_for)}), over {self.num_chars:,} characters"
+        )
+        grid = PlainTable.grid(padding=(0, 2, 0, 0))
+        for name, line in self.lines().items():
+            grid.add_row(name, Text(line, overflow="fold"))
+        pictures: list[RenderableType] = [Text(title, style="bold"), grid]
+        if self.fooled.worst:
+            pictures += [Text(), Text(WORST_TITLE, style="bold"), Text(ABOUT_WORST, style="dim")]
+        for place in self.fooled.worst:
+            pictures += [Text(f"  {place.about}", style="dim"), place.excerpt]
+        return [*pictures, Text(), Text(self.assumptions, style="dim")]
+
+    def _tracks(self) -> str:
+        score = self.tracks
+        line = score_text(score)
+        if score.ci_low is not None:
+            line += f" ({ends_text(score.ci_low, score.ci_high)})"
+        for name in ("null_level", "untrained", "interior"):
+            value = getattr(score, name)
+            if value is not None:
+                line += f", {SHOWN_AS[name]} {value:.3f}"
+        if not self.is_above_chance:
+            line += ": no more than chance"
+        return line
+
+    def _necessary(self) -> str:
+        necessary = self.necessary
+        return (
+            f"held at its mean: loss {necessary.inside:+.4f} inside, {necessary.outside:+.4f}"
+            f" outside; rank {necessary.rank} of {1 + len(necessary.cells)} cells (others up to"
+            f" {max(necessary.cells):+.4f}), {necessary.rank_among_directions} of"
+            f" {1 + len(necessary.directions)} with random directions (up to"
+            f" {max(necessary.directions):+.4f})"
+        )
+
+    def _sufficient(self) -> str:
+        sufficient = self.sufficient
+        curve = ", ".join(f"{num_free}: {share:.0%}" for num_free, share in sufficient.curve)
+        carrying = f"{SHARE_CARRIED:.0%} from {sufficient.num_carrying} on"
+        if sufficient.num_carrying == 0:
+            carrying = f"{SHARE_CARRIED:.0%} without any of them, so that others carry it"
+        elif sufficient.num_carrying is None:
+            carrying = f"never {SHARE_CARRIED:.0%}"
+        num_followers = len(sufficient.followers)
+        return (
+            f"share of the effect with the first k of {num_followers:,} cells that follow it,"
+            f" {curve}; {carrying}"
+        )
+
+    def _born(self) -> str:
+        assert self.born is not None, "there are checkpoints"
+        blocks = "".join(block(2 * abs(value) - 1) for value in self.born.values)
+        steps = f"steps {self.born.steps[0]:,} to {self.born.steps[-1]:,} {blocks}"
+        if self.born.step is None:
+            return f"not above chance to the end; {steps}"
+        return f"above chance from step {self.born.step:,} on; {steps}"
+
+    def _shared(self) -> str:
+        shared: list[str] = []
+        unlike: list[str] = []
+        for run in self.others:
+            match = run.match
+            score = f"ρ {run.score:+.3f}"
+            if self.tracks.auc is not None:
+                score = f"AUC {run.score:.3f}"
+            cell = f"{all_visible(run.name)} {match.other_layer}:{match.other_unit}"
+            cells = shared if run.is_shared else unlike
+            cells.append(f"{cell} (r {match.correlation:+.3f}, {score})")
+
+        # A run that lacks the cell is listed with its most similar cell.
+        line = f"by {len(shared)} of {counted(len(self.others), 'other run')}"
+        if shared:
+            line += f": {', '.join(shared)}"
+        if unlike:
+            line += f"; not by {', '.join(unlike)}"
+        return line
+
+
+SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
+"""The words for fields of a score."""

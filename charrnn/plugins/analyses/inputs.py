@@ -1,0 +1,609 @@
+"""What sets the value of a cell: the cells that drive its gates, and the characters before it.
+
+Shapes: n positions, k lags, C = L * H cells, L, H, S and E as in `model.network`, G gate blocks.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.cells.analysis import CellSection, Study
+from charrnn.cells.findings import ColouredText
+from charrnn.cells.trace import Float32Array, torch_ops
+from charrnn.errors import check_length
+from charrnn.model.annotations import CharRNN, RecurrentLayer
+from charrnn.model.cell_type_registry import products_of_outputs
+from charrnn.model.cell_types import Antisymmetric, Mlstm
+from charrnn.model.reading import WARM_UP
+from charrnn.model.recurrent_state import RecurrentState, reset_rows
+from charrnn.plugins.analyses.numbers import block_letters
+from charrnn.plugins.analyses.sampled_states import (
+    SampledStates,
+    characters_of,
+    read_before,
+    rounded,
+    states_of,
+)
+from charrnn.system.display import Displayable
+from charrnn.system.lazy import Tensor, no_grad, torch
+from charrnn.text.vocab import EncodedText, IdArray
+from charrnn.views.heatmap import HeatMap
+from charrnn.views.html_page import PagePart
+from charrnn.views.tables import Columns, PlainTable, plain_table, records_table
+from charrnn.views.theme import shown_at_each, shown_character
+
+LEAST_EFFECT = 0.01
+"""Share of a cell's range that erasing some character must change its value by; else the cell is
+saturated."""
+LAGS = (0, 1, 2, 4, 8, 16, 23)
+"""Distances from the strong positions for which mean effects are shown."""
+ABOUT_DRIVERS = (
+    "weight × standard deviation of the driver's output: how far it moves the gate before the"
+    " sigmoid or tanh"
+)
+"""The meaning of the numbers of drivers."""
+ABOUT_EARLIER = (
+    "erased: the value minus that with the character's vector replaced by the mean vector of the"
+    " text"
+)
+"""The meaning of the numbers of the earlier characters."""
+NUM_DRIVERS_SHOWN = 4
+"""Drivers of a gate that are shown: more do not fit a line of 80 columns."""
+
+NUM_DRIVERS = 5
+"""Drivers of each gate that are kept."""
+NUM_STRONG = 32
+"""Strong positions, before which characters are erased: half where the cell is highest, half where
+it is lowest."""
+NUM_LAGS = 24
+"""Last characters up to a strong position, each of which is erased alone."""
+DIFFERENT = 8
+"""Characters up to a strong position that differ from the characters up to any other."""
+SPACING = 64
+"""The least number of characters between two strong positions."""
+NUM_CHARACTERS = 12
+"""Characters that are reported, and passages from either end of the values."""
+NUM_SHOWN = 3
+"""Passages that are kept from either end of the values."""
+MIN_COUNT = 3
+"""Occurrences before the positions that a character needs to be reported."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Driver:
+    """A cell whose output drives a gate, or the candidate, of another cell.
+
+    `gate` is the letter of the block of rows (f, i, o, g, …), "" for a cell type without gates.
+    The driver's output h is multiplied by `weight`. `strength` is the weight times the standard
+    deviation of h: how far the driver moves the pre-activation.
+    """
+
+    gate: str
+    layer: int
+    unit: int
+    weight: float
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErasedCharacter:
+    """A character before a position, and the value of the cell there minus the value with the
+    character erased."""
+
+    character: str
+    measured: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputPassage:
+    """The characters up to and including a position at which the cell is strong, with their
+    effects."""
+
+    position: int
+    """The index in the text."""
+    value: float
+    """The cell's value after the last character."""
+    characters: tuple[ErasedCharacter, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CharacterInput:
+    """The mean effect of a character on the cell's value, over `count` occurrences before its
+    strong positions."""
+
+    character: str
+    count: int
+    measured: float
+
+
+CHARACTER_COLUMNS: Columns = {
+    "character": lambda effect: shown_character(effect.character),
+    "times": "{count:,}",
+    "erased": "{measured:+.3f}",
+}
+"""The columns of the table of earlier characters."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EarlierCharacters:
+    """Which of the last characters set a cell's value, at `num_positions` positions where it is
+    strong.
+
+    `measured_by_lag[k]` is the mean absolute effect of erasing the character k before the position
+    (0: the character at the position).
+    """
+
+    num_positions: int
+    measured_by_lag: tuple[float, ...]
+    characters: tuple[CharacterInput, ...]
+    """Those with the largest measured effects, positive or negative."""
+    passages: tuple[InputPassage, ...] = field(repr=False)
+    """Where the cell is highest, and where it is lowest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellInputs(Displayable):
+    """What sets the value of the cell `layer`:`unit`: the cells that drive it, and the characters
+    before.
+
+    `drivers` are the strongest of each gate, in the order of the gates, strongest first. `earlier`
+    is None unless it was asked for.
+    """
+
+    layer: int
+    unit: int
+    num_positions: int
+    """Positions of the text over which standard deviations were computed."""
+    drivers: tuple[Driver, ...]
+    earlier: EarlierCharacters | None = None
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the cells that drive the cell and, if measured, the earlier characters that set
+        its value."""
+        pictures: list[RenderableType] = [
+            Text(f"Driven by, over {self.num_positions:,} positions", style="bold"),
+            drivers_table(self),
+            Text(ABOUT_DRIVERS, style="dim"),
+        ]
+        if self.earlier is not None:
+            pictures += [Text(), *_earlier_pictures(self.earlier)]
+        return pictures
+
+
+def inputs(analysis: Study) -> tuple[CellInputs, ...]:
+    """Rank the cells that drive each of the C cells, gate by gate. Raises DataError for a text too
+    short."""
+    return analysis.kept(
+        "inputs",
+        analysis.text_key,
+        tuple[CellInputs, ...],
+        lambda: rank_drivers(states_of(analysis)),
+    )
+
+
+def inputs_of(analysis: Study, layer: int, unit: int) -> CellInputs:
+    """Return the drivers of a cell, and which of the earlier characters set its value.
+
+    Raises DataError for a text too short.
+    """
+
+    def measure() -> CellInputs:
+        # The drivers of all cells are ranked together and kept; the erasing is for this cell only.
+        values = analysis.activations().of(layer, unit)
+        earlier = measure_earlier(
+            analysis.network(), text=analysis.text, values=values, layer=layer, unit=unit
+        )
+        return replace(inputs(analysis)[layer * analysis.num_units + unit], earlier=earlier)
+
+    return analysis.kept("inputs of", analysis.cell_key(layer, unit), CellInputs, measure)
+
+
+@no_grad
+def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple[CellInputs, ...]:
+    """Rank the drivers of every cell, gate by gate, by weight × standard deviation of the driver's
+    output.
+
+    A cell is driven through the recurrent weights by the cells of its layer, itself included, one
+    character (in a dilated layer D) before; and through the input weights by the cells below at the
+    same character, as far as their outputs reach the layer without passing through a layer in
+    between: in a stack the cells of the layer below, in a residual network of all layers below.
+    Numbers have four significant digits. The peephole weights of a cell are not counted.
+    """
+    # Layer by layer: the gates of all units of a layer have the same drivers, and each its weights.
+    num_layers, num_units = states.values.shape[1:]
+    cells: list[CellInputs] = []
+    for layer in range(num_layers):
+        of_units: list[list[Driver]] = [[] for _ in range(num_units)]
+        for gate in _driven_gates(states, layer):
+            # How far each driver moves the pre-activation, with the sign of the weight.
+            strengths = gate.weights * gate.spreads
+            num_kept = min(num_drivers, strengths.shape[1])
+            columns = strengths.abs().topk(num_kept, dim=1).indices
+            for unit, of_unit in enumerate(columns.tolist()):
+                for column in of_unit:
+                    driver = Driver(
+                        gate=gate.letter,
+                        layer=gate.layers[column // num_units],
+                        unit=column % num_units,
+                        weight=rounded(float(gate.weights[unit, column])),
+                        strength=rounded(float(strengths[unit, column])),
+                    )
+                    of_units[unit].append(driver)
+        for unit, drivers in enumerate(of_units):
+            cell = CellInputs(
+                layer=layer, unit=unit, num_positions=len(states), drivers=tuple(drivers)
+            )
+            cells.append(cell)
+    return tuple(cells)
+
+
+class _DrivenGate(NamedTuple):
+    """All drivers of a gate of a layer: the cells of M layers."""
+
+    letter: str
+    layers: list[int]
+    """(M,): the layer itself, then the layers below that reach it."""
+    weights: Tensor
+    """(H, M * H): the slopes of each unit's pre-activation along each driver's output."""
+    spreads: Tensor
+    """(M * H,): the standard deviation of each driver's output."""
+
+
+def _driven_gates(states: SampledStates, layer: int) -> Iterator[_DrivenGate]:
+    """Yield the drivers of each gate of a layer."""
+    # How much the cells of each driving layer vary: the cells of this layer a character before.
+    recurrent_layer = states.network.recurrent_layers()[layer]
+    below = _paths_from_below(states, layer)
+    spreads = [states.previous_outputs(layer).std(0, correction=0)]
+    spreads += [states.outputs[:, source].std(0, correction=0) for source in below]
+
+    # A gate may lack recurrent weights, as in an mlstm, and a gate of another package's cell may
+    # lack input weights.
+    by_input: dict[str, Tensor] = {}
+    if below:
+        blocks = recurrent_layer.weight("ih").chunk(recurrent_layer.cell.input_blocks)
+        by_input = dict(zip(_gates(recurrent_layer), blocks, strict=False))
+    by_recurrence = recurrent_weights(recurrent_layer)
+    num_units = recurrent_layer.hidden_size
+    no_weights = states.outputs.new_zeros(num_units, num_units)
+    for letter in dict.fromkeys((*by_recurrence, *by_input)):
+        layers = [layer]
+        weights = [by_recurrence.get(letter, no_weights)]
+        if letter in by_input:
+            layers += below
+            weights += [by_input[letter] @ path for path in below.values()]
+        yield _DrivenGate(
+            letter=letter,
+            layers=layers,
+            weights=torch.cat(weights, dim=1),
+            spreads=torch.cat(spreads[: len(layers)]),
+        )
+
+
+def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
+    """Return for each gate the matrix (H, H) that multiplies the layer's last outputs in its
+    pre-activation.
+
+    The matrix of an antisymmetric cell drives both of its gates. What the matrices of an mlstm and
+    of a mogrifier multiply depends on the character, and a unitary cell rotates its outputs: they
+    have none. Of a cell of another package, the matrices are left out that multiply anything else.
+    """
+    # The only matrix of an mlstm that multiplies the last outputs is in no pre-activation.
+    cell = layer.cell
+    gates = _gates(layer)
+    if cell is Mlstm:
+        return {}
+    if cell is Antisymmetric:
+        weight = cell.effective_weight(layer.weight("hh"))
+        weight.diagonal().sub_(Antisymmetric.DAMPING)
+        return dict.fromkeys(gates, weight)
+
+    # All other cells have a block of rows for each gate; a second matrix has gates of its own.
+    weights: dict[str, Tensor] = {}
+    for name in products_of_outputs(cell):
+        num_blocks = cell.products[name]
+        letters = gates[:num_blocks]
+        if name != "hh":
+            letters = [f"{name}{block}" for block in range(num_blocks)]
+        blocks = cell.effective_weight(layer.weight(name)).chunk(num_blocks)
+        weights |= dict(zip(letters, blocks, strict=True))
+    return weights
+
+
+def _gates(layer: RecurrentLayer) -> list[str]:
+    """Return the letters of the gates; "" for the only gate, and numbers for the blocks of another
+    package's cell."""
+    num_blocks = max(layer.cell.input_blocks, layer.cell.products.get("hh", 1))
+    return block_letters(layer.cell, num_blocks)
+
+
+def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
+    """Compute how a layer's input depends on the outputs of each layer below, as mean derivatives
+    (I, H) by layer.
+
+    The outputs of the layers in between are fixed, so a layer that reaches the layer only through
+    them is left out.
+    """
+    paths: dict[int, Tensor] = {}
+    with torch.enable_grad():
+        for source in range(layer):
+            # One shift for all positions: its gradient is the sum of all gradients.
+            shift = states.outputs.new_zeros(states.network.hidden_size).requires_grad_()
+            outputs = states.outputs.clone()
+            outputs[:, source] += shift
+            inputs = states.network.layer_inputs(
+                states.ids, state=states.before, outputs=outputs[None]
+            )
+            mean = inputs[layer][0].mean(0)
+            # Nothing of the source reaches this layer.
+            if not mean.requires_grad:
+                continue
+
+            # Row by row of the input: autograd differentiates a single number at a time.
+            slopes = [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in mean]
+            path = torch.stack(slopes)
+            if path.any():
+                paths[source] = path
+    return paths
+
+
+def measure_earlier(
+    network: CharRNN, text: EncodedText, values: Float32Array, layer: int, unit: int
+) -> EarlierCharacters:
+    """Find which of the last NUM_LAGS characters set a cell's value where it is strongest, and
+    verify it by erasing.
+
+    values (N,) are the cell's values over the text. At up to NUM_STRONG positions, half of them
+    where the cell is highest and half where it is lowest, each character is erased: its vector is
+    replaced by the mean vector of the text's characters. Reading END resets the state; an erased
+    END still does. The layers start in the state after up to 512 characters before the NUM_LAGS
+    characters. Raises DataError for a text too short.
+    """
+    check_length(len(text), least=2, what="what sets the value of a cell")
+
+    # Where the cell is strong. In a short text, half of the characters are erased.
+    num_lags = min(NUM_LAGS, (len(text.ids) + 1) // 2)
+    indices = strong_positions(
+        values, ids=text.ids[text.first :], earliest=max(0, num_lags - 1 - text.first)
+    )
+
+    # The characters to erase. All positions are read side by side, so they warm up alike.
+    positions = indices + text.first
+    warm_up = min(WARM_UP, int(positions.min()) - num_lags + 1)
+    ids, state = read_before(
+        network, ids=text.ids, positions=positions, length=num_lags, warm_up=warm_up
+    )
+    effects = erase(network, ids, mean=mean_vector(network, text), state=state, cell=(layer, unit))
+    return _summarize(
+        text, values=values, indices=indices, ids=ids.numpy(), effects=effects.numpy()
+    )
+
+
+def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArray[np.int64]:
+    """Return up to NUM_STRONG indices of values (N,), from `earliest` on: the highest first, then
+    the lowest.
+
+    They are at least SPACING characters apart, or less in a text too short for that, and the last
+    DIFFERENT of the ids (N,) are different at each of them: a text may repeat itself.
+    """
+    # Each position takes up to twice the spacing from the other positions.
+    spacing = max(1, min(SPACING, (len(values) - earliest) // (2 * NUM_STRONG)))
+    is_free = np.zeros(len(values), bool)
+    is_free[earliest:] = True
+    indices: list[int] = []
+    texts_before: set[bytes] = set()
+    # The highest values first: they have the choice.
+    for sign in (-1, 1):
+        end = len(indices) + NUM_STRONG // 2
+        for index in np.argsort(sign * values, kind="stable").tolist():
+            if len(indices) == end:
+                break
+
+            # Neither near a chosen position nor after the same characters.
+            before = ids[max(0, index - DIFFERENT + 1) : index + 1].tobytes()
+            if is_free[index] and before not in texts_before:
+                indices.append(index)
+                texts_before.add(before)
+                is_free[max(0, index - spacing + 1) : index + spacing] = False
+    return np.array(indices, np.int64)
+
+
+@no_grad
+def mean_vector(network: CharRNN, text: EncodedText) -> Tensor:
+    """Compute the mean vector (E,) of the characters of a text."""
+    # By how often each character occurs: the text may be too long for all of its vectors.
+    counts = np.bincount(
+        text.ids[text.first :].astype(np.int64), minlength=network.output.out_features
+    )
+    vectors = network.vectors(torch.arange(len(counts))[None])[0]
+    return torch.from_numpy(counts / counts.sum()).to(vectors.dtype) @ vectors
+
+
+@no_grad
+def erase(
+    network: CharRNN,
+    ids: Tensor,
+    *,
+    mean: Tensor,
+    state: RecurrentState[Tensor],
+    cell: tuple[int, int],
+) -> Tensor:
+    """Compute how the value of a cell (layer, unit) changes with each character: the value minus
+    the value with the vector of an id replaced by `mean` (E,), for each id: (k, n).
+
+    The value is measured after the last of the ids (k, n), which are read from a `state` of n rows.
+    """
+    num_steps, num_lanes = ids.shape
+    layer, unit = cell
+    # With functions of its own, every layer takes the equations step by step: the faster
+    # implementations do not return the memory of an LSTM.
+    ops = dict.fromkeys(range(len(network.layers)), torch_ops())
+    for step, vectors in enumerate(network.vectors(ids)):
+        # Groups of n lanes: in the first group nothing is erased, in the next the first character,
+        # … in the last the character of this step. The last group begins as a copy of the first.
+        state = state.map(lambda rows: torch.cat((rows, rows[..., :num_lanes, :]), dim=-2))
+        read = torch.cat((vectors.repeat(step + 1, 1), mean.expand(num_lanes, -1)))
+        if network.end_id is not None:
+            is_end = (ids[step] == network.end_id).repeat(step + 2)
+            state = reset_rows(state, initial=network.initial_state(len(is_end)), is_reset=is_end)
+        (_, values, _), state = network.trace(read[None], state, ops)
+
+    # The other groups are compared with the first group, in which nothing is erased.
+    by_group = values[0, :, layer, unit].view(num_steps + 1, num_lanes)
+    return by_group[0] - by_group[1:]
+
+
+def _summarize(
+    text: EncodedText,
+    values: Float32Array,
+    indices: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    effects: NDArray[Any],
+) -> EarlierCharacters:
+    """Collect the effects (k, n) of the ids (k, n) before the strong positions (n,)."""
+    # The mean effect of each character that occurs often enough.
+    written = characters_of(text)
+    means = []
+    for id in dict.fromkeys(ids.ravel().tolist()):
+        of_id = effects[ids == id]
+        if id in written and len(of_id) >= MIN_COUNT:
+            mean = float(of_id.mean())
+            means.append(CharacterInput(character=written[id], count=len(of_id), measured=mean))
+    means.sort(key=lambda effect: -abs(effect.measured))
+
+    # The passages at either end of the values; no passage is at both.
+    strong = values[indices]
+    num_high = (len(indices) + 1) // 2
+    num_low = len(indices) - num_high
+    columns = np.argsort(-strong, kind="stable")[: min(NUM_SHOWN, num_high)].tolist()
+    lowest = np.argsort(strong, kind="stable").tolist()
+    low_columns = [column for column in lowest if column not in columns]
+    columns += low_columns[: min(NUM_SHOWN, num_low)]
+
+    # Each with the effect of every character before it.
+    passages = []
+    for column in columns:
+        characters = []
+        for id, effect in zip(ids[:, column].tolist(), effects[:, column].tolist(), strict=True):
+            # A context may have characters that the text does not have.
+            character = written.get(id, "\ufffd")
+            characters.append(ErasedCharacter(character=character, measured=effect))
+        passage = InputPassage(
+            position=int(indices[column]),
+            value=float(strong[column]),
+            characters=tuple(characters),
+        )
+        passages.append(passage)
+    return EarlierCharacters(
+        num_positions=len(indices),
+        measured_by_lag=tuple(np.abs(effects).mean(1)[::-1].tolist()),
+        characters=tuple(means[:NUM_CHARACTERS]),
+        passages=tuple(passages),
+    )
+
+
+def drivers_table(inputs: CellInputs) -> Table:
+    """Build the table of the strongest drivers of a cell, one row per gate."""
+    # A cell type without gates has a single row without a name.
+    has_gates = any(driver.gate for driver in inputs.drivers)
+    table = plain_table("gate" if has_gates else "", "strongest drivers: layer:unit and strength")
+    for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate):
+        names = []
+        for driver in islice(drivers, NUM_DRIVERS_SHOWN):
+            name = f"{driver.layer}:{driver.unit}"
+            if (driver.layer, driver.unit) == (inputs.layer, inputs.unit):
+                name = "itself"
+            names.append(f"{name:>6} {driver.strength:+.2f}")
+        table.add_row(gate or "all", "   ".join(names))
+    return table
+
+
+def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
+    # A cell that erasing hardly moves would be drawn as noise. The state before a text is 0.
+    effects = list(earlier.measured_by_lag)
+    values = [0.0]
+    for passage in earlier.passages:
+        values.append(passage.value)
+        effects += [abs(character.measured) for character in passage.characters]
+    effects += [abs(character.measured) for character in earlier.characters]
+    largest = max(effects, default=0.0)
+    if largest < LEAST_EFFECT * (max(values) - min(values)):
+        saturated = (
+            "saturated: erasing one character changes it by at most"
+            f" {math.ceil(1000 * largest) / 1000:.3f}"
+        )
+        return [Text("Set by the last characters", style="bold"), Text(saturated)]
+
+    # The characters that matter most when they are erased, and how far back characters matter.
+    title = (
+        f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong"
+        " positions"
+    )
+    table = records_table(CHARACTER_COLUMNS, earlier.characters, left=("character",))
+    lags = [lag for lag in LAGS if lag < len(earlier.measured_by_lag)]
+    by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in lags)
+
+    # Below the table, passages in full.
+    pictures: list[RenderableType] = [
+        Text(title, style="bold"),
+        table,
+        Text(ABOUT_EARLIER, style="dim"),
+        Text(f"mean absolute effect of erasing, by characters back: {by_lag}"),
+        Text(
+            "where it is strongest: coloured by the effect of erasing each character (blue: it"
+            " raises the value)"
+        ),
+    ]
+    for passage in earlier.passages:
+        pictures.append(Padding(_passage_row(passage, largest or 1.0), (0, 0, 0, 2)))
+    return pictures
+
+
+def _passage_row(passage: InputPassage, largest: float) -> Table:
+    """Draw the value, and the characters coloured by their effects: `largest` is a full colour."""
+    # A line end would begin another line. Some marks have several characters.
+    effects: list[float] = []
+    for erased in passage.characters:
+        effects += [erased.measured / largest] * len(erased.character)
+    pieces = shown_at_each("".join(erased.character for erased in passage.characters))
+    text = "".join(pieces)
+    values: list[float] = []
+    for effect, piece in zip(effects, pieces, strict=True):
+        values += [effect] * len(piece)
+    row = PlainTable.grid(padding=(0, 1))
+    row.add_column(justify="right", no_wrap=True, min_width=6)
+    row.add_column()
+    coloured = ColouredText(text=text, values=tuple(values))
+    row.add_row(Text(f"{passage.value:+.2f}"), HeatMap(coloured))
+    return row
+
+
+def page_parts(inputs: CellInputs) -> Iterator[PagePart]:
+    """Yield the parts of an exported page: the strongest drivers of each gate."""
+    for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate):
+        yield PagePart(
+            title=f"Cells that drive its gate {gate}" if gate else "Cells that drive it",
+            about=ABOUT_DRIVERS,
+            draw_as="cells",
+            content=[((driver.layer, driver.unit), driver.strength) for driver in drivers],
+        )
+
+
+SECTION = CellSection(
+    "inputs",
+    message="measuring what sets it",
+    measure=inputs_of,
+    place=30,
+    parts=page_parts,
+    measure_all=inputs,
+)
+"""The section of the page of a cell."""

@@ -1,0 +1,114 @@
+"""`charrnn predict`: the most likely next characters, or every number of a small network."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from charrnn.cells.findings import SGD_LEARNING_RATE
+from charrnn.cli.arguments import is_run, load_model, parse_text, read_prime, to_content
+from charrnn.cli.command_options import ReplacingOptions
+from charrnn.cli.streams import deliver, export_target, print_json
+from charrnn.config.options import argument, option
+from charrnn.errors import UsageError
+from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKNOWN_HELP
+from charrnn.plugins.analyses.backpropagation import model_backpropagation
+from charrnn.plugins.analyses.numbers import MAX_UNITS, model_numbers
+from charrnn.system.display import Displayable
+from charrnn.views.delivery import Shown, describe_formats
+from charrnn.views.tables import predictions_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(ReplacingOptions):
+    """The arguments and options of `charrnn predict`."""
+
+    words: Sequence[str] = argument(
+        "[RUN] TEXT", "The text before the character, or - for stdin; before it, optionally, a run."
+    )
+    top: int | None = option(
+        None, flags="--top N", help="Number of characters.", shown_default=str(DEFAULT_TOP)
+    )
+    numbers: bool = option(
+        False,
+        flags="--numbers",
+        help="Print the weights and every number of each step, for networks of at most"
+        f" {MAX_UNITS} units.",
+    )
+    backward: bool = option(
+        False,
+        flags="--backward",
+        help="With --numbers: print the gradient by every number, too, and a step of SGD.",
+    )
+    export: Path | None = option(
+        None,
+        flags="--export FILE",
+        help=f"Write the result to FILE: {describe_formats()}.",
+    )
+    unknown: str = option(
+        DEFAULT_UNKNOWN,
+        flags="--unknown WORD",
+        help=UNKNOWN_HELP,
+    )
+
+
+def predict(options: PredictOptions) -> None:
+    """Print the most likely next characters.
+
+    Each character that may follow TEXT with its probability. With --numbers, how the network
+    computes it, step by step: weights, input, products, gates, hidden state, logits, softmax,
+    target and loss.
+
+    With --backward, also how it learns from TEXT: back-propagation through time, step by step, for
+    rnn, lstm and gru.
+
+    In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
+    """
+    # The words are a run and a text, or only a text.
+    words = options.words
+    if len(words) > 2:
+        raise UsageError(
+            f"predict takes [RUN] TEXT, not {len(words)} words. Put quotes around the text."
+        )
+    *run, typed = words
+    target = export_target(
+        options.export, force=options.force, read=run, no_arrays="predictions have"
+    )
+    if not run and is_run(typed):
+        raise UsageError(
+            f"{typed} is a run, and the text is missing. Give a text after it, or - to read it from"
+            f" standard input. If {typed} is the text, name a run before it."
+        )
+    text = parse_text("TEXT", typed)
+
+    # A text in another alphabet is converted, or refused with the characters at fault.
+    model = load_model(run[0] if run else None, quiet=options.quiet)
+    content = to_content(text, model.vocab.kind)
+    if typed == "-":
+        content = read_prime("standard input", typed, config=model.config, vocab=model.vocab)
+        # `echo` adds a newline.
+        if content[-1:] in ("\n", b"\n"):
+            content = content[:-1]
+
+    if options.numbers:
+        numbers: Displayable
+        if options.backward:
+            numbers = model_backpropagation(
+                model, content, learning_rate=SGD_LEARNING_RATE, unknown=options.unknown
+            )
+        else:
+            numbers = model_numbers(model, content, unknown=options.unknown)
+        title = f"Numbers of {model.name}"
+        shown = Shown(title, pictures=numbers.view(), data=numbers.to_json())
+    else:
+        top = DEFAULT_TOP if options.top is None else options.top
+        predictions = model.predict(content, top=top, unknown=options.unknown)
+        shown = Shown(
+            f"Predictions of {model.name}",
+            pictures=[predictions_table(predictions)],
+            data=[asdict(prediction) for prediction in predictions],
+        )
+
+    if options.json:
+        print_json(shown.data)
+    else:
+        deliver(shown, target)

@@ -1,0 +1,137 @@
+"""Rank all cells for each detector: by their association on the choosing half of a text, with their
+scores on the scoring half.
+
+Shapes: C = L * H cells, n characters of the scoring half.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from charrnn.cells.analysis import Study
+from charrnn.cells.choosing_half import polarity_of
+from charrnn.cells.findings import CellScore
+from charrnn.cells.scores import Measured
+from charrnn.cells.target_labels import Target, choose_targets
+from charrnn.cells.trace import Float32Array
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import get_detectors
+from charrnn.statistics.agreement import (
+    association_from_auc,
+    auc,
+    average_ranks,
+    score_from_association,
+    spearman,
+)
+from charrnn.system.progress import task
+
+CELLS_AT_ONCE = 32
+"""Cells whose values are ranked at once: their float64 ranks take twice the memory of the
+values."""
+
+
+def ranking(
+    analysis: Study, detectors: Sequence[str | Detector] | None
+) -> dict[str, tuple[CellScore, ...]]:
+    """Rank all cells for each detector that can be scored, by its name, as `rank` orders and scores
+    them.
+
+    Raises UsageError for an unknown detector, DataError for a text too short.
+    """
+    # The best cell of each target, and the association of every cell on the choosing half.
+    targets, _ = choose_targets(analysis.text.text, get_detectors(detectors))
+    measured = analysis.measure(targets)
+
+    # The association of every cell on the scoring half, which `--find` does not need.
+    associations = analysis.kept_each(
+        "second half",
+        keys=[(target, analysis.target_key(target)) for target in targets],
+        result=Float32Array,
+        compute=lambda missing: measure_all(_read_scoring_half(analysis), missing),
+    )
+    ranked = {}
+    for target, target_scores, on_scoring_half in zip(targets, measured, associations, strict=True):
+        ranked[target.name] = rank(
+            target,
+            measured=target_scores,
+            on_scoring_half=on_scoring_half,
+            num_units=analysis.num_units,
+        )
+    return ranked
+
+
+def _read_scoring_half(analysis: Study) -> Float32Array:
+    """Compute every cell's value (n, C) at each character of the scoring half."""
+    # The ranks of a cell need all of its values.
+    cells = np.empty((len(analysis.text) - analysis.half, analysis.num_cells), np.float32)
+    read = analysis.reader(analysis.network())
+    with task("reading, to score all cells", total=len(cells)) as advance:
+        for indices, values in read(analysis.half, len(analysis.text)):
+            cells[indices] = values
+            advance(len(indices))
+    return cells
+
+
+def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32Array]:
+    """Compute the association (C,) of every cell with each target on the scoring half: 2 * AUC - 1,
+    or Spearman's rho.
+
+    cells (n, C) are the values over that half.
+    """
+    associations = np.empty((len(targets), cells.shape[1]), np.float32)
+    with task("scoring all cells", total=cells.shape[1], unit="cells") as advance:
+        for begin in range(0, cells.shape[1], CELLS_AT_ONCE):
+            block = slice(begin, begin + CELLS_AT_ONCE)
+            # Ranking takes most of the time, and is the same for all targets.
+            ranks = average_ranks(cells[:, block])
+            for index, target in enumerate(targets):
+                labels = target.scoring_labels
+                # Both associations are from -1 to 1, so they fit one array.
+                if target.is_yes_no:
+                    associations[index, block] = association_from_auc(auc(ranks, labels))
+                else:
+                    associations[index, block] = spearman(ranks, labels)
+            advance(ranks.shape[1])
+    return list(associations)
+
+
+def rank(
+    target: Target, measured: Measured, on_scoring_half: Float32Array, *, num_units: int
+) -> tuple[CellScore, ...]:
+    """Return the scores of all cells for a target: the selected cell first, then all others by
+    strength on the choosing half.
+
+    The selected cell has its score from `measure`. All cells have the same chance level and
+    untrained score: those that the best of all cells reaches. on_scoring_half (C,) is from
+    `measure_all`; `num_units` is H.
+    """
+    # The selected cell is not always the strongest: among nearly equal cells, the most visible is
+    # selected.
+    best = measured.score.layer * num_units + measured.score.unit
+    is_yes_no = target.is_yes_no
+    order = np.argsort(-np.abs(measured.on_choosing_half), kind="stable").tolist()
+    order.remove(best)
+
+    # The other cells are ordered by the choosing half and scored on the scoring half: the scores of
+    # the first would be too high if both were one half.
+    scores = [measured.score]
+    for cell in order:
+        chosen_on = float(measured.on_choosing_half[cell])
+        polarity = polarity_of(chosen_on)
+        reached = score_from_association(
+            float(on_scoring_half[cell]), polarity, is_yes_no=is_yes_no
+        )
+        score = CellScore(
+            detector=target.name,
+            layer=cell // num_units,
+            unit=cell % num_units,
+            polarity=polarity,
+            num_positive=measured.score.num_positive,
+            auc=reached if is_yes_no else None,
+            spearman=None if is_yes_no else reached,
+            chosen_on=score_from_association(chosen_on, polarity, is_yes_no=is_yes_no),
+            untrained=measured.score.untrained,
+            null_level=measured.score.null_level,
+        )
+        scores.append(score)
+    return tuple(scores)

@@ -1,0 +1,20 @@
+"""Rows and reports of `charrnn evaluate`, one file each; mixtures of models, and the search for
+copied passages in a generated text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from charrnn.hooks import hookimpl
+
+
+@hookimpl
+def evaluations() -> Sequence[Any]:
+    """Return the rows and reports that this plugin adds to `evaluate`, in the order of the help."""
+    # Imported here: the help of another command needs none of these modules.
+    from charrnn.plugins.reports.breakdown import ROWS as BREAKDOWN
+    from charrnn.plugins.reports.dynamic import ROWS as DYNAMIC
+    from charrnn.plugins.reports.error_kinds import ERRORS
+    from charrnn.plugins.reports.lines import PER_LINE
+
+    # First the rows beside the losses, then the reports that are printed in place of the losses.
+    return [BREAKDOWN, DYNAMIC, ERRORS, PER_LINE]

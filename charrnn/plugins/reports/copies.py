@@ -1,0 +1,108 @@
+"""Passages of the training text: find the characters that would make a text copy more of the
+training text than it may.
+
+Shapes: N characters of a text (bytes, for the byte alphabet), V vocabulary.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import CharRNNError
+from charrnn.system.progress import warn
+from charrnn.text.copies import (
+    Codes,
+    HashedText,
+    KnownHashes,
+    SlicedText,
+    blocks_of_codes,
+    powers_of_base,
+)
+from charrnn.text.corpus import CorpusPart
+from charrnn.text.documents import END
+from charrnn.trained_model import TrainedModel, load
+
+
+class KnownPassages:
+    """All passages of N + 1 characters of a training text, as hashes of 8 bytes: the argument
+    `forbid` of a sample.
+
+    No passage is missed. A passage outside the training text has the hash of a passage in it with a
+    probability of 1 in 2^64: one character more is then forbidden.
+    """
+
+    def __init__(
+        self, texts: Iterable[SlicedText], num_chars: int, codes: Codes, end_id: int | None
+    ):
+        """Read training texts. A sample may copy `num_chars` N of their characters in a row;
+        `codes` (V,) are the code points of the alphabet."""
+        self._num_chars = num_chars
+        self._codes = codes
+        self._end_id = end_id
+        self._powers = powers_of_base(num_chars + 1)
+
+        # Equal hashes are kept once.
+        known = []
+        for training in texts:
+            for _, block in blocks_of_codes(training, num_chars + 1):
+                hashes = HashedText(block).window_hashes(num_chars + 1)
+                # Without an index, `np.unique` of NumPy 2.4 fills a hash table: that takes ten
+                # times as long as sorting.
+                known.append(np.unique(hashes, return_index=True)[0])
+        self._known = KnownHashes(known)
+
+    def __call__(self, ids: Sequence[int]) -> NDArray[np.bool_]:
+        """Return which characters (V,) would complete a passage if they followed a text of ids."""
+        # No character completes a passage after a shorter text, and END never completes one.
+        if len(ids) < self._num_chars:
+            return np.zeros(len(self._codes), np.bool_)
+        before = self._codes[list(ids[len(ids) - self._num_chars :])]
+        hashes = self._codes * self._powers[-1] + (before * self._powers[:-1]).sum(dtype=np.uint64)
+        completes = np.zeros(len(self._codes), np.bool_)
+        completes[self._known.find(hashes)[0]] = True
+        if self._end_id is not None:
+            completes[self._end_id] = False
+        return completes
+
+
+def learned_texts(model: TrainedModel, *, reason: str) -> list[CorpusPart]:
+    """Read the training text of a model, then the texts of the models that it started from.
+
+    If the text of a model that it started from cannot be read, a warning names that model. Raises
+    DataError if the model's own text is missing or has changed; `reason` ends the message.
+    """
+    model.check_learned_here()
+    texts = [model.read_parts(reason=reason)[0]]
+    digests = {model.step_digest}
+    while model.config.init_from is not None:
+        init_from = model.config.init_from
+        try:
+            model = load(init_from)
+            # The run started from a run of the same name, which is now elsewhere: `load` finds the
+            # run itself.
+            if model.step_digest in digests:
+                break
+            model.check_learned_here()
+            texts.append(model.read_parts(reason=reason)[0])
+        except CharRNNError as error:
+            warn(f"what {init_from} learned before is not compared: {error.marked}")
+            break
+        digests.add(model.step_digest)
+    return texts
+
+
+def known_passages(model: TrainedModel, num_chars: int) -> KnownPassages:
+    """Read the training texts of the run and of the runs that it started from, so that no sample
+    copies more than `num_chars` of their characters in a row.
+
+    Raises DataError if the text is missing or has changed.
+    """
+    texts = learned_texts(model, reason=" What is copied shows only beside the text.")
+    # The unknown symbol is never drawn, so it may have any code.
+    points = [ord(character or END) for character in model.vocab.characters]
+    # A passage longer than every text forbids nothing, as does a passage of the longest text.
+    num_chars = min(num_chars, max(map(len, texts)))
+    return KnownPassages(
+        texts, num_chars=num_chars, codes=np.array(points, np.uint64), end_id=model.config.end_id
+    )

@@ -1,0 +1,29 @@
+"""Programs that use the whole terminal: a demonstration, the explorer of cells, and the editor that
+continues texts."""
+
+from collections.abc import Sequence
+
+from charrnn.hooks import hookimpl
+from charrnn.hooks.specifications import CommandEntry
+
+
+@hookimpl
+def commands() -> Sequence[CommandEntry]:
+    """Return the commands of this room."""
+    return [
+        CommandEntry(
+            name="demo",
+            summary="Watch a model write, and one of its cells.",
+            place="charrnn.plugins.tui.demo:demo",
+        ),
+        CommandEntry(
+            name="explore",
+            summary="Browse the cells of a model over a text.",
+            place="charrnn.plugins.tui.terminal:explore",
+        ),
+        CommandEntry(
+            name="write",
+            summary="Write a text with a model.",
+            place="charrnn.plugins.tui.terminal:write",
+        ),
+    ]

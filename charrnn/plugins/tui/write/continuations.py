@@ -1,0 +1,497 @@
+"""Read a draft and offer continuations of it, to the end of a word, a line or a sentence.
+
+An editor calls this module again and again for the same draft: the model reads only the characters
+after the first change. The module does not use torch.
+
+Shapes: N ids of a draft, L layers, S state vectors per layer, H units per layer, V vocabulary.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import UsageError, check_range, named
+from charrnn.generation import sampling
+from charrnn.generation.beam import BeamSearch, Ends
+from charrnn.generation.generator import Generator
+from charrnn.generation.sample_options import (
+    NUM_CONTINUATIONS,
+    SAMPLE_TEMPERATURE,
+    SearchOptions,
+    Shaping,
+    check_word,
+)
+from charrnn.generation.sampling import Ids, PrimedState
+from charrnn.model.stepper import Stepper
+from charrnn.system.display import Displayable
+from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
+from charrnn.trained_model import TrainedModel
+
+MAX_CHARS: dict[str, int] = {"word": 40, "line": 240, "sentence": 240}
+"""The places where a continuation can end, each with the maximum length in characters, or in bytes
+with the byte alphabet. A longer continuation is cut after a word."""
+_MARKS = "\u0300-\u036f"
+_WORD = re.compile(rf"[\w{_MARKS}]+(?:['’][\w{_MARKS}]+)*(?=[^\w{_MARKS}'’]|['’][^\w{_MARKS}])")
+"""A word with single apostrophes inside it, before a character that cannot continue it."""
+_LINE = re.compile(r"[^\r\n](?=[\r\n])")
+"""The last character of a line."""
+_SENTENCE = re.compile(
+    r"""\w[^\w]*?(?:
+          [.!?…]+ ["'”’»)\]]* (?=\s)      # closing quotes and brackets belong to the sentence
+        | [。！？]+ [」』”’）]* (?=[^。！？」』”’）])   # no space follows in Chinese and Japanese
+        | (?=\r?\n[ \t]*\r?\n)            # a paragraph without a full stop, such as a heading
+    )""",
+    re.VERBOSE,
+)
+"""The end of a sentence. A full stop after an abbreviation counts as an end, too."""
+_PATTERNS = {"word": _WORD, "line": _LINE, "sentence": _SENTENCE}
+
+
+_LAST_WORD = re.compile(r"(?<=\S)\s+\S*\Z")
+"""The last word of several, and the white space before it."""
+
+
+def without_last_word(text: str) -> str:
+    """Return a text without its last word. A text of a single word stays as it is."""
+    return _LAST_WORD.sub("", text)
+
+
+def end_of(text: str, until: str, before: str = "") -> int | None:
+    """Return the length of the first word, line or sentence of a text, with the white space before
+    it; more than 0.
+
+    Returns None if the word, line or sentence may still continue: only the characters after it show
+    that it has ended. `before` is the last character before the text. It matters if the text begins
+    with the full stop that ends a sentence.
+    """
+    # The character before the text matters only if it is part of a word, which a full stop may
+    # follow.
+    if until != "sentence" or not before.isalnum():
+        before = ""
+    searched = before + text
+    match = _PATTERNS[until].search(searched)
+    if match is not None and match.end() <= len(before):
+        match = _PATTERNS[until].search(searched, len(before))
+
+    if match is None:
+        return None
+    return match.end() - len(before)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Continuation(Displayable):
+    """One way to continue a text to the end of a word, a line or a sentence."""
+
+    text: str
+    """The text that is inserted; its lines end with "\\n"."""
+    logprobs: tuple[float, ...]
+    """The model's log-probability of each id of the text, in nats, at temperature 1."""
+    temperature: float | None = None
+    """The temperature at which the text was sampled; None if a beam search found it."""
+    is_complete: bool = True
+    """Whether the text reaches the end of the word, line or sentence; False if it was cut."""
+
+    @property
+    def logprob(self) -> float:
+        """Log-probability of the text, in nats."""
+        return sum(self.logprobs)
+
+    @property
+    def nats_per_char(self) -> float:
+        """Mean negative log-probability of a character, in nats."""
+        return -self.logprob / max(1, len(self.text))
+
+
+MAX_CONTINUATIONS = 100
+"""The maximum number of continuations of one call."""
+MAX_BEAM_CHARS = 160
+"""The maximum length of a continuation from a beam search: the most likely long texts seldom end by
+themselves."""
+_BEAM_SHARE = 0.2
+"""The share of the continuations that comes from a beam search: only the most likely one of five,
+because the texts of several beams differ little."""
+_WIDTH = 4
+"""Number of beams of the first search."""
+_MAX_WIDTH = 256
+"""Number of beams of the last search that is tried if samples repeat each other."""
+_NO_REPEAT = 8
+"""Length of the n-grams that a beam may contain only once: the most likely long texts repeat the
+same words again and again."""
+_ROWS = 4
+"""Number of samples that are drawn together."""
+_BATCHES = 3
+"""Number of batches of samples before a wider beam search supplies the missing continuations."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContinuationOptions:
+    """Options of continuations. Raises UsageError naming the option, its value and its range."""
+
+    until: str = "word"
+    """`word`, `line` or `sentence`."""
+    temperature: float = SAMPLE_TEMPERATURE
+    """Temperature of the samples: 0 is greedy, 1 the model's own distribution. Beam searches have
+    no temperature."""
+    seed: int = 0
+    """The same seed gives the same continuations."""
+
+    def __post_init__(self) -> None:
+        check_word("until", word=self.until, words=tuple(MAX_CHARS))
+        Shaping(temperature=self.temperature)
+        if self.seed < 0:
+            raise UsageError(f"{named('seed')} is {self.seed}; it must be 0 or more.")
+
+
+class Continuations:
+    """Find any number of different continuations of one text.
+
+    A second call of `take` returns other texts. The same calls return the same texts on every
+    machine.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        primed: PrimedState,
+        options: ContinuationOptions,
+        *,
+        before: str = "",
+    ) -> None:
+        """Continue a text after which the model of `generator` is in the state `primed`.
+
+        `before` is the last character of the text. The END of a document completes every
+        continuation.
+        """
+        self.options = options
+        self._stepper = generator.int8_stepper
+        self._vocab = generator.vocab
+        self._end_id = generator.config.end_id
+        self._banned = sampling.undrawable_ids(self._vocab, self._end_id)
+        self._primed = primed
+        self._before = before
+        self._seen: set[str] = set()
+        self._num_streams = 0
+
+    def take(
+        self, count: int = NUM_CONTINUATIONS, on_step: Callable[[], object] = lambda: None
+    ) -> list[Continuation]:
+        """Return `count` new continuations, first those that a beam search finds.
+
+        Fewer are returned only if the model has no more. `on_step` is called before every
+        character, and may raise an exception to stop the work. Raises UsageError for a count out of
+        range.
+        """
+        check_range("count", value=count, high=MAX_CONTINUATIONS)
+
+        # The most likely text comes first, then samples, which differ the more the less certain the
+        # model is.
+        continuations = self._new(self._search(_WIDTH, on_step), round(_BEAM_SHARE * count))
+        for _ in range(_BATCHES):
+            if len(continuations) < count:
+                continuations += self._new(self._sample(on_step), count - len(continuations))
+
+        # If samples repeat each other, wider searches supply the missing continuations.
+        width = 2 * _WIDTH
+        while len(continuations) < count and width <= _MAX_WIDTH:
+            continuations += self._new(self._search(width, on_step), count - len(continuations))
+            width *= 2
+        return continuations
+
+    def _new(self, candidates: list[Continuation], most: int) -> list[Continuation]:
+        """Return the first `most` candidates that differ from all texts so far, and remember them
+        for later calls."""
+        new: list[Continuation] = []
+        for candidate in candidates:
+            # Texts that differ only in white space count as the same: an editor folds lines.
+            key = candidate.text
+            if self.options.until != "line":
+                key = re.sub(r"\s+", " ", key)
+
+            if len(new) < most and key.strip() and key not in self._seen:
+                self._seen.add(key)
+                new.append(candidate)
+        return new
+
+    def _search(self, width: int, on_step: Callable[[], object]) -> list[Continuation]:
+        """Return the continuations that a beam search with `width` beams finds, most likely
+        first."""
+        options = SearchOptions(
+            width=width,
+            length=min(MAX_CHARS[self.options.until], MAX_BEAM_CHARS),
+            no_repeat=_NO_REPEAT,
+        )
+        stops: tuple[tuple[int, ...], ...] = ()
+        if self._end_id is not None:
+            stops = ((self._end_id,),)
+        search = BeamSearch(
+            self._stepper,
+            prime=np.zeros(0, np.int64),
+            options=options,
+            on_step=lambda num_chars: on_step(),
+            read_prime=lambda: self._primed,
+            stops=stops,
+            banned=self._banned,
+            find_ends=self._find_ends,
+        )
+        for _ in search:
+            pass
+
+        continuations = []
+        for beam in search.beams:
+            # The end of a document completes the text; END itself is a stop, which is cut off.
+            cut = self._cut(beam.ids)
+            if cut is not None or beam.ids[-1:] == (self._end_id,):
+                cut = beam.stop_length
+            continuations.append(self._continuation(beam.ids, beam.logprobs, cut=cut))
+        return sorted(continuations, key=lambda continuation: -continuation.logprob)
+
+    def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
+        """Draw the next batch of samples."""
+        # Each text has its own stream of random numbers, so that it does not depend on the others
+        # in the batch.
+        streams = range(self._num_streams, self._num_streams + _ROWS)
+        seeds = [sampling.seed_of_text(self.options.seed, stream) for stream in streams]
+        self._num_streams += _ROWS
+        blocks = sampling.sample_ids(
+            self._stepper,
+            primed=self._primed,
+            shapings=[Shaping(temperature=self.options.temperature)] * _ROWS,
+            seeds=seeds,
+            length=MAX_CHARS[self.options.until],
+            banned=self._banned,
+        )
+
+        # The batch is drawn until its last sample has ended. The ids that a sample draws after its
+        # own end are dropped.
+        samples = [_Sample() for _ in seeds]
+        for block in blocks:
+            on_step()
+            for row, sample in enumerate(samples):
+                ids = block.ids[row].tolist()
+                for id, logprob in zip(ids, block.logprobs[row].tolist(), strict=True):
+                    if sample.cut is not None:
+                        break
+                    sample.ids.append(id)
+                    sample.logprobs.append(logprob)
+                    if id == self._end_id:
+                        sample.cut = 1
+                    else:
+                        sample.cut = self._cut(sample.ids)
+            if all(sample.cut is not None for sample in samples):
+                break
+
+        continuations = []
+        for sample in samples:
+            continuation = self._continuation(
+                sample.ids,
+                sample.logprobs,
+                cut=sample.cut,
+                temperature=self.options.temperature,
+            )
+            continuations.append(continuation)
+        return continuations
+
+    def _cut(self, ids: Sequence[int]) -> int | None:
+        """Return how many of the last ids are behind the end of the word, line or sentence; None if
+        it has not ended."""
+        # U+FFFD after the end means that the last bytes are an incomplete character.
+        text = self._vocab.decode(ids)
+        end = end_of(text, until=self.options.until, before=self._before)
+        if end is None or REPLACEMENT in text[end:]:
+            return None
+        return len(self._vocab.encode(text[end:]))
+
+    def _find_ends(self, texts: NDArray[np.int32]) -> Ends:
+        """Return which of the texts (B, N) have ended, and how many of the last ids of each are cut
+        by `_cut`."""
+        cuts = [self._cut(text) for text in texts.tolist()]
+        has_ended = np.array([cut is not None for cut in cuts])
+        return Ends(has_ended, np.array([cut or 0 for cut in cuts], np.int64))
+
+    def _continuation(
+        self,
+        ids: Sequence[int],
+        logprobs: Sequence[float],
+        *,
+        cut: int | None,
+        temperature: float | None = None,
+    ) -> Continuation:
+        """Make a continuation without the last `cut` ids, which are behind its end; a `cut` of None
+        means that it has not ended."""
+        # A text that has not ended loses its last word, which may be incomplete.
+        num_ids = len(ids) - (cut or 0)
+        if cut is None:
+            whole_words = without_last_word(self._vocab.decode(ids))
+            while len(self._vocab.decode(ids[:num_ids])) > len(whole_words):
+                num_ids -= 1
+        return Continuation(
+            text=self._vocab.decode(ids[:num_ids]).replace("\r\n", "\n"),
+            logprobs=tuple(logprobs[:num_ids]),
+            temperature=temperature,
+            is_complete=cut is not None,
+        )
+
+
+@dataclass
+class _Sample:
+    """A continuation that is being drawn."""
+
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    cut: int | None = None
+    """The result of `Continuations._cut` for the ids."""
+
+
+def substitutions(vocab: Vocab, text: str) -> dict[str, str]:
+    """Map each unknown character of a text to the text that the model reads instead of it.
+
+    This is the known text that `Vocab.nearest` finds. If there is none, combining marks and
+    invisible characters are left out (""), and any other character stays and is read as the unknown
+    symbol, or is left out if the alphabet has no such symbol. The byte alphabet has no unknown
+    characters: it reads every character as its bytes in UTF-8.
+    """
+    return {char: _nearest(vocab, char) for char in vocab.unknown_characters(text)}
+
+
+def read_as_known(vocab: Vocab, text: str) -> IdArray:
+    """Encode a text with its `substitutions`."""
+    # `str.translate` deletes a character that is mapped to "".
+    replaced: dict[str, str | int | None] = {**substitutions(vocab, text)}
+    return vocab.encode(text.translate(str.maketrans(replaced)))
+
+
+def _nearest(vocab: Vocab, character: str) -> str:
+    nearest = vocab.nearest(character)
+    if nearest or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return nearest
+
+    if vocab.has_unknown_symbol:
+        return character
+    return ""
+
+
+SPACING = 512
+"""Number of ids between two states that are kept."""
+_BLOCK = 256
+"""Maximum number of ids that are read at a time. No other thread runs meanwhile, because the
+reading is compiled code."""
+
+
+OnRead = Callable[[int], object]
+"""Called with the number of characters that were read since the last call; may raise an exception
+to stop the work."""
+
+
+class DraftReader:
+    """Compute the state of the model after a draft that changes, and read only the changed part.
+
+    The states after every `SPACING` ids, after the last id and at the beginning of a change are
+    kept. The results do not depend on the earlier texts if the sums of the stepper are exact
+    (int8).
+    """
+
+    def __init__(self, stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> None:
+        """Start with an empty text. `end_id` is the END of a document, which is read before the
+        text."""
+        self._stepper = stepper
+        self._vocab = vocab
+        self._end_id = end_id
+        self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._states: dict[int, PrimedState] = {}
+        self._last: dict[int, PrimedState] = {}
+
+    def state_after(self, ids: Ids, on_read: OnRead = lambda num_chars: None) -> PrimedState:
+        """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,). After an empty
+        text they are those with which a sample begins."""
+        # An END resets the state: the ids before it make no difference.
+        ends = np.flatnonzero(ids == self._end_id)
+        if len(ends):
+            ids = ids[ends[-1] + 1 :]
+        text = self._take(ids)
+        length = len(ids)
+
+        # Begin with the last kept state of this text.
+        states = self._states | self._last
+        begin = max((num_ids for num_ids in states if num_ids <= length), default=0)
+        primed = states.get(begin) or self._start(text)
+        if begin == length:
+            return primed
+
+        # Read the other ids in blocks that end where a state is kept.
+        size = min(_BLOCK, SPACING)
+        blocks = np.split(text[begin:length], range(size - begin % size, length - begin, size))
+        results = sampling.read_blocks(self._stepper, blocks=blocks, primed=primed)
+        for block in blocks:
+            primed = next(results)
+            begin += len(block)
+            if text is self._ids:  # `on_read` has read no other text meanwhile.
+                self._last = {begin: primed}
+                if begin % SPACING == 0:
+                    self._states[begin] = primed
+            on_read(len(block))
+        return primed
+
+    def _take(self, ids: Ids) -> NDArray[np.int64]:
+        """Make `ids` the current text, and drop the states after its first change.
+
+        Returns the current text. It stays the earlier text if `ids` is the beginning of it, such as
+        the draft up to the cursor.
+        """
+        # A state depends on all ids before it, so the first difference counts.
+        length = min(len(ids), len(self._ids))
+        common = length
+        differs = np.flatnonzero(self._ids[:length] != ids[:length])
+        if len(differs):
+            common = int(differs[0])
+
+        if common < len(ids) or common == 0:
+            states = self._states | self._last
+            self._states = {num_ids: states[num_ids] for num_ids in states if num_ids <= common}
+            self._last = {}
+            self._ids = np.array(ids, np.int64)
+        return self._ids
+
+    def _start(self, text: NDArray[np.int64]) -> PrimedState:
+        """Return the logits and the state before the first character."""
+        if len(text) == 0 or self._end_id is not None:
+            opening = sampling.opening_ids(self._stepper, vocab=self._vocab, end_id=self._end_id)
+            return sampling.prime_model(self._stepper, opening)
+        return sampling.unprimed(self._stepper)
+
+
+_readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()
+"""The reader of each model."""
+
+
+def reader_of(model: TrainedModel) -> DraftReader:
+    """Return the reader of drafts of a model; it is always the same one, so that it can use the
+    states of earlier calls.
+
+    The weights are rounded to 8 bits, so that sums are exact and results depend neither on earlier
+    texts nor on the machine. The reader must not be used by several threads at once. Raises
+    CheckpointError if the weights do not fit.
+    """
+    if model not in _readers:
+        generator = model.generator
+        _readers[model] = DraftReader(
+            generator.int8_stepper, vocab=generator.vocab, end_id=generator.config.end_id
+        )
+    return _readers[model]
+
+
+def continue_text(
+    model: TrainedModel,
+    text: str,
+    options: ContinuationOptions,
+    *,
+    on_read: OnRead = lambda num_chars: None,
+) -> Continuations:
+    """Read a text and return an object whose `take` finds its continuations."""
+    primed = reader_of(model).state_after(read_as_known(model.vocab, text), on_read)
+    return Continuations(model.generator, primed, options=options, before=text[-1:])

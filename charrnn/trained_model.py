@@ -1,0 +1,576 @@
+"""A trained model: what it has learned, how it reads a text, and what its cells do.
+
+What looks into models more closely takes a `TrainedModel`; the class that users get, `api.Model`,
+adds those methods.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from numpy.typing import NDArray
+
+from charrnn.cells.findings_cache import FindingsCache
+from charrnn.config.settings import Config, resolved
+from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
+from charrnn.generation.generator import GenerationMethods, Generator, check_vocab_size
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
+from charrnn.model.shapes import check_shapes, num_parameters
+from charrnn.model.stepper import Stepper
+from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.included import card_of
+from charrnn.runs.model_file import ModelFile
+from charrnn.runs.reader import RunReader, open_run_to_read
+from charrnn.system.display import Displayable
+from charrnn.system.lazy import LazyModule
+from charrnn.system.process import check_room_for_torch
+from charrnn.system.progress import task
+from charrnn.text.corpus import CorpusPart
+from charrnn.text.documents import END, split_text
+from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
+from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
+
+TextOrIds = str | bytes | EncodedText
+"""A text to measure: as it is, or encoded with its context by `Model.encode`."""
+
+if TYPE_CHECKING:
+    from charrnn.cells import findings as records
+    from charrnn.cells.analysis import Study
+    from charrnn.cells.trace import Trace
+    from charrnn.detectors.detector import Detector
+    from charrnn.evaluation.loss_reports import Adaptation
+    from charrnn.model.network import CharRNN
+    from charrnn.runs import overview
+else:
+    # `sample` uses neither, and importing them takes a tenth of its start.
+    records = LazyModule("charrnn.cells.findings")
+    overview = LazyModule("charrnn.runs.overview")
+
+WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
+"""How an included model writes the text that it is measured on."""
+
+
+FEW_UNKNOWN = 0.001
+"""The share of unknown characters in a text from which on there is a warning about them."""
+ModelKind = TypeVar("ModelKind", bound="TrainedModel")
+"""The class of a model that is loaded."""
+StudyKind = TypeVar("StudyKind", bound="Study")
+"""The class of a study."""
+
+
+@dataclass(eq=False, repr=False)
+class TrainedModel(GenerationMethods, Displayable):
+    """A trained model: generates text (without torch), predicts, and shows its cells.
+
+    Its `generator` generates text, with options in a dataclass.
+    """
+
+    config: Config
+    vocab: Vocab
+    tensors: dict[str, NDArray[Any]]
+    """The weights by name."""
+    _: KW_ONLY
+    name: str = "model"
+    """The name of the run."""
+    path: Path | None = None
+    """The folder of the run; None if it was not loaded from one."""
+    step: int = 0
+    """The step at which it was saved."""
+    recorded_corpus: RecordedCorpus | None = None
+    """None if the run does not say what it learned."""
+    warnings: tuple[str, ...] = ()
+    """Warnings from loading it."""
+    step_digest: str | None = None
+    """The digest of its weights, configuration and alphabet."""
+    adaptation: "Adaptation | None" = None
+    """None unless `adapted` made it."""
+    val_nats: float | None = None
+    """The validation loss at that step; None if it is not known."""
+    instead_of: str | None = None
+    """What is wrong with the checkpoint that was asked for, if this is another one; `export`
+    refuses it."""
+
+    def __post_init__(self) -> None:
+        self.generator = Generator(
+            self.config, vocab=self.vocab, tensors=self.tensors, name=self.name
+        )
+
+    def __repr__(self) -> str:
+        # A loss that is not known is left out, and not shown as None.
+        found = self.description
+        loss = ""
+        if found.val_nats is not None:
+            loss = f", {found.val_nats:.4f} nats per character"
+        size = f"{found.architecture}, {found.num_parameters:,} weights, {found.symbols}"
+        return f"<{type(self).__name__} {found.name}: {size}, step {found.step:,}{loss}>"
+
+    def parts(self) -> Sequence[object]:
+        """Return what a notebook shows of the model: its description."""
+        return [self.description]
+
+    def origin(self) -> dict[str, Any]:
+        """Return the text that the model was adapted to, for JSON; nothing for another model."""
+        if self.adaptation is None:
+            return {}
+        return {"adaptation": asdict(self.adaptation)}
+
+    @property
+    def description(self) -> "overview.ModelDescription":
+        """The cells, the number of weights, the alphabet, the text, the step and the validation
+        loss if it is known."""
+        return overview.ModelDescription(
+            name=self.name,
+            cell=self.config.cell,
+            depth=self.config.depth,
+            num_layers=resolved(self.config.num_layers),
+            hidden_size=resolved(self.config.hidden_size),
+            num_parameters=num_parameters(self.config, len(self.vocab)),
+            alphabet=self.vocab.kind,
+            vocab_size=len(self.vocab),
+            text=overview.text_name(self.config.corpus),
+            step=self.step,
+            val_nats=self.val_nats,
+        )
+
+    @property
+    def stepper(self) -> Stepper:
+        """The model one character at a time, in NumPy and float32. Raises CheckpointError if
+        weights do not fit."""
+        return self.generator.stepper
+
+    def character(self, id: int) -> str:
+        """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the
+        unknown symbol."""
+        return self.generator.character(id)
+
+    @cached_property
+    def findings(self) -> FindingsCache:
+        """What was measured of these weights; kept in the user's cache folder if the model was
+        loaded from a run."""
+        return FindingsCache(self.step_digest)
+
+    @property
+    def found_cells(self) -> "tuple[records.FoundCell, ...]":
+        """The cells that were found to follow a built-in detector better than an untrained network,
+        best first; of an included model those of its card."""
+        from charrnn.cells.analysis import found_cells
+
+        return found_cells(self.findings)
+
+    def polarity(self, layer: int, unit: int) -> int:
+        """Return -1 if the cell is low inside what it was found to follow, which turns the sign
+        with which it is drawn; else 1."""
+        from charrnn.cells.analysis import known_polarity
+
+        return known_polarity(self.findings, layer, unit)
+
+    @cached_property
+    def card(self) -> Mapping[str, Any]:
+        """What the card of an included model says (`runs.included`); empty for any other model."""
+        return card_of(self.step_digest)
+
+    @property
+    def card_scores(self) -> "tuple[records.CellScore, ...]":
+        """The scores of an included model's cells on held-out text; none of another model."""
+        return tuple(records.CellScore(**fields) for fields in self.card.get("cells", ()))
+
+    def written_text(self) -> str:
+        """Return the text that an included model, which has no other, is measured on: it writes it
+        itself, by exact sampling with the options WRITTEN, so that it is the same everywhere. It is
+        kept with the findings.
+
+        >>> model = charrnn.load("prose")
+        >>> model.survey(model.written_text())
+        """
+        key = {"length": WRITTEN.length}
+        written = self.findings.load("written", key, str)
+        if written is None:
+            with task("writing", total=WRITTEN.length) as advance:
+                written = self.generator.sample(replace(WRITTEN, on_draw=advance)).text
+            self.findings.save("written", key, written)
+        return written
+
+    @cached_property
+    def network(self) -> "CharRNN":
+        """The model as a torch module on the CPU. Raises CheckpointError if weights are missing or
+        misshapen."""
+        check_room_for_torch()
+        import torch
+
+        from charrnn.model.network import load_network
+
+        # Checked here, too: whoever builds a model of tensors of their own has read no file.
+        check_vocab_size(check_shapes(self.config, self.tensors), vocab=self.vocab, name=self.name)
+        tensors = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
+        return load_network(self.config, vocab_size=len(self.vocab), tensors=tensors)
+
+    def untrained_baseline(self) -> "CharRNN":
+        """Build the same network, or the same several, with newly drawn weights."""
+        from charrnn.model.ensemble import build_network, tensors_of
+
+        # Another seed: with that of the run, the weights would be those that it began with.
+        config = replace(self.config, seed=(self.config.seed + 1) % 2**32)
+        tensors = tensors_of(build_network(config, len(self.vocab)))
+        return replace(self, config=config, tensors=tensors).network
+
+    def encoding_warnings(self, text: str | bytes) -> tuple[str, ...]:
+        """Return warnings about characters outside the vocabulary, and about bytes that are parts
+        of characters."""
+        if isinstance(text, bytes):
+            # Every byte from 128 on is a part of a longer character in UTF-8.
+            num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
+            if not num_parts:
+                return ()
+            warning = (
+                f"{counted(num_parts, 'byte')} of longer characters: each is shown, and labelled,"
+                " as Latin-1."
+            )
+            return (warning,)
+
+        # A few unknown characters change no figure that is shown.
+        num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
+        if num_unknown < FEW_UNKNOWN * len(text):
+            return ()
+
+        is_or_are = "are"
+        it_or_each = "each of them"
+        if num_unknown == 1:
+            is_or_are = "is"
+            it_or_each = "it"
+        unknown = (
+            f"{num_unknown:,} of {counted(len(text), 'character')} {is_or_are} unknown to"
+            f" {self.name}"
+        )
+        return (f"{unknown}, which reads {it_or_each} as the unknown symbol.",)
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether another program trained it, and the text that it records is held out."""
+        return self.recorded_corpus is not None and self.recorded_corpus.is_held_out
+
+    def check_learned_here(self, instead: str = "") -> None:
+        """Raise DataError for an imported model, whose training text nobody recorded. `instead` is
+        another way for the message."""
+        remedy = ""
+        if instead:
+            remedy = f": {instead}"
+        if self.is_imported:
+            raise DataError(f"{self.name} was imported without its training text{remedy}.")
+
+    def held_out(self, part: str = "validation") -> CorpusPart:
+        """Return the run's `validation` or `test` text in its corpus, which is read in blocks
+        however large it is.
+
+        Raises DataError if the corpus is not there any more, came from standard input, or has
+        changed; UsageError if the run has no such part; CharRNNError if the ids of a large corpus
+        cannot be written to a disk.
+
+        >>> charrnn.evaluate(model, model.held_out()).bpc
+        """
+        # The training text is not held out; it has a method of its own.
+        index = {"validation": 1, "test": 2}.get(part)
+        if index is None:
+            near = did_you_mean(part, ("validation", "test"))
+            raise UsageError(f"There is no part {part!r}; use validation or test.{near}")
+        if index >= len(self.config.split):
+            raise UsageError(
+                f"{self.name} has no test text: it was trained without"
+                f" {named('split', '80/10/10')}. Leave {named('part')} out."
+            )
+        return self.read_parts(instead=f"give {named('text', 'FILE')}")[index]
+
+    def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
+        """Read `held_out` into memory: the whole text, and up to 65,536 characters before it (its
+        context).
+
+        Raises DataError if the corpus is missing or has changed, UsageError if the run has no such
+        part.
+
+        >>> text, context = model.held_out_text()
+        >>> trace = model.trace(text[:5000], context=context)
+        """
+        found = self.held_out(part)
+        return found[:], found.context
+
+    def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
+        """Return the run's training text in its corpus, which is read again unless it is that of
+        `part`.
+
+        `instead` is another way for the message if it cannot be read. Raises DataError if it is
+        missing or has changed, and for a model that another program trained.
+        """
+        # A part of the same corpus saves a second reading of all of it.
+        self.check_learned_here(instead)
+        if part is None or part.corpus.vocab != self.vocab:
+            return self.read_parts(
+                instead=instead, reason=" n-grams are counted in the training text."
+            )[0]
+        training, *_ = split_text(part.corpus.ids, self.config)
+        return CorpusPart(part.corpus, begin=training.start, end=training.stop)
+
+    def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
+        """Read the parts of the run's text: training, validation and, if it has one, test. Raises
+        DataError if it is missing or changed."""
+        if "-" in self.config.corpus:
+            remedy = instead or "train on a file instead"
+            raise DataError(
+                f"{self.name} learned from standard input, which is gone: {remedy}.{reason}"
+            )
+
+        # Without a digest, the run of a stranger could name any file of this disk.
+        if self.recorded_corpus is None:
+            remedy = ""
+            if instead:
+                remedy = f": {instead}"
+            raise DataError(f"{self.name} does not record which text it learned{remedy}.{reason}")
+
+        corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
+        if self.is_imported:
+            # The first character is only read: nothing predicts it.
+            return [
+                CorpusPart(corpus, begin=0, end=1),
+                CorpusPart(corpus, begin=1, end=len(corpus)),
+            ]
+        return [
+            CorpusPart(corpus, begin=part.start, end=part.stop)
+            for part in split_text(corpus.ids, self.config)
+        ]
+
+    def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
+        r"""Encode a text and the context the model reads before it, once for several measurements.
+
+        For a model of documents, END (U+0000) stands between the documents of a text, and a text
+        without context begins a document. A text that is encoded already is returned as it is.
+        Raises DataError for an empty text, UsageError for bytes where the model reads characters
+        and for a text that another alphabet has encoded.
+
+        >>> text = model.encode("ROMEO: what is it?", context="\n")
+        >>> model.trace(text).bits.mean()
+        """
+        # Documents begin after an END, which nobody types.
+        if not isinstance(text, EncodedText):
+            if self.config.end_id is not None and not context:
+                context = END
+            return encode_text(self.vocab, text=text, context=context)
+
+        # An encoded text may come from another model, whose ids stand for other characters.
+        if context:
+            raise UsageError("An encoded text contains its context: leave the context out.")
+        if len(text) == 0:
+            raise DataError("The text is empty: give at least one character.")
+        is_ours = text.kind == self.vocab.kind and int(text.ids.max()) < len(self.vocab)
+        if not is_ours or decode_each(self.vocab, text.ids[text.first :]) != text.text:
+            raise UsageError(
+                f"The text was encoded for another alphabet than that of {self.name}: encode it"
+                " again."
+            )
+        return text
+
+    def trace(
+        self,
+        text: TextOrIds,
+        *,
+        context: str | bytes = "",
+        network: "CharRNN | None" = None,
+        num_guesses: int = 0,
+        keeps_hidden: bool = False,
+    ) -> "Trace":
+        """Compute every cell's value at every character of `text`, read after `context`.
+
+        `network` is used in place of the model's (such as `untrained_baseline()`); `num_guesses`
+        and `keeps_hidden` add the optional parts of a `Trace`. Raises DataError for an empty text.
+
+        >>> trace = model.trace("ROMEO: what is it?")
+        >>> trace.cells[:, 0, 17]  # of cell 0:17, after each character
+        """
+        from charrnn.cells.trace import trace_text
+
+        encoded = self.encode(text, context=context)
+        return trace_text(
+            network or self.network,
+            text=encoded,
+            num_guesses=num_guesses,
+            keeps_hidden=keeps_hidden,
+        )
+
+    def guesses(self, trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
+        """Return the most likely next characters and their probabilities after each character of a
+        part of a trace.
+
+        The list is empty if the trace was made without `num_guesses`.
+
+        >>> trace = model.trace("ROMEO: what is it?", num_guesses=5)
+        >>> model.guesses(trace)[0]  # five pairs (character, probability)
+        """
+        if trace.guess_ids is None or trace.guess_probs is None:
+            return []
+
+        # Lists at once: reading single elements of an array is many times slower.
+        all_ids = trace.guess_ids[part].tolist()
+        all_probs = trace.guess_probs[part].tolist()
+        guesses = []
+        for ids, probs in zip(all_ids, all_probs, strict=True):
+            characters = map(self.character, ids)
+            guesses.append(list(zip(characters, probs, strict=True)))
+        return guesses
+
+    def coloured_text(
+        self, trace: "Trace", layer: int, unit: int, part: slice = slice(None)
+    ) -> "records.ColouredText":
+        """Return a part of a traced text with the values of a cell, and with the guesses if the
+        trace has them.
+
+        Raises UsageError for an unknown cell.
+
+        >>> model.coloured_text(model.trace("ROMEO: what is it?"), 0, 17).values
+        """
+        self.stepper.check_unit(layer, unit)
+        return records.ColouredText(
+            text=trace.text[part],
+            values=tuple(trace.cells[part, layer, unit].tolist()),
+            guesses=tuple(map(tuple, self.guesses(trace, part))),
+            polarity=self.polarity(layer, unit),
+        )
+
+    def survey(
+        self,
+        text: TextOrIds,
+        *,
+        context: str | bytes = "",
+        detectors: "Sequence[str | Detector] | None" = None,
+        untrained: bool = True,
+        cached: bool = False,
+    ) -> "records.CellFindings":
+        """Find the best cell for each named detector (all, if none is named), strongest first:
+        chosen on the first half of the text, scored on the second.
+
+        A text of any length is read once, after `context`, and up to 262,144 characters of it by an
+        untrained baseline unless `untrained` is false.
+
+        With `cached`, measurements are looked up in the user's cache folder and saved there (see
+        docs/formats.md). Raises UsageError, DataError.
+
+        >>> for score in model.survey(text, detectors=["quote", "line-position"]).scores:
+        ...     print(score.detector, score.layer, score.unit)
+        """
+        study = self.study(text, context=context, cached=cached)
+        return study.findings(detectors, untrained=untrained)
+
+    def study(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "Study":
+        """Return a study of the cells over `text`, read after `context`: findings, passages,
+        values.
+
+        With `cached` each result is saved in the user's cache folder. Raises DataError for an empty
+        text.
+
+        >>> study = model.study(text, cached=True)
+        >>> study.passages(study.findings())
+        """
+        from charrnn.cells.analysis import Study
+
+        return self.study_as(Study, text, context=context, cached=cached)
+
+    def study_as(
+        self, kind: "type[StudyKind]", text: TextOrIds, *, context: str | bytes, cached: bool
+    ) -> "StudyKind":
+        """Return a study of the class `kind`; arguments and errors are those of `study`."""
+        return kind(
+            text=self.encode(text, context=context),
+            num_layers=resolved(self.config.num_layers),
+            num_units=resolved(self.config.hidden_size),
+            network=lambda: self.network,
+            untrained_baseline=self.untrained_baseline,
+            cache=self.findings if cached else FindingsCache(),
+            steps=self._steps,
+        )
+
+    def _steps(self) -> "Iterator[tuple[int, CharRNN]]":
+        """Yield the step and the network of every checkpoint of the run, if there is one."""
+        # One network at a time is in memory.
+        if self.path is not None:
+            for model in load_steps(self.path):
+                yield model.step, model.network
+
+
+def load(run: str | Path | None = None, *, step: int | None = None) -> TrainedModel:
+    """Load a model as `api.load` does, without the methods that need plugins."""
+    return load_as(TrainedModel, run, step=step)
+
+
+def load_as(
+    kind: type[ModelKind], run: str | Path | None = None, *, step: int | None = None
+) -> ModelKind:
+    """Load a model of the class `kind`; the arguments and errors are those of `api.load`."""
+    # The best checkpoint unless a step is named: the latest one may have learned its text by heart.
+    found, warning = open_run_to_read(None if run is None else str(run))
+    model = _model_of(
+        found, found.load_best() if step is None else found.load_step(step), kind=kind
+    )
+    if warning is not None:
+        model.warnings = (f"{warning}, at step {model.step}", *model.warnings)
+    return model
+
+
+def load_steps(run: str | Path) -> Iterator[TrainedModel]:
+    """Load every checkpoint of a run that is whole, from the first to the last.
+
+    Raises CheckpointError if there is no such run, UsageError for a model file, which has one step.
+    """
+    folder, _ = open_run_to_read(str(run))
+    if isinstance(folder, ModelFile):
+        raise UsageError(
+            f"{folder.path} contains one step of a run: name the folder of the run, with all its"
+            " steps."
+        )
+    for name in folder.checkpoints():
+        # A training process may have pruned it meanwhile.
+        if not (folder.path / name).is_dir():
+            continue
+        loaded = folder.load_checkpoint(name, with_training=False)
+
+        # If the checkpoint is damaged, another one was taken in its place.
+        if loaded.name == name:
+            yield _model_of(folder, loaded, kind=TrainedModel)
+
+
+def _model_of(
+    found: RunReader | ModelFile, loaded: Checkpoint, *, kind: type[ModelKind]
+) -> ModelKind:
+    config = loaded.description.config()
+    # A file has no folder with other steps, to which reports about training could go.
+    if isinstance(found, ModelFile):
+        name, model_file, path = found.name, found.path.name, None
+    else:
+        name, model_file, path = found.path.name, "", found.path.absolute()
+
+    model = kind(
+        config,
+        vocab=loaded.description.vocab(),
+        tensors=dict(loaded.model),
+        name=name,
+        path=path,
+        step=loaded.step,
+        recorded_corpus=recorded_corpus(
+            name, config=config, state=loaded.state, model_file=model_file
+        ),
+        warnings=loaded.warnings,
+        step_digest=loaded.digest,
+        instead_of=loaded.instead_of,
+        val_nats=_val_nats_of(loaded),
+    )
+
+    # An error about a damaged file should name it now, not in the middle of a measurement.
+    vocab_size = check_shapes(model.config, tensors=model.tensors, path=found.path)
+    check_vocab_size(vocab_size, vocab=model.vocab, name=model.name)
+    return model
+
+
+def _val_nats_of(loaded: Checkpoint) -> float | None:
+    """Return the validation loss of a checkpoint, None if it is not the best one of its run."""
+    # Other steps were validated, too, but only the best loss is in the state.
+    nats = loaded.state.get("best_nats")
+    if loaded.state.get("best_step") != loaded.step or not isinstance(nats, float):
+        return None
+    return nats
