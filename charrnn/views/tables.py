@@ -8,13 +8,15 @@ A table of records is declared by its `Columns`, and `records_table` builds it:
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from string import Formatter
 from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
+from rich.measure import Measurement, measure_renderables
+from rich.padding import Padding
 from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
@@ -40,8 +42,10 @@ from charrnn.views.theme import (
     shown_character,
 )
 
-_MAX_RUN_WIDTH = 24
-"""Columns of the longest name of a run that is not folded."""
+_MAX_NAME_WIDTH = 24
+"""Terminal columns of the longest name that is not folded to make room for numbers."""
+_MIN_TEXT_WIDTH = 8
+"""Terminal columns that a text needs at least, however long its words are."""
 _BAR_WIDTH = 30
 """Columns of a bar for the share 1."""
 
@@ -49,7 +53,9 @@ _BAR_WIDTH = 30
 class PlainTable(Table):
     """A table that shows its strings literally: no markup, control characters made visible.
 
-    A console that gets words has a line of "heading: value" for each row, without bars.
+    In a narrow console texts are folded; then columns are left out from the right, which a line
+    below the table names. A console that gets words has a line of "heading: value" for each row,
+    without bars.
     """
 
     def add_row(
@@ -62,7 +68,12 @@ class PlainTable(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if not is_in_words(console):
-            yield from super().__rich_console__(console, options)
+            table = self._fitted(console, options)
+            yield from super(PlainTable, table).__rich_console__(console, options)
+            left_out = [f"{column.header}" for column in self.columns[len(table.columns) :]]
+            if any(left_out):
+                names = ", ".join(filter(None, left_out))
+                yield Text(f"A wider terminal also shows: {names}.", style="dim")
             return
 
         for cells in zip(*(column.cells for column in self.columns), strict=True):
@@ -72,6 +83,49 @@ class PlainTable(Table):
                 if words:
                     phrases.append(f"{column.header}: {words}".removeprefix(": "))
             yield Text("; ".join(phrases))
+
+    def _fitted(self, console: Console, options: ConsoleOptions) -> "PlainTable":
+        """Return a table of the first columns for which there is room, with their widths."""
+        # A grid has no headings, and folds its texts.
+        if self.box is None:
+            return self
+
+        # A number is useless without its last digits.
+        most = []
+        least = []
+        for column in self.columns:
+            cells = measure_renderables(console, options, [column.header, *column.cells])
+            most.append(cells.maximum)
+            if column.no_wrap:
+                least.append(cells.maximum)
+            else:
+                least.append(min(cells.minimum, _MIN_TEXT_WIDTH))
+        # The first column has names.
+        least[0] = min(most[0], _MAX_NAME_WIDTH, options.max_width // 2)
+
+        # A line has a space at each end, and one between two columns beside their padding.
+        _, right, _, left = Padding.unpack(self.padding)
+        between = left + right + 1
+        num_columns = len(self.columns)
+        room = options.max_width - 2 - between * (num_columns - 1)
+        while num_columns > 2 and sum(least[:num_columns]) > room:
+            num_columns -= 1
+            room += between
+
+        # Names make room for a second column that is wide.
+        widths = least[:num_columns]
+        widths[0] = max(1, min(widths[0], room - sum(widths[1:])))
+        # The room that is left goes to the narrowest columns.
+        for _ in range(room - sum(widths)):
+            growing = [index for index, width in enumerate(widths) if width < most[index]]
+            if growing:
+                widths[min(growing, key=widths.__getitem__)] += 1
+
+        table = copy(self)
+        table.columns = []
+        for column, width in zip(self.columns, widths, strict=False):
+            table.columns.append(replace(column, width=width))
+        return table
 
 
 def _literal(cell: RenderableType | None) -> RenderableType | None:
@@ -162,7 +216,7 @@ class Bar:
     share: float
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(1, _BAR_WIDTH)
+        return Measurement(4, _BAR_WIDTH)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # The share of a bar stands beside it.
@@ -421,9 +475,6 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
 
     # Names to the left, so that names that begin alike stand below each other.
     table = records_table(columns, runs, left=("run", "text", "model"), narrow=True)
-    # Long texts and models are folded before names are.
-    longest = max(len(run.name) for run in runs)
-    table.columns[0].no_wrap = longest <= _MAX_RUN_WIDTH
 
     # A run without a loss cannot be compared wrongly.
     validated = [run for run in runs if run.best_nats is not None]

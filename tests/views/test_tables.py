@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 from drawn import lines
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Group
 
@@ -71,18 +73,18 @@ def rows(renderable):
 
 NATS = {"nats_per_char": 10, "bpc": 14.4, "bits_per_byte": 57.7}
 LOSS = LossReport(
-    protocol="windowed-256", num_chars=10**11, text_length=10**12, precision="bf16", **NATS
+    protocol="windowed-256", num_chars=10**9, text_length=10**12, precision="bf16", **NATS
 )
 BLANK = dict.fromkeys(map(ord, " \n─"))
 
 
 WIDE_TABLES = {
     "findings": tables.findings_table(FINDINGS),
-    "skipped": tables.skipped_lines(FINDINGS.skipped),
     "predictions": tables.predictions_table(
         [Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]
     ),
     "losses": tables.losses_table([LOSS]),
+    "probes": tables.probes_table(FINDINGS),
     "novelty": novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0).table(),
     "catalogue": tables.catalogue_table(load_catalogue()),
     "settings": tables.settings_table(
@@ -99,10 +101,47 @@ def test_tables_fit_eighty_columns_and_leave_nothing_out(name):
     assert Counter(text.translate(BLANK)) == Counter(plain(table, width=1000).translate(BLANK))
 
 
-def test_a_number_without_room_has_an_ellipsis():
-    shown = plain(tables.findings_table(FINDINGS), 36)
-    assert max(map(cell_len, shown.splitlines())) <= 36
-    assert "…" in shown
+@pytest.mark.parametrize("name", WIDE_TABLES)
+def test_the_first_column_is_whole_at_every_width(name):
+    table = WIDE_TABLES[name]
+    names = [f"{cell}" for cell in table.columns[0].cells]
+    for width in range(30, 121):
+        shown = lines(table, width)
+        assert max(map(cell_len, shown)) <= width
+        for first in (f"{table.columns[0].header}", *names):
+            if cell_len(first) <= width // 2:
+                assert any(line.strip().startswith(first) for line in shown), (first, width)
+
+
+WORDS = st.text("ab日é ", max_size=40)
+
+
+@given(
+    rows=st.lists(st.tuples(WORDS, st.integers(0, 10**9), WORDS, st.integers()), max_size=4),
+    width=st.integers(30, 120),
+    narrow=st.booleans(),
+)
+def test_no_table_is_wider_than_the_terminal_and_no_number_is_cut(rows, width, narrow):
+    columns = ("name", "first", "words", "second")
+    cells = [[f"{cell}" for cell in row] for row in rows]
+    table = tables.plain_table(*columns, right=("first", "second"), rows=cells, narrow=narrow)
+    shown = lines(table, width)
+    assert max(map(cell_len, shown)) <= width
+    words = " ".join(shown).split()
+    assert {"name", "first", *(row[1] for row in cells)} <= {*words}
+
+    # The other columns are there, or named below the table.
+    _, _, left_out = " ".join(words).partition("A wider terminal also shows: ")
+    assert {*columns} == {*shown[1].split(), *left_out.removesuffix(".").split(", ")} - {""}
+    if not left_out:
+        assert {row[3] for row in cells} <= {*words}
+
+
+def test_a_second_column_that_is_too_wide_takes_room_from_the_names():
+    table = tables.plain_table("name", "number", right=("number",), rows=[("a" * 20, "1" * 24)])
+    shown = lines(table, 30)
+    assert max(map(cell_len, shown)) <= 30
+    assert "1" * 24 in " ".join(shown)
 
 
 GOOD = replace(QUOTE, untrained=0.6)
