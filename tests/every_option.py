@@ -91,7 +91,7 @@ EXAMPLES = {
         "--with": ("--gradients --with {other}",),
     },
     "evaluate": {
-        "--by": ("--by class --by position",),
+        "--by": ("--by class --by position --by windowed-256",),
         "--chars": ("--chars 100",),
         "--dynamic": ("--dynamic --chars 60",),
         "--errors": ("--errors", "--errors --text strange.txt"),

@@ -183,7 +183,7 @@ def timed_run(
     options: list[str],
     *,
     evaluated: Sequence[str] = (),
-    protocol: str = "windowed_256",
+    protocol: str = "windowed-256",
 ) -> tuple[float, float]:
     """Train a run in a new process: seconds from its start to its end, and the loss of its best
     step."""
@@ -202,5 +202,7 @@ def timed_run(
     begin = time.perf_counter()
     results_of([*charrnn, "train", str(corpus), "--out", str(run), *device, *options])
     seconds = time.perf_counter() - begin
-    report = results_of([*charrnn, "evaluate", str(run), "--json", *evaluated])
-    return seconds, float(json.loads(report.stdout)[protocol]["nats_per_char"])
+    evaluate = [*charrnn, "evaluate", str(run), "--json", "--by", "windowed-256", *evaluated]
+    rows = json.loads(results_of(evaluate).stdout)["rows"]
+    nats = next(row["nats_per_char"] for row in rows if row["protocol"] == protocol)
+    return seconds, float(nats)

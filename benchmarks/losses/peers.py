@@ -290,9 +290,8 @@ def measure_charrnn(given: argparse.Namespace) -> Iterator[tuple[str, float, flo
         train = [*charrnn, "train", str(given.text), *options, "--quiet"]
         subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
         seconds = time.monotonic() - begin
-        measured = subprocess.run(
-            [*charrnn, "evaluate", str(run), "--json", "--quiet"], capture_output=True, check=True
-        )
+        evaluate = [*charrnn, "evaluate", str(run), "--by", "windowed-256", "--json", "--quiet"]
+        measured = subprocess.run(evaluate, capture_output=True, check=True)
         rows = json.loads(measured.stdout)["rows"]
         windowed = {row["name"]: row for row in rows if row["protocol"] == "windowed-256"}
         together = windowed.get(f"{run.name} with counts", windowed[run.name])

@@ -155,7 +155,7 @@ def train(
     subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - begin
     part = ("--part", "test") if split else ()
-    measured = run_json("evaluate", str(run), *part, "--json", "--quiet")
+    measured = run_json("evaluate", str(run), *part, "--by", WINDOWED, "--json", "--quiet")
     losses: dict[str, dict[str, float]] = {}
     for entry in measured["rows"]:
         losses.setdefault(entry["name"], {})[entry["protocol"]] = entry[row.field]

@@ -68,9 +68,9 @@ class EvaluateOptions(ExtensibleOptions):
     )
     by: Sequence[str] = option(
         (),
-        flags="--by position|class",
-        help="Break the loss down by position since the initial state, or by class of character"
-        " (repeatable).",
+        flags="--by position|class|windowed-256",
+        help="Break the loss down by position since the initial state or by class of character, or"
+        " add rows by another protocol (repeatable).",
         panel=ROWS,
         needs="reports",
     )
@@ -81,14 +81,15 @@ def evaluate(options: EvaluateOptions) -> None:
     """Measure how well models predict a text.
 
     Prints the loss on the validation text, the test text or --text, in nats and bits per character
-    and in bits per byte, each with its 95 % interval. Of several runs, each has its difference to
-    the first one.
+    and in bits per byte, each with its 95 % interval. A run whose training text was counted has a
+    second row, together with its counts. Further rows have their difference to the first one.
 
     Of a text with more than 16,777,216 characters, segments are scored that are spread evenly over
     it; --chars N sets another limit.
 
-    `stateful` carries the state through the whole text; `windowed-256` reads random windows of 256
-    characters, each from a zero state. The two must not be compared with each other.
+    The state is carried through the whole text, which is called the protocol `stateful`. --by
+    windowed-256 adds rows for random windows of 256 characters, each read from a zero state. Losses
+    of different protocols must not be compared with each other.
 
     --dynamic is another protocol: after every 20 characters it changes the weights by their loss.
     It scores the first 131,072 characters, or --chars N.
@@ -102,8 +103,8 @@ def evaluate(options: EvaluateOptions) -> None:
     --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix
     RUN3.
 
-    Rows of n-gram models of the training text (modified Kneser-Ney, orders up to 20) come with
-    --ngrams; --json has all of them.
+    Rows of n-gram models of the training text (modified Kneser-Ney, orders up to 20), and of the
+    counts of the run alone, come with --ngrams; --json has all of them.
     """
     # Errors of the command line appear before a model is loaded.
     target = export_target(

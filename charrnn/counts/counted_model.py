@@ -209,7 +209,7 @@ class CountedNetwork:
     def __init__(self, network: Predictor, counts: Counts) -> None:
         self.network = network
         self.counts = counts
-        self._alone = CountsNetwork(counts.predictor, network.device, network.end_id)
+        self.alone = CountsNetwork(counts.predictor, network.device, network.end_id)
         self.device: torch.device = network.device
         self.end_id = network.end_id
         self.vocab_size = network.vocab_size
@@ -217,13 +217,13 @@ class CountedNetwork:
     def initial_state(self, batch_size: int) -> CountedState:
         """Return the state before a text."""
         network = self.network.initial_state(batch_size)
-        history = self._alone.initial_state(batch_size).vectors
+        history = self.alone.initial_state(batch_size).vectors
         return CountedState(network=network, history=history)
 
     def __call__(self, ids: torch.Tensor, state: CountedState) -> tuple[torch.Tensor, CountedState]:
         """Read ids (T, B) with the network, and mix its predictions with the counts."""
         logits, network = self.network(ids, state.network)
-        histories, after = self._alone.histories(ids, RecurrentState(state.history))
+        histories, after = self.alone.histories(ids, RecurrentState(state.history))
         by_network = logits.flatten(0, 1).float().cpu().numpy()
         rows = torch.from_numpy(self.counts.mix_many(by_network, histories=histories))
         mixed = rows.float().view_as(logits).to(self.device)

@@ -23,6 +23,7 @@ Shapes: N characters of a text, V vocabulary, M positions, K characters of the l
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -41,16 +42,19 @@ from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel
 
 if TYPE_CHECKING:
-    from charrnn.counts import contexts
+    from charrnn.counts import contexts, counted_model
     from charrnn.counts.contexts import FrequentContexts, SortedContexts
 else:
     # The rows of `evaluate` are listed without numba.
     contexts = LazyModule("charrnn.counts.contexts")
+    counted_model = LazyModule("charrnn.counts.counted_model")
 
 MOST_ORDER = 32
 """The largest order: the characters of a context and the character after it."""
 ORDERS = (*range(1, 13), 20)
 """The orders that are reported by default."""
+COUNTS = "counts alone"
+"""The name of the row of the counts of a run without its network."""
 POSITIONS_AT_ONCE = 4096
 """Positions for which the probabilities of all characters are in memory at once."""
 MOST_TRAINING_CHARS = 1 << 23
@@ -315,6 +319,13 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
     training = comparison.training_text(f"leave {named('ngrams')} out")
     usable = usable_orders(orders, training)
 
+    # The counts that take part in a row are n-grams, too.
+    for run in comparison.runs:
+        if isinstance(run.network, counted_model.CountedNetwork):
+            alone = replace(run, name=COUNTS, step=None, network=run.network.alone)
+            comparison.runs.append(alone)
+            break
+
     def add_rows() -> None:
         """Add a row for each order, over the characters of the first row."""
         text = comparison.runs[0].text
@@ -339,7 +350,8 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
 
 ROWS = ExtraRows(
     name="ngrams",
-    help="Add rows for n-grams of the training text, with the difference to the first run.",
+    help="Add rows for n-grams of the training text, and for its counts, with the difference to"
+    " the first run.",
     value=ORDERS,
     prepare=_prepare,
 )

@@ -1,5 +1,4 @@
-"""The rows of `evaluate` for networks that predict together with counts, and for the counts
-alone."""
+"""The rows of `evaluate` for networks that predict together with counts."""
 
 from __future__ import annotations
 
@@ -15,20 +14,14 @@ from charrnn.system.progress import warn
 from charrnn.trained_model import TrainedModel
 
 if TYPE_CHECKING:
-    from charrnn.counts import counted_model, counting
+    from charrnn.counts import counting
 else:
     # The rows of `evaluate` are listed without torch and numba.
-    counted_model = LazyModule("charrnn.counts.counted_model")
     counting = LazyModule("charrnn.counts.counting")
-
-COUNTS = "counts alone"
-"""The name of the row of the counts alone."""
 
 
 def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
-    """Add each run together with its counts to the runs that are measured, and the counts alone of
-    the first run with counts."""
-    has_counts_alone = False
+    """Add each run together with its counts to the runs that are measured."""
     measured = []
     for model, run in zip(comparison.models, comparison.runs, strict=False):
         if model.config.num_held_back == 0 or model.path is None:
@@ -44,14 +37,6 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
         # The row of the run alone has the note on its training text.
         run = replace(run, trained_share=None)
         measured.append(replace(run, name=f"{run.name} with counts", network=together.network))
-        if not has_counts_alone:
-            alone = counted_model.CountsNetwork(
-                together.counts.predictor,
-                device=run.network.device,
-                end_id=run.network.end_id,
-            )
-            measured.append(replace(run, name=COUNTS, step=None, network=alone))
-            has_counts_alone = True
     comparison.runs += measured
     return lambda: None
 

@@ -2,9 +2,9 @@
 `evaluate`.
 
 An evaluation is a table. Each row has the loss of one predictor, measured by one protocol. The
-core adds the rows of runs and of mixtures of runs, each measured by both protocols of
-`evaluation.losses`. Plugins add rows of further predictors with `ExtraRows`, and other measurements
-of the same models with `Report`.
+core adds the rows of runs and of mixtures of runs, measured by the protocol `stateful`. Plugins add
+rows of further predictors and protocols with `ExtraRows`, and other measurements of the same models
+with `Report`.
 
 Shapes: M scored characters, K blocks.
 """
@@ -177,9 +177,7 @@ def evaluate(
     # A protocol of a plugin makes its own report; the protocols of the core return sums by blocks.
     scores: BlockScores | None
     if protocol == WINDOWED:
-        reason = measured.why_not_windowed()
-        if reason is not None:
-            raise DataError(f"{WINDOWED} cannot be measured: {reason}.")
+        measured.check_windowed()
         ids = measured.ids[measured.first :]
         scores = windowed_scores(
             model.network, ids, precision=precision, escape_nats=measured.escape_nats
@@ -245,23 +243,25 @@ def evaluate_runs(
     mixtures: Sequence[MixedModels] = (),
     **extra_rows: Any,
 ) -> loss_reports.Evaluation:
-    """Measure the losses of one or several models over a text, by both protocols, with paired
-    differences to the first.
+    """Measure the losses of one or several models over a text by the protocol `stateful`, with
+    paired differences to the first.
 
     The text is `text`, read after `context`, or by default the held-out `part` of the runs' own
     text. The losses of up to `max_chars` characters are kept in memory, 13 bytes each; segments of
     a longer text are scored, as `evaluate` does. `auto` means MAX_SCORED, None any length.
 
     `extra_rows` are rows of further predictors and other parts of an evaluation (`ExtraRows`). `by`
-    adds breakdowns of the loss of each run: by `class` of character, by `position` since the
-    initial state. `ngrams` are orders of n-gram models that are counted in the training text of the
-    first run (`counts.kneser_ney.ORDERS`): each has a row. They need that text, else DataError is
-    raised. A run whose text was counted has rows with its counts, unless `counts` is False. With
-    `dynamic=True`, each run has a row of dynamic evaluation, which scores the first `max_chars`
-    characters (`auto`: 131,072). Its difference is to the stateful loss of the same run.
+    adds breakdowns of the loss of each run, by `class` of character or by `position` since the
+    initial state; `windowed-256` adds a row of this protocol for each run. `ngrams` are orders of
+    n-gram models that are counted in the training text of the first run
+    (`counts.kneser_ney.ORDERS`): each has a row. They need that text, else DataError is raised. A
+    run whose text was counted has a row together with its counts, unless `counts` is False; with
+    `ngrams`, the counts alone of the first such run have a row, too. With `dynamic=True`, each run
+    has a row of dynamic evaluation, which scores the first `max_chars` characters (`auto`:
+    131,072). Its difference is to the stateful loss of the same run.
 
-    Each of `mixtures` (`charrnn.mix`) has rows after those of the runs, by both protocols. The
-    held-out texts of its models must be those of the runs.
+    Each of `mixtures` (`charrnn.mix`) has a row after those of the runs. The held-out texts of its
+    models must be those of the runs.
 
     Unknown characters cost as much as in `evaluate`, so that the losses of models with different
     alphabets are code lengths of the same text.
@@ -338,7 +338,6 @@ class Comparison:
     """The stateful losses of each run. Every further predictor of the same characters is compared
     with the losses of the first run."""
     rows: list[loss_reports.EvaluationRow] = field(default_factory=list)
-    skipped: list[loss_reports.SkippedRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     breakdowns: list[loss_reports.LossBreakdown] = field(default_factory=list)
 
@@ -463,7 +462,7 @@ class Comparison:
         )
 
     def measure_runs(self) -> None:
-        """Add the rows of all runs by both protocols."""
+        """Add the rows of all runs by the protocol `stateful`."""
         # Differences are per character, so a loss per byte has no difference to a loss per
         # character.
         first = self.runs[0]
@@ -475,14 +474,10 @@ class Comparison:
                 difference = paired_difference(losses, self.losses[0])
             self._add_run(run, STATEFUL, scores=losses.scores, difference=difference)
 
-        # All further runs are compared with the first whose text is long enough for windows.
-        reference: tuple[MeasuredRun, BlockSums] | None = None
+    def measure_windows(self) -> None:
+        """Add the rows of all runs by the protocol `windowed-256`."""
+        reference: BlockSums | None = None
         for run in self.runs:
-            reason = run.text.why_not_windowed()
-            if reason is not None:
-                self.skipped.append(loss_reports.SkippedRow(protocol=WINDOWED, reason=reason))
-                continue
-
             # Without the context: windows start from a zero state.
             ids = run.text.ids[run.text.first :]
             scores = windowed_scores(
@@ -490,9 +485,9 @@ class Comparison:
             )
             difference = None
             if reference is None:
-                reference = (run, scores.losses)
-            elif reference[0].text.unit == run.text.unit:  # else the windows are different
-                difference = block_difference(scores.losses, reference[1])
+                reference = scores.losses
+            elif run.text.unit == self.runs[0].text.unit:  # else the windows are different
+                difference = block_difference(scores.losses, reference)
             self._add_run(run, WINDOWED, scores=scores, difference=difference)
 
     def _add_run(
@@ -521,7 +516,6 @@ class Comparison:
             rows=tuple(self.rows),
             part=self.part,
             common_bytes=self.common_bytes,
-            skipped=tuple(self.skipped),
             notes=(*self.notes, *self.notes_of_runs(), *self._notes_of_part()),
             breakdowns=tuple(self.breakdowns),
         )

@@ -98,21 +98,12 @@ class EvaluationRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SkippedRow:
-    """A row that could not be measured, and why."""
-
-    protocol: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation(Displayable):
     """The losses of one or several predictors over the same text."""
 
     rows: tuple[EvaluationRow, ...]
     part: str | None
     """`validation` or `test`: the part of the run's own text; None for another text."""
-    skipped: tuple[SkippedRow, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences that a reader of the figures must know."""
     common_bytes: tuple[int, int] | None = None
@@ -147,7 +138,6 @@ class Evaluation(Displayable):
                 break
 
         # All rows, for readers of several runs. Empty lists are not left out.
-        data["skipped"] = [asdict(row) for row in self.skipped]
         data["rows"] = [row.to_json() for row in self.rows]
         data["notes"] = list(self.notes)
         data["breakdowns"] = [asdict(breakdown) for breakdown in self.breakdowns]

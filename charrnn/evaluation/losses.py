@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import check_length, check_range
+from charrnn.errors import DataError, check_length, check_range
 from charrnn.evaluation.loss_reports import Difference, LossReport
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import autocast
@@ -312,7 +312,7 @@ def windowed_scores(
     from a zero state.
 
     They are summed by the blocks of the text in which the characters are. The text must be longer
-    than a window (`MeasuredText.why_not_windowed`).
+    than a window (`MeasuredText.check_windowed`).
     """
     # Every model gets the same windows, so that differences of losses are paired.
     drawn = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
@@ -398,13 +398,13 @@ class MeasuredText:
             check_range("max_chars", max_chars)
         check_length(self.num_chars, least=2, what="its loss")
 
-    def why_not_windowed(self) -> str | None:
-        """Return why `windowed-256` cannot be measured; None if it can."""
-        if self.num_chars > WINDOWED_LENGTH:
-            return None
-        return (
-            f"it needs more than {WINDOWED_LENGTH} {self.unit}s, and the text has {self.num_chars}"
-        )
+    def check_windowed(self) -> None:
+        """Raise DataError for a text that is not longer than a window."""
+        if self.num_chars <= WINDOWED_LENGTH:
+            raise DataError(
+                f"{WINDOWED} needs more than {WINDOWED_LENGTH} {self.unit}s, and the text has"
+                f" {self.num_chars}. Measure it by {STATEFUL}."
+            )
 
     def charged(self, losses: CharLosses) -> CharLosses:
         """Return the losses of any predictor of these ids with the price of unknown characters."""

@@ -494,10 +494,10 @@ _FIGURES = ("nats/char", "bits/char", "bits/byte", "right")
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
-    """Draw all rows, with the skipped protocols and the notes below them.
+    """Draw all rows, with the notes below them.
 
-    The rows of a single predictor are named by their protocol. With several predictors or protocols
-    that are compared, the rows have their differences.
+    The rows of a single predictor are named by their protocol. The rows of several predictors have
+    their differences, and their protocol if it is not the same in all rows.
     """
     # The text that was read.
     rows = shown_rows(evaluation.rows)
@@ -505,19 +505,19 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     if evaluation.common_bytes is not None:
         begin, end = evaluation.common_bytes
         where += f" that all runs have: bytes {begin:,} to {end:,} of their text"
-    pictures: list[RenderableType] = [Text(f"Loss over {where}")]
+    protocols = {row.loss.protocol for row in rows}
+    kind = "loss" if len(protocols) > 1 else f"{rows[0].loss.protocol} loss"
+    pictures: list[RenderableType] = [Text(f"{kind} over {where}".capitalize())]
 
     # A column of names says nothing where all rows have the same name.
     has_one_name = len({row.name for row in rows}) == 1
     if has_one_name and all(row.difference is None for row in rows):
         pictures.append(losses_table([row.loss for row in rows]))
     else:
-        pictures.append(_losses_of_several(rows))
+        pictures.append(_losses_of_several(rows, has_protocols=len(protocols) > 1))
 
-    # How to read the rows, and the reasons why rows are missing.
+    # How to read the rows.
     notes = [how_to_read(rows)]
-    for protocol, reason in sorted({(row.protocol, row.reason) for row in evaluation.skipped}):
-        notes.append(f"{protocol} is skipped: {reason}.")
     if evaluation.first.nats_ci is None:
         notes.append("The text is too short for an interval, which needs 1,000 scored characters.")
     notes += map(all_visible, evaluation.notes)
@@ -594,8 +594,8 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
 
 
 def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
-    """Return the rows to draw: all but those n-gram orders that are neither in `SHOWN_ORDERS` nor
-    the best."""
+    """Return the rows to draw, each run with counts below the run alone; of the orders of n-grams,
+    those in `SHOWN_ORDERS` and the best."""
     # Twenty orders would hide the rows that they are compared with.
     ngrams = [row for row in rows if row.name == NGRAM]
     best = min(ngrams, key=lambda row: row.loss.nats_per_char, default=None)
@@ -605,6 +605,9 @@ def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
     for row in rows:
         if row.name != NGRAM or row is best or row.loss.protocol in protocols:
             rows_to_draw.append(row)
+
+    runs = [row.name.removesuffix(WITH_COUNTS) for row in rows]
+    rows_to_draw.sort(key=lambda row: runs.index(row.name.removesuffix(WITH_COUNTS)))
     return tuple(rows_to_draw)
 
 
@@ -612,7 +615,7 @@ def losses_table(reports: Sequence[LossReport]) -> RenderableType:
     """Build the table of the losses of a predictor, a row for each protocol, each figure above its
     95 % interval."""
     columns = ("protocol", *_FIGURES, "scored", "precision")
-    table = plain_table(*columns, right=(*_FIGURES, "characters"), narrow=True)
+    table = plain_table(*columns, right=(*_FIGURES, "scored"), narrow=True)
     for report in reports:
         table.add_row(
             report.protocol,
@@ -636,10 +639,14 @@ def _figures(loss: LossReport) -> list[RenderableType]:
     ]
 
 
-def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
-    # Differences instead of numbers of characters: all rows are about the same text.
-    columns = ("", "protocol", *_FIGURES, "difference")
-    table = plain_table(*columns, right=(*_FIGURES, "difference"), narrow=True)
+def _losses_of_several(rows: Sequence[EvaluationRow], has_protocols: bool) -> RenderableType:
+    # Differences instead of numbers of characters: all rows are about the same text. The columns
+    # on the right are those that a narrow terminal has no room for.
+    columns = ["", _FIGURES[0], "difference", *_FIGURES[1:]]
+    if has_protocols:
+        columns.insert(1, "protocol")
+    table = plain_table(*columns, right=columns[1:], narrow=True)
+
     name_above = ""
     # Bytes and characters are compared by bytes: then the intervals of bits/byte count, too.
     has_bytes = len({row.loss.text_length for row in rows}) > 1
@@ -652,12 +659,18 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
             # The row of its run stands above it, and there is little room for names.
             name = f"…{WITH_COUNTS}"
         name_above = row.name
-        table.add_row(name, loss.protocol, *_figures(loss), difference)
+        nats, *others = _figures(loss)
+        cells: list[RenderableType] = [name, nats, difference, *others]
 
         # The intervals stand below their figures.
-        if loss.nats_ci is not None or ends:
-            of_bytes = _ends(loss.bits_per_byte_ci) if has_bytes else ""
-            table.add_row("", "", _ends(loss.nats_ci), "", of_bytes, "", ends, style="dim")
+        of_bytes = _ends(loss.bits_per_byte_ci) if has_bytes else ""
+        intervals = ["", _ends(loss.nats_ci), ends, "", of_bytes, ""]
+        if has_protocols:
+            cells.insert(1, loss.protocol)
+            intervals.insert(1, "")
+        table.add_row(*cells)
+        if any(intervals):
+            table.add_row(*intervals, style="dim")
     return table
 
 

@@ -49,7 +49,8 @@ def small_model(characters, seed=1, **changes):
 
 def test_the_rows_are_those_of_each_run_alone_with_paired_differences():
     models = [small_model(CYCLE, seed) for seed in (1, 2)]
-    found = evaluate_runs(models, TEXT, precision="fp32", by=("class", "position"))
+    ways = ("class", "position", "windowed-256")
+    found = evaluate_runs(models, TEXT, precision="fp32", by=ways)
     pairs = [(model, protocol) for protocol in ("stateful", "windowed-256") for model in models]
     assert [(row.name, row.loss.protocol) for row in found.rows] == [
         (model.name, name) for model, name in pairs
@@ -110,7 +111,10 @@ def test_a_paired_difference_is_far_more_exact_than_the_losses():
 
 def test_between_characters_and_bytes_there_is_no_difference():
     found = evaluate_runs(
-        [small_model(CYCLE), small_model(None, 2)], TEXT, precision="fp32", by=("class",)
+        [small_model(CYCLE), small_model(None, 2)],
+        TEXT,
+        precision="fp32",
+        by=("class", "windowed-256"),
     )
     assert [row.difference for row in found.rows] == [None] * 4
     assert all(group.difference is None for group in found.breakdowns[1].groups)
@@ -163,7 +167,7 @@ def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_
         lengths = {row.name: row.loss.text_length for row in found.rows}
         assert lengths == {"model-1": len(held_out), "model-2": end - begin}
         header = (
-            f"Loss over the validation text that all runs have: bytes {begin:,} to 15,801 of their"
+            f"Stateful loss over the validation text that all runs have: bytes {begin:,} to 15,801 of their"
             " text"
         )
         assert lines(evaluation_view(found), width=100)[0] == header
@@ -198,7 +202,8 @@ def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alpha
     text = TEXT[:2_000] + "Qdé" * 100
     models = [small_model(CYCLE), small_model(CYCLE + "Q", 2)]
     is_dynamic = protocol == "dynamic"
-    rows = evaluate_runs(models, text, precision="fp32", dynamic=is_dynamic).rows
+    by = {"windowed-256": ("windowed-256",)}.get(protocol, ())
+    rows = evaluate_runs(models, text, precision="fp32", dynamic=is_dynamic, by=by).rows
     beside = [row.loss.bits_per_byte for row in rows if row.loss.protocol == protocol]
     alone = [
         charrnn.evaluate(model, text, protocol=protocol, precision="fp32").bits_per_byte
@@ -250,7 +255,7 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
         (tmp_path / file).write_text(learned, encoding="utf-8")
         build_chain(tmp_path / "checkpoints" / name, CYCLE, corpus=tmp_path / file)
     own = json.loads(command("evaluate", "one", "three", "--text", "text.txt", "--json").out)
-    assert [row.get("trained_share") for row in own["rows"]] == [0.9, None] * 2 and own[
+    assert [row.get("trained_share") for row in own["rows"]] == [0.9, None] and own[
         "trained_share"
     ] == 0.9
     note = "one was trained on 90 % of this text. Leave --text out for the loss of its validation text."
@@ -269,6 +274,26 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
         part in refused.err
         for part in ("held-out texts of one and three differ", "--split", "--text")
     )
+
+
+def test_by_default_there_is_one_protocol_and_one_row_for_each_run():
+    models = [small_model(CYCLE, seed) for seed in (1, 2)]
+    found = evaluate_runs(models, TEXT)
+    assert [(row.name, row.loss.protocol) for row in found.rows] == [
+        ("model-1", "stateful"),
+        ("model-2", "stateful"),
+    ]
+    assert "windowed_256" not in found.to_json()
+    shown = lines(evaluation_view(found), width=80)
+    assert shown[0] == "Stateful loss over this text"
+    assert shown[2].split() == ["nats/char", "difference", "bits/char", "bits/byte", "right"]
+
+
+def test_windows_need_a_text_that_is_longer_than_a_window():
+    with pytest.raises(DataError, match="more than 256 characters, and the text has 256"):
+        evaluate_runs([small_model(CYCLE)], TEXT[:256], by=("windowed-256",))
+    found = evaluate_runs([small_model(CYCLE)], TEXT[:257], by=("windowed-256",))
+    assert found.to_json()["windowed_256"]["num_chars"] == 512 * 256
 
 
 def test_what_cannot_be_compared_is_refused():

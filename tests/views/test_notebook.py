@@ -137,7 +137,7 @@ OBJECTS = {
     "loss": (LOSS, "stateful"),
     "evaluation": (
         Evaluation(rows=(EvaluationRow(name=HOSTILE, loss=LOSS),), part=None),
-        "Loss over this text",
+        "Stateful loss over this text",
     ),
     "errors": (ErrorReport(num_chars=9, text_length=9, models=(ERRORS,)), "memory-100"),
     "learning curve": (STRAIGHT, "Validation loss"),

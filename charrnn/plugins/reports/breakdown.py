@@ -17,15 +17,21 @@ from numpy.typing import NDArray
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import Comparison, ExtraRows
 from charrnn.evaluation.loss_reports import LossBreakdown, LossGroup
-from charrnn.evaluation.losses import STATEFUL, CharLosses, block_difference, scores_from_start
+from charrnn.evaluation.losses import (
+    STATEFUL,
+    WINDOWED,
+    CharLosses,
+    block_difference,
+    scores_from_start,
+)
 from charrnn.model.annotations import Predictor
 from charrnn.statistics.intervals import MIN_BLOCKS, BlockSums, num_blocks_of
 from charrnn.system.progress import task
 from charrnn.text.documents import END
 from charrnn.text.vocab import UNKNOWN, IdArray, Vocab
 
-BREAKDOWNS = ("position", "class")
-"""Ways to break a loss down."""
+WAYS = ("position", "class", WINDOWED)
+"""The values of `by`: two ways to break a loss down, and a protocol that reads from zero states."""
 
 CLASSES = (
     "lower case",
@@ -229,18 +235,22 @@ def position_names(length: int) -> tuple[str, ...]:
 
 def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
     """Check `by` and the lengths of the texts, and return a function that adds the breakdowns of
-    all runs.
+    all runs, and their rows by `windowed-256`.
 
-    Raises UsageError for an unknown way to break a loss down, DataError for a text too short.
+    Raises UsageError for an unknown `by`, DataError for a text too short.
     """
     for way in by:
-        if way not in BREAKDOWNS:
-            raise UsageError(f"{named('by')} is {way!r}; use {' or '.join(BREAKDOWNS)}.")
-    if "position" in by:
-        for run in comparison.runs:
+        if way not in WAYS:
+            raise UsageError(f"{named('by')} is {way!r}; use {', '.join(WAYS[:2])} or {WINDOWED}.")
+    for run in comparison.runs:
+        if "position" in by:
             context_length(run.text.num_chars)
+        if WINDOWED in by:
+            run.text.check_windowed()
 
     def add_breakdowns() -> None:
+        if WINDOWED in by:
+            comparison.measure_windows()
         first: dict[str, GroupSums] = {}
         for run, losses in zip(comparison.runs, comparison.losses, strict=True):
             # The sums by class take the losses that were measured. The sums by position read the
