@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import NDArray
 
-from charrnn.cells.analysis import Study
 from charrnn.cells.findings import MAX_LAG, SGD_LEARNING_RATE
+from charrnn.cells.study import Study
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import fresh_seed
 from charrnn.generation.sample_options import (

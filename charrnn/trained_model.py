@@ -37,7 +37,7 @@ TextOrIds = str | bytes | EncodedText
 
 if TYPE_CHECKING:
     from charrnn.cells import findings as records
-    from charrnn.cells.analysis import Study
+    from charrnn.cells.study import Study
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
     from charrnn.evaluation.loss_reports import Adaptation
@@ -155,14 +155,14 @@ class TrainedModel(GenerationMethods, Displayable):
     def found_cells(self) -> "tuple[records.FoundCell, ...]":
         """The cells that were found to follow a built-in detector better than an untrained network,
         best first; of an included model those of its card."""
-        from charrnn.cells.analysis import found_cells
+        from charrnn.cells.study import found_cells
 
         return found_cells(self.findings)
 
     def polarity(self, layer: int, unit: int) -> int:
         """Return -1 if the cell is low inside what it was found to follow, which turns the sign
         with which it is drawn; else 1."""
-        from charrnn.cells.analysis import known_polarity
+        from charrnn.cells.study import known_polarity
 
         return known_polarity(self.findings, layer, unit)
 
@@ -468,7 +468,7 @@ class TrainedModel(GenerationMethods, Displayable):
         >>> study = model.study(text, cached=True)
         >>> study.passages(study.findings())
         """
-        from charrnn.cells.analysis import Study
+        from charrnn.cells.study import Study
 
         return self.study_as(Study, text, context=context, cached=cached)
 

@@ -24,8 +24,8 @@ import numpy as np
 import charrnn
 from benchmarks.measuring import Report, make_parser
 from charrnn.api import Model
-from charrnn.cells.analysis import Study
 from charrnn.cells.findings_cache import FindingsCache
+from charrnn.cells.study import Study
 from charrnn.cells.target_labels import label_by_name
 from charrnn.cli.analyses import NoOptions, Subject, VisualizeOptions
 from charrnn.commands.visualize import FoundCells, analyses

@@ -332,7 +332,7 @@ class MeasuredCell:
     unit: int
     values: CellValues
     sections: Mapping[str, Any] = field(default_factory=dict)
-    """The results of `cells.analysis.CellSection` by name, in the order of the page; None for a
+    """The results of `cells.study.CellSection` by name, in the order of the page; None for a
     section that the text is too short for."""
 
     def __getattr__(self, name: str) -> Any:

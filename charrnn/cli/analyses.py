@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from charrnn.cells.analysis import NUM_PASSAGES, Study
+from charrnn.cells.study import NUM_PASSAGES, Study
 from charrnn.cli.command_options import NEWEST_RUN, RUN_HELP, TEXT_HELP, ExtensibleOptions
 from charrnn.cli.help_page import OTHER
 from charrnn.config.options import Option, argument, option, options_of

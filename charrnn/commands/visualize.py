@@ -1,7 +1,7 @@
 """charrnn visualize: the cells of a model, coloured over a text, named and scored.
 
 The analyses that every model has are measured by the Python interface (`charrnn.api.Model`,
-`charrnn.cells.analysis.Study`), each beside the picture that shows it.
+`charrnn.cells.study.Study`), each beside the picture that shows it.
 """
 
 import re
@@ -15,8 +15,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.api import Model
-from charrnn.cells.analysis import NUM_PASSAGES
 from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText, Passage
+from charrnn.cells.study import NUM_PASSAGES
 from charrnn.cells.target_labels import label_by_name
 from charrnn.cells.trace import Trace
 from charrnn.cli.analyses import (

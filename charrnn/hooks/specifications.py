@@ -107,7 +107,7 @@ def evaluations() -> Sequence[Any]:
 
 @hookspec
 def cell_sections() -> Sequence[Any]:
-    """Return sections of the page of a cell: each a `charrnn.cells.analysis.CellSection`. With
+    """Return sections of the page of a cell: each a `charrnn.cells.study.CellSection`. With
     `parts` it is also on an exported page.
 
     [CellSection("tempo", message="counting", measure=tempo_of, place=50, parts=tempo_parts)]

@@ -11,7 +11,6 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from charrnn.cells.analysis import sections
 from charrnn.cells.findings import (
     FROM_AUTOCORRELATION,
     NUM_BINS,
@@ -22,6 +21,7 @@ from charrnn.cells.findings import (
     ColouredText,
 )
 from charrnn.cells.gates import GATE_NAMES
+from charrnn.cells.study import sections
 from charrnn.views.heatmap import HeatMap, end_legend, fold, scale_pictures
 from charrnn.views.tables import PlainTable
 from charrnn.views.theme import (

@@ -14,8 +14,8 @@ from rich.cells import cell_len
 from rich.console import Group
 
 import charrnn
-from charrnn.cells.analysis import Study
 from charrnn.cells.findings_cache import FindingsCache
+from charrnn.cells.study import Study
 from charrnn.cli.arguments import parse_direction
 from charrnn.config.architectures import CELLS
 from charrnn.config.settings import Config

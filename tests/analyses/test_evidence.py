@@ -16,8 +16,8 @@ from rich.console import Group
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.analysis import Study
 from charrnn.cells.findings_cache import FindingsCache
+from charrnn.cells.study import Study
 from charrnn.detectors.prose import label_quotes
 from charrnn.errors import DataError, UsageError
 from charrnn.plugins.analyses import evidence as package

@@ -16,8 +16,8 @@ from synthetic import make_corpus
 import charrnn
 from charrnn import match_cells
 from charrnn.api import Model
-from charrnn.cells.analysis import Study
 from charrnn.cells.findings import CellFindings
+from charrnn.cells.study import Study
 from charrnn.cli.arguments import load_model
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError

@@ -60,7 +60,7 @@ def analyses():
 
 SECTION = """
 from dataclasses import dataclass
-from charrnn.cells.analysis import CellSection
+from charrnn.cells.study import CellSection
 from charrnn.hooks import hookimpl
 from charrnn.system.display import Displayable
 from charrnn.views.html_page import PagePart
@@ -89,7 +89,7 @@ def cell_sections():
 
 EXAMPLE = """
 from dataclasses import dataclass
-from charrnn.cells.analysis import CellSection
+from charrnn.cells.study import CellSection
 from charrnn.cli.analyses import Analysis
 from charrnn.config.options import option
 from charrnn.evaluation.comparison import Report

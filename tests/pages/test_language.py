@@ -10,7 +10,7 @@ from environment import REPOSITORY
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.analysis import Study
+from charrnn.cells.study import Study
 from charrnn.generation.generator import GenerationMethods
 
 pytestmark = pytest.mark.docs

@@ -37,8 +37,8 @@ from textual.events import Paste
 from textual.widgets import DataTable
 
 import charrnn
-from charrnn.cells.analysis import Study
 from charrnn.cells.findings import CellFindings, CellScore
+from charrnn.cells.study import Study
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.plugins.analyses.outputs import UNIT_OF_EFFECTS
 from charrnn.plugins.tui.explore import app as explorer

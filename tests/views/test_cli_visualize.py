@@ -195,7 +195,7 @@ def test_the_older_export_stays(command, lab, fresh_file, monkeypatch):
 
 
 def test_a_page_measures_only_what_it_shows(command, lab, tmp_path, monkeypatch):
-    monkeypatch.delattr("charrnn.cells.analysis.Study.page")
+    monkeypatch.delattr("charrnn.cells.study.Study.page")
     (tmp_path / "mine.txt").write_text("molu tarn.\n" * 20, encoding="utf-8")
     ran = command(
         "visualize",
@@ -214,7 +214,7 @@ def test_a_page_measures_only_what_it_shows(command, lab, tmp_path, monkeypatch)
 
 def test_a_picture_of_a_cell_measures_its_text_only(command, lab, fresh_file, monkeypatch):
     """Not the page of the cell, which the picture has no room for."""
-    monkeypatch.delattr("charrnn.cells.analysis.Study.page_in_parts")
+    monkeypatch.delattr("charrnn.cells.study.Study.page_in_parts")
     line = ("visualize", "--text", fresh_file, "--cell", "0:1", "--export", "cell.svg")
     assert command(*line).code == 0
     assert Path("cell.svg").read_text(encoding="utf-8").count("<tspan") > 10

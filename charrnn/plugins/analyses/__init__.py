@@ -16,7 +16,7 @@ from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import CommandEntry
 
 if TYPE_CHECKING:
-    from charrnn.cells.analysis import CellSection
+    from charrnn.cells.study import CellSection
 
 
 @hookimpl

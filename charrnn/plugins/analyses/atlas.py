@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.activations import Activations
-from charrnn.cells.analysis import Study, sections, unless_too_short
 from charrnn.cells.findings import CellFindings, CellScore, CellValues, MeasuredCell
+from charrnn.cells.study import Study, sections, unless_too_short
 from charrnn.cells.value_statistics import correlate, measure_values
 from charrnn.plugins.analyses.descriptions import descriptions
 from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
@@ -157,7 +157,7 @@ class Atlas(Displayable):
         }
 
 
-def atlas(analysis: Study, findings: CellFindings) -> Atlas:
+def atlas(study: Study, findings: CellFindings) -> Atlas:
     """Measure the values, map coordinates, descriptions, inputs and outputs of all cells, and put
     them beside the findings.
 
@@ -166,23 +166,23 @@ def atlas(analysis: Study, findings: CellFindings) -> Atlas:
     text too short for findings.
     """
     # First the measurements of the values alone, then the analyses, whose results may be cached.
-    cells = measure_cells(analysis.activations())
+    cells = measure_cells(study.activations())
     results = {}
     for section in sections():
         if section.parts is not None:
-            results[section.name] = section.of_all_cells(analysis)
+            results[section.name] = section.of_all_cells(study)
 
     complete = []
     for index, cell in enumerate(cells):
         cell_results = {name: all_results[index] for name, all_results in results.items()}
         complete.append(replace(cell, sections=cell_results))
     return Atlas(
-        text=analysis.text.text,
-        half=analysis.half,
-        num_layers=analysis.num_layers,
-        num_units=analysis.num_units,
+        text=study.text.text,
+        half=study.half,
+        num_layers=study.num_layers,
+        num_units=study.num_units,
         findings=findings,
-        report=unless_too_short(partial(descriptions, analysis)),
+        report=unless_too_short(partial(descriptions, study)),
         cells=tuple(complete),
     )
 

@@ -18,9 +18,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.cells import findings as records
-from charrnn.cells.analysis import Study
 from charrnn.cells.findings_cache import encode
 from charrnn.cells.passages import most_changes
+from charrnn.cells.study import Study
 from charrnn.cells.target_labels import Target, choose_targets
 from charrnn.cells.trace import Read, torch_ops
 from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
@@ -242,7 +242,7 @@ class DirectionContribution(Displayable):
         return contribution_pictures(self)
 
 
-def direction(analysis: Study, detector: str | Detector, size: int | None) -> Direction:
+def direction(study: Study, detector: str | Detector, size: int | None) -> Direction:
     """Fit a direction: the `size` cells that predict a detector's labels best together, None for
     all cells.
 
@@ -250,7 +250,7 @@ def direction(analysis: Study, detector: str | Detector, size: int | None) -> Di
     scored on the scoring half. Raises UsageError for an unknown detector or a `size` out of range,
     DataError if the detector cannot be scored.
     """
-    num_cells = analysis.num_cells
+    num_cells = study.num_cells
     if size is None:
         size = num_cells
     if not 1 <= size <= num_cells:
@@ -258,18 +258,18 @@ def direction(analysis: Study, detector: str | Detector, size: int | None) -> Di
             f"A direction of {size} cells: the model has {num_cells:,}. Use 1 to {num_cells:,}, or"
             " all."
         )
-    target = _target(analysis, detector)
+    target = _target(study, detector)
 
     def fit() -> Direction:
         # The best cell is the one that `--find` shows, which is looked up if it was measured.
-        (measured,) = analysis.measure([target])
-        read = analysis.reader(analysis.network())
+        (measured,) = study.measure([target])
+        read = study.reader(study.network())
         return fit_direction(
-            target, measured.score, size=size, num_units=analysis.num_units, read=read
+            target, measured.score, size=size, num_units=study.num_units, read=read
         )
 
-    key = analysis.target_key(target) | {"detector": target.name, "size": size}
-    return analysis.kept("direction", key, Direction, fit)
+    key = study.target_key(target) | {"detector": target.name, "size": size}
+    return study.kept("direction", key, Direction, fit)
 
 
 def held_out_direction(
@@ -291,9 +291,9 @@ def held_out_direction(
 
 
 def ablate_direction(
-    analysis: Study, direction: Direction, detectors: Sequence[str | Detector] | None
+    study: Study, direction: Direction, detectors: Sequence[str | Detector] | None
 ) -> DirectionContribution:
-    """Measure the contribution of a direction of this analysis.
+    """Measure the contribution of a direction of this study.
 
     It is measured on CHARS_OF_DIRECTION characters of the scoring half, the part in which the
     labels of the direction's own detector change most often; inside and outside the spans of each
@@ -311,34 +311,34 @@ def ablate_direction(
             others.append(detector)
 
     # The detector of the direction comes first, and must be scorable: others may be skipped.
-    own_target = _target(analysis, own)
-    targets, skipped = choose_targets(analysis.text.text, others)
+    own_target = _target(study, own)
+    targets, skipped = choose_targets(study.text.text, others)
     targets = [own_target, *targets]
-    num_chars = min(CHARS_OF_DIRECTION, len(analysis.text) - analysis.half)
+    num_chars = min(CHARS_OF_DIRECTION, len(study.text) - study.half)
 
     def ablate() -> DirectionContribution:
         # The effects need characters inside and outside, so the part with the most changes is read.
-        begin = most_changes(own_target.labels, first=analysis.half, length=num_chars)
+        begin = most_changes(own_target.labels, first=study.half, length=num_chars)
         part = slice(begin, begin + num_chars)
         labellings = [target.labelling_of(part) for target in targets]
-        text = analysis.text.part(part.start, part.stop)
+        text = study.text.part(part.start, part.stop)
         contribution = ablate_sum(
-            analysis.network(), text=text, labellings=labellings, direction=direction
+            study.network(), text=text, labellings=labellings, direction=direction
         )
         return replace(contribution, skipped=(*skipped, *contribution.skipped))
 
     # The key contains the skipped detectors, too, because the stored result names them.
-    of_targets: list[JSON] = [[target.name, analysis.target_key(target)] for target in targets]
+    of_targets: list[JSON] = [[target.name, study.target_key(target)] for target in targets]
     of_targets += [[detector.detector, detector.reason] for detector in skipped]
-    key = analysis.text_key | {"direction": encode(direction), "labels": of_targets}
-    return analysis.kept("direction ablation", key, DirectionContribution, ablate)
+    key = study.text_key | {"direction": encode(direction), "labels": of_targets}
+    return study.kept("direction ablation", key, DirectionContribution, ablate)
 
 
-def _target(analysis: Study, detector: str | Detector) -> Target:
+def _target(study: Study, detector: str | Detector) -> Target:
     """Return a detector's labels. Raises UsageError if it is unknown, DataError if it cannot be
     scored."""
     # The only detector is either the only target or the only skipped detector.
-    targets, skipped = choose_targets(analysis.text.text, get_detectors([detector]))
+    targets, skipped = choose_targets(study.text.text, get_detectors([detector]))
     if not targets:
         reasons = ", ".join(detector.reason for detector in skipped)
         raise DataError(

@@ -16,8 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.analysis import CellSection, Study
 from charrnn.cells.findings import ColouredText
+from charrnn.cells.study import CellSection, Study
 from charrnn.cells.trace import Float32Array, torch_ops
 from charrnn.errors import check_length
 from charrnn.model.annotations import CharRNN, RecurrentLayer
@@ -179,18 +179,18 @@ class CellInputs(Displayable):
         return pictures
 
 
-def inputs(analysis: Study) -> tuple[CellInputs, ...]:
+def inputs(study: Study) -> tuple[CellInputs, ...]:
     """Rank the cells that drive each of the C cells, gate by gate. Raises DataError for a text too
     short."""
-    return analysis.kept(
+    return study.kept(
         "inputs",
-        analysis.text_key,
+        study.text_key,
         tuple[CellInputs, ...],
-        lambda: rank_drivers(states_of(analysis)),
+        lambda: rank_drivers(states_of(study)),
     )
 
 
-def inputs_of(analysis: Study, layer: int, unit: int) -> CellInputs:
+def inputs_of(study: Study, layer: int, unit: int) -> CellInputs:
     """Return the drivers of a cell, and which of the earlier characters set its value.
 
     Raises DataError for a text too short.
@@ -198,13 +198,13 @@ def inputs_of(analysis: Study, layer: int, unit: int) -> CellInputs:
 
     def measure() -> CellInputs:
         # The drivers of all cells are ranked together and kept; the erasing is for this cell only.
-        values = analysis.activations().of(layer, unit)
+        values = study.activations().of(layer, unit)
         earlier = measure_earlier(
-            analysis.network(), text=analysis.text, values=values, layer=layer, unit=unit
+            study.network(), text=study.text, values=values, layer=layer, unit=unit
         )
-        return replace(inputs(analysis)[layer * analysis.num_units + unit], earlier=earlier)
+        return replace(inputs(study)[layer * study.num_units + unit], earlier=earlier)
 
-    return analysis.kept("inputs of", analysis.cell_key(layer, unit), CellInputs, measure)
+    return study.kept("inputs of", study.cell_key(layer, unit), CellInputs, measure)
 
 
 @no_grad

@@ -22,8 +22,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.analysis import Study
 from charrnn.cells.findings import CellScore
+from charrnn.cells.study import Study
 from charrnn.cells.trace import stream_cells
 from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.cli.arguments import load_models

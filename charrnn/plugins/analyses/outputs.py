@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.cells.analysis import CellSection, Study
+from charrnn.cells.study import CellSection, Study
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import RecurrentLayer
 from charrnn.model.cell_types import Ops
@@ -79,22 +79,22 @@ class CellOutputs(Displayable):
         ]
 
 
-def outputs(analysis: Study) -> tuple[CellOutputs, ...]:
+def outputs(study: Study) -> tuple[CellOutputs, ...]:
     """Rank the characters that each of the C cells promotes and suppresses, to first order.
 
     Raises DataError for a text too short.
     """
-    return analysis.kept(
+    return study.kept(
         "outputs",
-        analysis.text_key,
+        study.text_key,
         tuple[CellOutputs, ...],
-        lambda: rank_characters(states_of(analysis), analysis.text),
+        lambda: rank_characters(states_of(study), study.text),
     )
 
 
-def outputs_of(analysis: Study, layer: int, unit: int) -> CellOutputs:
+def outputs_of(study: Study, layer: int, unit: int) -> CellOutputs:
     """Return the result of `outputs` for a cell."""
-    return outputs(analysis)[layer * analysis.num_units + unit]
+    return outputs(study)[layer * study.num_units + unit]
 
 
 def rank_characters(

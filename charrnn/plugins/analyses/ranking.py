@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn.cells.analysis import Study
 from charrnn.cells.choosing_half import polarity_of
 from charrnn.cells.findings import CellScore
 from charrnn.cells.scores import Measured
+from charrnn.cells.study import Study
 from charrnn.cells.target_labels import Target, choose_targets
 from charrnn.cells.trace import Float32Array
 from charrnn.detectors.detector import Detector
@@ -31,7 +31,7 @@ values."""
 
 
 def ranking(
-    analysis: Study, detectors: Sequence[str | Detector] | None
+    study: Study, detectors: Sequence[str | Detector] | None
 ) -> dict[str, tuple[CellScore, ...]]:
     """Rank all cells for each detector that can be scored, by its name, as `rank` orders and scores
     them.
@@ -39,15 +39,15 @@ def ranking(
     Raises UsageError for an unknown detector, DataError for a text too short.
     """
     # The best cell of each target, and the association of every cell on the choosing half.
-    targets, _ = choose_targets(analysis.text.text, get_detectors(detectors))
-    measured = analysis.measure(targets)
+    targets, _ = choose_targets(study.text.text, get_detectors(detectors))
+    measured = study.measure(targets)
 
     # The association of every cell on the scoring half, which `--find` does not need.
-    associations = analysis.kept_each(
+    associations = study.kept_each(
         "second half",
-        keys=[(target, analysis.target_key(target)) for target in targets],
+        keys=[(target, study.target_key(target)) for target in targets],
         result=Float32Array,
-        compute=lambda missing: measure_all(_read_scoring_half(analysis), missing),
+        compute=lambda missing: measure_all(_read_scoring_half(study), missing),
     )
     ranked = {}
     for target, target_scores, on_scoring_half in zip(targets, measured, associations, strict=True):
@@ -55,18 +55,18 @@ def ranking(
             target,
             measured=target_scores,
             on_scoring_half=on_scoring_half,
-            num_units=analysis.num_units,
+            num_units=study.num_units,
         )
     return ranked
 
 
-def _read_scoring_half(analysis: Study) -> Float32Array:
+def _read_scoring_half(study: Study) -> Float32Array:
     """Compute every cell's value (n, C) at each character of the scoring half."""
     # The ranks of a cell need all of its values.
-    cells = np.empty((len(analysis.text) - analysis.half, analysis.num_cells), np.float32)
-    read = analysis.reader(analysis.network())
+    cells = np.empty((len(study.text) - study.half, study.num_cells), np.float32)
+    read = study.reader(study.network())
     with task("reading, to score all cells", total=len(cells)) as advance:
-        for indices, values in read(analysis.half, len(analysis.text)):
+        for indices, values in read(study.half, len(study.text)):
             cells[indices] = values
             advance(len(indices))
     return cells

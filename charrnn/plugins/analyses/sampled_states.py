@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.analysis import Study
+from charrnn.cells.study import Study
 from charrnn.errors import check_length
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -114,11 +114,11 @@ def characters_of(text: EncodedText) -> dict[int, str]:
     return written
 
 
-def states_of(analysis: Study) -> SampledStates:
-    """Return the states of an analysis, which are read once. Raises DataError for a text under 2
+def states_of(study: Study) -> SampledStates:
+    """Return the states of a study, which are read once. Raises DataError for a text under 2
     characters, CheckpointError for values or predictions that are not finite."""
-    return analysis.shared(
-        "sampled states", compute=lambda: sample_states(analysis.network(), analysis.text)
+    return study.shared(
+        "sampled states", compute=lambda: sample_states(study.network(), study.text)
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from charrnn.cells.analysis import CellSection, Study, detectors_key
+from charrnn.cells.study import CellSection, Study, detectors_key
 from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
@@ -24,23 +24,23 @@ from charrnn.views.theme import all_visible
 
 
 def descriptions(
-    analysis: Study, detectors: Sequence[str | Detector] | None = None
+    study: Study, detectors: Sequence[str | Detector] | None = None
 ) -> DescriptionReport:
     """Describe all cells by rules in words; `detectors` give conditions (all, if None).
 
     Raises UsageError for an unknown detector, DataError for a text too short.
     """
     # The conditions are part of the key, because they depend on the detectors.
-    conditions = build_conditions(analysis.text, half=analysis.half, detectors=detectors)
+    conditions = build_conditions(study.text, half=study.half, detectors=detectors)
 
     def describe() -> DescriptionReport:
-        return describe_cells(analysis.activations(), analysis.text, conditions=conditions)
+        return describe_cells(study.activations(), study.text, conditions=conditions)
 
-    key = analysis.text_key | {"conditions": conditions.digest}
-    return analysis.kept("descriptions", key, DescriptionReport, describe)
+    key = study.text_key | {"conditions": conditions.digest}
+    return study.kept("descriptions", key, DescriptionReport, describe)
 
 
-def description_of(analysis: Study, layer: int, unit: int) -> Description:
+def description_of(study: Study, layer: int, unit: int) -> Description:
     """Describe a cell by a rule in words, or return its description from an earlier call of
     `descriptions`.
 
@@ -49,21 +49,21 @@ def description_of(analysis: Study, layer: int, unit: int) -> Description:
 
     def describe() -> Description:
         # A report of all cells has better controls, but takes long: it is used if it is cached.
-        conditions = build_conditions(analysis.text, analysis.half)
-        column = layer * analysis.num_units + unit
-        key = analysis.text_key | {"conditions": conditions.digest}
-        report = analysis.cache.load("descriptions", key, DescriptionReport)
+        conditions = build_conditions(study.text, study.half)
+        column = layer * study.num_units + unit
+        key = study.text_key | {"conditions": conditions.digest}
+        report = study.cache.load("descriptions", key, DescriptionReport)
         if report is not None:
             return report.descriptions[column]
 
         # Otherwise only this cell is described.
         report = describe_cells(
-            analysis.activations(), analysis.text, cells=[column], conditions=conditions
+            study.activations(), study.text, cells=[column], conditions=conditions
         )
         return report.descriptions[0]
 
-    key = analysis.cell_key(layer, unit) | {"detectors": detectors_key()}
-    return analysis.kept("description of", key, Description, describe)
+    key = study.cell_key(layer, unit) | {"detectors": detectors_key()}
+    return study.kept("description of", key, Description, describe)
 
 
 def page_parts(description: Description) -> Iterable[PagePart]:
@@ -129,7 +129,7 @@ SECTION = CellSection(
     place=60,
     title="Described by a rule",
     parts=page_parts,
-    measure_all=lambda analysis: descriptions(analysis).descriptions,
+    measure_all=lambda study: descriptions(study).descriptions,
 )
 """The section of the page of a cell."""
 ANALYSES = (

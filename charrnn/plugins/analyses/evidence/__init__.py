@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from charrnn.cells.analysis import CellSection, Study
 from charrnn.cells.findings import CellScore
+from charrnn.cells.study import CellSection, Study
 from charrnn.cells.target_labels import choose_targets
 from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
 from charrnn.cli.arguments import parse_cell
@@ -46,7 +46,7 @@ BEST = "best"
 
 
 def evidence(
-    analysis: Study,
+    study: Study,
     layer: int | None = None,
     unit: int | None = None,
     *,
@@ -64,9 +64,9 @@ def evidence(
     >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
     """
     # Checked before all cells are scored, which takes long.
-    check_room(analysis)
+    check_room(study)
     detectors = None if detector is None else [detector]
-    scores = analysis.findings(detectors).scores
+    scores = study.findings(detectors).scores
     if not scores:
         raise DataError(
             f"The text has too few labels for a card: give another {named('text')} or"
@@ -85,39 +85,37 @@ def evidence(
     if detector is None:
         detector = best.detector
     (resolved,) = get_detectors([detector])
-    (target,), _ = choose_targets(analysis.text.text, detectors=[resolved])
+    (target,), _ = choose_targets(study.text.text, detectors=[resolved])
 
     def measure() -> EvidenceCard:
-        (measured,) = analysis.measure([target])
-        return Claim(
-            analysis, target=target, measured=measured, cell=cell, detector=resolved
-        ).card()
+        (measured,) = study.measure([target])
+        return Claim(study, target=target, measured=measured, cell=cell, detector=resolved).card()
 
-    key = analysis.target_key(target) | analysis.cell_key(*cell)
-    card = analysis.kept("evidence", key | {"output": resolved.output}, EvidenceCard, measure)
+    key = study.target_key(target) | study.cell_key(*cell)
+    card = study.kept("evidence", key | {"output": resolved.output}, EvidenceCard, measure)
     card = replace(
         card,
-        born=_birth(analysis, score=card.tracks, labels=target.labels),
-        others=tuple(_matches(analysis, card.tracks, others=others or {}, labels=target.labels)),
+        born=_birth(study, score=card.tracks, labels=target.labels),
+        others=tuple(_matches(study, card.tracks, others=others or {}, labels=target.labels)),
     )
     # The page of the cell finds the card under this key, without a detector.
-    analysis.cache.save("evidence of", analysis.cell_key(*cell), card)
+    study.cache.save("evidence of", study.cell_key(*cell), card)
     return card
 
 
-def card_of(analysis: Study, layer: int, unit: int) -> EvidenceCard | None:
+def card_of(study: Study, layer: int, unit: int) -> EvidenceCard | None:
     """Return the latest card of a cell, or None: a page does not measure a card, which takes too
     long."""
-    return analysis.cache.load("evidence of", analysis.cell_key(layer, unit), EvidenceCard)
+    return study.cache.load("evidence of", study.cell_key(layer, unit), EvidenceCard)
 
 
-def _birth(analysis: Study, score: CellScore, labels: np.ndarray) -> Birth | None:
+def _birth(study: Study, score: CellScore, labels: np.ndarray) -> Birth | None:
     """Score the cell at every checkpoint. Return None for fewer than two, which show no birth."""
     steps = []
     values = []
-    for step, network in analysis.steps():
+    for step, network in study.steps():
         steps.append(step)
-        values.append(_score_segments(analysis, score=score, network=network, labels=labels))
+        values.append(_score_segments(study, score=score, network=network, labels=labels))
     if len(steps) < 2:
         return None
 
@@ -127,11 +125,11 @@ def _birth(analysis: Study, score: CellScore, labels: np.ndarray) -> Birth | Non
 
 
 def _score_segments(
-    analysis: Study, *, score: CellScore, network: CharRNN, labels: np.ndarray
+    study: Study, *, score: CellScore, network: CharRNN, labels: np.ndarray
 ) -> float:
     """Score the cell of a score in a network, on segments of the scoring half."""
-    ids = analysis.text.ids
-    begin = analysis.text.first + analysis.half
+    ids = study.text.ids
+    begin = study.text.first + study.half
     length = min(CHARS_OF_BIRTH, len(ids) - begin)
     num_segments = min(SEGMENTS_OF_BIRTH, (len(ids) - begin) // length)
     begins = np.linspace(begin, len(ids) - length, num_segments).astype(np.int64)
@@ -143,7 +141,7 @@ def _score_segments(
         ):
             read_positions.append(positions)
             values.append(cells[:, :, score.layer, score.unit].numpy())
-    indices = np.concatenate(read_positions).ravel() - analysis.text.first
+    indices = np.concatenate(read_positions).ravel() - study.text.first
     return measure_score(
         np.concatenate(values).ravel(), labels=labels[indices], polarity=score.polarity
     )
@@ -161,7 +159,7 @@ def born_at(score: CellScore, steps: Sequence[int], values: Sequence[float]) -> 
 
 
 def _matches(
-    analysis: Study,
+    study: Study,
     score: CellScore,
     *,
     others: Mapping[str, Study],
@@ -170,8 +168,8 @@ def _matches(
     """Look for the cell of a score in each of the other runs, and score the cell that matches
     it."""
     for name, other in others.items():
-        (pair,) = match_pairs({"the run": analysis, name: other})
-        match = pair.matches[score.layer * analysis.num_units + score.unit]
+        (pair,) = match_pairs({"the run": study, name: other})
+        match = pair.matches[score.layer * study.num_units + score.unit]
 
         # A match of negative correlation has the opposite polarity.
         polarity = score.polarity

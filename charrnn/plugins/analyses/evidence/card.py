@@ -13,9 +13,9 @@ from itertools import cycle, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.analysis import Study
 from charrnn.cells.findings import CellScore
 from charrnn.cells.scores import Measured
+from charrnn.cells.study import Study
 from charrnn.cells.target_labels import MIN_TEXT, Target
 from charrnn.detectors.detector import Detector
 from charrnn.errors import DataError, check_length, named
@@ -96,12 +96,12 @@ CHARS_AFTER = 8
 """Characters that are shown after a place."""
 
 
-def check_room(analysis: Study) -> None:
+def check_room(study: Study) -> None:
     """Raise DataError for a text, or documents of its scoring half, too short for a card."""
-    text = analysis.text
+    text = study.text
     check_length(len(text), least=MIN_TEXT, what="evidence")
-    ids = text.ids[text.first + analysis.half :]
-    ends = np.flatnonzero(ids == analysis.network().end_id)
+    ids = text.ids[text.first + study.half :]
+    ends = np.flatnonzero(ids == study.network().end_id)
     longest = np.diff([-1, *ends, len(ids)]).max()
     if longest < MIN_WINDOW + 2:
         raise DataError(
@@ -114,7 +114,7 @@ def check_room(analysis: Study) -> None:
 class Claim:
     """That the memory of `cell` (layer, unit) tracks the labels of `target`."""
 
-    analysis: Study
+    study: Study
     target: Target
     measured: Measured
     cell: tuple[int, int]
@@ -122,7 +122,7 @@ class Claim:
 
     def card(self) -> EvidenceCard:
         """Measure a card but for the checkpoints."""
-        written = characters_of(self.analysis.text)
+        written = characters_of(self.study.text)
         output = self.output
         return EvidenceCard(
             layer=self.cell[0],
@@ -133,7 +133,7 @@ class Claim:
             output_sign=output.sign,
             output_after=tuple(written[id] for id in output.after.tolist()),
             num_chars=len(self.ids),
-            num_cells=self.analysis.num_cells,
+            num_cells=self.study.num_cells,
             tracks=self.score(),
             necessary=self.necessity(),
             sufficient=self.sufficiency(),
@@ -144,7 +144,7 @@ class Claim:
     @cached_property
     def ids(self) -> NDArray[np.int64]:
         """The ids (N,) of the text without its context."""
-        text = self.analysis.text
+        text = self.study.text
         return text.ids[text.first :].astype(np.int64)
 
     @cached_property
@@ -157,7 +157,7 @@ class Claim:
         """The output that shows the property."""
         half = self.target.half
         declared = []
-        for id, character in characters_of(self.analysis.text).items():
+        for id, character in characters_of(self.study.text).items():
             if character in self.detector.output:
                 declared.append(id)
         return choose_output(self.ids[:half], sides=self.sides[:half], declared=declared)
@@ -194,7 +194,7 @@ class Claim:
         """Return for each position (N,) whether `length` characters can be read from it: the state
         before it is known, and no END follows within them."""
         # An END within the characters would reset the state.
-        num_ends = np.cumsum(np.append(0, self.ids == self.analysis.network().end_id))
+        num_ends = np.cumsum(np.append(0, self.ids == self.study.network().end_id))
         can_read = np.zeros(len(self.ids), bool)
         last = len(can_read) - length
         can_read[:last] = self.is_read[:last] & (num_ends[length + 1 :] == num_ends[:last])
@@ -303,8 +303,8 @@ class Claim:
         """The free reading, with the states from which all other readings start."""
         pairs = np.concatenate((self.choosing_pairs, self.scoring_pairs)).ravel() - self.lag
         return read_freely(
-            self.analysis.network(),
-            self.analysis.text,
+            self.study.network(),
+            self.study.text,
             begins=self.begins,
             length=self.segment,
             half=self.target.half,
@@ -320,13 +320,13 @@ class Claim:
         best = self.measured.score
         if (best.layer, best.unit) == self.cell:
             return best
-        ranked = ranking(self.analysis, [self.detector])[self.target.name]
+        ranked = ranking(self.study, [self.detector])[self.target.name]
         return next(score for score in ranked if (score.layer, score.unit) == self.cell)
 
     def _held(self, *cells: list[tuple[int, int]]) -> Tensor:
         """Return which memories are held, (C, L, H), from the cells of each condition."""
         held = torch.zeros(
-            len(cells), self.analysis.num_layers, self.analysis.num_units, dtype=torch.bool
+            len(cells), self.study.num_layers, self.study.num_units, dtype=torch.bool
         )
         for condition, chosen in enumerate(cells):
             for layer, unit in chosen:
@@ -338,8 +338,8 @@ class Claim:
     ) -> tuple[Float64Array, Positions]:
         """Return losses, or outputs, (C, S * T') under clamps, and the positions (S * T')."""
         found = read_clamped(
-            self.analysis.network(),
-            self.analysis.text,
+            self.study.network(),
+            self.study.text,
             begins=begins,
             length=self.window,
             reading=self.reading,
@@ -352,26 +352,26 @@ class Claim:
 
     def necessity(self) -> Necessity:
         """Hold the cell, other cells and random directions at their means."""
-        analysis = self.analysis
+        study = self.study
         layer, unit = self.cell
         generator = np.random.default_rng(0)
-        own = layer * analysis.num_units + unit
-        others = np.delete(np.arange(analysis.num_cells), own)
+        own = layer * study.num_units + unit
+        others = np.delete(np.arange(study.num_cells), own)
         others = generator.permutation(others)[:NUM_OTHERS]
 
         # A direction of standardised memories, scaled so that the part that is taken away has the
         # same standard deviation as one cell, 1.
-        drawn = torch.from_numpy(generator.normal(size=(NUM_OTHERS, analysis.num_units)))
+        drawn = torch.from_numpy(generator.normal(size=(NUM_OTHERS, study.num_units)))
         drawn /= drawn.norm(dim=1, keepdim=True)
-        here = slice(layer * analysis.num_units, (layer + 1) * analysis.num_units)
+        here = slice(layer * study.num_units, (layer + 1) * study.num_units)
         correlations = self.reading.correlations[here, here]
         spreads = torch.einsum("ch,hk,ck->c", drawn, correlations, drawn).sqrt()
 
         held = [[], [self.cell]]
         for other in others.tolist():
-            held.append([divmod(other, analysis.num_units)])
+            held.append([divmod(other, study.num_units)])
         held += [[]] * NUM_OTHERS
-        directions = self.reading.means.new_zeros(len(held), analysis.num_units)
+        directions = self.reading.means.new_zeros(len(held), study.num_units)
         directions[-NUM_OTHERS:] = drawn / spreads.sqrt()[:, None]
         windows = self.windows[:NUM_WINDOWS_OF_RANK]
         losses, positions = self._clamped(
@@ -406,7 +406,7 @@ class Claim:
             level = max(level, chance)
 
         pairs = self.choosing_pairs
-        moved = np.zeros(self.analysis.num_cells)
+        moved = np.zeros(self.study.num_cells)
         if len(pairs):
             ends, _ = self._ends(pairs)
             attributions = ends.attributions(_partners(pairs)).reshape(2, len(pairs), -1)
@@ -414,13 +414,13 @@ class Claim:
         order = np.argsort(-moved, kind="stable")
         follows = np.abs(self.measured.on_choosing_half) > level
         chosen = order[follows[order]].tolist()
-        followers = [divmod(cell, self.analysis.num_units) for cell in chosen]
+        followers = [divmod(cell, self.study.num_units) for cell in chosen]
         return [self.cell, *(cell for cell in followers if cell != self.cell)]
 
     def _ends(self, pairs: NDArray[np.int64]) -> tuple[Ends, Float64Array]:
         return Ends.of(
-            self.analysis.network(),
-            self.analysis.text,
+            self.study.network(),
+            self.study.text,
             positions=pairs.T.ravel(),
             lag=self.lag,
             reading=self.reading,
@@ -465,7 +465,7 @@ class Claim:
         own = self._held([self.cell])
 
         # One cell alone leaves no other cell to compare it with.
-        if self.analysis.num_cells == 1:
+        if self.study.num_cells == 1:
             return None
 
         # Only pairs whose outputs differ in the direction of their labels have a middle to cross.
@@ -478,9 +478,9 @@ class Claim:
         # Two comparisons show what happens by chance: another cell is exchanged in each row, or the
         # cell is exchanged with a position that has the same label.
         generator = np.random.default_rng(0)
-        drawn = generator.integers(self.analysis.num_cells - 1, size=num_rows)
+        drawn = generator.integers(self.study.num_cells - 1, size=num_rows)
         drawn += drawn >= own.flatten().nonzero().item()
-        others = torch.zeros(num_rows, self.analysis.num_cells, dtype=torch.bool)
+        others = torch.zeros(num_rows, self.study.num_cells, dtype=torch.bool)
         others[torch.arange(num_rows), drawn] = True
         others = others.view(num_rows, *own.shape[1:])
         of_others = _crosses(before, after=ends.exchanged(partners, others), partners=partners)
@@ -536,7 +536,7 @@ class Claim:
 
     def _wrong_place(self, position: int, *, is_output_wrong: bool) -> WrongPlace:
         """Return a position where the cell is wrong, with the last stretches of the label."""
-        text = self.analysis.text.text
+        text = self.study.text.text
         changes = np.flatnonzero(np.diff(self.sides[: position + 1])) + 1
         begins = [0, *changes.tolist()]
         stretches = []

@@ -20,8 +20,8 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import DataTable, Static
 
-from charrnn.cells.analysis import Study
 from charrnn.cells.findings import CellFindings, CellScore
+from charrnn.cells.study import Study
 from charrnn.cells.trace import Trace, trace_text
 from charrnn.cli.streams import printable, with_flags
 from charrnn.model.cell_type_registry import cell_type

@@ -53,7 +53,7 @@ class CellSection:
     """A section of the page of a cell that a plugin or another package adds; its result draws
     itself by `view`.
 
-    `measure` takes the analysis, the layer and the unit. It raises DataError for a text too short.
+    `measure` takes the study, the layer and the unit. It raises DataError for a text too short.
     """
 
     name: str
@@ -75,15 +75,15 @@ class CellSection:
     summary: Callable[[Any], Mapping[str, str]] | None = None
     """Returns the lines of the result in a summary of the page by name."""
 
-    def of_all_cells(self, analysis: Study) -> Sequence[object]:
+    def of_all_cells(self, study: Study) -> Sequence[object]:
         """Return the results of all C cells; None for a result that the text is too short for."""
         if self.measure_all is not None:
-            results = unless_too_short(partial(self.measure_all, analysis))
-            return results or [None] * analysis.num_cells
+            results = unless_too_short(partial(self.measure_all, study))
+            return results or [None] * study.num_cells
 
         return [
-            unless_too_short(partial(self.measure, analysis, *divmod(cell, analysis.num_units)))
-            for cell in range(analysis.num_cells)
+            unless_too_short(partial(self.measure, study, *divmod(cell, study.num_units)))
+            for cell in range(study.num_cells)
         ]
 
 
@@ -239,7 +239,7 @@ class Study:
 
     def activations(self) -> Activations:
         """Return the values of all cells over the text, with the use of their gates; computed once
-        per analysis.
+        per study.
 
         Raises CharRNNError if there is no room on the disk.
         """
