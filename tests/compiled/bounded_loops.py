@@ -16,7 +16,7 @@ import safetensors.numpy
 
 from charrnn.compiled import sampling as loops
 from charrnn.config.settings import Config
-from charrnn.counts import compiled_mixing, contexts, writing
+from charrnn.counts import contexts, writing
 from charrnn.counts.counted_model import CountedStepper, Counts
 from charrnn.counts.counts_file import COUNTS_FILE, DTYPES, TYPES, _sha256, read_counts
 from charrnn.counts.kneser_ney import NgramModel
@@ -142,7 +142,7 @@ def use(counts: Counts, rng, stepper) -> None:
     logits = rng.standard_normal((6, vocab_size)).astype(np.float32)
     logits[0] = np.nan
     logits[1] = np.inf
-    compiled_mixing.mix_rows(counts, logits, histories)
+    counts.mix_many(logits, histories=histories)
     if vocab_size == VOCAB_SIZE:
         draw(CountedStepper(stepper, counts))
 
