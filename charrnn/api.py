@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from charrnn.counts import counting, growing, kneser_ney
     from charrnn.counts.counted_model import CountedModel
     from charrnn.detectors.detector import Detector
+    from charrnn.generation import continuations as assistant
     from charrnn.plugins.analyses import atlas as atlases
     from charrnn.plugins.analyses import backpropagation as gradients_of_numbers
     from charrnn.plugins.analyses import (
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from charrnn.plugins.formats import export
     from charrnn.plugins.reports import copies, dynamic
     from charrnn.plugins.reports import novelty as novelties
-    from charrnn.plugins.tui.write import continuations as assistant
 else:
     atlases = LazyModule("charrnn.plugins.analyses.atlas")
     descriptions = LazyModule("charrnn.plugins.analyses.descriptions")
@@ -69,11 +69,11 @@ else:
     counting = LazyModule("charrnn.counts.counting")
     growing = LazyModule("charrnn.counts.growing")
     kneser_ney = LazyModule("charrnn.counts.kneser_ney")
+    assistant = LazyModule("charrnn.generation.continuations")
     export = LazyModule("charrnn.plugins.formats.export")
     copies = LazyModule("charrnn.plugins.reports.copies")
     dynamic = LazyModule("charrnn.plugins.reports.dynamic")
     novelties = LazyModule("charrnn.plugins.reports.novelty")
-    assistant = LazyModule("charrnn.plugins.tui.write.continuations")
 
 
 class Model(TrainedModel):
@@ -331,8 +331,6 @@ class Model(TrainedModel):
         """
         return copies.known_passages(self, num_chars)
 
-    # The assistant of the editor.
-
     def continuations(
         self,
         text: str,
@@ -355,7 +353,7 @@ class Model(TrainedModel):
         if seed is None:
             seed = fresh_seed()
         options = assistant.ContinuationOptions(until=until, temperature=temperature, seed=seed)
-        return RecordList(assistant.continue_text(self, text, options).take(count))
+        return RecordList(assistant.continue_text(self.generator, text, options).take(count))
 
 
 class ModelStudy(Study):

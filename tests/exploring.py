@@ -18,10 +18,10 @@ from textual.widgets import Input, Static
 
 import charrnn.commands.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
+from charrnn.generation.continuations import ContinuationOptions
 from charrnn.plugins.tui.explore.app import Explorer
 from charrnn.plugins.tui.explore.state import BEST
 from charrnn.plugins.tui.full_screen import Help, Keys, Question
-from charrnn.plugins.tui.write.continuations import ContinuationOptions
 from charrnn.plugins.tui.write.drafts import Draft, read_draft
 from charrnn.plugins.tui.write.screen import Writer
 

@@ -20,9 +20,9 @@ import charrnn
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.passages import most_changes
 from charrnn.cells.target_labels import label_by_name
+from charrnn.generation.continuations import ContinuationOptions
 from charrnn.plugins.tui.explore.app import Explorer, TextView
 from charrnn.plugins.tui.explore.state import BEST
-from charrnn.plugins.tui.write.continuations import ContinuationOptions
 from charrnn.plugins.tui.write.drafts import Draft
 from charrnn.plugins.tui.write.screen import Writer
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg

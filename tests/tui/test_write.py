@@ -23,9 +23,9 @@ from known_weights import CYCLE, chain_text
 from textual import events
 
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
+from charrnn.generation.continuations import Continuation, Continuations, continue_text
 from charrnn.plugins.tui.full_screen import Help, KeyQuestion, Question
 from charrnn.plugins.tui.write import drafts
-from charrnn.plugins.tui.write.continuations import Continuation, Continuations, continue_text
 from charrnn.plugins.tui.write.drafts import (
     MAX_DRAFT_BYTES,
     ChangedOnDiskError,
@@ -278,7 +278,7 @@ def test_typing_does_not_wait_for_the_model(model, path, monkeypatch):
             app.call_from_thread(app.draft_screen.say, "what reading says")
             return continue_text(*arguments, **options)
 
-        monkeypatch.setattr("charrnn.plugins.tui.write.continuations.continue_text", read)
+        monkeypatch.setattr("charrnn.generation.continuations.continue_text", read)
         await pilot.press("tab")
         await until(pilot, is_waiting.is_set)
         assert "looking for continuations" in screen(app)

@@ -162,8 +162,8 @@ def write(context: typer.Context, options: WriteOptions) -> int:
     check_full_screen(
         "charrnn write", "`charrnn sample --prime @DRAFT` continues a text without one."
     )
+    from charrnn.generation.continuations import ContinuationOptions
     from charrnn.generation.generator import fresh_seed
-    from charrnn.plugins.tui.write.continuations import ContinuationOptions
     from charrnn.plugins.tui.write.drafts import Draft, read_draft
 
     # The options are checked before a large draft is read.

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
-from charrnn.plugins.tui.write.continuations import Continuation
+from charrnn.generation.continuations import Continuation
 from charrnn.runs.targets import check_spared
 from charrnn.system.files import (
     behind_links,

@@ -22,6 +22,7 @@ from textual.document._edit import Edit
 from textual.widgets import Static, TextArea
 
 from charrnn.errors import CharRNNError, DataError, UsageError, counted
+from charrnn.generation import continuations as assistant
 from charrnn.generation.sample_options import NUM_CONTINUATIONS, SAMPLE_TEMPERATURE
 from charrnn.plugins.tui.full_screen import (
     FullScreen,
@@ -36,7 +37,6 @@ from charrnn.plugins.tui.full_screen import (
     bind_all,
     one_line,
 )
-from charrnn.plugins.tui.write import continuations as assistant
 from charrnn.plugins.tui.write import drafts
 from charrnn.system.progress import task
 from charrnn.trained_model import TrainedModel
@@ -359,7 +359,7 @@ class DraftScreen(FullScreen):
             if continuations is None:
                 with task("reading the draft", total=len(text)) as advance:
                     continuations = assistant.continue_text(
-                        model, text=text, options=options, on_read=advance
+                        model.generator, text=text, options=options, on_read=advance
                     )
 
             # The message replaces the progress of the reading.
@@ -479,7 +479,8 @@ class DraftScreen(FullScreen):
 
             # The draft is read now, so that the first Tab does not wait for it.
             ids = assistant.read_as_known(model.vocab, text)
-            assistant.reader_of(model).state_after(ids, on_read=lambda num_chars: job.pause())
+            reader = assistant.reader_of(model.generator)
+            reader.state_after(ids, on_read=lambda num_chars: job.pause())
 
         # "" means that the job had no error: then the message on the screen stays.
         def say(message: str) -> None:

@@ -31,7 +31,6 @@ from charrnn.generation.sampling import Ids, PrimedState
 from charrnn.model.stepper import Stepper
 from charrnn.system.display import Displayable
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
-from charrnn.trained_model import TrainedModel
 
 MAX_CHARS: dict[str, int] = {"word": 40, "line": 240, "sentence": 240}
 """The places where a continuation can end, each with the maximum length in characters, or in bytes
@@ -466,10 +465,10 @@ class DraftReader:
 
 
 _readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()
-"""The reader of each model."""
+"""The reader of each generator."""
 
 
-def reader_of(model: TrainedModel) -> DraftReader:
+def reader_of(generator: Generator) -> DraftReader:
     """Return the reader of drafts of a model; it is always the same one, so that it can use the
     states of earlier calls.
 
@@ -477,21 +476,20 @@ def reader_of(model: TrainedModel) -> DraftReader:
     texts nor on the machine. The reader must not be used by several threads at once. Raises
     CheckpointError if the weights do not fit.
     """
-    if model not in _readers:
-        generator = model.generator
-        _readers[model] = DraftReader(
+    if generator not in _readers:
+        _readers[generator] = DraftReader(
             generator.int8_stepper, vocab=generator.vocab, end_id=generator.config.end_id
         )
-    return _readers[model]
+    return _readers[generator]
 
 
 def continue_text(
-    model: TrainedModel,
+    generator: Generator,
     text: str,
     options: ContinuationOptions,
     *,
     on_read: OnRead = lambda num_chars: None,
 ) -> Continuations:
     """Read a text and return an object whose `take` finds its continuations."""
-    primed = reader_of(model).state_after(read_as_known(model.vocab, text), on_read)
-    return Continuations(model.generator, primed, options=options, before=text[-1:])
+    primed = reader_of(generator).state_after(read_as_known(generator.vocab, text), on_read)
+    return Continuations(generator, primed, options=options, before=text[-1:])

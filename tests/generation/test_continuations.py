@@ -9,10 +9,8 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.errors import UsageError
-from charrnn.generation.distribution import log_softmax
-from charrnn.generation.sampling import prime_model
-from charrnn.plugins.tui.write import continuations as assistant
-from charrnn.plugins.tui.write.continuations import (
+from charrnn.generation import continuations as assistant
+from charrnn.generation.continuations import (
     MAX_CHARS,
     Continuation,
     ContinuationOptions,
@@ -20,6 +18,8 @@ from charrnn.plugins.tui.write.continuations import (
     continue_text,
     end_of,
 )
+from charrnn.generation.distribution import log_softmax
+from charrnn.generation.sampling import prime_model
 from charrnn.text.vocab import Vocab
 
 ASCII = Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é"))
@@ -131,7 +131,7 @@ def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(mod
     for wrong in ({"count": 101}, {"seed": -1}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             model.continuations("The ", **wrong)
-    offers = continue_text(model, "The ", ContinuationOptions(until="word", seed=5))
+    offers = continue_text(model.generator, "The ", ContinuationOptions(until="word", seed=5))
     first, second = offers.take(5), offers.take(5)
     assert first == model.continuations("The ", seed=5)
     assert len({one.text for one in (*first, *second)}) == 10
@@ -155,7 +155,7 @@ def test_a_document_ends_a_continuation(tmp_path):
 
 def test_a_draft_is_read_from_the_nearest_state(model, monkeypatch):
     """Whatever was read before, the state is that of the whole text; little is read again."""
-    monkeypatch.setattr("charrnn.plugins.tui.write.continuations.SPACING", 64)
+    monkeypatch.setattr("charrnn.generation.continuations.SPACING", 64)
     stepper, vocab = model.generator.int8_stepper, model.vocab
     text = ("The lamp is lit. " * 15)[:250]
     reader = DraftReader(stepper, vocab)
