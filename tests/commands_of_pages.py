@@ -43,7 +43,7 @@ SKIPPED = {
     "torchrun": "starts processes on several machines",
 }
 """Programs that are not run, each with the reason."""
-NEEDS_TERMINAL = {"explore": "fills a terminal", "write": "fills a terminal"}
+NEEDS_TERMINAL = {"explore": "fills a terminal"}
 """Commands that only start in a terminal, and what their error says elsewhere."""
 NEEDS_EXTRA = {".onnx": "onnxruntime", ".png": "resvg_py"}
 """Files that an optional package writes: a command that names one is not run where the package is

@@ -20,7 +20,6 @@ BASES = {
     "evaluate": "evaluate {run}",
     "runs": "runs {run}",
     "explore": "explore {run}",
-    "write": "write --run {run}",
     "export": "export {run} made.zip",
     "serve": "serve {run} --host nowhere.invalid",
     "predict": "predict {run} ab",
@@ -107,7 +106,6 @@ EXAMPLES = {
         "--to": ("--to csv:made.csv",),
     },
     "explore": {"--chars": ("--chars 5",)},
-    "write": {"--until": ("--until line",)},
     "serve": {"--host": ("",), "--port": ("--port 0",)},
     "export": {"--title": ("", "--title Lamps --force")},
     "predict": {
@@ -121,7 +119,7 @@ EXAMPLES = {
 first lines of the model's text."""
 SAME_FOR_ALL = ("--debug", "--quiet", "--force", "--out", "--run", "--sort", "--plot")
 """Options that change nothing of what is computed of a model."""
-REFUSED_HERE = ("explore", "write", "serve")
+REFUSED_HERE = ("explore", "serve")
 """Commands that no model of any kind starts: they fill a terminal, or need an address."""
 ELSEWHERE = {
     "demo": "demo",

@@ -1,10 +1,9 @@
-"""Drive `charrnn explore` and `charrnn write` by their keys, without a terminal."""
+"""Drive `charrnn explore` by its keys, without a terminal."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +17,9 @@ from textual.widgets import Input, Static
 
 import charrnn.commands.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
-from charrnn.generation.continuations import ContinuationOptions
 from charrnn.plugins.tui.explore.app import Explorer
 from charrnn.plugins.tui.explore.state import BEST
 from charrnn.plugins.tui.full_screen import Help, Keys, Question
-from charrnn.plugins.tui.write.drafts import Draft, read_draft
-from charrnn.plugins.tui.write.screen import Writer
 
 Script = Callable[[Explorer, Pilot[None]], Awaitable[None]]
 FRESH = make_corpus(num_chars=5_000, seed=1).text[:5_000]
@@ -42,17 +38,6 @@ def play(
     return play_in(
         Explorer(model, model.encode(text), num_shown=num_shown, num_scored=8_000), script, size
     )
-
-
-def play_writer(
-    model: Model,
-    path: Path | None,
-    script: Callable[[Writer, Pilot[bool]], Awaitable[None]],
-    size: tuple[int, int] = (80, 24),
-) -> Writer:
-    """Run a script in the editor, as `play_in` does."""
-    draft = Draft() if path is None else read_draft(path)
-    return play_in(Writer(model, draft, ContinuationOptions(seed=3)), script, size)
 
 
 def play_in(app: Any, script: Callable[[Any, Any], Awaitable[None]], size: tuple[int, int]) -> Any:

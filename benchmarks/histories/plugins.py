@@ -125,24 +125,6 @@ class Plugins(Histories):
         words = ("explore", made.path)
         self.fill_screen(keys, *words, codes=codes, surroundings=surroundings, mishap=mishap)
 
-    @precondition(lambda self: self.runs)
-    @rule(pick=number, surroundings=st.sampled_from(TERMINALS), mishap=signals)
-    def write(self, pick, surroundings, mishap):
-        """Write a text with a run, save it and leave."""
-        made = picked(self.runs, pick)
-        codes = self.codes_of(made)
-        draft = self.world.work / self.world.name(".txt")
-        ran = self.fill_screen(
-            ("a", "b", "ctrl+s", "ctrl+q"),
-            *("write", draft, "--run", made.path),
-            codes=codes,
-            writes=(draft,),
-            surroundings=surroundings,
-            mishap=mishap,
-        )
-        if ran is not None and ran.code == 0 and draft.read_text() != "ab":
-            self.world.fail(f"{draft} has {draft.read_text()!r}")
-
     @precondition(lambda self: self.num_launched == 0)
     @rule(lot=st.integers(0, 19), rank=st.integers(0, 1))
     def kill_one_of_two_processes(self, lot, rank):

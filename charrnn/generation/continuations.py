@@ -1,17 +1,12 @@
-"""Read a draft and offer continuations of it, to the end of a word, a line or a sentence.
+"""Continue a text to the end of a word, a line or a sentence, in several ways.
 
-An editor calls this module again and again for the same draft: the model reads only the characters
-after the first change. The module does not use torch.
-
-Shapes: N ids of a draft, L layers, S state vectors per layer, H units per layer, V vocabulary.
+The module does not use torch. Shapes: B texts, N ids of a text.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +22,7 @@ from charrnn.generation.sample_options import (
     Shaping,
     check_word,
 )
-from charrnn.generation.sampling import Ids, PrimedState
-from charrnn.model.stepper import Stepper
+from charrnn.generation.sampling import PrimedState
 from charrnn.system.display import Displayable
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
 
@@ -207,7 +201,7 @@ class Continuations:
         for later calls."""
         new: list[Continuation] = []
         for candidate in candidates:
-            # Texts that differ only in white space count as the same: an editor folds lines.
+            # Texts that differ only in white space count as the same: a screen folds lines.
             key = candidate.text
             if self.options.until != "line":
                 key = re.sub(r"\s+", " ", key)
@@ -375,121 +369,20 @@ def _nearest(vocab: Vocab, character: str) -> str:
     return ""
 
 
-SPACING = 512
-"""Number of ids between two states that are kept."""
-_BLOCK = 256
-"""Maximum number of ids that are read at a time. No other thread runs meanwhile, because the
-reading is compiled code."""
+def continue_text(generator: Generator, text: str, options: ContinuationOptions) -> Continuations:
+    """Read a text and return an object whose `take` finds its continuations.
 
-
-OnRead = Callable[[int], object]
-"""Called with the number of characters that were read since the last call; may raise an exception
-to stop the work."""
-
-
-class DraftReader:
-    """Compute the state of the model after a draft that changes, and read only the changed part.
-
-    The states after every `SPACING` ids, after the last id and at the beginning of a change are
-    kept. The results do not depend on the earlier texts if the sums of the stepper are exact
-    (int8).
+    The weights are rounded to 8 bits, so that sums are exact and results do not depend on the
+    machine. Raises CheckpointError if the weights do not fit.
     """
+    stepper = generator.int8_stepper
+    vocab = generator.vocab
+    end_id = generator.config.end_id
 
-    def __init__(self, stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> None:
-        """Start with an empty text. `end_id` is the END of a document, which is read before the
-        text."""
-        self._stepper = stepper
-        self._vocab = vocab
-        self._end_id = end_id
-        self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._states: dict[int, PrimedState] = {}
-        self._last: dict[int, PrimedState] = {}
-
-    def state_after(self, ids: Ids, on_read: OnRead = lambda num_chars: None) -> PrimedState:
-        """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,). After an empty
-        text they are those with which a sample begins."""
-        # An END resets the state: the ids before it make no difference.
-        ends = np.flatnonzero(ids == self._end_id)
-        if len(ends):
-            ids = ids[ends[-1] + 1 :]
-        text = self._take(ids)
-        length = len(ids)
-
-        # Begin with the last kept state of this text.
-        states = self._states | self._last
-        begin = max((num_ids for num_ids in states if num_ids <= length), default=0)
-        primed = states.get(begin) or self._start(text)
-        if begin == length:
-            return primed
-
-        # Read the other ids in blocks that end where a state is kept.
-        size = min(_BLOCK, SPACING)
-        blocks = np.split(text[begin:length], range(size - begin % size, length - begin, size))
-        results = sampling.read_blocks(self._stepper, blocks=blocks, primed=primed)
-        for block in blocks:
-            primed = next(results)
-            begin += len(block)
-            if text is self._ids:  # `on_read` has read no other text meanwhile.
-                self._last = {begin: primed}
-                if begin % SPACING == 0:
-                    self._states[begin] = primed
-            on_read(len(block))
-        return primed
-
-    def _take(self, ids: Ids) -> NDArray[np.int64]:
-        """Make `ids` the current text, and drop the states after its first change.
-
-        Returns the current text. It stays the earlier text if `ids` is the beginning of it, such as
-        the draft up to the cursor.
-        """
-        # A state depends on all ids before it, so the first difference counts.
-        length = min(len(ids), len(self._ids))
-        common = length
-        differs = np.flatnonzero(self._ids[:length] != ids[:length])
-        if len(differs):
-            common = int(differs[0])
-
-        if common < len(ids) or common == 0:
-            states = self._states | self._last
-            self._states = {num_ids: states[num_ids] for num_ids in states if num_ids <= common}
-            self._last = {}
-            self._ids = np.array(ids, np.int64)
-        return self._ids
-
-    def _start(self, text: NDArray[np.int64]) -> PrimedState:
-        """Return the logits and the state before the first character."""
-        if len(text) == 0 or self._end_id is not None:
-            opening = sampling.opening_ids(self._stepper, vocab=self._vocab, end_id=self._end_id)
-            return sampling.prime_model(self._stepper, opening)
-        return sampling.unprimed(self._stepper)
-
-
-_readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()
-"""The reader of each generator."""
-
-
-def reader_of(generator: Generator) -> DraftReader:
-    """Return the reader of drafts of a model; it is always the same one, so that it can use the
-    states of earlier calls.
-
-    The weights are rounded to 8 bits, so that sums are exact and results depend neither on earlier
-    texts nor on the machine. The reader must not be used by several threads at once. Raises
-    CheckpointError if the weights do not fit.
-    """
-    if generator not in _readers:
-        _readers[generator] = DraftReader(
-            generator.int8_stepper, vocab=generator.vocab, end_id=generator.config.end_id
-        )
-    return _readers[generator]
-
-
-def continue_text(
-    generator: Generator,
-    text: str,
-    options: ContinuationOptions,
-    *,
-    on_read: OnRead = lambda num_chars: None,
-) -> Continuations:
-    """Read a text and return an object whose `take` finds its continuations."""
-    primed = reader_of(generator).state_after(read_as_known(generator.vocab, text), on_read)
+    # An empty text begins like a sample, and every text of documents after the END of one.
+    ids = read_as_known(vocab, text).astype(np.int64)
+    if len(ids) == 0 or end_id is not None:
+        opening = sampling.opening_ids(stepper, vocab=vocab, end_id=end_id)
+        ids = np.concatenate((opening, ids))
+    primed = sampling.prime_model(stepper, ids)
     return Continuations(generator, primed, options=options, before=text[-1:])

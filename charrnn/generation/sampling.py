@@ -114,7 +114,7 @@ def _compiled_module(function: str) -> ModuleType | None:
 def compiled_loop(
     stepper: CharacterModel, engine: Engine, function: str = "write"
 ) -> ModuleType | None:
-    """Return the module with the compiled `function` (`write`, `read`, `code`), ready for this
+    """Return the module with the compiled `function` (`write`, `read`), ready for this
     model; None if NumPy computes instead."""
     # Mixtures and some cell types have no compiled loop.
     name = stepper.compiled_loops.get(function)

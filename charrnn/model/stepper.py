@@ -39,8 +39,8 @@ class CharacterModel(Protocol):
     precision: str
     """`fp32` or `int8`."""
     compiled_loops: Mapping[str, str]
-    """The names in `hooks.specifications.compiled_loops` of the loops that `read`, `write` and
-    `code` with this model. A task without a compiled loop is missing."""
+    """The names in `hooks.specifications.compiled_loops` of the loops that `read` and `write`
+    with this model. A task without a compiled loop is missing."""
 
     @property
     def changes(self) -> str:
@@ -89,7 +89,7 @@ class Stepper:
     (`model.walk.Walk.product`), and `extras` the arrays of `Cell.extras` of each layer.
     """
 
-    compiled_loops: Mapping[str, str] = {"read": "read", "write": "write", "code": "code"}
+    compiled_loops: Mapping[str, str] = {"read": "read", "write": "write"}
     """See `CharacterModel`."""
 
     def __init__(

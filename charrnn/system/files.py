@@ -69,20 +69,13 @@ def behind_links(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def write_synced(path: Path, data: bytes, *, mode: int | None = None) -> None:
+def write_synced(path: Path, data: bytes) -> None:
     """Write a new file and sync it, so that it survives a power failure. Raises OSError,
-    FileExistsError included.
-
-    The file has the permissions `mode`, as far as the umask allows, before it has any content.
-    """
+    FileExistsError included."""
     # The file must be new: an existing name may be a link to another file, which came with a
-    # downloaded run.
-    if mode is not None:
-        path.touch(mode, exist_ok=False)
-
-    # The content must be on the disk before the file is renamed: otherwise the renamed file could
-    # be empty after a power failure.
-    with path.open("xb" if mode is None else "wb") as file:
+    # downloaded run. Its content must be on the disk before the file is renamed: otherwise the
+    # renamed file could be empty after a power failure.
+    with path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

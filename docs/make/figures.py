@@ -55,7 +55,6 @@ DRAWN = {
     "demo": _drawn("record_demo", "draw_demo"),
     "page": _drawn("screens", "draw_page"),
     "explore": _drawn("screens", "draw_explorer"),
-    "write": _drawn("screens", "draw_editor"),
 }
 """Figures that a function draws. All others are made by their command."""
 

@@ -57,7 +57,6 @@ charrnn predict "To be or not to b"
 charrnn visualize                          # the best cell for each detector
 charrnn visualize --cell 0:17 --text my.py
 charrnn explore
-charrnn write draft.txt
 charrnn evaluate
 charrnn runs
 charrnn export model.zip
@@ -74,7 +73,7 @@ A *run* is a folder that `train` makes. If you name no run, a command uses the n
 the current folder, and prints its name on stderr. It uses only runs that have a validation loss; for `train --resume` a
 checkpoint is enough.
 
-Some arguments and options belong to many commands. Most commands take `[RUN]`, all but `explore`, `serve` and `write` take
+Some arguments and options belong to many commands. Most commands take `[RUN]`, all but `explore` and `serve` take
 `--json`, and all take the other two:
 """
 """The introduction of the commands."""
@@ -83,7 +82,6 @@ EXPLAINED = {
     "sample": "generation.md",
     "visualize": "visualize.md",
     "explore": "visualize.md#explore",
-    "write": "write.md",
     "evaluate": "evaluation.md",
     "runs": "training.md#run-folders",
     "export": "export.md",

@@ -1,4 +1,4 @@
-"""Draw what charrnn shows: the explorer, the editor and the page that is exported.
+"""Draw what charrnn shows: the explorer and the page that is exported.
 
 `docs/make/figures.py` calls this. All show an included model, which writes the same text everywhere. The
 page needs chromium.
@@ -20,17 +20,14 @@ import charrnn
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.passages import most_changes
 from charrnn.cells.target_labels import label_by_name
-from charrnn.generation.continuations import ContinuationOptions
 from charrnn.plugins.tui.explore.app import Explorer, TextView
 from charrnn.plugins.tui.explore.state import BEST
-from charrnn.plugins.tui.write.drafts import Draft
-from charrnn.plugins.tui.write.screen import Writer
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 """Where the pictures go."""
-COLUMNS, LINES, LINES_OF_DRAFT = 84, 27, 20
-"""Size of the terminal; lines of that of the editor."""
+COLUMNS, LINES = 84, 27
+"""Size of the terminal."""
 DETECTOR = "quote"
 """The cell that follows it best is selected in the explorer."""
 NUM_SHOWN = 8_000
@@ -41,12 +38,6 @@ CHARS_AFTER, LINES_BEFORE = 3, 4
 """Characters after the quotation mark at which the cursor is, and lines above it."""
 SELECTED = Style(color=PAPER, bgcolor=INK, bold=True)
 """The selected row and the cursor, whose colours the terminal swaps."""
-DRAFT = """“You are late,” said the count—and he looked at the door again.
-
-Nobody answered. The old officer stood at the window with his hat in his
-hand, and the rain ran down the glass. At last he turned round and
-"""
-"""The draft in the editor: with curly quotes and a dash, which the model does not know."""
 SIZE = "760,560"
 """Pixels of the window with the page."""
 ADDRESS = "#text=said%20Pierre.%0A%0A&temp=0.7&seed=19&length=329&cell=0:30&write=1"
@@ -55,7 +46,7 @@ WRITING_MS = 30_000
 """Time of the page's clock at which the picture is taken: the text is written by then."""
 
 
-def _screen_lines(app: Explorer | Writer) -> list[Text]:
+def _screen_lines(app: Explorer) -> list[Text]:
     """Return the lines of a screen, with explicit colours where the terminal swaps them."""
     lines = []
     for strip in app.screen._compositor.render_strips():
@@ -67,7 +58,7 @@ def _screen_lines(app: Explorer | Writer) -> list[Text]:
     return lines
 
 
-def _draw(app: Explorer | Writer, lines: list[Text], title: str, name: str) -> None:
+def _draw(app: Explorer, lines: list[Text], title: str, name: str) -> None:
     app.finish()
     picture = to_svg(lines, title, COLUMNS)
     (PICTURES / name).write_text(picture, encoding="utf-8", newline="\n")
@@ -107,27 +98,6 @@ def draw_explorer() -> None:
     lines = asyncio.run(_explore(explorer))
     title = f"charrnn explore: the cell of {model.name} for {DETECTOR}"
     _draw(explorer, lines=lines, title=title, name="explore.svg")
-
-
-async def _write(writer: Writer) -> list[Text]:
-    """Press Tab at the end of the draft, and return the screen."""
-    async with writer.run_test(size=(COLUMNS, LINES_OF_DRAFT)) as pilot:
-        await pilot.press("tab")
-        while not writer.draft_screen.offered:
-            await pilot.pause(0.1)
-        await pilot.pause(0.5)
-        return _screen_lines(writer)
-
-
-def draw_editor() -> None:
-    """Draw `charrnn write prose chapter-1.txt`."""
-    model = charrnn.load("prose")
-    options = ContinuationOptions(until="sentence", seed=4)
-    writer = Writer(model, Draft(Path("chapter-1.txt"), DRAFT), options)
-    writer.console = Console(file=StringIO(), width=COLUMNS, **RECORDING)
-    lines = asyncio.run(_write(writer))
-    title = f"charrnn write: five continuations by {model.name}"
-    _draw(writer, lines=lines, title=title, name="write.svg")
 
 
 def draw_page() -> None:

@@ -15,7 +15,6 @@ COMMANDS = (
     "predict",
     "visualize",
     "explore",
-    "write",
     "evaluate",
     "runs",
     "export",

@@ -57,7 +57,6 @@ COMMANDS_OF_PLUGINS = (
     "plugins/tui/full_screen",
     "plugins/formats/importing.",
     "plugins/tui/terminal",
-    "plugins/tui/write/",
     "plugins/analyses/directions.",
     "plugins/reports/lines.",
     "plugins/analyses/predict.",

@@ -1,5 +1,4 @@
-"""A full or faulty disk: checkpoints load, a draft is the old or the new one, and one message names
-the reason."""
+"""A full or faulty disk: checkpoints load, and one message names the reason."""
 
 import errno
 import json
@@ -10,12 +9,11 @@ import sys
 
 import pytest
 from conftest import SMALL_RUN
-from faulty_disk import Killed, faulty_disk
+from faulty_disk import faulty_disk
 from saved_runs import commit, hidden, make_run, save
 from synthetic import make_corpus
 
 from charrnn.errors import CharRNNError
-from charrnn.plugins.tui.write.drafts import read_draft
 from charrnn.runs.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.skipif(
@@ -156,43 +154,3 @@ def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
         ]
         assert steps == sorted(steps) and set(steps) == {1, 2, 3}, where
         assert hidden(run) == []
-
-
-def save_draft(path):
-    read_draft(path).save("new text")
-
-
-def num_operations(path):
-    path.write_text("old text")
-    with faulty_disk(path.parent) as disk:
-        save_draft(path)
-    assert path.read_text() == "new text"
-    assert {"write", "fsync"} <= {operation for operation, _ in disk.seen}
-    return len(disk.seen)
-
-
-@pytest.mark.parametrize("has_power", [True, False])
-def test_a_crash_leaves_the_old_draft_or_the_new_one(tmp_path, has_power):
-    path, seen = tmp_path / "draft.txt", set()
-    for at in range(1, num_operations(path) + 1):
-        path.write_text("old text")
-        with faulty_disk(tmp_path, at) as disk, pytest.raises(Killed):
-            save_draft(path)
-        if not has_power:
-            disk.cut_power()
-        seen.add(path.read_text())
-    assert seen <= {"old text", "new text"} and "old text" in seen
-
-
-def test_a_full_disk_leaves_the_old_draft_and_says_so(tmp_path):
-    path, full = tmp_path / "draft.txt", failing(errno.ENOSPC)
-    for at in range(1, num_operations(path) + 1):
-        path.write_text("old text")
-        with (
-            faulty_disk(tmp_path, at, full) as disk,
-            pytest.raises(CharRNNError, match="No space left"),
-        ):
-            save_draft(path)
-        is_replaced = ("rename", "draft.txt") in disk.seen[: at - 1]
-        assert path.read_text() == ("new text" if is_replaced else "old text")
-        assert [one.name for one in tmp_path.iterdir()] == ["draft.txt"]

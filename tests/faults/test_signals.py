@@ -204,26 +204,6 @@ def test_the_explorer_restores_the_terminal(fork_server, uninterrupted):
     assert b"Traceback" not in terminal.seen
 
 
-@pytest.mark.parametrize("is_closed", [False, True])
-def test_the_editor_ends_and_keeps_the_text(fork_server, uninterrupted, tmp_path, is_closed):
-    """A signal ends it, or the terminal is closed; a byte that is not UTF-8 and a letter were typed
-    before."""
-    draft = tmp_path / "draft.txt"
-    draft.write_text("a draft")
-    terminal = Terminal(fork_server, "write", draft, "--run", uninterrupted.path)
-    terminal.read_until(b"a draft")
-    os.write(terminal.master, b"\xe9Q")  # of a terminal that is set to Latin-1
-    terminal.read_until(b"* ")  # there are changes
-    assert (terminal.close() == 129) if is_closed else (terminal.terminate() == 143), (
-        terminal.child.err
-    )
-    texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert texts == {"draft.txt": "a draft", "draft.txt.unsaved-1": "a draft\ufffdQ"}
-    assert b"Traceback" not in terminal.seen
-    said = terminal.seen + terminal.child.err.encode()
-    assert is_closed or b"draft.txt.unsaved-1" in said.replace(b"\r\n", b"")
-
-
 def test_the_explorer_ends_with_its_terminal(fork_server, uninterrupted):
     terminal = Terminal(
         fork_server, "explore", uninterrupted.path, "--text", fork_server.folder / "text.txt"

@@ -199,7 +199,7 @@ def values_of(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["train", "sample", "predict", "visualize", "explore", "write", "evaluate", "runs", "corpora"],
+    ["train", "sample", "predict", "visualize", "explore", "evaluate", "runs", "corpora"],
 )
 def test_no_error_message_contains_control_sequences(process, hostile, name):
     codes = set()

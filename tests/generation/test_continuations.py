@@ -1,5 +1,5 @@
 """Continuations end with a word, a line or a sentence and are scored as by a naive loop; what is
-read of a draft."""
+read of a text."""
 
 from typing import NamedTuple
 
@@ -14,12 +14,10 @@ from charrnn.generation.continuations import (
     MAX_CHARS,
     Continuation,
     ContinuationOptions,
-    DraftReader,
     continue_text,
     end_of,
 )
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.sampling import prime_model
 from charrnn.text.vocab import Vocab
 
 ASCII = Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é"))
@@ -94,7 +92,7 @@ def test_the_score_is_that_of_a_naive_loop_to_the_last_digit(model, offer):
         assert one.nats_per_char == pytest.approx(-sum(one.logprobs) / len(one.text))
 
 
-def test_the_first_words_of_a_draft_are_those_of_a_text(model):
+def test_the_first_words_are_those_of_a_sample(model):
     opening = model.vocab.decode(model.generator.encode_prime(None))
     for one in model.continuations("", seed=3):
         assert list(one.logprobs) == naive_logprobs(model, opening, one.text)
@@ -151,32 +149,6 @@ def test_a_document_ends_a_continuation(tmp_path):
     first, *_ = documents.continuations("ab", until="sentence", temperature=0.1, seed=0)
     assert first.is_complete
     assert first.text == " c"
-
-
-def test_a_draft_is_read_from_the_nearest_state(model, monkeypatch):
-    """Whatever was read before, the state is that of the whole text; little is read again."""
-    monkeypatch.setattr("charrnn.generation.continuations.SPACING", 64)
-    stepper, vocab = model.generator.int8_stepper, model.vocab
-    text = ("The lamp is lit. " * 15)[:250]
-    reader = DraftReader(stepper, vocab)
-    changes = [(text, 250), (text, 0), (text + "W", 1), (text + "We", 1), (text + "W", 59)]
-    changes += [
-        (text[:150] + "is " + text[150:], 125),
-        (text[:150] + "is ", 25),
-        ("is " + text, 253),
-    ]
-    for changed, most in changes:
-        ids, read = vocab.encode(changed), list[int]()
-        primed, expected = reader.state_after(ids, read.append), prime_model(stepper, ids)
-        assert np.array_equal(primed.logits, expected.logits)
-        assert np.array_equal(primed.state.vectors, expected.state.vectors)
-        assert sum(read) <= most
-    assert DraftReader(stepper, vocab).state_after(vocab.encode("")).logits.shape == (1, len(vocab))
-    end, ids = int(vocab.encode("W")[0]), vocab.encode(text)
-    after = DraftReader(stepper, vocab, end).state_after(np.concatenate((ids, [end], ids[:9])))
-    assert np.array_equal(
-        after.state.vectors, DraftReader(stepper, vocab, end).state_after(ids[:9]).state.vectors
-    ), "END resets it"
 
 
 def test_what_word_processors_write_is_read():

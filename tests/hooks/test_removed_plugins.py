@@ -39,7 +39,7 @@ PLUGINS = {
         "model.adapted('abcdefgh')",
     ),
     "formats": Missing("export import", "", "export run x.zip", "model.export('x.zip')"),
-    "tui": Missing("explore write", "", "explore run", "model.continuations('abc')"),
+    "tui": Missing("demo explore", "", "explore run", ""),
     "serving": Missing("serve", "", "serve run", ""),
 }
 TRY_ALL = """

@@ -31,7 +31,6 @@ PAGES = [
     "docs/tour.md",
     "docs/how-to.md",
     "docs/teaching.md",
-    "docs/write.md",
     "docs/music.md",
     "docs/fine-tuning.md",
 ]

@@ -10,7 +10,7 @@ from charrnn.plugins.tui.full_screen import HANGUP, FullScreenApp
 from charrnn.system.signals import Signals
 
 
-class Stuck(FullScreenApp[None]):
+class Stuck(FullScreenApp):
     """An interface that waits for the terminal until the process is ended."""
 
     def __init__(self):
@@ -20,9 +20,6 @@ class Stuck(FullScreenApp[None]):
 
     def run(self):
         assert self.ended.wait(600)
-
-    def rescue(self):
-        self.log_of_end.append("rescued")
 
     def end(self, code):
         self.log_of_end.append(code)
@@ -43,22 +40,22 @@ def test_a_stuck_interface_ends_by_a_signal(stuck, monkeypatch):
     signals = Signals()
     signals.number = 15
     stuck.run_until_signal(signals)
-    assert stuck.log_of_end == ["rescued", 143]
+    assert stuck.log_of_end == [143]
 
 
 def test_a_stuck_interface_ends_without_a_terminal_and_a_signal(stuck, monkeypatch):
     answers = [True]  # then the terminal is gone
     monkeypatch.setattr(os, "isatty", lambda descriptor: bool(answers and answers.pop()))
     stuck.run_until_signal(Signals())
-    assert stuck.log_of_end == ["rescued", 128 + HANGUP]
+    assert stuck.log_of_end == [128 + HANGUP]
 
 
-def test_a_failed_rescue_keeps_no_process(stuck, monkeypatch):
-    def fail():
+def test_a_keyboard_that_is_gone_keeps_no_process(stuck, monkeypatch):
+    def fail(modes):
         raise OSError("the disk is full")
 
     monkeypatch.setattr(threading, "excepthook", lambda failure: None)
-    monkeypatch.setattr(stuck, "rescue", fail)
+    monkeypatch.setattr(full_screen, "restore_keyboard", fail)
     signals = Signals()
     signals.number = 15
     stuck.run_until_signal(signals)

@@ -1,5 +1,4 @@
-"""Programs that use the whole terminal: a demonstration, the explorer of cells, and the editor that
-continues texts."""
+"""Programs that use the whole terminal: a demonstration, and the explorer of cells."""
 
 from collections.abc import Sequence
 
@@ -20,10 +19,5 @@ def commands() -> Sequence[CommandEntry]:
             name="explore",
             summary="Browse the cells of a model over a text.",
             place="charrnn.plugins.tui.terminal:explore",
-        ),
-        CommandEntry(
-            name="write",
-            summary="Write a text with a model.",
-            place="charrnn.plugins.tui.terminal:write",
         ),
     ]

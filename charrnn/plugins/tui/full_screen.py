@@ -9,11 +9,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from rich.console import RenderableType
 from rich.text import Text
-from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -27,8 +26,6 @@ from charrnn.plugins.tui.keyboard import Modes, keyboard_modes, keys_dropped, re
 from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
 from charrnn.system.signals import Signals
 
-Result = TypeVar("Result")
-"""The type of the result of an interface that the user closes by a key."""
 SIGNAL_POLL = 0.1
 """Seconds between two checks whether a signal has arrived."""
 GRACE_SECONDS = 5.0
@@ -213,7 +210,7 @@ class FullScreen(Screen[None]):
         self.query_one(StatusLine).say(message)
 
 
-class FullScreenApp(App[Result]):
+class FullScreenApp(App[None]):
     """An interface in the terminal's own colours. A key, a signal or an error in another thread
     closes it.
 
@@ -267,9 +264,8 @@ class FullScreenApp(App[Result]):
         if self._signals.number:
             self.exit()
 
-    def run_until_signal(self, signals: Signals) -> Result | None:
-        """Run until the interface is closed or a signal arrives. Returns None unless the user has
-        closed it by a key.
+    def run_until_signal(self, signals: Signals) -> None:
+        """Run until the interface is closed or a signal arrives.
 
         Raises the error that has closed the interface, if there was one.
         """
@@ -281,7 +277,7 @@ class FullScreenApp(App[Result]):
         modes = keyboard_modes()
         threading.Thread(target=self._end_anyway, args=(is_over, modes), daemon=True).start()
         try:
-            result = self.run()
+            self.run()
 
             # `finish` may raise an error, which can be printed only after Textual has restored the
             # terminal. A job may take a second to end, and what is typed meanwhile is not meant for
@@ -290,7 +286,6 @@ class FullScreenApp(App[Result]):
                 self.finish()
         finally:
             is_over.set()
-        return result
 
     def _end_anyway(self, is_over: threading.Event, modes: Modes) -> None:
         """End the process after a signal, or when the terminal has gone, if Textual does not end
@@ -309,13 +304,9 @@ class FullScreenApp(App[Result]):
 
         if not is_over.wait(GRACE_SECONDS):
             try:
-                self.rescue()
                 restore_keyboard(modes)
             finally:
                 os._exit(128 + self._signals.number)
-
-    def rescue(self) -> object:
-        """Save the data that would be lost if the process ended now; subclasses override this."""
 
     def exit_code(self, signal_number: int) -> int:
         """Return the exit code of the command: 128 plus the number of the signal, 1 after an error,
@@ -375,7 +366,7 @@ class Question(ModalScreen[None]):
     answer is valid."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind({"escape": "dismiss"})
-    app: "FullScreenApp[Any]"
+    app: FullScreenApp
 
     def __init__(self, question: str, answer: Callable[[str], object]) -> None:
         """Ask `question`. `answer` is called with the input, and raises UsageError if the input is
@@ -399,39 +390,6 @@ class Question(ModalScreen[None]):
             self.query_one("#wrong", Static).update(Text(printable(message)))
         else:
             self.dismiss()
-
-
-class KeyQuestion(ModalScreen[None]):
-    """A question that is answered by one key; Escape closes it without an answer."""
-
-    def __init__(
-        self, question: str, answers: Mapping[str, tuple[str, Callable[[], object]]]
-    ) -> None:
-        """Ask `question`. `answers` maps each key to the text that explains it and the function
-        that it calls."""
-        super().__init__()
-        self._question = question
-        self._answers = answers
-
-    def compose(self) -> ComposeResult:
-        with Vertical(id="box"):
-            yield Static(Text(printable(self._question)), id="question")
-            # Escape always closes the question, so that the user is never stuck.
-            keys = [f"{key} {text}" for key, (text, _) in self._answers.items()]
-            keys.append("Esc back")
-            yield Static(Text("   ".join(keys), style="bold"))
-
-    def on_key(self, event: events.Key) -> None:
-        """Answer with a key."""
-        # Otherwise the key would also reach the bindings of the screen below.
-        event.stop()
-        if event.key == "escape":
-            self.dismiss()
-        elif event.key in self._answers:
-            _, function = self._answers[event.key]
-            # The question is closed first, because `function` may open another one.
-            self.dismiss()
-            self.app.call_later(function)
 
 
 class Help(ModalScreen[None]):

@@ -621,7 +621,7 @@ def _shown(character: str) -> str:
     return shown_character(character).rstrip(" ")
 
 
-class Explorer(FullScreenApp[None]):
+class Explorer(FullScreenApp):
     """The application of `charrnn explore`."""
 
     COMMAND = "explore"
