@@ -73,11 +73,13 @@ LEAST_BLANK = 0.01
 _BLANK_LINE = r"\n[ \t\r]*\n"
 _ANY_MARK = re.compile(rf'["“”„«»「」『』]|{_BLANK_LINE}')
 _DIRECTED_MARK = re.compile(
-    r"""(?P<opening>(?<![^\s(\[{'‘])["“”„«»](?=[\w'‘’]))"""  # after a blank, before a letter
-    r"""|(?P<closing>(?<=[\w.,;:!?…'’)\]—–-])["“”„«»](?=[\s.,;:!?)\]]|\Z))"""  # the reverse
+    r"""(?P<opening>(?<![^\s(\[{'‘])["“”„«»](?=[\w'‘’])|[「『])"""  # after a blank, before a letter
+    r"""|(?P<inner_inch>(?<=[0-9])"(?=[ ][^"“”\n]*[^\s\d"“”]"(?!\w)))"""  # another mark closes
+    r"""|(?P<closing>(?<=[\w.,;:!?…'’)\]—–-])["“”„«»](?=[\s.,;:!?)\]]|\Z))"""  # before a blank
     r"""|(?P<inch>(?<=[0-9])"(?![^\W\d_]))|(?P<dashed>(?<=[—–-])[”»](?=\w))"""
     rf"|{_ANY_MARK.pattern}"
 )
+_INCHES = ("inner_inch", "inch")
 
 
 def label_quotes(text: str) -> Flags:
@@ -103,7 +105,7 @@ def label_quotes(text: str) -> Flags:
         elif mark == "\n":
             inside[begin : paragraph_end(begin, changed)] = True
             opener = ""
-        elif mark in CLOSING[opener] and match.lastgroup != "opening":
+        elif mark in CLOSING[opener] and match.lastgroup not in ("opening", "inner_inch"):
             inside[begin:changed] = True
             opener = ""
         elif match.lastgroup == "opening" and mark in opener + CLOSING[opener]:
@@ -119,7 +121,7 @@ def label_quotes(text: str) -> Flags:
 def _opener(match: re.Match[str]) -> str:
     """Return the quotation mark of a match if it opens a quotation, else ""."""
     mark = match.group()
-    if mark not in CLOSING or match.lastgroup in ("closing", "inch"):
+    if mark not in CLOSING or match.lastgroup in ("closing", *_INCHES):
         return ""
     # These marks mostly close.
     if mark in "”»" and match.lastgroup is None:

@@ -114,8 +114,8 @@ _CHARACTER = r"""
     | '(?:[^'\\\n]|\\[^\n]{1,9}?)(?P<character_end>')"""
 """Matches a string or a character of Rust, where a lifetime such as 'a has no closing mark."""
 _REGEX = r"""
-    (?: (?<=[(,=:\[!&|?;{]) | (?<=[(,=:\[!&|?;{][ ]) | (?<==>) | (?<==>[ ]) | (?<=\breturn[ ])
-        | ^[ \t]*(?=/\S) )
+    (?: (?<=[(,=:\[!&|?;{]) | (?<=[(,=:\[!&|?;{][ ]) | (?<==>) | (?<==>[ ])
+        | (?<=\b(?:return|typeof)[ ]) | (?<=\bcase[ ]) | ^[ \t]*(?=/\S) )
     /(?![*/])(?:[^/\\\[\n]|\\[^\n]|\[(?:[^\]\\\n]|\\[^\n])*\])+/"""
 """Matches a regular expression of JavaScript, which stands where no value can be divided."""
 

@@ -56,6 +56,10 @@ QQQQQQQQQ..........QQQQQQ........  a closing one, with one paragraph a line
 QQQQQQQQQ?.QQQQQQ.......  the same with blank lines
 A 6" pipe, "two" and 8" more.
 ...........QQQQ..............  inches
+"It is 6" long," he said. "It is 6" he said.
+QQQQQQQQQQQQQQQ...........QQQQQQQQ..........  inches in quotations
+「One¶two.¶「Three」¶
+QQQQ......QQQQQQ..  marks that only open
 He said ("one," 'two') and "'three'" four.
 .........QQQQQ.............QQQQQQQQ.......  brackets and apostrophes
 """,

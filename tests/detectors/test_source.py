@@ -69,6 +69,8 @@ a.b(/["']/g, "");¶
 .............S....  a regular expression of JavaScript is none
 a = /'/; b => /[/"]/.c("d")¶
 .......................SS...  wherever one can stand
+case /'/: return typeof /"/;¶
+.............................  after a word that takes a value
 ¶  /\/"/.a('b');¶  return /'/; c / 2 / "d";¶
 ...........SS..........................SS...  division is none
 """
