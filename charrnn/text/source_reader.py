@@ -19,8 +19,8 @@ from charrnn.errors import (
     TextChangedError,
     counted,
     named,
+    shortened,
 )
-from charrnn.system.files import HTML_START
 from charrnn.system.progress import Task, task, tell
 from charrnn.text.documents import (
     SMILES,
@@ -30,6 +30,7 @@ from charrnn.text.documents import (
     listed_columns,
     looks_like_list,
 )
+from charrnn.text.file_kinds import describe_markup
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.paragraphs import join_lines
 from charrnn.text.sources import Origin, is_smiles_file
@@ -51,6 +52,8 @@ SHORT_FILE = 2_000
 """Files are short if their mean size in bytes is below this."""
 LIST_BYTES = 65_536
 """Number of bytes at the start of a file from which it is recognised as a list."""
+MOST_NAMED = 10
+"""Number of skipped files that are named at most."""
 _TWO_FIELDS = re.compile(rb"\S[ \t]+\S")
 
 
@@ -228,8 +231,8 @@ class SourceReader:
             return
 
         # Look first for fields, then for lines that may be documents.
-        if HTML_START.match(head) and path.suffix.lower() not in (".html", ".htm", ".xhtml"):
-            yield "is an HTML page: fetch the text again if a server sent that in its place"
+        if markup := describe_markup(head):
+            yield markup
         elif documents is None and (columns := listed_columns(chain((head,), blocks), str(path))):
             remedy = f"{named('column')} reads one column alone, each value as a document"
             names = f"by its number, or by its name in the first line ({columns})"
@@ -302,12 +305,14 @@ class SourceReader:
             except TextChangedError:
                 raise
             except DataError as error:
-                tally.num_skipped += 1 - changes.num_pointers
                 tally.num_pointers += changes.num_pointers
+                if not changes.num_pointers:
+                    tally.skipped.append(path.name)
                 if first_fault is None:
                     first_fault = error
                 continue
 
+            tally.num_cut += changes.num_cut
             tally.num_marks += changes.num_marks
             tally.num_line_ends += changes.num_line_ends
             if is_long:
@@ -317,10 +322,13 @@ class SourceReader:
 
         # If documents are read, the fault may be a single line of a large file, so it is reported.
         # If no file has the column, the error is raised, because it lists the columns.
-        if first_fault is not None and self._documents is not None:
-            tally.fault = first_fault.marked.splitlines()[0]
-            if self._documents.kind == "column" and tally.num_used == 0:
-                raise first_fault
+        if first_fault is None:
+            return
+        if self._documents is not None or tally.num_used == 0:
+            tally.fault = f" (first: {first_fault.marked.splitlines()[0]})"
+        has_column = self._documents is not None and self._documents.kind == "column"
+        if has_column and tally.num_used == 0:
+            raise first_fault
 
     def _file(self, path: Path, origin: Origin, tally: Tally) -> Iterator[bytes]:
         blocks = file_blocks(
@@ -349,12 +357,15 @@ def _size_of(path: Path) -> int | None:
 
 def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> str:
     skipped = []
-    if tally.num_skipped:
+    if tally.skipped:
         unfit = "empty or unreadable"
         if encoding is not None:
             unfit = f"empty, unreadable or not {title(encoding)} text"
-        verb = "is" if tally.num_skipped == 1 else "are"
-        skipped.append(f"{counted(tally.num_skipped, 'file')} that {verb} {unfit}")
+        verb = "is" if len(tally.skipped) == 1 else "are"
+        names = ", ".join(map(shortened, tally.skipped[:MOST_NAMED]))
+        if len(tally.skipped) > MOST_NAMED:
+            names += ", …"
+        skipped.append(f"{counted(len(tally.skipped), 'file')} that {verb} {unfit} ({names})")
     if tally.num_pointers:
         pointers = counted(tally.num_pointers, "Git LFS pointer")
         skipped.append(f"{pointers} (git lfs pull fetches the files themselves)")
@@ -368,7 +379,8 @@ def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> str:
 def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
     if skipped := _skipped(origin, tally, encoding=encoding):
         return DataError(
-            f"{origin.label} has no file to learn from (skipped: {skipped}): give one with text"
+            f"{origin.label} has no file to learn from (skipped: {skipped}){tally.fault}: give one"
+            " with text"
         )
     return NotHereError(
         origin.label, f"{origin.label} is an empty folder: give one with text files"
@@ -378,12 +390,16 @@ def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
 def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
     skipped = _skipped(origin, tally, encoding=encoding)
     if skipped:
-        fault = f" (first: {tally.fault})" if tally.fault else ""
-        yield Message(f"skipped {skipped} in {origin.label}{fault}")
+        yield Message(f"skipped {skipped} in {origin.label}{tally.fault}")
     if origin.is_shuffled and tally.num_used > 1:
         yield (
             f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes"
             " from all of it"
+        )
+    if tally.num_cut:
+        yield (
+            f"left out {counted(tally.num_cut, 'byte')} at the end of {origin.label}: the file ends"
+            " in the middle of a character"
         )
     if tally.num_marks:
         marks = f"{tally.num_marks} byte-order marks"

@@ -6,7 +6,8 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import BinaryIO, Protocol
 from charrnn.errors import DataError, TextChangedError, TooLargeError, named
 from charrnn.system.files import LFS_POINTER, PLACEHOLDER_BYTES, placeholder_in
 from charrnn.system.process import memory_bytes
+from charrnn.text.file_kinds import why_not_text
 
 _WIDE_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -36,6 +38,17 @@ characters and the ids."""
 _CP1252_ONLY = bytes(range(0x80, 0xA0))
 """Bytes that are quotation marks and dashes in cp1252, the encoding of Windows, but control
 characters in latin-1."""
+
+
+_WIDER = {
+    "shift_jis": "cp932",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "big5": "big5hkscs",
+    "euc_kr": "cp949",
+    "euc_jp": "euc_jis_2004",
+}
+"""Encodings that are often called by the name of a narrower one."""
 
 
 class _Readable(Protocol):
@@ -79,13 +92,15 @@ class Tally:
 
     num_used: int = 0
     """Files that make up the text."""
-    num_skipped: int = 0
-    """Unusable files, except pointers."""
+    skipped: list[str] = field(default_factory=list)
+    """Names of the unusable files, except pointers."""
     num_pointers: int = 0
     """Pointers of Git LFS, which stand in the place of the files themselves."""
     fault: str = ""
-    """The reason why the first unusable file was skipped, if documents are read: it may be a large
-    file with one wrong line."""
+    """The reason why the first unusable file was skipped, in brackets, if no file is left, or if
+    documents are read: it may be a large file with one wrong line."""
+    num_cut: int = 0
+    """Bytes at the ends of files that began a character and were left out."""
     num_marks: int = 0
     """Byte-order marks that were removed."""
     num_line_ends: int = 0
@@ -185,8 +200,10 @@ def clean_blocks(
     if start:
         blocks = chain((start,), blocks)
     if encoding is not None:
-        utf8 = _as_utf8(label, blocks=blocks, encoding=encoding)
-        blocks = _normalized(_checked(label, utf8), tally)
+        if reason := why_not_text(start):
+            raise DataError(f"{label} {reason}")
+        utf8 = _as_utf8(label, blocks=blocks, encoding=encoding, tally=tally)
+        blocks = _normalized(_checked(label, blocks=utf8, tally=tally), tally)
 
     # The last generator shows whether the file is empty, because a file with only a byte-order mark
     # is empty, too.
@@ -197,9 +214,11 @@ def clean_blocks(
     yield from blocks
 
 
-def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Convert blocks in `encoding` to UTF-8, which is not checked. Raises DataError if they are not
-    in `encoding`."""
+def _as_utf8(
+    label: str, blocks: Iterator[bytes], *, encoding: str, tally: Tally
+) -> Iterator[bytes]:
+    """Convert blocks in `encoding` to UTF-8, which is not checked. An incomplete character at the
+    end is left out. Raises DataError if they are not in `encoding`."""
     name = codecs.lookup(encoding).name
     first = next(blocks, b"")
     if name == "utf-8":
@@ -221,17 +240,22 @@ def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[byt
             # A lone surrogate, which UTF-7 can encode, is refused where UTF-8 is checked.
             yield decoder.decode(block, final=not block).encode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
+            if not block:
+                tally.num_cut += num_kept
+                return
             offset = num_bytes - num_kept + error.start
-            raise DataError(f"{label} {_not_in(encoding, offset, data=error.object)}") from error
+            problem = _not_in(encoding, offset, data=error.object[error.start :])
+            raise DataError(f"{label} {problem}") from error
         num_bytes += len(block)
 
 
-def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield blocks of whole characters. Raises DataError if the blocks are not UTF-8 or contain a
-    NUL."""
+def _checked(label: str, blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
+    """Yield blocks of whole characters; an incomplete character at the end is left out. Raises
+    DataError if the blocks are not UTF-8 or contain a NUL."""
     offset = 0
     incomplete = b""  # the beginning of a character that ends in the next block
-    for block in chain(blocks, (b"",)):
+    is_ascii = True
+    for block in blocks:
         data = incomplete + block
 
         # Two frequent mistakes have their own messages: a text in UTF-16, with a byte-order mark or
@@ -252,10 +276,9 @@ def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
                 remedy = f"for text in wide characters use {named('encoding', wide)}"
             raise DataError(f"{label} has a NUL at byte offset {offset + nul}: {remedy}")
 
-        # An incomplete character at the end of a block is kept for the next block. At the end of
-        # the file, which is an empty block, it is an error.
+        # An incomplete character at the end of a block is kept for the next block.
         try:
-            _, num_used = codecs.utf_8_decode(data, "strict", not block)
+            _, num_used = codecs.utf_8_decode(data, "strict", False)
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{label} {_not_in('UTF-8', offset + error.start, data=data[error.start :])}"
@@ -263,6 +286,13 @@ def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield data[:num_used]
         offset += num_used
         incomplete = data[num_used:]
+        is_ascii = is_ascii and data[:num_used].isascii()
+
+    # The last byte of a text in Latin-1 may be ß, é or another small letter, which begins a
+    # character of UTF-8, too.
+    if is_ascii and len(incomplete) == 1 and incomplete >= b"\xdf":
+        raise DataError(f"{label} {_not_in('UTF-8', offset, data=incomplete)}")
+    tally.num_cut += len(incomplete)
 
 
 def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
@@ -304,7 +334,13 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
 
 
 def _not_in(encoding: str, offset: int, data: bytes) -> str:
-    return f"is not {encoding} at byte offset {offset}: {_remedy(data)}"
+    remedy = _remedy(data)
+    wider = _WIDER.get(codecs.lookup(encoding).name)
+    if wider is not None:
+        with suppress(UnicodeDecodeError):
+            codecs.getincrementaldecoder(wider)().decode(data)
+            remedy = f"it may be {wider}, which has more characters: {named('encoding', wider)}"
+    return f"is not {encoding} at byte offset {offset}: {remedy}"
 
 
 def _remedy(data: bytes) -> str:

@@ -79,14 +79,16 @@ def test_a_folder_gives_its_text_files_by_path():
         ("book",),
     )
     assert corpus.notes == (
-        "skipped 3 files that are empty, unreadable or not UTF-8 text and 2 hidden names in book",
+        "skipped 3 files that are empty, unreadable or not UTF-8 text (empty.txt, image.png, latin.txt)"
+        " and 2 hidden names in book",
         "turned 1 CRLF line end of book into LF",
     )
     corpus = read_corpus(["book/**/*.txt"], order=SORTED)
     assert (corpus.name, corpus.content) == ("book", "chapter one\nchapter two\n")
     assert (
         corpus.notes[0]
-        == "skipped 2 files that are empty, unreadable or not UTF-8 text in book/**/*.txt"
+        == "skipped 2 files that are empty, unreadable or not UTF-8 text (empty.txt, latin.txt) in"
+        " book/**/*.txt"
     )
     with pytest.raises(DataError, match=r"no file matches the pattern 'book/\*\.c'"):
         read_corpus(["book/*.c"])
@@ -110,7 +112,7 @@ def test_a_folder_says_which_of_its_files_are_pointers_of_git_lfs(here):
         read_corpus(["book"])
     write("book/c.txt")
     write("book/empty.txt", b"")
-    skipped = "1 file that is empty, unreadable or not UTF-8 text"
+    skipped = "1 file that is empty, unreadable or not UTF-8 text (empty.txt)"
     assert read_corpus(["book"]).notes == (f"skipped {skipped} and {pointers} in book",)
 
 
@@ -167,20 +169,34 @@ def test_a_table_read_as_a_text_has_a_note_with_its_columns(name, content):
 PAGE = "<!DOCTYPE html>\n<html>\n<title>Sign in</title>\n</html>\n"
 
 
+MAILBOX = "From ann@example.org Sat Jan  3 01:05:34 1998\nSubject: lamps\n\nIt is lit.\n"
+
+
 @pytest.mark.parametrize(
-    ("name", "notes"),
+    ("content", "note"),
     [
-        (
-            "book.txt",
-            ("book.txt is an HTML page: fetch the text again if a server sent that in its place",),
-        ),
-        ("page.html", ()),
+        (PAGE, r"a.txt is an HTML page, .*: fetch the text .*, or get its text by pandoc -t plain"),
+        (MAILBOX, "a.txt is a mailbox, read with its headers and attachments: .* module mailbox"),
     ],
 )
-def test_an_html_page_is_learned_from_and_noted_unless_its_name_says_so(name, notes):
-    corpus = read_corpus([write(name, PAGE.encode())])
-    assert corpus.content == PAGE
-    assert corpus.notes == notes
+def test_a_page_and_a_mailbox_are_learned_from_and_noted(content, note):
+    corpus = read_corpus([write("a.txt", content.encode())])
+    assert corpus.content == content
+    assert re.match(note, corpus.notes[0])
+
+
+def test_a_folder_of_other_files_says_how_to_get_the_text_of_the_first():
+    write("book/a.pdf", b"%PDF-1.7\n")
+    with pytest.raises(DataError, match=r"not UTF-8 text \(a.pdf\).*a.pdf is a PDF.*by pdftotext"):
+        read_corpus(["book"])
+
+
+def test_a_text_that_ends_inside_a_character_is_read_without_it():
+    corpus = read_corpus([write("a.txt", ("Лев\n" * 5 + "Ле").encode()[:-1])])
+    assert corpus.content == "Лев\n" * 5 + "Л"
+    assert corpus.notes == (
+        "left out 1 byte at the end of a.txt: the file ends in the middle of a character",
+    )
 
 
 def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged():
@@ -259,7 +275,11 @@ def test_files_that_cannot_be_learned_from_are_refused():
             TEXT.encode("utf-16"),
             "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$",
         ),
-        ("utf-16", TEXT.encode("utf-16")[:-1], r"bad.txt is not utf-16 at byte offset \d+: "),
+        (
+            "utf-16",
+            TEXT.encode("utf-16") + b"\0\xdc",
+            r"bad.txt is not utf-16 at byte offset \d+: ",
+        ),
         (
             "utf-7",
             b"half a pair: +2AA-, alone",

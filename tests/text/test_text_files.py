@@ -1,8 +1,12 @@
 """Reading block by block gives what reading a file as a whole gives: the text, what was changed,
 and the error."""
 
+import bz2
+import gzip
 import io
+import lzma
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ from hand_built import vocab_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import DataError, TextChangedError, TooLargeError
+from charrnn.errors import DataError, TextChangedError, TooLargeError, named
 from charrnn.text import id_builder
 from charrnn.text import text_files as files
 from charrnn.text.id_builder import IdBuilder
@@ -146,3 +150,86 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path):
         TextChangedError, match=r"log\.txt changed while it was read: wait until it is written"
     ):
         b"".join(blocks)
+
+
+def in_zip(*names):
+    """A ZIP archive with files of these names."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in names:
+            name, _, content = name.partition("=")
+            file.writestr(name, content)
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "way"),
+    [
+        (b"%PDF-1.4\n", "a PDF file", "pdftotext"),
+        (in_zip("[Content_Types].xml", "word/document.xml"), "a Word document", "pandoc"),
+        (
+            in_zip("mimetype=application/vnd.oasis.opendocument.text"),
+            "an OpenDocument file",
+            "pandoc",
+        ),
+        (in_zip("mimetype=application/epub+zip"), "an e-book", "pandoc"),
+        (in_zip("[Content_Types].xml", "xl/workbook.xml"), "a spreadsheet", "CSV"),
+        (in_zip("a.txt=word"), "a ZIP archive", "unzip"),
+        (in_zip(), "a ZIP archive", "unzip"),
+        (rb"{\rtf1\ansi}", "an RTF document", "pandoc"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", "an old Microsoft Office", "libreoffice"),
+        (bz2.compress(b"a"), "compressed by bzip2", "bunzip2"),
+        (lzma.compress(b"a"), "compressed by xz", "unxz"),
+        (b"\x28\xb5\x2f\xfd\x04", "compressed by zstd", "unzstd"),
+        (gzip.compress(b"a"), "compressed by gzip", r"\.gz"),
+        (b"\xff\xd8\xff\xe0", "a picture", "tesseract"),
+        (b"PAR1\x15\0", "a Parquet file", "read_parquet"),
+        (b"a.txt".ljust(257, b"\0") + b"ustar\0", "a tar archive", "tar -xf"),
+        (
+            b'{\n "cells": [\n  {\n   "cell_type": "code"}], "nbformat": 4}',
+            "a Jupyter notebook",
+            "nbconvert",
+        ),
+    ],
+)
+def test_a_file_that_is_no_plain_text_is_refused_with_the_way_to_its_text(data, kind, way):
+    with pytest.raises(
+        DataError, match=f"it is .*{kind}, not a plain text: get its text by.*{way}"
+    ):
+        b"".join(clean_blocks("it", io.BytesIO(data), "utf-8", Tally()))
+    assert b"".join(clean_blocks("it", io.BytesIO(data), None, Tally())) == data
+
+
+@pytest.mark.parametrize("text", ["BZhang and PAR1 %PDF-", '{"cells": []}', "From the sea: rain"])
+def test_a_text_that_begins_like_such_a_file_is_read(text):
+    assert read(text.encode(), "utf-8", 99)[0] == text.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "wider"),
+    [("(①)", "shift-jis", "cp932"), ("朱镕基", "gb2312", "gb18030"), ("똠", "euc-kr", "cp949")],
+)
+def test_an_encoding_that_is_called_by_a_narrower_name_is_proposed(text, encoding, wider):
+    data = text.encode(wider)
+    assert read(data, encoding, 99)[2].endswith(f"more characters: {named('encoding', wider)}")
+    assert read(data, wider, 99)[0] == text.encode()
+    assert "latin-1" in read(data + b"\x81\x20", encoding, 99)[2]
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "text", "num_cut"),
+    [
+        ("Лев".encode()[:-1], "utf-8", "Ле", 1),
+        (b"caf\xc3", "utf-8", "caf", 1),
+        ("a戦".encode()[:-1], "utf-8", "a", 2),
+        ("戦争".encode("shift-jis")[:-1], "shift-jis", "戦", 1),
+        ("ab".encode("utf-16-le")[:-1], "utf-16-le", "a", 1),
+    ],
+)
+def test_a_character_that_is_cut_at_the_end_is_left_out(data, encoding, text, num_cut):
+    found, tally, _ = read(data, encoding, 99)
+    assert (found.decode(), tally.num_cut) == (text, num_cut)
+
+
+def test_a_small_letter_of_latin_1_at_the_end_is_no_cut_character():
+    assert "latin-1" in read(b"caf\xe9", "utf-8", 99)[2]

@@ -1,0 +1,64 @@
+"""Recognise files that are not plain text by their first bytes, and say how to get their text."""
+
+import re
+
+from charrnn.system.files import HTML_START
+
+_PANDOC = "pandoc -t plain -o text.txt FILE"
+_ZIP = rb"PK\x03\x04"
+_KINDS = (
+    (rb"%PDF-", "a PDF file", "pdftotext FILE text.txt"),
+    (_ZIP + rb".*word/", "a Word document", _PANDOC),
+    (_ZIP + rb".*mimetypeapplication/vnd\.oasis", "an OpenDocument file", _PANDOC),
+    (_ZIP + rb".*mimetypeapplication/epub", "an e-book", _PANDOC),
+    (_ZIP + rb".*xl/", "a spreadsheet", "saving it as CSV"),
+    (rb"PK(?:\x03\x04|\x05\x06)", "a ZIP archive", "unzip FILE"),
+    (rb"\{\\rtf", "an RTF document", _PANDOC),
+    (
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "a document of an old Microsoft Office",
+        "libreoffice --convert-to txt FILE",
+    ),
+    (rb"BZh[1-9]1AY&SY", "compressed by bzip2", "bunzip2 FILE"),
+    (rb"\xfd7zXZ\0", "compressed by xz", "unxz FILE"),
+    (rb"\x28\xb5\x2f\xfd", "compressed by zstd", "unzstd FILE"),
+    (rb"\x1f\x8b\x08", "compressed by gzip", "a name that ends in .gz"),
+    (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x FILE"),
+    (rb"Rar!\x1a\x07", "a RAR archive", "unrar x FILE"),
+    (rb".{257}ustar", "a tar archive", "tar -xf FILE"),
+    (rb"PAR1[^ -~]", "a Parquet file", "pandas.read_parquet(FILE).to_csv(…)"),
+    (rb"\x89PNG\r|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*", "a picture", "tesseract FILE text"),
+    (rb"SQLite format 3\0", "a SQLite database", "sqlite3 -csv FILE 'select …'"),
+    (
+        rb'\s*\{(?=.*"cell_type"\s*:)\s*"(?:cells|metadata|nbformat)"',
+        "a Jupyter notebook",
+        "jupyter nbconvert --to markdown FILE",
+    ),
+)
+_PATTERNS = [(re.compile(start, re.DOTALL), what, way) for start, what, way in _KINDS]
+_MAILBOX = re.compile(rb"From \S+ [^\n]*\d\d:\d\d[^\n]*\d{4}[^\n]*\n[A-Za-z-]+: ")
+
+
+def why_not_text(start: bytes) -> str:
+    """Say what kind of file begins with these bytes, and how to get a text out of it; "" if it may
+    be a text."""
+    for pattern, what, way in _PATTERNS:
+        if pattern.match(start):
+            return f"is {what}, not a plain text: get its text by {way}"
+    return ""
+
+
+def describe_markup(start: bytes) -> str:
+    """Say of an HTML page or a mailbox, which are read as they stand, how to get the text alone; ""
+    for any other file."""
+    if HTML_START.match(start):
+        return (
+            "is an HTML page, read with its tags: fetch the text again if a server sent that in its"
+            f" place, or get its text by {_PANDOC}"
+        )
+    if _MAILBOX.match(start):
+        return (
+            "is a mailbox, read with its headers and attachments: get its texts by Python's module"
+            " mailbox"
+        )
+    return ""
