@@ -70,17 +70,23 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
     return names, [max(0.0, 1 - sum(weights)), *weights]
 
 
-def with_counts(model: "TrainedModel", *, quiet: bool) -> "TrainedModel | CountedModel":
-    """Return a model together with the counts of its training text, if it has any. Where they
-    cannot be read, return the model alone, and print a warning."""
+def with_counts(
+    model: "TrainedModel", *, always: bool = False, quiet: bool
+) -> "TrainedModel | CountedModel":
+    """Return a model together with the counts of its training text, if it has any and is better
+    with them; `always` if it has any. Where they cannot be read, return the model alone, and print
+    a warning."""
     if model.path is None or model.config.num_held_back == 0:
         return model
     try:
         check_room_for_numba()
-        return counting.with_counts(model)
+        counted_model = counting.with_counts(model)
     except CharRNNError as error:
         warn((Message(f"{error.marked} The network writes alone."),), quiet=quiet)
         return model
+    if always or counted_model.counts.is_used:
+        return counted_model
+    return model
 
 
 def load_mixture(

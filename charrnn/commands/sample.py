@@ -408,7 +408,7 @@ def _with_counts_and_mixture(first: "Model", options: SampleCommandOptions) -> "
     adds_counts = options.adds_counts or (first.config.end_id is None and not options.no_counts)
     counted_model: TrainedModel | CountedModel = first
     if adds_counts:
-        counted_model = models.with_counts(first, quiet=options.quiet)
+        counted_model = models.with_counts(first, always=options.adds_counts, quiet=options.quiet)
     if options.adds_counts and counted_model is first:
         raise UsageError(
             f"{first.name} has no counts of its training text. Leave {named('adds_counts')} out."

@@ -266,9 +266,10 @@ class Config:
     """Networks that are trained side by side and predict together, each of an equal share of the
     units and of the embedding. They are saved as one network, whose weights are block diagonal."""
     held_back: int | Auto = setting("auto", allowed=at_least(0))
-    """Characters at the beginning of the training text that neither the network nor the counts
-    learn. How much each of both is trusted is fitted to these characters. auto: a hundredth of the
-    text, or 0 for less than 128 units or 5,000 characters. 0: nothing is counted."""
+    """Characters of the training text, in ten pieces, that the network does not learn. How much the
+    network and the counts are trusted is fitted to these characters. Of documents, whole ones are
+    held back. auto: a hundredth of the text, or 0 for less than 128 units or 5,000 characters. 0:
+    nothing is counted."""
     dropout: float | Auto = setting("auto", allowed=PROBABILITY)
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal
     2016)."""

@@ -76,6 +76,9 @@ class Counts(NamedTuple):
 
     predictor: NgramPredictor
     powers: MixingPowers
+    is_used: bool = True
+    """Whether both predict the validation text better than the network alone, so that the counts
+    are used where nobody asks for them."""
 
     def mix(self, logits: NDArray[Any], histories: NDArray[np.int64]) -> Float64Array:
         """Mix the logits (B, V) of a network with the predictions of the counts after histories (B,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,17 @@ from charrnn.counts.counts_file import (
     read_counts,
     write_counts,
 )
-from charrnn.counts.kneser_ney import NgramModel
+from charrnn.counts.kneser_ney import NgramModel, NgramPredictor
 from charrnn.counts.mixing_powers import MixingPowers, Predictions
 from charrnn.errors import CharRNNError, CheckpointError, DataError, install_command, named
 from charrnn.evaluation.losses import stateful_scores
 from charrnn.model.device import autocast
-from charrnn.model.reading import read_in_lanes
+from charrnn.model.reading import read_parts
 from charrnn.runs.reader import RunReader
 from charrnn.system.compiling import can_compile
 from charrnn.system.lazy import inference_mode, torch
 from charrnn.system.progress import task
+from charrnn.text.pieces import without_pieces
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel, load
 
@@ -38,81 +39,139 @@ MOST_CHARS_OF_PYTHON = 50_000
 """Characters that are counted without numba, at most: they take some ten seconds."""
 
 
-def count_text(run: Path, text: Any, should_stop: Callable[[], bool]) -> float | None:
+class CountedLosses(NamedTuple):
+    """Validation losses in nats per character, as training measures them."""
+
+    together: float
+    """The loss of the network and the counts together."""
+    counts: float
+    """The loss of the counts alone."""
+
+
+def count_text(
+    run: Path, text: Any, should_stop: Callable[[], bool], *, network_nats: float
+) -> CountedLosses | None:
     """Count the training text of a run, fit the powers of its network and the counts, and write the
     counts and the powers into the run's folder.
 
-    The powers are fitted on the part of the training text that was held back from the network,
-    which is not counted either. Returns the validation loss of network and counts together in nats
-    per character, as training measures it; None if `should_stop` returned true before this loss was
+    The powers are fitted on the pieces of the training text that were held back from the network.
+    The counts with which they are fitted do not have these pieces either; the counts that are
+    written have them. If the validation text says that network and counts together are worse than
+    the better of the two alone, the latter is recorded as the one that writes. `network_nats` is
+    the validation loss of the network.
+
+    Returns None, and writes nothing, if `should_stop` returned true before the losses were
     measured. Raises CharRNNError if the counts cannot be written.
     """
     model = load(run)
-    held_back = slice(0, text.learned(model.config).start)
-    counted = text.counted(model.config)
-    if not can_compile() and counted.stop - counted.start > MOST_CHARS_OF_PYTHON:
+    begin = text.first_counted
+    if not can_compile() and text.num_train - begin > MOST_CHARS_OF_PYTHON:
         raise DataError(
             f"More than {MOST_CHARS_OF_PYTHON:,} characters are counted with numba, which is"
             f" missing ({install_command()})."
         )
-    counts = fit_counts(model, text.ids, held_back=held_back, counted=counted)
+    held_back = text.held_back(model.config)
+    counts = fit_counts(model, text.training_ids, held_back=held_back, begin=begin)
     if should_stop():
         return None
-    write_counts(run, counts, digest=str(model.step_digest))
+    together = CountedModel(model, counts=counts).network
 
     max_chars = model.config.validation_chars
     assert max_chars != "auto", "the share of the validation text was not chosen"
-    scores = stateful_scores(
-        CountedModel(model, counts=counts).network,
-        ids=text.ids[: text.num_before_test],
-        first=text.num_train,
-        precision=model.config.precision,
-        max_chars=max_chars,
-        escape_nats=text.vocab.escape_nats,
-        should_stop=should_stop,
-    )
-    if scores is None:
-        return None
-    return scores.losses.mean
+    nats = []
+    for network in (together, together.alone):
+        scores = stateful_scores(
+            network,
+            ids=text.ids[: text.num_before_test],
+            first=text.num_train,
+            precision=model.config.precision,
+            max_chars=max_chars,
+            escape_nats=text.vocab.escape_nats,
+            should_stop=should_stop,
+        )
+        if scores is None:
+            return None
+        nats.append(scores.losses.mean)
+    losses = CountedLosses(*nats)
+
+    # The better of the two writes, where both together are worse.
+    if losses.together > min(network_nats, losses.counts):
+        is_network = network_nats <= losses.counts
+        counts = counts._replace(is_used=not is_network)
+        if not is_network:
+            counts = counts._replace(powers=MixingPowers.of_counts_alone())
+    write_counts(run, counts, digest=str(model.step_digest))
+    return losses
 
 
-def fit_counts(model: TrainedModel, ids: IdArray, *, held_back: slice, counted: slice) -> Counts:
-    """Count the slice `counted` of ids (N,), and fit the powers that mix the counts with a network
-    on the slice `held_back`, which neither the network nor the counts have learned."""
-    with task("counting", total=1, unit="texts") as advance:
-        order = min(ORDER, counted.stop - counted.start)
-        predictor = NgramModel.fit(ids[counted], len(model.vocab), order).predictor()
+def fit_counts(
+    model: TrainedModel, ids: IdArray, *, held_back: tuple[slice, ...], begin: int = 0
+) -> Counts:
+    """Count ids (N,) from `begin` on, and fit the powers that mix the counts with a network on the
+    pieces `held_back`, which the network has not learned."""
+
+    def count(counted: IdArray) -> NgramPredictor:
+        order = min(ORDER, len(counted))
+        predictor = NgramModel.fit(counted, len(model.vocab), order).predictor()
         advance()
+        return predictor
 
-    # MOST_SCORES limits the number of predictions times the size of the alphabet.
-    most = 1 + MOST_SCORES // len(model.vocab)
-    unseen = np.array(ids[held_back][:most])
-    positions = np.arange(1, len(unseen))
-    histories = predictor.histories(unseen, positions)
-    predictions = Predictions.of(
-        _logits(model, unseen), counts=predictor.after(histories), histories=histories
-    )
-    return Counts(predictor, powers=MixingPowers.fit(predictions, unseen[positions]))
+    with task("counting", total=2, unit="texts") as advance:
+        # Without the pieces, because counts of a text know it by heart.
+        predictor = count(without_pieces(ids, held_back, begin=begin))
+        positions = _fitted_positions(model, held_back)
+        histories = predictor.histories(ids, positions)
+        predictions = Predictions.of(
+            _logits(model, ids, positions=positions, held_back=held_back),
+            counts=predictor.after(histories),
+            histories=histories,
+        )
+        powers = MixingPowers.fit(predictions, np.asarray(ids[positions]))
+
+        # What is written counts the pieces, too.
+        del predictor, predictions
+        return Counts(count(ids[begin:]), powers=powers)
+
+
+def _fitted_positions(model: TrainedModel, held_back: tuple[slice, ...]) -> NDArray[np.int64]:
+    """Return the indices of the characters to which the powers are fitted.
+
+    They are the characters of each piece but the first, because the counts have another character
+    in its place; MOST_SCORES limits their number times the size of the alphabet.
+    """
+    most = max(1, MOST_SCORES // len(model.vocab) // len(held_back))
+    positions = []
+    for piece in held_back:
+        positions.append(np.arange(piece.start + 1, min(piece.start + 1 + most, piece.stop)))
+    return np.concatenate(positions)
 
 
 @inference_mode
-def _logits(model: TrainedModel, ids: IdArray) -> NDArray[np.float32]:
-    """Compute the logits (N - 1, V) of the network alone after each of ids (N,) but the last."""
+def _logits(
+    model: TrainedModel, ids: IdArray, *, positions: NDArray[np.int64], held_back: tuple[slice, ...]
+) -> NDArray[np.float32]:
+    """Compute the logits (M, V) of the network alone for the characters of ids (N,) at ascending
+    positions (M,), which are in the pieces `held_back`."""
     network = model.network
-    logits = np.empty((len(ids) - 1, len(model.vocab)), np.float32)
+    logits = np.empty((len(positions), len(model.vocab)), np.float32)
 
     def step(inputs: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
         with autocast(network.device, model.config.precision):
             scores, after = network(inputs, state)
         return scores, after
 
-    # The last steps of a lane may lie beyond the end of the text.
-    reading = read_in_lanes(step, network.initial_state, ids=ids[:-1], first=0)
-    with task("mixing", total=len(ids)) as advance:
-        for positions, scores in reading:
-            is_text = positions < len(logits)
-            logits[positions[is_text]] = scores.float().cpu().numpy()[is_text]
-            advance(positions.size)
+    # Each character is predicted at the character before it. A piece is read after the text before
+    # it, and the shorter pieces are read beyond their ends.
+    begins = np.array([piece.start for piece in held_back])
+    num_chars = max(piece.stop - piece.start for piece in held_back)
+    reading = read_parts(step, network.initial_state, ids, begins=begins, num_chars=num_chars)
+    with task("mixing", total=len(begins) * num_chars) as advance:
+        for read, scores in reading:
+            predicted = read + 1
+            ranks = np.searchsorted(positions, predicted).clip(max=len(positions) - 1)
+            is_fitted = positions[ranks] == predicted
+            logits[ranks[is_fitted]] = scores.float().cpu().numpy()[is_fitted]
+            advance(read.size)
     return logits
 
 

@@ -63,6 +63,7 @@ TYPES = {
     "probabilities": "F64",
     "discounts": "F64",
     "powers": "F64",
+    "is_used": "U8",
 }
 """The arrays of a file, and their types in the names of safetensors."""
 LEAST_DISCOUNTS = np.array((0, 1e-9, 1e-9, 1e-9))
@@ -91,8 +92,13 @@ def write_counts(run: Path, counts: Counts, *, digest: str) -> None:
         "probabilities": predictor.frequent.probabilities,
         "discounts": predictor.discounts,
         "powers": counts.powers.values,
+        "is_used": np.array([counts.is_used], np.uint8),
     }
-    metadata = {"format": FORMAT, "model_digest": digest, "sha256": _sha256(arrays)}
+    metadata = {
+        "format": FORMAT,
+        "model_digest": digest,
+        "sha256": _sha256(arrays),
+    }
     write_atomically(run / COUNTS_FILE, safetensors.numpy.save(arrays, metadata))
 
 
@@ -139,7 +145,8 @@ def needs_of_loops(shapes: Mapping[str, tuple[int, ...]], vocab_size: int) -> Ma
         "intervals": Need((num_frequent, 2), least=0, most=num_places),
         "probabilities": Need((num_frequent, vocab_size), least=LEAST_PROBABILITY, most=1 + 1e-9),
         "discounts": Need((num_lengths, 4), least=LEAST_DISCOUNTS, most=np.arange(4)),
-        "powers": Need((NUM_PAIRS, 2), least=-MOST_POWER, most=MOST_POWER),
+        "powers": Need((NUM_PAIRS, 2), least=0, most=MOST_POWER),
+        "is_used": Need((1,), least=0, most=1),
     }
 
 
@@ -176,7 +183,8 @@ def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
     predictor = NgramPredictor(
         places, frequent=frequent, longest=longest, discounts=arrays["discounts"]
     )
-    return Counts(predictor, powers=MixingPowers(arrays["powers"]))
+    powers = MixingPowers(arrays["powers"])
+    return Counts(predictor, powers, is_used=bool(arrays["is_used"][0]))
 
 
 class _Header(NamedTuple):

@@ -35,6 +35,8 @@ NUM_PAIRS = NUM_SURE**2 + 1
 ALONE = (1.0, 0.0)
 """The powers in runs: the network predicts alone. What is fitted on a short text that is held back
 is worse (benchmarks/LOG.md)."""
+COUNTS_ALONE = (0.0, 1.0)
+"""The powers with which the counts predict alone."""
 PRIOR = 400.0
 """The inverse variance of a normal prior, which draws the powers of a class to the powers that suit
 all classes: a class that hardly occurs in the text has the latter."""
@@ -96,7 +98,8 @@ class MixingPowers:
         """Fit the powers to the predictions and the characters (M,) that followed.
 
         They maximize the probability of these characters, by Newton's method: its logarithm is
-        concave in the powers.
+        concave in the powers. No power is negative: what one of the two finds likely would become
+        unlikely.
         """
         # One pair of powers is fitted to all predictions first: it is the prior of every other
         # pair.
@@ -109,6 +112,11 @@ class MixingPowers:
                 scores[:, is_mixed], targets[is_mixed], start=common, prior=PRIOR
             )
         return cls(values)
+
+    @classmethod
+    def of_counts_alone(cls) -> MixingPowers:
+        """Return the powers with which the counts predict alone, in runs, too."""
+        return cls(np.tile(COUNTS_ALONE, (NUM_PAIRS, 1)))
 
     def mix(self, predictions: Predictions) -> Float64Array:
         """Return the logits (M, V) of the network and the counts together."""
@@ -128,9 +136,10 @@ def _fitted(
     start: Float64Array,
     prior: float,
 ) -> Float64Array:
-    """Fit one pair of powers (2,) to scores (2, M, V) of network and counts, with a normal prior of
-    mean `start` and inverse variance `prior`."""
+    """Fit one pair of powers (2,) in 0 … MOST_POWER to scores (2, M, V) of network and counts, with
+    a normal prior of mean `start` and inverse variance `prior`."""
     powers = start.copy()
+    change = np.zeros(2)
     target_scores = scores[:, np.arange(len(targets)), targets]
     for _ in range(MAX_ITERATIONS):
         # The probabilities by both together.
@@ -147,9 +156,13 @@ def _fitted(
         products = np.tensordot(weighted, scores, axes=((1, 2), (1, 2)))
         curvature = products - expected @ expected.T + prior * np.eye(2)
 
-        step = np.linalg.solve(curvature, gradient)
-        largest = np.abs(step).max()
-        powers += step * LONGEST_STEP / max(largest, LONGEST_STEP)
+        # A power that would leave its range stays, and the other one takes its step alone.
+        is_free = ((powers > 0) | (gradient > 0)) & ((powers < MOST_POWER) | (gradient < 0))
+        change[:] = 0
+        change[is_free] = np.linalg.solve(curvature[is_free][:, is_free], gradient[is_free])
+        largest = np.abs(change).max()
+        change *= LONGEST_STEP / max(largest, LONGEST_STEP)
+        powers = np.clip(powers + change, 0, MOST_POWER)
         if largest < LEAST_CHANGE:
             break
-    return np.asarray(np.clip(powers, -MOST_POWER, MOST_POWER))
+    return np.asarray(powers)

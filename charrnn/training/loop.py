@@ -19,6 +19,7 @@ from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.system.process import Pauses
+from charrnn.text.pieces import num_in
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import notes, plan, run_text
 from charrnn.training.computing import Computing
@@ -385,7 +386,7 @@ def _read_same_text(resumed: Resumed) -> RunText:
 
     # A new run never reads more characters per step than its text has. A damaged config.yaml may
     # ask for that, and for any amount of memory.
-    num_learned = text.num_train - config.num_held_back
+    num_learned = text.num_train - num_in(text.held_back(config))
     if resolved(config.batch_size) * resolved(config.bptt_length) > num_learned:
         raise CheckpointError(
             f"{run / 'config.yaml'} is damaged: {config.batch_size} batch rows of"

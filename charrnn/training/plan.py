@@ -110,9 +110,7 @@ def plan_run(
             num_train_chars=text.num_train,
             operations_per_second=rate,
         )
-        sized = recipe.choose_held_back(
-            sized, text.num_train, document_ends=text.ends_in_training(sized)
-        )
+        sized = recipe.choose_held_back(sized, text.training_ids)
 
         # Sizes that are asked for are sizes of the whole model, not of each of several networks.
         asked = (config.hidden_size, config.embedding_size, config.parameters)
@@ -123,7 +121,7 @@ def plan_run(
         # These checks come before anything of that size is allocated.
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
-        batches = BatchRows(text.ids[text.learned(sized)], resolved(sized.batch_size))
+        batches = text.batch_rows(sized)
         group.rows(batches.batch_size)
 
         # The precision is recorded, so that the run continues, and can be repeated, in the
@@ -219,7 +217,7 @@ def plan_further(
             config = replace(config, save_every="auto")
 
     # The steps of the new budget.
-    batches = BatchRows(text.ids[text.learned(config)], resolved(config.batch_size))
+    batches = text.batch_rows(config)
     with computing.group.together():
         computing.group.rows(batches.batch_size)
         if "precision" in changes:

@@ -5,9 +5,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from charrnn.config.architectures import CELLS
 from charrnn.config.settings import (
     MAX_HIDDEN_SIZE,
@@ -22,6 +19,8 @@ from charrnn.hooks.specifications import cell_types
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.ensemble import can_join, check_ensemble
 from charrnn.model.reading import SEGMENT_LENGTH
+from charrnn.text.pieces import held_back_pieces, num_in
+from charrnn.text.vocab import IdArray
 from charrnn.training.optim import RATE_FACTORS
 
 DEFAULT_CELL = {"cell": "lstm", "num_layers": 1}
@@ -92,10 +91,12 @@ COUNTED_CHARS = 1 << 22
 COUNTING_SECONDS = 2.0
 """Assumed seconds at the end of a budget in minutes to load machine code, and to fit counts to a
 network."""
-COUNTED_PER_SECOND = 1_000_000
-"""Assumed characters that are counted in a second."""
-VALIDATED_PER_SECOND = 120_000
-"""Assumed characters that are validated in a second with a network and counts."""
+COUNTED_PER_SECOND = 500_000
+"""Assumed characters that are counted in a second: twice, without the text that is held back and
+with it."""
+VALIDATED_PER_SECOND = 90_000
+"""Assumed characters that are validated in a second with a network and counts, and by the counts
+alone."""
 MEMBER_EPOCHS = 8
 """Times that each of several networks must read the text, to be worth its share of the time
 (benchmarks/LOG.md)."""
@@ -196,15 +197,13 @@ def choose_sizes(
     return replace(config, bptt_length=bptt_length, batch_size=batch_size)
 
 
-def choose_held_back(
-    config: Config, num_train_chars: int, document_ends: NDArray[np.int64] | None = None
-) -> Config:
-    """Choose how many characters of the training text are held back to fit how a network of
-    resolved size is mixed with counts. If the text has documents, which end at `document_ends`,
-    whole documents are held back.
+def choose_held_back(config: Config, training_ids: IdArray) -> Config:
+    """Choose how many characters of a training text (N,) are held back to fit how a network of
+    resolved size is mixed with counts (`text.pieces`).
 
     Raises UsageError if more than half of the text would be held back.
     """
+    num_train_chars = len(training_ids)
     most = num_train_chars // 2
     if config.held_back != "auto" and 0 < config.held_back < LEAST_HELD_BACK:
         raise UsageError(
@@ -221,20 +220,18 @@ def choose_held_back(
             num_chars = 0
         config = fill_auto(config, held_back=num_chars)
 
-    # To the end of the document.
-    num_chars = end = resolved(config.held_back)
-    if num_chars > 0 and document_ends is not None:
-        later = document_ends[document_ends >= num_chars]
-        end = int(np.append(later, num_train_chars)[0])
-    if end <= most:
-        return replace(config, held_back=end)
+    # Whole documents have more characters.
+    num_chars = config.num_held_back
+    num_in_pieces = max(num_chars, num_in(held_back_pieces(training_ids, num_chars, config.end_id)))
+    if num_in_pieces <= most:
+        return config
 
     # A text that has nothing to spare is not counted.
     if not is_asked:
         return replace(config, held_back=0)
     documents = ""
-    if end > num_chars:
-        documents = f", {end:,} with the rest of the last document"
+    if num_in_pieces > num_chars:
+        documents = f", {num_in_pieces:,} with the rest of the documents"
     raise UsageError(
         f"{named('held_back')} is {num_chars:,}{documents}, and the training text has"
         f" {counted(num_train_chars, 'character')}. Hold back at most half of them, or 0."

@@ -3,15 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from charrnn.config.settings import Config
+from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, named
 from charrnn.runs.checkpoint import Checkpoint
+from charrnn.text.batches import BatchRows
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
-from charrnn.text.documents import Documents, document_ends, split_text
+from charrnn.text.documents import Documents, split_text
+from charrnn.text.pieces import held_back_pieces
 from charrnn.text.recorded_corpus import RecordedCorpus
 from charrnn.text.sources import Order
 from charrnn.text.vocab import IdArray, Vocab
@@ -39,23 +38,25 @@ class RunText:
         """Characters of the validation part, which follows the training part."""
         return self.num_before_test - self.num_train
 
-    def learned(self, config: Config) -> slice:
-        """Return the part of the training text that the network learns: the characters after those
-        held back."""
-        return slice(config.num_held_back, self.num_train)
+    @property
+    def first_counted(self) -> int:
+        """The index of the first character that is counted: the end of a long training text is."""
+        return max(0, self.num_train - recipe.COUNTED_CHARS)
 
-    def ends_in_training(self, config: Config) -> NDArray[np.int64] | None:
-        """Return the index after the END of each document of the training text; None for a text
-        without documents."""
-        if config.end_id is None:
-            return None
-        return document_ends(self.ids[: self.num_train], config.end_id)
+    @property
+    def training_ids(self) -> IdArray:
+        """The training part (num_train,)."""
+        return self.ids[: self.num_train]
 
-    def counted(self, config: Config) -> slice:
-        """Return the part of the text that is counted beside the network: the end of the text that
-        the network learns."""
-        learned = self.learned(config)
-        return slice(max(learned.start, learned.stop - recipe.COUNTED_CHARS), learned.stop)
+    def held_back(self, config: Config) -> tuple[slice, ...]:
+        """Return the pieces of the training text that the network does not learn."""
+        if config.num_held_back == 0:
+            return ()
+        return held_back_pieces(self.training_ids, config.num_held_back, config.end_id)
+
+    def batch_rows(self, config: Config) -> BatchRows:
+        """Return the batch rows over the text that the network learns."""
+        return BatchRows(self.training_ids, resolved(config.batch_size), self.held_back(config))
 
     @property
     def vocab(self) -> Vocab:

@@ -255,9 +255,10 @@ class TrainingSession:
         which a resumed run makes up for.
         """
         problem = ""
+        warning = ""
         if self.group.is_first:
             try:
-                self._count_text()
+                warning = self._count_text()
             except ImportError as error:
                 problem = f"{error} ({install_command()})"
             # Torch has a RuntimeError where memory ends.
@@ -266,6 +267,8 @@ class TrainingSession:
                 problem = shortened(" ".join(words.split()))
         self.state.is_stopped = bool(self.group.of_first(self.state.is_stopped))
 
+        if warning:
+            yield WarningEvent(message=warning)
         if problem:
             run = shlex.quote(str(self.run.path))
             yield WarningEvent(
@@ -275,10 +278,12 @@ class TrainingSession:
                 )
             )
 
-    def _count_text(self) -> None:
-        """Count the training text on all cores of this host. Raises whatever goes wrong."""
-        if self.state.best_nats is None:
-            return
+    def _count_text(self) -> str:
+        """Count the training text on all cores of this host. Returns a warning, or "". Raises
+        whatever goes wrong."""
+        best_nats = self.state.best_nats
+        if best_nats is None:
+            return ""
 
         # A stop is asked for between any two reports of progress.
         def cancel_if_stopped(_: Task) -> None:
@@ -286,22 +291,37 @@ class TrainingSession:
                 raise Cancelled
 
         num_threads = resolved(self.trainer.config.threads) * self.group.local_size
-        nats = None
+        losses = None
         with (
             on_threads(num_threads),
             using(CallbackProgress(cancel_if_stopped)),
             contextlib.suppress(Cancelled),
         ):
-            nats = counting.count_text(self.run.path, self.text, self.should_stop)
-        if nats is None:
+            losses = counting.count_text(
+                self.run.path, self.text, self.should_stop, network_nats=best_nats
+            )
+        if losses is None:
             self.state.is_stopped = True
-            return
+            return ""
 
         # Beside the losses of the network, for `charrnn runs`.
         self._metrics.append(
-            {"event": "counts", "step": self.state.best_step, "with_counts_nats": nats}
+            {"event": "counts", "step": self.state.best_step, "with_counts_nats": losses.together}
         )
-        self.state.with_counts_nats = nats
+        self.state.with_counts_nats = losses.together
+
+        # Both together should be the best.
+        better = min(best_nats, losses.counts)
+        if losses.together <= better:
+            return ""
+        writer = "network"
+        if losses.counts < best_nats:
+            writer = "counts"
+        return (
+            "The network and the counts together predict the validation text worse than the"
+            f" {writer} alone ({losses.together:.4f} and {better:.4f} nats/character), so the"
+            f" {writer} will write alone."
+        )
 
     def _done(self, seconds: float) -> DoneEvent:
         """Return the last event of a training that took so many seconds."""

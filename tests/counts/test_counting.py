@@ -3,6 +3,7 @@ wrong, and that sampling and evaluating use the counts."""
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,13 +15,15 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.config.settings import Config
 from charrnn.counts import contexts, counting
-from charrnn.counts.counts_file import COUNTS_FILE
+from charrnn.counts.counts_file import COUNTS_FILE, write_counts
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.distribution import log_softmax
 from charrnn.runs.config_files import seal
 from charrnn.runs.writer import RunWriter
+from charrnn.text.pieces import NUM_PIECES, held_back_pieces
 from charrnn.training import recipe
+from charrnn.training.run_text import read_text
 from charrnn.views.tables import evaluation_view
 
 pytestmark = pytest.mark.trained
@@ -89,7 +92,7 @@ def test_the_row_of_counts_alone_is_their_n_gram_model(trained):
     found = charrnn.evaluate_runs([model], "The quick text, read by counts alone." * 9, ngrams=(1,))
     [row] = [row for row in found.rows if row.name == "counts alone"]
     ids = model.vocab.encode("The quick text, read by counts alone." * 9)
-    counted = model.vocab.encode(TEXT[500:7_200])
+    counted = model.vocab.encode(TEXT[:7_200])
     nats = NgramModel.fit(counted, len(model.vocab), counting.ORDER).char_nats(
         ids, np.arange(1, len(ids))
     )
@@ -156,8 +159,9 @@ def test_a_small_network_is_counted_where_that_is_asked_for(tmp_path):
             tmp_path, name=f"run-{held_back}", hidden_size=4, held_back=held_back, steps=1
         )
         assert 0 < done.with_counts_nats < done.best_nats
+        assert charrnn.load(run).config.held_back == held_back
         counts = charrnn.load(run).with_counts().counts
-        assert len(counts.predictor.contexts.ids) == 7_200 - held_back
+        assert len(counts.predictor.contexts.ids) == 7_200
 
 
 def test_more_than_half_of_the_text_is_refused(command, tmp_path):
@@ -171,32 +175,46 @@ def test_more_than_half_of_the_text_is_refused(command, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
-ENDS = np.array([40, 460, 520, 700, 1_300, 6_000])
+def ids_with_ends(ends):
+    """Ids of 8,000 characters of documents, which end before the positions `ends`."""
+    ids = np.ones(8_000, np.uint8)
+    ids[np.append(ends, 8_000).astype(np.int64) - 1] = 0
+    return ids
+
+
+SHORT = np.arange(20, 8_000, 20)
 """Where the documents of a text of 8,000 characters end, before the last one."""
+LONG = np.array([40, 460, 520, 700, 1_300, 6_000])
 
 
 @pytest.mark.parametrize(
     ("asked", "ends", "expected"),
     [
-        ("auto", None, 500),
-        ("auto", ENDS, 520),
-        (520, ENDS, 520),
-        (521, ENDS, 700),
-        (0, ENDS, 0),
+        ("auto", SHORT, 500),
+        ("auto", LONG, 500),
+        (0, LONG, 0),
         ("auto", np.array([801, 900]), 0),
-        ("auto", np.zeros(0, np.int64), 0),
-        (1_301, ENDS, "is 1,301, 6,000 with the rest of the last document, and the training text"),
-        (6_001, ENDS, "is 6,001, 8,000 with the rest of the last document, and the training text"),
-        (4_001, None, "is 4,001, and the training text has 8,000 characters"),
+        ("auto", np.zeros(0), 0),
+        (1_301, LONG, 1_301),
+        (3_001, LONG, "is 3,001, 6,000 with the rest of the documents, and the training text"),
+        (6_001, LONG, "is 6,001, 7,540 with the rest of the documents, and the training text"),
+        (4_001, SHORT, "is 4,001, 4,0.. with the rest of the documents, and the training text"),
     ],
 )
-def test_whole_documents_are_held_back(asked, ends, expected):
-    config = recipe.choose_sizes(Config(held_back=asked, steps=9), 8_000)
+def test_a_text_holds_back_documents_if_it_can_spare_them(asked, ends, expected):
+    config = Config(held_back=asked, steps=9, documents="lines", alphabet="byte")
+    config = recipe.choose_sizes(config, 8_000)
     if isinstance(expected, str):
         with pytest.raises(UsageError, match=expected):
-            recipe.choose_held_back(config, 8_000, ends)
+            recipe.choose_held_back(config, ids_with_ends(ends))
     else:
-        assert recipe.choose_held_back(config, 8_000, ends).held_back == expected
+        assert recipe.choose_held_back(config, ids_with_ends(ends)).held_back == expected
+
+
+def test_at_most_half_of_a_text_is_held_back():
+    config = recipe.choose_sizes(Config(held_back=4_001, steps=9), 8_000)
+    with pytest.raises(UsageError, match="is 4,001, and the training text has 8,000 characters"):
+        recipe.choose_held_back(config, np.ones(8_000, np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -205,32 +223,39 @@ def test_whole_documents_are_held_back(asked, ends, expected):
 )
 def test_a_hundredth_of_the_text_is_held_back_within_limits(num_chars, expected):
     config = recipe.choose_sizes(Config(steps=9), num_chars)
-    assert recipe.choose_held_back(config, num_chars).held_back == expected
+    ids = np.broadcast_to(np.uint8(1), num_chars)
+    assert recipe.choose_held_back(config, ids).held_back == expected
 
 
 def test_documents_are_held_back_as_a_whole(tmp_path):
     lines = "".join(f"{word} and {word[::-1]}\n" for word in TEXT.split() * 2)
     run, done = train(tmp_path, lines, documents="lines")
     model = charrnn.load(run)
-    counts = model.with_counts().counts
-    ids = model.training_text().ids
-    held_back = model.config.held_back
-    least = max(recipe.MIN_HELD_BACK, model.training_text().end // recipe.HELD_BACK_PART)
-    assert least <= held_back < least + 60 and ids[held_back - 1] == model.config.end_id
-    assert np.array_equal(counts.predictor.contexts.ids, ids[held_back : model.training_text().end])
+    training = model.training_text()
+    ids = training.ids[: training.end]
+    assert model.config.held_back == max(500, training.end // recipe.HELD_BACK_PART)
+    pieces = held_back_pieces(ids, model.config.held_back, model.config.end_id)
+    assert len(pieces) == NUM_PIECES
+    assert {ids[piece.start - 1] for piece in pieces} == {model.config.end_id}
+    assert {ids[piece.stop - 1] for piece in pieces} == {model.config.end_id}
     text = model.with_counts().sample(seed=1)
     assert text.has_ended in (True, False) and done.with_counts_nats > 0
 
 
-def test_the_network_and_the_counts_never_read_what_is_held_back(tmp_path, trained):
+def test_the_network_never_reads_what_is_held_back_and_the_powers_are_fitted_to_it(
+    tmp_path, trained
+):
     """The same characters in another order: the alphabet stays."""
-    other, _ = train(tmp_path, TEXT[:500][::-1] + TEXT[500:])
+    text = list(TEXT)
+    for piece in held_back_pieces(np.zeros(7_200, np.uint8), 500, None):
+        text[piece] = text[piece][::-1]
+    other, _ = train(tmp_path, "".join(text))
     networks = [charrnn.load(run).tensors for run in (other, trained[0])]
     for name, tensor in networks[0].items():
         assert tensor.tobytes() == networks[1][name].tobytes()
     found = charrnn.load(other).with_counts().counts
     expected = charrnn.load(trained[0]).with_counts().counts
-    assert np.array_equal(found.predictor.contexts.ids, expected.predictor.contexts.ids)
+    assert not np.array_equal(found.predictor.contexts.ids, expected.predictor.contexts.ids)
     assert not np.array_equal(found.powers.values, expected.powers.values)
 
 
@@ -547,9 +572,78 @@ def test_the_end_of_a_long_training_text_is_counted(tmp_path, monkeypatch):
 def test_a_budget_in_minutes_keeps_time_for_counting():
     config = Config(held_back=500, hidden_size=128)
     assert recipe.counting_seconds(replace(config, held_back=0), 10**6, 10**5) == 0
-    assert recipe.counting_seconds(config, 10**6, 120_000) == pytest.approx(2 + 1 + 1)
+    assert recipe.counting_seconds(config, 10**6, 90_000) == pytest.approx(2 + 2 + 1)
     most = recipe.counting_seconds(config, recipe.COUNTED_CHARS, recipe.MIN_VALIDATION_CHARS)
     assert recipe.counting_seconds(config, 10**9, 10**8) == most
+
+
+CONTENTS = "".join(f"Chapter {number} {'. ' * 9} {3 * number}\n" for number in range(30, 60))[:700]
+"""A table of contents."""
+
+
+def test_powers_do_not_depend_on_where_the_contents_stand(tmp_path):
+    """A tenth of the text is unlike the rest of it."""
+    losses = []
+    for name, at in (("first", 0), ("middle", 3_300)):
+        text = TEXT[:at] + CONTENTS + TEXT[at:]
+        _, done = train(tmp_path, text, name=name)
+        losses.append(done.with_counts_nats)
+    assert abs(losses[0] - losses[1]) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("network_nats", "counts_nats", "is_used", "powers"),
+    [
+        (0.4, 0.45, False, None),
+        (0.4, 0.3, True, (0, 1)),
+        (9.0, 0.3, True, (0, 1)),
+        (9, 9, True, None),
+    ],
+)
+def test_what_predicts_best_alone_is_recorded_as_the_writer(
+    run, monkeypatch, network_nats, counts_nats, is_used, powers
+):
+    """The validation losses are replaced; that of both together is 0.5."""
+    model = charrnn.load(run)
+    fitted = model.with_counts().counts.powers.values
+    nats = iter([0.5, counts_nats])
+    monkeypatch.setattr(
+        counting,
+        "stateful_scores",
+        lambda *_, **__: SimpleNamespace(losses=SimpleNamespace(mean=next(nats))),
+    )
+    text = read_text(model.config, model.vocab)
+    found = counting.count_text(run, text, lambda: False, network_nats=network_nats)
+    assert found == (0.5, counts_nats)
+    counts = model.with_counts().counts
+    assert counts.is_used is is_used
+    expected = fitted if powers is None else np.tile(powers, (len(fitted), 1))
+    assert counts.powers.values.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("counts_nats", "writer"), [(7.0, "network"), (0.1, "counts")])
+def test_training_warns_where_both_together_are_worse(run, monkeypatch, counts_nats, writer):
+    losses = counting.CountedLosses(8.0, counts_nats)
+    monkeypatch.setattr(counting, "count_text", lambda *_, **__: losses)
+    *_, warning, done = charrnn.resume(run)
+    better = min(counts_nats, done.best_nats)
+    assert warning.message == (
+        "The network and the counts together predict the validation text worse than the"
+        f" {writer} alone (8.0000 and {better:.4f} nats/character), so the {writer} will write"
+        " alone."
+    )
+    assert done.with_counts_nats == 8.0
+
+
+def test_the_network_writes_alone_where_it_predicts_better_unless_counts_are_asked_for(
+    command, run
+):
+    model = charrnn.load(run)
+    counts = model.with_counts().counts._replace(is_used=False)
+    write_counts(run, counts, digest=model.step_digest)
+    line = ("sample", run, "--length", 20, "--seed", 1, "--json")
+    assert as_json(command(*line)) == as_json(command(*line, "--no-counts"))
+    assert as_json(command(*line, "--counts"))["counts"] is True
 
 
 def test_counts_beside_another_model_of_the_same_text_are_not_used(tmp_path, trained):
