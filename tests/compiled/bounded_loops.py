@@ -100,7 +100,8 @@ def random_counts(rng, vocab_size):
         "intervals": rng.integers(0, num_chars + 2, (num_frequent, 2)),
         "probabilities": rng.uniform(1e-9, 1, frequent),
         "discounts": discounts,
-        "powers": rng.uniform(-10, 10, (NUM_PAIRS, 2)),
+        "powers": rng.uniform(0, 10, (NUM_PAIRS, 2)),
+        "is_used": np.ones(1),
     }
     arrays = {name: arrays[name].astype(DTYPES[kind]) for name, kind in TYPES.items()}
 
