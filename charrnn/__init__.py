@@ -6,14 +6,14 @@
     findings = charrnn.find_cells(model.trace(text))
 
 The names are resolved when they are first used, so that importing the package imports neither NumPy
-nor torch.
+nor torch, and changes nothing.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from charrnn.system import display
 from charrnn.system.lazy import LazyModule
-from charrnn.system.spinning import choose_spins, limit_threads
+from charrnn.system.spinning import prepare_threads
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
-limit_threads()
-choose_spins()
 display.notebook = LazyModule("charrnn.views.notebook")
 
 __all__ = [
@@ -102,6 +100,7 @@ def __getattr__(name: str) -> Any:
     """Return a public name. Raises MissingPluginError if its plugin was removed."""
     if name not in _HOMES:
         raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
+    prepare_threads()  # before NumPy and torch are imported, unless the program has done so
     return getattr(LazyModule(_HOMES[name]), name)
 
 

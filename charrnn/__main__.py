@@ -13,6 +13,9 @@ def main() -> None:
     # most of all at the end, where it is left out (benchmarks/LOG.md).
     gc.set_threshold(10_000)
     try:
+        from charrnn.system.spinning import prepare_threads
+
+        prepare_threads()
         from charrnn.cli.streams import choose_terminal
         from charrnn.commands.app import run
         from charrnn.errors import LOST_CONNECTION

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from charrnn.cells.findings import MAX_LAG, SGD_LEARNING_RATE
 from charrnn.cells.study import Study
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.generation.generator import fresh_seed
+from charrnn.generation.generator import beginning_of, fresh_seed
 from charrnn.generation.sample_options import (
     DEFAULT_UNKNOWN,
     NUM_CONTINUATIONS,
@@ -25,6 +25,7 @@ from charrnn.system.display import RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_numba
 from charrnn.text.corpus import CorpusPart
+from charrnn.text.given_text import GivenText, read_given, text_to_continue, whole_text
 from charrnn.trained_model import TextOrIds, TrainedModel, load_as
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Model(TrainedModel):
     def gradients_with(
         self,
         others: "Iterable[Model]",
-        text: str | bytes,
+        text: GivenText,
         *,
         context: str | bytes = "",
         max_lag: int = MAX_LAG,
@@ -158,7 +159,7 @@ class Model(TrainedModel):
         return gradients.gradients_of((self, *others), text, context=context, max_lag=max_lag)
 
     def numbers(
-        self, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN
+        self, text: GivenText, *, unknown: str = DEFAULT_UNKNOWN
     ) -> "network_numbers.NetworkNumbers":
         """Compute every number of a small network that reads `text` from the initial state, in
         float64.
@@ -170,11 +171,12 @@ class Model(TrainedModel):
         >>> numbers = charrnn.load("tiny").numbers("hel")
         >>> numbers.steps[0].layers[0].row("h").values
         """
-        return network_numbers.model_numbers(self, text, unknown=unknown)
+        beginning = text_to_continue(text, self.config)
+        return network_numbers.model_numbers(self, beginning, unknown=unknown)
 
     def backpropagation(
         self,
-        text: str | bytes,
+        text: GivenText,
         *,
         learning_rate: float = SGD_LEARNING_RATE,
         unknown: str = DEFAULT_UNKNOWN,
@@ -189,8 +191,9 @@ class Model(TrainedModel):
         >>> backward = charrnn.load("tiny").backpropagation("hello")
         >>> backward.steps[0].layers[0].row("dh right").values
         """
+        beginning = text_to_continue(text, self.config)
         return gradients_of_numbers.model_backpropagation(
-            self, text, learning_rate=learning_rate, unknown=unknown
+            self, beginning, learning_rate=learning_rate, unknown=unknown
         )
 
     # N-grams of the training text.
@@ -252,7 +255,7 @@ class Model(TrainedModel):
 
     def adapted(
         self,
-        text: str | bytes,
+        text: GivenText,
         *,
         unknown: str = DEFAULT_UNKNOWN,
         settings: "dynamic.DynamicSettings | None" = None,
@@ -268,7 +271,8 @@ class Model(TrainedModel):
         >>> letters = model.adapted("What is the king to me? " * 20)
         >>> letters.sample(length=100, seed=1).text
         """
-        return cast(Model, dynamic.adapted(self, text, unknown=unknown, settings=settings))
+        whole = whole_text(text, self.config)
+        return cast(Model, dynamic.adapted(self, whole, unknown=unknown, settings=settings))
 
     def gradient_scale(self, part: CorpusPart | None = None) -> "dict[str, Tensor]":
         """Compute the root mean square of each weight's gradient, by which dynamic evaluation
@@ -290,9 +294,7 @@ class Model(TrainedModel):
         """
         return novelties.new_documents(self)
 
-    def novelty(
-        self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
-    ) -> "novelties.Novelty":
+    def novelty(self, text: GivenText, *, min_length: int = MIN_COPY_LENGTH) -> "novelties.Novelty":
         """Find what `text` copies from the run's training text, which is read again: segments of at
         least `min_length` characters.
 
@@ -306,7 +308,8 @@ class Model(TrainedModel):
         >>> found = model.novelty(model.sample(length=2000).text)
         >>> found.share_copied, found.held_out_share
         """
-        return self.novelty_reference().compare(text, min_length=min_length)
+        given = read_given(text, self.config)
+        return self.novelty_reference().compare(given, min_length=min_length)
 
     def novelty_reference(self, *, length: int = 0) -> "novelties.NoveltyReference":
         """Read and verify the run's training text, so that `compare` can compare several texts with
@@ -333,7 +336,7 @@ class Model(TrainedModel):
 
     def continuations(
         self,
-        text: str,
+        text: GivenText,
         *,
         count: int = NUM_CONTINUATIONS,
         until: str = "word",
@@ -352,8 +355,9 @@ class Model(TrainedModel):
         """
         if seed is None:
             seed = fresh_seed()
+        beginning = beginning_of(text_to_continue(text, self.config))
         options = assistant.ContinuationOptions(until=until, temperature=temperature, seed=seed)
-        return RecordList(assistant.continue_text(self.generator, text, options).take(count))
+        return RecordList(assistant.continue_text(self.generator, beginning, options).take(count))
 
 
 class ModelStudy(Study):
@@ -486,11 +490,12 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
     `Model.export` wrote.
 
     Without `run`, the newest run that was validated, in `checkpoints` or directly in the current
-    folder; where none was, the newest, which is one of its `warnings`. With `step`, the checkpoint
-    of that step. Raises CheckpointError if there is no such run or step, or nothing in it can be
-    verified.
+    folder; where none was, the newest, which is one of its `warnings`. With `step`, or as
+    "RUN@STEP", the checkpoint of that step. Raises CheckpointError if there is no such run or step,
+    or nothing in it can be verified.
 
     >>> model = charrnn.load("shakespeare")  # a name in checkpoints/, or a path
+    >>> earlier = charrnn.load("shakespeare@100")
     >>> model.step, model.val_nats
     """
     return load_as(Model, run, step=step)

@@ -21,12 +21,14 @@ option. From Python it reads `temperature`, in backticks; the command line shows
 --temp (`cli.streams`).
 """
 
+import copyreg
 import re
 import sys
 import warnings
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 """What encloses a parameter until its message is shown: noncharacters, which Unicode reserves for
@@ -137,6 +139,10 @@ class CharRNNError(Exception):
     def __init__(self, message: str) -> None:
         self.message = Message(message)
         super().__init__(str(self.message))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let other processes make the same error, whatever `__init__` takes."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     @property
     def marked(self) -> str:

@@ -5,8 +5,8 @@ adds those methods.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
+from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generator import GenerationMethods, Generator, check_vocab_size
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.shapes import check_shapes, num_parameters
@@ -22,17 +23,19 @@ from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.included import card_of
 from charrnn.runs.model_file import ModelFile
-from charrnn.runs.reader import RunReader, open_run_to_read
+from charrnn.runs.reader import RunReader, open_run_to_read, split_step
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_torch
-from charrnn.system.progress import task
+from charrnn.system.progress import advise, task
+from charrnn.system.spinning import adapt_loaded_torch
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
+from charrnn.text.given_text import GivenText, unknown_warning, whole_text
 from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
 
-TextOrIds = str | bytes | EncodedText
+TextOrIds = GivenText | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
 
 if TYPE_CHECKING:
@@ -50,10 +53,12 @@ else:
 
 WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How an included model writes the text that it is measured on."""
-
-
-FEW_UNKNOWN = 0.001
-"""The share of unknown characters in a text from which on there is a warning about them."""
+INNER = """
+DERIVED card card_scores character check_learned_here encoding_warnings findings generator
+gradient_scale growing_counts instead_of is_imported origin parts polarity read_parts
+recorded_corpus step_digest stepper to_json view written_text
+"""
+"""Attributes of a model that `dir` leaves out."""
 ModelKind = TypeVar("ModelKind", bound="TrainedModel")
 """The class of a model that is loaded."""
 StudyKind = TypeVar("StudyKind", bound="Study")
@@ -61,7 +66,7 @@ StudyKind = TypeVar("StudyKind", bound="Study")
 
 
 @dataclass(eq=False, repr=False)
-class TrainedModel(GenerationMethods, Displayable):
+class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Its `generator` generates text, with options in a dataclass.
@@ -96,6 +101,18 @@ class TrainedModel(GenerationMethods, Displayable):
         self.generator = Generator(
             self.config, vocab=self.vocab, tensors=self.tensors, name=self.name
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, which another process may get: all else is built from them."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.init}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.__post_init__()
+
+    def __dir__(self) -> list[str]:
+        """List what a program needs; the packages of charrnn use the rest."""
+        return sorted({*super().__dir__()} - {*INNER.split()})
 
     def __repr__(self) -> str:
         # A loss that is not known is left out, and not shown as None.
@@ -192,13 +209,18 @@ class TrainedModel(GenerationMethods, Displayable):
             self.findings.save("written", key, written)
         return written
 
-    @cached_property
+    @property
     def network(self) -> "CharRNN":
         """The model as a torch module on the CPU. Raises CheckpointError if weights are missing or
         misshapen."""
+        return self._network
+
+    @cached_property
+    def _network(self) -> "CharRNN":
         check_room_for_torch()
         import torch
 
+        adapt_loaded_torch()
         from charrnn.model.network import load_network
 
         # Checked here, too: whoever builds a model of tensors of their own has read no file.
@@ -229,21 +251,8 @@ class TrainedModel(GenerationMethods, Displayable):
             )
             return (warning,)
 
-        # A few unknown characters change no figure that is shown.
         num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
-        if num_unknown < FEW_UNKNOWN * len(text):
-            return ()
-
-        is_or_are = "are"
-        it_or_each = "each of them"
-        if num_unknown == 1:
-            is_or_are = "is"
-            it_or_each = "it"
-        unknown = (
-            f"{num_unknown:,} of {counted(len(text), 'character')} {is_or_are} unknown to"
-            f" {self.name}"
-        )
-        return (f"{unknown}, which reads {it_or_each} as the unknown symbol.",)
+        return unknown_warning(self.name, num_unknown=num_unknown, num_chars=len(text))
 
     @property
     def is_imported(self) -> bool:
@@ -341,19 +350,28 @@ class TrainedModel(GenerationMethods, Displayable):
     def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
         r"""Encode a text and the context the model reads before it, once for several measurements.
 
-        For a model of documents, END (U+0000) stands between the documents of a text, and a text
-        without context begins a document. A text that is encoded already is returned as it is.
-        Raises DataError for an empty text, UsageError for bytes where the model reads characters
-        and for a text that another alphabet has encoded.
+        A text is a string, bytes, the `pathlib.Path` of a file, or a list of texts. For a model of
+        documents it is divided as the run divides its own text, and each document ends in END
+        (U+0000), unless the text has an END already or follows a context. A text that is encoded
+        already is returned as it is. Warns of a string that is the name of a file, and of many
+        unknown characters. Raises DataError for an empty text, UsageError for bytes where the model
+        reads characters and for a text that another alphabet has encoded.
 
         >>> text = model.encode("ROMEO: what is it?", context="\n")
         >>> model.trace(text).bits.mean()
         """
         # Documents begin after an END, which nobody types.
         if not isinstance(text, EncodedText):
+            content = whole_text(text, self.config, context)
             if self.config.end_id is not None and not context:
                 context = END
-            return encode_text(self.vocab, text=text, context=context)
+            encoded = encode_text(self.vocab, text=content, context=context)
+            num_unknown = self.vocab.num_unknown(encoded.ids[encoded.first :])
+            for warning in unknown_warning(
+                self.name, num_unknown=num_unknown, num_chars=len(encoded)
+            ):
+                advise(warning)
+            return encoded
 
         # An encoded text may come from another model, whose ids stand for other characters.
         if context:
@@ -480,7 +498,7 @@ class TrainedModel(GenerationMethods, Displayable):
             text=self.encode(text, context=context),
             num_layers=resolved(self.config.num_layers),
             num_units=resolved(self.config.hidden_size),
-            network=lambda: self.network,
+            network=partial(getattr, self, "network"),
             untrained_baseline=self.untrained_baseline,
             cache=self.findings if cached else FindingsCache(),
             steps=self._steps,
@@ -504,7 +522,10 @@ def load_as(
 ) -> ModelKind:
     """Load a model of the class `kind`; the arguments and errors are those of `api.load`."""
     # The best checkpoint unless a step is named: the latest one may have learned its text by heart.
-    found, warning = open_run_to_read(None if run is None else str(run))
+    name = None if run is None else str(run)
+    if step is None:
+        name, step = split_step(name)
+    found, warning = open_run_to_read(name)
     model = _model_of(
         found, found.load_best() if step is None else found.load_step(step), kind=kind
     )

@@ -38,8 +38,10 @@ SPINS = {"charrnn": None, "1,000": "1000", "5,000": "5000", "30,000": "30000", "
 def train(units: int, num_steps: int) -> None:
     """For each line of standard input take some steps of training, and print their mean seconds; at
     its end print the digest of the weights."""
-    # charrnn before torch, as in a command.
-    import charrnn  # noqa: F401
+    # Before torch, as in a command.
+    from charrnn.system.spinning import prepare_threads
+
+    prepare_threads()
 
     from benchmarks.speed.train_speed import our_step  # isort: skip
 

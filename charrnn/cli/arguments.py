@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.cli.streams import printable, warn, with_flags, write_aside
 from charrnn.config.settings import Config
-from charrnn.errors import CheckpointError, DataError, UsageError, shortened
+from charrnn.errors import DataError, UsageError, shortened
 
 if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
@@ -44,33 +44,14 @@ def to_content(text: str, alphabet: str) -> str | bytes:
 
 
 def read_text(source: str, config: Config, *, quiet: bool) -> str | bytes:
-    """Read the file of --text with the run's alphabet, encoding and documents; a text of the
-    catalogue with the settings of the catalogue.
+    """Read the file of --text as `read_text_file` does.
 
     Prints notes on characters that were left out or changed, and on other ways to read the text,
-    unless `quiet`. The files of a folder are sorted by path, and documents keep their order. Raises
-    DataError if the file cannot be read or is empty.
+    unless `quiet`. Raises DataError if the file cannot be read or is empty.
     """
-    from charrnn.text.corpus import read_corpus
-    from charrnn.text.documents import Documents, as_catalogued
-    from charrnn.text.sources import SORTED
+    from charrnn.text.given_text import read_text_file
 
-    config = as_catalogued(config, source)
-    # The values of a column, listed in a file that is no table, stand on lines of their own.
-    documents = Documents.of(config, SORTED)
-    has_column = documents is not None and documents.kind == "column"
-    is_table = re.search(r"\.([ct]sv|smi)(\.gz)?$", source.lower()) is not None
-    if has_column and not is_table and (source == "-" or os.path.isfile(source)):
-        documents = Documents(kind="lines")
-    corpus = read_corpus(
-        [source],
-        alphabet=config.alphabet,
-        encoding=config.encoding,
-        order=SORTED,
-        documents=documents,
-        joins_lines=config.join_lines,
-        is_for_training=False,
-    )
+    corpus = read_text_file(source, config)
     if not quiet:
         for note in corpus.notes:
             write_aside(printable(with_flags(note)))
@@ -120,13 +101,19 @@ def read_passage(
     Returns them, their context and how many characters there are. Raises DataError as `read_text`
     and `Model.held_out`.
     """
-    # A file has no text before it, but the validation text follows the training text.
+    from charrnn.text.documents import END
+
+    # A file has no text before it, but the validation text follows the training text. Documents
+    # begin after an END.
+    context = ""
+    if model.config.end_id is not None:
+        context = END
     if source is not None:
         content = read_text(source, model.config, quiet=quiet)
-        return content[:num_chars], "", len(content)
+        return content[:num_chars], context, len(content)
     if model.card:
         written = model.written_text()
-        return written[:num_chars], "", len(written)
+        return written[:num_chars], context, len(written)
     held_out = model.held_out()
     return held_out[:num_chars], held_out.context, len(held_out)
 
@@ -227,8 +214,7 @@ def load_model_as(kind: "type[ModelKind]", run: str | None, *, quiet: bool) -> "
     """
     from charrnn.trained_model import load_as
 
-    name, step = split_step(run)
-    model = load_as(kind, name, step=step)
+    model = load_as(kind, run)
 
     # A user who named a run knows its name.
     if run is None and not quiet:
@@ -237,26 +223,11 @@ def load_model_as(kind: "type[ModelKind]", run: str | None, *, quiet: bool) -> "
     return model
 
 
-def split_step(run: str | None) -> tuple[str | None, int | None]:
-    """Split RUN@STEP into the run and the step; the step is None if there is none, or if a run has
-    the whole text as its name."""
-    match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
-
-    # A folder may have a name with an @; then the whole text is the run.
-    if match is None or is_run(match[0]):
-        return run, None
-    return match[1], int(match[2])
-
-
 def is_run(text: str) -> bool:
     """Return whether an argument is the name or the path of a run or of a model file."""
-    from charrnn.runs.reader import find_model_file, find_run
+    from charrnn.runs import reader
 
-    try:
-        find_run(text)
-    except CheckpointError:
-        return find_model_file(text) is not None
-    return True
+    return reader.is_run(text)
 
 
 def load_models(runs: Sequence[str], *, quiet: bool) -> "list[TrainedModel]":

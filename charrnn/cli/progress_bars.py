@@ -37,6 +37,9 @@ class TerminalProgress(Progress):
         """Print a warning on stderr."""
         warn((message,), quiet=self.quiet)
 
+    def advise(self, message: str) -> None:
+        """Show nothing: a command prints notes about the texts that it reads."""
+
 
 class _Bar(Task):
     """A task with a bar."""

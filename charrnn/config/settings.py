@@ -4,6 +4,7 @@ import math
 import os
 import re
 import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from encodings.aliases import aliases
 from fractions import Fraction
@@ -150,7 +151,7 @@ class Config:
     Raises UsageError, which names the field, its value and the allowed range.
     """
 
-    corpus: tuple[str, ...] = setting((), allowed=CORPUS)
+    corpus: Sequence[str] = setting((), allowed=CORPUS)
     """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own
     source."""
     alphabet: str = option(
@@ -430,6 +431,12 @@ class Config:
         allowed=at_least(0),
     )
     """Number of checkpoints to keep besides `best` and `latest`."""
+
+    def __new__(cls, **values: Any) -> "Config":
+        """Check the names of the fields. Raises UnknownFieldError."""
+        for name in values:
+            check_field_name(name)
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         # Check the type and the range of each field. Values are converted here, so that no
@@ -730,7 +737,10 @@ def _converted(name: str, value: Any) -> Any:
     names = value
     if isinstance(value, str):
         names = value.split(os.pathsep)
-    return tuple(_checked(name, str) for name in _checked(names, list, tuple))
+    elif isinstance(value, os.PathLike):
+        names = [value]
+    names = _checked(names, list, tuple)
+    return tuple(os.fspath(_checked(name, str, os.PathLike)) for name in names)
 
 
 def _checked(value: Any, *kinds: type) -> Any:
@@ -768,6 +778,7 @@ _KIND_NAMES: dict[Any, str] = {
     bool: "true or false",
     NoneType: "null",
     tuple: "a list",
+    Sequence: "a list",
     Auto: "auto",
     OneHot: "one-hot",
 }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from charrnn.counts.kneser_ney import NgramPredictor
 from charrnn.counts.mixing_powers import MixingPowers, Predictions
+from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generator import GenerationMethods, Generator
 from charrnn.generation.sample_options import Clamps
 from charrnn.generation.sampling import PrimedState, read_blocks
@@ -25,6 +26,7 @@ from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import can_compile
 from charrnn.system.lazy import LazyModule, torch
+from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
 
 if TYPE_CHECKING:
@@ -239,7 +241,7 @@ def row_slices(num_rows: int) -> Iterator[slice]:
         yield slice(begin, begin + ROWS_AT_ONCE)
 
 
-class CountedModel(GenerationMethods):
+class CountedModel(GenerationMethods, ProbabilityMethods):
     """A model and the counts of its training text, made by `Model.with_counts`: generates text as a
     `Model`, and can be evaluated.
 
@@ -255,19 +257,26 @@ class CountedModel(GenerationMethods):
         self.warnings = model.warnings
         self.generator = CountedGenerator(model, counts=counts)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CountedModel, (self.model, self.counts)
+
     def __repr__(self) -> str:
         return f"<CountedModel {self.name}>"
 
-    @cached_property
+    @property
     def network(self) -> CountedNetwork:
         """The network and the counts as one torch module."""
+        return self._network
+
+    @cached_property
+    def _network(self) -> CountedNetwork:
         return CountedNetwork(self.model.network, counts=self.counts)
 
     def origin(self) -> dict[str, Any]:
         """Return the origin of the model, and that it predicts with counts, for JSON."""
         return {**self.model.origin(), "counts": True}
 
-    def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
+    def encode(self, text: GivenText, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context before it, as `Model.encode` does."""
         return self.model.encode(text, context=context)
 

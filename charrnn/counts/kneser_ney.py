@@ -31,13 +31,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, check_range, counted, named
-from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
+from charrnn.evaluation.comparison import Comparison, ExtraRows, measured_text
 from charrnn.evaluation.loss_reports import MAX_SCORED, NGRAM, LossReport
 from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference, scored_positions
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
+from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel
 
@@ -243,7 +244,7 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
 
 def evaluate_ngrams(
     model: TrainedModel,
-    text: Content,
+    text: GivenText | CorpusPart,
     *,
     context: str | bytes = "",
     orders: Sequence[int] = ORDERS,

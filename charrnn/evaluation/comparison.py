@@ -12,14 +12,18 @@ Shapes: M scored characters, K blocks.
 from __future__ import annotations
 
 import math
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from charrnn.config.settings import Auto, Config, resolved
-from charrnn.errors import DataError, Message, UsageError, counted, named
+from charrnn.errors import DataError, Message, UsageError, check_length, counted, named
 from charrnn.evaluation import loss_reports
 from charrnn.evaluation.loss_reports import Difference, LossReport
 from charrnn.evaluation.losses import (
@@ -42,8 +46,9 @@ from charrnn.model.reading import segments_of
 from charrnn.statistics.intervals import MIN_VALUES, BlockSums
 from charrnn.text.copies import LEAST_SHARE, trained_notes, trained_share
 from charrnn.text.corpus import CorpusPart
+from charrnn.text.given_text import GivenText, TextPiece, ended, whole_text
 from charrnn.text.recorded_corpus import RecordedCorpus
-from charrnn.text.vocab import EncodedText, Vocab, as_bytes
+from charrnn.text.vocab import EncodedText, IdArray, Vocab, as_bytes
 
 Content = str | bytes | CorpusPart
 """A text, or a part of the corpus of a run."""
@@ -60,7 +65,7 @@ class MeasuredModel(Protocol):
     def network(self) -> Predictor:
         """The predictions as a torch module."""
 
-    def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
+    def encode(self, text: GivenText, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context before it."""
 
 
@@ -147,7 +152,7 @@ class Listing:
 
 def evaluate(
     model: ComparedModel,
-    text: Content,
+    text: GivenText | CorpusPart,
     *,
     context: str | bytes = "",
     protocol: str = STATEFUL,
@@ -170,6 +175,7 @@ def evaluate(
     >>> model = charrnn.load("shakespeare")
     >>> charrnn.evaluate(model, "To be, or not to be").bpc
     """
+    check_is_model(model)
     measured = measured_text(model, text, context=context)
     # The report has the precision that `auto` stands for.
     precision = precision_of(model, precision)
@@ -199,6 +205,13 @@ def evaluate(
 
     assert scores is not None, "nothing stops it"
     return measured.report(scores, protocol=protocol, precision=precision)
+
+
+def check_is_model(model: object) -> None:
+    """Raise UsageError for the name of a run in place of its model."""
+    if isinstance(model, str | os.PathLike):
+        name = os.fspath(model)
+        raise UsageError(f"{name!r} is no model: give charrnn.load({name!r}).")
 
 
 def precision_of(model: MeasuredModel, precision: str) -> str:
@@ -234,7 +247,7 @@ def _report_of_room(protocol: str) -> Callable[..., LossReport]:
 
 def evaluate_runs(
     models: Sequence[ComparedModel],
-    text: str | bytes | None = None,
+    text: GivenText | None = None,
     *,
     part: str = "validation",
     context: str | bytes = "",
@@ -345,7 +358,7 @@ class Comparison:
     def of(
         cls,
         models: Sequence[ComparedModel],
-        text: str | bytes | None = None,
+        text: GivenText | None = None,
         *,
         part: str = "validation",
         context: str | bytes = "",
@@ -353,9 +366,16 @@ class Comparison:
         max_chars: int | Auto | None = loss_reports.MAX_SCORED,
     ) -> Comparison:
         """Read the text for each model. See `evaluate_runs` for the arguments and errors."""
+        for model in models:
+            check_is_model(model)
         limit = loss_reports.MAX_SCORED if max_chars == "auto" else max_chars
         # A given text is the same for all models; held-out parts may have different alphabets.
-        contents, common_bytes = _contents(models, text=text, part=part)
+        given = None
+        if text is not None and models:
+            # As characters, if any model reads characters.
+            reader = next((model for model in models if model.vocab.kind == "char"), models[0])
+            given = whole_text(text, reader.config, context)
+        contents, common_bytes = _contents(models, text=given, part=part)
         runs = []
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
             measured = measured_text(model, content, context=context)
@@ -363,8 +383,8 @@ class Comparison:
 
             # The model has seen a held-out part only where the training text repeats it.
             share = None
-            if text is not None and model.recorded_corpus is not None:
-                share = model.recorded_corpus.trained_share(text)
+            if given is not None and model.recorded_corpus is not None:
+                share = model.recorded_corpus.trained_share(given)
             elif isinstance(content, CorpusPart) and not model.is_imported:
                 training = model.training_text(content)
                 share = trained_share(content, training=training, config=model.config)
@@ -607,7 +627,9 @@ def doubts(name: str, nats: float, vocab_size: int, escapes: float = 0.0) -> Ite
         )
 
 
-def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> MeasuredText:
+def measured_text(
+    model: MeasuredModel, text: GivenText | CorpusPart, context: str | bytes
+) -> MeasuredText:
     """Return a text as a model reads it. Raises UsageError for a part with a context or in another
     alphabet."""
     unit = "byte" if model.vocab.kind == "byte" else "character"
@@ -631,8 +653,9 @@ def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> 
         )
 
     # Bytes are counted in UTF-8, whatever the alphabet.
-    num_bytes = len(as_bytes(text))
-    encoded = model.encode(text, context=context)
+    content = whole_text(text, model.config, context)
+    num_bytes = len(as_bytes(content))
+    encoded = model.encode(content, context=context)
     num_unknown = model.vocab.num_unknown(encoded.ids[encoded.first :])
     return MeasuredText(
         encoded.ids,
@@ -642,6 +665,46 @@ def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> 
         unit=unit,
         escape_nats=model.vocab.escape_nats,
     )
+
+
+def log_probabilities(
+    model: MeasuredModel, texts: Sequence[TextPiece], context: str | bytes
+) -> NDArray[np.float64]:
+    """Compute the natural logarithm of the probability of each of N texts (N,): see
+    `ProbabilityMethods.logprob`."""
+    encoded = []
+    for text in texts:
+        content = whole_text(text, model.config, context)
+        if model.config.end_id is not None:
+            content = ended(content)
+        encoded.append(model.encode(content, context=context))
+
+    if model.config.end_id is None or context or not encoded:
+        return np.array([-_nats_of_text(model, text).sum() for text in encoded], np.float64)
+
+    # Each text begins after an END, so all are read together.
+    pieces = [text.ids[text.first :] for text in encoded]
+    ids = np.concatenate((encoded[0].ids[:1], *pieces))
+    starts = np.cumsum([0, *map(len, pieces[:-1])])
+    return np.asarray(-np.add.reduceat(_nats(model, ids, first=1), starts))
+
+
+def _nats_of_text(model: MeasuredModel, text: EncodedText) -> NDArray[np.float64]:
+    """Compute the loss of each character of a text that can be predicted."""
+    first = max(1, text.first)
+    if first == len(text.ids):
+        check_length(len(text), least=2, what="its probability")
+    return _nats(model, text.ids, first)
+
+
+def _nats(model: MeasuredModel, ids: IdArray, first: int) -> NDArray[np.float64]:
+    """Compute the loss in nats of each of ids[first:], with the price of unknown characters."""
+    precision = precision_of(model, "auto")
+    nats = char_losses(model.network, ids=ids, first=first, precision=precision).nats
+    escape_nats = model.vocab.escape_nats
+    if escape_nats > 0:
+        nats[ids[first:] == 0] += escape_nats
+    return nats.astype(np.float64)
 
 
 def distinct_names(models: Sequence[ComparedModel]) -> list[str]:

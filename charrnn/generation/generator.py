@@ -3,16 +3,24 @@ predict the next character. Nothing here needs torch."""
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.errors import CheckpointError, DataError, UsageError, check_range, counted, named
+from charrnn.errors import (
+    CheckpointError,
+    DataError,
+    UsageError,
+    check_range,
+    counted,
+    did_you_mean,
+    named,
+)
 from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import next_char_probs
@@ -44,6 +52,7 @@ from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.system.display import RecordList
 from charrnn.text.documents import END, separator_of
+from charrnn.text.given_text import GivenText, text_to_continue
 from charrnn.text.vocab import Vocab
 
 MAX_ROWS = 256
@@ -63,6 +72,8 @@ MAX_FRESH_SEED = 2**31 - 1
 """Largest seed that `fresh_seed` draws: small enough to type."""
 
 
+Options = TypeVar("Options", SampleOptions, SearchOptions)
+"""The options of a text that is drawn, or of one that is searched for."""
 Accept = Callable[[str], bool]
 """Returns whether a drawn text, which is passed with its prime, is kept."""
 
@@ -563,19 +574,34 @@ class GenerationMethods:
 
     `sample`, `samples`, `stream` and `write` take the fields of
     `generation.sample_options.SampleOptions`; `search` and `beam` take the fields of
-    `SearchOptions`. They raise UsageError for an option out of range, and DataError for a prime
-    with characters outside the vocabulary.
+    `SearchOptions`. A prime, or a text to predict after, is a string, bytes, the `pathlib.Path` of
+    a file or a list of texts. They raise UsageError for an unknown option and for one out of range,
+    and DataError for a prime with characters outside the vocabulary.
     """
 
+    config: Config
     generator: Generator
     """Generates text, with options in a dataclass."""
+
+    def _options(self, kind: type[Options], options: Mapping[str, Any]) -> Options:
+        """Make the record of options that were given by name. Raises UsageError for an unknown
+        name."""
+        names = [field.name for field in fields(kind)]
+        for name in options:
+            if name not in names:
+                near = did_you_mean(name, names) or f" There are {', '.join(names)}."
+                raise UsageError(f"There is no option {name!r} of generated text.{near}")
+        read = dict(options)
+        if read.get("prime") is not None:
+            read["prime"] = text_to_continue(read["prime"], self.config)
+        return kind(**read)
 
     def sample(self, **options: Any) -> GeneratedText:
         """Draw a text: `model.sample(length=200, prime="Once", temperature=0.8, seed=1).text`.
 
         >>> model.sample(length=200, prime="Once", temperature=0.8, seed=1).text
         """
-        return self.generator.sample(SampleOptions(**options))
+        return self.generator.sample(self._options(SampleOptions, options))
 
     def samples(
         self,
@@ -600,7 +626,7 @@ class GenerationMethods:
         return RecordList(
             self.generator.iter_samples(
                 count,
-                SampleOptions(**options),
+                self._options(SampleOptions, options),
                 temperatures=temperatures,
                 unique=unique,
                 accept=accept,
@@ -617,7 +643,7 @@ class GenerationMethods:
         >>> for character, logprob, _ in model.stream(length=20, seed=1):
         ...     print(repr(character), logprob)
         """
-        return self.generator.stream(SampleOptions(**options))
+        return self.generator.stream(self._options(SampleOptions, options))
 
     def write(self, **options: Any) -> Iterator[str]:
         r"""Yield the text of `stream` in larger chunks, as fast as it can be drawn.
@@ -625,7 +651,7 @@ class GenerationMethods:
         >>> for chunk in model.write(length=10_000, stops=["\n\n"]):
         ...     print(chunk, end="")
         """
-        return self.generator.write(SampleOptions(**options))
+        return self.generator.write(self._options(SampleOptions, options))
 
     def search(self, **options: Any) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
@@ -633,7 +659,7 @@ class GenerationMethods:
         >>> for piece in model.search(width=4, length=40):
         ...     print(piece, end="")
         """
-        return self.generator.search(SearchOptions(**options))
+        return self.generator.search(self._options(SearchOptions, options))
 
     def beam(self, **options: Any) -> list[GeneratedText]:
         """Return the best texts that a beam search finds, most likely first:
@@ -641,10 +667,10 @@ class GenerationMethods:
 
         >>> [text.text for text in model.beam(width=4, length=40)]
         """
-        return self.generator.beam(SearchOptions(**options))
+        return self.generator.beam(self._options(SearchOptions, options))
 
     def predict(
-        self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
+        self, text: GivenText, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
     ) -> list[Prediction]:
         """Return the `top` most likely characters after `text` and their probabilities, most likely
         first: `model.predict("Th")[0].character`.
@@ -655,4 +681,5 @@ class GenerationMethods:
 
         >>> model.predict("Th", top=3)[0].character
         """
-        return RecordList(self.generator.predict(text, top=top, unknown=unknown))
+        beginning = text_to_continue(text, self.config)
+        return RecordList(self.generator.predict(beginning, top=top, unknown=unknown))

@@ -7,7 +7,8 @@ An option that has another form on the command line, such as a prime from a file
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from charrnn.config.options import option
@@ -39,6 +40,8 @@ DEFAULT_WIDTH = 8
 DEFAULT_SEARCH_LENGTH = 200
 """Characters of a text that `Model.beam` searches for; `charrnn sample --beam` takes
 `DEFAULT_LENGTH`."""
+NUMBERS = ("temperature", "top_k", "top_p", "min_p", "length", "seed", "width", "no_repeat")
+"""The options that are numbers."""
 PRECISIONS = ("int8", "fp32")
 """Precisions of the weights while sampling."""
 UNKNOWN_CHOICES = ("error", "nearest")
@@ -95,6 +98,7 @@ class Shaping:
     """Keep characters at least min_p times as likely as the most likely one."""
 
     def __post_init__(self) -> None:
+        _check_numbers(self)
         _check(
             "temperature",
             self.temperature,
@@ -178,6 +182,13 @@ class TextOptions:
         if isinstance(self.stops, str):
             object.__setattr__(self, "stops", (self.stops,))
 
+        _check_numbers(self)
+        _check(
+            "prime",
+            repr(self.prime),
+            is_right=self.prime is None or isinstance(self.prime, str | bytes),
+            wanted="a text.",
+        )
         check_word("unknown", self.unknown, words=UNKNOWN_CHOICES)
         if "" in self.stops:
             raise UsageError(
@@ -281,6 +292,15 @@ class SearchOptions(TextOptions):
                 is_right=self.no_repeat >= 1,
                 wanted="at least 1. Try 20.",
             )
+
+
+def _check_numbers(options: Shaping | TextOptions) -> None:
+    """Raise UsageError for something else where an option is a number."""
+    for each in fields(options):
+        value = getattr(options, each.name)
+        is_left_out = value is None and each.default is None
+        if each.name in NUMBERS and not (is_left_out or isinstance(value, Real)):
+            raise UsageError(f"{named(each.name)} is {value!r}; it must be a number.")
 
 
 def _check(name: str, value: object, *, is_right: bool, wanted: str) -> None:

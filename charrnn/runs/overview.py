@@ -186,7 +186,7 @@ def logged_fields(folder: RunReader, config: Config, problems: Sequence[str]) ->
     }
 
 
-def text_name(corpus: tuple[str, ...]) -> str:
+def text_name(corpus: Sequence[str]) -> str:
     """Return a short name of a corpus: its first source without folder and suffix, and the number
     of further sources, as in "a +2"."""
     if not corpus:

@@ -13,6 +13,7 @@ import difflib
 import errno
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -499,3 +500,23 @@ def _last_change(path: Path) -> int:
         with contextlib.suppress(OSError):
             return (path / name).stat().st_mtime_ns
     return 0
+
+
+def is_run(text: str) -> bool:
+    """Return whether an argument is the name or the path of a run or of a model file."""
+    try:
+        find_run(text)
+    except CheckpointError:
+        return find_model_file(text) is not None
+    return True
+
+
+def split_step(run: str | None) -> tuple[str | None, int | None]:
+    """Split RUN@STEP into the run and the step; the step is None if there is none, or if a run has
+    the whole text as its name."""
+    match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
+
+    # A folder may have a name with an @; then the whole text is the run.
+    if match is None or is_run(match[0]):
+        return run, None
+    return match[1], int(match[2])

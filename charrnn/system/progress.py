@@ -67,6 +67,10 @@ class Progress:
         """Issue a RuntimeWarning about something that makes the work slower."""
         errors.warn(message)
 
+    def advise(self, message: str) -> None:
+        """Issue a RuntimeWarning about what a program gave."""
+        errors.warn(message)
+
 
 class WarningsOnly(Progress):
     """Shows the warnings of another progress and nothing else: its lines would stand in the middle
@@ -93,6 +97,9 @@ class CallbackProgress(Progress):
 
     def warn(self, message: str) -> None:
         """Show nothing: an interface has no line for it."""
+
+    def advise(self, message: str) -> None:
+        """Show nothing: an interface has checked what it gives."""
 
 
 _SILENT = Progress()
@@ -124,6 +131,12 @@ def warn(message: str) -> None:
     """Show a warning about something that makes the work slower or its result poorer, such as a
     cache that cannot be written."""
     _current.get().warn(message)
+
+
+def advise(message: str) -> None:
+    """Warn a program about a text that it gave. Commands, which have notes of their own about a
+    text, show nothing."""
+    _current.get().advise(message)
 
 
 @contextmanager

@@ -1,9 +1,14 @@
-"""How many threads libraries start (OMP_NUM_THREADS), and how long those that wait for each other
-spin (GOMP_SPINCOUNT of libgomp)."""
+"""How many threads libraries start, and how long those that wait for each other spin.
+
+Both are environment variables (OMP_NUM_THREADS, and GOMP_SPINCOUNT of libgomp) that are read once:
+when NumPy or torch is loaded. A program may have loaded torch itself. Then torch is told.
+"""
 
 import os
 import sys
+import threading
 import time
+from functools import cache
 from pathlib import Path
 
 from charrnn.system.process import affinity_cores, num_cores
@@ -13,7 +18,19 @@ IDLE = 5_000
 barriers a second (benchmarks/speed/busy_neighbour.py)."""
 BUSY = 1_000
 """Turns where other processes keep the cores busy: the thread that is waited for may not run before
-their time slices end. libgomp has 300,000."""
+their time slices end. libgomp has 300,000, and 1,000 if there are more threads than cores."""
+_CHUNK = 100_000
+"""Elements of a tensor for which torch starts one more thread."""
+_resting: list[threading.Thread] = []
+"""The threads of `spin_briefly`."""
+
+
+@cache
+def prepare_threads() -> None:
+    """Choose how many threads the libraries start and how long they spin, before they are loaded
+    for charrnn: `limit_threads` and `choose_spins`."""
+    limit_threads()
+    choose_spins()
 
 
 def limit_threads() -> None:
@@ -34,6 +51,48 @@ def choose_spins() -> None:
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "torch"} & {*os.environ, *sys.modules}:
         os.environ["GOMP_SPINCOUNT"] = str(BUSY if are_cores_busy() else IDLE)
+
+
+def adapt_loaded_torch() -> None:
+    """Do for a torch that the program has loaded what `prepare_threads` does before: torch computes
+    on at most the cores of the quota, and beside busy processes its threads spin for 1,000 turns.
+
+    Nothing changes where the user has set the environment variable.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > num_cores():
+        torch.set_num_threads(num_cores())
+    is_chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & {*os.environ}
+    if not is_chosen and not _resting and are_cores_busy():
+        spin_briefly(torch.get_num_threads())
+
+
+def spin_briefly(num_threads: int) -> None:
+    """Let libgomp believe that there are more threads than cores: then its threads spin for 1,000
+    turns.
+
+    libgomp keeps the threads of a parallel region as long as the thread that started it. So threads
+    that compute once in `num_threads` threads and then rest raise its count. The threads that rest
+    take no time.
+    """
+    import torch
+
+    if num_threads < 2:
+        return
+    num_missing = affinity_cores() - num_threads
+    for _ in range(num_missing // (num_threads - 1) + 1):
+        has_computed = threading.Event()
+
+        def rest(has_computed: threading.Event = has_computed) -> None:
+            torch.zeros(_CHUNK * num_threads).add_(1)
+            has_computed.set()
+            threading.Event().wait()
+
+        thread = threading.Thread(target=rest, name="charrnn-resting", daemon=True)
+        thread.start()
+        has_computed.wait()
+        _resting.append(thread)
 
 
 def are_cores_busy(root: Path = Path("/")) -> bool:

@@ -1,7 +1,7 @@
 """The events of a training run."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from charrnn.errors import Message
 from charrnn.system.files import JSON
@@ -13,9 +13,6 @@ class Event:
 
     event: ClassVar[str]
     """Name of the class without "Event", in lower case."""
-
-    def __init_subclass__(cls) -> None:
-        cls.event = cls.__name__.removesuffix("Event").lower()
 
     def to_json(self) -> dict[str, JSON]:
         """Return the object that `train --json` prints on one line."""
@@ -48,11 +45,14 @@ class PlanEvent(ModelEvent):
     """The text is read and the model is chosen. The steps that fit into a budget in minutes are
     measured next."""
 
+    event: ClassVar[Literal["plan"]] = "plan"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartEvent(ModelEvent):
     """The run's folder exists and training starts."""
 
+    event: ClassVar[Literal["start"]] = "start"
     run: str
     num_steps: int
     first_step: int
@@ -63,6 +63,7 @@ class StartEvent(ModelEvent):
 class StepEvent(Event):
     """An optimizer step; `train_nats` is its mean loss in nats per character."""
 
+    event: ClassVar[Literal["step"]] = "step"
     step: int
     seconds: float
     train_nats: float
@@ -76,6 +77,7 @@ class EvaluationEvent(Event):
     """A validation: the stateful loss on the validation part, or on `num_chars` characters of it,
     and the share of them that the first guess gets right."""
 
+    event: ClassVar[Literal["evaluation"]] = "evaluation"
     step: int
     seconds: float
     val_nats: float
@@ -89,6 +91,7 @@ class EvaluationEvent(Event):
 class SampleEvent(Event):
     """A sample that the model generated after this step."""
 
+    event: ClassVar[Literal["sample"]] = "sample"
     step: int
     text: str
 
@@ -97,6 +100,7 @@ class SampleEvent(Event):
 class SavedEvent(Event):
     """A checkpoint was saved in the folder `path`."""
 
+    event: ClassVar[Literal["saved"]] = "saved"
     step: int
     path: str
 
@@ -105,6 +109,7 @@ class SavedEvent(Event):
 class WarningEvent(Event):
     """A problem that does not end training."""
 
+    event: ClassVar[Literal["warning"]] = "warning"
     message: str
 
     def __post_init__(self) -> None:
@@ -116,6 +121,7 @@ class DoneEvent(Event):
     """Training ended, after its last step or because a stop was requested (`is_complete` false);
     all is saved."""
 
+    event: ClassVar[Literal["done"]] = "done"
     step: int
     seconds: float
     val_nats: float | None

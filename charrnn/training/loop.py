@@ -85,6 +85,11 @@ def train(
     ...     if event.event == "evaluation":
     ...         print(event.step, event.val_nats)
     """
+    if not isinstance(config, Config):
+        raise UsageError(
+            f"A training takes a Config, not {config!r}: for a text, give"
+            " charrnn.Config(corpus='FILE')."
+        )
     start = time.perf_counter()
     folder = None if out is None else Path(out)
     with ExitStack() as stack:

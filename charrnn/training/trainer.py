@@ -26,6 +26,7 @@ from charrnn.model.network import LayerOps
 from charrnn.model.noise import Noise
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.runs.checkpoint import Tensors
+from charrnn.system.spinning import adapt_loaded_torch
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import IdArray
 from charrnn.training.captured_step import (
@@ -102,6 +103,7 @@ class Trainer:
         `learned_after`, or all. Raises UsageError for more processes than batch rows."""
         assert config.steps is not None, "the budget was not turned into steps"
         keep_freed_memory()
+        adapt_loaded_torch()
         self.group = group
         self.rows = self.group.rows(batches.batch_size)
         self.config = config

@@ -66,6 +66,7 @@ FAINT = 0.4
 """Share of the background colour in a dim colour."""
 RECORDING: dict[str, Any] = {
     "force_terminal": True,
+    "force_jupyter": False,
     "color_system": "truecolor",
     "legacy_windows": False,
     "markup": False,

@@ -24,7 +24,7 @@ def test_a_sample_s_options_are_checked_when_they_are_made(options, message):
 @pytest.mark.parametrize("verb", ["sample", "beam"])
 def test_a_verb_takes_the_fields_of_its_options_alone(verb, alphabet_run):
     method = getattr(charrnn.load(alphabet_run), verb)
-    with pytest.raises(TypeError, match="temprature"):
+    with pytest.raises(UsageError, match="no option 'temprature' of generated text"):
         method(temprature=1)
 
 

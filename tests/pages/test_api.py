@@ -3,6 +3,9 @@ units."""
 
 import math
 import os
+import re
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -14,11 +17,43 @@ from hand_built import vocab_of
 import charrnn
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import DETECTORS
-from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.system.process import num_cores
+from charrnn.errors import CheckpointError, DataError, NotHereError, UsageError, named
+from charrnn.system.process import affinity_cores, num_cores
 from charrnn.system.spinning import BUSY, IDLE, are_cores_busy, choose_spins, limit_threads
 from charrnn.text.vocab import Vocab, encode_text
+from charrnn.trained_model import INNER
 from charrnn.training.events import EvaluationEvent
+
+
+def test_importing_the_package_changes_nothing(process):
+    code = "import os, sys; before = dict(os.environ); import charrnn; print(os.environ == before, 'numpy' in sys.modules)"
+    assert process("-c", code).stdout.decode().split() == ["True", "False"]
+
+
+@pytest.mark.skipif(affinity_cores() < 2, reason="one core has no threads that wait for each other")
+def test_beside_busy_processes_more_threads_than_cores_exist_where_torch_was_imported_first(
+    process,
+):
+    code = """
+import os, threading, torch
+from unittest.mock import patch
+from charrnn.system import spinning
+torch.ones(10_000_000).add_(1)
+threads = set(os.listdir("/proc/self/task"))
+for is_busy in (False, True, True):
+    with patch.object(spinning, "are_cores_busy", lambda: is_busy):
+        spinning.adapt_loaded_torch()
+    print(len(set(os.listdir("/proc/self/task")) - threads), end=" ")
+print(torch.get_num_threads())
+"""
+    cores = affinity_cores()
+    for chosen, expected in (
+        ({}, [0, cores, cores, cores]),
+        ({"GOMP_SPINCOUNT": "7"}, [0, 0, 0, cores]),
+    ):
+        ran = process("-c", code, OMP_NUM_THREADS=str(cores), **chosen)
+        # One thread rests, and has started those that it computed with.
+        assert list(map(int, ran.stdout.split())) == expected
 
 
 @pytest.mark.parametrize(
@@ -33,7 +68,7 @@ from charrnn.training.events import EvaluationEvent
 def test_threads_spin_shortly_unless_the_user_chooses_or_torch_is_loaded(
     process, before, environment, spins
 ):
-    code = f"import os, sys; {before} import charrnn; print(os.environ.get('GOMP_SPINCOUNT'))"
+    code = f"import os, sys; {before} import charrnn; charrnn.CharRNNError; print(os.environ.get('GOMP_SPINCOUNT'))"
     ran = process("-c", code, **environment)
     assert ran.stdout.decode().strip() in spins
 
@@ -135,6 +170,67 @@ def test_a_model_is_loaded_by_path_name_or_age(lstm, gru, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="no runs here or in"):
         charrnn.load()
+
+
+def test_a_run_at_a_step_is_loaded_as_on_the_command_line(alphabet_run, monkeypatch):
+    monkeypatch.chdir(alphabet_run.parent)
+    step = charrnn.load(alphabet_run).step
+    assert charrnn.load(f"{alphabet_run.name}@{step}").step == step
+    with pytest.raises(CheckpointError, match="does not exist"):
+        charrnn.load(f"{alphabet_run.name}@{step + 1}")
+
+
+def test_what_python_has_is_copied_to_other_processes(alphabet_run):
+    """As joblib and ProcessPoolExecutor do, also after use."""
+    model = charrnn.load(alphabet_run)
+    mixture = charrnn.mix([model, charrnn.load(alphabet_run)])
+    study = model.study("abcd\n" * 100)
+    for one in (model, mixture):
+        expected = one.sample(length=20, seed=1)
+        loss = charrnn.evaluate(one, "abcd")
+        copy = ForkingPickler.loads(ForkingPickler.dumps(one))
+        assert copy.sample(length=20, seed=1) == expected
+        assert charrnn.evaluate(copy, "abcd") == loss
+    findings = study.findings(untrained=False)
+    assert ForkingPickler.loads(ForkingPickler.dumps(study)).findings(untrained=False) == findings
+    error = ForkingPickler.loads(
+        ForkingPickler.dumps(NotHereError("text", f"give {named('text')}"))
+    )
+    assert (error.source, error.marked, str(error)) == (
+        "text",
+        f"give {named('text')}",
+        "give `text`",
+    )
+
+
+def test_dir_lists_what_a_program_needs(model):
+    listed = {name for name in dir(model) if not name.startswith("_")}
+    assert {"sample", "logprob", "network", "val_nats"} <= listed
+    assert not {"check_learned_here", "read_parts", "stepper", "DERIVED"} & listed
+    assert all(hasattr(model, name) for name in INNER.split())
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: list(charrnn.train("x.txt")), "takes a Config, not 'x.txt'"),
+        (lambda: charrnn.Config(hiden_size=3), "field 'hiden_size'. Did you mean hidden_size?"),
+        (lambda: charrnn.Config(corpus=3), "`corpus` is '3'; it must be a list"),
+        (
+            lambda: charrnn.evaluate("names", "ab"),
+            "'names' is no model: give charrnn.load('names')",
+        ),
+        (lambda: charrnn.evaluate_runs(["names"], "ab"), "'names' is no model"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_of_ours(call, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        call()
+
+
+def test_a_corpus_is_a_name_a_path_or_several():
+    for corpus in ("a.txt", Path("a.txt"), ["a.txt"], (Path("a.txt"),)):
+        assert Config(corpus=corpus).corpus == ("a.txt",)
 
 
 def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run):

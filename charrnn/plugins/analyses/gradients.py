@@ -29,6 +29,7 @@ from charrnn.plugins.analyses.sampled_states import read_before
 from charrnn.system.display import Displayable, RecordTuple
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
+from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel
 from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
@@ -77,7 +78,7 @@ class GradientReach(Displayable):
 
 
 def gradients_of(
-    models: Iterable[TrainedModel], text: str | bytes, *, context: str | bytes, max_lag: int
+    models: Iterable[TrainedModel], text: GivenText, *, context: str | bytes, max_lag: int
 ) -> tuple[GradientReach, ...]:
     """Compute how far gradients reach back in several models, each beside its untrained baseline.
 

@@ -37,6 +37,7 @@ from charrnn.system.display import Displayable
 from charrnn.system.files import JSON
 from charrnn.system.lazy import torch
 from charrnn.system.progress import task
+from charrnn.text.given_text import GivenText, whole_text
 from charrnn.trained_model import TrainedModel
 from charrnn.views.tables import MEANINGS, Columns, plain_table, records_table, score_mark
 from charrnn.views.theme import all_visible
@@ -249,7 +250,7 @@ class MatchReport(Displayable):
 
 def match_cells(
     models: Sequence[TrainedModel],
-    text: str | bytes,
+    text: GivenText,
     *,
     context: str | bytes = "",
     detectors: Sequence[str | Detector] | None = None,
@@ -297,7 +298,7 @@ def match_cells(
 
 def studies_of(
     models: Sequence[TrainedModel],
-    text: str | bytes,
+    text: GivenText,
     *,
     context: str | bytes = "",
     cached: bool = False,
@@ -310,8 +311,9 @@ def studies_of(
     # symbol, so that its cells would say nothing about the text.
     studies = {}
     for name, model in zip(distinct_names(models), models, strict=True):
+        whole = whole_text(text, model.config, context)
         study = model.study(
-            _in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached
+            _in_alphabet(model, whole), context=_in_alphabet(model, context), cached=cached
         )
         studies[name] = study
         num_unknown = model.vocab.num_unknown(study.text.ids[study.text.first :])

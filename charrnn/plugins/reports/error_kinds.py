@@ -46,6 +46,7 @@ from charrnn.system.display import Displayable
 from charrnn.system.progress import task
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
+from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import IdArray, Vocab, decode_each
 from charrnn.trained_model import TrainedModel
 from charrnn.views.tables import Bar, Columns, records_table
@@ -461,7 +462,7 @@ def best_ngram_nats(
 
 
 def error_kinds(
-    models: Sequence[TrainedModel], text: str | bytes | None = None, **options: Any
+    models: Sequence[TrainedModel], text: GivenText | None = None, **options: Any
 ) -> ErrorReport:
     """Attribute each error of one or several models to the oracle that would have avoided it.
 

@@ -26,6 +26,7 @@ from charrnn.evaluation.comparison import (
 )
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.text.documents import END
+from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import as_bytes, code_points
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
@@ -71,7 +72,7 @@ def to_json(loss: LineLoss, names: Sequence[str]) -> dict[str, Any]:
 
 
 def losses_by_line(
-    models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
+    models: Sequence[ComparedModel], text: GivenText | None = None, **options: Any
 ) -> Iterator[LineLoss]:
     """Yield the loss of each line of a text by the stateful protocol, in the order of the text.
 
@@ -84,7 +85,7 @@ def losses_by_line(
 
 
 def score_text(
-    models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
+    models: Sequence[ComparedModel], text: GivenText | None = None, **options: Any
 ) -> ScoredText:
     """Measure the losses that `losses_by_line` adds up.
 

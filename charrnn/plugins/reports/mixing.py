@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import GenerationMethods, Generator
 from charrnn.generation.sample_options import Clamps
@@ -23,6 +24,7 @@ from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import CharacterModel
 from charrnn.system.lazy import torch
 from charrnn.text.documents import END
+from charrnn.text.given_text import GivenText, whole_text
 from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab, code_points, encode_text
 from charrnn.trained_model import TrainedModel
 
@@ -131,7 +133,7 @@ def mix(
     return Mixture(kept_models, kept_shares)
 
 
-class Mixture(GenerationMethods):
+class Mixture(GenerationMethods, ProbabilityMethods):
     """Several models that predict together, made by `mix`. A mixture generates text as a `Model`
     does, and can be evaluated. The log-probabilities of a generated text are those of the mixture.
 
@@ -166,6 +168,9 @@ class Mixture(GenerationMethods):
             self.generator = MixedGenerator(self)
         self.warnings = self._warnings()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Mixture, (self.models, self.weights)
+
     def __repr__(self) -> str:
         return f"<Mixture {self.described}>"
 
@@ -191,19 +196,24 @@ class Mixture(GenerationMethods):
         warnings = (f"{warning[:1].upper()}{warning[1:]}." for warning in self.warnings)
         return (f"{self.name}: {self.described}.", *warnings)
 
-    @cached_property
+    @property
     def network(self) -> Predictor:
         """The mixture as a torch module; if there is only one model, the network of this model."""
+        return self._network
+
+    @cached_property
+    def _network(self) -> Predictor:
         if len(self.models) == 1:
             return self.models[0].network
         return MixedNetwork(self)
 
-    def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
-        """Encode a text and the context before it in the common alphabet.
+    def encode(self, text: GivenText, *, context: str | bytes = "") -> EncodedText:
+        """Encode a text and the context before it in the common alphabet, as `Model.encode` does.
 
         Raises DataError for an empty text and, if the alphabets differ, for characters that one of
         the models does not know; UsageError for bytes if the models read characters.
         """
+        text = whole_text(text, self.config, context)
         if isinstance(text, str) and not self.vocab.has_unknown_symbol:
             missing = self.vocab.unknown_characters(text)
             if missing:

@@ -1,0 +1,159 @@
+"""Read the texts that a program gives: a string, bytes, the path of a file, or a list of texts."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from charrnn.config.settings import Config
+from charrnn.errors import DataError, UsageError, counted
+from charrnn.system.progress import advise
+from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.documents import END, END_BYTE, Documents, as_catalogued, end_documents
+from charrnn.text.sources import SORTED
+from charrnn.text.vocab import as_bytes
+
+TextPiece: TypeAlias = str | bytes | os.PathLike[str]
+"""A text, or the path of a file that contains it."""
+GivenText: TypeAlias = TextPiece | Sequence[TextPiece]
+"""A text, the path of a file, or a list of both."""
+FEW_UNKNOWN = 0.001
+"""The share of unknown characters in a text from which on there is a warning about them."""
+MAX_NAME_LENGTH = 1000
+"""Characters of a text that could be the name of a file."""
+
+
+def read_given(text: GivenText, config: Config) -> str | bytes:
+    """Return a text that a program gives to a model, as characters or bytes.
+
+    A string stays as it is, with a warning if it is the name of a file. A file is read as the run
+    read its own text. The texts of a list begin on lines of their own; for a model of documents,
+    each is divided into documents. Raises DataError if a file cannot be read, UsageError for
+    anything that is no text.
+    """
+    if isinstance(text, str | bytes):
+        is_name = isinstance(text, str) and len(text) <= MAX_NAME_LENGTH and os.path.isfile(text)
+        if is_name:
+            length = counted(len(text), "character")
+            advise(
+                f"{text!r} is the name of a file, and is read as a text of {length}: give"
+                f" Path({text!r}) for what the file contains."
+            )
+        return text
+    if isinstance(text, os.PathLike):
+        if not Path(text).exists():
+            raise DataError(f"{os.fspath(text)}: there is no such file. Give another path.")
+        corpus = read_text_file(os.fspath(text), config)
+        for note in corpus.notes:
+            advise(note)
+        return corpus.content
+    if isinstance(text, Iterable) and not isinstance(text, Mapping):
+        return _joined([read_given(piece, config) for piece in text], config)
+    raise UsageError(
+        f"{text!r} is no text: give a string, bytes, a pathlib.Path of a file, or a list of these."
+    )
+
+
+def whole_text(text: GivenText, config: Config, context: str | bytes = "") -> str | bytes:
+    """Return a given text as a model reads it: for a model of documents, each ends in END.
+
+    A string without END is divided as a file of the run is. A text with END is divided already, and
+    one with a context may begin inside a document: both stay as they are.
+    """
+    given = read_given(text, config)
+    if context:
+        return given
+    return _divided(given, config.documents)
+
+
+def text_to_continue(text: GivenText, config: Config) -> str | bytes:
+    """Return a given text that a model continues: the end of its last document is left open."""
+    given = read_given(text, config)
+    if isinstance(text, str | bytes) or config.end_id is None:
+        return given
+    if isinstance(given, bytes):
+        return given.removesuffix(END_BYTE)
+    return given.removesuffix(END)
+
+
+def ended(text: str | bytes) -> str | bytes:
+    """Return a text of documents whose last one ends in END, too."""
+    if isinstance(text, bytes):
+        return text.removesuffix(END_BYTE) + END_BYTE
+    return text.removesuffix(END) + END
+
+
+def read_text_file(source: str, config: Config) -> Corpus:
+    """Read a file, a folder or standard input (-) with a run's alphabet, encoding and documents; a
+    text of the catalogue with the settings of the catalogue.
+
+    The files of a folder are sorted by path, and documents keep their order. Raises DataError if
+    the text cannot be read or is empty.
+    """
+    config = as_catalogued(config, source)
+    # The values of a column, listed in a file that is no table, stand on lines of their own.
+    documents = Documents.of(config, SORTED)
+    has_column = documents is not None and documents.kind == "column"
+    is_table = re.search(r"\.([ct]sv|smi)(\.gz)?$", source.lower()) is not None
+    if has_column and not is_table and (source == "-" or os.path.isfile(source)):
+        documents = Documents(kind="lines")
+    return read_corpus(
+        [source],
+        alphabet=config.alphabet,
+        encoding=config.encoding,
+        order=SORTED,
+        documents=documents,
+        joins_lines=config.join_lines,
+        is_for_training=False,
+    )
+
+
+def unknown_warning(name: str, *, num_unknown: int, num_chars: int) -> tuple[str, ...]:
+    """Return a warning about the characters of a text that a model does not know; nothing for a
+    few, which change no figure that is shown."""
+    if num_unknown < FEW_UNKNOWN * num_chars:
+        return ()
+
+    is_or_are = "are"
+    it_or_each = "each of them"
+    if num_unknown == 1:
+        is_or_are = "is"
+        it_or_each = "it"
+    unknown = f"{num_unknown:,} of {counted(num_chars, 'character')} {is_or_are} unknown to {name}"
+    return (f"{unknown}, which reads {it_or_each} as the unknown symbol.",)
+
+
+def _joined(texts: Sequence[str | bytes], config: Config) -> str | bytes:
+    """Join the texts of a list: documents end in END, and other texts begin on a new line."""
+    # An item is one value of a column, which may have several lines.
+    kind = config.documents
+    if kind == "column":
+        kind = "files"
+
+    pieces: list[bytes] = []
+    for text in texts:
+        piece = as_bytes(_divided(text, kind))
+        if kind == "none" and pieces and not pieces[-1].endswith(b"\n"):
+            piece = b"\n" + piece
+        pieces.append(piece)
+
+    joined = b"".join(pieces)
+    if any(isinstance(text, bytes) for text in texts):
+        return joined
+    return joined.decode("utf-8", "surrogatepass")
+
+
+def _divided(text: str | bytes, kind: str) -> str | bytes:
+    """Return a text with an END after each of its documents, unless it has an END already."""
+    data = as_bytes(text)
+    if kind == "none" or END_BYTE in data:
+        return text
+
+    # A text is no table: the values of a column stand on lines of their own.
+    if kind == "column":
+        kind = "lines"
+    documents = b"".join(end_documents([data], kind=kind, label="the text"))
+    if isinstance(text, bytes):
+        return documents
+    return documents.decode("utf-8", "surrogatepass")

@@ -1,0 +1,54 @@
+"""The programs of docs/python.md, and others like them, as mypy and pyright see them."""
+
+import re
+import sys
+
+import pytest
+from environment import REPOSITORY
+
+pytestmark = pytest.mark.docs
+
+PAGE = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+PROGRAMS = [*re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)]
+OTHERS = """
+from pathlib import Path
+
+import charrnn
+
+config = charrnn.Config(corpus="a.txt", minutes=3)
+other = charrnn.Config(corpus=["a.txt", "b.txt"])
+for event in charrnn.train(config):
+    if event.event == "start":
+        print(event.run)
+    elif event.event == "step":
+        print(event.train_nats)
+    elif event.event == "done":
+        print(event.best_nats, event.is_complete)
+
+model = charrnn.load("a@100")
+mixture = charrnn.mix([model, model.with_counts()], weights=[0.5, 0.5])
+for one in (model, model.with_counts(), mixture):
+    nats: float = one.logprob("Ada")
+    print(nats, one.logprob(["Ada", "Grace"]).shape, one.sample(prime="Ada").text)
+print(charrnn.evaluate_runs([model, model], Path("a.txt"), mixtures=[mixture]).rows)
+print(charrnn.evaluate(model, ["Ada", "Grace"]).bpc, model.study(Path("a.txt")).num_cells)
+print(max(charrnn.losses_by_line([model], "Ada"), key=lambda line: line.excess).text)
+print(charrnn.match_cells([model, model], [Path("a.txt"), "Ada"]).num_sharing())
+print(charrnn.evaluate_ngrams(model, model.held_out(), orders=(3, 6))[0].bpc)
+print(charrnn.error_kinds([model], "Ada").models[0].num_errors)
+"""
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_a_type_checker_finds_no_error_in_programs(checker, process, tmp_path):
+    pytest.importorskip(checker)
+    names = []
+    for number, program in enumerate([*PROGRAMS, OTHERS]):
+        (tmp_path / f"program_{number}.py").write_text(program, encoding="utf-8")
+        names.append(f"program_{number}.py")
+    options = {
+        "mypy": ["--strict", "--cache-dir", "mypy"],
+        "pyright": ["--pythonpath", sys.executable],
+    }
+    ran = process("-m", checker, *options[checker], *names)
+    assert ran.returncode == 0, ran.stdout.decode()

@@ -1,0 +1,216 @@
+"""Texts that a program gives: divided into documents as the run divides its own text."""
+
+import contextlib
+import math
+import re
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from built_runs import build_chain
+
+import charrnn
+from charrnn.cli.arguments import read_text
+from charrnn.errors import DataError, UsageError
+
+NAMES = ("bad", "cab", "dab")
+"""Documents of the model below."""
+FILES = {
+    "lines": "bad\n\ncab\r\ndab",
+    "blank-lines": "bad\n\ncab\n \ndab\n",
+    "column": "poem,n\nbad,1\ncab,2\ndab,3\n",
+}
+"""The same three documents as a file, by how a run divides its text."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("given")
+
+
+def documents_run(folder, documents="lines"):
+    """Build a run of documents without a text of its own."""
+    corpus = folder / "none.txt"
+    corpus.write_text("abcd\0")
+    path = folder / f"of-{documents}"
+    if not path.exists():
+        build_chain(path, "\0abcd", corpus=corpus, documents=documents)
+    return charrnn.load(path)
+
+
+def naive_logprob(model, ids):
+    """Sum ln p of each of ids after the first, one step of the NumPy network at a time."""
+    total = 0.0
+    state = model.stepper.initial_state(1)
+    for now, after in pairwise(ids):
+        logits, state = model.stepper.step(np.array([now]), state)
+        row = logits[0].astype(np.float64)
+        total += row[after] - math.log(np.exp(row - row.max()).sum()) - row.max()
+    return total
+
+
+@pytest.mark.parametrize("documents", FILES)
+def test_a_text_of_documents_is_divided_as_the_run_and_the_command_do(folder, documents):
+    model = documents_run(folder, documents)
+    file = folder / f"text-{documents}.{'csv' if documents == 'column' else 'txt'}"
+    file.write_text(FILES[documents])
+    command = read_text(str(file), model.config, quiet=True)
+    assert command == "bad\0cab\0dab\0"
+    expected = charrnn.evaluate(model, command)
+
+    given = [file, list(NAMES), [f"{name}\n" for name in NAMES], tuple(NAMES), iter(NAMES)]
+    if documents != "column":
+        given += [FILES[documents]]
+    else:
+        given += ["bad\ncab\ndab\n"]
+    for text in given:
+        assert charrnn.evaluate(model, text) == expected
+    assert model.encode(file).text == model.encode(list(NAMES)).text == command
+    assert charrnn.evaluate_runs([model], list(NAMES)).rows[0].loss.num_chars == len(command)
+
+
+def test_files_and_lists_are_read_wherever_a_text_is(folder):
+    model = documents_run(folder)
+    file = folder / "three.txt"
+    file.write_text(FILES["lines"])
+    text = "bad\0cab\0dab\0"
+    for given in (file, list(NAMES), "bad\ncab\ndab\n"):
+        assert (model.trace(given).cells == model.trace(text).cells).all()
+        assert model.study(given).text.text == text
+        assert model.gradients_with([], given, max_lag=3) == model.gradients_with(
+            [], text, max_lag=3
+        )
+        assert [line.text for line in charrnn.losses_by_line([model], given)] == list(NAMES)
+
+    # A text to continue: the last document is open.
+    for given in (file, list(NAMES)):
+        assert model.predict(given) == model.predict("dab")
+        assert model.sample(prime=given, length=3, seed=1).text == (
+            model.sample(prime="dab", length=3, seed=1).text
+        )
+        numbers = model.numbers(given)
+        assert [step.character for step in numbers.steps] == ["\0", *"dab"]
+
+
+def test_texts_of_a_list_begin_on_lines_of_their_own(alphabet_run, tmp_path):
+    model = charrnn.load(alphabet_run)
+    file = tmp_path / "text.txt"
+    file.write_text("abcd\nefgh\n")
+    for given in (file, ["abcd", "efgh\n"], ["abcd\n", "efgh\n"]):
+        assert charrnn.evaluate(model, given) == charrnn.evaluate(model, "abcd\nefgh\n")
+    assert model.encode([file, "ab"]).text == "abcd\nefgh\nab"
+
+
+def test_a_text_with_a_context_or_an_end_is_divided_already(folder):
+    model = documents_run(folder)
+    assert model.encode("ab", context="c").text == "ab"
+    assert model.encode("a\0b").text == "a\0b"
+
+
+@pytest.mark.parametrize("text", [3, None, {"a": 1}, [1, 2], [["a"], 3]])
+def test_what_is_no_text_is_an_error_of_ours(alphabet_run, text):
+    model = charrnn.load(alphabet_run)
+    with pytest.raises(UsageError, match="is no text: give a string"):
+        charrnn.evaluate(model, text)
+    with pytest.raises(UsageError, match="is no text: give a string"):
+        model.predict(text)
+
+
+def test_a_missing_file_and_an_empty_list_are_errors(alphabet_run, tmp_path):
+    model = charrnn.load(alphabet_run)
+    with pytest.raises(DataError, match="there is no such file"):
+        charrnn.evaluate(model, tmp_path / "none.txt")
+    with pytest.raises(DataError, match="text is empty"):
+        charrnn.evaluate(model, [])
+
+
+def test_the_name_of_a_file_given_as_a_text_is_told(alphabet_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("names").write_text("abc\n")
+    model = charrnn.load(alphabet_run)
+    said = "'names' is the name of a file, and is read as a text of 5 characters"
+    for read in (model.predict, model.trace, lambda text: charrnn.evaluate(model, text)):
+        with pytest.warns(RuntimeWarning, match=re.escape(said)):
+            read("names")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        charrnn.evaluate(model, Path("names"))
+        model.predict("name")
+
+
+def test_many_unknown_characters_are_told_from_python_too(alphabet_run):
+    model = charrnn.load(alphabet_run)
+    said = f"3 of 5 characters are unknown to {model.name}, which reads each of them"
+    for read in (model.trace, model.logprob, lambda text: charrnn.evaluate(model, text)):
+        with pytest.warns(RuntimeWarning, match=said):
+            read("ab語語語")
+
+
+def test_log_probabilities_of_documents_are_those_of_a_loop(folder):
+    """In nats, with END: float32 of few steps, so far below a thousandth."""
+    model = documents_run(folder)
+    end = model.config.end_id
+    expected = []
+    for name in (*NAMES, ""):
+        ids = model.vocab.encode(name).tolist()
+        expected.append(naive_logprob(model, [end, *ids, end]))
+    found = model.logprob([*NAMES, ""])
+    assert found.shape == (4,)
+    assert found.dtype == np.float64
+    assert found == pytest.approx(expected, abs=1e-4)
+    for name, value in zip((*NAMES, ""), expected, strict=True):
+        alone = model.logprob(name)
+        assert isinstance(alone, float)
+        assert alone == pytest.approx(value, abs=1e-4)
+    assert model.logprob("bad\ncab\n") == pytest.approx(sum(expected[:2]), abs=1e-4)
+    assert model.logprob([]).shape == (0,)
+    report = charrnn.evaluate(model, list(NAMES))
+    assert sum(expected[:3]) == pytest.approx(-report.nats_per_char * report.num_chars, abs=1e-3)
+
+
+def test_the_probabilities_of_all_short_documents_and_the_rest_are_one(folder):
+    model = documents_run(folder)
+    characters = [c for c in model.vocab.characters if c not in ("", "\0")]
+    short = ["", *characters]
+    total = np.exp(model.logprob(short)).sum()
+    longer = np.exp(
+        [naive_logprob(model, [model.config.end_id, *model.vocab.encode(c)]) for c in characters]
+    )
+    begun = longer.sum() - np.exp(model.logprob(characters)).sum()
+    unknown = np.exp(naive_logprob(model, [model.config.end_id, 0]))
+    assert total + begun + unknown == pytest.approx(1, abs=1e-4)
+
+
+def test_the_log_probability_of_running_text_follows_its_context(alphabet_run):
+    model = charrnn.load(alphabet_run)
+    ids = model.vocab.encode("xbca").tolist()
+    expected = naive_logprob(model, ids)
+    assert model.logprob("bca", context="x") == pytest.approx(expected, abs=1e-4)
+    assert model.logprob("xbca") == pytest.approx(expected, abs=1e-4)
+    assert model.logprob(["xbca", "bc"])[0] == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(DataError, match="has 1 character; its probability needs at least 2"):
+        model.logprob("a")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"temp": 0.5}, "no option 'temp' of generated text. Did you mean temperature?"),
+        ({"nonsense": 3}, "no option 'nonsense' of generated text. There are temperature,"),
+        ({"prime": 3}, "3 is no text"),
+        ({"length": "long"}, "`length` is 'long'; it must be a number"),
+        ({"temperature": None}, "`temperature` is None; it must be a number"),
+        ({"seed": "x"}, "`seed` is 'x'; it must be a number"),
+    ],
+)
+def test_a_wrong_option_of_a_sample_is_an_error_of_ours(alphabet_run, options, said):
+    model = charrnn.load(alphabet_run)
+    for generate in (model.sample, model.stream, model.write):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            generate(**options)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        model.samples(2, **options)
+    with contextlib.suppress(UsageError):
+        model.beam(**options)  # a search has no temperature, and says so
