@@ -9,6 +9,7 @@
     │   ├── TooLargeError     3  a text does not fit into this machine's memory
     │   └── TextChangedError  3  a text changed while it was read
     ├── CheckpointError       4  a run is missing, damaged or of a newer format
+    │   └── NoRunError        4  there is no run of this name
     ├── NonFiniteError        5  training reached a loss or a gradient that is not finite
     ├── RunInUseError         6  another process is training in the run's folder
     └── OtherProcessError     1  another of the processes that train together failed or ended
@@ -121,6 +122,14 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     return f" Did you mean {names[near[0]]}?"
 
 
+def written_with_point(typed: object) -> str:
+    """Return the end of a message about a number with a decimal comma: " (with a decimal point:
+    0.5)"; "" for anything else."""
+    if not isinstance(typed, str) or not re.fullmatch(r"-?\d*,\d+", typed):
+        return ""
+    return f" (with a decimal point: {typed.replace(',', '.')})"
+
+
 def warn(message: str) -> None:
     """Issue a RuntimeWarning: what a function without another `on_warning` does with a message."""
     warnings.warn(message, RuntimeWarning, stacklevel=3)
@@ -192,6 +201,14 @@ class CheckpointError(CharRNNError):
     """A run folder is missing, damaged or of a newer format (exit code 4)."""
 
     exit_code = 4
+
+
+class NoRunError(CheckpointError):
+    """There is no run of a name. `source` is the name as the user typed it."""
+
+    def __init__(self, source: str, message: str) -> None:
+        super().__init__(message)
+        self.source = source
 
 
 class NonFiniteError(CharRNNError):

@@ -23,7 +23,7 @@ from charrnn.config.options import (
     options_of,
     parameters_of,
 )
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, written_with_point
 from charrnn.generation.sample_options import SampleOptions, TextOptions
 from charrnn.hooks.manager import has_plugin
 
@@ -310,6 +310,7 @@ def _converted(typed: object, declared: Option | None) -> object:
         value: Any = declared.kind(typed)  # a number or a path
     except ValueError:
         wanted = "a whole number" if declared.kind is int else "a number"
+        wanted += written_with_point(typed)
     else:
         if declared.least is not None and value < declared.least:
             wanted = f"at least {declared.least}"

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli import other_words
 from charrnn.cli.command_classes import Invocation
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.cli.root import app, commands, owner_of
@@ -26,7 +27,14 @@ from charrnn.cli.streams import (
     warn,
     with_flags,
 )
-from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, did_you_mean
+from charrnn.errors import (
+    LOST_CONNECTION,
+    CharRNNError,
+    NoRunError,
+    NotHereError,
+    OtherProcessError,
+    did_you_mean,
+)
 from charrnn.hooks.manager import LEFT_OUT, about_missing_plugins
 from charrnn.system.process import ENDING_SIGNALS, NUMPY_BYTES, PARENT, check_room
 from charrnn.system.progress import using
@@ -107,10 +115,16 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         )
         return f"{problem_of_file}: {error.strerror or error}", 1
     if isinstance(error, CharRNNError):
-        return with_flags(error.message, _command_name(arguments)), error.exit_code
+        command = _command_name(arguments)
+        message = with_flags(error.message, command)
+        # What was typed for a run or a text may be meant as something else.
+        if isinstance(error, NoRunError | NotHereError) and _is_word(error.source, arguments):
+            message = f"{message}\n{other_words.meaning_of(command, error.source)}"
+        return message, error.exit_code
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
         problem = _unknown_option(error, arguments) or error.format_message()
+        problem += _meant(problem, command)
         if problem.startswith("No such"):
             problem += about_missing_plugins()
             # The reason belongs to the error: -q hides warnings, but not this one.
@@ -126,25 +140,40 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     return message, 1
 
 
-def _unknown_option(error: typer.TyperException, arguments: Sequence[str]) -> str:
-    """Return a message about an option that the command does not have, with an option of a similar
-    name or with the way to type a text or a file that begins with a dash; "" for another error."""
-    from charrnn.config.settings import FIELD_NAMES
+def _meant(problem: str, command: str) -> str:
+    """Return the end of a message about an unknown command or a word too many: what works."""
+    unknown = re.match(r"No such command '(.*?)'", problem, re.DOTALL)
+    if unknown:
+        known = other_words.command_for(command, unknown[1])
+        return f" {known}".rstrip()
+    extra = re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", problem, re.DOTALL)
+    if extra:
+        known = other_words.meaning_of(command.partition(" ")[2], extra[1])
+        return f"\n{known}".rstrip()
+    return ""
 
+
+def _is_word(text: str, arguments: Sequence[str]) -> bool:
+    """Return whether a text was typed as a word of its own, and not as the value of an option."""
+    if text not in arguments:
+        return False
+    index = arguments.index(text)
+    return index > 0 and not arguments[index - 1].startswith("-")
+
+
+def _unknown_option(error: typer.TyperException, arguments: Sequence[str]) -> str:
+    """Return a message about an option that the command does not have, with the words that work, an
+    option of a similar name, or the way to type a text or a file that begins with a dash; "" for
+    another error."""
     context = getattr(error, "ctx", None)
     if not hasattr(error, "possibilities") or context is None:
         return ""
     typed: str = getattr(error, "option_name", "")
-    options = {
-        parameter.name: parameter.opts[0]
+    flags = [
+        parameter.opts[0]
         for parameter in context.command.params
         if parameter.param_type_name == "option"
-    }
-
-    # A setting without an option of its own is not a misspelling of an option that looks like it.
-    field = typed.lstrip("-").replace("-", "_")
-    if "--set" in options.values() and field in FIELD_NAMES and field not in options:
-        return f"No such option: {typed}. Write --set {field}=VALUE."
+    ]
 
     # For -q.txt, the error has only the first letter that is no option; the message shows the word.
     is_text = " " in typed
@@ -153,8 +182,17 @@ def _unknown_option(error: typer.TyperException, arguments: Sequence[str]) -> st
         words = [word for word in arguments if re.match("-[^-]", word) and typed[1:] in word]
         typed = words[0] if words else typed
     message = f"No such option: {typed}."
-    near = did_you_mean(typed, options.values())
-    has_arguments = len(options) < len(context.command.params)
+    known = other_words.option_for(
+        context.command_path.partition(" ")[2],
+        typed,
+        flags=flags,
+        value=other_words.value_after(arguments, typed),
+    )
+    if known:
+        return f"{message} {known}"
+
+    near = did_you_mean(typed, flags)
+    has_arguments = len(flags) < len(context.command.params)
     if has_arguments and is_text:
         remedy = f"stands last, after --, as in -- {typed}; a file may also begin with ./"
         return f"{message}{near}\nA text or a file that begins with a dash {remedy}"

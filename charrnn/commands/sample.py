@@ -276,6 +276,14 @@ def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
             f" {text},{run}."
         )
 
+    # Many languages write the decimal point as a comma.
+    if re.fullmatch(r"\d+,\d+", text):
+        one, point = text.replace(",", " and "), text.replace(",", ".")
+        warn(
+            (f"--temp {text} are two temperatures, {one}; one number is written {point}",),
+            quiet=options.quiet,
+        )
+
     try:
         return tuple(map(float, text.split(",")))
     except ValueError:

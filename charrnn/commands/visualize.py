@@ -31,7 +31,8 @@ from charrnn.cli.analyses import (
     analysis_options,
     choose_analysis,
 )
-from charrnn.cli.arguments import load_model_as, parse_cell, read_passage
+from charrnn.cli.arguments import is_run, load_model_as, parse_cell, read_passage
+from charrnn.cli.other_words import meaning_of
 from charrnn.cli.streams import deliver, export_target, print_json, warn
 from charrnn.config.options import Option, options_of
 from charrnn.detectors.custom import custom_detector
@@ -158,6 +159,10 @@ def _check_runs(analysis: AnyAnalysis, runs: Sequence[str]) -> None:
             f"{analysis.flag} takes two or more runs: charrnn visualize {analysis.flag} RUN RUN"
         )
     if further_runs and least is None:
+        for word in further_runs:
+            known = meaning_of("visualize", word)
+            if known and not is_run(word):
+                raise UsageError(f"visualize shows one run. {known}")
         raise UsageError(
             f"visualize shows one run: leave out {', '.join(further_runs)}, or add --same to match"
             " their cells."

@@ -22,7 +22,14 @@ from charrnn.config.options import (
     setting,
     words_in_text,
 )
-from charrnn.errors import UnknownFieldError, UsageError, did_you_mean, named, shortened
+from charrnn.errors import (
+    UnknownFieldError,
+    UsageError,
+    did_you_mean,
+    named,
+    shortened,
+    written_with_point,
+)
 from charrnn.hooks.manager import offered_names
 from charrnn.hooks.specifications import cell_types
 
@@ -701,10 +708,23 @@ def parse_value(name: str, value: object) -> Any:
     try:
         return _converted(name, value)
     except (ValueError, OverflowError, TypeError, KeyError):
+        wanted = _wanted(name) + _EXAMPLES.get(name, "")
+        if int in kinds or float in kinds:
+            wanted += written_with_point(value)
+        if tuple in kinds and name != "split" and isinstance(value, list | tuple):
+            wanted += _about_wrong_entry(value)
         raise UsageError(
-            f"{named(name)} is {_format(value)[:80]!r}; it must be"
-            f" {_wanted(name)}{_EXAMPLES.get(name, '')}."
+            f"{named(name)} is {_format(value)[:80]!r}; it must be {wanted}."
         ) from None
+
+
+def _about_wrong_entry(entries: Sequence[object]) -> str:
+    """Return the end of a message about a list: its first entry that is no text."""
+    number, entry = next(
+        (number, entry) for number, entry in enumerate(entries, 1) if not isinstance(entry, str)
+    )
+    written = "null" if entry is None else _format(entry)
+    return f" of words (entry {number}, {written}, is none: leave it out, or put quotes around it)"
 
 
 def _converted(name: str, value: Any) -> Any:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from charrnn.config.settings import MODEL_FIELDS, Config
-from charrnn.errors import CheckpointError, RunInUseError, named
+from charrnn.errors import CheckpointError, NoRunError, RunInUseError, named
 from charrnn.runs.checkpoint import (
     Checkpoint,
     best_checkpoint,
@@ -440,7 +440,7 @@ def find_run(run: str) -> RunReader:
         if not _missing_files(path):
             return RunReader(path if path.name.strip(".") else path.resolve())
         if os.path.isfile(path):
-            raise CheckpointError(_file_message(path, run))
+            raise NoRunError(run, _file_message(path, run))
 
     # An included model has no folder.
     if run in read_cards():
@@ -448,9 +448,10 @@ def find_run(run: str) -> RunReader:
 
     # There is no such run: the message lists the newest runs or similar names.
     run_names = [folder.name for folder in reversed(list_all_runs())]
-    listing = "none there yet; train one first: charrnn train"
+    listing = "none there yet (train one: charrnn train)"
     if run_names:
         listing = f"newest runs: {', '.join(run_names[:5])}"
+    listing += f"; included models: {', '.join(read_cards())}"
     for path in paths:
         if os.path.isdir(path):
             check_not_in_use(path)
@@ -460,7 +461,10 @@ def find_run(run: str) -> RunReader:
     base_name = run if "/" in run else Path(run).name
     near = difflib.get_close_matches(base_name, [*run_names, *read_cards()], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise CheckpointError(f"no run {run!r} {WHERE}\n{hint}{listing}")
+    folder = os.path.abspath("")
+    raise NoRunError(
+        run, f"no run {run!r} in {folder} or in its folder {CHECKPOINTS}\n{hint}{listing}"
+    )
 
 
 def _file_message(path: Path, run: str) -> str:

@@ -211,7 +211,6 @@ class TrainingSession:
                             f" {trainer.step}: a state grew without bound. {self._remedy()}"
                         )
                     )
-                # Early stopping: end the loop here when `state.best_step` is too long ago.
 
             # Once in a while: a sample of the text that the model writes by now.
             if trainer.step in self._sample_steps and not was_due and self.group.is_first:

@@ -145,7 +145,11 @@ def test_what_a_person_writes_becomes_the_type_of_the_field(name, written, meant
         ("dropout", {"p": 1}, "a number or auto"),
         ("cell", 3, "a word"),
         ("split", [0.9, True], "two or three positive shares, such as 90/10"),
-        ("corpus", [1], "a list"),
+        (
+            "corpus",
+            ["a", 1],
+            "a list of words (entry 2, 1, is none: leave it out, or put quotes around it)",
+        ),
         ("sum_outputs", "yes", "true or false"),
         ("sum_outputs", 1, "true or false"),
     ],
@@ -169,6 +173,8 @@ def test_words_of_a_file_are_texts_that_the_field_converts():
     config = from_yaml("learning_rate: 1e-3\nsteps: 2e3\ncolumn: 'null'\n", "recipe.yaml")
     assert (config.learning_rate, config.steps, config.column) == (0.001, 2000, None)
     assert read_yaml("corpus: ['null', ~]", "recipe.yaml") == {"corpus": ["null", None]}
+    with pytest.raises(UsageError, match=r"a list of words \(entry 3, null, is none"):
+        from_yaml("corpus: [1984, on, null]", "recipe.yaml")
     with pytest.raises(UsageError, match=r"`cell` is yes; it must be one of"):
         from_yaml("cell: yes", "recipe.yaml")
     with pytest.raises(UsageError, match=r"`seed` is '9+'; it must be a whole number"):

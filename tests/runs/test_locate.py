@@ -138,9 +138,7 @@ def test_what_is_no_run_yet_says_what_is_missing(checkpoints, tmp_path):
         checkpoints.mkdir(exist_ok=True)
     (checkpoints / "half").mkdir()
     (checkpoints / "half" / "config.yaml").write_text("")
-    hint = (
-        r"half is not a run: it has no vocab\.json\nnone there yet; train one first: charrnn train$"
-    )
+    hint = r"half is not a run: it has no vocab\.json\nnone there yet \(train one: charrnn train\); included"
     with pytest.raises(CheckpointError, match=hint):
         open_run("half")
     made = make_run(checkpoints / "begun")
@@ -178,7 +176,8 @@ def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here):
     set_time(Path("checkpoints/old-001/latest"), 900)
     assert open_run(None).path == Path("checkpoints/old-001")
     with pytest.raises(
-        CheckpointError, match="no run 'wpp' here or in checkpoints\ndid you mean wp"
+        CheckpointError,
+        match=f"no run 'wpp' in {here} or in its folder checkpoints\ndid you mean wp",
     ):
         open_run("wpp")
 

@@ -116,7 +116,7 @@ OPERATORS = {
 class Value(NDArrayOperatorsMixin):
     """A tensor that a graph computes. Computing with it adds nodes to the graph.
 
-    It has the operators that `model.cell_types.Array` allows the equations of cells.
+    It has the operators of arrays that the equations of `model.cell_types` use.
     """
 
     def __init__(self, graph: Graph, name: str) -> None:
