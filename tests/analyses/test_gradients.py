@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
+from charrnn.plugins.analyses import gradients
 from charrnn.plugins.analyses.gradients import (
     NUM_AT_ONCE,
     NUM_LOSSES,
@@ -121,7 +122,7 @@ def reach(name, *factors, furthest=200, start=1.0):
     """One layer for each factor, by which its norm changes from lag to lag."""
     lags = tuple(range(1, furthest + 1))
     norms = tuple(tuple(start * factor ** (lag - 1) for lag in lags) for factor in factors)
-    return GradientReach(name=name, lags=lags, norms=norms, num_losses=9)
+    return GradientReach(name=name, lags=lags, norms=norms, num_losses=9, num_drawn=len(lags))
 
 
 def test_what_fades_or_explodes_out_of_sight_leaves_the_chart():
@@ -132,12 +133,32 @@ def test_what_fades_or_explodes_out_of_sight_leaves_the_chart():
     assert (ticks[0], ticks[-1]) == (12, -12)
     assert len(ticks) <= MAX_TICKS
     infinite = GradientReach(
-        name="x", lags=(1, 2, 3), norms=((math.inf, math.nan, 0.0),), num_losses=1
+        name="x", lags=(1, 2, 3), norms=((math.inf, math.nan, 0.0),), num_losses=1, num_drawn=3
     )
     for nothing in ([infinite], []):
         assert plain(gradient_chart(nothing), 60)[1:] == [
             "There is nothing to draw between 1e-12 and 1e12."
         ]
+
+
+def test_lags_that_few_losses_reach_are_not_drawn(monkeypatch):
+    seen = []
+
+    def few_far_losses(network, ids, state):
+        # One loss of all has a gradient four characters before and more, as in a long document.
+        norms = torch.ones(K, len(network.layers), ids.shape[1])
+        norms[3:] = 0
+        if not seen:
+            norms[3:, :, 0] = 1e-3
+        seen.append(ids)
+        return norms
+
+    monkeypatch.setattr("charrnn.plugins.analyses.gradients._norms", few_far_losses)
+    far = measure_reach(make_network("lstm"), make_text(40, 320), max_lag=K)
+    assert (far.num_losses, far.num_drawn) == (39, 3)
+    assert far.norms[0] == pytest.approx((1, 1, 1, 1e-3 / 39, 1e-3 / 39))
+    for line in gradients._lines([far]):
+        assert line.segments == [[(1, 0), (2, 0), (3, 0)]]
 
 
 def points(element):

@@ -42,6 +42,9 @@ MAX_KEPT_STATES."""
 MAX_KEPT_STATES = 2**21
 """Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for
 the gradient."""
+LEAST_SHARE = 1 / 8
+"""Least share of the losses that a lag needs to be drawn. In a model of documents only few losses
+stand so far behind the beginning of theirs, and the mean jumps from each to the next."""
 LOWEST = -12
 """Power of ten below which norms are not drawn: a norm of 1e-60 would flatten all other lines."""
 HIGHEST = 12
@@ -65,6 +68,8 @@ class GradientReach(Displayable):
     lags: tuple[int, ...]
     norms: tuple[tuple[float, ...], ...] = field(repr=False)
     num_losses: int
+    num_drawn: int
+    """Number of lags, from the first on, at which enough losses have a gradient to be drawn."""
     is_untrained: bool = False
 
     def view(self) -> Sequence[RenderableType]:
@@ -135,6 +140,7 @@ def measure_reach(
     # The copy is in float64, and only its states have gradients.
     exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
+    num_reaching = torch.zeros(max_lag, dtype=torch.int64)
 
     # A step of a small network takes as long for more windows.
     num_kept = max_lag * network.initial_state(1).vectors.numel()
@@ -146,13 +152,19 @@ def measure_reach(
             )
             # The norms are added up over the windows.
             state = RecurrentState(state.vectors.double())
-            total += _norms(exact, ids=windows, state=state).sum(-1)
+            norms = _norms(exact, ids=windows, state=state)
+            total += norms.sum(-1)
+
+            # Before the document of a loss, its gradient is exactly 0.
+            num_reaching += (norms != 0).any(1).sum(-1)
             advance(len(batch))
+    is_drawn = (num_reaching >= LEAST_SHARE * len(positions)).tolist()
     return GradientReach(
         name=name,
         lags=tuple(range(1, max_lag + 1)),
         norms=tuple(map(tuple, (total / len(positions)).T.tolist())),
         num_losses=len(positions),
+        num_drawn=[*is_drawn, False].index(False),
     )
 
 
@@ -179,7 +191,8 @@ def gradient_chart(
     """Draw the mean gradient norm of the loss by each layer's state k characters before, against k.
 
     A straight falling line is a gradient that vanishes by the same factor at every character; a
-    rising one explodes. Norms below 1e-12 or above 1e12 are not drawn.
+    rising one explodes. Norms below 1e-12 or above 1e12 are not drawn, nor lags at which few losses
+    have a gradient.
 
     The axes have room for the norms `beside`, too, so that the chart of these has the same axes.
     """
@@ -215,7 +228,7 @@ def _lines(reaches: Sequence[GradientReach]) -> list[Line]:
             name = reach.name
             if len(reach.norms) > 1:
                 name += f", layer {layer}"
-            points = zip(reach.lags, norms, strict=True)
+            points = list(zip(reach.lags, norms, strict=True))[: reach.num_drawn]
             lines.append(Line(name, segments=log_segments(points), number=len(lines)))
     return lines
 
