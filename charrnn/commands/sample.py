@@ -411,8 +411,8 @@ def _with_counts_and_mixture(first: "Model", options: SampleCommandOptions) -> "
 
     Raises UsageError if counts are asked for, and the run has none.
     """
-    # Counts do not know which brackets and rings of a document are still open: they make its loss
-    # lower and fewer documents valid (benchmarks/LOG.md).
+    # Counts make the loss of documents lower, but of a network that was trained long enough, fewer
+    # documents are valid with them (benchmarks/LOG.md).
     adds_counts = options.adds_counts or (first.config.end_id is None and not options.no_counts)
     counted_model: TrainedModel | CountedModel = first
     if adds_counts:

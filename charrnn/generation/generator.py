@@ -577,6 +577,10 @@ class GenerationMethods:
     `SearchOptions`. A prime, or a text to predict after, is a string, bytes, the `pathlib.Path` of
     a file or a list of texts. They raise UsageError for an unknown option and for one out of range,
     and DataError for a prime with characters outside the vocabulary.
+
+    Neither the model nor the defaults are those of `charrnn sample`: a `Model` writes with its
+    network alone (`Model.with_counts` adds counts), at temperature 1, and a document of at most
+    1,000 characters.
     """
 
     config: Config

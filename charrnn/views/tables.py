@@ -583,8 +583,8 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
 
     if any(row.name.endswith(WITH_COUNTS) for row in rows):
         notes.append(
-            "With counts: the network together with n-grams counted in its training text, as"
-            " `sample` writes."
+            "With counts: the network together with n-grams counted in its training text. So"
+            " `sample` writes running text; it writes documents with the network alone."
         )
     if any(row.loss.num_chars > row.loss.text_length for row in rows):
         notes.append("windowed-256: random windows, which overlap.")

@@ -136,6 +136,36 @@ def test_the_command_prints_both_losses(command, tmp_path):
     assert names == ["text-001", "text-001 with counts"]
 
 
+def test_an_exported_model_writes_without_the_counts_and_export_says_so(trained, command, tmp_path):
+    run, _ = trained
+    ran = command("export", run, tmp_path / "model.zip")
+    assert "the file does not have the counts" in " ".join(ran.err.split())
+    assert "counts" not in command("export", run, tmp_path / "b.zip", "--quiet").err
+    drawing = ("--seed", "1", "--length", "300", "--temp", "1.5")
+    of_file = command("sample", tmp_path / "model.zip", *drawing).out
+    assert of_file == command("sample", run, *drawing, "--no-counts").out
+    assert of_file != command("sample", run, *drawing).out
+    assert "counts" not in command("export", tmp_path / "model.zip", tmp_path / "c.zip").err
+
+
+def test_python_writes_the_text_of_the_command_with_its_counts_and_its_temperature(
+    trained, command
+):
+    run, _ = trained
+    model = charrnn.load(run).with_counts()
+    text = model.sample(length=300, temperature=0.8, seed=1).text
+    assert command("sample", run, "--seed", "1", "--length", "300").out.rstrip("\n") == text.rstrip(
+        "\n"
+    )
+
+
+def test_the_note_of_evaluate_says_that_documents_are_written_without_counts(trained):
+    run, _ = trained
+    evaluation = charrnn.evaluate_runs([charrnn.load(run)], TEXT[:3_000])
+    shown = " ".join(" ".join(lines(evaluation_view(evaluation))).split())
+    assert "`sample` writes running text; it writes documents with the network alone." in shown
+
+
 @pytest.mark.parametrize(
     ("text", "changes"),
     [

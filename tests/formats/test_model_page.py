@@ -171,7 +171,7 @@ def exported(alphabet_run, tmp_path, command):
 @needs_browser
 def test_an_exported_page_generates_what_its_command_does(alphabet_run, command, exported):
     words = shlex.split(text_of(exported, "command"))
-    options = "--temp 1.5 --seed 7 --length 400 --prime=abc --clamp 0:2=0.35"
+    options = "--no-counts --temp 1.5 --seed 7 --length 400 --prime=abc --clamp 0:2=0.35"
     assert words == ["charrnn", "sample", f"{alphabet_run.name}@1", *options.split()]
     written = text_of(exported, "written")
     assert len(written) == 403
@@ -185,7 +185,7 @@ def test_a_page_without_a_prime_generates_what_its_command_does(alphabet_run, co
     settings = "temp=1.5&seed=7&length=100&write=1"
     page = dump(f"{(tmp_path / 'page.html').as_uri()}#{settings}", tmp_path)
     words = shlex.split(text_of(page, "command"))
-    assert words[3:] == ["--temp", "1.5", "--seed", "7", "--length", "100"]
+    assert words[3:] == ["--no-counts", "--temp", "1.5", "--seed", "7", "--length", "100"]
     ran = command("sample", alphabet_run, *words[3:])
     assert ran.out.rstrip("\n") == text_of(page, "written").rstrip("\n")
 
@@ -354,7 +354,7 @@ def test_a_page_opens_with_a_text_that_is_being_written(two_layers, tmp_path):
 def test_the_command_is_that_of_the_text_shown(tmp_path):
     model = MODELS["bytes"]()
     found = run_in_page(tmp_path, to_model_page(model), "command")
-    usual = "charrnn sample made.zip --temp 0.8 --seed 1 --length"
+    usual = "charrnn sample made.zip --no-counts --temp 0.8 --seed 1 --length"
     stopped = re.fullmatch(rf"{re.escape(usual)} (\d+) --prime=ab", found["stopped"])
     assert stopped is not None, "clamping stops the text, which is generated without the clamp"
     length = int(stopped[1])

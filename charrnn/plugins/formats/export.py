@@ -185,10 +185,12 @@ def export(options: ExportOptions) -> None:
     """Write a model to one file, in the format of its suffix.
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
-    text, and no folder names of this machine. A .zip can be used in place of a run by sample,
-    predict, visualize, explore, write, evaluate and train --init-from. The path is printed on
-    stdout.
+    text, no counts of the training text, and no folder names of this machine. A .zip can be used in
+    place of a run by sample, predict, visualize, explore, write, evaluate and train --init-from.
+    The path is printed on stdout.
     """
+    from charrnn.counts.counts_file import COUNTS_FILE
+
     *run, file = options.words
     if len(run) > 1:
         raise UsageError(
@@ -201,6 +203,14 @@ def export(options: ExportOptions) -> None:
     find_format(target.path, FORMATS)
     target.check()
     model = load_model(run[0] if run else None, quiet=options.quiet)
+    if model.path is not None and (model.path / COUNTS_FILE).exists():
+        warn(
+            (
+                "the file does not have the counts of the training text: it writes what"
+                f" `charrnn sample {model.name} --no-counts` writes",
+            ),
+            quiet=options.quiet,
+        )
     data, check = write_model(model, target, title=options.title)
 
     is_told = not options.quiet and not options.json

@@ -1,7 +1,7 @@
 """Make a self-contained HTML page that contains a model and runs it: `model_page.html`, its
 programs, and the weights.
 
-The page computes the same as `charrnn sample` with int8 weights, to the last bit:
+The page computes the same as `charrnn sample --no-counts` with int8 weights, to the last bit:
 `model_network.js` repeats the operations of `compiled.sampling` in the same order. The weights are
 compressed by zlib and written in base 64.
 
