@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -175,6 +176,12 @@ def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> Ex
     """Return the format of a file by its suffix. Raises UsageError for an unknown suffix, and for a
     missing package."""
     suffix = path.suffix.lower()
+    if suffix == ".pdf" and ".svg" in formats:
+        picture, page = (quote(str(path.with_suffix(other))) for other in (".svg", ".html"))
+        raise UsageError(
+            f"{path}: charrnn writes no .pdf. Write {picture}, and convert it: rsvg-convert -f pdf"
+            f" -o {quote(str(path))} {picture}\nOr write {page}, and print it from a browser."
+        )
     if suffix not in formats:
         raise UsageError(f"{path}: the name must end in {words_in_text(formats)}.")
     file_format = formats[suffix]

@@ -21,9 +21,9 @@ from charrnn.views.tables import (
     meaning,
     polarity_text,
     probes_table,
-    skipped_lines,
+    skipped_line,
 )
-from charrnn.views.theme import FULL_SCALE, Scale, all_visible
+from charrnn.views.theme import Scale, all_visible
 
 LEGEND = (
     "chance: chance level, from shifted labels; untrained: the same choice in an untrained"
@@ -63,7 +63,7 @@ def findings_pictures(
     if notes:
         pictures += [*map(Text, notes), Text()]
     if findings.skipped:
-        pictures += [skipped_lines(findings.skipped), Text()]
+        pictures += [skipped_line(findings.skipped), Text()]
     return pictures
 
 
@@ -83,7 +83,7 @@ def passage_pictures(
 
     pictures: list[RenderableType] = []
     scales = [scale_of_text(passage.coloured) for passage in passages]
-    if FULL_SCALE in scales:
+    if not all(scale.is_own for scale in scales):
         pictures += [Legend(underlined=underlined), Text()]
         underlined = ""
     pictures += end_legend("".join(passage.coloured.text for passage in passages))
@@ -95,9 +95,13 @@ def passage_pictures(
         # would repeat.
         if about and not about.endswith(f" of {score.detector}"):
             caption += f" ({about})"
-        phrases = filter(None, (polarity_text(score), meaning(score)))
+        polarity = polarity_text(score)
+        # The legend above all passages is that of cells that are high inside.
+        if scale.is_turned and not scale.is_own:
+            polarity += ", so its scale goes from +1 to -1"
+        phrases = filter(None, (polarity, meaning(score)))
         pictures.append(Text(all_visible(f"{caption}: {', '.join(phrases)}"), style="bold"))
-        if scale != FULL_SCALE:
+        if scale.is_own:
             pictures += scale_pictures(scale, underlined)
             underlined = ""
         pictures += [HeatMap(_whole_words_of(passage), scale), Text()]

@@ -44,6 +44,8 @@ from charrnn.views.theme import (
 
 _MAX_NAME_WIDTH = 24
 """Terminal columns of the longest name that is not folded to make room for numbers."""
+_NUM_NAMED = 3
+"""Detectors that the line of those without a score names."""
 _MIN_TEXT_WIDTH = 8
 """Terminal columns that a text needs at least, however long its words are."""
 _BAR_WIDTH = 30
@@ -356,9 +358,17 @@ def unscored(skipped: Sequence[Skipped]) -> list[str]:
     return [f"{', '.join(names)}: not scored, {reason}" for reason, names in by_reason.items()]
 
 
-def skipped_lines(skipped: Sequence[Skipped]) -> Text:
-    """Return one line per reason, with the detectors that were not scored for it."""
-    return Text("\n".join(map(all_visible, unscored(skipped))), style="dim")
+def skipped_line(skipped: Sequence[Skipped]) -> Text:
+    """Return a line with detectors that were not scored, and the reason if it is the same for
+    all."""
+    line, *others = unscored(skipped)
+    if others:
+        names = [detector.detector for detector in skipped]
+        line = ", ".join(names[:_NUM_NAMED])
+        if len(names) > _NUM_NAMED:
+            line += f" and {len(names) - _NUM_NAMED} more"
+        line += ": not scored; the JSON says why"
+    return Text(all_visible(line), style="dim")
 
 
 def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:

@@ -259,8 +259,10 @@ def test_a_reader_can_compute_every_entry_from_the_printed_numbers():
 
 def test_a_large_matrix_is_left_out_with_its_shape():
     shown = lines(*model_of(config_of("lstm", num_layers=1)).numbers("he").view(), 80)
-    about = f"W_ih 16 × {len(VOCAB)}: too large to be shown; the JSON has all numbers"
-    assert about in shown
+    about = (
+        f"W_ih 16 × {len(VOCAB)}: too large for 80 columns and 16 rows; the JSON has all numbers"
+    )
+    assert about in " ".join(shown)
     assert any(line.startswith("b_ih") for line in shown), "it stands at every step then"
     assert not any(line.startswith("b_hh") for line in shown)
 

@@ -80,7 +80,7 @@ def test_a_page_is_written_as_json_with_every_part(page):
 
 
 def test_a_page_of_a_cell_that_does_not_exist_is_refused(study):
-    message = "There is no cell 1:0: layers go from 0 to 0, units from 0 to 31"
+    message = "There is no cell 1:0: the only layer is 0, units go from 0 to 31"
     with pytest.raises(UsageError, match=message):
         study.page(1, 0)
 

@@ -399,7 +399,16 @@ def test_what_is_unknown_or_too_long_is_said_while_it_is_typed(model, monkeypatc
     async def script(app, pilot):
         await until_scored(app, pilot)
         await pilot.press("t", "slash")
-        await until(pilot, lambda: "/ is not in the vocabulary" in shown(app, "#status"))
+        message = "not in the vocabulary, and counted as unknown: "
+        await until(pilot, lambda: f"{message}/" in shown(app, "#status"))
+        # The next key ends the message; of a pasted text, all are named.
+        await pilot.press("a", "backspace")
+        await until(pilot, lambda: app.browser.typed.text[1:] == "")
+        assert message not in screen(app)
+        app.post_message(Paste("/a@/"))
+        await until(pilot, lambda: f"{message}/ @" in shown(app, "#status"))
+        await pilot.press(*["backspace"] * 4)
+        await until(pilot, lambda: app.browser.typed.text[1:] == "")
         app.post_message(Paste("(a)\r\n" + FRESH[:300]))
         await until(pilot, lambda: "characters can be typed" in screen(app))
         # The unknown character counts as one, and what comes after the hundredth is left out.

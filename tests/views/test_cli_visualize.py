@@ -63,7 +63,8 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(command, lab, corpus):
     for picture in ran.out.split(" follows ")[1:]:
         lines = [line.removesuffix("↵") for line in picture.splitlines() if line.endswith("↵")]
         assert len(lines) > 3 and "\n".join(lines) in held_out
-    assert re.search(r"(?m)^([\w-]+, )*comment: not scored, there are none in this text$", ran.out)
+    [line] = [line for line in ran.out.splitlines() if "not scored" in line]
+    assert re.fullmatch(r"([\w-]+, ){2}[\w-]+ and \d+ more: not scored; the JSON says why", line)
 
 
 def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command, lab, tmp_path):
@@ -77,7 +78,7 @@ def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command, lab, 
     # Not asked for by name, it is one of those that were not scored.
     ran = command("visualize", "--find", "--text", "plain.txt")
     assert ran.code == 0 and "quote" not in table_rows(ran.out)
-    assert re.search(r"(?m)^quote(, [\w-]+)*: not scored, there are none in this text$", ran.out)
+    assert ran.out.count("not scored") == 1
 
 
 def test_a_cell_is_shown_over_the_text(command, fresh_file, lab, fresh, corpus):

@@ -193,5 +193,14 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text):
 
 def test_every_format_is_listed_in_the_help_and_in_the_error():
     assert all(suffix in describe_formats(has_arrays=True) for suffix in FORMATS)
-    with pytest.raises(UsageError, match=r"^a\.pdf: .* must end in \.html, .*\.json or \.npz\.$"):
-        find_format(Path("a.pdf"))
+    with pytest.raises(UsageError, match=r"^a\.tif: .* must end in \.html, .*\.json or \.npz\.$"):
+        find_format(Path("a.tif"))
+
+
+def test_a_pdf_is_made_of_a_picture_or_a_page():
+    with pytest.raises(UsageError) as raised:
+        find_format(Path("a b.pdf"))
+    assert f"{raised.value}" == (
+        "a b.pdf: charrnn writes no .pdf. Write 'a b.svg', and convert it: rsvg-convert -f pdf -o"
+        " 'a b.pdf' 'a b.svg'\nOr write 'a b.html', and print it from a browser."
+    )

@@ -17,7 +17,7 @@ from charrnn.generation.generated_text import Prediction
 from charrnn.plugins.reports.novelty import Copy, Novelty
 from charrnn.text.sources import load_catalogue
 from charrnn.views import tables
-from charrnn.views.findings_tables import findings_pictures, passage_slides
+from charrnn.views.findings_tables import findings_pictures, passage_pictures, passage_slides
 
 
 def plain(renderable, width=80):
@@ -217,6 +217,28 @@ def test_a_note_says_which_loss_each_difference_is_to():
         " figure: its 95 % interval. Difference of the loss: to one by the same protocol; of n-grams, to one, stateful; of dynamic, to the stateful loss of"
         " the same run. RUN[:N]: the first N characters of the text."
     )
+
+
+def test_detectors_without_a_score_have_one_line():
+    reasons = "abbcd"
+    skipped = [Skipped(detector=f"d{n}", reason=reason) for n, reason in enumerate(reasons)]
+    line = f"{tables.skipped_line(skipped)}"
+    assert line == "d0, d1, d2 and 2 more: not scored; the JSON says why"
+    assert f"{tables.skipped_line(skipped[:2])}" == "d0, d1: not scored; the JSON says why"
+    assert f"{tables.skipped_line(skipped[1:3])}" == "d1, d2: not scored, b"
+
+
+def test_there_is_one_legend_and_a_turned_cell_says_so():
+    coloured = ColouredText(text="in out", values=(1.0,) * 3 + (-1.0,) * 3)
+    passages = [
+        Passage(score=replace(GOOD, polarity=1), begin=0, coloured=coloured),
+        Passage(score=GOOD, begin=0, coloured=replace(coloured, polarity=-1)),
+    ]
+    shown = plain(Group(*passage_pictures(passages)))
+    assert (shown.count("-1 ▁"), shown.count("+1 ▁")) == (1, 0)
+    high, low = [line for line in shown.splitlines() if line.startswith("cell ")]
+    assert high.endswith(": high inside")
+    assert low.endswith(": low inside, so its scale goes from +1 to -1")
 
 
 def test_a_heading_cannot_move_the_cursor_or_be_markup():

@@ -48,7 +48,7 @@ from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel
-from charrnn.views.tables import skipped_lines
+from charrnn.views.tables import skipped_line
 from charrnn.views.theme import all_visible
 
 CHARS_OF_DIRECTION = 32_768
@@ -530,7 +530,7 @@ def contribution_pictures(found: DirectionContribution, title: str = "") -> list
         ),
     ]
     if found.skipped:
-        pictures.append(skipped_lines(found.skipped))
+        pictures.append(skipped_line(found.skipped))
     return pictures
 
 

@@ -167,7 +167,10 @@ def matrix_tables(
         together = joined
     yield from together
     if left_out:
-        yield Text(f"{', '.join(left_out)}: too large to be shown; the JSON has all numbers")
+        yield Text(
+            f"{', '.join(left_out)}: too large for {width} columns and {MAX_ROWS} rows; the JSON"
+            " has all numbers"
+        )
 
 
 def draw_matrix(

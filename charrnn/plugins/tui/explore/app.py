@@ -559,6 +559,9 @@ class Browser(FullScreen):
         typed = NAMED_KEYS.get(event.key)
         if event.is_printable:
             typed = event.character
+        # What was said of the last key does not hold for this one.
+        if self.is_typing:
+            self.say("")
 
         if event.key == "t" and not self.is_typing:
             self.is_typing = True
@@ -588,21 +591,27 @@ class Browser(FullScreen):
         """Let the model read the typed or pasted characters."""
         # The characters are read one by one, because the state after each one is kept.
         vocab = self.model.vocab
+        unknown: dict[str, None] = {}
+        messages = []
         for character in characters:
             if character == DELETE_LAST:
                 self.typed.delete_last()
                 continue
 
             if self.typed.is_full:
-                self.say(f"no more than {state.MAX_TYPED:,} characters can be typed")
+                messages.append(f"no more than {state.MAX_TYPED:,} characters can be typed")
                 break
             if vocab.unknown_characters(character):
-                fate = "it counts as unknown" if vocab.has_unknown_symbol else "it is left out"
-                self.say(f"{_shown(character)} is not in the vocabulary: {fate}")
+                unknown[_shown(character)] = None
                 if not vocab.has_unknown_symbol:
                     continue
 
             self.typed.feed(character)
+
+        if unknown:
+            fate = "counted as unknown" if vocab.has_unknown_symbol else "left out"
+            messages.append(f"not in the vocabulary, and {fate}: {' '.join(unknown)}")
+        self.say("; ".join(messages))
 
         # A pasted text may be long, so it is drawn only once.
         self._show()
