@@ -44,6 +44,7 @@ from charrnn.model.annotations import Predictor
 from charrnn.model.device import BF16_UNITS, chosen_precision
 from charrnn.model.reading import segments_of
 from charrnn.statistics.intervals import MIN_VALUES, BlockSums
+from charrnn.system.lazy import torch
 from charrnn.text.copies import LEAST_SHARE, trained_notes, trained_share
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, TextPiece, ended, whole_text
@@ -679,10 +680,12 @@ def log_probabilities(
             content = ended(content)
         encoded.append(model.encode(content, context=context))
 
-    if model.config.end_id is None or context or not encoded:
+    # A network starts anew at each END, so all documents are read together. Counts look further
+    # back.
+    is_alone = isinstance(model.network, torch.nn.Module)
+    if model.config.end_id is None or context or not encoded or not is_alone:
         return np.array([-_nats_of_text(model, text).sum() for text in encoded], np.float64)
 
-    # Each text begins after an END, so all are read together.
     pieces = [text.ids[text.first :] for text in encoded]
     ids = np.concatenate((encoded[0].ids[:1], *pieces))
     starts = np.cumsum([0, *map(len, pieces[:-1])])

@@ -3,6 +3,7 @@ wrong, and that sampling and evaluating use the counts."""
 
 import json
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from types import SimpleNamespace
 
 import numpy as np
@@ -700,3 +701,15 @@ def test_a_few_characters_say_nothing_of_powers(command, tmp_path):
     ran = command("train", "text.txt", *FLAGS, "--set", "held_back=99")
     assert (ran.code, ran.out) == (2, "")
     assert "held_back is 99" in ran.err and "at least 100" in ran.err
+
+
+def test_a_model_with_counts_is_copied_to_other_processes_and_has_probabilities(tmp_path):
+    names = "\n".join(line[:12].strip() for line in TEXT.split("\n") if line.strip())
+    path, _ = train(tmp_path, text=names * 5, documents="lines")
+    together = charrnn.load(path).with_counts()
+    listed = names.split("\n")[:4]
+    alone = [together.logprob(name) for name in listed]
+    assert together.logprob(listed) == pytest.approx(alone, abs=1e-6)
+    copy = ForkingPickler.loads(ForkingPickler.dumps(together))
+    assert copy.sample(length=20, seed=1) == together.sample(length=20, seed=1)
+    assert copy.logprob(listed) == pytest.approx(alone, abs=1e-6)

@@ -84,12 +84,16 @@ def test_files_and_lists_are_read_wherever_a_text_is(folder):
         )
         assert [line.text for line in charrnn.losses_by_line([model], given)] == list(NAMES)
 
+        assert model.adapted([given] * 3).adaptation == model.adapted(text * 3).adaptation
+        assert [line.text for line in charrnn.losses_by_line([model], given)] == list(NAMES)
+
     # A text to continue: the last document is open.
     for given in (file, list(NAMES)):
         assert model.predict(given) == model.predict("dab")
         assert model.sample(prime=given, length=3, seed=1).text == (
             model.sample(prime="dab", length=3, seed=1).text
         )
+        assert model.continuations(given, seed=1) == model.continuations("dab", seed=1)
         numbers = model.numbers(given)
         assert [step.character for step in numbers.steps] == ["\0", *"dab"]
 
