@@ -451,16 +451,16 @@ def shown_parameters(run: Any) -> str:
 
 RUN_COLUMNS: Columns = {
     "run": "{name}",
+    "nats/char": "{best_nats:.4f}",
+    "with counts": "{with_counts_nats:.4f}",
     "text": "{text}",
     "model": "{cell} {num_layers}×{hidden_size}",
     "params": shown_parameters,
-    "seed": _shown_seed,
     "steps": _shown_steps,
-    "nats/char": "{best_nats:.4f}",
-    "with counts": "{with_counts_nats:.4f}",
     "min": "{minutes:.1f}",
+    "seed": _shown_seed,
 }
-"""The columns of the table of runs."""
+"""The columns of the table of runs, the most important first."""
 
 
 def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
