@@ -93,5 +93,5 @@ def test_the_page_of_the_code_names_the_lines_of_its_functions():
 
 def test_a_name_that_is_gone_from_the_code_is_refused():
     lines = load_script(REPOSITORY / "docs" / "make" / "number_lines.py")
-    with pytest.raises(LookupError, match=r"cli/app.py has no walk"):
-        lines.number("`cli/app.py:1` `walk`")
+    with pytest.raises(LookupError, match=r"commands/app.py has no walk"):
+        lines.number("`commands/app.py:1` `walk`")
