@@ -283,16 +283,17 @@ class Model(TrainedModel):
         """
         return dynamic.gradient_scale(self, part)
 
-    def new_documents(self) -> Callable[[str | bytes], bool]:
-        """Return a function that says whether a document is none of those that the model, and the
-        models that it started from, were trained on: `accept` of `samples`.
+    def new_documents(self, known: Sequence[str] = ()) -> Callable[[str | bytes], bool]:
+        """Return a function that says whether a document stands neither in the text of the model,
+        held-out parts included, nor in the texts of the models that it started from, and is none of
+        those that are `known`: `accept` of `samples`.
 
         Raises DataError if the run's text is missing or changed, UsageError for a model without
         documents.
 
-        >>> model.samples(100, unique=True, accept=model.new_documents())
+        >>> model.samples(100, unique=True, accept=model.new_documents(known=["anna"]))
         """
-        return novelties.new_documents(self)
+        return novelties.new_documents(self, known)
 
     def novelty(self, text: GivenText, *, min_length: int = MIN_COPY_LENGTH) -> "novelties.Novelty":
         """Find what `text` copies from the run's training text, which is read again: segments of at

@@ -60,6 +60,7 @@ EXAMPLES = {
         "--match": ("--match [ab]{{3}}",),
         "--min-p": ("--min-p 0.2",),
         "--new": ("--new", "--new --count 2"),
+        "--known": ("--new --known {few}",),
         "--no-copy": ("--no-copy 9",),
         "--no-counts": ("--no-counts",),
         "--no-repeat": ("--no-repeat 3 --beam 2",),

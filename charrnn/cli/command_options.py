@@ -65,7 +65,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--color --export", beside="--novelty", why="which colours the text, too"),
         Rule("--color", beside="--count --json --unique --new"),
         Rule("--export", beside="--json --unique --new"),
-        Rule("--unique --new --count", beside="--novelty", why="which shows one text"),
+        Rule("--unique --new", beside="--novelty", why="which shows all that is drawn"),
+        Rule("--known", without="--new"),
         # These measure or change a single model, so they have no meaning for several.
         Rule("--adapt --clamp --novelty --no-copy --new", beside="--mix"),
         Rule("--force", without="--export"),

@@ -12,7 +12,7 @@ from charrnn.cli.command_options import ReplacingOptions, mix_option, run_argume
 from charrnn.cli.streams import export_target, warn
 from charrnn.commands import models
 from charrnn.config.options import option, option_group
-from charrnn.errors import UsageError, counted, named
+from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.generation.sample_options import (
     CELLS,
     DEFAULT_LENGTH,
@@ -133,7 +133,14 @@ class SampleCommandOptions(ReplacingOptions):
     new: bool = option(
         False,
         flags="--new",
-        help="Draw again what is a document of the training text.",
+        help="Draw again what is a document of the run's text.",
+        panel=COPIES,
+        needs="reports",
+    )
+    known: Sequence[str] = option(
+        (),
+        flags="--known FILE",
+        help="With --new, draw again what is a line of this file, too (repeatable).",
         panel=COPIES,
         needs="reports",
     )
@@ -148,7 +155,8 @@ class SampleCommandOptions(ReplacingOptions):
     novelty: bool = option(
         False,
         flags="--novelty",
-        help="Mark copies of the training text, and print their share.",
+        help="Mark copies of the training text, and print their share; of documents, print which"
+        " stand in the run's text.",
         panel=COPIES,
         needs="reports",
     )
@@ -214,14 +222,19 @@ def _draw(
 
     # Novelty comes first, because --json changes its output, too.
     count = options.count
-    if options.novelty:
+    if options.novelty and output.first.config.end_id is not None:
+        output.show_known_documents(count or 1, drawing, is_new=output.first.new_documents())
+    elif options.novelty:
         output.show_novelty(drawing)
     elif len(temperatures) > 1:
         output.show_temperatures(temperatures, drawing)
     elif output.target is not None and count in (None, 1):
         output.export_values(drawing)
     elif options.json or count is not None or options.unique or options.new:
-        accept = output.first.new_documents() if options.new else None
+        accept = None
+        if options.new:
+            known = [line for file in options.known for line in _read_lines(file)]
+            accept = output.first.new_documents(known)
         output.show_samples(
             1 if count is None else count, drawing, unique=options.unique, accept=accept
         )
@@ -254,6 +267,16 @@ def _parse_shared(output: "SampleOutput", options: SampleCommandOptions) -> dict
         "prime": output.prime,
         "clamps": dict(_parse_clamp(text, output.first) for text in options.clamps),
     }
+
+
+def _read_lines(file: str) -> list[str]:
+    """Read the lines of a file of --known. Raises DataError."""
+    try:
+        return Path(file).read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"--known {file}: {error}. Give a text file in UTF-8 with one document in each line."
+        ) from None
 
 
 def _parse_texts(drawing: SampleOptions) -> SampleOptions:
@@ -372,7 +395,11 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
 
     # Copies are looked for in the training text of the run, not in the text of --adapt.
     reference = None
-    if options.novelty:
+    if options.novelty and not writes_documents:
+        if options.count is not None:
+            raise UsageError(
+                "--count does not go with --novelty, which shows one text. Leave one of them out."
+            )
         reference = first.novelty_reference(length=length)
 
     # Adapted before it is mixed: the text teaches the first model alone.

@@ -217,6 +217,22 @@ class SampleOutput:
             text = self.model.generator.sample(options)
         self._write_novelty(text)
 
+    def show_known_documents(self, count: int, options: SampleOptions, *, is_new: Accept) -> None:
+        """Print several documents and, on stderr, how many of them are not new, and which."""
+        known = []
+
+        def accept(text: str) -> bool:
+            if not is_new(text):
+                known.append(text)
+            return True
+
+        self.show_samples(count, options, accept=accept)
+        figure = f"{len(known):,} of {counted(count, 'document')} in the text of {self.first.name}"
+        if known:
+            figure += ": " + ", ".join(dict.fromkeys(known))
+        sys.stdout.flush()
+        result_console(stderr=True).print(printable(figure, IN_TEXT), markup=False)
+
     def show_search(self, count: int, options: SearchOptions) -> None:
         """Print or export the `count` best texts of a beam search, numbered, best first; a single
         text is printed as far as it is certain."""

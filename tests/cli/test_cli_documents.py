@@ -113,6 +113,41 @@ def test_unique_and_new_documents_are_those_that_are_drawn_without(command, trai
 
 
 @pytest.mark.trained
+def test_new_documents_are_none_of_the_held_out_ones_and_of_a_file(command, trained):
+    parts = charrnn.load().read_parts()
+    held_out = str(parts[1][: len(parts[1])]).split(END)[:-1]
+    assert set(held_out) - trained
+    model = charrnn.load()
+    accept = model.new_documents(known=["Zyx"])
+    assert not any(map(accept, held_out))
+    assert [accept("Zyx"), accept("Zyxw")] == [False, True]
+
+    call = ("sample", "--seed", 4, "--temp", 0.5, "--length", 3, "--count", 20, "--new")
+    written = command(*call).out.splitlines()
+    Path("taken.txt").write_text("\n".join(written[:5]), "utf-8")
+    rest = command(*call, "--known", "taken.txt").out.splitlines()
+    assert len(rest) == 20
+    assert not set(rest) & set(written[:5])
+    missing = command(*call, "--known", "nosuch.txt")
+    assert (missing.code, missing.out) == (3, "")
+    assert "--known nosuch.txt" in missing.err
+
+
+@pytest.mark.trained
+def test_novelty_of_documents_says_which_stand_in_the_text(command, trained):
+    text = "".join(str(part[: len(part)]) for part in charrnn.load().read_parts())
+    call = ("sample", "--seed", 4, "--temp", 0.5, "--length", 3, "--count", 200)
+    drawn = command(*call).out.splitlines()
+    known = [name for name in drawn if name in text.split(END)[:-1]]
+    assert known
+    ran = command(*call, "--novelty")
+    assert ran.out.splitlines() == drawn
+    shown = " ".join(ran.err.split())
+    assert f"{len(known)} of 200 documents in the text of" in shown
+    assert ", ".join(dict.fromkeys(known)) in shown
+
+
+@pytest.mark.trained
 def test_samples_are_accepted_with_their_prime(trained):
     model = charrnn.load()
     known = min(trained)

@@ -66,14 +66,15 @@ class KnownPassages:
         return completes
 
 
-def learned_texts(model: TrainedModel, *, reason: str) -> list[CorpusPart]:
-    """Read the training text of a model, then the texts of the models that it started from.
+def learned_texts(model: TrainedModel, *, reason: str) -> list[list[CorpusPart]]:
+    """Read the parts of the text of a model, the training part first, then those of the texts of
+    the models that it started from.
 
     If the text of a model that it started from cannot be read, a warning names that model. Raises
     DataError if the model's own text is missing or has changed; `reason` ends the message.
     """
     model.check_learned_here()
-    texts = [model.read_parts(reason=reason)[0]]
+    texts = [list(model.read_parts(reason=reason))]
     digests = {model.step_digest}
     while model.config.init_from is not None:
         init_from = model.config.init_from
@@ -84,7 +85,7 @@ def learned_texts(model: TrainedModel, *, reason: str) -> list[CorpusPart]:
             if model.step_digest in digests:
                 break
             model.check_learned_here()
-            texts.append(model.read_parts(reason=reason)[0])
+            texts.append(list(model.read_parts(reason=reason)))
         except CharRNNError as error:
             warn(f"what {init_from} learned before is not compared: {error.marked}")
             break
@@ -98,7 +99,8 @@ def known_passages(model: TrainedModel, num_chars: int) -> KnownPassages:
 
     Raises DataError if the text is missing or has changed.
     """
-    texts = learned_texts(model, reason=" What is copied shows only beside the text.")
+    learned = learned_texts(model, reason=" What is copied shows only beside the text.")
+    texts = [training for training, *_ in learned]
     # The unknown symbol is never drawn, so it may have any code.
     points = [ord(character or END) for character in model.vocab.characters]
     # A passage longer than every text forbids nothing, as does a passage of the longest text.

@@ -191,23 +191,27 @@ class NoveltyReference:
 
 
 class KnownDocuments:
-    """The documents of training texts, as hashes of 8 bytes. Each document ends in END (U+0000).
+    """The documents of some texts, as hashes of 8 bytes. Each document ends in END (U+0000).
 
-    No document of the training texts passes as new. A new document has the hash of a document in
+    No document of the texts passes as new. A new document has the hash of a document in
     them with a probability of 1 in 2^64, and then it does not count as new.
     """
 
-    def __init__(self, *texts: SlicedText) -> None:
-        """Read each text once, in slices of `SLICE_CHARS`."""
+    def __init__(self, *texts: SlicedText, documents: Sequence[str] = ()) -> None:
+        """Read each text once, in slices of `SLICE_CHARS`, and more documents."""
         self._is_bytes = isinstance(texts[0][:0], bytes)
-        self._known = KnownHashes(chain.from_iterable(map(document_hashes, texts)))
+        hashes = chain.from_iterable(map(document_hashes, texts))
+        self._known = KnownHashes([*hashes, hash_documents(list(map(self._as_stored, documents)))])
 
     def is_new(self, document: str | bytes) -> bool:
-        """Return whether a document is not, as a whole, a document of the training texts."""
-        if self._is_bytes:
-            document = as_bytes(document)
-        indices, _ = self._known.find(hash_documents([document]))
+        """Return whether a document is not, as a whole, one of those that are known."""
+        indices, _ = self._known.find(hash_documents([self._as_stored(document)]))
         return not len(indices)
+
+    def _as_stored(self, document: str | bytes) -> str | bytes:
+        if self._is_bytes:
+            return as_bytes(document)
+        return document
 
 
 def find_copies(
@@ -333,9 +337,10 @@ def _marks(novelty: Novelty) -> NDArray[np.uint8]:
     return marks
 
 
-def new_documents(model: TrainedModel) -> Callable[[str | bytes], bool]:
-    """Return a function that says whether a document is new: neither the model nor a model that it
-    started from was trained on it. The function is the argument `accept` of `Model.samples`.
+def new_documents(model: TrainedModel, known: Sequence[str] = ()) -> Callable[[str | bytes], bool]:
+    """Return a function that says whether a document is new: it stands neither in the text of the
+    model, held-out parts included, nor in that of a model that it started from, and is none of
+    those that are `known`. The function is the argument `accept` of `Model.samples`.
 
     Raises DataError if the run's text is missing or changed, UsageError for a model without
     documents.
@@ -345,7 +350,8 @@ def new_documents(model: TrainedModel) -> Callable[[str | bytes], bool]:
             f"{model.name} was not trained on documents: use {named('novelty')}, which finds copied"
             " passages."
         )
-    return KnownDocuments(*learned_texts(model, reason=REASON)).is_new
+    texts = chain.from_iterable(learned_texts(model, reason=REASON))
+    return KnownDocuments(*texts, documents=known).is_new
 
 
 def novelty_reference(model: TrainedModel, *, length: int) -> NoveltyReference:
