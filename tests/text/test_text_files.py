@@ -191,6 +191,7 @@ def in_zip(*names):
             "nbconvert",
         ),
     ],
+    ids=lambda value: value if isinstance(value, str) else "of",
 )
 def test_a_file_that_is_no_plain_text_is_refused_with_the_way_to_its_text(data, kind, way):
     with pytest.raises(
