@@ -208,7 +208,7 @@ class Model(TrainedModel):
 
         >>> model.ngram_model(5).order
         """
-        return kneser_ney.fit_ngrams(training or self.training_text(), order)
+        return kneser_ney.fit_ngrams(training or self.training_text(), order, self.config.end_id)
 
     def with_counts(self) -> "CountedModel":
         """Return the model together with the counts of its training text, which training keeps

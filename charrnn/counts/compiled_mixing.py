@@ -39,6 +39,7 @@ class LoopCounts(NamedTuple):
     contexts: contexts.SortedContexts
     frequent: contexts.FrequentContexts
     longest: int
+    end_id: int
     discounts: Float64Array
     powers: Float64Array
 
@@ -49,6 +50,7 @@ class LoopCounts(NamedTuple):
             predictor.contexts,
             predictor.frequent,
             longest=predictor.longest,
+            end_id=predictor.end_id,
             discounts=predictor.discounts,
             powers=powers.values,
         )
@@ -129,6 +131,7 @@ def mix(
         counts.contexts,
         counts.frequent,
         counts.longest,
+        counts.end_id,
         counts.discounts,
         history,
         values,

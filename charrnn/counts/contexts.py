@@ -15,6 +15,10 @@ with the preceding place in the order of these characters. The first place of ea
 depth below the length of the n-gram, so places with a depth of at most n + 1 are the first places
 of the different n-grams that are one character longer.
 
+A context that reaches back to the END of the document before ends with it: the depths stop there,
+too. So all places of a context that begins with END are counted, as Kneser-Ney smoothing counts the
+beginnings of sentences (Heafield et al. 2013).
+
 For frequent contexts, the probability of each character is computed in advance: they form a tree.
 Only the intervals of rarer contexts are searched for and counted.
 
@@ -38,6 +42,8 @@ Float64Array = NDArray[np.float64]
 FREQUENT = 2
 """A context is frequent if it occurs at least this number times V times. Counting so many followers
 takes longer than reading V probabilities."""
+NO_END = -1
+"""In place of the id of END: the text has no documents."""
 NO_FOLLOWER = 255
 """The depth of the end of the text, which has no follower."""
 RAW = 254
@@ -71,8 +77,11 @@ class FrequentContexts(NamedTuple):
     """(C, V): the probability of each character after a context."""
 
 
-def sort_contexts(ids: IdArray, *, vocab_size: int, order: int) -> SortedContexts:
-    """Sort the places of ids (N,) by the order - 1 characters before them."""
+def sort_contexts(
+    ids: IdArray, *, vocab_size: int, order: int, end_id: int = NO_END
+) -> SortedContexts:
+    """Sort the places of ids (N,) by the order - 1 characters before them. `end_id` ends a
+    document."""
     # Half of the memory where the alphabet allows it; numba compiles a loop for each type.
     dtype = np.uint16 if vocab_size < 1 << 16 else np.uint32
     chars = np.ascontiguousarray(ids, dtype)
@@ -100,7 +109,7 @@ def sort_contexts(ids: IdArray, *, vocab_size: int, order: int) -> SortedContext
             ends[begin:end] = after_char[np.lexsort([key[after_char] for key in keys])]
             advance(end - begin)
     shared_ends = np.zeros(len(chars), np.uint8)
-    _count_shared.run(chars, ends, order, shared_ends)
+    _count_shared.run(chars, ends, order, end_id, shared_ends)
 
     # The context of a place ends at the character before it; the first place has no context.
     places = np.concatenate(([0], ends + 1)).astype(np.int32)
@@ -110,9 +119,11 @@ def sort_contexts(ids: IdArray, *, vocab_size: int, order: int) -> SortedContext
     return SortedContexts(chars, places, followers, depths, shared)
 
 
-def _fill_shared(ids: IdArray, ends: Int64Array, most: int, shared: NDArray[np.uint8]) -> None:
+def _fill_shared(
+    ids: IdArray, ends: Int64Array, most: int, end_id: int, shared: NDArray[np.uint8]
+) -> None:
     """Set shared[ends[k]] to the number of characters, at most `most`, that the texts up to ends[k
-    - 1] and up to ends[k] share, from their ends backwards."""
+    - 1] and up to ends[k] share, from their ends backwards to the END of the document before."""
     for rank in range(1, len(ends)):
         previous = ends[rank - 1]
         end = ends[rank]
@@ -120,11 +131,19 @@ def _fill_shared(ids: IdArray, ends: Int64Array, most: int, shared: NDArray[np.u
         length = 0
         while length < longest and ids[previous - length] == ids[end - length]:
             length += 1
+            # The END of the own document is the first of the shared characters.
+            if length > 1 and ids[end - length + 1] == end_id:
+                break
         shared[end] = length
 
 
 def _fill_counts_of_counts(
-    contexts: SortedContexts, length: int, counts: Int64Array, seen: Int64Array, totals: Int64Array
+    contexts: SortedContexts,
+    length: int,
+    end_id: int,
+    counts: Int64Array,
+    seen: Int64Array,
+    totals: Int64Array,
 ) -> None:
     """Add the number of n-grams of `length` + 1 characters with a count of k to totals[:, k], k = 1
     … 4: by raw counts and by continuation counts. counts (2, V) are zeros."""
@@ -141,8 +160,11 @@ def _fill_counts_of_counts(
                     counts[kind, follower] = 0
             num_seen = 0
 
-        # Skip places with fewer characters before them, and the end of the text.
+        # Skip places with fewer characters before them, or an END that is not the first of these,
+        # and the end of the text.
         if is_end or contexts.places[row] < length or contexts.depths[row] == NO_FOLLOWER:
+            continue
+        if end_id != NO_END and _crosses_end(contexts, contexts.places[row], length, end_id):
             continue
         follower = contexts.followers[row]
         if counts[0, follower] == 0:
@@ -151,6 +173,16 @@ def _fill_counts_of_counts(
         counts[0, follower] += 1
         if contexts.depths[row] <= length + 1:
             counts[1, follower] += 1
+
+
+@for_loops
+def _crosses_end(contexts: SortedContexts, place: int, length: int, end_id: int) -> bool:
+    """Return whether one of the last length - 1 characters before a place is END."""
+    num_ends = 0
+    for back in range(1, length):
+        if contexts.ids[place - back] == end_id:
+            num_ends += 1
+    return num_ends > 0
 
 
 @for_loops
@@ -217,11 +249,28 @@ def _add_followers(
     return discounted * scale
 
 
+def _count_intervals(shared: NDArray[np.uint8], least: int, longest: int) -> int:
+    """Return how many contexts of 1 … `longest` characters have at least `least` places."""
+    num_contexts = 0
+    for length in range(1, longest + 1):
+        size = 0
+        for row in range(len(shared)):
+            if shared[row] < length:
+                if size >= least:
+                    num_contexts += 1
+                size = 0
+            size += 1
+        if size >= least:
+            num_contexts += 1
+    return num_contexts
+
+
 def _fill_frequent(
     contexts: SortedContexts,
     frequent: FrequentContexts,
     least: int,
     longest: int,
+    end_id: int,
     discounts: Float64Array,
     counts: Int64Array,
     seen: Int64Array,
@@ -247,8 +296,12 @@ def _fill_frequent(
             row_probabilities[follower] += share * shorter[follower]
 
         # The contexts with one more character before are consecutive intervals of the places. All
-        # contexts of a length are filled in before the first context of the next length.
+        # contexts of a length are filled in before the first context of the next length. Nothing
+        # stands before END.
         begin = low
+        oldest = contexts.places[low] - length
+        if length > 0 and contexts.ids[oldest] == end_id:
+            begin = high
         while length < longest and begin < high:
             at = contexts.places[begin] - length - 1
             before = -1
@@ -276,6 +329,7 @@ def predict_next(
     contexts: SortedContexts,
     frequent: FrequentContexts,
     longest: int,
+    end_id: int,
     discounts: Float64Array,
     history: Int64Array,
     probabilities: Float64Array,
@@ -284,7 +338,7 @@ def predict_next(
     intervals: Int64Array,
 ) -> None:
     """Set probabilities (V,) to the probability of each character after a history (K,), the oldest
-    character first, -1 before the text.
+    character first, -1 before the text. What stands before END does not count.
 
     counts and seen (V,) and intervals (K + 1, 2) are scratch arrays: counts are zeros before and
     after.
@@ -294,6 +348,10 @@ def predict_next(
     length = 0
     size = len(history)
     most = min(longest, size)
+    for back in range(1, most):
+        if history[size - back] == end_id:
+            most = back
+            break
     while length < most:
         before = history[size - length - 1]
         if before < 0 or frequent.children[index, before] < 0:
@@ -343,6 +401,7 @@ def _fill_probabilities(
     contexts: SortedContexts,
     frequent: FrequentContexts,
     longest: int,
+    end_id: int,
     discounts: Float64Array,
     histories: Int64Array,
     probabilities: Float64Array,
@@ -356,6 +415,7 @@ def _fill_probabilities(
             contexts,
             frequent,
             longest,
+            end_id,
             discounts,
             histories[row],
             probabilities[row],
@@ -367,12 +427,16 @@ def _fill_probabilities(
 
 _count_shared = CompiledLoop(_fill_shared)
 _count_counts = CompiledLoop(_fill_counts_of_counts)
+_count_frequent = CompiledLoop(_count_intervals)
 _find_frequent = CompiledLoop(_fill_frequent)
 _predict = CompiledLoop(_fill_probabilities)
 
 
-def counts_of_counts(contexts: SortedContexts, *, vocab_size: int, longest: int) -> Int64Array:
-    """Count the n-grams with a raw count and a continuation count of 1, 2, 3 and 4.
+def counts_of_counts(
+    contexts: SortedContexts, *, vocab_size: int, longest: int, end_id: int = NO_END
+) -> Int64Array:
+    """Count the n-grams with a raw count and a continuation count of 1, 2, 3 and 4, within
+    documents.
 
     Returns (K + 1, 2, 5) for contexts of 0 … `longest` characters; index 0 of the last axis is 0.
     """
@@ -381,14 +445,19 @@ def counts_of_counts(contexts: SortedContexts, *, vocab_size: int, longest: int)
     seen = np.zeros(vocab_size, np.int64)
     with task("counting", total=longest + 1, unit="orders") as advance:
         for length in range(longest + 1):
-            _count_counts.run(contexts, length, counts, seen, totals[length])
+            _count_counts.run(contexts, length, end_id, counts, seen, totals[length])
             advance()
     totals[:, :, 0] = 0
     return totals
 
 
 def find_frequent(
-    contexts: SortedContexts, *, vocab_size: int, longest: int, discounts: Float64Array
+    contexts: SortedContexts,
+    *,
+    vocab_size: int,
+    longest: int,
+    discounts: Float64Array,
+    end_id: int = NO_END,
 ) -> FrequentContexts:
     """Compute the probabilities after each frequent context of up to `longest` characters.
 
@@ -396,9 +465,8 @@ def find_frequent(
     the context; contexts of `longest` characters have raw counts, shorter contexts continuation
     counts.
     """
-    # The contexts of a length have no place in common, which bounds their number.
     least = FREQUENT * vocab_size
-    most = 1 + longest * (len(contexts.places) // least)
+    most = 1 + _count_frequent.run(contexts.shared, least, longest)
     frequent = FrequentContexts(
         np.full((most, vocab_size), -1, np.int32),
         np.zeros((most, 2), np.int64),
@@ -406,7 +474,9 @@ def find_frequent(
     )
     counts = np.zeros(vocab_size, np.int64)
     seen = np.zeros(vocab_size, np.int64)
-    num_contexts = _find_frequent.run(contexts, frequent, least, longest, discounts, counts, seen)
+    num_contexts = _find_frequent.run(
+        contexts, frequent, least, longest, end_id, discounts, counts, seen
+    )
     return FrequentContexts(*(array[:num_contexts].copy() for array in frequent))
 
 
@@ -417,6 +487,7 @@ def predict(
     longest: int,
     discounts: Float64Array,
     histories: Int64Array,
+    end_id: int = NO_END,
 ) -> Float64Array:
     """Compute the probability (M, V) of each character after histories (M, K): the characters
     before it, the oldest first, -1 before the text."""
@@ -428,6 +499,7 @@ def predict(
         contexts,
         frequent,
         longest,
+        end_id,
         discounts,
         np.ascontiguousarray(histories, np.int64),
         probabilities,

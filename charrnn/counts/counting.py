@@ -64,7 +64,7 @@ def count_text(
     measured. Raises CharRNNError if the counts cannot be written.
     """
     model = load(run)
-    begin = text.first_counted
+    begin = text.first_counted(model.config)
     if not can_compile() and text.num_train - begin > MOST_CHARS_OF_PYTHON:
         raise DataError(
             f"More than {MOST_CHARS_OF_PYTHON:,} characters are counted with numba, which is"
@@ -112,7 +112,9 @@ def fit_counts(
 
     def count(counted: IdArray) -> NgramPredictor:
         order = min(ORDER, len(counted))
-        predictor = NgramModel.fit(counted, len(model.vocab), order).predictor()
+        predictor = NgramModel.fit(
+            counted, len(model.vocab), order, model.config.end_id
+        ).predictor()
         advance()
         return predictor
 
@@ -188,7 +190,12 @@ def with_counts(model: TrainedModel) -> CountedModel:
     if not (model.path / COUNTS_FILE).exists():
         raise DataError(f"{model.name} has no counts of its training text. {resume} counts it.")
     try:
-        counts = read_counts(model.path, digest=model.step_digest, vocab_size=len(model.vocab))
+        counts = read_counts(
+            model.path,
+            digest=model.step_digest,
+            vocab_size=len(model.vocab),
+            end_id=model.config.end_id,
+        )
     except CheckpointError as error:
         best_step = RunReader(model.path).newest_state()[0].get("best_step")
         if isinstance(error, OtherModelError) and model.step != best_step:

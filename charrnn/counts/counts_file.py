@@ -21,7 +21,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from charrnn.counts.counted_model import Counts
-from charrnn.counts.kneser_ney import NgramPredictor
+from charrnn.counts.kneser_ney import NgramPredictor, end_or_none
 from charrnn.counts.mixing_powers import MOST_POWER, NUM_PAIRS, MixingPowers
 from charrnn.errors import CheckpointError, counted
 from charrnn.system.files import (
@@ -150,9 +150,11 @@ def needs_of_loops(shapes: Mapping[str, tuple[int, ...]], vocab_size: int) -> Ma
     }
 
 
-def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
+def read_counts(
+    run: Path, digest: str | None, vocab_size: int, end_id: int | None = None
+) -> Counts:
     """Read the counts from the folder of a run, for the model with this digest and an alphabet of
-    `vocab_size` entries.
+    `vocab_size` entries, of which `end_id` ends a document.
 
     Raises CheckpointError if they are missing or damaged, OtherModelError if they are for another
     model, UsageError if numba would obey a file of the current folder, CharRNNError if there is too
@@ -181,7 +183,11 @@ def read_counts(run: Path, digest: str | None, vocab_size: int) -> Counts:
     )
     longest = len(arrays["discounts"]) - 1
     predictor = NgramPredictor(
-        places, frequent=frequent, longest=longest, discounts=arrays["discounts"]
+        places,
+        frequent=frequent,
+        longest=longest,
+        discounts=arrays["discounts"],
+        end_id=end_or_none(end_id),
     )
     powers = MixingPowers(arrays["powers"])
     return Counts(predictor, powers, is_used=bool(arrays["is_used"][0]))

@@ -72,7 +72,12 @@ class GrowingCounts:
         predictor = self._counts.predictor
         before = predictor.contexts.ids
         counted = np.concatenate((before, ids.astype(before.dtype)))
-        model = NgramModel.fit(counted, predictor.vocab_size, order=predictor.longest + 1)
+        model = NgramModel.fit(
+            counted,
+            predictor.vocab_size,
+            order=predictor.longest + 1,
+            end_id=predictor.end_id,
+        )
         self._counts = self._counts._replace(predictor=model.predictor())
 
 

@@ -12,8 +12,8 @@ one of three discounts, for counts of 1, of 2 and of 3 or more, and b(h) the sum
 all n-grams hw, divided by c(h) or e(h). Where h does not occur, p_n = q_(n-1). Every probability is
 positive, and the probabilities of all V characters sum to 1.
 
-All orders share the q_k. END counts as a character: n-grams that cross the end of a document are
-counted, which costs a little and leaks nothing.
+All orders share the q_k. In a text of documents, h reaches back to the END of the document before, and
+not further, and n-grams that cross an END are not counted. So the order of the documents has no effect.
 
 No table of n-grams is kept: `counts.contexts` counts them in the sorted places of the training text.
 
@@ -72,18 +72,21 @@ class NgramModel:
     """n-gram models of all orders 1 to `order` of the same text. See the module for the
     equations."""
 
-    def __init__(self, ids: IdArray, vocab_size: int, order: int) -> None:
-        """Take the training text (N,). Raises UsageError if numba would obey a file of the current
-        folder."""
+    def __init__(self, ids: IdArray, vocab_size: int, order: int, end_id: int) -> None:
+        """Take the training text (N,), and the id of END or NO_END. Raises UsageError if numba
+        would obey a file of the current folder."""
         check_settings_of_numba()
         self.ids = ids
         self.vocab_size = vocab_size
         self.order = order
+        self.end_id = end_id
 
     @classmethod
-    def fit(cls, ids: IdArray, vocab_size: int, order: int) -> NgramModel:
+    def fit(
+        cls, ids: IdArray, vocab_size: int, order: int, end_id: int | None = None
+    ) -> NgramModel:
         """Return the models of `ids` (N,), n = 1 … `order`. Their n-grams are counted when a text
-        is scored.
+        is scored. `end_id` ends a document.
 
         Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Raises UsageError
         for an order out of range, DataError for a text shorter than the order.
@@ -94,19 +97,32 @@ class NgramModel:
                 f"The training text has {counted(len(ids), 'character')}; n-grams of order {order}"
                 f" need at least {order}. Give a smaller {named('order')}."
             )
-        return cls(np.array(ids[-MOST_TRAINING_CHARS:]), vocab_size=vocab_size, order=order)
+        training = np.array(ids[-MOST_TRAINING_CHARS:])
+        end_id = end_or_none(end_id)
+        if end_id != contexts.NO_END:
+            # Whole documents. The first one begins after an END, as the others do.
+            if len(training) < len(ids):
+                training = training[np.argmax(training == end_id) + 1 :]
+            if training[0] != end_id:
+                training = np.concatenate((np.array([end_id], training.dtype), training))
+        return cls(training, vocab_size=vocab_size, order=order, end_id=end_id)
 
     @cached_property
     def contexts(self) -> SortedContexts:
         """The sorted contexts of the training text."""
-        return contexts.sort_contexts(self.ids, vocab_size=self.vocab_size, order=self.order)
+        return contexts.sort_contexts(
+            self.ids, vocab_size=self.vocab_size, order=self.order, end_id=self.end_id
+        )
 
     @cached_property
     def _discounts(self) -> Float64Array:
         """The discounts (K + 1, 2, 4) by the length of the context: of raw and of continuation
         counts of 0, 1, 2, and 3 or more."""
         totals = contexts.counts_of_counts(
-            self.contexts, vocab_size=self.vocab_size, longest=self.order - 1
+            self.contexts,
+            vocab_size=self.vocab_size,
+            longest=self.order - 1,
+            end_id=self.end_id,
         )
         discounts = np.zeros((*totals.shape[:2], 4))
         for index in np.ndindex(*totals.shape[:2]):
@@ -128,9 +144,15 @@ class NgramModel:
         discounts = self._discounts[:order, 1].copy()
         discounts[longest] = self._discounts[longest, 0]
         frequent = contexts.find_frequent(
-            self.contexts, vocab_size=self.vocab_size, longest=longest, discounts=discounts
+            self.contexts,
+            vocab_size=self.vocab_size,
+            longest=longest,
+            discounts=discounts,
+            end_id=self.end_id,
         )
-        return NgramPredictor(self.contexts, frequent, longest=longest, discounts=discounts)
+        return NgramPredictor(
+            self.contexts, frequent, longest=longest, discounts=discounts, end_id=self.end_id
+        )
 
     def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
         """Compute -ln p(ids[i] | the characters before it) by the highest order, for each i of
@@ -182,12 +204,15 @@ class NgramPredictor:
         *,
         longest: int,
         discounts: Float64Array,
+        end_id: int,
     ) -> None:
-        """Take the results of `NgramModel.predictor`; `longest` is the order less 1."""
+        """Take the results of `NgramModel.predictor`; `longest` is the order less 1, `end_id` the
+        id of END or NO_END."""
         self.contexts = contexts
         self.frequent = frequent
         self.longest = longest
         self.discounts = discounts
+        self.end_id = end_id
 
     @property
     def vocab_size(self) -> int:
@@ -215,7 +240,15 @@ class NgramPredictor:
             longest=self.longest,
             discounts=self.discounts,
             histories=histories,
+            end_id=self.end_id,
         )
+
+
+def end_or_none(end_id: int | None) -> int:
+    """Return the id of END, NO_END if there is none, for compiled loops."""
+    if end_id is None:
+        return contexts.NO_END
+    return end_id
 
 
 def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, float]:
@@ -272,7 +305,11 @@ def evaluate_ngrams(
     usable = usable_orders(orders, training)
     reports = []
     for order, losses in _losses_by_order(
-        training, orders=usable, text=measured, positions=positions
+        training,
+        orders=usable,
+        text=measured,
+        positions=positions,
+        end_id=model.config.end_id,
     ):
         reports.append(measured.report(losses.scores, protocol=f"{order}-gram"))
     return tuple(reports)
@@ -296,19 +333,26 @@ def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
     return usable
 
 
-def fit_ngrams(training: CorpusPart, order: int) -> NgramModel:
-    """Count the n-grams of a training text, n = 1 … `order`. Raises DataError for a text shorter
-    than that, UsageError for an order out of range."""
+def fit_ngrams(training: CorpusPart, order: int, end_id: int | None) -> NgramModel:
+    """Count the n-grams of a training text, n = 1 … `order`; `end_id` ends a document. Raises
+    DataError for a text shorter than that, UsageError for an order out of range."""
     return NgramModel.fit(
-        training.ids[training.begin :], vocab_size=len(training.corpus.vocab), order=order
+        training.ids[training.begin :],
+        vocab_size=len(training.corpus.vocab),
+        order=order,
+        end_id=end_id,
     )
 
 
 def _losses_by_order(
-    training: CorpusPart, orders: Sequence[int], text: MeasuredText, positions: NDArray[np.int64]
+    training: CorpusPart,
+    orders: Sequence[int],
+    text: MeasuredText,
+    positions: NDArray[np.int64],
+    end_id: int | None,
 ) -> Iterator[tuple[int, CharLosses]]:
     """Yield each order and its losses at positions (M,) of a text."""
-    counted_ngrams = fit_ngrams(training, orders[-1])
+    counted_ngrams = fit_ngrams(training, orders[-1], end_id)
     for order, probabilities in counted_ngrams.by_order(
         text.ids, positions=positions, orders=orders
     ):
@@ -332,7 +376,11 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
         text = comparison.runs[0].text
         reference = comparison.losses[0]
         for order, losses in _losses_by_order(
-            training, orders=usable, text=text, positions=reference.positions
+            training,
+            orders=usable,
+            text=text,
+            positions=reference.positions,
+            end_id=comparison.runs[0].network.end_id,
         ):
             comparison.add(
                 text.report(losses.scores, protocol=f"{order}-gram"),

@@ -113,6 +113,7 @@ def arguments_of() -> tuple[Any, ...]:
             probabilities=np.zeros((1, 1)),
         ),
         longest=0,
+        end_id=contexts.NO_END,
         discounts=np.zeros((1, 4)),
         powers=np.zeros((NUM_PAIRS, 2)),
     )

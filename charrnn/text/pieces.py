@@ -65,14 +65,14 @@ def _whole_documents(ids: IdArray, pieces: tuple[slice, ...], end_id: int) -> tu
     found = []
     stop = 0
     for piece in pieces:
-        start = max(stop, _next_border(ids, piece.start, end_id))
-        stop = _next_border(ids, start + piece.stop - piece.start, end_id)
+        start = max(stop, next_border(ids, piece.start, end_id))
+        stop = next_border(ids, start + piece.stop - piece.start, end_id)
         if start < stop:
             found.append(slice(start, stop))
     return tuple(found)
 
 
-def _next_border(ids: IdArray, position: int, end_id: int) -> int:
+def next_border(ids: IdArray, position: int, end_id: int) -> int:
     """Return the first position from `position` on at which a document begins, or N."""
     if position == 0:
         return 0

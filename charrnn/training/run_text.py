@@ -10,7 +10,7 @@ from charrnn.text.batches import BatchRows
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import Documents, split_text
-from charrnn.text.pieces import held_back_pieces
+from charrnn.text.pieces import held_back_pieces, next_border
 from charrnn.text.recorded_corpus import RecordedCorpus
 from charrnn.text.sources import Order
 from charrnn.text.vocab import IdArray, Vocab
@@ -38,10 +38,14 @@ class RunText:
         """Characters of the validation part, which follows the training part."""
         return self.num_before_test - self.num_train
 
-    @property
-    def first_counted(self) -> int:
-        """The index of the first character that is counted: the end of a long training text is."""
-        return max(0, self.num_train - recipe.COUNTED_CHARS)
+    def first_counted(self, config: Config) -> int:
+        """Return the index of the first character that is counted: the end of a long training text
+        is, from the beginning of a document on."""
+        first = max(0, self.num_train - recipe.COUNTED_CHARS)
+        if first == 0 or config.end_id is None:
+            return first
+        # An END is counted before the first document.
+        return next_border(self.training_ids, first + 1, config.end_id)
 
     @property
     def training_ids(self) -> IdArray:

@@ -3,6 +3,7 @@ wrong, and that sampling and evaluating use the counts."""
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from multiprocessing.reduction import ForkingPickler
 from types import SimpleNamespace
 
@@ -713,3 +714,21 @@ def test_a_model_with_counts_is_copied_to_other_processes_and_has_probabilities(
     copy = ForkingPickler.loads(ForkingPickler.dumps(together))
     assert copy.sample(length=20, seed=1) == together.sample(length=20, seed=1)
     assert copy.logprob(listed) == pytest.approx(alone, abs=1e-6)
+
+
+def test_the_order_of_documents_does_not_change_their_loss_with_counts(tmp_path):
+    """By the network and the counts together, by the counts alone and by growing counts."""
+    words = TEXT.split()
+    names = [f"{word}{other}" for word, other in pairwise(words)]
+    run, _ = train(tmp_path, "\n".join(names), documents="lines", held_back=200)
+    model = charrnn.load(run)
+    losses = []
+    for documents in (names[:90], names[:90][::-1], sorted(names[:90])):
+        text = "".join(f"{document}\0" for document in documents)
+        found = charrnn.evaluate_runs([model], text, ngrams=[4])
+        rows = [row for row in found.rows if row.loss.protocol in ("stateful", "4-gram")]
+        losses.append([row.loss.nats_per_char for row in rows])
+    assert len(losses[0]) >= 3
+    # The losses of characters are kept in float32.
+    for other in losses[1:]:
+        assert other == pytest.approx(losses[0], rel=1e-5)

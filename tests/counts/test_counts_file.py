@@ -291,6 +291,7 @@ def test_a_tree_without_its_contexts_lets_no_loop_run_long(run, tmp_path, monkey
         predictor.contexts,
         predictor.frequent,
         predictor.longest,
+        predictor.end_id,
         predictor.discounts,
         predictor.contexts.ids[:6].astype(np.int64),
         np.empty(V),

@@ -155,7 +155,7 @@ def test_frequent_contexts_change_nothing(monkeypatch):
     training = np.tile(rng.integers(0, 3, 900), 2).astype(np.uint8)
     model = NgramModel.fit(training, 4, 6)
     with_tree = model.predictor().probabilities(training, np.arange(200))
-    monkeypatch.setattr(contexts, "FREQUENT", 10_000)
+    monkeypatch.setattr(contexts, "FREQUENT", 1)
     # The same products and sums, in another order: a few roundings of 1e-16.
     np.testing.assert_allclose(
         model.predictor().probabilities(training, np.arange(200)), with_tree, rtol=1e-14
@@ -282,3 +282,61 @@ def test_a_training_text_that_is_gone_is_one_clear_error(tmp_path, command):
         and "counted in the training text" in ran.err
     )
     assert command("evaluate", run, "--text", text).code == 0
+
+
+def documents_in(order, seed=3):
+    """Ids of 60 documents of letters (1 … 4), each of which ends with END (0), in an order."""
+    rng = np.random.default_rng(seed)
+    words = [rng.integers(1, 5, size) for size in rng.integers(1, 7, 12)]
+    documents = [
+        np.concatenate([*(words[i] for i in rng.integers(0, 12, rng.integers(1, 4))), [0]])
+        for _ in range(60)
+    ]
+    return np.concatenate([documents[index] for index in order]).astype(np.uint8)
+
+
+ORDERS_OF_DOCUMENTS = (
+    np.arange(60),
+    np.arange(60)[::-1],
+    np.random.default_rng(8).permutation(60),
+)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 6, 12])
+def test_the_order_of_counted_documents_has_no_effect(order):
+    read = documents_in(range(60), seed=9)
+    positions = np.arange(1, len(read))
+    first, *others = (
+        NgramModel.fit(documents_in(numbers), 5, order, end_id=0)
+        .predictor()
+        .probabilities(read, positions)
+        for numbers in ORDERS_OF_DOCUMENTS
+    )
+    for found in others:
+        # The same sums in another order.
+        np.testing.assert_allclose(found, first, rtol=1e-12)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 6, 12])
+def test_the_order_of_documents_that_are_read_has_no_effect(order):
+    model = NgramModel.fit(documents_in(range(60)), 5, order, end_id=0)
+    losses = []
+    for numbers in ORDERS_OF_DOCUMENTS:
+        read = np.append(np.uint8(0), documents_in(numbers, seed=9))
+        losses.append(model.char_nats(read, np.arange(1, len(read))).sum(dtype=np.float64))
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
+
+
+def test_documents_begin_with_the_counts_of_all_their_beginnings():
+    """Three documents begin with 1 and one with 2, so after END 1 has three times the count."""
+    ids = np.array([1, 3, 0, 1, 4, 0, 1, 3, 0, 2, 3, 0], np.uint8)
+    predictor = NgramModel.fit(ids, 5, 3, end_id=0).predictor()
+    [after_end] = predictor.after(np.array([[4, 0]]))
+    [before_text] = predictor.after(np.array([[-1, 0]]))
+    assert after_end.tolist() == before_text.tolist()
+    assert after_end.sum() == pytest.approx(1, abs=1e-12)
+    # After END the discounts are those of a small text, 0.5, 1 and 1.5. Of single characters,
+    # before which 3, 1, 1, 2 and 1 different ones stand, they are 0.6, 0.2 and 3.
+    unigrams = (np.array([3, 1, 1, 2, 1]) - np.array([3, 0.6, 0.6, 0.2, 0.6])) / 8 + 5 / 8 / 5
+    expected = (np.array([0, 3 - 1.5, 1 - 0.5, 0, 0]) + 2 * unigrams) / 4
+    np.testing.assert_allclose(after_end, expected, rtol=1e-12)
