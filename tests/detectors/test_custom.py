@@ -128,7 +128,7 @@ def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to()
         "detectors/custom.py"
     }
     users = {name for name, source in sources.items() if "custom_detector" in source}
-    assert users == {"detectors/custom.py", "cli/visualize.py"}
+    assert users == {"detectors/custom.py", "commands/visualize.py"}
 
 
 def test_no_other_name_or_file_is_executed(command, alphabet_run, tmp_path):
