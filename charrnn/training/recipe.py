@@ -72,6 +72,9 @@ USEFUL_EPOCHS = 1050.0
 (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text, if it starts from nothing."""
+MIN_TUNING_STEPS = 60
+"""Steps that a network which starts with the weights of another run can use, however short the
+text: an epoch of 150 names has two or three (benchmarks/LOG.md)."""
 HELD_BACK_PART = 100
 """The length of a training text is divided by this number. The result is the number of characters
 that are held back from the network, to fit how counts are mixed with it."""
@@ -335,14 +338,13 @@ def most_useful_steps(config: Config, num_train_chars: int) -> int:
     learns the text by heart.
 
     Sizes, batch rows and window are resolved. M networks can use √M times as many
-    (benchmarks/LOG.md). A network that starts with the weights of another run needs no least number
-    of steps.
+    (benchmarks/LOG.md). A network that starts with the weights of another run needs fewer steps.
     """
     chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     useful = math.sqrt(config.num_networks) * useful_chars(
         num_recurrent_weights(config), num_train_chars
     )
-    least = MIN_USEFUL_STEPS if config.init_from is None else 1
+    least = MIN_USEFUL_STEPS if config.init_from is None else MIN_TUNING_STEPS
     return max(least, min(MAX_STEPS, round(useful / chars_per_step)))
 
 
