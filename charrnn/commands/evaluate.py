@@ -83,6 +83,8 @@ def evaluate(options: EvaluateOptions) -> None:
     Prints the loss on the validation text, the test text or --text, in nats and bits per character
     and in bits per byte, each with its 95 % interval. A run whose training text was counted has a
     second row, together with its counts. Further rows have their difference to the first one.
+    Runs that differ in the seed alone have a table of their own: mean, smallest and largest of each
+    group, and the difference of two groups, with intervals over the seeds.
 
     Of a text with more than 16,777,216 characters, segments are scored that are spread evenly over
     it; --chars N sets another limit.

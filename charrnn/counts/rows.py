@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.errors import CharRNNError, Message
 from charrnn.evaluation.comparison import Comparison, ExtraRows
+from charrnn.evaluation.loss_reports import WITH_COUNTS
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_numba
 from charrnn.system.progress import warn
@@ -36,7 +37,7 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
 
         # The row of the run alone has the note on its training text.
         run = replace(run, trained_share=None)
-        measured.append(replace(run, name=f"{run.name} with counts", network=together.network))
+        measured.append(replace(run, name=f"{run.name}{WITH_COUNTS}", network=together.network))
     comparison.runs += measured
     return lambda: None
 

@@ -15,7 +15,7 @@ import math
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -38,6 +38,7 @@ from charrnn.evaluation.losses import (
     stateful_scores,
     windowed_scores,
 )
+from charrnn.evaluation.seed_groups import SeedGroup, group_by_seed
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import evaluations
 from charrnn.model.annotations import Predictor
@@ -263,6 +264,9 @@ def evaluate_runs(
     The text is `text`, read after `context`, or by default the held-out `part` of the runs' own
     text. The losses of up to `max_chars` characters are kept in memory, 13 bytes each; segments of
     a longer text are scored, as `evaluate` does. `auto` means MAX_SCORED, None any length.
+
+    Runs that differ in the seed alone are also `groups` of the evaluation: mean, smallest and
+    largest loss, with intervals over the seeds.
 
     `extra_rows` are rows of further predictors and other parts of an evaluation (`ExtraRows`). `by`
     adds breakdowns of the loss of each run, by `class` of character or by `position` since the
@@ -539,7 +543,27 @@ class Comparison:
             common_bytes=self.common_bytes,
             notes=(*self.notes, *self.notes_of_runs(), *self._notes_of_part()),
             breakdowns=tuple(self.breakdowns),
+            groups=self.groups(),
         )
+
+    def groups(self) -> tuple[SeedGroup, ...]:
+        """Return the groups of runs that differ in the seed alone: of the networks, and of those
+        that have counts."""
+        losses = {}
+        for row in self.rows:
+            if row.loss.protocol == STATEFUL:
+                losses[row.name] = row.loss.nats_per_char
+
+        groups: list[SeedGroup] = []
+        names = [run.name for run in self.runs]
+        for end in ("", loss_reports.WITH_COUNTS):
+            configs = {}
+            for name, model in zip(names, self.models, strict=False):
+                if f"{name}{end}" in losses:
+                    configs[f"{name}{end}"] = model.config
+            for group in group_by_seed(configs, losses):
+                groups.append(replace(group, name=f"{group.name}{end}"))
+        return tuple(groups)
 
     def notes_of_runs(self) -> Iterator[str]:
         """Yield a note for each reason why the runs cannot be compared as they stand."""

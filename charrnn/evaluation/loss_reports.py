@@ -3,12 +3,15 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.system.display import Displayable
 
 MAX_SCORED = 1 << 24
 """Default of the largest number of characters to score: about a minute for 512 units on two
 cores."""
 
+WITH_COUNTS = " with counts"
+"""The end of the name of a row, after the name of the run, if counts take part."""
 NGRAM = "n-gram"
 """The name of the rows of n-gram models; their protocols are `1-gram`, `2-gram`, …"""
 
@@ -111,6 +114,9 @@ class Evaluation(Displayable):
     differ; else None."""
     breakdowns: tuple["LossBreakdown", ...] = ()
     """The loss of each run by class of character or by position, if breakdowns were asked for."""
+    groups: tuple[SeedGroup, ...] = ()
+    """The runs by setting, where several differ in the seed alone: first the networks, then they
+    with counts."""
 
     @property
     def first(self) -> LossReport:
@@ -141,6 +147,7 @@ class Evaluation(Displayable):
         data["rows"] = [row.to_json() for row in self.rows]
         data["notes"] = list(self.notes)
         data["breakdowns"] = [asdict(breakdown) for breakdown in self.breakdowns]
+        data["groups"] = [asdict(group) for group in self.groups]
         return data
 
 

@@ -24,11 +24,13 @@ from rich.text import Text
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.evaluation.loss_reports import (
     NGRAM,
+    WITH_COUNTS,
     Evaluation,
     EvaluationRow,
     LossBreakdown,
     LossReport,
 )
+from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.generation.generated_text import Prediction
 from charrnn.runs.learning_curves import comparison_notes
 from charrnn.runs.overview import RunSummary
@@ -498,8 +500,6 @@ SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
 """The orders of n-grams that are drawn beside the best order; a record and --json have all."""
 _TO_FIRST_RUN = ("stateful", "windowed-256")
 """Protocols by which all runs are compared with the first run."""
-WITH_COUNTS = " with counts"
-"""The end of the name of a row, after the name of the run, if counts take part."""
 _FIGURES = ("nats/char", "bits/char", "bits/byte", "right")
 
 
@@ -533,9 +533,33 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     notes += map(all_visible, evaluation.notes)
     pictures += map(Text, notes)
 
+    if evaluation.groups:
+        pictures += [Text(""), seed_groups_view(evaluation.groups)]
     for breakdown in evaluation.breakdowns:
         pictures += [Text(""), breakdown_view(breakdown)]
     return Group(*pictures)
+
+
+def seed_groups_view(groups: Sequence[SeedGroup]) -> RenderableType:
+    """Draw the groups of runs that differ in the seed alone, and say what the intervals are."""
+    columns: dict[str, Cell] = {
+        "": "{name}",
+        "runs": lambda group: str(len(group.runs)),
+        "mean": "{nats.mean:.4f}",
+        "±": "±{nats.half_width:.4f}",
+        "smallest": "{smallest:.4f}",
+        "largest": "{largest:.4f}",
+    }
+    note = "±: 95 % interval of the mean over the seeds, by Student's t."
+    if any(group.difference is not None for group in groups):
+        columns["difference"] = "{difference.mean:+.4f}"
+        columns["its ±"] = "±{difference.half_width:.4f}"
+        note += " Difference: to the first group, its interval by Welch's t."
+    return Group(
+        Text("Runs that differ in the seed alone, in nats/char"),
+        records_table(columns, groups, left=("",), narrow=True),
+        Text(note),
+    )
 
 
 def breakdown_view(breakdown: LossBreakdown) -> RenderableType:

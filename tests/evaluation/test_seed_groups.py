@@ -1,0 +1,169 @@
+"""Runs that differ in the seed alone: what is a group, its figures, and what is printed of it."""
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import drawn
+import pytest
+
+from charrnn.api import Model
+from charrnn.config.settings import Config
+from charrnn.evaluation.comparison import Comparison, evaluate_runs
+from charrnn.evaluation.loss_reports import EvaluationRow, LossReport
+from charrnn.evaluation.seed_groups import group_by_seed
+from charrnn.model.network import CharRNN
+from charrnn.text.vocab import Vocab
+from charrnn.views.tables import evaluation_view
+
+SMALL = Config(cell="lstm", hidden_size=8, dropout=0.1, steps=9)
+LARGE = replace(SMALL, hidden_size=16, dropout=0.2)
+TEXT = "".join("abcd"[n * n % 12 % 4] for n in range(3000))
+
+
+def made(seed, size):
+    """Return an untrained model."""
+    vocab = Vocab("char", ("", *"abcd"))
+    config = Config(
+        cell="gru", num_layers=1, embedding_size=3, hidden_size=size, steps=1, seed=seed
+    )
+    tensors = {
+        name: 3 * value.detach().numpy()
+        for name, value in CharRNN(config, len(vocab)).state_dict().items()
+    }
+    return Model(config, vocab, tensors, name=f"model-{size}-{seed}")
+
+
+def runs_of(*settings):
+    """The configuration of each run by its name: its number in the call."""
+    return {f"run-{number}": config for number, config in enumerate(settings)}
+
+
+def seeds_of(config, *seeds):
+    return [replace(config, seed=seed) for seed in seeds]
+
+
+def test_a_group_has_students_interval_and_a_difference_welchs():
+    configs = runs_of(*seeds_of(SMALL, 0, 1, 2), *seeds_of(LARGE, 0, 1, 2))
+    losses = dict(zip(configs, (1.0, 2.0, 6.0, 3.0, 4.0, 5.0), strict=True))
+    small, large = group_by_seed(configs, losses)
+
+    assert (small.name, large.name) == ("hidden_size=8", "hidden_size=16")
+    assert small.runs == ("run-0", "run-1", "run-2")
+    assert small.seeds == (0, 1, 2)
+    assert (small.nats.mean, small.smallest, small.largest) == (3.0, 1.0, 6.0)
+    # The variance of 1, 2, 6 is 7, and 4.302653 is Student's t for two degrees of freedom.
+    assert small.nats.half_width == pytest.approx(4.302653 * math.sqrt(7 / 3), rel=1e-6)
+    assert small.difference is None
+
+    # Welch's degrees of freedom for variances 7 and 1 of three values each: (8/3)² / (50/18).
+    freedom = 2 * 64 / 50
+    assert large.difference.mean == pytest.approx(1.0)
+    half = large.difference.half_width
+    assert half == pytest.approx(t_by_bisection(freedom) * math.sqrt(8 / 3), rel=1e-4)
+
+
+def t_by_bisection(freedom):
+    """The t for which |T| <= t has probability 0.95, by the trapezoidal rule."""
+    constant = math.gamma((freedom + 1) / 2) / math.gamma(freedom / 2)
+    constant /= math.sqrt(freedom * math.pi)
+    step = 1e-4
+    reached = 0.0
+    t = 0.0
+    while reached < 0.95:
+        density = constant * (1 + (t + step / 2) ** 2 / freedom) ** (-(freedom + 1) / 2)
+        reached += 2 * step * density
+        t += step
+    return t
+
+
+def test_the_name_has_as_few_settings_as_tell_the_groups_apart():
+    gru = replace(SMALL, cell="gru")
+    losses = dict.fromkeys(map("run-{}".format, range(8)), 1.0)
+    several = [*seeds_of(SMALL, 0, 1), *seeds_of(LARGE, 0, 1), *seeds_of(gru, 0, 1)]
+    names = [group.name for group in group_by_seed(runs_of(*several), losses)]
+    assert names == [
+        "cell=lstm, hidden_size=8",
+        "cell=lstm, hidden_size=16",
+        "cell=gru, hidden_size=8",
+    ]
+    (alone,) = group_by_seed(runs_of(*seeds_of(SMALL, 3, 4)), losses)
+    assert (alone.name, alone.seeds) == ("all runs", (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        ([SMALL, LARGE], []),
+        ([SMALL, SMALL], []),
+        ([*seeds_of(SMALL, 0, 1), LARGE], [2, 1]),
+        ([*seeds_of(SMALL, 0, 1), LARGE, LARGE], [2]),
+        ([SMALL, replace(SMALL, seed=1, threads=4, keep=9, save_every=3)], [2]),
+        ([SMALL, replace(SMALL, seed=1, steps=10)], []),
+    ],
+)
+def test_what_is_a_group(settings, sizes):
+    losses = dict.fromkeys(map("run-{}".format, range(4)), 1.0)
+    found = group_by_seed(runs_of(*settings), losses)
+    assert [len(group.runs) for group in found] == sizes
+    assert [group.nats.low is None for group in found] == [size < 2 for size in sizes]
+
+
+def test_bytes_and_characters_have_no_difference():
+    configs = runs_of(*seeds_of(SMALL, 0, 1), *seeds_of(replace(SMALL, alphabet="byte"), 0, 1))
+    found = group_by_seed(configs, dict.fromkeys(configs, 1.0))
+    assert [group.difference for group in found] == [None, None]
+
+
+def test_several_runs_are_grouped_in_the_record_and_below_the_table():
+    models = [made(seed, size) for size in (5, 7) for seed in (1, 2, 3)]
+    found = evaluate_runs(models, TEXT, precision="fp32")
+
+    losses = [row.loss.nats_per_char for row in found.rows]
+    first, second = found.groups
+    assert (first.smallest, first.largest) == (min(losses[:3]), max(losses[:3]))
+    assert second.difference.mean == pytest.approx(sum(losses[3:]) / 3 - sum(losses[:3]) / 3)
+    assert json.loads(json.dumps(found.to_json()))["groups"][1]["name"] == "hidden_size=7"
+
+    lines = [line.rstrip() for line in drawn.lines(evaluation_view(found), 80)]
+    assert max(map(len, lines)) <= 80
+    begin = lines.index("Runs that differ in the seed alone, in nats/char")
+    shown = " ".join(lines[begin:])
+    for figure in (first.nats.mean, second.smallest, second.largest):
+        assert f"{figure:.4f}" in shown
+    assert f"{second.difference.mean:+.4f}" in shown
+    assert "Student's t" in shown and "Welch's t" in shown
+
+
+def test_runs_without_a_group_have_no_table():
+    models = [made(1, 5), made(2, 7)]
+    found = evaluate_runs(models, TEXT, precision="fp32")
+    assert found.groups == ()
+    assert not any("seed alone" in line for line in drawn.lines(evaluation_view(found), 80))
+
+
+def test_runs_with_counts_are_groups_of_their_own():
+    names = ("a", "b")
+    configs = seeds_of(SMALL, 0, 1)
+    rows = []
+    for name, nats in (("a", 2.0), ("b", 4.0), ("a with counts", 1.0), ("b with counts", 2.0)):
+        loss = LossReport(
+            protocol="stateful",
+            nats_per_char=nats,
+            bpc=0.0,
+            bits_per_byte=0.0,
+            num_chars=9,
+            text_length=9,
+            precision="fp32",
+        )
+        rows.append(EvaluationRow(name=name, loss=loss))
+    comparison = Comparison(
+        models=[SimpleNamespace(config=config) for config in configs],
+        contents=[],
+        runs=[SimpleNamespace(name=name) for name in names],
+        rows=rows,
+    )
+    alone, together = comparison.groups()
+    assert (alone.name, alone.nats.mean) == ("all runs", 3.0)
+    assert (together.name, together.nats.mean) == ("all runs with counts", 1.5)
