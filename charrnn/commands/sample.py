@@ -446,7 +446,8 @@ def _with_counts_and_mixture(first: "Model", options: SampleCommandOptions) -> "
         counted_model = models.with_counts(first, always=options.adds_counts, quiet=options.quiet)
     if options.adds_counts and counted_model is first:
         raise UsageError(
-            f"{first.name} has no counts of its training text. Leave {named('adds_counts')} out."
+            f"{first.name} has no counts of its training text that can be used. Leave"
+            f" {named('adds_counts')} out."
         )
     if not options.mix:
         return counted_model
