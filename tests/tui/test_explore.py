@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import os
 import re
 import sys
@@ -39,6 +40,7 @@ from textual.widgets import DataTable
 import charrnn
 from charrnn.cells.findings import CellFindings, CellScore
 from charrnn.cells.study import Study
+from charrnn.generation.continuations import Continuation
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.plugins.analyses.outputs import UNIT_OF_EFFECTS
 from charrnn.plugins.tui.explore import app as explorer
@@ -391,6 +393,71 @@ def test_typing_is_followed_character_by_character(model):
         assert f"␣ {trace.cells[-2, layer, unit]:+.2f}   next: " in shown(app, "#readout")
 
     play(model, script)
+
+
+def test_what_is_typed_is_continued_and_a_key_takes_one(quoting):
+    expected = quoting.continuations("ab", seed=0)
+
+    async def script(app, pilot):
+        browser = app.browser
+        await pilot.press("t", "a", "b")
+        await until(pilot, lambda: browser.typed.text == "ab" and len(browser.offered) == 5)
+        assert browser.offered == expected
+        second = expected[1]
+        assert f"F2  {math.exp(second.logprob):.2f}  {second.text}" in screen(app)
+        assert "Tab" in screen(app).splitlines()[-1]
+
+        # The cells follow what is taken, as if it had been typed.
+        await pilot.press("f2")
+        text = "ab" + second.text
+        await until(pilot, lambda: browser.typed.text == text)
+        trace = quoting.trace(text)
+        assert browser.typed.values((0, 5)) == pytest.approx(trace.cells[:, 0, 5], abs=1e-4)
+
+        # A key takes nothing while nothing is offered, and nothing stands there afterwards.
+        app.work.stop(explorer.OFFERS)
+        browser.offered = []
+        await pilot.press("f1", "escape")
+        await until(pilot, lambda: not browser.is_typing)
+        assert browser.typed.text == text
+        assert not browser.query_one("#offers").display
+
+    play(quoting, script, QUOTED)
+
+
+def test_tab_takes_the_first_continuation_of_what_was_typed_last(tmp_path):
+    model = charrnn.load(build_chain(tmp_path / "run", "abcde fghi\n"))
+
+    expected = model.continuations("ab", seed=0)
+    text = "ab" + expected[0].text
+    following = model.continuations(text, seed=0)
+    assert expected[0].text != following[0].text
+
+    async def script(app, pilot):
+        browser = app.browser
+        await pilot.press("t", "a", "b")
+        await until(pilot, lambda: browser.offered == expected)
+        await pilot.press("tab")
+        await until(pilot, lambda: browser.typed.text == text)
+        await until(pilot, lambda: browser.offered == following)
+
+    play(model, script, "abcde fghi\n" * 30)
+
+
+def test_a_text_of_bytes_is_continued_as_it_was_typed(byte_run):
+    reading = TypedText(charrnn.load(byte_run.path))
+    for character in "z\u00e4b \u8a9e":
+        reading.feed(character)
+    assert reading.typed == "z\u00e4b \u8a9e"
+
+
+def test_how_a_continuation_is_shown():
+    offered = [
+        Continuation(text=" the ", logprobs=(math.log(0.5), math.log(0.5))),
+        Continuation(text="a\nlong", logprobs=(0.0,), is_complete=False),
+    ]
+    lines = str(exploration.offered_lines(offered)).split("\n")
+    assert lines == ["F1  0.25  \u2423the\u2423", "F2  1.00  a\u21b5long\u2026", "F3", "F4", "F5"]
 
 
 def test_what_is_unknown_or_too_long_is_said_while_it_is_typed(model, monkeypatch):

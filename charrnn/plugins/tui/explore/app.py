@@ -24,6 +24,12 @@ from charrnn.cells.findings import CellFindings, CellScore
 from charrnn.cells.study import Study
 from charrnn.cells.trace import Trace, trace_text
 from charrnn.cli.streams import printable, with_flags
+from charrnn.generation.continuations import (
+    Continuation,
+    ContinuationOptions,
+    continue_text,
+)
+from charrnn.generation.sample_options import NUM_CONTINUATIONS
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.plugins.analyses.ranking import ranking
 from charrnn.plugins.tui.explore import state
@@ -60,6 +66,8 @@ PAGE = "page"
 """The kind of the job that measures the page of a cell."""
 COMPARISON = "comparison"
 """The kind of the job that generates two texts."""
+OFFERS = "offers"
+"""The kind of the job that continues the typed text."""
 PAGE_KEYS: tuple[Keys, ...] = (
     ("↑ ↓ k j", "a line up, down", {"j,down": "scroll(1)", "k,up": "scroll(-1)"}),
     (
@@ -122,6 +130,7 @@ BROWSER_KEYS: tuple[Keys, ...] = (
     ),
     ("/", "go to a cell, layer:unit", {"slash": "go_to"}),
     ("t", "type a text; the cells follow. Backspace deletes", {}),
+    ("Tab F1-F5", "while you type: take the first continuation, or the one of that key", {}),
     ("Esc", "stop typing; once more: back to the text that was given", {}),
     (
         "c",
@@ -139,7 +148,7 @@ NOTES = (
 """The meanings of the colours and the marks, for the help."""
 HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  c clamp  t type  s list  / go to"
 """Keys at the bottom of the screen: as many as fit."""
-TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
+TYPING_HINT = "typing: Tab F1-F5 take a continuation  ↑↓ cell  ←→ text  Esc ends"
 """Keys at the bottom while a text is typed."""
 PAGE_HINT = "↑↓ PgUp PgDn scroll  ←→ other cells  c clamp  ? help  Esc back"
 """Keys at the bottom of the page of a cell."""
@@ -149,8 +158,10 @@ LEGEND_STEPS = 15
 """Number of blocks of the colour scale."""
 DELETE_LAST = "delete last"
 """Stands for Backspace among the typed characters."""
-NAMED_KEYS = {"enter": "\n", "tab": "\t", "backspace": DELETE_LAST}
+NAMED_KEYS = {"enter": "\n", "backspace": DELETE_LAST}
 """The text that is typed by keys without a printable character."""
+OFFER_KEYS = {"tab": 0} | {f"f{n}": n - 1 for n in range(1, NUM_CONTINUATIONS + 1)}
+"""The number of the continuation that a key takes while a text is typed."""
 CELLS = "cells"
 """The kind of the job of the browser."""
 
@@ -332,6 +343,8 @@ class Browser(FullScreen):
         self.typed = TypedText(model)
         self.exploration = Exploration(model, self.given)
         self.is_typing = False
+        self.offered: list[Continuation] = []
+        """The continuations of the typed text that are shown."""
         self._has_moved = False
         """Whether the user has chosen a cell or a list, which new scores then do not change."""
 
@@ -346,6 +359,7 @@ class Browser(FullScreen):
                 yield TextView(id="text")
                 yield Static(id="sparkline")
                 yield Static(id="readout")
+                yield Static(id="offers")
         yield StatusLine()
         yield HintLine(HINT)
 
@@ -466,6 +480,8 @@ class Browser(FullScreen):
         if self.is_typing:
             hint = TYPING_HINT
         self.query_one(HintLine).show(hint)
+        self.put("offers", state.offered_lines(self.offered))
+        self.query_one("#offers").display = self.is_typing
 
     def _readout(self) -> Text:
         """Return the character at the cursor, the cell's value there, and the most likely next
@@ -566,14 +582,19 @@ class Browser(FullScreen):
         if event.key == "t" and not self.is_typing:
             self.is_typing = True
             self.exploration.viewed = self.typed
-            self._show()
+            self._offer()
         elif event.key == "escape":
             # The first Escape ends typing, and the typed text stays on the screen. The second
             # Escape shows the given text again.
             if not self.is_typing:
                 self.exploration.viewed = self.given
             self.is_typing = False
+            self.app.work.stop(OFFERS)
             self._show()
+        elif self.is_typing and event.key in OFFER_KEYS:
+            # The texts of the keys that have no continuation yet are not there to be taken.
+            for continuation in self.offered[OFFER_KEYS[event.key] :][:1]:
+                self._type(continuation.text)
         elif self.is_typing and typed:
             self._type([typed])
         else:
@@ -613,7 +634,29 @@ class Browser(FullScreen):
             messages.append(f"not in the vocabulary, and {fate}: {' '.join(unknown)}")
         self.say("; ".join(messages))
 
-        # A pasted text may be long, so it is drawn only once.
+        # A pasted text may be long, so it is drawn and continued only once.
+        self._offer()
+
+    def _offer(self) -> None:
+        """Look for continuations of the typed text; those of the text before are removed."""
+        self.offered = []
+        self._show()
+        typed = self.typed.typed
+
+        def search(job: Job) -> None:
+            generator = self.model.generator
+            found = continue_text(generator, typed, ContinuationOptions()).take(on_step=job.pause)
+            job.show(self._take_offered, found)
+
+        # The message on the screen stays, such as that of an unknown character.
+        def say(message: str) -> None:
+            if message:
+                self.say(message)
+
+        self.app.measure(OFFERS, search, say)
+
+    def _take_offered(self, found: list[Continuation]) -> None:
+        self.offered = found
         self._show()
 
 

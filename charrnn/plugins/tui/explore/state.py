@@ -6,19 +6,21 @@ Shapes: N characters or ids, L layers, H units per layer. The module does not us
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
+from rich.text import Text
 
 from charrnn.cells.findings import CellFindings, CellScore
 from charrnn.cells.trace import Float32Array, Trace
 from charrnn.config.settings import resolved
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
+from charrnn.generation.continuations import Continuation
 from charrnn.generation.distribution import next_char_probs
-from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, Clamps, Shaping
+from charrnn.generation.sample_options import NUM_CONTINUATIONS, SAMPLE_TEMPERATURE, Clamps, Shaping
 from charrnn.generation.sampling import PrimedState, start_ids
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.text.vocab import decode_each, undo_decode_each
@@ -31,7 +33,7 @@ from charrnn.views.tables import (
     score_mark,
     score_text,
 )
-from charrnn.views.theme import Scale, scale_of
+from charrnn.views.theme import Scale, all_visible, scale_of
 
 CellIndex = tuple[int, int]
 """(layer, unit)"""
@@ -102,6 +104,14 @@ class TypedText(_ViewedText):
         """The values (L, H) of the cells after each id."""
         self._ends: list[int] = []
         """The number of ids up to the end of each character, which may be several bytes."""
+
+    @property
+    def typed(self) -> str:
+        """The text as it was typed, as far as the model reads it."""
+        text = undo_decode_each(self.text, self.model.vocab.kind)
+        if isinstance(text, bytes):
+            return text.decode("utf-8", "replace")
+        return text
 
     @property
     def is_full(self) -> bool:
@@ -401,3 +411,23 @@ def cell_name(cell: CellIndex) -> str:
     """Return the name of a cell for options and keys, such as 0:17."""
     layer, unit = cell
     return f"{layer}:{unit}"
+
+
+def offered_lines(offered: Sequence[Continuation]) -> Text:
+    """List continuations, each with its key and its probability; a line for each that can be shown.
+
+    ␣ marks spaces at the ends, and … a text that was cut. A line is there for each continuation
+    even before they are found, so that the text above does not jump.
+    """
+    lines = []
+    for number in range(NUM_CONTINUATIONS):
+        line = f"F{number + 1}"
+        if number < len(offered):
+            continuation = offered[number]
+            text = all_visible(continuation.text)
+            text = re.sub(r"\A +| +\Z", lambda spaces: "␣" * len(spaces[0]), text)
+            if not continuation.is_complete:
+                text += "…"
+            line += f"  {math.exp(continuation.logprob):.2f}  {text}"
+        lines.append(line)
+    return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
