@@ -711,7 +711,7 @@ def parse_value(name: str, value: object) -> Any:
         wanted = _wanted(name) + _EXAMPLES.get(name, "")
         if int in kinds or float in kinds:
             wanted += written_with_point(value)
-        if tuple in kinds and name != "split" and isinstance(value, list | tuple):
+        if Sequence in kinds and isinstance(value, list | tuple):
             wanted += _about_wrong_entry(value)
         raise UsageError(
             f"{named(name)} is {_format(value)[:80]!r}; it must be {wanted}."

@@ -177,7 +177,8 @@ def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> Ex
     missing package."""
     suffix = path.suffix.lower()
     if suffix == ".pdf" and ".svg" in formats:
-        picture, page = (quote(str(path.with_suffix(other))) for other in (".svg", ".html"))
+        picture = quote(str(path.with_suffix(".svg")))
+        page = quote(str(path.with_suffix(".html")))
         raise UsageError(
             f"{path}: charrnn writes no .pdf. Write {picture}, and convert it: rsvg-convert -f pdf"
             f" -o {quote(str(path))} {picture}\nOr write {page}, and print it from a browser."

@@ -14,8 +14,8 @@ from rich.cells import cell_len
 from rich.console import Group
 
 import charrnn
+from charrnn.api import ModelStudy
 from charrnn.cells.findings_cache import FindingsCache
-from charrnn.cells.study import Study
 from charrnn.cli.arguments import parse_direction
 from charrnn.config.architectures import CELLS
 from charrnn.config.settings import Config
@@ -131,7 +131,7 @@ def plant():
 def study_of(cache):
     network = plant()
     networks = {"network": lambda: network, "untrained_baseline": lambda: network}
-    return Study(text=planted_text(), num_layers=1, num_units=SIZE, cache=cache, **networks)
+    return ModelStudy(text=planted_text(), num_layers=1, num_units=SIZE, cache=cache, **networks)
 
 
 @pytest.fixture

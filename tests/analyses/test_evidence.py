@@ -15,9 +15,8 @@ from known_weights import QUOTING_UNIT, quoting_text
 from rich.console import Group
 
 import charrnn
-from charrnn.api import Model
+from charrnn.api import Model, ModelStudy
 from charrnn.cells.findings_cache import FindingsCache
-from charrnn.cells.study import Study
 from charrnn.detectors.prose import label_quotes
 from charrnn.errors import DataError, UsageError
 from charrnn.plugins.analyses import evidence as package
@@ -116,7 +115,7 @@ def measured():
         patch.setattr(card_module, "NUM_OTHERS", 4)
         network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
         other = make_network("lstm", num_layers=1, scale=0.1)
-        study = Study(
+        study = ModelStudy(
             text=text,
             num_layers=1,
             num_units=H,
@@ -328,7 +327,7 @@ def rolled(model):
 def test_short_documents_are_refused_before_cells_are_scored():
     network = make_network("lstm", num_layers=1, documents="lines")
     ids = np.tile(np.array([network.end_id, *[1, 2, 3] * 5], np.uint16), 40)
-    study = Study(
+    study = ModelStudy(
         text=EncodedText(ids, 0, "x" * len(ids), "char"),
         num_layers=1,
         num_units=H,
