@@ -10,10 +10,9 @@ from charrnn.hooks import hookimpl
 def evaluations() -> Sequence[Any]:
     """Return the rows of `evaluate` for counts and n-grams."""
     # Imported here: the help of other commands does not need them.
-    from charrnn.counts.kneser_ney import ROWS as NGRAMS
-    from charrnn.counts.rows import ROWS as COUNTS
+    from charrnn.counts.rows import COUNT_ROWS, NGRAM_ROWS
 
-    return [COUNTS, NGRAMS]
+    return [COUNT_ROWS, NGRAM_ROWS]
 
 
 @hookimpl

@@ -49,10 +49,20 @@ class CountedLosses(NamedTuple):
 
 
 def count_text(
-    run: Path, text: Any, should_stop: Callable[[], bool], *, network_nats: float
+    run: Path,
+    ids: IdArray,
+    *,
+    counted: slice,
+    held_back: tuple[slice, ...],
+    network_nats: float,
+    should_stop: Callable[[], bool],
 ) -> CountedLosses | None:
     """Count the training text of a run, fit the powers of its network and the counts, and write the
     counts and the powers into the run's folder.
+
+    `ids` (N,) are the training and the validation text, which follow each other; `counted` is the
+    part of the training text that is counted, to its end, and `held_back` are its pieces that the
+    network has not learned.
 
     The powers are fitted on the pieces of the training text that were held back from the network.
     The counts with which they are fitted do not have these pieces either; the counts that are
@@ -64,14 +74,12 @@ def count_text(
     measured. Raises CharRNNError if the counts cannot be written.
     """
     model = load(run)
-    begin = text.first_counted(model.config)
-    if not can_compile() and text.num_train - begin > MOST_CHARS_OF_PYTHON:
+    if not can_compile() and counted.stop - counted.start > MOST_CHARS_OF_PYTHON:
         raise DataError(
             f"More than {MOST_CHARS_OF_PYTHON:,} characters are counted with numba, which is"
             f" missing ({install_command()})."
         )
-    held_back = text.held_back(model.config)
-    counts = fit_counts(model, text.training_ids, held_back=held_back, begin=begin)
+    counts = fit_counts(model, ids[: counted.stop], held_back=held_back, begin=counted.start)
     if should_stop():
         return None
     together = CountedModel(model, counts=counts).network
@@ -82,11 +90,11 @@ def count_text(
     for network in (together, together.alone):
         scores = stateful_scores(
             network,
-            ids=text.ids[: text.num_before_test],
-            first=text.num_train,
+            ids=ids,
+            first=counted.stop,
             precision=model.config.precision,
             max_chars=max_chars,
-            escape_nats=text.vocab.escape_nats,
+            escape_nats=model.vocab.escape_nats,
             should_stop=should_stop,
         )
         if scores is None:

@@ -22,8 +22,7 @@ Shapes: N characters of a text, V vocabulary, M positions, K characters of the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -31,9 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, check_range, counted, named
-from charrnn.evaluation.comparison import Comparison, ExtraRows, measured_text
-from charrnn.evaluation.loss_reports import MAX_SCORED, NGRAM, LossReport
-from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference, scored_positions
+from charrnn.evaluation.comparison import measured_text
+from charrnn.evaluation.loss_reports import MAX_SCORED, LossReport
+from charrnn.evaluation.losses import CharLosses, MeasuredText, scored_positions
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import task
@@ -43,19 +42,16 @@ from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel
 
 if TYPE_CHECKING:
-    from charrnn.counts import contexts, counted_model
+    from charrnn.counts import contexts
     from charrnn.counts.contexts import FrequentContexts, SortedContexts
 else:
     # The rows of `evaluate` are listed without numba.
     contexts = LazyModule("charrnn.counts.contexts")
-    counted_model = LazyModule("charrnn.counts.counted_model")
 
 MOST_ORDER = 32
 """The largest order: the characters of a context and the character after it."""
 ORDERS = (*range(1, 13), 20)
 """The orders that are reported by default."""
-COUNTS = "counts alone"
-"""The name of the row of the counts of a run without its network."""
 POSITIONS_AT_ONCE = 4096
 """Positions for which the probabilities of all characters are in memory at once."""
 MOST_TRAINING_CHARS = 1 << 23
@@ -304,7 +300,7 @@ def evaluate_ngrams(
 
     usable = usable_orders(orders, training)
     reports = []
-    for order, losses in _losses_by_order(
+    for order, losses in losses_by_order(
         training,
         orders=usable,
         text=measured,
@@ -344,7 +340,7 @@ def fit_ngrams(training: CorpusPart, order: int, end_id: int | None) -> NgramMod
     )
 
 
-def _losses_by_order(
+def losses_by_order(
     training: CorpusPart,
     orders: Sequence[int],
     text: MeasuredText,
@@ -358,50 +354,3 @@ def _losses_by_order(
     ):
         nats = -np.log(probabilities).astype(np.float32)
         yield order, text.charged(CharLosses(positions, nats))
-
-
-def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None]:
-    training = comparison.training_text(f"leave {named('ngrams')} out")
-    usable = usable_orders(orders, training)
-
-    # The counts that take part in a row are n-grams, too.
-    for run in comparison.runs:
-        if isinstance(run.network, counted_model.CountedNetwork):
-            alone = replace(run, name=COUNTS, step=None, network=run.network.alone)
-            comparison.runs.append(alone)
-            break
-
-    def add_rows() -> None:
-        """Add a row for each order, over the characters of the first row."""
-        text = comparison.runs[0].text
-        reference = comparison.losses[0]
-        for order, losses in _losses_by_order(
-            training,
-            orders=usable,
-            text=text,
-            positions=reference.positions,
-            end_id=comparison.runs[0].network.end_id,
-        ):
-            comparison.add(
-                text.report(losses.scores, protocol=f"{order}-gram"),
-                name=NGRAM,
-                difference=paired_difference(losses, reference),
-            )
-
-        if len(training) > MOST_TRAINING_CHARS:
-            comparison.notes.append(
-                f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the"
-                f" training text ({100 * MOST_TRAINING_CHARS / len(training):.2g} %)."
-            )
-
-    return add_rows
-
-
-ROWS = ExtraRows(
-    name="ngrams",
-    help="Add rows for n-grams of the training text, and for its counts, with the difference to"
-    " the first run.",
-    value=ORDERS,
-    prepare=_prepare,
-)
-"""`evaluate --ngrams`."""

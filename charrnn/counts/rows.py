@@ -1,27 +1,38 @@
-"""The rows of `evaluate` for networks that predict together with counts."""
+"""The rows of `evaluate` for networks that predict together with counts, and for n-grams."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from charrnn.errors import CharRNNError, Message
+from charrnn.counts.kneser_ney import (
+    MOST_TRAINING_CHARS,
+    ORDERS,
+    losses_by_order,
+    usable_orders,
+)
+from charrnn.errors import CharRNNError, Message, named
 from charrnn.evaluation.comparison import Comparison, ExtraRows
-from charrnn.evaluation.loss_reports import WITH_COUNTS
+from charrnn.evaluation.loss_reports import NGRAM, WITH_COUNTS
+from charrnn.evaluation.losses import paired_difference
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_numba
 from charrnn.system.progress import warn
 from charrnn.trained_model import TrainedModel
 
 if TYPE_CHECKING:
-    from charrnn.counts import counting
+    from charrnn.counts import counted_model, counting
 else:
     # The rows of `evaluate` are listed without torch and numba.
+    counted_model = LazyModule("charrnn.counts.counted_model")
     counting = LazyModule("charrnn.counts.counting")
 
+COUNTS = "counts alone"
+"""The name of the row of the counts of a run without its network."""
 
-def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
+
+def _prepare_counts(comparison: Comparison, _: bool) -> Callable[[], None]:
     """Add each run together with its counts to the runs that are measured."""
     measured = []
     for model, run in zip(comparison.models, comparison.runs, strict=False):
@@ -42,6 +53,53 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
     return lambda: None
 
 
-ROWS = ExtraRows(name="counts", default=True, prepare=_prepare)
+COUNT_ROWS = ExtraRows(name="counts", default=True, prepare=_prepare_counts)
 """The parameter `counts` of `evaluate_runs`: whether runs are measured with their counts as
 well."""
+
+
+def _prepare_ngrams(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None]:
+    training = comparison.training_text(f"leave {named('ngrams')} out")
+    usable = usable_orders(orders, training)
+
+    # The counts that take part in a row are n-grams, too.
+    for run in comparison.runs:
+        if isinstance(run.network, counted_model.CountedNetwork):
+            alone = replace(run, name=COUNTS, step=None, network=run.network.alone)
+            comparison.runs.append(alone)
+            break
+
+    def add_rows() -> None:
+        """Add a row for each order, over the characters of the first row."""
+        text = comparison.runs[0].text
+        reference = comparison.losses[0]
+        for order, losses in losses_by_order(
+            training,
+            orders=usable,
+            text=text,
+            positions=reference.positions,
+            end_id=comparison.runs[0].network.end_id,
+        ):
+            comparison.add(
+                text.report(losses.scores, protocol=f"{order}-gram"),
+                name=NGRAM,
+                difference=paired_difference(losses, reference),
+            )
+
+        if len(training) > MOST_TRAINING_CHARS:
+            comparison.notes.append(
+                f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the"
+                f" training text ({100 * MOST_TRAINING_CHARS / len(training):.2g} %)."
+            )
+
+    return add_rows
+
+
+NGRAM_ROWS = ExtraRows(
+    name="ngrams",
+    help="Add rows for n-grams of the training text, and for its counts, with the difference to"
+    " the first run.",
+    value=ORDERS,
+    prepare=_prepare_ngrams,
+)
+"""`evaluate --ngrams`."""

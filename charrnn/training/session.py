@@ -296,8 +296,14 @@ class TrainingSession:
             using(CallbackProgress(cancel_if_stopped)),
             contextlib.suppress(Cancelled),
         ):
+            config = self.trainer.config
             losses = counting.count_text(
-                self.run.path, self.text, self.should_stop, network_nats=best_nats
+                self.run.path,
+                self.text.ids[: self.text.num_before_test],
+                counted=slice(self.text.first_counted(config), self.text.num_train),
+                held_back=self.text.held_back(config),
+                network_nats=best_nats,
+                should_stop=self.should_stop,
             )
         if losses is None:
             self.state.is_stopped = True

@@ -645,7 +645,14 @@ def test_what_predicts_best_alone_is_recorded_as_the_writer(
         lambda *_, **__: SimpleNamespace(losses=SimpleNamespace(mean=next(nats))),
     )
     text = read_text(model.config, model.vocab)
-    found = counting.count_text(run, text, lambda: False, network_nats=network_nats)
+    found = counting.count_text(
+        run,
+        text.ids[: text.num_before_test],
+        counted=slice(text.first_counted(model.config), text.num_train),
+        held_back=text.held_back(model.config),
+        network_nats=network_nats,
+        should_stop=lambda: False,
+    )
     assert found == (0.5, counts_nats)
     counts = model.with_counts().counts
     assert counts.is_used is is_used

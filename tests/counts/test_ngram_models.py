@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from known_weights import CYCLE, chain_text
 
 import charrnn
-from charrnn.counts import contexts
+from charrnn.counts import contexts, rows
 from charrnn.counts import kneser_ney as ngrams
 from charrnn.counts.kneser_ney import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts_of
 from charrnn.errors import DataError, UsageError
@@ -237,7 +237,8 @@ def test_reports_from_python_are_those_of_the_table(model, evaluation):
 
 
 def test_a_note_names_the_share_that_is_counted(model, monkeypatch):
-    monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 2_700)
+    for module in (ngrams, rows):
+        monkeypatch.setattr(module, "MOST_TRAINING_CHARS", 2_700)
     found = comparison.evaluate_runs([model], ngrams=(2,))
     assert (
         "n-grams are counted in the last 2,700 characters of the training text (10 %)."
@@ -247,12 +248,12 @@ def test_a_note_names_the_share_that_is_counted(model, monkeypatch):
 
 def test_the_best_order_is_always_drawn(evaluation):
     """Order 4 is none of those that are drawn, unless it is the best."""
-    rows = list(evaluation.rows)
-    place = next(index for index, row in enumerate(rows) if row.loss.protocol == "4-gram")
-    rows[place] = replace(rows[place], loss=replace(rows[place].loss, nats_per_char=0.1))
-    assert rows[place] in shown_rows(rows)
-    rows[place] = replace(rows[place], loss=replace(rows[place].loss, nats_per_char=9.0))
-    assert rows[place] not in shown_rows(rows)
+    drawn = list(evaluation.rows)
+    place = next(index for index, row in enumerate(drawn) if row.loss.protocol == "4-gram")
+    drawn[place] = replace(drawn[place], loss=replace(drawn[place].loss, nats_per_char=0.1))
+    assert drawn[place] in shown_rows(drawn)
+    drawn[place] = replace(drawn[place], loss=replace(drawn[place].loss, nats_per_char=9.0))
+    assert drawn[place] not in shown_rows(drawn)
 
 
 def test_orders_longer_than_the_training_text_are_left_out(tmp_path):
@@ -306,12 +307,13 @@ ORDERS_OF_DOCUMENTS = (
 def test_the_order_of_counted_documents_has_no_effect(order):
     read = documents_in(range(60), seed=9)
     positions = np.arange(1, len(read))
-    first, *others = (
+    predicted = [
         NgramModel.fit(documents_in(numbers), 5, order, end_id=0)
         .predictor()
         .probabilities(read, positions)
         for numbers in ORDERS_OF_DOCUMENTS
-    )
+    ]
+    first, *others = predicted
     for found in others:
         # The same sums in another order.
         np.testing.assert_allclose(found, first, rtol=1e-12)
