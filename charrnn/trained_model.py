@@ -468,7 +468,7 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
         untrained baseline unless `untrained` is false.
 
         With `cached`, measurements are looked up in the user's cache folder and saved there (see
-        docs/formats.md). Raises UsageError, DataError.
+        docs/look-up/formats.md). Raises UsageError, DataError.
 
         >>> for score in model.survey(text, detectors=["quote", "line-position"]).scores:
         ...     print(score.detector, score.layer, score.unit)

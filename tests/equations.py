@@ -1,4 +1,4 @@
-"""The sections of docs/theory.md about cell types and depths, and their equations as Python."""
+"""The sections of docs/understand/theory.md about cell types and depths, and their equations as Python."""
 
 import re
 
@@ -8,7 +8,9 @@ SECTION = re.compile(r"^### [^\n]*`--(?:cell|depth) (\w+)`\n(.*?)(?=^##)", re.MU
 """A section: the value of the option, and the text."""
 BLOCK = re.compile(r"^(?:```|~~~)\n(.*?)^(?:```|~~~)$", re.MULTILINE | re.DOTALL)
 """A block of equations."""
-SECTIONS = dict(SECTION.findall((REPOSITORY / "docs/theory.md").read_text(encoding="utf-8")))
+SECTIONS = dict(
+    SECTION.findall((REPOSITORY / "docs/understand/theory.md").read_text(encoding="utf-8"))
+)
 """The text of each section by the value of the option."""
 SPELLINGS = {
     "{t-1}": "before",

@@ -14,7 +14,7 @@ bytes named shakespeare.txt, tinyshakespeare.txt or input.txt, and war-and-peace
 in a folder of $CHARRNN_CORPORA; without them these parts are skipped.
 
 Each row is a check (pass or fail: the figure may be at most the limit), a measurement, or a part
-that was skipped, with the reason. The exit code is 1 if a check failed. docs/scaling.md says how
+that was skipped, with the reason. The exit code is 1 if a check failed. docs/use/scaling.md says how
 charrnn computes on a GPU. The parts, in their order:
 
 - basics: the build of torch, a captured graph, and some steps in every precision, captured and not.

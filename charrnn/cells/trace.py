@@ -61,7 +61,7 @@ class Trace(Displayable):
         cells.npz` saves them.
 
         `scored` marks the characters after the first `num_chosen_on`. A detector that does not
-        apply to the text is left out. docs/formats.md describes the arrays.
+        apply to the text is left out. docs/look-up/formats.md describes the arrays.
         """
         arrays: dict[str, NDArray[np.generic] | None] = {
             "ids": self.ids,

@@ -4,7 +4,7 @@ shows it.
 An analysis is one file of `charrnn.plugins.analyses`, which ends with
 ANALYSES = (Analysis(...), ...).
 Other packages return their analyses from the hook `analyses` (`hooks.specifications`,
-docs/extending.md).
+docs/use/extending.md).
 """
 
 from collections.abc import Callable, Collection, Sequence

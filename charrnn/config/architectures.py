@@ -1,7 +1,7 @@
 """Names of the cell types, depths and optimizers, each with a short description for options, errors
 and tables.
 
-docs/extending.md shows how to add one.
+docs/use/extending.md shows how to add one.
 """
 
 CELLS = {
@@ -39,5 +39,5 @@ OPTIMIZERS = {
     "rmsprop": "RMSProp for all weights",
     "sgd": "gradient descent with momentum for all weights",
 }
-"""The values of `--optimizer`, which `training.optim.OPTIMIZERS` builds. docs/extending.md shows
-how to add one."""
+"""The values of `--optimizer`, which `training.optim.OPTIMIZERS` builds. docs/use/extending.md
+shows how to add one."""

@@ -1,6 +1,6 @@
 """The file of the counts of a run, beside its checkpoints.
 
-A safetensors file (docs/formats.md): the arrays of `NgramPredictor` and the powers of
+A safetensors file (docs/look-up/formats.md): the arrays of `NgramPredictor` and the powers of
 `MixingPowers`. Its metadata have the digest of the model and the SHA-256 of all arrays. It is read,
 then checked, then used: compiled loops use its numbers as indices without a check, and another
 program may change a file at any time.

@@ -15,7 +15,7 @@ hook needs is imported inside the function. What is offered by a name is given a
 called in no promised order.
 
 The plugins of charrnn itself use the same hooks; another package registers its module as an entry
-point of the group `charrnn`. docs/extending.md shows how.
+point of the group `charrnn`. docs/use/extending.md shows how.
 """
 
 from collections.abc import Mapping, Sequence

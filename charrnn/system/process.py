@@ -184,7 +184,8 @@ def _existing(*names: str) -> tuple[int, ...]:
 KEYBOARD_SIGNALS = _existing("SIGINT", "SIGQUIT", "SIGBREAK")
 r"""Ctrl-C and Ctrl-\; Ctrl-Break on Windows."""
 ENDING_SIGNALS = KEYBOARD_SIGNALS + _existing("SIGTERM", "SIGHUP", "SIGUSR2", "SIGXCPU", "SIGPWR")
-"""All signals that announce the end of a process; docs/reliability.md lists who sends them."""
+"""All signals that announce the end of a process; docs/look-up/reliability.md lists who sends
+them."""
 SAVE_SIGNALS = _existing("SIGUSR1")
 """Signals that ask training to save and continue."""
 

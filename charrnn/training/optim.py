@@ -289,7 +289,7 @@ OPTIMIZERS: dict[str, Callable[[list[Tensor], float, Config], Optimizer]] = {
     ),
 }
 """How each value of `Config.optimizer` is built; `charrnn.config.architectures` describes them. How
-to add an optimizer: docs/extending.md."""
+to add an optimizer: docs/use/extending.md."""
 RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""
 

@@ -35,7 +35,8 @@ MIN_VALIDATION_CHARS = 1 << 20
 """Characters of a validation text that are always read, however short the run: a smaller sample is
 too noisy."""
 CPU_RATE = 2.4e11
-"""Assumed operations per second of training on one processor thread with bf16 (docs/recipe.md)."""
+"""Assumed operations per second of training on one processor thread with bf16
+(docs/understand/recipe.md)."""
 OPERATIONS_PER_WEIGHT = 6
 """Operations of training per recurrent weight and character: two forward, four backward."""
 MAX_RATE = 3e-2
@@ -69,7 +70,7 @@ LEAST_WEIGHT_DECAY = 0.1
 """Automatic weight decay without dropout; half of the dropout is added (benchmarks/LOG.md)."""
 USEFUL_EPOCHS = 1050.0
 """A network with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters
-(docs/recipe.md)."""
+(docs/understand/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text, if it starts from nothing."""
 MIN_TUNING_STEPS = 60

@@ -210,7 +210,7 @@ def _middle(places: list[tuple[int, int]]) -> tuple[int, int]:
     return max(places, key=depth)
 
 
-def draw_choice(folder: Path = DOCS) -> None:
+def draw_choice(folder: Path = DOCS / "pictures") -> None:
     """Draw the number of units that the recipe chooses by text and minutes."""
     texts = [20_000 * 50_000 ** (k / 47) for k in range(48)]
     budgets = [2 * 43_200 ** (k / 39) for k in range(40)]
@@ -392,7 +392,7 @@ def write_panels(panels: Sequence[Panel], folder: Path) -> None:
     )
 
 
-def draw_gradients(folder: Path = DOCS) -> None:
+def draw_gradients(folder: Path = DOCS / "pictures") -> None:
     """Train the networks of the recipe vanishing, and draw their gradients by lag before and after
     training, the norms of the steps' gradients, and what they recall."""
     with tempfile.TemporaryDirectory() as runs:

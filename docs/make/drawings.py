@@ -1,4 +1,4 @@
-"""Write the drawings of docs/theory.md: `python docs/make/figures.py theory`.
+"""Write the drawings of docs/understand/theory.md: `python docs/make/figures.py theory`.
 
 Each is one SVG that follows the light or dark scheme of the reader. Nothing in them is measured,
 but the bars of the temperatures, which are computed here.

@@ -158,7 +158,7 @@ LINK = re.compile(r"(?<!!)\[([^]]*)\]\([^)]*\)")
 def measured_sections() -> Iterator[str]:
     """Yield each section of the pages that shows a figure, as `page#heading`."""
     readme = DOCS.parent / "README.md"
-    for page in [readme, *sorted(DOCS.glob("*.md"))]:
+    for page in [readme, *sorted(DOCS.rglob("*.md"))]:
         if page.name == "reference.md":  # is written by make_reference.py
             continue
         shown = ""

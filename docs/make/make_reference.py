@@ -1,4 +1,4 @@
-"""Write docs/reference.md from the command line and the registries:
+"""Write docs/look-up/reference.md from the command line and the registries:
 `python docs/make/make_reference.py`.
 
 The page depends on the code alone: not on the terminal, the environment or the packages that are
@@ -31,7 +31,7 @@ from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
 
-PAGE = Path(__file__).parents[1] / "reference.md"
+PAGE = Path(__file__).parents[1] / "look-up" / "reference.md"
 """The page that is written."""
 WIDTH = 118
 """Characters of a line of the page at most."""
@@ -78,13 +78,13 @@ Some arguments and options belong to many commands. Most commands take `[RUN]`, 
 """
 """The introduction of the commands."""
 EXPLAINED = {
-    "train": "training.md",
-    "sample": "generation.md",
-    "visualize": "visualize.md",
-    "explore": "visualize.md#explore",
-    "evaluate": "evaluation.md",
-    "runs": "training.md#run-folders",
-    "export": "export.md",
+    "train": "../use/training.md",
+    "sample": "../use/generation.md",
+    "visualize": "../use/visualize.md",
+    "explore": "../use/visualize.md#explore",
+    "evaluate": "../use/evaluation.md",
+    "runs": "../use/training.md#run-folders",
+    "export": "../use/export.md",
 }
 """The page that explains a command."""
 FIELDS = {option.name for option in options_of(Config)}
@@ -101,7 +101,7 @@ value, as in `--set learning_rate=4e-3`. The usual settings also have an option 
 - If a setting is given in several places, a flag comes first, then the environment variable `CHARRNN_FIELD` (such as
   `CHARRNN_HIDDEN_SIZE`), then `--recipe`, and then the default. `charrnn train --show-config` prints every value with its
   source.
-- What is `auto` is chosen by [the recipe](recipe.md).
+- What is `auto` is chosen by [the recipe](../understand/recipe.md).
 - If you give neither minutes nor epochs nor steps, a run takes three minutes.
 """
 """The introduction of the settings."""
@@ -323,7 +323,7 @@ def describe_recipes() -> str:
         )
     intro = (
         "`charrnn train --recipe NAME` takes the settings of a recipe as its defaults ([more about"
-        " recipes](recipe.md#named-recipes))."
+        " recipes](../understand/recipe.md#named-recipes))."
     )
     return "\n\n".join([f"## Recipes\n\n{wrap(intro)}", *parts])
 
@@ -363,16 +363,16 @@ def sections() -> Iterator[str]:
     yield describe_settings()
     yield (
         "## Cells\n\nThese are the values of `--cell`. Theory has [their"
-        " equations](theory.md#equations-of-the-cell-types), and results have\n[what each can"
+        " equations](../understand/theory.md#equations-of-the-cell-types), and results have\n[what each can"
         f" count](results.md#counting).\n\n{items(CELLS)}"
     )
     yield (
         "## Depths\n\nThese are the values of `--depth`. Theory has [their"
-        f" equations](theory.md#equations-of-the-depths).\n\n{items(DEPTHS)}"
+        f" equations](../understand/theory.md#equations-of-the-depths).\n\n{items(DEPTHS)}"
     )
     yield (
         "## Optimizers\n\nThese are the values of `--optimizer`. The recipe has [their"
-        f" settings](recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"
+        f" settings](../understand/recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"
     )
     yield describe_recipes()
     looks_for = {detector.name: detector.looks_for for detector in DETECTORS.values()}
@@ -384,7 +384,7 @@ def sections() -> Iterator[str]:
 
 
 def make_reference() -> str:
-    """Return the text of docs/reference.md."""
+    """Return the text of docs/look-up/reference.md."""
     return "\n\n".join(sections()) + "\n"
 
 

@@ -75,13 +75,13 @@ def read_sections(index: str) -> dict[str, list[str]]:
 
 
 def write_program(source: Path) -> None:
-    """Write a page that shows docs/examples/minimal.py, and let the other pages link to it."""
+    """Write a page that shows docs/learn/examples/minimal.py, and let the other pages link to it."""
     block = "```{literalinclude} minimal.py\n:language: python\n```"
     page = f"# The whole idea in one file\n\n{block}\n"
-    (source / "docs/examples/minimal.md").write_text(page, encoding="utf-8")
-    for path in source.glob("docs/*.md"):
+    (source / "docs/learn/examples/minimal.md").write_text(page, encoding="utf-8")
+    for path in source.glob("docs/**/*.md"):
         text = path.read_text(encoding="utf-8")
-        text = text.replace("](examples/minimal.py)", "](examples/minimal.md)")
+        text = text.replace("examples/minimal.py)", "examples/minimal.md)")
         path.write_text(text, encoding="utf-8")
 
 
@@ -91,10 +91,10 @@ def write_navigation(source: Path) -> None:
     sections = read_sections((source / "docs/README.md").read_text(encoding="utf-8"))
     for pages in sections.values():
         # The commands stand beside the names of Python.
-        if "docs/reference" in pages:
-            pages.insert(pages.index("docs/reference") + 1, "python-interface")
+        if "docs/look-up/reference" in pages:
+            pages.insert(pages.index("docs/look-up/reference") + 1, "python-interface")
     listed = {*FIRST, "README"}.union(*sections.values())
-    paths = [*source.glob("*.md"), *source.glob("docs/*.md"), *source.glob("benchmarks/**/*.md")]
+    paths = [*source.glob("*.md"), *source.glob("docs/**/*.md"), *source.glob("benchmarks/**/*.md")]
     names = {path.relative_to(source).with_suffix("").as_posix() for path in paths}
     sections["The project"] = sorted(names - listed)
 
@@ -116,7 +116,7 @@ def write_live_models(source: Path, extra: Path) -> None:
     parts = [
         "# Live models\n\nThe two models that come with charrnn write here, in your browser. "
         "Nothing is sent anywhere. Choose a temperature and generate, or type and see what the "
-        "model expects next. [Exporting a model](docs/export.md#a-web-page) explains the parts of "
+        "model expects next. [Exporting a model](docs/use/export.md#a-web-page) explains the parts of "
         "such a page, and `charrnn export RUN page.html` makes one of your own model.\n"
     ]
     for name in LIVE:
@@ -137,14 +137,14 @@ def write_interface(source: Path) -> None:
     events = get_args(charrnn.TrainEvent)
     parts = [
         _heading("Python interface", "="),
-        "Every public name of ``charrnn``, made from the source code. :doc:`docs/python` shows "
+        "Every public name of ``charrnn``, made from the source code. :doc:`docs/use/python` shows "
         "how they work together.\n",
         _heading("Functions", "-"),
         *(f".. autofunction:: charrnn.{name}\n" for name in functions),
         _heading("Model", "-"),
         _class("charrnn.Model"),
         _heading("Config", "-"),
-        ":doc:`docs/reference` says what each field does: they are the settings of a training.\n",
+        ":doc:`docs/look-up/reference` says what each field does: they are the settings of a training.\n",
         _class("charrnn.Config"),
         _heading("Results and errors", "-"),
         *(_class(f"charrnn.{name}") for name in results),
@@ -188,9 +188,18 @@ def build(folder: Path, release: str) -> int:
         write_program(source)
         write_navigation(source)
         (extra / "index.html").write_text(redirection("README.html"), encoding="utf-8")
+        write_old_addresses(source, extra)
         options = ["-q", "-W", "--keep-going", "-c", str(CONFIGURATION), "-d", f"{temporary}/trees"]
         options += ["-D", f"html_extra_path={extra}", "-D", f"release={release}"]
         return build_main([*options, str(source), str(folder)])
+
+
+def write_old_addresses(source: Path, extra: Path) -> None:
+    """Let the address of each page before the folders of docs/ lead to the page."""
+    (extra / "docs").mkdir()
+    for path in source.glob("docs/*/*.md"):
+        page = path.relative_to(source / "docs").with_suffix(".html")
+        (extra / "docs" / page.name).write_text(redirection(page.as_posix()), encoding="utf-8")
 
 
 def redirection(address: str) -> str:

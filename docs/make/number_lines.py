@@ -1,4 +1,4 @@
-"""Write the line of every function that docs/code.md names: `python docs/make/number_lines.py`.
+"""Write the line of every function that docs/understand/code.md names: `python docs/make/number_lines.py`.
 
 A stop of the page is written as `module.py:LINE` `name`, below `charrnn/`.
 """
@@ -7,9 +7,9 @@ import ast
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "code.md"
+PAGE = Path(__file__).parents[1] / "understand" / "code.md"
 """The page whose lines are written."""
-PACKAGE = PAGE.parent.parent / "charrnn"
+PACKAGE = PAGE.parents[2] / "charrnn"
 """Where its files are."""
 STOP = re.compile(r"`([\w/]+\.py):(\d+)`(\s+)`([\w.]+)`")
 """Matches a stop: a file, a line, and the name of a function, a class or a method."""

@@ -112,7 +112,7 @@ def test_the_page_computes_every_picture(rnn, gru, monkeypatch):
         "findings": study.findings(untrained=False),
         "trace": model.trace(text, num_guesses=2),
     }
-    page = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "use" / "python.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", page)
     options = {option for command, _ in rows for option in re.findall(r"--[a-z]+", command)}
     assert {analysis.flag for analysis in analyses() if analysis.flag} | {

@@ -27,12 +27,12 @@ from charrnn.text.sources import find_entry
 
 PAGES = [
     "README.md",
-    "docs/reference.md",
-    "docs/tour.md",
-    "docs/how-to.md",
-    "docs/teaching.md",
-    "docs/music.md",
-    "docs/fine-tuning.md",
+    "docs/look-up/reference.md",
+    "docs/learn/tour.md",
+    "docs/use/how-to.md",
+    "docs/learn/teaching.md",
+    "docs/use/music.md",
+    "docs/use/fine-tuning.md",
 ]
 """The pages whose commands run."""
 MODULE = """# The state of {0}.
@@ -168,7 +168,7 @@ def run_page(command, tmp_path, monkeypatch):
     )
 
 
-PRELUDES = {"docs/reference.md": "charrnn train old.txt --out checkpoints/old-001\n"}
+PRELUDES = {"docs/look-up/reference.md": "charrnn train old.txt --out checkpoints/old-001\n"}
 """Commands that make the runs that a page names without having trained them."""
 
 

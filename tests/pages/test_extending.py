@@ -1,4 +1,4 @@
-"""docs/extending.md: every step of the page, followed in a copy of the package, gives what the page
+"""docs/use/extending.md: every step of the page, followed in a copy of the package, gives what the page
 says."""
 
 import ast
@@ -15,7 +15,7 @@ import charrnn
 from charrnn.hooks import specifications
 
 PACKAGE = Path(charrnn.__file__).parent
-PAGE = REPOSITORY / "docs" / "extending.md"
+PAGE = REPOSITORY / "docs" / "use" / "extending.md"
 STEP = re.compile(
     r"^(?:(?P<end>At the end)|In the table (?:of )?`(?P<table>\w+)`|(?P<file>A new"
     r" file)|(?P<module>`charrnn_examples\w*\.py`)"

@@ -110,7 +110,10 @@ def test_figures_are_measured_within_the_time_the_timed_ones_first(
 def page_of(section):
     """Return the path of the page of a section."""
     page = section.partition("#")[0]
-    return REPOSITORY / "README.md" if page == "README" else DOCS / f"{page}.md"
+    if page == "README":
+        return REPOSITORY / "README.md"
+    [path] = DOCS.rglob(f"{page}.md")
+    return path
 
 
 def test_figures_that_take_seconds_are_those_of_their_pages(entries, command):
@@ -128,7 +131,7 @@ def test_figures_that_take_seconds_are_those_of_their_pages(entries, command):
 
 
 def test_every_picture_has_an_entry_and_is_on_a_page(entries):
-    pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+    pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
     pages += (REPOSITORY / "README.md").read_text(encoding="utf-8")
     listed = [file for figure in entries.read_figures().values() for file in figure["files"]]
     pictures = [path for path in DOCS.rglob("*") if path.suffix in (".svg", ".png")]
@@ -152,7 +155,7 @@ def test_the_commands_of_the_figures_take_their_options(entries, command):
 
 def test_the_figures_of_the_tour_are_made_by_its_commands(entries):
     # Those run at small budgets (test_commands_of_docs.py).
-    tour = (DOCS / "tour.md").read_text(encoding="utf-8").splitlines()
+    tour = (DOCS / "learn" / "tour.md").read_text(encoding="utf-8").splitlines()
     for name, figure in entries.read_figures().items():
         if name.startswith("tour-"):
             assert [call for call in calls(figure) if f"charrnn {call}" not in tour] == []
@@ -207,7 +210,7 @@ def test_the_drawings_are_those_of_the_script(load):
 
 
 def test_the_results_have_the_figures_of_the_chart():
-    results = (DOCS / "results.md").read_text(encoding="utf-8")
+    results = (DOCS / "look-up" / "results.md").read_text(encoding="utf-8")
     with (DOCS / "peers.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     last = {row["program"]: row for row in rows}

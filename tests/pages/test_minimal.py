@@ -1,4 +1,4 @@
-"""Compare docs/examples/minimal.py with charrnn on equal weights: losses, gradients, samples, labels and
+"""Compare docs/learn/examples/minimal.py with charrnn on equal weights: losses, gradients, samples, labels and
 scores; and run it."""
 
 import ast
@@ -17,7 +17,7 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.text.vocab import Vocab
 
 pytestmark = pytest.mark.docs
-SCRIPT = REPOSITORY / "docs" / "examples" / "minimal.py"
+SCRIPT = REPOSITORY / "docs" / "learn" / "examples" / "minimal.py"
 CORPUS = make_corpus(num_chars=12_000)
 VOCABULARY = sorted(set(CORPUS.text))
 V, H = len(VOCABULARY), 8

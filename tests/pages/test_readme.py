@@ -20,8 +20,8 @@ pytestmark = pytest.mark.docs
 
 
 def python_examples():
-    """The Python code of docs/python.md, block by block."""
-    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    """The Python code of docs/use/python.md, block by block."""
+    page = (DOCS / "use" / "python.md").read_text(encoding="utf-8")
     return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
 
@@ -48,7 +48,7 @@ def test_the_python_example_runs(corpus_file, tmp_path, monkeypatch, capsys):
 
 
 def test_the_example_of_interventions_changes_the_predictions(capsys):
-    _, code, _ = python_examples()
+    _, _, code, _ = python_examples()
     names = {}
     exec(compile(code, "python.md", "exec"), names)
     [recorded, *_] = names["memories"]
@@ -90,13 +90,15 @@ def test_the_pages_name_every_detector_and_count_the_cell_types():
     from charrnn.config.architectures import CELLS
     from charrnn.detectors.registry import DETECTORS
 
-    listed = (DOCS / "visualize.md").read_text(encoding="utf-8").split("For each detector")[0]
+    listed = (
+        (DOCS / "use" / "visualize.md").read_text(encoding="utf-8").split("For each detector")[0]
+    )
     assert [name for name in DETECTORS if f"`{name}`" not in listed] == []
     words = {10: "ten", 11: "eleven", 12: "twelve", 13: "thirteen"}
     number = words[len(CELLS) - 3]
-    assert f"`--cell` (lstm, gru, rnn and {number} more)" in (DOCS / "training.md").read_text(
-        encoding="utf-8"
-    )
+    assert f"`--cell` (lstm, gru, rnn and {number} more)" in (
+        DOCS / "use" / "training.md"
+    ).read_text(encoding="utf-8")
     assert f"| {len(CELLS)} kinds of RNN |" in README
 
 
@@ -152,7 +154,7 @@ def test_the_moving_picture_shows_the_commands_and_has_a_frame_without_animation
 def test_the_pages_count_the_settings_that_may_change_on_resume():
     from charrnn.training.loop import CHANGEABLE
 
-    page = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "look-up" / "reliability.md").read_text(encoding="utf-8")
     assert "Ten settings may change on resume" in page and len(CHANGEABLE) == 10
 
 
@@ -167,7 +169,7 @@ RECORDS = [
 
 @pytest.mark.parametrize("record", RECORDS)
 def test_the_page_of_formats_names_every_field_of_a_record(record):
-    page = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "look-up" / "formats.md").read_text(encoding="utf-8")
     assert [field.name for field in fields(record) if f"`{field.name}`" not in page] == []
 
 

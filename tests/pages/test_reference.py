@@ -80,7 +80,7 @@ def test_the_page_does_not_depend_on_settings(script, page, monkeypatch):
         "LANG": "de_DE",
     }.items():
         monkeypatch.setenv(name, value)
-    saved = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
+    saved = (REPOSITORY / "docs" / "look-up" / "reference.md").read_text(encoding="utf-8")
     assert script.make_reference() == page == saved, "run: python docs/make/make_reference.py"
 
 

@@ -92,23 +92,23 @@ def test_every_version_leads_to_the_others(site, tmp_path, monkeypatch):
     versions = (tmp_path / "versions.html").read_text(encoding="utf-8")
     assert re.findall('href="(.*?)"', versions) == ["0.10.1/", "0.9.0/", "main/"]
     assert "url=0.10.1/" in (tmp_path / "index.html").read_text(encoding="utf-8")
-    tour = (site / "docs" / "tour.html").read_text(encoding="utf-8")
-    assert f'{site.name} · <a href="../../versions.html"' in tour
+    tour = (site / "docs" / "learn" / "tour.html").read_text(encoding="utf-8")
+    assert f'{site.name} · <a href="../../../versions.html"' in tour
 
 
 def test_the_order_of_the_pages_is_that_of_their_index(site):
     index = (REPOSITORY / "docs" / "README.md").read_text(encoding="utf-8")
-    listed = [*dict.fromkeys(re.findall(r"\]\(([\w-]+)\.md[#)]", index))]
+    listed = [*dict.fromkeys(re.findall(r"\]\(([\w-]+/[\w-]+)\.md[#)]", index))]
     home = (site / "README.html").read_text(encoding="utf-8")
     [tree] = re.findall(r'(?s)<div class="sidebar-tree">(.*?)</div>', home)
-    found = re.findall(r'href="docs/([\w-]+)\.html"', tree)
-    assert [name for name in found if name != "README"] == listed
+    found = re.findall(r'href="docs/([\w-]+/[\w-]+)\.html"', tree)
+    assert found == listed
 
 
 @needs_browser
 def test_the_search_finds_temperature(open_page):
     elements, asked = open_page("search.html?q=temperature")
-    assert 'href="docs/generation.html' in elements.partition('id="search-results"')[2]
+    assert 'href="docs/use/generation.html' in elements.partition('id="search-results"')[2]
     assert len(asked) > 5
     assert [address for address in asked if not address.startswith("http://127.0.0.1:")] == []
 

@@ -11,7 +11,7 @@ from environment import REPOSITORY
 
 pytestmark = pytest.mark.docs
 
-PAGE = (REPOSITORY / "docs" / "teaching.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "learn" / "teaching.md").read_text(encoding="utf-8")
 EXERCISES = PAGE.split("## Exercises")[1].split("## Answers")[0]
 ANSWERS = PAGE.split("## Answers")[1]
 

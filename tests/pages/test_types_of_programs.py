@@ -1,4 +1,4 @@
-"""The programs of docs/python.md, and others like them, as mypy and pyright see them."""
+"""The programs of docs/use/python.md, and others like them, as mypy and pyright see them."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ from environment import REPOSITORY
 
 pytestmark = pytest.mark.docs
 
-PAGE = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "use" / "python.md").read_text(encoding="utf-8")
 PROGRAMS = [*re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)]
 OTHERS = """
 from pathlib import Path

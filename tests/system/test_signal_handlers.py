@@ -121,7 +121,7 @@ def test_every_ending_signal_lets_training_save(number):
 @pytest.mark.docs
 @pytest.mark.skipif(sys.platform != "linux", reason="the page has the numbers of Linux")
 def test_the_page_lists_every_signal_with_its_exit_code():
-    page = (REPOSITORY / "docs/reliability.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs/look-up/reliability.md").read_text(encoding="utf-8")
     numbers = dict(re.findall(r"^\| (SIG\w+) \| (\d+|–) \|", page, re.MULTILINE))
     expected = {signal_name(number): str(128 + number) for number in ENDING_SIGNALS}
     assert numbers == expected | {signal_name(number): "–" for number in SAVE_SIGNALS}

@@ -137,7 +137,8 @@ class Atlas(Displayable):
         return self.cells[layer * self.num_units + unit]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object of `visualize --export atlas.json`, which docs/formats.md describes."""
+        """Return the object of `visualize --export atlas.json`, which docs/look-up/formats.md
+        describes."""
         # Each description is with its cell.
         about = None
         if self.report is not None:

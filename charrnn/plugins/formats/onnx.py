@@ -481,7 +481,7 @@ def onnx_to_bytes(model: TrainedModel) -> bytes:
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
         doc_string=(
-            "A character-level recurrent language model. docs/export.md of charrnn explains its"
+            "A character-level recurrent language model. docs/use/export.md of charrnn explains its"
             " inputs."
         ),
     )
