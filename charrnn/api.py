@@ -124,7 +124,7 @@ class Model(TrainedModel):
         >>> direction = model.direction("quote")
         >>> model.sample(clamps={direction: direction.high}, length=100).text
         """
-        return directions.held_out_direction(self, detector, size)
+        return directions.held_out_direction(self, detector, size=size)
 
     def gates(self, text: TextOrIds, *, context: str | bytes = "") -> "gate_reports.GateReport":
         """Count how often each gate of each unit is saturated in `text`, read after `context`.
@@ -208,7 +208,9 @@ class Model(TrainedModel):
 
         >>> model.ngram_model(5).order
         """
-        return kneser_ney.fit_ngrams(training or self.training_text(), order, self.config.end_id)
+        return kneser_ney.fit_ngrams(
+            training or self.training_text(), order, end_id=self.config.end_id
+        )
 
     def with_counts(self) -> "CountedModel":
         """Return the model together with the counts of its training text, which training keeps
@@ -229,7 +231,7 @@ class Model(TrainedModel):
         >>> part = model.held_out()
         >>> counts = model.growing_counts(part.ids, first=part.begin)
         """
-        return growing.growing_counts(self, ids, first)
+        return growing.growing_counts(self, ids, first=first)
 
     # Files that other programs read.
 
@@ -358,7 +360,9 @@ class Model(TrainedModel):
             seed = fresh_seed()
         beginning = beginning_of(text_to_continue(text, self.config))
         options = assistant.ContinuationOptions(until=until, temperature=temperature, seed=seed)
-        return RecordList(assistant.continue_text(self.generator, beginning, options).take(count))
+        return RecordList(
+            assistant.continue_text(self.generator, beginning, options=options).take(count)
+        )
 
 
 class ModelStudy(Study):
@@ -394,7 +398,7 @@ class ModelStudy(Study):
 
         >>> study.description_of(0, 17).text
         """
-        return descriptions.description_of(self, layer, unit)
+        return descriptions.description_of(self, layer=layer, unit=unit)
 
     def direction(self, detector: "str | Detector", size: int | None = NUM_CELLS) -> "Direction":
         """Fit a direction: the `size` cells that predict a detector's labels best together, None
@@ -406,7 +410,7 @@ class ModelStudy(Study):
 
         >>> study.direction("quote", size=8).score
         """
-        return directions.direction(self, detector, size)
+        return directions.direction(self, detector, size=size)
 
     def ablate_direction(
         self, direction: "Direction", detectors: "Sequence[str | Detector] | None" = None
@@ -418,7 +422,7 @@ class ModelStudy(Study):
 
         >>> study.ablate_direction(study.direction("quote")).ablation.change
         """
-        return directions.ablate_direction(self, direction, detectors)
+        return directions.ablate_direction(self, direction, detectors=detectors)
 
     def evidence(
         self,

@@ -181,7 +181,7 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
         with which it is drawn; else 1."""
         from charrnn.cells.study import known_polarity
 
-        return known_polarity(self.findings, layer, unit)
+        return known_polarity(self.findings, layer=layer, unit=unit)
 
     @cached_property
     def card(self) -> Mapping[str, Any]:
@@ -202,11 +202,11 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
         >>> model.survey(model.written_text())
         """
         key = {"length": WRITTEN.length}
-        written = self.findings.load("written", key, str)
+        written = self.findings.load("written", key, result=str)
         if written is None:
             with task("writing", total=WRITTEN.length) as advance:
                 written = self.generator.sample(replace(WRITTEN, on_draw=advance)).text
-            self.findings.save("written", key, written)
+            self.findings.save("written", key, value=written)
         return written
 
     @property
@@ -362,7 +362,7 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
         """
         # Documents begin after an END, which nobody types.
         if not isinstance(text, EncodedText):
-            content = whole_text(text, self.config, context)
+            content = whole_text(text, self.config, context=context)
             if self.config.end_id is not None and not context:
                 context = END
             encoded = encode_text(self.vocab, text=content, context=context)

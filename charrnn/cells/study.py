@@ -128,10 +128,10 @@ class Study:
         `kind` and `key` identify the measurement; the weights and the program are part of every
         key.
         """
-        value = self.cache.load(kind, key, result)
+        value = self.cache.load(kind, key, result=result)
         if value is None:
             value = compute()
-            self.cache.save(kind, key, value)
+            self.cache.save(kind, key, value=value)
         return value
 
     def kept_each(
@@ -145,7 +145,7 @@ class Study:
 
         `compute` takes the items without a result, so that the text is read once for all of them.
         """
-        results = [self.cache.load(kind, key, result) for _, key in keys]
+        results = [self.cache.load(kind, key, result=result) for _, key in keys]
         missing = [pair for pair, saved in zip(keys, results, strict=True) if saved is None]
 
         # The missing results are measured together and saved each. Then all are looked up again,
@@ -153,8 +153,8 @@ class Study:
         if missing:
             computed = compute([item for item, _ in missing])
             for (_, key), measured in zip(missing, computed, strict=True):
-                self.cache.save(kind, key, measured)
-            results = [self.cache.load(kind, key, result) for _, key in keys]
+                self.cache.save(kind, key, value=measured)
+            results = [self.cache.load(kind, key, result=result) for _, key in keys]
         return cast(list[Result], results)
 
     def shared(self, name: str, compute: Callable[[], Result]) -> Result:
@@ -312,7 +312,7 @@ class Study:
                 unit=unit,
                 passages=passages,
                 values=self.values_of(layer, unit),
-                polarity=known_polarity(self.cache, layer, unit),
+                polarity=known_polarity(self.cache, layer=layer, unit=unit),
             )
         yield page
 
@@ -417,7 +417,7 @@ class Study:
         # matter.
         best_first = tuple(sorted(cells.values(), key=lambda cell: (-cell.gain, cell.detector)))
         if best_first != before:
-            self.cache.save(FOUND_CELLS, {}, best_first)
+            self.cache.save(FOUND_CELLS, {}, value=best_first)
 
 
 def sections() -> tuple[CellSection, ...]:
@@ -432,7 +432,7 @@ def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:
     card = card_of(cache.identity)
     if card:
         return tuple(records.FoundCell(**fields) for fields in card["found"])
-    return cache.load(FOUND_CELLS, {}, tuple[records.FoundCell, ...]) or ()
+    return cache.load(FOUND_CELLS, {}, result=tuple[records.FoundCell, ...]) or ()
 
 
 def known_polarity(cache: FindingsCache, layer: int, unit: int) -> int:

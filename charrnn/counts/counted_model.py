@@ -138,7 +138,7 @@ class CountedStepper:
         # Only the last prediction is mixed.
         nothing = np.zeros((1, self.vocab_size), np.float32)
         before = PrimedState(logits=nothing, state=state.network)
-        [primed] = read_blocks(self.network, [np.asarray(ids, np.int64)], before)
+        [primed] = read_blocks(self.network, [np.asarray(ids, np.int64)], primed=before)
         longest = state.history.shape[1]
         read = np.concatenate((state.history[0], ids))
         history = read[len(read) - longest :].astype(np.int64)[None]
@@ -214,7 +214,7 @@ class CountedNetwork:
     def __init__(self, network: Predictor, counts: Counts) -> None:
         self.network = network
         self.counts = counts
-        self.alone = CountsNetwork(counts.predictor, network.device, network.end_id)
+        self.alone = CountsNetwork(counts.predictor, network.device, end_id=network.end_id)
         self.device: torch.device = network.device
         self.end_id = network.end_id
         self.vocab_size = network.vocab_size

@@ -174,7 +174,7 @@ def _logits(
     # it, and the shorter pieces are read beyond their ends.
     begins = np.array([piece.start for piece in held_back])
     num_chars = max(piece.stop - piece.start for piece in held_back)
-    reading = read_parts(step, network.initial_state, ids, begins=begins, num_chars=num_chars)
+    reading = read_parts(step, network.initial_state, ids=ids, begins=begins, num_chars=num_chars)
     with task("mixing", total=len(begins) * num_chars) as advance:
         for read, scores in reading:
             predicted = read + 1

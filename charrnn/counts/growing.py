@@ -48,7 +48,7 @@ class GrowingCounts:
         self._score()
         nats = np.concatenate(self._nats)
         positions = np.arange(self._first, self._first + len(nats))
-        return CharLosses(positions, nats, np.concatenate(self._is_right))
+        return CharLosses(positions, nats, is_right=np.concatenate(self._is_right))
 
     def _score(self) -> IdArray:
         """Score the characters that are not scored yet, by the counts of the text before them, and

@@ -348,7 +348,7 @@ def losses_by_order(
     end_id: int | None,
 ) -> Iterator[tuple[int, CharLosses]]:
     """Yield each order and its losses at positions (M,) of a text."""
-    counted_ngrams = fit_ngrams(training, orders[-1], end_id)
+    counted_ngrams = fit_ngrams(training, orders[-1], end_id=end_id)
     for order, probabilities in counted_ngrams.by_order(
         text.ids, positions=positions, orders=orders
     ):

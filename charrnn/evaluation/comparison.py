@@ -379,7 +379,7 @@ class Comparison:
         if text is not None and models:
             # As characters, if any model reads characters.
             reader = next((model for model in models if model.vocab.kind == "char"), models[0])
-            given = whole_text(text, reader.config, context)
+            given = whole_text(text, reader.config, context=context)
         contents, common_bytes = _contents(models, text=given, part=part)
         runs = []
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
@@ -678,7 +678,7 @@ def measured_text(
         )
 
     # Bytes are counted in UTF-8, whatever the alphabet.
-    content = whole_text(text, model.config, context)
+    content = whole_text(text, model.config, context=context)
     num_bytes = len(as_bytes(content))
     encoded = model.encode(content, context=context)
     num_unknown = model.vocab.num_unknown(encoded.ids[encoded.first :])
@@ -699,7 +699,7 @@ def log_probabilities(
     `ProbabilityMethods.logprob`."""
     encoded = []
     for text in texts:
-        content = whole_text(text, model.config, context)
+        content = whole_text(text, model.config, context=context)
         if model.config.end_id is not None:
             content = ended(content)
         encoded.append(model.encode(content, context=context))
@@ -721,7 +721,7 @@ def _nats_of_text(model: MeasuredModel, text: EncodedText) -> NDArray[np.float64
     first = max(1, text.first)
     if first == len(text.ids):
         check_length(len(text), least=2, what="its probability")
-    return _nats(model, text.ids, first)
+    return _nats(model, text.ids, first=first)
 
 
 def _nats(model: MeasuredModel, ids: IdArray, first: int) -> NDArray[np.float64]:

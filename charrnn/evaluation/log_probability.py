@@ -53,5 +53,5 @@ class ProbabilityMethods:
         >>> model.logprob(["What is the king", "the is king What"])
         """
         if isinstance(text, str | bytes | os.PathLike):
-            return float(comparison.log_probabilities(self, [text], context)[0])
-        return comparison.log_probabilities(self, list(text), context)
+            return float(comparison.log_probabilities(self, [text], context=context)[0])
+        return comparison.log_probabilities(self, list(text), context=context)

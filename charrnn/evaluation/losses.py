@@ -115,7 +115,7 @@ def char_losses(
         ranks = segments.ranks(scored)
         nats[ranks] = some_nats
         is_right[ranks] = some_right
-    return CharLosses(positions, nats, is_right)
+    return CharLosses(positions, nats, is_right=is_right)
 
 
 def stateful_scores(
@@ -280,7 +280,7 @@ def iter_char_losses(
                     positions = positions[is_text]
                     logits = logits[torch.from_numpy(is_text).to(device)]
                 targets = torch.from_numpy(ids[positions].astype(np.int64)).to(device)
-                nats, is_right = _scores(logits, targets, escape_nats)
+                nats, is_right = _scores(logits, targets, escape_nats=escape_nats)
             yield positions, nats, is_right
             advance(len(targets))
 
@@ -354,7 +354,7 @@ def scores_from_start(
         logits, _ = network(inputs, network.initial_state(inputs.shape[1]))
 
     # Not their mean: they are summed by position in the text or in the window.
-    nats, is_right = _scores(logits.flatten(0, 1), targets.flatten(), escape_nats)
+    nats, is_right = _scores(logits.flatten(0, 1), targets.flatten(), escape_nats=escape_nats)
     return nats.reshape(positions.shape), is_right.reshape(positions.shape)
 
 
@@ -415,7 +415,7 @@ class MeasuredText:
         nats = losses.nats.copy()
         nats[is_unknown] += np.float32(self.escape_nats)
         is_right = None if losses.is_right is None else losses.is_right & ~is_unknown
-        return CharLosses(losses.positions, nats, is_right)
+        return CharLosses(losses.positions, nats, is_right=is_right)
 
     def report(self, scores: BlockScores, *, protocol: str, precision: str = "") -> LossReport:
         """Build the report of scores that are summed by blocks of this text."""

@@ -160,7 +160,7 @@ class CharRNN(nn.Module):
         if config.initial_state == "learned":
             learned = torch.zeros(num_layers, architecture.num_states, hidden_size)
             self.learned_state = nn.Parameter(learned)
-        self._draw_weights(config.seed, config.forget_bias, config.initial_weights)
+        self._draw_weights(config.seed, config.forget_bias, initial_weights=config.initial_weights)
 
     def _draw_weights(self, seed: int, forget_bias: float, initial_weights: str) -> None:
         """Draw all weights. The order must not change, because each draw depends on the draws
@@ -177,7 +177,7 @@ class CharRNN(nn.Module):
 
         # The layers, and the modules of the depth between them.
         for layer in self.recurrent_layers():
-            layer.draw_weights(generator, forget_bias, initial_weights)
+            layer.draw_weights(generator, forget_bias, initial_weights=initial_weights)
         for highway in self.highways:
             nn.init.xavier_uniform_(highway.get_parameter("weight"), generator=generator)
             nn.init.constant_(highway.get_parameter("bias"), HIGHWAY_BIAS)

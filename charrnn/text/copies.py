@@ -255,18 +255,18 @@ class _Finder:
         is_within = ranks < self._num_left[groups]
         np.subtract.at(self._num_left, groups, 1)
 
-        starts, sources = self._new_pairs(block, indices[is_within], groups[is_within])
+        starts, sources = self._new_pairs(block, indices[is_within], groups=groups[is_within])
         if not is_within.all():
             back = self._reversed_text.common_lengths(
                 len(self._best) - starts,
                 HashedText(block.codes[::-1]),
-                len(block.codes) - sources,
+                others=len(block.codes) - sources,
             )
             starts -= back
             sources -= back
         pairs = np.concatenate([self._open, [starts, begin + sources]], axis=1)
         if pairs.size:
-            self._follow(pairs, begin, block)
+            self._follow(pairs, begin, block=block)
 
     def _new_pairs(
         self, block: HashedText, indices: Places, groups: Places
@@ -290,7 +290,9 @@ class _Finder:
         # Up to this block, the open pairs are equal.
         starts, sources = pairs
         done = (begin - sources).clip(min=0)
-        lengths = done + self._text.common_lengths(starts + done, block, sources + done - begin)
+        lengths = done + self._text.common_lengths(
+            starts + done, block, others=sources + done - begin
+        )
         is_open = sources + lengths == begin + len(block.codes)
         is_open &= starts + lengths < len(self._best)
         self._open = pairs[:, is_open]
@@ -333,7 +335,7 @@ def trained_share(text: SlicedText, training: SlicedText, config: Config) -> flo
     begins = np.linspace(0, len(text) - size, num_segments).astype(np.int64).tolist()
     segments = [codes_of(text[begin : begin + size]) for begin in begins]
     joined = np.concatenate([np.append(codes, _NO_CODE) for codes in segments])
-    starts, lengths, _ = find_matches(joined, training, LONG_COPY).T
+    starts, lengths, _ = find_matches(joined, training, length=LONG_COPY).T
 
     # A character in several matches is counted once.
     stops = starts + lengths

@@ -30,10 +30,10 @@ def held_back_pieces(ids: IdArray, num_chars: int, end_id: int | None) -> tuple[
         return _spread(len(ids), num_chars=num_chars, num_pieces=NUM_PIECES)
     for num_pieces in range(NUM_PIECES, 1, -1):
         spread = _spread(len(ids), num_chars=num_chars, num_pieces=num_pieces)
-        pieces = _whole_documents(ids, spread, end_id)
+        pieces = _whole_documents(ids, spread, end_id=end_id)
         if num_chars <= num_in(pieces) <= MOST_FACTOR * num_chars:
             return pieces
-    return _whole_documents(ids, (slice(0, num_chars),), end_id)
+    return _whole_documents(ids, (slice(0, num_chars),), end_id=end_id)
 
 
 def num_in(pieces: tuple[slice, ...]) -> int:
@@ -65,8 +65,8 @@ def _whole_documents(ids: IdArray, pieces: tuple[slice, ...], end_id: int) -> tu
     found = []
     stop = 0
     for piece in pieces:
-        start = max(stop, next_border(ids, piece.start, end_id))
-        stop = next_border(ids, start + piece.stop - piece.start, end_id)
+        start = max(stop, next_border(ids, piece.start, end_id=end_id))
+        stop = next_border(ids, start + piece.stop - piece.start, end_id=end_id)
         if start < stop:
             found.append(slice(start, stop))
     return tuple(found)

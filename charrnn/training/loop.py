@@ -129,7 +129,7 @@ def train(
         # The numbers that training changes.
         reasons = run_plan.reasons
         with on_threads(resolved(planned.threads)):
-            trainer = _new_trainer(run_plan, text, computing)
+            trainer = _new_trainer(run_plan, text, computing=computing)
         if initial is not None:
             # A larger alphabet has new rows of the embedding and of the output.
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
@@ -274,7 +274,7 @@ def resume(
 
         # The numbers that training changes.
         loaded = resumed.loaded
-        trainer = _new_trainer(run_plan, text, computing)
+        trainer = _new_trainer(run_plan, text, computing=computing)
         trainer.restore(loaded.model, training=loaded.training, counters=loaded.state)
 
         # The folder changes only now, so that a run that cannot be continued stays as it was.

@@ -35,7 +35,7 @@ def text_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
     if planned.corpus and is_smiles_file(planned.corpus[0]):
         guide = "a file of molecules, the first field of each line"
     return [
-        *_reading_note(guide, catalogued_settings(planned.corpus), planned),
+        *_reading_note(guide, catalogued_settings(planned.corpus), planned=planned),
         *text.corpus.notes,
         *_document_notes(planned, text),
         *_unknown_notes(planned, text),
@@ -50,7 +50,7 @@ def inherited_note(planned: Config, initial: Checkpoint) -> tuple[str, ...]:
     theirs = initial.description.config()
     settings = {name: getattr(theirs, name) for name in TEXT_FIELDS}
     changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
-    return tuple(map(Message, _reading_note(f"{planned.init_from} was", changed, planned)))
+    return tuple(map(Message, _reading_note(f"{planned.init_from} was", changed, planned=planned)))
 
 
 def _reading_note(whose: str, settings: Mapping[str, object], planned: Config) -> list[str]:

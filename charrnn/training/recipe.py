@@ -226,7 +226,9 @@ def choose_held_back(config: Config, training_ids: IdArray) -> Config:
 
     # Whole documents have more characters.
     num_chars = config.num_held_back
-    num_in_pieces = max(num_chars, num_in(held_back_pieces(training_ids, num_chars, config.end_id)))
+    num_in_pieces = max(
+        num_chars, num_in(held_back_pieces(training_ids, num_chars, end_id=config.end_id))
+    )
     if num_in_pieces <= most:
         return config
 

@@ -45,7 +45,7 @@ class RunText:
         if first == 0 or config.end_id is None:
             return first
         # An END is counted before the first document.
-        return next_border(self.training_ids, first + 1, config.end_id)
+        return next_border(self.training_ids, first + 1, end_id=config.end_id)
 
     @property
     def training_ids(self) -> IdArray:
@@ -56,11 +56,13 @@ class RunText:
         """Return the pieces of the training text that the network does not learn."""
         if config.num_held_back == 0:
             return ()
-        return held_back_pieces(self.training_ids, config.num_held_back, config.end_id)
+        return held_back_pieces(self.training_ids, config.num_held_back, end_id=config.end_id)
 
     def batch_rows(self, config: Config) -> BatchRows:
         """Return the batch rows over the text that the network learns."""
-        return BatchRows(self.training_ids, resolved(config.batch_size), self.held_back(config))
+        return BatchRows(
+            self.training_ids, resolved(config.batch_size), held_back=self.held_back(config)
+        )
 
     @property
     def vocab(self) -> Vocab:

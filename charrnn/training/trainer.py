@@ -129,7 +129,7 @@ class Trainer:
             self._ops = self._omega.ops
 
         # On CUDA, the kernels of a step are captured, if they can be.
-        self.capture = open_capture(config, device, group.size)
+        self.capture = open_capture(config, device, num_processes=group.size)
         if self.capture is not None:
             self._compute_captured = Repeated(self._compute_buffered, self.capture)
             self._threads = ThreadPoolExecutor(DRAWN_AHEAD)
@@ -226,7 +226,7 @@ class Trainer:
         if self.capture is None:
             inputs, generator, _ = self._draw_step(*position)
             noise = Noise(generator, num_lanes=self.batches.batch_size, own=self.rows)
-            return self._compute_gradients(inputs.on_device(self.device), noise, flags)
+            return self._compute_gradients(inputs.on_device(self.device), noise, flags=flags)
 
         buffers = self._load(position)
         gradients = self._compute_captured()
@@ -290,7 +290,11 @@ class Trainer:
         masks = []
         if self._buffers is not None:
             masks = self._buffers.draw_masks(generator)
-        return StepInputs(ids, targets, is_reset, torch.tensor(scale)), generator, masks
+        return (
+            StepInputs(ids, targets, is_reset=is_reset, scale=torch.tensor(scale)),
+            generator,
+            masks,
+        )
 
     def _compute_gradients(
         self, inputs: StepInputs, noise: Noise, flags: Sequence[bool] = ()
@@ -307,7 +311,7 @@ class Trainer:
         # Forward.
         with autocast(self.device, self.config.precision):
             logits, state = self.network(inputs.ids, state, noise, self._ops)
-        loss = self._loss(logits, inputs.ids, inputs.targets)
+        loss = self._loss(logits, inputs.ids, targets=inputs.targets)
 
         # Backward. Gradients are dropped, not zeroed: zeros would cost a pass over all weights.
         for weight in self._weights:

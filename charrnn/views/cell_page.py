@@ -59,7 +59,7 @@ def page_pictures(page: CellPage) -> list[RenderableType]:
     """Draw a page for any width: the passages, then every section that was measured."""
     # Every page has passages and values.
     title = f"Where cell {page.layer}:{page.unit} is high and low"
-    pictures = passages_pictures(title, page.passages, page.polarity)
+    pictures = passages_pictures(title, page.passages, polarity=page.polarity)
     pictures += [Text(), *values_pictures(page.values)]
 
     # The results of analyses that were made, in the order of `CellSection.place`.

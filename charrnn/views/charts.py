@@ -70,7 +70,7 @@ class Canvas:
             row = y + round((to_y - y) * step / num_steps)
             # A later line does not change the colour of dots that it shares.
             if (column, row) not in self._dots:
-                self._draw(column, row, style)
+                self._draw(column, row, style=style)
 
     def mark(self, x: float, y: float, mark: str, style: StyleType) -> None:
         """Put a character over the dots at a position."""

@@ -81,7 +81,7 @@ class Palette:
         step = 0
         if not math.isnan(share):
             step = round(NUM_SHADES * min(1.0, max(0.0, share)))
-        return _style(self.background, hue, step, self.colours)
+        return _style(self.background, hue, step=step, colours=self.colours)
 
 
 def palette_of(console: Console) -> Palette:

@@ -251,10 +251,10 @@ def backpropagate(numbers: NetworkNumbers, learning_rate: float) -> Backpropagat
     updated = []
     for weight in numbers.weights:
         matrix, bias = sums.gradients[weight.layer, weight.name]
-        gradients.append(_with_values(weight, matrix, bias))
+        gradients.append(_with_values(weight, matrix, bias=bias))
         changed = np.subtract(weight.values, learning_rate * matrix)
         updated.append(
-            _with_values(weight, changed, np.subtract(weight.bias, learning_rate * bias))
+            _with_values(weight, changed, bias=np.subtract(weight.bias, learning_rate * bias))
         )
     return Backpropagation(
         forward=numbers,

@@ -269,7 +269,7 @@ def direction(study: Study, detector: str | Detector, size: int | None) -> Direc
         )
 
     key = study.target_key(target) | {"detector": target.name, "size": size}
-    return study.kept("direction", key, Direction, fit)
+    return study.kept("direction", key, result=Direction, compute=fit)
 
 
 def held_out_direction(
@@ -280,7 +280,7 @@ def held_out_direction(
     held_out = model.held_out()
     study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
     try:
-        return direction(study, detector, size)
+        return direction(study, detector, size=size)
     except DataError as error:
         # Its last sentence asks for another text, which nobody who clamps can give.
         reason, _, _ = error.marked.rpartition(" Give ")
@@ -331,7 +331,7 @@ def ablate_direction(
     of_targets: list[JSON] = [[target.name, study.target_key(target)] for target in targets]
     of_targets += [[detector.detector, detector.reason] for detector in skipped]
     key = study.text_key | {"direction": encode(direction), "labels": of_targets}
-    return study.kept("direction ablation", key, DirectionContribution, ablate)
+    return study.kept("direction ablation", key, result=DirectionContribution, compute=ablate)
 
 
 def _target(study: Study, detector: str | Detector) -> Target:

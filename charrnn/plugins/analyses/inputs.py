@@ -185,8 +185,8 @@ def inputs(study: Study) -> tuple[CellInputs, ...]:
     return study.kept(
         "inputs",
         study.text_key,
-        tuple[CellInputs, ...],
-        lambda: rank_drivers(states_of(study)),
+        result=tuple[CellInputs, ...],
+        compute=lambda: rank_drivers(states_of(study)),
     )
 
 
@@ -204,7 +204,7 @@ def inputs_of(study: Study, layer: int, unit: int) -> CellInputs:
         )
         return replace(inputs(study)[layer * study.num_units + unit], earlier=earlier)
 
-    return study.kept("inputs of", study.cell_key(layer, unit), CellInputs, measure)
+    return study.kept("inputs of", study.cell_key(layer, unit), result=CellInputs, compute=measure)
 
 
 @no_grad

@@ -311,7 +311,7 @@ def studies_of(
     # symbol, so that its cells would say nothing about the text.
     studies = {}
     for name, model in zip(distinct_names(models), models, strict=True):
-        whole = whole_text(text, model.config, context)
+        whole = whole_text(text, model.config, context=context)
         study = model.study(
             _in_alphabet(model, whole), context=_in_alphabet(model, context), cached=cached
         )
@@ -414,7 +414,7 @@ def match_pairs(named_studies: Mapping[str, Study]) -> tuple[PairMatch, ...]:
     pairs = list(combinations(range(len(studies)), 2))
     matches = {}
     for i, j in pairs:
-        match = studies[i].cache.load("match", _key(studies[i], studies[j]), PairMatch)
+        match = studies[i].cache.load("match", _key(studies[i], studies[j]), result=PairMatch)
         if match is not None:
             matches[i, j] = match
 
@@ -455,7 +455,7 @@ def _measure_pairs(
             matches[i, j] = match
             # A model that belongs to no run has no identity, and nothing is saved of it.
             if study.cache.identity and other.cache.identity:
-                study.cache.save("match", _key(study, other), match)
+                study.cache.save("match", _key(study, other), value=match)
     return matches
 
 

@@ -426,7 +426,7 @@ class _Reader(Walk[Any]):
         )
 
     def extras_of(self, layer: int) -> dict[str, Any]:
-        extras = self.architecture.extras_of(layer, self._weights, np.float64)
+        extras = self.architecture.extras_of(layer, self._weights, dtype=np.float64)
         for name, value in extras.items():
             # One weight per unit is a matrix of one row.
             matrix = np.atleast_2d(value)

@@ -87,8 +87,8 @@ def outputs(study: Study) -> tuple[CellOutputs, ...]:
     return study.kept(
         "outputs",
         study.text_key,
-        tuple[CellOutputs, ...],
-        lambda: rank_characters(states_of(study), study.text),
+        result=tuple[CellOutputs, ...],
+        compute=lambda: rank_characters(states_of(study), study.text),
     )
 
 

@@ -279,7 +279,9 @@ def adapt(
                         parameter.addcmul_(gradients[name], rates[name], value=-1)
             advance(len(losses))
 
-    return Adapted(CharLosses(np.arange(first, len(ids)), nats, is_right), learner.tensors())
+    return Adapted(
+        CharLosses(np.arange(first, len(ids)), nats, is_right=is_right), learner.tensors()
+    )
 
 
 class _Learner:

@@ -489,7 +489,7 @@ def error_kinds(
 
     # The first oracle needs n-grams of the training text.
     positions = losses[0].positions
-    ngrams = fit_ngrams(training_text, min(NGRAM_ORDER, len(training)), first.network.end_id)
+    ngrams = fit_ngrams(training_text, min(NGRAM_ORDER, len(training)), end_id=first.network.end_id)
     ngram_nats = best_ngram_nats(ngrams.by_order(first.text.ids, positions), len(positions))
 
     names = [run.name for run in comparison.runs]

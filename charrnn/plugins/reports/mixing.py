@@ -213,7 +213,7 @@ class Mixture(GenerationMethods, ProbabilityMethods):
         Raises DataError for an empty text and, if the alphabets differ, for characters that one of
         the models does not know; UsageError for bytes if the models read characters.
         """
-        text = whole_text(text, self.config, context)
+        text = whole_text(text, self.config, context=context)
         if isinstance(text, str) and not self.vocab.has_unknown_symbol:
             missing = self.vocab.unknown_characters(text)
             if missing:

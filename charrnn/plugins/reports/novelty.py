@@ -239,7 +239,7 @@ def find_copies(
     if type(text) is not type(corpus[:0]):
         raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
 
-    matches = find_matches(codes_of(text), corpus, min_length).tolist()
+    matches = find_matches(codes_of(text), corpus, length=min_length).tolist()
     lines = _count_lines({source for _, _, source in matches}, corpus)
     copies = [
         Copy(start=start, length=length, source=source, source_line=lines[source])

@@ -37,7 +37,7 @@ def descriptions(
         return describe_cells(study.activations(), study.text, conditions=conditions)
 
     key = study.text_key | {"conditions": conditions.digest}
-    return study.kept("descriptions", key, DescriptionReport, describe)
+    return study.kept("descriptions", key, result=DescriptionReport, compute=describe)
 
 
 def description_of(study: Study, layer: int, unit: int) -> Description:
@@ -52,7 +52,7 @@ def description_of(study: Study, layer: int, unit: int) -> Description:
         conditions = build_conditions(study.text, study.half)
         column = layer * study.num_units + unit
         key = study.text_key | {"conditions": conditions.digest}
-        report = study.cache.load("descriptions", key, DescriptionReport)
+        report = study.cache.load("descriptions", key, result=DescriptionReport)
         if report is not None:
             return report.descriptions[column]
 
@@ -63,7 +63,7 @@ def description_of(study: Study, layer: int, unit: int) -> Description:
         return report.descriptions[0]
 
     key = study.cell_key(layer, unit) | {"detectors": detectors_key()}
-    return study.kept("description of", key, Description, describe)
+    return study.kept("description of", key, result=Description, compute=describe)
 
 
 def page_parts(description: Description) -> Iterable[PagePart]:

@@ -92,21 +92,23 @@ def evidence(
         return Claim(study, target=target, measured=measured, cell=cell, detector=resolved).card()
 
     key = study.target_key(target) | study.cell_key(*cell)
-    card = study.kept("evidence", key | {"output": resolved.output}, EvidenceCard, measure)
+    card = study.kept(
+        "evidence", key | {"output": resolved.output}, result=EvidenceCard, compute=measure
+    )
     card = replace(
         card,
         born=_birth(study, score=card.tracks, labels=target.labels),
         others=tuple(_matches(study, card.tracks, others=others or {}, labels=target.labels)),
     )
     # The page of the cell finds the card under this key, without a detector.
-    study.cache.save("evidence of", study.cell_key(*cell), card)
+    study.cache.save("evidence of", study.cell_key(*cell), value=card)
     return card
 
 
 def card_of(study: Study, layer: int, unit: int) -> EvidenceCard | None:
     """Return the latest card of a cell, or None: a page does not measure a card, which takes too
     long."""
-    return study.cache.load("evidence of", study.cell_key(layer, unit), EvidenceCard)
+    return study.cache.load("evidence of", study.cell_key(layer, unit), result=EvidenceCard)
 
 
 def _birth(study: Study, score: CellScore, labels: np.ndarray) -> Birth | None:

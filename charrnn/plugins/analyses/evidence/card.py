@@ -433,7 +433,7 @@ class Claim:
         kept = [k for k in NUMS_FREE if k <= len(followers)]
         conditions = [followers[k:] for k in kept]
         clamps = Clamps(self._held([], *conditions))
-        odds, positions = self._clamped(self.windows, clamps, self.output)
+        odds, positions = self._clamped(self.windows, clamps, output=self.output)
         chosen = self.shows[positions]
         positions = positions[chosen]
         effects = []

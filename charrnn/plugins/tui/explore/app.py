@@ -233,7 +233,7 @@ class CellScreen(FullScreen):
                 job.show(self._draw, summary_pictures(page), page_pictures(page))
                 job.pause()
 
-        explorer.measure(PAGE, measure, self.say)
+        explorer.measure(PAGE, measure, say=self.say)
 
     def _draw(self, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
         is_plain = self.app.no_color
@@ -320,7 +320,7 @@ class ClampScreen(FullScreen):
         def generate(job: Job) -> None:
             job.show(self._take, *clamp.generate(model, job.pause))
 
-        self.app.measure(COMPARISON, generate, self._say)
+        self.app.measure(COMPARISON, generate, say=self._say)
 
 
 class CellTable(DataTable[Text], inherit_bindings=False):
@@ -645,7 +645,9 @@ class Browser(FullScreen):
 
         def search(job: Job) -> None:
             generator = self.model.generator
-            found = continue_text(generator, typed, ContinuationOptions()).take(on_step=job.pause)
+            found = continue_text(generator, typed, options=ContinuationOptions()).take(
+                on_step=job.pause
+            )
             job.show(self._take_offered, found)
 
         # The message on the screen stays, such as that of an unknown character.
@@ -653,7 +655,7 @@ class Browser(FullScreen):
             if message:
                 self.say(message)
 
-        self.app.measure(OFFERS, search, say)
+        self.app.measure(OFFERS, search, say=say)
 
     def _take_offered(self, found: list[Continuation]) -> None:
         self.offered = found

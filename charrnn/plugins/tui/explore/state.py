@@ -360,8 +360,8 @@ class Clamp:
         `pause` is called before each character, and may raise an exception to end the work.
         """
         # Both texts have the same seed: without the clamp they would be the same text.
-        clamped = self._generate(model, {self.cell: self.value}, pause)
-        free = self._generate(model, {}, pause)
+        clamped = self._generate(model, {self.cell: self.value}, pause=pause)
+        free = self._generate(model, {}, pause=pause)
         return clamped, free
 
     def _generate(
