@@ -53,6 +53,7 @@ class Activations:
         """(C, N): the cell values, as in `Trace.cells`; cell column c is (layer, unit) = divmod(c,
         H)."""
 
+        # The uses of the gates are counted in the same reading: a second one would take as long.
         counter = None
         if layers[0].cell.gates:
             counter = GateCounter(network)

@@ -373,6 +373,8 @@ class Study:
     ) -> list[slice]:
         """Look up the passage of each finding, and select the missing passages, after reading the
         scoring half."""
+
+        # The label and the sign decide where a cell's passage is, so both belong to the key.
         keys = []
         for score in shown:
             target = Target(name=score.detector, labels=labels[score.detector], half=self.half)

@@ -213,6 +213,8 @@ def option_for(command: str, typed: str, *, flags: Iterable[str], value: str | N
     `flags`; "" if nothing is known. `value` is what was typed after it."""
     name = typed.lstrip("-").lower().replace("_", "-")
     field = name.replace("-", "_")
+
+    # What is known of a word counts before a field of the same name.
     words = _find(OPTIONS.get(command, {}), name)
     if f"--{name}" in flags:
         # As torch-rnn and Python write options: -length, --top_k.
@@ -244,6 +246,7 @@ def value_after(arguments: Sequence[str], typed: str) -> str | None:
             continue
         if equals:
             return value
+        # A negative number is a value, another word with a dash is the next option.
         if index + 1 < len(arguments) and not re.match("-[^0-9]", arguments[index + 1]):
             return arguments[index + 1]
     return None

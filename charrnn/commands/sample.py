@@ -444,6 +444,7 @@ def _with_counts_and_mixture(first: "Model", options: SampleCommandOptions) -> "
     counted_model: TrainedModel | CountedModel = first
     if adds_counts:
         counted_model = models.with_counts(first, always=options.adds_counts, quiet=options.quiet)
+    # Without --counts, missing counts are no error: the network writes alone.
     if options.adds_counts and counted_model is first:
         raise UsageError(
             f"{first.name} has no counts of its training text that can be used. Leave"

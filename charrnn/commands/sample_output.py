@@ -226,6 +226,7 @@ class SampleOutput:
                 known.append(text)
             return True
 
+        # Known documents are shown, too: the figure is their share of what the model writes.
         self.show_samples(count, options, accept=accept)
         figure = f"{len(known):,} of {counted(count, 'document')} in the text of {self.first.name}"
         if known:

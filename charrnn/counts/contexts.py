@@ -255,6 +255,7 @@ def _count_intervals(shared: NDArray[np.uint8], least: int, longest: int) -> int
     for length in range(1, longest + 1):
         size = 0
         for row in range(len(shared)):
+            # The row shares fewer characters with the one before it: another context begins.
             if shared[row] < length:
                 if size >= least:
                     num_contexts += 1

@@ -74,6 +74,7 @@ def count_text(
     measured. Raises CharRNNError if the counts cannot be written.
     """
     model = load(run)
+    # Refused before anything is counted, because a long text would take minutes in Python.
     if not can_compile() and counted.stop - counted.start > MOST_CHARS_OF_PYTHON:
         raise DataError(
             f"More than {MOST_CHARS_OF_PYTHON:,} characters are counted with numba, which is"
@@ -84,6 +85,7 @@ def count_text(
         return None
     together = CountedModel(model, counts=counts).network
 
+    # Over the same characters as `network_nats`, which training has measured.
     max_chars = model.config.validation_chars
     assert max_chars != "auto", "the share of the validation text was not chosen"
     nats = []
@@ -149,6 +151,7 @@ def _fitted_positions(model: TrainedModel, held_back: tuple[slice, ...]) -> NDAr
     They are the characters of each piece but the first, because the counts have another character
     in its place; MOST_SCORES limits their number times the size of the alphabet.
     """
+    # The logits of all positions are held in memory at once.
     most = max(1, MOST_SCORES // len(model.vocab) // len(held_back))
     positions = []
     for piece in held_back:
@@ -205,6 +208,7 @@ def with_counts(model: TrainedModel) -> CountedModel:
             end_id=model.config.end_id,
         )
     except CheckpointError as error:
+        # Only the best step of a run has counts: counting again would not help another one.
         best_step = RunReader(model.path).newest_state()[0].get("best_step")
         if isinstance(error, OtherModelError) and model.step != best_step:
             raise OtherModelError(

@@ -228,6 +228,7 @@ def _read(path: Path, file: BufferedReader, *, digest: str | None, vocab_size: i
         )
     check_room(num_bytes, str(path))
 
+    # The arrays are hashed while they are read: a second pass would read the file again.
     arrays = {}
     sha256 = hashlib.sha256()
     for name, shape in header.shapes.items():
@@ -262,6 +263,7 @@ def _read_header(path: Path, file: BufferedReader) -> _Header:
         raise CheckpointError(f"{path} is damaged: it has no header.")
     header: Any = parse_json(path, header_bytes)
 
+    # The offsets of the header count from its end.
     end = 8 + num_header_bytes
     shapes = {}
     begins = {}
@@ -274,6 +276,7 @@ def _read_header(path: Path, file: BufferedReader) -> _Header:
             shape = tuple(int(length) for length in header[name]["shape"])
             first, last = header[name]["data_offsets"]
             size = np.dtype(DTYPES[TYPES[name]]).itemsize * math.prod(shape)
+            # A wrong offset would read the numbers of another array.
             if last - first != size or first < 0:
                 raise ValueError(f"{name} has another size than its shape")
             shapes[name] = shape

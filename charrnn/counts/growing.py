@@ -40,6 +40,7 @@ class GrowingCounts:
     def add(self, logits: NDArray[np.float32]) -> None:
         """Take the logits (T, V) of the network for the next T characters."""
         self._logits.append(logits)
+        # Counting the text again takes a second, so it is done after many characters.
         if sum(map(len, self._logits)) >= COUNTED_AFTER:
             self._count(self._score())
 

@@ -120,6 +120,8 @@ class NgramModel:
             longest=self.order - 1,
             end_id=self.end_id,
         )
+
+        # A count of 0 is not discounted.
         discounts = np.zeros((*totals.shape[:2], 4))
         for index in np.ndindex(*totals.shape[:2]):
             discounts[index][1:] = discounts_of(*totals[index][1:].tolist())

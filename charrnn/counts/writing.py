@@ -55,6 +55,7 @@ def write_with_counts(
         loops.step(weights.plan, drawn_now, state_at, places)
         loops.predict(weights.plan, num_streams, places, logits_at)
         for stream in range(num_streams):
+            # The counts predict after the character that was drawn, as the network does.
             history = histories[stream]
             history[:-1] = history[1:]
             history[-1] = drawn_now[stream]

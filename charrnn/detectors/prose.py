@@ -132,6 +132,7 @@ def _opener(match: re.Match[str]) -> str:
 def _paragraph_end(text: str) -> Callable[[int, int], int]:
     """Return a function that returns where a quotation without a closing mark ends: at the end of
     its paragraph, but at `limit` at the latest."""
+    # With few blank lines, a line of the text is a paragraph: the text is not wrapped.
     num_blank = len(re.findall(r"\n(?=[ \t\r]*\n)", text))
     are_paragraphs = num_blank < LEAST_BLANK * text.count("\n")
 
@@ -139,6 +140,8 @@ def _paragraph_end(text: str) -> Callable[[int, int], int]:
         line_end = text.find("\n", begin, limit)
         if line_end < 0 or text[line_end:limit].isspace():
             return limit
+
+        # A line longer than any wrapped one is a paragraph in every text.
         line_begin = text.rfind("\n", 0, begin) + 1
         if are_paragraphs or line_end - line_begin > LONG_LINE:
             return line_end

@@ -554,6 +554,8 @@ class Comparison:
             if row.loss.protocol == STATEFUL:
                 losses[row.name] = row.loss.nats_per_char
 
+        # The same network with its counts is another model: the losses of the two are no samples of
+        # one group.
         groups: list[SeedGroup] = []
         names = [run.name for run in self.runs]
         for end in ("", loss_reports.WITH_COUNTS):

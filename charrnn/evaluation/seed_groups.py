@@ -40,6 +40,7 @@ def group_by_seed(
     There are none if no two runs differ in the seed alone. Runs of one setting with the same seed,
     such as two steps of a run, are no group.
     """
+    # Configs are not hashable, so their text is the key.
     names_of: dict[str, list[str]] = {}
     for name, config in configs.items():
         names_of.setdefault(repr(_setting(config)), []).append(name)
@@ -57,6 +58,7 @@ def group_by_seed(
     for names, config, title in zip(members, firsts, _titles(firsts), strict=True):
         values = [losses[name] for name in names]
         difference = None
+        # A loss per byte and one per character have no difference.
         if groups and config.alphabet == firsts[0].alphabet:
             mean = fmean(values) - fmean(first_values)
             difference = estimate(mean, values, first_values)
@@ -89,6 +91,7 @@ def _titles(configs: Sequence[Config]) -> list[str]:
     num_told_apart = 1
     for name in settings[0]:
         texts = {str([setting[one] for one in (*chosen, name)]) for setting in settings}
+        # A setting that follows from those before it tells no further group apart.
         if len(texts) > num_told_apart:
             chosen.append(name)
             num_told_apart = len(texts)

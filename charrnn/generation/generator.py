@@ -595,6 +595,8 @@ class GenerationMethods:
             if name not in names:
                 near = did_you_mean(name, names) or f" There are {', '.join(names)}."
                 raise UsageError(f"There is no option {name!r} of generated text.{near}")
+
+        # The caller's dictionary stays as it is.
         read = dict(options)
         if read.get("prime") is not None:
             read["prime"] = text_to_continue(read["prime"], self.config)

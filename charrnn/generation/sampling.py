@@ -415,6 +415,7 @@ class TextRows:
             self._compiled.begin(is_begun, self._primed)
             return
 
+        # The other rows keep their texts: they are drawn in the same matrix products.
         mask = is_begun[:, None]
         streams = self.streams
         streams.logits = np.where(mask, self._primed.logits, streams.logits)

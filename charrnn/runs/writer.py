@@ -167,6 +167,8 @@ class RunWriter(RunReader):
             except FileExistsError:
                 if not path.is_dir() or any(path.iterdir()):
                     check_not_in_use(path)
+
+                    # The remedy depends on what stands there: only a run can be continued.
                     is_run = (path / CONFIG).exists()
                     problem = f"{path} exists already"
                     remedy = f"give {named('out')} another name"

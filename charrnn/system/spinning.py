@@ -80,6 +80,7 @@ def spin_briefly(num_threads: int) -> None:
 
     if num_threads < 2:
         return
+    # Each thread that rests adds its team without itself to the count, which must exceed the cores.
     num_missing = affinity_cores() - num_threads
     for _ in range(num_missing // (num_threads - 1) + 1):
         has_computed = threading.Event()

@@ -90,6 +90,7 @@ class HashedText:
     def window_hashes(self, length: int) -> Codes:
         """Hash each window of `length` codes (W,)."""
         hashes = self._sums[length:] - self._sums[:-length]
+        # The powers of the window's place are divided out, so that equal windows have equal hashes.
         hashes *= _powers(_INVERSE, len(hashes))
         return hashes
 
@@ -256,6 +257,8 @@ class _Finder:
         np.subtract.at(self._num_left, groups, 1)
 
         starts, sources = self._new_pairs(block, indices[is_within], groups=groups[is_within])
+
+        # Pairs that were left out may lie before these ones, so that their matches begin earlier.
         if not is_within.all():
             back = self._reversed_text.common_lengths(
                 len(self._best) - starts,
@@ -304,9 +307,13 @@ class _Finder:
 
     def matches(self) -> Places:
         """Return the matches that no other contains: see `find_matches`."""
+        # The number of a match is its length, shifted, minus its place in the corpus: see
+        # `_follow`.
         lengths = -(-self._best >> _SOURCE_BITS)
         sources = (lengths << _SOURCE_BITS) - self._best
         stops = np.arange(len(lengths)) + lengths
+
+        # A match that ends no later than one before it lies within that one.
         reached = np.maximum.accumulate(np.append(0, stops))[:-1]
         starts = np.flatnonzero((lengths > 0) & (stops > reached))
         return np.stack([starts, lengths[starts], sources[starts]], axis=1)
@@ -333,6 +340,9 @@ def trained_share(text: SlicedText, training: SlicedText, config: Config) -> flo
         return 0.0
     num_segments = min(MAX_SEGMENTS, -(-len(text) // size))
     begins = np.linspace(0, len(text) - size, num_segments).astype(np.int64).tolist()
+
+    # One search for all segments reads the training text once; a code that no text has keeps
+    # matches from crossing from one into the next.
     segments = [codes_of(text[begin : begin + size]) for begin in begins]
     joined = np.concatenate([np.append(codes, _NO_CODE) for codes in segments])
     starts, lengths, _ = find_matches(joined, training, length=LONG_COPY).T

@@ -161,6 +161,9 @@ def as_catalogued(config: Config, source: str) -> Config:
     """
     settings = catalogued_settings([source])
     entry = entry_of(source)
+
+    # What the run was trained on is read as it was read for training, whatever the catalogue says
+    # now.
     if source in config.corpus or not (entry or settings):
         return config
     source_config = Config(**settings)
@@ -195,6 +198,7 @@ def end_documents(
         assert column is not None, "the configuration checks that a column is named"
         start = next(checked, b"")
         values = _values
+        # A text from standard input has no suffix, so its first block decides.
         if is_json_lines(label) or _JSON_START.match(start):
             values = _json_values
         for value in values(chain((start,), checked), column=column, label=label):
@@ -449,6 +453,8 @@ def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[b
     for number, line in enumerate(_lines(blocks), 1):
         if not line.strip():
             continue
+
+        # Records need not have the same columns, so each is asked.
         record = _json_record(line, f"{label}, line {number}")
         if column not in record:
             raise DataError(
@@ -458,6 +464,8 @@ def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[b
         value = record[column]
         if value is None:
             continue
+
+        # Half a surrogate pair has no UTF-8.
         if not isinstance(value, str) or _SURROGATE.search(value):
             raise DataError(f"{label}, line {number}: {column!r} is not a text; leave the line out")
         yield from _without_nul([value.encode()], f"{label}, line {number}")
@@ -546,6 +554,7 @@ class _Table:
             text = "".join(held)
             is_open = _OPEN_VALUE.search(text) is not None
             are_rows = {line.count("\t") + 1, text.count("\t") + 1} == {width}
+            # The empty line behind the last one ends every value.
             if is_open and line and not are_rows:
                 held.append(line)
                 continue
@@ -606,14 +615,18 @@ def _has_header(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     It has no number where the second row has one; or it has only what can be names, and one of them
     is frequent, or none is in capitals and most values of a column cannot be names.
     """
+    # A name is no number, so a number beside the first row decides.
     if not rows or any(map(_NUMBER.fullmatch, names)):
         return False
     if any(map(_NUMBER.fullmatch, rows[0])):
         return True
+
+    # Without numbers, the words decide: a doubt makes the row a document, because none may be lost.
     if len(set(names)) < len(names) or not all(map(_NAME.fullmatch, names)):
         return False
     if any(name.lower() in _FREQUENT_NAMES for name in names):
         return True
+    # SMILES and codes are in capitals.
     if any(name[1:].isupper() for name in names):
         return False
     for index in range(len(names)):

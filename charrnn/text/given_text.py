@@ -33,6 +33,7 @@ def read_given(text: GivenText, config: Config) -> str | bytes:
     anything that is no text.
     """
     if isinstance(text, str | bytes):
+        # Whoever forgets Path(…) would measure the loss of a file name without noticing.
         is_name = isinstance(text, str) and len(text) <= MAX_NAME_LENGTH and os.path.isfile(text)
         if is_name:
             length = counted(len(text), "character")
@@ -48,6 +49,7 @@ def read_given(text: GivenText, config: Config) -> str | bytes:
         for note in corpus.notes:
             advise(note)
         return corpus.content
+    # A dictionary is iterable, too, but nobody means its keys.
     if isinstance(text, Iterable) and not isinstance(text, Mapping):
         return _joined([read_given(piece, config) for piece in text], config)
     raise UsageError(
@@ -72,6 +74,8 @@ def text_to_continue(text: GivenText, config: Config) -> str | bytes:
     given = read_given(text, config)
     if isinstance(text, str | bytes) or config.end_id is None:
         return given
+
+    # A document of a file is complete. After its END, a model would begin the next one.
     if isinstance(given, bytes):
         return given.removesuffix(END_BYTE)
     return given.removesuffix(END)
@@ -138,6 +142,7 @@ def _joined(texts: Sequence[str | bytes], config: Config) -> str | bytes:
             piece = b"\n" + piece
         pieces.append(piece)
 
+    # Bytes of one piece may be no valid UTF-8, so the whole stays bytes.
     joined = b"".join(pieces)
     if any(isinstance(text, bytes) for text in texts):
         return joined

@@ -97,6 +97,8 @@ class IdBuilder:
         position = 0
         for points in self._all_points():
             ids = ids_of.take(points)
+            # The id 0 is the unknown symbol only where characters are missing; else it is a
+            # character.
             indices = np.zeros(0, np.int64)
             if len(missing) > 0:
                 indices = np.flatnonzero(ids == 0)

@@ -45,6 +45,8 @@ def join_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         joined: list[str] = []
         for line in block.decode().removesuffix("\n").split("\n"):
             is_first = line[:1].isspace() or _ITEM.match(line) is not None
+            # A paragraph is joined only when its end is known, because all of its lines decide
+            # whether it was wrapped.
             if paragraph and (
                 is_first
                 or _is_alone(line)
@@ -73,6 +75,7 @@ def is_wrapped(lines: Sequence[str]) -> bool:
     for columns, following in zip(widths, lines[1:], strict=False):
         next_word = _NEXT_WORD.match(following)
         assert next_word is not None, "a blank line is a paragraph of its own"
+        # An editor would have put the next word into this line.
         if columns + 1 + _columns(next_word[1]) <= width - SLACK_COLUMNS:
             return False
     return True

@@ -28,6 +28,8 @@ def held_back_pieces(ids: IdArray, num_chars: int, end_id: int | None) -> tuple[
     num_chars = min(num_chars, len(ids))
     if end_id is None:
         return _spread(len(ids), num_chars=num_chars, num_pieces=NUM_PIECES)
+
+    # Longer documents need fewer pieces, or the pieces become too large a share of the text.
     for num_pieces in range(NUM_PIECES, 1, -1):
         spread = _spread(len(ids), num_chars=num_chars, num_pieces=num_pieces)
         pieces = _whole_documents(ids, spread, end_id=end_id)
@@ -65,6 +67,7 @@ def _whole_documents(ids: IdArray, pieces: tuple[slice, ...], end_id: int) -> tu
     found = []
     stop = 0
     for piece in pieces:
+        # A long document may reach into the next piece.
         start = max(stop, next_border(ids, piece.start, end_id=end_id))
         stop = next_border(ids, start + piece.stop - piece.start, end_id=end_id)
         if start < stop:
@@ -76,6 +79,7 @@ def next_border(ids: IdArray, position: int, end_id: int) -> int:
     """Return the first position from `position` on at which a document begins, or N."""
     if position == 0:
         return 0
+    # In blocks, because the next border is near and the text may be large.
     for begin in range(position - 1, len(ids), _BLOCK_IDS):
         ends = np.flatnonzero(ids[begin : begin + _BLOCK_IDS] == end_id)
         if len(ends):

@@ -166,6 +166,7 @@ class RecordedCorpus:
         DataError."""
         sources = self.config.corpus
         order = Order(self.config.order, self.config.order_seed)
+        # Python's standard library, which the run names by no source.
         if not sources:
             for folder in locations:
                 if folder is not None and os.path.isdir(folder):
@@ -174,6 +175,7 @@ class RecordedCorpus:
 
         origins = []
         for source, location in zip(sources, locations or [None] * len(sources), strict=True):
+            # A text that has moved is found by the name with which it was given.
             origin = None
             if location is not None:
                 origin = origin_at(location, order)

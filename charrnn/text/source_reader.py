@@ -391,6 +391,8 @@ def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
     skipped = _skipped(origin, tally, encoding=encoding)
     if skipped:
         yield Message(f"skipped {skipped} in {origin.label}{tally.fault}")
+
+    # What the reading has changed in the text.
     if origin.is_shuffled and tally.num_used > 1:
         yield (
             f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes"

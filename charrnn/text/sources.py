@@ -122,6 +122,8 @@ def catalogued_settings(sources: Sequence[str]) -> dict[str, Any]:
         elif is_smiles_file(source):
             settings["column"] = "smiles"
         settings_of_all.append(settings)
+
+    # Sources that disagree have no common default, so the user's settings or the program's remain.
     if settings_of_all and settings_of_all.count(settings_of_all[0]) == len(settings_of_all):
         return settings_of_all[0]
     return {}

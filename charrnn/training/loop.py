@@ -216,6 +216,8 @@ def _with_budget_warnings(
                 )
                 yield WarningEvent(message=took)
             elif seconds > MAX_BUDGET_SHARE * budget:
+                # Pauses that make up for the excess are named instead: a laptop that slept is no
+                # busy machine.
                 why = "the machine became busier meanwhile"
                 if seconds - pauses.seconds <= MAX_BUDGET_SHARE * budget:
                     why = f"for {pauses.seconds:.0f} seconds the process or the machine was stopped"

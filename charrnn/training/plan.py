@@ -261,6 +261,8 @@ def _check_budget(resumed: Resumed, text: RunText) -> None:
     num_steps = recipe.steps_of_budget(
         config, num_train_chars=text.num_train, chars_per_step=chars_per_step
     )
+
+    # A budget of minutes has no number of steps, so its time is compared.
     is_used_up = (config.minutes or 0) <= minutes
     if num_steps is not None:
         is_used_up = num_steps < resumed.loaded.step

@@ -280,6 +280,7 @@ class TrainingSession:
     def _count_text(self) -> str:
         """Count the training text on all cores of this host. Returns a warning, or "". Raises
         whatever goes wrong."""
+        # Without a validation loss there is nothing with which the counts could be compared.
         best_nats = self.state.best_nats
         if best_nats is None:
             return ""
@@ -289,6 +290,7 @@ class TrainingSession:
             if self.should_stop():
                 raise Cancelled
 
+        # The other processes of this host wait, so their threads are free.
         num_threads = resolved(self.trainer.config.threads) * self.group.local_size
         losses = None
         with (

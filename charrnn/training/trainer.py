@@ -255,6 +255,8 @@ class Trainer:
             inputs, generator, masks = self._draw_step(*position)
         else:
             inputs, generator, masks = drawn.result()
+
+        # Later steps are copied into the same memory, from which a captured step reads.
         if self._buffers is None:
             self._buffers = StepBuffers(inputs.on_device(self.device), generator)
         else:

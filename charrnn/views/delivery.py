@@ -183,6 +183,8 @@ def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> Ex
             f"{path}: charrnn writes no .pdf. Write {picture}, and convert it: rsvg-convert -f pdf"
             f" -o {quote(str(path))} {picture}\nOr write {page}, and print it from a browser."
         )
+
+    # Any other suffix is a mistake in typing, for which the list of suffixes is enough.
     if suffix not in formats:
         raise UsageError(f"{path}: the name must end in {words_in_text(formats)}.")
     file_format = formats[suffix]

@@ -80,6 +80,7 @@ class PlainTable(Table):
                 yield Text(f"A wider terminal also shows: {names}.", style="dim")
             return
 
+        # Read aloud, each row is a sentence, and none of its columns is left out.
         for cells in zip(*(column.cells for column in self.columns), strict=True):
             phrases = []
             for column, cell in zip(self.columns, cells, strict=True):
@@ -551,6 +552,8 @@ def seed_groups_view(groups: Sequence[SeedGroup]) -> RenderableType:
         "largest": "{largest:.4f}",
     }
     note = "±: 95 % interval of the mean over the seeds, by Student's t."
+
+    # One group alone has no difference, and characters have none from bytes.
     if any(group.difference is not None for group in groups):
         columns["difference"] = "{difference.mean:+.4f}"
         columns["its ±"] = "±{difference.half_width:.4f}"

@@ -46,6 +46,8 @@ def configure(app: "Starlette", log_level: str) -> "uvicorn.Config":
 
     from charrnn.plugins.serving.connections import Connection
 
+    # The access log would print the addresses of clients, and the header the name of the server
+    # program.
     return uvicorn.Config(
         app,
         http=Connection,

@@ -132,6 +132,7 @@ def _score_segments(
     """Score the cell of a score in a network, on segments of the scoring half."""
     ids = study.text.ids
     begin = study.text.first + study.half
+    # Segments, because every checkpoint of the run reads them again.
     length = min(CHARS_OF_BIRTH, len(ids) - begin)
     num_segments = min(SEGMENTS_OF_BIRTH, (len(ids) - begin) // length)
     begins = np.linspace(begin, len(ids) - length, num_segments).astype(np.int64)

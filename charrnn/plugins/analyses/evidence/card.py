@@ -285,6 +285,7 @@ class Claim:
         half = self.target.half
         generator = np.random.default_rng(0)
         allowed = self.can_read(self.window)
+        # Only the scoring half: the choosing half has chosen the cell.
         allowed[:half] = False
         changes = np.flatnonzero(np.diff(self.sides)) - (self.window + self.running_in) // 2
         changes = changes[changes >= half]
@@ -292,6 +293,7 @@ class Claim:
         others = generator.permutation(np.flatnonzero(allowed))
 
         chosen: list[int] = []
+        # Each choice forbids its neighbourhood, so that the segments are independent samples.
         for begin in np.concatenate((around, others)).tolist():
             if allowed[begin] and len(chosen) < NUM_WINDOWS:
                 chosen.append(begin)
@@ -405,6 +407,7 @@ class Claim:
                 chance = association_from_auc(chance)
             level = max(level, chance)
 
+        # On the choosing half, so that the scoring half measures what it has not chosen.
         pairs = self.choosing_pairs
         moved = np.zeros(self.study.num_cells)
         if len(pairs):

@@ -122,6 +122,7 @@ class TypedText(_ViewedText):
         """Let the model read one more character, and move the cursor to it."""
         stepper = self.model.stepper
         ids = self.model.vocab.encode(character)
+        # One character may be several bytes, each a step of the network.
         for index in range(len(ids)):
             state = self._start
             if self._read:
