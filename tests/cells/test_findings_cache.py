@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.cells import analysis, findings_cache
+from charrnn.cells import findings_cache, study
 from charrnn.cells.findings_cache import (
     FindingsCache,
     code_digest,
@@ -73,8 +73,8 @@ def measured(monkeypatch):
         names.extend(target.name for target in targets)
         return real(targets, read, **options)
 
-    real = analysis.measure
-    monkeypatch.setattr(analysis, "measure", measure)
+    real = study.measure
+    monkeypatch.setattr(study, "measure", measure)
     return names
 
 
