@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).parents[2] / "tests"
-sys.path[:0] = [str(Path(__file__).parent), str(TESTS / "faults"), str(TESTS)]
+FOLDERS = (Path(__file__).parent, TESTS / "faults", TESTS / "helpers", TESTS)
+sys.path[:0] = map(str, FOLDERS)
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 by name, and keeps the rules of all command lines.
 
 The command lines are made from the registry of commands, so that an option that is added is tried
-as well, once it has an example in `every_option.py`.
+as well, once it has an example in `helpers/every_option.py`.
 """
 
 import json

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from effects_networks import tensors_of
-from environment import TESTS
+from environment import HELPERS
 from hand_built import TEXTS, text_hash
 
 from charrnn.api import Model
@@ -322,7 +322,7 @@ print(first.ids.size, "numba" in sys.modules)
 from charrnn.compiled import sampling as compiled
 print(compiled.LOOPS["write"].load(compiled.arguments_of("write")))
 """
-    path = os.pathsep.join(map(str, (REPOSITORY, TESTS)))
+    path = os.pathsep.join(map(str, (REPOSITORY, HELPERS)))
     # Sets of texts come in another order there.
     done = process("-c", code, PYTHONPATH=path, PYTHONHASHSEED="1")
     assert done.stdout.decode().splitlines() == ["1 False", "True"], done.stderr

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from environment import REPOSITORY, clean_environment, python_path
+from environment import HELPERS, clean_environment, python_path
 from synthetic import make_corpus
 
 
@@ -57,7 +57,7 @@ class ForkServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=folder,
-            env=clean_environment(PYTHONPATH=python_path(REPOSITORY / "tests")),
+            env=clean_environment(PYTHONPATH=python_path(HELPERS)),
             text=True,
         )
 

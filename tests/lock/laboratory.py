@@ -14,10 +14,9 @@ import numpy as np
 import yaml
 from safetensors.numpy import save
 
-TESTS = Path(__file__).parents[1]
-sys.path.append(str(TESTS))
-import known_weights as known  # noqa: E402
-from synthetic import make_corpus  # noqa: E402
+sys.path.append(str(Path(__file__).parents[1] / "helpers"))
+import known_weights as known
+from synthetic import make_corpus
 
 CELLS = ("lstm", "gru", "rnn", "irnn", "peephole", "coupled", "mlstm", "antisymmetric", "unitary")
 DEPTHS = ("residual", "highway", "dilated", "grid")

@@ -1,5 +1,5 @@
 """Command lines print and write what they did when their records were made, and keep the rules of
-all, which are in `command_lines.py`.
+all, which are in `helpers/command_lines.py`.
 
 A failure that is meant: `python tests/lock/record.py`. To see both outputs whole: `python
 tests/lock/compare.py REV`.

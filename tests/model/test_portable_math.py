@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import clean_environment
-from environment import TESTS, python_path
+from environment import HELPERS, python_path
 from hand_built import TEXTS, text_hash
 from numpy._core._multiarray_umath import __cpu_dispatch__
 
@@ -136,7 +136,7 @@ PROCESSORS = {
 
 
 def test_every_processor_writes_the_text(monkeypatch, capsys):
-    path = python_path(TESTS)
+    path = python_path(HELPERS)
     monkeypatch.setattr(sampling, "COMPILED_FROM", 10**9)
     exec(WRITE, {})
     printed = {"this one": capsys.readouterr().out}

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-TESTS = Path(__file__).parent
+HELPERS = Path(__file__).parent
+TESTS = HELPERS.parent
 REPOSITORY = TESTS.parent
 IMITATION = TESTS / "imitation"
 """The folder of a `sitecustomize` that makes subprocesses imitate the same machine as this process.
