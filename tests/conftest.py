@@ -35,9 +35,6 @@ from environment import REPOSITORY, TESTS, clean_environment
 
 __all__ = ["REPOSITORY", "Ran", "clean_environment"]  # of the modules beside it
 
-# Some test files use what others make, which may lie in another folder.
-sys.path += sorted({str(path.parent) for path in TESTS.glob("*/test_*.py")})
-
 SMALL_RUN: dict[str, Any] = {
     "hidden_size": 12,
     "embedding_size": 8,
@@ -146,6 +143,7 @@ def pytest_collection(session: pytest.Session) -> None:
         and Path(session.config.args[0]).is_dir()
     ):
         for path in sorted(TESTS.glob("*/test_*.py"), reverse=True):
+            sys.path.append(str(path.parent))
             with suppress(Exception, pytest.skip.Exception):  # reported when it is collected
                 importlib.import_module(path.stem)
 

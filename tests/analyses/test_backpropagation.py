@@ -9,7 +9,7 @@ import pytest
 import torch
 from drawn import lines
 from hand_built import vocab_of
-from test_numbers import TEXT, VOCAB, config_of, hello_model, model_of, printed
+from numbered import TEXT, VOCAB, config_of, hello_model, model_of, printed
 from torch.nn.functional import cross_entropy
 
 from charrnn.errors import UsageError

@@ -2,28 +2,21 @@
 can recompute."""
 
 import io
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from drawn import lines
-from effects_networks import tensors_of
 from hand_built import vocab_of
+from numbered import TEXT, VOCAB, H, config_of, hello_model, model_of, printed
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
-from charrnn.api import Model
 from charrnn.config.architectures import CELLS, DEPTHS
-from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.model.network import CharRNN
 from charrnn.plugins.analyses.number_tables import number_cell
 
-VOCAB = vocab_of("hello, world\n", is_exact=True)
-TEXT = "hello, hello"
-H = 4
 ALL = [*CELLS]
 SHAPES = [
     *((cell, "stacked", {}) for cell in ALL),
@@ -32,33 +25,6 @@ SHAPES = [
     ("rnn", "dilated", {"initial_state": "learned", "num_layers": 3}),
     ("gru", "stacked", {"embedding_size": 6}),
 ]
-
-
-def config_of(cell, depth="stacked", **options):
-    sizes = {
-        "num_layers": 2,
-        "hidden_size": H,
-        "embedding_size": "one-hot",
-        "dropout": 0.0,
-        "input_dropout": 0.0,
-    }
-    return Config(cell=cell, depth=depth, **{**sizes, **options})
-
-
-def model_of(config, vocab=VOCAB):
-    """A model all of whose weights, biases included, are drawn."""
-    network = CharRNN(config, len(vocab))
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if "bias" in name or parameter.ndim == 1 or name == "learned_state":
-                parameter.normal_(std=0.5, generator=generator)
-    return Model(
-        config,
-        vocab,
-        tensors_of(network),
-        name="small",
-    )
 
 
 def assert_close(found, expected):
@@ -197,12 +163,6 @@ def test_the_table_folds_the_steps_to_the_width():
     assert shown[-1] == f"mean loss {model.numbers('hello' * 3).mean_loss:.4f} nats per character"
 
 
-def hello_model(cell="rnn"):
-    """A network like that of the tour: four letters, three units."""
-    config = config_of(cell, num_layers=1, hidden_size=3)
-    return model_of(config, vocab_of("helo", is_exact=True))
-
-
 def hello_numbers():
     return hello_model().numbers("hell")
 
@@ -218,26 +178,6 @@ def test_the_network_of_three_units_fits_a_small_screen():
     names = " ".join(shown).split()
     assert {"step", "input", "a", "h", "logits", "softmax", "target", "loss"} <= {*names}
     assert names.count("b_ih") == 1, "the biases are not repeated at every step"
-
-
-def printed(shown):
-    """The numbers of a screen on which all tables are below each other, (R, C) by their names; the
-    first table of each name."""
-    tables = {}
-    in_matrix = False
-    for line in shown:
-        numbers = re.findall(r"-?[0-9]+[.][0-9]{3,}", line)
-        name = re.match(r"\S+( [a-z]+)?", line)
-        if line.startswith(("W_", "dW_")) and not numbers:
-            in_matrix = True
-            tables.setdefault(name[0], current := [])
-        elif line.startswith("step"):
-            in_matrix = False
-        elif numbers:
-            if not in_matrix and name:
-                tables.setdefault(name[0], current := [])
-            current.append([float(number) for number in numbers])
-    return {name: np.array(rows) for name, rows in tables.items()}
 
 
 def test_a_reader_can_compute_every_entry_from_the_printed_numbers():

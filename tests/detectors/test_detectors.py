@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import check, label, rows
+from labelled import FORMAL, check, label, rows
 
 from charrnn.detectors.detector import MIN_POSITIVES, MIN_SPANS, why_not_scored
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -230,7 +230,6 @@ HEADERS = {
     "speaker": PLAY,
 }
 """What a text begins with that is of the kind of a detector."""
-FORMAL = ("a-minus-b", "b-minus-c", "dyck-depth", "parity", "copy-position")
 NOT_EVERYWHERE = {
     **dict.fromkeys(OF_SOURCE, "this text is not source code"),
     "string": "this text is neither source code nor JSON",

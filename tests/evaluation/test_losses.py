@@ -1,14 +1,12 @@
 """The loss of every character and the mean of each protocol. N characters, M scored characters, V
 vocabulary."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from effects_networks import make_ids
+from naive_losses import make_network, naive_scores
 
-from charrnn.config.settings import Config
 from charrnn.evaluation import losses as loss_module
 from charrnn.evaluation.losses import (
     WINDOWED_LENGTH,
@@ -17,26 +15,13 @@ from charrnn.evaluation.losses import (
     stateful_scores,
 )
 from charrnn.model.device import cpu_computes_bf16
-from charrnn.model.network import CharRNN
 from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
 from charrnn.statistics.intervals import BlockSums
 from charrnn.system.progress import CallbackProgress, using
 
-V = 6
 NEAR = 1e-5
 """float64 networks whose logits are rounded to float32: relative errors of some 1e-7 of values
 below 20."""
-
-
-def make_network(cell="lstm"):
-    sizes = {"num_layers": 1, "hidden_size": 8, "embedding_size": 4}
-    network = CharRNN(Config(cell=cell, dropout=0.5, initial_state="learned", **sizes), V).double()
-    with torch.no_grad():
-        network.learned_state.fill_(0.7)  # a text starts from here, which zeros would not show
-        network.output.weight.mul_(
-            4
-        )  # untrained logits are all alike; these care what they have read
-    return network
 
 
 def windowed_nats(network, ids, *, precision="fp32"):
@@ -45,23 +30,6 @@ def windowed_nats(network, ids, *, precision="fp32"):
 
 def stateful_nats(network, ids, first=1, **options):
     return stateful_scores(network, ids, first, **options).losses.mean
-
-
-@torch.no_grad()
-def naive_scores(network, ids, first):
-    """-ln p(character) of ids[first:] in float64, and whether its logit is the largest, the
-    characters before each read one by one."""
-    state = network.initial_state(1)
-    losses = []
-    is_right = []
-    for index in range(1, len(ids)):
-        logits, state = network(torch.tensor([[int(ids[index - 1])]]), state)
-        scores = logits[0, 0].tolist()
-        largest = max(scores)
-        log_total = largest + math.log(sum(math.exp(score - largest) for score in scores))
-        losses.append(log_total - scores[ids[index]])
-        is_right.append(scores.index(largest) == ids[index])
-    return np.array(losses[first - 1 :]), np.array(is_right[first - 1 :])
 
 
 @pytest.mark.parametrize(("cell", "first"), [("lstm", 1), ("gru", 30), ("rnn", 99)])

@@ -6,45 +6,21 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
 from effects_networks import tensors_of
 from hypothesis import given
 from hypothesis import strategies as st
+from strong_networks import PRIME, T, V, config_of, make_network, make_stepper
 
-from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.generation.beam import Beam, BeamSearch, SeenNgrams
 from charrnn.generation.sample_options import SearchOptions, Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
-from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 
-V, T = 4, 4
-PRIME = np.array([1, 3, 0])
 SEEDS = range(4)
 
 # Log-probabilities of float32 logits up to some 10, on both sides: each is right to some 1e-6.
 NEAR = {"rtol": 0.0, "atol": 1e-5}
-
-
-def config_of(cell, seed=0):
-    return Config(cell=cell, num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0, seed=seed)
-
-
-@cache
-def make_network(cell, seed):
-    """A random network with strong opinions, so that the likeliest text is not found by being
-    greedy."""
-    network = CharRNN(config_of(cell, seed), V)
-    with torch.no_grad():
-        network.embedding.weight.mul_(3)
-        network.output.weight.mul_(4)
-    return network
-
-
-@cache
-def make_stepper(cell, seed):
-    return Stepper(config_of(cell), tensors_of(make_network(cell, seed)))
 
 
 class CountingStepper:

@@ -15,7 +15,7 @@ from built_runs import build_chain
 from command_lines import COLOUR
 from conftest import as_json
 from rich.console import Console
-from test_cli_sample import Terminal
+from streams import Terminal
 
 import charrnn
 from charrnn.commands.sample_output import coloured_pictures

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from built_runs import build_chain
 from conftest import Ran, as_json, clean_environment
+from streams import Terminal
 
 import charrnn
 from charrnn.cli.arguments import parse_text
@@ -133,13 +134,6 @@ print(sorted({"torch", "rich", "numpy", "pydantic"} & {*sys.modules}), file=sys.
     ran = process("-c", script)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.split() == [b"['numpy',", b"'rich']"], "rich draws the table of `predict`"
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self):
-        return True
 
 
 @pytest.mark.parametrize("chunks", [["a\r\nb\r", "\nc\rd"], [*"a\r\nb\r\nc\rd"]])

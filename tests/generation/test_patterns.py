@@ -10,7 +10,7 @@ import pytest
 from built_runs import build_chain
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_beam import PRIME, make_stepper
+from strong_networks import PRIME, make_stepper
 
 import charrnn
 from charrnn.generation.beam import BeamSearch

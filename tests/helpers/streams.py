@@ -19,3 +19,10 @@ class Stream(io.TextIOWrapper):
         """All that was written to it."""
         self.flush()
         return self.buffer.getvalue().decode(self.encoding, "replace")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True

@@ -196,6 +196,26 @@ def test_programs_outside_the_package_import_names_that_it_has():
     assert missing == []
 
 
+def test_a_test_needs_no_other_test():
+    """Each file runs alone; what several folders use lies in `helpers`."""
+    paths = [path for path in TESTS.rglob("*.py") if path.parent.name != "imitation"]
+    folders = {path.stem: path.parent for path in paths}
+    assert len(folders) == len(paths), "pytest tells test files by their names"
+    wrong = []
+    for path in paths:
+        for node in ast.walk(parse(read(path))):
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            wrong += [
+                f"{path.name}: {module}"
+                for module in modules
+                if str(module).startswith("test_")
+                or folders.get(module, TESTS) not in (path.parent, TESTS / "helpers", TESTS)
+            ]
+    assert wrong == []
+
+
 def write(folder, **modules):
     package = folder / "charrnn"
     package.mkdir(exist_ok=True)

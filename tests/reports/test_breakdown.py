@@ -3,8 +3,9 @@ windows."""
 
 import numpy as np
 import pytest
+from effects_networks import make_ids
 from hand_built import vocab_of
-from test_losses import make_ids, make_network, naive_scores
+from naive_losses import make_network, naive_scores
 
 from charrnn.errors import DataError
 from charrnn.evaluation.losses import CharLosses

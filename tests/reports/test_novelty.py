@@ -6,11 +6,11 @@ import io
 import numpy as np
 import pytest
 from drawn import lines
+from example_results import novelty
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from test_tables import novelty
 
 import charrnn
 from charrnn.errors import DataError, UsageError
@@ -111,9 +111,9 @@ def test_a_repeated_character_is_followed_from_few_places(monkeypatch):
     followed = []
     common_lengths = HashedText.common_lengths
 
-    def count(text, starts, *others):
+    def count(text, starts, *others, **named):
         followed.append(len(starts))
-        return common_lengths(text, starts, *others)
+        return common_lengths(text, starts, *others, **named)
 
     monkeypatch.setattr(HashedText, "common_lengths", count)
     assert spans(find_copies("a" * 3_000 + "b", "a" * 200_000)) == [(0, 3_000, 0)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from built_runs import build_chain
 from drawn import lines
+from example_results import RUN, UNLIKE, WAR
 from rich.cells import cell_len
 
 from charrnn.commands.runs import MAX_CURVES
@@ -17,7 +18,6 @@ from charrnn.runs import overview
 from charrnn.runs.learning_curves import learning_curves, read_learning_curve
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import (
-    RunSummary,
     run_summaries,
     select_runs,
 )
@@ -164,46 +164,6 @@ def test_runs_without_a_loss_have_no_curve(build):
     found = learning_curves(["started", "validated"])
     assert [curve.run for curve in found] == ["validated"]
     assert found.skipped == ("started: no validation loss is logged yet",)
-
-
-MODEL = {
-    "cell": "lstm",
-    "num_layers": 2,
-    "hidden_size": 512,
-    "num_parameters": 3_321_921,
-    "seed": 0,
-}
-TEXT = {
-    "corpus": "/texts/shakespeare.txt",
-    "text": "shakespeare",
-    "digest": "a",
-    "split": (0.9, 0.1),
-}
-STEPS = {
-    "step": 2472,
-    "num_steps": 2472,
-    "num_chars": 20_250_624,
-    "best_nats": 1.34561,
-}
-RUN = RunSummary(name="shakespeare-001", alphabet="char", minutes=10.04, **MODEL, **TEXT, **STEPS)
-WAR = replace(
-    RUN,
-    name="war-001",
-    text="war-and-peace",
-    seed=7,
-    step=1200,
-    best_nats=None,
-    num_parameters=812_345,
-)
-UNLIKE = replace(RUN, name="x", text="a-long-name-of-a-text", seed=4_294_967_295, minutes=99_999.94)
-HUGE = replace(
-    UNLIKE,
-    num_layers=64,
-    hidden_size=16384,
-    num_parameters=137_438_953_472,
-    step=99_999_999,
-    num_steps=10**8,
-)
 
 
 def shown(*runs, width):

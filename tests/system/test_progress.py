@@ -4,7 +4,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from test_cli_sample import Terminal
+from streams import Terminal
 
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.system.progress import (

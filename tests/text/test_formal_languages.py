@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_detectors import FORMAL
+from labelled import FORMAL
 
 from charrnn.detectors.registry import DETECTORS
 from charrnn.text.corpus import read_corpus

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 from drawn import lines as drawn
+from example_results import STRAIGHT, curve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.style import Style
 
-from charrnn.runs.learning_curves import LearningCurve, LearningCurves, LossCurve
+from charrnn.runs.learning_curves import LearningCurves, LossCurve
 from charrnn.runs.logs import MAX_VALUE
 from charrnn.views.charts import (
     EMPTY_NOTICE,
@@ -23,26 +24,8 @@ from charrnn.views.charts import (
 from charrnn.views.svg import to_html, to_svg
 
 
-def losses(*points):
-    """Two seconds and 64 characters per step."""
-    return LossCurve(
-        steps=tuple(step for step, _ in points),
-        characters=tuple(64 * step for step, _ in points),
-        seconds=tuple(2.0 * step for step, _ in points),
-        nats=tuple(nats for _, nats in points),
-    )
-
-
-def curve(run, *points, training=None, digest="a"):
-    text = {"text": "lamps", "digest": digest, "alphabet": "char", "split": (0.9, 0.1)}
-    return LearningCurve(run=run, validation=losses(*points), training=training or losses(), **text)
-
-
 def chart(*curves, against="steps"):
     return learning_chart(LearningCurves(curves=curves, against=against))
-
-
-STRAIGHT = curve("lamps-001", (10, 3.0), (20, 2.5), (30, 2.0))
 
 
 def test_a_chart_says_what_is_across():

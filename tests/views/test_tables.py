@@ -5,60 +5,22 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from displayed import WIDE_TABLES, WINDOWED_LOSS
 from drawn import lines
+from example_results import BRACKETS, QUOTE, novelty
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Group
 
-from charrnn.cells.findings import CellFindings, CellScore, ColouredText, Passage, Skipped
-from charrnn.evaluation.loss_reports import Difference, EvaluationRow, LossReport
-from charrnn.generation.generated_text import Prediction
-from charrnn.plugins.reports.novelty import Copy, Novelty
-from charrnn.text.sources import load_catalogue
+from charrnn.cells.findings import CellFindings, ColouredText, Passage, Skipped
+from charrnn.evaluation.loss_reports import Difference, EvaluationRow
 from charrnn.views import tables
 from charrnn.views.findings_tables import findings_pictures, passage_pictures, passage_slides
 
 
 def plain(renderable, width=80):
     return "".join(f"{line}\n" for line in lines(renderable, width))
-
-
-AUC = {
-    "auc": 0.98765,
-    "ci_low": 0.97,
-    "ci_high": 0.995,
-    "null_level": 0.5432,
-    "p_value": 0.005,
-}
-RHO = {
-    "spearman": -0.87654,
-    "ci_low": -0.9,
-    "ci_high": -0.8444,
-    "untrained": -0.1234,
-    "r2": 0.7654,
-}
-PROBES = ((1, 0.9), (2, 0.95), (32, 0.9999)), ((1, 0.5), (2, 0.6), (32, 0.7))
-SIGN = {"polarity": -1, "num_positive": 900}
-QUOTE = CellScore(
-    detector="quote", layer=1, unit=17, interior=0.9123, probe=PROBES[0], **SIGN, **AUC
-)
-BRACKETS = CellScore(detector="bracket-depth", layer=63, unit=16383, probe=PROBES[1], **SIGN, **RHO)
-FINDINGS = CellFindings(
-    scores=(QUOTE, BRACKETS),
-    skipped=(
-        Skipped(detector="string", reason="this text is not source code"),
-        Skipped(detector="indentation", reason="it never changes in this text"),
-    ),
-)
-
-
-def novelty(text, *spans, held_out_share=None):
-    """A novelty with copies of (start, length), all from line 31,337."""
-    copies = tuple(
-        Copy(start=start, length=length, source=9, source_line=31_337) for start, length in spans
-    )
-    return Novelty(text=text, min_length=30, copies=copies, held_out_share=held_out_share)
 
 
 def rows(renderable):
@@ -71,26 +33,7 @@ def rows(renderable):
     return shown
 
 
-NATS = {"nats_per_char": 10, "bpc": 14.4, "bits_per_byte": 57.7}
-LOSS = LossReport(
-    protocol="windowed-256", num_chars=10**9, text_length=10**12, precision="bf16", **NATS
-)
 BLANK = dict.fromkeys(map(ord, " \n─"))
-
-
-WIDE_TABLES = {
-    "findings": tables.findings_table(FINDINGS),
-    "predictions": tables.predictions_table(
-        [Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]
-    ),
-    "losses": tables.losses_table([LOSS]),
-    "probes": tables.probes_table(FINDINGS),
-    "novelty": novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0).table(),
-    "catalogue": tables.catalogue_table(load_catalogue()),
-    "settings": tables.settings_table(
-        {"corpus": ("a-very-long-name-" * 8, "日本" * 60)}, {"corpus": "environment"}
-    ),
-}
 
 
 @pytest.mark.parametrize("name", WIDE_TABLES)
@@ -190,14 +133,14 @@ def test_a_copy_is_shown_by_its_first_words():
 
 
 def loss_row(name, protocol, *, is_compared=True):
-    loss = replace(LOSS, protocol=protocol, nats_ci=(0.9, 1.1))
+    loss = replace(WINDOWED_LOSS, protocol=protocol, nats_ci=(0.9, 1.1))
     difference = Difference(mean=0.1, low=0.0, high=0.2) if is_compared else None
     return EvaluationRow(name=name, loss=loss, difference=difference)
 
 
 def test_a_note_says_which_loss_each_difference_is_to():
     first = loss_row("one", "stateful", is_compared=False)
-    twice = replace(first, loss=replace(LOSS, text_length=1_000))
+    twice = replace(first, loss=replace(WINDOWED_LOSS, text_length=1_000))
     assert tables.how_to_read([first, twice]).endswith(
         "windowed-256: random windows, which overlap."
     )

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from command_lines import COLOUR, steering
+from displayed import HOSTILE, OBJECTS, WIDE_TABLES
 from rich.cells import cell_len
 from rich.console import Console
-from test_notebook import HOSTILE, OBJECTS
-from test_tables import WIDE_TABLES
 
 import charrnn
 from charrnn.system.display import Displayable

@@ -1,0 +1,101 @@
+"""Results as the program makes them: learning curves, runs, findings, a novelty."""
+
+from dataclasses import replace
+
+from charrnn.cells.findings import CellFindings, CellScore, Skipped
+from charrnn.plugins.reports.novelty import Copy, Novelty
+from charrnn.runs.learning_curves import LearningCurve, LossCurve
+from charrnn.runs.overview import (
+    RunSummary,
+)
+
+
+def losses(*points):
+    """Two seconds and 64 characters per step."""
+    return LossCurve(
+        steps=tuple(step for step, _ in points),
+        characters=tuple(64 * step for step, _ in points),
+        seconds=tuple(2.0 * step for step, _ in points),
+        nats=tuple(nats for _, nats in points),
+    )
+
+
+def curve(run, *points, training=None, digest="a"):
+    text = {"text": "lamps", "digest": digest, "alphabet": "char", "split": (0.9, 0.1)}
+    return LearningCurve(run=run, validation=losses(*points), training=training or losses(), **text)
+
+
+STRAIGHT = curve("lamps-001", (10, 3.0), (20, 2.5), (30, 2.0))
+MODEL = {
+    "cell": "lstm",
+    "num_layers": 2,
+    "hidden_size": 512,
+    "num_parameters": 3_321_921,
+    "seed": 0,
+}
+TEXT = {
+    "corpus": "/texts/shakespeare.txt",
+    "text": "shakespeare",
+    "digest": "a",
+    "split": (0.9, 0.1),
+}
+STEPS = {
+    "step": 2472,
+    "num_steps": 2472,
+    "num_chars": 20_250_624,
+    "best_nats": 1.34561,
+}
+RUN = RunSummary(name="shakespeare-001", alphabet="char", minutes=10.04, **MODEL, **TEXT, **STEPS)
+WAR = replace(
+    RUN,
+    name="war-001",
+    text="war-and-peace",
+    seed=7,
+    step=1200,
+    best_nats=None,
+    num_parameters=812_345,
+)
+UNLIKE = replace(RUN, name="x", text="a-long-name-of-a-text", seed=4_294_967_295, minutes=99_999.94)
+HUGE = replace(
+    UNLIKE,
+    num_layers=64,
+    hidden_size=16384,
+    num_parameters=137_438_953_472,
+    step=99_999_999,
+    num_steps=10**8,
+)
+AUC = {
+    "auc": 0.98765,
+    "ci_low": 0.97,
+    "ci_high": 0.995,
+    "null_level": 0.5432,
+    "p_value": 0.005,
+}
+RHO = {
+    "spearman": -0.87654,
+    "ci_low": -0.9,
+    "ci_high": -0.8444,
+    "untrained": -0.1234,
+    "r2": 0.7654,
+}
+PROBES = ((1, 0.9), (2, 0.95), (32, 0.9999)), ((1, 0.5), (2, 0.6), (32, 0.7))
+SIGN = {"polarity": -1, "num_positive": 900}
+QUOTE = CellScore(
+    detector="quote", layer=1, unit=17, interior=0.9123, probe=PROBES[0], **SIGN, **AUC
+)
+BRACKETS = CellScore(detector="bracket-depth", layer=63, unit=16383, probe=PROBES[1], **SIGN, **RHO)
+FINDINGS = CellFindings(
+    scores=(QUOTE, BRACKETS),
+    skipped=(
+        Skipped(detector="string", reason="this text is not source code"),
+        Skipped(detector="indentation", reason="it never changes in this text"),
+    ),
+)
+
+
+def novelty(text, *spans, held_out_share=None):
+    """A novelty with copies of (start, length), all from line 31,337."""
+    copies = tuple(
+        Copy(start=start, length=length, source=9, source_line=31_337) for start, length in spans
+    )
+    return Novelty(text=text, min_length=30, copies=copies, held_out_share=held_out_share)
