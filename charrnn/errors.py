@@ -122,12 +122,24 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     return f" Did you mean {names[near[0]]}?"
 
 
+THOUSANDS = re.compile(r"-?[0-9]{1,3}([., '][0-9]{3})+")
+"""A number whose thousands are separated, such as 1.000 or 1,000."""
+
+
 def written_with_point(typed: object) -> str:
     """Return the end of a message about a number with a decimal comma: " (with a decimal point:
     0.5)"; "" for anything else."""
     if not isinstance(typed, str) or not re.fullmatch(r"-?\d*,\d+", typed):
         return ""
     return f" (with a decimal point: {typed.replace(',', '.')})"
+
+
+def written_whole(typed: object) -> str:
+    """Return the end of a message about a whole number whose thousands are separated: " (without
+    separators: 1000)"; "" for anything else."""
+    if not isinstance(typed, str) or not THOUSANDS.fullmatch(typed):
+        return ""
+    return f" (without separators: {re.sub('[^-0-9]', '', typed)})"
 
 
 def warn(message: str) -> None:

@@ -23,7 +23,7 @@ from charrnn.config.options import (
     options_of,
     parameters_of,
 )
-from charrnn.errors import UsageError, written_with_point
+from charrnn.errors import UsageError, written_whole, written_with_point
 from charrnn.generation.sample_options import SampleOptions, TextOptions
 from charrnn.hooks.manager import has_plugin
 
@@ -310,8 +310,9 @@ def _converted(typed: object, declared: Option | None) -> object:
     try:
         value: Any = declared.kind(typed)  # a number or a path
     except ValueError:
-        wanted = "a whole number" if declared.kind is int else "a number"
-        wanted += written_with_point(typed)
+        wanted = f"a number{written_with_point(typed)}"
+        if declared.kind is int:
+            wanted = f"a whole number{written_whole(typed)}"
     else:
         if declared.least is not None and value < declared.least:
             wanted = f"at least {declared.least}"

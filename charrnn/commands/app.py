@@ -117,6 +117,9 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, CharRNNError):
         command = _command_name(arguments)
         message = with_flags(error.message, command)
+        field = re.search(r"no configuration field '(\w+)'", message)
+        if field:
+            message = f"{message}\n{other_words.field_for(field[1])}".rstrip()
         # What was typed for a run or a text may be meant as something else.
         if isinstance(error, NoRunError | NotHereError) and _is_word(error.source, arguments):
             message = f"{message}\n{other_words.meaning_of(command, error.source)}"
@@ -124,7 +127,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
         problem = _unknown_option(error, arguments) or error.format_message()
-        problem += _meant(problem, command)
+        problem = _with_meaning(problem, command)
         if problem.startswith("No such"):
             problem += about_missing_plugins()
             # The reason belongs to the error: -q hides warnings, but not this one.
@@ -140,17 +143,18 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     return message, 1
 
 
-def _meant(problem: str, command: str) -> str:
-    """Return the end of a message about an unknown command or a word too many: what works."""
+def _with_meaning(problem: str, command: str) -> str:
+    """Return a message about an unknown command or a word too many, and what works in its place."""
     unknown = re.match(r"No such command '(.*?)'", problem, re.DOTALL)
     if unknown:
         known = other_words.command_for(command, unknown[1])
-        return f" {known}".rstrip()
+        # Not also a command that only looks alike.
+        return f"{unknown[0]}. {known}" if known else problem
     extra = re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", problem, re.DOTALL)
     if extra:
         known = other_words.meaning_of(command.partition(" ")[2], extra[1])
-        return f"\n{known}".rstrip()
-    return ""
+        return f"{problem}\n{known}".rstrip()
+    return problem
 
 
 def _is_word(text: str, arguments: Sequence[str]) -> bool:

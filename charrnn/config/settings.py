@@ -23,11 +23,13 @@ from charrnn.config.options import (
     words_in_text,
 )
 from charrnn.errors import (
+    THOUSANDS,
     UnknownFieldError,
     UsageError,
     did_you_mean,
     named,
     shortened,
+    written_whole,
     written_with_point,
 )
 from charrnn.hooks.manager import offered_names
@@ -709,7 +711,9 @@ def parse_value(name: str, value: object) -> Any:
         return _converted(name, value)
     except (ValueError, OverflowError, TypeError, KeyError):
         wanted = _wanted(name) + _EXAMPLES.get(name, "")
-        if int in kinds or float in kinds:
+        if int in kinds:
+            wanted += written_whole(value)
+        if float in kinds:
             wanted += written_with_point(value)
         if Sequence in kinds and isinstance(value, list | tuple):
             wanted += _about_wrong_entry(value)
@@ -773,6 +777,9 @@ def _checked(value: Any, *kinds: type) -> Any:
 
 def _whole_number(value: Any) -> int:
     """Parse an integer such as 300000, 300k or 3e5. Raises ValueError for any other value."""
+    # 1.000 is a thousand to some, and one to others.
+    if isinstance(value, str) and THOUSANDS.fullmatch(value):
+        raise ValueError
     try:
         return int(str(value))
     except ValueError:

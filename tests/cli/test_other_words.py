@@ -40,6 +40,20 @@ ANSWERS = {
     "train text.txt --lr": "Write --set learning_rate=VALUE.",
     "train text.txt --model gru": "Write --cell gru.",
     "train text.txt --weight-decay 0.1": "Write --set weight_decay=0.1.",
+    "train --init-from nowhere --overwrite": "Write --out another-name: no run is overwritten.",
+    "train text.txt --print_every 9": "Leave it out: the lines are as many as a screen has.",
+    "train text.txt --set lr=0.1": "Write --set learning_rate=VALUE.",
+    "train text.txt --set rnn_size=9": "Write --hidden-size VALUE.",
+    "train -input_h5 text.txt": "Write the text as a word, without an option: text.txt.",
+    "sample --out_dir RUN": "Write the run as a word, without an option: RUN.",
+    "sample RUN 0.5": "If 0.5 is a temperature, write --temp 0.5",
+    "sample hello RUN": "If RUN is a run, write charrnn sample RUN and give a text by --prime",
+    "predict hello RUN": "If hello is a text, write charrnn predict ",
+    "export RUN": "If RUN is a run, write charrnn export RUN model.zip",
+    "export page.html RUN": "If RUN is a run, write charrnn export RUN model.zip",
+    "plot RUN": "No such command 'plot'. Write charrnn visualize ",
+    "rm RUN": "Write rm -r ",
+    "info RUN": "Write charrnn runs ",
     "train -rnn_size 128": "Write --hidden-size 128.",
     "train gru": "If gru is a cell type, write --cell gru",
     "runs list": "If list is not the name of a run, write charrnn runs",
@@ -100,9 +114,13 @@ def test_the_value_of_an_option_is_no_word_in_another_place(command, alphabet_ru
         ),
         ("train text.txt --minutes 0,5", "it must be a number or null (with a decimal point: 0.5)"),
         ("train text.txt --set dropout=0,1", "(with a decimal point: 0.1)"),
+        ("train text.txt --steps 1.000", "whole number or null (without separators: 1000)"),
+        ("train text.txt --hidden-size 1,024", "number or auto (without separators: 1024)"),
+        ("sample RUN --length 12.345.678", "a whole number (without separators: 12345678)"),
+        ("sample RUN --seed 0,5", "--seed is 0,5; it must be a whole number."),
     ],
 )
-def test_a_decimal_comma_is_noticed(command, alphabet_run, line, shown):
+def test_a_decimal_comma_and_separators_are_noticed(command, alphabet_run, line, shown):
     Path("text.txt").write_text("some text\n" * 9)
     ran = command(*line.replace("RUN", str(alphabet_run)).split())
     assert shown in ran.err

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn.cli.arguments import load_model
+from charrnn.cli.arguments import is_run, load_model
 from charrnn.cli.command_options import ReplacingOptions
+from charrnn.cli.other_words import meaning_of
 from charrnn.cli.streams import print_json, print_path, warn, write_aside
 from charrnn.config.options import argument, option, words_in_text
 from charrnn.errors import CheckpointError, UsageError, named
@@ -186,7 +187,7 @@ def export(options: ExportOptions) -> None:
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
     text, no counts of the training text, and no folder names of this machine. A .zip can be used in
-    place of a run by sample, predict, visualize, explore, write, evaluate and train --init-from.
+    place of a run by sample, predict, visualize, explore, evaluate and train --init-from.
     The path is printed on stdout.
     """
     from charrnn.counts.counts_file import COUNTS_FILE
@@ -197,6 +198,8 @@ def export(options: ExportOptions) -> None:
             f"export takes [RUN] FILE, not {len(options.words)} words. Put quotes around names with"
             " spaces."
         )
+    if Path(file).suffix not in FORMATS and is_run(file):
+        raise UsageError(f"export takes [RUN] FILE.\n{meaning_of('export', file)}")
     # The target is checked before a large run is loaded.
     _check_title(Path(file), options.title)
     target = Target(Path(file), force=options.force, read=run)
