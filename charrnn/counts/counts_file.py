@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 import os
 from collections.abc import Mapping
 from io import BufferedReader
@@ -274,7 +275,7 @@ def _read_header(path: Path, file: BufferedReader) -> _Header:
         num_bytes = end
         for name in TYPES:
             shape = tuple(int(length) for length in header[name]["shape"])
-            first, last = header[name]["data_offsets"]
+            first, last = map(operator.index, header[name]["data_offsets"])
             size = np.dtype(DTYPES[TYPES[name]]).itemsize * math.prod(shape)
             # A wrong offset would read the numbers of another array.
             if last - first != size or first < 0:
@@ -282,6 +283,8 @@ def _read_header(path: Path, file: BufferedReader) -> _Header:
             shapes[name] = shape
             begins[name] = end + first
             num_bytes += size
+        if max(begins.values()) > num_bytes:
+            raise ValueError("an array begins behind its end")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path} is damaged: {error}.") from error
     return _Header(metadata, shapes=shapes, begins=begins, num_bytes=num_bytes)

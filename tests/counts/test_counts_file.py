@@ -324,6 +324,12 @@ HEADERS = {
     "a negative shape": lambda header: header["children"].update(shape=[-1, -8]),
     "offsets before the file": lambda header: header["ids"].update(data_offsets=[-9800, 0]),
     "offsets of words": lambda header: header["ids"].update(data_offsets=["a", "b"]),
+    "offsets of fractions": lambda header: header["ids"].update(
+        data_offsets=[float(offset) for offset in header["ids"]["data_offsets"]]
+    ),
+    "offsets far behind the file": lambda header: header["ids"].update(
+        data_offsets=[10**30 + offset for offset in header["ids"]["data_offsets"]]
+    ),
     "one offset": lambda header: header["ids"].update(data_offsets=[0]),
     "a shape of no numbers": lambda header: header["ids"].update(shape="many"),
     "infinite": lambda header: header["ids"].update(shape=[1e400]),
