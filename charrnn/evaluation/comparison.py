@@ -45,7 +45,6 @@ from charrnn.model.annotations import Predictor
 from charrnn.model.device import BF16_UNITS, chosen_precision
 from charrnn.model.reading import segments_of
 from charrnn.statistics.intervals import MIN_VALUES, BlockSums
-from charrnn.system.lazy import torch
 from charrnn.text.copies import LEAST_SHARE, trained_notes, trained_share
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, TextPiece, ended, whole_text
@@ -373,6 +372,11 @@ class Comparison:
         """Read the text for each model. See `evaluate_runs` for the arguments and errors."""
         for model in models:
             check_is_model(model)
+            if not hasattr(model, "path"):
+                raise UsageError(
+                    f"{model.name} is a mixture or has counts. A run has a row with its counts;"
+                    f" give a mixture as {named('mixtures')}."
+                )
         limit = loss_reports.MAX_SCORED if max_chars == "auto" else max_chars
         # A given text is the same for all models; held-out parts may have different alphabets.
         given = None
@@ -706,10 +710,8 @@ def log_probabilities(
             content = ended(content)
         encoded.append(model.encode(content, context=context))
 
-    # A network starts anew at each END, so all documents are read together. Counts look further
-    # back.
-    is_alone = isinstance(model.network, torch.nn.Module)
-    if model.config.end_id is None or context or not encoded or not is_alone:
+    # A network and counts start anew at each END, so all documents are read together.
+    if model.config.end_id is None or context or not encoded:
         return np.array([-_nats_of_text(model, text).sum() for text in encoded], np.float64)
 
     pieces = [text.ids[text.first :] for text in encoded]

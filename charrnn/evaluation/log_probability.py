@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.system.lazy import LazyModule
-from charrnn.text.given_text import TextPiece
+from charrnn.text.given_text import TextPiece, texts_of
 
 if TYPE_CHECKING:
     from charrnn.evaluation import comparison
@@ -54,4 +54,4 @@ class ProbabilityMethods:
         """
         if isinstance(text, str | bytes | os.PathLike):
             return float(comparison.log_probabilities(self, [text], context=context)[0])
-        return comparison.log_probabilities(self, list(text), context=context)
+        return comparison.log_probabilities(self, texts_of(text), context=context)

@@ -49,11 +49,16 @@ def read_given(text: GivenText, config: Config) -> str | bytes:
         for note in corpus.notes:
             advise(note)
         return corpus.content
+    return _joined([read_given(piece, config) for piece in texts_of(text)], config)
+
+
+def texts_of(texts: Iterable[TextPiece]) -> list[TextPiece]:
+    """Return the texts of a list. Raises UsageError for anything that is no list of texts."""
     # A dictionary is iterable, too, but nobody means its keys.
-    if isinstance(text, Iterable) and not isinstance(text, Mapping):
-        return _joined([read_given(piece, config) for piece in text], config)
+    if isinstance(texts, Iterable) and not isinstance(texts, Mapping):
+        return list(texts)
     raise UsageError(
-        f"{text!r} is no text: give a string, bytes, a pathlib.Path of a file, or a list of these."
+        f"{texts!r} is no text: give a string, bytes, a pathlib.Path of a file, or a list of these."
     )
 
 

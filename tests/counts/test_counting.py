@@ -20,6 +20,7 @@ from charrnn.counts import contexts, counting
 from charrnn.counts.counts_file import COUNTS_FILE, write_counts
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.errors import CharRNNError, UsageError
+from charrnn.evaluation import comparison
 from charrnn.generation.distribution import log_softmax
 from charrnn.runs.config_files import seal
 from charrnn.runs.writer import RunWriter
@@ -100,6 +101,13 @@ def test_the_row_of_counts_alone_is_their_n_gram_model(trained):
     )
     escapes = model.vocab.escape_nats * np.mean(ids[1:] == 0)
     assert row.loss.nats_per_char == pytest.approx(nats.mean() + escapes, rel=1e-5)
+
+
+def test_runs_are_compared_and_a_model_with_counts_or_a_mixture_is_none(trained):
+    together = charrnn.load(trained[0]).with_counts()
+    for model in (together, charrnn.mix([together, together.model])):
+        with pytest.raises(UsageError, match="give a mixture as `mixtures`"):
+            charrnn.evaluate_runs([model], "A text.")
 
 
 def test_a_row_with_counts_stands_below_its_run(trained, tmp_path):
@@ -711,13 +719,19 @@ def test_a_few_characters_say_nothing_of_powers(command, tmp_path):
     assert "held_back is 99" in ran.err and "at least 100" in ran.err
 
 
-def test_a_model_with_counts_is_copied_to_other_processes_and_has_probabilities(tmp_path):
+def test_a_model_with_counts_is_copied_to_other_processes_and_has_probabilities(
+    tmp_path, monkeypatch
+):
     names = "\n".join(line[:12].strip() for line in TEXT.split("\n") if line.strip())
     path, _ = train(tmp_path, text=names * 5, documents="lines")
     together = charrnn.load(path).with_counts()
     listed = names.split("\n")[:4]
     alone = [together.logprob(name) for name in listed]
+    # All documents are read at once: one after the other, a thousand take 11 seconds.
+    monkeypatch.setattr(comparison, "_nats_of_text", None)
     assert together.logprob(listed) == pytest.approx(alone, abs=1e-6)
+    both = charrnn.mix([charrnn.load(path), together])
+    assert both.logprob(listed) == pytest.approx([both.logprob(name) for name in listed], abs=1e-6)
     copy = ForkingPickler.loads(ForkingPickler.dumps(together))
     assert copy.sample(length=20, seed=1) == together.sample(length=20, seed=1)
     assert copy.logprob(listed) == pytest.approx(alone, abs=1e-6)

@@ -120,6 +120,8 @@ def test_what_is_no_text_is_an_error_of_ours(alphabet_run, text):
         charrnn.evaluate(model, text)
     with pytest.raises(UsageError, match="is no text: give a string"):
         model.predict(text)
+    with pytest.raises(UsageError, match="is no text: give a string"):
+        model.logprob(text)
 
 
 def test_a_missing_file_and_an_empty_list_are_errors(alphabet_run, tmp_path):
