@@ -9,6 +9,7 @@ program may change a file at any time.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import operator
 import os
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from charrnn.counts.counted_model import Counts
@@ -100,7 +100,25 @@ def write_counts(run: Path, counts: Counts, *, digest: str) -> None:
         "model_digest": digest,
         "sha256": _sha256(arrays),
     }
-    write_atomically(run / COUNTS_FILE, safetensors.numpy.save(arrays, metadata))
+    write_atomically(run / COUNTS_FILE, _to_bytes(arrays, metadata))
+
+
+def _to_bytes(arrays: Arrays, metadata: Mapping[str, str]) -> bytes:
+    """Encode arrays in the format of safetensors, whose own writer stores the metadata in another
+    order each time: the same training would write other bytes."""
+    # Long numbers first, so that each array is aligned.
+    names = sorted(TYPES, key=lambda name: -arrays[name].itemsize)
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name in names:
+        begin = end
+        end += arrays[name].nbytes
+        shape = arrays[name].shape
+        header[name] = {"dtype": TYPES[name], "shape": shape, "data_offsets": (begin, end)}
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    data = [np.ascontiguousarray(arrays[name]).data for name in names]
+    return b"".join((len(encoded).to_bytes(8, "little"), encoded, *data))
 
 
 class OtherModelError(CheckpointError):
