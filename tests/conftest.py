@@ -142,7 +142,7 @@ def pytest_collection(session: pytest.Session) -> None:
         os.environ.get("PYTEST_XDIST_WORKER", "gw0")[-1] in "13"
         and Path(session.config.args[0]).is_dir()
     ):
-        for path in sorted(TESTS.glob("*/test_*.py"), reverse=True):
+        for path in sorted(TESTS.rglob("test_*.py"), reverse=True):
             sys.path.append(str(path.parent))
             with suppress(Exception, pytest.skip.Exception):  # reported when it is collected
                 importlib.import_module(path.stem)

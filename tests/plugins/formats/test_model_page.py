@@ -148,7 +148,7 @@ def test_the_same_model_gives_the_same_page():
 
 
 def run_in_page(folder, page, script, given=None, *, address="#text="):
-    """Run a script of tests/javascript in a page, and return its answer; the script finds `given` as
+    """Run a script of `javascript` in a page, and return its answer; the script finds `given` as
     GIVEN. At the end of an `address` the page opens without a text."""
     programs = [f"const GIVEN = {json.dumps(given)};"]
     programs += [(SCRIPTS / f"{name}.js").read_text("utf-8") for name in ("in_page", script)]
