@@ -10,13 +10,13 @@ from charrnn.cli.streams import warn
 from charrnn.errors import CharRNNError, Message, UsageError
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_numba
-from charrnn.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from charrnn.counts import counting
     from charrnn.counts.counted_model import CountedModel
     from charrnn.plugins.reports import mixing
     from charrnn.plugins.reports.mixing import Mixture
+    from charrnn.trained_model import TrainedModel
 
     WritingModel: TypeAlias = TrainedModel | CountedModel | Mixture
     """A model that generates text: a network alone, with its counts, or a mixture."""

@@ -66,6 +66,8 @@ COMMANDS_OF_PLUGINS = (
 """Modules of plugins that belong to the command line: commands, values of options, and pictures that
 say how to train."""
 
+OTHER_PROGRAMS = ("text/file_kinds.py",)
+"""Modules whose messages show how to call another program."""
 STYLE_SHEETS = ("views/theme.py",)
 """Modules that write CSS, whose variables begin with two hyphens."""
 
@@ -77,7 +79,7 @@ def test_no_text_below_the_command_line_names_an_option():
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
         if (
-            name.startswith(("cli/", "commands/", "__main__.py", *COMMANDS_OF_PLUGINS))
+            name.startswith(("cli/", "commands/", "__main__.py", *COMMANDS_OF_PLUGINS, *OTHER_PROGRAMS))
             or name in STYLE_SHEETS
         ):
             continue

@@ -14,12 +14,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.counts.growing import growing_counts
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, MeasuredRun
 from charrnn.evaluation.loss_reports import Adaptation, LossReport
@@ -33,12 +32,18 @@ from charrnn.evaluation.losses import (
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
-from charrnn.system.lazy import Tensor, torch
+from charrnn.system.lazy import LazyModule, Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel
+
+if TYPE_CHECKING:
+    from charrnn.counts import growing
+else:
+    # The rows of `evaluate` are listed without numba.
+    growing = LazyModule("charrnn.counts.growing")
 
 DYNAMIC = "dynamic"
 """The protocol of dynamic evaluation."""
@@ -393,7 +398,7 @@ def _add_row(
     static = text.charged(char_losses(network, ids=ids, first=text.first_scored, precision="fp32"))
     counts = None
     if model.config.num_held_back > 0:
-        counts = growing_counts(model, ids=ids, first=text.first_scored)
+        counts = growing.growing_counts(model, ids=ids, first=text.first_scored)
     adapted = adapt(
         network,
         ids=ids,

@@ -421,7 +421,7 @@ def test_mistakes_are_not_counted_where_no_output_shows_the_property(measured):
 def wrong_place(text, position):
     """The excerpt of a card for a position, of which the labels are those of quotations."""
     claim = SimpleNamespace(
-        analysis=SimpleNamespace(text=SimpleNamespace(text=text)),
+        study=SimpleNamespace(text=SimpleNamespace(text=text)),
         sides=sides_of(label_quotes(text)),
         reading=SimpleNamespace(values=np.zeros(len(text))),
     )

@@ -277,7 +277,7 @@ def test_a_cell_is_gone_to_in_its_list_or_among_all(model):
         table = app.browser.query_one(DataTable)
         names = list(state.orders)
         await pilot.press("S", "S", "slash")
-        for typed, reason in (("0:32", "units from 0 to 31"), ("q", "such as 0:17")):
+        for typed, reason in (("0:32", "units go from 0 to 31"), ("q", "such as 0:17")):
             await answer(app, pilot, typed)
             assert reason in " ".join(screen(app).replace("│", " ").split())
         await answer(app, pilot, "0:7")
