@@ -244,7 +244,7 @@ class World:
                 right |= {1, 2, 3, 4}
             if code not in right:
                 problems.append(f"ended with {code}, not one of {sorted(right)}")
-            problems += wrong_messages(ran, arguments)
+            problems += wrong_messages(ran, arguments, is_wrapped=surroundings in TERMINALS)
 
         # What was changed: nothing by a command that is refused.
         allowed = []
@@ -431,8 +431,9 @@ def right_codes(codes: Iterable[int], mishap: Mishap) -> set[int]:
     return right
 
 
-def wrong_messages(ran: Ran, arguments: Sequence[str]) -> list[str]:
-    """Return what is wrong with what a command printed."""
+def wrong_messages(ran: Ran, arguments: Sequence[str], *, is_wrapped: bool = False) -> list[str]:
+    """Return what is wrong with what a command printed. Where a terminal wraps messages, their
+    lines are not counted."""
     is_json = "--json" in arguments
     problems = []
     err = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", ran.err).replace("\r", "\n")
@@ -443,7 +444,8 @@ def wrong_messages(ran: Ran, arguments: Sequence[str]) -> list[str]:
     is_late = num_errors == 1 and ran.code > 128
     if num_errors != (1 <= ran.code <= 6) and not is_late:
         problems.append(f"has {num_errors} errors")
-    if len(re.findall(r"(?m)^       \S", err.partition("error: ")[2])) > 2:
+    num_lines = len(re.findall(r"(?m)^       \S", err.partition("error: ")[2]))
+    if num_lines > 2 and not is_wrapped:
         problems.append("has more than three lines of an error")
     if is_json and ran.code == 0:
         try:

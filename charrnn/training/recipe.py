@@ -73,7 +73,7 @@ USEFUL_EPOCHS = 1050.0
 (docs/understand/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text, if it starts from nothing."""
-MIN_TUNING_STEPS = 60
+MIN_TUNING_STEPS = 100
 """Steps that a network which starts with the weights of another run can use, however short the
 text: an epoch of 150 names has two or three (benchmarks/LOG.md)."""
 HELD_BACK_PART = 100

@@ -79,7 +79,9 @@ def test_no_text_below_the_command_line_names_an_option():
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
         if (
-            name.startswith(("cli/", "commands/", "__main__.py", *COMMANDS_OF_PLUGINS, *OTHER_PROGRAMS))
+            name.startswith(
+                ("cli/", "commands/", "__main__.py", *COMMANDS_OF_PLUGINS, *OTHER_PROGRAMS)
+            )
             or name in STYLE_SHEETS
         ):
             continue
