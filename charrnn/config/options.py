@@ -46,7 +46,7 @@ class Option:
     shown_default: str | None = None
     """The default as the help shows it; None if the help shows no default."""
     needs: str = ""
-    """The room that the option needs, such as "reports" (`hooks.manager.ROOMS`): without this room
+    """The plugin that the option needs, such as "reports" (`hooks.manager.PLUGINS`): without it
     the option does not exist."""
     name: str = ""
     """The field that it sets. Messages name the option by it (`errors.named`)."""

@@ -200,7 +200,7 @@ def evaluate(
             escape_nats=measured.escape_nats,
         )
     else:
-        report = _report_of_room(protocol)
+        report = _report_of_plugin(protocol)
         measured.check_stateful(max_chars)
         return report(model, text, measured, max_chars)
 
@@ -231,8 +231,8 @@ def precision_of(model: MeasuredModel, precision: str) -> str:
     return chosen_precision(model.network.device, precision)
 
 
-def _report_of_room(protocol: str) -> Callable[..., LossReport]:
-    """Return the function that measures a loss by a protocol of a room. Raises UsageError if no
+def _report_of_plugin(protocol: str) -> Callable[..., LossReport]:
+    """Return the function that measures a loss by a protocol of a plugin. Raises UsageError if no
     plugin has that protocol."""
     # Only extra rows with a `report` are protocols.
     names = []

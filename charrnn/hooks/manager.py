@@ -55,7 +55,7 @@ class Source:
     """A package that extends charrnn."""
 
     package: str
-    """The name and the version of the package that was installed; "charrnn" for a room."""
+    """The name and the version of the package that was installed; "charrnn" for a plugin."""
     extension: str
     """What messages call its hooks, such as "extension 'rhymes' of the package rhymes 1.0"."""
 
@@ -145,7 +145,7 @@ def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
 
 def package_of(specification: Records, record: object) -> str:
     """Return the name and the version of the package that offers a record by a hook, "charrnn" for
-    a room."""
+    a plugin."""
     for source, records in _results(specification, Sequence):
         if record in records:
             return source.package
@@ -201,7 +201,7 @@ def find_extension(
 
 def find_named(specification: Names, name: str) -> Any:
     """Import and return what is offered by a name, None if there is none."""
-    # If two packages offer the same name, the first offer counts, which is that of a room.
+    # If two packages offer the same name, the first offer counts, which is that of a plugin.
     for offer in offered_by_name(specification, "name"):
         if offer.name == name:
             return load_place(offer.place)

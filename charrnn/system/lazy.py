@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 class LazyModule(ModuleType):
     """A module that is imported at the first use of one of its attributes.
 
-    This is how the core uses a room. Raises MissingPluginError if the room was removed.
+    Raises MissingPluginError if it is in a plugin that was removed.
     """
 
     def __getattr__(self, name: str) -> Any:

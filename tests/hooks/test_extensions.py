@@ -18,7 +18,7 @@ from charrnn.hooks import manager, specifications
 from charrnn.system.lazy import LazyModule
 
 TEXT = "\nabcdefghijklmnopqrstuvwxyz" * 100
-ROOM = """
+GREETING = """
 from dataclasses import dataclass
 from charrnn.cli.analyses import Analysis, Shown
 from charrnn.cli.command_options import CommandOptions
@@ -43,7 +43,7 @@ class LengthOptions:
 
 @hookimpl
 def commands():
-    return [CommandEntry(name="greet", summary="Print a greeting.", place="a_room:greet")]
+    return [CommandEntry(name="greet", summary="Print a greeting.", place="a_package:greet")]
 
 
 @hookimpl
@@ -114,14 +114,16 @@ def {name}():
 
 @pytest.fixture
 def offer(tmp_path, monkeypatch):
-    """Install a package that offers a room, until the test ends."""
+    """Install a package that offers a command, until the test ends."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def call(code=ROOM):
-        install(tmp_path, "a-room", f"[{manager.GROUP}]\na_room = a_room\n", a_room=code)
+    def call(code=GREETING):
+        install(
+            tmp_path, "a-package", f"[{manager.GROUP}]\na_package = a_package\n", a_package=code
+        )
 
     yield call
-    sys.modules.pop("a_room", None)
+    sys.modules.pop("a_package", None)
     monkeypatch.undo()
     manager.forget()
 
@@ -129,7 +131,7 @@ def offer(tmp_path, monkeypatch):
 def test_a_flag_of_two_analyses_is_refused(offer, capsys):
     from charrnn.commands.app import run
 
-    offer(ROOM.replace("--length", "--gates"))
+    offer(GREETING.replace("--length", "--gates"))
     assert run(["visualize", "--help"]) == 2
     assert "Two analyses declare --gates." in capsys.readouterr().err
 
@@ -197,17 +199,17 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("raise RuntimeError('no room')", "failed in .*line 1: RuntimeError: no room"),
+        ("raise RuntimeError('no time')", "failed in .*line 1: RuntimeError: no time"),
         (
-            ROOM.replace("    return [CommandEntry", "    1 / 0 #"),
+            GREETING.replace("    return [CommandEntry", "    1 / 0 #"),
             "failed in .*line 26: ZeroDivisionError",
         ),
         (
-            ROOM.replace("    return [CommandEntry", "    return 3 #"),
+            GREETING.replace("    return [CommandEntry", "    return 3 #"),
             "is left out: its `commands` returns no sequence",
         ),
-        (ROOM.replace("def commands", "def comands"), "has a hook 'comands'; there is none"),
-        (ROOM.replace("def commands()", "def commands(x)"), "has a wrong hook: .*"),
+        (GREETING.replace("def commands", "def comands"), "has a hook 'comands'; there is none"),
+        (GREETING.replace("def commands()", "def commands(x)"), "has a wrong hook: .*"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(offer, capsys, code, reason):
@@ -217,7 +219,7 @@ def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(offer, cap
     assert run(["--help"]) == 0
     assert run(["greet"]) == 2
     shown = capsys.readouterr().err
-    named = f"The extension 'a_room' of the package a-room 1.0 {reason}"
+    named = f"The extension 'a_package' of the package a-package 1.0 {reason}"
     assert len(re.findall(f"(?m)^warning: {named}", shown)) == 1
     # The reason is a part of the error, which -q does not hide.
     assert re.search(f"(?m)^error: No such command 'greet'\\.\n +{named}", shown)
@@ -244,17 +246,17 @@ def test_a_command_that_fails_names_its_package(offer, capsys, tmp_path, code, r
 
     (tmp_path / "greeting.py").write_text(code)
     sys.modules.pop("greeting", None)
-    offer(ROOM.replace("a_room:greet", "greeting:greet"))
+    offer(GREETING.replace("a_package:greet", "greeting:greet"))
     assert run(["greet", "-q"]) in (1, 2)
     shown = capsys.readouterr()
-    assert re.match(f"error: The command 'greet' of the package a-room 1.0 {reason}", shown.err)
+    assert re.match(f"error: The command 'greet' of the package a-package 1.0 {reason}", shown.err)
     assert shown.out == ""
 
 
 def test_a_message_names_options_beside_a_command_that_fails(offer, tmp_path):
     (tmp_path / "greeting.py").write_text("1 / 0")
     sys.modules.pop("greeting", None)
-    offer(ROOM.replace("a_room:greet", "greeting:greet"))
+    offer(GREETING.replace("a_package:greet", "greeting:greet"))
     streams._options.cache_clear()
     assert streams.with_flags(Message(named("nowhere", 1)), "sample") == "nowhere=1"
 
@@ -262,11 +264,11 @@ def test_a_message_names_options_beside_a_command_that_fails(offer, tmp_path):
 def test_the_second_command_of_a_name_is_left_out(offer, capsys):
     from charrnn.commands.app import run
 
-    offer(ROOM.replace('name="greet"', 'name="explore"'))
+    offer(GREETING.replace('name="greet"', 'name="explore"'))
     assert run(["--help"]) == 0
     shown = capsys.readouterr()
     assert "Browse the cells" in shown.out
-    assert "warning: The command 'explore' of a_room:greet is left out" in shown.err
+    assert "warning: The command 'explore' of a_package:greet is left out" in shown.err
 
 
 def test_unknown_names_are_no_attributes():
@@ -292,7 +294,7 @@ def test_the_package_lists_its_public_names():
     assert not {"Any", "find_spec", "import_module"} & set(dir(charrnn))
 
 
-def test_every_place_that_a_room_offers_exists():
+def test_every_place_that_a_package_offers_exists():
     for specification in (specifications.lessons, specifications.compiled_loops):
         for extension in manager.offered_by_name(specification, "name"):
             assert extension.load() is not None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def commands() -> Sequence[CommandEntry]:
-    """Return the commands of this room."""
+    """Return the commands of this plugin."""
     return [
         CommandEntry(
             name="predict",
@@ -33,7 +33,7 @@ def commands() -> Sequence[CommandEntry]:
 
 @hookimpl
 def analyses() -> Sequence[Any]:
-    """Return the ANALYSES of all modules of this room."""
+    """Return the ANALYSES of all modules of this plugin."""
     # The modules are searched, so that no list has to be kept beside the files.
     declared: list[Any] = []
     for entry in iter_modules(__path__):

@@ -8,7 +8,7 @@ from charrnn.hooks.specifications import CommandEntry
 
 @hookimpl
 def commands() -> Sequence[CommandEntry]:
-    """Return the commands of this room."""
+    """Return the commands of this plugin."""
     return [
         CommandEntry(
             name="serve",
