@@ -25,6 +25,17 @@ from charrnn.plugins.formats.export import FORMATS
 
 RARE = ("blank-lines", "column")
 """Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""
+FEW = {
+    "analyses.descriptions.describing.MIN_CONTROLS": 9,
+    "analyses.evidence.card.NUM_OTHERS": 9,
+    "analyses.evidence.card.NUM_PAIRS": 64,
+    "analyses.evidence.card.NUM_PAIRS_CHOOSING": 16,
+    "analyses.evidence.card.NUM_WINDOWS": 4,
+    "analyses.gradients.NUM_LOSSES": 16,
+    "reports.dynamic.NUM_STRETCHES": 2,
+    "reports.dynamic.SCALE_TEXTS": 4,
+}
+"""Samples of long measurements: no option depends on how many there are."""
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is of Linux")
 
 
@@ -70,9 +81,8 @@ def faults_of_kind(kind, lines):
 def tried(laboratory, monkeypatch):
     """Return `faults_of_kind` of the laboratory, in its folder."""
     monkeypatch.chdir(laboratory)
-    # Fewer strings and pairs, which no option depends on.
-    monkeypatch.setattr("charrnn.plugins.analyses.evidence.card.NUM_OTHERS", 9)
-    monkeypatch.setattr("charrnn.plugins.analyses.evidence.card.NUM_WINDOWS", 4)
+    for place, number in FEW.items():
+        monkeypatch.setattr(f"charrnn.plugins.{place}", number)
 
     def call(kind, num_examples):
         lines = command_lines(num_examples=num_examples, is_plain=kind == "plain")

@@ -1,7 +1,6 @@
 """Models of all kinds, and an example of every option of the commands that take a run."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -151,14 +150,6 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "counted": ("prose.txt", {"held_back": 300}),
 }
 """The text and the settings of each kind of model that is trained here."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A run of a kind, and its text."""
-
-    name: str
-    text: str
 
 
 def write_texts(folder: Path) -> None:

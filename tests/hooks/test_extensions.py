@@ -185,7 +185,9 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
 
     if example.startswith("{"):
         found = {
-            one.name for one in manager.offered_by_name(hook, "example") if "a-r" in one.package
+            one.name
+            for one in manager.offered_by_name(hook, "example")
+            if "a-package" in one.package
         }
         assert found == {*ast.literal_eval(example)}
     else:
@@ -300,7 +302,7 @@ def test_every_place_that_a_package_offers_exists():
             assert extension.load() is not None
 
 
-def test_torch_and_the_rooms_are_imported_at_their_first_use(tmp_path, process):
+def test_torch_and_the_plugins_are_imported_at_their_first_use(tmp_path, process):
     (tmp_path / "torch.py").write_text(
         "zeros = list.__mul__"
     )  # the real one takes seconds to import
