@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).parents[2] / "tests"
-FOLDERS = (Path(__file__).parent, TESTS / "faults", TESTS / "helpers", TESTS)
+FOLDERS = (Path(__file__).parent, TESTS / "faults", TESTS / "helpers", TESTS.parent)
 sys.path[:0] = map(str, FOLDERS)
 
 

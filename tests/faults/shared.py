@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests, as a plugin: tests import `tests/conftest.py` by name, so there can
+"""Fixtures of the fault tests, as a plugin: tests import `conftest.py` by name, so there can
 be no second one."""
 
 import pytest

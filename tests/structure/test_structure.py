@@ -17,6 +17,7 @@ import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
 TESTS = PACKAGE.parent / "tests"
+TESTS_OF_PAGES = PACKAGE.parent / "docs" / "tests"
 CEILINGS = {
     "tokens": 321_032,
     "tokens of the core": 217_000,
@@ -92,11 +93,13 @@ def test_the_package_is_small_and_plain():
     """Floors of decency, not the goal: who writes a comment to reach a number has missed the point."""
     package = count_package(PACKAGE)
     plugins = count_package(PACKAGE / "plugins")["tokens"]
+    tests = [count_package(folder)["tokens"] for folder in (TESTS, TESTS_OF_PAGES)]
+    tests.append(count_source(read(PACKAGE.parent / "conftest.py"))["tokens"])
     scripts = [path for path in PACKAGE.rglob("*") if path.suffix in SCRIPT_SUFFIXES]
     found = {
         "tokens": package["tokens"],
         "tokens of the core": package["tokens"] - plugins,
-        "tokens of the tests": count_package(TESTS)["tokens"],
+        "tokens of the tests": sum(tests),
         "tokens of scripts and styles": sum(count_script(read(path)) for path in scripts),
         "tokens per line": package["tokens"] / package["lines"],
         "lines per comment": package["lines"] / package["comments"],
@@ -110,7 +113,9 @@ def test_the_package_is_small_and_plain():
     assert {name: count for name, count in found.items() if count > CEILINGS[name]} == {}
 
 
-@pytest.mark.parametrize("folder", [PACKAGE, TESTS], ids=["package", "tests"])
+@pytest.mark.parametrize(
+    "folder", [PACKAGE, TESTS, TESTS_OF_PAGES], ids=["package", "tests", "docs"]
+)
 def test_no_expression_hides_a_branch(folder):
     found = [
         f"{path}:{line}: {form}"
@@ -198,7 +203,7 @@ def test_programs_outside_the_package_import_names_that_it_has():
 
 def test_a_test_needs_no_other_test():
     """Each file runs alone; what several folders use lies in `helpers`."""
-    paths = [path for path in TESTS.rglob("*.py") if path.parent.name != "imitation"]
+    paths = [*TESTS.rglob("*.py"), *TESTS_OF_PAGES.rglob("*.py")]
     folders = {path.stem: path.parent for path in paths}
     assert len(folders) == len(paths), "pytest tells test files by their names"
     wrong = []
@@ -211,7 +216,7 @@ def test_a_test_needs_no_other_test():
                 f"{path.name}: {module}"
                 for module in modules
                 if str(module).startswith("test_")
-                or folders.get(module, TESTS) not in (path.parent, TESTS / "helpers", TESTS)
+                or folders.get(module, path.parent) not in (path.parent, TESTS / "helpers")
             ]
     assert wrong == []
 
