@@ -76,7 +76,7 @@ _DIRECTED_MARK = re.compile(
     r"""(?P<opening>(?<![^\s(\[{'‘])["“”„«»](?=[\w'‘’])|[「『])"""  # after a blank, before a letter
     r"""|(?P<inner_inch>(?<=[0-9])"(?=[ ][^"“”\n]*[^\s\d"“”]"(?!\w)))"""  # another mark closes
     r"""|(?P<closing>(?<=[\w.,;:!?…'’)\]—–-])["“”„«»](?=[\s.,;:!?)\]]|\Z))"""  # before a blank
-    r"""|(?P<inch>(?<=[0-9])"(?![^\W\d_]))|(?P<dashed>(?<=[—–-])[”»](?=\w))"""
+    r"""|(?P<inch>(?<=[0-9])"(?![^\W\d_])|(?<=[א-ת])"(?=[א-ת]))|(?P<dashed>(?<=[—–-])[”»](?=\w))"""
     rf"|{_ANY_MARK.pattern}"
 )
 _INCHES = ("inner_inch", "inch")

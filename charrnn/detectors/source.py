@@ -41,8 +41,10 @@ class SourceLabels:
 
 
 _REGIONS = {"string": Region.STRING, "comment": Region.COMMENT}
-_STRING = r"""(?P<mark>["'])(?:[^"'\\\n]+|\\.|(?!(?P=mark))["'])*(?P<string_end>(?P=mark))?"""
-"""Matches a string on one line; without a closing mark it ends before the newline. With DOTALL."""
+_STRING = r"""
+    (?P<mark>"|(?<![0-9])')(?:[^"'\\\n]+|\\.|(?!(?P=mark))["'])*(?P<string_end>(?P=mark))?"""
+"""Matches a string on one line; without a closing mark it ends before the newline. An apostrophe
+after a digit separates the digits of a number in C++. With DOTALL."""
 _OPENING_OF = {")": "(", "]": "[", "}": "{"}
 
 
@@ -109,10 +111,20 @@ C_LINE = re.compile(
 )
 """Matches a line that looks like C."""
 
+_TEMPLATE = r"""
+    `(?:[^`\\\n$]|\\.|\$(?!\{)
+        |\$\{(?:[^`{}\n]|\{[^{}`\n]*\}|`(?:[^`\n$]|\$(?!\{)|\$\{[^{}`\n]*\})*`)*\})*(?P<template_end>`)"""
+"""Matches a template of JavaScript on one line, with what stands in its braces, or a raw string of
+Go. In braces there may be templates that contain no others."""
+_RAW = r"""
+    (?:u8|[uUL])?R"(?P<delimiter>[^()\\\s]{0,16})\(.*?\)(?P=delimiter)(?P<raw_end>")"""
+"""Matches a raw string of C++."""
 _CHARACTER = r"""
-    (?P<mark>")(?:[^"\\\n]|\\.)*(?P<string_end>")?
+    b?r(?P<hashes>\#*)".*?"(?P=hashes)(?<=(?P<raw_end>["\#]))
+    | (?P<mark>")(?:[^"\\\n]|\\.)*(?P<string_end>")?
     | '(?:[^'\\\n]|\\[^\n]{1,9}?)(?P<character_end>')"""
-"""Matches a string or a character of Rust, where a lifetime such as 'a has no closing mark."""
+"""Matches a string, a raw string or a character of Rust, where a lifetime such as 'a has no closing
+mark."""
 _REGEX = r"""
     (?: (?<=[(,=:\[!&|?;{]) | (?<=[(,=:\[!&|?;{][ ]) | (?<==>) | (?<==>[ ])
         | (?<=\b(?:return|typeof)[ ]) | (?<=\bcase[ ]) | ^[ \t]*(?=/\S) )
@@ -133,7 +145,7 @@ def _c_token(string: str) -> re.Pattern[str]:
     """)
 
 
-_C_TOKEN = _c_token(_STRING)
+_C_TOKEN = _c_token(f"{_STRING} | {_TEMPLATE} | {_RAW}")
 _RUST_TOKEN = _c_token(_CHARACTER)
 _RUST_LINE = re.compile(
     r"(?m)^[ \t]*(?:pub(?:\([a-z]+\))? )?(?:(?:async|const|unsafe) )*fn \w+ ?[<(]"
@@ -194,7 +206,7 @@ triple-quoted string."""
 _PYTHON_TOKEN = re.compile(rf"""(?smx)
     (?P<comment> \#[^\r\n]* )
     | (?P<string> (?P<marks>"{{3}}|'{{3}})(?:[^"'\\]+|\\.|(?!(?P=marks))["'])*(?P<marks_end>(?P=marks))? | {_STRING} )
-    | (?P<bracket> [()\[\]{{}}] | ^(?:import|from)[ ] | ^[ \t]*(?:def|class|return|raise|while|with|try)\b )
+    | (?P<bracket> [()\[\]{{}}] | ^(?:import|from)[ ] | ^[ \t]*(?:async[ ])?(?:def|class|return|raise|while|with|try)\b )
     """)  # noqa: E501
 _NEWLINE = re.compile(r"(?P<carries_on>\\\r?)?\n")
 _LINE_START = re.compile(r"([ \t\f]*)(?:(?P<blank>[\r\n#]|\Z)|(?P<keyword>(?:el)?if\b))?")

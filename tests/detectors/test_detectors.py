@@ -62,6 +62,8 @@ QQQQQQQQQQQQQQQ...........QQQQQQQQ..........  inches in quotations
 QQQQ......QQQQQQ..  marks that only open
 He said ("one," 'two') and "'three'" four.
 .........QQQQQ.............QQQQQQQQ.......  brackets and apostrophes
+אמר צה"ל "שלום" אמר.¶
+.........QQQQQ.......  a mark between Hebrew letters is none
 """,
     "line-position": """
 ¶→a¶by¶

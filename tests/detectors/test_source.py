@@ -71,6 +71,10 @@ a = /'/; b => /[/"]/.c("d")¶
 .......................SS...  wherever one can stand
 case /'/: return typeof /"/;¶
 .............................  after a word that takes a value
+a(`it's ${b("c")} (`); `d ${e ? `f "${g}` : 'h'} i`;¶
+..SSSSSSSSSSSSSSSSS....SSSSSSSSSSSSSSSSSSSSSSSSSSS...  a template is a string, with its braces
+a = 1'000'000; b = R"x(c " ( )" )x"; d("e");¶
+...................SSSSSSSSSSSSSSS.....SS....  no mark separates digits, and raw strings hold marks
 ¶  /\/"/.a('b');¶  return /'/; c / 2 / "d";¶
 ...........SS..........................SS...  division is none
 """
@@ -85,6 +89,8 @@ fn a<'b>(c: &'b str, d: &'b str) -> char { '"' }¶
 ...........................................SS....  lifetimes are none
 'a: loop { break 'a; } "it's" '\'' '\u{1F600}'¶
 .......................SSSSS..SSS..SSSSSSSSSS..  characters and strings are
+a(r#"b " ( "#, r"\", 'c');¶
+..SSSSSSSSSS...SSS...SS....  and so are raw strings
 """
 PYTHON_DEPTHS = r"""
 f(b[1], {2})¶
