@@ -18,17 +18,27 @@ DASHES = ("-", "—", "–")
 MANY_LINES = 4
 """Lines of verse from which on capitals at their beginnings alone tell it from prose."""
 
+MANY_ITEMS = 3
+"""Lines from which on it is no chance if all begin with the same word or end with a sentence, and
+commas in each line from which on an equal number is none."""
+
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\U00020000-\U0003fffd"  # noqa: E501
 _WITHOUT_BLANKS = "\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
 """Characters of scripts that have no blanks between words, and their punctuation; not Hangul."""
 _WIDE_CHARACTER = re.compile(f"[{_WIDE}]")
 _IDEOGRAPH = re.compile(f"[{_WITHOUT_BLANKS}]")
 _NEXT_WORD = re.compile(rf"\s*([{_WITHOUT_BLANKS}]|[^\s{_WITHOUT_BLANKS}]+)")
-_ITEM = re.compile(r"[-*+•·◦–—][ \t]|(?:\d{1,3}|[A-Za-z])[.)][ \t]|\((?:\d{1,3}|[a-z])\)[ \t]")
+_ITEM = re.compile(
+    r"[-*+•·◦–—][ \t]|(?:\d{1,3}|[A-Za-z]|[ivx]{2,5})[.)][ \t]"
+    r"|\((?:\d{1,3}|[a-z]|[ivx]{2,5})\)[ \t]"
+)
 """Matches the beginning of an item of a list, which begins a paragraph."""
-_ALONE = re.compile(r"[>|]|#{1,6} |.*(?:\.{5}|(?: \.){4})")
-"""Matches a line that is never joined: quoted mail, a row of a table, a heading, or a line of a
-table of contents, with dots before the number of its page."""
+_ALONE = re.compile(r"[>|]|#{1,6} |.*(?:\.{5}|(?: \.){4}|…{3}|[-=_*~+]{5}|\S(?:\t| {3,})\S)")
+"""Matches a line that is never joined: quoted mail, a row of a table with bars, tabs or several
+blanks, a heading, a ruled line, or a line of a table of contents, with dots before the number of
+its page."""
+_SENTENCE_END = re.compile(r".*[.!?;…。！？；{}]['\"”’»«」』)\]]*\s*$")
+"""Matches a line that ends with a sentence or a statement."""
 _OPENING_MARKS = "\"'“”„‘’«»([¡¿_*"
 
 
@@ -70,7 +80,9 @@ def is_wrapped(lines: Sequence[str]) -> bool:
     least_lines = 3 if lines[0][:1].isspace() else 2
     widths = list(map(_columns, lines))
     width = max(widths)
-    if len(lines) < least_lines or not LEAST_COLUMNS <= width <= MOST_COLUMNS or _is_verse(lines):
+    if len(lines) < least_lines or not LEAST_COLUMNS <= width <= MOST_COLUMNS:
+        return False
+    if _is_verse(lines) or _is_list(lines):
         return False
     for columns, following in zip(widths, lines[1:], strict=False):
         next_word = _NEXT_WORD.match(following)
@@ -103,6 +115,25 @@ def _is_verse(lines: Sequence[str]) -> bool:
         return False
     has_mark = any(line.rstrip().endswith((",", ";", ":")) for line in lines[:-1])
     return has_mark or len(lines) >= MANY_LINES
+
+
+def _is_list(lines: Sequence[str]) -> bool:
+    """Whether each line is an item of its own: without a blank, as addresses are, with the same
+    sign or word at its beginning, or with a sentence or as many commas as all others."""
+    words = [line.split() for line in lines]
+    if any(len(line) == 1 and not _IDEOGRAPH.search(line[0]) for line in words[:-1]):
+        return True
+    signs = {line.lstrip()[0] for line in lines}
+    if len(signs) == 1 and not signs.pop().isalnum():
+        return True
+    if len(lines) < MANY_ITEMS:
+        return False
+    num_commas = {line.count(",") for line in lines}
+    return (
+        len({line[0] for line in words}) == 1
+        or all(map(_SENTENCE_END.match, lines[:-1]))
+        or (len(num_commas) == 1 and num_commas.pop() >= MANY_ITEMS)
+    )
 
 
 def share_wrapped(text: str) -> float:

@@ -42,6 +42,17 @@ LISTS = (
     f"| {ITEM} | one |\n| {ITEM} | two |\n",
     f"the lamp by the river {'.' * 40} 12\nthe boats that lay still {'.' * 38} 14\n",
     f"{ITEM * 3}\n{ITEM}\n",
+    f"(iv) {ITEM}\n(ix) {ITEM}\n",
+    f"§ 1 {ITEM}\n§ 2 {ITEM}\n",
+    f"—{ITEM}\n—{ITEM}\n",
+    f"{'=' * 66}\n{ITEM}\n{'-' * 66}\n{ITEM}\n",
+    f"{ITEM}\tone\n{ITEM}\ttwo\n",
+    f"{ITEM}    one\n{ITEM}    two\n",
+    f"{'http://a.b/' * 6}c\n{'http://a.b/' * 6}d\n",
+    f"so {ITEM}\nso {ITEM}\nso {ITEM}\n",
+    f"one {ITEM};\ntwo {ITEM};\nten {ITEM};\n",
+    f"one, two, {ITEM}, a\nsix, ten, {ITEM}, b\nno, yes, {ITEM}, c\n",
+    f"The river …………… 12\n{ITEM} …………… 14\n",
 )
 
 
@@ -68,7 +79,7 @@ def joined(text, *, size=None):
         (f"{IDEOGRAPHS}\nlamp {IDEOGRAPHS}\n", f"{IDEOGRAPHS} lamp {IDEOGRAPHS}\n"),
         *((text, text) for text in LISTS),
         (f"- {WRAPPED}\n- {WRAPPED}\n", f"- {SENTENCES.strip()}\n- {SENTENCES.strip()}\n"),
-        (f"{'a' * 30}—\n{'b' * 60}\n", f"{'a' * 30}—{'b' * 60}\n"),
+        (f"lamp {'a' * 30}—\n{'b' * 60}\n", f"lamp {'a' * 30}—{'b' * 60}\n"),
     ],
 )
 def test_only_the_lines_of_wrapped_paragraphs_are_joined(text, expected, size):
@@ -76,7 +87,8 @@ def test_only_the_lines_of_wrapped_paragraphs_are_joined(text, expected, size):
 
 
 def test_a_text_without_paragraphs_is_joined_part_by_part():
-    text = "\n".join([f"{'a' * 40} {'b' * 20}"] * (2 * MOST_LINES)) + "\n"
+    lines = [f"{'a' * 40} {'b' * 20}", f"{'c' * 40} {'d' * 20}"]
+    text = "\n".join(lines * MOST_LINES) + "\n"
     assert joined(text).count("\n") == 2
 
 
