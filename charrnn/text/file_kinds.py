@@ -5,13 +5,16 @@ import re
 from charrnn.system.files import HTML_START
 
 _PANDOC = "pandoc -t plain -o text.txt FILE"
+_CSV = "saving it as CSV"
 _ZIP = rb"PK\x03\x04"
+_OPEN_DOCUMENT = _ZIP + rb".*mimetypeapplication/vnd\.oasis\.opendocument\."
 _KINDS = (
-    (rb"%PDF-", "a PDF file", "pdftotext FILE text.txt"),
-    (_ZIP + rb".*word/", "a Word document", _PANDOC),
-    (_ZIP + rb".*mimetypeapplication/vnd\.oasis", "an OpenDocument file", _PANDOC),
+    (rb"(?:\xef\xbb\xbf)?\s*%PDF-\d", "a PDF file", "pdftotext FILE text.txt"),
+    (_ZIP + rb".*\0word/", "a Word document", _PANDOC),
+    (_OPEN_DOCUMENT + rb"text", "an OpenDocument file", _PANDOC),
     (_ZIP + rb".*mimetypeapplication/epub", "an e-book", _PANDOC),
-    (_ZIP + rb".*xl/", "a spreadsheet", "saving it as CSV"),
+    (_ZIP + rb".*\0xl/", "a spreadsheet", _CSV),
+    (_OPEN_DOCUMENT + rb"spreadsheet", "a spreadsheet", _CSV),
     (rb"PK(?:\x03\x04|\x05\x06)", "a ZIP archive", "unzip FILE"),
     (rb"\{\\rtf", "an RTF document", _PANDOC),
     (
@@ -19,18 +22,37 @@ _KINDS = (
         "a document of an old Microsoft Office",
         "libreoffice --convert-to txt FILE",
     ),
+    (rb".{60}BOOKMOBI", "an e-book", "ebook-convert FILE text.txt"),
     (rb"BZh[1-9]1AY&SY", "compressed by bzip2", "bunzip2 FILE"),
     (rb"\xfd7zXZ\0", "compressed by xz", "unxz FILE"),
     (rb"\x28\xb5\x2f\xfd", "compressed by zstd", "unzstd FILE"),
+    (rb"\x04\x22\x4d\x18", "compressed by lz4", "unlz4 FILE"),
+    (rb"\x1f\x9d", "compressed by compress", "uncompress FILE"),
     (rb"\x1f\x8b\x08", "compressed by gzip", "a name that ends in .gz"),
     (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x FILE"),
     (rb"Rar!\x1a\x07", "a RAR archive", "unrar x FILE"),
     (rb".{257}ustar", "a tar archive", "tar -xf FILE"),
     (rb"PAR1[^ -~]", "a Parquet file", "pandas.read_parquet(FILE).to_csv(…)"),
-    (rb"\x89PNG\r|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*", "a picture", "tesseract FILE text"),
+    (rb"ARROW1\0", "a Feather file", "pandas.read_feather(FILE).to_csv(…)"),
+    (
+        rb"\x89PNG\r|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF.{4}WEBP|BM.{4}\0\0\0\0",
+        "a picture",
+        "tesseract FILE text",
+    ),
+    (
+        rb"ID3[\2-\4]\0|\xff[\xf2\xf3\xfb]|RIFF.{4}(?:WAVE|AVI )|OggS\0|fLaC\0|\0\0\0.ftyp"
+        rb"|\x1aE\xdf\xa3",
+        "a recording",
+        "a program that recognises speech",
+    ),
     (rb"SQLite format 3\0", "a SQLite database", "sqlite3 -csv FILE 'select …'"),
     (
-        rb'\s*\{(?=.*"cell_type"\s*:)\s*"(?:cells|metadata|nbformat)"',
+        rb"\x80[\2-\5][^ -~]|.{3}\0{5}\{\"|\x93NUMPY|\x89HDF\r|GGUF[^ -~]",
+        "data of another program",
+        "saving its texts with that program",
+    ),
+    (
+        rb'\s*\{(?=.*"(?:cell_type|nbformat)"\s*:)\s*"(?:cells|metadata|nbformat(?:_minor)?)"',
         "a Jupyter notebook",
         "jupyter nbconvert --to markdown FILE",
     ),

@@ -20,6 +20,7 @@ from charrnn.text.file_kinds import why_not_text
 
 _WIDE_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
@@ -41,14 +42,21 @@ characters in latin-1."""
 
 
 _WIDER = {
-    "shift_jis": "cp932",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "big5": "big5hkscs",
-    "euc_kr": "cp949",
-    "euc_jp": "euc_jis_2004",
+    "shift_jis": ("cp932", "shift_jis_2004"),
+    "gb2312": ("gb18030",),
+    "gbk": ("gb18030",),
+    "big5": ("cp950", "big5hkscs"),
+    "euc_kr": ("cp949",),
+    "euc_jp": ("euc_jis_2004",),
 }
 """Encodings that are often called by the name of a narrower one."""
+_ASCII = bytes(range(0x80))
+_SEEN_BYTES = 1000
+"""Number of bytes that show what kind of text a wrong byte is in."""
+MOST_BLOCKS = 5
+"""Blocks of 256 characters in which a text in wide characters is looked for, at most."""
+LEAST_FOREIGN = 20
+"""Bytes that are no ASCII in a text that is not in Latin letters, at least."""
 
 
 class _Readable(Protocol):
@@ -271,8 +279,7 @@ def _checked(label: str, blocks: Iterable[bytes], tally: Tally) -> Iterator[byte
                 f"it is not text; {named('alphabet', 'byte')} trains on raw bytes, without"
                 f" {named('documents')}"
             )
-            if data.count(b"\0") > len(data) // 4:
-                wide = "utf-16-le" if nul % 2 else "utf-16-be"
+            if wide := _wide_encoding(data):
                 remedy = f"for text in wide characters use {named('encoding', wide)}"
             raise DataError(f"{label} has a NUL at byte offset {offset + nul}: {remedy}")
 
@@ -333,13 +340,29 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
         yield carriage_return
 
 
+def _wide_encoding(data: bytes) -> str:
+    """Return the encoding with two or four bytes for each character in which a file with a NUL may
+    be a text; "" if there is none."""
+    num_ascii = {"": 0}
+    for name in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        with suppress(UnicodeDecodeError):
+            text = codecs.getincrementaldecoder(name)().decode(data[:_SEEN_BYTES])
+            # An alphabet is in few blocks of 256 characters. In the wrong order of bytes, blanks
+            # and other ASCII characters become others.
+            num_blocks = len({ord(character) >> 8 for character in text})
+            are_shown = all(character.isprintable() or character.isspace() for character in text)
+            if are_shown and num_blocks <= MOST_BLOCKS:
+                num_ascii[name] = sum(map(str.isascii, text))
+    return max(num_ascii, key=num_ascii.__getitem__)
+
+
 def _not_in(encoding: str, offset: int, data: bytes) -> str:
     remedy = _remedy(data)
-    wider = _WIDER.get(codecs.lookup(encoding).name)
-    if wider is not None:
+    for wider in _WIDER.get(codecs.lookup(encoding).name, ()):
         with suppress(UnicodeDecodeError):
             codecs.getincrementaldecoder(wider)().decode(data)
             remedy = f"it may be {wider}, which has more characters: {named('encoding', wider)}"
+            break
     return f"is not {encoding} at byte offset {offset}: {remedy}"
 
 
@@ -350,6 +373,12 @@ def _remedy(data: bytes) -> str:
     second = "cp1252"
     if len(data.translate(None, _CP1252_ONLY)) < len(data):
         likely, second = second, likely
+    # In Latin letters, few bytes are no ASCII.
+    seen = data[:_SEEN_BYTES]
+    num_foreign = len(seen.translate(None, _ASCII))
+    if num_foreign >= LEAST_FOREIGN and num_foreign > 0.3 * len(seen):
+        likely = "gb18030"
+        second = "cp932 for Japanese, koi8-r or cp1251 for Russian"
     return (
         f"say how it is encoded ({named('encoding', likely)}, {second}, …), or train on raw bytes"
         f" with {named('alphabet', 'byte')}"

@@ -5,6 +5,7 @@ import bz2
 import gzip
 import io
 import lzma
+import pickle
 import re
 import zipfile
 
@@ -174,7 +175,9 @@ def in_zip(*names):
         ),
         (in_zip("mimetype=application/epub+zip"), "an e-book", "pandoc"),
         (in_zip("[Content_Types].xml", "xl/workbook.xml"), "a spreadsheet", "CSV"),
+        (in_zip("mimetype=application/vnd.oasis.opendocument.spreadsheet"), "a spreadsheet", "CSV"),
         (in_zip("a.txt=word"), "a ZIP archive", "unzip"),
+        (in_zip("sword/a.txt"), "a ZIP archive", "unzip"),
         (in_zip(), "a ZIP archive", "unzip"),
         (rb"{\rtf1\ansi}", "an RTF document", "pandoc"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", "an old Microsoft Office", "libreoffice"),
@@ -184,12 +187,18 @@ def in_zip(*names):
         (gzip.compress(b"a"), "compressed by gzip", r"\.gz"),
         (b"\xff\xd8\xff\xe0", "a picture", "tesseract"),
         (b"PAR1\x15\0", "a Parquet file", "read_parquet"),
+        (b"\r\n%PDF-1.7\n", "a PDF file", "pdftotext"),
+        (b"RIFF\0\1\2\3WAVEfmt ", "a recording", "speech"),
+        (b"ID3\4\0\0", "a recording", "speech"),
+        (b'\x48\0\0\0\0\0\0\0{"a": {}}', "data of another program", "that program"),
+        (pickle.dumps(["a"]), "data of another program", "that program"),
         (b"a.txt".ljust(257, b"\0") + b"ustar\0", "a tar archive", "tar -xf"),
         (
             b'{\n "cells": [\n  {\n   "cell_type": "code"}], "nbformat": 4}',
             "a Jupyter notebook",
             "nbconvert",
         ),
+        (b'{"nbformat_minor": 5, "nbformat": 4, "cells": []}', "a Jupyter notebook", "nbconvert"),
     ],
     ids=lambda value: value if isinstance(value, str) else "of",
 )
@@ -201,7 +210,10 @@ def test_a_file_that_is_no_plain_text_is_refused_with_the_way_to_its_text(data, 
     assert b"".join(clean_blocks("it", io.BytesIO(data), None, Tally())) == data
 
 
-@pytest.mark.parametrize("text", ["BZhang and PAR1 %PDF-", '{"cells": []}', "From the sea: rain"])
+@pytest.mark.parametrize(
+    "text",
+    ["BZhang and PAR1 %PDF-", '{"cells": []}', "From the sea: rain", "GGUF is", "ID3 tags, BM"],
+)
 def test_a_text_that_begins_like_such_a_file_is_read(text):
     assert read(text.encode(), "utf-8", 99)[0] == text.encode()
 
@@ -215,6 +227,21 @@ def test_an_encoding_that_is_called_by_a_narrower_name_is_proposed(text, encodin
     assert read(data, encoding, 99)[2].endswith(f"more characters: {named('encoding', wider)}")
     assert read(data, wider, 99)[0] == text.encode()
     assert "latin-1" in read(data + b"\x81\x20", encoding, 99)[2]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_text_in_wide_characters_without_a_mark_is_told_from_other_files(encoding):
+    for text in ("The lamp.\n", "Лампа у реки горит.\n"):
+        assert read(text.encode(encoding), "utf-8", 99)[2].endswith(named("encoding", encoding))
+    assert "not text" in read(b"\x7fELF" + b"\2\0\0\0" * 99, "utf-8", 99)[2]
+
+
+@pytest.mark.parametrize("encoding", ["koi8-r", "shift-jis", "gb18030"])
+def test_latin_1_is_proposed_for_no_text_in_other_letters(encoding):
+    text = {"koi8-r": "Лампа у реки горит. ", "shift-jis": "河の灯。"}.get(encoding, "河边的灯。")
+    problem = read((text * 9).encode(encoding), "utf-8", 999)[2]
+    assert "koi8-r or cp1251 for Russian" in problem
+    assert "latin-1" not in problem
 
 
 @pytest.mark.parametrize(
