@@ -46,9 +46,8 @@ SHORT_LINE, NARROW = 100, 50
 do not count as wrapped."""
 MAX_FIELD_CHARS = 2**31 - 1
 """Maximum length of a value in a CSV file; Python's own limit is 131,072."""
-_EXCEL_DELIMITER = re.compile(r'(?:ï»¿)?"?sep=([^"\s]|\t)"?\s*', re.IGNORECASE)
-"""The line before the header in which Excel names the delimiter, after a byte-order mark, decoded
-as Latin-1."""
+_EXCEL_DELIMITER = re.compile(r'"?sep=([^"\s]|\t)"?\s*', re.IGNORECASE)
+"""The line before the header in which Excel names the delimiter."""
 _POSITION = re.compile(r"[1-9][0-9]{0,5}")
 _NAME = re.compile(r"[^\W\d][\w-]*(?: [\w-]+){0,2}")
 """Matches a value that may be the name of a column."""
@@ -59,7 +58,7 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _OPEN_VALUE = re.compile(r'(?:^|\t)"(?:[^"]|"")*\Z')
 """Matches the last value of a row with tabs, if a quotation mark begins it and none ends it."""
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]*)?(?:[eE][-+]?[0-9]+)?")
-_JSON_START = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"')
+_JSON_START = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*(?:"[^"\n]*"\s*:|\Z|\n)')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BLOCK_IDS = 1 << 20
 _BLOCK_BYTES = 1 << 20
@@ -441,10 +440,10 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
                 )
             yield row[index].encode("latin-1")
     except csv.Error as error:
-        raise DataError(
-            f"{label}, line {table.line}, is not CSV ({error}): a quotation mark that begins a"
-            " value must end it, too; double the marks inside"
-        ) from error
+        remedy = "a quotation mark that begins a value must end it, too; double the marks inside"
+        if "new-line" in str(error):
+            remedy = "put LF in the place of each CR"
+        raise DataError(f"{label}, line {table.line}, is not CSV ({error}): {remedy}") from error
 
 
 def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]:
@@ -474,11 +473,18 @@ def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[b
 def _json_record(line: bytes, place: str) -> dict[str, object]:
     """Decode a line of JSON. Raises DataError."""
     try:
-        record = json.loads(line.decode("utf-8-sig"))
+        # Python refuses integers of many digits.
+        record = json.loads(line.decode("utf-8-sig"), parse_int=float)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}, is not JSON ({error}): mend or remove it") from error
+        raise DataError(
+            f"{place}, is not JSON ({error}): mend or remove it; if an object has several lines,"
+            " write one line for each by jq -c . FILE"
+        ) from error
     if not isinstance(record, dict):
-        raise DataError(f'{place}, is not an object such as {{"text": "…"}}: mend or remove it')
+        raise DataError(
+            f'{place}, is not an object such as {{"text": "…"}}: mend or remove it, or write one'
+            " line for each object of a list by jq -c '.[]' FILE"
+        )
     return record
 
 
@@ -503,7 +509,8 @@ class _Table:
         self._num_before = -1
         named_delimiter = None
         start = ""
-        for start in lines:
+        for line in lines:
+            start = line.removeprefix("ï»¿")
             self._num_before += 1
             excel = _EXCEL_DELIMITER.fullmatch(start)
             if excel:
@@ -683,7 +690,8 @@ def listed_columns(blocks: Iterable[bytes], label: str) -> str:
     """List the names in the header of a table, for a note; "" if the file has not the suffix of a
     table."""
     if is_json_lines(label):
-        return _listed([*_json_record(next(_lines(blocks)), label)])
+        first = next((line for line in _lines(blocks) if line.strip()), b"{}")
+        return _listed([*_json_record(first, label)])
     if not _plain_name(label).endswith((".csv", ".tsv")):
         return ""
     table = _Table(blocks, label=label)

@@ -191,7 +191,7 @@ def test_a_header_is_recognised_and_what_was_decided_is_said(rows, has_header):
     ("line", "message"),
     [
         ("{", "a.jsonl, line 2, is not JSON"),
-        ("[1]", r"a.jsonl, line 2, is not an object such as \{\"text"),
+        ("[1]", r"a.jsonl, line 2, is not an object such as \{\"text.* jq -c '.\[\]' FILE"),
         ('{"body": "a", "id": 1}', "line 2, has no 'text'; it has body, id: give one of them as"),
         ('{"text": 1}', "a.jsonl, line 2: 'text' is not a text"),
         ('{"text": "\\ud800"}', "a.jsonl, line 2: 'text' is not a text"),
@@ -201,8 +201,24 @@ def test_a_header_is_recognised_and_what_was_decided_is_said(rows, has_header):
 def test_a_line_of_json_without_the_text_is_an_error_with_its_number(line, message):
     with pytest.raises(DataError, match=message):
         documents(f'{{"text": "one"}}\n{line}\n'.encode(), "column", "text", "a.jsonl")
-    assert listed_columns([b'{"a": 1, "b": ""}\n'], "a.jsonl") == "a, b"
+    assert listed_columns([b'\n{"a": 1, "b": ""}\n'], "a.jsonl") == "a, b"
+    assert listed_columns([], "a.jsonl") == ""
     assert describe_start([b"{}"], column="text", label="a.jsonl") == ""
+
+
+def test_json_of_several_lines_or_in_a_list_is_refused_with_the_command_that_mends_it():
+    for content in ('{\n "text": "a"\n}\n', '[{"text": "a"}]\n', '[\n {"text": "a"}]\n'):
+        with pytest.raises(DataError, match="jq -c"):
+            documents(content.encode(), "column", "text", "a.json")
+    number = f'{{"text": "a", "n": {"1" * 5000}}}\n'
+    assert documents(number.encode(), "column", "text", "a.json") == [b"a"]
+
+
+def test_a_table_may_begin_with_a_mark_and_lines_end_with_no_lone_cr():
+    content = '\ufeff"text",id\n"a, b",1\n'
+    assert documents(content.encode(), "column", "text", "a.csv") == [b"a, b"]
+    with pytest.raises(DataError, match=r"line 2, is not CSV .*: put LF in the place of each CR"):
+        documents(b"id,text\n1,a\rb\n", "column", "text", "a.csv")
 
 
 @pytest.mark.parametrize(
