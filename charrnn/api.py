@@ -285,15 +285,17 @@ class Model(TrainedModel):
         """
         return dynamic.gradient_scale(self, part)
 
-    def new_documents(self, known: Sequence[str] = ()) -> Callable[[str | bytes], bool]:
+    def new_documents(self, known: GivenText = ()) -> Callable[[str | bytes], bool]:
         """Return a function that says whether a document stands neither in the text of the model,
         held-out parts included, nor in the texts of the models that it started from, and is none of
-        those that are `known`: `accept` of `samples`.
+        those that are `known`: `accept` of `samples`. A file of known documents is read as the run
+        read its own text.
 
-        Raises DataError if the run's text is missing or changed, UsageError for a model without
-        documents.
+        Raises DataError if the run's text or a file is missing or changed, UsageError for a model
+        without documents.
 
-        >>> model.samples(100, unique=True, accept=model.new_documents(known=["anna"]))
+        >>> accept = model.new_documents(known=["anna", Path("taken.txt")])
+        >>> model.samples(100, unique=True, accept=accept)
         """
         return novelties.new_documents(self, known)
 

@@ -165,6 +165,9 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
 }
 """The words that work in place of unknown options, by the command."""
 
+FLAGS: Mapping[str, str] = {"--new": "--new --known {}"}
+"""The words that work in place of options without a value that were given one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
@@ -217,7 +220,12 @@ MEANINGS = (
     Meaning("sample", "a run", _is_run, "charrnn sample {} and give a text by --prime"),
     Meaning("export", "a run", _is_run, "charrnn export {} model.zip"),
     Meaning("predict", "a text", _matches(".+"), "charrnn predict RUN {}"),
-    Meaning("sample", "a file", os.path.isfile, "--prime @{}"),
+    Meaning(
+        "sample",
+        "a file",
+        os.path.isfile,
+        "--prime @{} to continue it, or --new --known {} for documents that are not in it",
+    ),
     Meaning("sample", "a text to continue", _matches(".+"), "--prime {}"),
     Meaning("runs", "not the name of a run", {"list", "ls", "all"}.__contains__, "charrnn runs"),
 )
@@ -254,6 +262,12 @@ def field_for(typed: str) -> str:
     known."""
     words = _find(OPTIONS["train"], typed.lower().replace("_", "-"))
     return _sentence(words, None) if words.startswith("--") else ""
+
+
+def flag_for(typed: str, value: str | None) -> str:
+    """Return a sentence with what works in place of an option with a value that takes none; "" if
+    nothing is known."""
+    return _sentence(FLAGS.get(typed, ""), value)
 
 
 def meaning_of(command: str, word: str) -> str:

@@ -127,7 +127,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
         problem = _unknown_option(error, arguments) or error.format_message()
-        problem = _with_meaning(problem, command)
+        problem = _with_meaning(problem, command, arguments)
         if problem.startswith("No such"):
             problem += about_missing_plugins()
             # The reason belongs to the error: -q hides warnings, but not this one.
@@ -143,8 +143,9 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     return message, 1
 
 
-def _with_meaning(problem: str, command: str) -> str:
-    """Return a message about an unknown command or a word too many, and what works in its place."""
+def _with_meaning(problem: str, command: str, arguments: Sequence[str]) -> str:
+    """Return a message about an unknown command, a word too many or a value too many, and what
+    works in its place."""
     unknown = re.match(r"No such command '(.*?)'", problem, re.DOTALL)
     if unknown:
         known = other_words.command_for(command, unknown[1])
@@ -154,6 +155,10 @@ def _with_meaning(problem: str, command: str) -> str:
     if extra:
         known = other_words.meaning_of(command.partition(" ")[2], extra[1])
         return f"{problem}\n{known}".rstrip()
+    flag = re.match("Option '(.*?)' does not take a value", problem)
+    if flag:
+        known = other_words.flag_for(flag[1], other_words.value_after(arguments, flag[1]))
+        return f"{problem} {known}".rstrip()
     return problem
 
 
@@ -162,7 +167,8 @@ def _is_word(text: str, arguments: Sequence[str]) -> bool:
     if text not in arguments:
         return False
     index = arguments.index(text)
-    return index > 0 and not arguments[index - 1].startswith("-")
+    before = arguments[index - 1]
+    return index > 0 and (not before.startswith("-") or before in other_words.FLAGS)
 
 
 def _unknown_option(error: typer.TyperException, arguments: Sequence[str]) -> str:

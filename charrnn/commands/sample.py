@@ -12,7 +12,7 @@ from charrnn.cli.command_options import ReplacingOptions, mix_option, run_argume
 from charrnn.cli.streams import export_target, warn
 from charrnn.commands import models
 from charrnn.config.options import option, option_group
-from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import (
     CELLS,
     DEFAULT_LENGTH,
@@ -133,14 +133,15 @@ class SampleCommandOptions(ReplacingOptions):
     new: bool = option(
         False,
         flags="--new",
-        help="Draw again what is a document of the run's text.",
+        help="Draw again what is a document of the run's text. Without a file: --known adds one.",
         panel=COPIES,
         needs="reports",
     )
     known: Sequence[str] = option(
         (),
         flags="--known FILE",
-        help="With --new, draw again what is a line of this file, too (repeatable).",
+        help="With --new, draw again what is a document of this file, too (repeatable): a line, or"
+        " what else the run reads as a document.",
         panel=COPIES,
         needs="reports",
     )
@@ -233,8 +234,7 @@ def _draw(
     elif options.json or count is not None or options.unique or options.new:
         accept = None
         if options.new:
-            known = [line for file in options.known for line in _read_lines(file)]
-            accept = output.first.new_documents(known)
+            accept = output.first.new_documents([Path(file) for file in options.known])
         output.show_samples(
             1 if count is None else count, drawing, unique=options.unique, accept=accept
         )
@@ -267,16 +267,6 @@ def _parse_shared(output: "SampleOutput", options: SampleCommandOptions) -> dict
         "prime": output.prime,
         "clamps": dict(_parse_clamp(text, output.first) for text in options.clamps),
     }
-
-
-def _read_lines(file: str) -> list[str]:
-    """Read the lines of a file of --known. Raises DataError."""
-    try:
-        return Path(file).read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"--known {file}: {error}. Give a text file in UTF-8 with one document in each line."
-        ) from None
 
 
 def _parse_texts(drawing: SampleOptions) -> SampleOptions:

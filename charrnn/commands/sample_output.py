@@ -19,7 +19,7 @@ from charrnn.cli.streams import (
     warn,
     write_aside,
 )
-from charrnn.errors import counted
+from charrnn.errors import counted, shortened
 from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.generator import Accept
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
@@ -45,6 +45,8 @@ Part = TypeVar("Part")
 """A stretch of a text: some characters, or a piece with the value of a cell."""
 LONG = 10_000
 """A longer text may have a progress bar, because it may take a second or more."""
+MAX_SHOWN_CHARS = 60
+"""Characters that are shown of a document which is not new."""
 MAX_LINE_ROWS = 50
 """Rows of a terminal after which a coloured line is printed, even if it continues."""
 ShownText = tuple[str, GeneratedText, dict[str, Any]]
@@ -230,7 +232,8 @@ class SampleOutput:
         self.show_samples(count, options, accept=accept)
         figure = f"{len(known):,} of {counted(count, 'document')} in the text of {self.first.name}"
         if known:
-            figure += ": " + ", ".join(dict.fromkeys(known))
+            shown = [shortened(text, MAX_SHOWN_CHARS) for text in dict.fromkeys(known)]
+            figure += ": " + ", ".join(shown)
         sys.stdout.flush()
         result_console(stderr=True).print(printable(figure, IN_TEXT), markup=False)
 

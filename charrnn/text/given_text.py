@@ -104,7 +104,7 @@ def read_text_file(source: str, config: Config) -> Corpus:
     # The values of a column, listed in a file that is no table, stand on lines of their own.
     documents = Documents.of(config, SORTED)
     has_column = documents is not None and documents.kind == "column"
-    is_table = re.search(r"\.([ct]sv|smi)(\.gz)?$", source.lower()) is not None
+    is_table = re.search(r"\.([ct]sv|smi|jsonl|ndjson)(\.gz)?$", source.lower()) is not None
     if has_column and not is_table and (source == "-" or os.path.isfile(source)):
         documents = Documents(kind="lines")
     return read_corpus(

@@ -128,9 +128,15 @@ def test_new_documents_are_none_of_the_held_out_ones_and_of_a_file(command, trai
     rest = command(*call, "--known", "taken.txt").out.splitlines()
     assert len(rest) == 20
     assert not set(rest) & set(written[:5])
+    accept = model.new_documents(known=Path("taken.txt"))
+    assert not any(map(accept, written[:5]))
     missing = command(*call, "--known", "nosuch.txt")
     assert (missing.code, missing.out) == (3, "")
-    assert "--known nosuch.txt" in missing.err
+    assert "nosuch.txt: there is no such file" in missing.err
+    taken = "write --new --known taken.txt for documents that are not in it"
+    for typed in (("--new", "taken.txt"), ("--new=taken.txt",)):
+        message = command("sample", *typed).err
+        assert "--new --known taken.txt" in " ".join(message.split()), taken
 
 
 @pytest.mark.trained

@@ -13,7 +13,9 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.cli.arguments import read_text
+from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
+from charrnn.text.given_text import read_given
 
 NAMES = ("bad", "cab", "dab")
 """Documents of the model below."""
@@ -69,6 +71,13 @@ def test_a_text_of_documents_is_divided_as_the_run_and_the_command_do(folder, do
         assert charrnn.evaluate(model, text) == expected
     assert model.encode(file).text == model.encode(list(NAMES)).text == command
     assert charrnn.evaluate_runs([model], list(NAMES)).rows[0].loss.num_chars == len(command)
+
+
+def test_json_lines_are_read_by_the_column_of_the_run(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one two", "id": 1}\n', "utf-8")
+    config = Config(corpus=("b.csv",), documents="column", column="text")
+    assert read_given(path, config) == "one two\0"
 
 
 def test_files_and_lists_are_read_wherever_a_text_is(folder):

@@ -28,6 +28,7 @@ from charrnn.text.copies import (
     find_matches,
     hash_documents,
 )
+from charrnn.text.given_text import GivenText, whole_text
 from charrnn.text.vocab import as_bytes
 from charrnn.trained_model import TrainedModel
 from charrnn.views.heatmap import draw, stretches_in_words
@@ -197,11 +198,10 @@ class KnownDocuments:
     them with a probability of 1 in 2^64, and then it does not count as new.
     """
 
-    def __init__(self, *texts: SlicedText, documents: Sequence[str] = ()) -> None:
-        """Read each text once, in slices of `SLICE_CHARS`, and more documents."""
+    def __init__(self, *texts: SlicedText) -> None:
+        """Read each text once, in slices of `SLICE_CHARS`."""
         self._is_bytes = isinstance(texts[0][:0], bytes)
-        hashes = chain.from_iterable(map(document_hashes, texts))
-        self._known = KnownHashes([*hashes, hash_documents(list(map(self._as_stored, documents)))])
+        self._known = KnownHashes(chain.from_iterable(map(document_hashes, texts)))
 
     def is_new(self, document: str | bytes) -> bool:
         """Return whether a document is not, as a whole, one of those that are known."""
@@ -337,21 +337,24 @@ def _marks(novelty: Novelty) -> NDArray[np.uint8]:
     return marks
 
 
-def new_documents(model: TrainedModel, known: Sequence[str] = ()) -> Callable[[str | bytes], bool]:
+def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str | bytes], bool]:
     """Return a function that says whether a document is new: it stands neither in the text of the
     model, held-out parts included, nor in that of a model that it started from, and is none of
     those that are `known`. The function is the argument `accept` of `Model.samples`.
 
-    Raises DataError if the run's text is missing or changed, UsageError for a model without
-    documents.
+    Raises DataError if the run's text or a file is missing or changed, UsageError for a model
+    without documents.
     """
     if model.config.end_id is None:
         raise UsageError(
             f"{model.name} was not trained on documents: use {named('novelty')}, which finds copied"
             " passages."
         )
+    known_text = whole_text(known, model.config)
+    if model.vocab.kind == "byte":
+        known_text = as_bytes(known_text)
     texts = chain.from_iterable(learned_texts(model, reason=REASON))
-    return KnownDocuments(*texts, documents=known).is_new
+    return KnownDocuments(*texts, known_text).is_new
 
 
 def novelty_reference(model: TrainedModel, *, length: int) -> NoveltyReference:
