@@ -48,7 +48,7 @@ class Detector:
     that the user names is used for every text."""
     output: str = ""
     """The next characters whose odds show the property; "" for the character whose frequency
-    differs most (`analyses.evidence`)."""
+    differs most (`plugins.analyses.evidence`)."""
 
     def for_any_text(self) -> Detector:
         """Return this detector for a text of any kind, as it is used if the user names it."""

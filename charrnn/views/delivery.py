@@ -67,7 +67,7 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
     """A format of exported files. `FORMATS` has the formats of results by suffix,
-    `formats.export.FORMATS` the formats of models."""
+    `plugins.formats.export.FORMATS` the formats of models."""
 
     content: str
     """The content of the file, or its purpose, in a few words."""
