@@ -72,8 +72,8 @@ def _perturb(network: type, seed: int) -> None:
 
     draw_weights = network._draw_weights  # type: ignore[attr-defined]
 
-    def draw_and_perturb(self: Any, *arguments: Any) -> None:
-        draw_weights(self, *arguments)
+    def draw_and_perturb(self: Any, *arguments: Any, **options: Any) -> None:
+        draw_weights(self, *arguments, **options)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for weight in filter(lambda weight: weight.dim() > 1, self.parameters()):
