@@ -44,6 +44,8 @@ _PLAIN = {
 }
 """Replacements for characters that Unicode normalization does not decompose."""
 _LISTED = 12
+GIVEN_AS_BYTES = "This model reads characters, and the text is given as bytes: decode it first."
+"""What is said of bytes for an alphabet of characters."""
 
 
 IdArray = NDArray[np.unsignedinteger]
@@ -176,13 +178,13 @@ class Vocab:
         """Encode a text as ids (N,).
 
         In a "char" alphabet, characters outside the alphabet become the unknown symbol; if there is
-        none, DataError names them. Raises TypeError for bytes. In a "byte" alphabet, bytes are used
-        as they are, and a str is encoded in UTF-8, lone surrogates included.
+        none, DataError names them. Raises UsageError for bytes. In a "byte" alphabet, bytes are
+        used as they are, and a str is encoded in UTF-8, lone surrogates included.
         """
         if self.kind == "byte":
             return np.frombuffer(as_bytes(text), dtype=np.uint8).astype(np.uint16)
         if not isinstance(text, str):
-            raise TypeError("a character alphabet encodes str, not bytes")
+            raise UsageError(GIVEN_AS_BYTES)
         if not self.has_unknown_symbol:
             self.check_known(self.unknown_characters(text))
         return self.ids_of(code_points(text)).astype(np.uint16)
@@ -257,7 +259,7 @@ class Vocab:
         if self.kind == "byte":
             return []
         if not isinstance(text, str):
-            raise TypeError("a character alphabet encodes str, not bytes")
+            raise UsageError(GIVEN_AS_BYTES)
 
         # np.unique sorts by code point; the indices of the first appearances restore the order.
         points = code_points(text)
@@ -432,11 +434,6 @@ def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> E
 
     Raises DataError for an empty text, UsageError for bytes if the alphabet consists of characters.
     """
-    given_as_bytes = isinstance(text, bytes) or (context and isinstance(context, bytes))
-    if vocab.kind == "char" and given_as_bytes:
-        raise UsageError(
-            "This model reads characters, and the text is given as bytes: decode it first."
-        )
     ids = vocab.encode(text)
     if len(ids) == 0:
         raise DataError("The text is empty: give at least one character.")

@@ -9,7 +9,7 @@ from hand_built import vocab_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import CheckpointError, DataError
+from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.text.vocab import MAX_CHARACTERS, REPLACEMENT, UNKNOWN, CharacterCounts, Decoder, Vocab
 
 ANY_TEXT = st.text(st.characters(), min_size=1, max_size=60)  # lone surrogates included
@@ -156,5 +156,5 @@ def test_an_exact_alphabet_is_extended_by_every_character():
     assert vocab.extended(counted).characters == (*"ehlo", "a", "z")
     assert Vocab.of_bytes().extended(counted) == Vocab.of_bytes()
     for read in (vocab.encode, vocab.unknown_characters):
-        with pytest.raises(TypeError, match="str, not bytes"):
+        with pytest.raises(UsageError, match="given as bytes: decode it first"):
             read(b"hello")
