@@ -67,9 +67,9 @@ def _how_sure(largest: float) -> int:
 
 
 @for_loops
-def _is_run(history: Int64Array) -> bool:
-    """Return whether a history (K,) ends with a run of the same character."""
-    if len(history) < RUN:
+def _is_run(history: Int64Array, end_id: int) -> bool:
+    """Return whether a history (K,) ends with a run of the same character, which is not END."""
+    if len(history) < RUN or history[-1] == end_id:
         return False
     num_same = 1
     for back in range(2, RUN + 1):
@@ -144,7 +144,7 @@ def mix(
         most_by_counts = max(most_by_counts, values[char])
 
     pair = NUM_SURE * _how_sure(1.0 / total) + _how_sure(most_by_counts)
-    if _is_run(history):
+    if _is_run(history, counts.end_id):
         pair = NUM_PAIRS - 1
     powers = counts.powers[pair]
     _take_logarithms(values, mixed)

@@ -86,7 +86,10 @@ class Counts(NamedTuple):
         """Mix the logits (B, V) of a network with the predictions of the counts after histories (B,
         K). Returns logits (B, V)."""
         predicted = self.predictor.after(histories)
-        return self.powers.mix(Predictions.of(logits, counts=predicted, histories=histories))
+        predictions = Predictions.of(
+            logits, counts=predicted, histories=histories, end_id=self.predictor.end_id
+        )
+        return self.powers.mix(predictions)
 
     def mix_many(self, logits: NDArray[np.float32], histories: NDArray[np.int64]) -> Float64Array:
         """Return the logits (M, V) of `mix` for many predictions. A compiled loop computes them if

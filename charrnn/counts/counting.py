@@ -137,6 +137,7 @@ def fit_counts(
             _logits(model, ids, positions=positions, held_back=held_back),
             counts=predictor.after(histories),
             histories=histories,
+            end_id=predictor.end_id,
         )
         powers = MixingPowers.fit(predictions, np.asarray(ids[positions]))
 

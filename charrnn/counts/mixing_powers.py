@@ -67,10 +67,14 @@ class Predictions(NamedTuple):
 
     @classmethod
     def of(
-        cls, logits: NDArray[Any], counts: Float64Array, histories: NDArray[np.int64]
+        cls,
+        logits: NDArray[Any],
+        counts: Float64Array,
+        histories: NDArray[np.int64],
+        end_id: int,
     ) -> Predictions:
         """Take the logits (M, V) of a network and the probabilities (M, V) by counts after
-        histories (M, K).
+        histories (M, K). `end_id` ends a document, so empty documents are no run.
 
         Every operation rounds alike on every processor, and is the same in the compiled loop.
         """
@@ -82,6 +86,7 @@ class Predictions(NamedTuple):
         pairs = NUM_SURE * _how_sure(1 / totals) + _how_sure(counts.max(axis=-1))
         if histories.shape[1] >= RUN:
             is_run = (histories[:, -RUN:] == histories[:, -1:]).all(axis=1)
+            is_run &= histories[:, -1] != end_id
             pairs[is_run] = NUM_PAIRS - 1
         return cls(network, counts=exact_log(counts), pairs=pairs)
 

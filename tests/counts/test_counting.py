@@ -730,6 +730,8 @@ def test_a_model_with_counts_is_copied_to_other_processes_and_has_probabilities(
     # All documents are read at once: one after the other, a thousand take 11 seconds.
     monkeypatch.setattr(comparison, "_nats_of_text", None)
     assert together.logprob(listed) == pytest.approx(alone, abs=1e-6)
+    # Empty documents are no run of the same character, in which the network predicts alone.
+    assert together.logprob([""] * 6) == pytest.approx([together.logprob("")] * 6, abs=1e-6)
     both = charrnn.mix([charrnn.load(path), together])
     assert both.logprob(listed) == pytest.approx([both.logprob(name) for name in listed], abs=1e-6)
     copy = ForkingPickler.loads(ForkingPickler.dumps(together))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from charrnn.api import Model
 from charrnn.counts import counted_model, growing, mixing_powers
+from charrnn.counts.contexts import NO_END
 from charrnn.counts.counted_model import CountedModel, Counts
 from charrnn.counts.counting import fit_counts
 from charrnn.counts.kneser_ney import NgramModel
@@ -112,7 +113,9 @@ def drawn_predictions(num_predictions, seed):
         both.append(rng.permuted(np.column_stack((largest, rest)), axis=1).clip(1e-6))
     histories = np.tile(np.arange(4), (num_predictions, 1))
     histories[rng.random(num_predictions) < 0.1] = 2
-    predictions = Predictions.of(np.log(both[0]), counts=both[1], histories=histories)
+    predictions = Predictions.of(
+        np.log(both[0]), counts=both[1], histories=histories, end_id=NO_END
+    )
     mixed = np.exp(log_softmax(powers_of(seed).mix(predictions)))
     targets = (mixed.cumsum(-1) < rng.random((num_predictions, 1))).sum(-1).clip(max=5)
     return predictions, targets
@@ -132,11 +135,14 @@ def test_each_prediction_has_the_pair_of_its_classes():
     logits = np.log([[0.3, 0.35, 0.35], [0.5, 0.3, 0.2], [0.9, 0.05, 0.05], [0.9, 0.05, 0.05]])
     counts = np.array([[0.85, 0.1, 0.05], [0.2, 0.3, 0.5], [0.34, 0.33, 0.33], [0.34, 0.33, 0.33]])
     histories = np.array([[1, 2, 2, 2], [-1, 2, 2, 1], [0, 1, 0, 1], [2, 2, 2, 2]])
-    predictions = Predictions.of(logits, counts=counts, histories=histories)
+    predictions = Predictions.of(logits, counts=counts, histories=histories, end_id=NO_END)
     assert predictions.pairs.tolist() == [2, 4, 6, 9]
     # A history of fewer characters than a run has none.
-    short = Predictions.of(logits, counts=counts, histories=histories[:, :3])
+    short = Predictions.of(logits, counts=counts, histories=histories[:, :3], end_id=NO_END)
     assert short.pairs.tolist() == [2, 4, 6, 6]
+    # Nor do empty documents, of which each has the END alone.
+    empty = Predictions.of(logits, counts=counts, histories=histories, end_id=2)
+    assert empty.pairs.tolist() == [2, 4, 6, 6]
 
 
 @pytest.mark.parametrize("num_predictions", [30, 400])
@@ -209,7 +215,7 @@ def test_a_text_is_as_likely_by_the_powers_of_its_classes_as_by_one_pair(num_pre
 
 
 def test_nothing_to_fit_to_is_the_geometric_mean():
-    nothing = Predictions.of(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 5), np.int64))
+    nothing = Predictions.of(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 5), np.int64), NO_END)
     values = MixingPowers.fit(nothing, np.zeros(0, np.int64)).values
     assert (values[:-1] == START).all()
     assert (values[-1] == ALONE).all()
@@ -219,7 +225,7 @@ def test_a_network_that_is_always_right_has_a_power_that_ends(monkeypatch):
     monkeypatch.setattr(mixing_powers, "MOST_POWER", 1.25)
     logits = np.tile([5.0, 0.0, 0.0], (2_000, 1))
     counts = np.full((2_000, 3), 1 / 3)
-    predictions = Predictions.of(logits, counts, np.tile(np.arange(4), (2_000, 1)))
+    predictions = Predictions.of(logits, counts, np.tile(np.arange(4), (2_000, 1)), NO_END)
     values = MixingPowers.fit(predictions, np.zeros(2_000, np.int64)).values
     assert values.max() == 1.25
 
