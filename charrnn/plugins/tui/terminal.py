@@ -53,8 +53,9 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     """Browse the cells of a model over a text.
 
     The arrow keys move through the cells, best first; the text is coloured by the selected one: red
-    where it is low, blue where it is high. Type a text and watch the cells follow, or clamp a cell
-    at a value and compare what the model generates. ? lists the keys.
+    where it is low, blue where it is high. With t you type a text, watch the cells follow and take
+    what the model would write next. With c you clamp a cell at a value and compare what the model
+    generates. ? lists the keys.
     """
     from charrnn.cells.findings import CHARS_SCORED
 

@@ -395,8 +395,12 @@ def test_typing_is_followed_character_by_character(model):
     play(model, script)
 
 
+def most_probable_first(continuations):
+    return sorted(continuations, key=lambda continuation: -continuation.logprob)
+
+
 def test_what_is_typed_is_continued_and_a_key_takes_one(quoting):
-    expected = quoting.continuations("ab", seed=0)
+    expected = most_probable_first(quoting.continuations("ab", seed=0))
 
     async def script(app, pilot):
         browser = app.browser
@@ -428,9 +432,9 @@ def test_what_is_typed_is_continued_and_a_key_takes_one(quoting):
 def test_tab_takes_the_first_continuation_of_what_was_typed_last(tmp_path):
     model = charrnn.load(build_chain(tmp_path / "run", "abcde fghi\n"))
 
-    expected = model.continuations("ab", seed=0)
+    expected = most_probable_first(model.continuations("ab", seed=0))
     text = "ab" + expected[0].text
-    following = model.continuations(text, seed=0)
+    following = most_probable_first(model.continuations(text, seed=0))
     assert expected[0].text != following[0].text
 
     async def script(app, pilot):
@@ -442,6 +446,18 @@ def test_tab_takes_the_first_continuation_of_what_was_typed_last(tmp_path):
         await until(pilot, lambda: browser.offered == following)
 
     play(model, script, "abcde fghi\n" * 30)
+
+
+def test_the_most_probable_continuation_is_offered_first(model):
+    rare = Continuation(text="xy", logprobs=(-2.0, -2.0))
+    likely = Continuation(text="z", logprobs=(-0.5,))
+
+    async def script(app, pilot):
+        await until_scored(app, pilot)
+        app.browser._take_offered([rare, likely])
+        assert app.browser.offered == [likely, rare]
+
+    play(model, script)
 
 
 def test_a_text_of_bytes_is_continued_as_it_was_typed(byte_run):
@@ -633,6 +649,22 @@ def test_every_size_will_do(quoting, monkeypatch):
         assert all(not style.bgcolor for _, style in styled(text_of(app)))
 
     play(quoting, script, QUOTED, size=(1, 1))
+
+
+def test_the_values_of_the_line_are_those_of_the_new_width(model):
+    async def script(app, pilot):
+        await until_scored(app, pilot)
+        await pilot.press("t", *("ab" * 20), "escape")
+        for width in (120, 60, 100, 40):
+            await pilot.resize_terminal(width, 30)
+            view = text_of(app)
+            await until(pilot, lambda w=width: app.size.width == w)
+            await pilot.pause()
+            line = view.sparkline(view.current_line)
+            assert shown(app, "#sparkline").strip() == line.strip()
+            assert len(line.strip()) > 1
+
+    play(model, script, size=(80, 24))
 
 
 def test_list_and_text_are_side_by_side_where_there_is_room(model):

@@ -130,7 +130,11 @@ BROWSER_KEYS: tuple[Keys, ...] = (
     ),
     ("/", "go to a cell, layer:unit", {"slash": "go_to"}),
     ("t", "type a text; the cells follow. Backspace deletes", {}),
-    ("Tab F1-F5", "while you type: take the first continuation, or the one of that key", {}),
+    (
+        "Tab F1-F5",
+        "while you type: take the first and most probable continuation, or that of the key",
+        {},
+    ),
     ("Esc", "stop typing; once more: back to the text that was given", {}),
     (
         "c",
@@ -148,7 +152,7 @@ NOTES = (
 """The meanings of the colours and the marks, for the help."""
 HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  c clamp  t type  s list  / go to"
 """Keys at the bottom of the screen: as many as fit."""
-TYPING_HINT = "typing: Tab F1-F5 take a continuation  ↑↓ cell  ←→ text  Esc ends"
+TYPING_HINT = "typing: Esc ends  Tab F1-F5 take a continuation  ↑↓ cell  ←→ text"
 """Keys at the bottom while a text is typed."""
 PAGE_HINT = "↑↓ PgUp PgDn scroll  ←→ other cells  c clamp  ? help  Esc back"
 """Keys at the bottom of the page of a cell."""
@@ -513,8 +517,9 @@ class Browser(FullScreen):
             self._show()
 
     def on_resize(self) -> None:
-        # The text is folded again, so another line has the cursor.
-        self._show()
+        # The text is folded again, so another line has the cursor. Its view learns its new width
+        # after the screen.
+        self.call_after_refresh(self._show)
 
     # Moving
 
@@ -658,7 +663,7 @@ class Browser(FullScreen):
         self.app.measure(OFFERS, search, say=say)
 
     def _take_offered(self, found: list[Continuation]) -> None:
-        self.offered = found
+        self.offered = sorted(found, key=lambda continuation: -continuation.logprob)
         self._show()
 
 
