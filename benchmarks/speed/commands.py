@@ -12,7 +12,7 @@ does not count. The commands take turns, so that a machine whose speed drifts tr
 needs Linux or macOS, and chromium or chrome for the page.
 
 The tests keep no seconds, which depend on the machine. They keep what decides them: `sample` and
-`predict` do not import torch (tests/generation/test_cli_sample.py), and the interfaces open without it
+`predict` do not import torch (tests/commands/test_sample.py), and the interfaces open without it
 (tests/plugins/tui/test_explore.py).
 """
 
