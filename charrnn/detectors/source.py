@@ -117,10 +117,11 @@ _TEMPLATE = r"""
 """Matches a template of JavaScript on one line, with what stands in its braces, or a raw string of
 Go. In braces there may be templates that contain no others."""
 _RAW = r"""
-    (?:u8|[uUL])?R"(?P<delimiter>[^()\\\s]{0,16})\(.*?\)(?P=delimiter)(?P<raw_end>")"""
-"""Matches a raw string of C++."""
+    (?:u8|[uUL])?R"(?P<delimiter>[^()\\\s]{0,16})\(.{0,999}?\)(?P=delimiter)(?P<raw_end>")"""
+"""Matches a raw string of C++; the search for its end is short, because a text may have many marks
+and no end."""
 _CHARACTER = r"""
-    b?r(?P<hashes>\#*)".*?"(?P=hashes)(?<=(?P<raw_end>["\#]))
+    b?r(?P<hashes>\#{0,9})".{0,999}?"(?P=hashes)(?<=(?P<raw_end>["\#]))
     | (?P<mark>")(?:[^"\\\n]|\\.)*(?P<string_end>")?
     | '(?:[^'\\\n]|\\[^\n]{1,9}?)(?P<character_end>')"""
 """Matches a string, a raw string or a character of Rust, where a lifetime such as 'a has no closing
