@@ -55,7 +55,7 @@ class GateCounter:
         self._inputs = inputs
         self._calls = [[] for _ in self._layers]
         ops = record_layers(torch_ops(), "sigmoid", results=self._calls)
-        return self._network.trace(inputs, state, ops)
+        return self._network.trace(inputs, state, ops=ops)
 
     def add(self, is_text: Tensor) -> None:
         """Count the gates of the window that was read last, at the characters that `is_text` (T, B)

@@ -45,7 +45,7 @@ class _Bar(Task):
     """A task with a bar."""
 
     def __init__(self, label: str, total: int, unit: str) -> None:
-        super().__init__(label, total, unit)
+        super().__init__(label, total=total, unit=unit)
 
         # Imported here, because most tasks have no bar and need neither.
         from tqdm import tqdm

@@ -123,7 +123,7 @@ def fit_counts(
     def count(counted: IdArray) -> NgramPredictor:
         order = min(ORDER, len(counted))
         predictor = NgramModel.fit(
-            counted, len(model.vocab), order, model.config.end_id
+            counted, len(model.vocab), order=order, end_id=model.config.end_id
         ).predictor()
         advance()
         return predictor

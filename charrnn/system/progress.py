@@ -145,7 +145,7 @@ def task(label: str, total: int = 0, *, unit: str = "chars") -> Iterator[Task]:
 
     With `unit=""` nothing is counted: what it is is shown at once.
     """
-    started = _current.get().start(label, total, unit)
+    started = _current.get().start(label, total=total, unit=unit)
     try:
         yield started
     finally:

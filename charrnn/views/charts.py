@@ -341,7 +341,7 @@ class LineChart:
             for segment in line.segments:
                 # The last point is connected with itself, so that a segment of one point is a dot.
                 for start, end in zip(segment, [*segment[1:], *segment[-1:]], strict=True):
-                    canvas.line(self._shares(start), self._shares(end), _style(line.number))
+                    canvas.line(self._shares(start), self._shares(end), style=_style(line.number))
 
         # The marks hide the lines. The marks of different lines alternate, so that equal lines can
         # be told apart.

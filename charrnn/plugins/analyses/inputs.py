@@ -455,7 +455,7 @@ def erase(
         if network.end_id is not None:
             is_end = (ids[step] == network.end_id).repeat(step + 2)
             state = reset_rows(state, initial=network.initial_state(len(is_end)), is_reset=is_end)
-        (_, values, _), state = network.trace(read[None], state, ops)
+        (_, values, _), state = network.trace(read[None], state, ops=ops)
 
     # The other groups are compared with the first group, in which nothing is erased.
     by_group = values[0, :, layer, unit].view(num_steps + 1, num_lanes)

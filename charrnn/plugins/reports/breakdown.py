@@ -158,7 +158,7 @@ def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
     num_blocks = num_blocks_of(len(losses))
     blocks = np.arange(len(losses)) * num_blocks // len(losses)
     sums = GroupSums.zeros(CLASSES, num_blocks)
-    sums.add(losses.nats, blocks, groups)
+    sums.add(losses.nats, blocks, groups=groups)
     return sums
 
 

@@ -108,7 +108,7 @@ def read_freely(
             for of_layer in memories:
                 of_layer.clear()
             before = state
-            (logits, cells, _), state = network.trace(chars[None], state, recorders)
+            (logits, cells, _), state = network.trace(chars[None], state, ops=recorders)
             # With zoneout a memory passes twice; the last is the memory that the cell keeps.
             latest = torch.stack([of_layer[-1] for of_layer in memories], dim=1)
             steps.append(

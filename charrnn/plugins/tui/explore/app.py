@@ -472,7 +472,7 @@ class Browser(FullScreen):
         if values is not None:
             scale_values = list(map(exploration.scale.position, values.tolist()))
         view = self.query_one("#text", TextView)
-        view.show(exploration.viewed.text, scale_values, exploration.viewed.cursor)
+        view.show(exploration.viewed.text, scale_values, cursor=exploration.viewed.cursor)
 
         # Below the text are the values of the line with the cursor, and the character at the
         # cursor.
