@@ -581,8 +581,8 @@ class Comparison:
                 unknown = counted(run.text.num_unknown, "character")
                 yield (
                     f"{run.name} does not know {unknown} of this text, each of which costs"
-                    f" {run.text.escape_nats:.2f} nats beside the unknown symbol, to say which one"
-                    " it is."
+                    f" {run.text.escape_nats:.2f} nats more than the unknown symbol, because it"
+                    " must be said which character it is."
                 )
             # The model remembers this text, which lowers its loss.
             learned = run.trained_share or 0.0
