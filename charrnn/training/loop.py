@@ -150,9 +150,7 @@ def train(
             should_save=should_save,
         )
         # Steps that were cut because more would not help leave time over, as they should.
-        least_share = MIN_BUDGET_SHARE
-        if run_plan.ends_early:
-            least_share = 0.0
+        least_share = 0.0 if run_plan.ends_early else MIN_BUDGET_SHARE
         events = computed_on_threads(resolved(planned.threads), session.events(reasons))
         with closing(events):
             yield from _with_budget_warnings(
