@@ -4,14 +4,12 @@
 plugin is imported when a method uses it, and the error names a plugin that is missing.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import NDArray
 
-from charrnn.cells.findings import MAX_LAG, SGD_LEARNING_RATE
-from charrnn.cells.study import Study
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import beginning_of, fresh_seed
 from charrnn.generation.sample_options import (
@@ -26,16 +24,22 @@ from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_numba
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, read_given, text_to_continue, whole_text
-from charrnn.trained_model import TextOrIds, TrainedModel, load_as
+from charrnn.trained_model import (
+    MAX_LAG,
+    SGD_LEARNING_RATE,
+    TextOrIds,
+    TrainedModel,
+    load_as,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from charrnn.cells import findings as records
     from charrnn.counts import counting, growing, kneser_ney
     from charrnn.counts.counted_model import CountedModel
     from charrnn.detectors.detector import Detector
     from charrnn.generation import continuations as assistant
+    from charrnn.model_study import ModelStudy
     from charrnn.plugins.analyses import atlas as atlases
     from charrnn.plugins.analyses import backpropagation as gradients_of_numbers
     from charrnn.plugins.analyses import (
@@ -49,9 +53,7 @@ if TYPE_CHECKING:
     from charrnn.plugins.analyses import inputs as drivers
     from charrnn.plugins.analyses import numbers as network_numbers
     from charrnn.plugins.analyses import outputs as effects
-    from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
-    from charrnn.plugins.analyses.directions import Direction, DirectionContribution
-    from charrnn.plugins.analyses.evidence.results import EvidenceCard
+    from charrnn.plugins.analyses.directions import Direction
     from charrnn.plugins.formats import export
     from charrnn.plugins.reports import copies, dynamic
     from charrnn.plugins.reports import novelty as novelties
@@ -95,6 +97,8 @@ class Model(TrainedModel):
         >>> study = model.study(text, cached=True)
         >>> study.passages(study.findings())
         """
+        from charrnn.model_study import ModelStudy
+
         return self.study_as(ModelStudy, text, context=context, cached=cached)
 
     # How cells are looked into.
@@ -365,131 +369,6 @@ class Model(TrainedModel):
         return RecordList(
             assistant.continue_text(self.generator, beginning, options=options).take(count)
         )
-
-
-class ModelStudy(Study):
-    """A study of the cells of a `Model` over a text, with the analyses of plugins."""
-
-    def atlas(self, findings: "records.CellFindings | None" = None) -> "atlases.Atlas":
-        """Measure all cells: values, places on a map, descriptions, inputs and outputs. `findings`
-        are by default the findings of all detectors.
-
-        `inputs_of` and `outputs_of` measure the effects that take long, of erased characters and
-        clamped cells. Descriptions and effects are None for a text too short for them. Raises
-        DataError for a text too short for findings.
-
-        >>> study.atlas().cells[0].values.mean
-        """
-        return atlases.atlas(self, findings or self.findings())
-
-    def descriptions(
-        self, detectors: "Sequence[str | Detector] | None" = None
-    ) -> "DescriptionReport":
-        """Describe all cells by rules in words; `detectors` give conditions (all, if None).
-
-        Raises UsageError for an unknown detector, DataError for a text too short.
-
-        >>> study.descriptions().descriptions[0].text
-        """
-        return descriptions.descriptions(self, detectors)
-
-    def description_of(self, layer: int, unit: int) -> "Description":
-        """Describe a cell by a rule in words: as `descriptions` did, if called before.
-
-        Raises DataError for a text too short.
-
-        >>> study.description_of(0, 17).text
-        """
-        return descriptions.description_of(self, layer=layer, unit=unit)
-
-    def direction(self, detector: "str | Detector", size: int | None = NUM_CELLS) -> "Direction":
-        """Fit a direction: the `size` cells that predict a detector's labels best together, None
-        for all cells.
-
-        The best cell of `findings` is its first. It is fitted on the choosing half and scored on
-        the other half. Raises UsageError for an unknown detector or a `size` out of range,
-        DataError if the detector cannot be scored.
-
-        >>> study.direction("quote", size=8).score
-        """
-        return directions.direction(self, detector, size=size)
-
-    def ablate_direction(
-        self, direction: "Direction", detectors: "Sequence[str | Detector] | None" = None
-    ) -> "DirectionContribution":
-        """Measure the contribution of a direction of this study to the prediction, inside and
-        outside the spans of each of `detectors` (the direction's own detector, if none is named).
-
-        Raises UsageError for an unknown detector, DataError if it cannot be scored.
-
-        >>> study.ablate_direction(study.direction("quote")).ablation.change
-        """
-        return directions.ablate_direction(self, direction, detectors=detectors)
-
-    def evidence(
-        self,
-        layer: int | None = None,
-        unit: int | None = None,
-        detector: "str | Detector | None" = None,
-        *,
-        others: "Mapping[str, Study] | None" = None,
-    ) -> "EvidenceCard":
-        """Measure the evidence for the claim that a cell tracks the property of a detector.
-
-        The default is the best cell of the detector. Without a detector, it is the cell that
-        exceeds the untrained baseline most. `others` are studies of other runs over the same text,
-        by name: the card says which of them have such a cell, and its score there. Raises
-        UsageError for an unknown detector or cell, DataError for a text without enough labels.
-
-        >>> study.evidence(0, 273, "quote").interchange.accuracy
-        >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
-        """
-        return evidence.evidence(self, layer=layer, unit=unit, detector=detector, others=others)
-
-    def inputs(self) -> "tuple[drivers.CellInputs, ...]":
-        """Rank the cells that drive each of the C cells, gate by gate.
-
-        Raises DataError for a text too short.
-
-        >>> study.inputs()[17].drivers[0]  # the strongest driver of cell 0:17
-        """
-        return drivers.inputs(self)
-
-    def inputs_of(self, layer: int, unit: int) -> "drivers.CellInputs":
-        """Return the cells that drive a cell, and the earlier characters that set its value.
-
-        Raises DataError for a text too short.
-
-        >>> study.inputs_of(0, 17).earlier.characters[0]
-        """
-        return drivers.inputs_of(self, layer=layer, unit=unit)
-
-    def outputs(self) -> "tuple[effects.CellOutputs, ...]":
-        """Rank the characters that each of the C cells promotes and suppresses, to first order.
-
-        Raises DataError for a text too short.
-
-        >>> study.outputs()[17].promoted[0].character
-        """
-        return effects.outputs(self)
-
-    def outputs_of(self, layer: int, unit: int) -> "effects.CellOutputs":
-        """Return the result of `outputs` for a cell.
-
-        >>> study.outputs_of(0, 17).suppressed[0]
-        """
-        return effects.outputs_of(self, layer=layer, unit=unit)
-
-    def ranking(
-        self, detectors: "Sequence[str | Detector] | None" = None
-    ) -> "dict[str, tuple[records.CellScore, ...]]":
-        """Rank all cells for each detector that can be scored, by its name.
-
-        Raises UsageError for an unknown detector, DataError for a text too short.
-
-        >>> best, second, *_ = study.ranking(["quote"])["quote"]
-        """
-        return ranking.ranking(self, detectors)
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:

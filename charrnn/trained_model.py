@@ -59,6 +59,10 @@ gradient_scale growing_counts instead_of is_imported origin parts polarity read_
 recorded_corpus step_digest stepper to_json view written_text
 """
 """Attributes of a model that `dir` leaves out."""
+MAX_LAG = 200
+"""Characters back to which gradients are computed, unless another number is asked for."""
+SGD_LEARNING_RATE = 0.1
+"""Learning rate of the step of SGD after back-propagation, unless another one is asked for."""
 ModelKind = TypeVar("ModelKind", bound="TrainedModel")
 """The class of a model that is loaded."""
 StudyKind = TypeVar("StudyKind", bound="Study")

@@ -7,10 +7,6 @@ from typing import Any
 from charrnn.statistics.agreement import association_from_auc
 from charrnn.system.display import Displayable
 
-MAX_LAG = 200
-"""Characters back to which gradients are computed, unless another number is asked for."""
-SGD_LEARNING_RATE = 0.1
-"""Learning rate of the step of SGD after back-propagation, unless another one is asked for."""
 CHARS_SCORED = 131_072
 """The most characters of a text that cells are chosen and scored on."""
 MAX_P_VALUE = 0.05

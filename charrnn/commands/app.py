@@ -9,11 +9,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli import other_words
 from charrnn.cli.command_classes import Invocation
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.cli.root import app, commands, owner_of
@@ -36,10 +35,17 @@ from charrnn.errors import (
     did_you_mean,
 )
 from charrnn.hooks.manager import LEFT_OUT, about_missing_plugins
+from charrnn.system.lazy import LazyModule
 from charrnn.system.process import ENDING_SIGNALS, NUMPY_BYTES, PARENT, check_room
 from charrnn.system.progress import using
 from charrnn.system.signals import Signals
 from charrnn.version import __version__
+
+if TYPE_CHECKING:
+    from charrnn.cli import other_words
+else:
+    # Only a command line that is wrong needs it.
+    other_words = LazyModule("charrnn.cli.other_words")
 
 QUIET = {"-q", "--quiet"}
 """Options that silence warnings and progress."""

@@ -9,8 +9,9 @@ import pytest
 from environment import REPOSITORY
 
 import charrnn
-from charrnn.api import Model, ModelStudy
+from charrnn.api import Model
 from charrnn.generation.generator import GenerationMethods
+from charrnn.model_study import ModelStudy
 
 pytestmark = pytest.mark.docs
 

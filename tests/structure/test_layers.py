@@ -18,6 +18,7 @@ LAYERS = (
     ({"commands"},),
     ({"__init__"},),
     ({"api"},),
+    ({"model_study"},),
     ({"plugins"},),
     ({"training"}, {"cli"}),
     ({"counts"}, {"views"}),

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
 
-from charrnn.cells.findings import MAX_LAG
 from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
 from charrnn.cli.arguments import load_model
 from charrnn.config.options import option
@@ -31,7 +30,7 @@ from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
-from charrnn.trained_model import TrainedModel
+from charrnn.trained_model import MAX_LAG, TrainedModel
 from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
 
 NUM_LOSSES = 128

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from charrnn.cells.findings import SGD_LEARNING_RATE
 from charrnn.cli.arguments import is_run, load_model, parse_text, read_prime, to_content
 from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.streams import deliver, export_target, print_json
@@ -14,6 +13,7 @@ from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKN
 from charrnn.plugins.analyses.backpropagation import model_backpropagation
 from charrnn.plugins.analyses.numbers import MAX_UNITS, model_numbers
 from charrnn.system.display import Displayable
+from charrnn.trained_model import SGD_LEARNING_RATE
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import predictions_table
 

@@ -14,7 +14,6 @@ from rich.cells import cell_len
 from rich.console import Group
 
 import charrnn
-from charrnn.api import ModelStudy
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cli.arguments import parse_direction
 from charrnn.config.architectures import CELLS
@@ -28,6 +27,7 @@ from charrnn.model.cell_types import CLAMP_LIMIT
 from charrnn.model.clamping import NUM_CELLS, ClampedSum
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
+from charrnn.model_study import ModelStudy
 from charrnn.plugins.analyses import directions
 from charrnn.plugins.analyses.directions import Direction, ablate_sum, sum_at_means
 

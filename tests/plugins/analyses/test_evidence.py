@@ -15,10 +15,11 @@ from known_weights import QUOTING_UNIT, quoting_text
 from rich.console import Group
 
 import charrnn
-from charrnn.api import Model, ModelStudy
+from charrnn.api import Model
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.detectors.prose import label_quotes
 from charrnn.errors import DataError, UsageError
+from charrnn.model_study import ModelStudy
 from charrnn.plugins.analyses import evidence as package
 from charrnn.plugins.analyses.evidence import born_at
 from charrnn.plugins.analyses.evidence import card as card_module
