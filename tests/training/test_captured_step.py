@@ -211,7 +211,7 @@ def test_a_run_warns_once_that_its_steps_are_not_captured(log, monkeypatch, tmp_
         raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(captured_step, "capture_graph", fail)
-    monkeypatch.setattr("charrnn.training.trainer.open_capture", lambda *args: Capture(CPU))
+    monkeypatch.setattr("charrnn.training.trainer.open_capture", lambda *_, **__: Capture(CPU))
     text = tmp_path / "text.txt"
     text.write_text("a line of text\n" * 100)
     changes = {"corpus": (str(text),), "steps": WARM_UPS + 3, "device": "cpu"}
