@@ -110,8 +110,8 @@ def cells_of(scores: list[dict[str, Any]]) -> str:
 
 def passage_of(sample: str) -> str:
     """Return a passage of a sample as one line of the table, without a part of a word."""
-    # From the second line on: the first may continue another one.
-    _, _, rest = sample.partition("\n")
+    # From the second line on: the first may continue another one. Rows of stars say nothing.
+    _, _, rest = re.sub(r"(?m)^[\W_]+$", "", sample).partition("\n")
     if len(rest) < SAMPLE_CHARS:
         rest = sample
     line = " ".join(re.sub(r"\s*\n\s*", " / ", rest.strip()).split())
