@@ -119,6 +119,8 @@ def passage_of(sample: str) -> str:
     if len(line) > SAMPLE_CHARS and " " in shown:
         shown = shown.rpartition(" ")[0]
     shown = shown.rstrip(" /,").replace("|", "\\|").replace("`", "'")
+    if not shown:
+        return "blanks alone"
     return f"`{shown}`"
 
 
