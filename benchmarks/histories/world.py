@@ -439,7 +439,7 @@ def wrong_messages(ran: Ran, arguments: Sequence[str], *, is_wrapped: bool = Fal
     err = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", ran.err).replace("\r", "\n")
     if UNEXPECTED.search(err):
         problems.append("has an unexpected message")
-    num_errors = len(re.findall(r"(?m)^error: ", err))
+    num_errors = len(re.findall(r"(?m)^error:(?: |$)", err))
     # A signal can come after the error was printed.
     is_late = num_errors == 1 and ran.code > 128
     if num_errors != (1 <= ran.code <= 6) and not is_late:
