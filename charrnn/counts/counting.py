@@ -29,10 +29,14 @@ from charrnn.runs.reader import RunReader
 from charrnn.system.compiling import can_compile
 from charrnn.system.lazy import inference_mode, torch
 from charrnn.system.progress import task
-from charrnn.text.pieces import without_pieces
+from charrnn.text.pieces import with_surroundings, without_pieces
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel, load
 
+SURROUNDINGS_PART = 400
+"""The length of the text that is counted is divided by this number. The result is the number of
+characters on each side of a piece that the counts do not have when the powers are fitted: they are
+of the same file or chapter, and of a new one the counts know less (benchmarks/LOG.md)."""
 MOST_SCORES = 1 << 20
 """Scores of characters to which the powers are fitted, at most: they take about 120 MB."""
 MOST_CHARS_OF_PYTHON = 50_000
@@ -65,10 +69,10 @@ def count_text(
     network has not learned.
 
     The powers are fitted on the pieces of the training text that were held back from the network.
-    The counts with which they are fitted do not have these pieces either; the counts that are
-    written have them. If the validation text says that network and counts together are worse than
-    the better of the two alone, the latter is recorded as the one that writes. `network_nats` is
-    the validation loss of the network.
+    The counts with which they are fitted have neither these pieces nor, in a text without
+    documents, what stands next to them; the counts that are written have all. If the validation
+    text says that network and counts together are worse than the better of the two alone, the
+    latter is recorded as the one that writes. `network_nats` is the validation loss of the network.
 
     Returns None, and writes nothing, if `should_stop` returned true before the losses were
     measured. Raises CharRNNError if the counts cannot be written.
@@ -129,8 +133,13 @@ def fit_counts(
         return predictor
 
     with task("counting", total=2, unit="texts") as advance:
-        # Without the pieces, because counts of a text know it by heart.
-        predictor = count(without_pieces(ids, held_back, begin=begin))
+        # Without the pieces, because counts of a text know it by heart. Their surroundings have the
+        # same names and phrases: the text that is predicted later is not so near.
+        left_out = held_back
+        if model.config.end_id is None:
+            num_chars = (len(ids) - begin) // SURROUNDINGS_PART
+            left_out = with_surroundings(held_back, num_chars=num_chars)
+        predictor = count(without_pieces(ids, left_out, begin=begin))
         positions = _fitted_positions(model, held_back)
         histories = predictor.histories(ids, positions)
         predictions = Predictions.of(

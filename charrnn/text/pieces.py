@@ -43,6 +43,11 @@ def num_in(pieces: tuple[slice, ...]) -> int:
     return sum(piece.stop - piece.start for piece in pieces)
 
 
+def with_surroundings(pieces: tuple[slice, ...], num_chars: int) -> tuple[slice, ...]:
+    """Return pieces together with `num_chars` characters on each side, as far as the text goes."""
+    return tuple(slice(max(0, piece.start - num_chars), piece.stop + num_chars) for piece in pieces)
+
+
 def without_pieces(ids: IdArray, pieces: tuple[slice, ...], begin: int) -> IdArray:
     """Return a copy of ids (N,) from `begin` on, without the pieces."""
     is_kept = np.ones(len(ids) - begin, np.bool_)

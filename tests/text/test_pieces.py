@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from charrnn.text.pieces import held_back_pieces, num_in, without_pieces
+from charrnn.text.pieces import (
+    held_back_pieces,
+    num_in,
+    with_surroundings,
+    without_pieces,
+)
 
 
 def documents_of(*lengths):
@@ -25,6 +30,14 @@ def test_the_pieces_have_the_characters_that_are_asked_for(num_chars):
     assert without_pieces(ids, pieces, begin=990).tolist() == [
         index for index in range(990, 997) if not any(p.start <= index < p.stop for p in pieces)
     ]
+
+
+def test_surroundings_stand_on_both_sides_of_a_piece_and_end_with_the_text():
+    pieces = (slice(2, 5), slice(20, 30), slice(95, 99))
+    wide = with_surroundings(pieces, num_chars=3)
+    assert wide == (slice(0, 8), slice(17, 33), slice(92, 102))
+    left = without_pieces(np.arange(100), wide, begin=0).tolist()
+    assert left == [*range(8, 17), *range(33, 92)]
 
 
 @pytest.mark.parametrize(
