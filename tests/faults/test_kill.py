@@ -63,7 +63,8 @@ def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
     last = uninterrupted.num_operations if in_saves else uninterrupted.num_calls
     assert last > 200
     # The last save has no successor, so what a kill leaves of it is looked at every time.
-    for number, moment in enumerate([*dice.sample(range(1, last + 1), count - 1), last - 4]):
+    moments = [*dice.sample(range(1, last + 1), count - 1), last - 4]
+    for number, moment in enumerate(moments):
         run = fork_server.folder / f"{killer}-{count}-{number}"
         num_killed += (
             start_and_die(fork_server, train(run), killer, moment).wait() == -signal.SIGKILL
@@ -73,8 +74,8 @@ def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
         go_on(fork_server, run)
         assert_same(run, uninterrupted.path)
         assert RunReader(run).checkpoints() == RunReader(uninterrupted.path).checkpoints()
-    # The last calls may differ a little from run to run.
-    assert num_killed >= (count if in_saves else 0.7 * count)
+    # The number of calls differs a little from run to run, so the last moments may lie behind the end.
+    assert num_killed >= sum(in_saves or moment < 0.9 * last for moment in moments)
 
 
 def start(fork_server, run):
