@@ -371,7 +371,7 @@ class Passage(Displayable):
     begin: int
     """The index in the text of its first character."""
     coloured: ColouredText
-    follows: bool = False
+    begins_inside_line: bool = False
     """Whether its first line begins before it."""
-    goes_on: bool = False
+    ends_inside_text: bool = False
     """Whether text comes after it."""

@@ -103,8 +103,8 @@ class Study:
     cache: FindingsCache
     steps: Callable[[], Iterable[tuple[int, CharRNN]]] = tuple
     """Loads every checkpoint of the run: its step and its network."""
-    _shared: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
-    """Results of `shared` by name."""
+    _in_memory: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
+    """Results of `in_memory` by name."""
 
     @property
     def half(self) -> int:
@@ -116,7 +116,7 @@ class Study:
         """C."""
         return self.num_layers * self.num_units
 
-    def kept(
+    def cached(
         self,
         kind: str,
         key: Mapping[str, JSON],
@@ -134,7 +134,7 @@ class Study:
             self.cache.save(kind, key, value=value)
         return value
 
-    def kept_each(
+    def cached_each(
         self,
         kind: str,
         keys: Sequence[tuple[Item, Mapping[str, JSON]]],
@@ -157,13 +157,13 @@ class Study:
             results = [self.cache.load(kind, key, result=result) for _, key in keys]
         return cast(list[Result], results)
 
-    def shared(self, name: str, compute: Callable[[], Result]) -> Result:
+    def in_memory(self, name: str, compute: Callable[[], Result]) -> Result:
         """Return the result of the first call of `compute` under this name; for intermediate values
         that several results need."""
         # In memory only: such values are too large for the cache folder.
-        if name not in self._shared:
-            self._shared[name] = compute()
-        return cast(Result, self._shared[name])
+        if name not in self._in_memory:
+            self._in_memory[name] = compute()
+        return cast(Result, self._in_memory[name])
 
     def findings(
         self,
@@ -182,7 +182,7 @@ class Study:
         # All detectors share one reading of the text: it takes longer than all the scoring.
         targets, skipped = choose_targets(self.text.text, get_detectors(detectors))
         scores = [measured.score for measured in self.measure(targets, untrained=untrained)]
-        self._keep_found(scores)
+        self._save_found(scores)
         return sort_scores(
             scores, skipped=skipped, num_chars=len(self.text), num_cells=self.num_cells
         )
@@ -231,8 +231,9 @@ class Study:
                     score=score,
                     begin=span.start,
                     coloured=coloured,
-                    follows=span.start > 0 and self.text.text[span.start - 1] not in "\n\0",
-                    goes_on=span.stop < len(self.text),
+                    begins_inside_line=span.start > 0
+                    and self.text.text[span.start - 1] not in "\n\0",
+                    ends_inside_text=span.stop < len(self.text),
                 )
             )
         return RecordTuple(passages)
@@ -243,7 +244,7 @@ class Study:
 
         Raises CharRNNError if there is no room on the disk.
         """
-        return self.shared("activations", compute=lambda: Activations(self.network(), self.text))
+        return self.in_memory("activations", compute=lambda: Activations(self.network(), self.text))
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[Floats]:
         """Return the value of each cell (layer, unit) at each character of a part of the text, of
@@ -261,11 +262,11 @@ class Study:
         # The key has the ids up to the end of the part: later text changes no value.
         of_text: dict[str, JSON] = {"ids": _digest(text.ids), "length": len(text)}
         keys = [((layer, unit), of_text | {"layer": layer, "unit": unit}) for layer, unit in cells]
-        return self.kept_each("values", keys, result=Floats, compute=trace)
+        return self.cached_each("values", keys, result=Floats, compute=trace)
 
     def values_of(self, layer: int, unit: int) -> records.CellValues:
         """Describe the values of a cell: histogram, timescale, gates, passages."""
-        return self.kept(
+        return self.cached(
             "values of",
             self.cell_key(layer, unit),
             result=records.CellValues,
@@ -277,7 +278,7 @@ class Study:
         character."""
         places = self.values_of(layer, unit).passages
         # Only the values are saved, so that the file contains nothing of the text.
-        values = self.kept(
+        values = self.cached(
             "passages of",
             self.cell_key(layer, unit),
             result=tuple[Floats, ...],
@@ -356,7 +357,7 @@ class Study:
             )
 
         keys = [(target, self.target_key(target) | {"untrained": untrained}) for target in targets]
-        measured = self.kept_each("score", keys, result=Measured, compute=measure_missing)
+        measured = self.cached_each("score", keys, result=Measured, compute=measure_missing)
 
         # Detectors with the same labels share an entry, so each score gets the name of its target.
         return [
@@ -392,11 +393,11 @@ class Study:
             )
             return [(passage.start, passage.stop) for passage in passages]
 
-        bounds = self.kept_each("passage", keys, result=tuple[int, int], compute=choose)
+        bounds = self.cached_each("passage", keys, result=tuple[int, int], compute=choose)
         return [slice(begin, end) for begin, end in bounds]
 
-    def _keep_found(self, scores: Sequence[records.CellScore]) -> None:
-        """Keep the significant scores that exceed the untrained baseline, for an exported model."""
+    def _save_found(self, scores: Sequence[records.CellScore]) -> None:
+        """Save the significant scores that exceed the untrained baseline, for an exported model."""
         # Cells that were found in other texts stay, except for the detectors that were scored now:
         # the latest cell counts.
         before = found_cells(self.cache)

@@ -592,8 +592,8 @@ def _whole_words(subject: Subject[Own], coloured: ColouredText) -> ColouredText:
     last = subject.context[-1:]
     return whole_words(
         coloured,
-        follows=bool(last) and last not in ("\n", "\0", b"\n"),
-        goes_on=subject.num_available > len(subject.text),
+        begins_inside_line=bool(last) and last not in ("\n", "\0", b"\n"),
+        ends_inside_text=subject.num_available > len(subject.text),
     )
 
 

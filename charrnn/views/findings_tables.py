@@ -141,4 +141,8 @@ def passage_slides(passages: Sequence[Passage]) -> list[RenderableType]:
 
 def _whole_words_of(passage: Passage) -> ColouredText:
     """Return the text of a passage without the words that its ends cut."""
-    return whole_words(passage.coloured, follows=passage.follows, goes_on=passage.goes_on)
+    return whole_words(
+        passage.coloured,
+        begins_inside_line=passage.begins_inside_line,
+        ends_inside_text=passage.ends_inside_text,
+    )

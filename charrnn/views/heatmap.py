@@ -267,18 +267,21 @@ LAST_WORD = re.compile(r"(?<=[\s\0])[^\s\0]+\Z")
 """The text that a picture leaves out if it ends in mid-word."""
 
 
-def whole_words(coloured: ColouredText, *, follows: bool, goes_on: bool) -> ColouredText:
+def whole_words(
+    coloured: ColouredText, *, begins_inside_line: bool, ends_inside_text: bool
+) -> ColouredText:
     """Return a coloured text without the cut line at its beginning and the cut word at its end; an
     ellipsis stands for each.
 
-    `follows` says that the first line begins before the text, `goes_on` that more text follows.
+    `begins_inside_line` says that the first line begins before the text, `ends_inside_text` that
+    more text comes after it.
     """
     text = coloured.text
     values = coloured.values
     inside = coloured.inside
 
     # The end comes first, because cutting the beginning changes all positions.
-    if goes_on:
+    if ends_inside_text:
         text = LAST_WORD.sub("", text)
         values = values[: len(text)]
         inside = inside[: len(text)]
@@ -287,7 +290,7 @@ def whole_words(coloured: ColouredText, *, follows: bool, goes_on: bool) -> Colo
             values = (*values, math.nan)
             inside = _with_ellipsis(inside)
 
-    if follows:
+    if begins_inside_line:
         cut_line = LINE_START.match(text)
         begin = 0
         if cut_line is not None:

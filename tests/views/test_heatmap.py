@@ -339,7 +339,7 @@ def test_in_ascii_each_part_of_a_cluster_is_by_itself():
 
 
 @pytest.mark.parametrize(
-    ("text", "follows", "goes_on", "drawn"),
+    ("text", "begins_inside_line", "ends_inside_text", "drawn"),
     [
         ("lf a line\nThe lamp was lit", True, True, "…The lamp was …"),
         ("mp was lit and", True, True, "…was lit …"),
@@ -349,10 +349,14 @@ def test_in_ascii_each_part_of_a_cluster_is_by_itself():
         ("na\0Bernd\0Car", True, True, "…Bernd\0"),
     ],
 )
-def test_a_part_of_a_text_is_drawn_in_whole_words(text, follows, goes_on, drawn):
+def test_a_part_of_a_text_is_drawn_in_whole_words(
+    text, begins_inside_line, ends_inside_text, drawn
+):
     values = tuple(map(float, range(len(text))))
     whole = ColouredText(text=text, values=values, inside=(True,) * len(text))
-    shown = whole_words(whole, follows=follows, goes_on=goes_on)
+    shown = whole_words(
+        whole, begins_inside_line=begins_inside_line, ends_inside_text=ends_inside_text
+    )
     assert shown.text == drawn
     kept = [
         (char, value) for char, value in zip(shown.text, shown.values, strict=True) if char != "…"

@@ -269,7 +269,7 @@ def direction(study: Study, detector: str | Detector, size: int | None) -> Direc
         )
 
     key = study.target_key(target) | {"detector": target.name, "size": size}
-    return study.kept("direction", key, result=Direction, compute=fit)
+    return study.cached("direction", key, result=Direction, compute=fit)
 
 
 def held_out_direction(
@@ -331,7 +331,7 @@ def ablate_direction(
     of_targets: list[JSON] = [[target.name, study.target_key(target)] for target in targets]
     of_targets += [[detector.detector, detector.reason] for detector in skipped]
     key = study.text_key | {"direction": encode(direction), "labels": of_targets}
-    return study.kept("direction ablation", key, result=DirectionContribution, compute=ablate)
+    return study.cached("direction ablation", key, result=DirectionContribution, compute=ablate)
 
 
 def _target(study: Study, detector: str | Detector) -> Target:

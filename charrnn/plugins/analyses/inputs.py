@@ -182,7 +182,7 @@ class CellInputs(Displayable):
 def inputs(study: Study) -> tuple[CellInputs, ...]:
     """Rank the cells that drive each of the C cells, gate by gate. Raises DataError for a text too
     short."""
-    return study.kept(
+    return study.cached(
         "inputs",
         study.text_key,
         result=tuple[CellInputs, ...],
@@ -204,7 +204,9 @@ def inputs_of(study: Study, layer: int, unit: int) -> CellInputs:
         )
         return replace(inputs(study)[layer * study.num_units + unit], earlier=earlier)
 
-    return study.kept("inputs of", study.cell_key(layer, unit), result=CellInputs, compute=measure)
+    return study.cached(
+        "inputs of", study.cell_key(layer, unit), result=CellInputs, compute=measure
+    )
 
 
 @no_grad

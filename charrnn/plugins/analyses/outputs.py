@@ -84,7 +84,7 @@ def outputs(study: Study) -> tuple[CellOutputs, ...]:
 
     Raises DataError for a text too short.
     """
-    return study.kept(
+    return study.cached(
         "outputs",
         study.text_key,
         result=tuple[CellOutputs, ...],

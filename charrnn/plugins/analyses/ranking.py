@@ -43,7 +43,7 @@ def ranking(
     measured = study.measure(targets)
 
     # The association of every cell on the scoring half, which `--find` does not need.
-    associations = study.kept_each(
+    associations = study.cached_each(
         "second half",
         keys=[(target, study.target_key(target)) for target in targets],
         result=Float32Array,

@@ -117,7 +117,7 @@ def characters_of(text: EncodedText) -> dict[int, str]:
 def states_of(study: Study) -> SampledStates:
     """Return the states of a study, which are read once. Raises DataError for a text under 2
     characters, CheckpointError for values or predictions that are not finite."""
-    return study.shared(
+    return study.in_memory(
         "sampled states", compute=lambda: sample_states(study.network(), study.text)
     )
 

@@ -37,7 +37,7 @@ def descriptions(
         return describe_cells(study.activations(), study.text, conditions=conditions)
 
     key = study.text_key | {"conditions": conditions.digest}
-    return study.kept("descriptions", key, result=DescriptionReport, compute=describe)
+    return study.cached("descriptions", key, result=DescriptionReport, compute=describe)
 
 
 def description_of(study: Study, layer: int, unit: int) -> Description:
@@ -63,7 +63,7 @@ def description_of(study: Study, layer: int, unit: int) -> Description:
         return report.descriptions[0]
 
     key = study.cell_key(layer, unit) | {"detectors": detectors_key()}
-    return study.kept("description of", key, result=Description, compute=describe)
+    return study.cached("description of", key, result=Description, compute=describe)
 
 
 def page_parts(description: Description) -> Iterable[PagePart]:

@@ -92,7 +92,7 @@ def evidence(
         return Claim(study, target=target, measured=measured, cell=cell, detector=resolved).card()
 
     key = study.target_key(target) | study.cell_key(*cell)
-    card = study.kept(
+    card = study.cached(
         "evidence", key | {"output": resolved.output}, result=EvidenceCard, compute=measure
     )
     card = replace(
