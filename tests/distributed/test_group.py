@@ -2,7 +2,7 @@
 their number.
 
 The processes are threads of this one, which exchange tensors in memory (`Threads`);
-`faults/test_processes.py` starts real ones. `V`: characters of the vocabulary.
+`faults/test_killed_processes.py` starts real ones. `V`: characters of the vocabulary.
 """
 
 import json
