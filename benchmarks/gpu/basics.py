@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.checking import CPU, LOSS_LIMIT, Results, Setup, digest, make_trainer
-from charrnn.training.captured_step import WARM_UPS
+from charrnn.training.captured_trainer import WARM_UPS
 from charrnn.training.trainer import Trainer
 
 BF16_CUDNN = 91300

@@ -19,7 +19,7 @@ from benchmarks.gpu.checking import (
     name_of,
 )
 from charrnn.errors import NonFiniteError
-from charrnn.training.captured_step import WARM_UPS
+from charrnn.training.captured_trainer import WARM_UPS
 from charrnn.training.trainer import Trainer
 
 CAPTURED_GRADIENT_LIMIT = 1e-5

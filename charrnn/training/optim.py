@@ -14,7 +14,7 @@ from charrnn.config.settings import Config, resolved
 from charrnn.model.device import autocast
 from charrnn.model.ensemble import TrainedNetwork
 from charrnn.model.layer import RecurrentLayer
-from charrnn.training.captured_step import Capture, Repeated
+from charrnn.training.captured_trainer import Capture, Repeated
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1

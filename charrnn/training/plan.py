@@ -37,7 +37,7 @@ from charrnn.runs.writer import RunWriter
 from charrnn.text.batches import BatchRows
 from charrnn.text.sources import entry_of
 from charrnn.training import recipe
-from charrnn.training.captured_step import capture_note
+from charrnn.training.captured_trainer import capture_note
 from charrnn.training.computing import Computing
 from charrnn.training.events import PlanEvent
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step

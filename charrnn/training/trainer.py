@@ -29,7 +29,7 @@ from charrnn.runs.checkpoint import Tensors
 from charrnn.system.spinning import adapt_loaded_torch
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import IdArray
-from charrnn.training.captured_step import (
+from charrnn.training.captured_trainer import (
     DRAWN_AHEAD,
     WARM_UPS,
     Repeated,

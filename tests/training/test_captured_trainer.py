@@ -18,8 +18,8 @@ import charrnn
 from charrnn.config.settings import Config
 from charrnn.errors import NonFiniteError
 from charrnn.text.batches import BatchRows
-from charrnn.training import captured_step
-from charrnn.training.captured_step import WARM_UPS, Capture, capture_note, capture_obstacle
+from charrnn.training import captured_trainer
+from charrnn.training.captured_trainer import WARM_UPS, Capture, capture_note, capture_obstacle
 from charrnn.training.computing import Computing
 from charrnn.training.events import DoneEvent, WarningEvent
 from charrnn.training.trainer import Trainer
@@ -90,8 +90,8 @@ def log(monkeypatch):
         return result, replay
 
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
-    monkeypatch.setattr(captured_step, "on_stream", on_stream)
-    monkeypatch.setattr(captured_step, "capture_graph", capture_graph)
+    monkeypatch.setattr(captured_trainer, "on_stream", on_stream)
+    monkeypatch.setattr(captured_trainer, "capture_graph", capture_graph)
     return happened
 
 
@@ -186,7 +186,7 @@ def test_a_gradient_that_overflows_fp16_is_computed_again_in_the_same_buffers(lo
 )
 def test_steps_are_plain_after_a_capture_that_failed(failing, num_tried, log, monkeypatch):
     plain, captured = make_trainer(False, weight_drop=0.3), make_trainer(True, weight_drop=0.3)
-    capture_graph = captured_step.capture_graph
+    capture_graph = captured_trainer.capture_graph
     tried = []
 
     def fail(function, stream):
@@ -197,7 +197,7 @@ def test_steps_are_plain_after_a_capture_that_failed(failing, num_tried, log, mo
             raise RuntimeError("operation not\npermitted")
         return capture_graph(function, stream)
 
-    monkeypatch.setattr(captured_step, "capture_graph", fail)
+    monkeypatch.setattr(captured_trainer, "capture_graph", fail)
     num_steps = WARM_UPS + 4
     assert take_steps(captured, num_steps) == take_steps(plain, num_steps)
     assert_equal(everything(captured), everything(plain))
@@ -210,7 +210,7 @@ def test_a_run_warns_once_that_its_steps_are_not_captured(log, monkeypatch, tmp_
     def fail(function, stream):
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(captured_step, "capture_graph", fail)
+    monkeypatch.setattr(captured_trainer, "capture_graph", fail)
     monkeypatch.setattr("charrnn.training.trainer.open_capture", lambda *_, **__: Capture(CPU))
     text = tmp_path / "text.txt"
     text.write_text("a line of text\n" * 100)
@@ -257,4 +257,4 @@ def test_what_cannot_be_captured_is_said_in_the_header(changes, num_processes, r
 def test_steps_on_cuda_are_captured_and_need_no_note():
     assert capture_obstacle(Config(), 1) is None
     assert capture_note(Config(), Computing(CUDA)) == []
-    assert captured_step.open_capture(Config(), CPU, 1) is None
+    assert captured_trainer.open_capture(Config(), CPU, 1) is None
