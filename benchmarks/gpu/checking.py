@@ -15,6 +15,8 @@ from charrnn.errors import CharRNNError
 from charrnn.model.device import DTYPES, chosen_precision
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import UNKNOWN, Vocab
+from charrnn.training.captured_trainer import build_trainer
+from charrnn.training.computing import Computing
 from charrnn.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,7 +181,8 @@ def make_trainer(device: torch.device, **changes: Any) -> Trainer:
         **changes,
     }
     config = Config(**values)
-    return Trainer(config, BatchRows(IDS, resolved(config.batch_size)), len(VOCAB), device)
+    batches = BatchRows(IDS, resolved(config.batch_size))
+    return build_trainer(config, batches, len(VOCAB), Computing(device))
 
 
 def digest(trainer: Trainer) -> str:

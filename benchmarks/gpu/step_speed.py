@@ -10,6 +10,7 @@ from benchmarks.measuring import in_turn, matmul_rate, waiting
 from benchmarks.speed.train_speed import num_operations, our_step, stock_step
 from charrnn.model.device import DTYPES, exact_arithmetic
 from charrnn.model.noise import draw_mask
+from charrnn.training.captured_trainer import CapturedTrainer
 from charrnn.training.trainer import Trainer
 
 GOAL_MILLISECONDS = 3.0
@@ -99,7 +100,7 @@ def time_step(
         capture=capture,
     )
     name = f"a step of {num_layers}x{hidden_size}, {batch_size} rows x {length}, {precision}"
-    name += ", captured" if trainer.capture is not None else ", each kernel on its own"
+    name += ", captured" if isinstance(trainer, CapturedTrainer) else ", each kernel on its own"
     results.phase(name)
     if setup.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(setup.device)

@@ -110,6 +110,17 @@ class ProcessGroup:
         # Rounded down at both ends, so that the parts of all processes join without a gap.
         return slice(self.rank * batch_size // self.size, (self.rank + 1) * batch_size // self.size)
 
+    def join_rows(self, own: Tensor, batch_size: int) -> Tensor:
+        """Join the batch rows of all processes, which lie along dimension -2; `own` has the
+        `rows` of this process."""
+        if self.size == 1:
+            return own
+        # Each process has zeros in the rows of all other processes, so that the sum is the whole.
+        whole = own.new_zeros(*own.shape[:-2], batch_size, own.shape[-1])
+        whole[..., self.rows(batch_size), :] = own
+        self.sum_in_place([whole])
+        return whole
+
     def device(self, device: torch.device) -> torch.device:
         """Return the device that this process computes on: one GPU per process. Raises UsageError
         without enough."""

@@ -1,8 +1,8 @@
-"""Launch the operations of a training step on a GPU by one call: a captured CUDA graph.
+"""A trainer that launches the operations of a step on a GPU by one call: a captured CUDA graph.
 
 A processor takes longer to launch the kernels of a small network than a GPU takes to run them. A
 graph launches them as a whole. It reads and writes the same memory at every launch, so whatever
-changes from step to step is copied into buffers first (`StepInputs`), and what the processor
+changes from step to step is copied into buffers first (`StepBuffers`), and what the processor
 decides stays outside: the learning rate, the number of the step, whether the gradient is finite.
 
 torch restricts what can be captured (https://docs.pytorch.org/docs/stable/notes/cuda.html):
@@ -18,7 +18,8 @@ torch restricts what can be captured (https://docs.pytorch.org/docs/stable/notes
 Shapes: T window length, B batch rows of this process.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -28,8 +29,13 @@ from torch import Generator, Tensor
 from charrnn.config.settings import Config
 from charrnn.errors import shortened
 from charrnn.model.device import to_device
-from charrnn.model.noise import draw_mask
+from charrnn.model.noise import Noise, draw_mask
+from charrnn.runs.checkpoint import Tensors
+from charrnn.text.batches import BatchRows
+from charrnn.text.vocab import IdArray
 from charrnn.training.computing import Computing
+from charrnn.training.optim import Muon
+from charrnn.training.trainer import Gradients, Trainer, Window
 
 WARM_UPS = 5
 """Calls of a function before it is captured."""
@@ -42,23 +48,6 @@ ONE_BY_ONE = "each kernel of a step is launched on its own, which is slower"
 
 Result = TypeVar("Result")
 """What a captured function returns: tensors that every launch overwrites."""
-
-
-class StepInputs(NamedTuple):
-    """The tensors that a step reads beside the weights, the recurrent state and the masks."""
-
-    ids: Tensor
-    """(T, B): the window of every batch row."""
-    targets: Tensor
-    """(T, B): the characters that follow."""
-    is_reset: Tensor
-    """(B,): the batch rows that forget what they have read; (0,) with documents."""
-    scale: Tensor
-    """(): the factor of the loss in the backward pass."""
-
-    def on_device(self, device: torch.device) -> "StepInputs":
-        """Copy the tensors, which were drawn in main memory, to a device."""
-        return StepInputs(*[to_device(tensor, device) for tensor in self])
 
 
 def capture_obstacle(config: Config, num_processes: int) -> str | None:
@@ -120,13 +109,6 @@ class Capture:
         self.warnings.append(f"{ONE_BY_ONE}: the capture failed ({reason})")
 
 
-def open_capture(config: Config, device: torch.device, num_processes: int) -> Capture | None:
-    """Return a capture for the steps of a configuration; None if they cannot be captured."""
-    if device.type != "cuda" or capture_obstacle(config, num_processes) is not None:
-        return None
-    return Capture(device)
-
-
 class Repeated(Generic[Result]):
     """A function without arguments that reads and writes the same memory at every call: its kernels
     are launched one by one in the first WARM_UPS calls, and together in all later calls."""
@@ -159,16 +141,25 @@ class Repeated(Generic[Result]):
         return result
 
 
+class DrawnStep(NamedTuple):
+    """What a step reads, in main memory."""
+
+    window: Window
+    masks: list[Tensor]
+
+
 class StepBuffers:
-    """The inputs and the masks of a step on a device, in the same memory at every step.
+    """The window and the masks of a step on a device, in the same memory at every step.
 
     A network requests the same masks in the same order at every step. So the first step draws each
     mask when it is requested, and all later steps draw them before they begin.
     """
 
-    def __init__(self, inputs: StepInputs, generator: Generator) -> None:
+    def __init__(self, window: Window, generator: Generator) -> None:
         """Take the tensors of the first step as buffers; its masks are drawn from `generator`."""
-        self.inputs = inputs
+        self.window = window
+        self.scale = torch.ones((), device=window.ids.device)
+        """The factor of the loss."""
         self.generator = generator
         self._masks: list[tuple[Tensor, float]] = []
         self._num_taken = 0
@@ -179,12 +170,13 @@ class StepBuffers:
             draw_mask(mask.shape, share=share, generator=generator) for mask, share in self._masks
         ]
 
-    def load(self, inputs: StepInputs, masks: Sequence[Tensor]) -> None:
-        """Copy the inputs and the masks of another step into the buffers."""
-        for buffer, value in zip(self.inputs, inputs, strict=True):
+    def load(self, drawn: DrawnStep) -> None:
+        """Copy the window and the masks of another step into the buffers."""
+        masks = [mask for mask, _ in self._masks]
+        for buffer, value in zip(
+            (*self.window, *masks), (*drawn.window, *drawn.masks), strict=True
+        ):
             buffer.copy_(to_device(value, buffer.device))
-        for (mask, _), drawn in zip(self._masks, masks, strict=True):
-            mask.copy_(to_device(drawn, mask.device))
 
     def rewind(self) -> None:
         """Begin a step: the mask that is requested next is the first."""
@@ -194,6 +186,106 @@ class StepBuffers:
         """Return the mask that the network requests next."""
         if self._num_taken == len(self._masks):
             drawn = draw_mask(shape, share=share, generator=self.generator)
-            self._masks.append((to_device(drawn, self.inputs.ids.device), share))
+            self._masks.append((to_device(drawn, self.window.ids.device), share))
         self._num_taken += 1
         return self._masks[self._num_taken - 1][0]
+
+
+class CapturedTrainer(Trainer):
+    """A trainer of one process on CUDA, which launches the kernels of a step together.
+
+    While the device computes a step, the processor draws what the next steps read.
+    """
+
+    num_warm_ups = WARM_UPS + 2
+
+    def __init__(
+        self, config: Config, batches: BatchRows, vocab_size: int, device: torch.device
+    ) -> None:
+        """Build the trainer of a configuration that has no `capture_obstacle`."""
+        super().__init__(config, batches=batches, vocab_size=vocab_size, device=device)
+        self.capture = Capture(device)
+        self.warnings = self.capture.warnings
+        self._compute_captured = Repeated(self._compute_buffered, self.capture)
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, Muon):
+                optimizer.compute_updates = Repeated(optimizer.compute_updates, self.capture)
+
+        self._buffers: StepBuffers | None = None
+        self._loaded_step: int | None = None
+        """The step whose window and masks are in the buffers."""
+        self._threads = ThreadPoolExecutor(DRAWN_AHEAD)
+        self._drawn: dict[int, Future[DrawnStep]] = {}
+        """Later steps, which threads draw."""
+
+    def restore(self, model: Tensors, training: Tensors, counters: Mapping[str, object]) -> None:
+        """Copy the tensors and counters as `Trainer.restore` does, and forget the steps that were
+        drawn ahead."""
+        super().restore(model, training=training, counters=counters)
+        self._loaded_step = None
+        self._drawn.clear()
+
+    def _next_gradients(self, scale: float, flags: Sequence[bool]) -> Gradients:
+        """Let the device begin to compute the gradients of the next window."""
+        buffers = self._load(self.step, self.cursor)
+        buffers.scale.fill_(scale)
+        gradients = self._compute_captured()
+
+        # The processor draws meanwhile. The copies into the buffers wait until the device has read
+        # them.
+        for ahead in range(1, DRAWN_AHEAD + 1):
+            step = self.step + ahead
+            cursor = self.cursor + ahead * self._window_length
+            if step not in self._drawn:
+                self._drawn[step] = self._threads.submit(self._draw_step, buffers, step, cursor)
+        self._load(self.step + 1, self.cursor + self._window_length)
+        return gradients
+
+    def _load(self, step: int, cursor: int) -> StepBuffers:
+        """Copy the window and the masks of a step into the buffers, unless they are there."""
+        if self._buffers is None:
+            window, generator = self._draw_window(step, cursor)
+            self._buffers = StepBuffers(window.on_device(self.device), generator)
+        elif self._loaded_step != step:
+            drawn = self._drawn.pop(step, None)
+            if drawn is None:
+                self._buffers.load(self._draw_step(self._buffers, step, cursor))
+            else:
+                self._buffers.load(drawn.result())
+        self._loaded_step = step
+        return self._buffers
+
+    def _draw_step(self, buffers: StepBuffers, step: int, cursor: int) -> DrawnStep:
+        window, generator = self._draw_window(step, cursor)
+        return DrawnStep(window, masks=buffers.draw_masks(generator))
+
+    def _compute_buffered(self) -> Gradients:
+        """Compute the gradients of the step in the buffers."""
+        buffers = self._buffers
+        assert buffers is not None, "the buffers are loaded first"
+        buffers.rewind()
+        noise = Noise(
+            buffers.generator, num_lanes=self.batches.batch_size, take_mask=buffers.take_mask
+        )
+        return self._compute_gradients(buffers.window, noise, buffers.scale)
+
+
+def build_trainer(
+    config: Config,
+    batches: BatchRows,
+    vocab_size: int,
+    computing: Computing,
+    learned_after: IdArray | None = None,
+) -> Trainer:
+    """Build a trainer, which captures its steps if it can. The arguments are those of `Trainer`."""
+    device = computing.device
+    if device.type == "cuda" and capture_obstacle(config, computing.group.size) is None:
+        return CapturedTrainer(config, batches=batches, vocab_size=vocab_size, device=device)
+    return Trainer(
+        config,
+        batches=batches,
+        vocab_size=vocab_size,
+        device=device,
+        group=computing.group,
+        learned_after=learned_after,
+    )

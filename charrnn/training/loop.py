@@ -22,6 +22,7 @@ from charrnn.system.process import Pauses
 from charrnn.text.pieces import num_in
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import notes, plan, run_text
+from charrnn.training.captured_trainer import build_trainer
 from charrnn.training.computing import Computing
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.plan import Resumed
@@ -174,12 +175,11 @@ def _new_trainer(run_plan: plan.Plan, text: RunText, computing: Computing) -> Tr
                 " nothing would be learned after it. Name characters of the text."
             )
         learned_after = text.vocab.encode(config.learned_after)
-    return Trainer(
+    return build_trainer(
         config,
         batches=run_plan.batches,
         vocab_size=len(text.vocab),
-        device=computing.device,
-        group=computing.group,
+        computing=computing,
         learned_after=learned_after,
     )
 

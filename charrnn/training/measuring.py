@@ -14,9 +14,9 @@ from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.system.progress import task
 from charrnn.text.batches import BatchRows
 from charrnn.training import recipe
+from charrnn.training.captured_trainer import build_trainer
 from charrnn.training.computing import Computing
 from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurrent_weights
-from charrnn.training.trainer import Trainer
 
 UNITS_PER_THREAD = 32
 """Units for which a second thread is no faster, because threads wait for each other
@@ -110,13 +110,7 @@ def measure_step(
     # Drawing weights is no faster on several threads, and much slower while other programs use the
     # cores.
     with on_threads(1):
-        trainer = Trainer(
-            trial,
-            batches=batches,
-            vocab_size=vocab_size,
-            device=computing.device,
-            group=computing.group,
-        )
+        trainer = build_trainer(trial, batches=batches, vocab_size=vocab_size, computing=computing)
 
     most = _most_threads(config)
     times: dict[int, list[float]] = {

@@ -14,10 +14,10 @@ Shapes: N = T * B characters, S state vectors, H hidden, X blocks of the input p
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from charrnn.model.annotations import RecurrentLayer
@@ -49,8 +49,8 @@ class _Recorded(NamedTuple):
 class Omega:
     """Adds the gradient of λ Ω to the recurrent weights of a network.
 
-    Its layers compute their equations character by character with the functions of `ops`, so that
-    there is a state after each of them.
+    While a network trains, a hook of its layers lets them compute their equations character by
+    character, so that there is a state after each of them.
     """
 
     def __init__(self, layers: list[RecurrentLayer], *, factor: float) -> None:
@@ -59,8 +59,7 @@ class Omega:
         self._layers = [_Recorded(layer, cell=layer.cell, steps=[]) for layer in layers]
         for layer, cell, steps in self._layers:
             layer.cell = _recording(cell, steps)
-        self.ops: dict[int, Ops[Tensor]] = dict.fromkeys(range(len(layers)), TORCH)
-        """For each layer, the functions of its equations."""
+            layer.register_forward_pre_hook(_use_equations, with_kwargs=True)
 
     def add_gradients(self, num_chars: int) -> None:
         """Add the gradient of λ Ω to every recurrent weight's `grad`, after the backward pass of
@@ -85,6 +84,16 @@ class Omega:
             for weight, gradient in zip(weights, gradients, strict=True):
                 assert weight.grad is not None, "the backward pass of the loss comes first"
                 weight.grad += gradient
+
+
+def _use_equations(
+    layer: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a layer, with its equations instead of a faster implementation if it
+    trains."""
+    if torch.is_grad_enabled():
+        return inputs, options | {"ops": TORCH}
+    return inputs, options
 
 
 def _recording(cell: type[Cell], steps: list[_RecordedStep]) -> type[Cell]:

@@ -14,7 +14,6 @@ from charrnn.config.settings import Config, resolved
 from charrnn.model.device import autocast
 from charrnn.model.ensemble import TrainedNetwork
 from charrnn.model.layer import RecurrentLayer
-from charrnn.training.captured_trainer import Capture, Repeated
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1
@@ -188,26 +187,24 @@ class Muon:
         weight_decay: float,
         scale: float,
         precision: str,
-        capture: Capture | None = None,
     ) -> None:
         """Start with a running mean of gradients m of zero.
 
-        `blocks` gives G of each weight; `scale` multiplies the learning rate. With `capture`,
-        everything that does not depend on the learning rate is captured.
+        `blocks` gives G of each weight; `scale` multiplies the learning rate.
         """
         self.state = _zeros(list(blocks), "momentum")
         self._blocks = blocks
         self._weight_decay = weight_decay
         self._scale = scale
         self._precision = precision
-        self._compute: Callable[[], list[Tensor]] = self._compute_updates
-        if capture is not None:
-            self._compute = Repeated(self._compute_updates, capture)
+        self.compute_updates: Callable[[], list[Tensor]] = self._compute_updates
+        """The part of a step that does not depend on the learning rate, so that it can be
+        captured (`captured_trainer`)."""
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
         """Take a step along the gradients."""
-        for weight, update in zip(self._blocks, self._compute(), strict=True):
+        for weight, update in zip(self._blocks, self.compute_updates(), strict=True):
             # Liu's factor gives the entries the size that AdamW gives them, so that one learning
             # rate fits both.
             rate = learning_rate * self._scale * RMS * math.sqrt(max(update.shape[1:]))
@@ -294,10 +291,8 @@ RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""
 
 
-def make_optimizers(
-    network: TrainedNetwork, config: Config, capture: Capture | None = None
-) -> list[Optimizer]:
-    """Build the configured optimizers, which may capture what they compute.
+def make_optimizers(network: TrainedNetwork, config: Config) -> list[Optimizer]:
+    """Build the configured optimizers.
 
     Each weight belongs to one optimizer. Matrices decay; all other weights do not.
     """
@@ -321,7 +316,6 @@ def make_optimizers(
                 weight_decay=weight_decay,
                 scale=config.muon_scale,
                 precision=precision,
-                capture=capture,
             )
         )
 

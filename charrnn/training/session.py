@@ -192,8 +192,8 @@ class TrainingSession:
                     yield from self.recover(error)
                     continue
                 yield taken
-                while trainer.capture is not None and trainer.capture.warnings:
-                    yield WarningEvent(message=trainer.capture.warnings.pop())
+                while trainer.warnings:
+                    yield WarningEvent(message=trainer.warnings.pop())
             is_last = trainer.step == self.num_steps
 
             # Once in a while: the loss of the validation text.

@@ -1,4 +1,6 @@
-"""The trainer: all numbers that change while training, and the step that changes them.
+"""The step of a training, and all numbers that it changes.
+
+`Trainer.take_step` is the step: window, loss, gradient, update, average.
 
 Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`.
 """
@@ -6,10 +8,10 @@ Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`
 import copy
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,21 +24,12 @@ from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
-from charrnn.model.network import LayerOps
 from charrnn.model.noise import Noise
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.runs.checkpoint import Tensors
 from charrnn.system.spinning import adapt_loaded_torch
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import IdArray
-from charrnn.training.captured_trainer import (
-    DRAWN_AHEAD,
-    WARM_UPS,
-    Repeated,
-    StepBuffers,
-    StepInputs,
-    open_capture,
-)
 from charrnn.training.omega import Omega
 from charrnn.training.optim import (
     learning_rate_at,
@@ -61,10 +54,19 @@ class StepResult:
     """For each flag that was given to the step, whether it was true in any process."""
 
 
-Position: TypeAlias = tuple[int, int, float]
-"""A step, where its window begins in the batch rows, and the factor of its loss."""
-DrawnStep: TypeAlias = tuple[StepInputs, Generator, list[Tensor]]
-"""The inputs of a step, the generator of its masks, and those masks that are drawn already."""
+class Window(NamedTuple):
+    """What a step reads beside the weights, the recurrent state and the masks."""
+
+    ids: Tensor
+    """(T, B): the next characters of every batch row."""
+    targets: Tensor
+    """(T, B): the characters that follow them."""
+    is_reset: Tensor
+    """(B,): the batch rows that forget what they have read; (0,) with documents."""
+
+    def on_device(self, device: torch.device) -> "Window":
+        """Copy the tensors, which were drawn in main memory, to a device."""
+        return Window(*[to_device(tensor, device) for tensor in self])
 
 
 class Gradients(NamedTuple):
@@ -90,6 +92,9 @@ class Trainer:
     n).
     """
 
+    num_warm_ups = 2
+    """Steps until a step takes as long as all later steps."""
+
     def __init__(
         self,
         config: Config,
@@ -104,11 +109,11 @@ class Trainer:
         assert config.steps is not None, "the budget was not turned into steps"
         keep_freed_memory()
         adapt_loaded_torch()
-        self.group = group
-        self.rows = self.group.rows(batches.batch_size)
         self.config = config
         self.batches = batches
         self.device = device
+        self.group = group
+        self.rows = group.rows(batches.batch_size)
         self._learned_after: Tensor | None = None
         if learned_after is not None:
             self._learned_after = torch.from_numpy(learned_after.astype(np.int64)).to(device)
@@ -123,25 +128,12 @@ class Trainer:
         # For Ω, the layers that learn record their inputs. The averaged network was copied before.
         self._networks = networks_of(self.network)
         self._omega: Omega | None = None
-        self._ops: LayerOps | None = None
         if config.omega > 0:
             self._omega = Omega(self._networks[0].recurrent_layers(), factor=config.omega)
-            self._ops = self._omega.ops
 
-        # On CUDA, the kernels of a step are captured, if they can be.
-        self.capture = open_capture(config, device, num_processes=group.size)
-        if self.capture is not None:
-            self._compute_captured = Repeated(self._compute_buffered, self.capture)
-            self._threads = ThreadPoolExecutor(DRAWN_AHEAD)
-        self._buffers: StepBuffers | None = None
-        self._loaded: Position | None = None
-        self._ahead: dict[Position, Future[DrawnStep]] = {}
-        """What later steps read, which threads draw."""
-
-        self.optimizers = make_optimizers(self.network, config=config, capture=self.capture)
-        self._names: dict[Tensor, str] = {
-            weight: name for name, weight in self.network.named_parameters()
-        }
+        self.optimizers = make_optimizers(self.network, config=config)
+        self.warnings: list[str] = []
+        """What a user should know of the steps so far, until it is reported."""
 
         # Lists, because walking through the modules at every step takes a small model's step 3 %
         # longer.
@@ -164,55 +156,44 @@ class Trainer:
         nothing changed, if the loss or the gradient is not finite; UsageError if the memory of a
         device other than the CPU is full.
         """
-        try:
-            # On CUDA, the flags of torch for exact arithmetic cover the backward pass and the
-            # optimizers, too.
-            with exact_arithmetic(self.device):
-                return self._take_step(flags)
-        except torch.OutOfMemoryError:
-            batch_size, length = self.batches.batch_size, self.config.bptt_length
-            raise UsageError(
-                f"The memory of the device {self.device} is full: a step reads {batch_size} batch"
-                f" rows of {length} characters. Use"
-                f" {named('batch_size', str(max(1, batch_size // 2)))} or a smaller model."
-            ) from None
+        # On CUDA, the flags of torch for exact arithmetic cover the backward pass and the
+        # optimizers, too.
+        with self._full_memory_reported(), exact_arithmetic(self.device):
+            learning_rate = learning_rate_at(self.step, self.config)
 
-    def _take_step(self, flags: Sequence[bool]) -> StepResult:
-        learning_rate = learning_rate_at(self.step, self.config)
+            # The gradient of the next window. In fp16 it may overflow, so smaller factors of the
+            # loss are tried. If no factor gives a finite gradient, nothing has changed yet, neither
+            # weights nor state nor position: the session can go back to its latest checkpoint.
+            for scale in loss_scales(self.config):
+                gradients = self._next_gradients(scale, flags)
+                # A single copy to main memory, because the processor waits for it until the device
+                # has computed everything.
+                train_nats, *flag_counts, norm = gradients.figures.tolist()
+                if math.isfinite(train_nats) and math.isfinite(norm):
+                    break
+            else:
+                raise NonFiniteError(
+                    f"Step {self.step + 1}: loss {train_nats}, gradient norm {norm}. The learning"
+                    f" rate was {learning_rate:.2g} there."
+                )
 
-        # The gradient of the next window. In fp16 it may overflow, so smaller factors of the loss
-        # are tried. If no factor gives a finite gradient, nothing has changed yet, neither weights
-        # nor state nor position: the session can go back to its latest checkpoint.
-        for scale in loss_scales(self.config):
-            gradients = self._launch(scale, flags)
-            # A single copy to main memory, because the processor waits for it until the device has
-            # computed everything.
-            train_nats, *flag_counts, norm = gradients.figures.tolist()
-            if math.isfinite(train_nats) and math.isfinite(norm):
-                break
-        else:
-            raise NonFiniteError(
-                f"Step {self.step + 1}: loss {train_nats}, gradient norm {norm}. The learning rate"
-                f" was {learning_rate:.2g} there."
-            )
+            # The step itself, along the gradient in every weight's `grad`.
+            self.step += 1
+            for optimizer in self.optimizers:
+                optimizer.step(learning_rate, self.step)
 
-        # The step itself, along the gradient in every weight's `grad`.
-        self.step += 1
-        for optimizer in self.optimizers:
-            optimizer.step(learning_rate, self.step)
+            # The next window continues where this window ends, with its state.
+            self.state.vectors.copy_(gradients.state.vectors)
+            self.cursor += self._window_length
 
-        # The next window continues where this window ends, with its state.
-        self.state.vectors.copy_(gradients.state.vectors)
-        self.cursor += resolved(self.config.bptt_length)
-
-        # The average of all weights so far, late weights most (Polyak & Juditsky 1992).
-        if self.averaged is not self.network:
-            update_average(
-                self._averages,
-                weights=self._weights,
-                decay=self.config.weight_average,
-                step=self.step,
-            )
+            # The average of all weights so far, late weights most (Polyak & Juditsky 1992).
+            if self.averaged is not self.network:
+                update_average(
+                    self._averages,
+                    weights=self._weights,
+                    decay=self.config.weight_average,
+                    step=self.step,
+                )
         return StepResult(
             train_nats=train_nats,
             grad_norm=norm,
@@ -220,65 +201,15 @@ class Trainer:
             flags=tuple(count > 0 for count in flag_counts),
         )
 
-    def _launch(self, scale: float, flags: Sequence[bool]) -> Gradients:
-        """Compute the gradients of the next step; on CUDA, only let the device begin to."""
-        position = (self.step, self.cursor, scale)
-        if self.capture is None:
-            inputs, generator, _ = self._draw_step(*position)
-            noise = Noise(generator, num_lanes=self.batches.batch_size, own=self.rows)
-            return self._compute_gradients(inputs.on_device(self.device), noise, flags=flags)
+    def _next_gradients(self, scale: float, flags: Sequence[bool]) -> Gradients:
+        """Compute the gradients of the next window, in fp16 with this factor of the loss."""
+        window, generator = self._draw_window(self.step, self.cursor)
+        noise = Noise(generator, num_lanes=self.batches.batch_size, own=self.rows)
+        return self._compute_gradients(window.on_device(self.device), noise, scale, flags)
 
-        buffers = self._load(position)
-        gradients = self._compute_captured()
-
-        # While the device computes, the processor draws what the next steps read. The copies into
-        # the buffers wait until the device has read them.
-        following = [
-            (self.step + ahead, self.cursor + ahead * len(buffers.inputs.ids), scale)
-            for ahead in range(1, DRAWN_AHEAD + 1)
-        ]
-        self._ahead = {
-            later: self._ahead.get(later) or self._threads.submit(self._draw_step, *later)
-            for later in following
-        }
-        self._load(following[0])
-        return gradients
-
-    def _load(self, position: Position) -> StepBuffers:
-        """Copy the inputs and masks of a step into the buffers, unless they are there."""
-        if self._buffers is not None and self._loaded == position:
-            return self._buffers
-        self._loaded = position
-
-        drawn = self._ahead.pop(position, None)
-        if drawn is None:
-            inputs, generator, masks = self._draw_step(*position)
-        else:
-            inputs, generator, masks = drawn.result()
-
-        # Later steps are copied into the same memory, from which a captured step reads.
-        if self._buffers is None:
-            self._buffers = StepBuffers(inputs.on_device(self.device), generator)
-        else:
-            self._buffers.load(inputs, masks)
-        return self._buffers
-
-    def _compute_buffered(self) -> Gradients:
-        """Compute the gradients of the step in the buffers."""
-        assert self._buffers is not None, "the buffers are loaded first"
-        self._buffers.rewind()
-        noise = Noise(
-            self._buffers.generator,
-            num_lanes=self.batches.batch_size,
-            take_mask=self._buffers.take_mask,
-        )
-        return self._compute_gradients(self._buffers.inputs, noise)
-
-    def _draw_step(self, step: int, cursor: int, scale: float) -> DrawnStep:
-        """Return what a step reads, in main memory."""
-        window = self.batches.window(
-            cursor, length=resolved(self.config.bptt_length), rows=self.rows
-        )
+    def _draw_window(self, step: int, cursor: int) -> tuple[Window, Generator]:
+        """Return the window of a step in main memory, and the generator of its masks."""
+        ids, targets = self.batches.window(cursor, length=self._window_length, rows=self.rows)
 
         # Random numbers are drawn for the whole batch; each process takes its own rows of them.
         generator = Generator().manual_seed((self.config.seed * 1_000_003 + step) % 2**32)
@@ -287,33 +218,24 @@ class Trainer:
         if self.config.end_id is None:  # With documents, the network resets the state itself.
             drawn = torch.rand(self.batches.batch_size, generator=generator)[self.rows]
             is_reset = drawn < self.config.reset_probability
-        ids, targets = map(torch.from_numpy, window)
-
-        masks = []
-        if self._buffers is not None:
-            masks = self._buffers.draw_masks(generator)
-        return (
-            StepInputs(ids, targets, is_reset=is_reset, scale=torch.tensor(scale)),
-            generator,
-            masks,
-        )
+        return Window(torch.from_numpy(ids), torch.from_numpy(targets), is_reset), generator
 
     def _compute_gradients(
-        self, inputs: StepInputs, noise: Noise, flags: Sequence[bool] = ()
+        self, window: Window, noise: Noise, scale: float | Tensor, flags: Sequence[bool] = ()
     ) -> Gradients:
         """Compute the clipped gradient of the mean loss over a window into every weight's `grad`.
 
-        The mean is over all processes. Nothing waits for the device, unless `capture_obstacle` says
-        so, and so the kernels can be captured.
+        The mean is over all processes. The processor launches all kernels without waiting for the
+        device, except in the cases of `captured_trainer.capture_obstacle`.
         """
         state = self.state
         if self.config.end_id is None:
-            state = reset_rows(state, initial=self._initial_state(), is_reset=inputs.is_reset)
+            state = reset_rows(state, initial=self._initial_state(), is_reset=window.is_reset)
 
         # Forward.
         with autocast(self.device, self.config.precision):
-            logits, state = self.network(inputs.ids, state, noise, self._ops)
-        loss = self._loss(logits, inputs.ids, targets=inputs.targets)
+            logits, state = self.network(window.ids, state, noise)
+        loss = self._loss(logits, window)
 
         # Backward. Gradients are dropped, not zeroed: zeros would cost a pass over all weights.
         for weight in self._weights:
@@ -321,7 +243,7 @@ class Trainer:
         is_scaled = self.config.precision == "fp16"
         scaled = loss
         if is_scaled:
-            scaled = loss * inputs.scale
+            scaled = loss * scale
         scaled.backward()  # type: ignore[no-untyped-call]
 
         # Every weight gets a gradient, of the true size.
@@ -329,16 +251,15 @@ class Trainer:
             if weight.grad is None:  # a learned state, in a window in which no document begins
                 weight.grad = torch.zeros_like(weight)
             if is_scaled:
-                weight.grad.mul_(1 / inputs.scale)
+                weight.grad.mul_(1 / scale)
         if self._omega is not None:
-            self._omega.add_gradients(len(inputs.ids) * self.batches.batch_size)
+            self._omega.add_gradients(len(window.ids) * self.batches.batch_size)
 
-        # The sum over all processes, of the flags as well.
+        # Several processes: the sum of their gradients and losses.
         loss_and_flags = loss.detach().view(1) / len(self._networks)
         if self.group.size > 1:
-            if flags:
-                asked = torch.tensor(flags, dtype=loss.dtype)
-                loss_and_flags = torch.cat((loss_and_flags, to_device(asked, self.device)))
+            own_flags = to_device(torch.tensor(flags, dtype=loss.dtype), self.device)
+            loss_and_flags = torch.cat((loss_and_flags, own_flags))
             gradients = [weight.grad for weight in self._weights if weight.grad is not None]
             self.group.sum_in_place([*gradients, loss_and_flags])
 
@@ -348,37 +269,50 @@ class Trainer:
             nn.utils.clip_grad_norm_(weights, self.config.clip_norm, foreach=True)
             for weights in self._weights_of_networks
         ]
-
         largest = torch.stack(norms).amax().view(1)
         return Gradients(
             state=state.map(Tensor.detach), figures=torch.cat((loss_and_flags, largest))
         )
 
-    def _loss(self, logits: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Compute this process's part of the mean loss over the learned characters of a window
-        (T, B): the parts of all processes add up to the mean.
+    def _loss(self, logits: Tensor, window: Window) -> Tensor:
+        """Compute this process's part of the mean loss over the learned characters of a window: the
+        parts of all processes add up to the mean.
 
         The sum is divided by the number of targets in all processes. The loss of an ensemble is the
         sum of the losses of its networks, each of which learns as if it were alone.
         """
-        num_targets = len(inputs) * self.batches.batch_size
+        num_targets = len(window.ids) * self.batches.batch_size
         logits = logits.float().flatten(0, 1)
-        targets = targets.repeat(1, len(self._networks)).flatten()
+        targets = window.targets.repeat(1, len(self._networks)).flatten()
         if self._learned_after is not None:
             # Of several processes, each takes the mean of its own.
-            is_learned = torch.isin(inputs, self._learned_after)
+            is_learned = torch.isin(window.ids, self._learned_after)
             num_targets = max(1, int(is_learned.sum())) * self.group.size
             is_learned = is_learned.repeat(1, len(self._networks)).flatten()
             logits = logits[is_learned]
             targets = targets[is_learned]
         return cross_entropy(logits, targets, reduction="sum") / num_targets
 
+    def _initial_state(self) -> RecurrentState[Tensor]:
+        return self.network.initial_state(self.rows.stop - self.rows.start)
+
     @property
-    def num_warm_ups(self) -> int:
-        """Steps until a step takes as long as all later steps."""
-        if self.capture is None:
-            return 2
-        return WARM_UPS + 2
+    def _window_length(self) -> int:
+        """T."""
+        return resolved(self.config.bptt_length)
+
+    @contextmanager
+    def _full_memory_reported(self) -> Iterator[None]:
+        """Raise UsageError in the `with` block where the memory of the device is full."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            batch_size, length = self.batches.batch_size, self.config.bptt_length
+            raise UsageError(
+                f"The memory of the device {self.device} is full: a step reads {batch_size} batch"
+                f" rows of {length} characters. Use"
+                f" {named('batch_size', str(max(1, batch_size // 2)))} or a smaller model."
+            ) from None
 
     @property
     def num_parameters(self) -> int:
@@ -399,15 +333,13 @@ class Trainer:
                 f"averages/{name}": value for name, value in self.averaged.state_dict().items()
             }
 
+        names: dict[Tensor, str] = {
+            weight: name for name, weight in self.network.named_parameters()
+        }
         for optimizer in self.optimizers:
-            for parameter, moments in optimizer.state.items():
-                tensors |= {
-                    f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()
-                }
+            for weight, moments in optimizer.state.items():
+                tensors |= {f"{moment}/{names[weight]}": value for moment, value in moments.items()}
         return tensors
-
-    def _initial_state(self) -> RecurrentState[Tensor]:
-        return self.network.initial_state(self.rows.stop - self.rows.start)
 
     def start_with(self, model: Tensors) -> None:
         """Copy another run's `model_tensors`, which have these shapes, before the first step."""
@@ -422,21 +354,11 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return all that training needs to continue: (tensors, {"step", "cursor"}), with the
         states of all batch rows."""
-        state = self._of_all_rows(self.state.vectors)
+        state = self.group.join_rows(self.state.vectors, self.batches.batch_size)
         return numpy_tensors({**self._tensors(), "state": state}), {
             "step": self.step,
             "cursor": self.cursor,
         }
-
-    def _of_all_rows(self, vectors: Tensor) -> Tensor:
-        """Join the batch rows of all processes, which lie along dimension -2."""
-        if self.group.size == 1:
-            return vectors
-        # Each process has zeros in the rows of all other processes, so that the sum is the whole.
-        whole = vectors.new_zeros(*vectors.shape[:-2], self.batches.batch_size, vectors.shape[-1])
-        whole[..., self.rows, :] = vectors
-        self.group.sum_in_place([whole])
-        return whole
 
     def restore(
         self,

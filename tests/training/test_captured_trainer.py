@@ -19,7 +19,13 @@ from charrnn.config.settings import Config
 from charrnn.errors import NonFiniteError
 from charrnn.text.batches import BatchRows
 from charrnn.training import captured_trainer
-from charrnn.training.captured_trainer import WARM_UPS, Capture, capture_note, capture_obstacle
+from charrnn.training.captured_trainer import (
+    WARM_UPS,
+    CapturedTrainer,
+    build_trainer,
+    capture_note,
+    capture_obstacle,
+)
 from charrnn.training.computing import Computing
 from charrnn.training.events import DoneEvent, WarningEvent
 from charrnn.training.trainer import Trainer
@@ -98,11 +104,8 @@ def log(monkeypatch):
 def make_trainer(captures, cell="lstm", **changes):
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
     batches = BatchRows(ids, B)
-    with pytest.MonkeyPatch.context() as patch:
-        if captures:
-            open_capture = "charrnn.training.trainer.open_capture"
-            patch.setattr(open_capture, lambda config, device, num_processes: Capture(device))
-        return Trainer(small_config(cell=cell, **changes), batches, V, CPU)
+    kind = CapturedTrainer if captures else Trainer
+    return kind(small_config(cell=cell, **changes), batches, V, CPU)
 
 
 CASES = [
@@ -211,7 +214,10 @@ def test_a_run_warns_once_that_its_steps_are_not_captured(log, monkeypatch, tmp_
         raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(captured_trainer, "capture_graph", fail)
-    monkeypatch.setattr("charrnn.training.trainer.open_capture", lambda *_, **__: Capture(CPU))
+    monkeypatch.setattr(
+        "charrnn.training.loop.build_trainer",
+        lambda config, batches, vocab_size, **_: CapturedTrainer(config, batches, vocab_size, CPU),
+    )
     text = tmp_path / "text.txt"
     text.write_text("a line of text\n" * 100)
     changes = {"corpus": (str(text),), "steps": WARM_UPS + 3, "device": "cpu"}
@@ -254,7 +260,19 @@ def test_what_cannot_be_captured_is_said_in_the_header(changes, num_processes, r
     assert capture_note(config, Computing(CPU, group)) == []
 
 
+@pytest.mark.parametrize(
+    ("device", "changes", "kind"),
+    [(CUDA, {}, CapturedTrainer), (CUDA, {"capture": "off"}, Trainer), (CPU, {}, Trainer)],
+)
+def test_a_trainer_captures_on_cuda_unless_something_is_in_the_way(
+    device, changes, kind, log, monkeypatch
+):
+    for each in (CapturedTrainer, Trainer):
+        monkeypatch.setattr(each, "__init__", lambda self, *args, **options: None)
+    trainer = build_trainer(Config(**changes), None, V, Computing(device))
+    assert type(trainer) is kind
+
+
 def test_steps_on_cuda_are_captured_and_need_no_note():
     assert capture_obstacle(Config(), 1) is None
     assert capture_note(Config(), Computing(CUDA)) == []
-    assert captured_trainer.open_capture(Config(), CPU, 1) is None

@@ -81,7 +81,7 @@ def test_its_gradient_is_that_of_the_formula(cell):
 
     state = torch.zeros(layer.cell.num_states, BATCH_SIZE, HIDDEN_SIZE, dtype=torch.float64)
     omega = Omega([layer], factor=0.7)
-    outputs = layer(inputs, state, ops=omega.ops[0]).outputs
+    outputs = layer(inputs, state).outputs
     (outputs * d_outputs).sum().backward()
     of_loss = layer.weight("hh").grad.clone()
     omega.add_gradients(NUM_STEPS * BATCH_SIZE)
@@ -95,8 +95,8 @@ def test_a_character_that_no_loss_follows_counts_nothing():
     state = torch.zeros(1, BATCH_SIZE, HIDDEN_SIZE)
     omega = Omega([layer], factor=1.0)
     with torch.no_grad():  # a validation, which is not recorded
-        layer(inputs, state, ops=omega.ops[0])
-    layer(inputs, state, ops=omega.ops[0]).outputs[:2].sum().backward()
+        layer(inputs, state)
+    layer(inputs, state).outputs[:2].sum().backward()
     of_loss = layer.weight("hh").grad.clone()
     omega.add_gradients(NUM_STEPS * BATCH_SIZE)
     assert layer.weight("hh").grad.isfinite().all()
