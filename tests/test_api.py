@@ -2,11 +2,9 @@
 units."""
 
 import math
-import os
 import re
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,8 +16,6 @@ import charrnn
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CheckpointError, DataError, NotHereError, UsageError, named
-from charrnn.system.process import affinity_cores, num_cores
-from charrnn.system.spinning import BUSY, IDLE, are_cores_busy, choose_spins, limit_threads
 from charrnn.text.vocab import Vocab, encode_text
 from charrnn.trained_model import INNER
 from charrnn.training.events import EvaluationEvent
@@ -28,133 +24,6 @@ from charrnn.training.events import EvaluationEvent
 def test_importing_the_package_changes_nothing(process):
     code = "import os, sys; before = dict(os.environ); import charrnn; print(os.environ == before, 'numpy' in sys.modules)"
     assert process("-c", code).stdout.decode().split() == ["True", "False"]
-
-
-@pytest.mark.skipif(affinity_cores() < 2, reason="one core has no threads that wait for each other")
-def test_beside_busy_processes_more_threads_than_cores_exist_where_torch_was_imported_first(
-    process,
-):
-    code = """
-import os, threading, torch
-from unittest.mock import patch
-from charrnn.system import spinning
-torch.ones(10_000_000).add_(1)
-threads = set(os.listdir("/proc/self/task"))
-for is_busy in (False, True, True):
-    with patch.object(spinning, "are_cores_busy", lambda: is_busy):
-        spinning.adapt_loaded_torch()
-    print(len(set(os.listdir("/proc/self/task")) - threads), end=" ")
-print(torch.get_num_threads())
-"""
-    cores = affinity_cores()
-    for chosen, expected in (
-        ({}, [0, cores, cores, cores]),
-        ({"GOMP_SPINCOUNT": "7"}, [0, 0, 0, cores]),
-    ):
-        ran = process("-c", code, OMP_NUM_THREADS=str(cores), **chosen)
-        # One thread rests, and has started those that it computed with.
-        assert list(map(int, ran.stdout.split())) == expected
-
-
-@pytest.mark.parametrize(
-    ("before", "environment", "spins"),
-    [
-        ("", {}, {str(BUSY), str(IDLE)}),
-        ("", {"GOMP_SPINCOUNT": "7"}, {"7"}),
-        ("", {"OMP_WAIT_POLICY": "passive"}, {"None"}),
-        ("sys.modules['torch'] = None;", {}, {"None"}),
-    ],
-)
-def test_threads_spin_shortly_unless_the_user_chooses_or_torch_is_loaded(
-    process, before, environment, spins
-):
-    code = f"import os, sys; {before} import charrnn; charrnn.CharRNNError; print(os.environ.get('GOMP_SPINCOUNT'))"
-    ran = process("-c", code, **environment)
-    assert ran.stdout.decode().strip() in spins
-
-
-@pytest.mark.parametrize(
-    ("has_pairs", "running", "expected"),
-    [("0", 1, False), ("0", 2, True), ("1", 5, False), ("1", 6, True), ("0", "?", False)],
-)
-def test_cores_are_busy_when_too_few_processors_are_left(
-    tmp_path, monkeypatch, has_pairs, running, expected
-):
-    """Of 8 processors, in pairs on 4 cores, 4 others leave one for each core."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert not are_cores_busy(tmp_path)  # as where there are no such files
-    for name, text in {
-        "sys/devices/system/cpu/smt/active": f"{has_pairs}\n",
-        "proc/loadavg": f"0.10 0.20 0.30 {running}/456 789\n",
-    }.items():
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text(text)
-    assert are_cores_busy(tmp_path) is expected
-
-
-@pytest.mark.parametrize(("is_busy", "spins"), [(True, "1000"), (False, "5000")])
-def test_beside_busy_processes_threads_spin_less(monkeypatch, is_busy, spins):
-    monkeypatch.setattr("charrnn.system.spinning.are_cores_busy", lambda: is_busy)
-    monkeypatch.setattr("charrnn.system.spinning.sys", Mock(modules={}))
-    monkeypatch.setattr(os, "environ", {})
-    choose_spins()
-    assert os.environ == {"GOMP_SPINCOUNT": spins}
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "expected"),
-    [
-        ("", {}, 8),
-        ("0::/a/b", {"a/b/cpu.max": "max 100000"}, 8),
-        ("0::/a/b", {"a/b/cpu.max": "50000 100000"}, 1),
-        ("0::/a/b", {"a/b/cpu.max": "250000 100000", "a/c/cpu.max": "50000 100000"}, 3),
-        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000"}, 2),
-        ("0::/a/b", {"cpu.max": "300000 100000"}, 3),  # a container that sees its own group as top
-        ("0::/../b", {"b/cpu.max": "150000 100000"}, 2),
-        ("0::/a", {"a/cpu.max": "9900000 100000"}, 8),
-        ("0::/a", {"a/cpu.max": "nonsense"}, 8),
-        ("0::/\udcff/a", {"cpu.max": "50000 100000"}, 1),  # a name that is no UTF-8
-        (
-            "3:memory:/m\n4:cpu,cpuacct:/a",
-            {"cpu/a/cpu.cfs_quota_us": "150000", "cpu/a/cpu.cfs_period_us": "100000"},
-            2,
-        ),
-        (
-            "4:cpu,cpuacct:/a",
-            {
-                "cpu,cpuacct/cpu.cfs_quota_us": "10000",
-                "cpu,cpuacct/cpu.cfs_period_us": "100000",
-                "cpu,cpuacct/a/cpu.cfs_quota_us": "-1",
-                "cpu,cpuacct/a/cpu.cfs_period_us": "100000",
-            },
-            1,
-        ),
-    ],
-)
-def test_cores_are_those_of_the_affinity_and_of_the_quota(
-    tmp_path, monkeypatch, groups, files, expected
-):
-    """One for each whole or begun core of a quota, of the own group or of one above it."""
-    monkeypatch.setattr("charrnn.system.process.affinity_cores", lambda: 8)
-    assert num_cores(tmp_path) == 8  # as where there are no such files
-    texts = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
-    for name, text in {"proc/self/cgroup": groups, **texts}.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(os.fsencode(f"{text}\n" if text else ""))
-    assert num_cores(tmp_path) == expected
-
-
-@pytest.mark.parametrize(
-    ("given", "cores", "expected"),
-    [({}, 2, {"OMP_NUM_THREADS": "2"}), ({}, 8, {}), ({"OMP_NUM_THREADS": "4"}, 2, {})],
-)
-def test_libraries_start_a_thread_for_each_core_of_a_quota(monkeypatch, given, cores, expected):
-    monkeypatch.setattr("charrnn.system.spinning.num_cores", lambda: cores)
-    monkeypatch.setattr("charrnn.system.spinning.affinity_cores", lambda: 8)
-    monkeypatch.setattr("charrnn.system.spinning.sys", Mock(modules={}))
-    monkeypatch.setattr(os, "environ", dict(given))
-    limit_threads()
-    assert os.environ == given | expected
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,166 @@
+"""One of several processes: what the variables of torchrun say, how the processes meet, and what is refused."""
+
+import os
+import re
+import signal
+import socket
+import threading
+from datetime import timedelta
+from unittest.mock import MagicMock
+
+import pytest
+
+from charrnn.distributed import processes
+from charrnn.distributed.group import SINGLE, ProcessGroup
+from charrnn.distributed.processes import check_processes, connect, launched, num_threads
+from charrnn.errors import LOST_CONNECTION, CharRNNError, OtherProcessError, UsageError
+from charrnn.system.process import PARENT
+from charrnn.system.signals import Signals
+
+TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+
+
+ADDRESS = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+
+
+def test_the_variables_of_torchrun_say_which_process_this_is():
+    assert launched({}) == SINGLE
+    assert launched({"RANK": "x"}) == SINGLE, "a process on its own"
+    assert launched(TORCHRUN | ADDRESS) == ProcessGroup(rank=1, size=2, local_rank=1, local_size=2)
+
+
+def test_the_longest_wait_is_a_variable():
+    assert processes.timeout_seconds({}) == 600
+    assert processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"}) == 7
+    message = r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"
+    with pytest.raises(UsageError, match=message):
+        processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "0"})
+
+
+MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "4711"}
+
+
+@pytest.mark.parametrize(
+    ("local_rank", "interface", "kind"),
+    [(0, "eth9", CharRNNError), (0, None, CharRNNError), (1, "eth9", OtherProcessError)],
+)
+def test_an_error_of_the_connection_names_the_interface(monkeypatch, local_rank, interface, kind):
+    def fail(*_, **options):
+        assert options["timeout"] == timedelta(seconds=7)
+        raise RuntimeError("[enforce fail at gloo/device.cc:84] Unable to find address\nframe #0")
+
+    monkeypatch.setattr("torch.distributed.init_process_group", fail)
+    environment = MEETING | {processes.TIMEOUT: "7"}
+    if interface is not None:
+        environment["GLOO_SOCKET_IFNAME"] = interface
+    with pytest.raises(CharRNNError) as caught:
+        processes._meet(ProcessGroup(rank=1, size=2, local_rank=local_rank), environment)
+    first = caught.value.message.split("\n")[0]
+    assert type(caught.value) is kind
+    assert first == "process 1 cannot reach the other 1 at 127.0.0.1:4711: Unable to find address"
+    assert ("the network interface eth9" in caught.value.message) == (interface is not None)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_signal_ends_the_wait_for_other_processes(monkeypatch):
+    is_over = threading.Event()
+
+    def wait(*_, **options):
+        os.kill(os.getpid(), signal.SIGHUP)
+        is_over.wait(600)
+
+    monkeypatch.setattr("torch.distributed.init_process_group", wait)
+    signals = Signals()
+    with pytest.raises(KeyboardInterrupt), signals.handle():
+        processes._meet(ProcessGroup(rank=1, size=2), MEETING)
+    is_over.set()
+    assert signals.number == signal.SIGHUP
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("MASTER_ADDR", "", "WORLD_SIZE is 2, but MASTER_ADDR is not set"),
+        (
+            "MASTER_PORT",
+            "65536",
+            "MASTER_PORT is '65536'; it must be a whole number from 1 to 65535",
+        ),
+        ("RANK", "", "WORLD_SIZE is 2, but RANK is not set"),
+        ("RANK", "2", "RANK is '2'; it must be a whole number from 0 to 1"),
+        ("LOCAL_WORLD_SIZE", "3", "LOCAL_WORLD_SIZE is '3'; it must be a whole number from 1 to 2"),
+        ("TORCHELASTIC_RESTART_COUNT", "1", "torchrun has started the processes again"),
+    ],
+)
+def test_variables_that_cannot_be_are_refused(name, value, message):
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        launched(TORCHRUN | ADDRESS | {name: value})
+    assert len(str(caught.value).splitlines()) == 2, "the remedy"
+
+
+def test_an_exchange_that_takes_too_long_is_an_error(monkeypatch):
+    torch = MagicMock()
+    torch.distributed.all_reduce.side_effect = RuntimeError("Timed out")
+    monkeypatch.setattr("charrnn.distributed.processes.torch", torch)
+    with (
+        pytest.raises(OtherProcessError, match=f"or set {processes.TIMEOUT} higher"),
+        connect(TORCHRUN | ADDRESS) as group,
+    ):
+        group.of_first(1)
+    timeout = torch.distributed.init_process_group.call_args.kwargs["timeout"]
+    assert timeout == timedelta(seconds=600)
+    torch.distributed.destroy_process_group.assert_not_called()
+
+
+@pytest.mark.parametrize("value", ["0", "1.5", "", "1025", "9" * 30])
+def test_a_number_of_processes_that_cannot_be_is_refused(value):
+    with pytest.raises(
+        UsageError, match=f"`processes` is {value}; it must be a whole number from 1 to 1024"
+    ):
+        check_processes(value)
+
+
+def test_the_command_refuses_processes_inside_torchrun_and_wrong_variables(command, monkeypatch):
+    for name, value in (TORCHRUN | ADDRESS).items():
+        monkeypatch.setenv(name, value)
+    ran = command("train", "text.txt", "--processes", 2)
+    assert ran.code == 2
+    assert (
+        "--processes 2 starts processes, but WORLD_SIZE is 2: torchrun has started them" in ran.err
+    )
+    monkeypatch.delenv("RANK")
+    ran = command("train", "text.txt", "--steps", 2)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: WORLD_SIZE is 2, but RANK is not set")
+
+
+@pytest.mark.parametrize(
+    ("num_cores", "local_size", "chosen", "expected"),
+    [
+        (8, 2, "1", 4),
+        (8, 3, None, 2),
+        (2, 4, "1", 1),
+        (8, 2, "3", 3),
+        (8, 2, "many", 4),
+        (8, 2, "8", 4),
+    ],
+)
+def test_the_processes_of_a_host_share_its_cores(
+    num_cores, local_size, chosen, expected, monkeypatch
+):
+    """A 1 in OMP_NUM_THREADS is torchrun's, and all cores are those of a quota."""
+    monkeypatch.setattr("charrnn.distributed.processes.num_cores", lambda: num_cores)
+    environment = {} if chosen is None else {"OMP_NUM_THREADS": chosen}
+    group = ProcessGroup(size=local_size, local_size=local_size)
+    assert num_threads(group, environment) == expected
+
+
+def test_a_process_ends_with_its_launcher_although_the_store_of_that_is_gone(process):
+    """Nobody listens at the port: torch would try to connect for a minute."""
+    code = "from charrnn.distributed.processes import connect\nwith connect(): pass"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), PARENT: "1"}
+    wait = {processes.TIMEOUT: "60", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    ran = process("-c", code, **TORCHRUN, **address, **wait)
+    assert ran.returncode == LOST_CONNECTION

@@ -1,0 +1,116 @@
+"""What this process may use, and how it ends: cores, a limit of processor time, signals."""
+
+import os
+import re
+import signal
+import sys
+
+import pytest
+from environment import REPOSITORY
+
+from charrnn.system import process
+from charrnn.system.process import (
+    ENDING_SIGNALS,
+    SAVE_SIGNALS,
+    ending_signals_delayed,
+    num_cores,
+    signal_name,
+    warn_before_kill,
+)
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("", {}, 8),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000"}, 8),
+        ("0::/a/b", {"a/b/cpu.max": "50000 100000"}, 1),
+        ("0::/a/b", {"a/b/cpu.max": "250000 100000", "a/c/cpu.max": "50000 100000"}, 3),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000"}, 2),
+        ("0::/a/b", {"cpu.max": "300000 100000"}, 3),  # a container that sees its own group as top
+        ("0::/../b", {"b/cpu.max": "150000 100000"}, 2),
+        ("0::/a", {"a/cpu.max": "9900000 100000"}, 8),
+        ("0::/a", {"a/cpu.max": "nonsense"}, 8),
+        ("0::/\udcff/a", {"cpu.max": "50000 100000"}, 1),  # a name that is no UTF-8
+        (
+            "3:memory:/m\n4:cpu,cpuacct:/a",
+            {"cpu/a/cpu.cfs_quota_us": "150000", "cpu/a/cpu.cfs_period_us": "100000"},
+            2,
+        ),
+        (
+            "4:cpu,cpuacct:/a",
+            {
+                "cpu,cpuacct/cpu.cfs_quota_us": "10000",
+                "cpu,cpuacct/cpu.cfs_period_us": "100000",
+                "cpu,cpuacct/a/cpu.cfs_quota_us": "-1",
+                "cpu,cpuacct/a/cpu.cfs_period_us": "100000",
+            },
+            1,
+        ),
+    ],
+)
+def test_cores_are_those_of_the_affinity_and_of_the_quota(
+    tmp_path, monkeypatch, groups, files, expected
+):
+    """One for each whole or begun core of a quota, of the own group or of one above it."""
+    monkeypatch.setattr("charrnn.system.process.affinity_cores", lambda: 8)
+    assert num_cores(tmp_path) == 8  # as where there are no such files
+    texts = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in {"proc/self/cgroup": groups, **texts}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(os.fsencode(f"{text}\n" if text else ""))
+    assert num_cores(tmp_path) == expected
+
+
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has neither these signals nor their timer"
+)
+
+
+@pytest.fixture
+def handled():
+    """The numbers of the signals that were handled."""
+    numbers = []
+    before = {
+        number: signal.signal(number, lambda number, _: numbers.append(number))
+        for number in ENDING_SIGNALS
+    }
+    yield numbers
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", ENDING_SIGNALS)
+def test_a_signal_is_handled_after_the_block_even_if_that_fails(handled, number):
+    with pytest.raises(ZeroDivisionError), ending_signals_delayed():
+        signal.raise_signal(number)
+        assert handled == []
+        raise ZeroDivisionError
+    assert handled == [number]
+    signal.raise_signal(number)
+    assert handled == [number, number], "the handler is restored"
+
+
+@pytest.mark.docs
+@pytest.mark.skipif(sys.platform != "linux", reason="the page has the numbers of Linux")
+def test_the_page_lists_every_signal_with_its_exit_code():
+    page = (REPOSITORY / "docs/look-up/reliability.md").read_text(encoding="utf-8")
+    numbers = dict(re.findall(r"^\| (SIG\w+) \| (\d+|–) \|", page, re.MULTILINE))
+    expected = {signal_name(number): str(128 + number) for number in ENDING_SIGNALS}
+    assert numbers == expected | {signal_name(number): "–" for number in SAVE_SIGNALS}
+
+
+@pytest.mark.parametrize(
+    ("limits", "warned_at"),
+    [((60, 60), 40), ((20, 20), 10), ((30, 60), None), ((-1, -1), None)],
+)
+def test_a_limit_of_processor_time_warns_before_it_kills(monkeypatch, limits, warned_at):
+    """On two cores; -1 is no limit."""
+    import resource
+
+    monkeypatch.setattr(process, "num_cores", lambda: 2)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits)
+    changed = []
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: changed.append(limits))
+    warn_before_kill()
+    assert changed == ([] if warned_at is None else [(warned_at, limits[1])])
