@@ -1,250 +1,33 @@
-"""evaluate with several runs, --by and --per-line: what is compared, and what is
-refused."""
+"""The command `evaluate`: other texts, and texts that a run was trained on."""
 
 import json
-import math
-from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
-import pytest
 from built_runs import build_chain
-from drawn import lines
+from conftest import as_json
+from synthetic import make_corpus
 
-import charrnn
-from charrnn.api import Model
 from charrnn.cli.arguments import read_text
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, UsageError
-from charrnn.evaluation.comparison import evaluate_runs, precision_of
-from charrnn.evaluation.losses import CharLosses, MeasuredText, char_losses, paired_difference
-from charrnn.model.network import CharRNN
-from charrnn.plugins.reports.lines import losses_by_line
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
-from charrnn.text.vocab import Vocab
-from charrnn.views.tables import evaluation_view
 
 CYCLE = "abcdé\n"
 TEXT = "".join("abcdé\ndab\néa"[(n * n) % 12] for n in range(6000))
 
 
-def small_model(characters, seed=1, **changes):
-    """Return an untrained model of these characters, or of bytes."""
-    vocab = Vocab.of_bytes() if characters is None else Vocab("char", ("", *sorted(characters)))
-    config = Config(
-        alphabet=vocab.kind,
-        cell="gru",
-        num_layers=1,
-        embedding_size=3,
-        seed=seed,
-        **{"hidden_size": 5, **changes},
-    )
-    tensors = {
-        name: 3 * value.detach().numpy()
-        for name, value in CharRNN(config, len(vocab)).state_dict().items()
-    }
-    return Model(config, vocab, tensors, name=f"model-{seed}")
-
-
-def test_the_rows_are_those_of_each_run_alone_with_paired_differences():
-    models = [small_model(CYCLE, seed) for seed in (1, 2)]
-    ways = ("class", "position", "windowed-256")
-    found = evaluate_runs(models, TEXT, precision="fp32", by=ways)
-    pairs = [(model, protocol) for protocol in ("stateful", "windowed-256") for model in models]
-    assert [(row.name, row.loss.protocol) for row in found.rows] == [
-        (model.name, name) for model, name in pairs
+def test_evaluate_reads_another_text(command, lab, corpus):
+    like = make_corpus(num_chars=3_000, seed=9).text.encode()
+    Path("like.txt").write_bytes(like)
+    Path("unlike.txt").write_bytes((" ".join(reversed(corpus.text[:3_000])) + "éé").encode())
+    found = [
+        as_json(command("evaluate", "--text", f"{name}like.txt", "--json")) for name in ("", "un")
     ]
-    for row, (model, protocol) in zip(found.rows, pairs, strict=True):
-        alone = charrnn.evaluate(model, TEXT, protocol=protocol, precision="fp32")
-        assert row.loss.nats_per_char == pytest.approx(alone.nats_per_char, abs=1e-9)
-        assert row.loss.nats_ci is not None and row.loss.nats_ci == pytest.approx(
-            alone.nats_ci, abs=1e-9
-        )
-        bpc_ci = [end / math.log(2) for end in row.loss.nats_ci]
-        assert row.loss.bpc_ci == pytest.approx(bpc_ci)
-        assert row.loss.bits_per_byte_ci == pytest.approx(
-            [end * len(TEXT) / len(TEXT.encode()) for end in bpc_ci]
-        )
-    first, second, first_windowed, second_windowed = found.rows
-    assert first.difference is None and first_windowed.difference is None
-    for one, other in ((first, second), (first_windowed, second_windowed)):
-        difference = other.difference
-        assert difference.low < difference.mean < difference.high
-        assert difference.mean == pytest.approx(
-            other.loss.nats_per_char - one.loss.nats_per_char, abs=1e-9
-        )
-    assert [(one.name, one.by) for one in found.breakdowns] == [
-        (name, by) for name in ("model-1", "model-2") for by in ("class", "position")
-    ]
-    for breakdown in found.breakdowns:
-        assert all(
-            (group.difference is not None) is (breakdown.name == "model-2")
-            for group in breakdown.groups
-        )
-    groups = found.breakdowns[0].groups
-    assert sum(group.num_chars for group in groups) == first.loss.num_chars
-
-
-def test_a_paired_difference_is_far_more_exact_than_the_losses():
-    generator = np.random.default_rng(0)
-    # Both predictors find the same passages hard; one is 0.05 nats better everywhere, with a little
-    # noise.
-    hard = np.repeat(generator.exponential(size=100), 100).astype(np.float32)
-    positions = np.arange(1, len(hard) + 1)
-    noise = generator.normal(scale=0.2, size=len(hard)).astype(np.float32)
-    first, second = (
-        CharLosses(positions, hard + 1),
-        CharLosses(positions, hard + np.float32(0.95) + noise),
-    )
-    text = MeasuredText(
-        np.zeros(len(hard) + 1, np.uint16), 0, num_bytes=len(hard) + 1, num_unknown=0
-    )
-    alone = text.report(second.scores, protocol="stateful").nats_ci
-    difference = paired_difference(second, first)
-    assert alone is not None and difference is not None
-    assert difference.low < -0.05 < difference.high < 0
-    assert difference.high - difference.low < 0.1 * (alone[1] - alone[0])
-    with pytest.raises(ValueError, match="positions differ"):
-        paired_difference(second, CharLosses(positions + 1, hard))
-
-
-def test_between_characters_and_bytes_there_is_no_difference():
-    found = evaluate_runs(
-        [small_model(CYCLE), small_model(None, 2)],
-        TEXT,
-        precision="fp32",
-        by=("class", "windowed-256"),
-    )
-    assert [row.difference for row in found.rows] == [None] * 4
-    assert all(group.difference is None for group in found.breakdowns[1].groups)
-    shown = "\n".join(lines(evaluation_view(found), width=80))
-    assert "bytes: compare bits/byte." in " ".join(shown.split())
-
-
-@pytest.mark.parametrize("alphabet", ["char", "byte"])
-def test_a_part_of_the_training_text_is_recognized_by_its_passages(tmp_path, alphabet):
-    own = [f"line {n:04} of a corpus, as it is.\n" for n in range(1_000)]
-    (tmp_path / "own.txt").write_text("".join(own), encoding="utf-8", newline="")
-    config = Config(corpus=(str(tmp_path / "own.txt"),), alphabet=alphabet)
-    recorded = recorded_corpus(
-        "run", config, state_of_corpus(read_corpus(config.corpus, alphabet=alphabet))
-    )
-    other = [line.replace("corpus", "poetry") for line in own]
-    # A passage goes on for some characters beyond the line that the texts share.
-    for lines_given, share in (
-        (own, 0.9),
-        (own[100:300], 1),
-        (own[:50] + other[:150], pytest.approx(0.25, abs=0.01)),
-        (own[900:], 0),
-        (other, 0),
-    ):
-        assert recorded.trained_share("".join(lines_given)) == share
-    (tmp_path / "own.txt").write_text("changed", encoding="utf-8")
-    assert recorded.trained_share("".join(own[:200])) is None
-
-
-def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_path):
-    text = "abcdé\n" * 1_800 + "é" * 1_250 + "a" * 701
-    (tmp_path / "text.txt").write_text(text, encoding="utf-8", newline="")
-    models = []
-    for alphabet, seed in (("char", 1), ("byte", 2)):
-        model = small_model(
-            CYCLE if alphabet == "char" else None, seed, corpus=(str(tmp_path / "text.txt"),)
-        )
-        state = state_of_corpus(read_corpus(model.config.corpus, alphabet=alphabet))
-        models.append(
-            replace(model, recorded_corpus=recorded_corpus(model.name, model.config, state))
-        )
-    for order in (models, models[::-1]):
-        found = evaluate_runs(order, precision="fp32")
-        begin, end = found.common_bytes or (0, 0)
-        assert end == len(text.encode()) and begin in (
-            14_220,
-            14_222,
-        ), "the byte run's, from the next character on"
-        held_out = text.encode()[begin:].decode()
-        lengths = {row.name: row.loss.text_length for row in found.rows}
-        assert lengths == {"model-1": len(held_out), "model-2": end - begin}
-        header = (
-            f"Stateful loss over the validation text that all runs have: bytes {begin:,} to 15,801 of their"
-            " text"
-        )
-        assert lines(evaluation_view(found), width=100)[0] == header
-        assert found.to_json()["common_bytes"] == (begin, end)
-
-
-def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is():
-    text, models = (
-        TEXT + "Qdé" * 500,
-        [small_model(CYCLE), small_model(CYCLE + "Q", 2), small_model(None, 3)],
-    )
-    found = evaluate_runs(models, text, precision="fp32")
-    encoded = models[0].encode(text)
-    losses = char_losses(models[0].network, encoded.ids, 1, precision="fp32")
-    escape = math.log(0x110000 - 0x800 - len(CYCLE)) * 500 / (len(text) - 1)
-    nats = [row.loss.nats_per_char for row in found.rows[:3]]
-    # float32 losses of single characters
-    assert nats[0] == pytest.approx(losses.blocks.mean + escape, rel=1e-6)
-    [difference] = [row.difference for row in found.rows[:3] if row.difference is not None]
-    assert difference.mean == pytest.approx(nats[1] - nats[0], rel=1e-6), (
-        "which knows Q is better by what Q costs"
-    )
-    assert (
-        "model-1 does not know 500 characters of this text, each of which costs 13.92 nats"
-        in found.notes[0]
-    )
-    assert "model-1 reads characters and model-3 bytes: compare bits/byte." in found.notes
-
-
-@pytest.mark.parametrize("protocol", ["stateful", "windowed-256", "dynamic"])
-def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alphabet(protocol):
-    text = TEXT[:2_000] + "Qdé" * 100
-    models = [small_model(CYCLE), small_model(CYCLE + "Q", 2)]
-    is_dynamic = protocol == "dynamic"
-    by = {"windowed-256": ("windowed-256",)}.get(protocol, ())
-    rows = evaluate_runs(models, text, precision="fp32", dynamic=is_dynamic, by=by).rows
-    beside = [row.loss.bits_per_byte for row in rows if row.loss.protocol == protocol]
-    alone = [
-        charrnn.evaluate(model, text, protocol=protocol, precision="fp32").bits_per_byte
-        for model in models
-    ]
-    # float32 losses of single characters
-    assert beside == pytest.approx(alone, rel=1e-6)
-    assert alone[0] > alone[1], "which knows Q"
-
-
-@pytest.mark.parametrize(
-    ("num_units", "trained", "expected"),
-    [(64, "bf16", "fp32"), (128, "bf16", "bf16"), (128, "fp32", "fp32"), (128, "auto", "bf16")],
-)
-def test_losses_are_computed_in_the_precision_of_training_and_small_models_in_fp32(
-    num_units, trained, expected, monkeypatch
-):
-    monkeypatch.setattr("charrnn.model.device.has_fast_bf16", lambda device: True)
-    model = small_model(CYCLE, hidden_size=num_units, precision=trained)
-    assert precision_of(model, "auto") == expected
-    assert precision_of(model, "fp16") == "fp16", "what is asked for"
-
-
-def test_n_grams_and_breakdowns_charge_for_unknown_characters_as_their_run_does(tmp_path):
-    (tmp_path / "known.txt").write_text(TEXT, encoding="utf-8")
-    model = charrnn.load(build_chain(tmp_path / "run", CYCLE, corpus=tmp_path / "known.txt"))
-    escape = model.vocab.escape_nats
-    found = evaluate_runs([model], TEXT[:3_000] + "Q" * 500, by=("class",), ngrams=(1,))
-    assert [row.loss.nats_per_char > escape / 8 for row in found.rows] == [True] * len(found.rows)
-    classes = {group.name: group.nats_per_char for group in found.breakdowns[0].groups}
-    assert classes["unknown"] > escape
-
-
-@pytest.mark.parametrize(
-    ("end", "is_doubted"), [("d\n", False), ("é\n", False), ("aacadada", True)]
-)
-def test_unknown_characters_alone_are_no_doubt_in_a_model(tmp_path, end, is_doubted):
-    model = charrnn.load(build_chain(tmp_path / "chain", "abcd\n"))
-    text = f"abcd\nabcd\nabc{end}" * 100
-    notes = evaluate_runs([model], text).notes
-    assert any("equal probabilities" in note for note in notes) is is_doubted
+    assert found[0]["nats_per_char"] < 1.5 < found[1]["nats_per_char"]
+    assert [one["num_unknown"] for one in found] == [0, 2]
+    assert as_json(command("evaluate", "--text", "-", "--json", stdin=like)) == found[0]
+    assert "does not know 2 characters of this text" in found[1]["notes"][0]
 
 
 def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
@@ -274,40 +57,3 @@ def test_a_text_that_a_run_was_trained_on_is_named(command, tmp_path):
         part in refused.err
         for part in ("held-out texts of one and three differ", "--split", "--text")
     )
-
-
-def test_by_default_there_is_one_protocol_and_one_row_for_each_run():
-    models = [small_model(CYCLE, seed) for seed in (1, 2)]
-    found = evaluate_runs(models, TEXT)
-    assert [(row.name, row.loss.protocol) for row in found.rows] == [
-        ("model-1", "stateful"),
-        ("model-2", "stateful"),
-    ]
-    assert "windowed_256" not in found.to_json()
-    shown = lines(evaluation_view(found), width=80)
-    assert shown[0] == "Stateful loss over this text"
-    assert shown[2].split() == ["nats/char", "difference", "bits/char", "bits/byte", "right"]
-
-
-def test_windows_need_a_text_that_is_longer_than_a_window():
-    with pytest.raises(DataError, match="more than 256 characters, and the text has 256"):
-        evaluate_runs([small_model(CYCLE)], TEXT[:256], by=("windowed-256",))
-    found = evaluate_runs([small_model(CYCLE)], TEXT[:257], by=("windowed-256",))
-    assert found.to_json()["windowed_256"]["num_chars"] == 512 * 256
-
-
-def test_what_cannot_be_compared_is_refused():
-    first = small_model(CYCLE)
-    for models, text, error, message in (
-        ([], TEXT, UsageError, "give at least one"),
-        ([first, small_model(CYCLE, 2)], TEXT[:1000], DataError, "1,000 characters; comparing"),
-        ([first, small_model(CYCLE, 2, documents="lines")], TEXT, UsageError, "into documents"),
-    ):
-        with pytest.raises(error, match=message):
-            evaluate_runs(models, text)
-    models = [small_model(CYCLE), small_model(None, 2)]
-    with pytest.raises(UsageError, match="some bytes"):
-        losses_by_line(models, TEXT)
-    of_bytes = losses_by_line([models[1]], TEXT[:300])
-    assert sum(line.num_chars for line in of_bytes) == len(TEXT[:300].encode()) - 1
-    assert evaluate_runs(models[:1], TEXT[:500]).first.nats_ci is None, "too short for an interval"

@@ -1,34 +1,24 @@
-"""Configurations: what is written is read back, what is wrong is refused by name, and the nearest
-layer wins."""
+"""Configurations: what is written is read back, and what is wrong is refused by name."""
 
 import codecs
 import math
 import os
 import re
-import tracemalloc
 from encodings.aliases import aliases
-from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
-import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import charrnn.config.settings
-import charrnn.config.settings_file
 from charrnn.config.settings import BUDGETS, FIELD_NAMES, Config, parse_value
 from charrnn.config.settings_file import (
     from_yaml,
-    load_yaml,
-    merge_settings,
-    read_recipe,
     read_yaml,
     to_yaml,
 )
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import UsageError
 
-RECIPES = Path(charrnn.config.settings.__file__).parent / "recipes"
 NUMBERS = [-1, 0, 1, 2, 0.5, 10**13, 1e39, -1e39, math.inf, -math.inf, math.nan]
 WORDS = ["auto", "one-hot", "char", "utf-8", "sorted", "lines", "lstm", "grid", "learned", "sgd"]
 WORDS += ["cpu", "fp32", "zip"]
@@ -168,28 +158,6 @@ def test_a_number_that_python_cannot_write_out_is_refused(name):
             parse_value(name, value)
 
 
-def test_words_of_a_file_are_texts_that_the_field_converts():
-    # YAML 1.1 wants `1.0e-3` for a number, and takes `yes` for true.
-    config = from_yaml("learning_rate: 1e-3\nsteps: 2e3\ncolumn: 'null'\n", "recipe.yaml")
-    assert (config.learning_rate, config.steps, config.column) == (0.001, 2000, None)
-    assert read_yaml("corpus: ['null', ~]", "recipe.yaml") == {"corpus": ["null", None]}
-    with pytest.raises(UsageError, match=r"a list of words \(entry 3, null, is none"):
-        from_yaml("corpus: [1984, on, null]", "recipe.yaml")
-    with pytest.raises(UsageError, match=r"`cell` is yes; it must be one of"):
-        from_yaml("cell: yes", "recipe.yaml")
-    with pytest.raises(UsageError, match=r"`seed` is '9+'; it must be a whole number"):
-        from_yaml(f"seed: {'9' * 5000}", "recipe.yaml")
-
-
-def test_lists_stand_for_tuples_and_an_empty_file_for_the_defaults():
-    assert Config(split=[0.8, 0.2], corpus=["a.txt"]) == Config(split=(0.8, 0.2), corpus=("a.txt",))
-    assert (
-        from_yaml("", "poems.yaml")
-        == from_yaml("# nothing but a remark\n", "poems.yaml")
-        == Config()
-    )
-
-
 def test_every_encoding_that_is_allowed_decodes_text_and_one_mistyped_meets_the_nearest():
     for name in {*aliases.values()} - {"mbcs"}:
         if codecs.lookup(name)._is_text_encoding:
@@ -201,175 +169,6 @@ def test_every_encoding_that_is_allowed_decodes_text_and_one_mistyped_meets_the_
             Config(encoding=typed)
         near = str(caught.value).rpartition("mean ")[2].rstrip("?")
         assert codecs.lookup(near).name == codecs.lookup(meant).name
-
-
-def test_an_unknown_field_is_refused_with_the_nearest_name_wherever_it_is_given():
-    message = "There is no configuration field 'learningrate'. Did you mean learning_rate\\?$"
-    with pytest.raises(UsageError, match=message):
-        parse_value("learningrate", "1")
-    with pytest.raises(UsageError, match=rf"^recipe\.yaml: {message}"):
-        read_yaml("learningrate: 1", "recipe.yaml")
-    with pytest.raises(UsageError, match=message):
-        merge_settings(flags={"learningrate": 1})
-    with pytest.raises(UsageError, match=r"The fields are corpus, alphabet, .*, keep\.$"):
-        read_yaml("42: 1", "recipe.yaml")
-    assert read_yaml("batch_size: 8", "a recipe") == {"batch_size": "8"}
-
-
-FLAG = {"seed": 3}
-VARIABLE = {"CHARRNN_SEED": "2"}
-FILE = {"seed": "1"}
-
-
-@pytest.mark.parametrize(
-    ("flags", "environment", "file", "seed", "origin"),
-    [
-        (FLAG, VARIABLE, FILE, 3, "flag"),
-        (FLAG, {}, FILE, 3, "flag"),
-        (FLAG, VARIABLE, None, 3, "flag"),
-        ({}, VARIABLE, FILE, 2, "environment"),
-        ({}, VARIABLE, None, 2, "environment"),
-        ({}, {}, FILE, 1, "poems.yaml"),
-        ({}, {"SEED": "9", "CHARRNN_CORPORA": "/texts"}, None, 0, "default"),
-    ],
-)
-def test_flag_over_environment_over_file_over_default(flags, environment, file, seed, origin):
-    config, origins = merge_settings(
-        flags=flags, file=file, file_name="poems.yaml", environment=environment
-    )
-    assert (config.seed, origins["seed"]) == (seed, origin)
-    assert tuple(origins) == FIELD_NAMES
-    assert {origin for name, origin in origins.items() if name != "seed"} == {"default"}
-
-
-@pytest.mark.parametrize(("below", "above"), [("minutes", "minutes"), ("steps", "epochs")])
-def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below, above):
-    config, origins = merge_settings(
-        flags={above: 2}, file={below: 5}, environment={f"CHARRNN_{below.upper()}": "7"}
-    )
-    assert {name: getattr(config, name) for name in BUDGETS} == {**dict.fromkeys(BUDGETS), above: 2}
-    assert {name: origins[name] for name in BUDGETS} == {
-        **dict.fromkeys(BUDGETS, "default"),
-        above: "flag",
-    }
-    with pytest.raises(UsageError, match="one budget only"):
-        merge_settings(flags={"minutes": 2, "steps": 2})
-    taken_back = {"CHARRNN_MINUTES": "none"}, (None, "environment")
-    left_empty = {"CHARRNN_STEPS": ""}, (5.0, "x")
-    for environment, expected in (taken_back, left_empty):
-        config, origins = merge_settings(
-            flags={}, file={"minutes": 5}, file_name="x", environment=environment
-        )
-        assert (config.minutes, origins["minutes"]) == expected
-
-
-def test_a_value_that_is_refused_is_named_with_its_source():
-    with pytest.raises(
-        UsageError, match=r"^CHARRNN_DROPOUT: `dropout` is 2\.0; it must be at least 0 and below 1"
-    ):
-        merge_settings(flags={}, environment={"CHARRNN_DROPOUT": "2"})
-    for text in ("seed: x", "seed: -1", "seeds: 1", "minutes: 1\nsteps: 2"):
-        with pytest.raises(UsageError, match=r"poems\.yaml"):
-            from_yaml(text, "poems.yaml")
-
-
-BAD_YAML = {
-    "a colon too many": "cell: lstm: gru",
-    "a tab": "\tseed: 1",
-    "a list": "- seed",
-    "a word": "seed",
-    "a control character": "seed: \x00",
-    "a key that is a list": "? [seed]\n: 1",
-    "a list in a list": "split: [[1]]",
-    "a mapping in a mapping": "split: {a: 1}",
-    "a Python object": "seed: !!python/object/apply:os.getpid []",
-    "a number of no digits": 'seed: !!int ""',
-    "a field that is given twice": "seed: 1\ncell: gru\nseed: 2\n",
-    "an alias": "corpus: [&name lamp, *name]",
-    "a merge key": "a: &a {x: 1}\n<<: *a",
-    "two documents": "seed: 1\n---\nseed: 2\n",
-    "a word after the document": "seed: 1\n--- cell\n",
-    # Deep nesting must be an error and not the end of the process.
-    "brackets without end": "[" * 130_000,
-    "brackets without end in a field": "a: " + "[" * 130_000,
-    "lists in lists": "- " * 60_000 + "a\n",
-    "lists in lists in a mapping": "a: " + "- " * 60_000 + "a\n",
-}
-
-
-@pytest.mark.parametrize("parser", ["CSafeLoader", "SafeLoader"])
-@pytest.mark.parametrize("text", BAD_YAML.values(), ids=BAD_YAML.keys())
-def test_what_is_no_flat_yaml_is_refused_with_the_name_of_the_file_and_the_line(
-    text, parser, monkeypatch
-):
-    if parser == "SafeLoader":  # PyYAML was built without the parser in C.
-        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
-    load_yaml.cache_clear()
-    with pytest.raises(DataError, match=r"^poems\.yaml is not (flat )?YAML: .*") as caught:
-        from_yaml(text, "poems.yaml")
-    message = str(caught.value)
-    assert re.search(r"line \d|position \d", message)
-    assert "\n" not in message
-    assert len(message) <= 200
-
-
-def test_a_file_that_is_too_long_is_refused_unread():
-    with pytest.raises(DataError, match="has 131,073 characters; the limit is 131,072"):
-        from_yaml("#" * 131_073, "poems.yaml")
-
-
-def test_values_that_unfold_without_end_are_refused_in_little_memory():
-    # Each list is nine times the one before: 9^5 words from 250 characters, and four lines more
-    # would fill any memory.
-    lists = [
-        f"- &list{level} [{', '.join([f'*list{level - 1}' if level else 'lamp'] * 9)}]"
-        for level in range(5)
-    ]
-    from_yaml("", "warm-up.yaml")  # what YAML itself imports does not count
-    tracemalloc.start()
-    try:
-        with pytest.raises(DataError, match="is not flat YAML: line 2"):
-            from_yaml("\n".join(["corpus:", *lists]), "poems.yaml")
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 1_000_000
-
-
-def test_a_recipe_is_found_by_name_and_by_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        charrnn.config.settings_file, "__file__", str(tmp_path / "settings_file.py")
-    )
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "tiny.yaml").write_text("hidden_size: 8\n", encoding="utf-8")
-    (tmp_path / "own.yml").write_text("cell: gru\n", encoding="utf-8")
-    (tmp_path / "torn.yaml").write_text("split: [90,", encoding="utf-8")
-    (tmp_path / "folder.yaml").mkdir()
-    (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\n")
-    assert read_recipe("tiny") == {"hidden_size": "8"}
-    assert read_recipe(str(tmp_path / "own.yml")) == {"cell": "gru"}
-    with pytest.raises(
-        UsageError, match=r"^No recipe 'tinny'\. Recipes: tiny; or give a \.yaml file"
-    ):
-        read_recipe("tinny")
-    with pytest.raises(UsageError, match=r"^No recipe '.*missing\.yaml'"):
-        read_recipe(str(tmp_path / "missing.yaml"))
-    with pytest.raises(UsageError, match=r"folder\.yaml' cannot be read: Is a directory\.$"):
-        read_recipe(str(tmp_path / "folder.yaml"))
-    with pytest.raises(
-        UsageError, match=r"latin\.yaml is not UTF-8 text \(byte 5\)\. Convert it to UTF-8\."
-    ):
-        read_recipe(str(tmp_path / "latin.yaml"))
-    with pytest.raises(DataError, match=r"torn\.yaml is not YAML"):
-        read_recipe(str(tmp_path / "torn.yaml"))
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
-def test_every_recipe_that_ships_makes_a_configuration(name):
-    recipe = read_recipe(name)
-    config, origins = merge_settings(flags={}, file=recipe, file_name=name)
-    assert recipe and {field for field, origin in origins.items() if origin == name} == set(recipe)
-    assert from_yaml(to_yaml(config), name) == config
 
 
 @pytest.mark.parametrize(

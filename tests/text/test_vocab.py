@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.text.vocab import MAX_CHARACTERS, REPLACEMENT, UNKNOWN, CharacterCounts, Decoder, Vocab
+from charrnn.text.vocab import (
+    MAX_CHARACTERS,
+    REPLACEMENT,
+    UNKNOWN,
+    CharacterCounts,
+    Decoder,
+    Vocab,
+    encode_text,
+)
 
 ANY_TEXT = st.text(st.characters(), min_size=1, max_size=60)  # lone surrogates included
 
@@ -158,3 +166,46 @@ def test_an_exact_alphabet_is_extended_by_every_character():
     for read in (vocab.encode, vocab.unknown_characters):
         with pytest.raises(UsageError, match="given as bytes: decode it first"):
             read(b"hello")
+
+
+VOCAB = vocab_of("abcd")
+
+
+def ids_of(text):
+    return text.ids.tolist()
+
+
+def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_such():
+    text = encode_text(VOCAB, "cÄa", "ab")
+    assert (ids_of(text), text.first, text.text, text.kind, len(text)) == (
+        [1, 2, 3, 0, 1],
+        2,
+        "c\ufffda",
+        "char",
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "ids", "first", "decoded"),
+    [
+        (1, 3, [1, 1, 2, 3], 2, "bc"),
+        (2, 99, [1, 1, 2, 3, 4], 3, "cd"),
+        (-1, None, [1, 1, 2, 3, 4], 4, "d"),
+        (3, 1, [1, 1, 2, 3], 4, ""),
+    ],
+)
+def test_a_part_has_everything_before_it_as_its_context(begin, end, ids, first, decoded):
+    part = encode_text(VOCAB, "abcd", "a").part(begin, end)
+    assert (ids_of(part), part.first, part.text, part.kind) == (ids, first, decoded, "char")
+
+
+@pytest.mark.parametrize(("text", "context"), [(b"ab", ""), ("ab", b"ab")])
+def test_bytes_are_refused_where_characters_are_read(text, context):
+    with pytest.raises(
+        UsageError, match=r"^This model reads characters, and the text is given as bytes"
+    ):
+        encode_text(VOCAB, text, context)
+    assert len(encode_text(VOCAB, "ab", b"")) == 2
+    with pytest.raises(DataError, match=r"^The text is empty"):
+        encode_text(VOCAB, "", "abc")
