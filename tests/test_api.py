@@ -1,5 +1,8 @@
 """The public Python interface, used as its documentation shows it. N characters, L layers, H
-units."""
+units.
+
+Tests `charrnn`, `trained_model` and `evaluation.log_probability`, too.
+"""
 
 import math
 import re

@@ -1,4 +1,7 @@
-"""Findings are kept in the user's cache folder, and measured again where they are missing."""
+"""Findings are kept in the user's cache folder, and measured again where they are missing.
+
+Tests `cells.findings` and `system.cache_folders`, too.
+"""
 
 import json
 import os

@@ -1,5 +1,9 @@
 """Scores: the statistics are those of loops, a cell is chosen on one half and scored on the other,
-chance is chance."""
+chance is chance.
+
+Tests `cells.choosing_half`, `cells.target_labels`, `statistics.agreement`, `statistics.chance`,
+`statistics.histograms` and `statistics.probes`, too.
+"""
 
 from dataclasses import replace
 from itertools import product

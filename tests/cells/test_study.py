@@ -1,4 +1,7 @@
-"""A study: what it measures in the half that did not choose, and its errors."""
+"""A study: what it measures in the half that did not choose, and its errors.
+
+Tests `model_study`, too.
+"""
 
 import re
 from dataclasses import replace

@@ -1,5 +1,8 @@
 """Traces: what lanes read at once is what one character after the other leaves in every cell, its
-gates included."""
+gates included.
+
+Tests `cells.activations`, too.
+"""
 
 import errno
 import sys

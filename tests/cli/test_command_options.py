@@ -1,5 +1,8 @@
 """The table of options that go together: every flag exists, and options are refused exactly if a
-rule says so."""
+rule says so.
+
+Tests `config.options`, too.
+"""
 
 import re
 from itertools import combinations

@@ -1,4 +1,7 @@
-"""The pages of `--help`: how they are laid out at any width, and what their texts have in common."""
+"""The pages of `--help`: how they are laid out at any width, and what their texts have in common.
+
+Tests `cli.command_classes`, too.
+"""
 
 import re
 import sys

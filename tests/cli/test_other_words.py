@@ -1,5 +1,8 @@
 """Words of other programs, and words in another place: each is answered with the words that
-work."""
+work.
+
+Tests `cli.root`, too.
+"""
 
 import re
 from pathlib import Path

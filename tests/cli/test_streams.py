@@ -1,5 +1,8 @@
 """What a terminal shows on stderr: messages broken between words only, no status line within a
-text, and a prompt that begins a line after Ctrl-C."""
+text, and a prompt that begins a line after Ctrl-C.
+
+Tests `cli.progress_bars`, too.
+"""
 
 import signal
 import sys

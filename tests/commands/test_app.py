@@ -1,5 +1,8 @@
 """What all commands share: what help imports, the newest run, and what goes wrong, which is said in
-at most three lines on stderr, with its exit code; tests/lock has the texts of 180."""
+at most three lines on stderr, with its exit code; tests/lock has the texts of 180.
+
+Tests `__main__` and `commands`, too.
+"""
 
 import os
 import re

@@ -1,5 +1,8 @@
 """The compiled loop: the bits of the NumPy one, the numbers of the network, and how often it draws
-what."""
+what.
+
+Tests `compiled` and `compiled.sampling`, too.
+"""
 
 import os
 import re

@@ -1,5 +1,8 @@
 """A network and the counts of its text: the powers that mix both, every way of reading a text, and
-the compiled loop, against naive loops."""
+the compiled loop, against naive loops.
+
+Tests `counts.compiled_mixing`, `counts.growing` and `counts.mixing_powers`, too.
+"""
 
 import math
 from functools import partial

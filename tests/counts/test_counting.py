@@ -1,5 +1,8 @@
 """Counting a text at the end of a training: what is held back, what is logged and shown, what can go
-wrong, and that sampling and evaluating use the counts."""
+wrong, and that sampling and evaluating use the counts.
+
+Tests `counts` and `counts.writing`, too.
+"""
 
 import json
 from dataclasses import replace

@@ -1,5 +1,8 @@
 """n-gram models against a textbook implementation with dictionaries, and their rows in an
-evaluation."""
+evaluation.
+
+Tests `counts.contexts` and `counts.rows`, too.
+"""
 
 from collections import Counter, defaultdict
 from dataclasses import replace

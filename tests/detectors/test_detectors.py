@@ -1,5 +1,8 @@
 """What a cell might keep track of, a label under each character: what holds after reading it
-(`labelled`)."""
+(`labelled`).
+
+Tests `detectors.detector`, `detectors.formal`, `detectors.notations` and `detectors.prose`, too.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""One of several processes: what the variables of torchrun say, how the processes meet, and what is refused."""
+"""One of several processes: what the variables of torchrun say, how the processes meet, and what is refused.
+
+Tests `distributed.connecting`, too.
+"""
 
 import os
 import re

@@ -1,5 +1,8 @@
 """The loss of every character and the mean of each protocol. N characters, M scored characters, V
-vocabulary."""
+vocabulary.
+
+Tests `evaluation.loss_reports`, too.
+"""
 
 import numpy as np
 import pytest

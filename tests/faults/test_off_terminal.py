@@ -3,6 +3,8 @@ nothing that moves.
 
 What each command prints there is in `lock/records`, at its places. And on a terminal the bar moves,
 and nothing but text to be copied is wider than it.
+
+Tests `system.words`, too.
 """
 
 import re

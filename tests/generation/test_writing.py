@@ -1,5 +1,8 @@
 """Text from ids: cut where a stop string appears, and never sooner than that is certain; loops at
-its end."""
+its end.
+
+Tests `generation.generated_text`, too.
+"""
 
 import numpy as np
 import pytest

@@ -1,5 +1,8 @@
 """Plugins and other packages: what they add to charrnn by hooks, and what is left when they are
-missing."""
+missing.
+
+Tests `hooks.specifications`, `cli.analyses` and `system.lazy`, too.
+"""
 
 import ast
 import inspect

@@ -1,4 +1,8 @@
-"""Each plugin can be removed: the core works without it, and what needs the plugin names it."""
+"""Each plugin can be removed: the core works without it, and what needs the plugin names it.
+
+Tests `plugins.analyses`, `plugins.formats`, `plugins.reports`, `plugins.serving` and `plugins.tui`,
+too.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Every architecture through the same commands: train, resume, sample, beam, predict, visualize."""
+"""Every architecture through the same commands: train, resume, sample, beam, predict, visualize.
+
+Tests `model.depths`, too.
+"""
 
 import json
 import shutil

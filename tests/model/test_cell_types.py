@@ -1,5 +1,8 @@
 """Every cell against the equations of docs/understand/theory.md, and every depth against naive ones. T time, B batch, H hidden, L layers, V
-vocabulary, I input."""
+vocabulary, I input.
+
+Tests `model.layer`, too.
+"""
 
 import itertools
 import math

@@ -1,5 +1,8 @@
 """The network: dropout, resets of the state, seeds. T time, B batch, V vocabulary, E embedding, H
-hidden."""
+hidden.
+
+Tests `model.noise`, too.
+"""
 
 import pytest
 import torch

@@ -1,5 +1,8 @@
 """Reading in lanes: every character once, as in one go. N characters, T time, B lanes, V
-vocabulary."""
+vocabulary.
+
+Tests `model.recurrent_state` and `model.walk`, too.
+"""
 
 import numpy as np
 import pytest

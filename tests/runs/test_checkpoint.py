@@ -1,5 +1,8 @@
 """Run folders on a real disk: created once, locked, saved to in commits; damaged checkpoints are
-named and skipped."""
+named and skipped.
+
+Tests `runs.config_files` and `runs.writer`, too.
+"""
 
 import errno
 import os

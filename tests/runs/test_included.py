@@ -1,6 +1,5 @@
 """The models that come with the package are runs to every command, and `charrnn demo` shows one."""
 
-import json
 import shutil
 import zipfile
 from dataclasses import replace
@@ -111,37 +110,3 @@ def test_the_text_that_a_model_is_measured_on_is_written_once(monkeypatch):
     written = charrnn.load("prose").written_text()
     monkeypatch.setattr("charrnn.generation.generator.Generator.sample", None)
     assert charrnn.load("prose").written_text() == written
-
-
-def test_the_demo_prints_a_text_the_cells_and_the_commands(command):
-    ran = command("demo")
-    assert ran.out.count('"') == 8
-    assert "\x1b" not in ran.out
-    assert "quote           0:30  AUC 0.996" in ran.out
-    assert "charrnn visualize prose" in ran.out
-
-
-def test_the_demo_shows_the_text_and_the_values_of_the_sampler(command):
-    found = json.loads(command("demo", "--json").out)
-    options = {"prime": "said Pierre.\n\n", "length": 329, "seed": 19, "temperature": 0.7}
-    drawn = charrnn.load("prose").stream(**options, cell=tuple(found["cell"]))
-    assert found["characters"] == [[piece.text, piece.value] for piece in drawn]
-    assert found["cells"][0]["detector"] == "quote"
-
-
-@pytest.mark.parametrize("columns", [40, 80])
-def test_the_demo_fits_the_width(process, columns):
-    plain = process("-m", "charrnn", "demo", COLUMNS=str(columns)).stdout.decode()
-    assert max(map(len, plain.splitlines())) <= columns
-
-
-def test_the_demo_in_colours_fits_24_lines(process):
-    coloured = process("-m", "charrnn", "demo", COLUMNS="80", FORCE_COLOR="1").stdout
-    assert coloured.count(b"\n") < 24
-    assert b"\x1b[2K" not in coloured, "nothing is drawn again"
-
-
-def test_the_demo_needs_no_torch(process):
-    code = "import sys; from charrnn.commands.app import run; run(['demo'])"
-    ran = process("-c", f"{code}; print('torch' in sys.modules)")
-    assert ran.stdout.endswith(b"False\n")

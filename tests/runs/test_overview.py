@@ -1,5 +1,8 @@
 """Many runs: their summaries sorted, in a table and as CSV, and their learning curves read from
-logs."""
+logs.
+
+Tests `commands.runs` and `runs.learning_curves`, too.
+"""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""Texts that a program gives: divided into documents as the run divides its own text."""
+"""Texts that a program gives: divided into documents as the run divides its own text.
+
+Tests `cli.arguments`, too.
+"""
 
 import contextlib
 import math

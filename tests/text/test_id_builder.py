@@ -1,5 +1,8 @@
 """Ids of large texts: the same as in memory, mapped from temporary files; texts that do not fit are
-refused."""
+refused.
+
+Tests `text.source_reader`, too.
+"""
 
 import errno
 import gzip

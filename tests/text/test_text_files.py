@@ -1,5 +1,8 @@
 """Reading block by block gives what reading a file as a whole gives: the text, what was changed,
-and the error."""
+and the error.
+
+Tests `text.file_kinds`, too.
+"""
 
 import bz2
 import gzip

@@ -1,5 +1,8 @@
 """What is chosen or measured before a run begins: seconds of a step, the number of threads, the
-precision."""
+precision.
+
+Tests `training.computing`, too.
+"""
 
 import itertools
 import time

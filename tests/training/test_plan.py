@@ -1,5 +1,8 @@
 """What is decided before training: notes on the text and on settings that were changed to fit
-it."""
+it.
+
+Tests `training.notes` and `training.run_text`, too.
+"""
 
 import time
 from dataclasses import replace

@@ -1,5 +1,8 @@
 """A training session verb by verb; whole sessions are in `test_loop.py`, `test_resume.py` and
-`faults/`."""
+`faults/`.
+
+Tests `training.events`, too.
+"""
 
 import json
 from types import SimpleNamespace

@@ -1,5 +1,8 @@
 """What a notebook shows: HTML of every kind of object, escaped, without scripts, legible on white
-and on black."""
+and on black.
+
+Tests `system.display`, too.
+"""
 
 import re
 import xml.etree.ElementTree as ElementTree

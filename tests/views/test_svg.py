@@ -1,4 +1,7 @@
-"""Pictures for others: self-contained, well-formed, and no text in them becomes code."""
+"""Pictures for others: self-contained, well-formed, and no text in them becomes code.
+
+Tests `views.delivery`, too.
+"""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Tables: what stands in them at 80 columns, and that nothing else does."""
+"""Tables: what stands in them at 80 columns, and that nothing else does.
+
+Tests `views.findings_tables`, too.
+"""
 
 import re
 from collections import Counter

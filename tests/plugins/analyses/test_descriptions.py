@@ -1,5 +1,9 @@
 """Descriptions of cells: planted rules are found, chance is not described, scores are those of a
-naive computation."""
+naive computation.
+
+Tests `plugins.analyses.descriptions.conditions`, `plugins.analyses.descriptions.describing`,
+`plugins.analyses.descriptions.results` and `plugins.analyses.descriptions.rules`, too.
+"""
 
 import itertools
 from dataclasses import replace

@@ -1,5 +1,9 @@
 """The evidence card: every number recomputed from the positions of the record by loops of plain
-torch, and what is known of weights that were written by hand."""
+torch, and what is known of weights that were written by hand.
+
+Tests `plugins.analyses.evidence.card`, `plugins.analyses.evidence.property_output`,
+`plugins.analyses.evidence.readings` and `plugins.analyses.evidence.results`, too.
+"""
 
 import json
 from dataclasses import replace

@@ -1,5 +1,8 @@
 """Saturated gates: counted in lanes, they are those that the equations compute one character after
-the other."""
+the other.
+
+Tests `cells.gates`, too.
+"""
 
 import re
 from xml.etree import ElementTree

@@ -1,5 +1,8 @@
 """`predict --numbers`: every number of a small network is what torch computes, and what a reader
-can recompute."""
+can recompute.
+
+Tests `plugins.analyses.number_tables` and `plugins.analyses.predict`, too.
+"""
 
 import io
 from dataclasses import replace

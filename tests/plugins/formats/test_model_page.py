@@ -1,4 +1,7 @@
-"""The page of a model writes the text of `charrnn sample`, in node and in a browser."""
+"""The page of a model writes the text of `charrnn sample`, in node and in a browser.
+
+Tests `plugins.formats.model_page.page`, too.
+"""
 
 import base64
 import hashlib

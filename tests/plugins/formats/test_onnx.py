@@ -1,5 +1,8 @@
 """A model in an .onnx file: every cell and depth computes what the network computes, and a wrong
-file is refused."""
+file is refused.
+
+Tests `plugins.formats.export`, too.
+"""
 
 import json
 import math

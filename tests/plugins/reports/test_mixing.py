@@ -1,5 +1,8 @@
 """Several models that predict together: weights 0 and 1, naive sums, other alphabets, and the two
-commands."""
+commands.
+
+Tests `commands.models`, too.
+"""
 
 import math
 from pathlib import Path

@@ -1,5 +1,8 @@
 """What is copied is what a naive search finds, and is marked. N characters of the text, M of the
-corpus."""
+corpus.
+
+Tests `plugins.reports.copies`, too.
+"""
 
 import io
 

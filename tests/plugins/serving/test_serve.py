@@ -1,5 +1,9 @@
 """charrnn serve, asked by OpenAI's own client and by hand: texts, streams, limits, the token, and
-how it ends."""
+how it ends.
+
+Tests `plugins.serving.completions`, `plugins.serving.connections` and `plugins.serving.tokens`,
+too.
+"""
 
 import contextlib
 import json

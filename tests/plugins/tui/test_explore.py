@@ -1,4 +1,8 @@
-"""`charrnn explore`: driven by its keys, and looked at."""
+"""`charrnn explore`: driven by its keys, and looked at.
+
+Tests `plugins.tui.explore.app`, `plugins.tui.explore.state`, `plugins.tui.explore.text_view` and
+`plugins.tui.terminal`, too.
+"""
 
 import importlib
 import json

@@ -1,0 +1,41 @@
+"""The demo: a text, the cells and the commands, at any width."""
+
+import json
+
+import pytest
+
+import charrnn
+
+
+def test_the_demo_prints_a_text_the_cells_and_the_commands(command):
+    ran = command("demo")
+    assert ran.out.count('"') == 8
+    assert "\x1b" not in ran.out
+    assert "quote           0:30  AUC 0.996" in ran.out
+    assert "charrnn visualize prose" in ran.out
+
+
+def test_the_demo_shows_the_text_and_the_values_of_the_sampler(command):
+    found = json.loads(command("demo", "--json").out)
+    options = {"prime": "said Pierre.\n\n", "length": 329, "seed": 19, "temperature": 0.7}
+    drawn = charrnn.load("prose").stream(**options, cell=tuple(found["cell"]))
+    assert found["characters"] == [[piece.text, piece.value] for piece in drawn]
+    assert found["cells"][0]["detector"] == "quote"
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_demo_fits_the_width(process, columns):
+    plain = process("-m", "charrnn", "demo", COLUMNS=str(columns)).stdout.decode()
+    assert max(map(len, plain.splitlines())) <= columns
+
+
+def test_the_demo_in_colours_fits_24_lines(process):
+    coloured = process("-m", "charrnn", "demo", COLUMNS="80", FORCE_COLOR="1").stdout
+    assert coloured.count(b"\n") < 24
+    assert b"\x1b[2K" not in coloured, "nothing is drawn again"
+
+
+def test_the_demo_needs_no_torch(process):
+    code = "import sys; from charrnn.commands.app import run; run(['demo'])"
+    ran = process("-c", f"{code}; print('torch' in sys.modules)")
+    assert ran.stdout.endswith(b"False\n")
