@@ -30,7 +30,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ from rich.text import Text
 from charrnn.counts.kneser_ney import fit_ngrams
 from charrnn.errors import UsageError, counted
 from charrnn.evaluation.comparison import Comparison, Report
+from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.plugins.reports.breakdown import class_name
 from charrnn.system.display import Displayable
@@ -462,19 +463,48 @@ def best_ngram_nats(
 
 
 def error_kinds(
-    models: Sequence[TrainedModel], text: GivenText | None = None, **options: Any
+    models: Sequence[TrainedModel],
+    text: GivenText | None = None,
+    *,
+    part: str = "validation",
+    context: str | bytes = "",
+    precision: str = "auto",
+    max_chars: int | None = MAX_SCORED,
 ) -> ErrorReport:
     """Attribute each error of one or several models to the oracle that would have avoided it.
 
-    The text, the options `part`, `context`, `precision` and `max_chars`, and the exceptions are the
-    same as in `evaluate_runs`. The training text of the first run is read, too. Raises UsageError
-    also for models with different alphabets, and DataError if the training text is missing or
-    changed.
+    An error is a character with a probability below 0.5 (Karpathy, Johnson & Li 2015, section 4.4).
+    The training text of the first run is read, too.
 
-    >>> charrnn.error_kinds([model]).models[0].num_errors
+    Args:
+        models: The models, all with the same alphabet.
+        text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these. By
+            default the held-out `part` of the text of the runs.
+        part: The part of the text of the runs: `validation` or `test`.
+        context: What the models read before the text. By default nothing.
+        precision: The precision of the computation: `fp32`, `bf16`, `fp16`, or `auto`, the one of
+            the training where it is fast.
+        max_chars: The largest number of characters that are scored; of a longer text, in segments
+            that are spread evenly over it. None: all.
+
+    Returns:
+        An `ErrorReport`: for each model the number of errors of each kind, and what they add to the
+        mean loss, in nats per character.
+
+    Raises:
+        UsageError: There is no model, the held-out texts or the alphabets differ, or a parameter is
+            out of range.
+        DataError: The text is too short, the training text is missing or changed, or a file cannot
+            be read.
+
+    Example:
+        >>> report = charrnn.error_kinds([model], text)
+        >>> report.models[0].num_errors, report.num_chars
     """
     # Both texts are read before anything is measured: either may be missing.
-    comparison = Comparison.of(models, text, **options)
+    comparison = Comparison.of(
+        models, text, part=part, context=context, precision=precision, max_chars=max_chars
+    )
     training_text = comparison.training_text()
     training = training_text.ids[training_text.begin :]
     first, *others = comparison.runs

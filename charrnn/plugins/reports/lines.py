@@ -24,6 +24,7 @@ from charrnn.evaluation.comparison import (
     Listing,
     distinct_names,
 )
+from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText
@@ -72,25 +73,61 @@ def to_json(loss: LineLoss, names: Sequence[str]) -> dict[str, Any]:
 
 
 def losses_by_line(
-    models: Sequence[ComparedModel], text: GivenText | None = None, **options: Any
+    models: Sequence[ComparedModel],
+    text: GivenText | None = None,
+    *,
+    part: str = "validation",
+    context: str | bytes = "",
+    precision: str = "auto",
+    max_chars: int | None = MAX_SCORED,
 ) -> Iterator[LineLoss]:
-    """Yield the loss of each line of a text by the stateful protocol, in the order of the text.
+    r"""Yield the loss of each line of a text, for one or several models, in the order of the text.
 
-    The options and exceptions are the same as in `score_text`; the text is decoded block by block.
-    Lines that are cut by the ends of segments are left out.
+    A loss is measured by the protocol `stateful`: each character is predicted after all that come
+    before it. Lines that the ends of segments cut are left out.
 
-    >>> max(charrnn.losses_by_line([model]), key=lambda line: line.excess).text
+    Args:
+        models: The models, which read all characters or all bytes. The `excess` of a line is that
+            of the first.
+        text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these. By
+            default the held-out `part` of the text of the runs.
+        part: The part of the text of the runs: `validation` or `test`.
+        context: What the models read before the text. By default nothing.
+        precision: The precision of the computation: `fp32`, `bf16`, `fp16`, or `auto`, the one of
+            the training where it is fast.
+        max_chars: The largest number of characters that are scored; of a longer text, in segments
+            that are spread evenly over it. None: all.
+
+    Returns:
+        An iterator over `LineLoss`: the text of a line and its loss by each model, in nats.
+
+    Raises:
+        UsageError: There is no model, the held-out texts or the alphabets differ, or a parameter is
+            out of range.
+        DataError: The text is too short or missing, or a file cannot be read.
+
+    Example:
+        >>> lines = charrnn.losses_by_line([model], "abc “xyz”\nzzz\nabc\n")
+        >>> max(lines, key=lambda line: line.excess).text
     """
-    return score_text(models, text, **options).iter_lines()
+    scored = score_text(
+        models, text, part=part, context=context, precision=precision, max_chars=max_chars
+    )
+    return scored.iter_lines()
 
 
 def score_text(
-    models: Sequence[ComparedModel], text: GivenText | None = None, **options: Any
+    models: Sequence[ComparedModel],
+    text: GivenText | None = None,
+    *,
+    part: str = "validation",
+    context: str | bytes = "",
+    precision: str = "auto",
+    max_chars: int | None = MAX_SCORED,
 ) -> ScoredText:
     """Measure the losses that `losses_by_line` adds up.
 
-    The options `part`, `context`, `precision` and `max_chars` and the exceptions are the same as in
-    `evaluate_runs`. Raises UsageError also if some models read characters and others bytes.
+    The arguments and the exceptions are the same as in `losses_by_line`.
     """
     # A line has as many bytes as characters only in ASCII.
     if len({model.vocab.kind for model in models}) > 1:
@@ -98,7 +135,9 @@ def score_text(
             "Some of the runs read characters and some bytes: their lines cannot be listed side by"
             " side."
         )
-    comparison = Comparison.of(models, text, **options)
+    comparison = Comparison.of(
+        models, text, part=part, context=context, precision=precision, max_chars=max_chars
+    )
     content = comparison.contents[0]
     if isinstance(content, str) and models[0].vocab.kind == "byte":
         content = as_bytes(content)
