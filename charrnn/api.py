@@ -88,14 +88,31 @@ class Model(TrainedModel):
     def study(
         self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
     ) -> "ModelStudy":
-        """Return a study of the cells over `text`, read after `context`: findings, rankings,
-        passages, values, history.
+        """Return a study of the cells over a text: findings, rankings, passages, values, history.
 
-        With `cached` each result is saved in the user's cache folder. Raises DataError for an empty
-        text.
+        A study computes each result once, when it is asked for.
 
-        >>> study = model.study(text, cached=True)
-        >>> study.passages(study.findings())
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
+                `encode` returned.
+            context: What the model reads before the text; it is not measured. By default nothing.
+            cached: Whether results are looked up in the user's cache folder and saved there. By
+                default they are kept in memory only.
+
+        Returns:
+            A `ModelStudy` of the N characters of the text and the C = L × H cells of the model.
+
+        Raises:
+            DataError: The text is empty, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters, or it was encoded for
+                another alphabet.
+
+        Example:
+            >>> study = model.study(text)
+            >>> findings = study.findings(["quote"])
+            >>> [score.detector for score in findings.scores]
+            ['quote']
+            >>> passages = study.passages(findings)
         """
         from charrnn.model_study import ModelStudy
 
@@ -106,38 +123,89 @@ class Model(TrainedModel):
     def atlas(
         self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
     ) -> "atlases.Atlas":
-        """Measure all cells over `text`, read after `context`: values, places on a map,
-        descriptions, inputs, outputs and findings.
+        """Measure all cells over a text, and place them on a map.
 
-        With `cached` the findings, the descriptions, the inputs and the outputs are saved in the
-        user's cache folder. Raises DataError for a text too short for findings.
+        Measured are their values, descriptions, inputs, outputs and findings. Cells whose values
+        correlate are near each other on the map.
 
-        >>> atlas = model.atlas(text)
-        >>> len(atlas.cells), atlas.findings.scores[0]
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
+                `encode` returned.
+            context: What the model reads before the text; it is not measured. By default nothing.
+            cached: Whether findings, descriptions, inputs and outputs are looked up in the user's
+                cache folder and saved there. By default they are kept in memory only.
+
+        Returns:
+            An `Atlas`. Its `cells` has one entry for each of the C = L × H cells, layer by layer.
+            Descriptions, inputs and outputs are None for a text too short for them.
+
+        Raises:
+            DataError: The text is empty or has fewer than 200 characters, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters, or it was encoded for
+                another alphabet.
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> atlas = model.atlas(text)
+            >>> len(atlas.cells) == atlas.num_layers * atlas.num_units
+            True
+            >>> atlas.of(0, 5).values.mean  # of cell 0:5, between -1 and 1
         """
         return self.study(text, context=context, cached=cached).atlas()
 
     def direction(self, detector: "str | Detector", size: int | None = NUM_CELLS) -> "Direction":
-        """Fit a direction for a detector on the beginning of the run's validation text: `size`
-        cells, None for all.
+        """Fit a direction: the cells that predict the labels of a detector best together.
 
-        It can be clamped. The result is saved in the user's cache folder. Raises UsageError for an
-        unknown detector or a `size` out of range, DataError if the text is missing or the detector
-        cannot be scored.
+        It is fitted on the beginning of the validation text of the run, at most 131,072 characters.
+        The result is saved in the user's cache folder. Like a cell, a direction can be clamped
+        while the model writes.
 
-        >>> direction = model.direction("quote")
-        >>> model.sample(clamps={direction: direction.high}, length=100).text
+        Args:
+            detector: The name of a detector, such as `quote`, or a `Detector`.
+            size: The number of cells, from 1 to C; by default 4, None for all C cells.
+
+        Returns:
+            A `Direction`: the weight of each of its cells, its score, and the 2nd and 98th
+            percentiles of its output, `low` and `high`.
+
+        Raises:
+            UsageError: There is no such detector, or `size` is out of range.
+            DataError: The validation text is missing or changed, or has too few labels of the
+                detector.
+
+        Example:
+            >>> direction = model.direction("quote")
+            >>> quotation = model.sample(clamps={direction: direction.high}, length=100).text
         """
         return directions.held_out_direction(self, detector, size=size)
 
     def gates(self, text: TextOrIds, *, context: str | bytes = "") -> "gate_reports.GateReport":
-        """Count how often each gate of each unit is saturated in `text`, read after `context`.
+        """Count how often each gate of each unit is saturated in a text.
 
-        Raises UsageError for a cell type without gates, DataError for an empty text, CharRNNError
-        if there is no room on the disk.
+        A gate is shut below 0.1 and open above 0.9 (Karpathy, Johnson & Li 2015, Figure 3).
 
-        >>> for gate in model.gates(text).gates:
-        ...     print(gate.layer, gate.gate, max(gate.right))  # the unit that is open most often
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
+                `encode` returned.
+            context: What the model reads before the text; it is not measured. By default nothing.
+
+        Returns:
+            A `GateReport`. Each of its `gates` has for every unit of a layer the shares of
+            characters at which the gate is shut (`left`) and open (`right`), from 0 to 1.
+
+        Raises:
+            UsageError: The cells of the model have no gates, or the text is bytes and the model
+                reads characters, or it was encoded for another alphabet.
+            DataError: The text is empty, or a file cannot be read.
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> for gate in model.gates("What is the king to me?").gates:
+            ...     print(gate.layer, gate.gate, len(gate.right))
+            0 f 288
+            0 i 288
+            0 o 288
         """
         return gate_reports.count_gates(
             self.network, text=self.encode(text, context=context), name=self.name
@@ -151,29 +219,65 @@ class Model(TrainedModel):
         context: str | bytes = "",
         max_lag: int = MAX_LAG,
     ) -> "tuple[gradients.GradientReach, ...]":
-        """Compute how far gradients reach back in this model and in others, each beside its
-        untrained baseline, over `text`, read after `context`.
+        """Compute how far gradients reach back in this model and in others, beside untrained ones.
 
-        Each model encodes the text by its own alphabet. Raises UsageError for a `max_lag` under 1,
-        DataError for a text too short.
+        The norm of the gradient of the loss at a character, by the state some characters before it,
+        is averaged over the text. Each model reads the text by its own alphabet.
 
-        >>> first, untrained, *others = model.gradients_with([charrnn.load("other")], raw)
-        >>> first.norms[0][50]  # of layer 0, 50 characters back
+        Args:
+            others: The models that are compared with this one; [] for this one alone.
+            text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these.
+            context: What the models read before the text. By default nothing.
+            max_lag: The largest distance between the loss and the state, in characters.
+
+        Returns:
+            Two `GradientReach` for each model: of the model, and of the same network with new
+            weights. `norms[layer][i]` belongs to the distance `lags[i]`, in characters.
+
+        Raises:
+            UsageError: `max_lag` is under 1.
+            DataError: The text and its context have fewer than `max_lag` + 2 characters, or a file
+                cannot be read.
+
+        Example:
+            >>> prose, code = charrnn.load("prose"), charrnn.load("code")
+            >>> reaches = prose.gradients_with([code], "What is the king? " * 4, max_lag=20)
+            >>> [reach.name for reach in reaches]
+            ['prose', 'prose, untrained', 'code', 'code, untrained']
+            >>> reaches[0].norms[0][9]  # of layer 0, 10 characters back
         """
         return gradients.gradients_of((self, *others), text, context=context, max_lag=max_lag)
 
     def numbers(
         self, text: GivenText, *, unknown: str = DEFAULT_UNKNOWN
     ) -> "network_numbers.NetworkNumbers":
-        """Compute every number of a small network that reads `text` from the initial state, in
-        float64.
+        """Compute every number of a small network that reads a text, in float64.
 
-        For a model of documents the text is the beginning of one. Raises UsageError for a network
-        or a text too large and for an empty text, DataError for characters outside the vocabulary
-        unless `unknown` is `nearest`.
+        The network reads the text from its initial state. For a model of documents the text is the
+        beginning of a document.
 
-        >>> numbers = charrnn.load("tiny").numbers("hel")
-        >>> numbers.steps[0].layers[0].row("h").values
+        Args:
+            text: The text, at most 1,000 characters: a string, bytes, the `pathlib.Path` of a file,
+                or a list of these.
+            unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
+                which reads a similar one, or none if there is none.
+
+        Returns:
+            A `NetworkNumbers`: the weights, and for each character a step with the vectors of each
+            layer, the logits and the loss in nats.
+
+        Raises:
+            UsageError: The network has more than 16 units in a layer, the text is empty or too
+                long, or `unknown` is another word.
+            DataError: The text has characters outside the vocabulary and `unknown` is `error`, or a
+                file cannot be read.
+            CheckpointError: The weights do not fit the configuration.
+
+        Example:
+            >>> numbers = charrnn.load("hello").numbers("hel")
+            >>> len(numbers.steps)
+            3
+            >>> h = numbers.steps[0].layers[0].row("h").values  # (H,)
         """
         beginning = text_to_continue(text, self.config)
         return network_numbers.model_numbers(self, beginning, unknown=unknown)
@@ -185,15 +289,34 @@ class Model(TrainedModel):
         learning_rate: float = SGD_LEARNING_RATE,
         unknown: str = DEFAULT_UNKNOWN,
     ) -> "gradients_of_numbers.Backpropagation":
-        """Compute the gradients of the sum of the losses of `text` by every number of a small
-        network and by its weights, in float64, and the weights after a step of SGD.
+        """Compute the gradients of a text's loss by every number of a small network, in float64.
 
-        The equations of rnn, lstm and gru are written out; other networks raise UsageError, and so
-        do a text without a character to predict and what `numbers` refuses. Raises DataError as
-        `numbers`.
+        The loss is the sum over the characters of the text, in nats. The equations of the cells
+        rnn, lstm and gru are written out.
 
-        >>> backward = charrnn.load("tiny").backpropagation("hello")
-        >>> backward.steps[0].layers[0].row("dh right").values
+        Args:
+            text: The text, at most 1,000 characters: a string, bytes, the `pathlib.Path` of a file,
+                or a list of these.
+            learning_rate: The learning rate of the step of SGD after which `updated` has the
+                weights; above 0.
+            unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
+                which reads a similar one, or none if there is none.
+
+        Returns:
+            A `Backpropagation`: the numbers of the forward pass (`forward`), a step with the
+            gradients of each of them, the gradients of the weights, and the weights after a step of
+            SGD.
+
+        Raises:
+            UsageError: The cell is no rnn, lstm or gru, the text has no character to predict,
+                `learning_rate` is not above 0, or `numbers` refuses the network or the text.
+            DataError: The text has characters outside the vocabulary and `unknown` is `error`, or a
+                file cannot be read.
+            CheckpointError: The weights do not fit the configuration.
+
+        Example:
+            >>> backward = charrnn.load("hello").backpropagation("hello")
+            >>> dh = backward.steps[0].layers[0].row("dh right").values  # (H,)
         """
         beginning = text_to_continue(text, self.config)
         return gradients_of_numbers.model_backpropagation(
@@ -205,53 +328,101 @@ class Model(TrainedModel):
     def ngram_model(
         self, order: int = 20, *, training: CorpusPart | None = None
     ) -> "kneser_ney.NgramModel":
-        """Count the n-grams of the run's training text, n = 1 … `order`, in the model's alphabet.
+        """Count the n-grams of the training text of the run, in the alphabet of the model.
 
-        `training` is that text where it is read already. Raises DataError if the training text is
-        missing, changed or shorter than `order`, UsageError for an order out of range.
+        The models of all orders n = 1 … `order` have interpolated modified Kneser-Ney smoothing
+        (Chen & Goodman 1998).
 
-        >>> model.ngram_model(5).order
+        Args:
+            order: The largest n, from 1 to 32 characters.
+            training: The training text, where it is read already. By default it is read again.
+
+        Returns:
+            An `NgramModel`, whose `char_nats` are the losses of characters in nats.
+
+        Raises:
+            DataError: The training text is missing, changed or shorter than `order`, or nobody
+                recorded it.
+            UsageError: `order` is out of range.
+
+        Example:
+            >>> import numpy as np
+            >>> ngrams = model.ngram_model(5)
+            >>> ids = model.encode("abc abc").ids
+            >>> ngrams.char_nats(ids, positions=np.array([4, 5])).shape
+            (2,)
         """
         return kneser_ney.fit_ngrams(
             training or self.training_text(), order, end_id=self.config.end_id
         )
 
     def with_counts(self) -> "CountedModel":
-        """Return the model together with the counts of its training text, which training keeps
-        beside the checkpoints.
+        """Return the model together with the n-gram counts of its training text.
 
-        Raises DataError for a model that has none, CheckpointError if they are damaged or belong to
-        another step, CharRNNError if there is too little memory.
+        Training counts the text and keeps the counts beside the checkpoints, unless the text is too
+        short. Both predict together: their probabilities are mixed.
 
-        >>> model.with_counts().sample(length=200, seed=1).text
+        Returns:
+            A `CountedModel`, which has `sample` and the other methods that write, `predict` and
+            `logprob`.
+
+        Raises:
+            DataError: The model has no counts.
+            CheckpointError: The counts are damaged or belong to another step.
+            CharRNNError: There is too little memory.
+
+        Example:
+            >>> together = charrnn.load("counted").with_counts()
+            >>> len(together.sample(length=200, seed=1).text)
+            200
         """
         check_room_for_numba()
         return counting.with_counts(self)
 
     def growing_counts(self, ids: NDArray[Any], first: int) -> "growing.GrowingCounts | None":
-        """Return the counts of the training text, to grow with the characters of ids (N,) from
-        `first` on; None for a model without counts.
+        """Return the counts of the training text, which grow with a text while it is predicted.
 
-        >>> part = model.held_out()
-        >>> counts = model.growing_counts(part.ids, first=part.begin)
+        Args:
+            ids: The ids (N,) of the text and of what stands before it.
+            first: The index in `ids` at which the text begins.
+
+        Returns:
+            A `GrowingCounts`; None for a model without counts.
+
+        Example:
+            >>> part = model.held_out()
+            >>> counts = model.growing_counts(part.ids, first=part.begin)
         """
         return growing.growing_counts(self, ids, first=first)
 
     # Files that other programs read.
 
     def export(self, path: str | Path, *, force: bool = False, title: str | None = None) -> Path:
-        """Write the model to a file in the format of its suffix, and return its path.
+        """Write the model to a file in the format of its suffix.
 
-        `load` and every command take a .zip. `title` is that of a page, by default the name of the
-        model. No format contains the optimizer, a text or the name of a folder.
+        A `.zip` is read by `load` and by every command, an `.html` is a page that runs the model,
+        and an `.onnx` is for onnxruntime and other programs. No format contains the optimizer, a
+        text or the name of a folder.
 
-        Raises UsageError for another suffix, for a folder or a package that is missing, for a file
-        that exists unless `force`, and for the title of another file than a page; CheckpointError
-        for a step that stands for a damaged one, unless `load` got its number; CharRNNError if it
-        cannot be written.
+        Args:
+            path: The path of the file: its suffix says the format.
+            force: Whether a file that exists is replaced.
+            title: The title of a page, by default the name of the model.
 
-        >>> model.export("model.zip", force=True)
-        >>> charrnn.load("model.zip").step
+        Returns:
+            The path of the file.
+
+        Raises:
+            UsageError: The suffix is another one, the folder or a package is missing, the file
+                exists and `force` is false, or `title` is given for a file that is no page.
+            CheckpointError: The step stands for a damaged one, and `load` did not get its number,
+                or the weights are not finite.
+            CharRNNError: The file cannot be written.
+
+        Example:
+            >>> path = model.export("model.zip", force=True)
+            >>> charrnn.load(path).step == model.step
+            True
         """
         read = () if self.path is None else (self.path,)
         export.write_model(self, Target(Path(path), force=force, read=read), title=title)
@@ -266,80 +437,157 @@ class Model(TrainedModel):
         unknown: str = DEFAULT_UNKNOWN,
         settings: "dynamic.DynamicSettings | None" = None,
     ) -> "Model":
-        """Return a model whose weights have learned from `text` by dynamic evaluation; this one
-        stays as it is.
+        """Return a model whose weights have learned from a text by dynamic evaluation.
 
-        The result's `adaptation` has the losses. It belongs to no run: its `path` and `step_digest`
-        are None, and it is not saved. `unknown` is that of `sample`. Raises DataError for a text of
-        one segment or less and for characters outside the vocabulary, UsageError for bytes where
-        the model reads characters, NonFiniteError if the weights diverge.
+        This model stays as it is. The new one belongs to no run: its `path` and `step_digest` are
+        None, and it is not saved (Krause et al. 2018).
 
-        >>> letters = model.adapted("What is the king to me? " * 20)
-        >>> letters.sample(length=100, seed=1).text
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these. Of a
+                longer one the model learns from the last 131,072 characters.
+            unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
+                which reads a similar one, or none if there is none.
+            settings: How the weights follow the text; by default `DynamicSettings()`, a step of
+                learning for every 20 characters.
+
+        Returns:
+            The `Model`. Its `adaptation` has the losses over the text before and while it learned,
+            in nats per character.
+
+        Raises:
+            DataError: The text is no longer than one step of learning, or has characters outside
+                the vocabulary and `unknown` is `error`, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters, or `unknown` is another
+                word.
+            NonFiniteError: The weights diverge.
+
+        Example:
+            >>> adapted = model.adapted("abc “xyz” " * 6)
+            >>> adapted.adaptation.num_chars
+            59
+            >>> adapted.adaptation.dynamic_nats  # while it learned
         """
         whole = whole_text(text, self.config)
         return cast(Model, dynamic.adapted(self, whole, unknown=unknown, settings=settings))
 
     def gradient_scale(self, part: CorpusPart | None = None) -> "dict[str, Tensor]":
-        """Compute the root mean square of each weight's gradient, by which dynamic evaluation
-        divides its steps: on the training text in the corpus of `part` or, without any, on texts
-        that the model draws.
+        """Compute the root mean square of each weight's gradient.
 
-        >>> model.gradient_scale()["output.weight"].mean()
+        Dynamic evaluation divides its steps by it.
+
+        Args:
+            part: A part of the corpus whose training text is read. By default the gradients are
+                those of texts that the model draws, the same at every call.
+
+        Returns:
+            A tensor for each parameter by its name, in the shape of the parameter.
+
+        Raises:
+            DataError: The training text is missing or changed.
+
+        Example:
+            >>> scale = model.gradient_scale()["output.weight"]  # (V, H)
         """
         return dynamic.gradient_scale(self, part)
 
     def new_documents(self, known: GivenText = ()) -> Callable[[str | bytes], bool]:
-        """Return a function that says whether a document stands neither in the text of the model,
-        held-out parts included, nor in the texts of the models that it started from, and is none of
-        those that are `known`: `accept` of `samples`. A file of known documents is read as the run
-        read its own text.
+        """Return a function that says whether a document is new: the `accept` of `samples`.
 
-        Raises DataError if the run's text or a file is missing or changed, UsageError for a model
-        without documents.
+        A new document stands neither in the text of the model, held-out parts included, nor in the
+        texts of the models that it started from, and is none of the known ones.
 
-        >>> accept = model.new_documents(known=["anna", Path("taken.txt")])
-        >>> model.samples(100, unique=True, accept=accept)
+        Args:
+            known: Further documents that are not new: a string, bytes, the `pathlib.Path` of a
+                file, or a list of these. A file is read as the run read its own text.
+
+        Returns:
+            A function of a document that returns a bool.
+
+        Raises:
+            UsageError: The model was not trained on documents.
+            DataError: The text of the run or a file is missing or changed.
+
+        Example:
+            >>> model = charrnn.load("names")
+            >>> is_new = model.new_documents(known=["joanna"])
+            >>> is_new("joanna"), is_new("joan")
+            (False, True)
+            >>> names = model.samples(2, length=20, temperature=4, unique=True, accept=is_new)
         """
         return novelties.new_documents(self, known)
 
     def novelty(self, text: GivenText, *, min_length: int = MIN_COPY_LENGTH) -> "novelties.Novelty":
-        """Find what `text` copies from the run's training text, which is read again: segments of at
-        least `min_length` characters.
+        """Find what a text copies from the training text of the run, which is read again.
 
-        `Novelty.text`, which the offsets refer to, is `text` encoded as the corpus is: with LF line
-        ends or, for the byte alphabet, as bytes. Characters outside the model's alphabet are
-        compared like any other. `held_out_share` is what the beginning of the validation text
-        shares with the training text: names, idioms and licences recur without any copying. A share
-        near it is no sign of copying. Raises DataError if the run's text is missing or changed and
-        for a text too long, UsageError for a `min_length` under 1.
+        What the beginning of the validation text shares with the training text is found, too, as
+        `held_out_share`: names, idioms and licences recur without any copying, so a share near it
+        is no sign of copying.
 
-        >>> found = model.novelty(model.sample(length=2000).text)
-        >>> found.share_copied, found.held_out_share
+        Args:
+            text: The text, at most 1,000,000 characters: a string, bytes, the `pathlib.Path` of a
+                file, or a list of these. It may have characters outside the vocabulary.
+            min_length: The length of the shortest passage that counts as a copy, in characters, at
+                least 1.
+
+        Returns:
+            A `Novelty`: its `copies`, and the shares of the text and of held-out text that are
+            copied, from 0 to 1. The offsets of the copies refer to its `text`, which has LF line
+            ends or, for the byte alphabet, is bytes.
+
+        Raises:
+            DataError: The text of the run is missing or changed, or nobody recorded it, or the text
+                is too long, or a file cannot be read.
+            UsageError: `min_length` is under 1.
+
+        Example:
+            >>> found = model.novelty(model.training_text()[:100] + "zyx")
+            >>> found.num_copied
+            100
+            >>> found.share_copied, found.held_out_share
         """
         given = read_given(text, self.config)
         return self.novelty_reference().compare(given, min_length=min_length)
 
     def novelty_reference(self, *, length: int = 0) -> "novelties.NoveltyReference":
-        """Read and verify the run's training text, so that `compare` can compare several texts with
-        it.
+        """Read and verify the training text of the run, to compare several texts with it.
 
-        Raises DataError if it is missing or changed, UsageError if a sample of `length` characters
-        is too long to be compared.
+        Args:
+            length: The length of the texts that will be compared, in characters: it is checked
+                before anything is read.
 
-        >>> reference = model.novelty_reference(length=500)
-        >>> [reference.compare(drawn.text).share_copied for drawn in model.samples(3, length=500)]
+        Returns:
+            A `NoveltyReference`, whose `compare` does what `novelty` does.
+
+        Raises:
+            DataError: The text of the run is missing or changed, or nobody recorded it.
+            UsageError: Texts of that length are too long to be compared.
+
+        Example:
+            >>> reference = model.novelty_reference(length=50)
+            >>> drawn = model.samples(3, length=50)
+            >>> shares = [reference.compare(text.text).share_copied for text in drawn]
         """
         return novelties.novelty_reference(self, length=length)
 
     def known_passages(self, num_chars: int) -> "copies.KnownPassages":
-        """Read the training text of the run, and of the runs that it started from, so that no
-        sample copies more than `num_chars` characters of it in a row.
+        """Read the training text, so that no sample copies more than a passage of it in a row.
 
-        Raises DataError if the text is missing or has changed.
+        The texts of the models that this one started from are read, too.
 
-        >>> known = model.known_passages(30)
-        >>> model.sample(length=200, forbid=known).text
+        Args:
+            num_chars: The length of the longest passage that a sample may copy, in characters.
+
+        Returns:
+            A `KnownPassages`, for the option `forbid` of a sample.
+
+        Raises:
+            DataError: The text of the run is missing or changed, or nobody recorded it.
+
+        Example:
+            >>> known = model.known_passages(10)
+            >>> drawn = model.sample(length=200, forbid=known)
+            >>> model.novelty(drawn.text, min_length=11).num_copied
+            0
         """
         return copies.known_passages(self, num_chars)
 
@@ -352,15 +600,34 @@ class Model(TrainedModel):
         temperature: float = SAMPLE_TEMPERATURE,
         seed: int | None = None,
     ) -> "list[assistant.Continuation]":
-        """Return `count` different continuations of a text to the end of a `word`, a `line` or a
-        `sentence`.
+        """Return different continuations of a text to the end of a word, a line or a sentence.
 
-        A fifth of them come from a beam search, the others are samples. Fewer are returned only if
-        the model has no more. Characters that the model does not know are replaced by similar ones.
-        Without a seed a new one is drawn. Raises UsageError for an option out of range.
+        A fifth of them come from a beam search, the others are samples. Characters that the model
+        does not know are replaced by similar ones.
 
-        >>> for continuation in model.continuations("What is the ", until="word", seed=1):
-        ...     print(continuation.text)
+        Args:
+            text: The text that is continued: a string, bytes, the `pathlib.Path` of a file, or a
+                list of these.
+            count: The number of continuations, from 1 to 100. Fewer are returned only if the model
+                has no more.
+            until: Where they end: `word`, `line` or `sentence`.
+            temperature: The temperature of the samples: 0 is greedy, 1 the model's own
+                distribution.
+            seed: The same seed gives the same continuations. By default a new one is drawn.
+
+        Returns:
+            A list of `Continuation`: the text that follows, and the log-probability of each of its
+            characters, in nats.
+
+        Raises:
+            UsageError: An option is out of range.
+            DataError: A file cannot be read.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> found = model.continuations("What is the ", count=3, seed=1)
+            >>> len({continuation.text for continuation in found})
+            3
         """
         if seed is None:
             seed = fresh_seed()
@@ -372,16 +639,29 @@ class Model(TrainedModel):
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
-    """Load a run's best checkpoint (its latest, if nothing was validated yet), or a file that
-    `Model.export` wrote.
+    """Load a trained model: the best checkpoint of a run, or a file that `Model.export` wrote.
 
-    Without `run`, the newest run that was validated, in `checkpoints` or directly in the current
-    folder; where none was, the newest, which is one of its `warnings`. With `step`, or as
-    "RUN@STEP", the checkpoint of that step. Raises CheckpointError if there is no such run or step,
-    or nothing in it can be verified.
+    The best checkpoint is the one with the lowest validation loss, or the latest if nothing was
+    validated yet.
 
-    >>> model = charrnn.load("shakespeare")  # a name in checkpoints/, or a path
-    >>> earlier = charrnn.load("shakespeare@100")
-    >>> model.step, model.val_nats
+    Args:
+        run: The name of a run in `checkpoints` or in the current folder, the path of a run or of a
+            file, the name of an included model (`prose`, `code`), or "RUN@STEP". By default the
+            newest run that was validated or, if there is none, the newest: one of its `warnings`
+            says so.
+        step: The step whose checkpoint is loaded, instead of the best one.
+
+    Returns:
+        The `Model`.
+
+    Raises:
+        CheckpointError: There is no such run or step, or none of its checkpoints is intact.
+        RunInUseError: Another process is just starting the run.
+
+    Example:
+        >>> model = charrnn.load("prose")
+        >>> model.config.cell, model.step
+        ('lstm', 6000)
+        >>> earlier = charrnn.load("shakespeare@1")
     """
     return load_as(Model, run, step=step)

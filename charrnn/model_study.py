@@ -40,58 +40,130 @@ class ModelStudy(Study):
     """A study of the cells of a `Model` over a text, with the analyses of plugins."""
 
     def atlas(self, findings: "records.CellFindings | None" = None) -> "atlases.Atlas":
-        """Measure all cells: values, places on a map, descriptions, inputs and outputs. `findings`
-        are by default the findings of all detectors.
+        """Measure all cells: values, places on a map, descriptions, inputs and outputs.
 
-        `inputs_of` and `outputs_of` measure the effects that take long, of erased characters and
-        clamped cells. Descriptions and effects are None for a text too short for them. Raises
-        DataError for a text too short for findings.
+        What takes long is left out: the effects of erased characters, which `inputs_of` measures.
 
-        >>> study.atlas().cells[0].values.mean
+        Args:
+            findings: The findings of the study that the atlas shows; by default those of all
+                detectors.
+
+        Returns:
+            An `Atlas`. Its `cells` has one entry for each of the C cells, layer by layer.
+            Descriptions, inputs and outputs are None for a text too short for them.
+
+        Raises:
+            DataError: The text has fewer than 200 characters.
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> atlas = study.atlas()
+            >>> len(atlas.cells) == study.num_cells
+            True
         """
         return atlases.atlas(self, findings or self.findings())
 
     def descriptions(
         self, detectors: "Sequence[str | Detector] | None" = None
     ) -> "DescriptionReport":
-        """Describe all cells by rules in words; `detectors` give conditions (all, if None).
+        """Describe all cells by rules in words, such as "high: inside double quotation marks".
 
-        Raises UsageError for an unknown detector, DataError for a text too short.
+        A rule is chosen on the first half of the text and scored on the second, by R²: the share of
+        the variance of the cell's values that it explains.
 
-        >>> study.descriptions().descriptions[0].text
+        Args:
+            detectors: The detectors whose labels are conditions of the rules: names, such as
+                `quote`, or objects of the class `Detector`. By default all.
+
+        Returns:
+            A `DescriptionReport`. Its `descriptions` has one entry for each of the C cells, layer
+            by layer.
+
+        Raises:
+            UsageError: There is no such detector.
+            DataError: The text has fewer than 2,000 characters.
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> report = study.descriptions(["quote"])
+            >>> report.descriptions[5].text  # of cell 0:5
         """
         return descriptions.descriptions(self, detectors)
 
     def description_of(self, layer: int, unit: int) -> "Description":
-        """Describe a cell by a rule in words: as `descriptions` did, if called before.
+        """Describe a cell by a rule in words.
 
-        Raises DataError for a text too short.
+        If `descriptions` has described all cells, its description is returned: it was compared with
+        more control values.
 
-        >>> study.description_of(0, 17).text
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+
+        Returns:
+            A `Description`: the rule as `text`, and its scores.
+
+        Raises:
+            DataError: The text has fewer than 2,000 characters.
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> description = study.description_of(0, 5)
+            >>> description.text, description.score
         """
         return descriptions.description_of(self, layer=layer, unit=unit)
 
     def direction(self, detector: "str | Detector", size: int | None = NUM_CELLS) -> "Direction":
-        """Fit a direction: the `size` cells that predict a detector's labels best together, None
-        for all cells.
+        """Fit a direction: the cells that predict the labels of a detector best together.
 
-        The best cell of `findings` is its first. It is fitted on the choosing half and scored on
-        the other half. Raises UsageError for an unknown detector or a `size` out of range,
-        DataError if the detector cannot be scored.
+        Its first cell is the best cell of `findings`. It is fitted on the first half of the text
+        and scored on the second.
 
-        >>> study.direction("quote", size=8).score
+        Args:
+            detector: The name of a detector, such as `quote`, or a `Detector`.
+            size: The number of cells, from 1 to C; by default 4, None for all C cells.
+
+        Returns:
+            A `Direction`: the weight of each of its cells, its score, and the 2nd and 98th
+            percentiles of its output, `low` and `high`.
+
+        Raises:
+            UsageError: There is no such detector, or `size` is out of range.
+            DataError: The text has fewer than 200 characters or too few labels of the detector.
+
+        Example:
+            >>> direction = study.direction("quote", size=3)
+            >>> len(direction.cells)
+            3
+            >>> direction.score  # AUC
         """
         return directions.direction(self, detector, size=size)
 
     def ablate_direction(
         self, direction: "Direction", detectors: "Sequence[str | Detector] | None" = None
     ) -> "DirectionContribution":
-        """Measure the contribution of a direction of this study to the prediction, inside and
-        outside the spans of each of `detectors` (the direction's own detector, if none is named).
+        """Measure what a direction contributes to the prediction.
 
-        Raises UsageError for an unknown detector, DataError if it cannot be scored.
+        The contribution is told apart inside and outside the spans of detectors. The direction is
+        held at its mean while the network reads up to 32,768 characters of the second half of the
+        text, where the labels change most often.
 
-        >>> study.ablate_direction(study.direction("quote")).ablation.change
+        Args:
+            direction: What `direction` returned.
+            detectors: The detectors whose spans are told apart: names, or objects of the class
+                `Detector`. By default the detector of the direction.
+
+        Returns:
+            A `DirectionContribution`. Its `ablation` has the change of the loss, in nats per
+            character.
+
+        Raises:
+            UsageError: There is no such detector.
+            DataError: The text has too few labels of the direction's own detector.
+
+        Example:
+            >>> contribution = study.ablate_direction(study.direction("quote"))
+            >>> contribution.ablation.change  # nats per character
         """
         return directions.ablate_direction(self, direction, detectors=detectors)
 
@@ -105,57 +177,138 @@ class ModelStudy(Study):
     ) -> "EvidenceCard":
         """Measure the evidence for the claim that a cell tracks the property of a detector.
 
-        The default is the best cell of the detector. Without a detector, it is the cell that
-        exceeds the untrained baseline most. `others` are studies of other runs over the same text,
-        by name: the card says which of them have such a cell, and its score there. Raises
-        UsageError for an unknown detector or cell, DataError for a text without enough labels.
+        The cell is held at its mean, set to other values, and exchanged between places of the text.
+        What the prediction then does says whether the cell is necessary and sufficient for it.
 
-        >>> study.evidence(0, 273, "quote").interchange.accuracy
-        >>> study.evidence(0, 273, "quote", others={"second": second.study(text)}).others
+        Args:
+            layer: The layer of the cell, from 0. Without a cell, the best cell of the detector is
+                taken or, without a detector, the cell that exceeds the untrained baseline most.
+            unit: The unit of the cell in its layer, from 0.
+            detector: The name of a detector, such as `quote`, or a `Detector`. By default the one
+                that the cell follows best.
+            others: Studies of other runs over the same text, by name: the card says which of them
+                have such a cell, and its score there.
+
+        Returns:
+            An `EvidenceCard`: the score, the tests, the mistakes, and from which checkpoint on the
+            cell does it.
+
+        Raises:
+            UsageError: There is no such detector or cell, or the cell follows no detector best and
+                none is given.
+            DataError: The text is too short or has too few labels.
+
+        Example:
+            >>> card = study.evidence(0, 5, "quote")
+            >>> card.tests()["sufficient"]
+            True
+            >>> card.necessary.rank  # among all cells, by what holding it at its mean costs
+            1
         """
         return evidence.evidence(self, layer=layer, unit=unit, detector=detector, others=others)
 
     def inputs(self) -> "tuple[drivers.CellInputs, ...]":
-        """Rank the cells that drive each of the C cells, gate by gate.
+        """Rank the cells that drive each cell, gate by gate.
 
-        Raises DataError for a text too short.
+        A cell drives a gate by its weight times the standard deviation of its output over the text.
 
-        >>> study.inputs()[17].drivers[0]  # the strongest driver of cell 0:17
+        Returns:
+            A `CellInputs` for each of the C cells, layer by layer: its `drivers` are the strongest
+            of each gate, strongest first.
+
+        Raises:
+            DataError: The text has fewer than 2 characters.
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> inputs = study.inputs()
+            >>> inputs[5].drivers[0]  # the strongest driver of cell 0:5
         """
         return drivers.inputs(self)
 
     def inputs_of(self, layer: int, unit: int) -> "drivers.CellInputs":
         """Return the cells that drive a cell, and the earlier characters that set its value.
 
-        Raises DataError for a text too short.
+        The effect of an earlier character is measured by erasing it: the network reads the text
+        again with the mean vector of all characters in its place.
 
-        >>> study.inputs_of(0, 17).earlier.characters[0]
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+
+        Returns:
+            A `CellInputs`: the `drivers` as in `inputs`, and the effects of `earlier` characters.
+
+        Raises:
+            DataError: The text has fewer than 2 characters.
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> inputs = study.inputs_of(0, 5)
+            >>> inputs.earlier.characters[0]
         """
         return drivers.inputs_of(self, layer=layer, unit=unit)
 
     def outputs(self) -> "tuple[effects.CellOutputs, ...]":
-        """Rank the characters that each of the C cells promotes and suppresses, to first order.
+        """Rank the characters that each cell promotes and suppresses, to first order.
 
-        Raises DataError for a text too short.
+        The effect is the change of a character's log-probability, in nats, if the cell rises by one
+        standard deviation: the mean of the gradient over the text.
 
-        >>> study.outputs()[17].promoted[0].character
+        Returns:
+            A `CellOutputs` for each of the C cells, layer by layer.
+
+        Raises:
+            DataError: The text has fewer than 2 characters.
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> outputs = study.outputs()
+            >>> outputs[5].promoted[0].character in "xyz"
+            True
         """
         return effects.outputs(self)
 
     def outputs_of(self, layer: int, unit: int) -> "effects.CellOutputs":
-        """Return the result of `outputs` for a cell.
+        """Return the characters that a cell promotes and suppresses, as `outputs` does.
 
-        >>> study.outputs_of(0, 17).suppressed[0]
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+
+        Returns:
+            A `CellOutputs`: the strongest characters first, with their effects in nats.
+
+        Raises:
+            DataError: The text has fewer than 2 characters.
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> outputs = study.outputs_of(0, 5)
+            >>> outputs.suppressed[0].character in "abc"
+            True
         """
         return effects.outputs_of(self, layer=layer, unit=unit)
 
     def ranking(
         self, detectors: "Sequence[str | Detector] | None" = None
     ) -> "dict[str, tuple[records.CellScore, ...]]":
-        """Rank all cells for each detector that can be scored, by its name.
+        """Rank all cells for each detector that can be scored.
 
-        Raises UsageError for an unknown detector, DataError for a text too short.
+        Args:
+            detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
+                default all.
 
-        >>> best, second, *_ = study.ranking(["quote"])["quote"]
+        Returns:
+            A tuple of `CellScore` for each detector by its name, the best cell first.
+
+        Raises:
+            UsageError: There is no such detector.
+            DataError: The text has fewer than 200 characters.
+
+        Example:
+            >>> best, *others = study.ranking(["quote"])["quote"]
+            >>> best.layer, best.unit
+            (0, 5)
         """
         return ranking.ranking(self, detectors)

@@ -56,7 +56,7 @@ WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 INNER = """
 DERIVED card card_scores character check_learned_here encoding_warnings findings generator
 gradient_scale growing_counts instead_of is_imported origin parts polarity read_parts
-recorded_corpus step_digest stepper to_json view written_text
+recorded_corpus step_digest stepper study_as to_json view written_text
 """
 """Attributes of a model that `dir` leaves out."""
 MAX_LAG = 200
@@ -233,7 +233,18 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
         return load_network(self.config, vocab_size=len(self.vocab), tensors=tensors)
 
     def untrained_baseline(self) -> "CharRNN":
-        """Build the same network, or the same several, with newly drawn weights."""
+        """Build the same network, or the same several, with newly drawn weights.
+
+        What the cells of a trained network do is compared with it. Its weights are not those that
+        the run began with.
+
+        Returns:
+            The torch module on the CPU.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> untrained = model.trace("What is the king?", network=model.untrained_baseline())
+        """
         from charrnn.model.ensemble import build_network, tensors_of
 
         # Another seed: with that of the run, the weights would be those that it began with.
@@ -273,14 +284,27 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
             raise DataError(f"{self.name} was imported without its training text{remedy}.")
 
     def held_out(self, part: str = "validation") -> CorpusPart:
-        """Return the run's `validation` or `test` text in its corpus, which is read in blocks
-        however large it is.
+        """Return a held-out part of the text of the run.
 
-        Raises DataError if the corpus is not there any more, came from standard input, or has
-        changed; UsageError if the run has no such part; CharRNNError if the ids of a large corpus
-        cannot be written to a disk.
+        It is read in blocks, however large it is.
 
-        >>> charrnn.evaluate(model, model.held_out()).bpc
+        Args:
+            part: `validation` or `test`.
+
+        Returns:
+            A `CorpusPart`. A slice of it is text, and its `context` is the text before it.
+
+        Raises:
+            DataError: The text came from standard input, is missing or has changed, or nobody
+                recorded it.
+            UsageError: The run has no such part.
+            CharRNNError: The ids of a large text cannot be written to a disk.
+
+        Example:
+            >>> part = model.held_out()
+            >>> len(part)
+            3000
+            >>> charrnn.evaluate(model, part).bpc
         """
         # The training text is not held out; it has a method of its own.
         index = {"validation": 1, "test": 2}.get(part)
@@ -295,24 +319,46 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
         return self.read_parts(instead=f"give {named('text', 'FILE')}")[index]
 
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
-        """Read `held_out` into memory: the whole text, and up to 65,536 characters before it (its
-        context).
+        """Read a held-out part of the text of the run into memory.
 
-        Raises DataError if the corpus is missing or has changed, UsageError if the run has no such
-        part.
+        Args:
+            part: `validation` or `test`.
 
-        >>> text, context = model.held_out_text()
-        >>> trace = model.trace(text[:5000], context=context)
+        Returns:
+            The whole text of the part, and up to 65,536 characters before it: its context.
+
+        Raises:
+            DataError: The text came from standard input, is missing or has changed, or nobody
+                recorded it.
+            UsageError: The run has no such part.
+            CharRNNError: The ids of a large text cannot be written to a disk.
+
+        Example:
+            >>> text, context = model.held_out_text()
+            >>> trace = model.trace(text[:1000], context=context)
         """
         found = self.held_out(part)
         return found[:], found.context
 
     def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
-        """Return the run's training text in its corpus, which is read again unless it is that of
-        `part`.
+        """Return the training text of the run, which is read again.
 
-        `instead` is another way for the message if it cannot be read. Raises DataError if it is
-        missing or has changed, and for a model that another program trained.
+        Args:
+            part: A part of the same corpus, if there is one: then nothing is read again.
+            instead: What the message names as another way, if the text cannot be read.
+
+        Returns:
+            A `CorpusPart`, of which a slice is text.
+
+        Raises:
+            DataError: The text came from standard input, is missing or has changed, or nobody
+                recorded it, as for a model of another program.
+            CharRNNError: The ids of a large text cannot be written to a disk.
+
+        Example:
+            >>> training = model.training_text()
+            >>> len(training), len(training[:5])
+            (27000, 5)
         """
         # A part of the same corpus saves a second reading of all of it.
         self.check_learned_here(instead)
@@ -352,17 +398,31 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
         ]
 
     def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
-        r"""Encode a text and the context the model reads before it, once for several measurements.
+        r"""Encode a text and its context once, for several measurements.
 
-        A text is a string, bytes, the `pathlib.Path` of a file, or a list of texts. For a model of
-        documents it is divided as the run divides its own text, and each document ends in END
-        (U+0000), unless the text has an END already or follows a context. A text that is encoded
-        already is returned as it is. Warns of a string that is the name of a file, and of many
-        unknown characters. Raises DataError for an empty text, UsageError for bytes where the model
-        reads characters and for a text that another alphabet has encoded.
+        For a model of documents the text is divided as the run divides its own text, and each
+        document ends in END (U+0000), unless the text has an END already or follows a context. A
+        RuntimeWarning tells of a string that is the name of a file, and of many unknown characters.
 
-        >>> text = model.encode("ROMEO: what is it?", context="\n")
-        >>> model.trace(text).bits.mean()
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
+                `encode` returned, which stays as it is.
+            context: What the model reads before the text; it is not measured. By default nothing.
+
+        Returns:
+            An `EncodedText` of N characters, which every method takes in place of a text.
+
+        Raises:
+            DataError: The text is empty, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters, or it was encoded for
+                another alphabet, or it contains its context already.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> text = model.encode("What is the king to me?", context="\n")
+            >>> len(text)
+            23
+            >>> model.trace(text).bits.mean()  # bits per character
         """
         # Documents begin after an END, which nobody types.
         if not isinstance(text, EncodedText):
@@ -399,13 +459,34 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
         num_guesses: int = 0,
         keeps_hidden: bool = False,
     ) -> "Trace":
-        """Compute every cell's value at every character of `text`, read after `context`.
+        """Compute the value of every cell at every character of a text.
 
-        `network` is used in place of the model's (such as `untrained_baseline()`); `num_guesses`
-        and `keeps_hidden` add the optional parts of a `Trace`. Raises DataError for an empty text.
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
+                `encode` returned.
+            context: What the model reads before the text. By default nothing.
+            network: The network that reads the text, in place of the model's own, such as
+                `untrained_baseline()`.
+            num_guesses: The number of most likely next characters that are kept after each
+                character.
+            keeps_hidden: Whether the outputs of the layers are kept, too.
 
-        >>> trace = model.trace("ROMEO: what is it?")
-        >>> trace.cells[:, 0, 17]  # of cell 0:17, after each character
+        Returns:
+            A `Trace` of N characters: its `cells` (N, L, H) are in [-1, 1], and its `logprobs` (N,)
+            are the log-probabilities of the characters in nats.
+
+        Raises:
+            DataError: The text is empty, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters, or it was encoded for
+                another alphabet.
+            CheckpointError: The weights do not fit the configuration.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> trace = model.trace("What is the king to me?")
+            >>> trace.cells.shape
+            (23, 1, 288)
+            >>> values = trace.cells[:, 0, 17]  # of cell 0:17, after each character
         """
         from charrnn.cells.trace import trace_text
 
@@ -418,13 +499,22 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
         )
 
     def guesses(self, trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
-        """Return the most likely next characters and their probabilities after each character of a
-        part of a trace.
+        """Return the most likely next characters after each character of a traced text.
 
-        The list is empty if the trace was made without `num_guesses`.
+        Args:
+            trace: What `trace` returned, with `num_guesses`.
+            part: The characters of the trace; by default all.
 
-        >>> trace = model.trace("ROMEO: what is it?", num_guesses=5)
-        >>> model.guesses(trace)[0]  # five pairs (character, probability)
+        Returns:
+            For each character a list of pairs (character, probability), most likely first. The
+            whole list is empty if the trace was made without `num_guesses`.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> trace = model.trace("What is the king to me?", num_guesses=5)
+            >>> guesses = model.guesses(trace)
+            >>> len(guesses), len(guesses[0])
+            (23, 5)
         """
         if trace.guess_ids is None or trace.guess_probs is None:
             return []
@@ -441,12 +531,28 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
     def coloured_text(
         self, trace: "Trace", layer: int, unit: int, part: slice = slice(None)
     ) -> "records.ColouredText":
-        """Return a part of a traced text with the values of a cell, and with the guesses if the
-        trace has them.
+        """Return a part of a traced text with the value of a cell at each character.
 
-        Raises UsageError for an unknown cell.
+        A notebook shows it in colours.
 
-        >>> model.coloured_text(model.trace("ROMEO: what is it?"), 0, 17).values
+        Args:
+            trace: What `trace` returned. The result has its guesses, if it has any.
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+            part: The characters of the trace; by default all.
+
+        Returns:
+            A `ColouredText`: the text, and a value in [-1, 1] for each of its characters.
+
+        Raises:
+            UsageError: There is no such cell.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> trace = model.trace("What is the king to me?")
+            >>> coloured = model.coloured_text(trace, 0, 17, slice(8, 16))
+            >>> coloured.text
+            'the king'
         """
         self.stepper.check_unit(layer, unit)
         return records.ColouredText(
@@ -465,30 +571,63 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
         untrained: bool = True,
         cached: bool = False,
     ) -> "records.CellFindings":
-        """Find the best cell for each named detector (all, if none is named), strongest first:
-        chosen on the first half of the text, scored on the second.
+        """Find the best cell for each detector over a text, strongest first.
 
-        A text of any length is read once, after `context`, and up to 262,144 characters of it by an
-        untrained baseline unless `untrained` is false.
+        A cell is chosen on the first half of the text and scored on the second. A text of any
+        length is read once, and the first 262,144 characters of it by an untrained baseline.
 
-        With `cached`, measurements are looked up in the user's cache folder and saved there (see
-        docs/look-up/formats.md). Raises UsageError, DataError.
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
+                `encode` returned.
+            context: What the model reads before the text; it is not measured. By default nothing.
+            detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
+                default all.
+            untrained: Whether an untrained network is scored, too, for comparison.
+            cached: Whether measurements are looked up in the user's cache folder and saved there.
+                By default they are kept in memory only.
 
-        >>> for score in model.survey(text, detectors=["quote", "line-position"]).scores:
-        ...     print(score.detector, score.layer, score.unit)
+        Returns:
+            A `CellFindings`: the score of the best cell for each detector, and the reason for each
+            detector that was not scored.
+
+        Raises:
+            UsageError: There is no such detector, or the text is bytes and the model reads
+                characters, or it was encoded for another alphabet.
+            DataError: The text is empty or has fewer than 200 characters, or a file cannot be read.
+
+        Example:
+            >>> findings = model.survey(text, detectors=["quote", "line-position"], untrained=False)
+            >>> for score in findings.scores:
+            ...     print(score.detector, f"{score.layer}:{score.unit}")
+            quote 0:5
+            line-position ...
         """
         study = self.study(text, context=context, cached=cached)
         return study.findings(detectors, untrained=untrained)
 
     def study(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "Study":
-        """Return a study of the cells over `text`, read after `context`: findings, passages,
-        values.
+        """Return a study of the cells over a text: findings, passages, values.
 
-        With `cached` each result is saved in the user's cache folder. Raises DataError for an empty
-        text.
+        A study computes each result once, when it is asked for.
 
-        >>> study = model.study(text, cached=True)
-        >>> study.passages(study.findings())
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
+                `encode` returned.
+            context: What the model reads before the text; it is not measured. By default nothing.
+            cached: Whether results are looked up in the user's cache folder and saved there. By
+                default they are kept in memory only.
+
+        Returns:
+            A `Study` of the N characters of the text and the C = L × H cells of the model.
+
+        Raises:
+            DataError: The text is empty, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters, or it was encoded for
+                another alphabet.
+
+        Example:
+            >>> study = model.study(text)
+            >>> passages = study.passages(study.findings(["quote"]))
         """
         from charrnn.cells.study import Study
 

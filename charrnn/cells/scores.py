@@ -79,16 +79,31 @@ def find_cells(
     *,
     untrained: Trace | None = None,
 ) -> CellFindings:
-    """Find the best cell of `trace` for each named detector (all, if none is named), strongest
-    first.
+    """Find the best cell of a trace for each detector, strongest first.
 
-    The cell is chosen on the first half of the trace and scored on the second; `untrained` is an
-    untrained baseline's trace of the same text. An AUC is computed for polarity * values, with the
-    polarity of the choosing half; Spearman's rho keeps its sign. Raises UsageError for an unknown
-    detector, DataError for a text too short.
+    A cell is chosen on the first half of the trace and scored on the second. An AUC is that of
+    polarity × values, with the polarity of the first half; Spearman's ρ keeps its sign.
 
-    >>> model = charrnn.load("shakespeare-001")
-    >>> charrnn.find_cells(model.trace(text), ["quote"]).scores[0].auc
+    Args:
+        trace: What `Model.trace` returned, of at least 200 characters.
+        detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
+            default all.
+        untrained: The trace of the same text by an untrained network, for comparison.
+
+    Returns:
+        A `CellFindings`: the score of the best cell for each detector, and the reason for each
+        detector that was not scored.
+
+    Raises:
+        UsageError: There is no such detector.
+        DataError: The text has fewer than 200 characters.
+
+    Example:
+        >>> findings = charrnn.find_cells(model.trace(text), ["quote"])
+        >>> best = findings.scores[0]
+        >>> best.layer, best.unit
+        (0, 5)
+        >>> best.auc
     """
     # A network that has learned nothing reads the same text: its scores come from chance and the
     # inputs alone.

@@ -42,6 +42,10 @@ NUM_PASSAGES = 3
 FOUND_CELLS = "found cells"
 """The kind of the entry with the found cells of all measured texts, the latest cell for each
 detector."""
+INNER = """
+activations cached cached_each cell_key in_memory measure page_in_parts reader target_key text_key
+"""
+"""Attributes of a study that `dir` leaves out."""
 Floats = NDArray[np.float32]
 """Values (N,) of a cell, or associations (C,) of all cells."""
 Item = TypeVar("Item")
@@ -105,6 +109,10 @@ class Study:
     """Loads every checkpoint of the run: its step and its network."""
     _in_memory: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
     """Results of `in_memory` by name."""
+
+    def __dir__(self) -> list[str]:
+        """List what a program needs; the packages of charrnn use the rest."""
+        return sorted({*super().__dir__()} - {*INNER.split()})
 
     @property
     def half(self) -> int:
@@ -171,13 +179,29 @@ class Study:
         *,
         untrained: bool = True,
     ) -> records.CellFindings:
-        """Find the best cell for each detector (all, if none is named): chosen on the first half of
-        the text, scored on the second, strongest first.
+        """Find the best cell for each detector, strongest first.
 
-        Raises UsageError for an unknown detector, DataError for a text too short.
+        A cell is chosen on the first half of the text and scored on the second. An untrained
+        network reads up to 262,144 characters.
 
-        >>> findings = study.findings(["quote", "line-position"])
-        >>> findings.scores[0]
+        Args:
+            detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
+                default all.
+            untrained: Whether an untrained network is scored, too, for comparison.
+
+        Returns:
+            A `CellFindings`: the score of the best cell for each detector, and the reason for each
+            detector that was not scored.
+
+        Raises:
+            UsageError: There is no such detector.
+            DataError: The text has fewer than 200 characters.
+
+        Example:
+            >>> findings = study.findings(["quote", "line-position"])
+            >>> best = findings.scores[0]
+            >>> best.detector, best.layer, best.unit
+            ('quote', 0, 5)
         """
         # All detectors share one reading of the text: it takes longer than all the scoring.
         targets, skipped = choose_targets(self.text.text, get_detectors(detectors))
@@ -193,16 +217,28 @@ class Study:
         detectors: Sequence[str | Detector] | None = None,
         num_passages: int = NUM_PASSAGES,
     ) -> tuple[records.Passage, ...]:
-        """Select a passage of the scoring half for each of the best significant findings, with the
-        cell's values.
+        """Select a passage for each of the best findings, with the values of the cell.
 
-        The best findings exceed the untrained baseline most, or are the strongest if it was not
-        measured. In each passage the label changes and the cell follows it as well as it typically
-        does: `choose_passages`. `detectors` are the detectors that `findings` scored. Raises
-        UsageError if a detector is missing.
+        The best findings are significant and exceed the untrained baseline most, or are the
+        strongest if it was not measured. A passage is in the second half of the text. In it the
+        label changes, and the cell follows it as well as it typically does.
 
-        >>> for passage in study.passages(study.findings()):
-        ...     print(passage.score.detector, passage.coloured.text)
+        Args:
+            findings: What `findings` returned.
+            detectors: The detectors that `findings` got, if any of them is not built in.
+            num_passages: The largest number of passages.
+
+        Returns:
+            A tuple of `Passage`, the best finding first.
+
+        Raises:
+            UsageError: A detector of the findings is not among `detectors`.
+
+        Example:
+            >>> findings = study.findings(["quote"])
+            >>> [passage] = study.passages(findings)
+            >>> len(passage.coloured.values) == len(passage.coloured.text)
+            True
         """
         # The best findings, and the span of the scoring half that shows each.
         significant = [score for score in findings.scores if score.is_significant]
@@ -247,10 +283,19 @@ class Study:
         return self.in_memory("activations", compute=lambda: Activations(self.network(), self.text))
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[Floats]:
-        """Return the value of each cell (layer, unit) at each character of a part of the text, of
-        all by default.
+        """Return the value of each cell at each character of a part of the text.
 
-        >>> values = study.values([(0, 17)])[0]  # one number for each character of the text
+        Args:
+            cells: The cells: pairs (layer, unit), from 0.
+            part: The characters of the text; by default all N.
+
+        Returns:
+            An array (N,) for each cell, with values in [-1, 1].
+
+        Example:
+            >>> values = study.values([(0, 5), (0, 6)], slice(100))
+            >>> len(values), values[0].shape
+            (2, (100,))
         """
         text = self.text.part(part.start or 0, part.stop)
 
@@ -265,7 +310,23 @@ class Study:
         return self.cached_each("values", keys, result=Floats, compute=trace)
 
     def values_of(self, layer: int, unit: int) -> records.CellValues:
-        """Describe the values of a cell: histogram, timescale, gates, passages."""
+        """Describe the values of a cell: histogram, timescale, gates, passages.
+
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+
+        Returns:
+            A `CellValues`: among others the mean, the spread, and the timescale in characters.
+
+        Raises:
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> values = study.values_of(0, 5)
+            >>> sum(values.histogram) == len(study.text)
+            True
+        """
         return self.cached(
             "values of",
             self.cell_key(layer, unit),
@@ -274,8 +335,25 @@ class Study:
         )
 
     def passages_of(self, layer: int, unit: int) -> tuple[records.CellPassage, ...]:
-        """Return the passages that `values_of` chose for a cell, with its value at each
-        character."""
+        """Return the passages in which a cell is highest and lowest, and one for each tenth.
+
+        A tenth is that of the values, from the smallest to the largest.
+
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+
+        Returns:
+            A tuple of `CellPassage`: the text of each passage, and a value for each of its
+            characters.
+
+        Raises:
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> for passage in study.passages_of(0, 5):
+            ...     print(passage.kind, passage.line, passage.text)
+        """
         places = self.values_of(layer, unit).passages
         # Only the values are saved, so that the file contains nothing of the text.
         values = self.cached(
@@ -289,13 +367,22 @@ class Study:
         return RecordTuple(read_passages(self.text.text, places=places, values=values))
 
     def page(self, layer: int, unit: int) -> records.CellPage:
-        """Return all measurements of a cell: passages, values, and the sections of plugins.
+        """Measure a cell: its passages, its values, and the sections of plugins.
 
-        A section that the text is too short for is None. Raises UsageError if there is no such
-        cell.
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
 
-        >>> page = study.page(0, 17)
-        >>> page.values.mean, page.inputs.earlier
+        Returns:
+            A `CellPage`. A section that the text is too short for is None.
+
+        Raises:
+            UsageError: There is no such cell.
+            CharRNNError: There is no room on the disk for the values of the cells.
+
+        Example:
+            >>> page = study.page(0, 5)
+            >>> page.values.mean, page.inputs.earlier
         """
         *_, page = self.page_in_parts(layer, unit)
         return page

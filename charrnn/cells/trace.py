@@ -57,11 +57,25 @@ class Trace(Displayable):
     def to_arrays(
         self, detectors: Sequence[Detector] = (), *, num_chosen_on: int = 0
     ) -> dict[str, NDArray[np.generic]]:
-        """Return the trace and the labels of the detectors by name, as `visualize --export
-        cells.npz` saves them.
+        """Return the trace and the labels of detectors as arrays.
 
-        `scored` marks the characters after the first `num_chosen_on`. A detector that does not
-        apply to the text is left out. docs/look-up/formats.md describes the arrays.
+        `visualize --export cells.npz` saves the same. docs/look-up/formats.md describes the arrays.
+
+        Args:
+            detectors: The detectors whose labels are added. One that does not apply to the text is
+                left out.
+            num_chosen_on: The number of characters at the beginning on which cells were chosen:
+                `scored` marks those after them.
+
+        Returns:
+            The arrays by name: `ids` (N,), `text`, `cells` (N, L, H), `hidden` (N, L, H) if it was
+            kept, `logprobs` (N,) in nats, `scored` (N,), and `labels_NAME` (N,) for each detector.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> arrays = model.trace("What is the king to me?").to_arrays()
+            >>> arrays["cells"].shape
+            (23, 1, 288)
         """
         arrays: dict[str, NDArray[np.generic] | None] = {
             "ids": self.ids,

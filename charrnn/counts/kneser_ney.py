@@ -281,16 +281,36 @@ def evaluate_ngrams(
     orders: Sequence[int] = ORDERS,
     max_chars: int | None = MAX_SCORED,
 ) -> tuple[LossReport, ...]:
-    """Measure the mean loss of n-gram models over `text`, read after `context`: one report for each
-    of `orders`.
+    """Measure the mean loss of n-gram models over a text: one report for each order.
 
-    The n-grams are counted in the training text of `model`, in its alphabet (`Model.ngram_model`).
-    The scored characters are the same as in `evaluate`. Orders longer than the training text are
-    left out. Raises UsageError for an order out of range or a `max_chars` under 1, DataError for a
-    text too short, and if the training text is missing or changed.
+    The n-grams are counted in the training text of the model, in its alphabet
+    (`Model.ngram_model`). The same characters are scored as by `evaluate`.
 
-    >>> for report in charrnn.evaluate_ngrams(model, model.held_out(), orders=(3, 6)):
-    ...     print(report.protocol, report.nats_per_char)
+    Args:
+        model: The model whose training text is counted.
+        text: The text: a string, bytes, the `pathlib.Path` of a file, a list of these, or a part of
+            a corpus (`Model.held_out`), which contains its context.
+        context: What stands before the text; it is not scored. By default nothing.
+        orders: The lengths n of the n-grams, from 1 to 32 characters. Those that are longer than
+            the training text are left out.
+        max_chars: The largest number of characters that are scored; of a longer text, in segments
+            that are spread evenly over it. None: all.
+
+    Returns:
+        A `LossReport` for each order, ascending: its `nats_per_char` is the mean loss, and its
+        `protocol` is `3-gram` for the order 3.
+
+    Raises:
+        UsageError: An order is out of range, `max_chars` is under 1, or the part is in another
+            alphabet.
+        DataError: The text is too short, or the training text is missing, changed or shorter than
+            all orders, or a file cannot be read.
+
+    Example:
+        >>> for report in charrnn.evaluate_ngrams(model, model.held_out(), orders=(3, 6)):
+        ...     print(report.protocol, report.num_chars)
+        3-gram 3000
+        6-gram 3000
     """
     # The characters on which the model is scored.
     measured = measured_text(model, text=text, context=context)

@@ -41,16 +41,30 @@ class ProbabilityMethods:
         *,
         context: str | bytes = "",
     ) -> float | NDArray[np.float64]:
-        """Compute ln p(text) in nats: a number for a text, an array (N,) for a list of N texts.
+        """Compute the log-probability ln p(text) of a text or of each of several texts, in nats.
 
-        For a model of documents, a text begins a document, and the END after each of its documents
+        For a model of documents a text begins a document, and the END after each of its documents
         counts, too: the probabilities of all documents have the sum 1. For another model this is ln
-        p(text | context); without context, nothing predicts the first character, which is then not
-        counted. Unknown characters cost as much as in `evaluate`. Raises DataError for a text
-        without a character to predict.
+        p(text | context); without a context nothing predicts the first character, which is then not
+        counted. Unknown characters cost as much as in `evaluate`.
 
-        >>> model.logprob("What is the king")
-        >>> model.logprob(["What is the king", "the is king What"])
+        Args:
+            text: The text: a string, bytes or the `pathlib.Path` of a file, or a list of N such
+                texts.
+            context: What the model reads before each text. By default nothing.
+
+        Returns:
+            A float for a text, an array (N,) for a list of N texts.
+
+        Raises:
+            DataError: A text has no character to predict, or a file cannot be read.
+            UsageError: A text is bytes and the model reads characters.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> likely, unlikely = model.logprob(["What is the king", "the is king What"])
+            >>> bool(likely > unlikely)
+            True
         """
         if isinstance(text, str | bytes | os.PathLike):
             return float(comparison.log_probabilities(self, [text], context=context)[0])

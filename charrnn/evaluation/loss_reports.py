@@ -124,7 +124,16 @@ class Evaluation(Displayable):
         return self.rows[0].loss
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of `evaluate --json`: the first row, and all rows as `rows`."""
+        """Return what `evaluate --json` prints.
+
+        Returns:
+            A dictionary: the loss of the first row, and all rows as `rows`.
+
+        Example:
+            >>> evaluation = charrnn.evaluate_runs([model], "abc “xyz”")
+            >>> evaluation.to_json()["run"]
+            'shakespeare'
+        """
         # The first row is at the top as well, for readers of one run.
         first = self.rows[0]
         data: dict[str, Any] = {"run": first.name, "step": first.step}

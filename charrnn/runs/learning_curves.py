@@ -97,7 +97,15 @@ class LearningCurves(Displayable):
         return comparison_notes(self.curves)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return one object per run."""
+        """Return the curves for JSON.
+
+        Returns:
+            One dictionary per run, which `json.dumps` takes.
+
+        Example:
+            >>> [curve["run"] for curve in charrnn.learning_curves(["first"]).to_json()]
+            ['first']
+        """
         return [asdict(curve) for curve in self.curves]
 
 
@@ -155,15 +163,30 @@ def learning_curves(
     against: str = "steps",
     training: bool = False,
 ) -> LearningCurves:
-    """Read the learning curves of the named runs, or of all runs, oldest first.
+    """Read the learning curves of the named runs or of all runs: their losses over the training.
 
-    They are drawn against `against`: steps, characters or seconds. `training` adds the loss of
-    every step. A run that has logged no loss is left out, and so is a damaged run if no run is
-    named; `skipped` says why. Raises UsageError for another `against`, and CheckpointError if a
-    named run is missing or damaged or if no run has logged a loss.
+    A run that has logged no loss is left out.
 
-    >>> for curve in charrnn.learning_curves(["shakespeare", "other"], against="seconds"):
-    ...     print(curve.run, curve.validation.nats[-1])
+    Args:
+        runs: The names or paths of the runs. By default all runs in `checkpoints` and in the
+            current folder, oldest first; damaged ones are then left out.
+        against: What the losses are drawn against: `steps`, `characters` or `seconds`.
+        training: Whether the loss of every step of the optimizer is read, beside the validation
+            losses.
+
+    Returns:
+        A `LearningCurves`, over which one can iterate: a curve for each run, with losses in nats
+        per character. Its `skipped` has a sentence for every run that is left out.
+
+    Raises:
+        UsageError: `against` is another word.
+        CheckpointError: A named run is missing or damaged, or no run has logged a loss.
+
+    Example:
+        >>> for curve in charrnn.learning_curves(["first", "second"], against="seconds"):
+        ...     print(curve.run, curve.validation.steps[-1])
+        first 4
+        second 4
     """
     if against not in AGAINST:
         hint = did_you_mean(against, AGAINST)

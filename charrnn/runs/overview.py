@@ -246,14 +246,25 @@ def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
 
 
 def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> RunSummaries:
-    """Summarize the named runs or all runs, oldest first or sorted by one of `SORT_KEYS`,
-    ascending.
+    """Summarize the named runs or all runs: the model, the progress and the loss of each.
 
-    A run without the value by which it is sorted comes last. If no run is named, damaged runs are
-    left out, and `skipped` says why. Raises UsageError for an unknown `sort`, CheckpointError if a
-    named run is missing or damaged.
+    Args:
+        runs: The names or paths of the runs. By default all runs in `checkpoints` and in the
+            current folder; damaged ones are then left out, and `skipped` says why.
+        sort: What the runs are sorted by, ascending: such as `loss`, `name`, `text`, `model`,
+            `steps` or `minutes`. A run without that value comes last. By default they are sorted by
+            age, oldest first.
 
-    >>> charrnn.run_summaries(sort="loss")[0].best_nats
+    Returns:
+        A list of `RunSummary`. Its `skipped` has a sentence for every run that is left out.
+
+    Raises:
+        UsageError: There is no such value to sort by.
+        CheckpointError: A named run is missing or damaged.
+
+    Example:
+        >>> [run.name for run in charrnn.run_summaries(["second", "first"], sort="name")]
+        ['first', 'second']
     """
     # A named run is never left out: the user asked for it.
     pairs, skipped = _summarize_each(find_runs(runs), sort=sort, is_named=bool(runs))

@@ -28,21 +28,39 @@ class Displayable:
     """Properties that `to_json` returns beside the fields."""
 
     def view(self) -> "Sequence[RenderableType]":
-        """Return the renderables that show the object in the terminal, a notebook, the explorer and
-        an export.
+        """Return what the terminal, a notebook, the explorer and an export show.
 
-        By default this is the object itself, if it is a renderable.
+        Returns:
+            Renderables, which `rich.print` prints; by default the object itself, if it is one.
+
+        Example:
+            >>> import rich
+            >>> rich.print(*study.values_of(0, 5).view())
         """
         if hasattr(self, "__rich_console__"):
             return [cast("RenderableType", self)]
         return ()
 
     def parts(self) -> Sequence[object]:
-        """Return the objects that a notebook shows below each other in place of this object."""
+        """Return the objects that a notebook shows below each other in place of this object.
+
+        Returns:
+            The objects; by default none.
+
+        Example:
+            >>> model.predict("abc").parts()[0]
+        """
         return ()
 
     def to_json(self) -> Any:
-        """Return all fields of a dataclass, and the properties in DERIVED, as one object."""
+        """Return all fields, and the properties in DERIVED, for JSON.
+
+        Returns:
+            A dictionary; NumPy arrays stay arrays.
+
+        Example:
+            >>> model.predict("abc", top=1)[0].to_json()
+        """
         return asdict(cast(Any, self)) | {name: getattr(self, name) for name in self.DERIVED}
 
     def _repr_html_(self) -> str | None:

@@ -1,17 +1,11 @@
-"""Check the documentation: links that work, docstrings of constants, examples of functions."""
+"""Check the documentation: links that work, docstrings of constants."""
 
 import ast
-import inspect
 import re
 from itertools import pairwise
 
 import pytest
 from environment import REPOSITORY
-
-import charrnn
-from charrnn.api import Model
-from charrnn.generation.generator import GenerationMethods
-from charrnn.model_study import ModelStudy
 
 pytestmark = pytest.mark.docs
 
@@ -97,26 +91,3 @@ def test_every_public_constant_has_a_docstring():
     assert {
         str(module.relative_to(REPOSITORY)): names for module, names in found.items() if names
     } == {}
-
-
-def without_example(functions):
-    """List the functions, classes left out, whose docstring does not show a call."""
-    return [
-        name
-        for name, function in functions.items()
-        if inspect.isfunction(function) and ">>> " not in (function.__doc__ or "")
-    ]
-
-
-@pytest.mark.parametrize("kind", [Model, ModelStudy])
-def test_a_method_that_uses_a_plugin_shows_how_it_is_called(kind):
-    methods = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
-    assert len(methods) > 10 and without_example(methods) == []
-
-
-def test_the_public_functions_show_how_they_are_called():
-    own = {name: getattr(charrnn, name) for name in charrnn.__all__}
-    drawing = {
-        name: way for name, way in vars(GenerationMethods).items() if not name.startswith("_")
-    }
-    assert without_example(own | drawing) == []

@@ -256,17 +256,34 @@ def match_cells(
     detectors: Sequence[str | Detector] | None = None,
     cached: bool = False,
 ) -> MatchReport:
-    """Find the cells that several models have in common, by correlation over `text`, read after
-    `context`.
+    """Find the cells that several models have in common, by correlation over a text.
 
-    Each model reads the text in its own alphabet. Every pair of models is compared beside a null of
-    rotated activations, and the best cell for each detector (all, if none is named) is listed by
-    model. With `cached`, results are looked up in the user's cache folder and saved there. Raises
-    UsageError for fewer than two models and for an unknown detector, DataError for a text that one
-    of the models cannot read.
+    Every pair of models is compared, beside a null of rotated activations, and the best cell for
+    each detector is listed by model. Each model reads the text in its own alphabet.
 
-    >>> report = charrnn.match_cells([model, charrnn.load("other")], raw)
-    >>> report.num_sharing()  # how many cells of the first 0, 1, … other models have
+    Args:
+        models: At least two models.
+        text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these.
+        context: What the models read before the text; it is not measured. By default nothing.
+        detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
+            default all.
+        cached: Whether results are looked up in the user's cache folder and saved there. By default
+            they are kept in memory only.
+
+    Returns:
+        A `MatchReport`: for each pair of models the most similar cell of the second for each cell
+        of the first, and the detectors with the best cell of each model.
+
+    Raises:
+        UsageError: There are fewer than two models, or there is no such detector.
+        DataError: One of the models does not know more than 1 % of the characters, the text is too
+            short, or a file cannot be read.
+
+    Example:
+        >>> models = [charrnn.load("first"), charrnn.load("second")]
+        >>> report = charrnn.match_cells(models, models[0].held_out()[:500], detectors=["quote"])
+        >>> len(report.num_sharing())  # cells of the first that 0 and 1 other models have
+        2
     """
     if len(models) < 2:
         raise UsageError(

@@ -90,19 +90,30 @@ class CommonAlphabet:
 def mix(
     models: Sequence[TrainedModel | CountedModel], weights: Sequence[float] | None = None
 ) -> Mixture:
-    """Return a mixture of models, each alone or with the counts of its training text. All models
-    read the text, and their probabilities are averaged with `weights`: p = sum of w_i p_i.
-
-    Without `weights`, all weights are equal. A model with the weight 0 is left out.
+    """Return a mixture of models, which all read the text: p = Σ wᵢ pᵢ.
 
     Models with different alphabets choose among the characters that all models know, and the
     probabilities of each model are normalized over these characters.
 
-    Raises UsageError for a weight outside [0, 1], if the sum of the weights is not 1, if some
-    models were trained on documents and others were not, and for models without a common alphabet.
+    Args:
+        models: The models, each alone or with the counts of its training text
+            (`Model.with_counts`).
+        weights: The weight of each model, from 0 to 1, with the sum 1. A model with the weight 0 is
+            left out. By default all weights are equal.
 
-    >>> mixture = charrnn.mix([charrnn.load("first"), charrnn.load("second")], [0.7, 0.3])
-    >>> print(mixture.sample(length=200).text)
+    Returns:
+        The `Mixture`, which generates text as a `Model` does, and can be evaluated.
+
+    Raises:
+        UsageError: There is no model, a weight is out of range, the sum is not 1, the models have
+            no common alphabet, or some of them were trained on documents and others were not.
+
+    Example:
+        >>> mixture = charrnn.mix([charrnn.load("first"), charrnn.load("second")], [0.7, 0.3])
+        >>> mixture
+        <Mixture 0.7 first + 0.3 second>
+        >>> len(mixture.sample(length=200).text)
+        200
     """
     if not models:
         raise UsageError("There is no model to mix: give at least one.")
@@ -181,7 +192,15 @@ class Mixture(GenerationMethods, ProbabilityMethods):
         return " + ".join(f"{weight:.3g} {model.name}" for weight, model in pairs)
 
     def origin(self) -> dict[str, object]:
-        """Return the weight of each run, and whether it predicts with counts, for JSON."""
+        """Return the weight of each run, and whether it predicts with counts, for JSON.
+
+        Returns:
+            A dictionary with one entry, `mix`: a list of an object for each run.
+
+        Example:
+            >>> charrnn.mix([charrnn.load("first"), charrnn.load("second")]).origin()
+            {'mix': [{'run': 'first', 'weight': 0.5}, {'run': 'second', 'weight': 0.5}]}
+        """
         parts: list[dict[str, object]] = []
         for model, weight in zip(self.models, self.weights, strict=True):
             part: dict[str, object] = {"run": model.name, "weight": weight}
@@ -208,10 +227,24 @@ class Mixture(GenerationMethods, ProbabilityMethods):
         return MixedNetwork(self)
 
     def encode(self, text: GivenText, *, context: str | bytes = "") -> EncodedText:
-        """Encode a text and the context before it in the common alphabet, as `Model.encode` does.
+        """Encode a text and its context in the common alphabet, as `Model.encode` does.
 
-        Raises DataError for an empty text and, if the alphabets differ, for characters that one of
-        the models does not know; UsageError for bytes if the models read characters.
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these.
+            context: What the models read before the text. By default nothing.
+
+        Returns:
+            An `EncodedText` of N characters.
+
+        Raises:
+            DataError: The text is empty, a file cannot be read or, if the alphabets differ, it has
+                characters that one of the models does not know.
+            UsageError: The text is bytes and the models read characters.
+
+        Example:
+            >>> mixture = charrnn.mix([charrnn.load("first"), charrnn.load("second")])
+            >>> len(mixture.encode("molu tarn"))
+            9
         """
         text = whole_text(text, self.config, context=context)
         if isinstance(text, str) and not self.vocab.has_unknown_symbol:

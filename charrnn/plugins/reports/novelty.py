@@ -105,7 +105,16 @@ class Novelty(Displayable):
         return max(self.copies, key=lambda copy: copy.length, default=None)
 
     def to_json(self) -> dict[str, object]:
-        """Return the figures and the copies as one object, without the text."""
+        """Return the figures and the copies as one object, without the text.
+
+        Returns:
+            A dictionary, which `json.dumps` takes.
+
+        Example:
+            >>> found = model.novelty("abc")
+            >>> found.to_json()["num_chars"]
+            3
+        """
         return {
             "min_length": self.min_length,
             "num_chars": len(self.text),
@@ -117,8 +126,15 @@ class Novelty(Displayable):
         }
 
     def table(self) -> Table:
-        """Build the table of the copied share of the text and of held-out text, and of the longest
-        copy."""
+        """Build the table of the copied shares and of the longest copy.
+
+        Returns:
+            A table of rich, which `rich.print` prints.
+
+        Example:
+            >>> import rich
+            >>> rich.print(model.novelty("abc").table())
+        """
         # Without a copy the last columns stay empty.
         length = ""
         excerpt = Text()
@@ -138,15 +154,32 @@ class Novelty(Displayable):
         return records_table(columns, [self], left=("it begins",), narrow=True)
 
     def view(self) -> Sequence[RenderableType]:
-        """Return the table and, unless it is long, the text with its copies marked."""
+        """Return what a notebook shows: the table and the marked text.
+
+        A text of more than 4,000 characters is left out.
+
+        Returns:
+            Renderables, which `rich.print` prints.
+
+        Example:
+            >>> import rich
+            >>> rich.print(*model.novelty("abc").view())
+        """
         pictures: list[RenderableType] = [self.table()]
         if len(self.text) <= MAX_NOTEBOOK_CHARS:
             pictures.append(CopiedText(self))
         return pictures
 
     def pages(self) -> Sequence[RenderableType]:
-        """Return the text with its copies marked, the table, and the explanation of its columns,
-        for the terminal."""
+        """Return what the terminal shows: the marked text, the table, and its explanation.
+
+        Returns:
+            Renderables, which `rich.print` prints.
+
+        Example:
+            >>> import rich
+            >>> rich.print(*model.novelty("abc").pages())
+        """
         pictures: list[RenderableType] = [CopiedText(self), self.table()]
         if self.held_out_share is not None:
             pictures.append(Text(ABOUT_HELD_OUT, style="dim"))
@@ -176,9 +209,24 @@ class NoveltyReference:
     held_out: str | bytes = field(repr=False)
 
     def compare(self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
-        """Find the passages of `text` that are copied from the training text; see `Model.novelty`.
+        """Find what a text copies from the training text, as `Model.novelty` does.
 
-        Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`.
+        Args:
+            text: The text, at most 1,000,000 characters: a string, or bytes for the byte alphabet.
+            min_length: The length of the shortest passage that counts as a copy, in characters, at
+                least 1.
+
+        Returns:
+            A `Novelty`.
+
+        Raises:
+            UsageError: `min_length` is under 1.
+            DataError: The text is too long.
+
+        Example:
+            >>> reference = model.novelty_reference()
+            >>> reference.compare("zyx").num_copied
+            0
         """
         # The text in the form in which the corpus is stored.
         if isinstance(self.training[:0], bytes):

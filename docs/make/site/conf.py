@@ -8,7 +8,7 @@ project = "charrnn"
 author = "the authors of charrnn"
 root_doc = "README"
 include_patterns = ["*.md", "*.rst", "docs/**.md", "benchmarks/**.md"]
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 highlight_language = "none"
 
 # Markdown as GitHub reads it: every heading can be linked to.
@@ -17,6 +17,7 @@ myst_enable_extensions = ["attrs_inline", "html_image"]
 
 # Docstrings: `name` is code.
 default_role = "literal"
+napoleon_numpy_docstring = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True

@@ -1,0 +1,181 @@
+"""What the docstrings of the public functions and methods say: every argument, the result, the
+errors, and an example, which runs."""
+
+import builtins
+import contextlib
+import doctest
+import inspect
+import io
+from collections.abc import Iterator
+
+import pytest
+from built_runs import build_chain, build_quoting
+from conftest import copy_run
+from docstrings import documented_fields, read_entries, read_sections
+from known_weights import quoting_text
+
+import charrnn
+from charrnn import errors
+from charrnn.model_study import ModelStudy
+
+NUM_CHARS = 3_000
+"""Characters of the text that the examples measure."""
+LATER = [
+    "evaluate",
+    "evaluate_runs",
+    "resume",
+    "train",
+    "Model.beam",
+    "Model.predict",
+    "Model.sample",
+    "Model.samples",
+    "Model.search",
+    "Model.stream",
+    "Model.write",
+    "Mixture.beam",
+    "Mixture.predict",
+    "Mixture.sample",
+    "Mixture.samples",
+    "Mixture.search",
+    "Mixture.stream",
+    "Mixture.write",
+]
+"""Functions and methods whose docstrings have no sections yet."""
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def methods_of(cls):
+    """Yield the name and the function of each method of a class that `dir` lists for its users."""
+    for name in dir(object.__new__(cls)):
+        method = getattr(cls, name, None)
+        function = getattr(method, "__func__", method)
+        is_ours = str(getattr(function, "__module__", None)).startswith("charrnn.")
+        if not name.startswith("_") and inspect.isfunction(function) and is_ours:
+            yield f"{cls.__name__}.{name}", function
+
+
+def public_callables():
+    """Return the functions and methods of the public names, and of the study of a model, by
+    name."""
+    found = {}
+    for name in charrnn.__all__:
+        value = getattr(charrnn, name)
+        if inspect.isfunction(value):
+            found[name] = value
+        elif inspect.isclass(value) and not issubclass(value, Exception):
+            found.update(methods_of(value))
+    found.update(methods_of(ModelStudy))
+    for name in LATER:
+        found.pop(name, None)
+    # A method that classes inherit is read once.
+    return {
+        name: function for function, name in {call: name for name, call in found.items()}.items()
+    }
+
+
+CALLABLES = public_callables()
+every_callable = pytest.mark.parametrize("name", sorted(CALLABLES))
+
+
+def test_the_public_functions_and_methods_are_found():
+    assert {"load", "Model.trace", "Mixture.encode", "ModelStudy.page"} <= {*CALLABLES}
+    assert not {"Model.check_learned_here", "ModelStudy.text_key"} & {*CALLABLES}
+    assert len(CALLABLES) > 60
+
+
+@every_callable
+def test_a_docstring_begins_with_a_sentence_on_a_line(name):
+    first, *rest = read_sections(CALLABLES[name])[""].splitlines()
+    assert first.endswith(".") and first[0].isupper()
+    assert not rest or rest[0] == "", "the summary is one line"
+
+
+@every_callable
+def test_every_argument_is_described(name):
+    function = CALLABLES[name]
+    described = {*read_entries(read_sections(function).get("Args", ""))}
+    marks = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    expected = {
+        marks.get(parameter.kind, "") + parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name not in ("self", "cls")
+    }
+    # Options that are fields of a dataclass are described there.
+    [*kinds] = [
+        kind
+        for kind in inspect.get_annotations(inspect.unwrap(function)).values()
+        if inspect.unwrap(function) is not function and hasattr(kind, "__dataclass_fields__")
+    ]
+    elsewhere = {field for kind in kinds for field in documented_fields(kind)}
+    assert described <= expected and expected - described <= elsewhere
+
+
+@every_callable
+def test_the_result_is_described(name):
+    function = CALLABLES[name]
+    sections = read_sections(function)
+    returned = inspect.signature(function).return_annotation
+    if inspect.isgeneratorfunction(function):
+        assert "Yields" in sections
+    elif returned not in (None, "None"):
+        assert "Returns" in sections
+
+
+@every_callable
+def test_the_errors_exist(name):
+    raised = read_entries(read_sections(CALLABLES[name]).get("Raises", ""))
+    for error in raised:
+        assert issubclass(getattr(errors, error, getattr(builtins, error, None)), Exception)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, train_run):
+    """Return a folder with the text and the runs of the examples."""
+    folder = tmp_path_factory.mktemp("examples")
+    runs = folder / "checkpoints"
+    runs.mkdir()
+    corpus = folder / "shakespeare.txt"
+    corpus.write_text(quoting_text(30_000), encoding="utf-8", newline="\n")
+    build_quoting(runs / "shakespeare", corpus)
+    names = folder / "names.txt"
+    names.write_text("anna\nhannah\nana\n" * 300, encoding="utf-8", newline="\n")
+    build_chain(runs / "hello", "\nhelo")
+    trained = {
+        "first": {"cell": "rnn"},
+        "second": {"cell": "gru"},
+        "counted": {"held_back": 500},
+        "names": {"documents": "lines", "corpus": (str(names),)},
+    }
+    for name, settings in trained.items():
+        copy_run(train_run(name, steps=4, **settings).path, runs / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def names(folder):
+    """Return the names that the examples use: a model, a text of its kind, and its study."""
+    model = charrnn.load(folder / "checkpoints" / "shakespeare")
+    text = model.held_out()[:NUM_CHARS]
+    return {"charrnn": charrnn, "model": model, "text": text, "study": model.study(text)}
+
+
+def outputs_of(docstring: str, names: dict) -> Iterator[tuple[doctest.Example, str]]:
+    """Run the lines of the examples of a docstring one after the other; yield each with what it
+    prints."""
+    for example in doctest.DocTestParser().get_examples(docstring):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(example.source, "<example>", "single"), names)
+        yield example, printed.getvalue()
+
+
+@every_callable
+def test_the_example_runs(name, names, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    example = read_sections(CALLABLES[name])["Example"]
+    outputs = list(outputs_of(example, {**names}))
+    assert outputs
+    for line, printed in outputs:
+        if line.want:
+            is_same = doctest.OutputChecker().check_output(line.want, printed, OPTIONS)
+            assert is_same, f"{line.source}{printed}"
