@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import termios
@@ -62,7 +63,10 @@ class Terminal:
         self.seen = b""
 
     def read_until(self, text: bytes) -> None:
+        """Read what is shown until a text was shown. Fails after two minutes without output."""
         while text not in self.seen:
+            shown, _, _ = select.select([self.master], [], [], 120)
+            assert shown, f"{text!r} was not shown, but {self.seen[-200:]!r}"
             self.seen += os.read(self.master, 65536)
 
     def close(self) -> int:

@@ -22,7 +22,7 @@ from textual.widgets import Input, Static
 
 from charrnn.cli.streams import printable, with_flags
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.plugins.tui.keyboard import Modes, keyboard_modes, keys_dropped, restore_keyboard
+from charrnn.plugins.tui.keyboard import Modes, keyboard_modes, keys_dropped, restore_terminal
 from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
 from charrnn.system.signals import Signals
 
@@ -289,7 +289,8 @@ class FullScreenApp(App[None]):
 
     def _end_anyway(self, is_over: threading.Event, modes: Modes) -> None:
         """End the process after a signal, or when the terminal has gone, if Textual does not end
-        it: Textual waits forever to write to a terminal that has gone.
+        it: Textual waits forever to write to a terminal that has gone, and is slow on a busy
+        machine.
 
         This runs in its own thread, because the main thread may be stuck.
         """
@@ -304,7 +305,7 @@ class FullScreenApp(App[None]):
 
         if not is_over.wait(GRACE_SECONDS):
             try:
-                restore_keyboard(modes)
+                restore_terminal(modes)
             finally:
                 os._exit(128 + self._signals.number)
 

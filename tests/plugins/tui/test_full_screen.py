@@ -17,6 +17,7 @@ class Stuck(FullScreenApp):
         super().__init__()
         self.ended = threading.Event()
         self.log_of_end = []
+        self.restored = []
 
     def run(self):
         assert self.ended.wait(600)
@@ -31,6 +32,7 @@ def stuck(monkeypatch):
     app = Stuck()
     monkeypatch.setattr(full_screen, "GRACE_SECONDS", 0)
     monkeypatch.setattr(full_screen, "keyboard_modes", lambda: None)
+    monkeypatch.setattr(full_screen, "restore_terminal", app.restored.append)
     monkeypatch.setattr(os, "_exit", app.end)
     return app
 
@@ -40,7 +42,7 @@ def test_a_stuck_interface_ends_by_a_signal(stuck, monkeypatch):
     signals = Signals()
     signals.number = 15
     stuck.run_until_signal(signals)
-    assert stuck.log_of_end == [143]
+    assert (stuck.log_of_end, stuck.restored) == ([143], [None])
 
 
 def test_a_stuck_interface_ends_without_a_terminal_and_a_signal(stuck, monkeypatch):
@@ -55,7 +57,7 @@ def test_a_keyboard_that_is_gone_keeps_no_process(stuck, monkeypatch):
         raise OSError("the disk is full")
 
     monkeypatch.setattr(threading, "excepthook", lambda failure: None)
-    monkeypatch.setattr(full_screen, "restore_keyboard", fail)
+    monkeypatch.setattr(full_screen, "restore_terminal", fail)
     signals = Signals()
     signals.number = 15
     stuck.run_until_signal(signals)

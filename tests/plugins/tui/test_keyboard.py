@@ -8,7 +8,12 @@ import pytest
 
 termios = pytest.importorskip("termios")
 from charrnn.plugins.tui.full_screen import FullScreenApp  # noqa: E402
-from charrnn.plugins.tui.keyboard import keyboard_modes, keys_dropped, restore_keyboard  # noqa: E402
+from charrnn.plugins.tui.keyboard import (  # noqa: E402
+    keyboard_modes,
+    keys_dropped,
+    restore_keyboard,
+    restore_terminal,
+)
 from charrnn.system.signals import Signals  # noqa: E402
 
 
@@ -68,3 +73,15 @@ def test_without_a_terminal_nothing_happens(keyboard):
     assert waiting(0)
     os.close(reader)
     os.close(writer)
+
+
+def test_a_terminal_gets_its_usual_screen_back_and_still_blocks(keyboard):
+    before = os.dup(2)
+    os.dup2(0, 2)
+    try:
+        restore_terminal(keyboard_modes())
+        assert os.get_blocking(2)
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+    assert b"\x1b[?1049l\x1b[?25h" in os.read(keyboard, 1000)
