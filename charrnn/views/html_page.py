@@ -16,17 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.views.theme import (
-    LINE_ENDS,
-    NUM_SHADES,
-    end_note,
-    shade_rules,
-    shown_at_each,
-    shown_character,
-)
+from charrnn.views.page_template import fill_page
+from charrnn.views.theme import LINE_ENDS, end_note, shown_at_each, shown_character
 
 TEMPLATE = Path(__file__).with_name("html_page.html")
-"""The page without its data."""
+"""The page without what all pages share, and without its data."""
 CHARS_ON_PAGE = 8_000
 """The largest number of characters on a page."""
 VALUE_BYTES = 2_200_000
@@ -170,10 +164,7 @@ def to_html_page(page: HeatMapPage) -> str:
     # A value with "</script>" would end the script.
     encoded = encoded.replace("<", "\\u003c")
 
-    # SHADES is replaced first, because the data may contain the word.
-    html = TEMPLATE.read_text(encoding="utf-8")
-    html = html.replace("SHADES", shade_rules(), 1)
-    return html.replace("DATA", encoded, 1)
+    return fill_page(TEMPLATE, fields={"DATA": encoded})
 
 
 def _escape_unprintable(character: re.Match[str]) -> str:
@@ -233,7 +224,6 @@ class _PageEncoder:
             "source": source,
             "marks": marks,
             "bits_per_value": self.num_bits,
-            "num_shades": NUM_SHADES,
             "dot_radius": max(4, min(16, round(180 / max(1, len(cells)) ** 0.5))),
             "cells": cells,
             "sections": list(map(_heading, self.headings)),

@@ -254,8 +254,8 @@ def _style(background: Background, hue: str, step: int, colours: ColorSystem) ->
 
 
 def shade_rules() -> str:
-    """Return the style sheet of an HTML page: variables and a class for every shade, for the light
-    and the dark colour scheme."""
+    """Return the style sheet of an HTML page: variables for its colours, and a class for every
+    shade, for the light and the dark colour scheme."""
     rules = [
         f":root {{ {_variables('light')} }}",
         f"@media (prefers-color-scheme: dark) {{ :root {{ {_variables('dark')} }} }}",
@@ -266,8 +266,11 @@ def shade_rules() -> str:
 
 
 def _variables(background: Background) -> str:
-    shades = steps(background).items()
-    return " ".join(f"--s{step}: {paper}; --i{step}: {ink};" for step, (paper, ink) in shades)
+    page = PAPERS[background]
+    variables = [f"--paper: {page.paper}; --ink: {page.ink};"]
+    for step, (paper, ink) in steps(background).items():
+        variables.append(f"--s{step}: {paper}; --i{step}: {ink};")
+    return " ".join(variables)
 
 
 TAB_WIDTH = 4

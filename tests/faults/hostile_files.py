@@ -12,6 +12,7 @@ from terminals import HOSTILE, IN_A_NAME, IN_A_TEXT
 
 import charrnn
 from charrnn.config.settings import FIELD_NAMES
+from charrnn.views.theme import NUM_SHADES
 
 
 def damaged(run: Path) -> Iterator[str]:
@@ -76,9 +77,12 @@ def assert_is_safe(path: Path) -> None:
             name for name, _ in page.attributes if name.startswith("on") or name in ("href", "src")
         }
         if page.scripts:
-            _, script = page.scripts
-            template = (Path(charrnn.__file__).parent / "views" / "html_page.html").read_text()
-            assert [script] == re.findall(r"(?s)<script>(.*)</script>", template), (
+            _, shared, own = page.scripts
+            views = Path(charrnn.__file__).parent / "views"
+            program = (views / "page.js").read_text("utf-8")
+            assert shared == program.replace("{{NUM_SHADES}}", str(NUM_SHADES))
+            template = (views / "html_page.html").read_text("utf-8")
+            assert [own] == re.findall(r"(?s)<script>(.*)</script>", template), (
                 "the page's own, to the character"
             )
             assert steering(json.dumps(page.data, ensure_ascii=False)) == []

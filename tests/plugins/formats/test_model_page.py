@@ -395,7 +395,7 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
     assert "\u202e" not in text_of(elements, "written")
     assert "U+202E" in text_of(elements, "read")
     assert "cell 1:3 (tanh(c))" in text_of(elements, "caption")
-    assert elements.count("<script") == 4
+    assert elements.count("<script") == 5
 
 
 def test_a_page_has_the_title_that_is_given(alphabet_run, command, tmp_path):

@@ -1,9 +1,6 @@
 "use strict";
 // What the page shows of the network: the text that is typed and its cells, the next character, and generated text.
 
-const byId = name => document.getElementById(name);
-// In a copy that a browser has saved, what was shown is there already: each page begins anew.
-byId("shown").replaceChildren(byId("page").content.cloneNode(true));
 const model = JSON.parse(byId("model").textContent);
 const NUM_BARS = 10;
 // Milliseconds of computation between two chances to draw and to answer the keyboard; and characters between two such
@@ -34,15 +31,8 @@ let writer = null;
 // The generated text, and the settings that it was generated with.
 let written = {prime: "", pieces: [], values: [], settings: null};
 
-function create(tag, text = "", attributes = {}) {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-}
-
 const pause = time => new Promise(resolve => setTimeout(resolve, time));
-const short = value => value.toFixed(2).replace("-", "\u2212");
+const short = value => fixed(value, 2);
 const layerOf = cell => Math.floor(cell / model.hidden_size);
 const unitOf = cell => cell % model.hidden_size;
 const nameOf = cell => `${layerOf(cell)}:${unitOf(cell)}`;
@@ -50,15 +40,9 @@ const pack = values => Int8Array.from(values, value => Math.round(127 * value));
 const inWords = number => number.toLocaleString("en");
 const textOf = readings => readings.map(one => one.character).join("");
 
-function shade(value) {
-  const limited = Math.max(-1, Math.min(1, value));
-  return "s" + Math.round(model.num_shades * limited);
-}
-
 const followedBy = cell => model.found.find(found => found.cell === cell);
 
-// The shade of a packed value. A cell that is low inside what it follows is drawn with its sign turned, so that the
-// inside is blue.
+// The shade of a packed value.
 function shadeOf(cell, packed) {
   const sign = followedBy(cell)?.polarity ?? 1;
   return shade(sign * packed / 127);
@@ -159,14 +143,9 @@ function paintText() {
     if (index === here) span.className += " here";
   });
 
-  let caption = `cell ${nameOf(chosen)} (${model.shows})`;
   const followed = followedBy(chosen);
   const isTurned = followed?.polarity === -1;
-  if (followed) caption += `, which follows ${followed.name}`;
-  if (isTurned) caption += ", drawn with its sign turned";
-  byId("red").textContent = isTurned ? "+1 " : "\u22121 ";
-  byId("blue").textContent = isTurned ? " \u22121" : " +1";
-  byId("caption").textContent = caption;
+  showCaption({cell: nameOf(chosen), shows: model.shows, detector: followed?.name, isTurned});
   paintNext();
   paintCells();
   showCommand();
@@ -395,7 +374,7 @@ function stop() {
   document.body.dataset.done = false;
 }
 
-// Draw the generated text from a piece on; neighbours of one shade are one element.
+// Draw the generated text from a piece on.
 function paintWritten(from) {
   const element = byId("written");
   const numBefore = written.prime ? 1 : 0;
@@ -403,12 +382,8 @@ function paintWritten(from) {
     while (element.childNodes.length > numBefore) element.lastChild.remove();
   }
   const isAtEnd = element.scrollTop + element.clientHeight > element.scrollHeight - 40;
-  let last = element.childNodes.length > numBefore ? element.lastChild : null;
   for (let i = from; i < written.pieces.length; i++) {
-    const name = shadeOf(chosen, written.values[i][chosen]);
-    const text = inText(written.pieces[i]);
-    if (last && last.className === name) last.textContent += text;
-    else last = element.appendChild(create("span", text, {class: name}));
+    appendShaded(element, inText(written.pieces[i]), shadeOf(chosen, written.values[i][chosen]));
   }
   // A reader who has scrolled back stays there.
   if (isAtEnd && from > 0) element.scrollTop = element.scrollHeight;
@@ -537,7 +512,6 @@ function describe() {
   // Without the unknown symbol and the end of a document.
   const letters = model.characters.filter(character => character && character !== "\0");
   byId("letters").textContent = letters.map(visible).join(" ");
-  for (let i = 0; i <= 20; i++) byId("shades").append(create("span", "\u00a0", {class: shade(i / 10 - 1)}));
   byId("text").maxLength = Math.min(5000, Math.floor(MAX_BYTES / bytesPerCharacter));
   byId("length").max = Math.min(20000, Math.floor(MAX_BYTES / numCells));
   const value = `The value of each cell (${model.shows}) after that character`;

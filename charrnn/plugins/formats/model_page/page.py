@@ -11,10 +11,8 @@ Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E em
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import math
-import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,12 +33,14 @@ from charrnn.runs.overview import text_name
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END
 from charrnn.trained_model import TrainedModel, load
-from charrnn.views.theme import NUM_SHADES, shade_rules
+from charrnn.views.page_template import fill_page
 
-TEMPLATE = "model_page.html"
-"""The page without its model and its programs."""
-NETWORK, VIEW = "model_network.js", "model_page.js"
-"""The programs: the network, and the user interface."""
+TEMPLATE = Path(__file__).with_name("model_page.html")
+"""The page without its style sheet, its model and its programs."""
+NETWORK = Path(__file__).with_name("model_network.js")
+"""The program that computes the network."""
+VIEW = Path(__file__).with_name("model_page.js")
+"""The program of the user interface."""
 CELLS = ("lstm", "gru", "rnn")
 """Cell types that the page can run."""
 DEPTHS = ("stacked", "residual")
@@ -91,7 +91,6 @@ def to_model_page(
         types.append({"name": name, "type": str(array.dtype), "length": array.size})
     description |= {
         "found": cells,
-        "num_shades": NUM_SHADES,
         "arrays": types,
     }
     if title is not None:
@@ -102,29 +101,13 @@ def to_model_page(
     encoded = encoded.replace("<", "\\u003c")
 
     packed = base64.b64encode(zlib.compress(weights, 9))
-    page = _fill(encoded, packed.decode("ascii"))
+    page = fill_page(
+        TEMPLATE,
+        scripts=(NETWORK, VIEW),
+        fields={"MODEL": encoded, "WEIGHTS": packed.decode("ascii")},
+    )
     _check_size(model.name, len(page))
     return page
-
-
-def _fill(model: str, weights: str) -> str:
-    """Insert a model, its weights and the programs into the template."""
-    template = _read(TEMPLATE).replace("SHADES", shade_rules(), 1)
-    programs = [_read(name) for name in (NETWORK, VIEW)]
-    replacements = {
-        "STYLE_HASH": _hash(template.partition("<style>")[2].partition("</style>")[0]),
-        "SCRIPT_HASHES": " ".join(map(_hash, programs)),
-        "MODEL": model,
-        "WEIGHTS": weights,
-        "NETWORK": programs[0],
-        "VIEW": programs[1],
-    }
-    # All placeholders are replaced in one pass, so that the inserted texts are not changed.
-    return re.sub(r"\{\{(\w+)\}\}", lambda placeholder: replacements[placeholder[1]], template)
-
-
-def _read(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _check_size(name: str, num_bytes: int) -> None:
@@ -272,8 +255,3 @@ def _input_arrays(stepper: Stepper, tensors: Tensors) -> dict[str, NDArray[np.fl
     if sum(factor.size for factor in factors.values()) < table.size:
         return factors
     return {"table": table}
-
-
-def _hash(text: str) -> str:
-    """Return the source expression of a content security policy that allows exactly this text."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
