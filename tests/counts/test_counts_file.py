@@ -46,6 +46,12 @@ def run(tmp_path_factory):
     return run
 
 
+@pytest.fixture
+def copied(run, tmp_path):
+    """A copy of that run, to be changed."""
+    return copy_run(run, tmp_path / "run")
+
+
 def digest_of(run):
     return charrnn.load(run).step_digest
 
@@ -54,10 +60,16 @@ def read(run):
     return read_counts(run, digest_of(run), V)
 
 
+def parts_of(run):
+    """The bytes of the file, where its arrays begin, and its header."""
+    data = (run / COUNTS_FILE).read_bytes()
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    return data, begin, json.loads(data[8:begin])
+
+
 def arrays_of(run):
     """The arrays of the file, to be changed, and its metadata."""
-    data = (run / COUNTS_FILE).read_bytes()
-    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+    data, _, header = parts_of(run)
     arrays = safetensors.numpy.load(data)
     return {name: array.copy() for name, array in arrays.items()}, header["__metadata__"]
 
@@ -79,17 +91,16 @@ def test_what_is_written_predicts_the_same_when_it_is_read(run):
 
 
 @pytest.mark.parametrize("change", ["cut off", "overwritten"])
-def test_a_file_that_changes_after_it_was_read_changes_nothing(run, tmp_path, change):
+def test_a_file_that_changes_after_it_was_read_changes_nothing(copied, change):
     """A file that is mapped would end the process by a signal of the system."""
-    run = copy_run(run, tmp_path / "run")
-    counts = read(run)
+    counts = read(copied)
     histories = np.random.default_rng(2).integers(-1, V, (50, 6))
     expected = counts.predictor.after(histories)
     if change == "cut off":
-        os.truncate(run / COUNTS_FILE, 0)
+        os.truncate(copied / COUNTS_FILE, 0)
     else:
-        with (run / COUNTS_FILE).open("r+b") as file:
-            file.write(b"\xff" * os.path.getsize(run / COUNTS_FILE))
+        with (copied / COUNTS_FILE).open("r+b") as file:
+            file.write(b"\xff" * os.path.getsize(copied / COUNTS_FILE))
     assert np.array_equal(counts.predictor.after(histories), expected)
 
 
@@ -119,29 +130,26 @@ def test_a_signal_is_obeyed_while_a_file_is_read(run, monkeypatch):
     assert num_blocks == 3
 
 
-def test_a_file_of_20_gigabytes_is_refused_before_it_is_read(run, tmp_path, monkeypatch):
-    run = copy_run(run, tmp_path / "run")
-    digest = digest_of(run)
-    os.truncate(run / COUNTS_FILE, 20 * 10**9)
+def test_a_file_of_20_gigabytes_is_refused_before_it_is_read(copied, monkeypatch):
+    digest = digest_of(copied)
+    os.truncate(copied / COUNTS_FILE, 20 * 10**9)
     monkeypatch.setattr(counts_file.hashlib, "sha256", None)
     with pytest.raises(CheckpointError, match="is damaged: 20,000,000,000 bytes, expected"):
-        read_counts(run, digest, V)
+        read_counts(copied, digest, V)
 
 
-def test_arrays_of_20_gigabytes_are_refused_before_they_are_read(run, tmp_path, monkeypatch):
-    run = copy_run(run, tmp_path / "run")
-    digest = digest_of(run)
-    data = (run / COUNTS_FILE).read_bytes()
-    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+def test_arrays_of_20_gigabytes_are_refused_before_they_are_read(copied, monkeypatch):
+    digest = digest_of(copied)
+    data, begin, header = parts_of(copied)
     num_contexts = 10**8
     for name, width, size in (("children", V, 4), ("intervals", 2, 8), ("probabilities", V, 8)):
         num_bytes = num_contexts * width * size
         header[name] |= {"shape": [num_contexts, width], "data_offsets": [0, num_bytes]}
-    (run / COUNTS_FILE).write_bytes(with_header(data, header))
-    os.truncate(run / COUNTS_FILE, 20 * 10**9)
+    (copied / COUNTS_FILE).write_bytes(with_header(header, data[begin:]))
+    os.truncate(copied / COUNTS_FILE, 20 * 10**9)
     monkeypatch.setattr(counts_file.np, "empty", None)
     with pytest.raises(CheckpointError, match="is damaged: its numbers do not fit together"):
-        read_counts(run, digest, V)
+        read_counts(copied, digest, V)
 
 
 def test_the_longest_text_that_training_counts_is_read():
@@ -159,46 +167,40 @@ def test_the_page_of_formats_lists_each_array(run):
     assert set(metadata) == {"format", "model_digest", "sha256"}
 
 
-def test_each_flipped_byte_of_an_array_is_noticed(run, tmp_path):
-    run = copy_run(run, tmp_path / "run")
-    data = (run / COUNTS_FILE).read_bytes()
-    begin = 8 + struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:begin])
+def test_each_flipped_byte_of_an_array_is_noticed(copied):
+    data, begin, header = parts_of(copied)
     for name in TYPES:
         first, last = header[name]["data_offsets"]
-        changed = bytearray(data)
-        changed[begin + (first + last) // 2] ^= 1
-        (run / COUNTS_FILE).write_bytes(bytes(changed))
+        flipped = bytearray(data)
+        flipped[begin + (first + last) // 2] ^= 1
+        (copied / COUNTS_FILE).write_bytes(bytes(flipped))
         with pytest.raises(CheckpointError, match="is damaged: its SHA-256 is another one"):
-            read(run)
+            read(copied)
 
 
-def test_a_changed_byte_of_the_header_is_noticed(run, tmp_path):
-    run = copy_run(run, tmp_path / "run")
-    digest = digest_of(run)
-    data = (run / COUNTS_FILE).read_bytes()
-    begin = 8 + struct.unpack("<Q", data[:8])[0]
+def test_a_changed_byte_of_the_header_is_noticed(copied):
+    digest = digest_of(copied)
+    data, begin, _ = parts_of(copied)
     # With blanks at its end, which JSON allows to be tabs, and which safetensors needs at times.
     data = struct.pack("<Q", begin) + data[8:begin] + 8 * b" " + data[begin:]
     begin += 8
-    (run / COUNTS_FILE).write_bytes(data)
-    assert read_counts(run, digest, V)
+    (copied / COUNTS_FILE).write_bytes(data)
+    assert read_counts(copied, digest, V)
     for at in (*range(0, begin, 7), begin - 1):
         for bit in (0x01, 0x20, ord(" ") ^ ord("\t")):
-            changed = bytearray(data)
-            changed[at] ^= bit
-            (run / COUNTS_FILE).write_bytes(bytes(changed))
+            flipped = bytearray(data)
+            flipped[at] ^= bit
+            (copied / COUNTS_FILE).write_bytes(bytes(flipped))
             with pytest.raises(CheckpointError):
-                read_counts(run, digest, V)
+                read_counts(copied, digest, V)
 
 
 @pytest.mark.parametrize("share", [0, 0.00001, 0.001, 0.5, 0.9999])
-def test_a_file_that_was_cut_off_is_damaged(run, tmp_path, share):
-    run = copy_run(run, tmp_path / "run")
-    data = (run / COUNTS_FILE).read_bytes()
-    (run / COUNTS_FILE).write_bytes(data[: int(share * len(data))])
+def test_a_file_that_was_cut_off_is_damaged(copied, share):
+    data = (copied / COUNTS_FILE).read_bytes()
+    (copied / COUNTS_FILE).write_bytes(data[: int(share * len(data))])
     with pytest.raises(CheckpointError, match=r"counts\.safetensors is damaged: "):
-        read(run)
+        read(copied)
 
 
 def test_counts_of_another_text_alphabet_or_version_are_refused(run, tmp_path):
@@ -220,28 +222,33 @@ def discounts_of_lengths(num_lengths):
     return np.tile([0.0, 0.5, 1.0, 1.5], (num_lengths, 1))
 
 
+def put(name, place, value):
+    """Return what puts a number into an array."""
+    return lambda arrays: arrays[name].__setitem__(place, value)
+
+
 FORGED = {
-    "a place behind the text": lambda arrays: arrays["places"].__setitem__(5, 1 << 30),
-    "a place before the text": lambda arrays: arrays["places"].__setitem__(5, -1),
-    "an id of no character": lambda arrays: arrays["ids"].__setitem__(5, V),
-    "a follower of no character": lambda arrays: arrays["followers"].__setitem__(5, V),
-    "a child that is none": lambda arrays: arrays["children"].__setitem__((0, 1), 1 << 20),
-    "a child below -1": lambda arrays: arrays["children"].__setitem__((0, 1), -2),
-    "an interval behind the places": lambda arrays: arrays["intervals"].__setitem__((0, 1), 1e15),
-    "an interval before the places": lambda arrays: arrays["intervals"].__setitem__((0, 0), -1),
-    "a probability of 0": lambda arrays: arrays["probabilities"].__setitem__((0, 1), 0),
-    "a probability above 1": lambda arrays: arrays["probabilities"].__setitem__((0, 1), 2),
-    "a probability of nan": lambda arrays: arrays["probabilities"].__setitem__((0, 1), np.nan),
-    "a discount above its count": lambda arrays: arrays["discounts"].__setitem__((1, 1), 1.5),
-    "a discount below 0": lambda arrays: arrays["discounts"].__setitem__((1, 1), -0.5),
-    "a power of 11": lambda arrays: arrays["powers"].__setitem__((1, 1), 11),
+    "a place behind the text": put("places", 5, 1 << 30),
+    "a place before the text": put("places", 5, -1),
+    "an id of no character": put("ids", 5, V),
+    "a follower of no character": put("followers", 5, V),
+    "a child that is none": put("children", (0, 1), 1 << 20),
+    "a child below -1": put("children", (0, 1), -2),
+    "an interval behind the places": put("intervals", (0, 1), 1e15),
+    "an interval before the places": put("intervals", (0, 0), -1),
+    "a probability of 0": put("probabilities", (0, 1), 0),
+    "a probability above 1": put("probabilities", (0, 1), 2),
+    "a probability of nan": put("probabilities", (0, 1), np.nan),
+    "a discount above its count": put("discounts", (1, 1), 1.5),
+    "a discount below 0": put("discounts", (1, 1), -0.5),
+    "a power of 11": put("powers", (1, 1), 11),
     **{
         f"{name} that are missing": lambda arrays, name=name: arrays.update(
             {name: arrays[name][:1].copy()}
         )
         for name in ("places", "followers", "depths", "children", "intervals", "probabilities")
     },
-    "no discount": lambda arrays: arrays["discounts"].__setitem__((1, 2), 0),
+    "no discount": put("discounts", (1, 2), 0),
     "no characters": lambda arrays: arrays.update(ids=arrays["ids"][:0].copy()),
     "no contexts": lambda arrays: arrays.update(
         {name: arrays[name][:0].copy() for name in ("children", "intervals", "probabilities")}
@@ -260,24 +267,22 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_numbers_that_lead_nowhere_are_found_with_a_valid_hash(run, tmp_path, name):
-    run = copy_run(run, tmp_path / "run")
-    arrays, metadata = arrays_of(run)
+def test_numbers_that_lead_nowhere_are_found_with_a_valid_hash(copied, name):
+    arrays, metadata = arrays_of(copied)
     FORGED[name](arrays)
-    rewrite(run, arrays, metadata)
+    rewrite(copied, arrays, metadata)
     with pytest.raises(CheckpointError, match="is damaged: its numbers do not fit together"):
-        read(run)
+        read(copied)
 
 
-def test_a_tree_without_its_contexts_lets_no_loop_run_long(run, tmp_path, monkeypatch):
-    run = copy_run(run, tmp_path / "run")
-    arrays, metadata = arrays_of(run)
-    rewrite(run, arrays | {name: arrays[name][:1].copy() for name in CONTEXTS}, metadata)
+def test_a_tree_without_its_contexts_lets_no_loop_run_long(copied, monkeypatch):
+    arrays, metadata = arrays_of(copied)
+    rewrite(copied, arrays | {name: arrays[name][:1].copy() for name in CONTEXTS}, metadata)
     # Its only context has no child.
-    arrays, metadata = arrays_of(run)
+    arrays, metadata = arrays_of(copied)
     arrays["children"][:] = -1
-    rewrite(run, arrays, metadata)
-    predictor = read(run).predictor
+    rewrite(copied, arrays, metadata)
+    predictor = read(copied).predictor
     num_read = []
     add_followers = getattr(contexts._add_followers, "py_func", contexts._add_followers)
 
@@ -302,11 +307,15 @@ def test_a_tree_without_its_contexts_lets_no_loop_run_long(run, tmp_path, monkey
     assert len(num_read) == 6 and max(num_read) == contexts.FREQUENT * V
 
 
-def with_header(data, header):
-    """The file with another header, which may be any value."""
-    begin = 8 + struct.unpack("<Q", data[:8])[0]
+def with_header(header, arrays):
+    """A file with a header, which may be any value, before its arrays."""
     encoded = json.dumps(header).encode()
-    return struct.pack("<Q", len(encoded)) + encoded + data[begin:]
+    return struct.pack("<Q", len(encoded)) + encoded + arrays
+
+
+def of_ids(**changes):
+    """Return what changes the entry of the ids in a header."""
+    return lambda header: header["ids"].update(changes)
 
 
 HEADERS = {
@@ -315,81 +324,73 @@ HEADERS = {
     "metadata of no words": lambda header: header.update(__metadata__=7),
     "no array": lambda header: header.pop("ids"),
     "one array too many": lambda header: header.update(more=header["ids"]),
-    "another type": lambda header: header["ids"].update(dtype="F64"),
-    "an unknown type": lambda header: header["ids"].update(dtype="F8"),
-    "an absurd shape": lambda header: header["ids"].update(shape=[1 << 62]),
-    "an absurd shape and size": lambda header: header["ids"].update(
-        shape=[1 << 50], data_offsets=[0, 1 << 51]
-    ),
+    "another type": of_ids(dtype="F64"),
+    "an unknown type": of_ids(dtype="F8"),
+    "an absurd shape": of_ids(shape=[1 << 62]),
+    "an absurd shape and size": of_ids(shape=[1 << 50], data_offsets=[0, 1 << 51]),
     "a negative shape": lambda header: header["children"].update(shape=[-1, -8]),
-    "offsets before the file": lambda header: header["ids"].update(data_offsets=[-9800, 0]),
-    "offsets of words": lambda header: header["ids"].update(data_offsets=["a", "b"]),
+    "offsets before the file": of_ids(data_offsets=[-9800, 0]),
+    "offsets of words": of_ids(data_offsets=["a", "b"]),
     "offsets of fractions": lambda header: header["ids"].update(
         data_offsets=[float(offset) for offset in header["ids"]["data_offsets"]]
     ),
     "offsets far behind the file": lambda header: header["ids"].update(
         data_offsets=[10**30 + offset for offset in header["ids"]["data_offsets"]]
     ),
-    "one offset": lambda header: header["ids"].update(data_offsets=[0]),
-    "a shape of no numbers": lambda header: header["ids"].update(shape="many"),
-    "infinite": lambda header: header["ids"].update(shape=[1e400]),
+    "one offset": of_ids(data_offsets=[0]),
+    "a shape of no numbers": of_ids(shape="many"),
+    "infinite": of_ids(shape=[1e400]),
 }
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_header_that_lies_is_found(run, tmp_path, name):
-    run = copy_run(run, tmp_path / "run")
-    data = (run / COUNTS_FILE).read_bytes()
-    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+def test_a_header_that_lies_is_found(copied, name):
+    data, begin, header = parts_of(copied)
     replaced = HEADERS[name](header)
     if name == "no object":
         header = replaced
-    (run / COUNTS_FILE).write_bytes(with_header(data, header))
+    (copied / COUNTS_FILE).write_bytes(with_header(header, data[begin:]))
     with pytest.raises(CheckpointError, match=r"counts\.safetensors is damaged: "):
-        read(run)
+        read(copied)
 
 
-def test_a_header_that_would_be_longer_than_the_file_is_none(run, tmp_path):
-    run = copy_run(run, tmp_path / "run")
-    data = (run / COUNTS_FILE).read_bytes()
+def test_a_header_that_would_be_longer_than_the_file_is_none(copied):
+    data = (copied / COUNTS_FILE).read_bytes()
     for num_bytes in (2**63, len(data), 100_001):
-        (run / COUNTS_FILE).write_bytes(struct.pack("<Q", num_bytes) + data[8:])
+        (copied / COUNTS_FILE).write_bytes(struct.pack("<Q", num_bytes) + data[8:])
         with pytest.raises(CheckpointError, match="is damaged: it has no header"):
-            read(run)
+            read(copied)
 
 
-def test_a_link_a_folder_and_a_placeholder_are_not_read(run, tmp_path):
-    run = copy_run(run, tmp_path / "run")
-    path = run / COUNTS_FILE
+def test_a_link_a_folder_and_a_placeholder_are_not_read(copied, tmp_path):
+    path = copied / COUNTS_FILE
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match=r"counts\.safetensors is not a regular file"):
-        read(run)
+        read(copied)
     path.unlink()
     path.mkdir()
     with pytest.raises(CheckpointError, match=r"counts\.safetensors is not a regular file"):
-        read(run)
+        read(copied)
     path.rmdir()
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(CheckpointError, match="is a Git LFS pointer"):
-        read(run)
+        read(copied)
 
 
-def test_a_missing_file_is_one_error_and_a_model_without_a_folder_another(run, tmp_path):
-    run = copy_run(run, tmp_path / "run")
-    (run / COUNTS_FILE).unlink()
+def test_a_missing_file_is_one_error_and_a_model_without_a_folder_another(copied):
+    (copied / COUNTS_FILE).unlink()
     with pytest.raises(CheckpointError, match=r"cannot read .*counts\.safetensors: No such file"):
-        read(run)
+        read(copied)
     with pytest.raises(DataError, match="run has no counts of its training text"):
-        charrnn.load(run).with_counts()
+        charrnn.load(copied).with_counts()
 
 
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_write_that_ends_early_leaves_the_file_as_it_was(run, tmp_path, monkeypatch, fault):
-    run = copy_run(run, tmp_path / "run")
-    counts = read(run)
-    before = (run / COUNTS_FILE).read_bytes()
-    names = sorted(os.listdir(run))
+def test_a_write_that_ends_early_leaves_the_file_as_it_was(copied, monkeypatch, fault):
+    counts = read(copied)
+    before = (copied / COUNTS_FILE).read_bytes()
+    names = sorted(os.listdir(copied))
 
     def fail(path, data):
         path.write_bytes(data[:1000])
@@ -397,9 +398,9 @@ def test_a_write_that_ends_early_leaves_the_file_as_it_was(run, tmp_path, monkey
 
     monkeypatch.setattr(files, "write_synced", fail)
     with pytest.raises((CharRNNError, KeyboardInterrupt)):
-        write_counts(run, counts, digest="another")
-    assert (run / COUNTS_FILE).read_bytes() == before
-    assert sorted(os.listdir(run)) == names
+        write_counts(copied, counts, digest="another")
+    assert (copied / COUNTS_FILE).read_bytes() == before
+    assert sorted(os.listdir(copied)) == names
 
 
 @pytest.mark.parametrize("command_line", ["sample {run} --length 20 --seed 1", "evaluate {run}"])
@@ -467,9 +468,8 @@ def test_numba_takes_no_settings_from_the_current_folder(process, run, tmp_path)
     assert not written.exists()
 
 
-def test_sample_without_counts_needs_no_file(command, run, tmp_path):
-    run = copy_run(run, tmp_path / "run")
-    expected = command("sample", run, "--length", 20, "--seed", 1, "--no-counts")
-    (run / COUNTS_FILE).unlink()
-    assert command("sample", run, "--length", 20, "--seed", 1, "--no-counts") == expected
+def test_sample_without_counts_needs_no_file(command, copied):
+    expected = command("sample", copied, "--length", 20, "--seed", 1, "--no-counts")
+    (copied / COUNTS_FILE).unlink()
+    assert command("sample", copied, "--length", 20, "--seed", 1, "--no-counts") == expected
     assert expected.notes == ""
