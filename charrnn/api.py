@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import NDArray
 
+from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import beginning_of, fresh_seed
 from charrnn.generation.sample_options import (
@@ -79,7 +80,7 @@ else:
     novelties = LazyModule("charrnn.plugins.reports.novelty")
 
 
-class Model(TrainedModel):
+class Model(TrainedModel, ProbabilityMethods):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Its `generator` generates text, with options in a dataclass.

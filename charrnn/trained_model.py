@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
-from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generator import GenerationMethods, Generator, check_vocab_size
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.shapes import check_shapes, num_parameters
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from charrnn.cells.study import Study
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
-    from charrnn.evaluation.loss_reports import Adaptation
     from charrnn.model.network import CharRNN
     from charrnn.runs import overview
 else:
@@ -69,8 +67,24 @@ StudyKind = TypeVar("StudyKind", bound="Study")
 """The class of a study."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adaptation:
+    """The characters that a model has learned from by dynamic evaluation, and how well it predicted
+    them."""
+
+    num_chars: int
+    """Characters that were scored and then learned from."""
+    text_length: int
+    """Characters of the text: more than `num_chars` if the model learned only from its end."""
+    static_nats: float
+    """Mean loss over these characters in nats, by the weights as trained."""
+    dynamic_nats: float
+    """Mean loss over these characters while adapting: each is predicted before the model learns
+    from it."""
+
+
 @dataclass(eq=False, repr=False)
-class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
+class TrainedModel(GenerationMethods, Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Its `generator` generates text, with options in a dataclass.
@@ -93,7 +107,7 @@ class TrainedModel(GenerationMethods, ProbabilityMethods, Displayable):
     """Warnings from loading it."""
     step_digest: str | None = None
     """The digest of its weights, configuration and alphabet."""
-    adaptation: "Adaptation | None" = None
+    adaptation: Adaptation | None = None
     """None unless `adapted` made it."""
     val_nats: float | None = None
     """The validation loss at that step; None if it is not known."""

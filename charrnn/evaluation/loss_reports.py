@@ -48,22 +48,6 @@ class LossReport(Displayable):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Adaptation:
-    """The characters that a model has learned from by dynamic evaluation, and how well it predicted
-    them."""
-
-    num_chars: int
-    """Characters that were scored and then learned from."""
-    text_length: int
-    """Characters of the text: more than `num_chars` if the model learned only from its end."""
-    static_nats: float
-    """Mean loss over these characters in nats, by the weights as trained."""
-    dynamic_nats: float
-    """Mean loss over these characters while adapting: each is predicted before the model learns
-    from it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
     """The mean loss of a predictor minus the mean loss of the first, over the same characters."""
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, MeasuredRun
-from charrnn.evaluation.loss_reports import Adaptation, LossReport
+from charrnn.evaluation.loss_reports import LossReport
 from charrnn.evaluation.losses import (
     STATEFUL,
     CharLosses,
@@ -37,7 +37,7 @@ from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.vocab import IdArray
-from charrnn.trained_model import TrainedModel
+from charrnn.trained_model import Adaptation, TrainedModel
 
 if TYPE_CHECKING:
     from charrnn.counts import growing
