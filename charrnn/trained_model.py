@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from charrnn.cells.study import Study
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
-    from charrnn.model.network import CharRNN
+    from charrnn.model.network import CharRNN, Predictor
     from charrnn.runs import overview
 else:
     # `sample` uses neither, and importing them takes a tenth of its start.
@@ -54,7 +54,7 @@ WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 INNER = """
 DERIVED card card_scores character check_learned_here encoding_warnings findings generator
 gradient_scale growing_counts instead_of is_imported origin parts polarity read_parts
-recorded_corpus step_digest stepper study_as to_json view written_text
+notes recorded_corpus step_digest stepper study_as to_json trained_models view written_text
 """
 """Attributes of a model that `dir` leaves out."""
 MAX_LAG = 200
@@ -65,6 +65,33 @@ ModelKind = TypeVar("ModelKind", bound="TrainedModel")
 """The class of a model that is loaded."""
 StudyKind = TypeVar("StudyKind", bound="Study")
 """The class of a study."""
+
+
+class TextModel(GenerationMethods):
+    """What generates and predicts texts: a trained model, alone, with the counts of its training
+    text, or mixed with others."""
+
+    name: str
+    vocab: Vocab
+
+    @property
+    def network(self) -> "Predictor":
+        """The predictions as a torch module."""
+        raise NotImplementedError
+
+    @property
+    def trained_models(self) -> "Sequence[TrainedModel]":
+        """The trained models that predict."""
+        raise NotImplementedError
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a reader of this model's figures must know."""
+        return ()
+
+    def encode(self, text: GivenText, *, context: str | bytes = "") -> EncodedText:
+        """Encode a text and the context before it."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +111,7 @@ class Adaptation:
 
 
 @dataclass(eq=False, repr=False)
-class TrainedModel(GenerationMethods, Displayable):
+class TrainedModel(TextModel, Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Its `generator` generates text, with options in a dataclass.
@@ -150,6 +177,11 @@ class TrainedModel(GenerationMethods, Displayable):
         if self.adaptation is None:
             return {}
         return {"adaptation": asdict(self.adaptation)}
+
+    @property
+    def trained_models(self) -> "Sequence[TrainedModel]":
+        """This model."""
+        return (self,)
 
     @property
     def description(self) -> "overview.ModelDescription":

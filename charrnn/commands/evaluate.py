@@ -1,17 +1,17 @@
 """charrnn evaluate: the loss of models over a text, as a table, line by line or character by
 character."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.arguments import load_models, read_text
 from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions, mix_option
 from charrnn.cli.streams import deliver, export_target, print_json, with_flags
 from charrnn.commands.models import load_mixture
 from charrnn.config.options import Option, argument, option
-from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
+from charrnn.evaluation.comparison import Addition, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import evaluations
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 ROWS, REPORTS = "More rows", "In place of the loss"
 """Groups of options in the help."""
-Offer = TypeVar("Offer", Listing, ExtraRows, Report)
-"""Something that a plugin or another package offers to `evaluate`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,20 +122,22 @@ def evaluate(options: EvaluateOptions) -> None:
         content = read_text(options.text, reader.config, quiet=options.quiet)
 
     # A listing or a report takes the place of the losses.
-    listings = _chosen(Listing, options)
-    reports = _chosen(Report, options)
-    if listings:
-        listings[0].show(
-            models, content, as_json=options.json, quiet=options.quiet, **_settings(options)
-        )
-        return
+    chosen = [addition for addition in _with_flags() if addition.name in options.extra]
+    for addition in chosen:
+        if addition.listing is not None:
+            addition.listing(
+                models, content, as_json=options.json, quiet=options.quiet, **_settings(options)
+            )
+            return
+    reports = {addition.name: addition.report for addition in chosen if addition.report}
 
     # This appears at once, because the work before the first bar takes seconds.
     with task(f"reading {models[0].name}", unit=""):
         if reports:
             shown = _measure_reports(reports, models=models, content=content, options=options)
         else:
-            shown = _measure_losses(models, content=content, options=options)
+            extra = {addition.name: addition.value for addition in chosen}
+            shown = _measure_losses(models, content=content, options=options, extra=extra)
     if options.json:
         print_json(shown.data)
     else:
@@ -145,7 +145,7 @@ def evaluate(options: EvaluateOptions) -> None:
 
 
 def _measure_reports(
-    reports: Sequence[Report],
+    reports: Mapping[str, Callable[..., Any]],
     models: "Sequence[TrainedModel]",
     content: str | bytes | None,
     options: EvaluateOptions,
@@ -158,19 +158,21 @@ def _measure_reports(
     pictures: list[RenderableType] = []
 
     # The reports follow each other on a page; in JSON each stands under its name.
-    for report in reports:
-        result = report.measure(models, content, **_settings(options))
-        data[report.name] = asdict(result)
+    for name, report in reports.items():
+        result = report(models, content, **_settings(options))
+        data[name] = asdict(result)
         pictures += result.view()
     return Shown(models[0].name, pictures=pictures, data=data)
 
 
 def _measure_losses(
-    models: "Sequence[TrainedModel]", content: str | bytes | None, options: EvaluateOptions
+    models: "Sequence[TrainedModel]",
+    content: str | bytes | None,
+    options: EvaluateOptions,
+    extra: dict[str, Any],
 ) -> Shown:
-    """Measure the losses, with the rows and breakdowns that were asked for."""
-    # The rows of plugins are arguments of `evaluate_runs`, by their names.
-    extra = {rows.name: rows.value for rows in _chosen(ExtraRows, options)}
+    """Measure the losses, with the rows and breakdowns that were asked for: `extra` are those of
+    plugins, by the names of the arguments of `evaluate_runs`."""
     if options.by:
         extra["by"] = options.by
 
@@ -204,22 +206,17 @@ def _settings(options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def _chosen(kind: type[Offer], options: EvaluateOptions) -> Sequence[Offer]:
-    """Return the listings, rows or reports whose flag was given."""
-    # An offer without a help has no flag of its own: the command declares its option, such as --by.
-    offers = offered(evaluations, kind)
-    return [offer for offer in offers if offer.help and offer.name in options.extra]
+def _with_flags() -> Sequence[Addition]:
+    """Return what packages add to the command by flags of their own."""
+    # An addition without a help has none: the command declares its option, such as --by.
+    return [addition for addition in offered(evaluations, Addition) if addition.help]
 
 
 def added_options() -> Sequence[Option]:
     """Return the flags of the listings, rows and reports that packages offer."""
-    offers: dict[str, Sequence[Listing | ExtraRows | Report]] = {
-        ROWS: offered(evaluations, ExtraRows),
-        REPORTS: [*offered(evaluations, Listing), *offered(evaluations, Report)],
-    }
-    return [
-        Option(f"--{offer.name.replace('_', '-')}", help=offer.help, panel=panel, name=offer.name)
-        for panel, group in offers.items()
-        for offer in group
-        if offer.help
-    ]
+    added = []
+    for addition in _with_flags():
+        panel = REPORTS if addition.rows is None else ROWS
+        flag = f"--{addition.name.replace('_', '-')}"
+        added.append(Option(flag, help=addition.help, panel=panel, name=addition.name))
+    return added

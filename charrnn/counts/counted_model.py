@@ -8,7 +8,7 @@ Shapes: T time, B batch, V vocabulary, K characters of the longest context.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from charrnn.counts.kneser_ney import NgramPredictor
 from charrnn.counts.mixing_powers import MixingPowers, Predictions
 from charrnn.evaluation.log_probability import ProbabilityMethods
-from charrnn.generation.generator import GenerationMethods, Generator
+from charrnn.generation.generator import Generator
 from charrnn.generation.sample_options import Clamps
 from charrnn.generation.sampling import PrimedState, read_blocks
 from charrnn.model.recurrent_state import RecurrentState
@@ -244,7 +244,7 @@ def row_slices(num_rows: int) -> Iterator[slice]:
         yield slice(begin, begin + ROWS_AT_ONCE)
 
 
-class CountedModel(GenerationMethods, ProbabilityMethods):
+class CountedModel(ProbabilityMethods):
     """A model and the counts of its training text, made by `Model.with_counts`: generates text as a
     `Model`, and can be evaluated.
 
@@ -274,6 +274,11 @@ class CountedModel(GenerationMethods, ProbabilityMethods):
     @cached_property
     def _network(self) -> CountedNetwork:
         return CountedNetwork(self.model.network, counts=self.counts)
+
+    @property
+    def trained_models(self) -> Sequence[TrainedModel]:
+        """The network alone."""
+        return (self.model,)
 
     def origin(self) -> dict[str, Any]:
         """Return the origin of the model, and that it predicts with counts, for JSON."""

@@ -30,9 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, check_range, counted, named
-from charrnn.evaluation.comparison import measured_text
 from charrnn.evaluation.loss_reports import MAX_SCORED, LossReport
-from charrnn.evaluation.losses import CharLosses, MeasuredText, scored_positions
+from charrnn.evaluation.losses import CharLosses, scored_positions
+from charrnn.evaluation.measured import MeasuredText, measured_text
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import task

@@ -13,13 +13,12 @@ from charrnn.counts.kneser_ney import (
     usable_orders,
 )
 from charrnn.errors import CharRNNError, Message, named
-from charrnn.evaluation.comparison import Comparison, ExtraRows
+from charrnn.evaluation.comparison import Addition, Comparison
 from charrnn.evaluation.loss_reports import NGRAM, WITH_COUNTS
 from charrnn.evaluation.losses import paired_difference
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_numba
 from charrnn.system.progress import warn
-from charrnn.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from charrnn.counts import counted_model, counting
@@ -35,10 +34,9 @@ COUNTS = "counts alone"
 def _prepare_counts(comparison: Comparison, _: bool) -> Callable[[], None]:
     """Add each run together with its counts to the runs that are measured."""
     measured = []
-    for model, run in zip(comparison.models, comparison.runs, strict=False):
+    for run, model in comparison.models:
         if model.config.num_held_back == 0 or model.path is None:
             continue
-        assert isinstance(model, TrainedModel), "only a run has a folder"
         try:
             check_room_for_numba()
             together = counting.with_counts(model)
@@ -47,13 +45,20 @@ def _prepare_counts(comparison: Comparison, _: bool) -> Callable[[], None]:
             continue
 
         # The row of the run alone has the note on its training text.
-        run = replace(run, trained_share=None)
-        measured.append(replace(run, name=f"{run.name}{WITH_COUNTS}", network=together.network))
+        measured.append(
+            replace(
+                run,
+                name=f"{run.name}{WITH_COUNTS}",
+                model=None,
+                network=together.network,
+                trained_share=None,
+            )
+        )
     comparison.runs += measured
     return lambda: None
 
 
-COUNT_ROWS = ExtraRows(name="counts", default=True, prepare=_prepare_counts)
+COUNT_ROWS = Addition(name="counts", default=True, rows=_prepare_counts)
 """The parameter `counts` of `evaluate_runs`: whether runs are measured with their counts as
 well."""
 
@@ -72,7 +77,7 @@ def _prepare_ngrams(comparison: Comparison, orders: Sequence[int]) -> Callable[[
     def add_rows() -> None:
         """Add a row for each order, over the characters of the first row."""
         text = comparison.runs[0].text
-        reference = comparison.losses[0]
+        reference = comparison.runs[0].losses
         for order, losses in losses_by_order(
             training,
             orders=usable,
@@ -95,11 +100,11 @@ def _prepare_ngrams(comparison: Comparison, orders: Sequence[int]) -> Callable[[
     return add_rows
 
 
-NGRAM_ROWS = ExtraRows(
+NGRAM_ROWS = Addition(
     name="ngrams",
     help="Add rows for n-grams of the training text, and for its counts, with the difference to"
     " the first run.",
     value=ORDERS,
-    prepare=_prepare_ngrams,
+    rows=_prepare_ngrams,
 )
 """`evaluate --ngrams`."""

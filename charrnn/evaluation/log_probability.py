@@ -7,21 +7,26 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.errors import check_length
 from charrnn.system.lazy import LazyModule
-from charrnn.text.given_text import TextPiece, texts_of
+from charrnn.text.given_text import TextPiece, ended, texts_of, whole_text
+from charrnn.text.vocab import EncodedText, IdArray
+from charrnn.trained_model import TextModel
 
 if TYPE_CHECKING:
-    from charrnn.evaluation import comparison
+    from charrnn.evaluation import losses, measured
 else:
-    comparison = LazyModule("charrnn.evaluation.comparison")
+    # Generating a text needs neither.
+    losses = LazyModule("charrnn.evaluation.losses")
+    measured = LazyModule("charrnn.evaluation.measured")
 
 
-class ProbabilityMethods:
-    """Computes the probability of texts, with what `evaluation.comparison.MeasuredModel` has."""
+class ProbabilityMethods(TextModel):
+    """Computes the probability of texts."""
 
     @overload
     def logprob(
-        self: "comparison.MeasuredModel",
+        self,
         text: str | bytes | os.PathLike[str],
         *,
         context: str | bytes = "",
@@ -29,14 +34,14 @@ class ProbabilityMethods:
 
     @overload
     def logprob(
-        self: "comparison.MeasuredModel",
+        self,
         text: list[Any] | tuple[Any, ...],
         *,
         context: str | bytes = "",
     ) -> NDArray[np.float64]: ...
 
     def logprob(
-        self: "comparison.MeasuredModel",
+        self,
         text: TextPiece | Sequence[TextPiece],
         *,
         context: str | bytes = "",
@@ -67,5 +72,45 @@ class ProbabilityMethods:
             True
         """
         if isinstance(text, str | bytes | os.PathLike):
-            return float(comparison.log_probabilities(self, [text], context=context)[0])
-        return comparison.log_probabilities(self, texts_of(text), context=context)
+            return float(log_probabilities(self, [text], context=context)[0])
+        return log_probabilities(self, texts_of(text), context=context)
+
+
+def log_probabilities(
+    model: TextModel, texts: Sequence[TextPiece], context: str | bytes
+) -> NDArray[np.float64]:
+    """Compute the natural logarithm of the probability of each of N texts (N,): see
+    `ProbabilityMethods.logprob`."""
+    encoded = []
+    for text in texts:
+        content = whole_text(text, model.config, context=context)
+        if model.config.end_id is not None:
+            content = ended(content)
+        encoded.append(model.encode(content, context=context))
+
+    # A network and counts start anew at each END, so all documents are read together.
+    if model.config.end_id is None or context or not encoded:
+        return np.array([-_nats_of_text(model, text).sum() for text in encoded], np.float64)
+
+    pieces = [text.ids[text.first :] for text in encoded]
+    ids = np.concatenate((encoded[0].ids[:1], *pieces))
+    starts = np.cumsum([0, *map(len, pieces[:-1])])
+    return np.asarray(-np.add.reduceat(_nats(model, ids, first=1), starts))
+
+
+def _nats_of_text(model: TextModel, text: EncodedText) -> NDArray[np.float64]:
+    """Compute the loss of each character of a text that can be predicted."""
+    first = max(1, text.first)
+    if first == len(text.ids):
+        check_length(len(text), least=2, what="its probability")
+    return _nats(model, text.ids, first=first)
+
+
+def _nats(model: TextModel, ids: IdArray, first: int) -> NDArray[np.float64]:
+    """Compute the loss in nats of each of ids[first:], with the price of unknown characters."""
+    precision = measured.precision_of(model, "auto")
+    nats = losses.char_losses(model.network, ids=ids, first=first, precision=precision).nats
+    escape_nats = model.vocab.escape_nats
+    if escape_nats > 0:
+        nats[ids[first:] == 0] += escape_nats
+    return nats.astype(np.float64)

@@ -21,12 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import DataError, check_length, check_range
-from charrnn.evaluation.loss_reports import Difference, LossReport
+from charrnn.evaluation.loss_reports import Difference
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes, read_segments, segment_starts, segments_of
-from charrnn.model.shapes import check_finite
 from charrnn.statistics.intervals import BlockSums, num_blocks_of
 from charrnn.system.lazy import Tensor, inference_mode, torch
 from charrnn.system.progress import task
@@ -361,91 +359,6 @@ def scores_from_start(
 def bits(nats: float) -> float:
     """Convert nats to bits."""
     return nats / math.log(2)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MeasuredText:
-    """A text whose loss is measured: its ids, which may be mapped from a file, and the figures of
-    its report."""
-
-    ids: IdArray = field(repr=False)
-    """(M + N,): the ids of the context, then those of the text."""
-    first: int
-    """M: the index at which the text begins."""
-    num_bytes: int
-    """Bytes of the text in UTF-8."""
-    num_unknown: int
-    """Characters of the text that are outside the alphabet."""
-    unit: str = "character"
-    """The unit that an id stands for: `character`, or `byte` with the byte alphabet."""
-    escape_nats: float = 0.0
-    """As in `Vocab`."""
-
-    @property
-    def num_chars(self) -> int:
-        """N."""
-        return len(self.ids) - self.first
-
-    @property
-    def first_scored(self) -> int:
-        """The index of the first character that can be scored: no prediction is made for ids[0]."""
-        return max(1, self.first)
-
-    def check_stateful(self, max_chars: int | None = None) -> None:
-        """Raise DataError for a text without a character to score, UsageError for a `max_chars`
-        under 1."""
-        if max_chars is not None:
-            check_range("max_chars", max_chars)
-        check_length(self.num_chars, least=2, what="its loss")
-
-    def check_windowed(self) -> None:
-        """Raise DataError for a text that is not longer than a window."""
-        if self.num_chars <= WINDOWED_LENGTH:
-            raise DataError(
-                f"{WINDOWED} needs more than {WINDOWED_LENGTH} {self.unit}s, and the text has"
-                f" {self.num_chars}. Measure it by {STATEFUL}."
-            )
-
-    def charged(self, losses: CharLosses) -> CharLosses:
-        """Return the losses of any predictor of these ids with the price of unknown characters."""
-        # Not in place: dynamic evaluation uses the losses as measured, too.
-        if self.escape_nats == 0:
-            return losses
-        is_unknown = self.ids[losses.positions] == 0
-        nats = losses.nats.copy()
-        nats[is_unknown] += np.float32(self.escape_nats)
-        is_right = None if losses.is_right is None else losses.is_right & ~is_unknown
-        return CharLosses(losses.positions, nats, is_right=is_right)
-
-    def report(self, scores: BlockScores, *, protocol: str, precision: str = "") -> LossReport:
-        """Build the report of scores that are summed by blocks of this text."""
-        # A value that is not finite is a fault of the weights, not a loss.
-        nats, first_guess = scores.means
-        check_finite(nats, "losses")
-        interval = scores.losses.interval()
-        chars_per_byte = self.num_chars / self.num_bytes
-
-        # The units differ by constant factors, and so do the ends of the intervals.
-        def scaled(factor: float) -> tuple[float, float] | None:
-            if interval is None:
-                return None
-            return factor * interval[0], factor * interval[1]
-
-        return LossReport(
-            protocol=protocol,
-            nats_per_char=nats,
-            bpc=bits(nats),
-            bits_per_byte=bits(nats) * chars_per_byte,
-            num_chars=scores.losses.num_values,
-            text_length=self.num_chars,
-            num_unknown=self.num_unknown,
-            precision=precision,
-            nats_ci=interval,
-            bpc_ci=scaled(bits(1)),
-            bits_per_byte_ci=scaled(bits(1) * chars_per_byte),
-            first_guess=first_guess,
-            first_guess_ci=None if scores.right is None else scores.right.interval(),
-        )
 
 
 def paired_difference(losses: CharLosses, reference: CharLosses) -> Difference | None:

@@ -97,10 +97,10 @@ def analyses() -> Sequence[Any]:
 
 @hookspec
 def evaluations() -> Sequence[Any]:
-    """Return what `charrnn evaluate` can print: `ExtraRows` beside its rows, a `Report` or a
-    `Listing` in place of them (classes of `charrnn.evaluation.comparison`).
+    """Return what `charrnn evaluate` can print, beside its rows or in place of them: each a
+    `charrnn.evaluation.comparison.Addition`.
 
-    [Report("errors", help="What would have avoided each error.", measure=error_kinds)]
+    [Addition(name="errors", help="What would have avoided each error.", report=error_kinds)]
     """
     raise NotImplementedError
 

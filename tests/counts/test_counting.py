@@ -23,7 +23,7 @@ from charrnn.counts import contexts, counting
 from charrnn.counts.counts_file import COUNTS_FILE, write_counts
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.evaluation import comparison
+from charrnn.evaluation import log_probability
 from charrnn.generation.distribution import log_softmax
 from charrnn.runs.config_files import seal
 from charrnn.runs.writer import RunWriter
@@ -731,7 +731,7 @@ def test_a_model_with_counts_is_copied_to_other_processes_and_has_probabilities(
     listed = names.split("\n")[:4]
     alone = [together.logprob(name) for name in listed]
     # All documents are read at once: one after the other, a thousand take 11 seconds.
-    monkeypatch.setattr(comparison, "_nats_of_text", None)
+    monkeypatch.setattr(log_probability, "_nats_of_text", None)
     assert together.logprob(listed) == pytest.approx(alone, abs=1e-6)
     # Empty documents are no run of the same character, in which the network predicts alone.
     assert together.logprob([""] * 6) == pytest.approx([together.logprob("")] * 6, abs=1e-6)

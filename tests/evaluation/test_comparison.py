@@ -12,8 +12,9 @@ import charrnn
 from charrnn.api import Model
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.evaluation.comparison import evaluate_runs, precision_of
-from charrnn.evaluation.losses import CharLosses, MeasuredText, char_losses, paired_difference
+from charrnn.evaluation.comparison import evaluate_runs
+from charrnn.evaluation.losses import CharLosses, char_losses, paired_difference
+from charrnn.evaluation.measured import MeasuredText, precision_of
 from charrnn.model.network import CharRNN
 from charrnn.plugins.reports.lines import losses_by_line
 from charrnn.text.corpus import read_corpus
@@ -94,7 +95,7 @@ def test_a_paired_difference_is_far_more_exact_than_the_losses():
         CharLosses(positions, hard + np.float32(0.95) + noise),
     )
     text = MeasuredText(
-        np.zeros(len(hard) + 1, np.uint16), 0, num_bytes=len(hard) + 1, num_unknown=0
+        "", np.zeros(len(hard) + 1, np.uint16), 0, num_bytes=len(hard) + 1, num_unknown=0
     )
     alone = text.report(second.scores, protocol="stateful").nats_ci
     difference = paired_difference(second, first)

@@ -17,6 +17,7 @@ from charrnn.evaluation.losses import (
     scored_positions,
     stateful_scores,
 )
+from charrnn.evaluation.measured import MeasuredText
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
 from charrnn.statistics.intervals import BlockSums
@@ -171,6 +172,6 @@ def test_an_unknown_character_is_never_guessed_right():
     scores = stateful_scores(network, ids, precision="fp32", escape_nats=2.0)
     expected = guessed & (ids[1:] != 0)
     assert 0 < scores.right.sums.sum() == expected.sum() < guessed.sum()
-    text = loss_module.MeasuredText(ids, 1, num_bytes=399, num_unknown=0, escape_nats=2.0)
+    text = MeasuredText("", ids, 1, num_bytes=399, num_unknown=0, escape_nats=2.0)
     charged = text.charged(char_losses(network, ids, precision="fp32"))
     assert charged.is_right.tolist() == expected.tolist()

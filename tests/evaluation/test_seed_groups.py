@@ -158,12 +158,11 @@ def test_runs_with_counts_are_groups_of_their_own():
             precision="fp32",
         )
         rows.append(EvaluationRow(name=name, loss=loss))
-    comparison = Comparison(
-        models=[SimpleNamespace(config=config) for config in configs],
-        contents=[],
-        runs=[SimpleNamespace(name=name) for name in names],
-        rows=rows,
-    )
+    runs = [
+        SimpleNamespace(name=name, model=SimpleNamespace(config=config))
+        for name, config in zip(names, configs, strict=True)
+    ]
+    comparison = Comparison(runs=runs, rows=rows)
     alone, together = comparison.groups()
     assert (alone.name, alone.nats.mean) == ("all runs", 3.0)
     assert (together.name, together.nats.mean) == ("all runs with counts", 1.5)

@@ -26,8 +26,8 @@ from charrnn.cli.streams import print_json, print_path, printable, warn, write_a
 from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, UsageError, named
-from charrnn.evaluation.comparison import doubts
 from charrnn.evaluation.loss_reports import LossReport
+from charrnn.evaluation.notes import doubts
 from charrnn.model.shapes import weight_shapes
 from charrnn.system.files import (
     MAX_TEXT_BYTES,

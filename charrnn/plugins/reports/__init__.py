@@ -17,4 +17,4 @@ def evaluations() -> Sequence[Any]:
     from charrnn.plugins.reports.lines import PER_LINE
 
     # First the rows beside the losses, then the reports that are printed in place of the losses.
-    return [BREAKDOWN, DYNAMIC, ERRORS, PER_LINE]
+    return [BREAKDOWN, DYNAMIC, PER_LINE, ERRORS]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError, counted, named
-from charrnn.evaluation.comparison import Comparison, ExtraRows
+from charrnn.evaluation.comparison import Addition, Comparison
 from charrnn.evaluation.loss_reports import LossBreakdown, LossGroup
 from charrnn.evaluation.losses import (
     STATEFUL,
@@ -24,6 +24,7 @@ from charrnn.evaluation.losses import (
     block_difference,
     scores_from_start,
 )
+from charrnn.evaluation.measured import MeasuredRun
 from charrnn.model.annotations import Predictor
 from charrnn.statistics.intervals import MIN_BLOCKS, BlockSums, num_blocks_of
 from charrnn.system.progress import task
@@ -250,15 +251,15 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
 
     def add_breakdowns() -> None:
         if WINDOWED in by:
-            comparison.measure_windows()
+            comparison.add_runs(WINDOWED, MeasuredRun.windowed_scores)
         first: dict[str, GroupSums] = {}
-        for run, losses in zip(comparison.runs, comparison.losses, strict=True):
+        for run in comparison.runs:
             # The sums by class take the losses that were measured. The sums by position read the
             # text again, in windows.
             text = run.text
             sums_by_way: list[tuple[str, str, GroupSums]] = []
             if "class" in by:
-                sums = sums_by_class(losses, vocab=run.vocab, ids=text.ids)
+                sums = sums_by_class(run.losses, vocab=run.vocab, ids=text.ids)
                 sums_by_way.append(("class", STATEFUL, sums))
             if "position" in by:
                 ids = text.ids[text.first :]
@@ -288,5 +289,5 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
     return add_breakdowns
 
 
-ROWS = ExtraRows(name="by", prepare=_prepare)
+ROWS = Addition(name="by", rows=_prepare)
 """`evaluate --by`."""

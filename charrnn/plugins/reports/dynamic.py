@@ -14,21 +14,21 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
-from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, MeasuredRun
+from charrnn.evaluation.comparison import Addition, Comparison
 from charrnn.evaluation.loss_reports import LossReport
 from charrnn.evaluation.losses import (
     STATEFUL,
     CharLosses,
-    MeasuredText,
     char_losses,
     paired_difference,
 )
+from charrnn.evaluation.measured import MeasuredRun, MeasuredText
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
@@ -340,43 +340,37 @@ class _Learner:
         return torch.from_numpy(ids.astype(np.int64)).to(self._network.output.weight.device)
 
 
-def _measure(
-    model: TrainedModel, content: Content, text: MeasuredText, max_chars: int | None
-) -> LossReport:
-    """Measure the mean loss over the first `max_chars` characters of a text by dynamic
-    evaluation."""
+def _measure(model: TrainedModel, run: MeasuredRun) -> LossReport:
+    """Measure the mean loss over the first characters of a text by dynamic evaluation."""
+    text = run.text
+    ids = _first_ids(text, run.max_chars)
     # A text that was typed or read from a file has no training text beside it: the model draws the
     # texts for the gradients.
-    part = content if isinstance(content, CorpusPart) else None
-
-    # The first characters in one piece: the weights learn from each segment for the next.
-    ids = text.ids
-    if max_chars is not None:
-        ids = ids[: text.first_scored + max_chars]
-    adapted = adapt(
-        model.network, ids=ids, first=text.first_scored, scale=gradient_scale(model, part)
-    )
+    scale = gradient_scale(model, text.part)
+    adapted = adapt(model.network, ids=ids, first=text.first_scored, scale=scale)
     return text.report(text.charged(adapted.losses).scores, protocol=DYNAMIC, precision="fp32")
+
+
+def _first_ids(text: MeasuredText, max_chars: int | None) -> IdArray:
+    """Return the ids of the characters that are scored, in one piece: the weights learn from each
+    segment for the next."""
+    if max_chars is None:
+        return text.ids
+    return text.ids[: text.first_scored + max_chars]
 
 
 def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
     """Return a function that adds the rows of every run; there is nothing to check."""
 
     def add_rows() -> None:
-        # The mixtures come last in `runs`; they have no weights of their own to adapt.
-        rows = zip(comparison.models, comparison.contents, comparison.runs, strict=False)
-        for model, content, run in rows:
-            part = content if isinstance(content, CorpusPart) else None
-            run_model = cast("TrainedModel", model)
-            scale = gradient_scale(run_model, part)
-            _add_row(comparison, model=run_model, run=run, scale=scale)
+        # Mixtures have no weights of their own to adapt.
+        for run, model in comparison.models:
+            _add_row(comparison, model=model, run=run)
 
     return add_rows
 
 
-def _add_row(
-    comparison: Comparison, model: TrainedModel, run: MeasuredRun, scale: Mapping[str, Tensor]
-) -> None:
+def _add_row(comparison: Comparison, model: TrainedModel, run: MeasuredRun) -> None:
     """Measure a run by dynamic evaluation and add its row, with the difference to its static loss.
     If the run has counts, a row with counts that grow with the text follows.
 
@@ -386,13 +380,12 @@ def _add_row(
     """
     # Learning from a character takes several times as long as reading it.
     text = run.text
-    network = cast("CharRNN", run.network)
-    max_chars: int | None = MAX_DYNAMIC
-    if comparison.has_limit:
-        max_chars = comparison.max_chars
-    ids = text.ids
-    if max_chars is not None:
-        ids = ids[: text.first_scored + max_chars]
+    max_chars = comparison.max_chars
+    if max_chars == "auto":
+        max_chars = MAX_DYNAMIC
+    ids = _first_ids(text, max_chars)
+    network = model.network
+    scale = gradient_scale(model, text.part)
 
     # The static loss for the difference: the same characters in the same precision.
     static = text.charged(char_losses(network, ids=ids, first=text.first_scored, precision="fp32"))
@@ -430,11 +423,10 @@ def _add_row(
         )
 
 
-ROWS = ExtraRows(
+ROWS = Addition(
     name=DYNAMIC,
     help="Add a row for dynamic evaluation, which learns from the text it has read.",
-    value=True,
-    prepare=_prepare,
-    report=_measure,
+    rows=_prepare,
+    protocol=_measure,
 )
 """`evaluate --dynamic` and the protocol `dynamic`."""

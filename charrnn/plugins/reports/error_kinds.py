@@ -39,7 +39,7 @@ from rich.text import Text
 
 from charrnn.counts.kneser_ney import fit_ngrams
 from charrnn.errors import UsageError, counted
-from charrnn.evaluation.comparison import Comparison, Report
+from charrnn.evaluation.comparison import Addition, Comparison
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.plugins.reports.breakdown import class_name
@@ -515,7 +515,7 @@ def error_kinds(
                 " the same characters: give runs that were trained on the same text."
             )
 
-    losses = [comparison.losses_of(run) for run in comparison.runs]
+    losses = [run.losses for run in comparison.runs]
 
     # The first oracle needs n-grams of the training text.
     positions = losses[0].positions
@@ -544,9 +544,9 @@ def _error_table(model: ModelErrors) -> RenderableType:
     return table
 
 
-ERRORS = Report(
-    "errors",
+ERRORS = Addition(
+    name="errors",
     help="The characters with a probability below 0.5, by what would have avoided them.",
-    measure=error_kinds,
+    report=error_kinds,
 )
 """`evaluate --errors`."""

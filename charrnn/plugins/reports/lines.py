@@ -17,18 +17,15 @@ from rich.text import Text
 
 from charrnn.cli.streams import print_json, result_console, with_flags, write_aside
 from charrnn.errors import Message, UsageError, counted, named
-from charrnn.evaluation.comparison import (
-    ComparedModel,
-    Comparison,
-    Content,
-    Listing,
-    distinct_names,
-)
+from charrnn.evaluation.comparison import Addition, Comparison, distinct_names
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
+from charrnn.evaluation.measured import Content
+from charrnn.evaluation.notes import notes_of_runs
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import as_bytes, code_points
+from charrnn.trained_model import TrainedModel
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
 
@@ -73,7 +70,7 @@ def to_json(loss: LineLoss, names: Sequence[str]) -> dict[str, Any]:
 
 
 def losses_by_line(
-    models: Sequence[ComparedModel],
+    models: Sequence[TrainedModel],
     text: GivenText | None = None,
     *,
     part: str = "validation",
@@ -117,7 +114,7 @@ def losses_by_line(
 
 
 def score_text(
-    models: Sequence[ComparedModel],
+    models: Sequence[TrainedModel],
     text: GivenText | None = None,
     *,
     part: str = "validation",
@@ -138,7 +135,8 @@ def score_text(
     comparison = Comparison.of(
         models, text, part=part, context=context, precision=precision, max_chars=max_chars
     )
-    content = comparison.contents[0]
+    measured = comparison.runs[0].text
+    content = measured.content
     if isinstance(content, str) and models[0].vocab.kind == "byte":
         content = as_bytes(content)
 
@@ -146,15 +144,13 @@ def score_text(
     ends = "\n"
     if models[0].config.end_id is not None:
         ends += END
-    measured = comparison.runs[0].text
-    comparison.losses += [comparison.losses_of(run) for run in comparison.runs]
     return ScoredText(
         content=content,
         num_chars=measured.num_chars,
         first=measured.first,
-        losses=comparison.losses,
+        losses=[run.losses for run in comparison.runs],
         ends=ends,
-        notes_of_runs=tuple(comparison.notes_of_runs()),
+        notes_of_runs=tuple(notes_of_runs(comparison.runs, is_given=comparison.part is None)),
     )
 
 
@@ -277,7 +273,7 @@ def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) 
 
 
 def _show(
-    models: Sequence[ComparedModel],
+    models: Sequence[TrainedModel],
     text: str | bytes | None,
     *,
     as_json: bool,
@@ -314,9 +310,9 @@ def _show(
         write_aside("Add --json for all lines, as JSON Lines.")
 
 
-PER_LINE = Listing(
-    "per_line",
+PER_LINE = Addition(
+    name="per_line",
     help="Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
-    show=_show,
+    listing=_show,
 )
 """`evaluate --per-line`."""

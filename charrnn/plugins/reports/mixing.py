@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.generator import GenerationMethods, Generator
+from charrnn.generation.generator import Generator
 from charrnn.generation.sample_options import Clamps
 from charrnn.model.annotations import Predictor
 from charrnn.model.recurrent_state import RecurrentState
@@ -144,7 +145,7 @@ def mix(
     return Mixture(kept_models, kept_shares)
 
 
-class Mixture(GenerationMethods, ProbabilityMethods):
+class Mixture(ProbabilityMethods):
     """Several models that predict together, made by `mix`. A mixture generates text as a `Model`
     does, and can be evaluated. The log-probabilities of a generated text are those of the mixture.
 
@@ -190,6 +191,11 @@ class Mixture(GenerationMethods, ProbabilityMethods):
         """The models and their weights: `0.7 a + 0.3 b`."""
         pairs = zip(self.weights, self.models, strict=True)
         return " + ".join(f"{weight:.3g} {model.name}" for weight, model in pairs)
+
+    @property
+    def trained_models(self) -> Sequence[TrainedModel]:
+        """The models without the counts of their training texts."""
+        return tuple(chain.from_iterable(model.trained_models for model in self.models))
 
     def origin(self) -> dict[str, object]:
         """Return the weight of each run, and whether it predicts with counts, for JSON.

@@ -1,0 +1,100 @@
+"""What a reader of the losses must know."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from charrnn.errors import Message, counted, named
+from charrnn.evaluation.measured import MeasuredRun
+from charrnn.model.reading import segments_of
+from charrnn.text.copies import LEAST_SHARE, trained_notes
+from charrnn.text.vocab import Vocab
+from charrnn.trained_model import TrainedModel
+
+
+def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[str]:
+    """Yield a note for each reason why the runs cannot be compared as they stand. `is_given` says
+    that the text is no part of the text of the runs."""
+    alphabets: list[Vocab] = []
+    for run in runs:
+        # Runs with the same alphabet lack the same characters, so one note is enough.
+        if run.text.num_unknown and run.vocab not in alphabets:
+            alphabets.append(run.vocab)
+            unknown = counted(run.text.num_unknown, "character")
+            yield (
+                f"{run.name} does not know {unknown} of this text, each of which costs"
+                f" {run.text.escape_nats:.2f} nats more than the unknown symbol, because it"
+                " must be said which character it is."
+            )
+        # The model remembers this text, which lowers its loss.
+        learned = run.trained_share or 0.0
+        if is_given and learned >= LEAST_SHARE:
+            share = f"{100 * learned:.0f} % of this text"
+            yield Message(
+                f"{run.name} was trained on {share}. Leave {named('text')} out for the loss"
+                " of its validation text."
+            )
+        escapes = run.text.escape_nats * run.text.num_unknown / run.text.num_chars
+        yield from doubts(
+            run.name,
+            nats=run.losses.blocks.mean,
+            vocab_size=len(run.vocab),
+            escapes=escapes,
+        )
+
+    # A byte is easier to predict than a character of several bytes.
+    first = runs[0]
+    for run in runs:
+        if run.text.unit != first.text.unit:
+            yield (
+                f"{first.name} reads {first.text.unit}s and {run.name} {run.text.unit}s:"
+                " compare bits/byte."
+            )
+            break
+
+
+def note_of_scored(run: MeasuredRun) -> Iterator[str]:
+    """Yield a note on the share of the text that was scored, unless it is the whole text."""
+    # The first character of a text without context is never scored, which needs no note.
+    text = run.text
+    num_scored = len(run.losses)
+    if run.max_chars is not None and num_scored < text.num_chars - 1:
+        num_segments, _ = segments_of(run.max_chars)
+        where = "in segments spread evenly over the text"
+        if num_segments == 1:
+            where = "from its beginning"
+        yield (
+            f"stateful: {num_scored:,} of {counted(text.num_chars, text.unit)}"
+            f" ({100 * num_scored / text.num_chars:.2g} %), {where}."
+        )
+
+
+def notes_of_part(model: TrainedModel, part: str, trained_share: float | None) -> Iterator[str]:
+    """Yield notes on a held-out part of a model's text: how much of it the training text repeats,
+    and that the checkpoint was chosen by its loss."""
+    yield from trained_notes(trained_share, config=model.config, part=part)
+
+    # The lowest of many validation losses is too low by chance. An imported model has one loss.
+    if part == "validation" and not model.is_imported:
+        remedy = f"give {named('part', 'test')}"
+        if len(model.config.split) <= 2:
+            remedy = f"train with {named('split', '80/10/10')} and {remedy}"
+        yield Message(
+            "The checkpoint was chosen by its loss on the validation text. For a figure to"
+            f" quote, {remedy}."
+        )
+
+
+def doubts(name: str, nats: float, vocab_size: int, escapes: float = 0.0) -> Iterator[str]:
+    """Yield a warning if a loss is above ln V, the loss of equal probabilities for all characters.
+
+    `escapes` is the part of the loss, in nats per character, that tells which character an unknown
+    symbol stands for.
+    """
+    most = math.log(vocab_size)
+    if nats - escapes > most:
+        yield Message(
+            f"{name} has {nats:.2f} nats per character, and equal probabilities for all characters"
+            f" have ln {vocab_size:,} = {most:.2f}. The text is of another kind than the model's,"
+            " or the model learned nothing. If it was imported, the alphabet or the gates may be in"
+            f" another order, or {named('cell')} is another."
+        )
