@@ -14,7 +14,7 @@ from charrnn.counts.kneser_ney import (
 )
 from charrnn.errors import CharRNNError, Message, named
 from charrnn.evaluation.comparison import Addition, Comparison
-from charrnn.evaluation.loss_reports import NGRAM, WITH_COUNTS
+from charrnn.evaluation.loss_reports import NGRAM, WITH_COUNTS, EvaluationRow
 from charrnn.evaluation.losses import paired_difference
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_numba
@@ -85,11 +85,12 @@ def _prepare_ngrams(comparison: Comparison, orders: Sequence[int]) -> Callable[[
             positions=reference.positions,
             end_id=comparison.runs[0].network.end_id,
         ):
-            comparison.add(
-                text.report(losses.scores, protocol=f"{order}-gram"),
+            row = EvaluationRow(
                 name=NGRAM,
+                loss=text.report(losses.scores, protocol=f"{order}-gram"),
                 difference=paired_difference(losses, reference),
             )
+            comparison.rows.append(row)
 
         if len(training) > MOST_TRAINING_CHARS:
             comparison.notes.append(

@@ -17,7 +17,7 @@ from typing import Any
 from charrnn.config.settings import Auto
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation import loss_reports
-from charrnn.evaluation.loss_reports import Difference, LossReport
+from charrnn.evaluation.loss_reports import LossReport
 from charrnn.evaluation.losses import (
     STATEFUL,
     WINDOWED,
@@ -126,15 +126,16 @@ def check_is_model(model: object) -> None:
 def _protocol_of_plugin(protocol: str) -> Callable[[Any, MeasuredRun], LossReport]:
     """Return the function that measures a loss by a protocol of a plugin. Raises UsageError if no
     plugin has that protocol."""
-    names = []
+    protocols = {}
     for addition in offered(evaluations, Addition):
         if addition.protocol is not None:
-            if addition.name == protocol:
-                return addition.protocol
-            names.append(addition.name)
-    raise UsageError(
-        f"There is no protocol {protocol!r}; use {STATEFUL}, {WINDOWED} or {' or '.join(names)}."
-    )
+            protocols[addition.name] = addition.protocol
+    if protocol not in protocols:
+        others = " or ".join(protocols)
+        raise UsageError(
+            f"There is no protocol {protocol!r}; use {STATEFUL}, {WINDOWED} or {others}."
+        )
+    return protocols[protocol]
 
 
 def evaluate_runs(
@@ -183,7 +184,8 @@ def evaluate_runs(
     comparison = Comparison.of(
         models, text, part=part, context=context, precision=precision, max_chars=max_chars
     )
-    comparison.add_mixtures(mixtures, context=context, precision=precision)
+    for mixture in mixtures:
+        comparison.add_mixture(mixture, context=context, precision=precision)
     check_comparable(comparison.runs)
 
     # The rows of plugins are checked first, because measuring the runs may take minutes.
@@ -245,8 +247,12 @@ class Comparison:
         comparison = cls(
             part=part if text is None else None, common_bytes=common_bytes, max_chars=max_chars
         )
+        limit = loss_reports.MAX_SCORED if max_chars == "auto" else max_chars
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
-            run = comparison._read(model, content, context=context, precision=precision)
+            run = MeasuredRun.of(
+                model, content, context=context, precision=precision, max_chars=limit
+            )
+            run.text.check_stateful(limit)
             run = replace(
                 run,
                 name=name,
@@ -257,28 +263,20 @@ class Comparison:
             comparison.runs.append(run)
         return comparison
 
-    def _read(
-        self, model: TextModel, content: Content, *, context: str | bytes, precision: str
-    ) -> MeasuredRun:
-        """Read the text for one model. Raises the errors of `evaluate`."""
-        limit = loss_reports.MAX_SCORED if self.max_chars == "auto" else self.max_chars
-        run = MeasuredRun.of(model, content, context=context, precision=precision, max_chars=limit)
-        run.text.check_stateful(limit)
-        return run
-
-    def add_mixtures(
-        self, mixtures: Sequence[TextModel], *, context: str | bytes, precision: str
-    ) -> None:
-        """Add mixtures, which read the text of the first model.
+    def add_mixture(self, mixture: TextModel, *, context: str | bytes, precision: str) -> None:
+        """Add a mixture, which reads the text of the first model in the alphabet that its members
+        have in common.
 
         Raises UsageError for a member with another text or another alphabet than the first model.
         """
-        # A mixture reads one text, in the alphabet that its members have in common.
         models = [model for _, model in self.models]
-        content = self.runs[0].text.content
-        for mixture in mixtures:
-            check_mixture(mixture, models, content=content, part=self.part or "")
-            self.runs.append(self._read(mixture, content, context=context, precision=precision))
+        first = self.runs[0]
+        content = first.text.content
+        check_mixture(mixture, models, content=content, part=self.part or "")
+        run = MeasuredRun.of(
+            mixture, content, context=context, precision=precision, max_chars=first.max_chars
+        )
+        self.runs.append(run)
 
     @property
     def models(self) -> Sequence[tuple[MeasuredRun, TrainedModel]]:
@@ -294,26 +292,6 @@ class Comparison:
         run, model = self.models[0]
         return model.training_text(run.text.part, instead=instead)
 
-    def add(
-        self,
-        loss: LossReport,
-        *,
-        name: str,
-        step: int | None = None,
-        difference: Difference | None = None,
-        trained_share: float | None = None,
-    ) -> None:
-        """Add the row of a predictor."""
-        self.rows.append(
-            loss_reports.EvaluationRow(
-                name=name,
-                step=step,
-                loss=loss,
-                difference=difference,
-                trained_share=trained_share,
-            )
-        )
-
     def add_runs(self, protocol: str, measure: Callable[[MeasuredRun], BlockScores]) -> None:
         """Measure all runs by one protocol, and add their rows with the differences to the first
         run."""
@@ -327,13 +305,14 @@ class Comparison:
                 reference = scores.losses
             elif run.text.unit == self.runs[0].text.unit:
                 difference = block_difference(scores.losses, reference)
-            self.add(
-                run.report(scores, protocol),
+            row = loss_reports.EvaluationRow(
                 name=run.name,
                 step=run.step,
+                loss=run.report(scores, protocol),
                 difference=difference,
                 trained_share=run.trained_share,
             )
+            self.rows.append(row)
 
     def evaluation(self) -> loss_reports.Evaluation:
         """Return the record of all rows and breakdowns, with the notes that a reader of the figures

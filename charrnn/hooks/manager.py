@@ -111,20 +111,12 @@ def load_place(place: str) -> Any:
 def has_plugin(plugin: str) -> bool:
     """Return whether a plugin of PLUGINS is there."""
     # Looked for and not imported: a plugin may need packages that are not installed.
-    try:
-        return find_spec(f"charrnn.plugins.{plugin}") is not None
-    except ModuleNotFoundError:  # of a package in a plugin that is missing
-        return False
+    return find_spec(f"charrnn.plugins.{plugin}") is not None
 
 
 def about_missing_plugins() -> str:
     """Return the sentence that names the plugins that are missing, "" if none is."""
-    # Plugins within plugins are not named: the name of the outer plugin is enough.
-    missing = [
-        f"charrnn.plugins.{plugin}"
-        for plugin in PLUGINS
-        if "." not in plugin and not has_plugin(plugin)
-    ]
+    missing = [f"charrnn.plugins.{plugin}" for plugin in PLUGINS if not has_plugin(plugin)]
     if not missing:
         return ""
     return f" It may be part of a package that is not installed: {', '.join(missing)}."
@@ -268,10 +260,9 @@ def _loaded() -> _Loaded:
     # An error of a plugin is a bug of charrnn, and is not caught.
     sources = {}
     for built_in in BUILT_IN:
-        _, is_plugin, plugin = built_in.partition("plugins.")
-        if is_plugin and not has_plugin(plugin):
-            continue
         name = f"charrnn.{built_in}"
+        if find_spec(name) is None:  # a plugin that was removed
+            continue
         manager.register(import_module(name), name)
         sources[name] = Source(package="charrnn", extension=f"plugin {name}")
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
 from charrnn.evaluation.comparison import Addition, Comparison
-from charrnn.evaluation.loss_reports import LossReport
+from charrnn.evaluation.loss_reports import EvaluationRow, LossReport
 from charrnn.evaluation.losses import (
     STATEFUL,
     CharLosses,
@@ -407,20 +407,21 @@ def _add_row(comparison: Comparison, model: TrainedModel, run: MeasuredRun) -> N
         trained_share = None
         name = f"{run.name}[:{len(ids) - text.first}]"
         report = text.report(static.scores, protocol=STATEFUL, precision="fp32")
-        comparison.add(report, name=name, step=run.step)
+        comparison.rows.append(EvaluationRow(name=name, step=run.step, loss=report))
 
     losses_by_row = {name: adapted.losses}
     if counts is not None:
         losses_by_row[f"{name} with counts"] = counts.losses()
     for row_name, row_losses in losses_by_row.items():
         losses = text.charged(row_losses)
-        comparison.add(
-            text.report(losses.scores, protocol=DYNAMIC, precision="fp32"),
+        row = EvaluationRow(
             name=row_name,
             step=run.step,
+            loss=text.report(losses.scores, protocol=DYNAMIC, precision="fp32"),
             difference=paired_difference(losses, static),
             trained_share=trained_share,
         )
+        comparison.rows.append(row)
 
 
 ROWS = Addition(
