@@ -1,4 +1,7 @@
-"""Several runs, --by and --per-line: what is compared, and what is refused."""
+"""Several runs, --by and --per-line: what is compared, and what is refused.
+
+Tests `evaluation.measured`, `evaluation.notes` and `evaluation.same_text`, too.
+"""
 
 import math
 from dataclasses import replace
