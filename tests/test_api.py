@@ -83,7 +83,7 @@ def test_dir_lists_what_a_program_needs(model):
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    "call, said",
     [
         (lambda: list(charrnn.train("x.txt")), "takes a Config, not 'x.txt'"),
         (lambda: charrnn.Config(hiden_size=3), "field 'hiden_size'. Did you mean hidden_size?"),

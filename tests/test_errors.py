@@ -18,7 +18,7 @@ PACKAGE = Path(charrnn.__file__).parent
 
 
 @pytest.mark.parametrize(
-    ("text", "command", "shown"),
+    "text, command, shown",
     [
         (named("temperature"), "sample", "--temp"),
         (named("width", 4), "sample", "--beam 4"),

@@ -42,7 +42,7 @@ def test_another_recipe_makes_its_figures_stale(entries, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("accepted", "is_stale"),
+    "accepted, is_stale",
     [
         ("{today}, because its text is long", False),
         ("{today}", True),

@@ -17,7 +17,7 @@ PAGES = sorted(
 NAMES = [str(page.relative_to(REPOSITORY)) for page in PAGES]
 
 
-@pytest.mark.parametrize(("page", "name"), [*zip(PAGES, NAMES, strict=True)], ids=NAMES)
+@pytest.mark.parametrize("page, name", [*zip(PAGES, NAMES, strict=True)], ids=NAMES)
 def test_the_links_of_a_page_work(page, name):
     text = page.read_text(encoding="utf-8")
     for path, fragment in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):

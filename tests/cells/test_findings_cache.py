@@ -189,7 +189,7 @@ def digest_of(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    "old, new",
     [
         ("per second", "per minute"),
         ('"""Rate."""', '"""A rate."""\n# Why.'),
@@ -202,7 +202,7 @@ def test_an_edited_comment_or_docstring_keeps_the_findings(digest_of, old, new):
     assert digest_of(MODULE) == first, "as it was kept"
 
 
-@pytest.mark.parametrize(("old", "new"), [("RATE = 2", "RATE = 3"), ("return RATE", "return 2")])
+@pytest.mark.parametrize("old, new", [("RATE = 2", "RATE = 3"), ("return RATE", "return 2")])
 def test_an_edited_constant_or_statement_measures_anew(digest_of, old, new):
     assert digest_of(MODULE) != digest_of(MODULE.replace(old, new))
 

@@ -380,7 +380,7 @@ def naive_auc(values, is_inside):
 
 
 @given(st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2), st.booleans()), max_size=12))
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 def test_auc_is_the_share_of_pairs_in_the_right_order(drawn):
     # Many ties, and one on either side, so that there is a pair at all.
     *columns, is_inside = zip((0, 1, True), (1, 1, False), *drawn, strict=True)
@@ -513,7 +513,7 @@ def test_a_score_that_chance_reaches_is_no_finding(score):
 
 @FINDINGS
 @pytest.mark.parametrize(
-    ("near", "far", "is_significant"),
+    "near, far, is_significant",
     # The last one: the sign that was chosen on the first half must be the one found on the second.
     [(0.01, 0.4, True), (0.0, 0.4, False), (-0.2, -0.1, False)],
 )

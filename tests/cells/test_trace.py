@@ -53,7 +53,7 @@ def check_logprobs(found, logprobs, ids, first):
 
 
 @pytest.mark.parametrize(
-    ("cell", "num_chars", "first"),  # windows hold 256
+    "cell, num_chars, first",  # windows hold 256
     [
         ("lstm", 1, 0),
         ("gru", 600, 0),
@@ -80,7 +80,7 @@ def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell, num_char
 
 
 @pytest.mark.parametrize(
-    ("cell", "num_chars", "first"),
+    "cell, num_chars, first",
     [
         ("rnn", 3 * 4 * WARM_UP + 56, 0),  # three lanes of unequal length: the last one is padded
         (
@@ -115,7 +115,7 @@ def make_text(num_chars, first=0):
     return as_text(make_ids(num_chars), first)
 
 
-@pytest.mark.parametrize(("cell", "depth"), [("lstm", "stacked"), ("gru", "dilated")])
+@pytest.mark.parametrize("cell, depth", [("lstm", "stacked"), ("gru", "dilated")])
 def test_the_values_are_those_of_a_trace(cell, depth):
     network, text = random_network(cell, depth), make_text(LONG + 1, first=30)
     with reports() as done:
@@ -131,7 +131,7 @@ def test_the_values_are_those_of_a_trace(cell, depth):
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth", "documents"),
+    "cell, depth, documents",
     [("lstm", "stacked", True), ("gru", "dilated", False), ("rnn", "stacked", False)],
 )
 def test_the_gates_are_counted_in_the_same_pass(cell, depth, documents):

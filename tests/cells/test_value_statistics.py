@@ -85,7 +85,7 @@ def test_the_correlations_are_those_of_numpy(measured):
         assert [other.layer * H + other.unit for other in one.correlated] == others.tolist()
 
 
-@pytest.mark.parametrize(("kept", "zoneout"), [(0.5, 0.0), (0.96, 0.0), (0.96, 0.5)])
+@pytest.mark.parametrize("kept, zoneout", [(0.5, 0.0), (0.96, 0.0), (0.96, 0.5)])
 @torch.no_grad()
 def test_the_timescale_of_a_leaky_cell_is_the_one_it_was_wired_with(kept, zoneout):
     """Its forget gate is constant, so its memory decays by this factor with each character."""

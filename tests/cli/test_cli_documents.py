@@ -57,7 +57,7 @@ def as_json(ran):
 
 
 @pytest.mark.parametrize(
-    ("characters", "expected"),
+    "characters, expected",
     [("\0ab", ""), ("\0ab\n", "--- 2 of 3 ---\n")],
 )
 def test_values_that_may_have_a_newline_get_a_heading(characters, expected):
@@ -289,7 +289,7 @@ NOTES = {
 
 
 @pytest.mark.trained
-@pytest.mark.parametrize(("options", "note"), NOTES.items())
+@pytest.mark.parametrize("options, note", NOTES.items())
 def test_a_file_of_molecules_is_read_without_their_names_unless_its_lines_are_asked_for(
     command, options, note
 ):
@@ -309,7 +309,7 @@ def test_a_file_of_molecules_is_read_without_their_names_unless_its_lines_are_as
 
 @pytest.mark.trained
 @pytest.mark.parametrize(
-    ("name", "start"),
+    "name, start",
     [("0.smi", "SMILES name\n"), ("0.csv", 'smiles,name\n"CCO'), ("0.csv", "name,smiles\n1\n")],
 )
 def test_a_folder_whose_first_file_has_no_molecules_is_read_without_it(command, name, start):
@@ -324,7 +324,7 @@ def test_a_folder_whose_first_file_has_no_molecules_is_read_without_it(command, 
 
 
 @pytest.mark.parametrize(
-    ("name", "line", "note"),
+    "name, line, note",
     [
         ("list.txt", "{0}", "look like a list: --documents lines makes each a document\n"),
         ("list.txt", "{0} x{1}", "makes each a document, --column 1 the first field of each\n"),

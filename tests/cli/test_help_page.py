@@ -80,7 +80,7 @@ def test_the_help_of_train_names_every_cell_type(command):
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "has_bold"),
+    "variable, value, has_bold",
     [("TERM", "xterm", True), ("TERM", "dumb", False), ("NO_COLOR", "1", False)],
 )
 def test_names_are_bold_in_a_terminal(command, monkeypatch, variable, value, has_bold):

@@ -105,7 +105,7 @@ def test_the_value_of_an_option_is_no_word_in_another_place(command, alphabet_ru
 
 
 @pytest.mark.parametrize(
-    ("line", "shown"),
+    "line, shown",
     [
         (
             "sample RUN --temp 0,8 --length 1",
@@ -147,7 +147,7 @@ def test_the_words_that_work_are_options_of_the_command(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    "name, words",
     [(name, one.words) for one in other_words.MEANINGS for name in one.commands.split()],
 )
 def test_the_words_of_a_meaning_are_options_of_the_command(name, words):

@@ -62,7 +62,7 @@ def test_a_program_reads_each_message_on_one_line(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("number", "parent", "shown"),
+    "number, parent, shown",
     [(signal.SIGINT, False, "\n"), (signal.SIGTERM, False, ""), (signal.SIGINT, True, "")],
 )
 def test_the_prompt_begins_a_line_after_ctrl_c(make_terminal, monkeypatch, number, parent, shown):

@@ -202,7 +202,7 @@ def load_what_is_missing():
 
 
 @pytest.mark.parametrize(
-    ("load", "message"),
+    "load, message",
     [
         (load_without_memory, "not enough memory\n"),
         (load_what_is_missing, "unexpected OSError: Could not find 'lib.so'\n"),
@@ -261,7 +261,7 @@ for names, heavy in (({others!r}, {{"numpy", "rich", "torch"}}), ({OF_ANALYSES!r
     assert ran.stdout.count(b"Usage: charrnn") == len(COMMANDS) + 1
 
 
-@pytest.mark.parametrize(("arguments", "code"), [("runs nosuch", 4), ("runs nosuch --debug", 1)])
+@pytest.mark.parametrize("arguments, code", [("runs nosuch", 4), ("runs nosuch --debug", 1)])
 def test_the_process_ends_with_the_exit_code_and_debug_shows_where(process, arguments, code):
     ran = process("-m", "charrnn", *arguments.split())
     assert (ran.returncode, ran.stdout) == (code, b"") and b"no run 'nosuch'" in ran.stderr

@@ -210,7 +210,7 @@ def settings_of(command):
 
 
 @pytest.mark.parametrize(
-    ("typed", "expected"),
+    "typed, expected",
     [
         ("girls", {"documents": ("lines", "catalogue")}),
         ("towns", {"column": ("name", "catalogue")}),
@@ -315,7 +315,7 @@ def test_the_catalogue_is_listed(command):
 
 
 @pytest.mark.parametrize(
-    ("columns", "first"),
+    "columns, first",
     [(60, "umlauts 492 yes dat none MIT"), (28, "umlauts 492 yes dat"), (26, "umlauts 492 yes")],
 )
 @pytest.mark.usefixtures("shelf")

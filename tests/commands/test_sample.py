@@ -148,7 +148,7 @@ def test_a_terminal_shows_the_line_ends_of_windows_as_lines(chunks, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("typed", "text"),
+    "typed, text",
     [
         ("\\n", "\n"),
         ("\\t", "\t"),
@@ -181,7 +181,7 @@ SEVERAL_TEXTS = {
 }
 
 
-@pytest.mark.parametrize(("options", "shown"), SEVERAL_TEXTS.values(), ids=SEVERAL_TEXTS)
+@pytest.mark.parametrize("options, shown", SEVERAL_TEXTS.values(), ids=SEVERAL_TEXTS)
 def test_texts_are_exported_as_the_terminal_shows_them(command, alphabet_run, options, shown):
     line = ("sample", alphabet_run, *options, "--length", 50, "--prime", "xyz")
 

@@ -39,7 +39,7 @@ def test_a_run_has_the_name_of_its_folder_inside_it(lab, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cycle", "temperature", "is_loop"),
+    "cycle, temperature, is_loop",
     [("-", 0.8, False), ("-", 0, True), ("ab", 0.8, True), (" ", 0.8, True)],
 )
 def test_blanks_and_rules_in_a_drawn_text_are_no_loop(

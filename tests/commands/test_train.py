@@ -84,7 +84,7 @@ def make_torch_stack(path, cell):
 
 
 @pytest.mark.trained
-@pytest.mark.parametrize(("run", "cell"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
+@pytest.mark.parametrize("run, cell", [("lstm", nn.LSTM), ("gru", nn.GRU)])
 def test_the_saved_weights_are_a_torch_model(run, cell, request):
     trained = request.getfixturevalue(run)
     model = charrnn.load(trained.path)

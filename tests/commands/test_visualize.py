@@ -113,7 +113,7 @@ def test_without_the_extra_a_png_says_how_to_make_one(command, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "needed"),
+    "options, needed",
     [("--cell 0:1 --guesses", 1), ("--surprise", 2), ("--evidence 0:1", 200), ("", 200)],
 )
 @pytest.mark.parametrize("text", ["z", "zib fo"])

@@ -56,7 +56,7 @@ JOINTLY |= {"omega": st.just(0.0), "parameters": st.none(), "join_lines": st.jus
 
 
 @given(st.fixed_dictionaries(JOINTLY), st.sampled_from([None, *BUDGETS]))
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 def test_any_configuration_comes_back_from_its_yaml(values, budget):
     if budget is not None:
         values = {**values, budget: 1}
@@ -82,7 +82,7 @@ def test_a_value_is_kept_or_refused_by_the_name_of_its_field(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    "name, value, message",
     [
         ("alphabet", "CHAR", "`alphabet` is CHAR; it must be "),
         ("hidden_size", 0, "`hidden_size` is 0; it must be between 1 and "),
@@ -96,7 +96,7 @@ def test_a_value_out_of_range_is_shown_with_what_is_allowed(name, value, message
 
 
 @pytest.mark.parametrize(
-    ("name", "typed", "meant"),
+    "name, typed, meant",
     [("alphabet", "CHAR", "char"), ("device", "tpu", "cpu"), ("precision", "fp64", "fp16")],
 )
 def test_a_mistyped_word_meets_the_nearest(name, typed, meant):
@@ -105,7 +105,7 @@ def test_a_mistyped_word_meets_the_nearest(name, typed, meant):
 
 
 @pytest.mark.parametrize(
-    ("name", "written", "meant"),
+    "name, written, meant",
     [
         ("learning_rate", "1e-3", 0.001),
         ("hidden_size", " auto ", "auto"),
@@ -126,7 +126,7 @@ def test_what_a_person_writes_becomes_the_type_of_the_field(name, written, meant
 
 
 @pytest.mark.parametrize(
-    ("name", "written", "wanted"),
+    "name, written, wanted",
     [
         ("num_layers", 2.5, "a whole number or auto"),
         ("num_layers", True, "a whole number or auto"),
@@ -172,7 +172,7 @@ def test_every_encoding_that_is_allowed_decodes_text_and_one_mistyped_meets_the_
 
 
 @pytest.mark.parametrize(
-    ("together", "message"),
+    "together, message",
     [
         (
             {"initial_state": "learned", "reset_probability": 0.0},

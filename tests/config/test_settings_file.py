@@ -68,7 +68,7 @@ FILE = {"seed": "1"}
 
 
 @pytest.mark.parametrize(
-    ("flags", "environment", "file", "seed", "origin"),
+    "flags, environment, file, seed, origin",
     [
         (FLAG, VARIABLE, FILE, 3, "flag"),
         (FLAG, {}, FILE, 3, "flag"),
@@ -88,7 +88,7 @@ def test_flag_over_environment_over_file_over_default(flags, environment, file, 
     assert {origin for name, origin in origins.items() if name != "seed"} == {"default"}
 
 
-@pytest.mark.parametrize(("below", "above"), [("minutes", "minutes"), ("steps", "epochs")])
+@pytest.mark.parametrize("below, above", [("minutes", "minutes"), ("steps", "epochs")])
 def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below, above):
     config, origins = merge_settings(
         flags={above: 2}, file={below: 5}, environment={f"CHARRNN_{below.upper()}": "7"}

@@ -180,7 +180,7 @@ def test_the_note_of_evaluate_says_that_documents_are_written_without_counts(tra
 
 
 @pytest.mark.parametrize(
-    ("text", "changes"),
+    "text, changes",
     [
         (TEXT, {"hidden_size": 127}),
         (TEXT[:5_500], {}),
@@ -231,7 +231,7 @@ LONG = np.array([40, 460, 520, 700, 1_300, 6_000])
 
 
 @pytest.mark.parametrize(
-    ("asked", "ends", "expected"),
+    "asked, ends, expected",
     [
         ("auto", SHORT, 500),
         ("auto", LONG, 500),
@@ -261,7 +261,7 @@ def test_at_most_half_of_a_text_is_held_back():
 
 
 @pytest.mark.parametrize(
-    ("num_chars", "expected"),
+    "num_chars, expected",
     [(4_999, 0), (5_000, 500), (50_000, 500), (120_000, 1_200), (10**8, 20_000)],
 )
 def test_a_hundredth_of_the_text_is_held_back_within_limits(num_chars, expected):
@@ -420,7 +420,7 @@ def without_memory_of_torch(*_, **__):
 
 
 @pytest.mark.parametrize(
-    ("name", "fault", "reason"),
+    "name, fault, reason",
     [
         ("fit_counts", out_of_memory, "there is too little memory"),
         (
@@ -635,7 +635,7 @@ def test_powers_do_not_depend_on_where_the_contents_stand(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("network_nats", "counts_nats", "is_used", "powers"),
+    "network_nats, counts_nats, is_used, powers",
     [
         (0.4, 0.45, False, None),
         (0.4, 0.3, True, (0, 1)),
@@ -671,7 +671,7 @@ def test_what_predicts_best_alone_is_recorded_as_the_writer(
     assert counts.powers.values.tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize(("counts_nats", "writer"), [(7.0, "network"), (0.1, "counts")])
+@pytest.mark.parametrize("counts_nats, writer", [(7.0, "network"), (0.1, "counts")])
 def test_training_warns_where_both_together_are_worse(run, monkeypatch, counts_nats, writer):
     losses = counting.CountedLosses(8.0, counts_nats)
     monkeypatch.setattr(counting, "count_text", lambda *_, **__: losses)

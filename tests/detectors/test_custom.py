@@ -21,7 +21,7 @@ PATTERNS = {
 LABEL = "def label(text):\n    "
 
 
-@pytest.mark.parametrize(("spec", "text", "expected"), PATTERNS.values(), ids=PATTERNS.keys())
+@pytest.mark.parametrize("spec, text, expected", PATTERNS.values(), ids=PATTERNS.keys())
 def test_a_pattern_labels_what_it_matches(spec, text, expected):
     detector = custom_detector(spec)
     labels = detector.label(text)
@@ -31,7 +31,7 @@ def test_a_pattern_labels_what_it_matches(spec, text, expected):
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    "spec, message",
     [
         ("(a", r"The detector '\(a' is not a regular expression: .*position 0\. Write "),
         (

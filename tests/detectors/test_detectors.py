@@ -16,7 +16,7 @@ from charrnn.detectors.detector import MIN_POSITIVES, MIN_SPANS, why_not_scored
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 
-EXAMPLES = settings(max_examples=20, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=20)
 ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates included
 MIXED = st.text(st.sampled_from(list("abAB01_.,'’\"“” \t\r\n:-é\u0301\ud800\x00")), max_size=50)
 SOURCE = "import os\nimport sys\n"
@@ -297,7 +297,7 @@ OTHER_KINDS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text"), OTHER_KINDS)
+@pytest.mark.parametrize("name, text", OTHER_KINDS)
 def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name, text):
     labelling = DETECTORS[name].labelling(text)
     assert labelling.labels is None
@@ -315,7 +315,7 @@ NAMES = ["Anna", "O'Brien", 'Eve "the {'] * 20
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    "name, text",
     [
         ("note", BOOK),
         ("note", BOOK.replace("\n", "\r\n")),
@@ -343,7 +343,7 @@ def digits(labels):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "expected"),
+    "name, text, expected",
     [
         ("bracket-depth", "a (b [c'] d) e)\n(f", "001112221110000011"),
         ("bracket-depth", "a (b\r\n\r\nc", "001111100"),
@@ -360,7 +360,7 @@ def test_a_detector_that_is_named_labels_any_kind_of_text(name, text, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "expected"),
+    "name, text, expected",
     [("quote", 'a "b\0c "d" e', "001100011000"), ("line-length", "ab\0cde\0\0", "10321000")],
 )
 def test_the_end_of_a_document_ends_what_is_open(name, text, expected):
@@ -441,7 +441,7 @@ MOSTLY = spans(*[1000] * MIN_SPANS, gap=ENOUGH[0])
 
 
 @pytest.mark.parametrize(
-    ("labels", "reason"),
+    "labels, reason",
     [
         (np.zeros(0, bool), "there are none in this text"),
         (np.zeros(5000, bool), "there are none in this text"),

@@ -71,7 +71,7 @@ def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared
 
 
 @pytest.mark.parametrize(
-    ("code", "target", "message"),
+    "code, target, message",
     [
         (
             "x = 1\n1 / 0\n",

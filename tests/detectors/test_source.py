@@ -7,7 +7,7 @@ if-statement.
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from labelled import characters, check_marks, rows
 
@@ -174,7 +174,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("attribute", "symbols", "header", "text", "expected"), ROWS)
+@pytest.mark.parametrize("attribute, symbols, header, text, expected", ROWS)
 def test_labels(attribute, symbols, header, text, expected):
     check_marks(text, getattr(scan_source(header + characters(text)), attribute), expected, symbols)
 
@@ -183,7 +183,7 @@ PROSE = "The lamp was lit before supper, and nobody spoke.\nThen the rain came; 
 
 
 @pytest.mark.parametrize(
-    ("text", "is_source"),
+    "text, is_source",
     [
         ("", False),
         ("\ud800\n\n", False),
@@ -250,7 +250,6 @@ def main():
 
 
 @given(data=st.data())
-@settings(max_examples=50, deadline=None, derandomize=True)
 def test_a_text_cut_anywhere_has_the_labels_of_the_whole(data):
     """From the first definition at the margin, outside brackets, ifs and docstrings, to the last
     line but one."""

@@ -142,7 +142,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "size"), [*zip(KINDS, (3, 2, 2, 3, 2, 2, 3, 2), strict=True)])
+@pytest.mark.parametrize("kind, size", [*zip(KINDS, (3, 2, 2, 3, 2, 2, 3, 2), strict=True)])
 def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_the_bit(kind, size):
     def train(group):
         trainer = make_trainer(group, **KINDS[kind])

@@ -32,7 +32,7 @@ def failures(**seconds_of):
 
 
 @pytest.mark.parametrize(
-    ("ended", "code"),
+    "ended, code",
     [
         ({}, 0),
         ({"p0": (0, 143), "p1": (0, 3)}, 3),

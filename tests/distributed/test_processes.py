@@ -44,7 +44,7 @@ MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "4711"}
 
 
 @pytest.mark.parametrize(
-    ("local_rank", "interface", "kind"),
+    "local_rank, interface, kind",
     [(0, "eth9", CharRNNError), (0, None, CharRNNError), (1, "eth9", OtherProcessError)],
 )
 def test_an_error_of_the_connection_names_the_interface(monkeypatch, local_rank, interface, kind):
@@ -81,7 +81,7 @@ def test_a_signal_ends_the_wait_for_other_processes(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"),
+    "name, value, message",
     [
         ("MASTER_ADDR", "", "WORLD_SIZE is 2, but MASTER_ADDR is not set"),
         (
@@ -138,7 +138,7 @@ def test_the_command_refuses_processes_inside_torchrun_and_wrong_variables(comma
 
 
 @pytest.mark.parametrize(
-    ("num_cores", "local_size", "chosen", "expected"),
+    "num_cores, local_size, chosen, expected",
     [
         (8, 2, "1", 4),
         (8, 3, None, 2),

@@ -215,7 +215,7 @@ def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alpha
 
 
 @pytest.mark.parametrize(
-    ("num_units", "trained", "expected"),
+    "num_units, trained, expected",
     [(64, "bf16", "fp32"), (128, "bf16", "bf16"), (128, "fp32", "fp32"), (128, "auto", "bf16")],
 )
 def test_losses_are_computed_in_the_precision_of_training_and_small_models_in_fp32(
@@ -237,9 +237,7 @@ def test_n_grams_and_breakdowns_charge_for_unknown_characters_as_their_run_does(
     assert classes["unknown"] > escape
 
 
-@pytest.mark.parametrize(
-    ("end", "is_doubted"), [("d\n", False), ("é\n", False), ("aacadada", True)]
-)
+@pytest.mark.parametrize("end, is_doubted", [("d\n", False), ("é\n", False), ("aacadada", True)])
 def test_unknown_characters_alone_are_no_doubt_in_a_model(tmp_path, end, is_doubted):
     model = charrnn.load(build_chain(tmp_path / "chain", "abcd\n"))
     text = f"abcd\nabcd\nabc{end}" * 100

@@ -36,7 +36,7 @@ def stateful_nats(network, ids, first=1, **options):
     return stateful_scores(network, ids, first, **options).losses.mean
 
 
-@pytest.mark.parametrize(("cell", "first"), [("lstm", 1), ("gru", 30), ("rnn", 99)])
+@pytest.mark.parametrize("cell, first", [("lstm", 1), ("gru", 30), ("rnn", 99)])
 def test_the_losses_of_a_short_text_are_those_of_a_loop(cell, first):
     network, ids = make_network(cell), make_ids(100)
     losses = char_losses(network, ids, first, precision="fp32")
@@ -77,7 +77,7 @@ def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars, first):
 
 
 @pytest.mark.parametrize(
-    ("num_ids", "first", "max_chars"),
+    "num_ids, first, max_chars",
     [
         (10, 1, None),
         (10, 3, 7),
@@ -115,7 +115,7 @@ def test_the_sums_by_block_are_those_of_the_losses(max_chars):
     np.testing.assert_allclose(blocks.sums, BlockSums.of(expected).sums, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("num_chars", "first"), [(0, 1), (1, 1), (10, 0), (10, 10)])
+@pytest.mark.parametrize("num_chars, first", [(0, 1), (1, 1), (10, 0), (10, 10)])
 def test_a_text_with_nothing_to_score_is_refused(num_chars, first):
     for call in (stateful_nats, char_losses):
         with pytest.raises(

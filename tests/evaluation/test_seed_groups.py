@@ -93,7 +93,7 @@ def test_the_name_has_as_few_settings_as_tell_the_groups_apart():
 
 
 @pytest.mark.parametrize(
-    ("settings", "sizes"),
+    "settings, sizes",
     [
         ([SMALL, LARGE], []),
         ([SMALL, SMALL], []),

@@ -58,7 +58,7 @@ DAMAGED = [*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2
 
 
 @pytest.mark.parametrize(
-    ("name", "damage"), [*zip(DAMAGED, cycle((flip, truncate))), *zip(BESIDE, cycle((remove,)))]
+    "name, damage", [*zip(DAMAGED, cycle((flip, truncate))), *zip(BESIDE, cycle((remove,)))]
 )
 def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     command, trained, tmp_path, name, damage

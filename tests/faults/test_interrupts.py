@@ -41,7 +41,7 @@ AMID_TRAINING = [
 ends, None before the first save."""
 
 
-@pytest.mark.parametrize(("place", "call", "number", "step"), AMID_TRAINING)
+@pytest.mark.parametrize("place, call, number, step", AMID_TRAINING)
 def test_a_signal_saves_at_a_complete_step(
     fork_server, uninterrupted, tmp_path, place, call, number, step
 ):
@@ -88,7 +88,7 @@ def longer(fork_server, uninterrupted):
     return {SETTINGS["steps"]: uninterrupted.path, LONGER: run}
 
 
-@pytest.mark.parametrize(("place", "signals", "steps"), AMID_RESUMING)
+@pytest.mark.parametrize("place, signals, steps", AMID_RESUMING)
 def test_a_new_budget_survives_an_interruption(
     fork_server, uninterrupted, longer, tmp_path, place, signals, steps
 ):
@@ -155,7 +155,7 @@ def test_a_second_ctrl_c_exits_at_once(fork_server, uninterrupted, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "step"),
+    "number, code, step",
     [(signal.SIGTERM, 143, 7), (signal.SIGXCPU, 152, 7), (signal.SIGHUP, 0, 14)],
 )
 def test_a_repeated_signal_saves_and_an_ignored_one_stays_ignored(

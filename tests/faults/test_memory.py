@@ -51,7 +51,7 @@ def limited(folder, *words, kilobytes=None):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits and tells address space")
 @pytest.mark.parametrize(
-    ("kilobytes", "line"),
+    "kilobytes, line",
     [
         (160_000, "sample big"),
         (300_000, "sample big"),
@@ -86,7 +86,7 @@ def test_without_memory_for_the_counts_the_network_writes_the_text(folder):
 
 
 @pytest.mark.parametrize(
-    ("error", "more"),
+    "error, more",
     [
         (MemoryError("Unable to allocate 64.0 MiB for an array"), ": 64.0 MiB more were needed"),
         (RuntimeError("[enforce fail] you tried to allocate 160 bytes."), ": 160 bytes more"),

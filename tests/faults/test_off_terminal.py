@@ -105,7 +105,7 @@ def test_a_closed_pipe_is_not_an_error(lab, line, streams):
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "size"), [("sample --length 50 --prime zib", 0, 53), ("sample nosuch", 4, 0)]
+    "line, code, size", [("sample --length 50 --prime zib", 0, 53), ("sample nosuch", 4, 0)]
 )
 def test_without_a_reader_of_stderr_nothing_else_changes(lab, line, code, size):
     with start(lab, line, subprocess.PIPE) as process:
@@ -176,7 +176,7 @@ def test_text_is_utf8_where_no_other_encoding_is_asked_for(cyrillic, encoding, *
 
 
 @pytest.mark.parametrize(
-    ("asked", "code", "text"),
+    "asked, code, text",
     [
         ("ascii", 1, b"\\u0437\\u043d\\u0430\\u044e\n"),
         ("cp1252:strict", 1, b"\\u0437\\u043d\\u0430\\u044e\n"),
@@ -193,7 +193,7 @@ def test_an_encoding_that_the_user_sets_is_kept(process, cyrillic, asked, code, 
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
+    "name, options",
     [("sample", ["--temp", 0, "--length", 9]), ("predict", ["\n"]), ("runs", [])],
 )
 def test_the_locale_changes_no_result(process, cyrillic, name, options):
@@ -205,7 +205,7 @@ def test_the_locale_changes_no_result(process, cyrillic, name, options):
 
 
 @pytest.mark.parametrize(
-    ("terminfo", "variables", "has_colours"),
+    "terminfo, variables, has_colours",
     [
         ("tigetnum = lambda name: -1", {"TERM": "vt100"}, False),
         ("tigetnum = lambda name: 8", {"TERM": "xterm"}, True),

@@ -67,7 +67,7 @@ def ends_in(text, stops):
 
 
 @pytest.mark.parametrize("width", [V ** (T - 1), V**T, 1000])
-@pytest.mark.parametrize(("cell", "seed"), [("lstm", 0), ("gru", 1), ("rnn", 2), ("lstm", 3)])
+@pytest.mark.parametrize("cell, seed", [("lstm", 0), ("gru", 1), ("rnn", 2), ("lstm", 3)])
 @pytest.mark.parametrize("banned", [(), (2, 3), (0, 1, 3)])
 def test_a_beam_that_drops_nothing_finds_the_global_optimum(cell, seed, banned, width):
     # Log-probabilities are not renormalised over what is permitted: they are still the model's own.
@@ -94,7 +94,7 @@ def test_log_probabilities_are_the_model_s_own(cell, width):
         assert beam.total == pytest.approx(sum(beam.logprobs), abs=1e-12)
 
 
-@pytest.mark.parametrize(("cell", "seed"), [("lstm", 0), ("gru", 1), ("rnn", 2)])
+@pytest.mark.parametrize("cell, seed", [("lstm", 0), ("gru", 1), ("rnn", 2)])
 def test_a_beam_of_one_is_greedy(cell, seed):
     stepper = make_stepper(cell, seed)
     (beam,) = find(stepper, width=1, length=20)
@@ -154,7 +154,7 @@ def test_a_search_ends_at_once_where_every_text_stops():
 
 
 @pytest.mark.parametrize(
-    ("prime", "options"), [(PRIME, {"banned": range(V)}), (np.arange(V), {"no_repeat": 1})]
+    "prime, options", [(PRIME, {"banned": range(V)}), (np.arange(V), {"no_repeat": 1})]
 )
 def test_a_search_with_nothing_to_choose_from_finds_the_empty_text(prime, options):
     beams = find(make_stepper("lstm", 0), prime, width=3, length=5, **options)
@@ -193,7 +193,7 @@ def test_what_all_beams_agree_on_is_yielded_at_once(width, seed):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    "wrong, message",
     [
         ({"length": 0}, "`length` is 0; it must be at least 1 in a beam search"),
         ({"width": 0}, "`width` is 0; it must be between 1 and 4096. Try 8."),

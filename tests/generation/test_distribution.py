@@ -70,7 +70,7 @@ def naive_probs(logits, shaping, banned):
 
 
 @given(shaped_logits())
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 def test_each_row_is_that_of_a_naive_loop(case):
     logits, shaping, banned = case
     before = logits.copy()
@@ -91,7 +91,7 @@ def test_each_row_is_that_of_a_naive_loop(case):
 
 
 @pytest.mark.parametrize(
-    ("name", "values"),
+    "name, values",
     [
         ("temperature", (-0.1, math.inf, math.nan)),
         ("top_k", (0, -3)),

@@ -10,7 +10,7 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options, message",
     [
         ({"match": b"ab*"}, "`match` is b'ab\\*'; it must be a string"),
         ({"stops": ("a", "")}, "`stops` has an empty string; it must be at least 1 character"),

@@ -192,7 +192,7 @@ WEIGHTS = st.lists(
     WEIGHTS.filter(any),
     st.sampled_from([0.0, 5e-324, 0.5, JUST_UNDER_ONE]) | st.floats(0, JUST_UNDER_ONE),
 )
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @example([0.1] * 10 + [0.0], JUST_UNDER_ONE)
 @example([0.0, 1.0], 0.0)
 @example([0.7, 1e-17, 0.0], JUST_UNDER_ONE)
@@ -246,7 +246,7 @@ class Expecting:
 
 
 @pytest.mark.parametrize(
-    ("expects", "opening"),
+    "expects, opening",
     [
         pytest.param((), "\n", id="lines"),
         pytest.param((".", ".\n"), ".\n\n", id="wrapped prose"),

@@ -65,7 +65,7 @@ def test_an_end_is_awaited_only_among_documents():
 
 
 @given(TEXTS, STOPS, st.sampled_from([CHARS, BYTES]))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @example("aab", ["ab"], CHARS)
 @example("abac", ["abab", "c"], CHARS)
 @example("bca", ["bc", "abc"], BYTES)
@@ -77,7 +77,7 @@ def test_a_text_ends_where_a_stop_string_appears(text, stops, vocab):
 
 
 @given(TEXTS, STOPS)
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 def test_only_text_that_may_begin_a_stop_string_is_held_back(text, stops):
     released, _ = feed(CHARS, text, stops)
     for index in range(min(len(text), len(released) - 1)):
@@ -91,7 +91,7 @@ def test_only_text_that_may_begin_a_stop_string_is_held_back(text, stops):
 
 
 @given(st.binary(max_size=40))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @example("é€🙂".encode()[:-1])
 @example(b"\xe2a\xe2\x82")
 def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data):

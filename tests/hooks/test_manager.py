@@ -202,7 +202,7 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    "code, reason",
     [
         ("raise RuntimeError('no time')", "failed in .*line 1: RuntimeError: no time"),
         (
@@ -231,7 +231,7 @@ def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(offer, cap
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    "code, reason",
     [
         ("import nowhere_at_all", "failed in .*greeting.py, line 1: ModuleNotFoundError: No mod"),
         ("{}['HOME_OF_RHYMES']", "failed in .*greeting.py, line 1: KeyError: 'HOME_OF_RHYMES'"),

@@ -24,7 +24,7 @@ def said(line, laboratory):
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    "line, words",
     [
         ("runs chain", "run: chain; nats/char: 1.0000; model: rnn 1×9; params: 351; steps: 30;"),
         ("runs chain --plot", "chain, by steps: 10: 1.5; 20: 1.25; 30: 1"),
@@ -62,7 +62,7 @@ def test_each_validation_is_a_line_with_names(laboratory):
 
 
 @pytest.mark.parametrize(
-    ("variables", "is_in_words"),
+    "variables, is_in_words",
     [({"ACCESSIBLE": "1"}, True), ({"ACCESSIBLE": "0"}, False), ({"ACCESSIBLE": ""}, False)],
 )
 def test_it_is_asked_for_by_a_variable(variables, is_in_words):

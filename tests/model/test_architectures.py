@@ -31,7 +31,7 @@ ARCHITECTURES = [
 ]
 
 
-@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+@pytest.mark.parametrize("cell, depth", ARCHITECTURES)
 def test_it_trains_resumes_writes_and_shows_its_cells(cell, depth, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(

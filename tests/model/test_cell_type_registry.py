@@ -155,7 +155,7 @@ MISTAKES = [
 """A change to `PAIR`, and what is then said of it."""
 
 
-@pytest.mark.parametrize(("before", "after", "problem"), MISTAKES)
+@pytest.mark.parametrize("before, after, problem", MISTAKES)
 def test_a_cell_that_cannot_be_used_is_refused(before, after, problem, site):
     assert PAIR.count(before) == 1
     offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
@@ -167,7 +167,7 @@ def test_a_cell_that_cannot_be_used_is_refused(before, after, problem, site):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [("input_blocks = 2", "input_blocks = 1"), ('{"hh": 2}', '{"hh": 1}')]
+    "before, after", [("input_blocks = 2", "input_blocks = 1"), ('{"hh": 2}', '{"hh": 1}')]
 )
 def test_a_cell_whose_blocks_do_not_fit_is_refused_with_line_and_shapes(before, after, site):
     offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))

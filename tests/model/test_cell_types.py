@@ -162,7 +162,7 @@ def test_a_layer_computes_the_equations_of_the_page(cell):
         np.testing.assert_allclose(last[:, row].numpy(), current, **EXACT)
 
 
-@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+@pytest.mark.parametrize("cell, depth", ARCHITECTURES)
 def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell, depth):
     network = make_network(cell, depth)
     ids, state = make_inputs(network)
@@ -182,7 +182,7 @@ def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell, depth):
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth", "options"),
+    "cell, depth, options",
     [(*architecture, OPTIONS[index % 3]) for index, architecture in enumerate(ARCHITECTURES)],
     ids=str,
 )

@@ -20,7 +20,7 @@ CELL = (0, QUOTING_UNIT)
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth", "zoneout"),
+    "cell, depth, zoneout",
     [*((cell, "stacked", 0.0) for cell in CELLS), *(("lstm", depth, 0.3) for depth in DEPTHS)],
 )
 def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell, depth, zoneout):

@@ -50,7 +50,7 @@ def read(network):
 
 
 @pytest.mark.parametrize("embedding_size", [12, "one-hot"])
-@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+@pytest.mark.parametrize("cell, depth", ARCHITECTURES)
 def test_the_networks_are_one_network_whose_logits_are_their_mean(cell, depth, embedding_size):
     ensemble = make_ensemble(
         cell=cell, depth=depth, embedding_size=embedding_size, num_layers=2, zoneout=0.1

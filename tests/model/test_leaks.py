@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from effects_networks import tensors_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from random_networks import random_state
 from torch.nn.functional import cross_entropy
@@ -125,7 +125,6 @@ def test_the_stepper_resets_its_state_where_it_reads_end(model, precision):
 
 
 @given(st.integers(1, 3 * MAX_PIECE), st.integers(1, 5), st.floats(0, 1), st.integers(0, 99))
-@settings(max_examples=50)
 def test_pieces_read_every_character_once_and_in_order(num_steps, batch_size, share, seed):
     fragments = Fragments.of(np.random.default_rng(seed).random((num_steps, batch_size)) < share)
     seen = np.zeros(num_steps * batch_size, int)

@@ -63,7 +63,7 @@ def read(network, config, *, noisy):
 
 
 @pytest.mark.parametrize("noisy", [False, True])
-@pytest.mark.parametrize(("cell", "depth"), SHAPES)
+@pytest.mark.parametrize("cell, depth", SHAPES)
 def test_it_is_the_network_with_an_identity_embedding(cell, depth, noisy):
     config = config_of(cell, depth, input_dropout=0.4 if noisy else 0.0)
     network, embedding = pair_of(config)
@@ -78,7 +78,7 @@ def test_it_is_the_network_with_an_identity_embedding(cell, depth, noisy):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-@pytest.mark.parametrize(("cell", "depth"), SHAPES)
+@pytest.mark.parametrize("cell, depth", SHAPES)
 def test_the_stepper_reads_the_same_table_bit_for_bit(cell, depth, precision):
     config = config_of(cell, depth)
     tensors = [
@@ -96,7 +96,7 @@ def test_the_stepper_reads_the_same_table_bit_for_bit(cell, depth, precision):
 
 
 @pytest.mark.parametrize(
-    ("depth", "name"), [("stacked", "layers.0.weight_ih_l0"), ("grid", "bottom.weight")]
+    "depth, name", [("stacked", "layers.0.weight_ih_l0"), ("grid", "bottom.weight")]
 )
 def test_new_characters_get_columns(depth, name):
     config = config_of("lstm", depth)

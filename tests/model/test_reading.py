@@ -64,7 +64,7 @@ def gather(network, ids, first):
 
 
 @pytest.mark.parametrize(
-    ("num_chars", "first", "batch_size"),
+    "num_chars, first, batch_size",
     [
         (4 * LANE + 37, 0, 4),  # lane 0 has no text before it, the others all they ask for
         (4 * LANE + 137, 100, 4),  # lane 0 has less text before it than it would read
@@ -99,7 +99,7 @@ SIZES = st.integers(0, 9 * LANE).flatmap(lambda num: st.tuples(st.just(num), st.
 @given(SIZES)
 @example((MAX_LANES * LANE * 2 + 5, 3))
 @example((0, 0))
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes):
     num_chars, first = sizes
     ids = np.arange(num_chars).astype(np.uint16)
@@ -123,7 +123,7 @@ def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes):
 
 
 @pytest.mark.parametrize(
-    ("num_chars", "first", "max_chars"),
+    "num_chars, first, max_chars",
     [
         (
             4 * LANE,

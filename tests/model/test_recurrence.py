@@ -118,7 +118,7 @@ def gradients(layer, outputs, last):
 
 
 @pytest.mark.parametrize(
-    ("cell", "device", "implementation"),
+    "cell, device, implementation",
     [
         ("lstm", "cpu", Implementation.LIBRARY),
         ("gru", "cpu", Implementation.FUSED),

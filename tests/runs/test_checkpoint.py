@@ -271,7 +271,7 @@ def test_a_step_of_a_newer_charrnn_is_refused_and_never_replaced(run):
 
 
 @pytest.mark.parametrize(
-    ("keep", "left"), [(0, [100, 500]), (1, [100, 400, 500]), (9, [100, 200, 300, 400, 500])]
+    "keep, left", [(0, [100, 500]), (1, [100, 400, 500]), (9, [100, 200, 300, 400, 500])]
 )
 def test_prune_keeps_some_besides_the_newest_and_those_needed(run, keep, left):
     for step in (100, 200, 300, 400, 500):

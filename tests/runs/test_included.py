@@ -47,7 +47,7 @@ def test_a_card_is_that_of_the_weights_not_of_the_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "detector", "least"),
+    "name, detector, least",
     [
         ("prose", "quote", 0.95),
         ("code", "string", 0.85),

@@ -81,7 +81,7 @@ def test_names_of_texts_lose_their_folders_on_every_system(alphabet_run, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "problem"),
+    "line, code, problem",
     [
         ("train --resume abc.zip", 4, "--init-from abc.zip"),
         ("runs abc.zip", 4, "error: abc.zip has no learning curve: an exported .zip is one"),
@@ -141,7 +141,7 @@ def test_damage_anywhere_is_noticed_or_changes_nothing(file, alphabet_run):
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    "changes, word",
     [
         ({"vocab_json": b'{"kind": "char", "characters": []}'}, "vocab.json is damaged: "),
         ({"config_yaml": None}, "files are not those"),
@@ -173,7 +173,7 @@ def signed(file, *, manifest=None, **changes):
 
 
 @pytest.mark.parametrize(
-    ("entry", "value", "word"),
+    "entry, value, word",
     [
         *(("val_nats", value, "validation loss") for value in (math.nan, -5.0, 1e308, "2")),
         *(("step", value, "step") for value in (10**400, True)),
@@ -186,7 +186,7 @@ def test_figures_that_no_training_gives_are_refused(file, entry, value, word):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes, message",
     [
         ({"vocab_json": b"[]"}, "vocab.json must be an object"),
         ({"config_yaml": b"hidden_size: 0\n"}, "config.yaml is damaged: `hidden_size` is 0"),
@@ -216,7 +216,7 @@ TOO_SMALL = "is damaged: charrnn export does not compress model"
 
 
 @pytest.mark.parametrize(
-    ("ratio", "method", "problem"),
+    "ratio, method, problem",
     [(100, 8, "is not a model"), (101, 8, TOO_SMALL), (1, 14, TOO_SMALL)],
 )
 def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file, ratio, method, problem):

@@ -175,7 +175,7 @@ TYPED = {
 """How such a file is typed, where not by its name alone."""
 
 
-@pytest.mark.parametrize(("name", "flag"), READING)
+@pytest.mark.parametrize("name, flag", READING)
 def test_no_option_names_a_file_that_is_replaced(targets, command, name, flag):
     line = f"{name} chain --force --export other.txt {TYPED.get(flag, f'{flag} other.txt')}"
     ran = command(*line.split())

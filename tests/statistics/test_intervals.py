@@ -78,7 +78,7 @@ def test_paired_differences_need_the_same_blocks():
         BlockSums.of(first) - BlockSums.of(second[1:])
 
 
-@pytest.mark.parametrize(("num_values", "correlation"), [(MIN_VALUES, 0.0), (3000, 0.9)])
+@pytest.mark.parametrize("num_values, correlation", [(MIN_VALUES, 0.0), (3000, 0.9)])
 def test_the_interval_of_correlated_values_contains_the_mean(num_values, correlation):
     innovations = np.random.default_rng(3).normal(size=(num_values, 300))
     values = np.empty_like(innovations)

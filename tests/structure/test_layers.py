@@ -90,7 +90,7 @@ def test_no_import_points_up_or_sideways():
 
 
 @pytest.mark.parametrize(
-    ("file", "code", "is_wrong"),
+    "file, code, is_wrong",
     [
         ("model/cell_types.py", "from charrnn.text.vocab import Vocab", False),
         ("model/cell_types.py", "from charrnn import __version__", True),

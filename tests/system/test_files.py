@@ -104,7 +104,7 @@ PAGE = b"\n<!DOCTYPE html>\n<html><head><title>Not found</title></head></html>\n
 
 
 @pytest.mark.parametrize(
-    ("content", "what"),
+    "content, what",
     [
         (POINTER, "is a Git LFS pointer, not the file itself: fetch that with git lfs pull"),
         (PAGE, "is an HTML page, as a server sends in place of a file: fetch the file itself"),

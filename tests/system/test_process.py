@@ -20,7 +20,7 @@ from charrnn.system.process import (
 
 
 @pytest.mark.parametrize(
-    ("groups", "files", "expected"),
+    "groups, files, expected",
     [
         ("", {}, 8),
         ("0::/a/b", {"a/b/cpu.max": "max 100000"}, 8),
@@ -101,7 +101,7 @@ def test_the_page_lists_every_signal_with_its_exit_code():
 
 
 @pytest.mark.parametrize(
-    ("limits", "warned_at"),
+    "limits, warned_at",
     [((60, 60), 40), ((20, 20), 10), ((30, 60), None), ((-1, -1), None)],
 )
 def test_a_limit_of_processor_time_warns_before_it_kills(monkeypatch, limits, warned_at):

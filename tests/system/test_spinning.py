@@ -36,7 +36,7 @@ print(torch.get_num_threads())
 
 
 @pytest.mark.parametrize(
-    ("before", "environment", "spins"),
+    "before, environment, spins",
     [
         ("", {}, {str(BUSY), str(IDLE)}),
         ("", {"GOMP_SPINCOUNT": "7"}, {"7"}),
@@ -53,7 +53,7 @@ def test_threads_spin_shortly_unless_the_user_chooses_or_torch_is_loaded(
 
 
 @pytest.mark.parametrize(
-    ("has_pairs", "running", "expected"),
+    "has_pairs, running, expected",
     [("0", 1, False), ("0", 2, True), ("1", 5, False), ("1", 6, True), ("0", "?", False)],
 )
 def test_cores_are_busy_when_too_few_processors_are_left(
@@ -71,7 +71,7 @@ def test_cores_are_busy_when_too_few_processors_are_left(
     assert are_cores_busy(tmp_path) is expected
 
 
-@pytest.mark.parametrize(("is_busy", "spins"), [(True, "1000"), (False, "5000")])
+@pytest.mark.parametrize("is_busy, spins", [(True, "1000"), (False, "5000")])
 def test_beside_busy_processes_threads_spin_less(monkeypatch, is_busy, spins):
     monkeypatch.setattr("charrnn.system.spinning.are_cores_busy", lambda: is_busy)
     monkeypatch.setattr("charrnn.system.spinning.sys", Mock(modules={}))
@@ -81,7 +81,7 @@ def test_beside_busy_processes_threads_spin_less(monkeypatch, is_busy, spins):
 
 
 @pytest.mark.parametrize(
-    ("given", "cores", "expected"),
+    "given, cores, expected",
     [({}, 2, {"OMP_NUM_THREADS": "2"}), ({}, 8, {}), ({"OMP_NUM_THREADS": "4"}, 2, {})],
 )
 def test_libraries_start_a_thread_for_each_core_of_a_quota(monkeypatch, given, cores, expected):

@@ -54,7 +54,7 @@ def test_parts_follow_each_other_without_a_gap(num, fractions):
 
 
 @pytest.mark.parametrize(
-    ("num", "fractions", "fault"),
+    "num, fractions, fault",
     [
         (1, (0.9, 0.1), "must be at least 10$"),
         (5, (0.9, 0.05, 0.05), "must be at least 20$"),

@@ -127,7 +127,7 @@ def test_a_pattern_is_named_after_its_folder(here):
 
 
 @pytest.mark.parametrize(
-    ("content", "text"),
+    "content, text",
     [
         (b"one\rtwo\r\rthree\r", "one\ntwo\n\nthree\n"),
         (b"one\r\ntwo\rthree\r\n", "one\ntwo\rthree\n"),
@@ -142,7 +142,7 @@ def test_cr_ends_lines_where_it_ends_the_first(content, text):
 
 
 @pytest.mark.parametrize(
-    ("byte", "first"),
+    "byte, first",
     [(b"\x92", "`encoding=cp1252`, latin-1"), (b"\xe4", "`encoding=latin-1`, cp1252")],
 )
 def test_the_likely_encoding_is_named_first(byte, first):
@@ -152,7 +152,7 @@ def test_the_likely_encoding_is_named_first(byte, first):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    "name, content",
     [
         ("a.csv", b"smiles,split\nCCO,train\n"),
         ("A.TSV.GZ", gzip.compress(b"smiles\tsplit\nCCO\ttrain\n", mtime=0)),
@@ -173,7 +173,7 @@ MAILBOX = "From ann@example.org Sat Jan  3 01:05:34 1998\nSubject: lamps\n\nIt i
 
 
 @pytest.mark.parametrize(
-    ("content", "note"),
+    "content, note",
     [
         (PAGE, r"a.txt is an HTML page, .*: fetch the text .*, or get its text by pandoc -t plain"),
         (MAILBOX, "a.txt is a mailbox, read with its headers and attachments: .* module mailbox"),

@@ -82,7 +82,6 @@ def test_what_a_document_is():
 
 
 @given(st.lists(st.text(st.sampled_from('ab ,;"\n'), max_size=8), max_size=6), st.integers(1, 9))
-@settings(max_examples=50)
 def test_the_values_of_a_column_whatever_the_blocks(values, size):
     rows = "".join(
         f'{index},"{value.replace(chr(34), chr(34) * 2)}"\n' for index, value in enumerate(values)
@@ -128,7 +127,7 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
 
 
 @pytest.mark.parametrize(
-    ("label", "content", "column"),
+    "label, content, column",
     [
         ("a.smi", "CCO CHEMBL1\nCC=O  ethyl alcohol\n", "smiles"),
         ("a.smi.gz", "CCO\tCHEMBL1\r\nCC=O\tethyl alcohol\r\n", "1"),
@@ -151,7 +150,7 @@ def test_a_column_is_found_by_its_name_or_its_position_with_and_without_a_header
 
 
 @pytest.mark.parametrize(
-    ("rows", "expected"),
+    "rows, expected",
     [
         ('1\t"a\n2\tb\n3\tc\n', ['"a', "b", "c"]),
         ('1\t"a\n2\tb"\n', ['"a', 'b"']),
@@ -169,7 +168,7 @@ def test_a_mark_in_a_table_with_tabs_is_a_character_unless_two_enclose_a_value(r
 
 
 @pytest.mark.parametrize(
-    ("rows", "has_header"),
+    "rows, has_header",
     [
         ("eco\tname\tpgn\nA00\tAmar\t1. Nh3\nA00\tAmar\t1. Nh3 d5\n", True),
         ("Text\tgenre\nAll is well\tnovel\nAnna\tnovel\n", True),
@@ -188,7 +187,7 @@ def test_a_header_is_recognised_and_what_was_decided_is_said(rows, has_header):
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    "line, message",
     [
         ("{", "a.jsonl, line 2, is not JSON"),
         ("[1]", r"a.jsonl, line 2, is not an object such as \{\"text.* jq -c '.\[\]' FILE"),
@@ -222,7 +221,7 @@ def test_a_table_may_begin_with_a_mark_and_lines_end_with_no_lone_cr():
 
 
 @pytest.mark.parametrize(
-    ("content", "column", "message"),
+    "content, column, message",
     [
         ("CC(C)Cc1,3\n", "smiles", r"first line has CC\(C\)Cc1, 3: give .* number from 1 to 2, as"),
         ("a,b\n1,2\n", "3", "number from 1 to 2, as"),
@@ -239,7 +238,7 @@ WRAPPED = [word * (60 // len(word)) for word in ("lamp", "sea", "house", "gate",
 
 
 @pytest.mark.parametrize(
-    ("lines", "expected"),
+    "lines, expected",
     [
         ([f"{'Anna' * (number % 4 + 1)}{number}" for number in range(99)], True),
         ([f"CC(=O)N{'C' * (number * 7 % 30)} CHEMBL{number}" for number in range(99)], True),

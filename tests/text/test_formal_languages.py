@@ -19,7 +19,7 @@ from charrnn.text.formal_languages import (
     make_strings,
 )
 
-EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=30)
 NAMES = st.sampled_from(list(FORMAL_LANGUAGES))
 
 

@@ -213,7 +213,7 @@ def test_the_log_probability_of_running_text_follows_its_context(alphabet_run):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    "options, said",
     [
         ({"temp": 0.5}, "no option 'temp' of generated text. Did you mean temperature?"),
         ({"nonsense": 3}, "no option 'nonsense' of generated text. There are temperature,"),

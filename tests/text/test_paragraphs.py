@@ -66,7 +66,7 @@ def joined(text, *, size=None):
 
 @pytest.mark.parametrize("size", [None, 1, 3])
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    "text, expected",
     [
         (f"{WRAPPED}\n", f"{SENTENCES.strip()}\n"),
         (f"{WRAPPED}\n\n{WRAPPED}\n", f"{SENTENCES.strip()}\n\n{SENTENCES.strip()}\n"),

@@ -41,7 +41,7 @@ def test_surroundings_stand_on_both_sides_of_a_piece_and_end_with_the_text():
 
 
 @pytest.mark.parametrize(
-    ("lengths", "num_chars", "expected"),
+    "lengths, num_chars, expected",
     [
         ([10] * 100, 100, [(start, start + 10) for start in range(50, 1_000, 100)]),
         ([10] * 100, 95, [(start, start + 10) for start in range(50, 1_000, 100)]),

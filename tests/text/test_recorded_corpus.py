@@ -102,7 +102,7 @@ def test_where_a_text_can_be_had_is_said():
 
 
 @pytest.mark.parametrize(
-    ("source", "remedy"),
+    "source, remedy",
     [
         ("shakespeare", "run charrnn corpora fetch shakespeare"),
         ("gone.txt", "put gone.txt into this folder"),
@@ -156,7 +156,7 @@ def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations):
 
 
 @pytest.mark.parametrize(
-    ("locations", "is_recorded"),
+    "locations, is_recorded",
     [
         ([None], False),
         (["/a", None], True),

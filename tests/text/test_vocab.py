@@ -36,7 +36,6 @@ def test_a_text_comes_back_from_its_ids(text):
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=50)
 def test_byte_by_byte_decoding_equals_decoding_at_once(data):
     vocab = Vocab.of_bytes()
     decoder = Decoder(vocab)
@@ -62,7 +61,7 @@ def test_unseen_characters_become_the_unknown_id():
 
 
 @pytest.mark.parametrize(
-    ("num_filler", "kept"),
+    "num_filler, kept",
     [
         (9_000, "abc"),
         (10_500, "bc"),
@@ -107,7 +106,7 @@ def test_vocab_json_brings_the_alphabet_back(text):
 
 
 @pytest.mark.parametrize(
-    ("data", "fault"),
+    "data, fault",
     [
         ([], "an object"),
         ({"kind": ["char"], "characters": ["", "a"]}, "kind"),
@@ -187,7 +186,7 @@ def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_
 
 
 @pytest.mark.parametrize(
-    ("begin", "end", "ids", "first", "decoded"),
+    "begin, end, ids, first, decoded",
     [
         (1, 3, [1, 1, 2, 3], 2, "bc"),
         (2, 99, [1, 1, 2, 3, 4], 3, "cd"),
@@ -200,7 +199,7 @@ def test_a_part_has_everything_before_it_as_its_context(begin, end, ids, first, 
     assert (ids_of(part), part.first, part.text, part.kind) == (ids, first, decoded, "char")
 
 
-@pytest.mark.parametrize(("text", "context"), [(b"ab", ""), ("ab", b"ab")])
+@pytest.mark.parametrize("text, context", [(b"ab", ""), ("ab", b"ab")])
 def test_bytes_are_refused_where_characters_are_read(text, context):
     with pytest.raises(
         UsageError, match=r"^This model reads characters, and the text is given as bytes"

@@ -184,9 +184,7 @@ def test_a_gradient_that_overflows_fp16_is_computed_again_in_the_same_buffers(lo
     assert_equal(everything(captured), everything(plain))
 
 
-@pytest.mark.parametrize(
-    ("failing", "num_tried"), [("_compute_buffered", 1), ("_compute_updates", 2)]
-)
+@pytest.mark.parametrize("failing, num_tried", [("_compute_buffered", 1), ("_compute_updates", 2)])
 def test_steps_are_plain_after_a_capture_that_failed(failing, num_tried, log, monkeypatch):
     plain, captured = make_trainer(False, weight_drop=0.3), make_trainer(True, weight_drop=0.3)
     capture_graph = captured_trainer.capture_graph
@@ -242,7 +240,7 @@ def test_a_step_that_would_wait_for_the_device_is_not_captured(log, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("changes", "num_processes", "reason"),
+    "changes, num_processes, reason",
     [
         ({"capture": "off"}, 1, "capture is off"),
         ({"documents": "lines"}, 1, "documents"),
@@ -261,7 +259,7 @@ def test_what_cannot_be_captured_is_said_in_the_header(changes, num_processes, r
 
 
 @pytest.mark.parametrize(
-    ("device", "changes", "kind"),
+    "device, changes, kind",
     [(CUDA, {}, CapturedTrainer), (CUDA, {"capture": "off"}, Trainer), (CPU, {}, Trainer)],
 )
 def test_a_trainer_captures_on_cuda_unless_something_is_in_the_way(

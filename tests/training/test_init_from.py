@@ -96,7 +96,7 @@ def test_another_model_is_refused_and_documents_need_a_model_of_documents():
 
 
 @pytest.mark.parametrize(
-    ("theirs", "asked", "expected"),
+    "theirs, asked, expected",
     [
         ({"documents": "lines"}, {}, {"documents": "lines"}),
         ({"column": "smiles"}, {}, {"documents": "column", "column": "smiles"}),
@@ -202,7 +202,7 @@ def extend(vocab, text, min_count=3):
 
 
 @given(WORDS, WORDS)
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_old_characters_keep_their_ids_and_new_ones_follow_by_code_point(old_text, new_text):
     old = vocab_of(old_text)
     new = extend(old, new_text)

@@ -179,7 +179,7 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch
             read()
 
 
-@pytest.mark.parametrize(("is_stopped", "minutes"), [(False, 30.0), (True, 30.0), (False, 0.1)])
+@pytest.mark.parametrize("is_stopped, minutes", [(False, 30.0), (True, 30.0), (False, 0.1)])
 def test_an_underused_budget_warns_first(monkeypatch, is_stopped, minutes):
     monkeypatch.setattr(
         plan, "measure_step", lambda *_, **__: (1000.0, 1)

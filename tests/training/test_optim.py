@@ -44,7 +44,7 @@ def schedule(num_steps, **changes):
 
 
 @given(st.integers(1, 3000), st.integers(0, 400), st.floats(0, 1))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_the_rate_rises_to_its_peak_and_falls(num_steps, warmup_steps, final_share):
     rates = schedule(num_steps, warmup_steps=warmup_steps, final_learning_rate=final_share)
     warmup = min(warmup_steps, num_steps // 10)
@@ -63,7 +63,7 @@ def test_the_rate_rises_to_its_peak_and_falls(num_steps, warmup_steps, final_sha
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "classes"),
+    "optimizer, classes",
     [
         ("muon", [Muon, AdamW, AdamW]),
         ("adamw", [AdamW, AdamW]),
@@ -194,7 +194,7 @@ def test_a_muon_step_is_its_formula_for_every_gate_by_itself():
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 def test_the_average_follows_its_formula(step, decay):
     averaged = [
         torch.tensor([1.0, -3.0], dtype=torch.float64),

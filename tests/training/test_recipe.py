@@ -42,7 +42,7 @@ def resolve(config, num_chars, steps_in_minutes=1710):
     st.sampled_from(["minutes", "epochs", "steps"]),
     st.integers(1, 40),
 )
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 def test_nothing_stays_auto_and_every_lane_fits(num_chars, cell, budget, amount):
     given_values = {"cell": cell, budget: amount}
     config = resolve(Config(**given_values), num_chars)
@@ -87,7 +87,7 @@ GIVEN |= {
 
 
 @pytest.mark.parametrize(
-    ("asked", "num_train", "rate", "expected"),
+    "asked, num_train, rate, expected",
     [
         (GIVEN, 900, CPU_RATE, GIVEN),
         # Batch rows are no more than the text has room for.
@@ -121,7 +121,7 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped():
 @given(
     st.integers(0, 10**6), st.integers(10**4, 10**8), st.sampled_from(["lstm", "unitary", "gru"])
 )
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 def test_time_for_several_networks_trains_them(num_steps, num_train, cell):
     sized = choose_sizes(Config(minutes=9.0, cell=cell, hidden_size=128), num_train)
     chosen = recipe.choose_members(sized, num_steps, num_train)
@@ -172,7 +172,7 @@ def test_what_cannot_be_trained_is_refused():
 
 
 @given(st.integers(14, 10**11), st.integers(1, 10**7), st.sampled_from(["auto", 1, 100]))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_validation_takes_a_share_and_a_small_text_is_whole(num_chars, steps, evaluate_every):
     config = resolve(Config(steps=steps, evaluate_every=evaluate_every), num_chars)
     num_val = num_chars - int(0.9 * num_chars)

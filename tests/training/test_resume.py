@@ -239,7 +239,7 @@ def test_it_says_that_it_waits_for_the_keyboard(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("what", "said"), [("the folder", "cannot write"), ("lock", "was moved or removed")]
+    "what, said", [("the folder", "cannot write"), ("lock", "was moved or removed")]
 )
 def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path, what, said):
     """Saving into what is left would leave a folder that no command takes for a run."""

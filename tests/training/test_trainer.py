@@ -24,7 +24,7 @@ def make_trainer(cell="lstm", **changes):
 
 
 @pytest.mark.parametrize(
-    ("cell", "num_before", "weight_average"), [("lstm", 7, 0.9), ("gru", 1, 0.0), ("rnn", 0, 0.9)]
+    "cell, num_before, weight_average", [("lstm", 7, 0.9), ("gru", 1, 0.0), ("rnn", 0, 0.9)]
 )
 def test_a_restored_trainer_takes_the_same_steps_to_the_bit(cell, num_before, weight_average):
     trainer = make_trainer(cell, weight_average=weight_average)
@@ -104,7 +104,7 @@ def test_the_gradient_is_clipped_and_its_norm_told_from_before():
     )  # clip_grad_norm_ divides by norm + 1e-6, and float32 rounds
 
 
-@pytest.mark.parametrize(("fault", "num_before"), [("loss nan", 2), ("gradient norm inf", 0)])
+@pytest.mark.parametrize("fault, num_before", [("loss nan", 2), ("gradient norm inf", 0)])
 def test_a_step_that_is_not_finite_is_refused_before_anything_changed(fault, num_before):
     trainer = make_trainer(reset_probability=0.0, dropout=0.0)
     take_steps(trainer, num_before)

@@ -111,7 +111,7 @@ def test_passages_say_what_the_mark_of_the_end_of_a_document_is(page):
     assert note not in drawn(passages_pictures("title", page.passages), 80)
 
 
-@pytest.mark.parametrize(("width", "color_system"), [(40, None), (80, "truecolor")])
+@pytest.mark.parametrize("width, color_system", [(40, None), (80, "truecolor")])
 def test_a_page_fits_its_width(page, width, color_system):
     lines = drawn_page(page, width, color_system)
     assert max(cell_len(line.rstrip()) for line in lines) <= width

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from drawn import lines as drawn
 from example_results import STRAIGHT, curve
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.style import Style
 
@@ -86,7 +86,7 @@ def test_whatever_numbers_a_log_holds_are_drawn(nats, seconds):
 
 
 @pytest.mark.parametrize(
-    ("low", "high"),
+    "low, high",
     [
         (2.0, 3.0),
         (1.2345, 1.2346),
@@ -158,7 +158,6 @@ def test_a_mark_stands_over_dots_and_keeps_its_style():
 
 
 @given(SHARE, SHARE, SHARE, SHARE, st.integers(1, 9), st.integers(1, 9))
-@settings(max_examples=50)
 def test_all_is_inside(x, y, to_x, to_y, width, height):
     canvas = Canvas(width, height)
     canvas.line((x, y), (to_x, to_y), RED)

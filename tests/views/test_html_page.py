@@ -59,7 +59,7 @@ def test_the_text_and_its_line_ends_are_in_the_page():
 
 
 @pytest.mark.parametrize(
-    ("text", "note"), [("one\0two", "¶ is the end of a document."), ("one\ntwo", "")]
+    "text, note", [("one\0two", "¶ is the end of a document."), ("one\ntwo", "")]
 )
 def test_a_page_says_what_the_mark_of_the_end_of_a_document_is(text, note):
     assert Elements(to_html_page(make_page(text))).data["end_note"] == note

@@ -28,7 +28,7 @@ WHITE, BLACK = "#ffffff", "#111111"
 """Backgrounds of light and dark notebooks."""
 
 
-@pytest.mark.parametrize(("value", "part"), OBJECTS.values(), ids=OBJECTS.keys())
+@pytest.mark.parametrize("value, part", OBJECTS.values(), ids=OBJECTS.keys())
 def test_every_object_shows_itself_without_a_script(value, part):
     html = value._repr_html_()
     assert part in html

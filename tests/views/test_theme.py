@@ -24,7 +24,7 @@ def test_nothing_is_drawn_at_0_nor_without_a_value(background):
 
 
 @pytest.mark.parametrize(
-    ("environment", "background"),
+    "environment, background",
     [
         ({}, "unknown"),
         ({BACKGROUND_VARIABLE: " Light "}, "light"),

@@ -64,7 +64,7 @@ def autograd(model, text):
     return dict(network.named_parameters()), logits, kept
 
 
-@pytest.mark.parametrize(("cell", "options"), SHAPES)
+@pytest.mark.parametrize("cell, options", SHAPES)
 def test_the_gradients_of_the_weights_are_those_of_autograd(cell, options):
     model = model_of(config_of(cell, **options))
     parameters, _, _ = autograd(model, TEXT)
@@ -83,7 +83,7 @@ def test_the_gradients_of_the_weights_are_those_of_autograd(cell, options):
     assert num_compared == len(parameters)
 
 
-@pytest.mark.parametrize(("cell", "options"), SHAPES)
+@pytest.mark.parametrize("cell, options", SHAPES)
 def test_the_gradients_of_every_step_are_those_of_autograd(cell, options):
     model = model_of(config_of(cell, **options))
     _, logits, kept = autograd(model, TEXT)
@@ -146,7 +146,7 @@ def test_a_reader_can_compute_every_gradient_from_the_printed_numbers():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options, message",
     [
         ({"cell": "mlstm"}, "small has `cell=mlstm`; gradients are listed for rnn or lstm or gru."),
         ({"cell": "gru", "depth": "grid"}, "small has `depth=grid`; gradients"),

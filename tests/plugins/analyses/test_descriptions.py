@@ -198,7 +198,7 @@ def test_a_score_has_an_interval_and_a_control(spaced):
 
 
 @pytest.mark.parametrize(
-    ("control", "shown"),
+    "control, shown",
     [
         (-0.25, "selectivity 0.750 (R² of control values -0.250)"),
         (0.25, "selectivity 0.250"),
@@ -210,7 +210,7 @@ def test_a_selectivity_above_the_score_says_why(spaced, control, shown):
 
 
 @pytest.mark.parametrize(
-    ("top", "suffix", "num_rows"),
+    "top, suffix, num_rows",
     [(None, "", NUM_LISTED), (None, ".svg", NUM_LISTED + 1), (3, "", 3)],
 )
 def test_a_table_lists_some_cells_and_a_file_all(spaced, top, suffix, num_rows):

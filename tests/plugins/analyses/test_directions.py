@@ -230,7 +230,7 @@ def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(na
                 assert np.ptp(row[free]) == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.parametrize(("name", "memory"), [("gru", 1.0), ("lstm", 30.0)])
+@pytest.mark.parametrize("name, memory", [("gru", 1.0), ("lstm", 30.0)])
 def test_what_need_not_move_is_left_as_it_is(name, memory):
     """Though tanh cannot tell a memory of 30 from an infinite one."""
     saturated = np.full((1, 2), memory, np.float32)
@@ -253,7 +253,7 @@ def test_a_cell_follows_one_clamp():
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth"), [("gru", "stacked"), ("mlstm", "dilated"), ("unitary", "highway")]
+    "cell, depth", [("gru", "stacked"), ("mlstm", "dilated"), ("unitary", "highway")]
 )
 def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell, depth):
     network = make_network(cell, depth, num_layers=2, zoneout=0.1).float()

@@ -271,7 +271,7 @@ def test_the_birth_is_that_of_scores_by_a_loop(measured):
 
 
 @pytest.mark.parametrize(
-    ("values", "born"),
+    "values, born",
     [([0.7, 0.55, 0.7, 0.8], 30), ([0.7] * 4, 10), ([0.3] * 4, None), ([0.7, 0.6], None)],
 )
 def test_a_cell_is_born_where_it_exceeds_chance_for_good(measured, values, born):
@@ -477,7 +477,7 @@ def test_a_card_is_json_with_its_assumptions(quoting):
         study.evidence(0, 0)
 
 
-@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES[::3])
+@pytest.mark.parametrize("cell, depth", ARCHITECTURES[::3])
 @torch.no_grad()
 def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):
     """Of every cell type and depth, beside an exchange that changes something."""

@@ -60,7 +60,7 @@ def check(report, gates, first):
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth"),
+    "cell, depth",
     [*((cell, "dilated") for cell in GATED), ("lstm", "residual"), ("gru", "residual")],
 )
 def test_shares_are_those_of_gates_one_by_one(cell, depth):

@@ -46,7 +46,7 @@ def differences(network, ids, lag, layer, step=1e-5):
     return float(np.linalg.norm(slopes))
 
 
-@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+@pytest.mark.parametrize("cell, depth", ARCHITECTURES)
 def test_norms_are_those_of_finite_differences(cell, depth):
     network, text = make_network(cell, depth, num_layers=2), make_text(2, 30)
     assert text.ids[-1] not in text.ids[-3:-1]  # another character's loss is another loss
@@ -85,13 +85,13 @@ def test_a_long_text_has_a_sample_of_losses():
     assert measure_reach(make_network("rnn"), make_text(2000), max_lag=2).num_losses == NUM_LOSSES
 
 
-@pytest.mark.parametrize(("most", "lags"), [(9, [1, 2, 3, 4, 5]), (3, [1, 2, 4])])
+@pytest.mark.parametrize("most, lags", [(9, [1, 2, 3, 4, 5]), (3, [1, 2, 4])])
 def test_lags_begin_at_one(most, lags):
     ticks = gradient_chart([reach("run", 0.9, furthest=K)]).x_ticks(most)
     assert list(ticks) == [(lag, str(lag)) for lag in lags]
 
 
-@pytest.mark.parametrize(("num_chars", "num_context"), [(K + 2, 0), (2, K)])
+@pytest.mark.parametrize("num_chars, num_context", [(K + 2, 0), (2, K)])
 def test_the_shortest_texts_leave_the_network_as_it_was(num_chars, num_context):
     network = make_network("gru").float()
     reach = measure_reach(network, make_text(num_chars, num_context), max_lag=K)
@@ -104,7 +104,7 @@ def test_the_shortest_texts_leave_the_network_as_it_was(num_chars, num_context):
 
 
 @pytest.mark.parametrize(
-    ("num_chars", "num_context", "max_lag", "error", "message"),
+    "num_chars, num_context, max_lag, error, message",
     [
         (K + 1, 0, K, DataError, r"^A lag of 5 characters needs .* it has 6, and 6 with"),
         (1, 49, K, DataError, r"^A lag of 5 characters needs .* it has 1, and 50 with"),

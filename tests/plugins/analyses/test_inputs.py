@@ -37,7 +37,7 @@ def drivers_of(states, layer, unit, most=1000):
 
 
 @pytest.mark.parametrize(
-    ("cell", "gates"), [("lstm", "ifgo"), ("gru", "rzn"), ("coupled", "fgo"), ("rnn", " ")]
+    "cell, gates", [("lstm", "ifgo"), ("gru", "rzn"), ("coupled", "fgo"), ("rnn", " ")]
 )
 def test_drivers_are_weights_times_standard_deviations(cell, gates):
     network = make_network(cell, num_layers=2)
@@ -135,7 +135,7 @@ def read_naively(network, vectors, state, layer, unit):
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth", "embedding_size"),
+    "cell, depth, embedding_size",
     [
         *((*one, 4) for one in ARCHITECTURES[::2]),
         ("lstm", "stacked", "one-hot"),

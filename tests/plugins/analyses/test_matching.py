@@ -207,7 +207,7 @@ def test_bytes_and_characters_are_matched_over_ascii(mixed):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "text, message",
     [
         (f"é{TEXT}", "bytes reads the text as 3,002 characters and random-2 as 3,001"),
         # Cut inside a character: its first byte is left out.

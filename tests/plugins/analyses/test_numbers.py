@@ -35,7 +35,7 @@ def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("cell", "depth", "options"), SHAPES)
+@pytest.mark.parametrize("cell, depth, options", SHAPES)
 def test_they_are_those_of_the_network(cell, depth, options):
     model = model_of(config_of(cell, depth, **options))
     numbers = model.numbers(TEXT)
@@ -210,7 +210,7 @@ def test_a_large_matrix_is_left_out_with_its_shape():
     assert not any(line.startswith("b_hh") for line in shown)
 
 
-@pytest.mark.parametrize(("cell", "depth", "options"), SHAPES)
+@pytest.mark.parametrize("cell, depth, options", SHAPES)
 def test_the_products_are_those_of_the_listed_weights(cell, depth, options):
     numbers = model_of(config_of(cell, depth, **options)).numbers("hel")
     weights = {(weight.layer, weight.name): weight for weight in numbers.weights}
@@ -242,7 +242,7 @@ def test_the_numbers_are_bright_and_their_labels_dim():
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    "value, shown",
     [(-0.0001, "0.000"), (0.12345, "0.123"), (-12.3456, "-12.3"), (-123456.0, "-1e+05")],
 )
 def test_a_number_keeps_the_digits_that_its_column_has_room_for(value, shown):

@@ -52,7 +52,7 @@ def _moving(unit, change):
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth", "zoneout"),
+    "cell, depth, zoneout",
     [(*one, 0.2 * (index % 2)) for index, one in enumerate(ARCHITECTURES)],
 )
 def test_gradients_are_finite_differences(cell, depth, zoneout):

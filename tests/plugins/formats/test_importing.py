@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "file", "vocab", "options", "flags"),
+    "kind, file, vocab, options, flags",
     [
         ("LSTM", "m.safetensors", {"itos": ITOS, "stoi": {}}, {"num_layers": 2}, ()),
         ("GRU", "m.pt", {"stoi": {v: int(k) for k, v in ITOS.items()}}, {"e": H}, ()),
@@ -121,7 +121,7 @@ MLX = [
 ]
 
 
-@pytest.mark.parametrize(("step", "shapes"), MLX)
+@pytest.mark.parametrize("step, shapes", MLX)
 def test_a_model_of_mlx_computes_what_its_equations_do(command, step, shapes):
     outer = {"emb.weight": (V, E), "out.weight": (V, H), "out.bias": (V,)}
     layers = {f"layers.{n}.{name}": shape for n in (0, 1) for name, shape in shapes.items()}
@@ -317,7 +317,7 @@ def test_the_commands_that_come_next_run_as_they_are_printed(command, imported):
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    "line, message",
     [
         ("evaluate m-001 --ngrams", "imported without its training text: leave --ngrams out"),
         ("sample m-001 --novelty", "imported without its training text"),

@@ -203,7 +203,7 @@ def test_an_exported_page_says_what_it_does(alphabet_run, exported):
 
 
 @pytest.mark.parametrize(
-    ("start", "texts"),
+    "start, texts",
     [
         ("prose", "War and Peace and then mynovel"),
         ("checkpoints/base", "the texts of the model base and then mynovel"),

@@ -79,7 +79,7 @@ CASES = [(cell, WRITTEN[index % 4], {}) for index, cell in enumerate(ALL)]
 CASES += [(cell, WRITTEN[(index + 3) % 4], EVERYTHING) for index, cell in enumerate(ALL)]
 
 
-@pytest.mark.parametrize(("cell", "depth", "settings"), CASES, ids=str)
+@pytest.mark.parametrize("cell, depth, settings", CASES, ids=str)
 def test_every_cell_and_depth_computes_what_the_network_does(cell, depth, settings):
     config = config_of(cell, depth, **settings)
     tensors = tensors_of(config)

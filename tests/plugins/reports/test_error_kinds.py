@@ -36,7 +36,7 @@ def attribute(text, probability=0.25, *, training="", ngram=0.1, first):
 
 
 @pytest.mark.parametrize(
-    ("probability", "ngram", "expected"),
+    "probability, ngram, expected",
     [
         (0.5, 0.1, ""),
         (0.41, 0.1, "boost-0.1"),
@@ -53,7 +53,7 @@ def test_a_boost_for_what_is_missing_makes_an_error_likely(probability, ngram, e
 
 
 @pytest.mark.parametrize(
-    ("distance", "expected"),
+    "distance, expected",
     [
         (100, "memory-100"),
         (101, "memory-500"),

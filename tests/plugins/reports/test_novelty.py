@@ -29,7 +29,7 @@ from charrnn.text import copies
 from charrnn.text.copies import HashedText
 from charrnn.views.theme import visible
 
-EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=60)
 
 
 def spans(novelty):

@@ -261,7 +261,7 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served):
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"),
+    "body, reason",
     [
         (b"[" * 50_000, "The body is not JSON: recursion limit exceeded"),
         (b"[1]", "The body must be a JSON object, not [1]."),
@@ -395,7 +395,7 @@ def test_a_token_is_asked_of_clients_and_browsers(lstm):
 
 
 @pytest.mark.parametrize(
-    ("host", "is_local"),
+    "host, is_local",
     [("127.0.0.2", True), ("::1", True), ("LocalHost", True), ("example.org", False)],
 )
 def test_only_this_machine_reaches_a_loopback_address(host, is_local):
@@ -403,7 +403,7 @@ def test_only_this_machine_reaches_a_loopback_address(host, is_local):
 
 
 @pytest.mark.parametrize(
-    ("token", "host", "reason"),
+    "token, host, reason",
     [
         ("", "192.0.2.1", "Cannot assign requested address"),
         ("pé", "192.0.2.1", "Cannot assign requested address"),

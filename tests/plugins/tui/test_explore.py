@@ -220,7 +220,7 @@ AUC_SCORE = CellScore(
 
 
 @pytest.mark.parametrize(
-    ("changes", "mark"),
+    "changes, mark",
     [
         ({}, ""),
         # A cell below the best one has no p-value: it is held against the chance level of the best
