@@ -29,6 +29,7 @@ from charrnn.training.plan import Resumed
 from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.run_text import RunText
 from charrnn.training.session import TrainingSession
+from charrnn.training.shared_session import SharedSession
 from charrnn.training.trainer import Trainer
 
 MIN_REPORTED_BUDGET = 30
@@ -142,7 +143,7 @@ def train(
             )
 
         # Training itself.
-        session = TrainingSession(
+        session = _session_class(group)(
             run,
             trainer=trainer,
             text=text,
@@ -182,6 +183,12 @@ def _new_trainer(run_plan: plan.Plan, text: RunText, computing: Computing) -> Tr
         computing=computing,
         learned_after=learned_after,
     )
+
+
+def _session_class(group: ProcessGroup) -> type[TrainingSession]:
+    if group.size == 1:
+        return TrainingSession
+    return SharedSession
 
 
 def _with_budget_warnings(
@@ -273,29 +280,29 @@ def resume(
         planned = run_plan.config
 
         # The numbers that training changes.
-        loaded = resumed.loaded
+        checkpoint = resumed.checkpoint
         trainer = _new_trainer(run_plan, text, computing=computing)
-        trainer.restore(loaded.model, training=loaded.training, counters=loaded.state)
+        trainer.restore(checkpoint.model, training=checkpoint.training, counters=checkpoint.state)
 
         # The folder changes only now, so that a run that cannot be continued stays as it was.
         # Checkpoints and log lines after this step are removed.
         if group.is_first:
-            folder.continue_from(loaded)
+            folder.continue_from(checkpoint)
             folder.write_description(
                 RunDescription.of(folder.path, config=planned, vocab=text.vocab)
             )
             damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
-            loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
+            checkpoint = replace(checkpoint, warnings=(*checkpoint.warnings, *damaged))
 
         # Training itself.
-        session = TrainingSession(
+        session = _session_class(group)(
             folder,
             trainer=trainer,
             text=text,
             start=start,
             should_stop=should_stop,
             should_save=should_save,
-            loaded=loaded,
+            checkpoint=checkpoint,
         )
         events = computed_on_threads(resolved(planned.threads), session.events(run_plan.reasons))
         with closing(events):
@@ -323,36 +330,38 @@ def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> Res
     Raises CheckpointError if it is damaged, UsageError for a value out of range and for an
     imported model.
     """
-    loaded = run.load_checkpoint("latest", with_training=True)
-    if loaded.state.get("is_imported"):
+    checkpoint = run.load_checkpoint("latest", with_training=True)
+    if checkpoint.state.get("is_imported"):
         raise UsageError(
             f"{run.path.name} was imported: no training can be continued. Train a new run with"
             f" {named('init_from', run.path)} instead."
         )
-    before = _recorded_config(run, loaded)
-    config = _changed_config(before, loaded=loaded, changes=changes, num_processes=num_processes)
-    check_shapes(config, tensors=loaded.model, path=run.path)
+    before = _recorded_config(run, checkpoint)
+    config = _changed_config(
+        before, checkpoint=checkpoint, changes=changes, num_processes=num_processes
+    )
+    check_shapes(config, tensors=checkpoint.model, path=run.path)
     return Resumed(
         run=run,
-        loaded=loaded,
+        checkpoint=checkpoint,
         before=before,
         changes=changes,
         config=config,
-        seconds=MetricsLog(run.path / "metrics.jsonl").seconds_at(loaded.step),
+        seconds=MetricsLog(run.path / "metrics.jsonl").seconds_at(checkpoint.step),
     )
 
 
-def _recorded_config(run: RunReader, loaded: Checkpoint) -> Config:
+def _recorded_config(run: RunReader, checkpoint: Checkpoint) -> Config:
     """Return the configuration in the run's folder, which may be newer than the checkpoint; if it
     is damaged, the configuration of the checkpoint."""
     try:
         return run.read_config()
     except CheckpointError:
-        return loaded.description.config()
+        return checkpoint.description.config()
 
 
 def _changed_config(
-    config: Config, loaded: Checkpoint, changes: Mapping[str, Any], num_processes: int
+    config: Config, checkpoint: Checkpoint, changes: Mapping[str, Any], num_processes: int
 ) -> Config:
     """Return a configuration with `changes`. A new budget replaces a budget of any kind.
 
@@ -364,7 +373,7 @@ def _changed_config(
 
     # The threads are chosen again with the steps, and if the number of processes that share the
     # cores has changed.
-    has_other_processes = loaded.state.get("num_processes", 1) != num_processes
+    has_other_processes = checkpoint.state.get("num_processes", 1) != num_processes
     if changed.get("minutes") is not None or has_other_processes:
         changed.setdefault("threads", "auto")
     return replace(config, **changed)
@@ -375,15 +384,15 @@ def _read_same_text(resumed: Resumed) -> RunText:
     for a damaged run."""
     run = resumed.run.path
     config = resumed.config
-    loaded = resumed.loaded
+    checkpoint = resumed.checkpoint
 
     # Without a digest, a run from elsewhere could name any file of this disk, and learn it.
-    recorded = recorded_corpus(run.name, config=config, state=loaded.state)
+    recorded = recorded_corpus(run.name, config=config, state=checkpoint.state)
     if recorded is None:
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
 
     try:
-        text = run_text.read_text(config, vocab=loaded.description.vocab(), recorded=recorded)
+        text = run_text.read_text(config, vocab=checkpoint.description.vocab(), recorded=recorded)
     except DataError as error:
         if "-" not in config.corpus:
             raise

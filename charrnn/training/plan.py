@@ -68,7 +68,7 @@ class Resumed:
     """A run that is continued."""
 
     run: RunWriter
-    loaded: Checkpoint
+    checkpoint: Checkpoint
     """Its latest checkpoint."""
     before: Config
     """Its configuration until now."""
@@ -201,7 +201,7 @@ def plan_further(
     """
     config = resumed.config
     changes = resumed.changes
-    taken = resumed.loaded.step
+    taken = resumed.checkpoint.step
     sizes = (text.num_train, text.num_validation)
 
     # Settings that followed from the old budget follow from the new budget: if the value is what
@@ -265,14 +265,14 @@ def _check_budget(resumed: Resumed, text: RunText) -> None:
     # A budget of minutes has no number of steps, so its time is compared.
     is_used_up = (config.minutes or 0) <= minutes
     if num_steps is not None:
-        is_used_up = num_steps < resumed.loaded.step
+        is_used_up = num_steps < resumed.checkpoint.step
     if not is_used_up:
         return
 
     budget = next(name for name in BUDGETS if getattr(config, name) is not None)
     raise UsageError(
         f"{named(budget)} is {getattr(config, budget)}, but {resumed.run.path.name} has taken"
-        f" {counted(resumed.loaded.step, 'step')} in {minutes:.2f} minutes already\n"
+        f" {counted(resumed.checkpoint.step, 'step')} in {minutes:.2f} minutes already\n"
         "a budget counts from the start of the run: give more, or leave it out"
     )
 
@@ -327,11 +327,13 @@ def open_initial_model(
         return config, None
 
     run, _ = open_run_to_read(config.init_from)
-    loaded = run.load_best()
-    config = with_model_of(run.name, theirs=loaded.description.config(), config=config, asked=asked)
-    if check_shapes(config, tensors=loaded.model, path=run.path) != len(loaded.description.vocab()):
+    initial = run.load_best()
+    theirs = initial.description.config()
+    config = with_model_of(run.name, theirs=theirs, config=config, asked=asked)
+    vocab_size = check_shapes(config, tensors=initial.model, path=run.path)
+    if vocab_size != len(initial.description.vocab()):
         raise CheckpointError(f"The alphabet of {config.init_from} is not that of its weights.")
-    return config, loaded
+    return config, initial
 
 
 def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[str] = ()) -> Config:

@@ -52,7 +52,7 @@ from charrnn.training.events import (
     WarningEvent,
 )
 from charrnn.training.run_text import RunText
-from charrnn.training.trainer import Trainer
+from charrnn.training.trainer import StepResult, Trainer
 
 if TYPE_CHECKING:
     from charrnn.counts import counting
@@ -91,17 +91,19 @@ class SessionState:
     """The validation loss of the best step together with counts of the training text."""
 
     @classmethod
-    def restored(cls, loaded: Checkpoint, saved_names: Sequence[str]) -> SessionState:
-        """Return the state that a checkpoint recorded, in a run with these checkpoints."""
+    def restored(cls, checkpoint: Checkpoint, checkpoint_names: Sequence[str]) -> SessionState:
+        """Return the state that a checkpoint recorded, in a run that still has the checkpoints of
+        these names."""
         state = cls(
-            saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True
+            saved_step=checkpoint.step,
+            is_validation_due=checkpoint.state.get("is_validation_due") is True,
         )
 
         # If the best checkpoint was damaged and removed, the next step that is validated becomes
         # the best.
-        best = best_checkpoint(loaded.state)
-        if best is not None and best in saved_names:
-            state.best_nats = cast(float, loaded.state["best_nats"])
+        best = best_checkpoint(checkpoint.state)
+        if best is not None and best in checkpoint_names:
+            state.best_nats = cast(float, checkpoint.state["best_nats"])
             state.best_step = checkpoint_step(best)
         return state
 
@@ -111,11 +113,8 @@ class TrainingSession:
 
     `events` is the loop; each of its verbs (`step`, `recover`, `validate`, `write_sample`, `save`)
     returns the event that reports it. An event is yielded only after everything that it reports is
-    on disk, so the run can be killed at any instant. The caller holds the run's lock.
-
-    Each of several processes has such a session and goes through the same steps. Only the first
-    process validates, writes samples and uses the run's folder; requests to stop or to save, from
-    any process, reach all at the same step.
+    on disk, so the run can be killed at any instant. The caller holds the run's lock. Several
+    processes have a `shared_session.SharedSession` each.
     """
 
     def __init__(
@@ -126,9 +125,9 @@ class TrainingSession:
         start: float,
         should_stop: Callable[[], bool],
         should_save: Callable[[], bool],
-        loaded: Checkpoint | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
-        """Train a new run, or continue from `loaded`, which the trainer has restored.
+        """Train a new run, or continue from a checkpoint, which the trainer has restored.
 
         Seconds count from `start`, as `time.perf_counter` counts.
         """
@@ -136,19 +135,15 @@ class TrainingSession:
         self.run = run
         self.trainer = trainer
         self.text = text
-        self.group = trainer.group
         self.should_stop = should_stop
         self.should_save = should_save
-        self.loaded = loaded
+        self.checkpoint = checkpoint
 
         # Values that change from step to step.
         self._began = start
-        self._is_stop_asked = False
-        self._is_save_asked = False
-        """Whether any process was asked to stop, or to save, when all took the last step."""
         self.state = SessionState()
-        if loaded is not None:
-            self.state = SessionState.restored(loaded, run.checkpoints())
+        if checkpoint is not None:
+            self.state = SessionState.restored(checkpoint, run.checkpoints())
 
         # The schedule, which `plan_run` has turned into steps and characters.
         config = trainer.config
@@ -174,112 +169,102 @@ class TrainingSession:
         trainer = self.trainer
         yield from self._start(notes)
 
-        while trainer.step < self.num_steps or state.is_validation_due:
-            if self.should_stop_now():
-                state.is_stopped = True
-                break
+        # A validation that a stop interrupted: its step was taken, logged and sampled before.
+        if state.is_validation_due and not self._is_stopped():
+            yield from self._make_up_for_validation()
 
-            # An optimizer step, unless a stop interrupted the validation of the present step: then
-            # the step was taken, logged and sampled before.
-            was_due = state.is_validation_due
-            if not was_due:
-                try:
-                    # Gradient accumulation: `Trainer.take_step` reads several windows and calls its
-                    # optimizers once.
-                    taken = self.step()
-                except NonFiniteError as error:
-                    # Back to the latest checkpoint, once; the second time this raises.
-                    yield from self.recover(error)
-                    continue
-                yield taken
-                while trainer.warnings:
-                    yield WarningEvent(message=trainer.warnings.pop())
+        while trainer.step < self.num_steps and not self._is_stopped():
+            # Take an optimizer step.
+            try:
+                taken = self.step()
+            except NonFiniteError as error:
+                # Back to the latest checkpoint, once; the second time this raises.
+                yield from self.recover(error)
+                continue
+            yield taken
+            while trainer.warnings:
+                yield WarningEvent(message=trainer.warnings.pop())
+
+            # Validate, once in a while and at the end.
             is_last = trainer.step == self.num_steps
-
-            # Once in a while: the loss of the validation text.
-            is_best = False
-            if is_last or was_due or trainer.step % self._evaluate_every == 0:
+            if is_last or trainer.step % self._evaluate_every == 0:
                 evaluation = self.validate()
                 if evaluation is None:
                     break
-                is_best = evaluation.is_best
-                yield evaluation
-                if not math.isfinite(evaluation.val_nats):
-                    yield WarningEvent(
-                        message=(
-                            f"the loss of the validation text is {evaluation.val_nats} at step"
-                            f" {trainer.step}: a state grew without bound. {self._remedy()}"
-                        )
-                    )
+                self._log(evaluation)
+                yield from self._validated(evaluation)
 
-            # Once in a while: a sample of the text that the model writes by now.
-            if trainer.step in self._sample_steps and not was_due and self.group.is_first:
+            # Write a sample, more often at the beginning.
+            if self._is_sample_due():
                 yield self.write_sample()
 
-            # Once in a while, and when a step is worth keeping: save.
-            if self.should_save_now() or is_last or is_best or was_due:
+            # Save, once in a while and when a step is worth keeping.
+            is_best = trainer.step == state.best_step
+            if self._is_save_due() or is_last or is_best:
                 yield self.save()
 
         # The present step, if a stop left it unsaved.
         if state.saved_step != trainer.step:
             yield self.save()
 
-        # The counts of the text, which add to the network that was trained.
+        # Count the training text; a network and its counts predict together.
         seconds = time.perf_counter() - self._began
         if not state.is_stopped and trainer.config.num_held_back > 0:
-            yield from self.count_text()
+            warning = self.count_text()
+            if warning is not None:
+                yield warning
         yield self._done(seconds)
 
-    def should_stop_now(self) -> bool:
-        """Return whether to stop before the next step, the same in all processes."""
-        # Each of several processes has its own signals. If one stopped alone, the rest would wait
-        # for its gradients forever. So they exchange these requests together with the gradients.
-        if self.group.size > 1:
-            return self._is_stop_asked
+    def _is_stopped(self) -> bool:
+        """Return whether the session has stopped or should stop before the next step."""
+        if self._is_stop_asked():
+            self.state.is_stopped = True
+        return self.state.is_stopped
+
+    def _is_stop_asked(self) -> bool:
         return self.should_stop()
 
-    def should_save_now(self) -> bool:
-        """Return whether the step that was taken is to be saved, because it is time or somebody
-        asks, the same in all processes."""
-        is_due = self.trainer.step % self._save_every == 0
-        if self.group.size > 1:
-            return self._is_save_asked or is_due
-        return self.should_save() or is_due
+    def _is_save_due(self) -> bool:
+        """Return whether to save the step that was taken, because somebody asks or it is time."""
+        return self.should_save() or self.trainer.step % self._save_every == 0
 
-    def count_text(self) -> Generator[WarningEvent, None, None]:
-        """Let the first process count the training text while the rest wait, and log the validation
-        loss of the network and the counts together.
+    def _is_sample_due(self) -> bool:
+        """Return whether to write a sample after the step that was taken."""
+        return self.trainer.step in self._sample_steps
+
+    @property
+    def _num_threads(self) -> int:
+        """The threads of work between two steps."""
+        return resolved(self.trainer.config.threads)
+
+    def count_text(self) -> WarningEvent | None:
+        """Count the training text, and log the validation loss of the network and the counts
+        together.
 
         The network is saved already, so any failure is only a warning. A stop ends the counting,
         which a resumed run makes up for.
         """
-        problem = ""
-        warning = ""
-        if self.group.is_first:
-            try:
-                warning = self._count_text()
-            except ImportError as error:
-                problem = f"{error} ({install_command()})"
-            # Torch has a RuntimeError where memory ends.
-            except (CharRNNError, MemoryError, RuntimeError) as error:
-                words = str(error).rstrip(".") or "there is too little memory"
-                problem = shortened(" ".join(words.split()))
-        self.state.is_stopped = bool(self.group.of_first(self.state.is_stopped))
+        try:
+            warning = self._count_text()
+        except ImportError as error:
+            warning = self._uncounted(f"{error} ({install_command()})")
+        # Torch has a RuntimeError where memory ends.
+        except (CharRNNError, MemoryError, RuntimeError) as error:
+            words = str(error).rstrip(".") or "there is too little memory"
+            warning = self._uncounted(shortened(" ".join(words.split())))
+        if not warning:
+            return None
+        return WarningEvent(message=warning)
 
-        if warning:
-            yield WarningEvent(message=warning)
-        if problem:
-            run = shlex.quote(str(self.run.path))
-            yield WarningEvent(
-                message=(
-                    f"The network is saved, but its text could not be counted: {problem}. When that"
-                    f" is mended, count it with: charrnn train {named('resume', run)}"
-                )
-            )
+    def _uncounted(self, problem: str) -> str:
+        run = shlex.quote(str(self.run.path))
+        return (
+            f"The network is saved, but its text could not be counted: {problem}. When that is"
+            f" mended, count it with: charrnn train {named('resume', run)}"
+        )
 
     def _count_text(self) -> str:
-        """Count the training text on all cores of this host. Returns a warning, or "". Raises
-        whatever goes wrong."""
+        """Count the training text. Returns a warning, or "". Raises whatever goes wrong."""
         # Without a validation loss there is nothing with which the counts could be compared.
         best_nats = self.state.best_nats
         if best_nats is None:
@@ -290,11 +275,9 @@ class TrainingSession:
             if self.should_stop():
                 raise Cancelled
 
-        # The other processes of this host wait, so their threads are free.
-        num_threads = resolved(self.trainer.config.threads) * self.group.local_size
         losses = None
         with (
-            on_threads(num_threads),
+            on_threads(self._num_threads),
             using(CallbackProgress(cancel_if_stopped)),
             contextlib.suppress(Cancelled),
         ):
@@ -336,7 +319,7 @@ class TrainingSession:
         # The saved settings train the same weights only if the run kept to one schedule, from the
         # first step to the last.
         recipe_path: str | None = str(self.run.path / CONFIG)
-        if self.loaded is not None or state.has_gone_back or state.is_stopped:
+        if self.checkpoint is not None or state.has_gone_back or state.is_stopped:
             recipe_path = None
         return DoneEvent(
             step=self.trainer.step,
@@ -354,7 +337,6 @@ class TrainingSession:
         """Report the run, finish the work that an interrupted process left undone, and write the
         sample of the first step."""
         trainer = self.trainer
-        loaded = self.loaded
         yield StartEvent(
             run=str(self.run.path),
             num_parameters=trainer.num_parameters,
@@ -366,40 +348,32 @@ class TrainingSession:
         )
 
         # A checkpoint to come back to: the initial weights, or the checkpoint of a resumed run.
-        if loaded is None:
+        if self.checkpoint is None:
             # Before hours are spent: a full disk or a read-only folder shows now.
             yield self.save()
         else:
-            for message in loaded.warnings:
+            for message in self.checkpoint.warnings:
                 yield WarningEvent(message=message)
-            # The first process may mend the folder while another process reads it.
-            best = self.group.of_first((self.state.best_nats, self.state.best_step))
-            self.state.best_nats, self.state.best_step = best
-        if not self.group.is_first:
-            return
-
-        # Work that an interrupted process left undone.
-        if loaded is not None:
-            # Seconds count on where the log ends, so that curves against time have no jump back.
-            self._seconds_before = self._metrics.seconds_at(trainer.step)
-            # A process that was killed after it moved `latest` has not removed old checkpoints.
-            self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
-        # A process that was killed may have written samples of later steps than it saved.
-        self._samples.rewind(trainer.step)
+            self._tidy(self.checkpoint)
 
         # The sample of step 0 shows what an untrained model writes.
-        if trainer.step in self._sample_steps and trainer.step not in self._samples.steps():
+        if self._is_sample_due() and trainer.step not in self._samples.steps():
             yield self.write_sample()
+
+    def _tidy(self, checkpoint: Checkpoint) -> None:
+        """Do what the process that saved this checkpoint has left undone."""
+        # Seconds count on where the log ends, so that curves against time have no jump back.
+        self._seconds_before = self._metrics.seconds_at(self.trainer.step)
+        # A process that was killed after it moved `latest` has not removed old checkpoints.
+        best = best_checkpoint(checkpoint.state)
+        self.run.prune(self.trainer.config.keep, checkpoint.name, best)
+        # It may have written samples of later steps than it saved.
+        self._samples.rewind(self.trainer.step)
 
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         begin = time.perf_counter()
-        if self.group.size > 1:  # They exchange their requests with the gradients.
-            result = self.trainer.take_step((self.should_stop(), self.should_save()))
-            self._is_stop_asked, self._is_save_asked = result.flags
-        else:
-            result = self.trainer.take_step()
-
+        result = self._take_step()
         event = StepEvent(
             step=self.trainer.step,
             seconds=time.perf_counter() - self._began,
@@ -408,11 +382,16 @@ class TrainingSession:
             learning_rate=result.learning_rate,
             chars_per_second=self._chars_per_step / (time.perf_counter() - begin),
         )
-        if self.group.is_first:
-            self._metrics.append(
-                event.to_json() | {"seconds": self._seconds_before + event.seconds}
-            )
+        self._log(event)
         return event
+
+    def _take_step(self) -> StepResult:
+        return self.trainer.take_step()
+
+    def _log(self, event: StepEvent | EvaluationEvent) -> None:
+        """Add an event to the log, with the seconds of all processes of the run."""
+        seconds = self._seconds_before + event.seconds
+        self._metrics.append(event.to_json() | {"seconds": seconds})
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
         """Go back to the last checkpoint with half the peak learning rate; the second time, raise
@@ -424,7 +403,7 @@ class TrainingSession:
 
         # The latest checkpoint, not the best one: all that was learned before the loss exploded.
         trainer = self.trainer
-        saved = self.group.in_turn(lambda: self.run.load_checkpoint("latest", with_training=True))
+        saved = self._load_latest()
         for message in saved.warnings:
             yield WarningEvent(message=message)
 
@@ -432,21 +411,26 @@ class TrainingSession:
         trainer.config = replace(trainer.config, learning_rate=rate)
         trainer.restore(saved.model, training=saved.training, counters=saved.state)
 
-        # The run's configuration records the new rate, so that a resumed run keeps it; the logs
-        # forget the steps that are taken again.
         self._description = RunDescription.of(
             self.run.path, config=trainer.config, vocab=self.text.vocab
         )
-        if self.group.is_first:
-            self.run.write_description(self._description)
-            self._metrics.rewind(trainer.step)
-            self._samples.rewind(trainer.step)
+        self._rewind()
         yield WarningEvent(
             message=(
                 f"{error.marked} Went back to step {trainer.step}, with a peak learning rate of"
                 f" {rate:.2g}."
             )
         )
+
+    def _load_latest(self) -> Checkpoint:
+        return self.run.load_checkpoint("latest", with_training=True)
+
+    def _rewind(self) -> None:
+        """Record the new learning rate, so that a resumed run keeps it, and let the logs forget the
+        steps that are taken again."""
+        self.run.write_description(self._description)
+        self._metrics.rewind(self.trainer.step)
+        self._samples.rewind(self.trainer.step)
 
     def _remedy(self) -> str:
         """Return a sentence on how to go on after a run that diverges."""
@@ -458,51 +442,28 @@ class TrainingSession:
         return f"Start a new run with a lower learning rate: charrnn train {settings} {lower}"
 
     def validate(self) -> EvaluationEvent | None:
-        """Measure the stateful loss on the validation text and log it; None if `should_stop`
-        interrupted it.
+        """Measure the stateful loss on the validation text; None if `should_stop` interrupted it.
 
         An interrupted validation stays due, and the checkpoint records that.
         """
-        # The loss of the averaged weights, which the first process measures on all cores of its
-        # host, while the rest wait. A stop during it leaves the step saved but not validated.
         state = self.state
-        step = self.trainer.step
-        means = None
-        if self.group.is_first:
-            num_threads = resolved(self.trainer.config.threads) * self.group.local_size
-            with on_threads(num_threads), using(CallbackProgress()):
-                scores = stateful_scores(
-                    self.trainer.averaged,
-                    ids=self.text.ids[: self.text.num_before_test],
-                    first=self.text.num_train,
-                    precision=self.trainer.config.precision,
-                    max_chars=self._max_chars,
-                    escape_nats=self.text.vocab.escape_nats,
-                    should_stop=self.should_stop,
-                )
-            if scores is not None:
-                means = scores.means
-        means = self.group.of_first(means)
+        means = self._measure_losses()
+        state.is_validation_due = means is None
         if means is None:
-            state.is_validation_due = True
             state.is_stopped = True
             return None
-        was_due = state.is_validation_due
-        state.is_validation_due = False
-        val_nats, first_guess = means
 
         # A loss that is not finite is never the best.
+        val_nats, first_guess = means
         is_best = math.isfinite(val_nats) and (
             state.best_nats is None or val_nats < state.best_nats
         )
         state.val_nats = val_nats
         if is_best:
             state.best_nats = val_nats
-            state.best_step = step
-
-        # The event, and the line of the log.
-        event = EvaluationEvent(
-            step=step,
+            state.best_step = self.trainer.step
+        return EvaluationEvent(
+            step=self.trainer.step,
             seconds=time.perf_counter() - self._began,
             val_nats=val_nats,
             val_bpc=bits(val_nats),
@@ -510,13 +471,46 @@ class TrainingSession:
             num_chars=num_scored_chars(self.text.num_validation, self._max_chars),
             is_best=is_best,
         )
+
+    def _measure_losses(self) -> tuple[float, float | None] | None:
+        """Measure the mean loss of the averaged weights, and the share of characters that their
+        first guess gets right; None if `should_stop` interrupted it."""
+        with on_threads(self._num_threads), using(CallbackProgress()):
+            scores = stateful_scores(
+                self.trainer.averaged,
+                ids=self.text.ids[: self.text.num_before_test],
+                first=self.text.num_train,
+                precision=self.trainer.config.precision,
+                max_chars=self._max_chars,
+                escape_nats=self.text.vocab.escape_nats,
+                should_stop=self.should_stop,
+            )
+        if scores is None:
+            return None
+        return scores.means
+
+    def _validated(self, event: EvaluationEvent) -> Generator[TrainEvent, None, None]:
+        """Report a validation."""
+        yield event
+        if not math.isfinite(event.val_nats):
+            yield WarningEvent(
+                message=(
+                    f"the loss of the validation text is {event.val_nats} at step {event.step}: a"
+                    f" state grew without bound. {self._remedy()}"
+                )
+            )
+
+    def _make_up_for_validation(self) -> Generator[TrainEvent, None, None]:
+        """Validate and save the present step, whose validation a stop has interrupted."""
+        event = self.validate()
+        if event is None:
+            return
         # A process that was killed may have logged this validation before it saved that it was
         # done.
-        if self.group.is_first and (not was_due or step not in self._metrics.steps("evaluation")):
-            self._metrics.append(
-                event.to_json() | {"seconds": self._seconds_before + event.seconds}
-            )
-        return event
+        if event.step not in self._metrics.steps("evaluation"):
+            self._log(event)
+        yield from self._validated(event)
+        yield self.save()
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
@@ -540,33 +534,31 @@ class TrainingSession:
         """Commit the present step to disk, and remove checkpoints that are no longer kept. Raises
         CharRNNError."""
         trainer = self.trainer
-        if self.group.is_first:
-            self.run.check_in_place()
-
-        # In all processes: each adds the recurrent states of its own batch rows.
-        tensors, counters = trainer.snapshot()
+        self.run.check_in_place()
+        training, counters = trainer.snapshot()
         self.state.saved_step = trainer.step
 
         # `RunWriter.commit` makes this step the latest, by writes in a safe order.
-        if self.group.is_first:
-            recorded = {
-                **counters,
-                "best_nats": self.state.best_nats,
-                "best_step": self.state.best_step,
-                **state_of_corpus(self.text.corpus),
-            }
-            if self.group.size > 1:
-                recorded["num_processes"] = self.group.size
-            if self.state.is_validation_due:
-                recorded["is_validation_due"] = True
-            self.run.commit(
-                step=trainer.step,
-                model=trainer.model_tensors(),
-                training=tensors,
-                state=recorded,
-                description=self._description,
-                keep=trainer.config.keep,
-            )
-        return SavedEvent(
-            step=trainer.step, path=str(self.run.path / checkpoint_name(trainer.step))
+        recorded = {
+            **counters,
+            "best_nats": self.state.best_nats,
+            "best_step": self.state.best_step,
+            **state_of_corpus(self.text.corpus),
+        }
+        if trainer.group.size > 1:
+            recorded["num_processes"] = trainer.group.size
+        if self.state.is_validation_due:
+            recorded["is_validation_due"] = True
+        self.run.commit(
+            step=trainer.step,
+            model=trainer.model_tensors(),
+            training=training,
+            state=recorded,
+            description=self._description,
+            keep=trainer.config.keep,
         )
+        return self._saved()
+
+    def _saved(self) -> SavedEvent:
+        step = self.trainer.step
+        return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))

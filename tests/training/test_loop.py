@@ -126,15 +126,15 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(monkeypatch):
 def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_resumed():
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
     run = RunReader(Path("run"))
-    loaded = run.load_checkpoint("latest", with_training=True)
+    checkpoint = run.load_checkpoint("latest", with_training=True)
     for num_rows, state, message in (
         (4, {}, "does not record the digest"),
-        (65_536, loaded.state, "65536 batch rows of "),
+        (65_536, checkpoint.state, "65536 batch rows of "),
     ):
         resumed = SimpleNamespace(
             run=run,
             config=replace(run.read_config(), batch_size=num_rows),
-            loaded=replace(loaded, state=state),
+            checkpoint=replace(checkpoint, state=state),
         )
         with pytest.raises(CheckpointError, match=message):
             loop._read_same_text(resumed)

@@ -78,8 +78,8 @@ def test_an_interrupted_validation_is_due_and_done_later(made, monkeypatch):
     assert session.state.is_validation_due and session.state.is_stopped
     session.save()
     assert made.saved_state()["is_validation_due"] is True
-    loaded = made.run.load_checkpoint("latest", with_training=True)
-    assert SessionState.restored(loaded, made.run.checkpoints()) == SessionState(
+    checkpoint = made.run.load_checkpoint("latest", with_training=True)
+    assert SessionState.restored(checkpoint, made.run.checkpoints()) == SessionState(
         saved_step=1, is_validation_due=True
     )
     made.is_stop_asked = False
@@ -93,11 +93,11 @@ def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made):
     session.step()
     evaluation = session.validate()
     session.save()
-    loaded = made.run.load_checkpoint("latest", with_training=True)
-    restored = SessionState.restored(loaded, made.run.checkpoints())
+    checkpoint = made.run.load_checkpoint("latest", with_training=True)
+    restored = SessionState.restored(checkpoint, made.run.checkpoints())
     assert restored == SessionState(best_nats=evaluation.val_nats, best_step=1, saved_step=1)
     (made.run.path / "step-00000001").rename(made.run.path.parent / "elsewhere")
-    assert SessionState.restored(loaded, made.run.checkpoints()) == SessionState(saved_step=1)
+    assert SessionState.restored(checkpoint, made.run.checkpoints()) == SessionState(saved_step=1)
 
 
 def run_all(made):

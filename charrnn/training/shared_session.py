@@ -1,0 +1,79 @@
+"""The session of one of several processes that train together."""
+
+from charrnn.runs.checkpoint import Checkpoint
+from charrnn.training.events import EvaluationEvent, SavedEvent, StepEvent, WarningEvent
+from charrnn.training.session import TrainingSession
+from charrnn.training.trainer import StepResult
+
+
+class SharedSession(TrainingSession):
+    """A session that goes through the same steps as the sessions of all other processes.
+
+    Only the first process validates, counts the text, writes samples and uses the run's folder.
+    Requests to stop or to save, from any process, reach all at the same step: if one process
+    stopped alone, the rest would wait for its gradients forever.
+    """
+
+    _flags: tuple[bool, ...] = (False, False)
+    """Whether any process was asked to stop, and to save, when all took the last step."""
+
+    def _take_step(self) -> StepResult:
+        # The processes exchange their requests together with the gradients.
+        result = self.trainer.take_step((self.should_stop(), self.should_save()))
+        self._flags = result.flags
+        return result
+
+    def _is_stop_asked(self) -> bool:
+        return self._flags[0]
+
+    def _is_save_due(self) -> bool:
+        return self._flags[1] or self.trainer.step % self._save_every == 0
+
+    def _is_sample_due(self) -> bool:
+        return self.trainer.group.is_first and super()._is_sample_due()
+
+    @property
+    def _num_threads(self) -> int:
+        # The other processes of this host wait, so their threads are free.
+        return super()._num_threads * self.trainer.group.local_size
+
+    def _log(self, event: StepEvent | EvaluationEvent) -> None:
+        if self.trainer.group.is_first:
+            super()._log(event)
+
+    def _measure_losses(self) -> tuple[float, float | None] | None:
+        means = None
+        if self.trainer.group.is_first:
+            means = super()._measure_losses()
+        return self.trainer.group.of_first(means)
+
+    def count_text(self) -> WarningEvent | None:
+        """Count the training text in the first process, while the rest wait."""
+        warning = None
+        if self.trainer.group.is_first:
+            warning = super().count_text()
+        self.state.is_stopped = self.trainer.group.of_first(self.state.is_stopped)
+        return warning
+
+    def _tidy(self, checkpoint: Checkpoint) -> None:
+        # The first process may mend the folder while another process reads it.
+        best = self.trainer.group.of_first((self.state.best_nats, self.state.best_step))
+        self.state.best_nats, self.state.best_step = best
+        if self.trainer.group.is_first:
+            super()._tidy(checkpoint)
+
+    def _load_latest(self) -> Checkpoint:
+        return self.trainer.group.in_turn(super()._load_latest)
+
+    def _rewind(self) -> None:
+        if self.trainer.group.is_first:
+            super()._rewind()
+
+    def save(self) -> SavedEvent:
+        """Commit the present step to disk in the first process. Raises CharRNNError."""
+        if self.trainer.group.is_first:
+            return super().save()
+        # Each process adds the recurrent states of its own batch rows.
+        self.trainer.snapshot()
+        self.state.saved_step = self.trainer.step
+        return self._saved()
