@@ -23,111 +23,6 @@ from charrnn.text.pieces import held_back_pieces, num_in
 from charrnn.text.vocab import IdArray
 from charrnn.training.optim import RATE_FACTORS
 
-DEFAULT_CELL = {"cell": "lstm", "num_layers": 1}
-"""The cell type and the layers of a model that names none."""
-DEFAULT_MINUTES = 3.0
-"""Budget of a run that names none."""
-EVALUATION_SHARE = 0.05
-"""Share of a run's time that validation may take."""
-NUM_VALIDATIONS = 8
-"""Validations of a run."""
-MIN_VALIDATION_CHARS = 1 << 20
-"""Characters of a validation text that are always read, however short the run: a smaller sample is
-too noisy."""
-CPU_RATE = 2.4e11
-"""Assumed operations per second of training on one processor thread with bf16
-(docs/understand/recipe.md)."""
-OPERATIONS_PER_WEIGHT = 6
-"""Operations of training per recurrent weight and character: two forward, four backward."""
-MAX_RATE = 3e-2
-"""Highest peak learning rate, for few units."""
-MAX_IRNN_RATE = 1e-2
-"""Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
-CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
-"""Cell types whose peak rate is divided by the number of layers: at a higher rate, deep networks
-diverge or reach a higher loss (benchmarks/LOG.md)."""
-MAX_BATCH_SIZE = 32
-"""Batch rows of a text that is long enough for them."""
-SHORT_READ = 3_000_000
-"""A budget in minutes that reads fewer characters is short: many small steps reach a lower loss
-than few large steps."""
-SHORT_WINDOW = 48
-"""Characters per batch row and step for a short budget."""
-SHORT_BUDGET_FACTOR = 1.5
-"""Factor of the learning rate for a short budget."""
-FINE_TUNING_DIVISOR = 3
-"""The learning rate of a network that starts with the weights of another run is divided by this: at
-a higher rate it forgets what that run has learned (benchmarks/LOG.md)."""
-DROPOUT_SCALE = 0.055
-"""Dropout is this times the root of the epochs times the recurrent weights per character, because
-more epochs and more weights make a network learn by heart. For M networks, 1 / M stands under the
-root, too: they do not learn the same passages by heart (benchmarks/LOG.md)."""
-DROPOUT_EPOCHS = 3
-"""With fewer epochs, nothing is dropped."""
-MAX_DROPOUT = 0.5
-"""Highest automatic dropout."""
-LEAST_WEIGHT_DECAY = 0.1
-"""Automatic weight decay without dropout; half of the dropout is added (benchmarks/LOG.md)."""
-USEFUL_EPOCHS = 1050.0
-"""A network with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters
-(docs/understand/recipe.md)."""
-MIN_USEFUL_STEPS = 150
-"""Steps that every model can use, however short the text, if it starts from nothing."""
-MIN_TUNING_STEPS = 100
-"""Steps that a network which starts with the weights of another run can use, however short the
-text: an epoch of 150 names has two or three (benchmarks/LOG.md)."""
-HELD_BACK_PART = 100
-"""The length of a training text is divided by this number. The result is the number of characters
-that are held back from the network, to fit how counts are mixed with it."""
-MIN_HELD_BACK = 500
-"""The smallest number of characters that the recipe holds back: fewer would say too little about
-nine pairs of powers."""
-LEAST_HELD_BACK = 100
-"""The smallest number of characters that a user may ask to hold back."""
-MAX_HELD_BACK = 20_000
-"""The largest number of characters that the recipe holds back: more would not say more."""
-MOST_HELD_BACK_PART = 10
-"""The length of a training text is divided by this number. The recipe holds back no more characters
-than the result, so a text of fewer than 5,000 characters has none to spare."""
-COUNTED_CHARS = 1 << 22
-"""Largest number of characters of a training text that are counted, from its end
-(benchmarks/LOG.md)."""
-COUNTING_SECONDS = 2.0
-"""Assumed seconds at the end of a budget in minutes to load machine code, and to fit counts to a
-network."""
-COUNTED_PER_SECOND = 500_000
-"""Assumed characters that are counted in a second: twice, without the text that is held back and
-with it."""
-VALIDATED_PER_SECOND = 90_000
-"""Assumed characters that are validated in a second with a network and counts, and by the counts
-alone."""
-MEMBER_EPOCHS = 8
-"""Times that each of several networks must read the text, to be worth its share of the time
-(benchmarks/LOG.md)."""
-MAX_MEMBERS = 4
-"""Networks at most that a budget in minutes trains side by side."""
-MAX_JOINED_SIZE = 2048
-"""Largest number of units of all of them together: they are saved as one network with M * M times
-the recurrent weights of each, and a larger network would be slow to read and to write with."""
-FORWARD_COST = 1 / 3
-"""Time to read a character, as a share of the time to train on it."""
-
-
-MIN_READ = {128: 0, 256: 2_000_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
-"""Units of a layer, and the characters that a model of that size must read to be better than the
-next smaller model in the same time (benchmarks/LOG.md)."""
-MIN_USEFUL = MIN_READ | {256: 4_500_000}
-"""Units of a layer, and the characters that a model of that size must be able to read before it
-knows its text by heart."""
-MINUTES_SHARE = 2 / 3
-"""A model for a budget in minutes must read enough in this share of the budget. A model that
-needs the whole budget to read enough is, more often than not, worse than several smaller networks
-or more steps of a smaller network (benchmarks/LOG.md)."""
-FEW_WEIGHTS = 400_000
-"""For a budget in minutes, no network is chosen whose recurrent weights exceed both this number and
-the number of characters of the text: it would learn the text by heart, and several smaller networks
-are better, whatever the time (benchmarks/LOG.md)."""
-
 
 def fill_auto(config: Config, **choices: Any) -> Config:
     """Return a configuration in which each field that is `auto` has the value given for it.
@@ -137,6 +32,20 @@ def fill_auto(config: Config, **choices: Any) -> Config:
     """
     changes = {name: value for name, value in choices.items() if getattr(config, name) == "auto"}
     return replace(config, **changes)
+
+
+DEFAULT_CELL = {"cell": "lstm", "num_layers": 1}
+"""The cell type and the layers of a model that names none."""
+CPU_RATE = 2.4e11
+"""Assumed operations per second of training on one processor thread with bf16
+(docs/understand/recipe.md)."""
+SHORT_READ = 3_000_000
+"""A budget in minutes that reads fewer characters is short: many small steps reach a lower loss
+than few large steps."""
+SHORT_WINDOW = 48
+"""Characters per batch row and step for a short budget."""
+SHORT_BUDGET_FACTOR = 1.5
+"""Factor of the learning rate for a short budget."""
 
 
 def choose_sizes(
@@ -187,9 +96,28 @@ def choose_sizes(
             config, num_train_chars=num_train_chars, window=SHORT_WINDOW
         )
         factor = SHORT_BUDGET_FACTOR
+    config = fill_auto(config, learning_rate=choose_peak_rate(config, factor))
+    return replace(config, bptt_length=bptt_length, batch_size=batch_size)
 
-    # The learning rate. It falls as the number of units rises: the more weights an update changes,
-    # the further it moves the sum in a unit.
+
+MAX_RATE = 3e-2
+"""Highest peak learning rate, for few units."""
+MAX_IRNN_RATE = 1e-2
+"""Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
+FINE_TUNING_DIVISOR = 3
+"""The learning rate of a network that starts with the weights of another run is divided by this: at
+a higher rate it forgets what that run has learned (benchmarks/LOG.md)."""
+CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
+"""Cell types whose peak rate is divided by the number of layers: at a higher rate, deep networks
+diverge or reach a higher loss (benchmarks/LOG.md)."""
+
+
+def choose_peak_rate(config: Config, factor: float) -> float:
+    """Return the peak learning rate of a model of resolved size, times a factor.
+
+    It falls as the number of units rises: the more weights an update changes, the further it moves
+    the sum in a unit.
+    """
     max_rate = MAX_IRNN_RATE if config.cell == "irnn" else MAX_RATE
     rate = factor * cell_type(config.cell).peak_rate * 512 / units_of_network(config)
     rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
@@ -197,61 +125,11 @@ def choose_sizes(
         rate /= FINE_TUNING_DIVISOR
     if config.cell in CELLS_WITH_LOW_DEEP_RATES:
         rate /= resolved(config.num_layers)
-    config = fill_auto(config, learning_rate=rate)
-    return replace(config, bptt_length=bptt_length, batch_size=batch_size)
+    return rate
 
 
-def choose_held_back(config: Config, training_ids: IdArray) -> Config:
-    """Choose how many characters of a training text (N,) are held back to fit how a network of
-    resolved size is mixed with counts (`text.pieces`).
-
-    Raises UsageError if more than half of the text would be held back.
-    """
-    num_train_chars = len(training_ids)
-    most = num_train_chars // 2
-    if config.held_back != "auto" and 0 < config.held_back < LEAST_HELD_BACK:
-        raise UsageError(
-            f"{named('held_back')} is {config.held_back}; it must be 0, or at least"
-            f" {LEAST_HELD_BACK} to say how much the counts are worth."
-        )
-    is_asked = config.held_back != "auto"
-    if not is_asked:
-        most = num_train_chars // MOST_HELD_BACK_PART
-        num_chars = min(MAX_HELD_BACK, max(MIN_HELD_BACK, num_train_chars // HELD_BACK_PART))
-        # A user who asks for a smaller network wants to look at it, so it should write without
-        # counts.
-        if units_of_network(config) < min(MIN_READ):
-            num_chars = 0
-        config = fill_auto(config, held_back=num_chars)
-
-    # Whole documents have more characters.
-    num_chars = config.num_held_back
-    num_in_pieces = max(
-        num_chars, num_in(held_back_pieces(training_ids, num_chars, end_id=config.end_id))
-    )
-    if num_in_pieces <= most:
-        return config
-
-    # A text that has nothing to spare is not counted.
-    if not is_asked:
-        return replace(config, held_back=0)
-    documents = ""
-    if num_in_pieces > num_chars:
-        documents = f", {num_in_pieces:,} with the rest of the documents"
-    raise UsageError(
-        f"{named('held_back')} is {num_chars:,}{documents}, and the training text has"
-        f" {counted(num_train_chars, 'character')}. Hold back at most half of them, or 0."
-    )
-
-
-def counting_seconds(config: Config, num_train_chars: int, num_val_chars: int) -> float:
-    """Return how much of a budget in minutes is kept for counting the training text at its end, and
-    for validating with the counts."""
-    if config.num_held_back == 0:
-        return 0.0
-    counting = min(num_train_chars, COUNTED_CHARS) / COUNTED_PER_SECOND
-    validating = min(num_val_chars, MIN_VALIDATION_CHARS) / VALIDATED_PER_SECOND
-    return COUNTING_SECONDS + counting + validating
+MAX_BATCH_SIZE = 32
+"""Batch rows of a text that is long enough for them."""
 
 
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
@@ -265,6 +143,22 @@ def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tup
     # Two windows per batch row at least: a shorter row would be read twice in one step.
     most_rows = max(1, num_train_chars // (2 * bptt_length))
     return bptt_length, min(resolved(config.batch_size), most_rows)
+
+
+MIN_READ = {128: 0, 256: 2_000_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
+"""Units of a layer, and the characters that a model of that size must read to be better than the
+next smaller model in the same time (benchmarks/LOG.md)."""
+MIN_USEFUL = MIN_READ | {256: 4_500_000}
+"""Units of a layer, and the characters that a model of that size must be able to read before it
+knows its text by heart."""
+MINUTES_SHARE = 2 / 3
+"""A model for a budget in minutes must read enough in this share of the budget. A model that
+needs the whole budget to read enough is, more often than not, worse than several smaller networks
+or more steps of a smaller network (benchmarks/LOG.md)."""
+FEW_WEIGHTS = 400_000
+"""For a budget in minutes, no network is chosen whose recurrent weights exceed both this number and
+the number of characters of the text: it would learn the text by heart, and several smaller networks
+are better, whatever the time (benchmarks/LOG.md)."""
 
 
 def choose_hidden_size(
@@ -305,6 +199,12 @@ def choose_hidden_size(
     return largest
 
 
+DEFAULT_MINUTES = 3.0
+"""Budget of a run that names none."""
+OPERATIONS_PER_WEIGHT = 6
+"""Operations of training per recurrent weight and character: two forward, four backward."""
+
+
 def chars_of_minutes(config: Config, operations_per_second: float) -> float:
     """Return the characters that a model of resolved size reads in the minutes of a budget, at an
     assumed speed."""
@@ -314,10 +214,22 @@ def chars_of_minutes(config: Config, operations_per_second: float) -> float:
     )
 
 
+USEFUL_EPOCHS = 1050.0
+"""A network with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters.
+This number and both exponents are from the sweep behind the sizes (benchmarks/LOG.md,
+2026-11-21)."""
+TEXT_EXPONENT = 0.5
+"""Exponent of N there: a longer text can be read more often."""
+WEIGHTS_EXPONENT = 0.75
+"""Exponent of W there: a larger network knows a text by heart after fewer epochs."""
+
+
 def useful_chars(num_weights: int, num_train_chars: int) -> float:
     """Return how many characters of a text of `num_train_chars` a model should read before it
     learns them by heart."""
-    return float(USEFUL_EPOCHS * num_train_chars**1.5 / max(1, num_weights) ** 0.75)
+    # The epochs, times the characters of an epoch.
+    num_read = USEFUL_EPOCHS * num_train_chars ** (1 + TEXT_EXPONENT)
+    return float(num_read / max(1, num_weights) ** WEIGHTS_EXPONENT)
 
 
 def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
@@ -328,12 +240,109 @@ def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
     return min(64 * config.num_networks, hidden_size)
 
 
+HELD_BACK_PART = 100
+"""The length of a training text is divided by this number. The result is the number of characters
+that are held back from the network, to fit how counts are mixed with it."""
+MIN_HELD_BACK = 500
+"""The smallest number of characters that the recipe holds back: fewer would say too little about
+nine pairs of powers."""
+MAX_HELD_BACK = 20_000
+"""The largest number of characters that the recipe holds back: more would not say more."""
+MOST_HELD_BACK_PART = 10
+"""The length of a training text is divided by this number. The recipe holds back no more characters
+than the result, so a text of fewer than 5,000 characters has none to spare."""
+LEAST_HELD_BACK = 100
+"""The smallest number of characters that a user may ask to hold back."""
+
+
+def choose_held_back(config: Config, training_ids: IdArray) -> Config:
+    """Choose how many characters of a training text (N,) are held back to fit how a network of
+    resolved size is mixed with counts (`text.pieces`). With 0, nothing is counted.
+
+    Raises UsageError for a number that is asked for and too small, or more than half of the text.
+    """
+    if config.held_back == "auto":
+        return replace(config, held_back=_automatic_held_back(config, training_ids))
+    _check_asked_held_back(config.held_back, training_ids, end_id=config.end_id)
+    return config
+
+
+def _automatic_held_back(config: Config, training_ids: IdArray) -> int:
+    """Return a HELD_BACK_PART-th of the text, within limits, or 0 if the text is too short to learn
+    less of it."""
+    # A user who asks for a smaller network wants to look at it, so it should write without counts.
+    if units_of_network(config) < min(MIN_READ):
+        return 0
+
+    affordable = len(training_ids) // MOST_HELD_BACK_PART
+    num_held_back = min(MAX_HELD_BACK, max(MIN_HELD_BACK, len(training_ids) // HELD_BACK_PART))
+    if _num_with_documents(num_held_back, training_ids, end_id=config.end_id) > affordable:
+        return 0
+    return num_held_back
+
+
+def _check_asked_held_back(num_held_back: int, training_ids: IdArray, end_id: int | None) -> None:
+    if 0 < num_held_back < LEAST_HELD_BACK:
+        raise UsageError(
+            f"{named('held_back')} is {num_held_back}; it must be 0, or at least"
+            f" {LEAST_HELD_BACK} to say how much the counts are worth."
+        )
+
+    num_with_documents = _num_with_documents(num_held_back, training_ids, end_id=end_id)
+    if num_with_documents <= len(training_ids) // 2:
+        return
+    documents = ""
+    if num_with_documents > num_held_back:
+        documents = f", {num_with_documents:,} with the rest of the documents"
+    raise UsageError(
+        f"{named('held_back')} is {num_held_back:,}{documents}, and the training text has"
+        f" {counted(len(training_ids), 'character')}. Hold back at most half of them, or 0."
+    )
+
+
+def _num_with_documents(num_held_back: int, training_ids: IdArray, end_id: int | None) -> int:
+    """Return how many characters are held back, because documents are held back as a whole."""
+    pieces = held_back_pieces(training_ids, num_held_back, end_id=end_id)
+    return max(num_held_back, num_in(pieces))
+
+
+COUNTED_CHARS = 1 << 22
+"""Largest number of characters of a training text that are counted, from its end
+(benchmarks/LOG.md)."""
+COUNTING_SECONDS = 2.0
+"""Assumed seconds at the end of a budget in minutes to load machine code, and to fit counts to a
+network."""
+COUNTED_PER_SECOND = 500_000
+"""Assumed characters that are counted in a second: twice, without the text that is held back and
+with it."""
+VALIDATED_PER_SECOND = 90_000
+"""Assumed characters that are validated in a second with a network and counts, and by the counts
+alone."""
+
+
+def counting_seconds(config: Config, num_train_chars: int, num_val_chars: int) -> float:
+    """Return how much of a budget in minutes is kept for counting the training text at its end, and
+    for validating with the counts."""
+    if config.num_held_back == 0:
+        return 0.0
+    counting = min(num_train_chars, COUNTED_CHARS) / COUNTED_PER_SECOND
+    validating = min(num_val_chars, MIN_VALIDATION_CHARS) / VALIDATED_PER_SECOND
+    return COUNTING_SECONDS + counting + validating
+
+
 def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int) -> int | None:
     """Return the steps of a budget in steps or epochs; None for minutes, which become steps by
     measuring."""
     if config.epochs is not None:
         return round(config.epochs * num_train_chars / chars_per_step)
     return config.steps
+
+
+MIN_USEFUL_STEPS = 150
+"""Steps that every model can use, however short the text, if it starts from nothing."""
+MIN_TUNING_STEPS = 100
+"""Steps that a network which starts with the weights of another run can use, however short the
+text: an epoch of 150 names has two or three (benchmarks/LOG.md)."""
 
 
 def most_useful_steps(config: Config, num_train_chars: int) -> int:
@@ -358,6 +367,14 @@ def ends_early(asked: Config, planned: Config, num_train_chars: int) -> bool:
     )
 
 
+NUM_VALIDATIONS = 8
+"""Validations of a run."""
+EVALUATION_SHARE = 0.05
+"""Share of a run's time that validation may take."""
+FORWARD_COST = 1 / 3
+"""Time to read a character, as a share of the time to train on it."""
+
+
 def choose_steps(
     config: Config, num_train_chars: int, num_val_chars: int, steps_in_minutes: int | None = None
 ) -> Config:
@@ -375,31 +392,7 @@ def choose_steps(
     assert budget is not None, "a budget in minutes needs a measured step"
     steps = max(1, min(budget, MAX_STEPS))
 
-    # How much is dropped, and from that the weight decay. Less than three epochs are no danger:
-    # nothing is learned by heart that was read once or twice.
-    epochs = steps * chars_per_step / num_train_chars
-    needed = DROPOUT_SCALE * math.sqrt(
-        epochs * num_recurrent_weights(config) / num_train_chars / config.num_networks
-    )
-    auto_dropout = round(min(MAX_DROPOUT, needed), 2)
-    if epochs < DROPOUT_EPOCHS:
-        auto_dropout = 0.0
-    config = fill_auto(config, dropout=auto_dropout)
-
-    # The remaining shares follow from the dropout, even if the user gave it.
-    dropout = float(config.dropout)
-    auto_input = round(dropout / 3, 2)
-    if config.embedding_size == "one-hot":  # Such vectors are hidden or kept as a whole.
-        auto_input = 0.0
-    auto_weights = round(dropout / 2, 2)
-    if config.cell == "irnn":  # Its state would grow without bound.
-        auto_weights = 0.0
-    config = fill_auto(
-        config,
-        input_dropout=auto_input,
-        weight_drop=auto_weights,
-        weight_decay=round(LEAST_WEIGHT_DECAY + dropout / 2, 3),
-    )
+    config = choose_dropout(config, steps=steps, num_train_chars=num_train_chars)
 
     # How often to validate, and to save: NUM_VALIDATIONS times, or less often where that would take
     # more than its share of the time.
@@ -421,6 +414,11 @@ def choose_steps(
     )
 
 
+MIN_VALIDATION_CHARS = 1 << 20
+"""Characters of a validation text that are always read, however short the run: a smaller sample is
+too noisy."""
+
+
 def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> int | None:
     """Return how many characters of the validation text each validation reads; None for all.
 
@@ -438,6 +436,58 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
     # Whole segments, so that this is the number of characters that are scored.
     largest = max(MIN_VALIDATION_CHARS, affordable // SEGMENT_LENGTH * SEGMENT_LENGTH)
     return None if num_val_chars <= largest else largest
+
+
+DROPOUT_SCALE = 0.055
+"""Dropout is this times the root of the epochs times the recurrent weights per character, because
+more epochs and more weights make a network learn by heart. For M networks, 1 / M stands under the
+root, too: they do not learn the same passages by heart (benchmarks/LOG.md)."""
+DROPOUT_EPOCHS = 3
+"""With fewer epochs, nothing is dropped."""
+MAX_DROPOUT = 0.5
+"""Highest automatic dropout."""
+LEAST_WEIGHT_DECAY = 0.1
+"""Automatic weight decay without dropout; half of the dropout is added (benchmarks/LOG.md)."""
+
+
+def choose_dropout(config: Config, steps: int, num_train_chars: int) -> Config:
+    """Choose which shares of a network are dropped in so many steps, and how fast weights decay."""
+    # How much is dropped. Fewer than three epochs are no danger: nothing is learned by heart that
+    # was read once or twice.
+    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
+    epochs = steps * chars_per_step / num_train_chars
+    needed = DROPOUT_SCALE * math.sqrt(
+        epochs * num_recurrent_weights(config) / num_train_chars / config.num_networks
+    )
+    auto_dropout = round(min(MAX_DROPOUT, needed), 2)
+    if epochs < DROPOUT_EPOCHS:
+        auto_dropout = 0.0
+    config = fill_auto(config, dropout=auto_dropout)
+
+    # The remaining shares follow from the dropout, even if the user gave it.
+    dropout = float(config.dropout)
+    auto_input = round(dropout / 3, 2)
+    if config.embedding_size == "one-hot":  # Such vectors are hidden or kept as a whole.
+        auto_input = 0.0
+    auto_weights = round(dropout / 2, 2)
+    if config.cell == "irnn":  # Its state would grow without bound.
+        auto_weights = 0.0
+    return fill_auto(
+        config,
+        input_dropout=auto_input,
+        weight_drop=auto_weights,
+        weight_decay=round(LEAST_WEIGHT_DECAY + dropout / 2, 3),
+    )
+
+
+MEMBER_EPOCHS = 8
+"""Times that each of several networks must read the text, to be worth its share of the time
+(benchmarks/LOG.md)."""
+MAX_MEMBERS = 4
+"""Networks at most that a budget in minutes trains side by side."""
+MAX_JOINED_SIZE = 2048
+"""Largest number of units of all of them together: they are saved as one network with M * M times
+the recurrent weights of each, and a larger network would be slow to read and to write with."""
 
 
 def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Config:
