@@ -62,7 +62,7 @@ def capture_obstacle(config: Config, num_processes: int) -> str | None:
     return next((obstacle for obstacle, holds in obstacles.items() if holds), None)
 
 
-def capture_note(config: Config, computing: Computing) -> list[str]:
+def capture_notes(config: Config, computing: Computing) -> list[str]:
     """Describe why the steps of a configuration take longer on a GPU than they could."""
     obstacle = capture_obstacle(config, computing.group.size)
     if computing.device.type != "cuda" or obstacle is None:

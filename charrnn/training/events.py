@@ -57,6 +57,10 @@ class StartEvent(ModelEvent):
     num_steps: int
     first_step: int
     notes: tuple[str, ...] = ()
+    """What may surprise the user."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", tuple(map(Message, self.notes)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

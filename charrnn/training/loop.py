@@ -21,10 +21,11 @@ from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.system.process import Pauses
 from charrnn.text.pieces import num_in
 from charrnn.text.recorded_corpus import recorded_corpus
-from charrnn.training import notes, plan, run_text
+from charrnn.training import plan, run_text
 from charrnn.training.captured_trainer import build_trainer
 from charrnn.training.computing import Computing
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
+from charrnn.training.notes import extension_notes, inherited_notes
 from charrnn.training.plan import Resumed
 from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.run_text import RunText
@@ -129,18 +130,18 @@ def train(
             run.write_description(RunDescription.of(run.path, config=planned, vocab=text.vocab))
 
         # The numbers that training changes.
-        reasons = run_plan.reasons
         with on_threads(resolved(planned.threads)):
             trainer = _new_trainer(run_plan, text, computing=computing)
+        notes = run_plan.notes
         if initial is not None:
             # A larger alphabet has new rows of the embedding and of the output.
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
-            reasons = (
+            notes = [
                 *initial.warnings,
-                *notes.inherited_note(config, initial),
-                *notes.extension_note(config, initial=initial, text=text),
-                *reasons,
-            )
+                *inherited_notes(config, initial),
+                *extension_notes(config, initial=initial, text=text),
+                *notes,
+            ]
 
         # Training itself.
         session = _session_class(group)(
@@ -153,7 +154,7 @@ def train(
         )
         # Steps that were cut because more would not help leave time over, as they should.
         least_share = 0.0 if run_plan.ends_early else MIN_BUDGET_SHARE
-        events = computed_on_threads(resolved(planned.threads), session.events(reasons))
+        events = computed_on_threads(resolved(planned.threads), session.events(notes))
         with closing(events):
             yield from _with_budget_warnings(
                 events, asked=config, pauses=computing.pauses, least_share=least_share
@@ -304,7 +305,7 @@ def resume(
             should_save=should_save,
             checkpoint=checkpoint,
         )
-        events = computed_on_threads(resolved(planned.threads), session.events(run_plan.reasons))
+        events = computed_on_threads(resolved(planned.threads), session.events(run_plan.notes))
         with closing(events):
             yield from _with_budget_warnings(
                 events, asked=resumed.config, pauses=computing.pauses, before=resumed.seconds

@@ -1,15 +1,19 @@
-"""Notes for the user about the text of a run: how it is read, and which properties may surprise."""
+"""Notes for the user about a run that begins: how its text is read, and what may surprise."""
 
 from collections.abc import Mapping
 
-from charrnn.config.settings import SIZES, TEXT_FIELDS, Config, parse_value
-from charrnn.errors import Message, counted, named
+import torch
+
+from charrnn.config.settings import SIZES, TEXT_FIELDS, Config, parse_value, resolved
+from charrnn.errors import counted, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.text.copies import trained_notes
 from charrnn.text.documents import document_ends
 from charrnn.text.paragraphs import share_wrapped
 from charrnn.text.sources import catalogued_settings, is_smiles_file
 from charrnn.text.vocab import MAX_CHARACTERS
+from charrnn.training.optim import learning_rate_at
+from charrnn.training.recipe import units_of_network
 from charrnn.training.run_text import RunText
 
 LOOKED_AT = 100_000
@@ -29,13 +33,20 @@ LISTED_CHARACTERS = 12
 """Characters that the note on an extended alphabet lists at most."""
 
 
+FEW_STEPS = 100
+"""Fewer steps that fit into a budget in minutes are noted: a network has learned little more than
+frequent words."""
+MIN_RISE = 1.5
+"""A resumed run notes that the learning rate rises if it rises at least by this factor."""
+
+
 def text_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
     """Describe how the text is read, and properties of it that may surprise the user."""
     guide = "the catalogue says"
     if planned.corpus and is_smiles_file(planned.corpus[0]):
         guide = "a file of molecules, the first field of each line"
     return [
-        *_reading_note(guide, catalogued_settings(planned.corpus), planned=planned),
+        *_reading_notes(guide, catalogued_settings(planned.corpus), planned=planned),
         *text.corpus.notes,
         *_document_notes(planned, text),
         *_unknown_notes(planned, text),
@@ -45,15 +56,63 @@ def text_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
     ]
 
 
-def inherited_note(planned: Config, initial: Checkpoint) -> tuple[str, ...]:
+def planned_notes(asked: Config, planned: Config, text: RunText, *, ends_early: bool) -> list[str]:
+    """Describe the text, the settings that were changed to fit it, and how a budget in minutes is
+    used."""
+    notes = text_notes(asked, planned=planned, text=text)
+
+    # Settings that were changed to fit the text.
+    is_shorter = asked.batch_size not in ("auto", planned.batch_size)
+    is_shorter |= asked.bptt_length not in ("auto", planned.bptt_length)
+    if is_shorter:
+        notes.append(
+            f"the text is short: it is read in {planned.batch_size} batch rows of"
+            f" {planned.bptt_length} characters per step"
+        )
+    if planned.num_networks > 1:
+        notes.append(
+            f"{planned.num_networks} networks of {units_of_network(planned)} units are"
+            f" trained side by side and saved as one network of {planned.hidden_size:,} units."
+            f" {named('num_members', 1)} trains one"
+        )
+    if asked.minutes is None:
+        return notes
+
+    # A budget that is not used up, or that is too small to teach anything.
+    num_steps = planned.steps or 0
+    if ends_early:
+        num_read = num_steps * resolved(planned.batch_size) * resolved(planned.bptt_length)
+        notes.append(
+            f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"
+            " longer, a model of this size would learn so short a text by heart."
+            f" {named('epochs')} sets another number."
+        )
+    if num_steps < FEW_STEPS and asked.init_from is None:
+        notes.append(
+            f"{named('minutes', asked.minutes)} leaves time for {counted(num_steps, 'step')} after"
+            " the start and the measuring, which is too few to learn words. Give more, or a smaller"
+            f" {named('hidden_size')}"
+        )
+
+    # A user who sees idle processors would take it for a mistake.
+    most = torch.get_num_threads()
+    if asked.threads == "auto" and resolved(planned.threads) < most:
+        notes.append(
+            f"training uses {counted(resolved(planned.threads), 'thread')}, which is faster than"
+            f" {most} (the model is small, or other processes use the cores)"
+        )
+    return notes
+
+
+def inherited_notes(planned: Config, initial: Checkpoint) -> list[str]:
     """Describe which settings of the text a run has inherited from the run that it starts with."""
     theirs = initial.description.config()
     settings = {name: getattr(theirs, name) for name in TEXT_FIELDS}
     changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
-    return tuple(map(Message, _reading_note(f"{planned.init_from} was", changed, planned=planned)))
+    return _reading_notes(f"{planned.init_from} was", changed, planned=planned)
 
 
-def _reading_note(whose: str, settings: Mapping[str, object], planned: Config) -> list[str]:
+def _reading_notes(whose: str, settings: Mapping[str, object], planned: Config) -> list[str]:
     """Describe which of these settings the text is read with."""
     used = []
     for name, value in settings.items():
@@ -145,23 +204,37 @@ def validation_notes(config: Config, text: RunText) -> list[str]:
     ]
 
 
-def extension_note(config: Config, initial: Checkpoint, text: RunText) -> tuple[str, ...]:
+def extension_notes(config: Config, initial: Checkpoint, text: RunText) -> list[str]:
     """Describe which characters were added to the alphabet of the model that a run starts with."""
     if not config.extend_alphabet:
-        return ()
+        return []
     if text.vocab.kind == "byte":
-        note = f"the byte alphabet has every byte: {named('extend_alphabet')} adds nothing"
-        return (Message(note),)
+        return [f"the byte alphabet has every byte: {named('extend_alphabet')} adds nothing"]
     added = text.vocab.characters[len(initial.description.vocab()) :]
     if not added:
-        return (
-            f"the alphabet of {config.init_from} has all characters of this text: none was added",
-        )
+        return [
+            f"the alphabet of {config.init_from} has all characters of this text: none was added"
+        ]
     # With quotation marks and escapes: new characters are often spaces of some kind.
     listed = [repr(character) for character in added[:LISTED_CHARACTERS]]
     if len(added) > LISTED_CHARACTERS:
         listed.append("…")
-    return (
+    return [
         f"{counted(len(added), 'new character')} added to the alphabet of {config.init_from}:"
-        f" {', '.join(listed)}",
-    )
+        f" {', '.join(listed)}"
+    ]
+
+
+def schedule_notes(before: Config, planned: Config, step: int) -> list[str]:
+    """Describe that the learning rate rises after a step, because a new budget has a longer
+    schedule."""
+    if step == 0:
+        return []
+    last = learning_rate_at(step - 1, before)
+    following = learning_rate_at(step, planned)
+    if following < MIN_RISE * last or planned.steps == before.steps:
+        return []
+    return [
+        f"the learning rate rises from {last:.2g} to {following:.2g}, because it now falls over"
+        f" {planned.steps:,} steps instead of {before.steps:,}: the loss may rise at first"
+    ]

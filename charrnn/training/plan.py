@@ -22,7 +22,7 @@ from charrnn.config.settings import (
     Config,
     resolved,
 )
-from charrnn.errors import CheckpointError, Message, UsageError, counted, named
+from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.model.device import BF16_UNITS, chosen_precision
 from charrnn.model.shapes import (
     check_memory,
@@ -37,28 +37,22 @@ from charrnn.runs.writer import RunWriter
 from charrnn.text.batches import BatchRows
 from charrnn.text.sources import entry_of
 from charrnn.training import recipe
-from charrnn.training.captured_trainer import capture_note
+from charrnn.training.captured_trainer import capture_notes
 from charrnn.training.computing import Computing
 from charrnn.training.events import PlanEvent
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
-from charrnn.training.notes import text_notes, validation_notes
-from charrnn.training.optim import learning_rate_at
+from charrnn.training.notes import planned_notes, schedule_notes, validation_notes
 from charrnn.training.run_text import RunText
-
-FEW_STEPS = 100
-"""Fewer steps that fit into a budget in minutes are noted: a network has learned little more than
-frequent words."""
-MIN_RISE = 1.5
-"""A resumed run notes that the learning rate rises if it rises at least by this factor."""
 
 
 class Plan(NamedTuple):
-    """A configuration in which nothing is left open, the batch rows, and the reasons."""
+    """A configuration in which nothing is left open, the batch rows, and notes for the user."""
 
     config: Config
     batches: BatchRows
-    reasons: tuple[str, ...]
-    """Notes on the text that may surprise the user, and on settings that were changed to fit it."""
+    notes: list[str]
+    """What may surprise the user: properties of the text, and settings that were changed to fit it.
+    """
     ends_early: bool = False
     """Whether a budget in minutes was cut to the steps that are useful."""
 
@@ -132,63 +126,11 @@ def plan_run(
     )
 
     ends_early = recipe.ends_early(config, planned=planned, num_train_chars=text.num_train)
-    return Plan(
-        config=planned,
-        batches=batches,
-        reasons=(
-            *map(Message, _reasons(config, planned=planned, text=text, ends_early=ends_early)),
-            *capture_note(planned, computing),
-        ),
-        ends_early=ends_early,
-    )
-
-
-def _reasons(asked: Config, planned: Config, text: RunText, *, ends_early: bool) -> list[str]:
-    """Describe the text, the settings that were changed to fit it, and how a budget in minutes is
-    used."""
-    reasons = text_notes(asked, planned=planned, text=text)
-
-    # Settings that were changed to fit the text.
-    is_shorter = asked.batch_size not in ("auto", planned.batch_size)
-    is_shorter |= asked.bptt_length not in ("auto", planned.bptt_length)
-    if is_shorter:
-        reasons.append(
-            f"the text is short: it is read in {planned.batch_size} batch rows of"
-            f" {planned.bptt_length} characters per step"
-        )
-    if planned.num_networks > 1:
-        reasons.append(
-            f"{planned.num_networks} networks of {recipe.units_of_network(planned)} units are"
-            f" trained side by side and saved as one network of {planned.hidden_size:,} units."
-            f" {named('num_members', 1)} trains one"
-        )
-    if asked.minutes is None:
-        return reasons
-
-    # A budget that is not used up, or that is too small to teach anything.
-    num_steps = planned.steps or 0
-    if ends_early:
-        num_read = num_steps * resolved(planned.batch_size) * resolved(planned.bptt_length)
-        reasons.append(
-            f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"
-            " longer, a model of this size would learn so short a text by heart."
-            f" {named('epochs')} sets another number."
-        )
-    if num_steps < FEW_STEPS and asked.init_from is None:
-        reasons.append(
-            f"{named('minutes', asked.minutes)} leaves time for {counted(num_steps, 'step')} after"
-            " the start and the measuring, which is too few to learn words. Give more, or a smaller"
-            f" {named('hidden_size')}"
-        )
-
-    # A user who sees idle processors would take it for a mistake.
-    most = torch.get_num_threads()
-    if asked.threads == "auto" and resolved(planned.threads) < most:
-        reasons.append(
-            f"training uses {counted(resolved(planned.threads), 'thread')}, which is faster than"
-            f" {most} (the model is small, or other processes use the cores)"
-        )
-    return reasons
+    notes = [
+        *planned_notes(config, planned=planned, text=text, ends_early=ends_early),
+        *capture_notes(planned, computing),
+    ]
+    return Plan(planned, batches=batches, notes=notes, ends_early=ends_early)
 
 
 def plan_further(
@@ -199,57 +141,48 @@ def plan_further(
     A budget counts from the start of the run. How often the run validates and saves follows from a
     new budget if it followed from the old budget. Raises UsageError for a budget that is used up.
     """
-    config = resumed.config
-    changes = resumed.changes
-    taken = resumed.checkpoint.step
-    sizes = (text.num_train, text.num_validation)
-
-    # Settings that followed from the old budget follow from the new budget: if the value is what
-    # `auto` would have chosen, nobody asked for it.
-    if any(changes.get(budget) is not None for budget in BUDGETS):
-        auto = recipe.choose_steps(
-            replace(resumed.before, evaluate_every="auto", save_every="auto"), *sizes
-        )
-
-        if "evaluate_every" not in changes and config.evaluate_every == auto.evaluate_every:
-            config = replace(config, evaluate_every="auto")
-        if "save_every" not in changes and config.save_every == auto.save_every:
-            config = replace(config, save_every="auto")
-
-    # The steps of the new budget.
+    config = _without_followers(resumed, text)
     batches = text.batch_rows(config)
     with computing.group.together():
         computing.group.rows(batches.batch_size)
-        if "precision" in changes:
-            precision = choose_precision(config, computing.device)
-            config = replace(config, precision=precision)
+        if "precision" in resumed.changes:
+            config = replace(config, precision=choose_precision(config, computing.device))
 
         # The minutes before the checkpoint are used up.
         _check_budget(resumed, text)
         if config.minutes is not None:
             config = replace(config, minutes=config.minutes - resumed.seconds / 60)
-    planned = yield from plan_steps(config, text=text, batches=batches, computing=computing)
-
-    # The plan has the steps that are left. How often to validate follows from all steps of the run,
-    # which the next new budget compares with.
-    if config.minutes is not None:
-        whole = replace(
-            planned,
-            steps=taken + (planned.steps or 0),
-            evaluate_every=config.evaluate_every,
-            save_every=config.save_every,
-        )
-        planned = recipe.choose_steps(whole, *sizes)
-    return Plan(
-        config=planned,
-        batches=batches,
-        reasons=(
-            *text.corpus.notes,
-            *validation_notes(planned, text),
-            *_schedule_reason(resumed.before, planned=planned, step=taken),
-            *capture_note(planned, computing),
-        ),
+    num_taken = resumed.checkpoint.step
+    planned = yield from plan_steps(
+        config, text=text, batches=batches, computing=computing, num_taken=num_taken
     )
+    notes = [
+        *text.corpus.notes,
+        *validation_notes(planned, text),
+        *schedule_notes(resumed.before, planned=planned, step=num_taken),
+        *capture_notes(planned, computing),
+    ]
+    return Plan(planned, batches=batches, notes=notes)
+
+
+def _without_followers(resumed: Resumed, text: RunText) -> Config:
+    """Return the configuration of a resumed run. With a new budget, what followed from the old
+    budget is `auto` again: where the value is what `auto` would have chosen, nobody asked for it.
+    """
+    config = resumed.config
+    changes = resumed.changes
+    if all(changes.get(budget) is None for budget in BUDGETS):
+        return config
+    chosen = recipe.choose_steps(
+        replace(resumed.before, evaluate_every="auto", save_every="auto"),
+        num_train_chars=text.num_train,
+        num_val_chars=text.num_validation,
+    )
+    if "evaluate_every" not in changes and config.evaluate_every == chosen.evaluate_every:
+        config = replace(config, evaluate_every="auto")
+    if "save_every" not in changes and config.save_every == chosen.save_every:
+        config = replace(config, save_every="auto")
+    return config
 
 
 def _check_budget(resumed: Resumed, text: RunText) -> None:
@@ -275,21 +208,6 @@ def _check_budget(resumed: Resumed, text: RunText) -> None:
         f" {counted(resumed.checkpoint.step, 'step')} in {minutes:.2f} minutes already\n"
         "a budget counts from the start of the run: give more, or leave it out"
     )
-
-
-def _schedule_reason(before: Config, planned: Config, step: int) -> list[str]:
-    """Describe that the learning rate rises after a step, because a new budget has a longer
-    schedule."""
-    if step == 0:
-        return []
-    last = learning_rate_at(step - 1, before)
-    following = learning_rate_at(step, planned)
-    if following < MIN_RISE * last or planned.steps == before.steps:
-        return []
-    return [
-        f"the learning rate rises from {last:.2g} to {following:.2g}, because it now falls over"
-        f" {planned.steps:,} steps instead of {before.steps:,}: the loss may rise at first"
-    ]
 
 
 def with_fitting_size(config: Config, text: RunText) -> Config:
@@ -388,6 +306,7 @@ def plan_steps(
     batches: BatchRows,
     computing: Computing,
     *,
+    num_taken: int = 0,
     may_end_early: bool = False,
 ) -> Generator[PlanEvent, None, Config]:
     """Turn the budget into steps; choose the settings that depend on them, and the number of
@@ -395,6 +314,7 @@ def plan_steps(
 
     Minutes count from `Computing.start` and are turned into steps by measuring, with
     `may_end_early` into at most as many as are useful; a PlanEvent is yielded before the measuring.
+    These steps follow the `num_taken` steps that a resumed run has taken before.
     Sums on another number of threads differ in their last digits, so the configuration that is
     returned, not the command, reproduces a run. Several processes measure together, and get the
     choices of the first process.
@@ -435,5 +355,5 @@ def plan_steps(
     num_steps = int(steps_as_measured * config.num_networks / with_members.num_networks)
     if may_end_early:
         num_steps = min(num_steps, recipe.most_useful_steps(with_members, text.num_train))
-    planned = recipe.choose_steps(with_members, *sizes, num_steps)
+    planned = recipe.choose_steps(with_members, *sizes, num_taken + max(1, num_steps))
     return computing.group.share_config(planned)

@@ -162,7 +162,7 @@ class TrainingSession:
         self._seconds_before = 0.0
         """Seconds that the log of earlier processes ends with."""
 
-    def events(self, notes: tuple[str, ...] = ()) -> Generator[TrainEvent, None, None]:
+    def events(self, notes: Sequence[str] = ()) -> Generator[TrainEvent, None, None]:
         """Train until the last step, or until `should_stop`, and yield the events. `notes` go to
         the start event."""
         state = self.state
@@ -333,7 +333,7 @@ class TrainingSession:
             recipe=recipe_path,
         )
 
-    def _start(self, notes: tuple[str, ...]) -> Generator[TrainEvent, None, None]:
+    def _start(self, notes: Sequence[str]) -> Generator[TrainEvent, None, None]:
         """Report the run, finish the work that an interrupted process left undone, and write the
         sample of the first step."""
         trainer = self.trainer
@@ -343,7 +343,7 @@ class TrainingSession:
             num_steps=self.num_steps,
             first_step=trainer.step,
             config=asdict(trainer.config),
-            notes=notes,
+            notes=tuple(notes),
             **self.text.facts,
         )
 

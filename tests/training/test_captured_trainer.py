@@ -23,7 +23,7 @@ from charrnn.training.captured_trainer import (
     WARM_UPS,
     CapturedTrainer,
     build_trainer,
-    capture_note,
+    capture_notes,
     capture_obstacle,
 )
 from charrnn.training.computing import Computing
@@ -253,9 +253,9 @@ def test_what_cannot_be_captured_is_said_in_the_header(changes, num_processes, r
     config = Config(**changes)
     assert reason in capture_obstacle(config, num_processes)
     group = type("Group", (), {"size": num_processes})()
-    (note,) = capture_note(config, Computing(CUDA, group))
+    (note,) = capture_notes(config, Computing(CUDA, group))
     assert note.endswith(capture_obstacle(config, num_processes))
-    assert capture_note(config, Computing(CPU, group)) == []
+    assert capture_notes(config, Computing(CPU, group)) == []
 
 
 @pytest.mark.parametrize(
@@ -273,4 +273,4 @@ def test_a_trainer_captures_on_cuda_unless_something_is_in_the_way(
 
 def test_steps_on_cuda_are_captured_and_need_no_note():
     assert capture_obstacle(Config(), 1) is None
-    assert capture_note(Config(), Computing(CUDA)) == []
+    assert capture_notes(Config(), Computing(CUDA)) == []

@@ -36,8 +36,8 @@ def notes_on(folder, text, planned=None, **asked):
     read = read_text(config)
     planned = Config(**{**settings, **(planned or {})})
     early = recipe.ends_early(config, planned, read.num_train)
-    notes = map(Message, plan._reasons(config, planned, read, ends_early=early))
-    return [str(note) for note in notes if note not in read.corpus.notes]
+    found = map(Message, describing.planned_notes(config, planned, read, ends_early=early))
+    return [str(note) for note in found if note not in read.corpus.notes]
 
 
 MANY = "".join(
@@ -91,7 +91,7 @@ def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path):
         " to learn words. Give more, or a smaller `hidden_size`"
     )
     assert (
-        notes_on(tmp_path, COMMON, {**SIZES, "steps": plan.FEW_STEPS}, minutes=0.2, steps=None)
+        notes_on(tmp_path, COMMON, {**SIZES, "steps": describing.FEW_STEPS}, minutes=0.2, steps=None)
         == []
     )
     assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
@@ -178,7 +178,7 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         "a step of four takes four times as long"
     )
     beginning = "4 networks of 256 units are trained side by side"
-    assert any(str(reason).startswith(beginning) for reason in chosen.reasons)
+    assert any(note.startswith(beginning) for note in chosen.notes)
 
 
 def test_fewer_threads_than_there_are_is_noted(tmp_path, monkeypatch):
@@ -212,14 +212,14 @@ def test_a_number_of_weights_chooses_the_width(tmp_path):
 
 def test_a_longer_schedule_that_raises_the_learning_rate_is_noted():
     before = Config(steps=1000, learning_rate=0.01)
-    (note,) = plan._schedule_reason(before, planned=replace(before, steps=3000), step=1000)
+    (note,) = describing.schedule_notes(before, planned=replace(before, steps=3000), step=1000)
     assert note == (
         "the learning rate rises from 0.0002 to 0.0077, because it now falls over 3,000 steps"
         " instead of 1,000: the loss may rise at first"
     )
     for steps, step in ((1000, 500), (1000, 1000), (1010, 1000), (3000, 0)):
         planned = replace(before, steps=steps)
-        assert plan._schedule_reason(before, planned=planned, step=step) == []
+        assert describing.schedule_notes(before, planned=planned, step=step) == []
 
 
 def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):
@@ -231,8 +231,8 @@ def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):
         (Vocab.of_bytes(), "every byte: `extend_alphabet` adds nothing"),
     ):
         text = SimpleNamespace(vocab=read)
-        (note,) = describing.extension_note(config, initial, text)
-        assert str(note).endswith(told)
+        (note,) = describing.extension_notes(config, initial, text)
+        assert Message(note).endswith(told)
     check_alphabet("old", text, extended=False)  # a byte alphabet has every character of a text
     monkeypatch.setattr(plan, "check_shapes", lambda *_, **__: 1)
     with pytest.raises(CheckpointError, match="is not that of its weights"):
