@@ -225,7 +225,7 @@ class CapturedTrainer(Trainer):
         self._loaded_step = None
         self._drawn.clear()
 
-    def _next_gradients(self, scale: float, flags: Sequence[bool]) -> Gradients:
+    def _next_gradients(self, scale: float) -> Gradients:
         """Let the device begin to compute the gradients of the next window."""
         buffers = self._load(self.step, self.cursor)
         buffers.scale.fill_(scale)

@@ -1,5 +1,7 @@
 """The session of one of several processes that train together."""
 
+import torch
+
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.training.events import EvaluationEvent, SavedEvent, StepEvent, WarningEvent
 from charrnn.training.session import TrainingSession
@@ -14,20 +16,23 @@ class SharedSession(TrainingSession):
     stopped alone, the rest would wait for its gradients forever.
     """
 
-    _flags: tuple[bool, ...] = (False, False)
-    """Whether any process was asked to stop, and to save, when all took the last step."""
+    _requests = (0.0, 0.0)
+    """How many processes were asked to stop, and how many to save, when all took the last step."""
 
     def _take_step(self) -> StepResult:
         # The processes exchange their requests together with the gradients.
-        result = self.trainer.take_step((self.should_stop(), self.should_save()))
-        self._flags = result.flags
+        asked = torch.tensor([self.should_stop(), self.should_save()], dtype=torch.float32)
+        self.trainer.exchanged = [asked.to(self.trainer.device)]
+        result = self.trainer.take_step()
+        stops, saves = self.trainer.exchanged[0].tolist()
+        self._requests = (stops, saves)
         return result
 
     def _is_stop_asked(self) -> bool:
-        return self._flags[0]
+        return self._requests[0] > 0
 
     def _is_save_due(self) -> bool:
-        return self._flags[1] or self.trainer.step % self._save_every == 0
+        return self._requests[1] > 0 or self.trainer.step % self._save_every == 0
 
     def _is_sample_due(self) -> bool:
         return self.trainer.group.is_first and super()._is_sample_due()

@@ -8,7 +8,7 @@ Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`
 import copy
 import math
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -50,8 +50,6 @@ class StepResult:
     train_nats: float
     grad_norm: float
     learning_rate: float
-    flags: tuple[bool, ...] = ()
-    """For each flag that was given to the step, whether it was true in any process."""
 
 
 class Window(NamedTuple):
@@ -75,9 +73,8 @@ class Gradients(NamedTuple):
     state: RecurrentState[Tensor]
     """The recurrent state after the window."""
     figures: Tensor
-    """(2 + number of flags,): the mean loss of all processes in nats per character, of several
-    networks their mean; then, for each flag that was exchanged, the number of processes in which it
-    is true; then the norm of the gradient before clipping, of several networks the largest norm."""
+    """(2,): the mean loss in nats per character, and the norm before clipping; of several networks
+    the mean loss, and the largest norm."""
 
 
 class Trainer:
@@ -134,6 +131,8 @@ class Trainer:
         self.optimizers = make_optimizers(self.network, config=config)
         self.warnings: list[str] = []
         """What a user should know of the steps so far, until it is reported."""
+        self.exchanged: list[Tensor] = []
+        """Tensors that a step sums over all processes along with the gradients."""
 
         # Lists, because walking through the modules at every step takes a small model's step 3 %
         # longer.
@@ -148,13 +147,12 @@ class Trainer:
         self.step = 0
         self.cursor = 0
 
-    def take_step(self, flags: Sequence[bool] = ()) -> StepResult:
+    def take_step(self) -> StepResult:
         """Train on the next window of every batch row (truncated BPTT with carried state; Williams
         & Peng 1990).
 
-        The `flags` of all processes are exchanged with the gradients. Raises NonFiniteError, with
-        nothing changed, if the loss or the gradient is not finite; UsageError if the memory of a
-        device other than the CPU is full.
+        Raises NonFiniteError, with nothing changed, if the loss or the gradient is not finite;
+        UsageError if the memory of a device other than the CPU is full.
         """
         # On CUDA, the flags of torch for exact arithmetic cover the backward pass and the
         # optimizers, too.
@@ -165,10 +163,10 @@ class Trainer:
             # loss are tried. If no factor gives a finite gradient, nothing has changed yet, neither
             # weights nor state nor position: the session can go back to its latest checkpoint.
             for scale in loss_scales(self.config):
-                gradients = self._next_gradients(scale, flags)
+                gradients = self._next_gradients(scale)
                 # A single copy to main memory, because the processor waits for it until the device
                 # has computed everything.
-                train_nats, *flag_counts, norm = gradients.figures.tolist()
+                train_nats, norm = gradients.figures.tolist()
                 if math.isfinite(train_nats) and math.isfinite(norm):
                     break
             else:
@@ -194,18 +192,13 @@ class Trainer:
                     decay=self.config.weight_average,
                     step=self.step,
                 )
-        return StepResult(
-            train_nats=train_nats,
-            grad_norm=norm,
-            learning_rate=learning_rate,
-            flags=tuple(count > 0 for count in flag_counts),
-        )
+        return StepResult(train_nats, grad_norm=norm, learning_rate=learning_rate)
 
-    def _next_gradients(self, scale: float, flags: Sequence[bool]) -> Gradients:
+    def _next_gradients(self, scale: float) -> Gradients:
         """Compute the gradients of the next window, in fp16 with this factor of the loss."""
         window, generator = self._draw_window(self.step, self.cursor)
         noise = Noise(generator, num_lanes=self.batches.batch_size, own=self.rows)
-        return self._compute_gradients(window.on_device(self.device), noise, scale, flags)
+        return self._compute_gradients(window.on_device(self.device), noise, scale)
 
     def _draw_window(self, step: int, cursor: int) -> tuple[Window, Generator]:
         """Return the window of a step in main memory, and the generator of its masks."""
@@ -220,9 +213,7 @@ class Trainer:
             is_reset = drawn < self.config.reset_probability
         return Window(torch.from_numpy(ids), torch.from_numpy(targets), is_reset), generator
 
-    def _compute_gradients(
-        self, window: Window, noise: Noise, scale: float | Tensor, flags: Sequence[bool] = ()
-    ) -> Gradients:
+    def _compute_gradients(self, window: Window, noise: Noise, scale: float | Tensor) -> Gradients:
         """Compute the clipped gradient of the mean loss over a window into every weight's `grad`.
 
         The mean is over all processes. The processor launches all kernels without waiting for the
@@ -255,13 +246,10 @@ class Trainer:
         if self._omega is not None:
             self._omega.add_gradients(len(window.ids) * self.batches.batch_size)
 
-        # Several processes: the sum of their gradients and losses.
-        loss_and_flags = loss.detach().view(1) / len(self._networks)
-        if self.group.size > 1:
-            own_flags = to_device(torch.tensor(flags, dtype=loss.dtype), self.device)
-            loss_and_flags = torch.cat((loss_and_flags, own_flags))
-            gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-            self.group.sum_in_place([*gradients, loss_and_flags])
+        # Of several processes, each has a part of the sum.
+        mean_loss = loss.detach() / len(self._networks)
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        self.group.sum_in_place([*gradients, mean_loss, *self.exchanged])
 
         # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Each network of an
         # ensemble is clipped on its own, so that none slows the rest.
@@ -269,10 +257,8 @@ class Trainer:
             nn.utils.clip_grad_norm_(weights, self.config.clip_norm, foreach=True)
             for weights in self._weights_of_networks
         ]
-        largest = torch.stack(norms).amax().view(1)
-        return Gradients(
-            state=state.map(Tensor.detach), figures=torch.cat((loss_and_flags, largest))
-        )
+        figures = torch.stack((mean_loss, torch.stack(norms).amax()))
+        return Gradients(state.map(Tensor.detach), figures)
 
     def _loss(self, logits: Tensor, window: Window) -> Tensor:
         """Compute this process's part of the mean loss over the learned characters of a window: the

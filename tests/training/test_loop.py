@@ -55,12 +55,12 @@ def fail_at(monkeypatch):
     num_calls = 0
 
     def install(*failing):
-        def take(self, flags=()):
+        def take(self):
             nonlocal num_calls
             num_calls += 1
             if num_calls in failing:
                 raise NonFiniteError(f"Step {self.step + 1}: loss nan.")
-            return take_step(self, flags)
+            return take_step(self)
 
         monkeypatch.setattr(Trainer, "take_step", take)
 

@@ -91,7 +91,9 @@ def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path):
         " to learn words. Give more, or a smaller `hidden_size`"
     )
     assert (
-        notes_on(tmp_path, COMMON, {**SIZES, "steps": describing.FEW_STEPS}, minutes=0.2, steps=None)
+        notes_on(
+            tmp_path, COMMON, {**SIZES, "steps": describing.FEW_STEPS}, minutes=0.2, steps=None
+        )
         == []
     )
     assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
