@@ -113,43 +113,6 @@ class TrainOptions(CommandOptions):
     )
 
 
-FACTS = {
-    "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
-    "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
-    "Training": "{steps} of {batch_size} batch rows × {bptt_length} characters = {epochs} epochs",
-    "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
-    "Columns": "train, val: nats/character; bpc: bits; right: first guesses; time: from the start",
-    "Saved in": "{run}",
-}
-"""The facts of a run that are printed before it starts."""
-PLANNED_FACTS = 2
-"""Number of facts, from the first, that are known before the steps of a budget in minutes are
-measured."""
-COLUMNS = {
-    "step": (9, "{step:,}"),
-    "epoch": (6, "{epochs}"),
-    "train": (7, "{train_nats:.4f}"),
-    "val": (7, "{val_nats:.4f}"),
-    "bpc": (6, "{val_bpc:.3f}"),
-    "right": (6, "{first_guess:.1%}"),
-    "chars/s": (9, "{rate:,.0f}"),
-    "time": (8, "{minutes}:{seconds:02}"),
-}
-"""Columns of the table of validations: for each its width in characters and its value. With the
-mark of the best, a row has 71 characters."""
-BEST = "  best"
-"""Ends the row of a validation that is the best so far."""
-BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-"""The progress bar, in the format of tqdm."""
-SAMPLE_LINES = 8
-"""Lines of a sample that are shown."""
-FEW_UNITS = 16
-"""For a network of so few units per layer, the suggested command shows its numbers."""
-EARLY_SHARE = 0.2
-"""Samples of steps in this first share of the run are shown as one readable line: they teach
-little, and push the header away."""
-
-
 def train(context: typer.Context, options: TrainOptions) -> int:
     """Train a model on a text.
 
@@ -159,42 +122,35 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     """
     warn_before_kill()
 
-    # The command line is checked first, so that an error in it appears before anything slow.
+    # Parse the command line first, so that an error in it appears before anything slow.
     num_processes = 1
     if options.processes is not None:
         num_processes = processes.check_processes(options.processes)
     launched = launched_process()
     changes = parse_settings(options.settings)
 
-    # A recipe of several networks trains and shows them in its own way.
+    # A lesson trains several networks and shows them in its own way.
+    recipe = options.settings.recipe
     lesson = None
-    if options.settings.recipe is not None:
-        lesson = find_named(lessons, options.settings.recipe)
+    if recipe is not None:
+        lesson = find_named(lessons, recipe)
     if lesson is not None:
-        if num_processes > 1 or options.resume or options.show_config:
-            raise UsageError(
-                f"The recipe {options.settings.recipe} trains several networks, anew and in one"
-                " process: leave --processes, --resume and --show-config out."
-            )
+        _check_lesson(options, num_processes)
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
         code: int = lesson(changes, out=options.out, show_as_json=options.json)
         return code
 
+    # Find out what to train: a run that is continued has its settings, a new run gets them here.
     invocation: Invocation = context.obj
     view = TrainingView(
         invocation.signals, show_as_json=options.json, quiet=options.quiet, launched=launched
     )
     begin: Callable[[], int]
     if options.resume:
-        if len(options.corpus) > 1:
-            raise UsageError(
-                f"--resume takes one run, not {len(options.corpus)}: charrnn train --resume RUN"
-            )
-        run = next(iter(options.corpus), None)  # None for the newest
-        begin = partial(_resume, view, run, changes)
+        begin = partial(_resume, view, _run_to_resume(options.corpus), changes)
     else:
-        config, origins = configure(options.corpus, flags=changes, recipe=options.settings.recipe)
+        config, origins = configure(options.corpus, flags=changes, recipe=recipe)
         if options.show_config:
             _print_config(config, origins=origins, show_as_json=options.json)
             return 0
@@ -202,7 +158,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         asked = [name for name, origin in origins.items() if origin != "default"]
         begin = partial(_start, view, config, asked, options.out)
 
-    # The launched processes run the same command line, and come to `begin` themselves.
+    # Start several processes: they run the same command line, and come to `begin` themselves.
     if num_processes > 1:
         return launch.launch(
             num_processes,
@@ -210,7 +166,25 @@ def train(context: typer.Context, options: TrainOptions) -> int:
             signals=invocation.signals,
             is_debugging=options.debug,
         )
+
+    # Train, and show it.
     return begin()
+
+
+def _check_lesson(options: TrainOptions, num_processes: int) -> None:
+    """Raise UsageError for options that a recipe of several networks does not go with."""
+    if num_processes > 1 or options.resume or options.show_config:
+        raise UsageError(
+            f"The recipe {options.settings.recipe} trains several networks, anew and in one"
+            " process: leave --processes, --resume and --show-config out."
+        )
+
+
+def _run_to_resume(names: Sequence[str]) -> str | None:
+    """Return the one run that is named, or None for the newest."""
+    if len(names) > 1:
+        raise UsageError(f"--resume takes one run, not {len(names)}: charrnn train --resume RUN")
+    return next(iter(names), None)
 
 
 def _parse_last(name: str, texts: Sequence[str]) -> object:
@@ -332,6 +306,41 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -
     return view.show(stream)
 
 
+FACTS = {
+    "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
+    "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
+    "Training": "{steps} of {batch_size} batch rows × {bptt_length} characters = {epochs} epochs",
+    "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
+    "Columns": "train, val: nats/character; bpc: bits; right: first guesses; time: from the start",
+    "Saved in": "{run}",
+}
+"""The facts of a run that are printed before it starts."""
+PLANNED_FACTS = 2
+"""Number of facts, from the first, that are known before the steps of a budget in minutes are
+measured."""
+COLUMNS = {
+    "step": (9, "{step:,}"),
+    "epoch": (6, "{epochs}"),
+    "train": (7, "{train_nats:.4f}"),
+    "val": (7, "{val_nats:.4f}"),
+    "bpc": (6, "{val_bpc:.3f}"),
+    "right": (6, "{first_guess:.1%}"),
+    "chars/s": (9, "{rate:,.0f}"),
+    "time": (8, "{minutes}:{seconds:02}"),
+}
+"""Columns of the table of validations: for each its width in characters and its value. With the
+mark of the best, a row has 71 characters."""
+BEST = "  best"
+"""Ends the row of a validation that is the best so far."""
+BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+"""The progress bar, in the format of tqdm."""
+SAMPLE_LINES = 8
+"""Lines of a sample that are shown."""
+FEW_UNITS = 16
+"""For a network of so few units per layer, the suggested command shows its numbers."""
+EARLY_SHARE = 0.2
+"""Samples of steps in this first share of the run are shown as one readable line: they teach
+little, and push the header away."""
 VALIDATING = "validating ..."
 """The text of the bar while the validation text is read."""
 COUNTING = "counting the text ..."
