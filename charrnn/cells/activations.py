@@ -18,6 +18,7 @@ from charrnn.errors import CharRNNError, counted
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import read_in_lanes
 from charrnn.model.shapes import check_finite
+from charrnn.system.arrays import Float32Array
 from charrnn.system.lazy import torch
 from charrnn.system.progress import task
 from charrnn.text.batches import release_pages
@@ -70,7 +71,7 @@ class Activations:
         """C."""
         return self.num_layers * self.num_units
 
-    def of(self, layer: int, unit: int) -> NDArray[np.float32]:
+    def of(self, layer: int, unit: int) -> Float32Array:
         """Return the values (N,) of a cell."""
         return np.asarray(self.values[layer * self.num_units + unit], np.float32)
 

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.cells.target_labels import Target
-from charrnn.cells.trace import Float32Array, Read
+from charrnn.cells.trace import Read
 from charrnn.statistics.agreement import association_from_auc, resample_score
 from charrnn.statistics.chance import Chance, best_by_chance
 from charrnn.statistics.histograms import LabelledHistograms
-from charrnn.statistics.intervals import Float64Array, interval_of
+from charrnn.statistics.intervals import interval_of
 from charrnn.statistics.probes import Probes, ProbeSums
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 
 SAMPLE_VALUES = 2**24
 """Values that the chance level is measured on: characters, spread evenly over the choosing half,
@@ -53,7 +53,7 @@ class Associations:
         """(N, D): 0 or 1 for a yes/no label, or the centred rank of a count."""
         self.histograms = LabelledHistograms()
 
-    def add(self, indices: NDArray[np.int64], cells: Float32Array) -> None:
+    def add(self, indices: Int64Array, cells: Float32Array) -> None:
         """Count the cells (n, C) at characters (n,)."""
         self.histograms.add(cells, self.ranks[indices])
 

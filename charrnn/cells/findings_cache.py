@@ -188,7 +188,7 @@ def encode(value: object) -> JSON:
 def decode(kind: Any, value: Any) -> Any:
     """Return the result of a type from its JSON."""
     # JSON contains no types: the annotations say which type each value had. Arrays name their
-    # dtype, because `NDArray[np.float32]` is an alias that NumPy 2.5 does not resolve.
+    # dtype, because `Float32Array` is an alias that NumPy 2.5 does not resolve.
     if kind in (int, float, str, bool) or value is None:
         return value
     if isinstance(value, dict):

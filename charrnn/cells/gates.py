@@ -13,7 +13,7 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.interventions import record_layers
 from charrnn.model.reading import Fragments, cut
 from charrnn.model.recurrent_state import RecurrentState
-from charrnn.statistics.intervals import Float64Array
+from charrnn.system.arrays import Float64Array
 from charrnn.system.lazy import Tensor, torch
 
 LEFT = 0.1

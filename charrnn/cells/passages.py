@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
-from charrnn.cells.trace import Float32Array, Read
+from charrnn.cells.trace import Read
 from charrnn.detectors.detector import Labels
 from charrnn.statistics.agreement import measure_score
+from charrnn.system.arrays import Float32Array
 
 Indices = NDArray[np.int64]
 NUM_EXTREMES = 3

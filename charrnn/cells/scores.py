@@ -18,12 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.cells.choosing_half import Associations, Choice, ChoosingHalf, strongest
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.cells.target_labels import Target, choose_targets
-from charrnn.cells.trace import Float32Array, Read, Trace
+from charrnn.cells.trace import Read, Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.statistics.agreement import (
@@ -37,6 +36,7 @@ from charrnn.statistics.agreement import (
 from charrnn.statistics.histograms import LabelledHistograms
 from charrnn.statistics.intervals import interval_of
 from charrnn.statistics.probes import Probes
+from charrnn.system.arrays import BoolArray, Float32Array, Int64Array
 from charrnn.system.progress import task
 
 BASELINE_CHARS = 131_072
@@ -57,7 +57,7 @@ class Measured:
     every cell on that half."""
 
     score: CellScore
-    on_choosing_half: NDArray[np.float32]
+    on_choosing_half: Float32Array
     """(C,)"""
 
 
@@ -128,7 +128,7 @@ def find_cells(
 def _read_from(trace: Trace) -> Read:
     cells = trace.cells.reshape(len(trace.text), -1)
 
-    def read(begin: int, end: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    def read(begin: int, end: int) -> Iterator[tuple[Int64Array, Float32Array]]:
         # A window takes every stride-th character, not a segment, so that the first is a fair
         # sample of the text.
         stride = -(-(end - begin) // WINDOW)
@@ -158,7 +158,7 @@ def measure(
     ):
 
         def watched(reader: Read) -> Read:
-            def read_on(begin: int, end: int) -> Iterable[tuple[NDArray[np.int64], Float32Array]]:
+            def read_on(begin: int, end: int) -> Iterable[tuple[Int64Array, Float32Array]]:
                 for indices, cells in reader(begin, end):
                     yield indices, cells
                     on_chars(len(indices))
@@ -228,7 +228,7 @@ class TargetScorer:
         self._predictions = LabelledHistograms()
         self._squared_errors = np.zeros(len(probes.sizes))
 
-    def add(self, indices: NDArray[np.int64], cells: Float32Array) -> None:
+    def add(self, indices: Int64Array, cells: Float32Array) -> None:
         """Add the cells (n, C) at characters (n,) of the scoring half."""
         # The values of a cell fit into memory, so its score is exact.
         self._values[indices] = cells[:, self.choice.cell]
@@ -312,7 +312,7 @@ class TargetScorer:
         return tuple(zip(self._probes.sizes, scores.tolist(), strict=True))
 
 
-def interior(labels: Labels) -> NDArray[np.bool_]:
+def interior(labels: Labels) -> BoolArray:
     """Return whether each character (N,) is INTERIOR or more after the last label change, or before
     the first."""
     index = np.arange(len(labels))

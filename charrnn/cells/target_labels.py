@@ -13,7 +13,7 @@ from charrnn.detectors.detector import Detector, Labelling, Labels, why_not_scor
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import UsageError, check_length
 from charrnn.statistics.agreement import average_ranks
-from charrnn.statistics.intervals import Float64Array
+from charrnn.system.arrays import Float64Array
 
 MIN_TEXT = 200
 """Characters that a text needs for its halves to be scored."""

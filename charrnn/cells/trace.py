@@ -16,13 +16,13 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.model.reading import read_in_lanes
 from charrnn.model.shapes import check_finite
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText, IdArray
 
-Float32Array = NDArray[np.float32]
-Read = Callable[[int, int], Iterable[tuple[NDArray[np.int64], Float32Array]]]
+Read = Callable[[int, int], Iterable[tuple[Int64Array, Float32Array]]]
 """Reads text[begin:end]: yields (indices (n,) from 0, cells (n, C)) so that each character occurs
 once, in any order. The first windows must be a fair sample of the text, as windows of lanes are."""
 
@@ -44,13 +44,13 @@ class Trace(Displayable):
     before it."""
     hidden: Float32Array | None = field(default=None, repr=False)
     """(N, L, H): each layer's output h, if it was asked for."""
-    guess_ids: NDArray[np.int64] | None = field(default=None, repr=False)
+    guess_ids: Int64Array | None = field(default=None, repr=False)
     guess_probs: Float32Array | None = field(default=None, repr=False)
     """(N, K): the ids and probabilities of the K most likely next characters, if they were asked
     for."""
 
     @property
-    def bits(self) -> NDArray[np.float64]:
+    def bits(self) -> Float64Array:
         """The surprise (N,) of each character, in bits; nan where nothing came before it."""
         return np.asarray(-self.logprobs / np.log(2))
 
@@ -157,7 +157,7 @@ def torch_ops() -> Ops[Tensor]:
     return TORCH
 
 
-def score_next(logits: Tensor, ids: IdArray, positions: NDArray[np.int64]) -> Float32Array:
+def score_next(logits: Tensor, ids: IdArray, positions: Int64Array) -> Float32Array:
     """Return the log-probabilities (T, B) in nats of the characters after those at positions (T, B)
     in ids (N,).
 
@@ -172,7 +172,7 @@ def score_next(logits: Tensor, ids: IdArray, positions: NDArray[np.int64]) -> Fl
 
 def stream_cells(
     network: CharRNN, text: EncodedText
-) -> Generator[tuple[NDArray[np.int64], Float32Array], None, None]:
+) -> Generator[tuple[Int64Array, Float32Array], None, None]:
     """Yield, window by window, (indices (n,), cells (n, L * H)) of the characters of a text, index
     0 being the first.
 

@@ -9,13 +9,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.cells import findings as records
 from charrnn.cells.activations import Activations
 from charrnn.cells.passages import extreme_passages, number_sentences
-from charrnn.cells.trace import Float32Array
 from charrnn.statistics.moments import Moments
+from charrnn.system.arrays import Float32Array, Int64Array
 from charrnn.system.progress import task
 
 NUM_CORRELATED = 5
@@ -53,7 +52,7 @@ def measure_values(
     return tuple(measured)
 
 
-def correlate(activations: Activations, columns: NDArray[np.int64] | None = None) -> Float32Array:
+def correlate(activations: Activations, columns: Int64Array | None = None) -> Float32Array:
     """Return the Pearson correlations (c, C) of the cells in `columns`, all by default, with every
     cell.
 

@@ -18,6 +18,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.system.arrays import BoolArray, Int64Array
+
 
 class Region(IntEnum):
     """The kinds of regions in source code."""
@@ -34,9 +36,9 @@ class SourceLabels:
 
     regions: NDArray[np.int8]
     """The Region (N,)."""
-    depths: NDArray[np.int64]
+    depths: Int64Array
     """The number of open brackets (N,)."""
-    in_if: NDArray[np.bool_]
+    in_if: BoolArray
     """Whether the character is in the condition or the body of an if-statement (N,)."""
 
 
@@ -48,9 +50,7 @@ after a digit separates the digits of a number in C++. With DOTALL."""
 _OPENING_OF = {")": "(", "]": "[", "}": "{"}
 
 
-def _scan(
-    tokens: re.Pattern[str], text: str, opener: str
-) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+def _scan(tokens: re.Pattern[str], text: str, opener: str) -> tuple[NDArray[np.int8], Int64Array]:
     """Return the regions (N,) and the number of open brackets (N,) of a text that begins inside the
     string or comment that `opener` opens.
 
@@ -258,7 +258,7 @@ def _open_at_start(
     return max(openers, key=num_code_lines)
 
 
-def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _label_if(text: str, regions: NDArray[np.int8], depths: Int64Array) -> BoolArray:
     """Return whether each character (N,) is between `if` or `elif` and the end of the last
     statement of its body.
 
@@ -322,17 +322,17 @@ MIN_SHARE = 0.08
 _BRACKET = re.compile(r"[(\[{)\]}]|\n[ \t\r]*\n")
 
 
-def label_strings(text: str) -> NDArray[np.bool_]:
+def label_strings(text: str) -> BoolArray:
     """True inside a string."""
     return np.asarray(scan_source(text).regions == Region.STRING)
 
 
-def label_comments(text: str) -> NDArray[np.bool_]:
+def label_comments(text: str) -> BoolArray:
     """True inside a comment."""
     return np.asarray(scan_source(text).regions == Region.COMMENT)
 
 
-def label_bracket_depth(text: str) -> NDArray[np.int64]:
+def label_bracket_depth(text: str) -> Int64Array:
     """The number of open brackets outside strings and comments.
 
     In a text that is neither source code nor JSON there are no strings and comments, and a blank
@@ -343,12 +343,12 @@ def label_bracket_depth(text: str) -> NDArray[np.int64]:
     return _prose_depths(text)
 
 
-def label_if_statements(text: str) -> NDArray[np.bool_]:
+def label_if_statements(text: str) -> BoolArray:
     """True in the condition and the body of an if-statement."""
     return scan_source(text).in_if
 
 
-def _prose_depths(text: str) -> NDArray[np.int64]:
+def _prose_depths(text: str) -> Int64Array:
     # A bracket that is never closed must not count for the rest of a book.
     def depth_after(match: re.Match[str], depth: int) -> int:
         if match.group().isspace():
@@ -362,7 +362,7 @@ def _prose_depths(text: str) -> NDArray[np.int64]:
 
 def values_after(
     text: str, tokens: re.Pattern[str], value_after: Callable[[re.Match[str], int], int]
-) -> NDArray[np.int64]:
+) -> Int64Array:
     """Label each character (N,) with the value after the last token before it; 0 before the first
     token. `value_after` computes the value from a token and the value before it."""
     changes = np.zeros(len(text), np.int64)
@@ -462,7 +462,7 @@ def looks_like_latex(text: str) -> bool:
     return num_commands > 0 and num_commands >= MIN_COMMANDS * count_lines(text)
 
 
-def label_latex_math(text: str) -> NDArray[np.bool_]:
+def label_latex_math(text: str) -> BoolArray:
     r"""True inside $…$, $$…$$, \(…\), \[…\] and equations, except at the last character of the
     closing mark.
 

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.statistics.intervals import Float64Array, draw_blocks, resample_sums
+from charrnn.statistics.intervals import draw_blocks, resample_sums
+from charrnn.system.arrays import BoolArray, Float64Array
 
 Number = TypeVar("Number", float, Float64Array)
 """A number or an array of numbers."""
@@ -68,7 +69,7 @@ def average_ranks(values: NDArray[np.generic]) -> Float64Array:
     return ranks.reshape(values.shape)
 
 
-def auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64Array:
+def auc(ranks: Float64Array, is_inside: BoolArray) -> Float64Array:
     """Compute the area under the ROC curve of each column of ranks (N, C) for labels (N,).
 
     It is Mann & Whitney's U over its maximum (Mann & Whitney 1947).
@@ -110,7 +111,7 @@ def measure_score(values: NDArray[np.generic], labels: NDArray[Any], polarity: i
     return area if polarity > 0 else 1 - area
 
 
-def f1(is_called: NDArray[np.bool_], is_inside: NDArray[np.bool_]) -> float:
+def f1(is_called: BoolArray, is_inside: BoolArray) -> float:
     """Compute the harmonic mean of precision and recall (van Rijsbergen 1979); 0 if nothing is
     classified as inside."""
     return float(2 * (is_called & is_inside).sum() / max(1, is_called.sum() + is_inside.sum()))
@@ -137,7 +138,7 @@ def resample_score(
     return areas if polarity > 0 else 1 - areas
 
 
-def _resample_auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64Array:
+def _resample_auc(ranks: Float64Array, is_inside: BoolArray) -> Float64Array:
     num_chars = len(ranks)
     blocks, draws = draw_blocks(num_chars)
 

@@ -10,7 +10,8 @@ Shapes: N values, C columns, K shifts.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from charrnn.system.arrays import Float32Array
 
 NUM_SHIFTS = 199
 """K: number of shifts."""
@@ -28,9 +29,7 @@ class Chance(NamedTuple):
     """The strength that the best column stays below at 95 % of the shifts."""
 
 
-def best_by_chance(
-    ranks: NDArray[np.float32], target: NDArray[np.float32], scale: NDArray[np.float32]
-) -> Chance:
+def best_by_chance(ranks: Float32Array, target: Float32Array, scale: Float32Array) -> Chance:
     """Compute the strength that the best column reaches by chance, from shifted labels.
 
     ranks (N, C) are the centred ranks of the columns, target (N,) the centred label or ranks; scale

@@ -10,10 +10,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.statistics.agreement import divide
-from charrnn.statistics.intervals import Float64Array
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.process import check_settings_of_numba
 
 if TYPE_CHECKING:
@@ -36,10 +35,10 @@ class LabelledHistograms:
     """
 
     def __init__(self) -> None:
-        self.edges: NDArray[np.float32] | None = None
-        self._waiting: list[tuple[NDArray[np.float32], Float64Array]] = []
+        self.edges: Float32Array | None = None
+        self._waiting: list[tuple[Float32Array, Float64Array]] = []
 
-    def add(self, values: NDArray[np.float32], labels: Float64Array) -> None:
+    def add(self, values: Float32Array, labels: Float64Array) -> None:
         """Count values (n, C) that have labels (n, D)."""
         if self.edges is not None:
             self._fill(self.edges, values=values, labels=labels)
@@ -68,9 +67,7 @@ class LabelledHistograms:
         self.sums = np.zeros((*shape, labels.shape[1]))
         self._fill(self.edges, values=values, labels=labels)
 
-    def _fill(
-        self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Float64Array
-    ) -> None:
+    def _fill(self, edges: Float32Array, values: Float32Array, labels: Float64Array) -> None:
         columns = np.ascontiguousarray(values.T)
         _compiled_fill().run(columns, edges, labels, self.counts, self.sums)
 
@@ -113,7 +110,7 @@ class LabelledHistograms:
         best = int((2 * correct / (called + num_inside)).argmax())
         return float(self.edges[column, best])
 
-    def bin_ranks(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def bin_ranks(self, values: Float32Array) -> Float32Array:
         """Return the centred ranks of values (n, C) of the same columns."""
         assert self.edges is not None, "finish() comes first"
         ranks = self.ranks().astype(np.float32)
@@ -126,10 +123,10 @@ class LabelledHistograms:
 
 
 def _fill(
-    values: NDArray[np.float32],
-    edges: NDArray[np.float32],
+    values: Float32Array,
+    edges: Float32Array,
     labels: Float64Array,
-    counts: NDArray[np.int64],
+    counts: Int64Array,
     sums: Float64Array,
 ) -> None:
     """Add values (C, n) with labels (n, D) to counts (C, K) and sums (C, K, D); edges (C, K - 1)

@@ -21,6 +21,8 @@ from statistics import NormalDist, variance
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.system.arrays import Float64Array, Int64Array
+
 LEVEL = 0.95
 """Coverage of every interval."""
 
@@ -51,8 +53,6 @@ def t_quantile(freedom: float) -> float:
         t += step
     return t
 
-
-Float64Array = NDArray[np.float64]
 
 NUM_RESAMPLES = 2000
 """R: the ends of an interval then vary by some 2 % of its width with the random numbers."""
@@ -91,7 +91,7 @@ class BlockSums:
         """Start without any value; see `add`."""
         return cls(np.zeros(num_blocks), np.zeros(num_blocks))
 
-    def add(self, values: NDArray[np.number | np.bool_], blocks: NDArray[np.int64]) -> None:
+    def add(self, values: NDArray[np.number | np.bool_], blocks: Int64Array) -> None:
         """Add values of any shape, in place, each to the block with the index in `blocks`."""
         self.sums[:] += np.bincount(
             blocks.ravel(), weights=values.ravel(), minlength=len(self.sums)
@@ -145,7 +145,7 @@ class BlockSums:
         return percentiles(self.mean + (draws @ centred) / num_drawn, num_blocks)
 
 
-def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], Float64Array]:
+def draw_blocks(num_chars: int) -> tuple[Int64Array, Float64Array]:
     """Divide a text into blocks, and draw resamples of them.
 
     Returns the block of each character (N,), and how often each resample draws each block (R, K).

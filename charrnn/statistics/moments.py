@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.statistics.intervals import Float64Array
+from charrnn.system.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 
 LEAST_SPREAD = 1e-4
 """The smallest standard deviation of a cell relative to its size: below, it is constant up to
@@ -29,7 +29,7 @@ class Means:
     means: Float64Array = np.zeros(())
     """(C,)"""
 
-    def deviations(self, columns: NDArray[np.number]) -> NDArray[np.float32]:
+    def deviations(self, columns: NDArray[np.number]) -> Float32Array:
         """Add a window of columns (n, C), at least one character, and return its deviations
         (n + 1, C).
 
@@ -53,12 +53,12 @@ class Means:
 class Moments(Means):
     """The means, variances and covariances of cells (N, C)."""
 
-    def __init__(self, rows: slice | NDArray[np.int64] = ALL) -> None:
+    def __init__(self, rows: slice | Int64Array = ALL) -> None:
         """Begin with no characters; the covariances are taken between the cells `rows` and all
         cells."""
         self._rows = rows
 
-    def add_cells(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    def add_cells(self, cells: Float32Array) -> Float32Array:
         """Add cells (n, C), and return their deviations (n + 1, C)."""
         is_first = self.num_chars == 0
         deviations = self.deviations(cells)
@@ -79,7 +79,7 @@ class Moments(Means):
         return np.asarray(self._squares / self.num_chars)
 
     @property
-    def moves(self) -> NDArray[np.bool_]:
+    def moves(self) -> BoolArray:
         """Whether each cell (C,) is not constant up to rounding."""
         variances = self.variances
         return np.asarray(variances > LEAST_SPREAD**2 * (variances + self.means**2))

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from charrnn.statistics.intervals import Float64Array
 from charrnn.statistics.moments import Means, Moments
+from charrnn.system.arrays import Float32Array, Float64Array
 
 SIZES = (1, 2, 4, 8)
 """Numbers of cells of the probes, besides all cells."""
@@ -25,9 +24,9 @@ class Probes(NamedTuple):
 
     sizes: tuple[int, ...]
     """(S,): numbers of cells, ascending; the last has all."""
-    weights: NDArray[np.float32]
+    weights: Float32Array
     """(C, S)"""
-    intercepts: NDArray[np.float32]
+    intercepts: Float32Array
     """(S,)"""
 
 
@@ -40,7 +39,7 @@ class ProbeSums(Moments):
         self.targets = Means()
         self._with_targets = np.zeros(())
 
-    def add(self, cells: NDArray[np.float32], targets: Float64Array) -> None:
+    def add(self, cells: Float32Array, targets: Float64Array) -> None:
         """Add cells (n, C) with targets (n, D)."""
         cell_deviations = self.add_cells(cells)
         target_deviations = self.targets.deviations(targets)

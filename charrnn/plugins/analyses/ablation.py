@@ -11,7 +11,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
 from charrnn.cells.findings import Skipped
@@ -20,7 +19,8 @@ from charrnn.detectors.detector import Labelling, why_not_scored
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.model.reading import read_in_lanes
-from charrnn.statistics.intervals import Float64Array, interval_of, resample_sums
+from charrnn.statistics.intervals import interval_of, resample_sums
+from charrnn.system.arrays import BoolArray, Float64Array
 from charrnn.system.lazy import Tensor, inference_mode
 from charrnn.text.vocab import EncodedText
 from charrnn.views.tables import ends_text, plain_table
@@ -136,9 +136,7 @@ def effect_of(changes: Float64Array, labelling: Labelling) -> AblationEffect | S
     )
 
 
-def mean_change(
-    changes: Float64Array, where: NDArray[np.bool_]
-) -> tuple[float, tuple[float, float]]:
+def mean_change(changes: Float64Array, where: BoolArray) -> tuple[float, tuple[float, float]]:
     """Compute the mean of changes (N,) over the characters `where` (N,), at least one, and its 95 %
     interval."""
     # A mean is a quotient of two sums, both of which vary with the blocks that are drawn.

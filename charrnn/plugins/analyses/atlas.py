@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.cells.activations import Activations
 from charrnn.cells.findings import CellFindings, CellScore, CellValues, MeasuredCell
@@ -21,6 +20,7 @@ from charrnn.cells.study import Study, sections, unless_too_short
 from charrnn.cells.value_statistics import correlate, measure_values
 from charrnn.plugins.analyses.descriptions import descriptions
 from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
+from charrnn.system.arrays import Float32Array, Float64Array
 from charrnn.system.display import Displayable
 from charrnn.views.cell_page import characters_text
 from charrnn.views.html_page import CellColumn, CellEntry, HeatMapPage, PagePart, ShownPassage
@@ -95,7 +95,7 @@ class AtlasCell(MeasuredCell):
 
     x: float
     y: float
-    in_passages: tuple[NDArray[np.float32], ...] = field(default=(), repr=False, compare=False)
+    in_passages: tuple[Float32Array, ...] = field(default=(), repr=False, compare=False)
     """The cell's values in each of its passages."""
 
     def to_json(self) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
+def place_cells(correlations: Float32Array) -> Float64Array:
     """Place cells with correlations (C, C) on a map: returns (C, 2) in [0, 1].
 
     Classical multidimensional scaling (Torgerson 1952) of squared distances 1 - r²: the sign of a
@@ -264,7 +264,7 @@ def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray((ranks + scaled) / 2)
 
 
-def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
+def _leading_axes(products: Float64Array) -> Float64Array:
     """Return the two leading eigenvectors of a symmetric matrix (C, C), times the roots of their
     eigenvalues.
 

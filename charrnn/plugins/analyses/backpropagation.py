@@ -27,13 +27,13 @@ from charrnn.plugins.analyses.number_tables import (
     vector_lines,
 )
 from charrnn.plugins.analyses.numbers import (
-    Doubles,
     LayerNumbers,
     NetworkNumbers,
     StepNumbers,
     model_numbers,
     number_row,
 )
+from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable
 from charrnn.trained_model import TrainedModel
 
@@ -45,24 +45,24 @@ DECIMALS = 5
 class CellGradients:
     """The gradients of one step of a cell, computed from those of its new h and c."""
 
-    rows: Mapping[str, Doubles]
+    rows: Mapping[str, Float64Array]
     """What is shown, by name, in the order in which it is computed."""
-    input_product: Doubles
+    input_product: Float64Array
     """(G * H,): by W_ih x + b_ih."""
-    state_product: Doubles
+    state_product: Float64Array
     """(G * H,): by W_hh h' + b_hh."""
-    kept: Doubles
+    kept: Float64Array
     """(H,): by h', as far as h is computed from it without W_hh."""
-    memory: Doubles
+    memory: Float64Array
     """(H,): by c'; 0 of a cell without c."""
 
 
-def _values(layer: LayerNumbers, *names: str) -> list[Doubles]:
+def _values(layer: LayerNumbers, *names: str) -> list[Float64Array]:
     """Return vectors of a step by their names."""
     return [np.array(layer.row(name).values) for name in names]
 
 
-def _rnn(layer: LayerNumbers, d_h: Doubles, d_c: Doubles) -> CellGradients:
+def _rnn(layer: LayerNumbers, d_h: Float64Array, d_c: Float64Array) -> CellGradients:
     """Compute the gradients of h = tanh(a), a = W_ih x + b_ih + W_hh h' + b_hh."""
     [h] = _values(layer, "h")
     d_a = d_h * (1 - h**2)
@@ -75,7 +75,7 @@ def _rnn(layer: LayerNumbers, d_h: Doubles, d_c: Doubles) -> CellGradients:
     )
 
 
-def _lstm(layer: LayerNumbers, d_h: Doubles, d_c: Doubles) -> CellGradients:
+def _lstm(layer: LayerNumbers, d_h: Float64Array, d_c: Float64Array) -> CellGradients:
     """Compute the gradients of c = f * c' + i * g, h = o * tanh(c).
 
     The argument of each gate is one block of a = W_ih x + b_ih + W_hh h' + b_hh. `d_c` comes from
@@ -108,7 +108,7 @@ def _lstm(layer: LayerNumbers, d_h: Doubles, d_c: Doubles) -> CellGradients:
     )
 
 
-def _gru(layer: LayerNumbers, d_h: Doubles, d_c: Doubles) -> CellGradients:
+def _gru(layer: LayerNumbers, d_h: Float64Array, d_c: Float64Array) -> CellGradients:
     """Compute the gradients of h = (1 - z) * n + z * h', n = tanh(W_in x + b_in + r * u).
 
     u is the block n of W_hh h' + b_hh.
@@ -324,8 +324,8 @@ class _Sums:
         )
 
     def _through(
-        self, layer: int | None, name: str, *, product: Doubles, argument: NumberRow
-    ) -> Doubles:
+        self, layer: int | None, name: str, *, product: Float64Array, argument: NumberRow
+    ) -> Float64Array:
         """Return the gradient (C,) by x from the gradient (R,) by W x + b, and add the gradients by
         W and by b to the sums."""
         matrix, bias = self.gradients[layer, name]
@@ -334,7 +334,7 @@ class _Sums:
         return np.asarray(product @ self._weights[layer, name])
 
 
-def _with_values(weight: WeightNumbers, matrix: Doubles, bias: Doubles) -> WeightNumbers:
+def _with_values(weight: WeightNumbers, matrix: Float64Array, bias: Float64Array) -> WeightNumbers:
     """Return a weight with other numbers."""
     values = tuple(map(tuple, matrix.tolist()))
     return replace(weight, values=values, bias=tuple(bias.tolist()))

@@ -31,7 +31,7 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Cell, Ops
-from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
+from charrnn.model.clamping import ClampedSum, limit_of
 from charrnn.model.interventions import hold
 from charrnn.plugins.analyses.ablation import (
     AblationEffect,
@@ -42,6 +42,7 @@ from charrnn.plugins.analyses.ablation import (
 from charrnn.statistics.agreement import measure_score, resample_score
 from charrnn.statistics.intervals import interval_of
 from charrnn.statistics.probes import ProbeSums, choose_greedily
+from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable
 from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch

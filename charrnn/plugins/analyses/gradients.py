@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import RenderableType
 
 from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
@@ -25,6 +24,7 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.plugins.analyses.sampled_states import read_before
+from charrnn.system.arrays import Int64Array
 from charrnn.system.display import Displayable, RecordTuple
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
@@ -107,7 +107,7 @@ def measure_reach(
     *,
     max_lag: int,
     name: str = "model",
-    positions: NDArray[np.int64] | None = None,
+    positions: Int64Array | None = None,
 ) -> GradientReach:
     """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
 from charrnn.cells.study import CellSection, Study
-from charrnn.cells.trace import Float32Array, torch_ops
+from charrnn.cells.trace import torch_ops
 from charrnn.errors import check_length
 from charrnn.model.annotations import CharRNN, RecurrentLayer
 from charrnn.model.cell_type_registry import products_of_outputs
@@ -33,6 +33,7 @@ from charrnn.plugins.analyses.sampled_states import (
     rounded,
     states_of,
 )
+from charrnn.system.arrays import Float32Array, Int64Array
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
@@ -390,7 +391,7 @@ def measure_earlier(
     )
 
 
-def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArray[np.int64]:
+def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> Int64Array:
     """Return up to NUM_STRONG indices of values (N,), from `earliest` on: the highest first, then
     the lowest.
 
@@ -467,8 +468,8 @@ def erase(
 def _summarize(
     text: EncodedText,
     values: Float32Array,
-    indices: NDArray[np.int64],
-    ids: NDArray[np.int64],
+    indices: Int64Array,
+    ids: Int64Array,
     effects: NDArray[Any],
 ) -> EarlierCharacters:
     """Collect the effects (k, n) of the ids (k, n) before the strong positions (n,)."""

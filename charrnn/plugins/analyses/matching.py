@@ -17,7 +17,6 @@ from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -31,8 +30,8 @@ from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import distinct_names
-from charrnn.statistics.intervals import Float64Array
 from charrnn.statistics.moments import Moments
+from charrnn.system.arrays import Float32Array, Float64Array
 from charrnn.system.display import Displayable
 from charrnn.system.files import JSON
 from charrnn.system.lazy import torch
@@ -360,7 +359,7 @@ class JointMoments(Moments):
         ends = np.cumsum([0, *num_cells]).tolist()
         self._cells_of_run = list(map(slice, ends[:-1], ends[1:]))
 
-    def add(self, cells: Sequence[NDArray[np.float32]]) -> None:
+    def add(self, cells: Sequence[Float32Array]) -> None:
         """Add the cells (n, C_i) of every run at the same characters."""
         self.add_cells(np.concatenate(cells, axis=1))
 
@@ -478,7 +477,7 @@ def _measure_pairs(
 
 def read_together(
     studies: Sequence[Study],
-) -> Generator[list[NDArray[np.float32]], None, None]:
+) -> Generator[list[Float32Array], None, None]:
     """Yield, window by window, the cells (n, C) of every study at the same characters.
 
     All texts must have the same number of characters: then they are read in the same lanes.

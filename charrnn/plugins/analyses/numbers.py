@@ -37,6 +37,7 @@ from charrnn.plugins.analyses.number_tables import (
     step_tables,
     vector_lines,
 )
+from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable
 from charrnn.trained_model import TrainedModel
 
@@ -44,8 +45,6 @@ MAX_UNITS = 16
 """Units per layer of the largest network whose numbers are listed."""
 MAX_STEPS = 1_000
 """Characters of the longest text."""
-Doubles = NDArray[np.float64]
-"""An array of float64."""
 DOUBLE: Ops[Any] = NUMPY
 """The equations' functions in NumPy, which have the precision of their arguments."""
 TANH = {
@@ -238,7 +237,7 @@ def model_numbers(model: TrainedModel, text: str | bytes, *, unknown: str) -> Ne
     )
 
 
-def number_row(name: str, values: Doubles, labels: Sequence[str] = ()) -> NumberRow:
+def number_row(name: str, values: Float64Array, labels: Sequence[str] = ()) -> NumberRow:
     """Return a row of values (1, N), which belong to the units unless there are labels."""
     if not labels:
         labels = _units([""], values.size)
@@ -279,12 +278,12 @@ class _Reader(Walk[Any]):
         # As in a RecurrentState: the vectors of a layer, then its last outputs.
         initial = np.zeros((network.num_layers, network.num_states, self._size))
         initial += self._weights.get("learned_state", 0)
-        self._queues: list[list[tuple[Doubles, ...]]] = []
+        self._queues: list[list[tuple[Float64Array, ...]]] = []
         """For each layer the states from which its next characters continue, the earliest first."""
         for vectors, dilation in zip(initial, network.dilations, strict=True):
             states = vectors[: num_states * dilation].reshape(num_states, dilation, 1, self._size)
             self._queues.append([tuple(states[:, step]) for step in range(dilation)])
-        self._past: list[Doubles] = [*initial[:, network.kept_outputs, None]]
+        self._past: list[Float64Array] = [*initial[:, network.kept_outputs, None]]
         """The last outputs (span, 1, H) of each layer, oldest first."""
 
     def step(self, char: int, target: int | None) -> StepNumbers:
@@ -327,7 +326,7 @@ class _Reader(Walk[Any]):
             loss=None if target is None else float(-logprobs[0, target]),
         )
 
-    def product(self, name: str, x: Doubles) -> Doubles:
+    def product(self, name: str, x: Float64Array) -> Float64Array:
         weight, bias = self._linear[name]
         kind = name.partition(".")[0]
 
@@ -399,13 +398,13 @@ class _Reader(Walk[Any]):
     def _use(
         self,
         name: str,
-        matrix: Doubles,
+        matrix: Float64Array,
         *,
         layer: int | None,
         labels: Sequence[str],
         columns: Sequence[str] = (),
         bias_name: str = "",
-        bias: Doubles | None = None,
+        bias: Float64Array | None = None,
     ) -> None:
         """List a weight (R, C) and its bias (R,), once.
 
@@ -433,19 +432,19 @@ class _Reader(Walk[Any]):
             self._use(name, matrix, layer=layer, labels=_units([""], len(matrix)))
         return extras
 
-    def oldest(self, layer: int) -> tuple[Doubles, ...]:
+    def oldest(self, layer: int) -> tuple[Float64Array, ...]:
         # The rows of this cell begin here; `append` adds its states to them.
         self._begin = len(self._rows)
         self._before = self._queues[layer].pop(0)
         return self._before
 
-    def append(self, layer: int, latest: tuple[Doubles, ...]) -> None:
+    def append(self, layer: int, latest: tuple[Float64Array, ...]) -> None:
         self._queues[layer].append(latest)
         self._rows[self._begin :] = _with_states(
             self._rows[self._begin :], before=self._before, latest=latest
         )
 
-    def attend(self, layer: int, y: Doubles) -> Doubles:
+    def attend(self, layer: int, y: Float64Array) -> Float64Array:
         # One product gives the query and the gate.
         query, gate = np.split(self.product(f"attentions.{layer}", y), 2, axis=-1)
         opened = DOUBLE.sigmoid(gate)
@@ -460,19 +459,19 @@ class _Reader(Walk[Any]):
         ]
         return np.asarray(opened * read)
 
-    def pass_on(self, layer: int, joined: Doubles) -> None:
+    def pass_on(self, layer: int, joined: Float64Array) -> None:
         # A plain stack passes on h itself, and the output of a grid has its rows already.
         if joined is not self._queues[layer][-1][0] and not self.architecture.depth.has_lstm:
             self._rows.append(number_row("y", joined))
         self._layers.append(LayerNumbers(tuple(self._rows)))
         self._rows = []
 
-    def gate(self, layer: int, x: Doubles) -> Doubles:
+    def gate(self, layer: int, x: Float64Array) -> Float64Array:
         gate = super().gate(layer, x)
         self._rows.append(number_row("t", gate))
         return np.asarray(gate)
 
-    def climb(self, layer: int, x: Doubles) -> Doubles:
+    def climb(self, layer: int, x: Float64Array) -> Float64Array:
         # An LSTM whose steps are layers, not characters: its rows are told apart by their names.
         before = self.along_depth
         begin = len(self._rows)
@@ -486,7 +485,7 @@ class _Reader(Walk[Any]):
 
 
 def _with_states(
-    rows: Sequence[NumberRow], before: tuple[Doubles, ...], latest: tuple[Doubles, ...]
+    rows: Sequence[NumberRow], before: tuple[Float64Array, ...], latest: tuple[Float64Array, ...]
 ) -> list[NumberRow]:
     """Return the rows of a step with the states before and after it; c stands before the tanh and
     the output gate that read it."""
@@ -520,12 +519,12 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
 
     def recorder(
         function: str, names: Sequence[tuple[str, str]]
-    ) -> Callable[[Doubles, Doubles], None]:
+    ) -> Callable[[Float64Array, Float64Array], None]:
         # The calls of a step come in the order of the names; another package's cell type may make
         # more calls.
         remaining = iter(names)
 
-        def keep(value: Doubles, result: Doubles) -> None:
+        def keep(value: Float64Array, result: Float64Array) -> None:
             before, after = next(remaining, (f"a_{function}", function))
             if before:
                 rows.append(number_row(before, value))

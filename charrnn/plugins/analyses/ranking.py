@@ -13,7 +13,6 @@ from charrnn.cells.findings import CellScore
 from charrnn.cells.scores import Measured
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import Target, choose_targets
-from charrnn.cells.trace import Float32Array
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.statistics.agreement import (
@@ -23,6 +22,7 @@ from charrnn.statistics.agreement import (
     score_from_association,
     spearman,
 )
+from charrnn.system.arrays import Float32Array
 from charrnn.system.progress import task
 
 CELLS_AT_ONCE = 32

@@ -7,7 +7,6 @@ Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.cells.study import Study
 from charrnn.errors import check_length
@@ -15,6 +14,7 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.model.shapes import check_finite
+from charrnn.system.arrays import Int64Array
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
 
@@ -84,7 +84,7 @@ def sample_states(
 
 @no_grad
 def read_before(
-    network: CharRNN, ids: IdArray, positions: NDArray[np.int64], *, length: int, warm_up: int
+    network: CharRNN, ids: IdArray, positions: Int64Array, *, length: int, warm_up: int
 ) -> tuple[Tensor, RecurrentState[Tensor]]:
     """Return the `length` ids that end with each position, (length, n), and the state of n rows
     before them.

@@ -14,7 +14,6 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -26,6 +25,7 @@ from charrnn.plugins.analyses.gradients import TITLE, GradientReach, gradient_ch
 from charrnn.plugins.analyses.sampled_states import read_before
 from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.writer import RunWriter
+from charrnn.system.arrays import Int64Array
 from charrnn.system.lazy import torch
 from charrnn.system.progress import Progress, Task, task, using, warn
 from charrnn.text.formal_languages import END, find_language
@@ -208,7 +208,7 @@ def recall_text(lag: int) -> str:
     return "".join(language.make(random, lag + 2).text + END for _ in range(NUM_STRINGS))
 
 
-def marks_of(text: EncodedText) -> NDArray[np.int64]:
+def marks_of(text: EncodedText) -> Int64Array:
     """Return the positions of the question marks among the ids of such a text. The first string,
     which has no other one before it, is left out."""
     marks = np.flatnonzero([character == "?" for character in text.text])

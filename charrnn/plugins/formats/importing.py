@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.cli.command_options import NEW_RUN, CommandOptions
 from charrnn.cli.streams import print_json, print_path, printable, warn, write_aside
@@ -29,6 +28,7 @@ from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.evaluation.loss_reports import LossReport
 from charrnn.evaluation.notes import doubts
 from charrnn.model.shapes import weight_shapes
+from charrnn.system.arrays import Float32Array
 from charrnn.system.files import (
     MAX_TEXT_BYTES,
     behind_links,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 else:
     safetensors_torch = LazyModule("safetensors.torch")
 
-Tensors = Mapping[str, NDArray[np.float32]]
+Tensors = Mapping[str, Float32Array]
 """Arrays by name."""
 NOTE = "README.txt"
 """The file in the run folder that says where its weights come from."""

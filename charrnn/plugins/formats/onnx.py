@@ -40,6 +40,7 @@ from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture, Walk
 from charrnn.runs.checkpoint import Tensors
+from charrnn.system.arrays import Float32Array
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
@@ -556,7 +557,7 @@ def check_onnx(content: bytes, stepper: Stepper, ids: IdArray) -> OnnxCheck | No
     return OnnxCheck(num_chars=len(ids), max_difference=float(largest))
 
 
-def _check_close(output: NDArray[np.float32], expected: NDArray[np.float32], index: int) -> None:
+def _check_close(output: Float32Array, expected: Float32Array, index: int) -> None:
     """Raise CharRNNError unless both arrays are the same up to rounding."""
     difference = float(np.abs(output - expected).max())
     largest = float(np.abs(expected).max())

@@ -27,6 +27,7 @@ from charrnn.evaluation.losses import (
 from charrnn.evaluation.measured import MeasuredRun
 from charrnn.model.annotations import Predictor
 from charrnn.statistics.intervals import MIN_BLOCKS, BlockSums, num_blocks_of
+from charrnn.system.arrays import Float32Array, Int64Array
 from charrnn.system.progress import task
 from charrnn.text.documents import END
 from charrnn.text.vocab import UNKNOWN, IdArray, Vocab
@@ -105,9 +106,7 @@ class GroupSums:
         """Return sums to which no loss has been added."""
         return cls(names, BlockSums.zeros(num_blocks * len(names)))
 
-    def add(
-        self, nats: NDArray[np.float32], blocks: NDArray[np.int64], groups: NDArray[np.integer]
-    ) -> None:
+    def add(self, nats: Float32Array, blocks: Int64Array, groups: NDArray[np.integer]) -> None:
         """Add losses of any shape, each to a block of the text and a group."""
         self.cells.add(nats, blocks * len(self.names) + groups)
 
@@ -212,7 +211,7 @@ def sums_by_position(
     return sums
 
 
-def num_read_since_end(ids: NDArray[np.int64], end_id: int | None) -> NDArray[np.int64]:
+def num_read_since_end(ids: Int64Array, end_id: int | None) -> Int64Array:
     """Return how many characters of ids (T, B) the state contains after each id: the last END and
     the characters after it."""
     index = np.arange(len(ids))[:, None]

@@ -7,9 +7,9 @@ Shapes: N characters of a text (bytes, for the byte alphabet), V vocabulary.
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.errors import CharRNNError
+from charrnn.system.arrays import BoolArray
 from charrnn.system.progress import warn
 from charrnn.text.copies import (
     Codes,
@@ -52,7 +52,7 @@ class KnownPassages:
                 known.append(np.unique(hashes, return_index=True)[0])
         self._known = KnownHashes(known)
 
-    def __call__(self, ids: Sequence[int]) -> NDArray[np.bool_]:
+    def __call__(self, ids: Sequence[int]) -> BoolArray:
         """Return which characters (V,) would complete a passage if they followed a text of ids."""
         # No character completes a passage after a shorter text, and END never completes one.
         if len(ids) < self._num_chars:

@@ -17,7 +17,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
 from charrnn.evaluation.comparison import Addition, Comparison
@@ -32,6 +31,7 @@ from charrnn.evaluation.measured import MeasuredRun, MeasuredText
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
+from charrnn.system.arrays import Float32Array
 from charrnn.system.lazy import LazyModule, Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
@@ -225,7 +225,7 @@ def adapt(
     *,
     scale: Mapping[str, Tensor],
     settings: DynamicSettings | None = None,
-    on_segment: Callable[[NDArray[np.float32]], None] | None = None,
+    on_segment: Callable[[Float32Array], None] | None = None,
 ) -> Adapted:
     """Compute the loss of each character of ids[first:] by weights that have learned from the
     characters before it.

@@ -43,6 +43,7 @@ from charrnn.evaluation.comparison import Addition, Comparison
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.plugins.reports.breakdown import class_name
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.display import Displayable
 from charrnn.system.progress import task
 from charrnn.text.batches import release_pages
@@ -211,7 +212,7 @@ def word_pattern(classes: Mapping[str, str]) -> re.Pattern[str]:
     return re.compile(f"[{inside}]+(?:['’][{inside}]+)*")
 
 
-def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArray[np.int64]:
+def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> Int64Array:
     """Count how often each word in `wanted` occurs as a whole word in ids (N,).
 
     Returns counts (W,); the count of a word is at the index `wanted[word]`. Memory is bounded by
@@ -262,7 +263,7 @@ def attribute_errors(
     ids: IdArray,
     vocab: Vocab,
     losses: Sequence[CharLosses],
-    ngram_nats: NDArray[np.float32],
+    ngram_nats: Float32Array,
     training: IdArray,
 ) -> list[Kinds]:
     """Attribute the errors of one or several models to oracles; return the kinds (M,) of the
@@ -324,9 +325,9 @@ def attribute_errors(
 class RareErrors(NamedTuple):
     """Errors that only the rarity of their word may explain."""
 
-    errors: NDArray[np.int64]
+    errors: Int64Array
     """The index of each error among the scored characters."""
-    words: NDArray[np.int64]
+    words: Int64Array
     """The index of the word that each error is in."""
 
 
@@ -411,7 +412,7 @@ def _memory_kind(text: str, begin: int, end: int) -> int | None:
     return KINDS.index(f"memory-{MEMORY_LENGTHS[index]}")
 
 
-def _with_boosts(kinds: Kinds, nats: NDArray[np.float32]) -> Kinds:
+def _with_boosts(kinds: Kinds, nats: Float32Array) -> Kinds:
     """Return the kinds (M,) for the model with the losses `nats` (M,), with a boost for every error
     that is still undecided."""
     # An error of another model may be no error of this model.
@@ -451,8 +452,8 @@ def summarize_errors(run: str, losses: CharLosses, kinds: Kinds) -> ModelErrors:
 
 
 def best_ngram_nats(
-    probabilities_by_order: Iterable[tuple[int, NDArray[np.float64]]], num_positions: int
-) -> NDArray[np.float32]:
+    probabilities_by_order: Iterable[tuple[int, Float64Array]], num_positions: int
+) -> Float32Array:
     """Compute the loss (M,) of each character, in nats, by the n-gram model that predicts it best,
     from the probabilities (M,) of the n-gram models of all orders."""
     # One order at a time: all orders together are nine arrays of the length of the text.

@@ -23,6 +23,7 @@ from charrnn.generation.sample_options import Clamps
 from charrnn.model.annotations import Predictor
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.model.stepper import CharacterModel
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.lazy import torch
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText, whole_text
@@ -46,7 +47,7 @@ class CommonAlphabet:
     vocab: Vocab
     """The alphabet of every model, if all are the same, or else the characters that all alphabets
     have, without an unknown symbol."""
-    ids_there: tuple[NDArray[np.int64], ...]
+    ids_there: tuple[Int64Array, ...]
     """For each of the alphabets, the ids (V,) that the entries of `vocab` have in it."""
 
     @classmethod
@@ -349,16 +350,14 @@ class MixedStepper(_MixedModels):
         super().__init__(mixture, steppers)
         self.changes = self.precision = steppers[0].precision
 
-    def step(
-        self, ids: NDArray[np.integer], state: MixedState
-    ) -> tuple[NDArray[np.float64], MixedState]:
+    def step(self, ids: NDArray[np.integer], state: MixedState) -> tuple[Float64Array, MixedState]:
         """Map ids (B,) and a state to log-probabilities (B, V) and the new state."""
         steps = [stepper.step for stepper in self.predictors]
         return self._advance(steps, ids=ids, state=state)
 
     def read(
         self, ids: NDArray[np.integer], state: MixedState | None = None
-    ) -> tuple[NDArray[np.float64], MixedState]:
+    ) -> tuple[Float64Array, MixedState]:
         """Read a text (N,), N >= 1, in one row, from the initial state by default.
 
         Returns log-probabilities (1, V) after its last character, and the state. Raises ValueError
@@ -375,7 +374,7 @@ class MixedStepper(_MixedModels):
             f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out."
         )
 
-    def values(self, state: MixedState) -> NDArray[np.float32]:
+    def values(self, state: MixedState) -> Float32Array:
         """Raise UsageError, as `check_unit` does."""
         raise UsageError("A mixture has no cells of its own.")
 
@@ -384,7 +383,7 @@ class MixedStepper(_MixedModels):
         calls: Sequence[Callable[..., Any]],
         ids: NDArray[np.integer],
         state: MixedState,
-    ) -> tuple[NDArray[np.float64], MixedState]:
+    ) -> tuple[Float64Array, MixedState]:
         """Call a method of every model with the model's own state, and mix the logits over the
         common alphabet."""
         # The probabilities of each model are normalized over the common alphabet first. Otherwise

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from charrnn.detectors.detector import MIN_POSITIVES, Detector, Labels
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import check_length
+from charrnn.system.arrays import Int64Array
 from charrnn.text.corpus import utf8_sizes
 from charrnn.text.vocab import EncodedText, code_points, undo_decode_each
 
@@ -62,7 +63,7 @@ class Conditions:
     flags: Flags = field(repr=False)
     """(K, N): where each condition holds."""
     count_names: tuple[str, ...]
-    counts: NDArray[np.int64] = field(repr=False)
+    counts: Int64Array = field(repr=False)
     """(Q, N)"""
     half: int
     """The index at which the scoring half begins."""

@@ -18,6 +18,7 @@ from charrnn.plugins.analyses.descriptions.conditions import Conditions, build_c
 from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.statistics.agreement import measure_score
 from charrnn.statistics.intervals import MIN_VALUES, interval_of, resample_sums
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 
@@ -50,7 +51,7 @@ class Fit:
     key: Key
     chosen_on: float
     """R² on the choosing half."""
-    means: rules.Float64Array
+    means: Float64Array
     """Predicted value outside and inside the rule, or in each group of the count."""
 
     @property
@@ -94,14 +95,14 @@ class Fitter:
         self._search = rules.RuleSearch(conditions.flags[:, self.sample], families, least)
         self._counts = [rules.group_counts(counts, self.half) for counts in conditions.counts]
 
-    def groups(self, key: Key) -> NDArray[np.int64]:
+    def groups(self, key: Key) -> Int64Array:
         """Return the group (N,) of each character: the group of its count, or 1 where a rule holds
         and 0 elsewhere."""
         if isinstance(key, int):
             return self._counts[key]
         return rules.rule_mask(self.conditions.flags, key).astype(np.int64)
 
-    def fit(self, values: rules.Float32Array) -> list[Fit | None]:
+    def fit(self, values: Float32Array) -> list[Fit | None]:
         """Choose the rule or the count of each cell by its values (c, N) on the choosing half; None
         if constant."""
         # Candidate rules of every length for each cell, and its fit by each count.
@@ -120,7 +121,7 @@ class Fitter:
             fits.append(_choose(by_rule, max(counts, key=_chosen_on, default=None)))
         return fits
 
-    def fit_with(self, key: Key, values: rules.Float32Array) -> list[Fit]:
+    def fit_with(self, key: Key, values: Float32Array) -> list[Fit]:
         """Fit the mean values inside and outside a rule, or a monotone function of a count, by
         least squares.
 
@@ -147,7 +148,7 @@ class Fitter:
         return [Fit(key, chosen_on=score, means=means) for score, means in scored_means]
 
     def score(
-        self, fit: Fit | None, values: rules.Float32Array, *, has_interval: bool = False
+        self, fit: Fit | None, values: Float32Array, *, has_interval: bool = False
     ) -> ScoredFit:
         """Compute R² of a fit for values (N,) on the scoring half, with its 95 % interval."""
         # The variance is about the mean of this half: a rule must predict better than that mean.
@@ -192,9 +193,7 @@ def _is_varied(values: NDArray[np.floating]) -> bool:
     return float(values.var(dtype=np.float64)) > 1e-12
 
 
-def _interval(
-    errors: rules.Float64Array, centred: rules.Float64Array
-) -> tuple[float, float] | None:
+def _interval(errors: Float64Array, centred: Float64Array) -> tuple[float, float] | None:
     """Compute the 95 % interval of R² from squared errors (n,) and values (n,) about their mean;
     None for fewer than MIN_VALUES."""
     if len(errors) < MIN_VALUES:
@@ -282,7 +281,7 @@ def _score_controls(
     columns: Sequence[int],
     num_shifts: int,
     advance: Advance,
-) -> NDArray[np.float64]:
+) -> Float64Array:
     """Score the rules for the values of every cell, shifted `num_shifts` times, (c, shifts)."""
     scores = np.zeros((len(columns), num_shifts))
     for begin in range(0, len(columns), CELLS_AT_ONCE):
@@ -300,7 +299,7 @@ def _score_controls(
     return scores
 
 
-def _shifted(values: rules.Float32Array, seed: tuple[int, int]) -> rules.Float32Array:
+def _shifted(values: Float32Array, seed: tuple[int, int]) -> Float32Array:
     """Shift values (N,) along the text by a random distance, so that they follow nothing in it."""
     # Not by a few characters: neighbouring values are alike.
     least = max(1, int(len(values) * MIN_SHIFT))

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.plugins.analyses.descriptions.conditions import Flags
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 
-Float32Array = NDArray[np.float32]
-Float64Array = NDArray[np.float64]
 Rule = tuple[tuple[int, bool], ...]
 """The conditions of a rule in order: the index of each, and whether it holds or fails."""
 ScoredRule = tuple[float, Rule]
@@ -214,7 +213,7 @@ def _without_each(rule: Rule) -> list[Rule]:
     return [rule[:index] + rule[index + 1 :] for index in range(len(rule))]
 
 
-def group_counts(counts: NDArray[np.int64], half: int) -> NDArray[np.int64]:
+def group_counts(counts: Int64Array, half: int) -> Int64Array:
     """Return the group (N,) of each of the counts (N,), whose first `half` make groups that occur
     about equally often.
 

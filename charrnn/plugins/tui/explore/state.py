@@ -14,7 +14,7 @@ import numpy as np
 from rich.text import Text
 
 from charrnn.cells.findings import CellFindings, CellScore
-from charrnn.cells.trace import Float32Array, Trace
+from charrnn.cells.trace import Trace
 from charrnn.config.settings import resolved
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
@@ -23,6 +23,7 @@ from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.sample_options import NUM_CONTINUATIONS, SAMPLE_TEMPERATURE, Clamps, Shaping
 from charrnn.generation.sampling import PrimedState, start_ids
 from charrnn.model.cell_type_registry import cell_type
+from charrnn.system.arrays import Float32Array
 from charrnn.text.vocab import decode_each, undo_decode_each
 from charrnn.trained_model import TrainedModel
 from charrnn.views.tables import (
