@@ -23,7 +23,7 @@ from charrnn.api import Model
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.target_labels import choose_targets
 from charrnn.detectors.registry import get_detectors
-from charrnn.plugins.analyses.evidence.card import Claim
+from charrnn.plugins.analyses.evidence.card import Hypothesis
 from charrnn.trained_model import load_steps
 
 PROPERTIES = {
@@ -74,17 +74,17 @@ def measure(model: Model, detectors: Sequence[str]) -> dict[str, dict[str, objec
     rows = {}
     for detector, target, measured in zip(found, targets, study.measure(targets), strict=True):
         score = measured.score
-        claim = Claim(study, target, measured, (score.layer, score.unit), detector)
-        kept = claim.sufficiency()
+        hypothesis = Hypothesis(study, target, measured, (score.layer, score.unit), detector)
+        sufficiency = hypothesis.sufficiency()
         rows[target.name] = {
             "layer": score.layer,
             "unit": score.unit,
             "strength": score.strength,
             "is_significant": score.is_significant,
-            "num_followers": len(kept.followers),
-            "effect": kept.effect,
-            "curve": kept.curve,
-            "num_carrying": kept.num_carrying,
+            "num_followers": len(sufficiency.followers),
+            "effect": sufficiency.effect,
+            "curve": sufficiency.curve,
+            "num_carrying": sufficiency.num_carrying,
         }
     return rows
 

@@ -37,15 +37,16 @@ def hold(ops: Ops[A], units: Sequence[int], values: Callable[[Any], Any]) -> Ops
     return replace(ops, clamp=clamp)
 
 
-def exchange(ops: Ops[Tensor], held: Tensor, memories: Iterable[Tensor]) -> Ops[Tensor]:
-    """Return the functions, with the entries that `held` (B, H) marks taken from other memories.
+def exchange(ops: Ops[Tensor], is_exchanged: Tensor, memories: Iterable[Tensor]) -> Ops[Tensor]:
+    """Return the functions, with the entries that `is_exchanged` (B, H) marks taken from other
+    memories.
 
     Each time a memory passes, the next one of `memories`, each (B, H), is taken.
     """
     remaining = iter(memories)
 
     def clamp(memory: Tensor) -> Tensor:
-        return torch.where(held, next(remaining), ops.clamp(memory))
+        return torch.where(is_exchanged, next(remaining), ops.clamp(memory))
 
     return replace(ops, clamp=clamp)
 

@@ -24,7 +24,7 @@ def test_held_units_have_the_values_and_the_memory_is_not_changed(ops):
 def test_exchanged_memories_come_in_their_order():
     held = torch.tensor([[True, False], [False, False]])
     others = [torch.full((2, 2), 7.0), torch.full((2, 2), 8.0)]
-    ops = exchange(TORCH, held=held, memories=others)
+    ops = exchange(TORCH, is_exchanged=held, memories=others)
     assert ops.clamp(torch.zeros(2, 2)).tolist() == [[7, 0], [0, 0]]
     assert ops.clamp(torch.ones(2, 2)).tolist() == [[8, 1], [1, 1]]
 

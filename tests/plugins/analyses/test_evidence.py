@@ -27,8 +27,13 @@ from charrnn.model_study import ModelStudy
 from charrnn.plugins.analyses import evidence as package
 from charrnn.plugins.analyses.evidence import born_at
 from charrnn.plugins.analyses.evidence import card as card_module
-from charrnn.plugins.analyses.evidence.property_output import choose_output, difference, sides_of
-from charrnn.plugins.analyses.evidence.readings import Clamps, Ends, read_clamped, read_freely
+from charrnn.plugins.analyses.evidence.property_output import choose_output, difference, signs_of
+from charrnn.plugins.analyses.evidence.readings import (
+    Clamps,
+    PatchingBatch,
+    read_clamped,
+    read_freely,
+)
 from charrnn.text.vocab import EncodedText
 
 CELL = (0, 2)
@@ -115,7 +120,7 @@ class Naive:
 @pytest.fixture(scope="module")
 def measured():
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(card_module, "NUM_WINDOWS", 6)
+        patch.setattr(card_module, "NUM_CLAMPED_SEGMENTS", 6)
         patch.setattr(card_module, "NUM_PAIRS", 60)
         patch.setattr(card_module, "NUM_OTHERS", 4)
         network, text = make_network("lstm", num_layers=1, scale=0.6), quoted_text(3_000)
@@ -193,7 +198,7 @@ def test_other_cells_and_random_directions_are_held_by_a_loop(measured):
 def test_the_kept_share_is_that_of_a_loop(measured):
     card, naive, labels, _ = measured
     means = torch.stack(naive.memories[: len(labels) // 2]).mean(0)
-    sides = sides_of(labels)
+    sides = signs_of(labels)
     followers = [unit for _, unit in card.sufficient.followers]
     after = [CHARACTERS.index(character) for character in card.output_after]
 
@@ -425,12 +430,12 @@ def test_mistakes_are_not_counted_where_no_output_shows_the_property(measured):
 
 def wrong_place(text, position):
     """The excerpt of a card for a position, of which the labels are those of quotations."""
-    claim = SimpleNamespace(
+    hypothesis = SimpleNamespace(
         study=SimpleNamespace(text=SimpleNamespace(text=text)),
-        sides=sides_of(label_quotes(text)),
+        signs=signs_of(label_quotes(text)),
         reading=SimpleNamespace(values=np.zeros(len(text))),
     )
-    return card_module.Claim._wrong_place(claim, position, is_output_wrong=True)
+    return card_module.Hypothesis._wrong_place(hypothesis, position, is_output_wrong=True)
 
 
 @pytest.mark.parametrize("length", [20, 900])
@@ -482,7 +487,7 @@ def test_a_card_is_json_with_its_assumptions(quoting):
 def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):
     """Of every cell type and depth, beside an exchange that changes something."""
     network, text = make_network(cell, depth, zoneout=0.1), make_text(300)
-    output = choose_output(text.ids.astype(int), sides_of(label_quotes(text.text)), [3])
+    output = choose_output(text.ids.astype(int), signs_of(label_quotes(text.text)), [3])
     begins = np.array([160, 200])
     reading = read_freely(
         network,
@@ -508,13 +513,13 @@ def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):
     places = begins[:, None] + np.arange(20)
     assert odds[0] == pytest.approx(reading.odds[places], abs=1e-9)
     assert np.abs(odds[1] - odds[0]).max() > 1e-6
-    ends, before = Ends.of(
+    batch = PatchingBatch(
         network, text, positions=begins + 4, lag=4, reading=reading, output=output
     )
-    assert before == pytest.approx(reading.odds[begins + 4], abs=1e-9)
+    assert batch.outputs == pytest.approx(reading.odds[begins + 4], abs=1e-9)
     swapped = np.array([1, 0])
-    assert ends.exchanged(np.arange(2), held[1:]) == pytest.approx(before, abs=1e-9)
-    assert np.abs(ends.exchanged(swapped, held[1:]) - before).max() > 1e-6
+    assert batch.patched(np.arange(2), held[1:]) == pytest.approx(batch.outputs, abs=1e-9)
+    assert np.abs(batch.patched(swapped, held[1:]) - batch.outputs).max() > 1e-6
 
 
 def test_the_output_is_the_character_that_differs_most_between_the_sides():
@@ -527,4 +532,4 @@ def test_the_output_is_the_character_that_differs_most_between_the_sides():
 
 
 def test_a_count_has_a_low_and_a_high_side():
-    assert sides_of(np.arange(11)).tolist() == [-1] * 3 + [0] * 5 + [1] * 3
+    assert signs_of(np.arange(11)).tolist() == [-1] * 3 + [0] * 5 + [1] * 3

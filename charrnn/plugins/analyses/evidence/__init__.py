@@ -24,7 +24,7 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import read_parts
-from charrnn.plugins.analyses.evidence.card import Claim, check_room
+from charrnn.plugins.analyses.evidence.card import Hypothesis, check_room
 from charrnn.plugins.analyses.evidence.results import (
     ABOUT_WORST,
     WORST_TITLE,
@@ -89,7 +89,9 @@ def evidence(
 
     def measure() -> EvidenceCard:
         (measured,) = study.measure([target])
-        return Claim(study, target=target, measured=measured, cell=cell, detector=resolved).card()
+        return Hypothesis(
+            study, target=target, measured=measured, cell=cell, detector=resolved
+        ).card()
 
     key = study.target_key(target) | study.cell_key(*cell)
     card = study.cached(

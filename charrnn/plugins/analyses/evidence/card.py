@@ -11,7 +11,6 @@ from functools import cached_property
 from itertools import cycle, pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.cells.findings import CellScore
 from charrnn.cells.scores import Measured
@@ -20,16 +19,16 @@ from charrnn.cells.target_labels import MIN_TEXT, Target
 from charrnn.detectors.detector import Detector
 from charrnn.errors import DataError, check_length, named
 from charrnn.plugins.analyses.evidence.property_output import (
+    LabelSigns,
     Output,
-    Sides,
     choose_output,
     difference,
-    sides_of,
+    signs_of,
 )
 from charrnn.plugins.analyses.evidence.readings import (
     Clamps,
-    Ends,
     FreeReading,
+    PatchingBatch,
     Positions,
     read_clamped,
     read_freely,
@@ -46,28 +45,27 @@ from charrnn.plugins.analyses.evidence.results import (
 )
 from charrnn.plugins.analyses.ranking import ranking
 from charrnn.plugins.analyses.sampled_states import characters_of
-from charrnn.statistics.agreement import association_from_auc
-from charrnn.statistics.intervals import Float64Array
+from charrnn.system.arrays import BoolArray, Float64Array, Int64Array
 from charrnn.system.lazy import Tensor, torch
 
-SEGMENT = 2_048
+FREE_SEGMENT = 2_048
 """Characters of a segment that is read freely."""
-NUM_SEGMENTS = (16, 32)
+NUM_FREE_SEGMENTS = (16, 32)
 """Most segments of the choosing half, and of the scoring half, that are read freely."""
-WINDOW = 256
+MAX_SEGMENT = 256
 """Longest T: characters of a segment that is read with clamped memories. The first quarter of a
 segment is not measured, because the effect of the clamps is still spreading there."""
-MIN_WINDOW = 16
+MIN_SEGMENT = 16
 """Shortest T: a shorter segment is left out."""
-NUM_WINDOWS = 40
+NUM_CLAMPED_SEGMENTS = 40
 """Most segments that are read with clamped memories, each around a change of the label."""
-NUM_WINDOWS_OF_RANK = 6
+NUM_RANKING_SEGMENTS = 6
 """Segments that are also read with every other cell, and every direction, clamped: on them the cell
 is ranked."""
 NUM_OTHERS = 99
 """Number of other cells, and of random directions, with which the cell is compared."""
 NUMS_FREE = (0, 1, 2, 3, 4, 6, 8, 16, 32, 64)
-"""Numbers of followers that stay free while all other followers are held at their means."""
+"""Numbers of followers that stay free while all other followers are clamped at their means."""
 NUM_PAIRS = 1_000
 """Most pairs of positions whose memories are exchanged."""
 NUM_PAIRS_CHOOSING = 256
@@ -103,15 +101,15 @@ def check_room(study: Study) -> None:
     ids = text.ids[text.first + study.half :]
     ends = np.flatnonzero(ids == study.network().end_id)
     longest = np.diff([-1, *ends, len(ids)]).max()
-    if longest < MIN_WINDOW + 2:
+    if longest < MIN_SEGMENT + 2:
         raise DataError(
             f"The documents of this text are too short for evidence: give a {named('text')}"
-            f" with {MIN_WINDOW + 1} characters in a row."
+            f" with {MIN_SEGMENT + 1} characters in a row."
         )
 
 
 @dataclass(frozen=True)
-class Claim:
+class Hypothesis:
     """That the memory of `cell` (layer, unit) tracks the labels of `target`."""
 
     study: Study
@@ -142,15 +140,15 @@ class Claim:
         )
 
     @cached_property
-    def ids(self) -> NDArray[np.int64]:
+    def ids(self) -> Int64Array:
         """The ids (N,) of the text without its context."""
         text = self.study.text
         return text.ids[text.first :].astype(np.int64)
 
     @cached_property
-    def sides(self) -> Sides:
-        """The sides (N,) of the labels."""
-        return sides_of(self.target.labels)
+    def signs(self) -> LabelSigns:
+        """The signs (N,) of the labels: 1 inside, -1 outside."""
+        return signs_of(self.target.labels)
 
     @cached_property
     def output(self) -> Output:
@@ -160,37 +158,37 @@ class Claim:
         for id, character in characters_of(self.study.text).items():
             if character in self.detector.output:
                 declared.append(id)
-        return choose_output(self.ids[:half], sides=self.sides[:half], declared=declared)
+        return choose_output(self.ids[:half], signs=self.signs[:half], declared=declared)
 
     @cached_property
-    def shows(self) -> NDArray[np.bool_]:
+    def shows_property(self) -> BoolArray:
         """Whether the property shows in the output after each character (N,)."""
-        return np.asarray(np.isin(self.ids, self.output.after) & (self.sides != 0))
+        return np.asarray(np.isin(self.ids, self.output.after) & (self.signs != 0))
 
     @cached_property
-    def segment(self) -> int:
+    def free_length(self) -> int:
         """Characters of a segment that is read freely."""
-        return min(SEGMENT, self.target.half)
+        return min(FREE_SEGMENT, self.target.half)
 
     @cached_property
-    def begins(self) -> Positions:
+    def free_segments(self) -> Positions:
         """The first positions of the segments that are read freely."""
         half = self.target.half
         begins = []
-        for first, most in zip((0, half), NUM_SEGMENTS, strict=True):
-            places = np.linspace(0, half - self.segment, min(most, half // self.segment))
+        for first, most in zip((0, half), NUM_FREE_SEGMENTS, strict=True):
+            places = np.linspace(0, half - self.free_length, min(most, half // self.free_length))
             begins.append(first + places.astype(np.int64))
         return np.concatenate(begins)
 
     @cached_property
-    def is_read(self) -> NDArray[np.bool_]:
+    def is_read(self) -> BoolArray:
         """Whether each character (N,) is read freely, so that the state before it is known."""
         is_read = np.zeros(len(self.ids), bool)
-        for begin in self.begins.tolist():
-            is_read[begin : begin + self.segment] = True
+        for begin in self.free_segments.tolist():
+            is_read[begin : begin + self.free_length] = True
         return is_read
 
-    def can_read(self, length: int) -> NDArray[np.bool_]:
+    def can_read(self, length: int) -> BoolArray:
         """Return for each position (N,) whether `length` characters can be read from it: the state
         before it is known, and no END follows within them."""
         # An END within the characters would reset the state.
@@ -203,35 +201,35 @@ class Claim:
     @cached_property
     def lag(self) -> int:
         """The characters that are read after an exchange."""
-        shown = self.shows & self.is_read
+        shown = self.shows_property & self.is_read
         for lag in LAGS:
             lasts = shown & self._label_lasts(lag)
-            for side in (1, -1):
-                here = self.sides == side
+            for sign in (1, -1):
+                here = self.signs == sign
                 if 2 * lasts[here].sum() < shown[here].sum():
                     break
             else:
                 return lag
         return 0
 
-    def _label_lasts(self, lag: int) -> NDArray[np.bool_]:
+    def _label_lasts(self, lag: int) -> BoolArray:
         """Return for each character (N,) whether its label is the same as the labels of the `lag`
         characters before it, and the state before these characters is known."""
-        index = np.arange(len(self.sides))
-        changes = np.append(0, np.diff(self.sides))
+        index = np.arange(len(self.signs))
+        changes = np.append(0, np.diff(self.signs))
         since = index - np.maximum.accumulate(np.where(changes, index, 0))
         is_known = np.zeros(len(index), bool)
         is_known[lag:] = self.can_read(lag)[: len(index) - lag]
         return is_known & (since >= lag)
 
-    def pairs(self, part: slice, num_pairs: int) -> NDArray[np.int64]:
+    def pairs(self, part: slice, num_pairs: int) -> Int64Array:
         """Draw pairs (P, 2) of positions of a part of the text, inside and outside, that read the
         same last characters."""
         generator = np.random.default_rng(0)
         allowed = np.zeros(len(self.ids), bool)
-        allowed[part] = (self.shows & self._label_lasts(self.lag))[part]
-        inside = generator.permutation(np.flatnonzero(allowed & (self.sides > 0)))
-        outside = generator.permutation(np.flatnonzero(allowed & (self.sides < 0)))
+        allowed[part] = (self.shows_property & self._label_lasts(self.lag))[part]
+        inside = generator.permutation(np.flatnonzero(allowed & (self.signs > 0)))
+        outside = generator.permutation(np.flatnonzero(allowed & (self.signs < 0)))
 
         # If the last characters differed, the outputs would also differ for other reasons than the
         # label, such as the end of a word. Where too few positions have the same last three
@@ -255,39 +253,41 @@ class Claim:
         return np.array(list(pairs)[:num_pairs], np.int64).reshape(-1, 2)
 
     @cached_property
-    def choosing_pairs(self) -> NDArray[np.int64]:
+    def choosing_pairs(self) -> Int64Array:
         """Pairs of the choosing half."""
         return self.pairs(slice(self.target.half), NUM_PAIRS_CHOOSING)
 
     @cached_property
-    def scoring_pairs(self) -> NDArray[np.int64]:
+    def scoring_pairs(self) -> Int64Array:
         """Pairs of the scoring half."""
         return self.pairs(slice(self.target.half, None), NUM_PAIRS)
 
     @cached_property
-    def window(self) -> int:
-        """T: less than WINDOW in a short text, or one of short documents."""
-        window = min(WINDOW, self.target.half // 4)
-        while not self.can_read(window)[self.target.half :].any():
-            window //= 2
-        return window
+    def segment_length(self) -> int:
+        """T: less than MAX_SEGMENT in a short text, or one of short documents."""
+        length = min(MAX_SEGMENT, self.target.half // 4)
+        while not self.can_read(length)[self.target.half :].any():
+            length //= 2
+        return length
 
     @cached_property
-    def running_in(self) -> int:
+    def num_skipped(self) -> int:
         """Characters at the beginning of a segment that are not measured. The state before the
         segment is known and needs no warm-up, but the effect of the clamps must spread first."""
-        return self.window // 4
+        return self.segment_length // 4
 
     @cached_property
-    def windows(self) -> Positions:
+    def clamped_segments(self) -> Positions:
         """The first positions (S,) of the segments that are read with clamps. Segments around a
         change of the label are preferred, and segments do not overlap."""
         half = self.target.half
         generator = np.random.default_rng(0)
-        allowed = self.can_read(self.window)
+        allowed = self.can_read(self.segment_length)
         # Only the scoring half: the choosing half has chosen the cell.
         allowed[:half] = False
-        changes = np.flatnonzero(np.diff(self.sides)) - (self.window + self.running_in) // 2
+        changes = (
+            np.flatnonzero(np.diff(self.signs)) - (self.segment_length + self.num_skipped) // 2
+        )
         changes = changes[changes >= half]
         around = generator.permutation(changes[allowed[changes]])
         others = generator.permutation(np.flatnonzero(allowed))
@@ -295,9 +295,9 @@ class Claim:
         chosen: list[int] = []
         # Each choice forbids its neighbourhood, so that the segments are independent samples.
         for begin in np.concatenate((around, others)).tolist():
-            if allowed[begin] and len(chosen) < NUM_WINDOWS:
+            if allowed[begin] and len(chosen) < NUM_CLAMPED_SEGMENTS:
                 chosen.append(begin)
-                allowed[max(0, begin - self.window) : begin + self.window] = False
+                allowed[max(0, begin - self.segment_length) : begin + self.segment_length] = False
         return np.array(chosen)
 
     @cached_property
@@ -307,12 +307,12 @@ class Claim:
         return read_freely(
             self.study.network(),
             self.study.text,
-            begins=self.begins,
-            length=self.segment,
+            begins=self.free_segments,
+            length=self.free_length,
             half=self.target.half,
             cell=self.cell,
             output=self.output,
-            wanted=np.concatenate((pairs, self.windows)),
+            wanted=np.concatenate((pairs, self.clamped_segments)),
         )
 
     def score(self) -> CellScore:
@@ -325,35 +325,35 @@ class Claim:
         ranked = ranking(self.study, [self.detector])[self.target.name]
         return next(score for score in ranked if (score.layer, score.unit) == self.cell)
 
-    def _held(self, *cells: list[tuple[int, int]]) -> Tensor:
-        """Return which memories are held, (C, L, H), from the cells of each condition."""
-        held = torch.zeros(
+    def _mask(self, *cells: list[tuple[int, int]]) -> Tensor:
+        """Return (C, L, H): whether each cell is among the cells of each condition."""
+        mask = torch.zeros(
             len(cells), self.study.num_layers, self.study.num_units, dtype=torch.bool
         )
         for condition, chosen in enumerate(cells):
             for layer, unit in chosen:
-                held[condition, layer, unit] = True
-        return held
+                mask[condition, layer, unit] = True
+        return mask
 
-    def _clamped(
+    def _read_clamped(
         self, begins: Positions, clamps: Clamps, output: Output | None = None
     ) -> tuple[Float64Array, Positions]:
         """Return losses, or outputs, (C, S * T') under clamps, and the positions (S * T')."""
-        found = read_clamped(
+        results = read_clamped(
             self.study.network(),
             self.study.text,
             begins=begins,
-            length=self.window,
+            length=self.segment_length,
             reading=self.reading,
             clamps=clamps,
             output=output,
         )
-        skipped = self.running_in
-        positions = begins[:, None] + np.arange(skipped, self.window)
-        return found[..., skipped:].reshape(len(found), -1), positions.ravel()
+        skipped = self.num_skipped
+        positions = begins[:, None] + np.arange(skipped, self.segment_length)
+        return results[..., skipped:].reshape(len(results), -1), positions.ravel()
 
     def necessity(self) -> Necessity:
-        """Hold the cell, other cells and random directions at their means."""
+        """Clamp the cell, other cells and random directions at their means."""
         study = self.study
         layer, unit = self.cell
         generator = np.random.default_rng(0)
@@ -369,30 +369,30 @@ class Claim:
         correlations = self.reading.correlations[here, here]
         spreads = torch.einsum("ch,hk,ck->c", drawn, correlations, drawn).sqrt()
 
-        held = [[], [self.cell]]
+        conditions = [[], [self.cell]]
         for other in others.tolist():
-            held.append([divmod(other, study.num_units)])
-        held += [[]] * NUM_OTHERS
-        directions = self.reading.means.new_zeros(len(held), study.num_units)
+            conditions.append([divmod(other, study.num_units)])
+        conditions += [[]] * NUM_OTHERS
+        directions = self.reading.means.new_zeros(len(conditions), study.num_units)
         directions[-NUM_OTHERS:] = drawn / spreads.sqrt()[:, None]
-        windows = self.windows[:NUM_WINDOWS_OF_RANK]
-        losses, positions = self._clamped(
-            windows, Clamps(self._held(*held), directions=directions, layer=layer)
+        segments = self.clamped_segments[:NUM_RANKING_SEGMENTS]
+        losses, positions = self._read_clamped(
+            segments, Clamps(self._mask(*conditions), directions=directions, layer=layer)
         )
         rises = losses[1:] - losses[0]
-        sides = self.sides[positions]
-        inside = [_mean(rise[sides > 0]) for rise in rises]
+        signs = self.signs[positions]
+        inside = [_mean(rise[signs > 0]) for rise in rises]
         of_cells = inside[1 : 1 + len(others)]
         of_directions = inside[1 + len(others) :]
         return Necessity(
             inside=inside[0],
-            outside=_mean(rises[0, sides < 0]),
+            outside=_mean(rises[0, signs < 0]),
             num_chars=rises.shape[1],
             cells=tuple(of_cells),
             directions=tuple(of_directions),
             rank=1 + sum(rise >= inside[0] for rise in of_cells),
             rank_among_directions=1 + sum(rise >= inside[0] for rise in of_directions),
-            windows=tuple(windows.tolist()),
+            windows=tuple(segments.tolist()),
         )
 
     def followers(self) -> list[tuple[int, int]]:
@@ -400,19 +400,14 @@ class Claim:
         network. The cell of the claim comes first, then the cells in the order in which their
         exchange moves the output on the choosing half, the largest first."""
         score = self.measured.score
-        level = score.strength - score.gain
-        if score.null_level is not None:
-            chance = score.null_level
-            if self.target.is_yes_no:
-                chance = association_from_auc(chance)
-            level = max(level, chance)
+        level = max(score.strength_of(score.untrained), score.strength_of(score.null_level))
 
         # On the choosing half, so that the scoring half measures what it has not chosen.
         pairs = self.choosing_pairs
         moved = np.zeros(self.study.num_cells)
         if len(pairs):
-            ends, _ = self._ends(pairs)
-            attributions = ends.attributions(_partners(pairs)).reshape(2, len(pairs), -1)
+            attributions = self._batch(pairs).attributions(_partners(pairs))
+            attributions = attributions.reshape(2, len(pairs), -1)
             moved = (attributions[1] - attributions[0]).mean(0)
         order = np.argsort(-moved, kind="stable")
         follows = np.abs(self.measured.on_choosing_half) > level
@@ -420,8 +415,8 @@ class Claim:
         followers = [divmod(cell, self.study.num_units) for cell in chosen]
         return [self.cell, *(cell for cell in followers if cell != self.cell)]
 
-    def _ends(self, pairs: NDArray[np.int64]) -> tuple[Ends, Float64Array]:
-        return Ends.of(
+    def _batch(self, pairs: Int64Array) -> PatchingBatch:
+        return PatchingBatch(
             self.study.network(),
             self.study.text,
             positions=pairs.T.ravel(),
@@ -431,68 +426,67 @@ class Claim:
         )
 
     def sufficiency(self) -> Sufficiency:
-        """Hold all followers but the first k, for each k of NUMS_FREE."""
+        """Clamp all followers but the first k, for each k of NUMS_FREE."""
         followers = self.followers()
-        kept = [k for k in NUMS_FREE if k <= len(followers)]
-        conditions = [followers[k:] for k in kept]
-        clamps = Clamps(self._held([], *conditions))
-        odds, positions = self._clamped(self.windows, clamps, output=self.output)
-        chosen = self.shows[positions]
+        nums_free = [k for k in NUMS_FREE if k <= len(followers)]
+        conditions = [followers[k:] for k in nums_free]
+        clamps = Clamps(self._mask([], *conditions))
+        odds, positions = self._read_clamped(self.clamped_segments, clamps, output=self.output)
+        chosen = self.shows_property[positions]
         positions = positions[chosen]
         effects = []
         for outputs in odds[:, chosen]:
             effects.append(
-                difference(outputs, sides=self.sides[positions], codes=self.ids[positions])
+                difference(outputs, signs=self.signs[positions], codes=self.ids[positions])
             )
 
         # If the free output does not differ between the sides, no share of it can be carried.
         whole, *others = effects
         shares = [effect / whole if whole > 0 else 0.0 for effect in others]
-        carrying = [k for k, share in zip(kept, shares, strict=True) if share >= SHARE_CARRIED]
+        curve = list(zip(nums_free, shares, strict=True))
+        carrying = [k for k, share in curve if share >= SHARE_CARRIED]
         return Sufficiency(
             followers=tuple(followers),
             effect=whole,
-            curve=tuple(zip(kept, shares, strict=True)),
+            curve=tuple(curve),
             num_carrying=min(carrying, default=None),
-            windows=tuple(self.windows.tolist()),
+            windows=tuple(self.clamped_segments.tolist()),
         )
 
     def interchange(self) -> Interchange | None:
         """Exchange the memory of the cell at pairs of positions."""
-        pairs = self.scoring_pairs
-        if not len(pairs):
-            return None
-        ends, before = self._ends(pairs)
-        partners = _partners(pairs)
-        num_rows = len(partners)
-        own = self._held([self.cell])
-
         # One cell alone leaves no other cell to compare it with.
-        if self.study.num_cells == 1:
+        pairs = self.scoring_pairs
+        if not len(pairs) or self.study.num_cells == 1:
             return None
 
         # Only pairs whose outputs differ in the direction of their labels have a middle to cross.
-        inside, outside = before.reshape(2, -1)
-        differs = np.tile(inside > outside, 2)
+        batch = self._batch(pairs)
+        partners = _partners(pairs)
+        distances = batch.outputs[partners] - batch.outputs
+        is_inside = np.arange(len(partners)) < len(pairs)
+        differs = np.where(is_inside, distances < 0, distances > 0)
         if not differs.any():
             return None
-        accuracy = _crosses(before, after=ends.exchanged(partners, own), partners=partners)
+
+        def accuracy(sources: Positions, cells: Tensor) -> float:
+            """Compute the share of the outputs that cross the middle between both of a pair."""
+            moved = batch.patched(sources, cells) - (batch.outputs + batch.outputs[partners]) / 2
+            return float((moved * distances > 0)[differs].mean())
 
         # Two comparisons show what happens by chance: another cell is exchanged in each row, or the
         # cell is exchanged with a position that has the same label.
+        mask = self._mask([self.cell])
         generator = np.random.default_rng(0)
-        drawn = generator.integers(self.study.num_cells - 1, size=num_rows)
-        drawn += drawn >= own.flatten().nonzero().item()
-        others = torch.zeros(num_rows, self.study.num_cells, dtype=torch.bool)
-        others[torch.arange(num_rows), drawn] = True
-        others = others.view(num_rows, *own.shape[1:])
-        of_others = _crosses(before, after=ends.exchanged(partners, others), partners=partners)
+        drawn = generator.integers(self.study.num_cells - 1, size=len(partners))
+        drawn += drawn >= mask.flatten().nonzero().item()
+        others = torch.zeros(len(partners), self.study.num_cells, dtype=torch.bool)
+        others[torch.arange(len(partners)), drawn] = True
         equal = np.roll(partners.reshape(2, -1)[::-1], 1, axis=1).ravel()
-        of_equal = _crosses(before, after=ends.exchanged(equal, own), partners=partners)
         return Interchange(
-            accuracy=float(accuracy[differs].mean()),
-            other_cells=float(of_others[differs].mean()),
-            equal_labels=float(of_equal[differs].mean()),
+            accuracy=accuracy(partners, mask),
+            other_cells=accuracy(partners, others.view(-1, *mask.shape[1:])),
+            equal_labels=accuracy(equal, mask),
             num_pairs=int(differs.sum()) // 2,
             num_drawn=len(pairs),
             lag=self.lag,
@@ -504,24 +498,24 @@ class Claim:
         half = self.target.half
         reading = self.reading
         is_first = np.arange(len(self.ids)) < half
-        choosing = self.shows & self.is_read & is_first
+        choosing = self.shows_property & self.is_read & is_first
 
         # The thresholds, of the value and of the output after each character, are halfway between
         # the means of both sides on the choosing half.
-        def threshold(values: Float64Array, where: NDArray[np.bool_]) -> tuple[float, float]:
-            inside = _mean(values[where & (self.sides > 0)])
-            outside = _mean(values[where & (self.sides < 0)])
+        def threshold(values: Float64Array, where: BoolArray) -> tuple[float, float]:
+            inside = _mean(values[where & (self.signs > 0)])
+            outside = _mean(values[where & (self.signs < 0)])
             return (inside + outside) / 2, float(np.sign(inside - outside))
 
         middle, polarity = threshold(reading.values, choosing)
-        signed = self.sides * polarity * (reading.values - middle)
+        signed = self.signs * polarity * (reading.values - middle)
         output_middle = np.zeros(len(self.ids))
         for id in self.output.after.tolist():
             here = self.ids == id
             output_middle[here], _ = threshold(reading.odds, choosing & here)
-        is_output_wrong = self.sides * (reading.odds - output_middle) < 0
+        is_output_wrong = self.signs * (reading.odds - output_middle) < 0
 
-        places = self.shows & self.is_read & ~is_first
+        places = self.shows_property & self.is_read & ~is_first
         wrong = np.flatnonzero(places & (signed < 0))
         worst: list[WrongPlace] = []
         for position in wrong[np.argsort(signed[wrong], kind="stable")].tolist():
@@ -540,7 +534,7 @@ class Claim:
     def _wrong_place(self, position: int, *, is_output_wrong: bool) -> WrongPlace:
         """Return a position where the cell is wrong, with the last stretches of the label."""
         text = self.study.text.text
-        changes = np.flatnonzero(np.diff(self.sides[: position + 1])) + 1
+        changes = np.flatnonzero(np.diff(self.signs[: position + 1])) + 1
         begins = [0, *changes.tolist()]
         stretches = []
         for begin, end in pairwise([*begins[-NUM_STRETCHES:], position + 1]):
@@ -548,10 +542,10 @@ class Claim:
             if len(shown) > CHARS_OF_STRETCH:
                 ending = shown[CHARS_OF_BEGINNING - CHARS_OF_STRETCH :]
                 shown = f"{shown[:CHARS_OF_BEGINNING]} … {ending}"
-            stretches.append(Stretch(text=shown, is_inside=bool(self.sides[begin] > 0)))
+            stretches.append(Stretch(text=shown, is_inside=bool(self.signs[begin] > 0)))
         return WrongPlace(
             position=position,
-            is_inside=bool(self.sides[position] > 0),
+            is_inside=bool(self.signs[position] > 0),
             value=float(self.reading.values[position]),
             is_output_wrong=is_output_wrong,
             since_change=position - begins[-1],
@@ -565,14 +559,7 @@ def _mean(values: Float64Array) -> float:
     return float(values.sum() / max(1, len(values)))
 
 
-def _partners(pairs: NDArray[np.int64]) -> Positions:
+def _partners(pairs: Int64Array) -> Positions:
     """Return for each row (2 * P,) the row of the other position of its pair. The rows inside come
     first."""
     return np.roll(np.arange(2 * len(pairs)), len(pairs))
-
-
-def _crosses(before: Float64Array, after: Float64Array, partners: Positions) -> NDArray[np.bool_]:
-    """Return whether each output (R,) crosses the middle between itself and the output of its
-    partner."""
-    of_partner = before[partners]
-    return np.asarray((after - (before + of_partner) / 2) * (of_partner - before) > 0)

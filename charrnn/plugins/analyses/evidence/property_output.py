@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.detectors.detector import Labels
-from charrnn.statistics.intervals import Float64Array
+from charrnn.system.arrays import BoolArray, Float64Array, Int64Array
 from charrnn.system.lazy import Tensor, torch
 
-Sides = NDArray[np.int8]
+LabelSigns = NDArray[np.int8]
 """(N,): 1 inside a span or at a high count, -1 outside or at a low count, 0 at counts in
 between."""
 PERCENTILES = (20, 80)
@@ -36,11 +36,11 @@ NUM_CANDIDATES = 64
 class Output:
     """The output that shows a property: the log odds of some next characters."""
 
-    ids: NDArray[np.int64]
+    ids: Int64Array
     """The next characters."""
     sign: int
     """1 if they are likelier inside, -1 if they are likelier outside."""
-    after: NDArray[np.int64]
+    after: Int64Array
     """The characters after which the odds differ."""
 
     def odds(self, logits: Tensor) -> Tensor:
@@ -52,8 +52,8 @@ class Output:
         return self.sign * (of_output - logits[..., ~is_output].logsumexp(-1))
 
 
-def sides_of(labels: Labels) -> Sides:
-    """Divide labels (N,) into two sides."""
+def signs_of(labels: Labels) -> LabelSigns:
+    """Return on which side each of the labels (N,) is, as a sign."""
     if labels.dtype == bool:
         return np.where(labels, 1, -1).astype(np.int8)
 
@@ -63,15 +63,16 @@ def sides_of(labels: Labels) -> Sides:
     return np.asarray((labels >= high).astype(np.int8) - (labels <= low))
 
 
-def choose_output(ids: NDArray[np.int64], sides: Sides, declared: Sequence[int]) -> Output:
-    """Choose the output that shows a property, from the ids (N,) of a text and the sides (N,).
+def choose_output(ids: Int64Array, signs: LabelSigns, declared: Sequence[int]) -> Output:
+    """Choose the output that shows a property, from the ids (N,) of a text and the signs (N,) of
+    its labels.
 
     The next characters are the `declared` ones, or else the character with the frequency that
     differs most between the sides.
     """
     codes = ids[:-1]
-    sides = sides[:-1]
-    gaps = partial(_gaps, codes, sides)
+    signs = signs[:-1]
+    gaps = partial(_gaps, codes, signs)
 
     # The differences of frequency, summed over the characters read before, each as often as both
     # sides have it: the sides may differ in these characters, too.
@@ -100,14 +101,14 @@ def choose_output(ids: NDArray[np.int64], sides: Sides, declared: Sequence[int])
 
 
 def _gaps(
-    codes: NDArray[np.int64], sides: Sides, follows: NDArray[np.bool_]
+    codes: Int64Array, signs: LabelSigns, follows: BoolArray
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return, for each character, how often the output `follows` it inside and outside, and how
     many occurrences both sides have."""
     rates = []
     counts = []
-    for side in (1, -1):
-        is_on_side = sides == side
+    for sign in (1, -1):
+        is_on_side = signs == sign
         side_codes = codes[is_on_side]
         size = int(codes.max()) + 1
         count = np.bincount(side_codes, minlength=size)
@@ -116,7 +117,7 @@ def _gaps(
     return rates[0], rates[1], np.minimum(*counts).astype(np.float64)
 
 
-def difference(odds: Float64Array, sides: Sides, codes: NDArray[np.int64]) -> float:
+def difference(odds: Float64Array, signs: LabelSigns, codes: Int64Array) -> float:
     """Compute how much higher odds (n,) are inside than outside, after the same characters `codes`
     (n,).
 
@@ -126,8 +127,8 @@ def difference(odds: Float64Array, sides: Sides, codes: NDArray[np.int64]) -> fl
     total = 0.0
     weight = 0
     for code in np.unique(codes):
-        inside = odds[(codes == code) & (sides > 0)]
-        outside = odds[(codes == code) & (sides < 0)]
+        inside = odds[(codes == code) & (signs > 0)]
+        outside = odds[(codes == code) & (signs < 0)]
         num_both = min(len(inside), len(outside))
         if num_both:
             total += num_both * float(inside.mean() - outside.mean())

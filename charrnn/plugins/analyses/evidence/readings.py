@@ -1,4 +1,4 @@
-"""Read segments of a text with the memories of some cells held at their means or exchanged.
+"""Read segments of a text with the memories of some cells clamped at their means or exchanged.
 
 A memory is the vector that a cell passes through `ops.clamp`: c where there is one, else h.
 Segments are read from the state of the free network at their beginning.
@@ -24,8 +24,8 @@ from charrnn.model.interventions import exchange, record_layers, remove
 from charrnn.model.reading import MAX_LANES, read_parts
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.plugins.analyses.evidence.property_output import Output
-from charrnn.statistics.intervals import Float64Array
 from charrnn.statistics.moments import Moments
+from charrnn.system.arrays import Float64Array
 from charrnn.system.lazy import Tensor, inference_mode, no_grad, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
@@ -159,10 +159,10 @@ def _row(row: int, vectors: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Clamps:
-    """The memories and directions that are held at their means in each of C conditions."""
+    """The memories and directions that are clamped at their means in each of C conditions."""
 
-    held: Tensor
-    """(C, L, H): whether the memory of a cell is held."""
+    is_clamped: Tensor
+    """(C, L, H): whether the memory of a cell is clamped."""
     directions: Tensor | None = None
     """(C, H): by condition the direction that `remove` takes from the memories of `layer`."""
     layer: int = 0
@@ -172,8 +172,8 @@ class Clamps:
         rows in the order of the conditions."""
         ops = {}
         for layer, means in enumerate(reading.means):
-            held = self.held[:, layer].repeat(num_segments, 1)
-            ops[layer] = exchange(torch_ops(), held=held, memories=repeat(means))
+            is_clamped = self.is_clamped[:, layer].repeat(num_segments, 1)
+            ops[layer] = exchange(torch_ops(), is_clamped, memories=repeat(means))
         if self.directions is not None:
             ops[self.layer] = remove(
                 ops[self.layer],
@@ -200,7 +200,7 @@ def read_clamped(
     Returns the log odds (C, S, T) of `output`, or without an output the loss of the next character
     in nats.
     """
-    num_conditions = len(clamps.held)
+    num_conditions = len(clamps.is_clamped)
     positions = text.first + begins[:, None] + np.arange(length + 1)
     ids = torch.from_numpy(text.ids[positions].astype(np.int64)).T
 
@@ -224,21 +224,12 @@ def read_clamped(
     return np.ascontiguousarray(results.transpose(2, 1, 0))
 
 
-@dataclass(frozen=True, eq=False)
-class Ends:
-    """The ends of R passages: the last lag + 1 characters, and the state before them."""
+class PatchingBatch:
+    """R passages that are read side by side with memories exchanged (activation patching): their
+    last lag + 1 characters, from the state of the free network before them."""
 
-    network: CharRNN
-    state: RecurrentState[Tensor]
-    ids: Tensor
-    """(lag + 1, R)"""
-    output: Output
-    memories: list[list[Tensor]]
-    """By layer the memories that pass `clamp` at the first of these characters."""
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         network: CharRNN,
         text: EncodedText,
         *,
@@ -246,53 +237,51 @@ class Ends:
         lag: int,
         reading: FreeReading,
         output: Output,
-    ) -> tuple[Ends, Float64Array]:
-        """Read passages that end at `positions` (R,), and return their ends and the output (R,)."""
+    ) -> None:
+        """Read passages that end at `positions` (R,)."""
         begins = positions - lag
         indices = text.first + begins[:, None] + np.arange(lag + 1)
-        ids = torch.from_numpy(text.ids[indices].astype(np.int64)).T
-        ends = cls(
-            network,
-            state=reading.states_at(begins),
-            ids=ids,
-            output=output,
-            memories=[[] for _ in network.recurrent_layers()],
-        )
+        self._network = network
+        self._ids = torch.from_numpy(text.ids[indices].astype(np.int64)).T
+        self._state = reading.states_at(begins)
+        self._output = output
+        self._memories: list[list[Tensor]] = [[] for _ in network.recurrent_layers()]
+        """By layer the memories that pass `clamp` at the first of these characters."""
         with torch.no_grad():
-            ops = record_layers(torch_ops(), "clamp", results=ends.memories)
-            return ends, ends._read(ops).numpy()
+            ops = record_layers(torch_ops(), "clamp", results=self._memories)
+            self.outputs: Float64Array = self._read(ops).numpy()
+            """(R,): the output after each passage, with nothing exchanged."""
 
     def _read(self, ops: dict[int, Ops[Tensor]]) -> Tensor:
         """Compute the output (R,); the layers compute with `ops` at the first character."""
-        logits, state = self.network(self.ids[:1], self.state, ops=ops)
-        if len(self.ids) > 1:
-            logits, _ = self.network(self.ids[1:], state)
-        return self.output.odds(logits[-1])
+        logits, state = self._network(self._ids[:1], self._state, ops=ops)
+        if len(self._ids) > 1:
+            logits, _ = self._network(self._ids[1:], state)
+        return self._output.odds(logits[-1])
 
     @no_grad
-    def exchanged(self, partners: Positions, held: Tensor) -> Float64Array:
-        """Compute the output (R,) with the memories that held (R, L, H) marks taken, at the first
-        character, from another row."""
+    def patched(self, sources: Positions, cells: Tensor) -> Float64Array:
+        """Compute the output (R,) with the memories that `cells` (R, L, H) marks taken, at the
+        first character, from the rows `sources`."""
         ops = {}
-        for layer, recorded in enumerate(self.memories):
-            taken = [memory[partners] for memory in recorded]
-            ops[layer] = exchange(torch_ops(), held=held[:, layer], memories=taken)
+        for layer, recorded in enumerate(self._memories):
+            taken = [memory[sources] for memory in recorded]
+            ops[layer] = exchange(torch_ops(), cells[:, layer], memories=taken)
         odds: Float64Array = self._read(ops).numpy()
         return odds
 
-    def attributions(self, partners: Positions) -> Float64Array:
-        """Compute, to first order, how far the output moves if a memory is taken from another row,
-        (R, L, H): attribution patching (Syed et al. 2023)."""
-        shifts = [torch.zeros_like(recorded[-1]).requires_grad_() for recorded in self.memories]
+    def attributions(self, sources: Positions) -> Float64Array:
+        """Compute, to first order, how far the output moves if a memory is taken from the rows
+        `sources`, (R, L, H): attribution patching (Syed et al. 2023)."""
+        latest = [recorded[-1] for recorded in self._memories]
+        shifts = [torch.zeros_like(memory).requires_grad_() for memory in latest]
         ops = {}
         for layer, shift in enumerate(shifts):
             ops[layer] = replace(torch_ops(), clamp=shift.__add__)
         with torch.enable_grad():
-            total = self._read(ops).sum()
-            gradients = torch.autograd.grad(total, shifts)
+            gradients = torch.autograd.grad(self._read(ops).sum(), shifts)
         moved = []
-        for gradient, recorded in zip(gradients, self.memories, strict=True):
-            memory = recorded[-1]
-            moved.append(gradient * (memory[partners] - memory))
+        for gradient, memory in zip(gradients, latest, strict=True):
+            moved.append(gradient * (memory[sources] - memory))
         attributions: Float64Array = torch.stack(moved, dim=1).double().numpy()
         return attributions
