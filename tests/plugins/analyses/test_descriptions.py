@@ -67,7 +67,12 @@ def cells_of(*rows):
 
 
 def describe(*rows):
-    return describe_cells(cells_of(*rows), TEXT).descriptions
+    return report_of(*rows).descriptions
+
+
+def report_of(*rows):
+    conditions = build_conditions(TEXT, len(TEXT) // 2)
+    return describe_cells(cells_of(*rows), TEXT, conditions=conditions)
 
 
 def test_the_same_characters_of_a_long_text_are_searched_each_time(monkeypatch):
@@ -110,7 +115,7 @@ def test_at_most_one_in_twenty_shuffled_cells_is_described():
         followed = 2.0 * inside if number % 2 == 0 else position / 10
         values = np.tanh((noise + followed) / 4)
         rows.append(np.roll(values, generator.integers(1_000, len(values) - 1_000)))
-    assert describe_cells(cells_of(*rows), TEXT).num_explained <= 5
+    assert report_of(*rows).num_explained <= 5
 
 
 def test_a_constant_cell_says_so():
@@ -121,7 +126,7 @@ def test_a_constant_cell_says_so():
 def test_a_text_too_short_is_an_error():
     message = "has 1,500 characters; describing cells needs at least 2,000"
     with pytest.raises(DataError, match=message):
-        describe_cells(cells_of(np.zeros(1_500)), TEXT.part(0, 1_500))
+        build_conditions(TEXT.part(0, 1_500), 750)
 
 
 def test_search_finds_what_trying_every_rule_finds():

@@ -4,7 +4,7 @@ Shapes: N characters (n of them in a half), C = L * H cells (c of them in a bloc
 neighbouring counts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import charrnn.plugins.analyses.descriptions.rules as rules
 from charrnn.cells.activations import Activations
 from charrnn.detectors.detector import MIN_POSITIVES
-from charrnn.plugins.analyses.descriptions.conditions import Conditions, build_conditions
+from charrnn.plugins.analyses.descriptions.conditions import Conditions
 from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.statistics.agreement import measure_score
 from charrnn.statistics.intervals import MIN_VALUES, interval_of, resample_sums
@@ -40,8 +40,6 @@ MIN_SHIFT = 0.05
 """The smallest shift of control values, as a share of the text."""
 Key = rules.Rule | int
 """A rule, or the index of a count."""
-Advance = Callable[[int], object]
-"""Is called with the number of cells that were searched."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,28 +208,38 @@ def _interval(errors: Float64Array, centred: Float64Array) -> tuple[float, float
 def describe_cells(
     activations: Activations,
     text: EncodedText,
-    *,
+    conditions: Conditions,
     cells: Sequence[int] | None = None,
-    conditions: Conditions | None = None,
 ) -> DescriptionReport:
     """Describe the cells (columns layer * H + unit; all if None) by rules chosen on the first half
     of a text.
 
     The same search runs for control values: the values of each cell, shifted along the text.
-    `conditions` are by default the result of `build_conditions`. Raises DataError for a text that
-    is too short.
     """
     # Few cells have few controls, so each of them is shifted several times.
-    fitter = Fitter(conditions or build_conditions(text, len(text) // 2))
+    fitter = Fitter(conditions)
     columns = range(len(activations.values)) if cells is None else cells
     num_shifts = max(1, -(-MIN_CONTROLS // max(1, len(columns))))
+    scored: list[ScoredFit] = []
+    controls = np.zeros((len(columns), num_shifts))
     with task("searching rules", total=len(columns) * (1 + num_shifts), unit="cells") as advance:
-        scored = _score_cells(fitter, activations=activations, columns=columns, advance=advance)
+        for begin in range(0, len(columns), CELLS_AT_ONCE):
+            # Choose and score the rule of every cell.
+            block = list(columns[begin : begin + CELLS_AT_ONCE])
+            values = np.asarray(activations.values[block], np.float32)
+            for fit, cell_values in zip(fitter.fit(values), values, strict=True):
+                scored.append(fitter.score(fit, cell_values, has_interval=True))
+            advance(len(block))
 
-        # The scores of rules for values that follow nothing in the text are chance.
-        controls = _score_controls(
-            fitter, activations=activations, columns=columns, num_shifts=num_shifts, advance=advance
-        )
+            # The scores of rules for values that follow nothing in the text are chance. The seed
+            # depends on cell and shift only: a cell has the same shifts alone and among all.
+            for number in range(num_shifts):
+                shifted = np.empty_like(values)
+                for row, column in enumerate(block):
+                    shifted[row] = _shifted(values[row], seed=(column, number))
+                for row, fit in enumerate(fitter.fit(shifted)):
+                    controls[begin + row, number] = fitter.score(fit, shifted[row]).score
+                advance(len(block))
     control_level = 0.0
     if len(columns):
         control_level = max(0.0, float(np.quantile(controls, CONTROL_SHARE)))
@@ -259,44 +267,6 @@ def describe_cells(
         level=level,
         share_of_variance=reached / total if total > 0 else 0.0,
     )
-
-
-def _score_cells(
-    fitter: Fitter, activations: Activations, columns: Sequence[int], advance: Advance
-) -> list[ScoredFit]:
-    """Choose and score the rule of every cell."""
-    scored = []
-    for begin in range(0, len(columns), CELLS_AT_ONCE):
-        block = list(columns[begin : begin + CELLS_AT_ONCE])
-        values = np.asarray(activations.values[block], np.float32)
-        for fit, row in zip(fitter.fit(values), values, strict=True):
-            scored.append(fitter.score(fit, row, has_interval=True))
-        advance(len(block))
-    return scored
-
-
-def _score_controls(
-    fitter: Fitter,
-    activations: Activations,
-    columns: Sequence[int],
-    num_shifts: int,
-    advance: Advance,
-) -> Float64Array:
-    """Score the rules for the values of every cell, shifted `num_shifts` times, (c, shifts)."""
-    scores = np.zeros((len(columns), num_shifts))
-    for begin in range(0, len(columns), CELLS_AT_ONCE):
-        block = list(columns[begin : begin + CELLS_AT_ONCE])
-        values = np.asarray(activations.values[block], np.float32)
-        for number in range(num_shifts):
-            shifted = np.empty_like(values)
-            # The seed depends on cell and shift only: a cell has the same shifts alone and among
-            # all.
-            for row, column in enumerate(block):
-                shifted[row] = _shifted(values[row], seed=(column, number))
-            for row, fit in enumerate(fitter.fit(shifted)):
-                scores[begin + row, number] = fitter.score(fit, shifted[row]).score
-            advance(len(block))
-    return scores
 
 
 def _shifted(values: Float32Array, seed: tuple[int, int]) -> Float32Array:
