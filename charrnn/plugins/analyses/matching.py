@@ -350,57 +350,42 @@ def _in_alphabet(model: TrainedModel, text: str | bytes) -> str | bytes:
     return text
 
 
-class JointMoments(Moments):
-    """The moments of the cells of several runs: run i has C_i cells."""
+def rotated_best(
+    moments: Moments,
+    cells: slice,
+    others: slice,
+    *,
+    layer_size: int,
+    advance: Callable[[int], object],
+) -> Float64Array:
+    """Return the best |r| (R, C) of some of the cells of `moments` with the rotated activations of
+    `others`, the cells of another run.
 
-    def __init__(self, num_cells: Sequence[int]) -> None:
-        """Begin with no characters; `num_cells` are the C_i."""
-        super().__init__()
-        ends = np.cumsum([0, *num_cells]).tolist()
-        self._cells_of_run = list(map(slice, ends[:-1], ends[1:]))
+    Each layer of the other run, of `layer_size` cells, is multiplied by a random orthogonal matrix.
+    `advance` is called with 0 after every rotation.
+    """
+    # No text is read: the covariances of rotated activations follow from the covariances of the
+    # activations.
+    within = moments.cell_covariances(others, others)
+    across = moments.cell_covariances(cells, others)
+    scale = moments.inverse_scales[cells]
 
-    def add(self, cells: Sequence[Float32Array]) -> None:
-        """Add the cells (n, C_i) of every run at the same characters."""
-        self.add_cells(np.concatenate(cells, axis=1))
+    # The same rotations for every pair, by a generator that is seeded anew.
+    generator = np.random.default_rng(0)
+    best = np.zeros((NUM_ROTATIONS, len(scale)))
+    for reached in best:
+        for begin in range(0, len(within), layer_size):
+            layer = slice(begin, begin + layer_size)
+            rotation = random_rotation(layer_size, generator)
 
-    def correlations_between(self, i: int, j: int) -> Float64Array:
-        """Return Pearson's r (C_i, C_j) of the cells of run i with the cells of run j; 0 for
-        constant cells."""
-        return self.correlations(self._cells_of_run[i], self._cells_of_run[j])
-
-    def rotated_best(
-        self, i: int, j: int, *, layer_size: int, advance: Callable[[int], object]
-    ) -> Float64Array:
-        """Return the best |r| (R, C_i) of every cell of run i with the rotated activations of run
-        j.
-
-        Each layer of run j, of `layer_size` cells, is multiplied by a random orthogonal matrix.
-        `advance` is called with 0 after every rotation.
-        """
-        # No text is read: the covariances of rotated activations follow from the covariances of the
-        # activations.
-        cells_of_i = self._cells_of_run[i]
-        cells_of_j = self._cells_of_run[j]
-        within = self.cell_covariances(cells_of_j, cells_of_j)
-        across = self.cell_covariances(cells_of_i, cells_of_j)
-        scale = self.inverse_scales[cells_of_i]
-
-        # The same rotations for every pair, by a generator that is seeded anew.
-        generator = np.random.default_rng(0)
-        best = np.zeros((NUM_ROTATIONS, len(scale)))
-        for reached in best:
-            for begin in range(0, len(within), layer_size):
-                layer = slice(begin, begin + layer_size)
-                rotation = random_rotation(layer_size, generator)
-
-                # Of rotated activations, the covariance is R' S R. Scaled to a variance of 1 each,
-                # their covariance with a cell is its correlation times the cell's spread.
-                variances = (rotation * (within[layer, layer] @ rotation)).sum(axis=0)
-                rotation /= np.sqrt(np.maximum(variances, np.finfo(np.float64).tiny))
-                of_layer = np.abs(across[:, layer] @ rotation).max(axis=1) * scale
-                np.maximum(reached, of_layer, out=reached)
-            advance(0)
-        return best.clip(0, 1)
+            # Of rotated activations, the covariance is R' S R. Scaled to a variance of 1 each,
+            # their covariance with a cell is its correlation times the cell's spread.
+            variances = (rotation * (within[layer, layer] @ rotation)).sum(axis=0)
+            rotation /= np.sqrt(np.maximum(variances, np.finfo(np.float64).tiny))
+            of_layer = np.abs(across[:, layer] @ rotation).max(axis=1) * scale
+            np.maximum(reached, of_layer, out=reached)
+        advance(0)
+    return best.clip(0, 1)
 
 
 def random_rotation(size: int, generator: np.random.Generator) -> Float64Array:
@@ -451,20 +436,28 @@ def _measure_pairs(
 ) -> dict[tuple[int, int], PairMatch]:
     """Match the cells of pairs of studies, and save each match with the first study of the pair."""
     matches = {}
-    moments = JointMoments([study.num_cells for study in studies])
+    moments = Moments()
+    ends = np.cumsum([0, *(study.num_cells for study in studies)]).tolist()
+    cells_of = list(map(slice, ends[:-1], ends[1:]))
     with task("reading, to match the cells", total=len(studies) * len(studies[0].text)) as advance:
         with contextlib.closing(read_together(studies)) as windows:
             for cells in windows:
-                moments.add(cells)
-                advance(len(cells[0]) * len(studies))
+                moments.add_cells(cells)
+                advance(len(cells) * len(studies))
 
         # The text is not needed any more.
         for i, j in pairs:
             study = studies[i]
             other = studies[j]
             match = match_pair(
-                moments.correlations_between(i, j),
-                null=moments.rotated_best(i, j, layer_size=other.num_units, advance=advance),
+                moments.correlations(cells_of[i], cells_of[j]),
+                null=rotated_best(
+                    moments,
+                    cells_of[i],
+                    cells_of[j],
+                    layer_size=other.num_units,
+                    advance=advance,
+                ),
                 num_units=study.num_units,
                 num_others=other.num_units,
             )
@@ -475,10 +468,8 @@ def _measure_pairs(
     return matches
 
 
-def read_together(
-    studies: Sequence[Study],
-) -> Generator[list[Float32Array], None, None]:
-    """Yield, window by window, the cells (n, C) of every study at the same characters.
+def read_together(studies: Sequence[Study]) -> Generator[Float32Array, None, None]:
+    """Yield, window by window, the cells of all studies (n, C + D + …) at the same characters.
 
     All texts must have the same number of characters: then they are read in the same lanes.
     """
@@ -496,7 +487,7 @@ def read_together(
             first = windows[0][0]
             for indices, _ in windows:
                 assert np.array_equal(indices, first), "the windows are not in step"
-            yield [cells for _, cells in windows]
+            yield np.concatenate([cells for _, cells in windows], axis=1)
 
 
 def _key(study: Study, other: Study) -> dict[str, JSON]:

@@ -23,9 +23,10 @@ from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.model.shapes import weight_shapes
 from charrnn.plugins.analyses import matching
-from charrnn.plugins.analyses.matching import JointMoments, random_rotation
+from charrnn.plugins.analyses.matching import random_rotation, rotated_best
 from charrnn.runs.checkpoint import checkpoint_step
 from charrnn.runs.reader import RunReader
+from charrnn.statistics.moments import Moments
 from charrnn.text.vocab import Vocab
 
 TEXT = make_corpus(num_chars=3_100, seed=3).text[:3_000]
@@ -92,10 +93,14 @@ def permuted(model):
 
 
 def moments_of(runs, *, window):
-    moments = JointMoments([run.shape[1] for run in runs])
+    moments = Moments()
     for begin in range(0, len(runs[0]), window):
-        moments.add([run[begin : begin + window] for run in runs])
+        moments.add_cells(np.concatenate([run[begin : begin + window] for run in runs], axis=1))
     return moments
+
+
+FIRST, SECOND = slice(5), slice(5, None)
+"""The cells of both runs."""
 
 
 def correlated_runs():
@@ -114,7 +119,7 @@ def correlated_runs():
 
 def test_correlations_are_those_of_the_cells_of_two_runs():
     runs = correlated_runs()
-    correlations = moments_of(runs, window=100).correlations_between(0, 1)
+    correlations = moments_of(runs, window=100).correlations(FIRST, SECOND)
     expected = np.corrcoef(runs[0][:, :4], runs[1], rowvar=False)[:4, 4:]
     # float32 products of 50 ± 1: about five digits.
     assert correlations == pytest.approx(np.vstack((expected, np.zeros(3))), abs=1e-4)
@@ -124,7 +129,9 @@ def test_the_null_is_the_best_correlation_with_rotated_activations(monkeypatch):
     monkeypatch.setattr(matching, "NUM_ROTATIONS", 3)
     runs = [correlated_runs()[0], np.random.default_rng(1).normal(size=(900, 4)).astype(np.float32)]
     calls = []
-    found = moments_of(runs, window=100).rotated_best(0, 1, layer_size=2, advance=calls.append)
+    found = rotated_best(
+        moments_of(runs, window=100), FIRST, SECOND, layer_size=2, advance=calls.append
+    )
     generator = np.random.default_rng(0)
     for reached in found:
         first, second = random_rotation(2, generator), random_rotation(2, generator)
@@ -154,10 +161,10 @@ def test_a_permuted_copy_is_matched_perfectly():
 
 def test_reading_leaves_the_mode_of_torch_as_it_was():
     studies = [random_model(seed, layers=1, units=4).study(TEXT) for seed in (1, 2, 3)]
-    assert sum(len(window[0]) for window in matching.read_together(studies)) == len(TEXT)
+    assert sum(len(window) for window in matching.read_together(studies)) == len(TEXT)
     assert not torch.is_inference_mode_enabled()
     windows = matching.read_together(studies)
-    assert [cells.shape[1] for cells in next(windows)] == [4, 4, 4]
+    assert next(windows).shape[1] == 3 * 4
     windows.close()  # as where an error ends the reading
     assert not torch.is_inference_mode_enabled()
 
