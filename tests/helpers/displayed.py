@@ -20,8 +20,9 @@ from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.evaluation.losses import bits
 from charrnn.generation.generated_text import GeneratedText, Prediction
+from charrnn.plugins.analyses.ablation import Ablation
 from charrnn.plugins.analyses.descriptions import Description, DescriptionReport
-from charrnn.plugins.analyses.directions import Direction, DirectionAblation, DirectionContribution
+from charrnn.plugins.analyses.directions import Direction, DirectionContribution
 from charrnn.plugins.analyses.evidence.results import EvidenceCard
 from charrnn.plugins.analyses.gates import GateReport
 from charrnn.plugins.analyses.gradients import GradientReach
@@ -71,7 +72,7 @@ ERRORS = example(ModelErrors, kinds=tuple(example(ErrorKind, kind=kind) for kind
 DESCRIBED = example(Description, kind="rule", conditions=("after a space", HOSTILE), polarity=-1)
 NUMBERS = {"weights": (3.0, -4.0), "means": (0.0, 0.0), "deviations": (0.2, 0.1)}
 DIRECTION = example(Direction, cells=((0, 1), (1, 2)), ci=(0.8, 1.0), gain_ci=(0.1, 0.3), **NUMBERS)
-CONTRIBUTION = example(DirectionAblation, cells=((0, 1),), ci=(0.2, 0.3))
+CONTRIBUTION = example(Ablation, cells=((0, 1),), ci=(0.2, 0.3))
 REACHES = RecordTuple(
     [example(GradientReach, name=n, lags=(1, 2), norms=((1.0, 0.5),)) for n in "ab"]
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -75,19 +74,23 @@ def score_with(
     return logprobs[1:], sums / len(text)
 
 
-class LossRise(NamedTuple):
-    """The rise of the loss of a text."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ablation:
+    """The rise of the loss of a text while `cells` are clamped: `change` is in nats per character
+    over all `num_chars` predicted characters, `ci` its 95 % interval."""
 
+    cells: tuple[tuple[int, int], ...]
     change: float
     ci: tuple[float, float]
     num_chars: int
-    effects: tuple[AblationEffect, ...]
-    skipped: tuple[Skipped, ...]
+    effects: tuple[AblationEffect, ...] = ()
 
 
-def summarize(changes: Float64Array, labellings: Sequence[Labelling]) -> LossRise:
-    """Average changes (N - 1,) of the loss of a text, and inside and outside the spans of each
-    detector.
+def summarize(
+    changes: Float64Array, labellings: Sequence[Labelling], cells: tuple[tuple[int, int], ...]
+) -> tuple[Ablation, tuple[Skipped, ...]]:
+    """Average changes (N - 1,) of the loss of a text while `cells` are clamped, and inside and
+    outside the spans of each detector.
 
     A detector with too few labels is skipped, with the reason.
     """
@@ -102,13 +105,10 @@ def summarize(changes: Float64Array, labellings: Sequence[Labelling]) -> LossRis
             skipped.append(effect)
         else:
             effects.append(effect)
-    return LossRise(
-        change=change,
-        ci=ci,
-        num_chars=len(changes),
-        effects=tuple(effects),
-        skipped=tuple(skipped),
+    ablation = Ablation(
+        cells=cells, change=change, ci=ci, num_chars=len(changes), effects=tuple(effects)
     )
+    return ablation, tuple(skipped)
 
 
 def effect_of(changes: Float64Array, labelling: Labelling) -> AblationEffect | Skipped:
@@ -152,7 +152,7 @@ def ablation_table(
     ci: tuple[float, float],
     effects: Sequence[AblationEffect],
     *,
-    own: str = "",
+    own: str,
 ) -> Table:
     """Build the table of the rise of the loss over the whole text, then inside and outside each
     detector's spans.

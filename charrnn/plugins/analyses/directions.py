@@ -34,7 +34,7 @@ from charrnn.model.cell_types import Cell, Ops
 from charrnn.model.clamping import ClampedSum, limit_of
 from charrnn.model.interventions import hold
 from charrnn.plugins.analyses.ablation import (
-    AblationEffect,
+    Ablation,
     ablation_table,
     score_with,
     summarize,
@@ -215,23 +215,11 @@ def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> Clamp
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DirectionAblation:
-    """The rise of the loss while a weighted sum of cell values is clamped at its mean: `change` is
-    in nats per character over all `num_chars` predicted characters, `ci` its 95 % interval."""
-
-    cells: tuple[tuple[int, int], ...]
-    change: float
-    ci: tuple[float, float]
-    num_chars: int
-    effects: tuple[AblationEffect, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class DirectionContribution(Displayable):
     """What a direction contributes to the prediction."""
 
     direction: Direction
-    ablation: DirectionAblation
+    ablation: Ablation
     skipped: tuple[records.Skipped, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -465,15 +453,8 @@ def ablate_sum(
             )
         clamped, _ = score_with(network, text=text, ops=clamps, advance=advance)
 
-    rise = summarize(free - clamped, labellings)
-    ablation = DirectionAblation(
-        cells=direction.cells,
-        change=rise.change,
-        ci=rise.ci,
-        num_chars=rise.num_chars,
-        effects=rise.effects,
-    )
-    return DirectionContribution(direction=direction, ablation=ablation, skipped=rise.skipped)
+    ablation, skipped = summarize(free - clamped, labellings, cells=direction.cells)
+    return DirectionContribution(direction=direction, ablation=ablation, skipped=skipped)
 
 
 def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
