@@ -5,6 +5,7 @@ Shapes: n positions, V characters, C = L * H cells, L and H as in `model.network
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 
 import numpy as np
 from rich.console import RenderableType
@@ -97,9 +98,7 @@ def outputs_of(study: Study, layer: int, unit: int) -> CellOutputs:
     return outputs(study)[layer * study.num_units + unit]
 
 
-def rank_characters(
-    states: SampledStates, text: EncodedText, num_characters: int = NUM_CHARACTERS
-) -> tuple[CellOutputs, ...]:
+def rank_characters(states: SampledStates, text: EncodedText) -> tuple[CellOutputs, ...]:
     """Find the characters of a text that every cell promotes and suppresses most, to first order.
 
     The effect of a cell on a character is the mean, over the positions, of the gradient of the
@@ -135,8 +134,8 @@ def rank_characters(
                 quantity="h" if quantity == "tanh(h)" else quantity,
                 spread=rounded(float(spreads[layer, unit])),
                 num_positions=len(states),
-                promoted=tuple(promoted[:num_characters]),
-                suppressed=tuple(suppressed[:num_characters]),
+                promoted=tuple(promoted[:NUM_CHARACTERS]),
+                suppressed=tuple(suppressed[:NUM_CHARACTERS]),
             )
             cells.append(cell_outputs)
     return tuple(cells)
@@ -184,34 +183,28 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
     Where tanh(c) is nearly 1 its derivative vanishes, so the shift is added after the tanh. All
     other readers of c, such as a peephole, read a c that is shifted by the corresponding amount.
     """
-    has_memory = layer.cell.shows == "tanh(c)"
-    # The result and the argument of each call of `clamp`, by the `id` of the result, which no other
-    # tensor gets as long as this dict has the result.
-    shifted: dict[int, tuple[Tensor, Tensor]] = {}
-    num_calls = 0
+    # With zoneout a memory passes twice in a step: new, and interpolated with the memory before,
+    # when 1 - zoneout of the shift was already added.
+    shares = cycle([1.0, layer.zoneout] if layer.zoneout else [1.0])
+    if layer.cell.shows != "tanh(c)":
+        return replace(torch_ops(), clamp=lambda memory: memory + next(shares) * shift)
 
-    def clamp(memory: Tensor) -> Tensor:
-        nonlocal num_calls
-        num_calls += 1
-        if not has_memory:
-            # With zoneout there is a second call per step, for a memory to which 1 - zoneout of the
-            # shift was already added.
-            if layer.zoneout > 0 and num_calls % 2 == 0:
-                return memory + layer.zoneout * shift
-            return memory + shift
+    # A cell takes the tanh of its memory right after it has passed.
+    memory = moved = shift
 
+    def clamp(passed: Tensor) -> Tensor:
+        nonlocal memory, moved
         # A shift of tanh(c) is a shift of c divided by the slope.
-        slope = (1 - memory.detach().tanh() ** 2).clamp(min=LEAST_SLOPE)
+        slope = (1 - passed.detach().tanh() ** 2).clamp(min=LEAST_SLOPE)
+        memory = passed
         moved = memory + shift / slope
-        shifted[id(moved)] = moved, memory
         return moved
 
     def tanh(x: Tensor) -> Tensor:
         # Only the tanh of a memory is shifted, not the tanh of a candidate.
-        if id(x) not in shifted:
-            return x.tanh()
-        _, memory = shifted[id(x)]
-        return memory.tanh() + shift
+        if x is moved:
+            return memory.tanh() + shift
+        return x.tanh()
 
     return replace(torch_ops(), clamp=clamp, tanh=tanh)
 
