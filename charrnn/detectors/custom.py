@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.detectors.detector import Detector, Label, Labels
-from charrnn.detectors.prose import label_spans
+from charrnn.detectors.prose import label_matches
 from charrnn.errors import UsageError
 from charrnn.hooks.manager import Extension, run_foreign
 
@@ -86,8 +86,7 @@ def _from_pattern(spec: str) -> Detector:
         )
 
     def label(text: str) -> Labels:
-        # An empty match is an empty span.
-        return label_spans(len(text), spans=(match.span() for match in pattern.finditer(text)))
+        return label_matches(text, pattern.finditer(text))
 
     return Detector(spec, f"inside matches of {spec}", label=label)
 

@@ -6,7 +6,7 @@ molecule is a line, and a tune ends at a blank line: all labels are 0 after it.
 
 import re
 
-from charrnn.detectors.prose import Counts, Flags, label_spans
+from charrnn.detectors.prose import Counts, Flags, label_matches
 from charrnn.detectors.source import count_lines, values_after
 
 MIN_MOLECULES = 0.8
@@ -83,9 +83,7 @@ def looks_like_abc(text: str) -> bool:
 def label_notes(text: str) -> Flags:
     """True for notes and rests, not for letters of headers, of chords in quotation marks and of
     comments."""
-    return label_spans(
-        len(text), spans=(match.span() for match in _MUSIC.finditer(text) if match["note"])
-    )
+    return label_matches(text, (match for match in _MUSIC.finditer(text) if match["note"]))
 
 
 def label_bar(text: str) -> Counts:

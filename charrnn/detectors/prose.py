@@ -35,6 +35,11 @@ def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
     return np.cumsum(changes[:-1], dtype=np.int8).astype(bool)
 
 
+def label_matches(text: str, matches: Iterable[re.Match[str]], group: str | int = 0) -> Flags:
+    """Return labels (N,) that are true inside a group of each match; an empty match is no span."""
+    return label_spans(len(text), spans=(match.span(group) for match in matches))
+
+
 def _where(text: str, condition: Callable[[str], bool]) -> Flags:
     """Return for each character (N,) whether a condition holds, which is evaluated once for each
     distinct character."""
@@ -225,9 +230,7 @@ def label_capitals(text: str) -> Flags:
 def label_digits(text: str) -> Flags:
     """True in a number such as 1,234.5 or 0x1f, separators included; false for digits of a name
     such as x1."""
-    return label_spans(
-        len(text), spans=(match.span() for match in _NUMBER.finditer(text) if match["number"])
-    )
+    return label_matches(text, (match for match in _NUMBER.finditer(text) if match["number"]))
 
 
 def label_urls(text: str) -> Flags:
@@ -261,7 +264,7 @@ def is_play(text: str) -> bool:
 
 def label_speakers(text: str) -> Flags:
     """True in the name of a speaker, on a line of its own before a colon."""
-    return label_spans(len(text), spans=(match.span("name") for match in _speakers(text)))
+    return label_matches(text, _speakers(text), "name")
 
 
 def _speakers(text: str) -> list[re.Match[str]]:
