@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -188,6 +188,8 @@ class Detokenize(BaseModel):
 
 
 _Body = TypeVar("_Body", bound=BaseModel)
+Answer = Callable[[Request], Awaitable[Response]]
+"""Answers the requests of a route."""
 
 
 @dataclass
@@ -290,15 +292,23 @@ class Server:
     @cached_property
     def app(self) -> Starlette:
         """The application."""
+
+        def route(path: str, answer: Answer, *methods: str) -> Route:
+            async def checked(request: Request) -> Response:
+                self._check(request)
+                return await answer(request)
+
+            return Route(path, checked, methods=methods)
+
         routes = [
-            Route("/", self.get_page),
-            Route("/v1/models", self.get_models),
-            Route("/v1/models/{name}", self.get_model),
-            Route("/v1/completions", self.post_completions, methods=["POST"]),
-            Route("/tokenizer_info", self.get_tokenizer_info),
-            Route("/tokenize", self.post_tokenize, methods=["POST"]),
-            Route("/detokenize", self.post_detokenize, methods=["POST"]),
-            Route("/{other:path}", self.refuse_other, methods=["GET", "POST"]),
+            route("/", self.get_page, "GET"),
+            route("/v1/models", self.get_models, "GET"),
+            route("/v1/models/{name}", self.get_model, "GET"),
+            route("/v1/completions", self.post_completions, "POST"),
+            route("/tokenizer_info", self.get_tokenizer_info, "GET"),
+            route("/tokenize", self.post_tokenize, "POST"),
+            route("/detokenize", self.post_detokenize, "POST"),
+            route("/{other:path}", self.refuse_other, "GET", "POST"),
         ]
         return Starlette(
             routes=routes,
@@ -324,7 +334,6 @@ class Server:
 
     async def get_page(self, request: Request) -> Response:
         """Answer GET /."""
-        self._check(request)
         try:
             return HTMLResponse(await asyncio.to_thread(lambda: self._page))
         except CharRNNError as error:
@@ -332,14 +341,12 @@ class Server:
 
     async def get_models(self, request: Request) -> Response:
         """Answer GET /v1/models."""
-        self._check(request)
         return _answer({"object": "list", "data": [self._described()]})
 
     async def get_model(self, request: Request) -> Response:
         """Answer GET /v1/models/NAME, by which some clients check whether a model exists."""
         if request.path_params["name"] != self.model.name:
             return await self.refuse_other(request)
-        self._check(request)
         return _answer(self._described())
 
     def _described(self) -> dict[str, Any]:
@@ -347,26 +354,22 @@ class Server:
 
     async def get_tokenizer_info(self, request: Request) -> Response:
         """Answer GET /tokenizer_info, by which lm-evaluation-harness finds the next two routes."""
-        self._check(request)
         return _answer(tokenizer_info(self.model.vocab, self.model.config.end_id))
 
     async def post_tokenize(self, request: Request) -> Response:
         """Answer POST /tokenize: the ids of a text, as vLLM's server does."""
-        self._check(request)
-        asked = _parse(await _read_body(request), Tokenize)
+        asked = await _read(request, Tokenize)
         ids = ids_of(self.model.vocab, prompt=asked.prompt, name=self.model.name).tolist()
         return _answer({"tokens": ids, "count": len(ids), "max_model_len": MAX_CHARS})
 
     async def post_detokenize(self, request: Request) -> Response:
         """Answer POST /detokenize: the text of ids."""
-        self._check(request)
-        asked = _parse(await _read_body(request), Detokenize)
+        asked = await _read(request, Detokenize)
         ids = ids_of(self.model.vocab, prompt=asked.tokens, name=self.model.name)
         return _answer({"prompt": self.model.vocab.decode(ids)})
 
     async def refuse_other(self, request: Request) -> Response:
         """Answer a request for any other route, such as /v1/chat/completions."""
-        self._check(request)
         raise HTTPException(
             404,
             f"There is no {request.method} {reprlib.repr(request.url.path)[1:-1]}. A character"
@@ -375,8 +378,7 @@ class Server:
 
     async def post_completions(self, request: Request) -> Response:
         """Answer POST /v1/completions: with JSON, or with a stream of server-sent events."""
-        self._check(request)
-        asked = _parse(await _read_body(request), CompletionRequest)
+        asked = await _read(request, CompletionRequest)
 
         # Reading the prompts finds what is wrong with them, before the first byte of an answer. In
         # threads, so that other requests are answered meanwhile.
@@ -511,10 +513,10 @@ async def _read_body(request: Request) -> bytes:
         raise HTTPException(408, problem) from error
 
 
-def _parse(body: bytes, kind: type[_Body]) -> _Body:
-    """Parse a body. Refuses a body with a wrong or an unknown field."""
+async def _read(request: Request, kind: type[_Body]) -> _Body:
+    """Read and parse the body of a request. Refuses a body with a wrong or an unknown field."""
     try:
-        return kind.model_validate_json(body)
+        return kind.model_validate_json(await _read_body(request))
     except ValidationError as error:
         # Only the first problem is described; its value may be as long as the body.
         problem = error.errors()[0]
