@@ -68,6 +68,15 @@ COMPARISON = "comparison"
 """The kind of the job that generates two texts."""
 OFFERS = "offers"
 """The kind of the job that continues the typed text."""
+COMMON_KEYS: tuple[Keys, ...] = (
+    (
+        "c",
+        "clamp the cell, and compare what the model generates from the cursor",
+        {"c": "app.clamp"},
+    ),
+    ("?", "these keys", {"question_mark": "app.help"}),
+)
+"""The keys that the browser and the page of a cell have in common."""
 PAGE_KEYS: tuple[Keys, ...] = (
     ("↑ ↓ k j", "a line up, down", {"j,down": "scroll(1)", "k,up": "scroll(-1)"}),
     (
@@ -85,12 +94,7 @@ PAGE_KEYS: tuple[Keys, ...] = (
         "the page of the cell before, after in the list",
         {"left": "turn(-1)", "right": "turn(1)"},
     ),
-    (
-        "c",
-        "clamp the cell, and compare what the model generates from the cursor",
-        {"c": "app.clamp"},
-    ),
-    ("?", "these keys", {"question_mark": "app.help"}),
+    *COMMON_KEYS,
     ("q Esc", "back to the list of cells; Enter and p too", {"escape,q,enter,p": "dismiss"}),
 )
 """The keys of the page of a cell."""
@@ -136,12 +140,7 @@ BROWSER_KEYS: tuple[Keys, ...] = (
         {},
     ),
     ("Esc", "stop typing; once more: back to the text that was given", {}),
-    (
-        "c",
-        "clamp the cell, and compare what the model generates from the cursor",
-        {"c": "app.clamp"},
-    ),
-    ("?", "these keys", {"question_mark": "app.help"}),
+    *COMMON_KEYS,
     ("q", "quit; Ctrl-C too, from everywhere", {"q": "app.quit"}),
 )
 """The keys of the browser. A key without an action is handled by `Browser.on_key`."""
