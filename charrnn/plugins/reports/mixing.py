@@ -222,13 +222,9 @@ class Mixture(ProbabilityMethods):
         warnings = (f"{warning[:1].upper()}{warning[1:]}." for warning in self.warnings)
         return (f"{self.name}: {self.described}.", *warnings)
 
-    @property
+    @cached_property
     def network(self) -> Predictor:
         """The mixture as a torch module; if there is only one model, the network of this model."""
-        return self._network
-
-    @cached_property
-    def _network(self) -> Predictor:
         if len(self.models) == 1:
             return self.models[0].network
         return MixedNetwork(self)

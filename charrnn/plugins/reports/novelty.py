@@ -239,27 +239,22 @@ class NoveltyReference:
         return replace(novelty, held_out_share=held_out.share_copied)
 
 
-class KnownDocuments:
-    """The documents of some texts, as hashes of 8 bytes. Each document ends in END (U+0000).
+def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
+    """Return a function that says whether a document is not, as a whole, one of the documents of
+    some texts, each of which ends in END (U+0000). Each text is read once.
 
-    No document of the texts passes as new. A new document has the hash of a document in
-    them with a probability of 1 in 2^64, and then it does not count as new.
+    Only hashes of 8 bytes are kept. No document of the texts passes as new. A new document has the
+    hash of a document in them with a probability of 1 in 2^64, and then it does not count as new.
     """
+    known = KnownHashes(chain.from_iterable(map(document_hashes, texts)))
+    is_bytes = isinstance(texts[0][:0], bytes)
 
-    def __init__(self, *texts: SlicedText) -> None:
-        """Read each text once, in slices of `SLICE_CHARS`."""
-        self._is_bytes = isinstance(texts[0][:0], bytes)
-        self._known = KnownHashes(chain.from_iterable(map(document_hashes, texts)))
-
-    def is_new(self, document: str | bytes) -> bool:
-        """Return whether a document is not, as a whole, one of those that are known."""
-        indices, _ = self._known.find(hash_documents([self._as_stored(document)]))
+    def is_new(document: str | bytes) -> bool:
+        stored = as_bytes(document) if is_bytes else document
+        indices, _ = known.find(hash_documents([stored]))
         return not len(indices)
 
-    def _as_stored(self, document: str | bytes) -> str | bytes:
-        if self._is_bytes:
-            return as_bytes(document)
-        return document
+    return is_new
 
 
 def find_copies(
@@ -402,7 +397,7 @@ def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str |
     if model.vocab.kind == "byte":
         known_text = as_bytes(known_text)
     texts = chain.from_iterable(learned_texts(model, reason=REASON))
-    return KnownDocuments(*texts, known_text).is_new
+    return tell_new(*texts, known_text)
 
 
 def novelty_reference(model: TrainedModel, *, length: int) -> NoveltyReference:

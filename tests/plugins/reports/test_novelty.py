@@ -22,8 +22,8 @@ from charrnn.plugins.reports.novelty import (
     LINES,
     STYLES,
     CopiedText,
-    KnownDocuments,
     find_copies,
+    tell_new,
 )
 from charrnn.text import copies
 from charrnn.text.copies import HashedText
@@ -187,8 +187,8 @@ def test_documents_are_found_in_slices(corpus, asked, slice_chars, as_bytes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plugin, "SLICE_CHARS", slice_chars)
         patch.setattr(copies, "SLICE_CHARS", slice_chars)
-        known = KnownDocuments(joined.encode() if as_bytes else joined)
-    found = {text for text in asked if not known.is_new(text)}
+        is_new = tell_new(joined.encode() if as_bytes else joined)
+    found = {text for text in asked if not is_new(text)}
     assert found == asked & set(corpus)
 
 
