@@ -1,5 +1,6 @@
 """Define the configuration of a run: a frozen dataclass that checks every value on construction."""
 
+import inspect
 import math
 import os
 import re
@@ -158,6 +159,10 @@ class Config:
     replaces `auto`.
 
     Raises UsageError, which names the field, its value and the allowed range.
+
+    Example:
+        >>> config = charrnn.Config(corpus="shakespeare.txt", cell="gru", minutes=3)
+        >>> for event in charrnn.train(config): ...
     """
 
     corpus: Sequence[str] = setting((), allowed=CORPUS)
@@ -586,6 +591,11 @@ class Config:
         if self.alphabet == "char":
             return 1
         return 0
+
+
+# `help` and editors show the fields, and not the arguments of `__new__`.
+_, *_parameters = inspect.signature(Config.__init__).parameters.values()
+Config.__signature__ = inspect.Signature(_parameters)  # type: ignore[attr-defined]
 
 
 def resolved(value: int | Auto | OneHot) -> int:

@@ -25,6 +25,8 @@ from typing import get_args
 from sphinx.cmd.build import build_main
 
 import charrnn
+from charrnn import trained_model
+from charrnn.cells import study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGURATION = Path(__file__).with_name("site")
@@ -142,7 +144,10 @@ def write_interface(source: Path) -> None:
         _heading("Functions", "-"),
         *(f".. autofunction:: charrnn.{name}\n" for name in functions),
         _heading("Model", "-"),
-        _class("charrnn.Model"),
+        _class("charrnn.Model", hidden=trained_model.INNER),
+        _heading("Study of a model", "-"),
+        "``model.study(text)`` returns it.\n",
+        _class("charrnn.model_study.ModelStudy", hidden=study.INNER),
         _heading("Config", "-"),
         ":doc:`docs/look-up/reference` says what each field does: they are the settings of a training.\n",
         _class("charrnn.Config"),
@@ -160,9 +165,11 @@ def _heading(title: str, line: str) -> str:
     return f"{title}\n{line * len(title)}\n"
 
 
-def _class(path: str) -> str:
-    """Return the directive that documents a class and its members."""
-    return f".. autoclass:: {path}\n   :members:\n   :inherited-members: Exception\n"
+def _class(path: str, *, hidden: str = "") -> str:
+    """Return the directive that documents a class and its members, without those that `dir`
+    leaves out."""
+    members = ":members:\n   :inherited-members: Exception\n   :exclude-members: "
+    return f".. autoclass:: {path}\n   {members}{', '.join(hidden.split())}\n"
 
 
 def copy_pages(source: Path) -> None:

@@ -3,6 +3,7 @@ errors, and an example, which runs."""
 
 import builtins
 import contextlib
+import dataclasses
 import doctest
 import inspect
 import io
@@ -21,8 +22,6 @@ from charrnn.model_study import ModelStudy
 NUM_CHARS = 3_000
 """Characters of the text that the examples measure."""
 LATER = [
-    "evaluate",
-    "evaluate_runs",
     "resume",
     "train",
     "Model.beam",
@@ -81,6 +80,11 @@ def test_the_public_functions_and_methods_are_found():
     assert {"load", "Model.trace", "Mixture.encode", "ModelStudy.page"} <= {*CALLABLES}
     assert not {"Model.check_learned_here", "ModelStudy.text_key"} & {*CALLABLES}
     assert len(CALLABLES) > 60
+
+
+def test_the_signature_of_a_configuration_has_its_fields():
+    fields = [field.name for field in dataclasses.fields(charrnn.Config)]
+    assert [*inspect.signature(charrnn.Config).parameters] == fields
 
 
 @every_callable
