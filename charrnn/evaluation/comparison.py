@@ -76,21 +76,43 @@ def evaluate(
     precision: str = "auto",
     max_chars: int | None = None,
 ) -> LossReport:
-    """Measure the mean loss of `model` over `text`: `stateful` (read after `context`),
-    `windowed-256` or `dynamic`.
+    """Measure the mean loss of a model over a text.
 
-    A long text is read in up to 32 batch rows, each warmed up on the 512 characters before it. With
-    `max_chars`, `stateful` reads a longer text in segments that are spread evenly over it, as many
-    as have `max_chars` characters in all, and `dynamic` the first `max_chars` characters. Without
-    context the first character is not scored, because nothing predicts it. An unknown character
-    costs the nats of the unknown symbol, and further nats that tell which character it is
-    (`Vocab.escape_nats`). `num_chars` is the number of characters that were scored. A part of a
-    corpus (`Model.held_out`) contains its context, and its length needs no memory. Raises DataError
-    for a text too short, UsageError for an unknown protocol or precision, a `max_chars` under 1, or
-    a part in another alphabet.
+    The protocols are `stateful`, which predicts each character after all that come before it,
+    `windowed-256`, which begins anew in every window, and `dynamic`, which goes on learning from
+    the text. Losses of different protocols must not be compared. A long text is read in up to 32
+    batch rows, each warmed up on the 512 characters before it. An unknown character costs the nats
+    of the unknown symbol, and further nats that tell which character it is.
 
-    >>> model = charrnn.load("shakespeare")
-    >>> charrnn.evaluate(model, "To be, or not to be").bpc
+    Args:
+        model: What predicts: a `Model`, one with counts, or a mixture.
+        text: The text: a string, bytes, the `pathlib.Path` of a file, a list of these, or a part of
+            a corpus (`Model.held_out`), which contains its context and may be larger than memory.
+        context: What the model reads before the text; it is not scored. By default nothing: then
+            the first character is not scored, because nothing predicts it.
+        protocol: `stateful`, `windowed-256` or `dynamic`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`. `auto` is `bf16` for a model of at least 128
+            units that was trained in it, where the processor is fast in it, and else `fp32`.
+        max_chars: The largest number of characters that are scored, by default all. Of a longer
+            text, `stateful` reads segments that are spread evenly over it, and `dynamic` its
+            beginning.
+
+    Returns:
+        A `LossReport`: the mean loss as `nats_per_char`, `bpc` and `bits_per_byte`, with 95 %
+        intervals, and the number of characters that were scored.
+
+    Raises:
+        DataError: The text is too short, or a file cannot be read.
+        UsageError: There is no such protocol or precision, `max_chars` is under 1, the part is in
+            another alphabet, the text is bytes and the model reads characters, or `model` is the
+            name of a run.
+
+    Example:
+        >>> model = charrnn.load("prose")
+        >>> report = charrnn.evaluate(model, "What is the king to me?")
+        >>> report.protocol, report.num_chars
+        ('stateful', 22)
+        >>> report.bpc  # bits per character
     """
     check_is_model(model)
     run = MeasuredRun.of(model, text, context=context, precision=precision, max_chars=max_chars)
@@ -149,37 +171,50 @@ def evaluate_runs(
     mixtures: Sequence[TextModel] = (),
     **extra_rows: Any,
 ) -> loss_reports.Evaluation:
-    """Measure the losses of one or several models over a text by the protocol `stateful`, with
-    paired differences to the first.
+    """Measure the losses of one or several models over a text, and their paired differences.
 
-    The text is `text`, read after `context`, or by default the held-out `part` of the runs' own
-    text. The losses of up to `max_chars` characters are kept in memory, 13 bytes each; segments of
-    a longer text are scored, as `evaluate` does. `auto` means MAX_SCORED, None any length.
-
-    Runs that differ in the seed alone are also `groups` of the evaluation: mean, smallest and
-    largest loss, with intervals over the seeds.
-
-    `extra_rows` are rows of further predictors and other parts of an evaluation (`Addition`). `by`
-    adds breakdowns of the loss of each run, by `class` of character or by `position` since the
-    initial state; `windowed-256` adds a row of this protocol for each run. `ngrams` are orders of
-    n-gram models that are counted in the training text of the first run
-    (`counts.kneser_ney.ORDERS`): each has a row. They need that text, else DataError is raised. A
-    run whose text was counted has a row together with its counts, unless `counts` is False; with
-    `ngrams`, the counts alone of the first such run have a row, too. With `dynamic=True`, each run
-    has a row of dynamic evaluation, which scores the first `max_chars` characters (`auto`:
-    131,072). Its difference is to the stateful loss of the same run.
-
-    Each of `mixtures` (`charrnn.mix`) has a row after those of the runs. The held-out texts of its
-    models must be those of the runs.
-
+    The differences are to the first model. The losses are measured by the protocol `stateful` of
+    `evaluate`. A run whose text was counted has a second row, together with its counts. Runs that
+    differ in the seed alone are also `groups` of the evaluation, with intervals over the seeds.
     Unknown characters cost as much as in `evaluate`, so that the losses of models with different
     alphabets are code lengths of the same text.
 
-    Raises UsageError if there is no model, if a model is named twice, if the held-out texts or the
-    alphabets of the runs differ, and for an unknown `by`; DataError for a text that is too short.
+    Args:
+        models: The models of runs, none of them twice.
+        text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these. By
+            default the held-out `part` of the text of the runs, which must be the same for all.
+        part: The part of the text of the runs: `validation` or `test`.
+        context: What the models read before the text; it is not scored. By default nothing.
+        precision: `auto`, `fp32`, `bf16` or `fp16`. `auto` is `bf16` for a model of at least 128
+            units that was trained in it, where the processor is fast in it, and else `fp32`.
+        max_chars: The largest number of characters that are scored; of a longer text, in segments
+            that are spread evenly over it. Their losses are kept in memory, 13 bytes each. `auto`
+            means 16,777,216, None all.
+        mixtures: Mixtures of models (`charrnn.mix`): each has a row after those of the runs.
+        **extra_rows: Further rows and parts of the evaluation, which plugins add. `by` is a list of
+            breakdowns: by `class` of character or by `position` since the initial state;
+            `windowed-256` adds a row by this protocol for each run. `ngrams` is a list of orders of
+            n-gram models of the training text of the first run: each has a row, and so have the
+            counts alone. `counts=False` leaves the rows with counts out. `dynamic=True` adds a row
+            of dynamic evaluation for each run, of the first `max_chars` characters (`auto`:
+            131,072).
 
-    >>> evaluation = charrnn.evaluate_runs([model, charrnn.load("other")])
-    >>> evaluation.rows[0].loss.nats_per_char
+    Returns:
+        An `Evaluation`: a row for each predictor, with its `LossReport` and the difference to the
+        first row, in nats per character.
+
+    Raises:
+        UsageError: There is no model, one is given twice, the held-out texts or the alphabets
+            differ, or a parameter is out of range.
+        DataError: The text is too short or missing, or a file cannot be read.
+        TypeError: No plugin has a parameter of that name.
+
+    Example:
+        >>> models = [charrnn.load("first"), charrnn.load("second")]
+        >>> evaluation = charrnn.evaluate_runs(models, ngrams=[3])
+        >>> [row.name for row in evaluation.rows]
+        ['first', 'second', 'n-gram']
+        >>> evaluation.rows[1].difference.mean  # nats per character
     """
     comparison = Comparison.of(
         models, text, part=part, context=context, precision=precision, max_chars=max_chars

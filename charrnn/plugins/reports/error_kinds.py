@@ -483,8 +483,8 @@ def error_kinds(
             default the held-out `part` of the text of the runs.
         part: The part of the text of the runs: `validation` or `test`.
         context: What the models read before the text. By default nothing.
-        precision: The precision of the computation: `fp32`, `bf16`, `fp16`, or `auto`, the one of
-            the training where it is fast.
+        precision: `auto`, `fp32`, `bf16` or `fp16`. `auto` is `bf16` for a model of at least 128
+            units that was trained in it, where the processor is fast in it, and else `fp32`.
         max_chars: The largest number of characters that are scored; of a longer text, in segments
             that are spread evenly over it. None: all.
 
