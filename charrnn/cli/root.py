@@ -1,7 +1,7 @@
 """The group of all commands: of the core, of plugins and of other packages. Each is imported when
 it is used."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,10 @@ import typer.main
 from charrnn.cli.command_classes import Command, Group
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import (
+    has_plugin,
     leave_out,
     load_place,
     offered,
-    offered_by_core,
     package_of,
     run_of_package,
 )
@@ -26,16 +26,18 @@ if TYPE_CHECKING:
 
 
 @cache
-def core_commands() -> dict[str, CommandEntry]:
-    """Return the commands of the core by name."""
-    return {entry.name: entry for entry in offered_by_core(specifications.commands)}
+def own_commands() -> dict[str, CommandEntry]:
+    """Return the commands of charrnn by name, without looking for other packages."""
+    # The table is above this module, as the commands are that are loaded by their places.
+    entries: Sequence[CommandEntry] = load_place("charrnn.commands:COMMANDS")
+    return {entry.name: entry for entry in entries if not entry.needs or has_plugin(entry.needs)}
 
 
 def commands() -> dict[str, CommandEntry]:
     """Return all commands by name, in the order of the help. Of two commands with the same name the
     first counts."""
-    # A command of a package never hides a command of the core.
-    entries = dict(core_commands())
+    # A command of a package never hides a command of charrnn.
+    entries = dict(own_commands())
     for entry in offered(specifications.commands, CommandEntry):
         if entries.setdefault(entry.name, entry) != entry:
             leave_out(f"The command {entry.name!r} of {entry.place} is left out: there is another")
@@ -45,11 +47,9 @@ def commands() -> dict[str, CommandEntry]:
 def owner_of(name: str) -> str:
     """Return what messages call a command of another package: "command 'rhyme' of the package
     rhymes 1.0"; "" for a command of charrnn, and where there is none of that name."""
-    if name in core_commands() or name not in (entries := commands()):
+    if name in own_commands() or name not in (entries := commands()):
         return ""
     package = package_of(specifications.commands, entries[name])
-    if package == "charrnn":
-        return ""
     return f"command {name!r} of the package {package}"
 
 
@@ -67,11 +67,11 @@ def _load(entry: CommandEntry) -> Any:
 
 
 class _Loaded(Mapping[str, Any]):
-    """The commands by name. A command is imported when it is looked up; the plugins are imported
-    only if the core has no such command."""
+    """The commands by name. A command is imported when it is looked up; other packages are looked
+    for only if charrnn has no such command."""
 
     def __getitem__(self, name: str) -> Any:
-        entry = core_commands().get(name) or commands()[name]
+        entry = own_commands().get(name) or commands()[name]
         owner = owner_of(name)
         if not owner:
             return _load(entry)

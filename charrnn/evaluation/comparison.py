@@ -371,10 +371,8 @@ class Comparison:
     def groups(self) -> tuple[SeedGroup, ...]:
         """Return the groups of runs that differ in the seed alone: of the networks, and of those
         that have counts."""
-        losses = {}
-        for row in self.rows:
-            if row.loss.protocol == STATEFUL:
-                losses[row.name] = row.loss.nats_per_char
+        stateful = [row for row in self.rows if row.loss.protocol == STATEFUL]
+        losses = {row.name: row.loss.nats_per_char for row in stateful}
 
         # The same network with its counts is another model: the losses of the two are no samples of
         # one group.

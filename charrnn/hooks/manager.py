@@ -35,11 +35,9 @@ PLUGINS = (
     "serving",
     "analyses",
 )
-"""The plugins, in the order in which the help lists their commands."""
-BUILT_IN = ("counts", *(f"plugins.{plugin}" for plugin in PLUGINS), "compiled")
+"""The plugins."""
+BUILT_IN = ("counts", "plugins.reports", "plugins.analyses", "compiled")
 """The packages of charrnn with hooks, in the order in which they are asked."""
-CORE = "commands"
-"""The package with the hook by which the core adds its own commands."""
 LEFT_OUT: list[Message] = []
 """Why packages are left out, one sentence each."""
 Kind = TypeVar("Kind")
@@ -136,20 +134,10 @@ def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
 
 
 def package_of(specification: Records, record: object) -> str:
-    """Return the name and the version of the package that offers a record by a hook, "charrnn" for
-    a plugin."""
-    for source, records in _results(specification, Sequence):
-        if record in records:
-            return source.package
-    return "charrnn"
-
-
-def offered_by_core(specification: Records) -> Sequence[Any]:
-    """Return the records that the commands of the core offer by a hook, without importing a plugin
-    or looking for other packages."""
-    function: Callable[[], Sequence[Any]]
-    function = getattr(import_module(f"charrnn.{CORE}"), specification.__name__)
-    return function()
+    """Return the name and the version of the package that offers a record by a hook."""
+    return next(
+        source.package for source, records in _results(specification, Sequence) if record in records
+    )
 
 
 def offered_by_name(specification: Names, kind: str) -> list[Extension]:

@@ -40,6 +40,8 @@ class CommandEntry:
     """Where a function is that returns the options which packages add to the command."""
     epilog: str = ""
     """Where the text is that stands below the help."""
+    needs: str = ""
+    """The plugin of charrnn that has the command: without it the command does not exist."""
 
 
 # What a user types: commands, and what their options name.

@@ -17,7 +17,7 @@ from charrnn.hooks import specifications
 PACKAGE = Path(charrnn.__file__).parent
 PAGE = REPOSITORY / "docs" / "use" / "extending.md"
 STEP = re.compile(
-    r"^(?:(?P<end>At the end)|In the table (?:of )?`(?P<table>\w+)`|(?P<file>A new"
+    r"^(?:(?P<end>At the end)|In the table `(?P<table>\w+)`|(?P<file>A new"
     r" file)|(?P<module>`charrnn_examples\w*\.py`)"
     r"|(?P<how>Before|After|Replace) the"
     r" line\s`(?P<line>[^`]+)`)(?:\sof)?(?:\s*`(?P<path>[\w/.]+)`)?[^`]*:\n\n"
@@ -53,12 +53,8 @@ def follow(step, root):
 
 
 def table_end(source, name):
-    """Return the number of the line with the closing bracket of a table at module level, or of the
-    one that a function returns."""
+    """Return the number of the line with the closing bracket of a table at module level."""
     for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            assert node.end_lineno is not None
-            return node.end_lineno
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(target, ast.Name) and target.id == name:
             assert node.end_lineno is not None

@@ -13,22 +13,9 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from charrnn.hooks import hookimpl
-from charrnn.hooks.specifications import CommandEntry
 
 if TYPE_CHECKING:
     from charrnn.cells.study import CellSection
-
-
-@hookimpl
-def commands() -> Sequence[CommandEntry]:
-    """Return the commands of this plugin."""
-    return [
-        CommandEntry(
-            name="predict",
-            summary="Print the most likely next characters.",
-            place="charrnn.plugins.analyses.predict:predict",
-        ),
-    ]
 
 
 @hookimpl
