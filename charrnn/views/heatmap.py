@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, groupby, pairwise, repeat, zip_longest
 from operator import itemgetter
 from statistics import fmean
@@ -177,24 +178,25 @@ def draw(
         if plain:
             yield Segment(_text_of(line))
         else:
-            yield from _styled(line, style_of)
+            yield from coloured_line(line, style_of)
         yield Segment.line()
 
         for mark_below in rows_below:
-            marks = "".join(mark_below(value) * cell_len(text) for text, value in line).rstrip()
+            marks = marks_below(line, mark_below).rstrip()
             if marks:
                 yield Segment(marks)
                 yield Segment.line()
 
 
 def _text_of(line: Iterable[tuple[str, Value]]) -> str:
-    return "".join(text for text, _ in line)
+    return "".join(cluster for cluster, _ in line)
 
 
-def _styled(
+def coloured_line(
     line: Iterable[tuple[str, Value]], style_of: Callable[[Value], Style]
 ) -> Iterator[Segment]:
-    """Yield the segments of a line: a segment for each run of characters in the same style."""
+    """Yield a line of (cluster, value) in the styles of its values: a segment for each run of
+    characters in the same style. Terminals, exported pictures and the explorer show it."""
     # A segment for each character would triple the size of an exported page.
     for style, run in groupby(line, key=lambda item: style_of(item[1])):
         text = _text_of(run)
@@ -206,6 +208,11 @@ def _styled(
             yield Segment(" " * num_spaces, style)
         if words:
             yield Segment(words, style)
+
+
+def marks_below(line: Iterable[tuple[str, Value]], mark_of: Callable[[Value], str]) -> str:
+    """Return the marks of the values of a line of (cluster, value), each as wide as its cluster."""
+    return "".join(mark_of(value) * cell_len(cluster) for cluster, value in line)
 
 
 def fold(
@@ -457,14 +464,13 @@ class GuessMap:
         values = zip(positions, coloured.guesses, strict=True)
         characters = zip(coloured.text, values, strict=True)
         for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
-            for cluster, (value, _) in line:
-                yield Segment(cluster, palette.value(value))
+            valued = [(cluster, value) for cluster, (value, _) in line]
+            yield from coloured_line(valued, palette.value)
             yield Segment.line()
 
             # Blocks stand for the colours.
             if is_plain(console):
-                for cluster, (value, _) in line:
-                    yield Segment(block(value, ascii_only=options.ascii_only) * cell_len(cluster))
+                yield Segment(marks_below(valued, partial(block, ascii_only=options.ascii_only)))
                 yield Segment.line()
 
             # A row of the best guesses for all characters, a row of the second best, … until no

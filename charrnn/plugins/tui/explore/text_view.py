@@ -2,16 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import groupby
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from charrnn.views.heatmap import fold, without_carriage_returns
+from charrnn.views.heatmap import coloured_line, fold, marks_below, without_carriage_returns
 from charrnn.views.theme import block, palette_of
 
 GUTTER = 2
@@ -106,12 +104,10 @@ class TextView(ScrollView, can_focus=False):
 
     def sparkline(self, number: int) -> str:
         """Return the values of a line as blocks, each as wide as its character."""
-        if self._values is None or not self._lines:
+        values = self._values
+        if values is None or not self._lines:
             return ""
-        blocks = " " * GUTTER
-        for cluster, index in self._lines[number]:
-            blocks += block(self._values[index]) * cell_len(cluster)
-        return blocks
+        return " " * GUTTER + marks_below(self._lines[number], lambda index: block(values[index]))
 
     def render_line(self, y: int) -> Strip:
         # Without colours every second row is a row of blocks.
@@ -128,10 +124,8 @@ class TextView(ScrollView, can_focus=False):
             gutter = "▸ "
             # A cluster has the index of its last character; the cursor may be at an earlier one.
             under_cursor = line[self._cursor_column(line)][1]
-        segments = [Segment(gutter)]
-        for style, run in groupby(line, lambda item: self._style_at(item[1], under_cursor)):
-            segments.append(Segment("".join(cluster for cluster, _ in run), style))
-        return Strip(segments).adjust_cell_length(self.size.width)
+        coloured = coloured_line(line, lambda index: self._style_at(index, under_cursor))
+        return Strip([Segment(gutter), *coloured]).adjust_cell_length(self.size.width)
 
     def _cursor_column(self, line: Sequence[tuple[str, int]]) -> int:
         """Return the number of the cluster under the cursor in a line, the number of the last
