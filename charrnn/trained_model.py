@@ -38,6 +38,8 @@ TextOrIds = GivenText | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from charrnn.cells import findings as records
     from charrnn.cells.study import Study
     from charrnn.cells.trace import Trace
@@ -53,7 +55,7 @@ WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How an included model writes the text that it is measured on."""
 INNER = """
 DERIVED card card_scores character check_learned_here encoding_warnings findings generator
-gradient_scale growing_counts instead_of is_imported origin parts polarity read_parts
+gradient_scale growing_counts instead_of is_imported origin polarity read_parts
 notes recorded_corpus step_digest stepper study_as to_json trained_models view written_text
 """
 """Attributes of a model that `dir` leaves out."""
@@ -168,9 +170,9 @@ class TrainedModel(TextModel, Displayable):
         size = f"{found.architecture}, {found.num_parameters:,} weights, {found.symbols}"
         return f"<{type(self).__name__} {found.name}: {size}, step {found.step:,}{loss}>"
 
-    def parts(self) -> Sequence[object]:
-        """Return what a notebook shows of the model: its description."""
-        return [self.description]
+    def view(self) -> "Sequence[RenderableType]":
+        """Return the table that describes the model."""
+        return self.description.view()
 
     def origin(self) -> dict[str, Any]:
         """Return the text that the model was adapted to, for JSON; nothing for another model."""

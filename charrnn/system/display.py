@@ -31,7 +31,7 @@ class Displayable:
         """Return what the terminal, a notebook, the explorer and an export show.
 
         Returns:
-            Renderables, which `rich.print` prints; by default the object itself, if it is one.
+            Renderables, which `rich.print` prints.
 
         Example:
             >>> import rich
@@ -39,18 +39,8 @@ class Displayable:
         """
         if hasattr(self, "__rich_console__"):
             return [cast("RenderableType", self)]
-        return ()
-
-    def parts(self) -> Sequence[object]:
-        """Return the objects that a notebook shows below each other in place of this object.
-
-        Returns:
-            The objects; by default none.
-
-        Example:
-            >>> model.predict("abc").parts()[0]
-        """
-        return ()
+        pictures: Sequence[RenderableType] = notebook.view_record(self)
+        return pictures
 
     def to_json(self) -> Any:
         """Return all fields, and the properties in DERIVED, for JSON.
@@ -73,9 +63,10 @@ class Displayable:
 class RecordList(list[Record], Displayable):
     """A list of records that a notebook shows as one table or one chart."""
 
-    def parts(self) -> Sequence[object]:
-        """Return the records."""
-        return self
+    def view(self) -> "Sequence[RenderableType]":
+        """Return one table or chart of all records, or else the view of each."""
+        pictures: Sequence[RenderableType] = notebook.view_records(self)
+        return pictures
 
 
 class RecordTuple(tuple[Record, ...], Displayable):
@@ -83,6 +74,7 @@ class RecordTuple(tuple[Record, ...], Displayable):
 
     __slots__ = ()
 
-    def parts(self) -> Sequence[object]:
-        """Return the records."""
-        return self
+    def view(self) -> "Sequence[RenderableType]":
+        """Return one table or chart of all records, or else the view of each."""
+        pictures: Sequence[RenderableType] = notebook.view_records(self)
+        return pictures

@@ -1,10 +1,11 @@
-"""Draw objects in a notebook as HTML: the renderables of the terminal, and charts as SVG.
+"""Draw records of the core, and objects in a notebook as HTML: the renderables of the terminal,
+and charts as SVG.
 
 Text without a colour has the text colour of the notebook; all other colours are legible on white
 and on black.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -25,7 +26,7 @@ from charrnn.evaluation.loss_reports import Evaluation, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.runs.learning_curves import LearningCurve, LearningCurves
 from charrnn.runs.overview import ModelDescription, RunSummary
-from charrnn.system.display import Displayable, RecordList, RecordTuple
+from charrnn.system.display import Displayable
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.charts import learning_chart
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
@@ -64,10 +65,10 @@ _PRE = (
 )
 
 
-def to_html(value: object) -> str | None:
-    """Return an object as HTML without scripts; None if there is no picture of such an object."""
+def to_html(value: Displayable) -> str | None:
+    """Return the view of an object as HTML without scripts; None for an object without a view."""
     # Charts become SVG, and all renderables between two charts become one block of text.
-    renderables = pictures(value)
+    renderables = value.view()
     if not renderables:
         return None
     html = ""
@@ -82,34 +83,6 @@ def to_html(value: object) -> str | None:
                 theme=NOTEBOOK, code_format=_PRE, inline_styles=True
             )
     return f"<div>{html}</div>"
-
-
-def pictures(value: object) -> Sequence[RenderableType]:
-    """Return the renderables that show an object; none for an object that has no picture."""
-    if isinstance(value, RecordList | RecordTuple):
-        kinds = {type(record) for record in value}
-        draw = _together(kinds.pop()) if len(kinds) == 1 else None
-        if draw is not None:
-            return draw(value)
-    elif type(value) in _PICTURES:
-        return _PICTURES[type(value)](value)
-    else:
-        draw = _together(type(value))
-        if draw is not None:
-            return draw([value])
-
-    if not isinstance(value, Displayable):
-        return ()
-    of_parts = [picture for part in value.parts() for picture in pictures(part)]
-    return of_parts or value.view()
-
-
-def _together(kind: type) -> Callable[[Sequence[Any]], Sequence[RenderableType]] | None:
-    """Return the function that draws several records of a type in one picture, None if there is no
-    such function."""
-    draw: Callable[[Sequence[Any]], Sequence[RenderableType]] | None
-    draw = _TOGETHER.get(kind) or getattr(kind, "view_together", None)
-    return draw
 
 
 def _drawn(picture: RenderableType) -> str:
@@ -161,24 +134,58 @@ def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
     return findings_pictures(title, findings, has_probes=False)
 
 
-_TOGETHER: dict[type, Callable[[Sequence[Any]], Sequence[RenderableType]]] = {
-    CellPassage: lambda passages: [PassageList(passages)],
-    LearningCurve: lambda curves: [learning_chart(LearningCurves(curves=tuple(curves)))],
-    LossReport: lambda reports: [losses_table(reports)],
-    Passage: lambda passages: [Group(*passage_pictures(passages))],
-    Prediction: lambda predictions: [predictions_table(predictions)],
-    RunSummary: lambda runs: [runs_view(runs)],
-}
-"""The functions that draw several records of a type of the core in one picture."""
-_PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
-    CellFindings: _findings_pictures,
-    CellPage: page_pictures,
-    CellValues: values_pictures,
-    ColouredText: _text_pictures,
-    Evaluation: lambda evaluation: [evaluation_view(evaluation)],
-    GeneratedText: _generated_pictures,
-    LearningCurves: lambda curves: [learning_chart(curves)],
-    ModelDescription: lambda model: [plain_table("model", model.name, rows=model.rows())],
-    Trace: _surprise_pictures,
-}
-"""The functions that draw records without a `view` method."""
+def view_record(record: object) -> Sequence[RenderableType]:
+    """Return the view of a record of the core; nothing for another object."""
+    match record:
+        case CellFindings():
+            return _findings_pictures(record)
+        case CellPage():
+            return page_pictures(record)
+        case CellValues():
+            return values_pictures(record)
+        case ColouredText():
+            return _text_pictures(record)
+        case Evaluation():
+            return [evaluation_view(record)]
+        case GeneratedText():
+            return _generated_pictures(record)
+        case LearningCurves():
+            return [learning_chart(record)]
+        case ModelDescription():
+            return [plain_table("model", record.name, rows=record.rows())]
+        case Trace():
+            return _surprise_pictures(record)
+    return _view_together(type(record), [record])
+
+
+def view_records(records: Sequence[Any]) -> Sequence[RenderableType]:
+    """Return the view of several records: one table or chart of records of one type, if that has
+    one, or else the view of each."""
+    kinds = {type(record) for record in records}
+    pictures: list[RenderableType] = []
+    if len(kinds) == 1:
+        pictures += _view_together(kinds.pop(), records)
+    if not pictures:
+        for record in records:
+            pictures += record.view()
+    return pictures
+
+
+def _view_together(kind: type, records: Sequence[Any]) -> Sequence[RenderableType]:
+    """Return the table or the chart of records of a type; nothing for a type that has none."""
+    if kind is CellPassage:
+        return [PassageList(records)]
+    if kind is LearningCurve:
+        return [learning_chart(LearningCurves(curves=tuple(records)))]
+    if kind is LossReport:
+        return [losses_table(records)]
+    if kind is Passage:
+        return [Group(*passage_pictures(records))]
+    if kind is Prediction:
+        return [predictions_table(records)]
+    if kind is RunSummary:
+        return [runs_view(records)]
+    if hasattr(kind, "view_together"):
+        pictures: Sequence[RenderableType] = kind.view_together(records)
+        return pictures
+    return ()
