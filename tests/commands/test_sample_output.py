@@ -205,8 +205,7 @@ def test_predict_leaves_out_what_has_no_similar_character(command, alphabet_run)
     typed = ("predict", alphabet_run, "--unknown", "nearest", "--json")
     assert command(*typed, "ab€").out == command(*typed, "ab").out
     refused = command(*typed, "€")
-    assert (refused.code, refused.out) == (3, "")
-    assert "knows no character of the text, and none that is similar" in refused.err
+    refused.assert_refused(3, "knows no character of the text, and none that is similar")
 
 
 def test_predict_reads_standard_input_without_the_newline_of_echo(command, alphabet_run):

@@ -40,13 +40,16 @@ SETTINGS = {**SMALL_RUN, "hidden_size": 128, "steps": 4, "threads": 1}
 FLAGS = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
 
 
+@pytest.fixture(autouse=True)
+def text_file(tmp_path):
+    """The text, in the folder of each test."""
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of 128 units, whose text was counted, and the events of its training."""
-    folder = tmp_path_factory.mktemp("counting")
-    (folder / "text.txt").write_bytes(TEXT.encode())
-    config = Config(corpus=(str(folder / "text.txt"),), **SETTINGS)
-    return folder / "run", list(charrnn.train(config, out=folder / "run"))
+    return events_of(tmp_path_factory.mktemp("counting"), lambda events: False)
 
 
 @pytest.fixture
@@ -130,7 +133,6 @@ def test_what_a_run_was_trained_on_is_noted_once(trained):
 
 
 def test_the_command_prints_both_losses(command, tmp_path):
-    (tmp_path / "text.txt").write_bytes(TEXT.encode())
     ran = command("train", "text.txt", *FLAGS)
     assert ran.code == 0
     lines = ran.err[ran.err.index("Done: ") :].splitlines()
@@ -207,14 +209,22 @@ def test_a_small_network_is_counted_where_that_is_asked_for(tmp_path):
         assert len(counts.predictor.contexts.ids) == 7_200
 
 
-def test_more_than_half_of_the_text_is_refused(command, tmp_path):
-    (tmp_path / "text.txt").write_bytes(TEXT.encode())
-    ran = command("train", "text.txt", *FLAGS, "--set", "held_back=3601")
-    assert (ran.code, ran.out) == (2, "")
-    assert ran.err.endswith(
-        "error: held_back is 3,601, and the training text has 7,200 characters. Hold back at most"
-        " half of them, or 0.\n"
-    )
+@pytest.mark.parametrize(
+    "held_back, reason",
+    [
+        (
+            3601,
+            "error: held_back is 3,601, and the training text has 7,200 characters. Hold back at"
+            " most half of them, or 0.\n",
+        ),
+        (99, "at least 100"),  # fewer say nothing of powers
+    ],
+)
+def test_more_than_half_of_the_text_or_a_few_characters_are_refused(
+    command, tmp_path, held_back, reason
+):
+    ran = command("train", "text.txt", *FLAGS, "--set", f"held_back={held_back}")
+    ran.assert_refused(2, f"held_back is {held_back:,}", reason)
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -302,8 +312,9 @@ def test_the_network_never_reads_what_is_held_back_and_the_powers_are_fitted_to_
     assert not np.array_equal(found.powers.values, expected.powers.values)
 
 
-def stopped(tmp_path, should_stop):
-    """Train a run that is asked to stop by `should_stop` of the events so far."""
+def events_of(tmp_path, should_stop):
+    """Train a run that is asked to stop by `should_stop` of the events so far; return it with its
+    events."""
     (tmp_path / "text.txt").write_bytes(TEXT.encode())
     config = Config(corpus=(str(tmp_path / "text.txt"),), **SETTINGS)
     events = []
@@ -314,7 +325,7 @@ def stopped(tmp_path, should_stop):
 
 
 def test_a_run_that_was_stopped_has_no_counts_until_it_is_resumed(tmp_path, command, trained):
-    run, events = stopped(tmp_path, lambda events: len(events) > 3)
+    run, events = events_of(tmp_path, lambda events: len(events) > 3)
     assert not events[-1].is_complete and not (run / COUNTS_FILE).exists()
     ran = command("sample", run, "--length", 30, "--seed", 1)
     assert ran.err == (
@@ -347,7 +358,7 @@ def test_a_stop_while_the_text_is_counted_ends_that_and_keeps_the_network(
             return found
 
         here.setattr(contexts, "sort_contexts", sort_and_note)
-        run, events = stopped(
+        run, events = events_of(
             tmp_path,
             lambda events: is_sorted and any(event.event == "evaluation" for event in events),
         )
@@ -370,7 +381,6 @@ def test_a_mixture_with_counts_is_evaluated_on_the_held_out_text(trained, monkey
 
 
 def test_a_process_that_is_killed_while_it_writes_counts_leaves_none(process, tmp_path):
-    (tmp_path / "text.txt").write_bytes(TEXT.encode())
     code = (
         "import os, sys\n"
         "from charrnn.commands.app import run\n"
@@ -434,7 +444,6 @@ def without_memory_of_torch(*_, **__):
 def test_what_fails_while_the_text_is_counted_is_a_warning(
     command, tmp_path, monkeypatch, name, fault, reason
 ):
-    (tmp_path / "text.txt").write_bytes(TEXT.encode())
     monkeypatch.setattr(counting, name, fault)
     ran = command("train", "text.txt", *FLAGS)
     assert (ran.code, ran.out) == (0, "checkpoints/text-001\n")
@@ -451,7 +460,6 @@ def test_what_fails_while_the_text_is_counted_is_a_warning(
 
 
 def test_without_numba_python_counts_a_short_text_and_writes_the_same(process, tmp_path, command):
-    (tmp_path / "text.txt").write_bytes(TEXT.encode())
     code = (
         "import sys; sys.modules['numba'] = None\n"
         "from charrnn.commands.app import run\n"
@@ -468,12 +476,10 @@ def test_without_numba_python_counts_a_short_text_and_writes_the_same(process, t
 def test_without_numba_a_long_text_is_not_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(counting, "can_compile", lambda: False)
     monkeypatch.setattr(counting, "MOST_CHARS_OF_PYTHON", 1_000)
-    (tmp_path / "text.txt").write_bytes(TEXT.encode())
-    config = Config(corpus=(str(tmp_path / "text.txt"),), **SETTINGS)
-    events = list(charrnn.train(config, out=tmp_path / "run"))
+    run, events = events_of(tmp_path, lambda events: False)
     [warning] = [event.message for event in events if event.event == "warning"]
     assert "could not be counted" in warning and "numba" in warning
-    assert events[-1].is_complete and not (tmp_path / "run" / COUNTS_FILE).exists()
+    assert events[-1].is_complete and not (run / COUNTS_FILE).exists()
 
 
 def edit_config(run, before, after):
@@ -603,10 +609,8 @@ def test_dynamic_evaluation_has_a_row_with_growing_counts(trained):
 
 def test_the_end_of_a_long_training_text_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "COUNTED_CHARS", 3_000)
-    (tmp_path / "text.txt").write_bytes(TEXT.encode())
-    config = Config(corpus=(str(tmp_path / "text.txt"),), **SETTINGS)
-    list(charrnn.train(config, out=tmp_path / "run"))
-    model = charrnn.load(tmp_path / "run")
+    run, _ = train(tmp_path)
+    model = charrnn.load(run)
     training = model.training_text()
     counted = model.with_counts().counts.predictor.contexts.ids
     assert counted.tolist() == training.ids[training.end - 3_000 : training.end].tolist()
@@ -713,13 +717,6 @@ def test_writing_with_counts_imports_no_torch(process, trained):
     )
     ran = process("-c", code, "sample", str(trained[0]), "--length", "5", "--seed", "1")
     assert (ran.returncode, ran.stderr) == (0, b"")
-
-
-def test_a_few_characters_say_nothing_of_powers(command, tmp_path):
-    (tmp_path / "text.txt").write_bytes(TEXT.encode())
-    ran = command("train", "text.txt", *FLAGS, "--set", "held_back=99")
-    assert (ran.code, ran.out) == (2, "")
-    assert "held_back is 99" in ran.err and "at least 100" in ran.err
 
 
 def test_a_model_with_counts_is_copied_to_other_processes_and_has_probabilities(

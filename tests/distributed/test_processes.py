@@ -133,7 +133,7 @@ def test_the_command_refuses_processes_inside_torchrun_and_wrong_variables(comma
     )
     monkeypatch.delenv("RANK")
     ran = command("train", "text.txt", "--steps", 2)
-    assert (ran.code, ran.out) == (2, "")
+    ran.assert_refused(2)
     assert ran.err.startswith("error: WORLD_SIZE is 2, but RANK is not set")
 
 

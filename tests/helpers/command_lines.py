@@ -51,6 +51,17 @@ class Ran:
         """What stderr says, without the line that names the run which was taken by default."""
         return re.sub(r"(?m)^Run: .*\n", "", self.err)
 
+    def assert_refused(self, code: int, *parts: str) -> None:
+        """Assert that the command printed nothing but an error of at most three lines, which has
+        these parts."""
+        assert (self.code, self.out) == (code, ""), self.err
+        assert self.notes.startswith("error: ") and self.err.endswith("\n")
+        assert len(self.notes.splitlines()) <= 3 and "Traceback" not in self.err
+        assert not re.search(r"unexpected \w+(Error|Exception)\b", self.err)
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", self.err), "the cursor could move"
+        for part in parts:
+            assert part in self.err
+
 
 def run_line(
     arguments: Iterable[object],

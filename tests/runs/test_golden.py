@@ -86,7 +86,6 @@ def test_a_run_of_a_newer_format_asks_for_an_upgrade(command, copied):
 
     ran = command("train", "--resume")
 
-    assert (ran.code, ran.out) == (4, "")
-    assert f"newer charrnn (format {FORMAT_VERSION + 1}); upgrade" in ran.err
+    ran.assert_refused(4, f"newer charrnn (format {FORMAT_VERSION + 1}); upgrade")
     assert len(ran.err.splitlines()) <= 3
     assert {name: data for name, data in contents(run).items() if name != "lock"} == before

@@ -107,8 +107,7 @@ def test_no_run_is_made_inside_a_run(targets, command, line, out):
 
 def test_no_logs_are_written_into_a_run(targets, command):
     ran = command("runs", "chain", "--to", "tensorboard:chain")
-    assert (ran.code, ran.out) == (2, "")
-    assert "is inside the run chain" in ran.err
+    ran.assert_refused(2, "is inside the run chain")
 
 
 def test_a_run_without_a_name_is_not_made_inside_a_run(targets, monkeypatch):
@@ -154,8 +153,7 @@ def test_a_page_of_a_model_is_no_page_of_a_result(targets):
 
 def test_a_file_that_is_read_is_not_replaced(targets):
     ran = targets("visualize", "other.txt", "--force")
-    assert (ran.code, ran.out) == (2, "")
-    assert "other.txt is a file that is read" in ran.err
+    ran.assert_refused(2, "other.txt is a file that is read")
 
 
 READING = [
@@ -179,8 +177,7 @@ TYPED = {
 def test_no_option_names_a_file_that_is_replaced(targets, command, name, flag):
     line = f"{name} chain --force --export other.txt {TYPED.get(flag, f'{flag} other.txt')}"
     ran = command(*line.split())
-    assert (ran.code, ran.out) == (2, "")
-    assert "other.txt is a file that is read" in ran.err
+    ran.assert_refused(2, "other.txt is a file that is read")
 
 
 def test_the_options_that_read_files_are_found():
@@ -209,8 +206,7 @@ def test_a_file_of_a_folder_that_is_read_is_not_replaced(targets, command, text)
     Path("folder/sub").mkdir(parents=True)
     Path("folder/x.txt").write_text(chain_text(400))
     ran = command("evaluate", "chain", "--text", text, "--export", "folder/x.txt", "--force")
-    assert (ran.code, ran.out) == (2, "")
-    assert "folder/x.txt is a file that is read" in ran.err
+    ran.assert_refused(2, "folder/x.txt is a file that is read")
 
 
 def test_a_run_in_another_folder_keeps_its_text_too(targets, tmp_path_factory):

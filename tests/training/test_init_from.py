@@ -175,7 +175,7 @@ def test_a_text_of_unknown_characters_is_refused(command, lab):
     assert command("train", "new.txt", "--init-from", "old", "--steps", 1, "--out", "few").code == 0
     Path("new.txt").write_text(text_with(0.9), encoding="utf-8")
     ran = command("train", "new.txt", "--init-from", "old", "--steps", 4)
-    assert (ran.code, ran.out) == (3, "")
+    ran.assert_refused(3)
     first, second = ran.err.splitlines()
     assert re.fullmatch(
         r"error: \d\d% of the characters of the validation text are not in the alphabet of old; "

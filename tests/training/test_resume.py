@@ -80,11 +80,10 @@ def test_a_changed_text_is_refused(command, text_file):
     train("run", stop=3)
     text_file.write_bytes((TEXT[:-1] + "!").encode())
     ran = command("train", "--resume", "run")
-    assert (ran.code, ran.out) == (3, "")
-    assert "run has changed since it was trained (text.txt)" in ran.err
+    ran.assert_refused(3, "run has changed since it was trained (text.txt)")
     text_file.unlink()
     ran = command("train", "--resume", "run")
-    assert (ran.code, ran.out) == (3, "") and "text.txt" in ran.err
+    ran.assert_refused(3, "text.txt")
     text_file.write_bytes(TEXT.encode())
     assert command("train", "--resume", "run").code == 0
 
@@ -98,7 +97,7 @@ def test_a_budget_that_is_used_up_is_refused(command, text_file, budget, monkeyp
     train("run", stop=3)
     monkeypatch.setattr(MetricsLog, "seconds_at", lambda self, step: 90.0)
     ran = command("train", "--resume", "run", *budget)
-    assert (ran.code, ran.out) == (2, "")
+    ran.assert_refused(2)
     first, second = ran.err.splitlines()
     assert re.match(
         rf"error: {budget[0]} is {budget[1]}(\.0)?, but run has taken 3 steps in 1.50"

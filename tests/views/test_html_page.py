@@ -1,5 +1,8 @@
 """The exported page: whole, silent on the network, safe whatever the text, and alive in a real
-browser."""
+browser.
+
+Tests `views.page_template`, too.
+"""
 
 import base64
 import json

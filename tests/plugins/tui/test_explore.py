@@ -945,7 +945,7 @@ def test_the_share_of_work_is_said_if_its_size_is_known():
 def test_the_explorer_needs_textual(command, monkeypatch):
     monkeypatch.setattr("charrnn.errors.find_spec", lambda name: None)
     ran = command("explore")
-    assert (ran.code, ran.out) == (2, "")
+    ran.assert_refused(2)
     assert ran.err.startswith("error: charrnn explore needs the package textual.")
     assert ran.err.endswith("pip install charrnn-lab\n")
 
