@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.errors import check_length
+from charrnn.system.arrays import Float64Array
 from charrnn.system.lazy import LazyModule
 from charrnn.text.given_text import TextPiece, ended, texts_of, whole_text
 from charrnn.text.vocab import EncodedText, IdArray
@@ -38,14 +38,14 @@ class ProbabilityMethods(TextModel):
         text: list[Any] | tuple[Any, ...],
         *,
         context: str | bytes = "",
-    ) -> NDArray[np.float64]: ...
+    ) -> Float64Array: ...
 
     def logprob(
         self,
         text: TextPiece | Sequence[TextPiece],
         *,
         context: str | bytes = "",
-    ) -> float | NDArray[np.float64]:
+    ) -> float | Float64Array:
         """Compute the log-probability ln p(text) of a text or of each of several texts, in nats.
 
         For a model of documents a text begins a document, and the END after each of its documents
@@ -78,7 +78,7 @@ class ProbabilityMethods(TextModel):
 
 def log_probabilities(
     model: TextModel, texts: Sequence[TextPiece], context: str | bytes
-) -> NDArray[np.float64]:
+) -> Float64Array:
     """Compute the natural logarithm of the probability of each of N texts (N,): see
     `ProbabilityMethods.logprob`."""
     encoded = []
@@ -98,7 +98,7 @@ def log_probabilities(
     return np.asarray(-np.add.reduceat(_nats(model, ids, first=1), starts))
 
 
-def _nats_of_text(model: TextModel, text: EncodedText) -> NDArray[np.float64]:
+def _nats_of_text(model: TextModel, text: EncodedText) -> Float64Array:
     """Compute the loss of each character of a text that can be predicted."""
     first = max(1, text.first)
     if first == len(text.ids):
@@ -106,7 +106,7 @@ def _nats_of_text(model: TextModel, text: EncodedText) -> NDArray[np.float64]:
     return _nats(model, text.ids, first=first)
 
 
-def _nats(model: TextModel, ids: IdArray, first: int) -> NDArray[np.float64]:
+def _nats(model: TextModel, ids: IdArray, first: int) -> Float64Array:
     """Compute the loss in nats of each of ids[first:], with the price of unknown characters."""
     precision = measured.precision_of(model, "auto")
     nats = losses.char_losses(model.network, ids=ids, first=first, precision=precision).nats

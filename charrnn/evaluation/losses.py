@@ -19,13 +19,13 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.evaluation.loss_reports import Difference
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes, read_segments, segment_starts, segments_of
 from charrnn.statistics.intervals import BlockSums, num_blocks_of
+from charrnn.system.arrays import BoolArray, Float32Array, Int64Array
 from charrnn.system.lazy import Tensor, inference_mode, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
@@ -47,11 +47,11 @@ reads."""
 class CharLosses:
     """The losses of M characters of a text, in the order of the text."""
 
-    positions: NDArray[np.int64] = field(repr=False)
+    positions: Int64Array = field(repr=False)
     """(M,): ascending indices of the scored characters in the ids of context and text."""
-    nats: NDArray[np.float32] = field(repr=False)
+    nats: Float32Array = field(repr=False)
     """(M,): -ln p(character | all characters before it)."""
-    is_right: NDArray[np.bool_] | None = field(default=None, repr=False)
+    is_right: BoolArray | None = field(default=None, repr=False)
     """(M,): whether no other character was likelier; None if only the loss is known."""
 
     def __len__(self) -> int:
@@ -175,9 +175,7 @@ def num_scored_chars(num_chars: int, max_chars: int | None) -> int:
     return num_segments * length
 
 
-def scored_positions(
-    num_ids: int, first: int = 1, max_chars: int | None = None
-) -> NDArray[np.int64]:
+def scored_positions(num_ids: int, first: int = 1, max_chars: int | None = None) -> Int64Array:
     """Return the ascending indices (M,) of the characters that `char_losses` scores.
 
     These are all characters from `first` on or, if they are more than `max_chars`, segments that
@@ -188,7 +186,7 @@ def scored_positions(
 
 
 def consecutive_ranges(
-    positions: NDArray[np.int64], longest: int | None = None
+    positions: Int64Array, longest: int | None = None
 ) -> Iterator[tuple[int, int]]:
     """Yield the ranges [begin, end) of indices whose ascending `positions` (M,) are consecutive,
     one per segment.
@@ -206,11 +204,11 @@ def consecutive_ranges(
 class _Segments(NamedTuple):
     """The scored segments of a text, or the whole text as one segment."""
 
-    starts: NDArray[np.int64]
+    starts: Int64Array
     """Index of the first scored character of each segment."""
     length: int
 
-    def ranks(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def ranks(self, positions: Int64Array) -> Int64Array:
         """Return the index in `scored_positions` of each scored position."""
         # The characters of all segments before, and of its own segment before the position.
         segment = np.searchsorted(self.starts, positions, side="right") - 1
@@ -234,7 +232,7 @@ def iter_char_losses(
     precision: str = "auto",
     max_chars: int | None = None,
     escape_nats: float = 0.0,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]]:
+) -> Iterator[tuple[Int64Array, Float32Array, BoolArray]]:
     """Yield positions (K,), their losses (K,) in nats and whether the first guesses are right (K,),
     as they are computed.
 
@@ -283,9 +281,7 @@ def iter_char_losses(
             advance(len(targets))
 
 
-def _scores(
-    logits: Tensor, targets: Tensor, escape_nats: float
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _scores(logits: Tensor, targets: Tensor, escape_nats: float) -> tuple[Float32Array, BoolArray]:
     """Compute the losses (K,) in nats of targets (K,) and whether the first guesses are right (K,),
     from logits (K, V)."""
     # In float32, also for logits in bf16. A first guess is right if no character has a larger
@@ -336,11 +332,11 @@ def windowed_scores(
 def scores_from_start(
     network: Predictor,
     ids: IdArray,
-    positions: NDArray[np.int64],
+    positions: Int64Array,
     *,
     precision: str,
     escape_nats: float,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[Float32Array, BoolArray]:
     """Compute the losses (T, B) in nats and whether the first guesses are right (T, B) at
     `positions` (T, B), which are consecutive in each column, from a zero state. A character with
     the id 0 costs `escape_nats` more."""

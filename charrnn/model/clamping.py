@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.model.cell_types import CLAMP_LIMIT, Cell
+from charrnn.system.arrays import Float64Array
 
 NUM_CELLS = 4
 """Cells of the sum that follows a detector (its direction), unless another number is asked for."""
 EXACTNESS = 1e-12
 """Maximum difference between a clamped sum and its value, relative to the sum of the absolute
 weights."""
-Float64Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

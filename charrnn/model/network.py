@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from charrnn.model.reading import Fragments, cut
 from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.model.shapes import check_shapes, input_size_of
 from charrnn.model.walk import Architecture
+from charrnn.system.arrays import BoolArray
 
 Traced = tuple[Tensor, Tensor, Tensor]
 """Logits (T, B, V), and the cell values and the outputs of all layers (T, B, L, H)."""
@@ -381,7 +381,7 @@ class CharRNN(nn.Module):
         )
 
     def _states_of_fragments(
-        self, state: RecurrentState[Tensor], fragments: Fragments, is_end: NDArray[np.bool_]
+        self, state: RecurrentState[Tensor], fragments: Fragments, is_end: BoolArray
     ) -> RecurrentState[Tensor]:
         """Return the states from which the fragments are read, one row for each: the initial state
         if the fragment begins with an END, else the state of its lane."""
@@ -393,11 +393,11 @@ class CharRNN(nn.Module):
             is_reset=to_device(torch.from_numpy(begins_with_end), self.device),
         )
 
-    def _find_ends(self, ids: Tensor) -> NDArray[np.bool_] | None:
+    def _find_ends(self, ids: Tensor) -> BoolArray | None:
         """Return a mask of the ids (T, B) that are END; None if there is no END."""
         if self.end_id is None or ids.is_floating_point():
             return None
-        is_end: NDArray[np.bool_] = ids.eq(self.end_id).cpu().numpy()
+        is_end: BoolArray = ids.eq(self.end_id).cpu().numpy()
         return is_end if is_end.any() else None
 
     def read_window(

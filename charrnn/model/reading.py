@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.model.recurrent_state import reset_rows
+from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.lazy import Tensor, torch
 from charrnn.text.vocab import IdArray
 
@@ -127,7 +128,7 @@ def read_segments(
         )
 
 
-def segment_starts(num_ids: int, first: int, max_chars: int) -> NDArray[np.int64]:
+def segment_starts(num_ids: int, first: int, max_chars: int) -> Int64Array:
     """Return the indices, ascending, at which the segments of `read_segments` start in `num_ids`
     ids.
 
@@ -207,7 +208,7 @@ class Fragments:
     """(N,): the time step after each fragment."""
 
     @classmethod
-    def of(cls, is_end: NDArray[np.bool_]) -> Fragments:
+    def of(cls, is_end: BoolArray) -> Fragments:
         """Divide a window in which is_end (T, B) marks the ENDs."""
         # The mask is transposed, so that `nonzero` returns the fragments in the order of the lanes.
         starts = is_end.T.copy()

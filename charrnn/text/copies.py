@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
+from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.text.documents import END, END_BYTE
 from charrnn.text.vocab import code_points
 
@@ -175,7 +176,7 @@ class KnownHashes:
         self._is_possible = np.zeros(1 << _FILTER_BITS, np.bool_)
         self._is_possible[self.sorted >> self._shift] = True
 
-    def find(self, hashes: Codes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def find(self, hashes: Codes) -> tuple[Int64Array, Int64Array]:
         """Return the indices of the `hashes` that are known, and the first index of each in
         `sorted`."""
         # The leading bits are looked up first: a binary search takes ten times as long.
@@ -185,7 +186,7 @@ class KnownHashes:
         return indices[is_known], positions[is_known]
 
 
-def _are_among(hashes: Codes, blocks: Iterable[Codes]) -> NDArray[np.bool_]:
+def _are_among(hashes: Codes, blocks: Iterable[Codes]) -> BoolArray:
     """Return for each of the hashes (K,) of documents whether it is in one of the blocks."""
     known_hashes = KnownHashes([hashes])
     is_found = np.zeros(len(hashes), np.bool_)

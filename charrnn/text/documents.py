@@ -27,6 +27,7 @@ from charrnn.errors import (
     named,
     shortened,
 )
+from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.id_builder import EncodedBlock
 from charrnn.text.sources import SORTED, Order, catalogued_settings, entry_of, is_smiles_file
@@ -228,7 +229,7 @@ def separator_of(config: Config, vocab: Vocab) -> str:
     return END
 
 
-def document_order(num_documents: int, order: Order) -> NDArray[np.int64]:
+def document_order(num_documents: int, order: Order) -> Int64Array:
     """Return the numbers of the documents, counted from 0 in the corpus, in their order.
 
     A sorted order is the order of the corpus. A shuffle sorts document i by output i of the
@@ -248,7 +249,7 @@ def document_order(num_documents: int, order: Order) -> NDArray[np.int64]:
     return np.argsort(keys ^ (keys >> np.uint64(31)), kind="stable")
 
 
-def document_ends(ids: NDArray[np.integer], end_id: int) -> NDArray[np.int64]:
+def document_ends(ids: NDArray[np.integer], end_id: int) -> Int64Array:
     """Return the index after the END of each document in ids (N,), which are read block by
     block."""
     ends = []
@@ -289,7 +290,7 @@ class _Layout:
                 yield ids[shifts + np.arange(bounds[first], bounds[last])]
             first = last
 
-    def moved(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def moved(self, positions: Int64Array) -> Int64Array:
         """Return the positions in the order of the ids at these positions of the corpus."""
         documents = np.searchsorted(self._ends, positions, side="right")
 
@@ -310,7 +311,7 @@ def split_text(ids: NDArray[np.integer], config: Config) -> tuple[slice, ...]:
 
 
 def split_documents(
-    ends: NDArray[np.int64], fractions: Sequence[float], *, kind: str
+    ends: Int64Array, fractions: Sequence[float], *, kind: str
 ) -> tuple[slice, ...]:
     """Split a text into contiguous parts of whole documents.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import MIN_COUNT
 from charrnn.errors import CheckpointError, DataError, UsageError, named
+from charrnn.system.arrays import BoolArray, Int64Array
 
 UNKNOWN = ""
 """The entry of the unknown symbol in `Vocab.characters`, the only entry that is no character."""
@@ -57,9 +58,9 @@ file."""
 class CharacterCounts:
     """The number of occurrences of each of the D distinct characters (or bytes) of a text."""
 
-    code_points: NDArray[np.int64]
+    code_points: Int64Array
     """(D,): the code points of the characters, in any order, or the values of the bytes."""
-    counts: NDArray[np.int64]
+    counts: Int64Array
     """(D,): the number of occurrences, at least 1."""
 
     @property
@@ -219,12 +220,12 @@ class Vocab:
             return 0
         return int(np.count_nonzero(ids == 0))
 
-    def knows(self, code_points: NDArray[np.integer]) -> NDArray[np.bool_]:
+    def knows(self, code_points: NDArray[np.integer]) -> BoolArray:
         """Return for each code point (or byte, in a byte alphabet) whether it is in the
         alphabet."""
         if self.kind == "byte":
             return np.ones(len(code_points), np.bool_)
-        is_known: NDArray[np.bool_] = self._look_up(code_points) != 0
+        is_known: BoolArray = self._look_up(code_points) != 0
         if not self.has_unknown_symbol:
             # Id 0 is a character, too.
             is_known |= code_points == ord(self.characters[0])
