@@ -120,7 +120,9 @@ class TrainedModel(TextModel, Displayable):
     """
 
     config: Config
+    """The configuration of the run."""
     vocab: Vocab
+    """The alphabet, with V entries."""
     tensors: dict[str, NDArray[Any]]
     """The weights by name."""
     _: KW_ONLY

@@ -172,9 +172,13 @@ class CellFindings(Displayable):
     read."""
 
     scores: tuple[CellScore, ...]
+    """The score of the best cell for each detector, strongest first."""
     skipped: tuple[Skipped, ...] = ()
+    """The detectors that could not be scored."""
     num_chars: int = 0
+    """Characters of the text, both halves together."""
     num_cells: int = 0
+    """C: the cells among which the best were chosen; 0 if no detector could be scored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

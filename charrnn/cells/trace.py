@@ -45,9 +45,9 @@ class Trace(Displayable):
     hidden: Float32Array | None = field(default=None, repr=False)
     """(N, L, H): each layer's output h, if it was asked for."""
     guess_ids: Int64Array | None = field(default=None, repr=False)
+    """(N, K): the ids of the K most likely next characters, if they were asked for."""
     guess_probs: Float32Array | None = field(default=None, repr=False)
-    """(N, K): the ids and probabilities of the K most likely next characters, if they were asked
-    for."""
+    """(N, K): their probabilities."""
 
     @property
     def bits(self) -> Float64Array:

@@ -24,14 +24,18 @@ class LossReport(Displayable):
     protocol: str
     """`stateful`, `windowed-256`, or the protocol of another predictor, such as `5-gram`."""
     nats_per_char: float
+    """Mean loss of a character, in nats: -ln p(character | what comes before it)."""
     bpc: float
+    """The same in bits per character."""
     bits_per_byte: float
+    """The same in bits per byte of the text in UTF-8."""
     num_chars: int
     """Characters that were scored."""
     text_length: int
     """Characters of the text: more than `num_chars` if only segments or windows of it were scored.
     """
     num_unknown: int = 0
+    """Characters that are outside the alphabet."""
     precision: str
     """Precision of the computation: fp32, bf16 or fp16; empty if no network computed it."""
     nats_ci: tuple[float, float] | None = None
@@ -89,6 +93,7 @@ class Evaluation(Displayable):
     """The losses of one or several predictors over the same text."""
 
     rows: tuple[EvaluationRow, ...]
+    """The row of each predictor; first those of the runs."""
     part: str | None
     """`validation` or `test`: the part of the run's own text; None for another text."""
     notes: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ class GeneratedText(Displayable):
     """
 
     text: str
+    """The text, without the prime and without the stop string."""
     logprobs: tuple[float, ...]
     seed: int | None = None
     stop: str = ""
@@ -43,4 +44,6 @@ class Prediction(Displayable):
     """A possible next character and its probability."""
 
     character: str
+    """The character; `\\xNN` for a byte that is none by itself."""
     probability: float
+    """Its probability, from 0 to 1."""

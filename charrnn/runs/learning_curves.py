@@ -81,7 +81,9 @@ class LearningCurves(Displayable):
     """The learning curves of several runs, and the quantity against which they are drawn."""
 
     curves: tuple[LearningCurve, ...]
+    """The curve of each run."""
     against: str = "steps"
+    """`steps`, `characters` or `seconds`."""
     skipped: tuple[str, ...] = ()
     """The reason for every run that is left out, one sentence each."""
 

@@ -30,22 +30,30 @@ class RunSummary(Displayable):
     """One line of `charrnn runs`."""
 
     name: str
+    """The name of the run."""
     cell: str
+    """The cell type, such as `lstm`."""
     num_layers: int
+    """L."""
     hidden_size: int
+    """H: units per layer."""
     corpus: str
+    """The files, folders or names of which the text was made."""
     text: str
     """The corpus in short: the name of its first file without folder and suffix, and the number of
     further files."""
     digest: str | None
     """SHA-256 of the text; None if no checkpoint records it."""
     alphabet: str
+    """`char`, `exact` or `byte`."""
     split: tuple[float, ...]
+    """The shares of the training, the validation and, if there is one, the test text."""
     seed: int | None
     """None for a model that another program trained."""
     num_parameters: int | None
     """Number of trained weights; None if the alphabet, on whose size it depends, is damaged."""
     step: int
+    """The last step in its log."""
     num_steps: int
     """0 for a model that another program trained."""
     num_chars: int
@@ -56,6 +64,7 @@ class RunSummary(Displayable):
     """The validation loss of the network together with n-gram counts of its text; None if it was
     not measured."""
     minutes: float
+    """Minutes of training up to this step."""
     warnings: tuple[str, ...] = ()
     """The damaged lines of its log, or a damaged alphabet; the figures are computed without
     them."""

@@ -31,10 +31,15 @@ class ModelEvent(Event):
     """
 
     num_parameters: int
+    """Number of trained weights."""
     config: dict[str, Any]
+    """The fields of the configuration; before the start of training some may be `auto`."""
     corpus: str
+    """The name of the text."""
     num_chars: int
+    """Characters of the text; bytes, for the byte alphabet."""
     num_train_chars: int
+    """Characters of the training text."""
     num_distinct_chars: int
     vocab_size: int
     trained_share: float | None = None
@@ -54,8 +59,11 @@ class StartEvent(ModelEvent):
 
     event: ClassVar[Literal["start"]] = "start"
     run: str
+    """The folder of the run."""
     num_steps: int
+    """Steps of the whole training."""
     first_step: int
+    """The steps that were taken before: 0 for a new run."""
     notes: tuple[str, ...] = ()
     """What may surprise the user."""
 
@@ -69,11 +77,15 @@ class StepEvent(Event):
 
     event: ClassVar[Literal["step"]] = "step"
     step: int
+    """The number of the step, from 1."""
     seconds: float
     train_nats: float
     grad_norm: float
+    """The norm of all gradients together, before they are clipped."""
     learning_rate: float
+    """The learning rate of the step."""
     chars_per_second: float
+    """Characters of the training text that the step read per second."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,12 +95,17 @@ class EvaluationEvent(Event):
 
     event: ClassVar[Literal["evaluation"]] = "evaluation"
     step: int
+    """The step after which the model was validated."""
     seconds: float
     val_nats: float
+    """The loss in nats per character."""
     val_bpc: float
+    """The loss in bits per character."""
     first_guess: float | None
+    """The share of the characters than which no other was likelier, from 0 to 1."""
     num_chars: int
     is_best: bool
+    """Whether no earlier validation had a lower loss."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +114,9 @@ class SampleEvent(Event):
 
     event: ClassVar[Literal["sample"]] = "sample"
     step: int
+    """The step after which it was drawn."""
     text: str
+    """The sample."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +125,7 @@ class SavedEvent(Event):
 
     event: ClassVar[Literal["saved"]] = "saved"
     step: int
+    """The step of the checkpoint."""
     path: str
 
 
@@ -115,6 +135,7 @@ class WarningEvent(Event):
 
     event: ClassVar[Literal["warning"]] = "warning"
     message: str
+    """What the problem is, and the remedy."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", Message(self.message))
@@ -127,13 +148,17 @@ class DoneEvent(Event):
 
     event: ClassVar[Literal["done"]] = "done"
     step: int
+    """The last step."""
     seconds: float
     val_nats: float | None
+    """The last validation loss, in nats per character; None if no step was validated."""
     best_nats: float | None
     """The validation loss at `best_step`, the step that commands load; None if no step was
     validated."""
     best_step: int
+    """The step with the lowest validation loss; 0 if no step was validated."""
     run: str
+    """The folder of the run."""
     is_complete: bool
     with_counts_nats: float | None = None
     """The validation loss at `best_step` together with counts of the training text; None where

@@ -7,6 +7,8 @@ import dataclasses
 import doctest
 import inspect
 import io
+import re
+import typing
 from collections.abc import Iterator
 
 import pytest
@@ -72,6 +74,13 @@ def public_callables():
     }
 
 
+def public_records():
+    """Return the dataclasses among the public names, and the events of a training."""
+    values = [getattr(charrnn, name) for name in charrnn.__all__]
+    values += typing.get_args(charrnn.TrainEvent)
+    return [value for value in values if inspect.isclass(value) and dataclasses.is_dataclass(value)]
+
+
 CALLABLES = public_callables()
 every_callable = pytest.mark.parametrize("name", sorted(CALLABLES))
 
@@ -85,6 +94,16 @@ def test_the_public_functions_and_methods_are_found():
 def test_the_signature_of_a_configuration_has_its_fields():
     fields = [field.name for field in dataclasses.fields(charrnn.Config)]
     assert [*inspect.signature(charrnn.Config).parameters] == fields
+
+
+@pytest.mark.parametrize("record", public_records())
+def test_every_field_of_a_record_is_described(record):
+    """By the docstring below it, or in that of the class."""
+    fields = {field.name for field in dataclasses.fields(record) if not field.name.startswith("_")}
+    documented = documented_fields(record)
+    for base in record.__mro__:
+        documented.update(re.findall(r"`(\w+)`", base.__doc__ or ""))
+    assert fields <= documented
 
 
 @every_callable

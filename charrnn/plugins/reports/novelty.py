@@ -84,8 +84,10 @@ class Novelty(Displayable):
     """
 
     text: str | bytes = field(repr=False)
+    """The text as the training text is stored: with LF line ends; bytes, for the byte alphabet."""
     min_length: int
     copies: tuple[Copy, ...]
+    """The passages that are copied."""
     held_out_share: float | None = None
 
     @property
