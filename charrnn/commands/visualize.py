@@ -5,9 +5,8 @@ The analyses that every model has are measured by the Python interface (`charrnn
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -432,34 +431,125 @@ def _page(
 
 
 @dataclass(frozen=True)
-class ShownCell:
-    """A cell, its values at the N characters of a text, and its page."""
+class ColouredCell:
+    """A cell, and its values at the N characters of a text."""
 
     layer: int
     unit: int
     text: ColouredText
-    page: Callable[[], CellPage]
-    """Measures the page, which takes a hundred times as long as a picture without it."""
 
-    @property
-    def name(self) -> str:
-        """The layer and the unit."""
-        return f"{self.layer}:{self.unit}"
+    def title(self, model: TrainedModel) -> str:
+        """Return the name of the cell in a picture."""
+        return f"cell {self.layer}:{self.unit} of {all_visible(model.name)}"
 
 
 @dataclass(frozen=True)
-class ShownCells:
-    """Some cells, and their values for an output."""
+class CellsOnPage:
+    """Cells on an exported page, which has the values of a trace with guesses."""
 
     indices: Sequence[tuple[int, int]]
     """Layer and unit of each."""
-    cells: Sequence[ShownCell] = ()
-    """Empty for an exported page, which shows the values of the trace."""
-    trace: Trace | None = None
-    """With guesses, for an exported page."""
+    trace: Trace
+
+    def show(self, subject: Subject[NoOptions]) -> Shown:
+        """Draw the page."""
+        model = subject.model
+        rows = []
+        for layer, unit in self.indices:
+            polarity = model.polarity(layer, unit)
+            rows.append(PageRow(columns=[f"{layer}:{unit}"], cell=(layer, unit), polarity=polarity))
+        name = f"Cells of {model.name}"
+        if len(rows) == 1:
+            name = f"A cell of {model.name}"
+        page = _page(
+            model, trace=self.trace, title=name, columns=["cell"], rows=rows, num_cells=len(rows)
+        )
+        return Shown(name, pictures=(), data=None, page=page)
 
 
-def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
+@dataclass(frozen=True)
+class CellsOnSlides:
+    """Cells in an exported picture: a text in the colours of each, with guesses if asked for."""
+
+    cells: Sequence[ColouredCell]
+
+    def show(self, subject: Subject[NoOptions]) -> Shown:
+        """Draw the slides below each other."""
+        kind = cell_type(subject.model.config.cell).shows
+        slides = []
+        for cell in self.cells:
+            title = f"{cell.title(subject.model)}, {kind}"
+            slides.append((title, scale_of_text(cell.text), _drawn(subject, cell.text)))
+        pictures = [*slide_pictures(slides), *end_legend(subject.text.text)]
+        return Shown(_names_of(subject, self.cells), pictures=pictures, data=None)
+
+
+@dataclass(frozen=True)
+class CellsInTerminal:
+    """Cells in a terminal: a text in the colours of each, and the page of the cell below it."""
+
+    cells: Sequence[ColouredCell]
+    pages: Sequence[CellPage]
+
+    def show(self, subject: Subject[NoOptions]) -> Shown:
+        """Draw the cells below each other; cells that share a scale follow each other without
+        it."""
+        kind = cell_type(subject.model.config.cell).shows
+        pictures: list[RenderableType] = []
+        before: Scale | None = None
+        for cell, page in zip(self.cells, self.pages, strict=True):
+            if pictures:
+                pictures.append(Text())
+            pictures.append(Text.assemble((cell.title(subject.model), "bold"), f", {kind}  "))
+
+            scale = scale_of_text(cell.text)
+            if scale != before:
+                pictures += scale_pictures(scale)
+                if cell.text.guesses:
+                    pictures.append(Text(ABOUT_GUESSES))
+                pictures += end_legend(cell.text.text)
+            before = scale
+
+            pictures += [_drawn(subject, cell.text), Text()]
+            pictures += page_pictures(page)
+        return Shown(_names_of(subject, self.cells), pictures=pictures, data=None)
+
+
+@dataclass(frozen=True)
+class CellsAsJson:
+    """Cells as JSON, with the page of each. The first cell is repeated at the top level."""
+
+    cells: Sequence[ColouredCell]
+    pages: Sequence[CellPage]
+
+    def show(self, subject: Subject[NoOptions]) -> Shown:
+        """Return the values of the cells and their pages."""
+        # As in Python, layer and unit are numbers, and not the text that is typed.
+        listed = []
+        for cell, page in zip(self.cells, self.pages, strict=True):
+            index = {"layer": cell.layer, "unit": cell.unit}
+            listed.append(index | {"values": [*cell.text.values], "page": page.to_json()})
+
+        first = {name: listed[0][name] for name in ("layer", "unit", "values")}
+        data: dict[str, object] = {
+            "run": subject.model.name,
+            **first,
+            "text": subject.text.text,
+            "cells": listed,
+        }
+        guesses = self.cells[0].text.guesses
+        if guesses:
+            data["guesses"] = guesses
+        return Shown(_names_of(subject, self.cells), pictures=(), data=data)
+
+
+CellsShown = CellsOnPage | CellsOnSlides | CellsInTerminal | CellsAsJson
+"""What `--cell` shows, one class for each output."""
+
+
+def _measure_cells(subject: Subject[NoOptions]) -> CellsShown:
+    """Measure the cells of `--cell` as far as the output needs it: the page of a cell takes a
+    hundred times as long as its values."""
     options = subject.options
     model = subject.model
     # Each cell once, however often it is named.
@@ -468,13 +558,11 @@ def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
     )
     if options.suffix == ".html":
         trace = model.trace(subject.text, num_guesses=NUM_GUESSES)
-        return ShownCells(indices, trace=trace)
+        return CellsOnPage(indices, trace)
 
     guesses: Guesses = []
     if options.guesses:
         guesses = model.guesses(model.trace(subject.text, num_guesses=NUM_GUESSES))
-    # One study, so that all cells share one reading of the text.
-    study = model.study(subject.whole, cached=True)
     cells = []
     for index, values in zip(indices, subject.study.values(indices), strict=True):
         coloured = ColouredText(
@@ -483,108 +571,35 @@ def _measure_cells(subject: Subject[NoOptions]) -> ShownCells:
             guesses=tuple(map(tuple, guesses)),
             polarity=model.polarity(*index),
         )
-        cells.append(ShownCell(*index, coloured, partial(study.page, *index)))
-    return ShownCells(indices, cells=cells)
+        cells.append(ColouredCell(*index, coloured))
+    if options.suffix in PICTURE_SUFFIXES:
+        return CellsOnSlides(cells)
+
+    # One study, so that all cells share one reading of the text.
+    study = model.study(subject.whole, cached=True)
+    pages = [study.page(*index) for index in indices]
+    if options.json or options.suffix == ".json":
+        return CellsAsJson(cells, pages)
+    return CellsInTerminal(cells, pages)
 
 
-def _show_cells(subject: Subject[NoOptions], shown: ShownCells) -> Shown:
-    """Draw a text of N characters for each cell, with guesses if asked for, then its
-    page."""
-    # A page has pictures of its own. On slides and in a terminal, the cells follow each other.
-    if shown.trace is not None:
-        return _cells_on_page(subject.model, indices=shown.indices, trace=shown.trace)
-    title = f"{subject.model.name}: {', '.join(cell.name for cell in shown.cells)}"
-    if subject.options.suffix in PICTURE_SUFFIXES:
-        return Shown(title, pictures=_cells_on_slides(subject, shown.cells), data=None)
-    pictures = _cells_on_terminal(subject, shown.cells)
-    return Shown(title, pictures=pictures, data=_cells_to_json(subject, shown.cells))
+def _show_cells(subject: Subject[NoOptions], shown: CellsShown) -> Shown:
+    return shown.show(subject)
 
 
-def _cells_on_page(model: TrainedModel, indices: Sequence[tuple[int, int]], trace: Trace) -> Shown:
-    rows = []
-    for layer, unit in indices:
-        polarity = model.polarity(layer, unit)
-        rows.append(PageRow(columns=[f"{layer}:{unit}"], cell=(layer, unit), polarity=polarity))
-    name = f"Cells of {model.name}"
-    if len(rows) == 1:
-        name = f"A cell of {model.name}"
-    return Shown(
-        name,
-        pictures=(),
-        data=None,
-        page=_page(
-            model, trace=trace, title=name, columns=["cell"], rows=rows, num_cells=len(rows)
-        ),
-    )
+def _names_of(subject: Subject[NoOptions], cells: Sequence[ColouredCell]) -> str:
+    """Return the title of a file with some cells."""
+    names = ", ".join(f"{cell.layer}:{cell.unit}" for cell in cells)
+    return f"{subject.model.name}: {names}"
 
 
-def _cells_on_slides(
-    subject: Subject[NoOptions], cells: Sequence[ShownCell]
-) -> list[RenderableType]:
-    kind = cell_type(subject.model.config.cell).shows
-    slides = []
-    for cell in cells:
-        title = f"{_title_of(subject, cell)}, {kind}"
-        slides.append((title, scale_of_text(cell.text), _drawn(subject, cell)))
-    return [*slide_pictures(slides), *end_legend(subject.text.text)]
-
-
-def _cells_on_terminal(
-    subject: Subject[NoOptions], cells: Sequence[ShownCell]
-) -> list[RenderableType]:
-    kind = cell_type(subject.model.config.cell).shows
-    pictures: list[RenderableType] = []
-    before: Scale | None = None
-    for cell in cells:
-        if pictures:
-            pictures.append(Text())
-        pictures.append(Text.assemble((_title_of(subject, cell), "bold"), f", {kind}  "))
-
-        # Cells that share a scale follow each other without it.
-        scale = scale_of_text(cell.text)
-        if scale != before:
-            pictures += scale_pictures(scale)
-            if cell.text.guesses:
-                pictures.append(Text(ABOUT_GUESSES))
-            pictures += end_legend(cell.text.text)
-        before = scale
-
-        pictures += [_drawn(subject, cell), Text()]
-        pictures += page_pictures(cell.page())
-    return pictures
-
-
-def _cells_to_json(subject: Subject[NoOptions], cells: Sequence[ShownCell]) -> dict[str, object]:
-    """Return the cells for JSON. The first cell is repeated at the top level."""
-    # As in Python, layer and unit are numbers, and not the text that is typed.
-    drawn = []
-    for cell in cells:
-        index = {"layer": cell.layer, "unit": cell.unit}
-        drawn.append(index | {"values": [*cell.text.values], "page": cell.page().to_json()})
-
-    first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
-    data: dict[str, object] = {
-        "run": subject.model.name,
-        **first,
-        "text": subject.text.text,
-        "cells": drawn,
-    }
-    if cells[0].text.guesses:
-        data["guesses"] = cells[0].text.guesses
-    return data
-
-
-def _title_of(subject: Subject[NoOptions], cell: ShownCell) -> str:
-    return f"cell {cell.name} of {all_visible(subject.model.name)}"
-
-
-def _drawn(subject: Subject[NoOptions], cell: ShownCell) -> RenderableType:
-    """Return the text in the colours of a cell, with the guesses below each character if there are
+def _drawn(subject: Subject[NoOptions], coloured: ColouredText) -> RenderableType:
+    """Return a text in the colours of a cell, with the guesses below each character if there are
     any."""
-    scale = scale_of_text(cell.text)
-    if cell.text.guesses:
-        return GuessMap(cell.text, scale)
-    return HeatMap(_whole_words(subject, cell.text), scale)
+    scale = scale_of_text(coloured)
+    if coloured.guesses:
+        return GuessMap(coloured, scale)
+    return HeatMap(_whole_words(subject, coloured), scale)
 
 
 def _whole_words(subject: Subject[Own], coloured: ColouredText) -> ColouredText:
