@@ -67,26 +67,46 @@ def train(
     should_save: Callable[[], bool] = _never,
     group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
-    """Train a new model, or continue with the model of `config.init_from`; yield an event as soon
-    as something happens.
+    """Train a new model, and yield an event as soon as something happens.
 
-    The run is saved in the folder `out`, or in the next free `checkpoints/NAME-001`. After every
-    step, and from time to time during a long validation, `should_stop` is called: if it returns
-    true, the step is saved and training ends. `should_save` is called after every step; if it
-    returns true, the step is saved and training goes on. The run stays locked until the iterator is
-    exhausted or closed. A run that ends before its first save leaves no folder. `group` is by
-    default the processes that torchrun has started, or this process alone. Beside
-    `config.init_from`, the text is read as that run read its own, except for the fields `asked` and
-    those that are not the default: `asked=["documents"]` keeps `documents="none"`.
+    By default a step is saved at every validation, and at the end. The folder of the run stays
+    locked until the iterator is exhausted or closed; a run that ends before its first save leaves
+    none. Beside `config.init_from`, training starts with the weights of that model, and the text is
+    read as that model read its own, except for the fields that are not the default. Errors are
+    raised when the first event is requested.
 
-    Errors are raised when the first event is requested: DataError for an unusable corpus,
-    UsageError for unusable settings. NonFiniteError is raised when training diverges; the last
-    checkpoint stays good.
+    Args:
+        config: The settings. Those that are `auto` are chosen from the text and the budget; without
+            a budget, training takes 3 minutes.
+        asked: The names of fields that keep their values beside `config.init_from`, although these
+            are the defaults: `["documents"]` keeps `documents="none"`.
+        out: The folder of the run. By default the next free `checkpoints/NAME-001`, with the name
+            of the text.
+        should_stop: Called after every step, and from time to time during a long validation: if it
+            returns true, the step is saved and training ends.
+        should_save: Called after every step: if it returns true, the step is saved and training
+            goes on.
+        group: The processes that train the model together. By default those that torchrun has
+            started, or this process alone.
 
-    >>> config = charrnn.Config(corpus=("shakespeare.txt",), steps=100)
-    >>> for event in charrnn.train(config):
-    ...     if event.event == "evaluation":
-    ...         print(event.step, event.val_nats)
+    Yields:
+        The events of the training (`TrainEvent`): plan, start, step, evaluation, sample, saved,
+        warning, done. `event` is the name of each.
+
+    Raises:
+        UsageError: Settings cannot be used or exclude each other, the folder `out` exists, or
+            `config` is no Config.
+        DataError: The text is missing, cannot be read or is too short.
+        CheckpointError: There is no run of the name `config.init_from`, or it is damaged.
+        RunInUseError: Another process trains in the folder `out`.
+        NonFiniteError: Training diverges. The last checkpoint stays good.
+        CharRNNError: The run cannot be written.
+
+    Example:
+        >>> config = charrnn.Config(corpus="shakespeare.txt", hidden_size=32, steps=20)
+        >>> for event in charrnn.train(config):
+        ...     if event.event == "evaluation":
+        ...         print(event.step, event.val_nats)
     """
     if not isinstance(config, Config):
         raise UsageError(
@@ -240,19 +260,39 @@ def resume(
     should_save: Callable[[], bool] = _never,
     group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
-    """Continue `run` (as `load` takes it) from its latest checkpoint: on a CPU, bit for bit as if
-    it never stopped.
+    """Continue the training of a run, from its latest checkpoint.
 
-    `changes` may set the fields of CHANGEABLE. Minutes, epochs and steps count from the start of
-    the run. Every process of `group`, which is chosen as by `train`, reads the run's folder; the
-    first process locks it and writes to it.
+    On a CPU it continues bit for bit as if it had never stopped. Errors are raised when the first
+    event is requested.
 
-    As with `train`, errors are raised when the first event is requested: CheckpointError if the run
-    is missing or damaged, DataError if its text changed, UsageError for a budget that is used up
-    and for any other change, RunInUseError if another process trains it.
+    Args:
+        run: The name of a run in `checkpoints` or in the current folder, or its path. By default
+            the run that saved last.
+        changes: New values of settings by name: a budget (`minutes`, `epochs` or `steps`, which
+            count from the start of the run), and `device`, `precision`, `capture`, `threads`,
+            `evaluate_every`, `save_every` and `keep`. The weights fit all other fields.
+        should_stop: Called after every step, and from time to time during a long validation: if it
+            returns true, the step is saved and training ends.
+        should_save: Called after every step: if it returns true, the step is saved and training
+            goes on.
+        group: The processes that train the model together. By default those that torchrun has
+            started, or this process alone.
 
-    >>> for event in charrnn.resume("shakespeare", {"steps": 200}):
-    ...     print(event.event)
+    Yields:
+        The events of the training (`TrainEvent`), as `train` does.
+
+    Raises:
+        CheckpointError: The run is missing or damaged.
+        DataError: The text of the run is missing or has changed.
+        UsageError: The budget is used up, or a change is none of these, or out of range.
+        RunInUseError: Another process trains the run.
+        NonFiniteError: Training diverges. The last checkpoint stays good.
+        CharRNNError: The run cannot be written.
+
+    Example:
+        >>> *_, done = charrnn.resume("third", {"steps": 8})
+        >>> done.event, done.step
+        ('done', 8)
     """
     start = time.perf_counter()
     with ExitStack() as stack:
