@@ -16,7 +16,7 @@ from charrnn.hooks.manager import (
     leave_out,
     load_place,
     offered,
-    package_of,
+    offers,
     run_of_package,
 )
 from charrnn.hooks.specifications import CommandEntry
@@ -47,10 +47,12 @@ def commands() -> dict[str, CommandEntry]:
 def owner_of(name: str) -> str:
     """Return what messages call a command of another package: "command 'rhyme' of the package
     rhymes 1.0"; "" for a command of charrnn, and where there is none of that name."""
-    if name in own_commands() or name not in (entries := commands()):
+    if name in own_commands():
         return ""
-    package = package_of(specifications.commands, entries[name])
-    return f"command {name!r} of the package {package}"
+    for package, entry in offers(specifications.commands, CommandEntry):
+        if entry.name == name:
+            return f"command {name!r} of the package {package}"
+    return ""
 
 
 def _load(entry: CommandEntry) -> Any:

@@ -123,21 +123,18 @@ def about_missing_plugins() -> str:
 def offered(specification: Records, kind: type[Kind]) -> list[Kind]:
     """Return the records of a class that all packages offer by a hook, those of the plugins
     first."""
-    # The records are chosen by class, because one hook may offer several kinds of records, such as
-    # the reports and the rows of `evaluate`.
+    return [record for _, record in offers(specification, kind)]
+
+
+def offers(specification: Records, kind: type[Kind]) -> list[tuple[str, Kind]]:
+    """Return what `offered` returns, each record after the name and the version of its package:
+    "charrnn" for a plugin."""
     return [
-        record
-        for _, records in _results(specification, Sequence)
+        (source.package, record)
+        for source, records in _results(specification, Sequence)
         for record in records
         if isinstance(record, kind)
     ]
-
-
-def package_of(specification: Records, record: object) -> str:
-    """Return the name and the version of the package that offers a record by a hook."""
-    return next(
-        source.package for source, records in _results(specification, Sequence) if record in records
-    )
 
 
 def offered_by_name(specification: Names, kind: str) -> list[Extension]:
