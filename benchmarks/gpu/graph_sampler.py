@@ -36,8 +36,8 @@ they are first used, which cannot be captured
 
 
 class GraphSampler:
-    """Draws texts of one model, B at a time, in fp32, as `sampling.sample_ids` does for the same
-    seeds.
+    """Draws texts of one model, B at a time, in fp32, as `sampling.write_texts` does for the
+    same seeds.
 
     Two such samplers differ in draws within rounding (about 1e-6) of a border between two
     characters.

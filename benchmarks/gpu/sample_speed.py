@@ -1,7 +1,7 @@
 """Compare and time texts that a captured graph draws, for gpu_check.py."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -9,8 +9,9 @@ import torch
 
 from benchmarks.gpu.checking import DIVERGED_SHARE, TEXT, VOCAB, Results, Setup, make_trainer
 from benchmarks.gpu.graph_sampler import GraphSampler
-from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import Block, prime_model, sample_ids
+from charrnn.generation.sample_options import SampleOptions, Shaping
+from charrnn.generation.sampling import Beginning, Ids, prime_model, write_texts
+from charrnn.generation.writing import DrawnIds
 from charrnn.model.stepper import Stepper
 from charrnn.training.trainer import Trainer
 
@@ -51,10 +52,8 @@ def check_sampling(setup: Setup, results: Results) -> None:
             np.concatenate([block.ids for block in sampler.sample(prime, seeds, length)], axis=1)
         )
     stepper = Stepper(trainer.config, trainer.model_tensors())
-    shapings = [Shaping(temperature=0.8)] * num_streams
-    reading = prime_model(stepper, prime)
-    blocks = sample_ids(stepper, reading, shapings, seeds, length=length, banned=(0,))
-    texts.append(np.concatenate([block.ids for block in blocks], axis=1))
+    drawn = draw_by_processor(stepper, prime, seeds, length)
+    texts.append(np.array([text.ids for text in drawn]))
     kind = "captured graph" if sampler_of(setup, trainer, 1).is_captured else "eager"
     results.check(
         f"sampling: characters that differ, {kind} and eager",
@@ -90,27 +89,37 @@ def measure_sampling(setup: Setup, results: Results) -> None:
 
         # The same weights in 8 bits, as `charrnn sample` reads them by default.
         stepper = Stepper(trainer.config, trainer.model_tensors(), "int8")
-        blocks = partial(
-            sample_ids,
-            stepper,
-            prime_model(stepper, VOCAB.encode("\n")),
-            [Shaping(temperature=0.8)] * num_streams,
-            list(range(num_streams)),
-            length=length,
-            banned=(0,),
-        )
-        rate = num_streams * length / median_seconds(blocks)
+        prime = VOCAB.encode("\n")
+        draw = partial(draw_by_processor, stepper, prime, range(num_streams), length)
+        rate = num_streams * length / median_seconds(draw)
         threads = torch.get_num_threads()
         name = f"sampling, compiled loop of the processor, {shape}: characters/s"
         results.measure(name, rate, f"{threads} threads")
 
 
-def median_seconds(make_blocks: Callable[[], Iterator[Block]]) -> float:
+def draw_by_processor(
+    stepper: Stepper, prime: Ids, seeds: Sequence[int], length: int
+) -> list[DrawnIds]:
+    """Draw a text for each seed as `charrnn sample` does."""
+    texts = [DrawnIds(seed, length) for seed in seeds]
+    grown = write_texts(
+        Beginning(stepper, prime_model(stepper, prime), banned=(0,)),
+        SampleOptions(temperature=0.8),
+        texts,
+        num_chars=length * len(seeds),
+        num_rows=len(seeds),
+    )
+    for _ in grown:
+        pass
+    return texts
+
+
+def median_seconds(draw: Callable[[], Iterable[object]]) -> float:
     """Return the median of three draws, after one that compiles."""
     times = []
     for _ in range(4):
         begin = time.perf_counter()
-        for _ in make_blocks():
+        for _ in draw():
             pass
         times.append(time.perf_counter() - begin)
     return sorted(times[1:])[1]

@@ -3,7 +3,7 @@
     python benchmarks/speed/sample_speed.py              # random weights
     python benchmarks/speed/sample_speed.py --run RUN    # also: the loss in int8, and the time to the first character
 
-Ours is `sample_ids` and `write_chunks`, decoding included, at temperature 0.8, on one thread for
+Ours is `write_texts` and `in_chunks`, decoding included, at temperature 0.8, on one thread for
 one text, after compilation. Stock is the common loop: an `nn.LSTM` called with one character,
 softmax, `torch.multinomial`, `item()`.
 
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -32,9 +33,9 @@ from charrnn.compiled.dot_products import CHOSEN, make_dot
 from charrnn.compiled.sampling import prepare
 from charrnn.config.settings import Config
 from charrnn.evaluation.losses import stateful_scores
-from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import prime_model, sample_ids
-from charrnn.generation.writing import TextStream, write_chunks
+from charrnn.generation.sample_options import SampleOptions
+from charrnn.generation.sampling import Beginning, prime_model, write_texts
+from charrnn.generation.writing import TextStream, WrittenText, as_wholes, in_chunks
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.portable_math import Matrix
 from charrnn.model.stepper import Stepper
@@ -51,16 +52,22 @@ DOT_COLUMNS = 256
 
 def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object]:
     """Generate and decode `length` characters in each stream."""
-    shapings = [Shaping(temperature=0.8)] * num_streams
-    seeds = list(range(num_streams))
-    reading = prime_model(stepper, np.array([1]))
+    options = SampleOptions(temperature=0.8)
+    beginning = Beginning(stepper, prime_model(stepper, np.array([1])), banned=(0,))
 
     def write() -> None:
-        blocks = sample_ids(stepper, reading, shapings, seeds, length=length, banned=(0,))
+        texts = [
+            WrittenText(TextStream(VOCAB, ()), seed=seed, length=length)
+            for seed in range(num_streams)
+        ]
+        grown = write_texts(
+            beginning, options, texts, num_chars=num_streams * length, num_rows=num_streams
+        )
         if num_streams == 1:
-            assert sum(map(len, write_chunks(blocks, TextStream(VOCAB, ())))) == length
+            assert sum(map(len, in_chunks(grown, texts[0]))) == length
         else:
-            assert sum(block.ids.size for block in blocks) == num_streams * length
+            written = as_wholes(grown, deque(texts))
+            assert sum(len(text.text) for text in written) == num_streams * length
 
     return write
 

@@ -47,7 +47,7 @@ from charrnn.compiled.dot_products import (
     whole_at,
 )
 from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import Block, PrimedState, Streams
+from charrnn.generation.sampling import Block
 from charrnn.model import portable_math
 from charrnn.model.portable_math import (
     EXP_LIMIT,
@@ -156,32 +156,31 @@ class Scratch(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """How the logits of B streams become probabilities: the fields of `Shaping`, each (B,)."""
+    """How logits become probabilities: the fields of `Shaping`."""
 
-    temperature: Doubles
-    top_k: Longs
+    temperature: float
+    top_k: int
     """V keeps all."""
-    top_p: Doubles
+    top_p: float
     """Infinity keeps all."""
-    min_p: Doubles
+    min_p: float
     """0 keeps all."""
     is_banned: NDArray[np.bool_]
-    """(V,), of all streams."""
+    """(V,)."""
 
 
-def drawing_of(shapings: Sequence[Shaping], banned: Sequence[int], vocab_size: int) -> Drawing:
-    """Return how each of B streams is drawn; `banned` ids are never drawn."""
-    top_k = [min(shaping.top_k or vocab_size, vocab_size) for shaping in shapings]
-    top_p = [math.inf if shaping.top_p is None else shaping.top_p for shaping in shapings]
-
-    # An option that is switched off becomes a number, because compiled arrays have no None.
+def drawing_of(shaping: Shaping, banned: Sequence[int], vocab_size: int) -> Drawing:
+    """Return how characters are drawn; `banned` ids are never drawn."""
     is_banned = np.zeros(vocab_size, np.bool_)
     is_banned[list(banned)] = True
+
+    # An option that is switched off becomes a number, because compiled code has no None. Every
+    # number has the type for which the loop is compiled.
     return Drawing(
-        temperature=np.array([shaping.temperature for shaping in shapings], np.float64),
-        top_k=np.array(top_k, np.int64),
-        top_p=np.array(top_p, np.float64),
-        min_p=np.array([shaping.min_p or 0.0 for shaping in shapings], np.float64),
+        temperature=float(shaping.temperature),
+        top_k=int(min(shaping.top_k or vocab_size, vocab_size)),
+        top_p=math.inf if shaping.top_p is None else float(shaping.top_p),
+        min_p=float(shaping.min_p or 0.0),
         is_banned=is_banned,
     )
 
@@ -610,13 +609,13 @@ def _keep_top(
 
 
 @for_loops
-def _draw(scores: Doubles, drawing: Drawing, stream: int, uniform: float, probs: Doubles) -> int:
+def _draw(scores: Doubles, drawing: Drawing, uniform: float, probs: Doubles) -> int:
     """Draw an id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is
     overwritten."""
     # Temperature 0 draws nothing.
     size = len(scores)
     is_banned = drawing.is_banned
-    temperature = drawing.temperature[stream]
+    temperature = drawing.temperature
     most_likely = _most_likely(scores, is_banned)
     if temperature == 0:
         return most_likely
@@ -631,9 +630,9 @@ def _draw(scores: Doubles, drawing: Drawing, stream: int, uniform: float, probs:
         total += probs[char]
 
     # Shaping, in the order of `char_weights`.
-    top_k = drawing.top_k[stream]
-    top_p = drawing.top_p[stream]
-    min_p = drawing.min_p[stream]
+    top_k = drawing.top_k
+    top_p = drawing.top_p
+    min_p = drawing.min_p
     if top_k < size or top_p <= 1:
         total = _keep_top(scores, is_banned, top_k, top_p, probs)
     if min_p > 0:
@@ -707,7 +706,7 @@ def draw_streams(
         # In float64, as NumPy does.
         for char in range(len(scores)):
             scores[char] = logits[stream, char]
-        drawn = _draw(scores, drawing, stream, uniforms[stream, index], probs)
+        drawn = _draw(scores, drawing, uniforms[stream, index], probs)
         drawn_now[stream] = drawn
         ids[stream, index] = drawn
         logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
@@ -753,71 +752,68 @@ LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 
 
 class CompiledRows:
-    """B texts that are drawn by the compiled loop: each core draws some of them, without waiting
-    for other cores."""
+    """Texts that the compiled loop draws: each core draws some of them, without waiting for other
+    cores."""
 
-    def __init__(self, stepper: Stepper, streams: Streams) -> None:
-        """Take the streams of texts that a `stepper` has begun."""
-        self._begin_groups(stepper, streams, vectors=streams.state.vectors)
-
-    def _begin_groups(self, stepper: Stepper, streams: Streams, vectors: Float32Array) -> None:
-        """Divide the streams, with state vectors (L, S, B, H), among the cores."""
-        self._streams = streams
+    def __init__(
+        self, stepper: Stepper, shaping: Shaping, banned: Sequence[int], num_rows: int
+    ) -> None:
+        """Divide the rows among the cores."""
         self._weights = pack(stepper)
-        num_streams = len(streams.generators)
-        self._groups = np.array_split(np.arange(num_streams), min(num_cores(), num_streams))
+        self._drawing = drawing_of(shaping, banned, stepper.vocab_size)
+        self._groups = np.array_split(np.arange(num_rows), min(num_cores(), num_rows))
+        self._scratches = [make_scratch(self._weights, len(group)) for group in self._groups]
         self._pool = ThreadPoolExecutor(len(self._groups))
 
-        # The loop changes states and logits in place, and reads the options of all streams of a
-        # group in arrays: no Python objects.
-        self._states = [vectors.take(group, axis=2) for group in self._groups]
-        self._logits = [streams.logits.take(group, axis=0) for group in self._groups]
-        self._scratches = []
-        self._drawings = []
-        for group in self._groups:
-            shapings = [streams.shapings[stream] for stream in group]
-            self._scratches.append(make_scratch(self._weights, len(group)))
-            self._drawings.append(drawing_of(shapings, streams.banned, stepper.vocab_size))
-
-    def draw(self, num_chars: int) -> Block:
-        """Draw the next characters of each text."""
-        # The random numbers are drawn here, a number for each character as with NumPy, so that the
-        # ids are the same.
-        uniforms = np.stack([generator.random(num_chars) for generator in self._streams.generators])
-        draw_group = partial(self._draw_group, uniforms=uniforms)
-        blocks = list(self._pool.map(draw_group, range(len(self._groups))))
-        return Block(*map(np.concatenate, zip(*blocks, strict=True)))
-
-    def _draw_group(self, index: int, uniforms: Doubles) -> Block:
-        """Draw the next characters of a group by uniform numbers (B, N)."""
-        group = self._groups[index]
-        shape = (len(group), uniforms.shape[1])
-        block = Block(
-            ids=np.zeros(shape, np.int64),
-            logprobs=np.zeros(shape),
-            values=np.zeros(shape, np.float32),
+    def draw(
+        self, logits: NDArray[Any], state: Any, uniforms: Doubles
+    ) -> tuple[Block, NDArray[Any], Any]:
+        """Draw characters by uniforms (B, N) after logits (B, V) and the state of B texts, and read
+        them. Return them, and the logits and the state after them."""
+        draw_group = partial(self._draw_group, logits, state, uniforms)
+        drawn = list(self._pool.map(draw_group, self._groups, self._scratches))
+        blocks = [block for block, _, _ in drawn]
+        first, *others = [group_state for _, _, group_state in drawn]
+        return (
+            Block(*map(np.concatenate, zip(*blocks, strict=True))),
+            np.concatenate([group_logits for _, group_logits, _ in drawn]),
+            first.map(lambda *parts: np.concatenate(parts, axis=-2), *others),
         )
-        self._run_loop(
-            index,
+
+    def _draw_group(
+        self,
+        logits: NDArray[Any],
+        state: Any,
+        uniforms: Doubles,
+        group: Longs,
+        scratch: Scratch,
+    ) -> tuple[Block, NDArray[Any], Any]:
+        """Draw the characters of the rows of a group; see `draw`."""
+        # Copies, which the loop changes in place.
+        logits = logits.take(group, axis=0)
+        state = state.map(partial(np.take, indices=group, axis=-2))
+        uniforms = uniforms.take(group, axis=0)
+        block = Block(
+            ids=np.zeros(uniforms.shape, np.int64),
+            logprobs=np.zeros(uniforms.shape),
+            values=np.zeros(uniforms.shape, np.float32),
+        )
+        self._run_loop(logits, state, uniforms, scratch, block)
+        return block, logits, state
+
+    def _run_loop(
+        self, logits: NDArray[Any], state: Any, uniforms: Doubles, scratch: Scratch, block: Block
+    ) -> None:
+        """Write the characters into a block. Logits and state change in place."""
+        LOOPS["write"](
             self._weights,
-            (self._states[index], self._logits[index]),
-            uniforms[group],
-            self._drawings[index],
-            self._scratches[index],
+            (state.vectors, logits),
+            uniforms,
+            self._drawing,
+            scratch,
             block.ids,
             block.logprobs,
         )
-        return block
-
-    def _run_loop(self, index: int, *arguments: object) -> None:
-        """Draw the characters of a group by its arguments of the loop."""
-        LOOPS["write"](*arguments)
-
-    def begin(self, is_begun: NDArray[np.bool_], primed: PrimedState) -> None:
-        """Put the state after the prime into the rows that `is_begun` (B,) marks."""
-        for group, states, logits in zip(self._groups, self._states, self._logits, strict=True):
-            states[:, :, is_begun[group]] = primed.state.vectors
-            logits[is_begun[group]] = primed.logits
 
 
 def arguments_of(name: str) -> tuple[Any, ...]:
@@ -836,7 +832,7 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     if name == "read":
         return weights, np.zeros(1, np.int64), state, logits, scratch
     uniforms = np.zeros((1, 0))
-    drawing = drawing_of([Shaping()], banned=(), vocab_size=1)
+    drawing = drawing_of(Shaping(), banned=(), vocab_size=1)
     drawn = np.zeros((1, 0), np.int64)
     return weights, (state, logits), uniforms, drawing, scratch, drawn, uniforms
 

@@ -6,10 +6,10 @@ The results equal those of `CountedStepper` bit for bit.
 Shapes: B streams, N characters, V vocabulary, K characters of the longest context.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.compiled import sampling as loops
 from charrnn.counts import contexts
@@ -17,7 +17,8 @@ from charrnn.counts.compiled_mixing import SOURCES, LoopCounts, mix
 from charrnn.counts.contexts import Float64Array, Int64Array
 from charrnn.counts.counted_model import CountedState, CountedStepper
 from charrnn.counts.mixing_powers import NUM_PAIRS
-from charrnn.generation.sampling import PrimedState, Streams
+from charrnn.generation.sample_options import Shaping
+from charrnn.generation.sampling import Block
 from charrnn.system.compiling import CompiledLoop
 
 
@@ -81,23 +82,33 @@ def can_compile(stepper: CountedStepper) -> bool:
 
 
 class CompiledRows(loops.CompiledRows):
-    """B texts that are drawn by the compiled loop, each with its history."""
+    """Texts that the compiled loop draws, each with its history."""
 
-    def __init__(self, stepper: CountedStepper, streams: Streams) -> None:
-        """Take the streams of texts that a `stepper` has begun."""
-        state: CountedState = streams.state
-        self._begin_groups(stepper.network, streams, vectors=state.network.vectors)
+    def __init__(
+        self, stepper: CountedStepper, shaping: Shaping, banned: Sequence[int], num_rows: int
+    ) -> None:
+        super().__init__(stepper.network, shaping, banned, num_rows)
         self._counts = LoopCounts.of(stepper.counts.predictor, stepper.counts.powers)
-        self._histories = [state.history.take(group, axis=0) for group in self._groups]
 
-    def _run_loop(self, index: int, *arguments: Any) -> None:
-        LOOP(*arguments, self._counts, self._histories[index])
-
-    def begin(self, is_begun: NDArray[np.bool_], primed: PrimedState) -> None:
-        """Put the state after the prime into the rows that `is_begun` (B,) marks."""
-        super().begin(is_begun, primed._replace(state=primed.state.network))
-        for group, histories in zip(self._groups, self._histories, strict=True):
-            histories[is_begun[group]] = primed.state.history
+    def _run_loop(
+        self,
+        logits: Float64Array,
+        state: CountedState,
+        uniforms: Float64Array,
+        scratch: loops.Scratch,
+        block: Block,
+    ) -> None:
+        LOOP(
+            self._weights,
+            (state.network.vectors, logits),
+            uniforms,
+            self._drawing,
+            scratch,
+            block.ids,
+            block.logprobs,
+            self._counts,
+            state.history,
+        )
 
 
 def arguments_of() -> tuple[Any, ...]:

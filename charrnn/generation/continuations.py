@@ -6,7 +6,7 @@ The module does not use torch. Shapes: B texts, N ids of a text.
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,13 @@ from charrnn.generation.generator import Generator
 from charrnn.generation.sample_options import (
     NUM_CONTINUATIONS,
     SAMPLE_TEMPERATURE,
+    SampleOptions,
     SearchOptions,
     Shaping,
     check_word,
 )
-from charrnn.generation.sampling import PrimedState
+from charrnn.generation.sampling import Beginning, PrimedState
+from charrnn.generation.writing import DrawnIds
 from charrnn.system.display import Displayable
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
 
@@ -251,33 +253,22 @@ class Continuations:
         streams = range(self._num_streams, self._num_streams + _ROWS)
         seeds = [sampling.seed_of_text(self.options.seed, stream) for stream in streams]
         self._num_streams += _ROWS
-        blocks = sampling.sample_ids(
-            self._stepper,
-            primed=self._primed,
-            shapings=[Shaping(temperature=self.options.temperature)] * _ROWS,
-            seeds=seeds,
-            length=MAX_CHARS[self.options.until],
-            banned=self._banned,
+        length = MAX_CHARS[self.options.until]
+        options = SampleOptions(
+            temperature=self.options.temperature,
+            length=length,
+            on_draw=lambda num_chars: on_step(),
         )
-
-        # The batch is drawn until its last sample has ended. The ids that a sample draws after its
-        # own end are dropped.
-        samples = [_Sample() for _ in seeds]
-        for block in blocks:
-            on_step()
-            for row, sample in enumerate(samples):
-                ids = block.ids[row].tolist()
-                for id, logprob in zip(ids, block.logprobs[row].tolist(), strict=True):
-                    if sample.cut is not None:
-                        break
-                    sample.ids.append(id)
-                    sample.logprobs.append(logprob)
-                    if id == self._end_id:
-                        sample.cut = 1
-                    else:
-                        sample.cut = self._cut(sample.ids)
-            if all(sample.cut is not None for sample in samples):
-                break
+        samples = [_Sample(seed, length=length, find_cut=self._cut_of_sample) for seed in seeds]
+        grown = sampling.write_texts(
+            Beginning(self._stepper, self._primed, banned=self._banned),
+            options,
+            samples,
+            num_chars=length * _ROWS,
+            num_rows=_ROWS,
+        )
+        for _ in grown:
+            pass
 
         continuations = []
         for sample in samples:
@@ -299,6 +290,12 @@ class Continuations:
         if end is None or REPLACEMENT in text[end:]:
             return None
         return len(self._vocab.encode(text[end:]))
+
+    def _cut_of_sample(self, ids: Sequence[int]) -> int | None:
+        """Return the result of `_cut`; END, which is cut off, completes the text, too."""
+        if ids[-1] == self._end_id:
+            return 1
+        return self._cut(ids)
 
     def _find_ends(self, texts: NDArray[np.int32]) -> Ends:
         """Return which of the texts (B, N) have ended, and how many of the last ids of each are cut
@@ -331,14 +328,26 @@ class Continuations:
         )
 
 
-@dataclass
-class _Sample:
-    """A continuation that is being drawn."""
+class _Sample(DrawnIds):
+    """A continuation that is being drawn. `cut` is the result of `Continuations._cut` for the
+    ids."""
 
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    cut: int | None = None
-    """The result of `Continuations._cut` for the ids."""
+    def __init__(
+        self, seed: int, length: int, find_cut: Callable[[Sequence[int]], int | None]
+    ) -> None:
+        super().__init__(seed, length=length)
+        self.cut: int | None = None
+        self._find_cut = find_cut
+
+    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
+        """Keep the next ids, up to the first with which the text has ended."""
+        for id, logprob, value in zip(ids, logprobs, values, strict=True):
+            if self.is_done:
+                break
+            super().add([id], [logprob], [value])
+            self.cut = self._find_cut(self.ids)
+            if self.cut is not None:
+                self.num_left = 0
 
 
 def substitutions(vocab: Vocab, text: str) -> dict[str, str]:

@@ -3,9 +3,10 @@ predict the next character. Nothing here needs torch."""
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.generated_text import GeneratedText, Prediction
-from charrnn.generation.patterns import Pattern, match_text
+from charrnn.generation.patterns import Guide, Pattern, match_text
 from charrnn.generation.sample_options import (
     DEFAULT_TOP,
     DEFAULT_UNKNOWN,
@@ -37,16 +38,17 @@ from charrnn.generation.sample_options import (
     TextOptions,
     check_word,
 )
-from charrnn.generation.sampling import Block, Ids, PrimedState
+from charrnn.generation.sampling import Beginning, GrowingText, Ids, PrimedState
 from charrnn.generation.writing import (
+    DrawnIds,
     Piece,
+    TextInPieces,
     TextSearch,
     TextStream,
     WrittenText,
-    write_chunks,
-    write_text,
-    write_texts,
-    write_whole,
+    as_wholes,
+    in_chunks,
+    in_pieces,
 )
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
@@ -222,11 +224,15 @@ class Generator:
         A piece is a character; with the byte alphabet it is "" until the bytes of a character are
         complete.
         """
-        return write_text(self.draw_blocks(options), self._text_stream(options))
+        options = _with_seed(options)
+        text = TextInPieces(self._text_stream(options), seed=_seed(options), length=options.length)
+        return in_pieces(self._write(options, [text]), text)
 
     def write(self, options: SampleOptions) -> Iterator[str]:
         """Yield the text of `stream` in larger chunks, as fast as it can be drawn; see `sample`."""
-        return write_chunks(self.draw_blocks(options), self._text_stream(options))
+        options = _with_seed(options)
+        text = self._written_text(options, _seed(options))
+        return in_chunks(self._write(options, [text]), text)
 
     def sample(self, options: SampleOptions) -> GeneratedText:
         """Draw a text. The options are the fields of `generation.sample_options.SampleOptions`.
@@ -261,7 +267,9 @@ class Generator:
         # The texts differ in their temperatures, or else in their seeds.
         if temperatures:
             for temperature in temperatures:
-                yield self._write_alone(replace(options, temperature=temperature))
+                yield from self._whole_texts(
+                    replace(options, temperature=temperature), [_seed(options)]
+                )
             return
         seeds = _seeds_of_texts(count, options)
         if unique or accept is not None:
@@ -271,7 +279,8 @@ class Generator:
         seen = set[str]()
         num_left = count
         num_rejected = 0
-        for text in self._iter_seeds(seeds, options=options, count=count):
+        num_rows = self._num_rows(options, count)
+        for text in self._whole_texts(options, seeds, num_rows=num_rows):
             is_accepted = accept is None or accept(beginning + text.text)
             num_rejected += 1
             if is_accepted and text.text not in seen:
@@ -290,20 +299,25 @@ class Generator:
                     f" {named('temperature')}."
                 )
 
-    def _iter_seeds(
-        self, seeds: Sequence[int], options: SampleOptions, count: int
+    def _whole_texts(
+        self, options: SampleOptions, seeds: Sequence[int], *, num_rows: int = 1
     ) -> Iterator[GeneratedText]:
-        """Yield the text of each seed. About `count` of the texts will be asked for."""
-        num_rows = self._num_rows(options, count)
-        if num_rows > 1:
-            return self._write_texts(options, seeds=seeds, num_rows=num_rows)
-        return (self._write_alone(replace(options, seed=seed)) for seed in seeds)
+        """Yield the text of each seed, in their order; `num_rows` texts are drawn side by side."""
+        # A guide follows one text, so that each text has its own.
+        if options.is_guided and len(seeds) > 1:
+            for seed in seeds:
+                yield from self._whole_texts(options, [seed])
+            return
 
-    def _write_alone(self, options: SampleOptions) -> GeneratedText:
-        text = WrittenText(
-            stream=self._text_stream(options), seed=_seed(options), length=options.length
-        )
-        return write_whole(self._draw(options), text)
+        begun = deque[WrittenText]()
+
+        def begin_texts() -> Iterator[WrittenText]:
+            for seed in seeds:
+                begun.append(self._written_text(options, seed))
+                yield begun[-1]
+
+        grown = self._write(options, begin_texts(), num_texts=len(seeds), num_rows=num_rows)
+        yield from as_wholes(grown, begun)
 
     def write_each(
         self,
@@ -326,8 +340,7 @@ class Generator:
                 yield iter((text.text,))
             return
         for seed in _seeds_of_texts(count, options):
-            blocks = self._draw(replace(options, seed=seed))
-            yield write_chunks(blocks, self._text_stream(options))
+            yield self.write(replace(options, seed=seed))
 
     def search(self, options: SearchOptions) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
@@ -409,10 +422,12 @@ class Generator:
             self.vocab, options.stops, end_id=self.config.end_id, on_cut=options.on_cut
         )
 
+    def _written_text(self, options: SampleOptions, seed: int) -> WrittenText:
+        return WrittenText(self._text_stream(options), seed=seed, length=options.length)
+
     def _num_rows(self, options: SampleOptions, count: int) -> int:
         """Return how many of `count` texts are drawn side by side."""
-        # A pattern allows other characters after each text, so each text is drawn by itself.
-        if options.match is not None or options.forbid is not None:
+        if options.is_guided:
             return 1
         most = max(1, min(GROUP_CHARS // max(1, options.length), MAX_ROWS))
 
@@ -421,69 +436,54 @@ class Generator:
         num_rounds = max(1, math.ceil(count / most))
         return max(1, math.ceil(count / num_rounds))
 
-    def _write_texts(
-        self, options: SampleOptions, seeds: Sequence[int], num_rows: int
-    ) -> Iterator[GeneratedText]:
-        """Draw a text for each of `seeds`, `num_rows` side by side."""
-        has_end = self.config.end_id is not None
-        rows = sampling.TextRows(
-            **self._start(options),
-            shapings=[options] * num_rows,
-            seeds=seeds[:num_rows],
-            num_chars=len(seeds) * options.length,
-            ends_early=has_end,
-        )
-        return write_texts(
-            rows,
-            seeds,
-            num_rows=num_rows,
-            length=options.length,
-            make_stream=partial(self._text_stream, options),
-            ends_early=has_end or len(options.stops) > 0,
-            on_draw=options.on_draw,
-        )
-
-    def draw_blocks(self, options: SampleOptions) -> Iterator[Block]:
+    def draw_ids(self, options: SampleOptions) -> list[int]:
         """Draw `length` ids of one text; after the END of a document another one begins."""
-        return self._draw(_with_seed(options))
+        options = _with_seed(options)
+        text = DrawnIds(_seed(options), length=options.length)
+        for _ in self._write(options, [text]):
+            pass
+        return text.ids
 
-    def _start(self, options: SampleOptions) -> dict[str, Any]:
-        """Check the options against the model and read the prime. Return the arguments with which
-        all texts begin."""
-        stepper = self.model_for(options.precision, options.clamps)
-        _check_cell(options.cell, stepper)
-        prime = self.encode_prime(options.prime, options.unknown)
-        return {
-            "banned": self.never_drawn(options.ban),
-            "stepper": stepper,
-            "primed": self.read_prime(stepper, prime),
-        }
-
-    def _draw(self, options: SampleOptions) -> Iterator[Block]:
-        """Return an iterator over the blocks of one text."""
+    def _write(
+        self,
+        options: SampleOptions,
+        texts: Iterable[GrowingText],
+        *,
+        num_texts: int = 1,
+        num_rows: int = 1,
+    ) -> Iterator[GrowingText]:
+        """Return an iterator that draws texts, as `sampling.write_texts` does."""
         # All errors are raised here, before a caller prints the first character.
-        start = self._start(options)
-        # Without a prime, the characters that the model reads first are no part of the text.
-        read: Sequence[int] = ()
-        if options.prime:
-            read = self.encode_prime(options.prime, options.unknown).tolist()
-        blocks = sampling.sample_ids(
-            **start,
-            shapings=[options],
-            seeds=[_seed(options)],
-            length=options.length,
-            cell=options.cell,
-            ends_early=self.config.end_id is not None,
-            pattern=self._pattern(options),
-            forbid=options.forbid,
-            read=read,
+        beginning = self._begin(options)
+        num_chars = num_texts * options.length
+        return sampling.write_texts(
+            beginning, options, texts, num_chars=num_chars, num_rows=num_rows
         )
 
-        def counted(block: Block) -> Block:
-            options.on_draw(block.ids.size)
-            return block
+    def _begin(self, options: SampleOptions) -> Beginning:
+        """Check the options against the model and read the prime."""
+        stepper = self.model_for(options.precision, options.clamps)
+        if options.cell is not None:
+            stepper.check_unit(*options.cell)
+        prime = self.encode_prime(options.prime, options.unknown)
+        banned = self.never_drawn(options.ban)
 
-        return map(counted, blocks)
+        guide = None
+        if options.is_guided:
+            # Without a prime, the characters that the model reads first are no part of the text.
+            guide = Guide(
+                self._pattern(options),
+                options.forbid,
+                banned=banned,
+                prime=prime.tolist() if options.prime else (),
+            )
+        return Beginning(
+            stepper,
+            primed=self.read_prime(stepper, prime),
+            banned=banned,
+            guide=guide,
+            ends_early=self.config.end_id is not None,
+        )
 
     def _pattern(self, options: TextOptions) -> Pattern | None:
         """Return the pattern that the text must match, None if there is none. With the byte
@@ -531,13 +531,6 @@ class Generator:
         if self._last_primed is None or self._last_primed[0] != key:
             self._last_primed = key, sampling.prime_model(stepper, prime)
         return self._last_primed[1]
-
-
-def _check_cell(cell: tuple[int, int] | None, stepper: CharacterModel) -> None:
-    """Raise UsageError unless the model has the cell whose values are asked for, if any."""
-    if cell is None:
-        return
-    stepper.check_unit(*cell)
 
 
 def _with_seed(options: SampleOptions) -> SampleOptions:

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, counted, named
+from charrnn.generation.sample_options import Forbid
 
 # The parser of `re` had another name before Python 3.11.
 _parser: Any = import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
@@ -260,6 +261,46 @@ class Pattern:
         if str(operator) == "LITERAL" and not any(matches):
             self.lacking.add(chr(argument))
         return np.array(matches, np.bool_)
+
+
+class Guide:
+    """Forbids the characters of one text that break its rules: those that lead to no match of a
+    pattern, and those that `forbid` returns."""
+
+    def __init__(
+        self,
+        pattern: Pattern | None,
+        forbid: Forbid | None,
+        *,
+        banned: Sequence[int] = (),
+        prime: Sequence[int] = (),
+    ) -> None:
+        """Take the rules, None for no rule; the ids that are never drawn; and the ids of the prime,
+        which `forbid` gets with the text."""
+        self._pattern = pattern
+        self._forbid = forbid
+        self._banned = list(banned)
+        self._text = list(prime)
+        if pattern is not None:
+            self._state = pattern.start
+
+    def allow(self, logits: NDArray[np.floating], num_left: int) -> NDArray[np.floating]:
+        """Return the logits (1, V) of the next character, -inf where it must not follow. At most
+        `num_left` characters follow."""
+        allowed: NDArray[np.floating] = logits.copy()
+        allowed[:, self._banned] = -np.inf
+        # A character leads to a match if the characters that are then missing fit into the length.
+        if self._pattern is not None:
+            allowed[:, self._pattern.missing_after(self._state) >= num_left] = -np.inf
+        if self._forbid is not None:
+            allowed[:, self._forbid(self._text)] = -np.inf
+        return allowed
+
+    def add(self, id: int) -> None:
+        """Follow the text by one character."""
+        self._text.append(id)
+        if self._pattern is not None:
+            self._state = self._pattern.follow(self._state, id)
 
 
 def _frozen(tree: Any) -> Any:

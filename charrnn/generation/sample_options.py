@@ -245,6 +245,11 @@ class SampleOptions(TextOptions, Shaping):
         _check("length", self.length, is_right=self.length >= 0, wanted="0 or more.")
         check_word("precision", self.precision, words=PRECISIONS)
 
+    @property
+    def is_guided(self) -> bool:
+        """Whether the characters that may follow depend on the text so far."""
+        return self.match is not None or self.forbid is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(TextOptions):

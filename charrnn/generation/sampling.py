@@ -5,13 +5,13 @@ decodes them.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache, partial
+from itertools import islice
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ from charrnn.generation.distribution import (
     char_weights,
     log_softmax,
 )
-from charrnn.generation.patterns import Pattern, State
-from charrnn.generation.sample_options import Forbid, Shaping
+from charrnn.generation.patterns import Guide
+from charrnn.generation.sample_options import SampleOptions
 from charrnn.hooks.manager import find_named
 from charrnn.hooks.specifications import compiled_loops
 from charrnn.model.recurrent_state import RecurrentState
@@ -61,14 +61,14 @@ lines before a class."""
 
 
 class Block(NamedTuple):
-    """Consecutive characters of every stream."""
+    """Consecutive characters of every row."""
 
     ids: NDArray[np.int64]
     """(B, N)."""
     logprobs: NDArray[np.float64]
     """(B, N), in nats."""
     values: NDArray[np.float32]
-    """The values (B, N) of the cell that is shown."""
+    """The values (B, N) of the cell that is shown; 0 without a cell."""
 
 
 class PrimedState(NamedTuple):
@@ -215,213 +215,167 @@ def draw(weights: CharWeights, uniform: float) -> int:
     return min(id, int(np.flatnonzero(weights.values)[-1]))
 
 
-@dataclass
-class Streams:
-    """The state of B texts while they are drawn; logits and state change with every character."""
+class GrowingText(Protocol):
+    """A text while it is drawn."""
 
-    logits: NDArray[np.floating]
-    """(B, V)."""
-    state: Any
-    """The state of B rows."""
-    generators: list[np.random.Generator]
-    shapings: Sequence[Shaping]
-    banned: Sequence[int]
+    seed: int
+    num_left: int
+    """The largest number of characters that may still follow."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing follows."""
+
+    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
+        """Decode the next ids, up to the end of the text. The rest was drawn in vain."""
+
+
+class Beginning(NamedTuple):
+    """What texts that are drawn together have in common before their first character."""
+
+    stepper: CharacterModel
+    primed: PrimedState
+    banned: Sequence[int] = ()
     """Ids that are never drawn."""
+    guide: Guide | None = None
+    """Forbids characters of the only text; None forbids nothing."""
+    ends_early: bool = False
+    """Whether most texts end before their length, as documents do."""
 
 
-def sample_ids(
-    stepper: CharacterModel,
-    primed: PrimedState,
-    shapings: Sequence[Shaping],
-    seeds: Sequence[int],
+def write_texts(
+    beginning: Beginning,
+    options: SampleOptions,
+    texts: Iterable[GrowingText],
     *,
-    length: int,
-    banned: Sequence[int] = (),
-    cell: tuple[int, int] | None = None,
-    ends_early: bool = False,
-    pattern: Pattern | None = None,
-    forbid: Forbid | None = None,
-    read: Sequence[int] = (),
-) -> Iterator[Block]:
-    """Yield `length` characters of each of B streams, block by block, all after the same prime.
+    num_chars: int,
+    num_rows: int = 1,
+) -> Iterator[GrowingText]:
+    """Draw `texts`, which have at most `num_chars` characters together, and yield each text
+    whenever it has grown. `num_rows` texts, of at least as many, are drawn side by side.
 
-    Stream b draws with shapings[b] and a uniform number for each character from
-    `generator_of(seeds[b])`; `banned` ids are never drawn. Log-probabilities are the model's own,
-    in nats, before any shaping. The values are the values of `cell` (layer, unit) after each
-    character, or 0 without a cell. In int8 a stream has the same ids compiled or not; in fp32 too,
-    except for draws within rounding (about 1e-7) of a border between two characters.
-
-    In a model of documents, the characters after the first END of a stream are not part of its
-    text. `ends_early` says that streams often end before `length`, so that the loop is compiled
-    only after enough characters to save time. With a `pattern` there is a single stream, which has
-    only characters that can lead to a match, and ends if no character can.
+    A text has a uniform random number for each character, from `generator_of(text.seed)`. So it is
+    the same in every row, whatever is drawn beside it. In int8 it is the same compiled or not; in
+    fp32 too, except for draws within rounding (about 1e-7) of a border between two characters.
     """
-    # Compiled code follows no pattern and returns no values of a cell.
-    is_guided = pattern is not None or forbid is not None
-    num_chars = length * len(seeds)
-    if is_guided or cell is not None:
-        num_chars = 0
-    rows = TextRows(
-        stepper=stepper,
-        primed=primed,
-        shapings=shapings,
-        seeds=seeds,
-        num_chars=num_chars,
-        banned=banned,
-        cell=cell,
-        ends_early=ends_early,
-    )
-    if is_guided:
-        yield from _guided_blocks(
-            stepper, rows.streams, length=length, pattern=pattern, forbid=forbid, text=[*read]
-        )
-        return
+    # Prime. It was read once: every text begins with the logits and the state after it.
+    logits = np.repeat(beginning.primed.logits, num_rows, axis=0)
+    state = beginning.primed.state.map(partial(np.repeat, repeats=num_rows, axis=-2))
+    waiting = iter(texts)
+    in_rows = dict(enumerate(islice(waiting, num_rows)))
+    generators = [generator_of(text.seed) for text in in_rows.values()]
+
+    num_drawn = 0
+    block_sizes = _block_sizes(beginning, options, num_rows)
+    find_compiled = cache(partial(_compiled_rows, beginning, options, num_rows))
+    while in_rows:
+        num_left = max(text.num_left for text in in_rows.values())
+        compiled = find_compiled(_next_engine(beginning, options, num_chars, num_drawn))
+        if compiled is not None:
+            # Compiled code repeats the steps of the other branch for a block of characters.
+            length = min(next(block_sizes), num_left)
+            uniforms = np.stack([generator.random(length) for generator in generators])
+            block, logits, state = compiled.draw(logits, state, uniforms)
+        else:
+            # Distribution. The logits of characters that must not follow become -inf.
+            allowed = logits
+            if beginning.guide is not None:
+                allowed = beginning.guide.allow(logits, num_left)
+                if np.isneginf(allowed).all():
+                    return
+            weights = [char_weights(row, options, banned=beginning.banned) for row in allowed]
+
+            # Draw. The log-probabilities are the model's own, which no option changes.
+            numbers = [generator.random() for generator in generators]
+            ids = np.array(list(map(draw, weights, numbers)))
+            logprobs = log_softmax(logits)[np.arange(num_rows), ids]
+            if beginning.guide is not None:
+                beginning.guide.add(int(ids[0]))
+
+            # Read.
+            logits, state = beginning.stepper.step(ids, state)
+            values = _values_of(options.cell, beginning.stepper, state, num_rows)
+            block = Block(ids[:, None], logprobs[:, None], values[:, None])
+        num_drawn += block.ids.size
+        options.on_draw(block.ids.size)
+
+        # Decode.
+        for row, text in in_rows.items():
+            text.add(*(part[row].tolist() for part in block))
+            yield text
+
+        # Where a text has ended, the next one begins with the state after the prime.
+        for row in _begin_texts(in_rows, waiting):
+            generators[row] = generator_of(in_rows[row].seed)
+            logits[row] = beginning.primed.logits[0]
+            state = state.map(partial(_put_row, row), beginning.primed.state)
+
+
+def _begin_texts(in_rows: dict[int, GrowingText], waiting: Iterator[GrowingText]) -> list[int]:
+    """Replace each text that has ended by the next one, as long as texts are waiting. Return the
+    rows of the new texts."""
+    free = [row for row, text in in_rows.items() if text.is_done]
+    for row in free:
+        del in_rows[row]
+    begun = dict(zip(free, waiting, strict=False))
+    in_rows |= begun
+    return list(begun)
+
+
+def _put_row(row: int, state: NDArray[Any], primed: NDArray[Any]) -> NDArray[Any]:
+    """Write the state after the prime into a row, on the axis -2, of the state of several texts."""
+    state[..., row, :] = primed[..., 0, :]
+    return state
+
+
+def _values_of(
+    cell: tuple[int, int] | None, stepper: CharacterModel, state: Any, num_rows: int
+) -> NDArray[np.float32]:
+    """Return the values (B,) of a cell; 0 without a cell."""
+    if cell is None:
+        return np.zeros(num_rows, np.float32)
+    layer, unit = cell
+    return stepper.values(state)[layer, :, unit]
+
+
+def _block_sizes(beginning: Beginning, options: SampleOptions, num_rows: int) -> Iterator[int]:
+    """Yield the sizes of the blocks that compiled code draws."""
     size = FIRST_BLOCK
-    while length > 0:
-        block = rows.draw(min(size, length))
-        yield block
-        length -= block.ids.shape[1]
+    while True:
+        # Beside other texts, what follows the end of a text is drawn in vain.
+        if num_rows > 1 and (beginning.ends_early or options.stops):
+            size = EARLY_BLOCK
+        yield size
         size = min(2 * size, LAST_BLOCK)
 
 
-def _guided_blocks(
-    stepper: CharacterModel,
-    streams: Streams,
-    length: int,
-    pattern: Pattern | None,
-    forbid: Forbid | None,
-    text: list[int],
-) -> Iterator[Block]:
-    """Draw at most `length` characters in the only stream, one in each block, so that they can lead
-    to a match and are not forbidden."""
-    if pattern is not None:
-        pattern_state: State = pattern.start
-    for num_left in range(length, 0, -1):
-        allowed = streams.logits.copy()
-        allowed[:, list(streams.banned)] = -np.inf
-        # A character leads to a match if the characters that are then missing fit into the length.
-        if pattern is not None:
-            allowed[:, pattern.missing_after(pattern_state) >= num_left] = -np.inf
-        if forbid is not None:
-            allowed[:, forbid(text)] = -np.inf
-        if np.isneginf(allowed).all():
-            return
+def _next_engine(
+    beginning: Beginning, options: SampleOptions, num_chars: int, num_drawn: int
+) -> Engine:
+    """Return the engine for texts of at most `num_chars` characters after `num_drawn` of them."""
+    # Compiled code follows no guide and returns no values of a cell.
+    if beginning.guide is not None or options.cell is not None:
+        return Engine.NUMPY
 
-        block = _draw_block(stepper, streams, allowed=allowed)
-        text.append(int(block.ids[0, 0]))
-        if pattern is not None:
-            pattern_state = pattern.follow(pattern_state, text[-1])
-        yield block
+    # The first characters appear before the module is loaded, which takes half a second.
+    is_loaded = _compiled_module.cache_info().currsize > 0
+    if num_drawn < BEFORE_LOADING and not is_loaded:
+        return Engine.NUMPY
+
+    # For texts that end early, the loop is compiled only after enough characters to save time.
+    if beginning.ends_early and num_drawn < UNCACHED_FROM:
+        num_chars = min(num_chars, UNCACHED_FROM - 1)
+    return choose_engine(num_chars)
 
 
-def _draw_block(
-    stepper: CharacterModel,
-    streams: Streams,
-    allowed: NDArray[np.floating],
-    cell: tuple[int, int] | None = None,
-) -> Block:
-    """Draw the next character of each stream from `allowed` logits (B, V), and let the model read
-    it."""
-    # Each stream has its own options and random numbers, so that the other streams do not matter.
-    drawn_ids = []
-    for row, shaping, generator in zip(allowed, streams.shapings, streams.generators, strict=True):
-        weights = char_weights(row, shaping, banned=streams.banned)
-        drawn_ids.append(draw(weights, generator.random()))
-    ids = np.array(drawn_ids)
-
-    # The log-probabilities are the model's own, before any shaping.
-    logprobs = log_softmax(streams.logits)[np.arange(len(ids)), ids, None]
-    streams.logits, streams.state = stepper.step(ids, streams.state)
-
-    values = np.zeros((len(ids), 1), np.float32)
-    if cell is not None:
-        layer, unit = cell
-        values = stepper.values(streams.state)[layer, :, unit, None]
-    return Block(ids=ids[:, None], logprobs=logprobs, values=values)
-
-
-class TextRows:
-    """B texts that are drawn side by side. When a text has ended, another may take its row.
-
-    The options are the same as in `sample_ids`; a text has the same ids in any row.
-    """
-
-    def __init__(
-        self,
-        stepper: CharacterModel,
-        primed: PrimedState,
-        shapings: Sequence[Shaping],
-        seeds: Sequence[int],
-        *,
-        num_chars: int,
-        banned: Sequence[int] = (),
-        cell: tuple[int, int] | None = None,
-        ends_early: bool = False,
-    ) -> None:
-        """Begin a text in each row; all texts together have at most `num_chars` characters."""
-        self._stepper = stepper
-        self._primed = primed
-        # All texts begin with the state after the prime, which was read once.
-        self.streams = Streams(
-            logits=np.repeat(primed.logits, len(seeds), axis=0),
-            state=primed.state.map(partial(np.repeat, repeats=len(seeds), axis=-2)),
-            generators=[generator_of(seed) for seed in seeds],
-            shapings=shapings,
-            banned=banned,
-        )
-        self._cell = cell
-        self._num_left = num_chars
-        self._compiled: Any = None
-
-        # The first characters appear before the module is loaded, which takes half a second.
-        load_when_left = num_chars - BEFORE_LOADING
-        if _compiled_module.cache_info().currsize > 0:
-            load_when_left = num_chars
-        # For texts that end early, the loop is compiled only after enough characters to save time.
-        # Each engine is tried when its number of characters is left.
-        engine = choose_engine(num_chars)
-        self._engines: list[tuple[int, Engine]] = []
-        if engine is Engine.COMPILED and ends_early:
-            self._engines = [(load_when_left, Engine.LOADED), (num_chars - UNCACHED_FROM, engine)]
-        elif engine is not Engine.NUMPY:
-            self._engines = [(load_when_left, engine)]
-
-    def draw(self, num_chars: int) -> Block:
-        """Draw the next `num_chars` characters of all texts, or only the next one if NumPy draws
-        them."""
-        while self._engines and self._num_left <= self._engines[0][0]:
-            _, engine = self._engines.pop(0)
-            compiled = compiled_loop(self._stepper, engine)
-            if compiled is not None:
-                self._compiled = compiled.CompiledRows(self._stepper, self.streams)
-                self._engines = []
-
-        if self._compiled is None:
-            block = _draw_block(
-                self._stepper, self.streams, allowed=self.streams.logits, cell=self._cell
-            )
-        else:
-            block = self._compiled.draw(num_chars)
-        self._num_left -= block.ids.size
-        return block
-
-    def begin(self, seeds: Mapping[int, int]) -> None:
-        """Begin other texts with the same shaping; `seeds` has the seed of each by its row."""
-        is_begun = np.zeros(len(self.streams.generators), np.bool_)
-        for row, seed in seeds.items():
-            is_begun[row] = True
-            self.streams.generators[row] = generator_of(seed)
-        if self._compiled is not None:
-            self._compiled.begin(is_begun, self._primed)
-            return
-
-        # The other rows keep their texts: they are drawn in the same matrix products.
-        mask = is_begun[:, None]
-        streams = self.streams
-        streams.logits = np.where(mask, self._primed.logits, streams.logits)
-        streams.state = streams.state.map(
-            lambda old, new: np.where(mask, new, old), self._primed.state
-        )
+def _compiled_rows(
+    beginning: Beginning, options: SampleOptions, num_rows: int, engine: Engine
+) -> Any:
+    """Return the rows of texts that the compiled loop draws; None if NumPy draws them."""
+    compiled = compiled_loop(beginning.stepper, engine)
+    if compiled is None:
+        return None
+    return compiled.CompiledRows(beginning.stepper, options, beginning.banned, num_rows)
 
 
 def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:

@@ -3,19 +3,14 @@ its end."""
 
 import io
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from charrnn.generation.beam import Beam, BeamSearch
 from charrnn.generation.generated_text import GeneratedText
-from charrnn.generation.sampling import (
-    EARLY_BLOCK,
-    FIRST_BLOCK,
-    LAST_BLOCK,
-    Block,
-    TextRows,
-)
+from charrnn.generation.sampling import GrowingText
 from charrnn.text.vocab import Decoder, Vocab
 
 
@@ -179,142 +174,156 @@ def _overlap(text: str, stop: str) -> int:
     return 0
 
 
-def write_text(blocks: Iterator[Block], stream: TextStream) -> Iterator[Piece]:
-    """Yield the pieces of the only stream of `blocks`, each as soon as it certainly belongs to the
-    text."""
-    for block in blocks:
-        ids = block.ids[0].tolist()
-        logprobs = block.logprobs[0].tolist()
-        values = block.values[0].tolist()
-        for id, logprob, value in zip(ids, logprobs, values, strict=True):
-            yield from stream.feed(id, logprob=logprob, value=value)
-            if stream.is_done:
-                return
-    yield from stream.finish()
+class DrawnIds:
+    """The ids of a text while it is drawn, with their log-probabilities and the values of the cell.
+    Nothing ends the text before its length."""
 
-
-def write_chunks(blocks: Iterator[Block], stream: TextStream) -> Iterator[str]:
-    """Yield the text of the only stream of `blocks` in chunks of the size of the blocks, which is
-    faster than `write_text`."""
-    for block in blocks:
-        yield stream.feed_all(block.ids[0].tolist())
-        if stream.is_done:
-            return
-    yield text_of(stream.finish())
-
-
-class WrittenText:
-    """A text while its ids are drawn. Until it is complete, a log-probability takes 8 bytes."""
-
-    def __init__(self, stream: TextStream, seed: int, length: int) -> None:
-        self._stream = stream
-        self._seed = seed
+    def __init__(self, seed: int, length: int) -> None:
+        self.seed = seed
         self.num_left = length
         """Characters that may still follow."""
-        self._text = io.StringIO(newline="")  # "" keeps every line end as it is
-        self._logprobs = array("d")
+        self.ids: list[int] = []
+        self.logprobs: list[float] = []
+        self.values: list[float] = []
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the text has its whole length."""
+        return self.num_left == 0
+
+    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
+        """Keep the next ids, up to the length of the text."""
+        self.ids += ids[: self.num_left]
+        self.logprobs += logprobs[: self.num_left]
+        self.values += values[: self.num_left]
+        self.num_left -= min(len(ids), self.num_left)
+
+
+class DecodedText:
+    """A text while its ids are drawn and decoded by a `TextStream`."""
+
+    def __init__(self, stream: TextStream, seed: int, length: int) -> None:
+        self.seed = seed
+        self.num_left = length
+        """Characters that may still follow."""
+        self._stream = stream
 
     @property
     def is_done(self) -> bool:
         """Whether the text has ended or has its whole length."""
         return self._stream.is_done or self.num_left == 0
 
-    def add(self, ids: list[int], logprobs: list[float]) -> None:
-        """Add drawn ids until the text ends."""
+    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
+        """Decode the next ids, up to the end of the text."""
         ids = ids[: self.num_left]
         self.num_left -= len(ids)
-
-        # The whole block at once, if only END can end the text. END has a log-probability, too.
-        if self._stream.is_plain:
-            text = self._stream.feed_all(ids)
-            self._text.write(text)
-            self._logprobs.extend(logprobs[: len(text) + self._stream.is_done])
-            return
-
-        for id, logprob in zip(ids, logprobs, strict=False):
+        for id, logprob, value in zip(ids, logprobs, values, strict=False):
             if self._stream.is_done:
                 break
-            self._keep(self._stream.feed(id, logprob=logprob, value=0.0))
+            self._keep(self._stream.feed(id, logprob=logprob, value=value))
 
-    def finish(self) -> GeneratedText:
-        """End the text."""
+    def _end(self) -> None:
+        """Keep the last pieces, which were pending."""
         if not self._stream.is_done:
             self._keep(self._stream.finish())
+
+    def _keep(self, pieces: list[Piece]) -> None:
+        raise NotImplementedError
+
+
+class TextInPieces(DecodedText):
+    """A text whose pieces are taken while it is drawn."""
+
+    def __init__(self, stream: TextStream, seed: int, length: int) -> None:
+        super().__init__(stream, seed=seed, length=length)
+        self._pieces: list[Piece] = []
+
+    def take(self) -> list[Piece]:
+        """Return the pieces since the last call."""
+        pieces = self._pieces
+        self._pieces = []
+        return pieces
+
+    def finish(self) -> list[Piece]:
+        """End the text, and return its last pieces."""
+        self._end()
+        return self.take()
+
+    def _keep(self, pieces: list[Piece]) -> None:
+        self._pieces += pieces
+
+
+class WrittenText(DecodedText):
+    """A text that is kept until it is whole; a log-probability takes 8 bytes."""
+
+    def __init__(self, stream: TextStream, seed: int, length: int) -> None:
+        super().__init__(stream, seed=seed, length=length)
+        self._text = io.StringIO(newline="")  # "" keeps every line end as it is
+        self._logprobs = array("d")
+
+    def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
+        """Decode the next ids, up to the end of the text."""
+        if not self._stream.is_plain:
+            super().add(ids, logprobs, values)
+            return
+
+        # The whole block at once, if only END can end the text. END has a log-probability, too.
+        ids = ids[: self.num_left]
+        self.num_left -= len(ids)
+        text = self._stream.feed_all(ids)
+        self._text.write(text)
+        self._logprobs.extend(logprobs[: len(text) + self._stream.is_done])
+
+    def take(self) -> str:
+        """Return the text since the last call, which is then forgotten."""
+        text = self._text.getvalue()
+        self._text = io.StringIO(newline="")
+        self._logprobs = array("d")
+        return text
+
+    def finish(self) -> GeneratedText:
+        """End the text, and return what was not taken of it."""
+        self._end()
         return GeneratedText(
             text=self._text.getvalue(),
             logprobs=tuple(self._logprobs),
-            seed=self._seed,
+            seed=self.seed,
             stop=self._stream.stop,
             has_ended=self._stream.has_ended,
         )
 
-    def _keep(self, pieces: Iterable[Piece]) -> None:
+    def _keep(self, pieces: list[Piece]) -> None:
         for piece in pieces:
             self._text.write(piece.text)
             self._logprobs.append(piece.logprob)
 
 
-def write_whole(blocks: Iterator[Block], text: WrittenText) -> GeneratedText:
-    """Return the text of the only stream of `blocks`."""
-    for block in blocks:
-        text.add(block.ids[0].tolist(), block.logprobs[0].tolist())
-        if text.is_done:
-            break
-    return text.finish()
+# Three renderings of the texts that `sampling.write_texts` yields whenever they have grown.
 
 
-def write_texts(
-    rows: TextRows,
-    seeds: Sequence[int],
-    *,
-    num_rows: int,
-    length: int,
-    make_stream: Callable[[], TextStream],
-    ends_early: bool,
-    on_draw: Callable[[int], object],
-) -> Iterator[GeneratedText]:
-    """Yield a whole text for each of `seeds`, in their order; `num_rows` texts are drawn side by
-    side.
+def in_pieces(grown: Iterator[GrowingText], text: TextInPieces) -> Iterator[Piece]:
+    """Yield the pieces of the only text, each as soon as it certainly belongs to the text."""
+    for _ in grown:
+        yield from text.take()
+    yield from text.finish()
 
-    The rows have begun with the first seeds. A row whose text has ended goes on with the next seed.
-    """
 
-    def begin(index: int) -> WrittenText:
-        return WrittenText(stream=make_stream(), seed=seeds[index], length=length)
+def in_chunks(grown: Iterator[GrowingText], text: WrittenText) -> Iterator[str]:
+    """Yield the only text in chunks of the size of the blocks, which is faster than `in_pieces`."""
+    for _ in grown:
+        yield text.take()
+    yield text.finish().text
 
-    # The number and the text in each row, and finished texts that wait for the texts before them.
-    text_in_row = {row: (row, begin(row)) for row in range(num_rows)}
-    num_begun = num_rows
-    finished: dict[int, GeneratedText] = {}
-    num_yielded = 0
-    size = FIRST_BLOCK
-    while text_in_row:
-        # Small blocks, because the characters after the end of a text are drawn in vain.
-        if ends_early:
-            size = EARLY_BLOCK
-        num_left = max(text.num_left for _, text in text_in_row.values())
-        block = rows.draw(min(size, num_left))
-        on_draw(block.ids.size)
-        size = min(2 * size, LAST_BLOCK)
 
-        # Each row that is free takes the next text.
-        next_seeds = {}
-        for row, (index, text) in list(text_in_row.items()):
-            text.add(block.ids[row].tolist(), block.logprobs[row].tolist())
-            if not text.is_done:
-                continue
-            finished[index] = text.finish()
-            if num_begun < len(seeds):
-                text_in_row[row] = (num_begun, begin(num_begun))
-                next_seeds[row] = seeds[num_begun]
-                num_begun += 1
-            else:
-                del text_in_row[row]
-        if next_seeds:
-            rows.begin(next_seeds)
-        while num_yielded in finished:
-            yield finished.pop(num_yielded)
-            num_yielded += 1
+def as_wholes(grown: Iterator[GrowingText], begun: deque[WrittenText]) -> Iterator[GeneratedText]:
+    """Yield all texts, each as a whole, in the order of `begun`, to which each is added when it
+    begins."""
+    for _ in grown:
+        # A text that is whole waits for the texts before it.
+        while begun and begun[0].is_done:
+            yield begun.popleft().finish()
+    for text in begun:
+        yield text.finish()
 
 
 class TextSearch:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import safetensors.numpy
+from hand_built import draw_texts
 
 from charrnn.compiled import sampling as loops
 from charrnn.config.settings import Config
@@ -23,14 +24,12 @@ from charrnn.counts.kneser_ney import NgramModel
 from charrnn.counts.mixing_powers import NUM_PAIRS
 from charrnn.errors import CheckpointError
 from charrnn.generation import sampling
-from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.shapes import check_shapes, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.statistics.histograms import _compiled_fill
 from charrnn.system.compiling import CompiledLoop
 
-SHAPINGS = [Shaping(), Shaping(temperature=0.5, top_k=1, top_p=0.5, min_p=0.1)]
+SHAPINGS = [{}, {"temperature": 0.5, "top_k": 1, "top_p": 0.5, "min_p": 0.1}]
 HIDDEN_SIZE, VOCAB_SIZE = 21, 17
 NUM_FILES = 400
 """Files of counts that are made at random."""
@@ -64,10 +63,8 @@ def stepper_of(rng, scale=1.0, vocab_size=VOCAB_SIZE, **settings):
 
 def draw(stepper) -> None:
     ids = np.arange(9) % stepper.vocab_size
-    state = stepper.initial_state(1)
-    primed = prime_model(stepper, ids) if state else None
-    for _ in sample_ids(stepper, primed, SHAPINGS, seeds=[1, 2], length=12):
-        pass
+    for shaping in SHAPINGS:
+        draw_texts(stepper, ids, [1, 2], length=12, **shaping)
 
 
 def run_networks(rng) -> None:

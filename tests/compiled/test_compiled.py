@@ -15,14 +15,14 @@ import torch
 from conftest import REPOSITORY
 from effects_networks import tensors_of
 from environment import HELPERS
-from hand_built import TEXTS, text_hash
+from hand_built import TEXTS, draw_texts, text_hash
 
 from charrnn.api import Model
 from charrnn.config.settings import Config
 from charrnn.generation import generator, sampling
 from charrnn.generation.distribution import char_weights, next_char_probs
 from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import Block, Engine, prime_model, sample_ids, seed_of_text
+from charrnn.generation.sampling import Engine, seed_of_text
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.system.progress import Progress, using
@@ -62,23 +62,29 @@ def choose(monkeypatch):
 
 
 SHAPINGS = [
-    Shaping(),
-    Shaping(temperature=0),
-    Shaping(temperature=0.7, top_k=5),
-    Shaping(temperature=1.3, top_p=0.8),
-    Shaping(temperature=1.1, top_k=9, top_p=0.9, min_p=0.05),
-    Shaping(temperature=1e-6),
-    Shaping(temperature=1e6, min_p=0.5),
+    {},
+    {"temperature": 0},
+    {"temperature": 0.7, "top_k": 5},
+    {"temperature": 1.3, "top_p": 0.8},
+    {"temperature": 1.1, "top_k": 9, "top_p": 0.9, "min_p": 0.05},
+    {"temperature": 1e-6},
+    {"temperature": 1e6, "min_p": 0.5},
 ]
-STREAMS = range(len(SHAPINGS))
+SEEDS = range(3)
+PRIME = np.arange(1, 60) % V
 
 
-def draw_all(stepper, streams=STREAMS, length=150):
-    """Every kind of shaping at once."""
-    reading = prime_model(stepper, np.arange(1, 60) % V)
-    shapings, seeds = [SHAPINGS[stream] for stream in streams], list(streams)
-    blocks = sample_ids(stepper, reading, shapings, seeds, length=length, banned=(0,))
-    return Block(*(np.concatenate(parts, axis=1) for parts in zip(*blocks, strict=True)))
+def draw_all(stepper, shapings=SHAPINGS, seeds=SEEDS, length=60):
+    """Some texts with each shaping."""
+    return [
+        text
+        for shaping in shapings
+        for text in draw_texts(stepper, PRIME, seeds, length=length, banned=(0,), **shaping)
+    ]
+
+
+def ids_of(texts):
+    return [text.ids for text in texts]
 
 
 @pytest.mark.parametrize(
@@ -96,10 +102,11 @@ def test_it_computes_the_bits_of_numpy(changes, choose):
     choose(True)
     assert sampling.compiled_loop(stepper, Engine.COMPILED) is compiled
     found = draw_all(stepper)
-    assert np.array_equal(found.ids, expected.ids)
+    assert ids_of(found) == ids_of(expected)
     # Sums of 17 exponentials in float64, in another order.
-    np.testing.assert_allclose(found.logprobs, expected.logprobs, rtol=0, atol=1e-13)
-    assert len({tuple(row) for row in found.ids.tolist()}) > 1
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.logprobs, other.logprobs, rtol=0, atol=1e-13)
+    assert len({tuple(text.ids) for text in found}) > len(SHAPINGS)
 
 
 @pytest.mark.parametrize("factor", [1e-25, 1e-35, 1e-39])
@@ -111,7 +118,7 @@ def test_weights_too_small_for_int8_are_compiled_as_well(choose, factor):
     choose(False)
     expected = draw_all(stepper, length=20)
     choose(True)
-    assert np.array_equal(draw_all(stepper, length=20).ids, expected.ids)
+    assert ids_of(draw_all(stepper, length=20)) == ids_of(expected)
 
 
 @pytest.mark.parametrize("is_compiled", [False, True])
@@ -153,10 +160,10 @@ def test_a_seed_writes_the_same_text_as_ever(cell, choose):
 def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose):
     stepper = make_stepper()
     choose(True)
-    together = draw_all(stepper, length=60)
-    for stream in STREAMS:
-        alone = draw_all(stepper, range(stream, stream + 1), 60)
-        assert np.array_equal(alone.ids[0], together.ids[stream])
+    together = draw_all(stepper, [{}], range(7))
+    for seed, text in enumerate(together):
+        [alone] = draw_all(stepper, [{}], [seed])
+        assert alone.ids == text.ids
     for loop in compiled.LOOPS.values():
         assert len(loop._dispatcher.signatures) <= 1, (
             "another one is compiled in silence, and never kept"
@@ -196,12 +203,12 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
             min_p=float(generator.uniform(0, 0.1)) if index % 5 == 0 else None,
         )
         banned = np.flatnonzero(generator.random(size - 1) < 0.2).tolist()
-        drawing = compiled.drawing_of([shaping], banned, size)
+        drawing = compiled.drawing_of(shaping, banned, size)
         weights = char_weights(logits, shaping, banned)
         probs = np.empty(size)
         borders = np.cumsum(weights.values) / weights.total
         for uniform in (0.0, generator.random(), *borders[borders < 1]):
-            drawn = compiled._draw(logits.astype(np.float64), drawing, 0, uniform, probs)
+            drawn = compiled._draw(logits.astype(np.float64), drawing, uniform, probs)
             assert drawn == sampling.draw(weights, uniform), (logits, shaping, uniform)
         assert np.array_equal(probs, weights.values)
         assert np.allclose(
@@ -315,13 +322,14 @@ def test_another_process_finds_the_kept_code_and_a_long_text_begins_before_numba
 import sys
 import numpy as np
 from charrnn.generation import sampling
-from charrnn.generation.sample_options import Shaping
+from charrnn.generation.sample_options import SampleOptions
+from charrnn.generation.writing import DrawnIds
 from hand_built import hand_built_stepper
 stepper = hand_built_stepper("lstm")
-reading = sampling.prime_model(stepper, np.array([1]))
-blocks = sampling.sample_ids(stepper, reading, [Shaping()], [1], length=10**6)
-first = next(blocks)
-print(first.ids.size, "numba" in sys.modules)
+beginning = sampling.Beginning(stepper, sampling.prime_model(stepper, np.array([1])))
+text = DrawnIds(1, length=10**6)
+next(sampling.write_texts(beginning, SampleOptions(), [text], num_chars=10**6))
+print(len(text.ids), "numba" in sys.modules)
 from charrnn.compiled import sampling as compiled
 print(compiled.LOOPS["write"].load(compiled.arguments_of("write")))
 """
@@ -335,11 +343,11 @@ print(compiled.LOOPS["write"].load(compiled.arguments_of("write")))
 def test_numpy_begins_what_the_compiled_loop_goes_on_with(length, choose, monkeypatch):
     stepper = make_stepper()
     choose(True)
-    expected = draw_all(stepper, range(3), length)
+    expected = draw_all(stepper, SHAPINGS[:1], length=length)
     sampling._compiled_module.cache_clear()
     monkeypatch.setattr(sampling, "BEFORE_LOADING", 50)
-    found = draw_all(stepper, range(3), length)
-    assert np.array_equal(found.ids, expected.ids)
+    found = draw_all(stepper, SHAPINGS[:1], length=length)
+    assert ids_of(found) == ids_of(expected)
 
 
 def test_every_constant_that_the_loops_use_stands_in_a_file_of_their_key():

@@ -7,14 +7,14 @@ from functools import cache
 import numpy as np
 import pytest
 from effects_networks import tensors_of
+from hand_built import draw_texts
 from hypothesis import given
 from hypothesis import strategies as st
 from strong_networks import PRIME, T, V, config_of, make_network, make_stepper
 
 from charrnn.errors import UsageError
 from charrnn.generation.beam import Beam, BeamSearch, SeenNgrams
-from charrnn.generation.sample_options import SearchOptions, Shaping
-from charrnn.generation.sampling import prime_model, sample_ids
+from charrnn.generation.sample_options import SearchOptions
 from charrnn.model.stepper import Stepper
 
 SEEDS = range(4)
@@ -98,10 +98,8 @@ def test_log_probabilities_are_the_model_s_own(cell, width):
 def test_a_beam_of_one_is_greedy(cell, seed):
     stepper = make_stepper(cell, seed)
     (beam,) = find(stepper, width=1, length=20)
-    reading = prime_model(stepper, PRIME)
-    blocks = sample_ids(stepper, reading, [Shaping(temperature=0)], [0], length=20)
-    greedy = [(int(block.ids[0, 0]), float(block.logprobs[0, 0])) for block in blocks]
-    assert list(zip(beam.ids, beam.logprobs, strict=True)) == greedy
+    [greedy] = draw_texts(stepper, PRIME, [0], temperature=0, length=20)
+    assert (list(beam.ids), list(beam.logprobs)) == (greedy.ids, greedy.logprobs)
 
 
 def naive_search(cell, seed, width, length, stops=()):

@@ -3,8 +3,8 @@ characters."""
 
 import tracemalloc
 from contextlib import contextmanager
+from itertools import islice
 
-import numpy as np
 import pytest
 from built_runs import build_chain
 
@@ -12,7 +12,6 @@ import charrnn
 from charrnn.commands.sample import MAX_JSON_CHARS
 from charrnn.generation import generator, sampling
 from charrnn.generation.sample_options import MAX_BEAM_CHARS, SampleOptions
-from charrnn.generation.sampling import Block
 from charrnn.plugins.reports.novelty import MAX_CHARS
 
 MIB = 2**20
@@ -26,8 +25,9 @@ def model(alphabet_run):
 @pytest.fixture
 def nothing_is_drawn(monkeypatch):
     """Fail as soon as a character is drawn."""
-    for name in ("sample_ids", "TextRows"):
-        monkeypatch.setattr(sampling, name, lambda *_, **__: pytest.fail("something was drawn"))
+    monkeypatch.setattr(
+        sampling, "write_texts", lambda *_, **__: pytest.fail("something was drawn")
+    )
 
 
 @contextmanager
@@ -69,26 +69,17 @@ def test_texts_are_the_same_however_many_are_drawn_together(model, group_chars, 
 def test_several_long_texts_are_written_in_little_memory(model, monkeypatch):
     drawn_together = []
 
-    class Rows:
-        """Makes characters as fast as they can be made."""
+    def write(beginning, options, texts, *, num_chars, num_rows=1):
+        """Make characters as fast as they can be made."""
+        drawn_together.append(num_rows)
+        waiting = iter(texts)
+        while in_rows := list(islice(waiting, num_rows)):
+            while not in_rows[0].is_done:
+                for text in in_rows:
+                    text.add([2] * 1024, [-1.5] * 1024, [0.0] * 1024)
+                    yield text
 
-        def __init__(self, *, shapings, **_):
-            self.num_rows = len(shapings)
-            drawn_together.append(len(shapings))
-
-        def draw(self, num_chars):
-            shape = (self.num_rows, num_chars)
-            return Block(np.full(shape, 2), np.full(shape, -1.5), np.zeros(shape, np.float32))
-
-        def begin(self, seeds):
-            pass
-
-    def draw(*, shapings, length, **_):
-        for start in range(0, length, 1024):
-            yield Rows(shapings=shapings).draw(min(1024, length - start))
-
-    monkeypatch.setattr(sampling, "sample_ids", draw)
-    monkeypatch.setattr(sampling, "TextRows", Rows)
+    monkeypatch.setattr(sampling, "write_texts", write)
     for chunks in model.generator.write_each(7, SampleOptions(length=900_000)):
         next(chunks)
     assert drawn_together == [2], "as many as have two million characters"

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from built_runs import build_chain
+from hand_built import draw_texts
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strong_networks import PRIME, make_stepper
@@ -15,9 +16,9 @@ from strong_networks import PRIME, make_stepper
 import charrnn
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.patterns import Pattern
-from charrnn.generation.sample_options import SearchOptions, Shaping
-from charrnn.generation.sampling import generator_of, prime_model, sample_ids
+from charrnn.generation.patterns import Guide, Pattern
+from charrnn.generation.sample_options import SearchOptions
+from charrnn.generation.sampling import generator_of
 from charrnn.text.documents import END
 
 ALPHABET, LETTERS, T = ("", "a", "b", "é", "\n"), "abcd", 4
@@ -79,22 +80,20 @@ def test_an_automaton_takes_the_texts_that_python_matches(expression):
 def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression):
     pattern, stepper = Pattern(expression, LETTERS, None), make_stepper("lstm", 0)
     matching = {text for text in all_texts(LETTERS) if re.fullmatch(expression, text)}
-    for seed, shaping in enumerate([Shaping(), Shaping(top_k=2), Shaping(temperature=0.01)]):
+    for seed, shaping in enumerate([{}, {"top_k": 2}, {"temperature": 0.01}]):
         uniforms, text = generator_of(seed), ""
         while any(one != text and one.startswith(text) for one in matching):
-            own = (
-                log_softmax(stepper.read(np.array([*PRIME, *map(LETTERS.index, text)]))[0])[0]
-                / shaping.temperature
-            )
+            own = log_softmax(stepper.read(np.array([*PRIME, *map(LETTERS.index, text)]))[0])[
+                0
+            ] / shaping.get("temperature", 1.0)
             begins = [any(one.startswith(text + letter) for one in matching) for letter in LETTERS]
             scores = np.where(begins, own, -np.inf)
-            scores[np.argsort(-scores)[shaping.top_k or T :]] = -np.inf
+            scores[np.argsort(-scores)[shaping.get("top_k", T) :]] = -np.inf
             probs = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
             text += LETTERS[int((np.cumsum(probs) <= uniforms.random()).sum())]
-        blocks = sample_ids(
-            stepper, prime_model(stepper, PRIME), [shaping], [seed], length=T, pattern=pattern
-        )
-        assert "".join(LETTERS[block.ids[0, 0]] for block in blocks) == text
+        guide = Guide(pattern, None)
+        [found] = draw_texts(stepper, PRIME, [seed], length=T, guide=guide, **shaping)
+        assert "".join(LETTERS[id] for id in found.ids) == text
     search = BeamSearch(stepper, PRIME, SearchOptions(width=256, length=T), pattern=pattern)
     assert tuple(id for ids in search for id in ids) == search.beams[0].ids
     ended = {

@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hand_built import vocab_of
+from hand_built import draw_texts, vocab_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -16,13 +16,11 @@ from charrnn.generation.sampling import (
     draw,
     generator_of,
     opening_ids,
-    prime_model,
-    sample_ids,
     seed_of_text,
     start_ids,
     undrawable_ids,
 )
-from charrnn.generation.writing import TextStream, write_text
+from charrnn.generation.writing import TextStream
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
 from charrnn.text.documents import END
@@ -73,47 +71,27 @@ def copying_stepper(followers):
     return Stepper(config_of("rnn"), tensors)
 
 
-def drawn(
-    stepper,
-    prime,
-    shaping,
-    *,
-    seed,
-    length,
-    banned=(),
-):
-    """(id, log-probability) of the characters of one stream."""
-    reading = prime_model(stepper, np.array(prime))
-    blocks = sample_ids(stepper, reading, [shaping], [seed], length=length, banned=banned)
-    return [
-        (int(char), float(nats))
-        for block in blocks
-        for char, nats in zip(block.ids[0], block.logprobs[0], strict=True)
-    ]
+def drawn(stepper, prime, *, seed, length, **options):
+    """(id, log-probability) of the characters of one text."""
+    [text] = draw_texts(stepper, prime, [seed], length=length, **options)
+    return list(zip(text.ids, text.logprobs, strict=True))
 
 
-def pieces_of(
-    stepper,
-    vocab,
-    shaping,
-    *,
-    length,
-    banned=(),
-):
+def pieces_of(stepper, vocab, *, length, **options):
     """The text of one stream, piece by piece."""
-    reading = prime_model(stepper, start_ids(vocab))
-    blocks = sample_ids(stepper, reading, [shaping], [0], length=length, banned=banned)
-    return list(write_text(blocks, TextStream(vocab, ())))
+    [text] = draw_texts(stepper, start_ids(vocab), [0], length=length, **options)
+    stream = TextStream(vocab, ())
+    pieces = [piece for id in text.ids for piece in stream.feed(id, 0.0, 0.0)]
+    return [*pieces, *stream.finish()]
 
 
 def test_the_seed_decides_the_text():
     stepper = Stepper(config_of("lstm"), random_tensors("lstm", 20))
-    shaping = Shaping(temperature=1.3)
-    first = drawn(stepper, [3, 4], shaping, seed=7, length=80)
-    assert drawn(stepper, [3, 4], shaping, seed=7, length=80) == first
-    assert drawn(stepper, [3, 4], shaping, seed=7, length=30) == first[:30]
+    first = drawn(stepper, [3, 4], temperature=1.3, seed=7, length=80)
+    assert drawn(stepper, [3, 4], temperature=1.3, seed=7, length=80) == first
+    assert drawn(stepper, [3, 4], temperature=1.3, seed=7, length=30) == first[:30]
     for prime, seed in (([3, 4], 8), ([3], 7)):
-        assert drawn(stepper, prime, shaping, seed=seed, length=80) != first
+        assert drawn(stepper, prime, temperature=1.3, seed=seed, length=80) != first
 
 
 def test_the_texts_of_one_seed_have_independent_random_numbers():
@@ -133,15 +111,15 @@ def test_a_text_can_be_drawn_by_its_own_seed():
 def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell):
     stepper = Stepper(config_of(cell), random_tensors(cell, 20))
     ids = [3, 4]
-    shaping = Shaping(temperature=0.7, top_k=6)
-    for char, logprob in drawn(stepper, ids, shaping, seed=1, length=40, banned=(0,)):
+    shaping = {"temperature": 0.7, "top_k": 6}
+    for char, logprob in drawn(stepper, ids, seed=1, length=40, banned=(0,), **shaping):
         logits = stepper.read(np.array(ids))[0][0].tolist()
         # The same float32 logits, then float64 sums of 20 terms: some 1e-15.
         assert logprob == pytest.approx(
             logits[char] - math.log(math.fsum(map(math.exp, logits))), rel=0, abs=1e-12
         )
         # It is what was read that is sampled.
-        assert next_char_probs(np.array([logits]), shaping, (0,))[0, char] > 0
+        assert next_char_probs(np.array([logits]), Shaping(**shaping), (0,))[0, char] > 0
         ids.append(char)
 
 
@@ -162,8 +140,8 @@ NUM_DRAWS = 5_000
 def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_the_next():
     stepper = forgetful_stepper([0.1, 0.4, 0.05, 0.3, 0.15])
     # Leaves 0.1, 0.05, 0.3 and 0.15, squared.
-    shaping = Shaping(temperature=0.5, top_k=4)
-    found = drawn(stepper, [0], shaping, seed=2, length=NUM_DRAWS, banned=(1,))
+    shaping = {"temperature": 0.5, "top_k": 4}
+    found = drawn(stepper, [0], seed=2, length=NUM_DRAWS, banned=(1,), **shaping)
     ids = [char for char, _ in found]
     weights = np.array([0.1, 0.0, 0.05, 0.3, 0.15]) ** 2
     probs = weights / weights.sum()
@@ -205,9 +183,8 @@ def test_the_impossible_is_never_drawn_even_at_the_edges(weights, uniform):
 def test_the_unknown_symbol_is_never_written(temperature):
     vocab = vocab_of("abc\n")
     stepper = forgetful_stepper([0.9, 0.025, 0.025, 0.025, 0.025])
-    shaping = Shaping(temperature=temperature)
     banned = (*undrawable_ids(vocab), 2)
-    found = pieces_of(stepper, vocab, shaping, length=300, banned=banned)
+    found = pieces_of(stepper, vocab, temperature=temperature, length=300, banned=banned)
     pieces = [piece.text for piece in found]
     assert len(pieces) == 300
     # Nor is "a", which was banned beside it; the others are equally likely, and greed takes the
@@ -274,8 +251,7 @@ def test_a_character_of_several_bytes_comes_when_it_is_complete():
     first, second, third = "€".encode()
     stepper = copying_stepper({10: first, first: second, second: third, third: first})
     written = [
-        [piece.text for piece in pieces_of(stepper, vocab, Shaping(), length=length)]
-        for length in range(6)
+        [piece.text for piece in pieces_of(stepper, vocab, length=length)] for length in range(6)
     ]
     euro = ["", "", "€"]
     begun = [[REPLACEMENT], ["", REPLACEMENT]]  # the last piece carries what was left unfinished

@@ -4,24 +4,25 @@ its end.
 Tests `generation.generated_text`, too.
 """
 
-import numpy as np
+from collections import deque
+
 import pytest
 from hand_built import vocab_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.generation import writing
-from charrnn.generation.sampling import Block
 from charrnn.generation.writing import (
     MIN_CHARS,
     Loop,
+    TextInPieces,
     TextStream,
     WrittenText,
+    as_wholes,
     find_loop,
+    in_chunks,
+    in_pieces,
     text_of,
-    write_chunks,
-    write_text,
-    write_whole,
 )
 from charrnn.text.vocab import Vocab
 
@@ -104,50 +105,53 @@ def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data):
     assert [piece.logprob for piece in pieces] == [-float(index) for index in range(len(data))]
 
 
-def blocks_of(texts, vocab, size):
-    ids = np.stack([vocab.encode(text).astype(np.int64) for text in texts])
-    cuts = range(0, ids.shape[1], size)
-    return [
-        Block(part, -part.astype(np.float64), np.full(part.shape, 0.5, np.float32))
-        for part in (ids[:, begin : begin + size] for begin in cuts)
-    ]
+def grow(text, characters, size, vocab):
+    """Give the ids of some characters to a text in blocks, until it has ended; yield it after each
+    block."""
+    ids = vocab.encode(characters).tolist()
+    for begin in range(0, len(ids), size):
+        part = ids[begin : begin + size]
+        text.add(part, [-float(id) for id in part], [0.5] * len(part))
+        yield text
+        if text.is_done:
+            break
 
 
 @pytest.mark.parametrize("vocab", [CHARS, BYTES])
 @pytest.mark.parametrize("size", [1, 3, 100])
 @pytest.mark.parametrize("stops", [(), ("bb",), ("c\na",)])
-def test_chunks_pieces_and_many_texts_at_once_say_the_same(vocab, size, stops):
+def test_pieces_chunks_and_whole_texts_say_the_same(vocab, size, stops):
     texts = ["abcabbcac", "cccc\naaaa", "aaaaabbbb"]
-    for text in texts:
-        written = WrittenText(TextStream(vocab, stops), seed=0, length=len(text.encode()))
-        found = write_whole(iter(blocks_of([text], vocab, size)), written)
-        blocks = blocks_of([text], vocab, size)
-        expected = cut(text, stops)
-        pieces = list(write_text(iter(blocks), TextStream(vocab, stops)))
-        assert found.text == text_of(pieces) == expected
-        assert found.stop == ("" if expected == text else stops[0])
+    for characters in texts:
+        expected = cut(characters, stops)
+        text = TextInPieces(TextStream(vocab, stops), seed=0, length=9)
+        pieces = list(in_pieces(grow(text, characters, size, vocab), text))
+        text = WrittenText(TextStream(vocab, stops), seed=0, length=9)
+        chunks = list(in_chunks(grow(text, characters, size, vocab), text))
+        text = WrittenText(TextStream(vocab, stops), seed=0, length=9)
+        [found] = as_wholes(grow(text, characters, size, vocab), deque([text]))
+
+        assert found.text == text_of(pieces) == "".join(chunks) == expected
+        assert found.stop == ("" if expected == characters else stops[0])
         assert found.logprobs == tuple(piece.logprob for piece in pieces)
-        assert "".join(write_chunks(iter(blocks), TextStream(vocab, stops))) == expected
         assert {piece.value for piece in pieces} <= {0.5}
 
 
-def test_nothing_more_is_drawn_when_the_text_has_ended():
-    drawn = []
+@pytest.mark.parametrize("kind", [TextInPieces, WrittenText])
+def test_nothing_more_is_drawn_when_the_text_has_ended(kind):
+    text = kind(TextStream(CHARS, ("bb",)), seed=0, length=20)
+    assert len(list(grow(text, 5 * "cabb", 2, CHARS))) == 2
 
-    def blocks(*texts):
-        drawn.clear()
-        for block in blocks_of([text * 5 for text in texts], CHARS, 2):
-            drawn.append(block)
-            yield block
 
-    def stream():
-        return TextStream(CHARS, ("bb",))
+def test_a_text_waits_for_the_texts_before_it():
+    first, second = (WrittenText(TextStream(CHARS, ()), seed, length=3) for seed in range(2))
 
-    write_whole(blocks("cabb"), WrittenText(stream(), seed=0, length=20))
-    assert len(drawn) == 2
-    for write in (write_text, write_chunks):
-        list(write(blocks("cabb"), stream()))
-        assert len(drawn) == 2
+    def grown():
+        yield from grow(second, "bbb", 3, CHARS)
+        yield from grow(first, "aaa", 1, CHARS)
+
+    begun = deque([first, second])
+    assert [text.text for text in as_wholes(grown(), begun)] == ["aaa", "bbb"]
 
 
 def naive_loop(text):

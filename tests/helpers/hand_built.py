@@ -1,6 +1,7 @@
 """Build untrained models from random integers: the same on every machine."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ from known_weights import draw_weight
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import prime_model, sample_ids, seed_of_text
+from charrnn.generation.patterns import Guide
+from charrnn.generation.sample_options import SampleOptions
+from charrnn.generation.sampling import Beginning, prime_model, seed_of_text, write_texts
+from charrnn.generation.writing import DrawnIds
 from charrnn.model.shapes import weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import CharacterCounts, Vocab, code_points
@@ -63,12 +66,38 @@ def text_hash(cell: str) -> str:
     """Hash 300 characters of three streams with seed 5. It never changes: `--seed` guarantees the
     same text."""
     stepper = hand_built_stepper(cell)
-    shapings = [Shaping(temperature=0.8), Shaping(top_k=5), Shaping(top_p=0.9, min_p=0.01)]
-    reading = prime_model(stepper, np.array([1, 2]))
-    seeds = [seed_of_text(5, index) for index in range(3)]
-    blocks = sample_ids(stepper, reading, shapings, seeds, length=300)
-    ids = np.concatenate([block.ids for block in blocks], axis=1)
-    return hashlib.sha256(ids.astype(np.int64).tobytes()).hexdigest()[:16]
+    shapings = [{"temperature": 0.8}, {"top_k": 5}, {"top_p": 0.9, "min_p": 0.01}]
+    texts = []
+    for index, shaping in enumerate(shapings):
+        [text] = draw_texts(stepper, [1, 2], [seed_of_text(5, index)], length=300, **shaping)
+        texts.append(text.ids)
+    return hashlib.sha256(np.array(texts, np.int64).tobytes()).hexdigest()[:16]
+
+
+def draw_texts(
+    stepper: Any,
+    prime: Any,
+    seeds: Sequence[int],
+    *,
+    length: int,
+    banned: Sequence[int] = (),
+    guide: Guide | None = None,
+    **options: Any,
+) -> list[DrawnIds]:
+    """Draw a text for each seed side by side, after the ids of a prime."""
+    beginning = Beginning(
+        stepper, prime_model(stepper, np.array(prime)), banned=banned, guide=guide
+    )
+    texts = [DrawnIds(seed, length) for seed in seeds]
+    for _ in write_texts(
+        beginning,
+        SampleOptions(length=length, **options),
+        texts,
+        num_chars=length * len(seeds),
+        num_rows=len(seeds),
+    ):
+        pass
+    return texts
 
 
 def vocab_of(text, **options):

@@ -120,7 +120,7 @@ def _onnx(model: TrainedModel, path: Path) -> Content:
     # alphabet.
     data = onnx_to_bytes(model)
     options = SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32")
-    ids = np.concatenate([block.ids[0] for block in model.generator.draw_blocks(options)])
+    ids = np.array(model.generator.draw_ids(options))
     return data, check_onnx(data, stepper=model.stepper, ids=ids)
 
 
