@@ -34,7 +34,7 @@ import numpy as np
 from numba import config, njit
 from numpy.typing import NDArray
 
-from charrnn.compiled import dot_products
+from charrnn.compiled import dot_products, functions
 from charrnn.compiled.dot_products import (
     COLUMN_MULTIPLE,
     MOST_BITS,
@@ -46,18 +46,11 @@ from charrnn.compiled.dot_products import (
     shorts_at,
     whole_at,
 )
+from charrnn.compiled.functions import exp, power_of_two, sigmoid, tanh
 from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import Block
 from charrnn.model import portable_math
-from charrnn.model.portable_math import (
-    EXP_LIMIT,
-    INVERSE_LN2,
-    LN2_HIGH,
-    LN2_LOW,
-    SMALLEST_EXPONENT,
-    Doubles,
-    Float32Array,
-)
+from charrnn.model.portable_math import SMALLEST_EXPONENT, Doubles, Float32Array
 from charrnn.model.stepper import Stepper
 from charrnn.system.compiling import CompiledLoop, for_loops
 from charrnn.system.process import num_cores
@@ -87,15 +80,6 @@ ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
 """Layout of the matrices for these instructions; see `dot_products`."""
 _dot_one = dot_products.make_dot(1)
 _dot_many = dot_products.make_dot(STREAMS)
-
-LIMIT = np.float32(portable_math.TANH_LIMIT)
-"""tanh is computed for arguments clipped to [-LIMIT, LIMIT]."""
-P0, P1, P2, P3, P4 = np.array(portable_math.TANH_TOP, np.float32)
-"""Coefficients of the numerator of tanh."""
-Q0, Q1, Q2, Q3, Q4 = np.array(portable_math.TANH_BOTTOM, np.float32)
-"""Coefficients of the denominator of tanh."""
-HALF = np.float32(0.5)
-"""A half in float32, because Python's would make the arithmetic float64."""
 
 
 class Plan(NamedTuple):
@@ -269,22 +253,6 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
 
 
 @for_loops
-def _tanh(x: np.float32) -> Any:
-    """Compute `exact_tanh`: the same operations in the same order."""
-    x = min(max(x, -LIMIT), LIMIT)
-    square = x * x
-    top = (((P4 * square + P3) * square + P2) * square + P1) * square + P0
-    bottom = (((Q4 * square + Q3) * square + Q2) * square + Q1) * square + Q0
-    return x * top / bottom
-
-
-@for_loops
-def _sigmoid(x: np.float32) -> Any:
-    """Compute 1 / (1 + exp(-x)) as a tanh, whose polynomials are vectorized."""
-    return HALF * _tanh(HALF * x) + HALF
-
-
-@for_loops
 def _exponent(at: Address, size: int) -> Any:
     """Compute the exponent of the largest |x| (C,) as frexp does, but at least
     SMALLEST_EXPONENT."""
@@ -297,13 +265,6 @@ def _exponent(at: Address, size: int) -> Any:
     return max((np.int64(largest) >> 23) - 126, SMALLEST_EXPONENT)
 
 
-@for_loops
-def _power_of_two(exponent: int) -> Any:
-    """Compute 2^exponent in float64, from -1022 to 1023."""
-    # The exponent of a double is in the bits from 52 on, with 1023 added.
-    return dot_products.double_of_bits((np.int64(exponent) + 1023) << 52)
-
-
 # Products. Arguments named `..._at`, and those without a shape, are addresses.
 
 
@@ -313,7 +274,7 @@ def _round_to_inputs(at: Address, size: int, bits: int, inputs_at: Address) -> A
     # The largest input decides, so that it gets all the bits.
     x = floats_at(at, size)
     exponent = _exponent(at, size)
-    up = np.float32(_power_of_two(bits - exponent))
+    up = np.float32(power_of_two(bits - exponent))
 
     # The instructions multiply either bytes without a sign, so that an offset is added, or shorts.
     if SPLITS_INPUTS:
@@ -331,7 +292,7 @@ def _round_to_inputs(at: Address, size: int, bits: int, inputs_at: Address) -> A
         for column in range(size):
             shorts[column] = np.int16(np.int32(np.rint(x[column] * up)))
 
-    return np.float32(_power_of_two(exponent - bits))
+    return np.float32(power_of_two(exponent - bits))
 
 
 @for_loops
@@ -445,13 +406,13 @@ def _loop_of_three(function: Any) -> Any:
     return _numbered(loop, line)
 
 
-_sigmoids = _loop_of_two(lambda x, u: _sigmoid(x + u))
-_tanhs = _loop_of_two(lambda x, u: _tanh(x + u))
+_sigmoids = _loop_of_two(lambda x, u: sigmoid(x + u))
+_tanhs = _loop_of_two(lambda x, u: tanh(x + u))
 _multiply = _loop_of_two(lambda x, y: x * y)
 _add = _loop_of_two(lambda x, y: y + x)
 _copy = _loop_of_two(lambda source, target: source)
 _add_product = _loop_of_three(lambda i, g, c: c + i * g)
-_output = _loop_of_three(lambda o, c, h: o * _tanh(c))
+_output = _loop_of_three(lambda o, c, h: o * tanh(c))
 _interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
 
 
@@ -539,26 +500,6 @@ def predict(plan: Plan, num_streams: int, places: Places, logits_at: Address) ->
 
 
 # Drawing.
-
-E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = portable_math.EXP_TERMS[2:]
-"""Coefficients of exp."""
-
-
-@for_loops
-def exp(x: float) -> float:
-    """Compute `exact_exp`, without branches, so that loops vectorize."""
-    # exp(x) = 2^power * exp(r), where |r| is at most ln(2) / 2. The logarithm has two parts; the
-    # product with the high part is exact.
-    inside = max(x, EXP_LIMIT)
-    power = np.rint(inside * INVERSE_LN2)
-    r = (inside - power * LN2_HIGH) - power * LN2_LOW
-
-    # The Taylor series of exp(r).
-    high = ((((((E13 * r + E12) * r + E11) * r + E10) * r + E9) * r + E8) * r + E7) * r + E6
-    total = (((((high * r + E5) * r + E4) * r + E3) * r + E2) * r + 1.0) * r + 1.0
-
-    scaled = total * _power_of_two(power)
-    return scaled if x >= EXP_LIMIT else 0.0
 
 
 @for_loops
@@ -743,7 +684,7 @@ def write(
         predict(plan, num_streams, places, logits_at)
 
 
-PARTS = (sys.modules[__name__], dot_products, portable_math)
+PARTS = (sys.modules[__name__], dot_products, functions, portable_math)
 """The modules whose functions are compiled into the loops."""
 SOURCES = [Path(str(module.__file__)) for module in PARTS]
 """Their files: a change in any file makes the compiled code out of date."""

@@ -14,23 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.compiled import sampling as loops
+from charrnn.compiled.functions import exp, take_logarithms
 from charrnn.counts import contexts, mixing_powers
 from charrnn.counts.contexts import Float64Array, Int64Array
 from charrnn.counts.kneser_ney import NgramPredictor
 from charrnn.counts.mixing_powers import BORDERS, NUM_PAIRS, NUM_SURE, RUN, MixingPowers
-from charrnn.model.portable_math import ARTANH, LN2_HIGH, LN2_LOW, SQRT_HALF
 from charrnn.system.compiling import CompiledLoop, for_loops
-
-FRACTION_BITS = 52
-"""Bits of a float64 behind its exponent."""
-EXPONENT_OF_HALF = 1022
-"""The exponent of numbers from 1/2 on, as a float64 stores it."""
-FRACTION = (1 << FRACTION_BITS) - 1
-"""Mask of the bits behind the exponent."""
-HALF = EXPONENT_OF_HALF << FRACTION_BITS
-"""The bits of 1/2."""
-A0, A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14 = ARTANH
-"""Coefficients of artanh."""
 
 
 class LoopCounts(NamedTuple):
@@ -79,26 +68,6 @@ def _is_run(history: Int64Array, end_id: int) -> bool:
 
 
 @for_loops
-def _take_logarithms(values: Float64Array, log_probs: Float64Array) -> None:
-    """Set log_probs (V,) to `exact_log` of values (V,), which are overwritten."""
-    bits = values.view(np.int64)
-    for char in range(len(values)):
-        log_probs[char] = (bits[char] >> FRACTION_BITS) - EXPONENT_OF_HALF
-        bits[char] = (bits[char] & FRACTION) | HALF
-    for char in range(len(values)):
-        factor = values[char]
-        exponent = log_probs[char]
-        is_small = factor < SQRT_HALF
-        factor = factor + factor if is_small else factor
-        exponent = exponent - 1.0 if is_small else exponent
-        ratio = (factor - 1.0) / (factor + 1.0)
-        x = ratio * ratio
-        high = ((((((A14 * x + A13) * x + A12) * x + A11) * x + A10) * x + A9) * x + A8) * x + A7
-        total = ((((((high * x + A6) * x + A5) * x + A4) * x + A3) * x + A2) * x + A1) * x + A0
-        log_probs[char] = exponent * LN2_HIGH + ((ratio + ratio) * total + exponent * LN2_LOW)
-
-
-@for_loops
 def mix(
     counts: LoopCounts,
     logits: NDArray[np.float32],
@@ -121,7 +90,7 @@ def mix(
     for char in range(size):
         largest = max(largest, logits[char])
     for char in range(size):
-        values[char] = loops.exp(np.float64(logits[char]) - np.float64(largest))
+        values[char] = exp(np.float64(logits[char]) - np.float64(largest))
     total = 0.0
     for char in range(size):
         total += values[char]
@@ -147,7 +116,7 @@ def mix(
     if _is_run(history, counts.end_id):
         pair = NUM_PAIRS - 1
     powers = counts.powers[pair]
-    _take_logarithms(values, mixed)
+    take_logarithms(values, mixed)
     for char in range(size):
         score = np.float64(logits[char]) - np.float64(largest)
         mixed[char] = powers[0] * score + powers[1] * mixed[char]

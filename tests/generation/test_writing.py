@@ -144,7 +144,8 @@ def test_nothing_more_is_drawn_when_the_text_has_ended(kind):
 
 
 def test_a_text_waits_for_the_texts_before_it():
-    first, second = (WrittenText(TextStream(CHARS, ()), seed, length=3) for seed in range(2))
+    first = WrittenText(TextStream(CHARS, ()), seed=0, length=3)
+    second = WrittenText(TextStream(CHARS, ()), seed=1, length=3)
 
     def grown():
         yield from grow(second, "bbb", 3, CHARS)
