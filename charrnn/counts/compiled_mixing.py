@@ -16,33 +16,17 @@ from numpy.typing import NDArray
 from charrnn.compiled import sampling as loops
 from charrnn.compiled.functions import exp, take_logarithms
 from charrnn.counts import contexts, mixing_powers
-from charrnn.counts.contexts import Float64Array, Int64Array
-from charrnn.counts.kneser_ney import NgramPredictor
-from charrnn.counts.mixing_powers import BORDERS, NUM_PAIRS, NUM_SURE, RUN, MixingPowers
+from charrnn.counts.contexts import Float64Array, Int64Array, NgramPredictor, Scratch
+from charrnn.counts.mixing_powers import BORDERS, NUM_PAIRS, NUM_SURE, RUN
 from charrnn.system.compiling import CompiledLoop, for_loops
 
 
 class LoopCounts(NamedTuple):
     """The counts and powers, as compiled loops take them."""
 
-    contexts: contexts.SortedContexts
-    frequent: contexts.FrequentContexts
-    longest: int
-    end_id: int
-    discounts: Float64Array
+    ngrams: NgramPredictor
     powers: Float64Array
-
-    @classmethod
-    def of(cls, predictor: NgramPredictor, powers: MixingPowers) -> LoopCounts:
-        """Take the arrays that a loop reads."""
-        return cls(
-            predictor.contexts,
-            predictor.frequent,
-            longest=predictor.longest,
-            end_id=predictor.end_id,
-            discounts=predictor.discounts,
-            powers=powers.values,
-        )
+    """(NUM_PAIRS, 2): see `MixingPowers`."""
 
 
 @for_loops
@@ -74,16 +58,10 @@ def mix(
     history: Int64Array,
     mixed: Float64Array,
     values: Float64Array,
-    follower_counts: Int64Array,
-    seen: Int64Array,
-    intervals: Int64Array,
+    scratch: Scratch,
 ) -> None:
     """Set mixed (V,) to the logits that `Counts.mix` returns for the logits (V,) of a network and a
-    history (K,).
-
-    values (V,) are overwritten. `follower_counts`, `seen` and `intervals` are the scratch arrays of
-    `contexts.predict_next`.
-    """
+    history (K,). values (V,) are overwritten."""
     # How sure the network is: its largest exponential is 1.
     size = len(logits)
     largest = logits[0]
@@ -96,24 +74,13 @@ def mix(
         total += values[char]
 
     # The probabilities by the counts, and how sure the counts are.
-    contexts.predict_next(
-        counts.contexts,
-        counts.frequent,
-        counts.longest,
-        counts.end_id,
-        counts.discounts,
-        history,
-        values,
-        follower_counts,
-        seen,
-        intervals,
-    )
+    contexts.predict_next(counts.ngrams, history, values, scratch)
     most_by_counts = 0.0
     for char in range(size):
         most_by_counts = max(most_by_counts, values[char])
 
     pair = NUM_SURE * _how_sure(1.0 / total) + _how_sure(most_by_counts)
-    if _is_run(history, counts.end_id):
+    if _is_run(history, counts.ngrams.end_id):
         pair = NUM_PAIRS - 1
     powers = counts.powers[pair]
     take_logarithms(values, mixed)
@@ -127,22 +94,10 @@ def _fill_mixed(
 ) -> None:
     """Set mixed (M, V) to the logits (M, V) of a network, mixed with the predictions of the counts
     after histories (M, K)."""
-    size = mixed.shape[1]
-    values = np.empty(size)
-    follower_counts = np.zeros(size, dtype=np.int64)
-    seen = np.zeros(size, dtype=np.int64)
-    intervals = np.empty((histories.shape[1] + 1, 2), dtype=np.int64)
+    values = np.empty(mixed.shape[1])
+    scratch = contexts.make_scratch(counts.ngrams)
     for row in range(len(mixed)):
-        mix(
-            counts,
-            logits[row],
-            histories[row],
-            mixed[row],
-            values,
-            follower_counts,
-            seen,
-            intervals,
-        )
+        mix(counts, logits[row], histories[row], mixed[row], values, scratch)
 
 
 SOURCES = [

@@ -77,6 +77,55 @@ class FrequentContexts(NamedTuple):
     """(C, V): the probability of each character after a context."""
 
 
+class NgramPredictor(NamedTuple):
+    """The n-gram model of one order."""
+
+    contexts: SortedContexts
+    frequent: FrequentContexts
+    longest: int
+    """The order less 1."""
+    discounts: Float64Array
+    """(K + 1, 4): the discounts of counts of 0, 1, 2, and 3 or more, by the length of the
+    context."""
+    end_id: int = NO_END
+    """The id that ends a document."""
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return int(self.frequent.probabilities.shape[1])
+
+    def probabilities(self, ids: IdArray, positions: Int64Array) -> Float64Array:
+        """Compute the probability (M, V) of each character at positions (M,) of ids (N,), after the
+        characters before it; position N is the end of the text. Each row is positive and has the
+        sum 1."""
+        return self.after(self.histories(ids, positions))
+
+    def histories(self, ids: IdArray, positions: Int64Array) -> Int64Array:
+        """Return the characters (M, K) before each of positions (M,) of ids (N,), the oldest first,
+        -1 before the text."""
+        before = positions[:, None] + np.arange(-self.longest, 0)
+        return np.where(before < 0, -1, ids[np.maximum(before, 0)].astype(np.int64))
+
+    def after(self, histories: Int64Array) -> Float64Array:
+        """Compute the probability (M, V) of each character after histories (M, K): the characters
+        before it, the oldest first, -1 before the text."""
+        probabilities = np.empty((len(histories), self.vocab_size))
+        _predict.run(self, np.ascontiguousarray(histories, np.int64), probabilities)
+        return probabilities
+
+
+class Scratch(NamedTuple):
+    """Arrays that the loops of `NgramPredictor` overwrite."""
+
+    counts: Int64Array
+    """(V,): the count of each follower of a context; zeros before and after each context."""
+    seen: Int64Array
+    """(V,): the followers of a context, each once."""
+    intervals: Int64Array
+    """(K + 1, 2): the interval of sorted places of the context of each length."""
+
+
 def sort_contexts(
     ids: IdArray, *, vocab_size: int, order: int, end_id: int = NO_END
 ) -> SortedContexts:
@@ -176,6 +225,17 @@ def _fill_counts_of_counts(
 
 
 @for_loops
+def make_scratch(ngrams: NgramPredictor) -> Scratch:
+    """Allocate the scratch arrays of a loop."""
+    vocab_size = ngrams.frequent.probabilities.shape[1]
+    return Scratch(
+        np.zeros(vocab_size, dtype=np.int64),
+        np.zeros(vocab_size, dtype=np.int64),
+        np.zeros((ngrams.longest + 1, 2), dtype=np.int64),
+    )
+
+
+@for_loops
 def _crosses_end(contexts: SortedContexts, place: int, length: int, end_id: int) -> bool:
     """Return whether one of the last length - 1 characters before a place is END."""
     num_ends = 0
@@ -201,26 +261,25 @@ def _first_from(contexts: SortedContexts, low: int, high: int, back: int, least:
 
 @for_loops
 def _add_followers(
-    contexts: SortedContexts,
+    ngrams: NgramPredictor,
     low: int,
     high: int,
     length: int,
-    longest: int,
-    discounts: Float64Array,
     share: float,
     probabilities: Float64Array,
-    counts: Int64Array,
-    seen: Int64Array,
+    scratch: Scratch,
 ) -> float:
     """Add the probabilities by the counts after a context, times `share`, to probabilities (V,),
     and return the share that remains for the context one character shorter.
 
-    The context has `length` characters and the places [low, high). A context of `longest`
-    characters has raw counts, a shorter context continuation counts; discounts (K + 1, 4) are by
-    the length. counts (V,) are zeros before and after.
+    The context has `length` characters and the places [low, high). The longest contexts have raw
+    counts, shorter ones continuation counts.
     """
-    most_depth = length + 1 if length < longest else RAW
-    length_discounts = discounts[length]
+    contexts = ngrams.contexts
+    counts = scratch.counts
+    seen = scratch.seen
+    most_depth = length + 1 if length < ngrams.longest else RAW
+    discounts = ngrams.discounts[length]
     num_seen = 0
     total = 0
     for row in range(low, high):
@@ -242,7 +301,7 @@ def _add_followers(
     for index in range(num_seen):
         follower = seen[index]
         count = counts[follower]
-        discount = length_discounts[min(count, 3)]
+        discount = discounts[min(count, 3)]
         discounted += discount
         probabilities[follower] += (count - discount) * scale
         counts[follower] = 0
@@ -266,20 +325,16 @@ def _count_intervals(shared: NDArray[np.uint8], least: int, longest: int) -> int
     return num_contexts
 
 
-def _fill_frequent(
-    contexts: SortedContexts,
-    frequent: FrequentContexts,
-    least: int,
-    longest: int,
-    end_id: int,
-    discounts: Float64Array,
-    counts: Int64Array,
-    seen: Int64Array,
-) -> int:
+def _fill_frequent(ngrams: NgramPredictor, least: int) -> int:
     """Fill in all contexts of up to `longest` characters that occur at least `least` times, and
     return their number. Row 0 is the empty context, which has the probabilities of order 0 before.
     """
-    vocab_size = len(counts)
+    contexts = ngrams.contexts
+    frequent = ngrams.frequent
+    longest = ngrams.longest
+    end_id = ngrams.end_id
+    vocab_size = frequent.probabilities.shape[1]
+    scratch = make_scratch(ngrams)
     frequent.intervals[0, 1] = len(contexts.places)
     num_contexts = 1
     index = 0
@@ -290,9 +345,7 @@ def _fill_frequent(
         row_probabilities = frequent.probabilities[index]
         shorter = row_probabilities.copy()
         row_probabilities[:] = 0.0
-        share = _add_followers(
-            contexts, low, high, length, longest, discounts, 1.0, row_probabilities, counts, seen
-        )
+        share = _add_followers(ngrams, low, high, length, 1.0, row_probabilities, scratch)
         for follower in range(vocab_size):
             row_probabilities[follower] += share * shorter[follower]
 
@@ -327,30 +380,22 @@ def _fill_frequent(
 
 @for_loops
 def predict_next(
-    contexts: SortedContexts,
-    frequent: FrequentContexts,
-    longest: int,
-    end_id: int,
-    discounts: Float64Array,
-    history: Int64Array,
-    probabilities: Float64Array,
-    counts: Int64Array,
-    seen: Int64Array,
-    intervals: Int64Array,
+    ngrams: NgramPredictor, history: Int64Array, probabilities: Float64Array, scratch: Scratch
 ) -> None:
     """Set probabilities (V,) to the probability of each character after a history (K,), the oldest
-    character first, -1 before the text. What stands before END does not count.
+    character first, -1 before the text. What stands before END does not count."""
+    contexts = ngrams.contexts
+    frequent = ngrams.frequent
+    intervals = scratch.intervals
+    vocab_size = len(probabilities)
 
-    counts and seen (V,) and intervals (K + 1, 2) are scratch arrays: counts are zeros before and
-    after.
-    """
     # The longest frequent context.
     index = 0
     length = 0
     size = len(history)
-    most = min(longest, size)
+    most = min(ngrams.longest, size)
     for back in range(1, most):
-        if history[size - back] == end_id:
+        if history[size - back] == ngrams.end_id:
             most = back
             break
     while length < most:
@@ -375,55 +420,26 @@ def predict_next(
         # A context with more places is in the tree, unless somebody has removed it from a file, to
         # let the loop run long.
         intervals[length, 0] = low
-        intervals[length, 1] = min(high, low + FREQUENT * len(counts))
+        intervals[length, 1] = min(high, low + FREQUENT * vocab_size)
 
     # From the longest context on, each leaves a share to the next shorter context.
     probabilities[:] = 0.0
     share = 1.0
     while length > num_frequent:
-        share = _add_followers(
-            contexts,
-            intervals[length, 0],
-            intervals[length, 1],
-            length,
-            longest,
-            discounts,
-            share,
-            probabilities,
-            counts,
-            seen,
-        )
+        low, high = intervals[length]
+        share = _add_followers(ngrams, low, high, length, share, probabilities, scratch)
         length -= 1
-    for follower in range(len(counts)):
+    for follower in range(vocab_size):
         probabilities[follower] += share * frequent.probabilities[index, follower]
 
 
 def _fill_probabilities(
-    contexts: SortedContexts,
-    frequent: FrequentContexts,
-    longest: int,
-    end_id: int,
-    discounts: Float64Array,
-    histories: Int64Array,
-    probabilities: Float64Array,
-    counts: Int64Array,
-    seen: Int64Array,
+    ngrams: NgramPredictor, histories: Int64Array, probabilities: Float64Array
 ) -> None:
     """Set probabilities (M, V) to the probability of each character after histories (M, K)."""
-    intervals = np.empty((histories.shape[1] + 1, 2), np.int64)
+    scratch = make_scratch(ngrams)
     for row in range(len(histories)):
-        predict_next(
-            contexts,
-            frequent,
-            longest,
-            end_id,
-            discounts,
-            histories[row],
-            probabilities[row],
-            counts,
-            seen,
-            intervals,
-        )
+        predict_next(ngrams, histories[row], probabilities[row], scratch)
 
 
 _count_shared = CompiledLoop(_fill_shared)
@@ -473,38 +489,6 @@ def find_frequent(
         np.zeros((most, 2), np.int64),
         np.full((most, vocab_size), 1 / vocab_size),
     )
-    counts = np.zeros(vocab_size, np.int64)
-    seen = np.zeros(vocab_size, np.int64)
-    num_contexts = _find_frequent.run(
-        contexts, frequent, least, longest, end_id, discounts, counts, seen
-    )
+    ngrams = NgramPredictor(contexts, frequent, longest, discounts=discounts, end_id=end_id)
+    num_contexts = _find_frequent.run(ngrams, least)
     return FrequentContexts(*(array[:num_contexts].copy() for array in frequent))
-
-
-def predict(
-    contexts: SortedContexts,
-    frequent: FrequentContexts,
-    *,
-    longest: int,
-    discounts: Float64Array,
-    histories: Int64Array,
-    end_id: int = NO_END,
-) -> Float64Array:
-    """Compute the probability (M, V) of each character after histories (M, K): the characters
-    before it, the oldest first, -1 before the text."""
-    vocab_size = frequent.probabilities.shape[1]
-    probabilities = np.empty((len(histories), vocab_size))
-    counts = np.zeros(vocab_size, np.int64)
-    seen = np.zeros(vocab_size, np.int64)
-    _predict.run(
-        contexts,
-        frequent,
-        longest,
-        end_id,
-        discounts,
-        np.ascontiguousarray(histories, np.int64),
-        probabilities,
-        counts,
-        seen,
-    )
-    return probabilities

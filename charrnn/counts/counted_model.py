@@ -16,7 +16,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from charrnn.counts.kneser_ney import NgramPredictor
 from charrnn.counts.mixing_powers import MixingPowers, Predictions
 from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generator import Generator
@@ -31,6 +30,7 @@ from charrnn.text.vocab import EncodedText
 
 if TYPE_CHECKING:
     from charrnn.counts import compiled_mixing
+    from charrnn.counts.contexts import NgramPredictor
     from charrnn.model.annotations import Predictor
     from charrnn.text.corpus import CorpusPart
     from charrnn.trained_model import TrainedModel
@@ -95,7 +95,7 @@ class Counts(NamedTuple):
         """Return the logits (M, V) of `mix` for many predictions. A compiled loop computes them if
         numba is installed."""
         if can_compile():
-            counts = compiled_mixing.LoopCounts.of(self.predictor, self.powers)
+            counts = compiled_mixing.LoopCounts(self.predictor, self.powers.values)
             return compiled_mixing.mix_rows(counts, logits, histories=histories)
         mixed = np.empty(logits.shape)
         for rows in row_slices(len(mixed)):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from charrnn.counts.counts_file import (
     read_counts,
     write_counts,
 )
-from charrnn.counts.kneser_ney import NgramModel, NgramPredictor
+from charrnn.counts.kneser_ney import NgramModel
 from charrnn.counts.mixing_powers import MixingPowers, Predictions
 from charrnn.errors import CharRNNError, CheckpointError, DataError, install_command, named
 from charrnn.evaluation.losses import stateful_scores
@@ -32,6 +32,9 @@ from charrnn.system.progress import task
 from charrnn.text.pieces import with_surroundings, without_pieces
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel, load
+
+if TYPE_CHECKING:
+    from charrnn.counts.contexts import NgramPredictor
 
 SURROUNDINGS_PART = 400
 """The length of the text that is counted is divided by this number. The result is the number of

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.counts.counted_model import Counts
-from charrnn.counts.kneser_ney import NgramPredictor, end_or_none
+from charrnn.counts.kneser_ney import end_or_none
 from charrnn.counts.mixing_powers import MOST_POWER, NUM_PAIRS, MixingPowers
 from charrnn.errors import CheckpointError, counted
 from charrnn.system.files import (
@@ -201,7 +201,7 @@ def read_counts(
         probabilities=arrays["probabilities"],
     )
     longest = len(arrays["discounts"]) - 1
-    predictor = NgramPredictor(
+    predictor = contexts.NgramPredictor(
         places,
         frequent=frequent,
         longest=longest,

@@ -43,7 +43,7 @@ from charrnn.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from charrnn.counts import contexts
-    from charrnn.counts.contexts import FrequentContexts, SortedContexts
+    from charrnn.counts.contexts import NgramPredictor, SortedContexts
 else:
     # The rows of `evaluate` are listed without numba.
     contexts = LazyModule("charrnn.counts.contexts")
@@ -148,7 +148,7 @@ class NgramModel:
             discounts=discounts,
             end_id=self.end_id,
         )
-        return NgramPredictor(
+        return contexts.NgramPredictor(
             self.contexts, frequent, longest=longest, discounts=discounts, end_id=self.end_id
         )
 
@@ -190,56 +190,6 @@ class NgramModel:
                     ]
                 yield order, probabilities
                 advance()
-
-
-class NgramPredictor:
-    """The n-gram model of one order."""
-
-    def __init__(
-        self,
-        contexts: SortedContexts,
-        frequent: FrequentContexts,
-        *,
-        longest: int,
-        discounts: Float64Array,
-        end_id: int,
-    ) -> None:
-        """Take the results of `NgramModel.predictor`; `longest` is the order less 1, `end_id` the
-        id of END or NO_END."""
-        self.contexts = contexts
-        self.frequent = frequent
-        self.longest = longest
-        self.discounts = discounts
-        self.end_id = end_id
-
-    @property
-    def vocab_size(self) -> int:
-        """V."""
-        return int(self.frequent.probabilities.shape[1])
-
-    def probabilities(self, ids: IdArray, positions: Int64Array) -> Float64Array:
-        """Compute the probability (M, V) of each character at positions (M,) of ids (N,), after the
-        characters before it; position N is the end of the text. Each row is positive and has the
-        sum 1."""
-        return self.after(self.histories(ids, positions))
-
-    def histories(self, ids: IdArray, positions: Int64Array) -> Int64Array:
-        """Return the characters (M, K) before each of positions (M,) of ids (N,), the oldest first,
-        -1 before the text."""
-        before = positions[:, None] + np.arange(-self.longest, 0)
-        return np.where(before < 0, -1, ids[np.maximum(before, 0)].astype(np.int64))
-
-    def after(self, histories: Int64Array) -> Float64Array:
-        """Compute the probability (M, V) of each character after histories (M, K): the characters
-        before it, the oldest first, -1 before the text."""
-        return contexts.predict(
-            self.contexts,
-            self.frequent,
-            longest=self.longest,
-            discounts=self.discounts,
-            histories=histories,
-            end_id=self.end_id,
-        )
 
 
 def end_or_none(end_id: int | None) -> int:

@@ -46,9 +46,7 @@ def write_with_counts(
     logits_at = np.int64(logits.ctypes.data)
     scores = np.empty(mixed.shape[1])
     probs = np.empty(mixed.shape[1])
-    follower_counts = np.zeros(mixed.shape[1], dtype=np.int64)
-    seen = np.zeros(mixed.shape[1], dtype=np.int64)
-    intervals = np.empty((histories.shape[1] + 1, 2), dtype=np.int64)
+    count_scratch = contexts.make_scratch(counts.ngrams)
     drawn_now = np.empty(num_streams, dtype=np.int64)
 
     for index in range(num_chars):
@@ -60,16 +58,7 @@ def write_with_counts(
             history = histories[stream]
             history[:-1] = history[1:]
             history[-1] = drawn_now[stream]
-            mix(
-                counts,
-                logits[stream],
-                history,
-                mixed[stream],
-                probs,
-                follower_counts,
-                seen,
-                intervals,
-            )
+            mix(counts, logits[stream], history, mixed[stream], probs, count_scratch)
 
 
 LOOP = CompiledLoop(write_with_counts, SOURCES)
@@ -88,7 +77,7 @@ class CompiledRows(loops.CompiledRows):
         self, stepper: CountedStepper, shaping: Shaping, banned: Sequence[int], num_rows: int
     ) -> None:
         super().__init__(stepper.network, shaping, banned, num_rows)
-        self._counts = LoopCounts.of(stepper.counts.predictor, stepper.counts.powers)
+        self._counts = LoopCounts(stepper.counts.predictor, stepper.counts.powers.values)
 
     def _run_loop(
         self,
@@ -117,7 +106,7 @@ def arguments_of() -> tuple[Any, ...]:
     places = np.zeros(1, np.int32)
     chars = np.zeros(1, np.uint16)
     depths = np.zeros(1, np.uint8)
-    counts = LoopCounts(
+    ngrams = contexts.NgramPredictor(
         contexts.SortedContexts(chars, places, followers=chars, depths=depths, shared=depths),
         contexts.FrequentContexts(
             np.zeros((1, 1), np.int32),
@@ -125,10 +114,9 @@ def arguments_of() -> tuple[Any, ...]:
             probabilities=np.zeros((1, 1)),
         ),
         longest=0,
-        end_id=contexts.NO_END,
         discounts=np.zeros((1, 4)),
-        powers=np.zeros((NUM_PAIRS, 2)),
     )
+    counts = LoopCounts(ngrams, powers=np.zeros((NUM_PAIRS, 2)))
     streams = (state, np.zeros((1, 1)))
     histories = np.zeros((1, 1), np.int64)
     return weights, streams, uniforms, drawing, scratch, drawn, logprobs, counts, histories

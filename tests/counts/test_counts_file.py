@@ -292,18 +292,8 @@ def test_a_tree_without_its_contexts_lets_no_loop_run_long(copied, monkeypatch):
 
     monkeypatch.setattr(contexts, "_add_followers", add_and_note)
     predict = getattr(contexts.predict_next, "py_func", contexts.predict_next)
-    predict(
-        predictor.contexts,
-        predictor.frequent,
-        predictor.longest,
-        predictor.end_id,
-        predictor.discounts,
-        predictor.contexts.ids[:6].astype(np.int64),
-        np.empty(V),
-        np.zeros(V, np.int64),
-        np.zeros(V, np.int64),
-        np.empty((7, 2), np.int64),
-    )
+    history = predictor.contexts.ids[:6].astype(np.int64)
+    predict(predictor, history, np.empty(V), contexts.make_scratch(predictor))
     assert len(num_read) == 6 and max(num_read) == contexts.FREQUENT * V
 
 
