@@ -76,7 +76,7 @@ class CompiledRows(loops.CompiledRows):
     def __init__(
         self, stepper: CountedStepper, shaping: Shaping, banned: Sequence[int], num_rows: int
     ) -> None:
-        super().__init__(stepper.network, shaping, banned, num_rows)
+        super().__init__(stepper.network, shaping=shaping, banned=banned, num_rows=num_rows)
         self._counts = LoopCounts(stepper.counts.predictor, stepper.counts.powers.values)
 
     def _run_loop(

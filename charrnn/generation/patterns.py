@@ -264,8 +264,8 @@ class Pattern:
 
 
 class Guide:
-    """Forbids the characters of one text that break its rules: those that lead to no match of a
-    pattern, and those that `forbid` returns."""
+    """Follows one text, and forbids the characters that break its rules: those that lead to no
+    match of a pattern, and those that `forbid` returns."""
 
     def __init__(
         self,

@@ -252,50 +252,55 @@ def write_texts(
     num_rows: int = 1,
 ) -> Iterator[GrowingText]:
     """Draw `texts`, which have at most `num_chars` characters together, and yield each text
-    whenever it has grown. `num_rows` texts, of at least as many, are drawn side by side.
+    whenever it has grown.
 
-    A text has a uniform random number for each character, from `generator_of(text.seed)`. So it is
-    the same in every row, whatever is drawn beside it. In int8 it is the same compiled or not; in
-    fp32 too, except for draws within rounding (about 1e-7) of a border between two characters.
+    There are at least `num_rows` texts. So many are drawn side by side, and where one has ended,
+    the next one begins. A text has a uniform random number for each character, from
+    `generator_of(text.seed)`: it is the same in every row, whatever is drawn beside it. In int8 it
+    is the same compiled or not; in fp32 too, except for draws within rounding (about 1e-7) of a
+    border between two characters.
     """
-    # Prime. It was read once: every text begins with the logits and the state after it.
-    logits = np.repeat(beginning.primed.logits, num_rows, axis=0)
-    state = beginning.primed.state.map(partial(np.repeat, repeats=num_rows, axis=-2))
+    # Prime. The model has read it once; every text begins with the logits and the state after it.
+    stepper = beginning.stepper
+    primed = beginning.primed
+    logits = np.repeat(primed.logits, num_rows, axis=0)
+    state = primed.state.map(partial(np.repeat, repeats=num_rows, axis=-2))
     waiting = iter(texts)
     in_rows = dict(enumerate(islice(waiting, num_rows)))
     generators = [generator_of(text.seed) for text in in_rows.values()]
 
+    find_compiled = cache(partial(_compiled_rows, beginning, options, num_rows=num_rows))
+    block_sizes = _block_sizes(beginning, options, num_rows=num_rows)
     num_drawn = 0
-    block_sizes = _block_sizes(beginning, options, num_rows)
-    find_compiled = cache(partial(_compiled_rows, beginning, options, num_rows))
     while in_rows:
         num_left = max(text.num_left for text in in_rows.values())
-        compiled = find_compiled(_next_engine(beginning, options, num_chars, num_drawn))
-        if compiled is not None:
-            # Compiled code repeats the steps of the other branch for a block of characters.
-            length = min(next(block_sizes), num_left)
-            uniforms = np.stack([generator.random(length) for generator in generators])
-            block, logits, state = compiled.draw(logits, state, uniforms)
-        else:
-            # Distribution. The logits of characters that must not follow become -inf.
+        engine = _next_engine(beginning, options, num_chars=num_chars, num_drawn=num_drawn)
+        compiled = find_compiled(engine=engine)
+        if compiled is None:
+            # Distribution. A character that must not follow gets the logit -inf.
             allowed = logits
             if beginning.guide is not None:
-                allowed = beginning.guide.allow(logits, num_left)
+                allowed = beginning.guide.allow(logits, num_left=num_left)
                 if np.isneginf(allowed).all():
                     return
             weights = [char_weights(row, options, banned=beginning.banned) for row in allowed]
 
-            # Draw. The log-probabilities are the model's own, which no option changes.
-            numbers = [generator.random() for generator in generators]
-            ids = np.array(list(map(draw, weights, numbers)))
+            # Draw. The log-probabilities are the model's own, before the options shape them.
+            uniforms = [generator.random() for generator in generators]
+            ids = np.array(list(map(draw, weights, uniforms)))
             logprobs = log_softmax(logits)[np.arange(num_rows), ids]
             if beginning.guide is not None:
                 beginning.guide.add(int(ids[0]))
 
             # Read.
-            logits, state = beginning.stepper.step(ids, state)
-            values = _values_of(options.cell, beginning.stepper, state, num_rows)
-            block = Block(ids[:, None], logprobs[:, None], values[:, None])
+            logits, state = stepper.step(ids, state)
+            values = _values_of(options.cell, stepper=stepper, state=state, num_rows=num_rows)
+            block = Block(ids[:, None], logprobs=logprobs[:, None], values=values[:, None])
+        else:
+            # Compiled code takes the same steps for a block of characters.
+            length = min(next(block_sizes), num_left)
+            numbers = np.stack([generator.random(length) for generator in generators])
+            block, logits, state = compiled.draw(logits, state=state, uniforms=numbers)
         num_drawn += block.ids.size
         options.on_draw(block.ids.size)
 
@@ -304,14 +309,14 @@ def write_texts(
             text.add(*(part[row].tolist() for part in block))
             yield text
 
-        # Where a text has ended, the next one begins with the state after the prime.
-        for row in _begin_texts(in_rows, waiting):
+        # Where a text has ended, the next one begins after the prime.
+        for row in _replace_ended(in_rows, waiting):
             generators[row] = generator_of(in_rows[row].seed)
-            logits[row] = beginning.primed.logits[0]
-            state = state.map(partial(_put_row, row), beginning.primed.state)
+            logits[row] = primed.logits[0]
+            state = state.map(partial(_put_row, row), primed.state)
 
 
-def _begin_texts(in_rows: dict[int, GrowingText], waiting: Iterator[GrowingText]) -> list[int]:
+def _replace_ended(in_rows: dict[int, GrowingText], waiting: Iterator[GrowingText]) -> list[int]:
     """Replace each text that has ended by the next one, as long as texts are waiting. Return the
     rows of the new texts."""
     free = [row for row, text in in_rows.items() if text.is_done]
@@ -329,7 +334,7 @@ def _put_row(row: int, state: NDArray[Any], primed: NDArray[Any]) -> NDArray[Any
 
 
 def _values_of(
-    cell: tuple[int, int] | None, stepper: CharacterModel, state: Any, num_rows: int
+    cell: tuple[int, int] | None, *, stepper: CharacterModel, state: Any, num_rows: int
 ) -> NDArray[np.float32]:
     """Return the values (B,) of a cell; 0 without a cell."""
     if cell is None:
@@ -375,7 +380,9 @@ def _compiled_rows(
     compiled = compiled_loop(beginning.stepper, engine)
     if compiled is None:
         return None
-    return compiled.CompiledRows(beginning.stepper, options, beginning.banned, num_rows)
+    return compiled.CompiledRows(
+        beginning.stepper, shaping=options, banned=beginning.banned, num_rows=num_rows
+    )
 
 
 def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
@@ -407,11 +414,6 @@ def opening_ids(
     if end_id is not None or vocab.decode(start) != "\n":
         return start
 
-    def read(ids: Ids, state: Any = None) -> tuple[bool, Any]:
-        """Read ids; return whether the model then expects a newline, and its state."""
-        logits, state = stepper.read(ids, state)
-        return log_softmax(logits)[0, start[0]] >= math.log(NEWLINE_SHARE), state
-
     # Blank lines alone are not enough if the lines of the training text are wrapped: a model of War
     # and Peace goes on in mid-sentence after two newlines (74 %), but not after two newlines that
     # follow a full stop (1 %).
@@ -419,19 +421,24 @@ def opening_ids(
     state = None
     if not vocab.unknown_characters("."):
         sentence_end = vocab.encode(".")
-        is_expected, after_sentence = read(sentence_end)
-        if is_expected:
+        logits, after_sentence = stepper.read(sentence_end)
+        if _expects_newline(logits, start[0]):
             ids = np.concatenate((sentence_end, start))
             state = after_sentence
 
     # More newlines as long as the model expects them. The number is limited, because an untrained
     # model with a small alphabet always expects them.
     for _ in range(MAX_NEWLINES - 1):
-        is_expected, state = read(start, state)
-        if not is_expected:
+        logits, state = stepper.read(start, state)
+        if not _expects_newline(logits, start[0]):
             break
         ids = np.concatenate((ids, start))
     return ids
+
+
+def _expects_newline(logits: NDArray[np.floating], newline: int) -> bool:
+    """Return whether a model with logits (1, V) expects a newline."""
+    return bool(log_softmax(logits)[0, newline] >= math.log(NEWLINE_SHARE))
 
 
 def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:

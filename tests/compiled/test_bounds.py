@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from environment import HELPERS, python_path
 
 import charrnn
 
@@ -25,7 +26,12 @@ def test_no_loop_leaves_its_arrays_whatever_the_readers_accept(process, tmp_path
     cache.mkdir(mode=0o700)
     # Little optimization: it would take longer than the loops.
     ran = process(
-        SCRIPT, tmp_path, NUMBA_BOUNDSCHECK="1", NUMBA_OPT="1", NUMBA_CACHE_DIR=str(cache)
+        SCRIPT,
+        tmp_path,
+        NUMBA_BOUNDSCHECK="1",
+        NUMBA_OPT="1",
+        NUMBA_CACHE_DIR=str(cache),
+        PYTHONPATH=python_path(HELPERS),
     )
     assert ran.returncode == 0, ran.stderr.decode()[-2_000:]
     assert set(json.loads(ran.stdout.splitlines()[-1])) == names_of_loops()
