@@ -1,6 +1,8 @@
-"""Write the line of every function that docs/understand/code.md names: `python docs/make/number_lines.py`.
+"""Write the line of every function that docs/understand/code.md names, and the functions that it shows in full:
+`python docs/make/number_lines.py`.
 
-A stop of the page is written as `module.py:LINE` `name`, below `charrnn/`.
+A stop of the page is written as `module.py:LINE` `name`, below `charrnn/`. The code of a function begins with the
+comment `# module.py, name`.
 """
 
 import ast
@@ -13,10 +15,12 @@ PACKAGE = PAGE.parents[2] / "charrnn"
 """Where its files are."""
 STOP = re.compile(r"`([\w/]+\.py):(\d+)`(\s+)`([\w.]+)`")
 """Matches a stop: a file, a line, and the name of a function, a class or a method."""
+SHOWN = re.compile(r"```python\n# ([\w/]+\.py), ([\w.]+)\n.*?```", re.DOTALL)
+"""Matches a function that is shown in full: a file and its name."""
 
 
-def find_line(file: str, name: str) -> int:
-    """Return the line of a definition such as `Trainer.take_step`. Raises LookupError."""
+def find(file: str, name: str) -> ast.FunctionDef | ast.ClassDef:
+    """Return a definition such as `Trainer.take_step`. Raises LookupError."""
     found: ast.AST = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
     for part in name.split("."):
         for node in ast.iter_child_nodes(found):
@@ -26,17 +30,24 @@ def find_line(file: str, name: str) -> int:
         else:
             raise LookupError(f"{file} has no {name}")
     assert isinstance(found, ast.FunctionDef | ast.ClassDef)
-    return found.lineno
+    return found
 
 
 def number(page: str) -> str:
-    """Return the page with the lines as they are now. Raises LookupError for a name that is gone."""
+    """Return the page with lines and functions as they are now. Raises LookupError for a name that is gone."""
 
     def stop(match: re.Match[str]) -> str:
         file, _, space, name = match.groups()
-        return f"`{file}:{find_line(file, name)}`{space}`{name}`"
+        return f"`{file}:{find(file, name).lineno}`{space}`{name}`"
 
-    return STOP.sub(stop, page)
+    def shown(match: re.Match[str]) -> str:
+        file, name = match.groups()
+        source = (PACKAGE / file).read_text(encoding="utf-8")
+        return (
+            f"```python\n# {file}, {name}\n{ast.get_source_segment(source, find(file, name))}\n```"
+        )
+
+    return SHOWN.sub(shown, STOP.sub(stop, page))
 
 
 if __name__ == "__main__":

@@ -84,10 +84,11 @@ def test_the_page_does_not_depend_on_settings(script, page, monkeypatch):
     assert script.make_reference() == page == saved, "run: python docs/make/make_reference.py"
 
 
-def test_the_page_of_the_code_names_the_lines_of_its_functions():
+def test_the_page_of_the_code_has_the_lines_of_its_functions_and_the_loop_of_sampling():
     lines = load_script(REPOSITORY / "docs" / "make" / "number_lines.py")
     page = lines.PAGE.read_text(encoding="utf-8")
     assert len(lines.STOP.findall(page)) > 40
+    assert lines.SHOWN.findall(page) == [("generation/sampling.py", "write_texts")]
     assert lines.number(page) == page, "run: python docs/make/number_lines.py"
 
 
