@@ -46,6 +46,7 @@ class RunsOptions(ReplacingOptions):
         flags="--to TARGET",
         help="Write the logs for other programs: tensorboard:DIR or csv:FILE. It may be"
         " repeated while a run is trained, csv with --force.",
+        needs="formats",
     )
 
 
@@ -61,7 +62,7 @@ def runs(options: RunsOptions) -> None:
     """
     # Each form of the command imports what it needs: a table needs no chart.
     if options.to is not None:
-        from charrnn.runs.trackers import export_logs
+        from charrnn.plugins.formats.trackers import export_logs
 
         print_path(export_logs(options.runs, options.to, force=options.force))
     elif options.plot:

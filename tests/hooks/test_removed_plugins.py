@@ -42,7 +42,7 @@ PLUGINS = {
         "sample run --novelty",
         "model.adapted('abcdefgh')",
     ),
-    "formats": Missing("export import", "", "export run x.zip", "model.export('x.zip')"),
+    "formats": Missing("export import", "runs --to", "export run x.zip", "model.export('x.zip')"),
     "tui": Missing("demo explore", "", "explore run", ""),
     "serving": Missing("serve", "", "serve run", ""),
 }

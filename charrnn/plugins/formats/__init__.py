@@ -1,2 +1,2 @@
-"""Files that other programs read: a model in one file, ONNX, a page that runs the model,
-notebooks."""
+"""Files that other programs read: a model in one file, ONNX, a page that runs the model, the logs
+of runs."""
