@@ -223,13 +223,6 @@ def load_model_as(kind: "type[ModelKind]", run: str | None, *, quiet: bool) -> "
     return model
 
 
-def is_run(text: str) -> bool:
-    """Return whether an argument is the name or the path of a run or of a model file."""
-    from charrnn.runs import reader
-
-    return reader.is_run(text)
-
-
 def load_models(runs: Sequence[str], *, quiet: bool) -> "list[TrainedModel]":
     """Load runs, by default the newest run, and print their warnings."""
     return [load_model(run, quiet=quiet) for run in runs or (None,)]

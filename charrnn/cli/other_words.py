@@ -195,7 +195,7 @@ def _is_corpus(word: str) -> bool:
 
 
 def _is_run(word: str) -> bool:
-    from charrnn.cli.arguments import is_run
+    from charrnn.runs.reader import is_run
 
     return is_run(word)
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from charrnn.cli.arguments import is_run, load_model
+from charrnn.cli.arguments import load_model
 from charrnn.cli.streams import warn
 from charrnn.errors import CharRNNError, Message, UsageError
 from charrnn.system.lazy import LazyModule
@@ -32,7 +32,7 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
     Raises UsageError for a weight that is no number from 0 to 1, for a sum above 1, and if only
     some runs have a weight.
     """
-    from charrnn.runs.reader import split_step
+    from charrnn.runs.reader import is_run, split_step
 
     names, weights = [], []
     for text in mix:

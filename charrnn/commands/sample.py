@@ -278,12 +278,14 @@ def _parse_texts(drawing: SampleOptions) -> SampleOptions:
 def _parse_temperatures(options: SampleCommandOptions) -> Sequence[float]:
     """Parse --temp, one number or several. Raises UsageError for anything else, and if the run is
     a number, too."""
+    from charrnn.runs.reader import is_run
+
     text, run = options.temperature, options.run or ""
     if text is None:
         return (SAMPLE_TEMPERATURE,)
 
     # `--temp 0.2 0.5`: the second number is taken for the run.
-    if re.fullmatch(r"[\d.]+", run) and not arguments.is_run(run):
+    if re.fullmatch(r"[\d.]+", run) and not is_run(run):
         raise UsageError(
             f"--temp {text} {run}: {run} is no run. Give several temperatures as --temp"
             f" {text},{run}."

@@ -30,7 +30,7 @@ from charrnn.cli.analyses import (
     analysis_options,
     choose_analysis,
 )
-from charrnn.cli.arguments import is_run, load_model_as, parse_cell, read_passage
+from charrnn.cli.arguments import load_model_as, parse_cell, read_passage
 from charrnn.cli.other_words import meaning_of
 from charrnn.cli.streams import deliver, export_target, print_json, warn
 from charrnn.config.options import Option, options_of
@@ -41,6 +41,7 @@ from charrnn.errors import DataError, UsageError
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import has_plugin, offered
 from charrnn.model.cell_type_registry import cell_type
+from charrnn.runs.reader import is_run
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import task

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from charrnn.cli.arguments import is_run, load_model, parse_text, read_prime, to_content
+from charrnn.cli.arguments import load_model, parse_text, read_prime, to_content
 from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.streams import deliver, export_target, print_json
 from charrnn.config.options import argument, option
@@ -63,6 +63,8 @@ def predict(options: PredictOptions) -> None:
 
     In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
+    from charrnn.runs.reader import is_run
+
     # The words are a run and a text, or only a text.
     words = options.words
     if len(words) > 2:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn.cli.arguments import is_run, load_model
+from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.other_words import meaning_of
 from charrnn.cli.streams import print_json, print_path, warn, write_aside
@@ -191,6 +191,7 @@ def export(options: ExportOptions) -> None:
     The path is printed on stdout.
     """
     from charrnn.counts.counts_file import COUNTS_FILE
+    from charrnn.runs.reader import is_run
 
     *run, file = options.words
     if len(run) > 1:
