@@ -102,7 +102,7 @@ def entry_of(source: str) -> CatalogueEntry | None:
     entry = find_entry(source)
     if entry is None:
         return None
-    path = _find_path(source, corpora_folders())
+    path = _find_path(source)
     with convert_os_errors("read", path=path or Path(source)):
         if path is None or entry.is_file(path):
             return entry
@@ -319,46 +319,57 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
     """
     # Standard input has no path.
     if source == "-":
-        if sys.stdin is None:  # closed by the process that started the command
-            raise DataError(
-                "standard input (-) is closed: give a file, or pipe a text into the command"
-            )
-        return Origin(label="standard input", names=("stdin",), stream=sys.stdin.buffer)
+        return _standard_input()
     if not source.strip():
         raise DataError(
             "the name of a corpus is empty: give a file, a folder, a pattern or a catalogue name"
         )
 
     # A path comes first, so that a file named a*b.txt or shakespeare can be given.
-    folders = corpora_folders()
-    path = _find_path(source, folders)
-    if path is not None:
-        if is_run_folder(path) and not is_named_by_run:
-            raise DataError(
-                f"{source} is a run, not a text\ncontinue it: charrnn train"
-                f" {named('resume', source)}; or let it write: charrnn sample {source}"
-            )
-        return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
-    if glob.has_magic(source):
+    path = _find_path(source)
+    if path is None and glob.has_magic(source):
         return _pattern(source, label=source, order=order)
+    if path is None and source in FORMAL_LANGUAGES and not is_named_by_run:
+        path = _generate(source)
+    # The catalogue comes last.
+    if path is None:
+        path = _find_catalogued(source, may_download=not is_named_by_run)
 
-    # The text of a formal language is generated into the folder of downloaded texts.
-    if source in FORMAL_LANGUAGES and not is_named_by_run:
-        path = CORPORA / f"{source}.txt"
-        with convert_os_errors("write", path=path):
-            CORPORA.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, training_text(source).encode())
-        return _path(path, label=str(path), order=order, needs_regular=False)
+    if is_run_folder(path) and not is_named_by_run:
+        raise DataError(
+            f"{source} is a run, not a text\ncontinue it: charrnn train"
+            f" {named('resume', source)}; or let it write: charrnn sample {source}"
+        )
+    return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
 
-    # The catalogue comes last. The name of a run's text does not start a download, because the run
-    # may come from somebody else.
+
+def _standard_input() -> Origin:
+    if sys.stdin is None:  # closed by the process that started the command
+        raise DataError(
+            "standard input (-) is closed: give a file, or pipe a text into the command"
+        )
+    return Origin(label="standard input", names=("stdin",), stream=sys.stdin.buffer)
+
+
+def _generate(language: str) -> Path:
+    """Write the text of a formal language into the folder of downloaded texts."""
+    path = CORPORA / f"{language}.txt"
+    with convert_os_errors("write", path=path):
+        CORPORA.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, training_text(language).encode())
+    return path
+
+
+def _find_catalogued(source: str, *, may_download: bool) -> Path:
+    """Return the path of a text of the catalogue. Raises NotHereError if there is none."""
     entry = entry_of(source)
     if entry is None:
-        raise NotHereError(source, _not_found(source, folders))
-    if is_named_by_run and path_of(entry) is None:
+        raise NotHereError(source, _not_found(source))
+    # The name of a run's text does not start a download, because the run may come from somebody
+    # else.
+    if not may_download and path_of(entry) is None:
         raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
-    path = fetch(entry)
-    return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
+    return fetch(entry)
 
 
 def origin_at(location: str, order: Order) -> Origin | None:
@@ -409,13 +420,14 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
     )
 
 
-def _find_path(source: str, folders: list[Path]) -> Path | None:
-    """Return the first path with that name, with or without .txt.
+def _find_path(source: str) -> Path | None:
+    """Return the first path with that name, with or without .txt, here and in the folders of
+    corpora.
 
     A run that is named after a text of the catalogue does not count. Raises DataError if
     permissions hide the path.
     """
-    for folder in (Path(), *folders):
+    for folder in (Path(), *corpora_folders()):
         for name in (source, f"{source}.txt"):
             path = folder / name
             try:
@@ -589,7 +601,8 @@ def corpora_folders(folder: Path = CORPORA) -> list[Path]:
     return folders
 
 
-def _not_found(source: str, folders: list[Path]) -> str:
+def _not_found(source: str) -> str:
+    folders = corpora_folders()
     # The name may be misspelt: collect the names of the catalogue and of the files in the searched
     # folders.
     known_names = [entry.name for entry in load_catalogue()]
