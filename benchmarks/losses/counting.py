@@ -38,14 +38,14 @@ from numpy.typing import NDArray
 from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
-from charrnn.text.batches import BatchRows
-from charrnn.text.formal_languages import (
+from charrnn.plugins.languages.formal_languages import (
     END,
     FORMAL_LANGUAGES,
     FormalString,
     find_language,
     make_strings,
 )
+from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import UNKNOWN, Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer

@@ -1,8 +1,6 @@
-"""`charrnn corpora`: the catalogue of texts, and texts that are generated."""
+"""`charrnn corpora`: the catalogue of texts."""
 
-import sys
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import typer
 
@@ -11,7 +9,7 @@ from charrnn.cli.command_options import CommandOptions, command_of
 from charrnn.cli.streams import print_json, print_path, result_console, warn, with_flags
 from charrnn.config.options import argument, option
 from charrnn.errors import DataError, Message, UsageError, did_you_mean, named
-from charrnn.text.formal_languages import find_language, make_strings
+from charrnn.hooks.manager import has_plugin, load_place
 from charrnn.text.sources import (
     CORPORA_VARIABLE,
     CatalogueEntry,
@@ -47,20 +45,6 @@ class EntryOptions(CommandOptions):
     """The options of `charrnn corpora show` and `fetch`."""
 
     name: str = argument("NAME", "A name from `charrnn corpora list`.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MakeOptions(CommandOptions):
-    """The options of `charrnn corpora make`."""
-
-    language: str = argument(
-        "LANGUAGE",
-        "hello (hellohello), anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity"
-        " (1101=1), copy (abca=abca) or recall (b...?b).",
-    )
-    num_strings: int = option(10_000, flags="--count N", help="Number of strings, one per line.")
-    max_length: int = option(50, flags="--length N", help="Characters of a string, at most.")
-    seed: int = option(0, flags="--seed N", help="The same seed gives the same strings.", least=0)
 
 
 def _default(context: typer.Context, options: ListOptions) -> None:
@@ -172,34 +156,11 @@ def _as_json(entry: CatalogueEntry) -> dict[str, object]:
     return asdict(entry) | {"path": path and str(path)}
 
 
-def make_corpus(options: MakeOptions) -> None:
-    """Generate strings of a formal language.
-
-    Train on them with `charrnn train FILE --documents lines`; `charrnn visualize` then finds the
-    cells that count.
-    """
-    from charrnn.detectors.registry import DETECTORS
-
-    # JSON also has the states that a cell could track, such as the depth of brackets.
-    language = find_language(options.language)
-    labels: dict[str, Any] = {name: DETECTORS[name].label for name in language.detectors}
-    strings = make_strings(
-        language, num_lines=options.num_strings, max_length=options.max_length, seed=options.seed
-    )
-
-    # Each string is printed when it is made, so that a million strings need no memory.
-    for string in strings:
-        if options.json:
-            states = {
-                name: label(string.text).astype(int).tolist() for name, label in labels.items()
-            }
-            print_json({"text": string.text, "states": states})
-        else:
-            sys.stdout.write(string.text + "\n")
-
-
 app.callback()(command_of(_default))
 app.command("list", cls=Command)(command_of(list_corpora))
 app.command("show", cls=Command)(command_of(show_corpus))
 app.command("fetch", cls=Command)(command_of(fetch_corpus))
-app.command("make", cls=Command)(command_of(make_corpus))
+if has_plugin("languages"):
+    app.command("make", cls=Command)(
+        command_of(load_place("charrnn.plugins.languages.making:make_corpus"))
+    )

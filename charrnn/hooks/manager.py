@@ -34,9 +34,10 @@ PLUGINS = (
     "formats",
     "serving",
     "analyses",
+    "languages",
 )
 """The plugins."""
-BUILT_IN = ("counts", "plugins.reports", "plugins.analyses", "compiled")
+BUILT_IN = ("counts", "plugins.reports", "plugins.analyses", "plugins.languages", "compiled")
 """The packages of charrnn with hooks, in the order in which they are asked."""
 LEFT_OUT: list[Message] = []
 """Why packages are left out, one sentence each."""

@@ -75,6 +75,16 @@ def lessons() -> Mapping[str, str]:
 
 
 @hookspec
+def texts() -> Mapping[str, str]:
+    """Return what `charrnn train` generates by its name: functions of the name, which return the
+    text.
+
+    {"rhymes": "my_package.texts:make_text"}
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def detectors() -> Mapping[str, str]:
     """Return what `--detector` takes besides the built-in names.
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from charrnn.errors import DataError, NotHereError, did_you_mean, named, shortened
+from charrnn.hooks import specifications
+from charrnn.hooks.manager import find_named
 from charrnn.system.files import (
     convert_os_errors,
     placeholder_in,
@@ -26,7 +28,6 @@ from charrnn.system.files import (
     write_atomically,
 )
 from charrnn.system.progress import task
-from charrnn.text.formal_languages import FORMAL_LANGUAGES, training_text
 from charrnn.text.text_files import unreadable, without_gz
 
 CORPORA = Path("corpora")
@@ -329,11 +330,13 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
     path = _find_path(source)
     if path is None and glob.has_magic(source):
         return _pattern(source, label=source, order=order)
-    if path is None and source in FORMAL_LANGUAGES and not is_named_by_run:
-        path = _generate(source)
-    # The catalogue comes last.
     if path is None:
         path = _find_catalogued(source, may_download=not is_named_by_run)
+    # Plugins come last, because looking for them takes longest.
+    if path is None and not is_named_by_run:
+        path = _generate(source)
+    if path is None:
+        raise NotHereError(source, _not_found(source))
 
     if is_run_folder(path) and not is_named_by_run:
         raise DataError(
@@ -351,25 +354,30 @@ def _standard_input() -> Origin:
     return Origin(label="standard input", names=("stdin",), stream=sys.stdin.buffer)
 
 
-def _generate(language: str) -> Path:
-    """Write the text of a formal language into the folder of downloaded texts."""
-    path = CORPORA / f"{language}.txt"
-    with convert_os_errors("write", path=path):
-        CORPORA.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, training_text(language).encode())
-    return path
-
-
-def _find_catalogued(source: str, *, may_download: bool) -> Path:
-    """Return the path of a text of the catalogue. Raises NotHereError if there is none."""
+def _find_catalogued(source: str, *, may_download: bool) -> Path | None:
+    """Return the path of a text of the catalogue; None if it has no such text. Raises NotHereError
+    for a text that it must not download."""
     entry = entry_of(source)
     if entry is None:
-        raise NotHereError(source, _not_found(source))
+        return None
     # The name of a run's text does not start a download, because the run may come from somebody
     # else.
     if not may_download and path_of(entry) is None:
         raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
     return fetch(entry)
+
+
+def _generate(name: str) -> Path | None:
+    """Write the text that a plugin generates into the folder of downloaded texts, and return its
+    path; None if no plugin has such a text."""
+    make_text = find_named(specifications.texts, name)
+    if make_text is None:
+        return None
+    path = CORPORA / f"{name}.txt"
+    with convert_os_errors("write", path=path):
+        CORPORA.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, make_text(name).encode())
+    return path
 
 
 def origin_at(location: str, order: Order) -> Origin | None:

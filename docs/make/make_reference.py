@@ -29,7 +29,7 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.distributed.processes import check_processes
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
-from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
+from charrnn.plugins.languages.formal_languages import FORMAL_LANGUAGES, make_strings
 
 PAGE = Path(__file__).parents[1] / "look-up" / "reference.md"
 """The page that is written."""

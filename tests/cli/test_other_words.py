@@ -1,7 +1,7 @@
 """Words of other programs, and words in another place: each is answered with the words that
 work.
 
-Tests `cli.root`, too.
+Tests `cli.explanations` and `cli.root`, too.
 """
 
 import re

@@ -45,6 +45,7 @@ PLUGINS = {
     "formats": Missing("export import", "runs --to", "export run x.zip", "model.export('x.zip')"),
     "tui": Missing("demo explore", "", "explore run", ""),
     "serving": Missing("serve", "", "serve run", ""),
+    "languages": Missing("", "", "corpora make anbn", ""),
 }
 TRY_ALL = """
 import importlib, json, pkgutil, sys, charrnn

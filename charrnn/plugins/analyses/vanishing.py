@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import RenderableType
@@ -26,13 +26,18 @@ from charrnn.plugins.analyses.sampled_states import read_before
 from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.writer import RunWriter
 from charrnn.system.arrays import Int64Array
-from charrnn.system.lazy import torch
+from charrnn.system.lazy import LazyModule, torch
 from charrnn.system.progress import Progress, Task, task, using, warn
-from charrnn.text.formal_languages import END, find_language
+from charrnn.text.documents import END
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load
 from charrnn.training.events import StepEvent, WarningEvent
 from charrnn.views.tables import PlainTable, plain_table
+
+if TYPE_CHECKING:
+    from charrnn.plugins.languages import formal_languages
+else:
+    formal_languages = LazyModule("charrnn.plugins.languages.formal_languages")
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "rnn": {"cell": "rnn"},
@@ -204,8 +209,9 @@ def recall_text(lag: int) -> str:
     """Return NUM_STRINGS strings of `recall`, each with its END, whose letter stands `lag`
     characters before the one that is asked for."""
     random = Random(TEST_SEED)
-    language = find_language("recall")
-    return "".join(language.make(random, lag + 2).text + END for _ in range(NUM_STRINGS))
+    language = formal_languages.find_language("recall")
+    strings = [language.make(random, lag + 2).text for _ in range(NUM_STRINGS)]
+    return "".join(string + END for string in strings)
 
 
 def marks_of(text: EncodedText) -> Int64Array:

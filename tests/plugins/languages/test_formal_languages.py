@@ -1,5 +1,8 @@
 """Formal languages: their strings, the states of a reader, what may come next, and what the
-detectors see in them."""
+detectors see in them.
+
+Tests `plugins.languages` and `plugins.languages.making`, too.
+"""
 
 import re
 from collections import Counter
@@ -11,13 +14,13 @@ from hypothesis import strategies as st
 from labelled import FORMAL
 
 from charrnn.detectors.registry import DETECTORS
-from charrnn.text.corpus import read_corpus
-from charrnn.text.formal_languages import (
+from charrnn.plugins.languages.formal_languages import (
     END,
     FORMAL_LANGUAGES,
     find_language,
     make_strings,
 )
+from charrnn.text.corpus import read_corpus
 
 EXAMPLES = settings(max_examples=30)
 NAMES = st.sampled_from(list(FORMAL_LANGUAGES))
