@@ -11,7 +11,7 @@ values in memory.
 Memory grows with the text by the labels and a few numbers per character and detector, and does not
 depend on the number of cells. `statistics.agreement` defines association, strength and score.
 
-Shapes: N characters of a half (n of them in a window), C = L * H cells, S sizes of probes.
+Shapes: N characters of a half (n of them in a window), C = L * H cells.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,24 +19,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from charrnn.cells.choosing_half import Associations, Choice, ChoosingHalf, strongest
+from charrnn.cells.choosing_half import Associations, ChoosingHalf, strongest
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
+from charrnn.cells.scoring_half import TargetScorer
 from charrnn.cells.target_labels import Target, choose_targets
 from charrnn.cells.trace import Read, Trace
-from charrnn.detectors.detector import Detector, Labels, why_not_scored
+from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.statistics.agreement import (
     auc_from_association,
-    f1,
     measure_score,
-    r_squared,
-    resample_score,
     score_from_association,
 )
-from charrnn.statistics.histograms import LabelledHistograms
-from charrnn.statistics.intervals import interval_of
-from charrnn.statistics.probes import Probes
-from charrnn.system.arrays import BoolArray, Float32Array, Int64Array
+from charrnn.system.arrays import Float32Array, Int64Array
 from charrnn.system.progress import task
 
 BASELINE_CHARS = 131_072
@@ -44,11 +39,6 @@ BASELINE_CHARS = 131_072
 precision."""
 WINDOW = 8192
 """Characters of a trace that are processed at once."""
-INTERIOR = 5
-"""A character so many characters after a label change is interior: the delimiter is no longer the
-last input."""
-MIN_INTERIOR = 50
-"""Least number of interior characters inside, and as many outside, for an interior score."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,114 +202,6 @@ def measure(
             measured.append(Measured(score, associations))
             on_target(1)
     return measured
-
-
-class TargetScorer:
-    """Scores the cell and the probes of a target on the scoring half."""
-
-    def __init__(self, target: Target, choice: Choice, probes: Probes) -> None:
-        self.target = target
-        self.choice = choice
-        self._labels = target.scoring_labels
-        self._values = np.empty(len(self._labels), np.float32)
-        self._probes = probes
-        # A copy for each target, so that float32 sums do not depend on the number of targets.
-        self._weights = np.ascontiguousarray(probes.weights)
-        self._predictions = LabelledHistograms()
-        self._squared_errors = np.zeros(len(probes.sizes))
-
-    def add(self, indices: Int64Array, cells: Float32Array) -> None:
-        """Add the cells (n, C) at characters (n,) of the scoring half."""
-        # The values of a cell fit into memory, so its score is exact.
-        self._values[indices] = cells[:, self.choice.cell]
-
-        # The predictions of the probes for all targets do not fit, so they are counted in
-        # histograms or summed.
-        predicted = cells @ self._weights + self._probes.intercepts
-        labels = self._labels[indices].astype(np.float64)[:, None]
-        if self.target.is_yes_no:
-            self._predictions.add(predicted, labels)
-        else:
-            self._squared_errors += ((predicted - labels) ** 2).sum(axis=0)
-
-    def score(self, num_units: int) -> CellScore:
-        """Return the score of the cell on the scoring half, after all characters were added."""
-        choice = self.choice
-        values = self._values
-        labels = self._labels
-
-        # The polarity comes from the choosing half: a cell that has turned round scores below
-        # chance.
-        cell_score = measure_score(values, labels=labels, polarity=choice.polarity)
-        resampled = resample_score(values, labels=labels, polarity=choice.polarity)
-        low, high = interval_of(resampled, len(labels))
-        auc = spearman = None
-        if self.target.is_yes_no:
-            auc = cell_score
-        else:
-            spearman = cell_score
-
-        # The threshold and the line, too, were fitted on the choosing half.
-        r2 = f1_at_threshold = None
-        if choice.threshold is not None:
-            f1_at_threshold = f1((values >= choice.threshold) == (choice.polarity > 0), labels)
-        if choice.line is not None:
-            slope, intercept = choice.line
-            r2 = r_squared(slope * values.astype(np.float64) + intercept, labels)
-
-        layer, unit = divmod(choice.cell, num_units)
-        return CellScore(
-            detector=self.target.name,
-            layer=layer,
-            unit=unit,
-            polarity=choice.polarity,
-            num_positive=int((labels > 0).sum()),
-            auc=auc,
-            spearman=spearman,
-            ci_low=low,
-            ci_high=high,
-            r2=r2,
-            threshold=choice.threshold,
-            f1=f1_at_threshold,
-            interior=self._score_interior(),
-            probe=self._score_probes(),
-        )
-
-    def _score_interior(self) -> float | None:
-        """Return the AUC over interior characters; None for a count, or where they are too few."""
-        if not self.target.is_yes_no:
-            return None
-
-        # Changes are looked for in the whole text: the last change may be in the choosing half.
-        is_interior = interior(self.target.labels)[self.target.half :]
-        inside = self._labels[is_interior]
-        if min(inside.sum(), (~inside).sum()) < MIN_INTERIOR:
-            return None
-        return measure_score(
-            self._values[is_interior], labels=inside, polarity=self.choice.polarity
-        )
-
-    def _score_probes(self) -> tuple[tuple[int, float], ...]:
-        """Return the number of cells of each probe, and its AUC or R²."""
-        labels = self._labels
-        if self.target.is_yes_no:
-            # The histograms have one label, with the index 0, and one column for each of S probes.
-            self._predictions.finish()
-            pairs = float((labels > 0).sum()) * float((labels <= 0).sum())
-            scores = auc_from_association(self._predictions.auc_associations(0, pairs))
-        else:
-            scores = 1 - self._squared_errors / ((labels - labels.mean()) ** 2).sum()
-        return tuple(zip(self._probes.sizes, scores.tolist(), strict=True))
-
-
-def interior(labels: Labels) -> BoolArray:
-    """Return whether each character (N,) is INTERIOR or more after the last label change, or before
-    the first."""
-    index = np.arange(len(labels))
-    changes = np.append(False, labels[1:] != labels[:-1])
-    # Before the first change, as if a change stood INTERIOR characters before the text.
-    last_change = np.maximum.accumulate(np.where(changes, index, -INTERIOR))
-    return np.asarray(index - last_change >= INTERIOR)
 
 
 def _score_baseline(read: Read, targets: Sequence[Target]) -> dict[Target, float]:
