@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from charrnn.config.settings import Config
 from charrnn.distributed.group import SINGLE, ProcessGroup
+from charrnn.model.device import pick_device
 from charrnn.system.lazy import torch
 from charrnn.system.process import Pauses
 
@@ -19,3 +21,10 @@ class Computing:
     """When a budget in minutes began, as `time.perf_counter` counts."""
     pauses: Pauses = field(default_factory=Pauses)
     """The pauses since then, which do not count."""
+
+    @classmethod
+    def of(cls, config: Config, group: ProcessGroup, start: float) -> Computing:
+        """Choose the device of this process. Raises UsageError for a device that is missing, and
+        for a text that only one process can read."""
+        group.check_corpus(config.corpus)
+        return cls(group.device(pick_device(config.device)), group=group, start=start)

@@ -1,7 +1,7 @@
 """Train a new run, or resume a run: generators of events, which print nothing."""
 
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from charrnn.config.settings import BUDGETS, Config, parse_value, resolved
 from charrnn.distributed.connecting import connected
 from charrnn.distributed.group import ProcessGroup
 from charrnn.errors import CheckpointError, DataError, UsageError, named
-from charrnn.model.device import computed_on_threads, on_threads, pick_device
+from charrnn.model.device import computed_on_threads, on_threads
 from charrnn.model.shapes import check_shapes, extend_rows
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.config_files import RunDescription
@@ -121,8 +121,7 @@ def train(
         # The model to start with, if any. An error in any process is raised in every process: a
         # process that raised alone would leave the rest waiting for it.
         with group.together():
-            group.check_corpus(config.corpus)
-            device = group.device(pick_device(config.device))
+            computing = Computing.of(config, group=group, start=start)
             # Minutes by default: how many steps are enough depends on the machine and the text.
             if all(getattr(config, budget) is None for budget in BUDGETS):
                 config = replace(config, minutes=DEFAULT_MINUTES)
@@ -133,7 +132,6 @@ def train(
         # The text, and every setting that is left open: the configuration now reproduces the run.
         text = group.in_turn(lambda: run_text.read_new_text(config, initial=initial))
         group.check_same_text(text.corpus.digest)
-        computing = Computing(device=device, group=group, start=start)
         run_plan = yield from plan.plan_run(config, text=text, computing=computing)
         planned = run_plan.config
 
@@ -174,11 +172,9 @@ def train(
         )
         # Steps that were cut because more would not help leave time over, as they should.
         least_share = 0.0 if run_plan.ends_early else MIN_BUDGET_SHARE
-        events = computed_on_threads(resolved(planned.threads), session.events(notes))
-        with closing(events):
-            yield from _with_budget_warnings(
-                events, asked=config, pauses=computing.pauses, least_share=least_share
-            )
+        yield from _events(
+            session, notes=notes, asked=config, pauses=computing.pauses, least_share=least_share
+        )
 
 
 def _new_trainer(run_plan: plan.Plan, text: RunText, computing: Computing) -> Trainer:
@@ -212,44 +208,56 @@ def _session_class(group: ProcessGroup) -> type[TrainingSession]:
     return SharedSession
 
 
-def _with_budget_warnings(
-    events: Iterable[TrainEvent],
+def _events(
+    session: TrainingSession,
+    notes: Sequence[str],
     asked: Config,
     *,
     pauses: Pauses,
     before: float = 0.0,
     least_share: float = MIN_BUDGET_SHARE,
 ) -> Iterator[TrainEvent]:
-    """Yield all events. Before the last event, warn if training took less than a share of its
-    budget in minutes, or much more than all of it: the machine was slower or faster while its speed
-    was measured.
+    """Yield all events of a session, and before the last one a warning about its budget in minutes.
 
     `before` are the seconds that the run had taken before this process. `pauses` has the pauses of
     the planning; this adds the pauses of the training.
     """
-    budget = 60 * (asked.minutes or 0)
+    minutes = asked.minutes or 0
+    threads = resolved(session.trainer.config.threads)
     pauses.begin()
-    for event in events:
-        pauses.look()
-        if isinstance(event, DoneEvent) and event.is_complete and budget >= MIN_REPORTED_BUDGET:
-            seconds = before + event.seconds
-            took = f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget"
-            if seconds < least_share * budget:
-                again = named("minutes", f"{asked.minutes:g}")
-                took += (
-                    ": the machine was slower while its speed was measured. Resume it with"
-                    f" {again} to use the rest."
+    with closing(computed_on_threads(threads, session.events(notes))) as events:
+        for event in events:
+            pauses.look()
+            if isinstance(event, DoneEvent) and event.is_complete:
+                warning = _budget_warning(
+                    before + event.seconds, minutes, paused=pauses.seconds, least_share=least_share
                 )
-                yield WarningEvent(message=took)
-            elif seconds > MAX_BUDGET_SHARE * budget:
-                # Pauses that make up for the excess are named instead: a laptop that slept is no
-                # busy machine.
-                why = "the machine became busier meanwhile"
-                if seconds - pauses.seconds <= MAX_BUDGET_SHARE * budget:
-                    why = f"for {pauses.seconds:.0f} seconds the process or the machine was stopped"
-                took += f", {seconds - budget:.0f} more: {why}."
-                yield WarningEvent(message=took)
-        yield event
+                if warning:
+                    yield WarningEvent(message=warning)
+            yield event
+
+
+def _budget_warning(seconds: float, minutes: float, *, paused: float, least_share: float) -> str:
+    """Return a warning if training took less than a share of its budget in minutes, or much more
+    than all of it, because the machine was slower or faster while its speed was measured; else
+    ""."""
+    budget = 60 * minutes
+    took = f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget"
+    if budget < MIN_REPORTED_BUDGET:
+        return ""
+    if seconds < least_share * budget:
+        return (
+            f"{took}: the machine was slower while its speed was measured. Resume it with"
+            f" {named('minutes', f'{minutes:g}')} to use the rest."
+        )
+    if seconds <= MAX_BUDGET_SHARE * budget:
+        return ""
+
+    # Pauses that make up for the excess are named instead: a laptop that slept is no busy machine.
+    why = "the machine became busier meanwhile"
+    if seconds - paused <= MAX_BUDGET_SHARE * budget:
+        why = f"for {paused:.0f} seconds the process or the machine was stopped"
+    return f"{took}, {seconds - budget:.0f} more: {why}."
 
 
 def resume(
@@ -313,10 +321,8 @@ def resume(
 
         # The text, which must not have changed since the run began, and the steps that are left.
         with group.together():
-            group.check_corpus(resumed.config.corpus)
-            device = group.device(pick_device(resumed.config.device))
+            computing = Computing.of(resumed.config, group=group, start=start)
         text = group.in_turn(lambda: _read_same_text(resumed))
-        computing = Computing(device=device, group=group, start=start)
         run_plan = yield from plan.plan_further(resumed, text=text, computing=computing)
         planned = run_plan.config
 
@@ -345,11 +351,13 @@ def resume(
             should_save=should_save,
             checkpoint=checkpoint,
         )
-        events = computed_on_threads(resolved(planned.threads), session.events(run_plan.notes))
-        with closing(events):
-            yield from _with_budget_warnings(
-                events, asked=resumed.config, pauses=computing.pauses, before=resumed.seconds
-            )
+        yield from _events(
+            session,
+            notes=run_plan.notes,
+            asked=resumed.config,
+            pauses=computing.pauses,
+            before=resumed.seconds,
+        )
 
 
 def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:

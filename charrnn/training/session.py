@@ -156,7 +156,6 @@ class TrainingSession:
         self._chars_per_step = trainer.batches.batch_size * resolved(config.bptt_length)
 
         # The files beside the checkpoints.
-        self._description = RunDescription.of(run.path, config=config, vocab=text.vocab)
         self._metrics = MetricsLog(run.path / "metrics.jsonl")
         self._samples = SampleLog(run.path / "samples.txt")
         self._seconds_before = 0.0
@@ -217,121 +216,17 @@ class TrainingSession:
 
     def _is_stopped(self) -> bool:
         """Return whether the session has stopped or should stop before the next step."""
-        if self._is_stop_asked():
+        if self.should_stop():
             self.state.is_stopped = True
         return self.state.is_stopped
-
-    def _is_stop_asked(self) -> bool:
-        return self.should_stop()
-
-    def _is_save_due(self) -> bool:
-        """Return whether to save the step that was taken, because somebody asks or it is time."""
-        return self.should_save() or self.trainer.step % self._save_every == 0
 
     def _is_sample_due(self) -> bool:
         """Return whether to write a sample after the step that was taken."""
         return self.trainer.step in self._sample_steps
 
-    @property
-    def _num_threads(self) -> int:
-        """The threads of work between two steps."""
-        return resolved(self.trainer.config.threads)
-
-    def count_text(self) -> WarningEvent | None:
-        """Count the training text, and log the validation loss of the network and the counts
-        together.
-
-        The network is saved already, so any failure is only a warning. A stop ends the counting,
-        which a resumed run makes up for.
-        """
-        try:
-            warning = self._count_text()
-        except ImportError as error:
-            warning = self._uncounted(f"{error} ({install_command()})")
-        # Torch has a RuntimeError where memory ends.
-        except (CharRNNError, MemoryError, RuntimeError) as error:
-            words = str(error).rstrip(".") or "there is too little memory"
-            warning = self._uncounted(shortened(" ".join(words.split())))
-        if not warning:
-            return None
-        return WarningEvent(message=warning)
-
-    def _uncounted(self, problem: str) -> str:
-        run = shlex.quote(str(self.run.path))
-        return (
-            f"The network is saved, but its text could not be counted: {problem}. When that is"
-            f" mended, count it with: charrnn train {named('resume', run)}"
-        )
-
-    def _count_text(self) -> str:
-        """Count the training text. Returns a warning, or "". Raises whatever goes wrong."""
-        # Without a validation loss there is nothing with which the counts could be compared.
-        best_nats = self.state.best_nats
-        if best_nats is None:
-            return ""
-
-        # A stop is asked for between any two reports of progress.
-        def cancel_if_stopped(_: Task) -> None:
-            if self.should_stop():
-                raise Cancelled
-
-        losses = None
-        with (
-            on_threads(self._num_threads),
-            using(CallbackProgress(cancel_if_stopped)),
-            contextlib.suppress(Cancelled),
-        ):
-            config = self.trainer.config
-            losses = counting.count_text(
-                self.run.path,
-                self.text.ids[: self.text.num_before_test],
-                counted=slice(self.text.first_counted(config), self.text.num_train),
-                held_back=self.text.held_back(config),
-                network_nats=best_nats,
-                should_stop=self.should_stop,
-            )
-        if losses is None:
-            self.state.is_stopped = True
-            return ""
-
-        # Beside the losses of the network, for `charrnn runs`.
-        self._metrics.append(
-            {"event": "counts", "step": self.state.best_step, "with_counts_nats": losses.together}
-        )
-        self.state.with_counts_nats = losses.together
-
-        # Both together should be the best.
-        better = min(best_nats, losses.counts)
-        if losses.together <= better:
-            return ""
-        writer = "network"
-        if losses.counts < best_nats:
-            writer = "counts"
-        return (
-            "The network and the counts together predict the validation text worse than the"
-            f" {writer} alone ({losses.together:.4f} and {better:.4f} nats/character), so the"
-            f" {writer} will write alone."
-        )
-
-    def _done(self, seconds: float) -> DoneEvent:
-        """Return the last event of a training that took so many seconds."""
-        state = self.state
-        # The saved settings train the same weights only if the run kept to one schedule, from the
-        # first step to the last.
-        recipe_path: str | None = str(self.run.path / CONFIG)
-        if self.checkpoint is not None or state.has_gone_back or state.is_stopped:
-            recipe_path = None
-        return DoneEvent(
-            step=self.trainer.step,
-            seconds=seconds,
-            val_nats=state.val_nats,
-            best_nats=state.best_nats,
-            best_step=state.best_step,
-            run=str(self.run.path),
-            is_complete=not state.is_stopped,
-            with_counts_nats=state.with_counts_nats,
-            recipe=recipe_path,
-        )
+    def _is_save_due(self) -> bool:
+        """Return whether to save the step that was taken, because somebody asks or it is time."""
+        return self.should_save() or self.trainer.step % self._save_every == 0
 
     def _start(self, notes: Sequence[str]) -> Generator[TrainEvent, None, None]:
         """Report the run, finish the work that an interrupted process left undone, and write the
@@ -411,9 +306,6 @@ class TrainingSession:
         trainer.config = replace(trainer.config, learning_rate=rate)
         trainer.restore(saved.model, training=saved.training, counters=saved.state)
 
-        self._description = RunDescription.of(
-            self.run.path, config=trainer.config, vocab=self.text.vocab
-        )
         self._rewind()
         yield WarningEvent(
             message=(
@@ -562,3 +454,110 @@ class TrainingSession:
     def _saved(self) -> SavedEvent:
         step = self.trainer.step
         return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))
+
+    def count_text(self) -> WarningEvent | None:
+        """Count the training text, and log the validation loss of the network and the counts
+        together.
+
+        The network is saved already, so any failure is only a warning. A stop ends the counting,
+        which a resumed run makes up for.
+        """
+        try:
+            warning = self._count_text()
+        except ImportError as error:
+            warning = self._uncounted(f"{error} ({install_command()})")
+        # Torch has a RuntimeError where memory ends.
+        except (CharRNNError, MemoryError, RuntimeError) as error:
+            words = str(error).rstrip(".") or "there is too little memory"
+            warning = self._uncounted(shortened(" ".join(words.split())))
+        if not warning:
+            return None
+        return WarningEvent(message=warning)
+
+    def _count_text(self) -> str:
+        """Count the training text. Returns a warning, or "". Raises whatever goes wrong."""
+        # Without a validation loss there is nothing with which the counts could be compared.
+        best_nats = self.state.best_nats
+        if best_nats is None:
+            return ""
+
+        # A stop is asked for between any two reports of progress.
+        def cancel_if_stopped(_: Task) -> None:
+            if self.should_stop():
+                raise Cancelled
+
+        losses = None
+        with (
+            on_threads(self._num_threads),
+            using(CallbackProgress(cancel_if_stopped)),
+            contextlib.suppress(Cancelled),
+        ):
+            config = self.trainer.config
+            losses = counting.count_text(
+                self.run.path,
+                self.text.ids[: self.text.num_before_test],
+                counted=slice(self.text.first_counted(config), self.text.num_train),
+                held_back=self.text.held_back(config),
+                network_nats=best_nats,
+                should_stop=self.should_stop,
+            )
+        if losses is None:
+            self.state.is_stopped = True
+            return ""
+
+        # Beside the losses of the network, for `charrnn runs`.
+        self._metrics.append(
+            {"event": "counts", "step": self.state.best_step, "with_counts_nats": losses.together}
+        )
+        self.state.with_counts_nats = losses.together
+
+        # Both together should be the best.
+        better = min(best_nats, losses.counts)
+        if losses.together <= better:
+            return ""
+        writer = "network"
+        if losses.counts < best_nats:
+            writer = "counts"
+        return (
+            "The network and the counts together predict the validation text worse than the"
+            f" {writer} alone ({losses.together:.4f} and {better:.4f} nats/character), so the"
+            f" {writer} will write alone."
+        )
+
+    def _uncounted(self, problem: str) -> str:
+        run = shlex.quote(str(self.run.path))
+        return (
+            f"The network is saved, but its text could not be counted: {problem}. When that is"
+            f" mended, count it with: charrnn train {named('resume', run)}"
+        )
+
+    def _done(self, seconds: float) -> DoneEvent:
+        """Return the last event of a training that took so many seconds."""
+        state = self.state
+        # The saved settings train the same weights only if the run kept to one schedule, from the
+        # first step to the last.
+        recipe_path: str | None = str(self.run.path / CONFIG)
+        if self.checkpoint is not None or state.has_gone_back or state.is_stopped:
+            recipe_path = None
+        return DoneEvent(
+            step=self.trainer.step,
+            seconds=seconds,
+            val_nats=state.val_nats,
+            best_nats=state.best_nats,
+            best_step=state.best_step,
+            run=str(self.run.path),
+            is_complete=not state.is_stopped,
+            with_counts_nats=state.with_counts_nats,
+            recipe=recipe_path,
+        )
+
+    @property
+    def _num_threads(self) -> int:
+        """The threads of work between two steps."""
+        return resolved(self.trainer.config.threads)
+
+    @property
+    def _description(self) -> RunDescription:
+        """The files of the configuration and of the alphabet."""
+        config = self.trainer.config
+        return RunDescription.of(self.run.path, config=config, vocab=self.text.vocab)

@@ -28,8 +28,10 @@ class SharedSession(TrainingSession):
         self._requests = (stops, saves)
         return result
 
-    def _is_stop_asked(self) -> bool:
-        return self._requests[0] > 0
+    def _is_stopped(self) -> bool:
+        if self._requests[0] > 0:
+            self.state.is_stopped = True
+        return self.state.is_stopped
 
     def _is_save_due(self) -> bool:
         return self._requests[1] > 0 or self.trainer.step % self._save_every == 0
