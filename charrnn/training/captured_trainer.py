@@ -18,7 +18,7 @@ torch restricts what can be captured (https://docs.pytorch.org/docs/stable/notes
 Shapes: T window length, B batch rows of this process.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -30,7 +30,6 @@ from charrnn.config.settings import Config
 from charrnn.errors import shortened
 from charrnn.model.device import to_device
 from charrnn.model.noise import Noise, draw_mask
-from charrnn.runs.checkpoint import Tensors
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import IdArray
 from charrnn.training.computing import Computing
@@ -145,6 +144,8 @@ class DrawnStep(NamedTuple):
     """What a step reads, in main memory."""
 
     window: Window
+    generator: Generator
+    """Draws the masks that were not drawn ahead."""
     masks: list[Tensor]
 
 
@@ -172,6 +173,7 @@ class StepBuffers:
 
     def load(self, drawn: DrawnStep) -> None:
         """Copy the window and the masks of another step into the buffers."""
+        self.generator = drawn.generator
         masks = [mask for mask, _ in self._masks]
         for buffer, value in zip(
             (*self.window, *masks), (*drawn.window, *drawn.masks), strict=True
@@ -211,58 +213,48 @@ class CapturedTrainer(Trainer):
             if isinstance(optimizer, Muon):
                 optimizer.compute_updates = Repeated(optimizer.compute_updates, self.capture)
 
-        self._buffers: StepBuffers | None = None
-        self._loaded_step: int | None = None
-        """The step whose window and masks are in the buffers."""
+        # The first step is loaded now, all later steps while the device computes.
+        window, generator = self._draw_window(self.step, self.cursor)
+        self._buffers = StepBuffers(window.on_device(device), generator)
+        self._loaded = (self.step, self.cursor)
+        """The step in the buffers, and where its window begins."""
         self._threads = ThreadPoolExecutor(DRAWN_AHEAD)
-        self._drawn: dict[int, Future[DrawnStep]] = {}
+        self._drawn: dict[tuple[int, int], Future[DrawnStep]] = {}
         """Later steps, which threads draw."""
-
-    def restore(self, model: Tensors, training: Tensors, counters: Mapping[str, object]) -> None:
-        """Copy the tensors and counters as `Trainer.restore` does, and forget the steps that were
-        drawn ahead."""
-        super().restore(model, training=training, counters=counters)
-        self._loaded_step = None
-        self._drawn.clear()
 
     def _next_gradients(self, scale: float) -> Gradients:
         """Let the device begin to compute the gradients of the next window."""
-        buffers = self._load(self.step, self.cursor)
-        buffers.scale.fill_(scale)
+        self._load(self.step, self.cursor)
+        self._buffers.scale.fill_(scale)
         gradients = self._compute_captured()
 
         # The processor draws meanwhile. The copies into the buffers wait until the device has read
         # them.
         for ahead in range(1, DRAWN_AHEAD + 1):
-            step = self.step + ahead
-            cursor = self.cursor + ahead * self._window_length
-            if step not in self._drawn:
-                self._drawn[step] = self._threads.submit(self._draw_step, buffers, step, cursor)
+            later = (self.step + ahead, self.cursor + ahead * self._window_length)
+            if later not in self._drawn:
+                self._drawn[later] = self._threads.submit(self._draw_step, *later)
         self._load(self.step + 1, self.cursor + self._window_length)
         return gradients
 
-    def _load(self, step: int, cursor: int) -> StepBuffers:
+    def _load(self, step: int, cursor: int) -> None:
         """Copy the window and the masks of a step into the buffers, unless they are there."""
-        if self._buffers is None:
-            window, generator = self._draw_window(step, cursor)
-            self._buffers = StepBuffers(window.on_device(self.device), generator)
-        elif self._loaded_step != step:
-            drawn = self._drawn.pop(step, None)
-            if drawn is None:
-                self._buffers.load(self._draw_step(self._buffers, step, cursor))
-            else:
-                self._buffers.load(drawn.result())
-        self._loaded_step = step
-        return self._buffers
+        if self._loaded == (step, cursor):
+            return
+        self._loaded = (step, cursor)
+        drawn = self._drawn.pop(self._loaded, None)
+        if drawn is None:
+            self._buffers.load(self._draw_step(step, cursor))
+        else:
+            self._buffers.load(drawn.result())
 
-    def _draw_step(self, buffers: StepBuffers, step: int, cursor: int) -> DrawnStep:
+    def _draw_step(self, step: int, cursor: int) -> DrawnStep:
         window, generator = self._draw_window(step, cursor)
-        return DrawnStep(window, masks=buffers.draw_masks(generator))
+        return DrawnStep(window, generator, masks=self._buffers.draw_masks(generator))
 
     def _compute_buffered(self) -> Gradients:
         """Compute the gradients of the step in the buffers."""
         buffers = self._buffers
-        assert buffers is not None, "the buffers are loaded first"
         buffers.rewind()
         noise = Noise(
             buffers.generator, num_lanes=self.batches.batch_size, take_mask=buffers.take_mask

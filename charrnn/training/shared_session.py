@@ -2,6 +2,7 @@
 
 import torch
 
+from charrnn.distributed.group import ProcessGroup
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.training.events import EvaluationEvent, SavedEvent, StepEvent, WarningEvent
 from charrnn.training.session import TrainingSession
@@ -16,69 +17,74 @@ class SharedSession(TrainingSession):
     stopped alone, the rest would wait for its gradients forever.
     """
 
-    _requests = (0.0, 0.0)
+    _num_stops = 0.0
+    _num_saves = 0.0
     """How many processes were asked to stop, and how many to save, when all took the last step."""
+
+    @property
+    def group(self) -> ProcessGroup:
+        """This process among all of them."""
+        return self.trainer.group
 
     def _take_step(self) -> StepResult:
         # The processes exchange their requests together with the gradients.
         asked = torch.tensor([self.should_stop(), self.should_save()], dtype=torch.float32)
         self.trainer.exchanged = [asked.to(self.trainer.device)]
         result = self.trainer.take_step()
-        stops, saves = self.trainer.exchanged[0].tolist()
-        self._requests = (stops, saves)
+        self._num_stops, self._num_saves = self.trainer.exchanged[0].tolist()
         return result
 
     def _is_stopped(self) -> bool:
-        if self._requests[0] > 0:
+        if self._num_stops > 0:
             self.state.is_stopped = True
         return self.state.is_stopped
 
     def _is_save_due(self) -> bool:
-        return self._requests[1] > 0 or self.trainer.step % self._save_every == 0
+        return self._num_saves > 0 or self.trainer.step % self._save_every == 0
 
     def _is_sample_due(self) -> bool:
-        return self.trainer.group.is_first and super()._is_sample_due()
+        return self.group.is_first and super()._is_sample_due()
 
     @property
     def _num_threads(self) -> int:
         # The other processes of this host wait, so their threads are free.
-        return super()._num_threads * self.trainer.group.local_size
+        return super()._num_threads * self.group.local_size
 
     def _log(self, event: StepEvent | EvaluationEvent) -> None:
-        if self.trainer.group.is_first:
+        if self.group.is_first:
             super()._log(event)
 
     def _measure_losses(self) -> tuple[float, float | None] | None:
         means = None
-        if self.trainer.group.is_first:
+        if self.group.is_first:
             means = super()._measure_losses()
-        return self.trainer.group.of_first(means)
+        return self.group.of_first(means)
 
     def count_text(self) -> WarningEvent | None:
         """Count the training text in the first process, while the rest wait."""
         warning = None
-        if self.trainer.group.is_first:
+        if self.group.is_first:
             warning = super().count_text()
-        self.state.is_stopped = self.trainer.group.of_first(self.state.is_stopped)
+        self.state.is_stopped = self.group.of_first(self.state.is_stopped)
         return warning
 
     def _tidy(self, checkpoint: Checkpoint) -> None:
         # The first process may mend the folder while another process reads it.
-        best = self.trainer.group.of_first((self.state.best_nats, self.state.best_step))
+        best = self.group.of_first((self.state.best_nats, self.state.best_step))
         self.state.best_nats, self.state.best_step = best
-        if self.trainer.group.is_first:
+        if self.group.is_first:
             super()._tidy(checkpoint)
 
     def _load_latest(self) -> Checkpoint:
-        return self.trainer.group.in_turn(super()._load_latest)
+        return self.group.in_turn(super()._load_latest)
 
     def _rewind(self) -> None:
-        if self.trainer.group.is_first:
+        if self.group.is_first:
             super()._rewind()
 
     def save(self) -> SavedEvent:
         """Commit the present step to disk in the first process. Raises CharRNNError."""
-        if self.trainer.group.is_first:
+        if self.group.is_first:
             return super().save()
         # Each process adds the recurrent states of its own batch rows.
         self.trainer.snapshot()
