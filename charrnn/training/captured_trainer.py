@@ -51,6 +51,7 @@ Result = TypeVar("Result")
 
 def capture_obstacle(config: Config, num_processes: int) -> str | None:
     """Return why the steps of a configuration cannot be captured on a GPU; None if they can."""
+    # The first that holds is reported.
     obstacles = {
         "capture is off": config.capture == "off",
         "several processes exchange their gradients": num_processes > 1,
@@ -73,6 +74,7 @@ def capture_notes(config: Config, computing: Computing) -> list[str]:
 def on_stream(stream: Any) -> Iterator[None]:
     """Launch kernels on another stream inside the `with` block, after all kernels before it and
     before all kernels after it."""
+    # Each stream waits for the other: before the block this one, after it the current one.
     current = torch.cuda.current_stream(stream.device)
     stream.wait_stream(current)
     with torch.cuda.stream(stream):
@@ -174,6 +176,7 @@ class StepBuffers:
     def load(self, drawn: DrawnStep) -> None:
         """Copy the window and the masks of another step into the buffers."""
         self.generator = drawn.generator
+        # In place: the captured kernels read this memory.
         masks = [mask for mask, _ in self._masks]
         for buffer, value in zip(
             (*self.window, *masks), (*drawn.window, *drawn.masks), strict=True
@@ -206,6 +209,8 @@ class CapturedTrainer(Trainer):
     ) -> None:
         """Build the trainer of a configuration that has no `capture_obstacle`."""
         super().__init__(config, batches=batches, vocab_size=vocab_size, device=device)
+
+        # What is captured: the gradients, and, once they are known to be finite, Muon's updates.
         self.capture = Capture(device)
         self.warnings = self.capture.warnings
         self._compute_captured = Repeated(self._compute_buffered, self.capture)
@@ -270,6 +275,7 @@ def build_trainer(
     learned_after: IdArray | None = None,
 ) -> Trainer:
     """Build a trainer, which captures its steps if it can. The arguments are those of `Trainer`."""
+    # On a CPU nothing is launched, so there is nothing to gain.
     device = computing.device
     if device.type == "cuda" and capture_obstacle(config, computing.group.size) is None:
         return CapturedTrainer(config, batches=batches, vocab_size=vocab_size, device=device)

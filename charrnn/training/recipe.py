@@ -118,9 +118,12 @@ def choose_peak_rate(config: Config, factor: float) -> float:
     It falls as the number of units rises: the more weights an update changes, the further it moves
     the sum in a unit.
     """
+    # The rate of the cell type is that of 512 units.
     max_rate = MAX_IRNN_RATE if config.cell == "irnn" else MAX_RATE
     rate = factor * cell_type(config.cell).peak_rate * 512 / units_of_network(config)
     rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
+
+    # Fine-tuning and deep networks of some cell types need a lower one.
     if config.init_from is not None:
         rate /= FINE_TUNING_DIVISOR
     if config.cell in CELLS_WITH_LOW_DEEP_RATES:

@@ -55,6 +55,7 @@ class SharedSession(TrainingSession):
             super()._log(event)
 
     def _measure_losses(self) -> tuple[float, float | None] | None:
+        # The rest wait for the result, and all go on with the same one.
         means = None
         if self.group.is_first:
             means = super()._measure_losses()
@@ -79,6 +80,7 @@ class SharedSession(TrainingSession):
         return self.group.in_turn(super()._load_latest)
 
     def _rewind(self) -> None:
+        # Only after all have read the checkpoint (`_load_latest`).
         if self.group.is_first:
             super()._rewind()
 

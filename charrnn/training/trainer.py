@@ -1,6 +1,7 @@
 """The step of a training, and all numbers that it changes.
 
-`Trainer.take_step` is the step: window, loss, gradient, update, average.
+`Trainer.take_step` is the step: it draws a window (`_draw_window`), computes the loss and the
+clipped gradient (`_compute_gradients`), changes the weights along it, and averages them.
 
 Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`.
 """
@@ -72,9 +73,9 @@ class Gradients(NamedTuple):
 
     state: RecurrentState[Tensor]
     """The recurrent state after the window."""
-    figures: Tensor
+    loss_and_norm: Tensor
     """(2,): the mean loss in nats per character, and the norm before clipping; of several networks
-    the mean loss, and the largest norm."""
+    the largest norm."""
 
 
 class Trainer:
@@ -101,8 +102,11 @@ class Trainer:
         group: ProcessGroup = SINGLE,
         learned_after: IdArray | None = None,
     ) -> None:
-        """Build a network with the weights of `config.seed`, which learns what follows the ids
-        `learned_after`, or all. Raises UsageError for more processes than batch rows."""
+        """Build a network with the weights of `config.seed`.
+
+        It learns to predict every character, or only those that follow an id of `learned_after`.
+        Raises UsageError for more processes than batch rows.
+        """
         assert config.steps is not None, "the budget was not turned into steps"
         keep_freed_memory()
         adapt_loaded_torch()
@@ -122,7 +126,8 @@ class Trainer:
         if config.weight_average > 0:
             self.averaged = copy.deepcopy(self.network)
 
-        # For Ω, the layers that learn record their inputs. The averaged network was copied before.
+        # For Ω, the layers record what they read. The averaged network, which was copied before,
+        # does not.
         self._networks = networks_of(self.network)
         self._omega: Omega | None = None
         if config.omega > 0:
@@ -130,9 +135,9 @@ class Trainer:
 
         self.optimizers = make_optimizers(self.network, config=config)
         self.warnings: list[str] = []
-        """What a user should know of the steps so far, until it is reported."""
+        """Problems of the steps so far; the session reports them and empties the list."""
         self.exchanged: list[Tensor] = []
-        """Tensors that a step sums over all processes along with the gradients."""
+        """Tensors that the next step sums over all processes, together with the gradients."""
 
         # Lists, because walking through the modules at every step takes a small model's step 3 %
         # longer.
@@ -159,14 +164,14 @@ class Trainer:
         with self._full_memory_reported(), exact_arithmetic(self.device):
             learning_rate = learning_rate_at(self.step, self.config)
 
-            # The gradient of the next window. In fp16 it may overflow, so smaller factors of the
-            # loss are tried. If no factor gives a finite gradient, nothing has changed yet, neither
-            # weights nor state nor position: the session can go back to its latest checkpoint.
+            # The gradient of the next window. In fp16 it may overflow; then it is computed again
+            # with a smaller factor of the loss. Until it is finite nothing changes, neither weights
+            # nor state nor position, so the session can go back to its latest checkpoint.
             for scale in loss_scales(self.config):
                 gradients = self._next_gradients(scale)
-                # A single copy to main memory, because the processor waits for it until the device
-                # has computed everything.
-                train_nats, norm = gradients.figures.tolist()
+                # One copy to main memory for both, because the processor waits for it until the
+                # device has computed everything.
+                train_nats, norm = gradients.loss_and_norm.tolist()
                 if math.isfinite(train_nats) and math.isfinite(norm):
                     break
             else:
@@ -195,7 +200,7 @@ class Trainer:
         return StepResult(train_nats, grad_norm=norm, learning_rate=learning_rate)
 
     def _next_gradients(self, scale: float) -> Gradients:
-        """Compute the gradients of the next window, in fp16 with this factor of the loss."""
+        """Compute the gradients of the next window; `scale` is the factor of the loss in fp16."""
         window, generator = self._draw_window(self.step, self.cursor)
         noise = Noise(generator, num_lanes=self.batches.batch_size, own=self.rows)
         return self._compute_gradients(window.on_device(self.device), noise, scale)
@@ -228,7 +233,8 @@ class Trainer:
             logits, state = self.network(window.ids, state, noise)
         loss = self._loss(logits, window)
 
-        # Backward. Gradients are dropped, not zeroed: zeros would cost a pass over all weights.
+        # Backward, in fp16 from a multiple of the loss, because small gradients would become 0.
+        # Old gradients are dropped, not zeroed: zeros would cost a pass over all weights.
         for weight in self._weights:
             weight.grad = None
         is_scaled = self.config.precision == "fp16"
@@ -237,7 +243,7 @@ class Trainer:
             scaled = loss * scale
         scaled.backward()  # type: ignore[no-untyped-call]
 
-        # Every weight gets a gradient, of the true size.
+        # The gradient of the loss itself, of every weight, and of Ω.
         for weight in self._weights:
             if weight.grad is None:  # a learned state, in a window in which no document begins
                 weight.grad = torch.zeros_like(weight)
@@ -246,7 +252,7 @@ class Trainer:
         if self._omega is not None:
             self._omega.add_gradients(len(window.ids) * self.batches.batch_size)
 
-        # Of several processes, each has a part of the sum.
+        # The sum of the parts that all processes have computed.
         mean_loss = loss.detach() / len(self._networks)
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
         self.group.sum_in_place([*gradients, mean_loss, *self.exchanged])
@@ -257,21 +263,21 @@ class Trainer:
             nn.utils.clip_grad_norm_(weights, self.config.clip_norm, foreach=True)
             for weights in self._weights_of_networks
         ]
-        figures = torch.stack((mean_loss, torch.stack(norms).amax()))
-        return Gradients(state.map(Tensor.detach), figures)
+        loss_and_norm = torch.stack((mean_loss, torch.stack(norms).amax()))
+        return Gradients(state.map(Tensor.detach), loss_and_norm)
 
     def _loss(self, logits: Tensor, window: Window) -> Tensor:
-        """Compute this process's part of the mean loss over the learned characters of a window: the
-        parts of all processes add up to the mean.
+        """Compute the mean loss over the learned characters of a window. Of several processes, each
+        computes a part of it: its own sum, divided by the number of targets in all processes.
 
-        The sum is divided by the number of targets in all processes. The loss of an ensemble is the
-        sum of the losses of its networks, each of which learns as if it were alone.
+        The loss of an ensemble is the sum of the losses of its networks, each of which learns as if
+        it were alone.
         """
         num_targets = len(window.ids) * self.batches.batch_size
         logits = logits.float().flatten(0, 1)
         targets = window.targets.repeat(1, len(self._networks)).flatten()
         if self._learned_after is not None:
-            # Of several processes, each takes the mean of its own.
+            # Each process takes the mean over its own learned characters.
             is_learned = torch.isin(window.ids, self._learned_after)
             num_targets = max(1, int(is_learned.sum())) * self.group.size
             is_learned = is_learned.repeat(1, len(self._networks)).flatten()

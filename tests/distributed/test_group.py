@@ -1,7 +1,7 @@
 """Several processes train as one does: the same masks, gradients, weights and positions, whatever
 their number.
 
-The processes are threads of this one, which exchange tensors in memory (`Threads`);
+The sessions of several processes (`training.shared_session`) are tested here, too. The processes are threads of this one, which exchange tensors in memory (`Threads`);
 `faults/test_killed_processes.py` starts real ones. `V`: characters of the vocabulary.
 """
 
