@@ -28,7 +28,8 @@ from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import label_by_name
 from charrnn.cli.analyses import NoOptions, Subject, VisualizeOptions
-from charrnn.commands.visualize import FoundCells, analyses
+from charrnn.commands.visualize import analyses
+from charrnn.commands.visualize_findings import FoundCells
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab

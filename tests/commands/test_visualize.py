@@ -1,5 +1,8 @@
 """`charrnn visualize` as a whole: table, pictures and the figures behind them. N characters, L
-layers, H units."""
+layers, H units.
+
+Tests `commands.visualize_cells` and `commands.visualize_findings`, too.
+"""
 
 import base64
 import json

@@ -1,0 +1,266 @@
+"""A text in the colours of chosen cells, `charrnn visualize --cell`, or of its surprise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.cells.findings import CellPage, ColouredText
+from charrnn.cells.trace import Trace
+from charrnn.cli.analyses import NoOptions, Own, Subject
+from charrnn.cli.arguments import parse_cell
+from charrnn.errors import DataError
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.trained_model import TrainedModel
+from charrnn.views.cell_page import page_pictures
+from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
+from charrnn.views.findings_tables import slide_pictures
+from charrnn.views.heatmap import (
+    ABOUT_GUESSES,
+    SURPRISE_LEGEND,
+    GuessMap,
+    HeatMap,
+    end_legend,
+    scale_of_text,
+    scale_pictures,
+    surprise_map,
+    whole_words,
+)
+from charrnn.views.html_page import HeatMapPage, PageRow, chars_on_page
+from charrnn.views.theme import Scale, all_visible
+
+Guesses = list[list[tuple[str, float]]]
+"""The most likely next characters after each character; empty if they are not shown."""
+NUM_GUESSES = 5
+"""Next characters that are shown below each character."""
+
+
+def page_of_trace(
+    model: TrainedModel,
+    trace: Trace,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[PageRow],
+    num_cells: int,
+) -> HeatMapPage:
+    """Build the page that `--export FILE.html` writes, of the first characters of a trace with
+    guesses."""
+    # The more cells, the fewer characters: a browser has to load all the values.
+    chars = slice(0, chars_on_page(num_cells))
+    return HeatMapPage(
+        title=title,
+        shows=cell_type(model.config.cell).shows,
+        text=trace.text[chars],
+        cells=trace.cells[chars],
+        bits=trace.bits[chars].tolist(),
+        guesses=model.guesses(trace, chars),
+        columns=columns,
+        rows=rows,
+        labels={},
+    )
+
+
+@dataclass(frozen=True)
+class ColouredCell:
+    """A cell, and its values at the N characters of a text."""
+
+    layer: int
+    unit: int
+    text: ColouredText
+
+    def title(self, model: TrainedModel) -> str:
+        """Return the name of the cell in a picture."""
+        return f"cell {self.layer}:{self.unit} of {all_visible(model.name)}"
+
+
+@dataclass(frozen=True)
+class CellsOnPage:
+    """Cells on an exported page, which has the values of a trace with guesses."""
+
+    indices: Sequence[tuple[int, int]]
+    """Layer and unit of each."""
+    trace: Trace
+
+    def show(self, subject: Subject[NoOptions]) -> Shown:
+        """Draw the page."""
+        model = subject.model
+        rows = []
+        for layer, unit in self.indices:
+            polarity = model.polarity(layer, unit)
+            rows.append(PageRow(columns=[f"{layer}:{unit}"], cell=(layer, unit), polarity=polarity))
+        name = f"Cells of {model.name}"
+        if len(rows) == 1:
+            name = f"A cell of {model.name}"
+        page = page_of_trace(
+            model, trace=self.trace, title=name, columns=["cell"], rows=rows, num_cells=len(rows)
+        )
+        return Shown(name, pictures=(), data=None, page=page)
+
+
+@dataclass(frozen=True)
+class CellsOnSlides:
+    """Cells in an exported picture: a text in the colours of each, with guesses if asked for."""
+
+    cells: Sequence[ColouredCell]
+
+    def show(self, subject: Subject[NoOptions]) -> Shown:
+        """Draw the slides below each other."""
+        kind = cell_type(subject.model.config.cell).shows
+        slides = []
+        for cell in self.cells:
+            title = f"{cell.title(subject.model)}, {kind}"
+            slides.append((title, scale_of_text(cell.text), _drawn(subject, cell.text)))
+        pictures = [*slide_pictures(slides), *end_legend(subject.text.text)]
+        return Shown(_names_of(subject, self.cells), pictures=pictures, data=None)
+
+
+@dataclass(frozen=True)
+class CellsInTerminal:
+    """Cells in a terminal: a text in the colours of each, and the page of the cell below it."""
+
+    cells: Sequence[ColouredCell]
+    pages: Sequence[CellPage]
+
+    def show(self, subject: Subject[NoOptions]) -> Shown:
+        """Draw the cells below each other; cells that share a scale follow each other without
+        it."""
+        kind = cell_type(subject.model.config.cell).shows
+        pictures: list[RenderableType] = []
+        before: Scale | None = None
+        for cell, page in zip(self.cells, self.pages, strict=True):
+            if pictures:
+                pictures.append(Text())
+            pictures.append(Text.assemble((cell.title(subject.model), "bold"), f", {kind}  "))
+
+            scale = scale_of_text(cell.text)
+            if scale != before:
+                pictures += scale_pictures(scale)
+                if cell.text.guesses:
+                    pictures.append(Text(ABOUT_GUESSES))
+                pictures += end_legend(cell.text.text)
+            before = scale
+
+            pictures += [_drawn(subject, cell.text), Text()]
+            pictures += page_pictures(page)
+        return Shown(_names_of(subject, self.cells), pictures=pictures, data=None)
+
+
+@dataclass(frozen=True)
+class CellsAsJson:
+    """Cells as JSON, with the page of each. The first cell is repeated at the top level."""
+
+    cells: Sequence[ColouredCell]
+    pages: Sequence[CellPage]
+
+    def show(self, subject: Subject[NoOptions]) -> Shown:
+        """Return the values of the cells and their pages."""
+        # As in Python, layer and unit are numbers, and not the text that is typed.
+        listed = []
+        for cell, page in zip(self.cells, self.pages, strict=True):
+            index = {"layer": cell.layer, "unit": cell.unit}
+            listed.append(index | {"values": [*cell.text.values], "page": page.to_json()})
+
+        first = {name: listed[0][name] for name in ("layer", "unit", "values")}
+        data: dict[str, object] = {
+            "run": subject.model.name,
+            **first,
+            "text": subject.text.text,
+            "cells": listed,
+        }
+        guesses = self.cells[0].text.guesses
+        if guesses:
+            data["guesses"] = guesses
+        return Shown(_names_of(subject, self.cells), pictures=(), data=data)
+
+
+CellsShown = CellsOnPage | CellsOnSlides | CellsInTerminal | CellsAsJson
+"""What `--cell` shows, one class for each output."""
+
+
+def measure_cells(subject: Subject[NoOptions]) -> CellsShown:
+    """Measure the cells of `--cell` as far as the output needs it: the page of a cell takes a
+    hundred times as long as its values."""
+    options = subject.options
+    model = subject.model
+    # Each cell once, however often it is named.
+    indices = list(
+        dict.fromkeys(parse_cell("--cell", text=cell, model=model) for cell in options.cells)
+    )
+    if options.suffix == ".html":
+        trace = model.trace(subject.text, num_guesses=NUM_GUESSES)
+        return CellsOnPage(indices, trace)
+
+    guesses: Guesses = []
+    if options.guesses:
+        guesses = model.guesses(model.trace(subject.text, num_guesses=NUM_GUESSES))
+    cells = []
+    for index, values in zip(indices, subject.study.values(indices), strict=True):
+        coloured = ColouredText(
+            text=subject.text.text,
+            values=tuple(map(float, values)),
+            guesses=tuple(map(tuple, guesses)),
+            polarity=model.polarity(*index),
+        )
+        cells.append(ColouredCell(*index, coloured))
+    if options.suffix in PICTURE_SUFFIXES:
+        return CellsOnSlides(cells)
+
+    # One study, so that all cells share one reading of the text.
+    study = model.study(subject.whole, cached=True)
+    pages = [study.page(*index) for index in indices]
+    if options.json or options.suffix == ".json":
+        return CellsAsJson(cells, pages)
+    return CellsInTerminal(cells, pages)
+
+
+def show_cells(subject: Subject[NoOptions], shown: CellsShown) -> Shown:
+    return shown.show(subject)
+
+
+def _names_of(subject: Subject[NoOptions], cells: Sequence[ColouredCell]) -> str:
+    """Return the title of a file with some cells."""
+    names = ", ".join(f"{cell.layer}:{cell.unit}" for cell in cells)
+    return f"{subject.model.name}: {names}"
+
+
+def _drawn(subject: Subject[NoOptions], coloured: ColouredText) -> RenderableType:
+    """Return a text in the colours of a cell, with the guesses below each character if there are
+    any."""
+    scale = scale_of_text(coloured)
+    if coloured.guesses:
+        return GuessMap(coloured, scale)
+    return HeatMap(_whole_words(subject, coloured), scale)
+
+
+def _whole_words(subject: Subject[Own], coloured: ColouredText) -> ColouredText:
+    # A slice is compared, because a single byte of bytes is a number.
+    last = subject.context[-1:]
+    return whole_words(
+        coloured,
+        begins_inside_line=bool(last) and last not in ("\n", "\0", b"\n"),
+        ends_inside_text=subject.num_available > len(subject.text),
+    )
+
+
+def measure_surprise(subject: Subject[NoOptions]) -> Trace:
+    # The first character of a text without context is predicted by nothing.
+    trace = subject.model.trace(subject.text)
+    if len(trace.text) == 1 and subject.text.first == 0:
+        raise DataError(
+            "The text has 1 character, which nothing predicts; its surprise needs at least 2."
+        )
+    return trace
+
+
+def show_surprise(subject: Subject[NoOptions], trace: Trace) -> Shown:
+    """Draw a text coloured by its surprise."""
+    name, bits = subject.model.name, trace.bits.tolist()
+    mean = f", {np.nanmean(trace.bits):.2f} bits per character over {len(bits):,}  "
+    caption = Text.assemble((f"surprise of {all_visible(name)}", "bold"), mean)
+    coloured = _whole_words(subject, ColouredText(text=trace.text, values=tuple(bits)))
+    drawn = surprise_map(coloured.text, bits=coloured.values)
+    pictures = [caption, SURPRISE_LEGEND, *end_legend(trace.text), drawn]
+    data = {"run": name, "text": trace.text, "bits": bits}
+    return Shown(f"Surprise of {name}", pictures=pictures, data=data)
