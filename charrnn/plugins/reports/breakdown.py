@@ -233,6 +233,24 @@ def position_names(length: int) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _by_class(run: MeasuredRun) -> tuple[str, GroupSums]:
+    """Break the losses of a run down by class; return the protocol, too."""
+    return STATEFUL, sums_by_class(run.losses, vocab=run.vocab, ids=run.text.ids)
+
+
+def _by_position(run: MeasuredRun) -> tuple[str, GroupSums]:
+    """Read the text of a run again in windows, and break the losses down by position; return the
+    protocol, too."""
+    text = run.text
+    ids = text.ids[text.first :]
+    sums = sums_by_position(run.network, ids, precision=run.precision, escape_nats=text.escape_nats)
+    return f"windowed-{context_length(len(ids))}", sums
+
+
+BREAKDOWNS = {"class": _by_class, "position": _by_position}
+"""The ways to break a loss down, in the order of the tables of a run."""
+
+
 def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
     """Check `by` and the lengths of the texts, and return a function that adds the breakdowns of
     all runs, and their rows by `windowed-256`.
@@ -253,35 +271,17 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
             comparison.add_runs(WINDOWED, MeasuredRun.windowed_scores)
         first: dict[str, GroupSums] = {}
         for run in comparison.runs:
-            # The sums by class take the losses that were measured. The sums by position read the
-            # text again, in windows.
-            text = run.text
-            sums_by_way: list[tuple[str, str, GroupSums]] = []
-            if "class" in by:
-                sums = sums_by_class(run.losses, vocab=run.vocab, ids=text.ids)
-                sums_by_way.append(("class", STATEFUL, sums))
-            if "position" in by:
-                ids = text.ids[text.first :]
-                sums = sums_by_position(
-                    run.network,
-                    ids,
-                    precision=run.precision,
-                    escape_nats=text.escape_nats,
-                )
-                sums_by_way.append(("position", f"windowed-{context_length(len(ids))}", sums))
-
-            for way, protocol, sums in sums_by_way:
+            for way, break_down in BREAKDOWNS.items():
+                if way not in by:
+                    continue
+                protocol, sums = break_down(run)
                 # The loss of a byte is not comparable with the loss of a character.
                 reference = None
-                if text.unit == comparison.runs[0].text.unit:
+                if run.text.unit == comparison.runs[0].text.unit:
                     reference = first.get(way)
                 first.setdefault(way, sums)
-
                 breakdown = LossBreakdown(
-                    name=run.name,
-                    by=way,
-                    protocol=protocol,
-                    groups=sums.groups(reference),
+                    name=run.name, by=way, protocol=protocol, groups=sums.groups(reference)
                 )
                 comparison.breakdowns.append(breakdown)
 
