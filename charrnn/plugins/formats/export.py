@@ -146,7 +146,7 @@ _FORMAT_LIST = words_in_text(
 
 def _check_title(path: Path, title: str | None) -> None:
     """Raise UsageError if a title is given for a file that is no page."""
-    if title is not None and path.suffix != ".html":
+    if title is not None and path.suffix.lower() != ".html":
         raise UsageError(f"{named('title', title)} is for a page: {path} does not end in .html.")
 
 
@@ -199,7 +199,7 @@ def export(options: ExportOptions) -> None:
             f"export takes [RUN] FILE, not {len(options.words)} words. Put quotes around names with"
             " spaces."
         )
-    if Path(file).suffix not in FORMATS and is_run(file):
+    if Path(file).suffix.lower() not in FORMATS and is_run(file):
         raise UsageError(f"export takes [RUN] FILE.\n{meaning_of('export', file)}")
     # The target is checked before a large run is loaded.
     _check_title(Path(file), options.title)

@@ -398,8 +398,9 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path):
     assert elements.count("<script") == 5
 
 
-def test_a_page_has_the_title_that_is_given(alphabet_run, command, tmp_path):
-    file = tmp_path / "page.html"
+@pytest.mark.parametrize("name", ["page.html", "PAGE.HTML"])
+def test_a_page_has_the_title_that_is_given(alphabet_run, command, tmp_path, name):
+    file = tmp_path / name
     assert command("export", alphabet_run, file, "--title", "My novel").code == 0
     model = json.loads(file.read_text("utf-8").split('id="model">', 1)[1].split("</script>")[0])
     assert (model["name"], model["run"]) == ("My novel", f"{alphabet_run.name}@1")
