@@ -144,13 +144,6 @@ def test_arrays_are_trace_and_scores(command, lab, fresh_file, fresh):
         assert arrays["cells"].dtype == arrays["hidden"].dtype == np.float32
 
 
-def test_an_export_never_replaces_the_text_it_shows(command, lab, fresh_file):
-    whole = fresh_file.read_bytes()
-    ran = command("visualize", "--text", fresh_file, "--surprise", "--export", "./fresh.txt")
-    ran.assert_refused(2, "is a file that is read")
-    assert fresh_file.read_bytes() == whole
-
-
 def test_what_the_model_cannot_read_as_it_stands_is_said(command, lab, byte_run):
     Path("wide.txt").write_text("語語 lamp\n" * 100, encoding="utf-8")
     ran = command("visualize", "--text", "wide.txt", "--surprise")

@@ -130,32 +130,29 @@ def test_a_default_that_is_asked_for_is_kept():
 
 
 @pytest.mark.trained
-def test_a_model_of_documents_goes_on_with_one_text_where_that_is_asked_for(command):
-    Path("old.txt").write_text("anna\nbela\nlami\n" * 40, encoding="utf-8")
-    Path("new.txt").write_text("lana mila" * 80, encoding="utf-8")
-    small = ("--steps", 2, *SMALL_FLAGS)
-    assert command("train", "old.txt", *small, "--documents", "lines", "--out", "old").code == 0
-    line = ("train", "new.txt", *small[:2], "--init-from", "old", "--extend-alphabet")
-    ran = command(*line, "--documents", "none", "--out", "new")
-    assert (ran.code, charrnn.load("new").config.documents) == (0, "none"), ran.err
-    assert "documents" not in ran.err
-    assert len(charrnn.load("new").sample(length=30).text) == 30
-
-
-@pytest.mark.trained
-def test_a_model_of_documents_goes_on_with_documents(command):
+def test_a_model_of_documents_goes_on_with_documents_or_with_one_text_where_that_is_asked_for(
+    command,
+):
     """Read as one text, newlines would be unknown characters, and the samples would run
     together."""
     Path("old.txt").write_text("anna\nbela\nlami\n" * 40, encoding="utf-8")
-    Path("new.txt").write_text("lana\nmila\n" * 40, encoding="utf-8")
     small = ("--steps", 2, *SMALL_FLAGS)
     assert command("train", "old.txt", *small, "--documents", "lines", "--out", "old").code == 0
-    ran = command("train", "new.txt", *small[:2], "--init-from", "old", "--out", "new")
+    line = ("train", "new.txt", *small[:2], "--init-from", "old")
+
+    Path("new.txt").write_text("lana\nmila\n" * 40, encoding="utf-8")
+    ran = command(*line, "--out", "lines")
     assert ran.code == 0
     assert "Note      read as old was: --documents lines" in ran.err
     assert "80 documents, " in ran.err
     assert "not in the alphabet" not in ran.err
-    assert charrnn.load("new").config.documents == "lines"
+    assert charrnn.load("lines").config.documents == "lines"
+
+    Path("new.txt").write_text("lana mila" * 80, encoding="utf-8")
+    ran = command(*line, "--extend-alphabet", "--documents", "none", "--out", "text")
+    assert (ran.code, charrnn.load("text").config.documents) == (0, "none"), ran.err
+    assert "documents" not in ran.err
+    assert len(charrnn.load("text").sample(length=30).text) == 30
 
 
 def text_with(share):

@@ -62,6 +62,19 @@ class Served:
             answer = connection.getresponse()
             return answer.status, answer.read(), answer.headers
 
+    def refused(self, path, content=None, status=400, **headers):
+        """Return the message of an error."""
+        found, answer, _ = self.ask(path, content, **headers)
+        assert found == status
+        return json.loads(answer)["error"]["message"]
+
+    def text_of(self, **asked):
+        """Return the text that the server writes for a request by hand."""
+        status, answer, _ = self.ask("/v1/completions", json.dumps(asked).encode())
+        assert status == 200
+        [choice] = json.loads(answer)["choices"]
+        return choice["text"]
+
 
 def _start(model, token):
     listening = bind("127.0.0.1", 0)
@@ -161,15 +174,9 @@ def test_the_most_likely_characters_are_those_of_predict(served):
 def test_a_token_stands_in_its_list_however_unlikely_it_is(served):
     [choice] = served.choices(prompt="azq", echo=True, logprobs=0, max_tokens=0)
     assert choice.finish_reason == "length"
-    for token, logprob, top in list(
-        zip(
-            choice.logprobs.tokens,
-            choice.logprobs.token_logprobs,
-            choice.logprobs.top_logprobs,
-            strict=True,
-        )
-    )[1:]:
-        assert top == {token: logprob}
+    found = choice.logprobs
+    for index, token in enumerate(found.tokens[1:], 1):
+        assert found.top_logprobs[index] == {token: found.token_logprobs[index]}
 
 
 def test_a_document_is_measured_after_its_end_symbol(train_run):
@@ -216,11 +223,8 @@ def test_a_tokenizer_counts_characters(served):
     ],
 )
 def test_neutral_values_that_clients_send_change_nothing(served, neutral):
-    body = {"prompt": "a", "max_tokens": 20, "seed": 3} | neutral
-    status, answer, _ = served.ask("/v1/completions", json.dumps(body).encode())
-    assert status == 200
-    [choice] = json.loads(answer)["choices"]
-    assert choice["text"] == served.model.sample(prime="a", length=20, seed=3).text
+    text = served.text_of(prompt="a", max_tokens=20, seed=3, **neutral)
+    assert text == served.model.sample(prime="a", length=20, seed=3).text
 
 
 @pytest.mark.parametrize(
@@ -235,18 +239,14 @@ def test_neutral_values_that_clients_send_change_nothing(served, neutral):
     ],
 )
 def test_what_a_character_model_does_not_do_is_refused(served, wanted):
-    status, answer, _ = served.ask("/v1/completions", json.dumps(wanted).encode())
-    assert status == 400
-    assert next(iter(wanted)) in json.loads(answer)["error"]["message"]
+    assert next(iter(wanted)) in served.refused("/v1/completions", json.dumps(wanted).encode())
 
 
 def test_every_option_of_the_distribution_is_taken(served):
     options = {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.02}
     assert {*options} == {field.name for field in fields(Shaping)}
-    body = {"prompt": "a", "max_tokens": 40, "seed": 3} | options
-    _, answer, _ = served.ask("/v1/completions", json.dumps(body).encode())
-    [choice] = json.loads(answer)["choices"]
-    assert choice["text"] == served.model.sample(prime="a", length=40, seed=3, **options).text
+    text = served.text_of(prompt="a", max_tokens=40, seed=3, **options)
+    assert text == served.model.sample(prime="a", length=40, seed=3, **options).text
 
 
 def test_texts_of_several_clients_at_a_time_are_those_of_one(served):
@@ -293,9 +293,7 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served):
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_its_reason(served, body, reason):
-    status, answer, _ = served.ask("/v1/completions", body)
-    assert status == 400
-    assert reason in json.loads(answer)["error"]["message"]
+    assert reason in served.refused("/v1/completions", body)
 
 
 def test_requests_of_other_sites_and_large_ones_are_refused(served):
@@ -307,9 +305,7 @@ def test_requests_of_other_sites_and_large_ones_are_refused(served):
 
 @pytest.mark.parametrize("path", ["/", "/v1/completions", "/nowhere"])
 def test_a_request_for_another_host_is_refused_with_the_remedy(served, path):
-    status, answer, _ = served.ask(path, host="example.org:8000")
-    assert status == 400
-    message = json.loads(answer)["error"]["message"]
+    message = served.refused(path, host="example.org:8000")
     assert message.startswith("The request is for the host 'example.org:8000'.")
     assert "CHARRNN_TOKEN" in message
 
@@ -321,9 +317,7 @@ def test_a_request_may_name_this_machine_by_each_of_its_names(served, host):
 
 @pytest.mark.parametrize("path", ["tokenize", "detokenize"])
 def test_a_field_that_is_missing_is_named(served, path):
-    status, answer, _ = served.ask(f"/{path}", b"{}")
-    assert status == 400
-    assert " is missing; it must be a " in json.loads(answer)["error"]["message"]
+    assert " is missing; it must be a " in served.refused(f"/{path}", b"{}")
 
 
 @pytest.mark.parametrize(
@@ -374,9 +368,8 @@ def test_other_paths_say_what_there_is(served):
     assert served.ask("/../config.yaml")[0] == 404
     assert served.ask("/v1/models/another")[0] == 404
     assert json.loads(served.ask("/v1/models/lstm-001")[1])["id"] == "lstm-001"
-    status, answer, _ = served.ask("/v1/chat/completions", b"{}")
-    assert status == 404
-    assert "use POST /v1/completions with a prompt" in json.loads(answer)["error"]["message"]
+    message = served.refused("/v1/chat/completions", b"{}", status=404)
+    assert "use POST /v1/completions with a prompt" in message
 
 
 def test_a_token_is_asked_of_clients_and_browsers(lstm):
