@@ -66,14 +66,14 @@ def test_losses_are_those_of_charrnn():
     text = CORPUS.text[:600]
     expected = [step.loss for step in MODEL.numbers(text).steps][:-1]
     weights, ids = in_float64(WEIGHTS), ids_of(text)
-    h, _, _ = minimal.read(weights, ids[:, None], minimal.zero_state(weights, 1))
+    h, _, _ = minimal.read(weights, ids[:, None], minimal.initial_state(weights, 1))
     losses = minimal.losses_of(minimal.predict(weights, h[1:-1, 0]), ids[1:])
     np.testing.assert_allclose(losses, expected, rtol=0, atol=ROUNDING)
 
 
 def test_training_is_that_of_torch_with_carried_states(monkeypatch):
     rows, window, num_steps, peak = 3, 5, 7, 0.5
-    for name, value in {"BATCH_ROWS": rows, "WINDOW": window, "LEARNING_RATE": peak}.items():
+    for name, value in {"BATCH_SIZE": rows, "BPTT_LENGTH": window, "LEARNING_RATE": peak}.items():
         monkeypatch.setattr(minimal, name, value)
     ids = ids_of(
         CORPUS.text[: rows * (4 * window + 1)]
@@ -128,7 +128,7 @@ def test_labels_are_those_of_charrnn(text):
 
 
 def test_the_best_cell_and_its_score_are_those_of_charrnn():
-    _, c, _ = minimal.read(WEIGHTS, ids_of(CORPUS.text)[:, None], minimal.zero_state(WEIGHTS, 1))
+    _, c, _ = minimal.read(WEIGHTS, ids_of(CORPUS.text)[:, None], minimal.initial_state(WEIGHTS, 1))
     found = minimal.find_cell(c[1:, 0], minimal.label_quotes(CORPUS.text))
     trace = MODEL.trace(CORPUS.text)
     (score,) = charrnn.find_cells(trace, ["quote"]).scores
@@ -182,7 +182,7 @@ def test_colours_are_for_terminals_without_no_color(no_color, tmp_path, monkeypa
     )
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("NO_COLOR", no_color)
-    monkeypatch.setattr(minimal, "NUM_CELLS", 8)
+    monkeypatch.setattr(minimal, "HIDDEN_SIZE", 8)
     minimal.main()
     out = capsys.readouterr().out
     assert "'late in the line'" in out and ("\x1b" in out) == (no_color == "")
@@ -192,7 +192,7 @@ def test_a_label_without_two_values_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "long.txt"
     path.write_text("word " * 2_000 + "\n" * 2_000, encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["minimal.py", str(path), "--steps", "1"])
-    monkeypatch.setattr(minimal, "NUM_CELLS", 4)
+    monkeypatch.setattr(minimal, "HIDDEN_SIZE", 4)
     with pytest.raises(SystemExit, match="neither quotations nor lines"):
         minimal.main()
 

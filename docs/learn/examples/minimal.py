@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-BATCH_ROWS, WINDOW, NUM_CELLS = 8, 32, 128  # B, T, H
+BATCH_SIZE, BPTT_LENGTH, HIDDEN_SIZE = 8, 32, 128  # B, T, H
 # The learning rate of the first step; it falls to 0.
 LEARNING_RATE = 1e-2
 # The last tenth of the text is not trained on; so many of its characters are read afterwards.
@@ -54,9 +54,9 @@ def draw_weights(vocab_size: int, hidden_size: int, random: Random) -> Weights:
     return weights
 
 
-def zero_state(weights: Weights, batch_rows: int) -> State:
+def initial_state(weights: Weights, batch_size: int) -> State:
     """Return the state before the first character of a text."""
-    zeros = np.zeros((batch_rows, len(weights["W_h"])), weights["W_h"].dtype)
+    zeros = np.zeros((batch_size, len(weights["W_h"])), weights["W_h"].dtype)
     return zeros, zeros
 
 
@@ -100,7 +100,7 @@ def losses_of(probabilities: Array, targets: Array) -> Array:
     return -np.log(np.take_along_axis(probabilities, targets[..., None], axis=-1))[..., 0]
 
 
-def loss_and_gradient(
+def compute_gradients(
     weights: Weights, ids: Array, targets: Array, state: State
 ) -> tuple[float, Weights, State]:
     """Compute the mean loss of a window ids (T, B), its gradient by every weight, and the state
@@ -171,18 +171,21 @@ def train(weights: Weights, ids: Array, num_steps: int) -> None:
     Each row of the batch reads its own part of the text from left to right. The state is carried
     from window to window, but the gradient ends where the window begins.
     """
-    rows = ids[: len(ids) // BATCH_ROWS * BATCH_ROWS].reshape(BATCH_ROWS, -1).T  # (N / B, B)
-    num_windows = (len(rows) - 1) // WINDOW
+    rows = ids[: len(ids) // BATCH_SIZE * BATCH_SIZE].reshape(BATCH_SIZE, -1).T  # (N / B, B)
+    num_windows = (len(rows) - 1) // BPTT_LENGTH
     moments = {name: np.zeros((2, *weight.shape), weight.dtype) for name, weight in weights.items()}
     losses = []
     start = time.monotonic()
     for step in range(num_steps):
-        begin = step % num_windows * WINDOW
-        if begin == 0:
-            state = zero_state(weights, BATCH_ROWS)
-        inputs, targets = rows[begin : begin + WINDOW], rows[begin + 1 : begin + WINDOW + 1]
-        loss, gradient, state = loss_and_gradient(weights, inputs, targets, state)
+        # The window: each row reads on where it stopped, with its state.
+        cursor = step % num_windows * BPTT_LENGTH
+        if cursor == 0:
+            state = initial_state(weights, BATCH_SIZE)
+        window, targets = rows[cursor:][:BPTT_LENGTH], rows[cursor + 1 :][:BPTT_LENGTH]
+        # The loss and its gradient, forward and backward
+        loss, gradient, state = compute_gradients(weights, window, targets, state)
         clip(gradient)
+        # The step, at a learning rate that falls to 0
         update(weights, gradient, moments, step + 1, LEARNING_RATE * (1 - step / num_steps))
         losses.append(loss)
         if (step + 1) % 100 == 0 or step + 1 == num_steps:
@@ -199,7 +202,7 @@ def sample(
 ) -> str:
     """Draw a text character by character, as if it followed a newline. A low temperature prefers
     likely characters."""
-    text, state, character = "", zero_state(weights, 1), vocabulary.index("\n")
+    text, state, character = "", initial_state(weights, 1), vocabulary.index("\n")
     for _ in range(length):
         h, c, _ = read(weights, np.array([[character]]), state)
         character = random.choice(len(vocabulary), p=predict(weights, h[-1, 0], temperature))
@@ -298,14 +301,14 @@ def main() -> None:
     ids = np.array([number[character] for character in text])
     end = len(text) - len(text) // 10  # of the training text
     held_out, held_out_text = ids[end : end + MAX_HELD_OUT], text[end : end + MAX_HELD_OUT]
-    weights, untrained = (draw_weights(len(vocabulary), NUM_CELLS, random) for _ in range(2))
+    weights, untrained = (draw_weights(len(vocabulary), HIDDEN_SIZE, random) for _ in range(2))
     print(
-        f"Training an LSTM of {NUM_CELLS} cells on {end:,} characters, {len(vocabulary)} different:"
-        f" each of {options.steps:,} steps reads {BATCH_ROWS} x {WINDOW} characters.\nThe loss is"
+        f"Training an LSTM of {HIDDEN_SIZE} cells on {end:,} characters, {len(vocabulary)} different:"
+        f" each of {options.steps:,} steps reads {BATCH_SIZE} x {BPTT_LENGTH} characters.\nThe loss is"
         f" the mean surprise per character; guessing at random has {np.log(len(vocabulary)):.2f}."
     )
     train(weights, ids[:end], options.steps)
-    h, c, _ = read(weights, held_out[:, None], zero_state(weights, 1))
+    h, c, _ = read(weights, held_out[:, None], initial_state(weights, 1))
     outputs, memories = h[1:, 0], c[1:, 0]  # (N, H)
     loss = losses_of(predict(weights, outputs[:-1]), held_out[1:]).mean()
     print(f"The held-out text: {loss:.3f} nats per character.\n\nThe network writes:\n")
@@ -318,7 +321,7 @@ def main() -> None:
         sys.exit("The end of the text has neither quotations nor lines for a cell to follow.")
     cell, score = find_cell(memories, labels)
     _, baseline = find_cell(
-        read(untrained, held_out[:, None], zero_state(untrained, 1))[1][1:, 0], labels
+        read(untrained, held_out[:, None], initial_state(untrained, 1))[1][1:, 0], labels
     )
     print(
         f"Cell {cell} follows '{name}': AUC {score:.3f}. The best cell of an untrained network:"
