@@ -149,7 +149,7 @@ def train(
 
         # The numbers that training changes.
         with on_threads(resolved(planned.threads)):
-            trainer = _new_trainer(run_plan, text, computing=computing)
+            trainer = _new_trainer(planned, text, computing=computing)
         notes = run_plan.notes
         if initial is not None:
             # A larger alphabet has new rows of the embedding and of the output.
@@ -177,13 +177,12 @@ def train(
         )
 
 
-def _new_trainer(run_plan: plan.Plan, text: RunText, computing: Computing) -> Trainer:
-    """Return a trainer of a planned run, with new weights.
+def _new_trainer(config: Config, text: RunText, computing: Computing) -> Trainer:
+    """Return a trainer with the new weights of a planned configuration.
 
     Raises UsageError for characters outside the alphabet after which the next character should be
     learned, because nothing would be learned.
     """
-    config = run_plan.config
     learned_after = None
     if config.learned_after is not None:
         unknown = text.vocab.unknown_characters(config.learned_after)
@@ -195,7 +194,7 @@ def _new_trainer(run_plan: plan.Plan, text: RunText, computing: Computing) -> Tr
         learned_after = text.vocab.encode(config.learned_after)
     return build_trainer(
         config,
-        batches=run_plan.batches,
+        batches=text.batch_rows(config),
         vocab_size=len(text.vocab),
         computing=computing,
         learned_after=learned_after,
@@ -328,7 +327,7 @@ def resume(
 
         # The numbers that training changes.
         checkpoint = resumed.checkpoint
-        trainer = _new_trainer(run_plan, text, computing=computing)
+        trainer = _new_trainer(planned, text, computing=computing)
         trainer.restore(checkpoint.model, training=checkpoint.training, counters=checkpoint.state)
 
         # The folder changes only now, so that a run that cannot be continued stays as it was.

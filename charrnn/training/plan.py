@@ -34,7 +34,6 @@ from charrnn.model.shapes import (
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import open_run_to_read
 from charrnn.runs.writer import RunWriter
-from charrnn.text.batches import BatchRows
 from charrnn.text.sources import entry_of
 from charrnn.training import recipe
 from charrnn.training.captured_trainer import capture_notes
@@ -46,10 +45,9 @@ from charrnn.training.run_text import RunText
 
 
 class Plan(NamedTuple):
-    """A configuration in which nothing is left open, the batch rows, and notes for the user."""
+    """A configuration in which nothing is left open, and notes for the user."""
 
     config: Config
-    batches: BatchRows
     notes: list[str]
     """What may surprise the user: properties of the text, and settings that were changed to fit it.
     """
@@ -89,7 +87,7 @@ def choose_precision(config: Config, device: torch.device) -> str:
 def plan_run(
     config: Config, text: RunText, computing: Computing
 ) -> Generator[PlanEvent, None, Plan]:
-    """Choose every setting that is left open, and the batch rows; yield the event of `plan_steps`.
+    """Choose every setting that is left open; yield the event of `plan_steps`.
 
     Several processes get the choices of the first process. Raises UsageError for a model that
     cannot be trained on this machine.
@@ -115,22 +113,20 @@ def plan_run(
         # These checks come before anything of that size is allocated.
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
-        batches = text.batch_rows(sized)
-        group.rows(batches.batch_size)
+        group.rows(resolved(sized.batch_size))
 
         # The precision is recorded, so that the run continues, and can be repeated, in the
         # precision that it started with.
         sized = replace(sized, precision=choose_precision(sized, device))
-    planned = yield from plan_steps(
-        sized, text=text, batches=batches, computing=computing, may_end_early=True
-    )
+    planned = yield from plan_steps(sized, text=text, computing=computing, may_end_early=True)
 
+    # What a user should know of these choices.
     ends_early = recipe.ends_early(config, planned=planned, num_train_chars=text.num_train)
     notes = [
         *planned_notes(config, planned=planned, text=text, ends_early=ends_early),
         *capture_notes(planned, computing),
     ]
-    return Plan(planned, batches=batches, notes=notes, ends_early=ends_early)
+    return Plan(planned, notes=notes, ends_early=ends_early)
 
 
 def plan_further(
@@ -142,9 +138,8 @@ def plan_further(
     new budget if it followed from the old budget. Raises UsageError for a budget that is used up.
     """
     config = _without_followers(resumed, text)
-    batches = text.batch_rows(config)
     with computing.group.together():
-        computing.group.rows(batches.batch_size)
+        computing.group.rows(resolved(config.batch_size))
         if "precision" in resumed.changes:
             config = replace(config, precision=choose_precision(config, computing.device))
 
@@ -153,16 +148,16 @@ def plan_further(
         if config.minutes is not None:
             config = replace(config, minutes=config.minutes - resumed.seconds / 60)
     num_taken = resumed.checkpoint.step
-    planned = yield from plan_steps(
-        config, text=text, batches=batches, computing=computing, num_taken=num_taken
-    )
+    planned = yield from plan_steps(config, text=text, computing=computing, num_taken=num_taken)
+
+    # What a user should know of the rest of the run.
     notes = [
         *text.corpus.notes,
         *validation_notes(planned, text),
         *schedule_notes(resumed.before, planned=planned, step=num_taken),
         *capture_notes(planned, computing),
     ]
-    return Plan(planned, batches=batches, notes=notes)
+    return Plan(planned, notes=notes)
 
 
 def _without_followers(resumed: Resumed, text: RunText) -> Config:
@@ -303,7 +298,6 @@ def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[st
 def plan_steps(
     config: Config,
     text: RunText,
-    batches: BatchRows,
     computing: Computing,
     *,
     num_taken: int = 0,
@@ -314,10 +308,10 @@ def plan_steps(
 
     Minutes count from `Computing.start` and are turned into steps by measuring, with
     `may_end_early` into at most as many as are useful; a PlanEvent is yielded before the measuring.
-    These steps follow the `num_taken` steps that a resumed run has taken before.
-    Sums on another number of threads differ in their last digits, so the configuration that is
-    returned, not the command, reproduces a run. Several processes measure together, and get the
-    choices of the first process.
+    These steps follow the `num_taken` steps that a resumed run has taken before. Sums on another
+    number of threads differ in their last digits, so the configuration that is returned, not the
+    command, reproduces a run. Several processes measure together, and get the choices of the first
+    process.
     """
     sizes = (text.num_train, text.num_validation)
     config = computing.group.share_config(config)
@@ -334,7 +328,7 @@ def plan_steps(
     budget_seconds = 60 * config.minutes
     seconds_per_step, threads = measure_step(
         config,
-        batches=batches,
+        batches=text.batch_rows(config),
         vocab_size=len(text.vocab),
         computing=computing,
         seconds=measure_seconds(budget_seconds),

@@ -111,13 +111,9 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path, monkeypat
         return 1.0, 1
 
     monkeypatch.setattr(plan, "measure_step", measure)
-    text, batches, computing = (
-        read_text(config),
-        SimpleNamespace(),
-        Computing(torch.device("cpu")),
-    )
+    text, computing = read_text(config), Computing(torch.device("cpu"))
     for minutes in (0.01, 1.0, 5.0, 30.0):
-        returned(plan.plan_steps(replace(config, minutes=minutes), text, batches, computing))
+        returned(plan.plan_steps(replace(config, minutes=minutes), text, computing))
     assert measured == pytest.approx([0.25, 1.8, 2.5, 9.0])
 
 
@@ -130,7 +126,7 @@ def test_a_pause_while_steps_are_measured_is_not_taken_from_the_budget(tmp_path,
     computing = Computing(torch.device("cpu"), start=now - 300)
     computing.pauses.seconds = 270
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (0.1, 1))
-    planned = returned(plan.plan_steps(config, read_text(config), SimpleNamespace(), computing))
+    planned = returned(plan.plan_steps(config, read_text(config), computing))
     assert planned.steps == pytest.approx(30 * 0.95 / 0.1, abs=1)
 
 
@@ -175,7 +171,7 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
         embedding_size=64,
     )
     computing = Computing(computing.device, start=time.perf_counter())
-    timed = returned(plan.plan_steps(again, text, chosen.batches, computing))
+    timed = returned(plan.plan_steps(again, text, computing))
     assert timed.steps == pytest.approx(30 * 60 * 0.95 / 0.04, rel=0.01), (
         "a step of four takes four times as long"
     )

@@ -45,12 +45,12 @@ class Session:
         self.is_save_asked = False
         self.text = read_text(config)
         plan = returned(plan_run(config, self.text, Computing(CPU)))
-        self.config, self.batches = plan.config, plan.batches
+        self.config = plan.config
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
 
     def make(self, run):
-        trainer = Trainer(self.config, self.batches, len(self.text.vocab), CPU)
+        trainer = Trainer(self.config, self.text.batch_rows(self.config), len(self.text.vocab), CPU)
         return TrainingSession(
             run, trainer, self.text, 0, lambda: self.is_stop_asked, lambda: self.is_save_asked
         )

@@ -303,9 +303,9 @@ def main() -> None:
     held_out, held_out_text = ids[end : end + MAX_HELD_OUT], text[end : end + MAX_HELD_OUT]
     weights, untrained = (draw_weights(len(vocabulary), HIDDEN_SIZE, random) for _ in range(2))
     print(
-        f"Training an LSTM of {HIDDEN_SIZE} cells on {end:,} characters, {len(vocabulary)} different:"
-        f" each of {options.steps:,} steps reads {BATCH_SIZE} x {BPTT_LENGTH} characters.\nThe loss is"
-        f" the mean surprise per character; guessing at random has {np.log(len(vocabulary)):.2f}."
+        f"Training an LSTM of {HIDDEN_SIZE} cells on {end:,} characters, {len(vocabulary)}"
+        f" different: each of {options.steps:,} steps reads {BATCH_SIZE} x {BPTT_LENGTH}"
+        f" characters.\nThe loss is the mean surprise per character; guessing at random has {np.log(len(vocabulary)):.2f}."
     )
     train(weights, ids[:end], options.steps)
     h, c, _ = read(weights, held_out[:, None], initial_state(weights, 1))
