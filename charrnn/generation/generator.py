@@ -224,14 +224,14 @@ class Generator:
         A piece is a character; with the byte alphabet it is "" until the bytes of a character are
         complete.
         """
-        options = _with_seed(options)
-        text = TextInPieces(self._text_stream(options), seed=_seed(options), length=options.length)
+        text = TextInPieces(
+            self._text_stream(options), seed=_seed_of(options), length=options.length
+        )
         return in_pieces(self._write(options, [text]), text)
 
     def write(self, options: SampleOptions) -> Iterator[str]:
         """Yield the text of `stream` in larger chunks, as fast as it can be drawn; see `sample`."""
-        options = _with_seed(options)
-        text = self._written_text(options, _seed(options))
+        text = self._written_text(options, _seed_of(options))
         return in_chunks(self._write(options, [text]), text)
 
     def sample(self, options: SampleOptions) -> GeneratedText:
@@ -262,18 +262,16 @@ class Generator:
         Raises UsageError, when the first text is asked for, if `count` is out of range, and later
         after `MOST_REJECTED` rejected texts in a row.
         """
-        options = _with_seed(options)
+        seed = _seed_of(options)
 
         # The texts differ in their temperatures, or else in their seeds.
         if temperatures:
             for temperature in temperatures:
-                yield from self._whole_texts(
-                    replace(options, temperature=temperature), [_seed(options)]
-                )
+                yield from self._whole_texts(replace(options, temperature=temperature), [seed])
             return
-        seeds = _seeds_of_texts(count, options)
+        seeds = _seeds_of_texts(count, seed)
         if unique or accept is not None:
-            seeds = _seeds_of_texts(count * MOST_REJECTED, options)
+            seeds = _seeds_of_texts(count * MOST_REJECTED, seed)
 
         beginning = beginning_of(options.prime)
         seen = set[str]()
@@ -303,8 +301,8 @@ class Generator:
         self, options: SampleOptions, seeds: Sequence[int], *, num_rows: int = 1
     ) -> Iterator[GeneratedText]:
         """Yield the text of each seed, in their order; `num_rows` texts are drawn side by side."""
-        # A guide follows one text, so that each text has its own.
-        if options.is_guided and len(seeds) > 1:
+        # A text that nothing is drawn beside has a guide of its own, which follows one text.
+        if num_rows == 1 and len(seeds) > 1:
             for seed in seeds:
                 yield from self._whole_texts(options, [seed])
             return
@@ -333,13 +331,12 @@ class Generator:
         or `accept` need the whole text. Use up the chunks of a text before asking for the next
         text.
         """
-        options = _with_seed(options)
         is_chosen = unique or accept is not None
         if is_chosen or self._num_rows(options, count) > 1:
             for text in self.iter_samples(count, options, unique=unique, accept=accept):
                 yield iter((text.text,))
             return
-        for seed in _seeds_of_texts(count, options):
+        for seed in _seeds_of_texts(count, _seed_of(options)):
             yield self.write(replace(options, seed=seed))
 
     def search(self, options: SearchOptions) -> TextSearch:
@@ -427,6 +424,7 @@ class Generator:
 
     def _num_rows(self, options: SampleOptions, count: int) -> int:
         """Return how many of `count` texts are drawn side by side."""
+        # A guide allows other characters after each text.
         if options.is_guided:
             return 1
         most = max(1, min(GROUP_CHARS // max(1, options.length), MAX_ROWS))
@@ -438,8 +436,7 @@ class Generator:
 
     def draw_ids(self, options: SampleOptions) -> list[int]:
         """Draw `length` ids of one text; after the END of a document another one begins."""
-        options = _with_seed(options)
-        text = DrawnIds(_seed(options), length=options.length)
+        text = DrawnIds(_seed_of(options), length=options.length)
         for _ in self._write(options, [text]):
             pass
         return text.ids
@@ -533,23 +530,17 @@ class Generator:
         return self._last_primed[1]
 
 
-def _with_seed(options: SampleOptions) -> SampleOptions:
-    """Return the options with a seed: a new one if they have none."""
+def _seed_of(options: SampleOptions) -> int:
+    """Return the seed of the first text: a new one if the options have none."""
     if options.seed is None:
-        return replace(options, seed=fresh_seed())
-    return options
+        return fresh_seed()
+    return options.seed
 
 
-def _seeds_of_texts(count: int, options: SampleOptions) -> Sequence[int]:
+def _seeds_of_texts(count: int, first: int) -> Sequence[int]:
     """Return the seed of each of `count` texts (`sampling.seed_of_text`)."""
     check_range("count", count)
-    first = _seed(options)
     return range(first, sampling.seed_of_text(first, count), sampling.NUM_SEEDS)
-
-
-def _seed(options: SampleOptions) -> int:
-    assert options.seed is not None, "whoever draws has chosen the seed"
-    return options.seed
 
 
 def beginning_of(prime: str | bytes | None) -> str:
