@@ -24,6 +24,7 @@ from charrnn.generation.sample_options import (
     check_word,
 )
 from charrnn.generation.sampling import Beginning, PrimedState
+from charrnn.generation.special_ids import opening_ids, undrawable_ids
 from charrnn.generation.writing import DrawnIds
 from charrnn.system.display import Displayable
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
@@ -167,7 +168,7 @@ class Continuations:
         self._stepper = generator.int8_stepper
         self._vocab = generator.vocab
         self._end_id = generator.config.end_id
-        self._banned = sampling.undrawable_ids(self._vocab, self._end_id)
+        self._banned = undrawable_ids(self._vocab, self._end_id)
         self._primed = primed
         self._before = before
         self._seen: set[str] = set()
@@ -391,7 +392,7 @@ def continue_text(generator: Generator, text: str, options: ContinuationOptions)
     # An empty text begins like a sample, and every text of documents after the END of one.
     ids = read_as_known(vocab, text).astype(np.int64)
     if len(ids) == 0 or end_id is not None:
-        opening = sampling.opening_ids(stepper, vocab=vocab, end_id=end_id)
+        opening = opening_ids(stepper, vocab=vocab, end_id=end_id)
         ids = np.concatenate((opening, ids))
     primed = sampling.prime_model(stepper, ids)
     return Continuations(generator, primed, options=options, before=text[-1:])

@@ -39,6 +39,7 @@ from charrnn.generation.sample_options import (
     check_word,
 )
 from charrnn.generation.sampling import Beginning, GrowingText, Ids, PrimedState
+from charrnn.generation.special_ids import opening_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import (
     DrawnIds,
     Piece,
@@ -159,8 +160,8 @@ class Generator:
     ) -> Ids:
         """Encode the prime, which is the text that a model reads before it writes.
 
-        An empty prime is encoded as a newline, and None as `sampling.opening_ids`. A prime of bytes
-        is for the byte alphabet. A model of documents reads END before the prime.
+        An empty prime is encoded as a newline, and None as `opening_ids`. A prime of bytes is for the
+        byte alphabet. A model of documents reads END before the prime.
 
         With `unknown="error"`, characters that are not in the vocabulary raise a DataError, which
         names them and calls the text `what`. With `unknown="nearest"`, the most similar character
@@ -171,15 +172,15 @@ class Generator:
         if prime is None:
             # In one precision and without clamps, so that all texts of a model begin alike.
             stepper = self.model_for("int8", clamps={})
-            return sampling.opening_ids(stepper, vocab=self.vocab, end_id=end_id)
+            return opening_ids(stepper, vocab=self.vocab, end_id=end_id)
         prime = self.known_text(prime, unknown, what=what)
         if end_id is None:
             if not prime:
-                return sampling.start_ids(self.vocab)
+                return start_ids(self.vocab)
             return self.vocab.encode(prime)
 
         # The state starts anew at an END, so that the text before the last END makes no difference.
-        ids = np.concatenate((sampling.start_ids(self.vocab, end_id), self.vocab.encode(prime)))
+        ids = np.concatenate((start_ids(self.vocab, end_id), self.vocab.encode(prime)))
         return ids[np.flatnonzero(ids == end_id)[-1] :]
 
     def known_text(
@@ -394,7 +395,7 @@ class Generator:
         logits = sampling.prime_model(self.model_for("fp32", clamps={}), prime).logits
 
         # Ids that stand for no character get the probability 0, and are left out of the list.
-        excluded = sampling.undrawable_ids(self.vocab, self.config.end_id)
+        excluded = undrawable_ids(self.vocab, self.config.end_id)
         probs = next_char_probs(logits, Shaping(), banned=excluded)[0]
         most_likely = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
         return [self.prediction(id, probs[id]) for id in most_likely.tolist()]
@@ -516,7 +517,7 @@ class Generator:
         # Characters that the model does not know are never drawn anyway.
         known = set(ban) - set(self.vocab.unknown_characters(ban))
         banned_ids = set(self.vocab.encode("".join(sorted(known))).tolist())
-        banned = (*sampling.undrawable_ids(self.vocab, self.config.end_id), *banned_ids)
+        banned = (*undrawable_ids(self.vocab, self.config.end_id), *banned_ids)
         if len(banned) >= len(self.vocab):
             raise UsageError(f"{named('ban')} leaves no character to generate.")
         return banned

@@ -15,15 +15,12 @@ from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import (
     draw,
     generator_of,
-    opening_ids,
     seed_of_text,
-    start_ids,
-    undrawable_ids,
 )
+from charrnn.generation.special_ids import start_ids, undrawable_ids
 from charrnn.generation.writing import TextStream
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
-from charrnn.text.documents import END
 from charrnn.text.vocab import REPLACEMENT, Vocab
 
 H = 6
@@ -190,60 +187,6 @@ def test_the_unknown_symbol_is_never_written(temperature):
     # Nor is "a", which was banned beside it; the others are equally likely, and greed takes the
     # first.
     assert set(pieces) == ({"\n"} if temperature == 0 else {"\n", "b", "c"})
-
-
-def test_ids_of_no_character_are_never_drawn_and_end_by_models_of_documents_alone():
-    vocab = vocab_of("abc" + END)
-    end_id = vocab.characters.index(END)
-    assert undrawable_ids(vocab, end_id) == (0,)
-    # Of a model that started from one with documents and learned a text without them.
-    assert undrawable_ids(vocab) == (0, end_id)
-    assert undrawable_ids(Vocab.of_bytes(), 0) == undrawable_ids(Vocab.of_bytes()) == ()
-    # A text begins after a newline, or else after the first character.
-    line = vocab_of("dcba")
-    assert line.decode(start_ids(line)) == "a"
-    assert start_ids(Vocab.of_bytes()).tolist() == [10]
-    assert start_ids(vocab, end_id).tolist() == [end_id]
-
-
-class Expecting:
-    """A model that expects a newline after these texts, and after no other."""
-
-    def __init__(self, vocab, texts):
-        self.vocab = vocab
-        self.texts = texts
-
-    def read(self, ids, state=None):
-        text = (state or "") + self.vocab.decode(ids)
-        logits = np.zeros((1, len(self.vocab)), np.float32)
-        logits[0, self.vocab.encode("\n")] = -10
-        if text in self.texts:
-            logits[0, self.vocab.encode("\n")] = 10
-        return logits, text
-
-
-@pytest.mark.parametrize(
-    "expects, opening",
-    [
-        pytest.param((), "\n", id="lines"),
-        pytest.param((".", ".\n"), ".\n\n", id="wrapped prose"),
-        pytest.param((".",), ".\n", id="sentences, one per line"),
-        pytest.param(("\n", "\n\n", "\n\n\n"), "\n\n\n", id="code"),
-        pytest.param(("\n\n",), "\n", id="no blank lines"),
-    ],
-)
-@pytest.mark.parametrize("vocab", [vocab_of("ab.\n"), Vocab.of_bytes()])
-def test_a_text_without_a_prime_begins_after_what_the_model_expects_before_it(
-    vocab, expects, opening
-):
-    assert vocab.decode(opening_ids(Expecting(vocab, expects), vocab)) == opening
-
-
-def test_a_model_of_documents_or_without_newline_begins_as_before():
-    documents, without = vocab_of("ab.\n" + END), vocab_of("ab.")
-    end_id = documents.characters.index(END)
-    assert opening_ids(None, documents, end_id).tolist() == [end_id]
-    assert opening_ids(None, without).tolist() == start_ids(without).tolist()
 
 
 def test_a_character_of_several_bytes_comes_when_it_is_complete():

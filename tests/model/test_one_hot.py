@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.config.architectures import CELLS, DEPTHS
 from charrnn.config.settings import Config
-from charrnn.generation.sampling import start_ids, undrawable_ids
+from charrnn.generation.special_ids import start_ids, undrawable_ids
 from charrnn.model.ensemble import numpy_tensors
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise

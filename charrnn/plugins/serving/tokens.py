@@ -16,6 +16,7 @@ from charrnn.generation import sampling
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generator
 from charrnn.generation.sample_options import SampleOptions
+from charrnn.generation.special_ids import start_ids, undrawable_ids
 from charrnn.generation.writing import Piece, TextStream
 from charrnn.text.vocab import Vocab
 
@@ -54,7 +55,7 @@ def tokenizer_info(vocab: Vocab, end_id: int | None) -> dict[str, Any]:
     # A client measures a whole text after this character; a text without a prompt may begin after
     # more characters.
     end = None if end_id is None else vocab.characters[end_id]
-    begin = vocab.decode(sampling.start_ids(vocab, end_id))
+    begin = vocab.decode(start_ids(vocab, end_id))
     return {"tokenizer_class": "charrnn", "bos_token": begin, "eos_token": end}
 
 
@@ -101,7 +102,7 @@ def continue_prompt(
     # Of several documents each one begins anew, so that END stands between them as in training.
     primed = sampling.unprimed(stepper)
     if generator.config.end_id is not None:
-        start = sampling.start_ids(vocab, generator.config.end_id)
+        start = start_ids(vocab, generator.config.end_id)
         primed = sampling.prime_model(stepper, start)
     return _without_first(_measured(generator, primed=primed, pieces=pieces, num_top=num_top))
 
@@ -121,7 +122,7 @@ def _measured(
     logits, state = primed
 
     # The ids of no character are never in a list, as in that of `charrnn predict`.
-    never = sampling.undrawable_ids(generator.vocab, generator.config.end_id)
+    never = undrawable_ids(generator.vocab, generator.config.end_id)
     for piece in pieces:
         logprobs = log_softmax(logits)[0]
         ranked = logprobs.copy()

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells.findings import FoundCell
 from charrnn.errors import UsageError
-from charrnn.generation.sampling import opening_ids, undrawable_ids
+from charrnn.generation.special_ids import opening_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.stepper import Linear, Stepper
 from charrnn.runs.checkpoint import Tensors

@@ -21,7 +21,8 @@ from charrnn.errors import UsageError
 from charrnn.generation.continuations import Continuation
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.sample_options import NUM_CONTINUATIONS, SAMPLE_TEMPERATURE, Clamps, Shaping
-from charrnn.generation.sampling import PrimedState, start_ids
+from charrnn.generation.sampling import PrimedState
+from charrnn.generation.special_ids import start_ids
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.system.arrays import Float32Array
 from charrnn.text.vocab import decode_each, undo_decode_each
