@@ -160,8 +160,8 @@ class Generator:
     ) -> Ids:
         """Encode the prime, which is the text that a model reads before it writes.
 
-        An empty prime is encoded as a newline, and None as `opening_ids`. A prime of bytes is for the
-        byte alphabet. A model of documents reads END before the prime.
+        An empty prime is encoded as a newline, and None as `opening_ids`. A prime of bytes is for
+        the byte alphabet. A model of documents reads END before the prime.
 
         With `unknown="error"`, characters that are not in the vocabulary raise a DataError, which
         names them and calls the text `what`. With `unknown="nearest"`, the most similar character

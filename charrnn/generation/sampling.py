@@ -1,7 +1,9 @@
-"""Draw characters one after another, in one text or in several texts at once.
+"""Draw characters one after another, in one text or in several texts side by side.
 
-Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Works on ids; `writing`
-decodes them.
+`write_texts` is the loop; what it calls stands around it. `writing` has the texts, which decode
+what is drawn.
+
+Shapes: B rows, one for each text, N characters, V vocabulary; state as in `model.stepper`.
 """
 
 import math
@@ -217,7 +219,7 @@ class GrowingText(Protocol):
         """Whether nothing follows."""
 
     def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
-        """Decode the next ids, up to the end of the text. The rest was drawn in vain."""
+        """Decode the next ids, up to the end of the text; what follows was drawn in vain."""
 
 
 class Beginning(NamedTuple):
@@ -259,6 +261,7 @@ def write_texts(
     in_rows = dict(enumerate(islice(waiting, num_rows)))
     generators = [generator_of(text.seed) for text in in_rows.values()]
 
+    # Compiled code takes over from NumPy where it saves time. It is looked for once per engine.
     find_compiled = cache(partial(_compiled_rows, beginning, options, num_rows=num_rows))
     block_sizes = _block_sizes(beginning, options, num_rows=num_rows)
     num_drawn = 0
@@ -271,6 +274,7 @@ def write_texts(
             allowed = logits
             if beginning.guide is not None:
                 allowed = beginning.guide.allow(logits, num_left=num_left)
+                # No character may follow, so that the text ends here.
                 if np.isneginf(allowed).all():
                     return
             weights = [char_weights(row, options, banned=beginning.banned) for row in allowed]
@@ -282,21 +286,25 @@ def write_texts(
             if beginning.guide is not None:
                 beginning.guide.add(int(ids[0]))
 
-            # Read.
+            # Read. The model reads the characters, and predicts the next ones.
             logits, state = stepper.step(ids, state)
             values = _values_of(options.cell, stepper=stepper, state=state, num_rows=num_rows)
             block = Block(ids[:, None], logprobs=logprobs[:, None], values=values[:, None])
         else:
-            # Compiled code takes the same steps for a block of characters.
+            # Compiled code takes the same steps, for a block of characters at once.
             length = min(next(block_sizes), num_left)
             numbers = np.stack([generator.random(length) for generator in generators])
             block, logits, state = compiled.draw(logits, state=state, uniforms=numbers)
         num_drawn += block.ids.size
         options.on_draw(block.ids.size)
 
-        # Decode.
+        # Decode. Each text takes its row of the block, up to its end.
         for row, text in in_rows.items():
-            text.add(*(part[row].tolist() for part in block))
+            text.add(
+                block.ids[row].tolist(),
+                logprobs=block.logprobs[row].tolist(),
+                values=block.values[row].tolist(),
+            )
             yield text
 
         # Where a text has ended, the next one begins after the prime.

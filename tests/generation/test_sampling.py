@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from charrnn.config.settings import Config
 from charrnn.generation.distribution import CharWeights, next_char_probs
+from charrnn.generation.patterns import Guide
 from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import (
     draw,
@@ -118,6 +119,15 @@ def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell):
         # It is what was read that is sampled.
         assert next_char_probs(np.array([logits]), Shaping(**shaping), (0,))[0, char] > 0
         ids.append(char)
+
+
+def test_a_guide_without_rules_changes_neither_the_text_nor_the_values_of_its_cell():
+    stepper = Stepper(config_of("lstm"), random_tensors("lstm", 20))
+    texts = []
+    for guide in (None, Guide(None, None)):
+        texts += draw_texts(stepper, [3, 4], [7], length=9, guide=guide, cell=(0, 1))
+    assert texts[0].ids == texts[1].ids
+    assert texts[0].values == texts[1].values and len(set(texts[0].values)) > 1
 
 
 def chi_square(counts, expected):
