@@ -43,33 +43,19 @@ if TYPE_CHECKING:
     from charrnn.model_study import ModelStudy
     from charrnn.plugins.analyses import atlas as atlases
     from charrnn.plugins.analyses import backpropagation as gradients_of_numbers
-    from charrnn.plugins.analyses import (
-        descriptions,
-        directions,
-        evidence,
-        gradients,
-        ranking,
-    )
+    from charrnn.plugins.analyses import directions, gradients
     from charrnn.plugins.analyses import gates as gate_reports
-    from charrnn.plugins.analyses import inputs as drivers
     from charrnn.plugins.analyses import numbers as network_numbers
-    from charrnn.plugins.analyses import outputs as effects
     from charrnn.plugins.analyses.directions import Direction
     from charrnn.plugins.formats import export
     from charrnn.plugins.reports import copies, dynamic
     from charrnn.plugins.reports import novelty as novelties
 else:
-    atlases = LazyModule("charrnn.plugins.analyses.atlas")
-    descriptions = LazyModule("charrnn.plugins.analyses.descriptions")
     directions = LazyModule("charrnn.plugins.analyses.directions")
-    evidence = LazyModule("charrnn.plugins.analyses.evidence")
     gradients = LazyModule("charrnn.plugins.analyses.gradients")
-    ranking = LazyModule("charrnn.plugins.analyses.ranking")
     gradients_of_numbers = LazyModule("charrnn.plugins.analyses.backpropagation")
     gate_reports = LazyModule("charrnn.plugins.analyses.gates")
-    drivers = LazyModule("charrnn.plugins.analyses.inputs")
     network_numbers = LazyModule("charrnn.plugins.analyses.numbers")
-    effects = LazyModule("charrnn.plugins.analyses.outputs")
     counting = LazyModule("charrnn.counts.counting")
     growing = LazyModule("charrnn.counts.growing")
     kneser_ney = LazyModule("charrnn.counts.kneser_ney")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from charrnn.counts.kneser_ney import (
     MOST_TRAINING_CHARS,
@@ -16,16 +15,8 @@ from charrnn.errors import CharRNNError, Message, named
 from charrnn.evaluation.comparison import Addition, Comparison
 from charrnn.evaluation.loss_reports import NGRAM, WITH_COUNTS, EvaluationRow
 from charrnn.evaluation.losses import paired_difference
-from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_numba
 from charrnn.system.progress import warn
-
-if TYPE_CHECKING:
-    from charrnn.counts import counted_model, counting
-else:
-    # The rows of `evaluate` are listed without torch and numba.
-    counted_model = LazyModule("charrnn.counts.counted_model")
-    counting = LazyModule("charrnn.counts.counting")
 
 COUNTS = "counts alone"
 """The name of the row of the counts of a run without its network."""
@@ -39,7 +30,10 @@ def _prepare_counts(comparison: Comparison, _: bool) -> Callable[[], None]:
             continue
         try:
             check_room_for_numba()
-            together = counting.with_counts(model)
+            # Imported here, as below: the rows of `evaluate` are listed without torch and numba.
+            from charrnn.counts.counting import with_counts
+
+            together = with_counts(model)
         except CharRNNError as error:
             warn(Message(f"{error.marked} The network is measured alone."))
             continue
@@ -64,12 +58,14 @@ well."""
 
 
 def _prepare_ngrams(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None]:
+    from charrnn.counts.counted_model import CountedNetwork
+
     training = comparison.training_text(f"leave {named('ngrams')} out")
     usable = usable_orders(orders, training)
 
     # The counts that take part in a row are n-grams, too.
     for run in comparison.runs:
-        if isinstance(run.network, counted_model.CountedNetwork):
+        if isinstance(run.network, CountedNetwork):
             alone = replace(run, name=COUNTS, step=None, network=run.network.alone)
             comparison.runs.append(alone)
             break

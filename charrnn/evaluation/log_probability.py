@@ -2,23 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 
 from charrnn.errors import check_length
 from charrnn.system.arrays import Float64Array
-from charrnn.system.lazy import LazyModule
 from charrnn.text.given_text import TextPiece, ended, texts_of, whole_text
 from charrnn.text.vocab import EncodedText, IdArray
 from charrnn.trained_model import TextModel
-
-if TYPE_CHECKING:
-    from charrnn.evaluation import losses, measured
-else:
-    # Generating a text needs neither.
-    losses = LazyModule("charrnn.evaluation.losses")
-    measured = LazyModule("charrnn.evaluation.measured")
 
 
 class ProbabilityMethods(TextModel):
@@ -108,8 +100,12 @@ def _nats_of_text(model: TextModel, text: EncodedText) -> Float64Array:
 
 def _nats(model: TextModel, ids: IdArray, first: int) -> Float64Array:
     """Compute the loss in nats of each of ids[first:], with the price of unknown characters."""
-    precision = measured.precision_of(model, "auto")
-    nats = losses.char_losses(model.network, ids=ids, first=first, precision=precision).nats
+    # Imported here: generating a text needs neither.
+    from charrnn.evaluation.losses import char_losses
+    from charrnn.evaluation.measured import precision_of
+
+    precision = precision_of(model, "auto")
+    nats = char_losses(model.network, ids=ids, first=first, precision=precision).nats
     escape_nats = model.vocab.escape_nats
     if escape_nats > 0:
         nats[ids[first:] == 0] += escape_nats

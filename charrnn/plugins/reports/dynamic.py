@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,18 +31,12 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.system.arrays import Float32Array
-from charrnn.system.lazy import LazyModule, Tensor, torch
+from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import Adaptation, TrainedModel
-
-if TYPE_CHECKING:
-    from charrnn.counts import growing
-else:
-    # The rows of `evaluate` are listed without numba.
-    growing = LazyModule("charrnn.counts.growing")
 
 DYNAMIC = "dynamic"
 """The protocol of dynamic evaluation."""
@@ -391,7 +384,10 @@ def _add_row(comparison: Comparison, model: TrainedModel, run: MeasuredRun) -> N
     static = text.charged(char_losses(network, ids=ids, first=text.first_scored, precision="fp32"))
     counts = None
     if model.config.num_held_back > 0:
-        counts = growing.growing_counts(model, ids=ids, first=text.first_scored)
+        # Imported here: the rows of `evaluate` are listed without numba.
+        from charrnn.counts.growing import growing_counts
+
+        counts = growing_counts(model, ids=ids, first=text.first_scored)
     adapted = adapt(
         network,
         ids=ids,
