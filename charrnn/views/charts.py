@@ -5,7 +5,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from textwrap import wrap
 
 from rich.cells import cell_len
@@ -165,6 +164,26 @@ class Line:
     """Whether the line has marks. A line without marks is thinner and has no entry in the legend.
     """
 
+    @property
+    def points(self) -> list[Point]:
+        """The points of all segments."""
+        return [point for segment in self.segments for point in segment]
+
+    @property
+    def style(self) -> Style:
+        """Its colour in a terminal."""
+        return STYLES[self.number % len(STYLES)]
+
+    @property
+    def colour(self) -> str:
+        """Its colour in an exported picture."""
+        return colour_of(self.style)
+
+    @property
+    def mark(self) -> str:
+        """Its mark in a terminal."""
+        return MARKS[self.number % len(MARKS)]
+
 
 @dataclass(frozen=True)
 class LineChart:
@@ -202,7 +221,7 @@ class LineChart:
         """Yield for each line at most MAX_TICKS of its points, the last among them."""
         for line in self.lines:
             # Points are chosen from the end, and said from the beginning.
-            points = list(chain(*line.segments))
+            points = line.points
             step = max(1, math.ceil(len(points) / MAX_TICKS))
             shown = points[::-step][::-1]
             values = [f"{short_number(x)}: {self.y_in_words(y)}" for x, y in shown]
@@ -239,9 +258,8 @@ class LineChart:
         # The legend names the lines with marks; a note explains the lines without marks.
         entries = []
         for marked_line in self._marked_lines:
-            mark = MARKS[marked_line.number % len(MARKS)]
             name = all_visible(marked_line.name)
-            entries.append((f"{mark} {name}", _style(marked_line.number)))
+            entries.append((f"{marked_line.mark} {name}", marked_line.style))
         yield from _legend(entries, width)
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
@@ -308,14 +326,14 @@ class LineChart:
         # The legend, with the name of a line on each line.
         y = bottom + 3 * LINE_HEIGHT
         for line in self._marked_lines:
-            shapes.append(_mark(line.number, centre=(MARK_SIZE + 2, y - 6)))
-            shapes.append(label(2 * COLUMN_WIDTH, y, text=line.name, fill=_colour(line.number)))
+            shapes.append(_mark(line, centre=(MARK_SIZE + 2, y - 6)))
+            shapes.append(label(2 * COLUMN_WIDTH, y, text=line.name, fill=line.colour))
             y += LINE_HEIGHT
         return y - LINE_HEIGHT / 2, shapes
 
     @property
     def _has_points(self) -> bool:
-        return any(any(line.segments) for line in self.lines)
+        return any(line.points for line in self.lines)
 
     @property
     def _marked_lines(self) -> list[Line]:
@@ -341,7 +359,7 @@ class LineChart:
             for segment in line.segments:
                 # The last point is connected with itself, so that a segment of one point is a dot.
                 for start, end in zip(segment, [*segment[1:], *segment[-1:]], strict=True):
-                    canvas.line(self._shares(start), self._shares(end), style=_style(line.number))
+                    canvas.line(self._shares(start), self._shares(end), style=line.style)
 
         # The marks hide the lines. The marks of different lines alternate, so that equal lines can
         # be told apart.
@@ -350,17 +368,15 @@ class LineChart:
         for turn, line in enumerate(self._marked_lines):
             columns = range((2 * turn + 1) * every // (2 * num_marked), canvas.width, every)
             shares = [column / (canvas.width - 1) for column in columns]
-
-            mark = MARKS[line.number % len(MARKS)]
             for point in self._mark_points(line, shares):
-                canvas.mark(*self._shares(point), mark, _style(line.number))
+                canvas.mark(*self._shares(point), line.mark, line.style)
 
     def _line_shapes(self, line: Line, to_pixels: Callable[[Point], Point]) -> Iterator[str]:
         """Yield a path for each segment of a line, then the marks of the line."""
         width = 2 if line.is_marked else 1
         # A path for each segment: nothing is drawn where a run was interrupted.
         for segment in filter(None, line.segments):
-            yield path(list(map(to_pixels, segment)), _colour(line.number), width=width)
+            yield path(list(map(to_pixels, segment)), line.colour, width=width)
         if not line.is_marked:
             return
 
@@ -368,7 +384,7 @@ class LineChart:
         offset = (self._marked_lines.index(line) + 0.5) / len(self._marked_lines)
         shares = [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]
         for point in self._mark_points(line, shares):
-            yield _mark(line.number, to_pixels(point))
+            yield _mark(line, to_pixels(point))
 
     def _mark_points(self, line: Line, shares: Sequence[float]) -> list[Point]:
         """Return the points of a line at those shares of the horizontal axis where the line has a
@@ -384,7 +400,7 @@ class LineChart:
         # A line between two of the shares needs a mark, too, for the legend.
         if points:
             return points
-        return list(chain(*line.segments))[-1:]
+        return line.points[-1:]
 
 
 def _point_at(segments: Sequence[Sequence[Point]], x: float) -> Point | None:
@@ -440,17 +456,9 @@ def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:
     return [(level * step, f"{level * step:.{digits}f}") for level in range(first, last + 1)]
 
 
-def _style(number: int) -> Style:
-    return STYLES[number % len(STYLES)]
-
-
-def _colour(number: int) -> str:
-    return colour_of(_style(number))
-
-
-def _mark(number: int, centre: Point) -> str:
-    """Return a mark as a filled or hollow polygon; a circle has 24 corners."""
-    index = number % len(MARKS)
+def _mark(line: Line, centre: Point) -> str:
+    """Return the mark of a line as a filled or hollow polygon; a circle has 24 corners."""
+    index = line.number % len(MARKS)
     num_corners, turn = OUTLINES[index % len(OUTLINES)]
     x, y = centre
     outline = []
@@ -459,11 +467,10 @@ def _mark(number: int, centre: Point) -> str:
         outline.append((x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)))
 
     # A hollow mark hides the line below it.
-    colour = _colour(number)
     fill = PAPER
     if index < len(OUTLINES):
-        fill = colour
-    return shape(outline, fill, stroke=colour)
+        fill = line.colour
+    return shape(outline, fill, stroke=line.colour)
 
 
 def _line(*pieces: str | Text) -> Text:
@@ -519,17 +526,16 @@ def learning_chart(curves: LearningCurves) -> LineChart:
     logged: list[Line] = []
     for number, curve in enumerate(curves):
         logged += _lines(curve, number=number, against=curves.against)
-    lowest_loss = min(map(_y_of, _points(logged)), default=0.0)
+    lowest_loss = min((y for line in logged for _, y in line.points), default=0.0)
 
     # A line that diverges would flatten all other lines.
     lines = []
     for line in logged:
-        (segment,) = line.segments
-        points_in_range = [point for point in segment if point[1] <= lowest_loss + MAX_RISE]
+        points_in_range = [point for point in line.points if point[1] <= lowest_loss + MAX_RISE]
         lines.append(replace(line, segments=[points_in_range]))
 
     # The horizontal axis ends at the last point that is drawn.
-    points = _points(lines)
+    points = [point for line in lines for point in line.points]
     x_end = max((x for x, _ in points), default=0.0)
     if x_end < MIN_X_END:
         x_end = 1.0
@@ -549,22 +555,10 @@ def learning_chart(curves: LearningCurves) -> LineChart:
         x_range=(0, x_end),
         x_label=curves.against,
         x_ticks=partial(_multiples, x_end),
-        y_ticks=enclosing_ticks(lowest_loss, max(map(_y_of, points), default=1.0)),
+        y_ticks=enclosing_ticks(lowest_loss, max((y for _, y in points), default=1.0)),
         empty_notice=EMPTY_NOTICE,
         notes=notes,
     )
-
-
-def _points(lines: Iterable[Line]) -> list[Point]:
-    points: list[Point] = []
-    for line in lines:
-        for segment in line.segments:
-            points += segment
-    return points
-
-
-def _y_of(point: Point) -> float:
-    return point[1]
 
 
 def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
