@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from string import Formatter
+from types import MappingProxyType
 from typing import Any
 
 from rich import box
@@ -204,13 +206,18 @@ def records_table(
     left: Collection[str] = (),
     style: Callable[[Any], str | None] = lambda record: None,
     narrow: bool = False,
+    below: Columns = MappingProxyType({}),
 ) -> PlainTable:
     """Build the table of records, each in a row of its `style`. The columns of `left` are words,
-    all others numbers; `narrow` is as in `plain_table`."""
+    all others numbers; `narrow` is as in `plain_table`. The cells `below` those of a record, by
+    heading, are in a row of their own, which is dim and left out if it is empty."""
     table = plain_table(*columns, right=columns.keys() - set(left), narrow=narrow)
     for record in records:
         cells = [record_cell(record, cell) for cell in columns.values()]
         table.add_row(*cells, style=style(record))
+        cells_below = [record_cell(record, below.get(heading, "")) for heading in columns]
+        if any(cells_below):
+            table.add_row(*cells_below, style="dim")
     return table
 
 
@@ -501,7 +508,6 @@ SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
 """The orders of n-grams that are drawn beside the best order; a record and --json have all."""
 _TO_FIRST_RUN = ("stateful", "windowed-256")
 """Protocols by which all runs are compared with the first run."""
-_FIGURES = ("nats/char", "bits/char", "bits/byte", "right")
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
@@ -651,64 +657,53 @@ def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
 def losses_table(reports: Sequence[LossReport]) -> RenderableType:
     """Build the table of the losses of a predictor, a row for each protocol, each figure above its
     95 % interval."""
-    columns = ("protocol", *_FIGURES, "scored", "precision")
-    table = plain_table(*columns, right=(*_FIGURES, "scored"), narrow=True)
-    for report in reports:
-        table.add_row(
-            report.protocol,
-            *_figures(report),
-            f"{report.num_chars:,}",
-            report.precision,
-        )
-        # A line of its own: three intervals beside their figures are wider than 80 columns.
-        if report.nats_ci is not None:
-            intervals = (report.nats_ci, report.bpc_ci, report.bits_per_byte_ci)
-            table.add_row("", *map(_ends, intervals), "", "", "", style="dim")
-    return table
-
-
-def _figures(loss: LossReport) -> list[RenderableType]:
-    return [
-        f"{loss.nats_per_char:.4f}",
-        f"{loss.bpc:.4f}",
-        f"{loss.bits_per_byte:.4f}",
-        record_cell(loss, "{first_guess:.1%}"),
-    ]
+    columns: Columns = {
+        "protocol": "{protocol}",
+        "nats/char": "{nats_per_char:.4f}",
+        "bits/char": "{bpc:.4f}",
+        "bits/byte": "{bits_per_byte:.4f}",
+        "right": "{first_guess:.1%}",
+        "scored": "{num_chars:,}",
+        "precision": "{precision}",
+    }
+    intervals: Columns = {
+        "nats/char": lambda loss: _ends(loss.nats_ci),
+        "bits/char": lambda loss: _ends(loss.bpc_ci),
+        "bits/byte": lambda loss: _ends(loss.bits_per_byte_ci),
+    }
+    left = ("protocol", "precision")
+    return records_table(columns, reports, left=left, narrow=True, below=intervals)
 
 
 def _losses_of_several(rows: Sequence[EvaluationRow], has_protocols: bool) -> RenderableType:
     # Differences instead of numbers of characters: all rows are about the same text. The columns
     # on the right are those that a narrow terminal has no room for.
-    columns = ["", _FIGURES[0], "difference", *_FIGURES[1:]]
-    if has_protocols:
-        columns.insert(1, "protocol")
-    table = plain_table(*columns, right=columns[1:], narrow=True)
-
-    name_above = ""
+    columns: dict[str, Cell] = {
+        "": "{name}",
+        "protocol": "{loss.protocol}",
+        "nats/char": "{loss.nats_per_char:.4f}",
+        "difference": "{difference.mean:+.4f}",
+        "bits/char": "{loss.bpc:.4f}",
+        "bits/byte": "{loss.bits_per_byte:.4f}",
+        "right": "{loss.first_guess:.1%}",
+    }
+    if not has_protocols:
+        del columns["protocol"]
+    intervals: dict[str, Cell] = {
+        "nats/char": lambda row: _ends(row.loss.nats_ci),
+        "difference": "{difference.low:+.3f}…{difference.high:+.3f}",
+    }
     # Bytes and characters are compared by bytes: then the intervals of bits/byte count, too.
-    has_bytes = len({row.loss.text_length for row in rows}) > 1
-    for row in rows:
-        loss = row.loss
-        difference = record_cell(row, "{difference.mean:+.4f}")
-        ends = record_cell(row, "{difference.low:+.3f}…{difference.high:+.3f}")
-        name = row.name
-        if name == f"{name_above}{WITH_COUNTS}":
-            # The row of its run stands above it, and there is little room for names.
-            name = f"…{WITH_COUNTS}"
-        name_above = row.name
-        nats, *others = _figures(loss)
-        cells: list[RenderableType] = [name, nats, difference, *others]
+    if len({row.loss.text_length for row in rows}) > 1:
+        intervals["bits/byte"] = lambda row: _ends(row.loss.bits_per_byte_ci)
 
-        # The intervals stand below their figures.
-        of_bytes = _ends(loss.bits_per_byte_ci) if has_bytes else ""
-        intervals = ["", _ends(loss.nats_ci), ends, "", of_bytes, ""]
-        if has_protocols:
-            cells.insert(1, loss.protocol)
-            intervals.insert(1, "")
-        table.add_row(*cells)
-        if any(intervals):
-            table.add_row(*intervals, style="dim")
-    return table
+    # There is little room for the name of a run with counts, above which the run alone stands.
+    named_rows = [rows[0]]
+    for above, row in pairwise(rows):
+        if row.name == f"{above.name}{WITH_COUNTS}":
+            row = replace(row, name=f"…{WITH_COUNTS}")
+        named_rows.append(row)
+    return records_table(columns, named_rows, left=("",), narrow=True, below=intervals)
 
 
 def _ends(interval: tuple[float, float] | None) -> str:
