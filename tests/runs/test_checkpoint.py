@@ -34,6 +34,10 @@ from charrnn.runs.reader import find_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 from charrnn.system.process import process_identity
 
+on_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux says when a process started"
+)
+
 
 @pytest.fixture
 def run(tmp_path):
@@ -120,7 +124,7 @@ def test_a_folder_without_locks_is_locked_by_the_name_of_its_process(run, monkey
     assert (run.path / "lock").read_text() == ""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
+@on_linux
 def test_a_run_that_another_process_starts_is_in_use_for_every_command(tmp_path):
     """Its folder has a lock, and no configuration yet."""
     folder = tmp_path / "starting"
@@ -131,7 +135,7 @@ def test_a_run_that_another_process_starts_is_in_use_for_every_command(tmp_path)
             open_folder()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
+@on_linux
 def test_without_locks_a_running_process_keeps_others_away(run, without_locks):
     with (
         lock_folder(run.path),
@@ -142,7 +146,7 @@ def test_without_locks_a_running_process_keeps_others_away(run, without_locks):
     assert (run.path / "lock").read_text() == "", "the second one has changed nothing"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
+@on_linux
 def test_without_locks_a_process_that_was_killed_keeps_nobody_away(run, without_locks):
     number, host, start = process_identity(os.getpid()).split()
     (run.path / "lock").write_text(f"{number} {host} {int(start) - 1}")  # a number comes again
@@ -158,7 +162,7 @@ def test_without_locks_the_lock_of_another_host_says_how_to_go_on(run, without_l
     assert f"if it has ended, remove {run.path / 'lock'}" in caught.value.message
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
+@on_linux
 def test_a_lock_that_excludes_nobody_does_not_help_on_one_host(run, monkeypatch):
     monkeypatch.setattr("charrnn.system.files.try_lock", lambda file: True)
     with lock_folder(run.path), pytest.raises(RunInUseError), lock_folder(run.path):
@@ -177,7 +181,7 @@ def test_a_run_that_another_host_has_taken_over_is_not_saved(run):
     assert (run.path / "lock").read_text() == FOREIGN
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
+@on_linux
 @pytest.mark.parametrize("is_training", [True, False])
 def test_a_run_whose_folder_was_made_anew_is_not_saved(run, is_training):
     """Beside a process of the same host that trains there, and after it."""
