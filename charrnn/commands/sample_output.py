@@ -21,8 +21,12 @@ from charrnn.cli.streams import (
 )
 from charrnn.errors import counted, shortened
 from charrnn.generation.generated_text import GeneratedText
-from charrnn.generation.generator import Accept
-from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
+from charrnn.generation.sample_options import (
+    SAMPLE_TEMPERATURE,
+    Accept,
+    SampleOptions,
+    SearchOptions,
+)
 from charrnn.generation.writing import Loop, Piece, find_loop
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule

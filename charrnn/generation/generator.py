@@ -4,8 +4,8 @@ predict the next character. Nothing here needs torch."""
 import math
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -19,21 +19,23 @@ from charrnn.errors import (
     UsageError,
     check_range,
     counted,
-    did_you_mean,
     named,
 )
 from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.generated_text import GeneratedText, Prediction
+from charrnn.generation.keywords import with_options
 from charrnn.generation.patterns import Guide, Pattern, match_text
 from charrnn.generation.sample_options import (
     DEFAULT_TOP,
     DEFAULT_UNKNOWN,
     UNKNOWN_CHOICES,
+    Accept,
     Clamps,
     SampleOptions,
     SearchOptions,
+    SeveralOptions,
     Shaping,
     TextOptions,
     check_word,
@@ -75,10 +77,8 @@ MAX_FRESH_SEED = 2**31 - 1
 """Largest seed that `fresh_seed` draws: small enough to type."""
 
 
-Options = TypeVar("Options", SampleOptions, SearchOptions)
+Options = TypeVar("Options", bound=TextOptions)
 """The options of a text that is drawn, or of one that is searched for."""
-Accept = Callable[[str], bool]
-"""Returns whether a drawn text, which is passed with its prime, is kept."""
 
 
 def fresh_seed() -> int:
@@ -274,7 +274,7 @@ class Generator:
         if unique or accept is not None:
             seeds = _seeds_of_texts(count * MOST_REJECTED, seed)
 
-        beginning = beginning_of(options.prime)
+        beginning = beginning_of(options.prime_text)
         seen = set[str]()
         num_left = count
         num_rejected = 0
@@ -362,7 +362,7 @@ class Generator:
             stops.append((end_id,))
         search = BeamSearch(
             stepper=self.model_for("fp32", options.clamps),
-            prime=self.encode_prime(options.prime, options.unknown),
+            prime=self.encode_prime(options.prime_text, options.unknown),
             options=options,
             on_step=options.on_draw,
             stops=stops,
@@ -463,7 +463,7 @@ class Generator:
         stepper = self.model_for(options.precision, options.clamps)
         if options.cell is not None:
             stepper.check_unit(*options.cell)
-        prime = self.encode_prime(options.prime, options.unknown)
+        prime = self.encode_prime(options.prime_text, options.unknown)
         banned = self.never_drawn(options.ban)
 
         guide = None
@@ -572,105 +572,250 @@ class GenerationMethods:
     generator: Generator
     """Generates text, with options in a dataclass."""
 
-    def _options(self, kind: type[Options], options: Mapping[str, Any]) -> Options:
-        """Make the record of options that were given by name. Raises UsageError for an unknown
-        name."""
-        names = [field.name for field in fields(kind)]
-        for name in options:
-            if name not in names:
-                near = did_you_mean(name, names) or f" There are {', '.join(names)}."
-                raise UsageError(f"There is no option {name!r} of generated text.{near}")
+    def _with_read_prime(self, options: Options) -> Options:
+        """Return the options with the text of the prime, which may be a file or a list of texts."""
+        if options.prime is None:
+            return options
+        return replace(options, prime=text_to_continue(options.prime, self.config))
 
-        # The caller's dictionary stays as it is.
-        read = dict(options)
-        if read.get("prime") is not None:
-            read["prime"] = text_to_continue(read["prime"], self.config)
-        return kind(**read)
+    @with_options(SampleOptions)
+    def sample(self, options: SampleOptions) -> GeneratedText:
+        r"""Draw a text.
 
-    def sample(self, **options: Any) -> GeneratedText:
-        """Draw a text: `model.sample(length=200, prime="Once", temperature=0.8, seed=1).text`.
+        The options are the fields of `SampleOptions` in `charrnn.generation.sample_options`, which
+        describes each: beside those below, `top_k`, `top_p`, `min_p`, `stops`, `ban`, `match`,
+        `forbid`, `clamps`, `unknown`, `precision` and others.
 
-        >>> model.sample(length=200, prime="Once", temperature=0.8, seed=1).text
+        Args:
+            length: The number of characters, at least 0; by default 1,000. A document may end
+                earlier.
+            prime: The text that the model reads first, which is not part of the result: a string,
+                bytes, the `pathlib.Path` of a file, or a list of these. Without it the text begins
+                like the training text.
+            temperature: The divisor of the logits: by default 1, the model's own distribution; 0 is
+                greedy.
+            seed: The same seed gives the same text. By default a new one is drawn.
+
+        Returns:
+            A `GeneratedText`: the `text`, the log-probability of each of its characters in nats,
+            and the seed.
+
+        Raises:
+            UsageError: There is no option of a name, an option is out of range, or a cell that is
+                clamped does not exist.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> drawn = model.sample(length=60, prime="What is the ", temperature=0.8, seed=1)
+            >>> len(drawn.text), len(drawn.logprobs), drawn.seed
+            (60, 60, 1)
+            >>> model.sample(length=20, top_k=3, ban="e", stops=["\n"]).text
         """
-        return self.generator.sample(self._options(SampleOptions, options))
+        return self.generator.sample(self._with_read_prime(options))
 
-    def samples(
-        self,
-        count: int,
-        *,
-        temperatures: Sequence[float] = (),
-        unique: bool = False,
-        accept: Accept | None = None,
-        **options: Any,
-    ) -> list[GeneratedText]:
-        """Draw `count` texts at once, or one text for each of `temperatures` with the same random
-        numbers: `model.samples(3, length=200)`.
+    @with_options(SeveralOptions)
+    def samples(self, options: SeveralOptions) -> list[GeneratedText]:
+        """Draw several texts at once.
 
-        Text i does not depend on `count`: `sample` draws the same text with its `seed`. With
-        `unique`, a text that was drawn before is rejected; with `accept`, a text is rejected if
-        `accept` returns False for the text with its prime.
+        The options are those of `sample`, too: the fields of `SeveralOptions` in
+        `charrnn.generation.sample_options`, which describes each.
 
-        >>> [drawn.text for drawn in model.samples(3, length=40, seed=1)]
-        >>> model.samples(2, length=40, temperatures=[0.2, 1.0])
-        >>> model.samples(2, length=40, unique=True, accept=lambda text: "the" in text)
+        Args:
+            count: The number of texts, at least 1. Text i does not depend on it: `sample` draws the
+                same text with its `seed`.
+            temperatures: One text is drawn for each of these temperatures, with the same random
+                numbers, whatever `count` is.
+            unique: Whether a text that was drawn before is rejected.
+            accept: A function of a text with its prime; a text for which it returns False is
+                rejected.
+            length: The number of characters of each text, at least 0; by default 1,000. A document
+                may end earlier.
+
+        Returns:
+            A list of `GeneratedText`, in the order of their seeds.
+
+        Raises:
+            UsageError: There is no option of a name, an option is out of range, a cell that is
+                clamped does not exist, or 1,000 texts in a row were rejected.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> [len(drawn.text) for drawn in model.samples(3, length=40, seed=1)]
+            [40, 40, 40]
+            >>> cool, hot = model.samples(1, length=40, temperatures=[0.2, 1.0])
+            >>> texts = model.samples(2, length=40, unique=True, accept=lambda text: "t" in text)
         """
         return RecordList(
             self.generator.iter_samples(
-                count,
-                self._options(SampleOptions, options),
-                temperatures=temperatures,
-                unique=unique,
-                accept=accept,
+                options.count,
+                self._with_read_prime(options),
+                temperatures=options.temperatures,
+                unique=options.unique,
+                accept=options.accept,
             )
         )
 
-    def stream(self, **options: Any) -> Iterator[Piece]:
-        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of
-        `cell`).
+    @with_options(SampleOptions)
+    def stream(self, options: SampleOptions) -> Iterator[Piece]:
+        """Yield a text piece by piece, as it is drawn.
 
-        A piece is a character; with the byte alphabet it is "" until the bytes of a character are
-        complete.
+        The options are those of `sample`, of which `cell` is for this method.
 
-        >>> for character, logprob, _ in model.stream(length=20, seed=1):
-        ...     print(repr(character), logprob)
+        Args:
+            length: The number of characters, at least 0; by default 1,000. A document may end
+                earlier.
+            cell: The cell (layer, unit) whose value is yielded with each piece.
+
+        Returns:
+            An iterator over `Piece`: a `text`, its log-probability `logprob` in nats, and the
+            `value` of `cell` in [-1, 1]. The text is a character; with the byte alphabet it is ""
+            until the bytes of a character are complete.
+
+        Raises:
+            UsageError: There is no option of a name, an option is out of range, or a cell does not
+                exist.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> for piece in model.stream(length=20, seed=1, cell=(0, 17)):
+            ...     print(repr(piece.text), piece.logprob, piece.value)
         """
-        return self.generator.stream(self._options(SampleOptions, options))
+        return self.generator.stream(self._with_read_prime(options))
 
-    def write(self, **options: Any) -> Iterator[str]:
-        r"""Yield the text of `stream` in larger chunks, as fast as it can be drawn.
+    @with_options(SampleOptions)
+    def write(self, options: SampleOptions) -> Iterator[str]:
+        r"""Yield a text in chunks, as fast as it can be drawn.
 
-        >>> for chunk in model.write(length=10_000, stops=["\n\n"]):
-        ...     print(chunk, end="")
+        The options are those of `sample`. A text may have any length, because nothing of it is
+        kept.
+
+        Args:
+            length: The number of characters, at least 0; by default 1,000. A document may end
+                earlier.
+            stops: Strings that end the text, which is cut before them.
+
+        Returns:
+            An iterator over parts of the text.
+
+        Raises:
+            UsageError: There is no option of a name, an option is out of range, or a cell that is
+                clamped does not exist.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> for chunk in model.write(length=10_000, stops=["\n\n"]):
+            ...     print(chunk, end="")
         """
-        return self.generator.write(self._options(SampleOptions, options))
+        return self.generator.write(self._with_read_prime(options))
 
-    def search(self, **options: Any) -> TextSearch:
-        """Return a beam search to iterate over: it yields the best text as far as it is certain.
+    @with_options(SearchOptions)
+    def search(self, options: SearchOptions) -> TextSearch:
+        """Return a beam search, which yields the most likely text as far as it is certain.
 
-        >>> for piece in model.search(width=4, length=40):
-        ...     print(piece, end="")
+        The search is that of Graves (2012), and draws nothing. The options are the fields of
+        `SearchOptions` in `charrnn.generation.sample_options`, which describes each: beside those
+        below, `stops`, `ban`, `match`, `clamps`, `unknown` and others.
+
+        Args:
+            width: The number of texts that are kept at every step, from 1 to 4,096; by default 8.
+            length: The number of characters, at least 1, unless a stop string ends the text; by
+                default 200.
+            prime: The text that the model reads first, which is not part of the result: a string,
+                bytes, the `pathlib.Path` of a file, or a list of these. Without it the text begins
+                like the training text.
+            no_repeat: The length of the n-grams that must not occur twice. By default every n-gram
+                may recur.
+
+        Returns:
+            A `TextSearch` to iterate over. Afterwards its `texts` has all texts that were found,
+            most likely first.
+
+        Raises:
+            UsageError: There is no option of a name, an option is out of range, or a stop string
+                has characters outside the vocabulary.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> search = model.search(width=4, length=40)
+            >>> "".join(search) == search.texts[0].text
+            True
         """
-        return self.generator.search(self._options(SearchOptions, options))
+        return self.generator.search(self._with_read_prime(options))
 
-    def beam(self, **options: Any) -> list[GeneratedText]:
-        """Return the best texts that a beam search finds, most likely first:
-        `model.beam(width=4, length=80)[0].text`.
+    @with_options(SearchOptions)
+    def beam(self, options: SearchOptions) -> list[GeneratedText]:
+        """Return the most likely texts that a beam search finds.
 
-        >>> [text.text for text in model.beam(width=4, length=40)]
+        The options are those of `search`.
+
+        Args:
+            width: The number of texts that are kept at every step, and returned, from 1 to 4,096;
+                by default 8.
+            length: The number of characters, at least 1, unless a stop string ends the text; by
+                default 200.
+
+        Returns:
+            A list of `GeneratedText`, most likely first.
+
+        Raises:
+            UsageError: There is no option of a name, an option is out of range, or a stop string
+                has characters outside the vocabulary.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> best, *others = model.beam(width=4, length=40, prime="What is ")
+            >>> all(best.logprob >= other.logprob for other in others)
+            True
         """
-        return self.generator.beam(self._options(SearchOptions, options))
+        return self.generator.beam(self._with_read_prime(options))
 
     def predict(
         self, text: GivenText, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
     ) -> list[Prediction]:
-        """Return the `top` most likely characters after `text` and their probabilities, most likely
-        first: `model.predict("Th")[0].character`.
+        """Return the most likely next characters after a text, most likely first.
 
-        An empty text stands for a newline. The unknown symbol is left out, and the probabilities of
-        all other symbols sum to 1. Raises UsageError for a `top` under 1, and DataError for a text
-        with characters outside the vocabulary, unless `unknown` is `nearest`.
+        The unknown symbol is left out; the probabilities of all other characters have the sum 1.
 
-        >>> model.predict("Th", top=3)[0].character
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these. An
+                empty text stands for a newline; for a model of documents it is the beginning of a
+                document.
+            top: The number of characters, at least 1.
+            unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
+                which reads a similar one, or none if there is none.
+
+        Returns:
+            A list of `Prediction`: a character, and its probability from 0 to 1.
+
+        Raises:
+            UsageError: `top` is under 1, or `unknown` is another word.
+            DataError: The text has characters outside the vocabulary and `unknown` is `error`, or a
+                file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> predictions = model.predict("Th", top=3)
+            >>> len(predictions), predictions[0].character
+            (3, 'e')
         """
         beginning = text_to_continue(text, self.config)
         return RecordList(self.generator.predict(beginning, top=top, unknown=unknown))

@@ -7,7 +7,7 @@ An option that has another form on the command line, such as a prime from a file
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from numbers import Real
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charrnn.model.clamping import Clampable
+    from charrnn.text.given_text import GivenText
 
 DEFAULT_LENGTH = 1000
 """Characters of a sample."""
@@ -58,6 +59,8 @@ DISTRIBUTION, TEXT, SEARCH, CELLS = "Which characters are drawn", "The text", "B
 
 Forbid = Callable[[Sequence[int]], "NDArray[np.bool_]"]
 """Called with a text of ids; returns the characters that must not follow it."""
+Accept = Callable[[str], bool]
+"""Returns whether a drawn text, which is passed with its prime, is kept."""
 Clamps = Mapping["tuple[int, int] | Clampable", float]
 """The value at which each cell (layer, unit) is clamped, and the output at which each direction
 (`charrnn.plugins.analyses.directions`) is clamped."""
@@ -141,11 +144,12 @@ class TextOptions:
     )
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns.
     A beam search draws nothing."""
-    prime: str | bytes | None = None
-    """Text of any length that the model reads first; it is not part of the result. Without a prime,
-    the text begins like the training text: after a blank line, if the training text has blank
-    lines. An empty prime stands for a newline. For a model of documents the prime is the beginning
-    of a document."""
+    prime: "GivenText | None" = None
+    """Text of any length that the model reads first; it is not part of the result. It is a string
+    or bytes; the methods of a model take the `pathlib.Path` of a file or a list of texts, too.
+    Without a prime, the text begins like the training text: after a blank line, if the training
+    text has blank lines. An empty prime stands for a newline. For a model of documents the prime is
+    the beginning of a document."""
     unknown: str = option(
         DEFAULT_UNKNOWN,
         flags="--unknown WORD",
@@ -183,12 +187,6 @@ class TextOptions:
             object.__setattr__(self, "stops", (self.stops,))
 
         _check_numbers(self)
-        _check(
-            "prime",
-            repr(self.prime),
-            is_right=self.prime is None or isinstance(self.prime, str | bytes),
-            wanted="a text.",
-        )
         check_word("unknown", self.unknown, words=UNKNOWN_CHOICES)
         if "" in self.stops:
             raise UsageError(
@@ -208,6 +206,14 @@ class TextOptions:
             self._check_without_match("stops")
 
         _check("seed", self.seed, is_right=self.seed is None or self.seed >= 0, wanted="0 or more.")
+
+    @property
+    def prime_text(self) -> str | bytes | None:
+        """The prime, where it is a text. Raises UsageError for a file or a list, which a `Model`
+        reads."""
+        if self.prime is None or isinstance(self.prime, str | bytes):
+            return self.prime
+        raise UsageError(f"{named('prime')} is {self.prime!r}; it must be a text.")
 
     def _check_without_match(self, name: str) -> None:
         """Raise UsageError for an option that may end or change a text which must match."""
@@ -249,6 +255,23 @@ class SampleOptions(TextOptions, Shaping):
     def is_guided(self) -> bool:
         """Whether the characters that may follow depend on the text so far."""
         return self.match is not None or self.forbid is not None
+
+
+@dataclass(frozen=True)
+class SeveralOptions(SampleOptions):
+    """Options of several texts that are drawn at random. Raises UsageError naming the option, its
+    value and its range."""
+
+    count: int
+    """Number of texts. Text i does not depend on it: `sample` draws the same text with its
+    `seed`."""
+    _: KW_ONLY
+    temperatures: Sequence[float] = ()
+    """Temperatures: one text is drawn for each of them, all with the same random numbers."""
+    unique: bool = False
+    """Whether a text that was drawn before is rejected."""
+    accept: Accept | None = None
+    """A text is rejected if this returns False for the text with its prime."""
 
 
 @dataclass(frozen=True, kw_only=True)

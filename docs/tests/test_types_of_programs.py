@@ -1,4 +1,5 @@
-"""The programs of docs/use/python.md, and others like them, as mypy and pyright see them."""
+"""The programs of docs/use/python.md, and others like them, as mypy and pyright see them: they find
+the wrong options."""
 
 import re
 import sys
@@ -39,16 +40,31 @@ print(charrnn.error_kinds([model], "Ada").models[0].num_errors)
 """
 
 
+WRONG = """
+model.sample(length=10, temprature=1)
+model.sample(length="ten")
+mixture.samples(3, length=10, uniqu=True)
+model.stream(cell=3)
+model.with_counts().beam(temperature=1)
+charrnn.error_kinds([model], part=2)
+charrnn.losses_by_line([model], parts="test")
+"""
+"""Each line has an error."""
+
+
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_a_type_checker_finds_no_error_in_programs(checker, process, tmp_path):
+def test_a_type_checker_finds_the_wrong_lines_and_no_error_in_programs(checker, process, tmp_path):
     pytest.importorskip(checker)
     names = []
-    for number, program in enumerate([*PROGRAMS, OTHERS]):
+    for number, program in enumerate([*PROGRAMS, OTHERS + WRONG]):
         (tmp_path / f"program_{number}.py").write_text(program, encoding="utf-8")
         names.append(f"program_{number}.py")
     options = {
         "mypy": ["--strict", "--cache-dir", "mypy"],
         "pyright": ["--pythonpath", sys.executable],
     }
-    ran = process("-m", checker, *options[checker], *names)
-    assert ran.returncode == 0, ran.stdout.decode()
+    printed = process("-m", checker, *options[checker], *names).stdout.decode()
+    found = re.findall(r"(program_\d+\.py):(\d+)[:\d]* (?:- )?error", printed)
+    first = OTHERS.count("\n") + 2
+    wrong = range(first, first + WRONG.count("\n") - 1)
+    assert sorted(set(found)) == [(names[-1], str(line)) for line in wrong], printed

@@ -23,23 +23,6 @@ from charrnn.model_study import ModelStudy
 
 NUM_CHARS = 3_000
 """Characters of the text that the examples measure."""
-LATER = [
-    "Model.beam",
-    "Model.predict",
-    "Model.sample",
-    "Model.samples",
-    "Model.search",
-    "Model.stream",
-    "Model.write",
-    "Mixture.beam",
-    "Mixture.predict",
-    "Mixture.sample",
-    "Mixture.samples",
-    "Mixture.search",
-    "Mixture.stream",
-    "Mixture.write",
-]
-"""Functions and methods whose docstrings have no sections yet."""
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -64,8 +47,6 @@ def public_callables():
         elif inspect.isclass(value) and not issubclass(value, Exception):
             found.update(methods_of(value))
     found.update(methods_of(ModelStudy))
-    for name in LATER:
-        found.pop(name, None)
     # A method that classes inherit is read once.
     return {
         name: function for function, name in {call: name for name, call in found.items()}.items()

@@ -216,7 +216,7 @@ def test_the_log_probability_of_running_text_follows_its_context(alphabet_run):
     "options, said",
     [
         ({"temp": 0.5}, "no option 'temp' of generated text. Did you mean temperature?"),
-        ({"nonsense": 3}, "no option 'nonsense' of generated text. There are temperature,"),
+        ({"nonsense": 3}, "no option 'nonsense' of generated text. There are "),
         ({"prime": 3}, "3 is no text"),
         ({"prime": b"ab"}, "reads characters, and the text is given as bytes: decode it first"),
         ({"length": "long"}, "`length` is 'long'; it must be a number"),
