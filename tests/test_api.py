@@ -86,7 +86,6 @@ def test_dir_lists_what_a_program_needs(model):
     "call, said",
     [
         (lambda: list(charrnn.train("x.txt")), "takes a Config, not 'x.txt'"),
-        (lambda: charrnn.Config(hiden_size=3), "field 'hiden_size'. Did you mean hidden_size?"),
         (lambda: charrnn.Config(corpus=3), "`corpus` is '3'; it must be a list"),
         (
             lambda: charrnn.evaluate("names", "ab"),

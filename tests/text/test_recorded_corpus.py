@@ -46,6 +46,13 @@ def leave(monkeypatch, tmp_path):
     return Path.cwd()
 
 
+def refusal_of(recorded):
+    """Return the error of a text that is not found."""
+    with pytest.raises(DataError) as caught:
+        recorded.read(instead="give --text FILE")
+    return str(caught.value)
+
+
 @pytest.mark.parametrize("sources", [(".",), ("novel.txt", "novel")])
 def test_it_is_found_from_elsewhere(sources, tmp_path, monkeypatch):
     recorded = record(*sources)
@@ -68,11 +75,8 @@ def test_another_text_is_passed_over(project, tmp_path, monkeypatch):
     (project / "novel.txt").write_text(OTHER, encoding="utf-8")
     assert recorded.read().content == TEXT
     (here / "novel.txt").write_text(OTHER, encoding="utf-8")
-    with pytest.raises(DataError) as caught:
-        recorded.read(instead="give --text FILE")
-    assert (
-        str(caught.value)
-        == f"The text of novel-001 has changed since it was trained ({project / 'novel.txt'}): "
+    assert refusal_of(recorded) == (
+        f"The text of novel-001 has changed since it was trained ({project / 'novel.txt'}): "
         "put it back or give --text FILE."
     )
 
@@ -81,11 +85,8 @@ def test_what_is_gone_is_named_with_its_place(project, tmp_path, monkeypatch):
     recorded = record("novel.txt")
     Path("novel.txt").unlink()
     leave(monkeypatch, tmp_path)
-    with pytest.raises(DataError) as caught:
-        recorded.read(instead="give --text FILE")
-    assert (
-        str(caught.value)
-        == "The text of novel-001, novel.txt, is not here: put it back or give --text FILE.\n"
+    assert refusal_of(recorded) == (
+        "The text of novel-001, novel.txt, is not here: put it back or give --text FILE.\n"
         f"It was found at {project / 'novel.txt'}."
     )
 
