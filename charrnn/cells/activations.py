@@ -62,9 +62,8 @@ class Activations:
         self.gates = () if counter is None else counter.uses()
         """How often the gates of each layer are saturated over the text, layer by layer; () for a
         cell type without gates."""
-        self.kept = None if counter is None else counter.kept()
-        """(C,), (C,): the mean of the keeping gate over the text, and of its logarithm; None
-        without such a gate."""
+        self.retention = None if counter is None else counter.retention()
+        """(C,): the mean of the keeping gate over the text; None without such a gate."""
 
     @property
     def num_cells(self) -> int:

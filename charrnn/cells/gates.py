@@ -22,9 +22,6 @@ RIGHT = 0.9
 """A gate above this is right-saturated: open."""
 GATE_NAMES = {"f": "forget", "i": "input", "o": "output", "r": "reset", "z": "update"}
 """The names of the gates by their letters."""
-SMALLEST_KEPT = 1e-30
-"""Smaller shares of the memory count as this share in the mean of their logarithms: the logarithm
-of 0 is infinite."""
 
 
 class GateCounter:
@@ -42,8 +39,7 @@ class GateCounter:
         shape = (len(self._names), len(self._layers), network.hidden_size)
         self._left = torch.zeros(shape, dtype=torch.float64)
         self._right = torch.zeros(shape, dtype=torch.float64)
-        self._kept = torch.zeros(shape[1:], dtype=torch.float64)
-        self._log_kept = torch.zeros(shape[1:], dtype=torch.float64)
+        self._retained = torch.zeros(shape[1:], dtype=torch.float64)
         self._num_chars = 0
         self._inputs = torch.empty(0, 0)
         self._calls: list[list[Tensor]] = []
@@ -75,13 +71,11 @@ class GateCounter:
                 self._left[gate, index] += counted @ (values < LEFT).to(values.dtype)
                 self._right[gate, index] += counted @ (values > RIGHT).to(values.dtype)
 
-                # How much of its memory a unit keeps: the mean of its logarithm gives a timescale.
+                # How much of its memory a unit keeps: the mean gives a timescale.
                 if name == layer.cell.keeping_gate:
                     # Zoneout keeps a share of the state before, whatever the gate does.
                     share = layer.zoneout + (1 - layer.zoneout) * values
-                    self._kept[index] += counted.double() @ share.double()
-                    log_share = share.clamp_min_(SMALLEST_KEPT).log_()
-                    self._log_kept[index] += counted.double() @ log_share.double()
+                    self._retained[index] += counted.double() @ share.double()
 
     def uses(self) -> tuple[GateUse, ...]:
         """Return how often each gate was saturated: layer by layer, the gates in the order of their
@@ -103,18 +97,15 @@ class GateCounter:
                 )
         return tuple(uses)
 
-    def kept(self) -> tuple[Float64Array, Float64Array] | None:
-        """Return the mean (C,) of the gate that keeps each unit's memory and the mean (C,) of its
-        logarithm.
+    def retention(self) -> Float64Array | None:
+        """Return the mean (C,) of the gate that keeps each unit's memory.
 
         None for a cell type without such a gate. A dilated layer keeps this share from D characters
         before.
         """
         if self._layers[0].cell.keeping_gate is None:
             return None
-        mean = (self._kept / self._num_chars).flatten().numpy()
-        mean_log = (self._log_kept / self._num_chars).flatten().numpy()
-        return np.asarray(mean), np.asarray(mean_log)
+        return np.asarray((self._retained / self._num_chars).flatten().numpy())
 
     def _order(self, inputs: Tensor) -> Tensor:
         """Return the position of each character in the flattened window, in the order in which the

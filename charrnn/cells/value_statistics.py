@@ -205,13 +205,13 @@ def _timescale(
 ) -> tuple[float | None, str]:
     """Return the timescale of a cell in characters, and where it comes from; see `CellValues`."""
     # Without a gate that keeps the memory, only the values say how long it lasts.
-    if activations.kept is None or activations.keeping_gate is None:
+    if activations.retention is None or activations.keeping_gate is None:
         return decay, records.FROM_AUTOCORRELATION
 
     # A memory that is multiplied by `mean_gate` at each step is 1/e after -1 / ln mean_gate steps:
     # at once if the gate is closed, never if it is open.
     gate = activations.keeping_gate
-    mean_gate = float(activations.kept[0][column])
+    mean_gate = float(activations.retention[column])
     if mean_gate <= 0:
         return 0.0, gate
     if mean_gate >= 1:

@@ -140,15 +140,13 @@ def test_the_gates_are_counted_in_the_same_pass(cell, depth, documents):
     activations = Activations(network, text)
     if cell == "rnn":
         assert activations.gates == ()
-        assert activations.kept is None
+        assert activations.retention is None
         assert activations.keeping_gate is None
         return
     assert activations.gates == count_gates(network, text).gates
     assert activations.keeping_gate == {"lstm": "f", "gru": "z"}[cell]
-    mean, mean_log = activations.kept or (np.zeros(0), np.zeros(0))
-    assert mean.shape == mean_log.shape == (L * H,)
-    assert (np.exp(mean_log) < mean).all()
-    assert mean.max() < 1
+    assert activations.retention.shape == (L * H,)
+    assert 0 < activations.retention.min() < activations.retention.max() < 1
     assert activations.dilations == ((1, 2) if depth == "dilated" else (1, 1))
 
 
@@ -173,9 +171,8 @@ def test_the_mean_of_the_forget_gate_is_that_of_a_loop_over_documents(zoneout):
     network, text = random_network("lstm", zoneout=zoneout), make_text(300)
     network.end_id = 3
     gates = zoneout + (1 - zoneout) * gates_one_at_a_time(network, text.ids)
-    kept = Activations(network, text).kept
-    np.testing.assert_allclose(kept[0][:H], gates.mean(axis=0), atol=1e-5)  # sums of float32
-    np.testing.assert_allclose(kept[1][:H], np.log(gates).mean(axis=0), atol=1e-4)
+    retention = Activations(network, text).retention[:H]
+    np.testing.assert_allclose(retention, gates.mean(axis=0), atol=1e-5)  # sums of float32
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows removes the file when it is closed")

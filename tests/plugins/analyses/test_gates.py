@@ -99,12 +99,11 @@ def test_what_is_kept_is_that_of_gates_one_by_one(cell, depth, num_chars):
     with torch.no_grad():
         counter.read(ids, network.initial_state(1))
         counter.add(torch.ones_like(ids, dtype=torch.bool))
-    kept = 0.2 + 0.8 * np.stack(
+    shares = 0.2 + 0.8 * np.stack(
         [of_layer[CELLS[cell].keeping_gate or ""] for of_layer in gates]
     )  # (L, N, H)
     # In float64; the order of sums differs.
-    expected = [kept.mean(axis=1).ravel(), np.log(kept).mean(axis=1).ravel()]
-    np.testing.assert_allclose(np.array(counter.kept()), expected, rtol=1e-9)
+    np.testing.assert_allclose(counter.retention(), shares.mean(axis=1).ravel(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("cell", CELLS)
