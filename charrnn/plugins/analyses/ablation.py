@@ -147,17 +147,11 @@ def mean_change(changes: Float64Array, where: BoolArray) -> tuple[float, tuple[f
     return float(changes[where].mean()), interval_of(estimates, len(changes))
 
 
-def ablation_table(
-    change: float,
-    ci: tuple[float, float],
-    effects: Sequence[AblationEffect],
-    *,
-    own: str,
-) -> Table:
+def ablation_table(ablation: Ablation, first: str) -> Table:
     """Build the table of the rise of the loss over the whole text, then inside and outside each
     detector's spans.
 
-    The detector `own` comes first, then that with the largest contribution inside.
+    The detector `first` comes first, then that with the largest contribution inside.
     """
     numbers = ("clamped at its mean", "95 % interval")
     table = plain_table("nats/character", *numbers, right=numbers)
@@ -167,10 +161,10 @@ def ablation_table(
 
     def order(effect: AblationEffect) -> tuple[bool, float]:
         # False sorts before True, large changes before small ones.
-        return effect.detector != own, -effect.change_inside
+        return effect.detector != first, -effect.change_inside
 
-    add("whole text", change, ci)
-    for effect in sorted(effects, key=order):
+    add("whole text", ablation.change, ablation.ci)
+    for effect in sorted(ablation.effects, key=order):
         # A count has no spans: it is 0 or more.
         inside = f"inside {effect.detector}"
         outside = "  outside"

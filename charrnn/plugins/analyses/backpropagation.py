@@ -51,10 +51,10 @@ class CellGradients:
     """(G * H,): by W_ih x + b_ih."""
     state_product: Float64Array
     """(G * H,): by W_hh h' + b_hh."""
-    kept: Float64Array
-    """(H,): by h', as far as h is computed from it without W_hh."""
     memory: Float64Array
     """(H,): by c'; 0 of a cell without c."""
+    direct: Float64Array | float = 0.0
+    """(H,): by h', as far as h is computed from it without W_hh."""
 
 
 def _values(layer: LayerNumbers, *names: str) -> list[Float64Array]:
@@ -70,7 +70,6 @@ def _rnn(layer: LayerNumbers, d_h: Float64Array, d_c: Float64Array) -> CellGradi
         rows={"da": d_a},
         input_product=d_a,
         state_product=d_a,
-        kept=np.zeros_like(d_h),
         memory=d_c,
     )
 
@@ -103,7 +102,6 @@ def _lstm(layer: LayerNumbers, d_h: Float64Array, d_c: Float64Array) -> CellGrad
         rows=gates | arguments,
         input_product=d_a,
         state_product=d_a,
-        kept=np.zeros_like(d_h),
         memory=total * f,
     )
 
@@ -131,7 +129,7 @@ def _gru(layer: LayerNumbers, d_h: Float64Array, d_c: Float64Array) -> CellGradi
         rows=gates | {"da_r": d_a_r, "da_z": d_a_z},
         input_product=np.concatenate([d_a_r, d_a_z, d_a_n]),
         state_product=np.concatenate([d_a_r, d_a_z, d_u]),
-        kept=d_h * z,
+        direct=d_h * z,
         memory=d_c,
     )
 
@@ -175,9 +173,9 @@ class Backpropagation(Displayable):
 
     def to_json(self) -> Any:
         """Return the numbers of the network, and in `backward` what is computed from them."""
-        own = Displayable.to_json(self)
-        del own["forward"]
-        return self.forward.to_json() | {"backward": own}
+        backward = Displayable.to_json(self)
+        del backward["forward"]
+        return self.forward.to_json() | {"backward": backward}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.forward
@@ -308,7 +306,7 @@ class _Sums:
             before = self._through(
                 number, "W_hh", product=cell.state_product, argument=layer.row("h before")
             )
-            self._right[number] = (before + cell.kept, cell.memory)
+            self._right[number] = (before + cell.direct, cell.memory)
             above = self._through(
                 number, "W_ih", product=cell.input_product, argument=inputs[number]
             )

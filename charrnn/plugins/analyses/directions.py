@@ -291,23 +291,23 @@ def ablate_direction(
     """
     # The direction knows its detector by name only. The detector of a pattern of the user is among
     # the given ones.
-    own: str | Detector = direction.detector
+    detector: str | Detector = direction.detector
     others = []
-    for detector in [] if detectors is None else get_detectors(detectors):
-        if detector.name == direction.detector:
-            own = detector
+    for given in [] if detectors is None else get_detectors(detectors):
+        if given.name == direction.detector:
+            detector = given
         else:
-            others.append(detector)
+            others.append(given)
 
     # The detector of the direction comes first, and must be scorable: others may be skipped.
-    own_target = _target(study, own)
+    target = _target(study, detector)
     targets, skipped = choose_targets(study.text.text, others)
-    targets = [own_target, *targets]
+    targets = [target, *targets]
     num_chars = min(CHARS_OF_DIRECTION, len(study.text) - study.half)
 
     def ablate() -> DirectionContribution:
         # The effects need characters inside and outside, so the part with the most changes is read.
-        begin = most_changes(own_target.labels, first=study.half, length=num_chars)
+        begin = most_changes(target.labels, first=study.half, length=num_chars)
         part = slice(begin, begin + num_chars)
         labellings = [target.labelling_of(part) for target in targets]
         text = study.text.part(part.start, part.stop)
@@ -502,14 +502,11 @@ def direction_pictures(direction: Direction, title: str = "") -> list[Renderable
 
 def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
     """Draw a direction, and the table of its contribution."""
-    own = found.direction.detector
     pictures = [
         *direction_pictures(found.direction, title),
         Text(),
         Text(f"Rise of the loss over {found.ablation.num_chars:,} characters"),
-        ablation_table(
-            found.ablation.change, ci=found.ablation.ci, effects=found.ablation.effects, own=own
-        ),
+        ablation_table(found.ablation, first=found.direction.detector),
     ]
     if found.skipped:
         pictures.append(skipped_line(found.skipped))
