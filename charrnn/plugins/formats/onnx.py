@@ -155,11 +155,6 @@ class Value(NDArrayOperatorsMixin):
             " file.\nExport a .zip instead."
         )
 
-    @property
-    def T(self) -> Value:
-        """The transposed matrix."""
-        return self.apply("Transpose")
-
     def sum(self, axis: int | None = None) -> Value:
         """Add up all entries, or the entries along an axis."""
         # ReduceSum without axes adds up all entries.
