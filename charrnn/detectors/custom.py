@@ -86,7 +86,7 @@ def _from_pattern(spec: str) -> Detector:
         )
 
     def label(text: str) -> Labels:
-        return label_matches(text, pattern.finditer(text))
+        return label_matches(text, matches=pattern.finditer(text))
 
     return Detector(spec, f"inside matches of {spec}", label=label)
 

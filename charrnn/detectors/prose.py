@@ -264,7 +264,7 @@ def is_play(text: str) -> bool:
 
 def label_speakers(text: str) -> Flags:
     """True in the name of a speaker, on a line of its own before a colon."""
-    return label_matches(text, _speakers(text), "name")
+    return label_matches(text, _speakers(text), group="name")
 
 
 def _speakers(text: str) -> list[re.Match[str]]:

@@ -453,8 +453,8 @@ def _measure_pairs(
                 moments.correlations(cells_of[i], cells_of[j]),
                 null=rotated_best(
                     moments,
-                    cells_of[i],
-                    cells_of[j],
+                    cells=cells_of[i],
+                    others=cells_of[j],
                     layer_size=other.num_units,
                     advance=advance,
                 ),

@@ -471,7 +471,9 @@ class Hypothesis:
 
         def accuracy(sources: Positions, cells: Tensor) -> float:
             """Compute the share of the outputs that cross the middle between both of a pair."""
-            moved = batch.patched(sources, cells) - (batch.outputs + batch.outputs[partners]) / 2
+            moved = (
+                batch.patched(sources, cells=cells) - (batch.outputs + batch.outputs[partners]) / 2
+            )
             return float((moved * distances > 0)[differs].mean())
 
         # Two comparisons show what happens by chance: another cell is exchanged in each row, or the

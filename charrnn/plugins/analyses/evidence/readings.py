@@ -173,7 +173,7 @@ class Clamps:
         ops = {}
         for layer, means in enumerate(reading.means):
             is_clamped = self.is_clamped[:, layer].repeat(num_segments, 1)
-            ops[layer] = exchange(torch_ops(), is_clamped, memories=repeat(means))
+            ops[layer] = exchange(torch_ops(), is_exchanged=is_clamped, memories=repeat(means))
         if self.directions is not None:
             ops[self.layer] = remove(
                 ops[self.layer],
@@ -266,7 +266,7 @@ class PatchingBatch:
         ops = {}
         for layer, recorded in enumerate(self._memories):
             taken = [memory[sources] for memory in recorded]
-            ops[layer] = exchange(torch_ops(), cells[:, layer], memories=taken)
+            ops[layer] = exchange(torch_ops(), is_exchanged=cells[:, layer], memories=taken)
         odds: Float64Array = self._read(ops).numpy()
         return odds
 
