@@ -7,11 +7,12 @@ the lengths of their spans and lose their relation to the values.
 Shapes: N values, C columns, K shifts.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.system.arrays import Float32Array
+from charrnn.system.arrays import Float32Array, Int64Array
 
 NUM_SHIFTS = 199
 """K: number of shifts."""
@@ -29,6 +30,14 @@ class Chance(NamedTuple):
     """The strength that the best column stays below at 95 % of the shifts."""
 
 
+def draw_shifts(num_values: int, size: int, seed: int | Sequence[int]) -> Int64Array:
+    """Draw circular shifts of N values: neither few places nor nearly N, because neighbouring
+    values are alike."""
+    least = max(1, int(num_values * MIN_SHIFT))
+    most = max(least + 1, num_values - least)
+    return np.random.default_rng(seed).integers(least, most, size=size)
+
+
 def best_by_chance(ranks: Float32Array, target: Float32Array, scale: Float32Array) -> Chance:
     """Compute the strength that the best column reaches by chance, from shifted labels.
 
@@ -36,12 +45,10 @@ def best_by_chance(ranks: Float32Array, target: Float32Array, scale: Float32Arra
     (C,) times their product is an association. The observed strength counts as one of the shifts,
     so p is at least 1 / (K + 1).
     """
-    # Circular shifts by `least` to N - `least`. They are always the same shifts, so that a score
-    # that is measured again is as significant as before.
+    # They are always the same shifts, so that a score that is measured again is as significant as
+    # before.
     num_values = len(target)
-    least = max(1, int(num_values * MIN_SHIFT))
-    generator = np.random.default_rng(0)
-    shifts = generator.integers(least, max(least + 1, num_values - least), size=NUM_SHIFTS)
+    shifts = draw_shifts(num_values, size=NUM_SHIFTS, seed=0)
 
     # Row 0 is the label without a shift. A single matrix product serves all shifts; it needs them
     # as rows in memory.

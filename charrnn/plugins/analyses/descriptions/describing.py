@@ -17,6 +17,7 @@ from charrnn.detectors.detector import MIN_POSITIVES
 from charrnn.plugins.analyses.descriptions.conditions import Conditions
 from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.statistics.agreement import measure_score
+from charrnn.statistics.chance import draw_shifts
 from charrnn.statistics.intervals import MIN_VALUES, interval_of, resample_sums
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.progress import task
@@ -36,8 +37,6 @@ CONTROL_SHARE = 0.95
 """The share of the rules for control values that the score of an explained cell exceeds."""
 MIN_CONTROLS = 100
 """Control values, at least: where there are fewer cells, each is shifted several times."""
-MIN_SHIFT = 0.05
-"""The smallest shift of control values, as a share of the text."""
 Key = rules.Rule | int
 """A rule, or the index of a count."""
 
@@ -236,7 +235,8 @@ def describe_cells(
             for number in range(num_shifts):
                 shifted = np.empty_like(values)
                 for row, column in enumerate(block):
-                    shifted[row] = _shifted(values[row], seed=(column, number))
+                    shift = draw_shifts(len(text), size=1, seed=(column, number))
+                    shifted[row] = np.roll(values[row], shift)
                 for row, fit in enumerate(fitter.fit(shifted)):
                     controls[begin + row, number] = fitter.score(fit, shifted[row]).score
                 advance(len(block))
@@ -267,14 +267,6 @@ def describe_cells(
         level=level,
         share_of_variance=reached / total if total > 0 else 0.0,
     )
-
-
-def _shifted(values: Float32Array, seed: tuple[int, int]) -> Float32Array:
-    """Shift values (N,) along the text by a random distance, so that they follow nothing in it."""
-    # Not by a few characters: neighbouring values are alike.
-    least = max(1, int(len(values) * MIN_SHIFT))
-    most = max(least + 1, len(values) - least)
-    return np.roll(values, int(np.random.default_rng(seed).integers(least, most)))
 
 
 def _describe(
