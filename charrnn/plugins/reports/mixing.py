@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,53 +40,45 @@ MIN_COMMON = 2
 nothing to choose."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CommonAlphabet:
-    """The common alphabet of several models, with the ids of its entries in their alphabets."""
+def common_alphabet(
+    vocabs: Sequence[Vocab], names: Sequence[str]
+) -> tuple[Vocab, tuple[Int64Array, ...]]:
+    """Return the alphabet of every model, if all are the same, or else the characters that all
+    alphabets have, without an unknown symbol; and for each of `vocabs` the ids (V,) that these have
+    in it. Messages call the runs by `names`.
 
-    vocab: Vocab
-    """The alphabet of every model, if all are the same, or else the characters that all alphabets
-    have, without an unknown symbol."""
-    ids_there: tuple[Int64Array, ...]
-    """For each of the alphabets, the ids (V,) that the entries of `vocab` have in it."""
-
-    @classmethod
-    def of(cls, vocabs: Sequence[Vocab], names: Sequence[str]) -> CommonAlphabet:
-        """Find the common alphabet of `vocabs`. Messages call the runs by `names`.
-
-        Raises UsageError if one alphabet consists of bytes and another of characters, or if the
-        alphabets have too few characters in common.
-        """
-        # A probability of a byte and a probability of a character cannot be averaged.
-        first = vocabs[0]
-        units = {"char": "characters", "byte": "bytes"}
-        for vocab, name in zip(vocabs, names, strict=True):
-            if vocab.kind != first.kind:
-                raise UsageError(
-                    f"{names[0]} reads {units[first.kind]} and {name} reads {units[vocab.kind]}:"
-                    " they have no common alphabet.\nMix runs that were trained with the same kind"
-                    " of alphabet."
-                )
-
-        # The usual case: runs on one text, which keep their unknown symbol.
-        if all(vocab == first for vocab in vocabs):
-            return cls(first, tuple(np.arange(len(first)) for _ in vocabs))
-
-        # The unknown symbol stands for other characters in each alphabet.
-        shared = set(first.characters)
-        for vocab in vocabs[1:]:
-            shared.intersection_update(vocab.characters)
-        shared.discard(UNKNOWN)
-        if len(shared) < MIN_COMMON:
+    Raises UsageError if one alphabet consists of bytes and another of characters, or if the
+    alphabets have too few characters in common.
+    """
+    # A probability of a byte and a probability of a character cannot be averaged.
+    first = vocabs[0]
+    units = {"char": "characters", "byte": "bytes"}
+    for vocab, name in zip(vocabs, names, strict=True):
+        if vocab.kind != first.kind:
             raise UsageError(
-                f"{', '.join(names)} have {len(shared)} of their characters in common; mixing them"
-                f" needs at least {MIN_COMMON}.\nMix runs whose texts are written in the same"
-                " script."
+                f"{names[0]} reads {units[first.kind]} and {name} reads {units[vocab.kind]}: they"
+                " have no common alphabet.\nMix runs that were trained with the same kind of"
+                " alphabet."
             )
 
-        common = Vocab("char", tuple(sorted(shared)))
-        points = code_points("".join(common.characters))
-        return cls(common, tuple(vocab.ids_of(points).astype(np.int64) for vocab in vocabs))
+    # The usual case: runs on one text, which keep their unknown symbol.
+    if all(vocab == first for vocab in vocabs):
+        return first, tuple(np.arange(len(first)) for _ in vocabs)
+
+    # The unknown symbol stands for other characters in each alphabet.
+    shared = set(first.characters)
+    for vocab in vocabs[1:]:
+        shared.intersection_update(vocab.characters)
+    shared.discard(UNKNOWN)
+    if len(shared) < MIN_COMMON:
+        raise UsageError(
+            f"{', '.join(names)} have {len(shared)} of their characters in common; mixing them"
+            f" needs at least {MIN_COMMON}.\nMix runs whose texts are written in the same script."
+        )
+
+    common = Vocab("char", tuple(sorted(shared)))
+    points = code_points("".join(common.characters))
+    return common, tuple(vocab.ids_of(points).astype(np.int64) for vocab in vocabs)
 
 
 def mix(
@@ -137,13 +129,13 @@ def mix(
         raise UsageError(f"The weights have the sum {math.fsum(shares):g}; it must be 1.")
 
     # A model without weight would be computed for nothing, and limit the common alphabet.
-    kept_models = []
-    kept_shares = []
+    mixed_models = []
+    mixed_shares = []
     for model, share in zip(models, shares, strict=True):
         if share > 0:
-            kept_models.append(model)
-            kept_shares.append(share)
-    return Mixture(kept_models, kept_shares)
+            mixed_models.append(model)
+            mixed_shares.append(share)
+    return Mixture(mixed_models, mixed_shares)
 
 
 class Mixture(ProbabilityMethods):
@@ -151,8 +143,9 @@ class Mixture(ProbabilityMethods):
     does, and can be evaluated. The log-probabilities of a generated text are those of the mixture.
 
     Attributes: `models` and their `weights`, without models of weight 0; `name`; `config`, the
-    configuration of the first model, which says what a text is; `alphabet`, the common alphabet,
-    and its `vocab`; `generator`; `warnings`.
+    configuration of the first model, which says what a text is; `vocab`, the common alphabet;
+    `ids_there`, the ids that its entries have in the alphabet of each model; `generator`;
+    `warnings`.
     """
 
     def __init__(
@@ -164,12 +157,11 @@ class Mixture(ProbabilityMethods):
         self.weights = tuple(weights)
         self.name = "mixture"
         _check_documents(models)
-        self.alphabet = CommonAlphabet.of(
+        self.vocab, self.ids_there = common_alphabet(
             [model.vocab for model in models], names=[model.name for model in models]
         )
 
         first = models[0]
-        self.vocab = self.alphabet.vocab
         self.config = first.config
         if self.vocab != first.vocab:
             # The common characters of different alphabets have no unknown symbol.
@@ -327,7 +319,7 @@ class _MixedModels:
         self.predictors = predictors
         self.vocab_size = len(mixture.vocab)
         self._weights = np.array(mixture.weights)
-        self._ids_there = mixture.alphabet.ids_there
+        self._ids_there = mixture.ids_there
 
     def initial_state(self, batch_size: int) -> MixedState:
         """Return the initial states of all models."""
