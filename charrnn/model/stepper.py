@@ -234,18 +234,11 @@ class Stepper:
             ops = hold(ops, clamped_sum.units, values=partial(clamped_sum.apply, self.cell))
         return ops
 
-    def queue(self, state: Float32Array, layer: int) -> Float32Array:
-        """Return a view of a layer's D latest states in a state (L, S, B, H), oldest first:
-        (num_states, D, B, H)."""
-        num_states = self.cell.num_states
-        dilation = self.architecture.dilations[layer]
-        return state[layer, : num_states * dilation].reshape(num_states, dilation, *state.shape[2:])
-
     def values(self, state: RecurrentState[Float32Array]) -> Float32Array:
         """Compute the cell values (L, B, H), in [-1, 1], from a state."""
         values = []
         for layer in range(self.num_layers):
-            latest = self.queue(state.vectors, layer)[:, -1]
+            latest = self.architecture.queue(state.vectors, layer)[:, -1]
             values.append(self.cell.value(self.ops, tuple(latest)))
         return np.stack(values)
 
@@ -305,16 +298,50 @@ class Stepper:
         return logits, state
 
 
-class _StepWalk(Walk[Any]):
-    """The walk of a stepper from a state (L, S, B, H), which it changes in place. It reads ids (B,)
-    instead of vectors."""
+class ArrayWalk(Walk[Any]):
+    """A walk from a state (L, S, B, H), an array of any precision, which it changes in place."""
+
+    def __init__(self, architecture: Architecture, state: NDArray[Any]) -> None:
+        super().__init__(architecture)
+        self.state = state
+
+    def oldest(self, layer: int) -> CellState[NDArray[Any]]:
+        return tuple(self.architecture.queue(self.state, layer)[:, 0])
+
+    def append(self, layer: int, latest: CellState[NDArray[Any]]) -> None:
+        # The queue is a view of the state, which is changed in place.
+        queue = self.architecture.queue(self.state, layer)
+        queue[:, :-1] = queue[:, 1:]
+        for vectors, value in zip(queue, latest, strict=True):
+            vectors[-1] = value
+
+    def attend(self, layer: int, y: NDArray[Any]) -> NDArray[Any]:
+        query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
+        outputs = self.state[layer, self.architecture.kept_outputs]
+        opened = self.ops.sigmoid(gate)
+        read = attend(query, outputs)
+        self.attended(query, gate=gate, opened=opened, read=read)
+
+        # y is appended only now: a character does not attend to itself. The copy is needed because
+        # the ranges overlap.
+        outputs[:-1] = outputs[1:].copy()
+        outputs[-1] = y
+        return np.asarray(opened * read)
+
+    def attended(
+        self, query: NDArray[Any], gate: NDArray[Any], opened: NDArray[Any], read: NDArray[Any]
+    ) -> None:
+        """Take note of what an attention head computes."""
+
+
+class _StepWalk(ArrayWalk):
+    """The walk of a stepper, which reads ids (B,) instead of vectors."""
 
     def __init__(self, stepper: Stepper, ids: NDArray[Any], state: Float32Array) -> None:
-        super().__init__(stepper.architecture)
+        super().__init__(stepper.architecture, state)
         self.ops = stepper.ops
         self._stepper = stepper
         self._ids = ids
-        self._state = state
 
     def ops_of(self, layer: int) -> Ops[Any]:
         return self._stepper.ops_of(layer)
@@ -328,24 +355,3 @@ class _StepWalk(Walk[Any]):
 
     def extras_of(self, layer: int) -> Mapping[str, NDArray[Any]]:
         return self._stepper.extras[layer]
-
-    def oldest(self, layer: int) -> CellState[Float32Array]:
-        return tuple(self._stepper.queue(self._state, layer)[:, 0])
-
-    def append(self, layer: int, latest: CellState[Float32Array]) -> None:
-        # The queue is a view of the state, which is changed in place.
-        queue = self._stepper.queue(self._state, layer)
-        queue[:, :-1] = queue[:, 1:]
-        for vectors, value in zip(queue, latest, strict=True):
-            vectors[-1] = value
-
-    def attend(self, layer: int, y: NDArray[Any]) -> NDArray[Any]:
-        query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
-        outputs = self._state[layer, self.architecture.kept_outputs]
-        read = np.asarray(self.ops.sigmoid(gate) * attend(query, outputs))
-
-        # y is appended only now: a character does not attend to itself. The copy is needed because
-        # the ranges overlap.
-        outputs[:-1] = outputs[1:].copy()
-        outputs[-1] = y
-        return read

@@ -68,6 +68,13 @@ class Architecture:
         first."""
         return slice(self.cell.num_states, self.cell.num_states + self.depth.span)
 
+    def queue(self, state: NDArray[Any], layer: int) -> NDArray[Any]:
+        """Return a view of a layer's D latest states in a state (L, S, B, H), oldest first:
+        (num_states, D, B, H)."""
+        num_states = self.cell.num_states
+        dilation = self.dilations[layer]
+        return state[layer, : num_states * dilation].reshape(num_states, dilation, *state.shape[2:])
+
     def extras_of(
         self, layer: int, tensors: Mapping[str, NDArray[Any]], dtype: Any = np.float32
     ) -> dict[str, Any]:

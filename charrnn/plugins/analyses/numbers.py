@@ -21,9 +21,10 @@ from charrnn.errors import UsageError, counted, named
 from charrnn.generation.generator import check_vocab_size
 from charrnn.model.cell_types import Cell, Lstm, Ops, Unitary
 from charrnn.model.interventions import record
-from charrnn.model.portable_math import NUMPY, attend
+from charrnn.model.portable_math import NUMPY
 from charrnn.model.shapes import check_shapes
-from charrnn.model.walk import Architecture, Walk
+from charrnn.model.stepper import ArrayWalk
+from charrnn.model.walk import Architecture
 from charrnn.plugins.analyses.number_tables import (
     MAX_ROWS,
     Line,
@@ -249,48 +250,37 @@ def _units(letters: Sequence[str], num_units: int) -> tuple[str, ...]:
     return tuple(f"{letter}{unit}" for letter in letters for unit in range(num_units))
 
 
-class _Reader(Walk[Any]):
+class _Reader(ArrayWalk):
     """A network and its state: lists all weights, and of each character all products, arguments and
     results of functions, and states."""
 
     def __init__(
         self, config: Config, tensors: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]
     ) -> None:
-        super().__init__(Architecture.of(config))
+        architecture = Architecture.of(config)
+        self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
+        shape = (architecture.num_layers, architecture.num_states, 1, architecture.hidden_size)
+        self._initial = np.zeros(shape)
+        if "learned_state" in tensors:
+            self._initial += self._weights["learned_state"][:, :, None]
+        super().__init__(architecture, self._initial.copy())
         self.ops = DOUBLE
         self._config = config
         self._vocabulary = vocabulary
-        self._size = self.architecture.hidden_size
-        self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-        self._linear = self.architecture.linear_weights(self._weights)
+        self._size = architecture.hidden_size
+        self._linear = architecture.linear_weights(self._weights)
         self._layers: list[LayerNumbers] = []
         """The layers of the current character that ended."""
         self._rows: list[NumberRow] = []
         """The vectors since the last layer ended."""
         self.used: dict[tuple[int | None, str], WeightNumbers] = {}
         """The weights that the steps so far have used, by layer and name."""
-        self._reset()
-
-    def _reset(self) -> None:
-        """Return to the initial state, as at the beginning of a document."""
-        network = self.architecture
-        num_states = network.cell.num_states
-        # As in a RecurrentState: the vectors of a layer, then its last outputs.
-        initial = np.zeros((network.num_layers, network.num_states, self._size))
-        initial += self._weights.get("learned_state", 0)
-        self._queues: list[list[tuple[Float64Array, ...]]] = []
-        """For each layer the states from which its next characters continue, the earliest first."""
-        for vectors, dilation in zip(initial, network.dilations, strict=True):
-            states = vectors[: num_states * dilation].reshape(num_states, dilation, 1, self._size)
-            self._queues.append([tuple(states[:, step]) for step in range(dilation)])
-        self._past: list[Float64Array] = [*initial[:, network.kept_outputs, None]]
-        """The last outputs (span, 1, H) of each layer, oldest first."""
 
     def step(self, char: int, target: int | None) -> StepNumbers:
         """Read a character, and compare the prediction with the target."""
         # END begins a document, and nothing remains of the document before.
         if char == self._config.end_id:
-            self._reset()
+            self.state[:] = self._initial
         self._layers = []
         self._rows = []
 
@@ -435,33 +425,30 @@ class _Reader(Walk[Any]):
     def oldest(self, layer: int) -> tuple[Float64Array, ...]:
         # The rows of this cell begin here; `append` adds its states to them.
         self._begin = len(self._rows)
-        self._before = self._queues[layer].pop(0)
+        self._before = super().oldest(layer)
         return self._before
 
     def append(self, layer: int, latest: tuple[Float64Array, ...]) -> None:
-        self._queues[layer].append(latest)
+        # Now, because the state before is changed in place.
         self._rows[self._begin :] = _with_states(
             self._rows[self._begin :], before=self._before, latest=latest
         )
+        self._output = latest[0]
+        super().append(layer, latest)
 
-    def attend(self, layer: int, y: Float64Array) -> Float64Array:
-        # One product gives the query and the gate.
-        query, gate = np.split(self.product(f"attentions.{layer}", y), 2, axis=-1)
-        opened = DOUBLE.sigmoid(gate)
-        read = attend(query, self._past[layer])
-        # This output is read from the next character on.
-        self._past[layer] = np.concatenate((self._past[layer][1:], y[None]))
+    def attended(
+        self, query: Float64Array, gate: Float64Array, opened: Float64Array, read: Float64Array
+    ) -> None:
         self._rows += [
             number_row("q", query),
             number_row("a_s", gate),
             number_row("s", opened),
             number_row("read", read),
         ]
-        return np.asarray(opened * read)
 
     def pass_on(self, layer: int, joined: Float64Array) -> None:
         # A plain stack passes on h itself, and the output of a grid has its rows already.
-        if joined is not self._queues[layer][-1][0] and not self.architecture.depth.has_lstm:
+        if joined is not self._output and not self.architecture.depth.has_lstm:
             self._rows.append(number_row("y", joined))
         self._layers.append(LayerNumbers(tuple(self._rows)))
         self._rows = []
