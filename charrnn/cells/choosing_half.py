@@ -94,7 +94,7 @@ class ChoosingHalf:
         them."""
         self._targets = targets
         self._num_chars = targets[0].half
-        self._found = Associations(targets, self._num_chars)
+        self._by_histogram = Associations(targets, self._num_chars)
         self._sums = ProbeSums()
 
         # Histograms and sums count all characters. Shifted labels need the values themselves, so a
@@ -107,7 +107,7 @@ class ChoosingHalf:
                 self._stride = -(-self._num_chars * self._num_cells // SAMPLE_VALUES)
                 num_sampled = -(-self._num_chars // self._stride)
                 sample = np.empty((num_sampled, self._num_cells), np.float32)
-            self._found.add(indices, cells)
+            self._by_histogram.add(indices, cells)
             labels = np.stack([target.labels[indices] for target in targets], axis=1)
             self._sums.add(cells, labels.astype(np.float64))
 
@@ -116,8 +116,8 @@ class ChoosingHalf:
 
         # The histograms of the whole half give the ranks, because sorting the sample of every cell
         # takes longer.
-        self._associations = self._found.finish()
-        self._sampled = self._found.histograms.bin_ranks(sample)
+        self._associations = self._by_histogram.finish()
+        self._sampled = self._by_histogram.histograms.bin_ranks(sample)
         """(M, C): centred ranks in the whole half."""
         self._sampled -= self._sampled.mean(axis=0)
         self._norms = np.sqrt((self._sampled**2).sum(axis=0))
@@ -132,7 +132,9 @@ class ChoosingHalf:
         cell = self._visible(index, strongest(associations).cell)
         polarity = polarity_of(associations[cell])
         if self._targets[index].is_yes_no:
-            threshold = self._found.histograms.best_threshold(cell, label=index, polarity=polarity)
+            threshold = self._by_histogram.histograms.best_threshold(
+                cell, label=index, polarity=polarity
+            )
             return Choice(cell, polarity=polarity, threshold=threshold)
         return Choice(cell, polarity=polarity, line=self._sums.line(cell, index))
 
@@ -172,7 +174,7 @@ class ChoosingHalf:
         It belongs to the strongest cell, even where `choose` takes a visible cell in its place.
         """
         # `scale` turns a product of the sampled ranks and the target into an association.
-        target = self._found.ranks[:: self._stride, index]
+        target = self._by_histogram.ranks[:: self._stride, index]
         target = target - target.mean()
         variation = (target**2).sum()
         if self._targets[index].is_yes_no:

@@ -156,8 +156,8 @@ def ablation_table(ablation: Ablation, first: str) -> Table:
     numbers = ("clamped at its mean", "95 % interval")
     table = plain_table("nats/character", *numbers, right=numbers)
 
-    def add(name: str, change: float, ends: tuple[float, float]) -> None:
-        table.add_row(name, f"{change:+.4f}", ends_text(*ends, "+.4f"))
+    def add(name: str, change: float, interval: tuple[float, float]) -> None:
+        table.add_row(name, f"{change:+.4f}", ends_text(*interval, "+.4f"))
 
     def order(effect: AblationEffect) -> tuple[bool, float]:
         # False sorts before True, large changes before small ones.

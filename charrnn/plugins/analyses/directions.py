@@ -500,16 +500,18 @@ def direction_pictures(direction: Direction, title: str = "") -> list[Renderable
     return [caption, Text(f"cells: {cells_text(direction)}", style="dim")]
 
 
-def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
+def contribution_pictures(
+    contribution: DirectionContribution, title: str = ""
+) -> list[RenderableType]:
     """Draw a direction, and the table of its contribution."""
     pictures = [
-        *direction_pictures(found.direction, title),
+        *direction_pictures(contribution.direction, title),
         Text(),
-        Text(f"Rise of the loss over {found.ablation.num_chars:,} characters"),
-        ablation_table(found.ablation, first=found.direction.detector),
+        Text(f"Rise of the loss over {contribution.ablation.num_chars:,} characters"),
+        ablation_table(contribution.ablation, first=contribution.direction.detector),
     ]
-    if found.skipped:
-        pictures.append(skipped_line(found.skipped))
+    if contribution.skipped:
+        pictures.append(skipped_line(contribution.skipped))
     return pictures
 
 

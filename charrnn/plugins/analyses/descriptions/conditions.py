@@ -104,7 +104,7 @@ def build_conditions(
     of_characters = _of_characters(_code_points(text), half)
     for condition, flags in chain(of_detectors, of_characters):
         packed = np.packbits(flags).tobytes()
-        if packed in seen or not _is_told(flags, half):
+        if packed in seen or not _is_testable(flags, half):
             continue
         # The negation of a condition predicts the same, and has the same score.
         seen |= {packed, np.packbits(~flags).tobytes()}
@@ -128,7 +128,7 @@ def build_conditions(
     )
 
 
-def _is_told(flags: Flags, half: int) -> bool:
+def _is_testable(flags: Flags, half: int) -> bool:
     """Return whether flags (N,) hold and fail often enough in both halves."""
     for flags_of_half in (flags[:half], flags[half:]):
         if not MIN_POSITIVES <= int(flags_of_half.sum()) <= len(flags_of_half) - MIN_POSITIVES:

@@ -60,9 +60,9 @@ def explained(sums: Float32Array, sizes: Float32Array, num_chars: int, least: in
     of n characters.
     """
     num_failing = num_chars - sizes
-    is_told = (sizes >= least) & (num_failing >= least)
+    is_testable = (sizes >= least) & (num_failing >= least)
     scores = np.divide(
-        sums**2 * num_chars, sizes * num_failing, out=np.zeros_like(sums), where=is_told
+        sums**2 * num_chars, sizes * num_failing, out=np.zeros_like(sums), where=is_testable
     )
     return np.asarray(np.minimum(scores, 1), np.float32)
 

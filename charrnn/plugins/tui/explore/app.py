@@ -649,10 +649,10 @@ class Browser(FullScreen):
 
         def search(job: Job) -> None:
             generator = self.model.generator
-            found = continue_text(generator, typed, options=ContinuationOptions()).take(
+            continuations = continue_text(generator, typed, options=ContinuationOptions()).take(
                 on_step=job.pause
             )
-            job.show(self._take_offered, found)
+            job.show(self._take_offered, continuations)
 
         # The message on the screen stays, such as that of an unknown character.
         def say(message: str) -> None:
@@ -661,8 +661,8 @@ class Browser(FullScreen):
 
         self.app.measure(OFFERS, search, say=say)
 
-    def _take_offered(self, found: list[Continuation]) -> None:
-        self.offered = sorted(found, key=lambda continuation: -continuation.logprob)
+    def _take_offered(self, continuations: list[Continuation]) -> None:
+        self.offered = sorted(continuations, key=lambda continuation: -continuation.logprob)
         self._show()
 
 
