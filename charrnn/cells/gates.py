@@ -105,6 +105,7 @@ class GateCounter:
         """
         if self._layers[0].cell.keeping_gate is None:
             return None
+        # Divided once, as the counts.
         return np.asarray((self._retained / self._num_chars).flatten().numpy())
 
     def _order(self, inputs: Tensor) -> Tensor:

@@ -437,6 +437,7 @@ def _measure_pairs(
     """Match the cells of pairs of studies, and save each match with the first study of the pair."""
     matches = {}
     moments = Moments()
+    # The cells of each study among those of all, which stand side by side.
     ends = np.cumsum([0, *(study.num_cells for study in studies)]).tolist()
     cells_of = list(map(slice, ends[:-1], ends[1:]))
     with task("reading, to match the cells", total=len(studies) * len(studies[0].text)) as advance:

@@ -257,6 +257,7 @@ class _Reader(ArrayWalk):
     def __init__(
         self, config: Config, tensors: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]
     ) -> None:
+        # The state before the first character: zeros unless it was learned.
         architecture = Architecture.of(config)
         self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
         shape = (architecture.num_layers, architecture.num_states, 1, architecture.hidden_size)
@@ -265,6 +266,8 @@ class _Reader(ArrayWalk):
             self._initial += self._weights["learned_state"][:, :, None]
         super().__init__(architecture, self._initial.copy())
         self.ops = DOUBLE
+
+        # What is listed, while the characters are read.
         self._config = config
         self._vocabulary = vocabulary
         self._size = architecture.hidden_size
@@ -440,10 +443,10 @@ class _Reader(ArrayWalk):
         self, query: Float64Array, gate: Float64Array, opened: Float64Array, read: Float64Array
     ) -> None:
         self._rows += [
-            number_row("q", query),
-            number_row("a_s", gate),
-            number_row("s", opened),
-            number_row("read", read),
+            number_row("q", values=query),
+            number_row("a_s", values=gate),
+            number_row("s", values=opened),
+            number_row("read", values=read),
         ]
 
     def pass_on(self, layer: int, joined: Float64Array) -> None:

@@ -248,6 +248,7 @@ def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
     Only hashes of 8 bytes are kept. No document of the texts passes as new. A new document has the
     hash of a document in them with a probability of 1 in 2^64, and then it does not count as new.
     """
+    # A few bytes a document: a text may have millions.
     known = KnownHashes(chain.from_iterable(map(document_hashes, texts)))
     is_bytes = isinstance(texts[0][:0], bytes)
 

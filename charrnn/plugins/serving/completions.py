@@ -293,6 +293,7 @@ class Server:
     def app(self) -> Starlette:
         """The application."""
 
+        # Here, so that no route can forget the check.
         def route(path: str, answer: Answer, *methods: str) -> Route:
             async def checked(request: Request) -> Response:
                 self._check(request)
@@ -358,13 +359,13 @@ class Server:
 
     async def post_tokenize(self, request: Request) -> Response:
         """Answer POST /tokenize: the ids of a text, as vLLM's server does."""
-        asked = await _read(request, Tokenize)
+        asked = await _read(request, kind=Tokenize)
         ids = ids_of(self.model.vocab, prompt=asked.prompt, name=self.model.name).tolist()
         return _answer({"tokens": ids, "count": len(ids), "max_model_len": MAX_CHARS})
 
     async def post_detokenize(self, request: Request) -> Response:
         """Answer POST /detokenize: the text of ids."""
-        asked = await _read(request, Detokenize)
+        asked = await _read(request, kind=Detokenize)
         ids = ids_of(self.model.vocab, prompt=asked.tokens, name=self.model.name)
         return _answer({"prompt": self.model.vocab.decode(ids)})
 
@@ -378,7 +379,7 @@ class Server:
 
     async def post_completions(self, request: Request) -> Response:
         """Answer POST /v1/completions: with JSON, or with a stream of server-sent events."""
-        asked = await _read(request, CompletionRequest)
+        asked = await _read(request, kind=CompletionRequest)
 
         # Reading the prompts finds what is wrong with them, before the first byte of an answer. In
         # threads, so that other requests are answered meanwhile.

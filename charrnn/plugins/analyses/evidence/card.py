@@ -369,6 +369,7 @@ class Hypothesis:
         correlations = self.reading.correlations[here, here]
         spreads = torch.einsum("ch,hk,ck->c", drawn, correlations, drawn).sqrt()
 
+        # Nothing is clamped in the first condition, and no cell in those of the directions.
         conditions = [[], [self.cell]]
         for other in others.tolist():
             conditions.append([divmod(other, study.num_units)])
@@ -443,6 +444,7 @@ class Hypothesis:
         # If the free output does not differ between the sides, no share of it can be carried.
         whole, *others = effects
         shares = [effect / whole if whole > 0 else 0.0 for effect in others]
+        # The smallest number of free followers that carry the effect.
         curve = list(zip(nums_free, shares, strict=True))
         carrying = [k for k, share in curve if share >= SHARE_CARRIED]
         return Sufficiency(
@@ -463,6 +465,7 @@ class Hypothesis:
         # Only pairs whose outputs differ in the direction of their labels have a middle to cross.
         batch = self._batch(pairs)
         partners = _partners(pairs)
+        # How far each output is from that of its partner, which is on the other side.
         distances = batch.outputs[partners] - batch.outputs
         is_inside = np.arange(len(partners)) < len(pairs)
         differs = np.where(is_inside, distances < 0, distances > 0)

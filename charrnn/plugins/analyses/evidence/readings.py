@@ -280,6 +280,7 @@ class PatchingBatch:
             ops[layer] = replace(torch_ops(), clamp=shift.__add__)
         with torch.enable_grad():
             gradients = torch.autograd.grad(self._read(ops).sum(), shifts)
+        # The derivative by a shift, times the shift of an exchange.
         moved = []
         for gradient, memory in zip(gradients, latest, strict=True):
             moved.append(gradient * (memory[sources] - memory))
