@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from saved_runs import files_of
 from small_runs import (
     SAVE_EVERY,
     assert_same,
@@ -85,19 +86,11 @@ def start(fork_server, run):
     return child
 
 
-def look(folder):
-    return {
-        path: (path.stat().st_mtime_ns, path.read_bytes())
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
 def test_a_second_trainer_is_refused_and_changes_nothing(fork_server, tmp_path):
     run = tmp_path / "run"
     owner = start(fork_server, run)
     os.kill(owner.pid, signal.SIGSTOP)  # so that nobody but the second could change anything
-    before = look(run)
+    before = files_of(run)
     code, child = fork_server.run("train", "--resume", run)
     assert (code, child.out) == (6, "")
     assert child.err.startswith(f"error: {run} is in use by process {owner.pid} on ")
@@ -105,7 +98,7 @@ def test_a_second_trainer_is_refused_and_changes_nothing(fork_server, tmp_path):
     code, child = fork_server.run(*train(run))
     assert (code, child.out) == (6, "")
     assert child.err.startswith(f"error: {run} is in use by process {owner.pid} on ")
-    assert look(run) == before
+    assert files_of(run) == before
     os.kill(owner.pid, signal.SIGCONT)
     os.kill(owner.pid, signal.SIGTERM)
     assert owner.wait() == 143

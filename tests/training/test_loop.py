@@ -179,15 +179,22 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch
             read()
 
 
-@pytest.mark.parametrize("is_stopped, minutes", [(False, 30.0), (True, 30.0), (False, 0.1)])
-def test_an_underused_budget_warns_first(monkeypatch, is_stopped, minutes):
-    monkeypatch.setattr(
-        plan, "measure_step", lambda *_, **__: (1000.0, 1)
-    )  # so slow that one step is planned
+@pytest.fixture
+def slow_steps(monkeypatch):
+    """Let steps be so slow that one is planned."""
+    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1000.0, 1))
+
+
+def train_for(minutes, **options):
+    """Return the events of a training with a budget in minutes."""
     settings = {**SETTINGS, "steps": None, "minutes": minutes}
-    *events, last, done = charrnn.train(
-        charrnn.Config(**settings), out=Path("run"), should_stop=lambda: is_stopped
-    )
+    return charrnn.train(charrnn.Config(**settings), out=Path("run"), **options)
+
+
+@pytest.mark.usefixtures("slow_steps")
+@pytest.mark.parametrize("is_stopped, minutes", [(False, 30.0), (True, 30.0), (False, 0.1)])
+def test_an_underused_budget_warns_first(is_stopped, minutes):
+    *events, last, done = train_for(minutes, should_stop=lambda: is_stopped)
     assert done.event == "done" and done.is_complete is not is_stopped
     assert not any(event.event == "warning" for event in events)
     assert (last.event == "warning") is (minutes == 30 and not is_stopped)
@@ -196,22 +203,20 @@ def test_an_underused_budget_warns_first(monkeypatch, is_stopped, minutes):
         assert "Resume it with `minutes=30`" in last.message
 
 
+@pytest.mark.usefixtures("slow_steps")
 def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(monkeypatch):
     """The clock of the end of training is two minutes ahead: the machine became busier."""
-    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1000.0, 1))
-    settings = {**SETTINGS, "steps": None, "minutes": 1.0}
     done = TrainingSession._done
     monkeypatch.setattr(TrainingSession, "_done", lambda self, _: done(self, 180.4))
-    *_, last, _ = charrnn.train(charrnn.Config(**settings), out=Path("run"))
+    *_, last, _ = train_for(1.0)
     assert last.event == "warning"
     assert last.message.startswith("training took 180 of the 60 seconds of its budget, 120 more: ")
 
 
+@pytest.mark.usefixtures("slow_steps")
 def test_a_process_that_was_stopped_is_not_called_slow(monkeypatch):
     """Two minutes pass after the start, in which nothing is computed."""
-    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1000.0, 1))
-    settings = {**SETTINGS, "steps": None, "minutes": 1.0}
-    events = charrnn.train(charrnn.Config(**settings), out=Path("run"))
+    events = train_for(1.0)
     assert [next(events).event, next(events).event] == ["plan", "start"]
     now, used = time.perf_counter, time.process_time()
     monkeypatch.setattr(time, "perf_counter", lambda: now() + 120)
@@ -229,9 +234,7 @@ def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch
     monkeypatch.setattr(plan, "measure_step", lambda *_, **__: (1e-6, 1))
     monkeypatch.setattr(recipe, "USEFUL_EPOCHS", 1e-9)
     monkeypatch.setattr(recipe, "MIN_USEFUL_STEPS", 2)
-    _, started, *events = charrnn.train(
-        charrnn.Config(**{**SETTINGS, "steps": None, "minutes": 30.0}), out=Path("run")
-    )
+    _, started, *events = train_for(30.0)
     assert started.event == "start" and started.num_steps == 2
     assert any(note.startswith("training ends before its budget, after ") for note in started.notes)
     assert not any(event.event == "warning" for event in events)

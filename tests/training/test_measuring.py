@@ -33,6 +33,13 @@ def make_batches():
     return BatchRows(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
 
 
+def measured(seconds=0.5, **changes):
+    """Return the seconds of a step, the threads, and what was computed with."""
+    config = make_config(**{"steps": None, "minutes": 1.0, "threads": 1, **changes})
+    computing = Computing(CPU)
+    return *measure_step(config, make_batches(), V, computing, seconds), computing
+
+
 @pytest.fixture
 def four_threads():
     before = torch.get_num_threads()
@@ -65,10 +72,7 @@ def test_steps_that_warm_up_or_are_captured_do_not_count(monkeypatch, clock):
     monkeypatch.setattr(Trainer, "num_warm_ups", 7)
     taken = itertools.count()
     clock(lambda trainer: 9.0 if next(taken) < 7 else 0.01)
-    config = make_config(threads=1)
-    assert measure_step(config, make_batches(), V, Computing(CPU), 0.05).seconds == pytest.approx(
-        0.01
-    )
+    assert measured(0.05, steps=1000, minutes=None)[0] == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize("dropout", ["auto", 0.0])
@@ -91,8 +95,7 @@ def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock):
     """Six of ten steps are delayed by other processes, and one is faster than it will be again."""
     durations = itertools.cycle([0.0002, *[0.001] * 3, *[0.005] * 6])
     stepped = clock(lambda trainer: next(durations))
-    config = make_config(steps=None, minutes=1.0, threads=1)
-    seconds, _ = measure_step(config, make_batches(), V, Computing(CPU), 0.5)
+    seconds, *_ = measured()
     assert seconds == pytest.approx(0.001), "neither the median nor the fastest"
     assert 140 < len(stepped) < 160, "half a second of steps of 3.3 ms"
 
@@ -102,9 +105,7 @@ def test_a_pause_in_one_step_decides_nothing(clock, paused):
     """The first two steps are not measured; for the next ones, the process is stopped once."""
     numbers = itertools.count()
     clock(lambda trainer: 30.0 if next(numbers) == paused else 0.05)
-    config = make_config(steps=None, minutes=1.0, threads=1)
-    computing = Computing(CPU)
-    seconds, _ = measure_step(config, make_batches(), V, computing, 0.5)
+    seconds, _, computing = measured()
     assert seconds == pytest.approx(0.05)
     assert computing.pauses.seconds == pytest.approx(29.95)
     assert next(numbers) >= 10, "as many as without the pause"
@@ -112,9 +113,8 @@ def test_a_pause_in_one_step_decides_nothing(clock, paused):
 
 def test_slow_steps_are_measured_twice(clock):
     stepped = clock(lambda trainer: 30.0)
-    config = make_config(steps=None, minutes=1.0, threads=1)
-    computing = Computing(CPU)
-    assert measure_step(config, make_batches(), V, computing, 0.5) == (30.0, 1)
+    seconds, threads, computing = measured()
+    assert (seconds, threads) == (30.0, 1)
     assert len(stepped) == 2 + 2
     assert computing.pauses.seconds == 0
 
@@ -137,8 +137,7 @@ def test_minutes_take_the_fastest_threads(monkeypatch, four_threads, clock):
         clock(
             lambda trainer, milliseconds=milliseconds: milliseconds[torch.get_num_threads()] / 1000
         )
-        config = make_config(threads=asked, steps=None, minutes=1.0)
-        seconds, threads = measure_step(config, make_batches(), V, Computing(CPU), 0.5)
+        seconds, threads, _ = measured(threads=asked)
         assert threads == expected and seconds == pytest.approx(milliseconds[expected] / 1000)
         assert torch.get_num_threads() == 4
 

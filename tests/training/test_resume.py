@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL_FLAGS, SMALL_RUN
-from saved_runs import FILES, metrics_of
+from saved_runs import FILES, files_of, metrics_of
 from synthetic import make_corpus
 
 import charrnn
@@ -338,18 +338,10 @@ def test_a_resumed_run_may_change_whether_its_steps_are_captured(text_file):
 
 def test_any_other_setting_is_refused_by_name(text_file):
     run = train("run", steps=1)
-    before = {
-        path: (path.stat().st_mtime_ns, path.read_bytes())
-        for path in run.rglob("*")
-        if path.is_file()
-    }
+    before = files_of(run)
     for name in {field.name for field in fields(charrnn.Config)} - set(CHANGEABLE):
         with pytest.raises(
             UsageError, match=f"^`resume` cannot change `{name}`: .*It can change `minutes`, "
         ):
             list(charrnn.resume(run, {name: None, "steps": 30}))
-    assert {
-        path: (path.stat().st_mtime_ns, path.read_bytes())
-        for path in run.rglob("*")
-        if path.is_file()
-    } == before
+    assert files_of(run) == before
