@@ -281,13 +281,52 @@ class CountedModel(ProbabilityMethods):
         return (self.model,)
 
     def origin(self) -> dict[str, Any]:
-        """Return the origin of the model, and that it predicts with counts, for JSON."""
+        """Return the origin of the model, and that it predicts with counts, for JSON.
+
+        Returns:
+            A dictionary, which `json.dumps` takes.
+
+        Example:
+            >>> charrnn.load("counted").with_counts().origin()
+            {'counts': True}
+        """
         return {**self.model.origin(), "counts": True}
 
     def encode(self, text: GivenText, *, context: str | bytes = "") -> EncodedText:
-        """Encode a text and the context before it, as `Model.encode` does."""
+        """Encode a text and its context, as `Model.encode` does.
+
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these.
+            context: What the model reads before the text. By default nothing.
+
+        Returns:
+            An `EncodedText` of N characters.
+
+        Raises:
+            DataError: The text is empty, or a file cannot be read.
+            UsageError: The text is bytes and the model reads characters.
+
+        Example:
+            >>> len(charrnn.load("counted").with_counts().encode("molu tarn"))
+            9
+        """
         return self.model.encode(text, context=context)
 
     def held_out(self, part: str = "validation") -> CorpusPart:
-        """Return the validation or test text of the run, as `Model.held_out` does."""
+        """Return a held-out part of the text of the run, as `Model.held_out` does.
+
+        Args:
+            part: `validation` or `test`.
+
+        Returns:
+            A `CorpusPart`, of which a slice is text.
+
+        Raises:
+            DataError: The text is missing or has changed.
+            UsageError: The run has no such part.
+
+        Example:
+            >>> together = charrnn.load("counted").with_counts()
+            >>> charrnn.evaluate(together, together.held_out()).bpc
+        """
         return self.model.held_out(part)

@@ -81,11 +81,29 @@ class NgramModel:
     def fit(
         cls, ids: IdArray, vocab_size: int, order: int, end_id: int | None = None
     ) -> NgramModel:
-        """Return the models of `ids` (N,), n = 1 … `order`. Their n-grams are counted when a text
-        is scored. `end_id` ends a document.
+        """Return the models of a training text, n = 1 … `order`.
 
-        Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Raises UsageError
-        for an order out of range, DataError for a text shorter than the order.
+        Their n-grams are counted when a text is scored. Of a longer training text, the last
+        8,388,608 characters are counted.
+
+        Args:
+            ids: The ids (N,) of the training text.
+            vocab_size: V, the number of entries of the alphabet.
+            order: The largest n, from 1 to 32 characters.
+            end_id: The id that ends a document; None without documents.
+
+        Returns:
+            The `NgramModel`.
+
+        Raises:
+            UsageError: `order` is out of range, or numba would obey a file of the current folder.
+            DataError: The training text is shorter than `order`.
+
+        Example:
+            >>> import numpy as np
+            >>> from charrnn.counts.kneser_ney import NgramModel
+            >>> NgramModel.fit(np.array([0, 1] * 50), vocab_size=2, order=3).order
+            3
         """
         check_range("order", value=order, high=MOST_ORDER)
         if len(ids) < order:
@@ -128,10 +146,24 @@ class NgramModel:
         return discounts
 
     def predictor(self, order: int | None = None) -> NgramPredictor:
-        """Return the model of one order, the highest by default, with its probabilities after
-        frequent contexts ready.
+        """Return the model of one order, with its probabilities after frequent contexts ready.
 
-        Raises UsageError for an order that the model does not have.
+        Args:
+            order: n; by default the highest order.
+
+        Returns:
+            An `NgramPredictor`, which computes the probabilities (M, V) of all characters at M
+            positions.
+
+        Raises:
+            UsageError: The model does not have that order.
+
+        Example:
+            >>> import numpy as np
+            >>> ids = model.encode("abc abc").ids
+            >>> predictor = model.ngram_model(5).predictor(3)
+            >>> bool(np.allclose(predictor.probabilities(ids, np.array([4, 7])).sum(1), 1))
+            True
         """
         if order is None:
             order = self.order
@@ -153,19 +185,51 @@ class NgramModel:
         )
 
     def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
-        """Compute -ln p(ids[i] | the characters before it) by the highest order, for each i of
-        positions (M,)."""
+        """Compute the losses of characters by the highest order, in nats.
+
+        Args:
+            ids: The ids (N,) of a text.
+            positions: The indices (M,) of the characters that are scored.
+
+        Returns:
+            -ln p(ids[i] | the characters before it) for each i of `positions`: an array (M,).
+
+        Raises:
+            ValueError: A position is outside the text.
+
+        Example:
+            >>> import numpy as np
+            >>> ids = model.encode("abc abc").ids
+            >>> model.ngram_model(5).char_nats(ids, positions=np.array([4, 5])).shape
+            (2,)
+        """
         [(_, probabilities)] = self.by_order(ids, positions=positions, orders=(self.order,))
         return np.asarray(-np.log(probabilities), np.float32)
 
     def by_order(
         self, ids: IdArray, positions: Int64Array, orders: Collection[int] | None = None
     ) -> Iterator[tuple[int, Float64Array]]:
-        """Yield each of `orders`, all by default, ascending, with p(ids[i] | …) for each i of
-        positions (M,).
+        """Compute the probabilities of characters by each of several orders.
 
-        Raises UsageError for an order that the model does not have, ValueError for a position
-        outside the text.
+        Args:
+            ids: The ids (N,) of a text.
+            positions: The indices (M,) of the characters that are scored.
+            orders: The orders; by default all.
+
+        Returns:
+            An iterator over pairs, ascending by order: the order, and p(ids[i] | …) for each i of
+            `positions`, as an array (M,).
+
+        Raises:
+            UsageError: The model does not have one of the orders.
+            ValueError: A position is outside the text.
+
+        Example:
+            >>> import numpy as np
+            >>> ids = model.encode("abc abc").ids
+            >>> ngrams = model.ngram_model(5)
+            >>> [order for order, _ in ngrams.by_order(ids, positions=np.array([4]), orders=[2, 3])]
+            [2, 3]
         """
         # Checked here: a generator would raise only when it is read.
         wanted = sorted(orders or range(1, self.order + 1))

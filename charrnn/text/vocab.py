@@ -416,9 +416,20 @@ class EncodedText:
         return len(self.text)
 
     def part(self, begin: int, end: int | None = None) -> "EncodedText":
-        """Return characters [begin, end) of the text, with everything before `begin` as context.
+        """Return a part of the text, with everything before it as its context.
 
-        Both are clipped as in a slice; negative values count from the end.
+        Args:
+            begin: The index of its first character. Both indices are clipped as those of a slice;
+                negative ones count from the end.
+            end: The index after its last character; by default the end of the text.
+
+        Returns:
+            An `EncodedText` of `end` − `begin` characters.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> model.encode("What is the king to me?").part(8, 16).text
+            'the king'
         """
         begin, end, _ = slice(begin, end).indices(len(self.text))
         end = max(begin, end)

@@ -5,11 +5,13 @@ import builtins
 import contextlib
 import dataclasses
 import doctest
+import importlib
 import inspect
 import io
 import re
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from built_runs import build_chain, build_quoting
@@ -21,6 +23,7 @@ import charrnn
 from charrnn import errors
 from charrnn.model_study import ModelStudy
 
+PACKAGE = Path(charrnn.__file__).parent
 NUM_CHARS = 3_000
 """Characters of the text that the examples measure."""
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -36,10 +39,25 @@ def methods_of(cls):
             yield f"{cls.__name__}.{name}", function
 
 
+def documented_methods():
+    """Yield the name and the function of each other method that has an example, such as those of
+    results."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if " Example:\n" in path.read_text(encoding="utf-8"):
+            parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+            module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
+            for cls in vars(module).values():
+                if inspect.isclass(cls) and cls.__module__ == module.__name__:
+                    for name, method in vars(cls).items():
+                        function = getattr(method, "__func__", method)
+                        if inspect.isfunction(function) and " Example:\n" in str(function.__doc__):
+                            yield f"{cls.__name__}.{name}", function
+
+
 def public_callables():
-    """Return the functions and methods of the public names, and of the study of a model, by
-    name."""
-    found = {}
+    """Return the functions and methods of the public names, of the study of a model, and those that
+    have an example, by name."""
+    found = dict(documented_methods())
     for name in charrnn.__all__:
         value = getattr(charrnn, name)
         if inspect.isfunction(value):
@@ -47,7 +65,7 @@ def public_callables():
         elif inspect.isclass(value) and not issubclass(value, Exception):
             found.update(methods_of(value))
     found.update(methods_of(ModelStudy))
-    # A method that classes inherit is read once.
+    # A method that classes inherit is read once, by the name of the last class.
     return {
         name: function for function, name in {call: name for name, call in found.items()}.items()
     }

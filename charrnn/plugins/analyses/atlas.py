@@ -133,7 +133,22 @@ class Atlas(Displayable):
         )
 
     def of(self, layer: int, unit: int) -> AtlasCell:
-        """Return a cell. Raises IndexError if there is none."""
+        """Return the measurements of a cell.
+
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+
+        Returns:
+            An `AtlasCell`: values, place on the map, description, inputs and outputs.
+
+        Raises:
+            IndexError: There is no such cell.
+
+        Example:
+            >>> cell = study.atlas().of(0, 5)
+            >>> cell.x, cell.y  # its place on the map, from 0 to 1
+        """
         return self.cells[layer * self.num_units + unit]
 
     def to_json(self) -> dict[str, Any]:

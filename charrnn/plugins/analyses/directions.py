@@ -127,7 +127,20 @@ class Direction(Displayable):
         return tuple(sorted({layer for layer, _ in self.cells}))
 
     def part(self, layer: int) -> LayerPart:
-        """Return the cells of the direction in one layer."""
+        """Return the cells of the direction in one layer.
+
+        Args:
+            layer: The layer, from 0.
+
+        Returns:
+            A `LayerPart`: the K units, and the weight, the mean and the standard deviation of each,
+            as arrays (K,).
+
+        Example:
+            >>> part = study.direction("quote", size=3).part(0)
+            >>> len(part.units), part.weights.shape
+            (3, (3,))
+        """
         of_cells = np.array([layer_of_cell == layer for layer_of_cell, _ in self.cells])
         return LayerPart(
             units=np.array(self.cells)[of_cells, 1].tolist(),

@@ -198,8 +198,19 @@ class MatchReport(Displayable):
     """Those that most runs have come first."""
 
     def num_sharing(self) -> tuple[int, ...]:
-        """Count the cells of the first run by the number of other runs that have them: entry k is
-        for k other runs."""
+        """Count the cells of the first run by the number of other runs that have them.
+
+        Returns:
+            A tuple of one number for each run: entry k is the number of cells that k other runs
+            have.
+
+        Example:
+            >>> models = [charrnn.load("first"), charrnn.load("second")]
+            >>> text = models[0].held_out()[:500]
+            >>> report = charrnn.match_cells(models, text, detectors=["quote"])
+            >>> sum(report.num_sharing()) == models[0].config.hidden_size
+            True
+        """
         # The pairs of the first run come first.
         pairs_of_first = self.pairs[: len(self.names) - 1]
         counts = [0] * len(self.names)

@@ -144,8 +144,17 @@ class DescriptionReport(Displayable):
         return self.num_explained / max(1, len(self.descriptions))
 
     def by_score(self) -> list[Description]:
-        """Return the descriptions, explained cells first, the highest score first; of equals the
-        first cell."""
+        """Return the descriptions, explained cells first, the highest score first.
+
+        Returns:
+            A list of C `Description`. Of two with the same score, the cell with the lower number is
+            first.
+
+        Example:
+            >>> best, *others = study.descriptions(["quote"]).by_score()
+            >>> best.explained
+            True
+        """
         # Rounded: the last digits depend on the processor, and would change the order of equals.
         return sorted(self.descriptions, key=lambda one: (not one.explained, -round(one.score, 6)))
 

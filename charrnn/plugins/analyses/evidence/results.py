@@ -211,8 +211,16 @@ class EvidenceCard(Displayable):
         }
 
     def tests(self) -> dict[str, bool | None]:
-        """Return for each test of the claim whether the cell passes it; None if it was not
-        measured."""
+        """Say for each test of the claim whether the cell passes it.
+
+        Returns:
+            True or False by the name of the test: `tracks`, `necessary`, `sufficient`,
+            `interchangeable` and others. None if it was not measured.
+
+        Example:
+            >>> study.evidence(0, 5, "quote").tests()["tracks"]
+            True
+        """
         necessary = self.necessary
         results: dict[str, bool | None] = {
             "tracks": self.is_above_chance,
@@ -248,7 +256,15 @@ class EvidenceCard(Displayable):
         return verdict
 
     def lines(self) -> dict[str, str]:
-        """Return a line for each part that was measured."""
+        """Say in a line what each part of the evidence found.
+
+        Returns:
+            A sentence by the name of each part that was measured.
+
+        Example:
+            >>> for name, line in study.evidence(0, 5, "quote").lines().items():
+            ...     print(name, line)
+        """
         lines = {
             "tracks": self._tracks(),
             "necessary": self._necessary(),
