@@ -9,7 +9,7 @@ from typing import Any, cast
 from charrnn.config.settings import resolved
 from charrnn.errors import CheckpointError, UsageError, did_you_mean, named
 from charrnn.runs.logs import LoggedLoss, MetricsLog
-from charrnn.runs.overview import RunSummary, find_runs, logged_fields, read_each
+from charrnn.runs.overview import RunSummary, find_runs, logged_fields, read_each, state_of
 from charrnn.runs.reader import WHERE, RunReader
 from charrnn.system.display import Displayable
 
@@ -132,7 +132,7 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
         run=folder.name,
         validation=_loss_curve(validations, chars_per_step),
         training=_loss_curve(steps, chars_per_step),
-        **logged_fields(folder, config=config, problems=problems),
+        **logged_fields(config, state=state_of(folder), problems=problems),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -143,14 +142,13 @@ def summarize(folder: RunReader) -> RunSummary:
         # has continued since.
         with_counts_nats = loss.with_counts_nats
 
-    # The steps and the seed of a model that another program trained are unknown. The commands that
-    # load a damaged checkpoint report it.
+    # The steps and the seed of a model that another program trained are unknown.
     num_steps: int = config.steps or 0
     seed: int | None = config.seed
-    with contextlib.suppress(CheckpointError):
-        if folder.newest_state()[0].get("is_imported"):
-            num_steps = 0
-            seed = None
+    state = state_of(folder)
+    if state.get("is_imported"):
+        num_steps = 0
+        seed = None
 
     # The number of weights depends on the size of the alphabet.
     num_weights = None
@@ -173,18 +171,24 @@ def summarize(folder: RunReader) -> RunSummary:
         best_nats=min(losses, default=None),
         with_counts_nats=with_counts_nats,
         minutes=seconds / 60,
-        **logged_fields(folder, config=config, problems=problems),
+        **logged_fields(config, state=state, problems=problems),
     )
 
 
-def logged_fields(folder: RunReader, config: Config, problems: Sequence[str]) -> dict[str, Any]:
+def state_of(folder: RunReader) -> Mapping[str, JSON]:
+    """Return the state of a run's newest checkpoint; empty if it cannot be read, which the commands
+    that load it report."""
+    try:
+        return folder.newest_state()[0]
+    except CheckpointError:
+        return {}
+
+
+def logged_fields(
+    config: Config, state: Mapping[str, JSON], *, problems: Sequence[str]
+) -> dict[str, Any]:
     """Return the fields that a summary and a learning curve share. The `problems` of the run's log
     and alphabet become its warnings."""
-    # The commands that load a damaged checkpoint report it.
-    state: Mapping[str, JSON] = {}
-    with contextlib.suppress(CheckpointError):
-        state = folder.newest_state()[0]
-
     digest = state.get("corpus_digest")
     return {
         "text": text_name(config.corpus),
@@ -212,22 +216,22 @@ def text_name(corpus: Sequence[str]) -> str:
     return name
 
 
-SORT_KEYS: dict[str, Callable[[RunSummary], tuple[object, ...]]] = {
-    "run": lambda run: (run.name,),
-    "name": lambda run: (run.name,),
-    "text": lambda run: (run.text,),
-    "model": lambda run: (run.cell, run.num_layers, run.hidden_size),
-    "cell": lambda run: (run.cell,),
-    "layers": lambda run: (run.num_layers,),
-    "units": lambda run: (run.hidden_size,),
-    "parameters": lambda run: (run.num_parameters,),
-    "seed": lambda run: (run.seed,),
-    "steps": lambda run: (run.step,),
-    "characters": lambda run: (run.num_chars,),
-    "loss": lambda run: (run.best_nats,),
-    "minutes": lambda run: (run.minutes,),
+SORT_KEYS = {
+    "run": "name",
+    "name": "name",
+    "text": "text",
+    "model": "cell num_layers hidden_size",
+    "cell": "cell",
+    "layers": "num_layers",
+    "units": "hidden_size",
+    "parameters": "num_parameters",
+    "seed": "seed",
+    "steps": "step",
+    "characters": "num_chars",
+    "loss": "best_nats",
+    "minutes": "minutes",
 }
-"""The keys by which runs can be sorted, ascending."""
+"""The fields of `RunSummary` by which runs are sorted, ascending, for each word of `sort`."""
 
 Read = TypeVar("Read")
 """The type of the result that `read_each` reads from each run."""
@@ -347,7 +351,9 @@ def _summarize_each(
     if sort is None:
         return pairs, problems
 
-    key = SORT_KEYS[sort]
-    # Runs without a value come last.
-    pairs.sort(key=lambda pair: [(value is None, value) for value in key(pair[1])])
-    return pairs, problems
+    def sort_key(pair: tuple[Path, RunSummary]) -> list[tuple[bool, object]]:
+        values = [getattr(pair[1], field) for field in SORT_KEYS[sort].split()]
+        # Runs without a value come last.
+        return [(value is None, value) for value in values]
+
+    return sorted(pairs, key=sort_key), problems

@@ -345,7 +345,7 @@ def _saved_runs(alternative: str = "") -> list[RunReader]:
     Raises CheckpointError if there is no run. Its message says how to train one, and continues with
     `alternative`.
     """
-    runs = _oldest_first(_add_local_runs(list_runs(CHECKPOINTS)))
+    runs = list_all_runs()
     if not runs:
         remedy = f"train one first: charrnn train{alternative}"
         raise CheckpointError(f"no runs {WHERE} yet\n{remedy}")
@@ -378,24 +378,15 @@ def list_all_runs() -> list[RunReader]:
 
     Raises CheckpointError if CHECKPOINTS exists but cannot be read.
     """
-    return _oldest_first(_add_local_runs(list_runs(CHECKPOINTS)))
-
-
-def _add_local_runs(runs: list[RunReader]) -> list[RunReader]:
-    """Return the runs directly in the current folder and the given `runs`, each once."""
-    local_runs = [RunReader(folder) for folder in _local_folders() if not _missing_files(folder)]
-    return list({run.path.resolve(): run for run in local_runs + runs}.values())
-
-
-def _local_folders() -> list[Path]:
-    """List the folders directly in the current folder that are not hidden.
-
-    The list is empty if the current folder is itself a run.
-    """
     # The subfolders of a run are checkpoints.
-    if not _missing_files(Path()):
-        return []
-    return [folder for folder in _subfolders(Path()) if not folder.name.startswith(".")]
+    folders = []
+    if _missing_files(Path()):
+        folders = [path for path in _subfolders(Path()) if not path.name.startswith(".")]
+    local_runs = [RunReader(folder) for folder in folders if not _missing_files(folder)]
+
+    # A link may lead from one place to the other.
+    runs = {run.path.resolve(): run for run in local_runs + list_runs(CHECKPOINTS)}
+    return _oldest_first(runs.values())
 
 
 def _subfolders(path: Path) -> list[Path]:
