@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,10 @@ MAX_LOCATIONS_LENGTH = 200_000
 sources are too long and are not recorded."""
 MAX_COMPARED = 1 << 25
 """Maximum size in bytes of a corpus that is compared with another text."""
+
+
+class _OtherTextError(DataError):
+    """A text was found and read, and is another one than the run was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,23 +118,9 @@ class RecordedCorpus:
         """
         config = self.config
         alternative = f" or {instead}" if instead else ""
-        # The recorded locations are tried first, then the names. Standard input can be read only
-        # once.
-        attempts = [self.locations]
-        if "-" not in config.corpus:
-            attempts.append(())
-        tried: list[list[str | None]] = []
-        missing: list[NotHereError] = []
-        faults: list[DataError] = []
-        for locations in attempts:
+        problems: list[DataError] = []
+        for origins in self._candidates(problems):
             try:
-                # Locations and names often mean the same files, which are not read twice.
-                origins = self._origins(locations)
-                found_locations = [origin.location for origin in origins]
-                if found_locations in tried:
-                    continue
-                tried.append(found_locations)
-
                 # The digest is compared before the text is encoded.
                 with SourceReader(
                     origins,
@@ -140,26 +130,44 @@ class RecordedCorpus:
                     joins_lines=config.join_lines,
                 ) as text:
                     if text.digest != self.digest:
-                        faults.append(
-                            DataError(self._changed(text, alternative=alternative, reason=reason))
-                        )
-                        continue
+                        changed = self._changed(text, alternative=alternative, reason=reason)
+                        raise _OtherTextError(changed)
                     if vocab is None:
                         is_exact = config.alphabet == "exact"
                         vocab = text.own_vocab(min_count=config.min_count, is_exact=is_exact)
                     return Corpus.of(text, vocab)
-            except NotHereError as error:
-                missing.append(error)
             except DataError as error:
-                problem = (
-                    f"The text of {self.run} cannot be read again: {error.marked}{alternative}"
-                )
-                faults.append(DataError(problem))
+                problems.append(error)
 
         # An error in an existing text is more useful than the message that a text is missing.
-        if faults:
-            raise faults[0]
-        raise DataError(self._not_here(missing[0].source, instead=instead, reason=reason)) from None
+        missing = ""
+        for problem in problems:
+            if isinstance(problem, _OtherTextError):
+                raise problem
+            if not isinstance(problem, NotHereError):
+                unreadable = f"The text of {self.run} cannot be read again: {problem.marked}"
+                raise DataError(f"{unreadable}{alternative}")
+            missing = missing or problem.source
+        raise DataError(self._not_here(missing, instead=instead, reason=reason))
+
+    def _candidates(self, problems: list[DataError]) -> Iterator[list[Origin]]:
+        """Yield the files at the recorded locations, and then those that the names mean now, unless
+        they are the same. Append to `problems` why files are not found."""
+        places = [self.locations]
+        # Standard input can be read only once.
+        if "-" not in self.config.corpus:
+            places.append(())
+        tried: list[list[str | None]] = []
+        for locations in places:
+            try:
+                origins = self._origins(locations)
+            except DataError as error:
+                problems.append(error)
+                continue
+            found_locations = [origin.location for origin in origins]
+            if found_locations not in tried:
+                tried.append(found_locations)
+                yield origins
 
     def _origins(self, locations: tuple[str | None, ...]) -> list[Origin]:
         """Find each source at its recorded location if it exists, else by its name. Raises

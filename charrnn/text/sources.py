@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -253,24 +253,18 @@ class Order:
     seed: int = 0
     """Seed of the shuffle."""
 
-    def arrange(self, names: Sequence[str]) -> list[int]:
-        """Return the indices that sort `names`: by name, or by the SHA-256 of `SEED/NAME` in UTF-8.
+    def key(self, name: str) -> tuple[bytes, str]:
+        """Return that by which files are sorted: the name, or before it the SHA-256 of `SEED/NAME`
+        in UTF-8.
 
         A name is the path of a file relative to its folder, with "/" as separator.
         """
         if self.kind == "sorted":
-            return sorted(range(len(names)), key=names.__getitem__)
-        # Two equal names have the same key.
-        return sorted(
-            range(len(names)),
-            key=lambda index: (shuffle_key(self.seed, names[index]), names[index]),
-        )
-
-
-def shuffle_key(seed: int, name: str) -> bytes:
-    """Return the SHA-256 of `SEED/NAME` in UTF-8, by which a shuffle sorts."""
-    # "surrogatepass": Python represents bytes of a file name that are not UTF-8 by lone surrogates.
-    return hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogatepass")).digest()
+            return b"", name
+        # "surrogatepass": Python represents bytes of a file name that are not UTF-8 by lone
+        # surrogates.
+        seeded = f"{self.seed}/{name}".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(seeded).digest(), name
 
 
 SHUFFLED = Order()
@@ -420,7 +414,7 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
     ]
     return _several(
         paths,
-        keys=[path.name for path in paths],
+        name_of=lambda path: path.name,
         label=label,
         names=("stdlib",),
         order=order,
@@ -511,7 +505,9 @@ def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
         if glob.has_magic(_ESCAPED.sub("", component)):
             break
         named_folders.append(_ESCAPED.sub(r"\1", component))
-    keys = ["/".join(path.parts[len(named_folders) :]) for path in paths]
+
+    def name_of(path: Path) -> str:
+        return "/".join(path.parts[len(named_folders) :])
 
     # A run on several files is named after their folder, unless that is the working folder or the
     # root. The path is resolved, because its last component may be `..`.
@@ -519,7 +515,9 @@ def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
     if named_folders and len(paths) > 1:
         folder = Path(*named_folders).resolve().name
         names = (folder,) if folder else names
-    return _several(paths, keys=keys, label=label, names=names, order=order, location=location)
+    return _several(
+        paths, name_of=name_of, label=label, names=names, order=order, location=location
+    )
 
 
 def _folder(folder: Path, *, label: str, order: Order) -> Origin:
@@ -550,7 +548,7 @@ def _folder(folder: Path, *, label: str, order: Order) -> Origin:
 
     origin = _several(
         paths,
-        keys=[path.relative_to(folder).as_posix() for path in paths],
+        name_of=lambda path: path.relative_to(folder).as_posix(),
         label=label,
         names=(folder.resolve().name,),
         order=order,
@@ -562,17 +560,17 @@ def _folder(folder: Path, *, label: str, order: Order) -> Origin:
 def _several(
     paths: list[Path],
     *,
-    keys: list[str],
+    name_of: Callable[[Path], str],
     label: str,
     names: tuple[str, ...],
     order: Order,
     location: str | None,
 ) -> Origin:
-    """Return the files of a folder or of a pattern, arranged by their `keys`."""
+    """Return the files of a folder or of a pattern, sorted by their names."""
     return Origin(
         label=label,
         names=names,
-        paths=tuple(paths[index] for index in order.arrange(keys)),
+        paths=tuple(sorted(paths, key=lambda path: order.key(name_of(path)))),
         is_shuffled=order.kind == "shuffled",
         location=location,
         skips_unusable=True,
