@@ -524,30 +524,28 @@ class _Table:
 
         # Fields may be separated by any number of blanks.
         lines = chain((start,), lines)
-        has_blanks = self.delimiter == " "
-        if has_blanks:
+        if self.delimiter == " ":
             lines = (line.replace("\t", " ").strip(" \r\n") for line in lines)
         csv.field_size_limit(MAX_FIELD_CHARS)
-        lines = self._counted(lines)
+        read_rows = self._csv_rows
         if self.delimiter == "\t":
-            rows = self._tab_rows(lines)
-        else:
-            rows = csv.reader(
-                lines, delimiter=self.delimiter, skipinitialspace=has_blanks, strict=True
-            )
+            read_rows = self._tab_rows
+        rows = read_rows(lines)
         self.rows: Iterator[tuple[int, list[str]]] = ((self.line, row) for row in rows if row)
         """Each row, after the number of the line in which it or its value over lines begins."""
 
-    def _counted(self, lines: Iterable[str]) -> Iterator[str]:
-        """Yield the lines, and keep the number of that in which a value over lines began."""
-        is_open = False
-        for number, line in enumerate(lines, self._num_before + 1):
-            if not is_open:
-                self.line = number
-            # Marks inside a value are doubled.
-            if line.count('"') % 2:
-                is_open = not is_open
-            yield line
+    def _csv_rows(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        """Yield the rows of any other table; a value may go on in the next line."""
+        reader = csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            skipinitialspace=self.delimiter == " ",
+            strict=True,
+        )
+        self.line = self._num_before + 1
+        for row in reader:
+            yield row
+            self.line = self._num_before + 1 + reader.line_num
 
     def _tab_rows(self, lines: Iterable[str]) -> Iterator[list[str]]:
         """Yield the rows of a table with tabs, in which a quotation mark is a character unless two
