@@ -15,7 +15,6 @@ import typer
 
 from charrnn.cli.help_page import OTHER
 from charrnn.config.options import (
-    Argument,
     Option,
     argument,
     make,
@@ -244,10 +243,14 @@ def command_of(
         )
     owner = hints["options"]
     declared = list(parameters_of(owner))
-    flags = {getattr(parameter, "flag", "") for parameter in declared}
+    flags = {parameter.flag for parameter in declared}
     new = [option for option in added if option.flag not in flags]
-    parameters = [parameter for parameter in (*declared, *new) if _is_there(parameter)]
-    by_name = {option.name: option for option in parameters if isinstance(option, Option)}
+    parameters = [
+        parameter
+        for parameter in (*declared, *new)
+        if not parameter.needs or has_plugin(parameter.needs)
+    ]
+    by_name = {option.name: option for option in parameters if option.flag}
 
     def call(**typed: object) -> object:
         context = {}
@@ -279,16 +282,14 @@ def command_of(
     return call
 
 
-def _read_names(
-    given: Mapping[str, object], parameters: Iterable[Option | Argument]
-) -> tuple[str, ...]:
+def _read_names(given: Mapping[str, object], parameters: Iterable[Option]) -> tuple[str, ...]:
     """Return the names of runs and files among the given values: those of the parameters whose
     placeholder is one, in all forms such as @FILE, NAME=FILE.py, RUN=W and RUN@STEP."""
     names: dict[str, None] = {}
     for parameter in parameters:
         # An argument in brackets is followed by another one, which the command itself tells apart.
         placeholder = parameter.metavar or ""
-        is_written = getattr(parameter, "flag", "") in WRITING or placeholder.startswith("[")
+        is_written = parameter.flag in WRITING or placeholder.startswith("[")
         if parameter.name not in given or is_written or not _READ.search(placeholder):
             continue
         value = given[parameter.name]
@@ -323,18 +324,11 @@ def _converted(typed: object, declared: Option | None) -> object:
     return value
 
 
-def _is_there(parameter: Option | Argument) -> bool:
-    """Return whether the plugin that an option needs is installed."""
-    if isinstance(parameter, Argument) or not parameter.needs:
-        return True
-    return has_plugin(parameter.needs)
-
-
-def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
+def _to_parameter(declared: Option) -> inspect.Parameter:
     """Return the parameter of a function from which typer makes an option or an argument."""
     # A text or several texts, whatever the type of the field: `_converted` makes the value from it.
     kind: Any = list[str] if declared.is_repeatable else str
-    if isinstance(declared, Argument):
+    if not declared.flag:
         info = typer.Argument(metavar=declared.metavar, help=_help_of(declared))
     else:
         spellings = [name for name in (declared.flag, declared.letter) if name is not None]
@@ -353,12 +347,12 @@ def _to_parameter(declared: Option | Argument) -> inspect.Parameter:
     return _by_name(declared.name, annotation=Annotated[kind | None, info], default=None)
 
 
-def _help_of(declared: Option | Argument) -> str:
+def _help_of(declared: Option) -> str:
     """Return the text of the help, with the default or "required" in brackets at its end."""
     text = declared.help
     if declared.shown_default:
         text += f" [default: {declared.shown_default}]"
-    if isinstance(declared, Option) and declared.is_required:
+    if declared.flag and declared.is_required:
         text += " [required]"
     return text
 

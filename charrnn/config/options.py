@@ -27,10 +27,11 @@ RANGE = "range"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a command: its name, its help and its values."""
+    """An option of a command, or an argument: its name, its help and its values."""
 
     flag: str
-    """The option as it is typed, such as --top-p."""
+    """The option as it is typed, such as --top-p; "" for an argument, a word that belongs to no
+    option."""
     help: str
     metavar: str | None = None
     """Placeholder of the value in `--help`; None for a flag without a value."""
@@ -94,21 +95,6 @@ def words_in_text(words: Iterable[str]) -> str:
 def setting(default: Any, allowed: Range) -> Any:
     """Make a dataclass field with a range, but without an option."""
     return field(default=default, metadata={RANGE: allowed})
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """A word of the command line that belongs to no option."""
-
-    metavar: str
-    help: str
-    _: KW_ONLY
-    shown_default: str | None = None
-    """The default as the help shows it; None if the help shows no default."""
-    name: str = ""
-    """The field that it sets."""
-    is_required: bool = False
-    is_repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +164,8 @@ def argument(
 ) -> Any:
     """Make a dataclass field that an argument of the command line sets. The argument is required if
     it has no default."""
-    declared = Argument(metavar, help, shown_default=shown_default, is_required=default is MISSING)
+    is_required = default is MISSING
+    declared = Option("", help, metavar, shown_default=shown_default, is_required=is_required)
     return field(default=default, metadata={_KEY: declared})
 
 
@@ -194,7 +181,7 @@ def option_texts(owner: type[Any]) -> Any:
     return field(default_factory=dict, metadata={_KEY: _Texts(owner)})
 
 
-def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
+def parameters_of(owner: type[Any]) -> Iterator[Option]:
     """Yield the options and arguments of a dataclass and of its groups, in the order of the
     fields."""
     for class_field in fields(owner):
@@ -203,9 +190,6 @@ def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
         if isinstance(declared, Option):
             kind, is_repeatable = _kind_of(_type_of(owner, class_field))
             yield replace(declared, name=class_field.name, kind=kind, is_repeatable=is_repeatable)
-        elif isinstance(declared, Argument):
-            _, is_repeatable = _kind_of(_type_of(owner, class_field))
-            yield replace(declared, name=class_field.name, is_repeatable=is_repeatable)
         elif isinstance(declared, _Group):
             yield from parameters_of(declared.owner)
         # Typed values are texts, whatever the type of the field: another layer converts them.
@@ -219,7 +203,7 @@ def parameters_of(owner: type[Any]) -> Iterator[Option | Argument]:
 
 def options_of(owner: type[Any]) -> tuple[Option, ...]:
     """Return the options of a dataclass and of its groups, in the order of the fields."""
-    return tuple(parameter for parameter in parameters_of(owner) if isinstance(parameter, Option))
+    return tuple(parameter for parameter in parameters_of(owner) if parameter.flag)
 
 
 def make(owner: type[Owner], given_values: Mapping[str, Any]) -> Owner:

@@ -135,7 +135,7 @@ def test_several_temperatures_are_no_decimal_comma(command, alphabet_run):
 
 
 def _flags_of(name):
-    return {getattr(option, "flag", None) for option in every_option.parameters_of_command(name)}
+    return {option.flag for option in every_option.parameters_of_command(name)}
 
 
 @pytest.mark.parametrize("name", other_words.OPTIONS)

@@ -22,7 +22,6 @@ from terminals import IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT
 
 import charrnn
 from charrnn.cli.streams import IN_TEXT, printable
-from charrnn.config.options import Option
 from charrnn.config.settings import FIELD_NAMES
 from charrnn.text import sources
 
@@ -179,7 +178,7 @@ def values_of(name):
     options = []
     if name != "corpora":  # whose options have no value
         parameters = parameters_of_command(name)
-        options = [one.flag for one in parameters if isinstance(one, Option) and one.metavar]
+        options = [one.flag for one in parameters if one.flag and one.metavar]
     lines = [
         (IN_AN_ARGUMENT,),
         (f"--{IN_AN_ARGUMENT}",),

@@ -9,7 +9,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.cli.root import commands
-from charrnn.config.options import Argument, Option, parameters_of
+from charrnn.config.options import Option, parameters_of
 from charrnn.hooks.manager import load_place
 from charrnn.views.delivery import FORMATS
 
@@ -168,7 +168,7 @@ def train(folder: Path, kind: str) -> None:
     list(charrnn.train(config, out=folder / "checkpoints" / kind))
 
 
-def parameters_of_command(name: str) -> list[Option | Argument]:
+def parameters_of_command(name: str) -> list[Option]:
     """Return all options and arguments of a command, those that plugins add too."""
     entry = commands()[name]
     parameters = list(parameters_of(get_type_hints(load_place(entry.place))["options"]))
@@ -191,6 +191,6 @@ def command_lines(*, num_examples: int | None, is_plain: bool) -> Iterator[str]:
             continue
         yield base
         for one in parameters_of_command(command):
-            if isinstance(one, Option) and (is_plain or one.flag not in SAME_FOR_ALL):
+            if one.flag and (is_plain or one.flag not in SAME_FOR_ALL):
                 for example in examples_of(command, one.flag)[:num_examples]:
                     yield f"{base} {example}".rstrip()
