@@ -43,6 +43,8 @@ LAGS = (
 """Distances in characters at which the autocorrelation is measured, if the text is longer."""
 FROM_AUTOCORRELATION = "autocorrelation"
 """The source of the timescale for a cell type in which no gate keeps the memory."""
+CellIndex = tuple[int, int]
+"""(layer, unit)"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

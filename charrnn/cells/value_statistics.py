@@ -27,7 +27,7 @@ SMALLEST_VARIANCE = 1e-9
 
 def measure_values(
     activations: Activations,
-    cells: Sequence[tuple[int, int]] | None = None,
+    cells: Sequence[records.CellIndex] | None = None,
     correlations: Float32Array | None = None,
 ) -> tuple[records.CellValues, ...]:
     """Measure the cells (layer, unit), all by default, in their order.

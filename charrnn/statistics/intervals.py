@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from charrnn.system.arrays import Float64Array, Int64Array
 
+Interval = tuple[float, float]
+"""The ends of an interval."""
 LEVEL = 0.95
 """Coverage of every interval."""
 
@@ -125,7 +127,7 @@ class BlockSums:
             raise ValueError("the values are not paired: their blocks have other lengths")
         return BlockSums(self.sums - other.sums, self.counts)
 
-    def interval(self) -> tuple[float, float] | None:
+    def interval(self) -> Interval | None:
         """Compute the 95 % interval of the mean; None if under MIN_BLOCKS blocks have any value.
 
         The generator is seeded: the same values give the same interval.
@@ -171,7 +173,7 @@ def resample_sums(*values: NDArray[np.number | np.bool_]) -> Float64Array:
     return np.asarray(np.stack(sums) @ draws.T)
 
 
-def interval_of(estimates: Float64Array, num_chars: int) -> tuple[float, float]:
+def interval_of(estimates: Float64Array, num_chars: int) -> Interval:
     """Return the 95 % interval of a statistic from its estimates (R,) in the resamples of a
     text."""
     return percentiles(estimates, _num_blocks_drawn(num_chars))
@@ -189,7 +191,7 @@ def draw_counts(num_blocks: int) -> Float64Array:
     return draws
 
 
-def percentiles(estimates: Float64Array, num_blocks: int) -> tuple[float, float]:
+def percentiles(estimates: Float64Array, num_blocks: int) -> Interval:
     """Return the 95 % interval of a statistic from its resampled estimates (R,).
 
     Where blocks are few, the 2.5th and the 97.5th percentile lie too close together. They are taken

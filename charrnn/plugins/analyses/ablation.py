@@ -12,13 +12,13 @@ from functools import partial
 import numpy as np
 from rich.table import Table
 
-from charrnn.cells.findings import Skipped
+from charrnn.cells.findings import CellIndex, Skipped
 from charrnn.cells.trace import score_next
 from charrnn.detectors.detector import Labelling, why_not_scored
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.model.reading import read_in_lanes
-from charrnn.statistics.intervals import interval_of, resample_sums
+from charrnn.statistics.intervals import Interval, interval_of, resample_sums
 from charrnn.system.arrays import BoolArray, Float64Array
 from charrnn.system.lazy import Tensor, inference_mode
 from charrnn.text.vocab import EncodedText
@@ -36,9 +36,9 @@ class AblationEffect:
 
     detector: str
     change_inside: float
-    ci_inside: tuple[float, float]
+    ci_inside: Interval
     change_outside: float
-    ci_outside: tuple[float, float]
+    ci_outside: Interval
     num_inside: int
     is_count: bool = False
 
@@ -79,15 +79,15 @@ class Ablation:
     """The rise of the loss of a text while `cells` are clamped: `change` is in nats per character
     over all `num_chars` predicted characters, `ci` its 95 % interval."""
 
-    cells: tuple[tuple[int, int], ...]
+    cells: tuple[CellIndex, ...]
     change: float
-    ci: tuple[float, float]
+    ci: Interval
     num_chars: int
     effects: tuple[AblationEffect, ...] = ()
 
 
 def summarize(
-    changes: Float64Array, labellings: Sequence[Labelling], cells: tuple[tuple[int, int], ...]
+    changes: Float64Array, labellings: Sequence[Labelling], cells: tuple[CellIndex, ...]
 ) -> tuple[Ablation, tuple[Skipped, ...]]:
     """Average changes (N - 1,) of the loss of a text while `cells` are clamped, and inside and
     outside the spans of each detector.
@@ -136,7 +136,7 @@ def effect_of(changes: Float64Array, labelling: Labelling) -> AblationEffect | S
     )
 
 
-def mean_change(changes: Float64Array, where: BoolArray) -> tuple[float, tuple[float, float]]:
+def mean_change(changes: Float64Array, where: BoolArray) -> tuple[float, Interval]:
     """Compute the mean of changes (N,) over the characters `where` (N,), at least one, and its 95 %
     interval."""
     # A mean is a quotient of two sums, both of which vary with the blocks that are drawn.
@@ -156,7 +156,7 @@ def ablation_table(ablation: Ablation, first: str) -> Table:
     numbers = ("clamped at its mean", "95 % interval")
     table = plain_table("nats/character", *numbers, right=numbers)
 
-    def add(name: str, change: float, interval: tuple[float, float]) -> None:
+    def add(name: str, change: float, interval: Interval) -> None:
         table.add_row(name, f"{change:+.4f}", ends_text(*interval, "+.4f"))
 
     def order(effect: AblationEffect) -> tuple[bool, float]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.cells.activations import Activations
-from charrnn.cells.findings import CellFindings, CellScore, CellValues, MeasuredCell
+from charrnn.cells.findings import CellFindings, CellIndex, CellScore, CellValues, MeasuredCell
 from charrnn.cells.study import Study, sections, unless_too_short
 from charrnn.cells.value_statistics import correlate, measure_values
 from charrnn.plugins.analyses.descriptions import descriptions
@@ -310,7 +310,7 @@ def _leading_axes(products: Float64Array) -> Float64Array:
 def atlas_entries(atlas: Atlas) -> list[CellEntry]:
     """Return the entry of every cell for the page."""
     # A cell may be the best cell of several detectors.
-    scores_of: dict[tuple[int, int], list[CellScore]] = defaultdict(list)
+    scores_of: dict[CellIndex, list[CellScore]] = defaultdict(list)
     for score in atlas.findings.scores:
         if score.is_significant:
             scores_of[score.layer, score.unit].append(score)

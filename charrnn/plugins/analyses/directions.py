@@ -40,7 +40,7 @@ from charrnn.plugins.analyses.ablation import (
     summarize,
 )
 from charrnn.statistics.agreement import measure_score, resample_score
-from charrnn.statistics.intervals import interval_of
+from charrnn.statistics.intervals import Interval, interval_of
 from charrnn.statistics.probes import ProbeSums, choose_greedily
 from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable
@@ -71,7 +71,7 @@ class Direction(Displayable):
     """
 
     detector: str
-    cells: tuple[tuple[int, int], ...] = field(repr=False)
+    cells: tuple[records.CellIndex, ...] = field(repr=False)
     """(layer, unit) of each cell, in the order in which they were selected: the best cell first."""
     weights: tuple[float, ...] = field(repr=False)
     means: tuple[float, ...] = field(repr=False)
@@ -82,11 +82,11 @@ class Direction(Displayable):
     is_yes_no: bool
     score: float
     """AUC, or Spearman's rho for a count, of the output on the scoring half."""
-    ci: tuple[float, float]
+    ci: Interval
     """The 95 % interval of the score."""
     cell_score: float
     """The score of the best cell, `cells[0]`, with its values times its polarity."""
-    gain_ci: tuple[float, float]
+    gain_ci: Interval
     """The 95 % interval of the difference between the two scores, from the same resamples."""
     low: float
     """The 2nd percentile of the output on the scoring half."""

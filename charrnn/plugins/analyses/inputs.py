@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.findings import ColouredText
+from charrnn.cells.findings import CellIndex, ColouredText
 from charrnn.cells.study import CellSection, Study
 from charrnn.cells.trace import torch_ops
 from charrnn.errors import check_length
@@ -438,7 +438,7 @@ def erase(
     *,
     mean: Tensor,
     state: RecurrentState[Tensor],
-    cell: tuple[int, int],
+    cell: CellIndex,
 ) -> Tensor:
     """Compute how the value of a cell (layer, unit) changes with each character: the value minus
     the value with the vector of an id replaced by `mean` (E,), for each id: (k, n).

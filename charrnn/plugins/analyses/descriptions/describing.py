@@ -18,7 +18,7 @@ from charrnn.plugins.analyses.descriptions.conditions import Conditions
 from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.statistics.agreement import measure_score
 from charrnn.statistics.chance import draw_shifts
-from charrnn.statistics.intervals import MIN_VALUES, interval_of, resample_sums
+from charrnn.statistics.intervals import MIN_VALUES, Interval, interval_of, resample_sums
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
@@ -64,7 +64,7 @@ class ScoredFit:
     fit: Fit | None
     """None for a cell that is constant in one of the halves."""
     score: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     variance: float
     """The variance of the cell's values on the scoring half."""
 
@@ -190,7 +190,7 @@ def _is_varied(values: NDArray[np.floating]) -> bool:
     return float(values.var(dtype=np.float64)) > 1e-12
 
 
-def _interval(errors: Float64Array, centred: Float64Array) -> tuple[float, float] | None:
+def _interval(errors: Float64Array, centred: Float64Array) -> Interval | None:
     """Compute the 95 % interval of R² from squared errors (n,) and values (n,) about their mean;
     None for fewer than MIN_VALUES."""
     if len(errors) < MIN_VALUES:

@@ -12,7 +12,7 @@ from itertools import cycle, pairwise
 
 import numpy as np
 
-from charrnn.cells.findings import CellScore
+from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.cells.scores import Measured
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import MIN_TEXT, Target
@@ -115,7 +115,7 @@ class Hypothesis:
     study: Study
     target: Target
     measured: Measured
-    cell: tuple[int, int]
+    cell: CellIndex
     detector: Detector
 
     def card(self) -> EvidenceCard:
@@ -325,7 +325,7 @@ class Hypothesis:
         ranked = ranking(self.study, [self.detector])[self.target.name]
         return next(score for score in ranked if (score.layer, score.unit) == self.cell)
 
-    def _mask(self, *cells: list[tuple[int, int]]) -> Tensor:
+    def _mask(self, *cells: list[CellIndex]) -> Tensor:
         """Return (C, L, H): whether each cell is among the cells of each condition."""
         mask = torch.zeros(
             len(cells), self.study.num_layers, self.study.num_units, dtype=torch.bool
@@ -396,7 +396,7 @@ class Hypothesis:
             windows=tuple(segments.tolist()),
         )
 
-    def followers(self) -> list[tuple[int, int]]:
+    def followers(self) -> list[CellIndex]:
         """Return the cells that follow the property better than chance and than the untrained
         network. The cell of the claim comes first, then the cells in the order in which their
         exchange moves the output on the choosing half, the largest first."""

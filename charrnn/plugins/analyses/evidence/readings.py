@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cells.findings import CellIndex
 from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
@@ -79,7 +80,7 @@ def read_freely(
     begins: Positions,
     length: int,
     half: int,
-    cell: tuple[int, int],
+    cell: CellIndex,
     output: Output,
     wanted: Positions,
 ) -> FreeReading:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.cells.findings import CellScore
+from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.errors import counted
 from charrnn.plugins.analyses.matching import CellMatch
 from charrnn.system.display import Displayable
@@ -48,7 +48,7 @@ class Sufficiency:
     """The share of the property's effect on the output that remains while all followers but the
     first k are held at their means."""
 
-    followers: tuple[tuple[int, int], ...] = field(repr=False)
+    followers: tuple[CellIndex, ...] = field(repr=False)
     """(layer, unit) of the cells that follow the property, in the order in which they are released:
     the cell first."""
     effect: float

@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 from rich.text import Text
 
-from charrnn.cells.findings import CellFindings, CellScore
+from charrnn.cells.findings import CellFindings, CellIndex, CellScore
 from charrnn.cells.trace import Trace
 from charrnn.config.settings import resolved
 from charrnn.detectors.registry import DETECTORS
@@ -37,8 +37,6 @@ from charrnn.views.tables import (
 )
 from charrnn.views.theme import Scale, all_visible, scale_of
 
-CellIndex = tuple[int, int]
-"""(layer, unit)"""
 ALL = "all cells"
 """The name of the list of all cells, which exists before anything is scored."""
 BEST = "best cell for each detector"
