@@ -557,11 +557,12 @@ def beginning_of(prime: str | bytes | None) -> str:
 class GenerationMethods:
     """Generates text with its `generator`: each option is given by name.
 
-    `sample`, `samples`, `stream` and `write` take the fields of
-    `generation.sample_options.SampleOptions`; `search` and `beam` take the fields of
-    `SearchOptions`. A prime, or a text to predict after, is a string, bytes, the `pathlib.Path` of
-    a file or a list of texts. They raise UsageError for an unknown option and for one out of range,
-    and DataError for a prime with characters outside the vocabulary.
+    `sample`, `stream` and `write` take the fields of `SampleOptions`, `samples` those of
+    `SeveralOptions`, and `search` and `beam` those of `SearchOptions`, which are in
+    `generation.sample_options`. A prime, or a text to predict after, is a string, bytes, the
+    `pathlib.Path` of a file or a list of texts. The methods raise
+    UsageError for an unknown option and for one out of range, and DataError for a prime with
+    characters outside the vocabulary.
 
     Neither the model nor the defaults are those of `charrnn sample`: a `Model` writes with its
     network alone (`Model.with_counts` adds counts), at temperature 1, and a document of at most
@@ -601,7 +602,7 @@ class GenerationMethods:
             and the seed.
 
         Raises:
-            UsageError: There is no option of a name, an option is out of range, or a cell that is
+            UsageError: There is no such option, an option is out of range, or a cell that is
                 clamped does not exist.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
@@ -638,7 +639,7 @@ class GenerationMethods:
             A list of `GeneratedText`, in the order of their seeds.
 
         Raises:
-            UsageError: There is no option of a name, an option is out of range, a cell that is
+            UsageError: There is no such option, an option is out of range, a cell that is
                 clamped does not exist, or 1,000 texts in a row were rejected.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
@@ -678,7 +679,7 @@ class GenerationMethods:
             until the bytes of a character are complete.
 
         Raises:
-            UsageError: There is no option of a name, an option is out of range, or a cell does not
+            UsageError: There is no such option, an option is out of range, or a cell does not
                 exist.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
@@ -707,7 +708,7 @@ class GenerationMethods:
             An iterator over parts of the text.
 
         Raises:
-            UsageError: There is no option of a name, an option is out of range, or a cell that is
+            UsageError: There is no such option, an option is out of range, or a cell that is
                 clamped does not exist.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
@@ -743,7 +744,7 @@ class GenerationMethods:
             most likely first.
 
         Raises:
-            UsageError: There is no option of a name, an option is out of range, or a stop string
+            UsageError: There is no such option, an option is out of range, or a stop string
                 has characters outside the vocabulary.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
@@ -773,7 +774,7 @@ class GenerationMethods:
             A list of `GeneratedText`, most likely first.
 
         Raises:
-            UsageError: There is no option of a name, an option is out of range, or a stop string
+            UsageError: There is no such option, an option is out of range, or a stop string
                 has characters outside the vocabulary.
             DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
                 a file cannot be read.
