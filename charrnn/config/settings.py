@@ -575,6 +575,11 @@ class Config:
         return self.num_members
 
     @property
+    def chars_per_step(self) -> int:
+        """The characters that a training step reads, of a resolved configuration."""
+        return resolved(self.batch_size) * resolved(self.bptt_length)
+
+    @property
     def num_held_back(self) -> int:
         """`held_back` as a number: 0 for `auto`."""
         if self.held_back == "auto":

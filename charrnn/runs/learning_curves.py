@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from charrnn.config.settings import resolved
 from charrnn.errors import CheckpointError, UsageError, did_you_mean, named
 from charrnn.runs.logs import LoggedLoss, MetricsLog
 from charrnn.runs.overview import RunSummary, find_runs, logged_fields, read_each, state_of
@@ -127,7 +126,7 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
         elif training:
             _append(steps, loss)
 
-    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
+    chars_per_step = config.chars_per_step
     return LearningCurve(
         run=folder.name,
         validation=_loss_curve(validations, chars_per_step),

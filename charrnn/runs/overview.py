@@ -167,7 +167,7 @@ def summarize(folder: RunReader) -> RunSummary:
         num_parameters=num_weights,
         step=step,
         num_steps=num_steps,
-        num_chars=step * resolved(config.batch_size) * resolved(config.bptt_length),
+        num_chars=step * config.chars_per_step,
         best_nats=min(losses, default=None),
         with_counts_nats=with_counts_nats,
         minutes=seconds / 60,

@@ -449,7 +449,7 @@ def _read_same_text(resumed: Resumed) -> RunText:
     # A new run never reads more characters per step than its text has. A damaged config.yaml may
     # ask for that, and for any amount of memory.
     num_learned = text.num_train - num_in(text.held_back(config))
-    if resolved(config.batch_size) * resolved(config.bptt_length) > num_learned:
+    if config.chars_per_step > num_learned:
         raise CheckpointError(
             f"{run / 'config.yaml'} is damaged: {config.batch_size} batch rows of"
             f" {config.bptt_length} characters per step are more than the {num_learned:,} of its"

@@ -81,7 +81,7 @@ def planned_notes(asked: Config, planned: Config, text: RunText, *, ends_early: 
     # A budget that is not used up, or that is too small to teach anything.
     num_steps = planned.steps or 0
     if ends_early:
-        num_read = num_steps * resolved(planned.batch_size) * resolved(planned.bptt_length)
+        num_read = num_steps * planned.chars_per_step
         notes.append(
             f"training ends before its budget, after {num_read / text.num_train:.3g} epochs:"
             " longer, a model of this size would learn so short a text by heart."

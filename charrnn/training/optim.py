@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from charrnn.config.settings import Config, resolved
+from charrnn.config.settings import Config
 from charrnn.model.device import autocast
 from charrnn.model.ensemble import TrainedNetwork
 from charrnn.model.layer import RecurrentLayer
@@ -361,8 +361,7 @@ def loss_scales(config: Config) -> tuple[float, ...]:
     """
     if config.precision != "fp16":
         return (1.0,)
-    num_chars = resolved(config.batch_size) * resolved(config.bptt_length)
-    largest = min(LARGEST_SCALE, 2.0 ** math.floor(math.log2(num_chars)))
+    largest = min(LARGEST_SCALE, 2.0 ** math.floor(math.log2(config.chars_per_step)))
     return tuple(largest / step for step in SCALE_STEPS)
 
 

@@ -183,12 +183,9 @@ def _without_followers(resumed: Resumed, text: RunText) -> Config:
 def _check_budget(resumed: Resumed, text: RunText) -> None:
     """Raise UsageError if the run has taken more than its budget already."""
     config = resumed.config
-    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     minutes = resumed.seconds / 60
 
-    num_steps = recipe.steps_of_budget(
-        config, num_train_chars=text.num_train, chars_per_step=chars_per_step
-    )
+    num_steps = recipe.steps_of_budget(config, text.num_train)
 
     # A budget of minutes has no number of steps, so its time is compared.
     is_used_up = (config.minutes or 0) <= minutes

@@ -39,11 +39,13 @@ DEFAULT_CELL = {"cell": "lstm", "num_layers": 1}
 CPU_RATE = 2.4e11
 """Assumed operations per second of training on one processor thread with bf16
 (docs/understand/recipe.md)."""
+WINDOW = 128
+"""Characters per batch row and step."""
 SHORT_READ = 3_000_000
 """A budget in minutes that reads fewer characters is short: many small steps reach a lower loss
 than few large steps."""
 SHORT_WINDOW = 48
-"""Characters per batch row and step for a short budget."""
+"""Characters per batch row and step in a short budget."""
 SHORT_BUDGET_FACTOR = 1.5
 """Factor of the learning rate for a short budget."""
 
@@ -73,15 +75,12 @@ def choose_sizes(
     config = fill_auto(config, **DEFAULT_CELL)
     if config.omega > 0:  # Ω is that of one network with all of its recurrent weights.
         config = fill_auto(config, num_members=1, weight_drop=0.0)
-    bptt_length, batch_size = choose_batch_shape(
-        config, num_train_chars=num_train_chars, window=128
-    )
+    window = WINDOW
     if config.hidden_size == "auto":
         hidden_size = choose_hidden_size(
-            config,
+            choose_batch_shape(config, num_train_chars=num_train_chars, window=window),
             num_train_chars=num_train_chars,
             operations_per_second=operations_per_second,
-            num_per_step=batch_size * bptt_length,
         )
         config = replace(config, hidden_size=hidden_size)
 
@@ -92,12 +91,10 @@ def choose_sizes(
     # In a short budget, many small steps at a higher learning rate.
     factor = 1.0
     if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
-        bptt_length, batch_size = choose_batch_shape(
-            config, num_train_chars=num_train_chars, window=SHORT_WINDOW
-        )
+        window = SHORT_WINDOW
         factor = SHORT_BUDGET_FACTOR
     config = fill_auto(config, learning_rate=choose_peak_rate(config, factor))
-    return replace(config, bptt_length=bptt_length, batch_size=batch_size)
+    return choose_batch_shape(config, num_train_chars=num_train_chars, window=window)
 
 
 MAX_RATE = 3e-2
@@ -135,9 +132,9 @@ MAX_BATCH_SIZE = 32
 """Batch rows of a text that is long enough for them."""
 
 
-def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
-    """Return the characters per batch row and step, `window` if they are not given, and the number
-    of batch rows."""
+def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> Config:
+    """Choose the characters per batch row and step, `window` if they are not given, and the number
+    of batch rows. A short text has fewer than are given."""
     # A window is at most a quarter of the text, or half of it if it is asked for.
     share = 4 if config.bptt_length == "auto" else 2
     config = fill_auto(config, bptt_length=window, batch_size=MAX_BATCH_SIZE)
@@ -145,7 +142,8 @@ def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tup
 
     # Two windows per batch row at least: a shorter row would be read twice in one step.
     most_rows = max(1, num_train_chars // (2 * bptt_length))
-    return bptt_length, min(resolved(config.batch_size), most_rows)
+    batch_size = min(resolved(config.batch_size), most_rows)
+    return replace(config, bptt_length=bptt_length, batch_size=batch_size)
 
 
 MIN_READ = {128: 0, 256: 2_000_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
@@ -164,19 +162,15 @@ the number of characters of the text: it would learn the text by heart, and seve
 are better, whatever the time (benchmarks/LOG.md)."""
 
 
-def choose_hidden_size(
-    config: Config, num_train_chars: int, operations_per_second: float, num_per_step: int
-) -> int:
+def choose_hidden_size(config: Config, num_train_chars: int, operations_per_second: float) -> int:
     """Return the largest size of MIN_READ that reads enough, within the budget, and before the text
     is learned by heart.
 
-    Cell and layers are resolved; a step reads `num_per_step` characters.
+    Cell, layers and batch rows are resolved.
     """
     members = config.num_networks
     largest = members * min(MIN_READ)
-    num_steps = steps_of_budget(
-        config, num_train_chars=num_train_chars, chars_per_step=num_per_step
-    )
+    num_steps = steps_of_budget(config, num_train_chars)
 
     # From small to large: the last size that reads enough is chosen.
     for units, least in MIN_READ.items():
@@ -196,7 +190,7 @@ def choose_hidden_size(
         if num_steps is None:
             num_read = MINUTES_SHARE * chars_of_minutes(sized, operations_per_second)
         else:
-            num_read = num_steps * num_per_step
+            num_read = num_steps * config.chars_per_step
         if num_read >= least and useful_chars(num_weights, num_train_chars) >= MIN_USEFUL[units]:
             largest = hidden_size
     return largest
@@ -333,11 +327,11 @@ def counting_seconds(config: Config, num_train_chars: int, num_val_chars: int) -
     return COUNTING_SECONDS + counting + validating
 
 
-def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int) -> int | None:
+def steps_of_budget(config: Config, num_train_chars: int) -> int | None:
     """Return the steps of a budget in steps or epochs; None for minutes, which become steps by
     measuring."""
     if config.epochs is not None:
-        return round(config.epochs * num_train_chars / chars_per_step)
+        return round(config.epochs * num_train_chars / config.chars_per_step)
     return config.steps
 
 
@@ -355,12 +349,11 @@ def most_useful_steps(config: Config, num_train_chars: int) -> int:
     Sizes, batch rows and window are resolved. M networks can use √M times as many
     (benchmarks/LOG.md). A network that starts with the weights of another run needs fewer steps.
     """
-    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
     useful = math.sqrt(config.num_networks) * useful_chars(
         num_recurrent_weights(config), num_train_chars
     )
     least = MIN_USEFUL_STEPS if config.init_from is None else MIN_TUNING_STEPS
-    return max(least, min(MAX_STEPS, round(useful / chars_per_step)))
+    return max(least, min(MAX_STEPS, round(useful / config.chars_per_step)))
 
 
 def ends_early(asked: Config, planned: Config, num_train_chars: int) -> bool:
@@ -386,10 +379,9 @@ def choose_steps(
 
     A budget in minutes becomes `steps_in_minutes`, which follow from a measured step.
     """
-    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
 
     # The steps.
-    budget = steps_of_budget(config, num_train_chars=num_train_chars, chars_per_step=chars_per_step)
+    budget = steps_of_budget(config, num_train_chars)
     if budget is None:
         budget = steps_in_minutes
     assert budget is not None, "a budget in minutes needs a measured step"
@@ -401,7 +393,7 @@ def choose_steps(
     # more than its share of the time.
     validation_chars = choose_validation_chars(config, steps=steps, num_val_chars=num_val_chars)
     num_read = min(num_val_chars, validation_chars or num_val_chars)
-    cost_in_steps = num_read * FORWARD_COST / chars_per_step
+    cost_in_steps = num_read * FORWARD_COST / config.chars_per_step
     auto_every = max(math.ceil(steps / NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
     config = fill_auto(config, evaluate_every=auto_every)
     config = fill_auto(config, save_every=config.evaluate_every)
@@ -434,8 +426,9 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
     if config.evaluate_every != "auto":
         num_validations = max(1, steps // config.evaluate_every)
 
-    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
-    affordable = int(EVALUATION_SHARE * steps * chars_per_step / FORWARD_COST / num_validations)
+    affordable = int(
+        EVALUATION_SHARE * steps * config.chars_per_step / FORWARD_COST / num_validations
+    )
     # Whole segments, so that this is the number of characters that are scored.
     largest = max(MIN_VALIDATION_CHARS, affordable // SEGMENT_LENGTH * SEGMENT_LENGTH)
     return None if num_val_chars <= largest else largest
@@ -457,8 +450,7 @@ def choose_dropout(config: Config, steps: int, num_train_chars: int) -> Config:
     """Choose which shares of a network are dropped in so many steps, and how fast weights decay."""
     # How much is dropped. Fewer than three epochs are no danger: nothing is learned by heart that
     # was read once or twice.
-    chars_per_step = resolved(config.batch_size) * resolved(config.bptt_length)
-    epochs = steps * chars_per_step / num_train_chars
+    epochs = steps * config.chars_per_step / num_train_chars
     needed = DROPOUT_SCALE * math.sqrt(
         epochs * num_recurrent_weights(config) / num_train_chars / config.num_networks
     )
@@ -505,7 +497,7 @@ def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Conf
 
     # The largest number of networks of which each still reads enough and takes enough steps.
     units = resolved(config.hidden_size)
-    num_read = num_steps * resolved(config.batch_size) * resolved(config.bptt_length)
+    num_read = num_steps * config.chars_per_step
     least = max(MEMBER_EPOCHS * num_train_chars, SHORT_READ, MIN_USEFUL.get(units, 0))
     members = min(
         MAX_MEMBERS, num_read // least, num_steps // MIN_USEFUL_STEPS, MAX_JOINED_SIZE // units

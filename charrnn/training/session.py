@@ -153,7 +153,6 @@ class TrainingSession:
         assert config.validation_chars != "auto", "the share of the validation text was not chosen"
         self._max_chars = config.validation_chars
         self._sample_steps = {math.ceil(self.num_steps * share) for share in SAMPLE_SHARES}
-        self._chars_per_step = trainer.batches.batch_size * resolved(config.bptt_length)
 
         # The files beside the checkpoints.
         self._metrics = MetricsLog(run.path / "metrics.jsonl")
@@ -275,7 +274,7 @@ class TrainingSession:
             train_nats=result.train_nats,
             grad_norm=result.grad_norm,
             learning_rate=result.learning_rate,
-            chars_per_second=self._chars_per_step / (time.perf_counter() - begin),
+            chars_per_second=self.trainer.config.chars_per_step / (time.perf_counter() - begin),
         )
         self._log(event)
         return event
