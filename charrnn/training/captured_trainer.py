@@ -64,7 +64,7 @@ def capture_obstacle(config: Config, num_processes: int) -> str | None:
 
 def capture_notes(config: Config, computing: Computing) -> list[str]:
     """Describe why the steps of a configuration take longer on a GPU than they could."""
-    obstacle = capture_obstacle(config, computing.group.size)
+    obstacle = capture_obstacle(config, num_processes=computing.group.size)
     if computing.device.type != "cuda" or obstacle is None:
         return []
     return [f"{ONE_BY_ONE}: {obstacle}"]
@@ -213,14 +213,16 @@ class CapturedTrainer(Trainer):
         # What is captured: the gradients, and, once they are known to be finite, Muon's updates.
         self.capture = Capture(device)
         self.warnings = self.capture.warnings
-        self._compute_captured = Repeated(self._compute_buffered, self.capture)
+        self._compute_captured = Repeated(self._compute_buffered, capture=self.capture)
         for optimizer in self.optimizers:
             if isinstance(optimizer, Muon):
-                optimizer.compute_updates = Repeated(optimizer.compute_updates, self.capture)
+                optimizer.compute_updates = Repeated(
+                    optimizer.compute_updates, capture=self.capture
+                )
 
         # The first step is loaded now, all later steps while the device computes.
-        window, generator = self._draw_window(self.step, self.cursor)
-        self._buffers = StepBuffers(window.on_device(device), generator)
+        window, generator = self._draw_window(self.step, cursor=self.cursor)
+        self._buffers = StepBuffers(window.on_device(device), generator=generator)
         self._loaded = (self.step, self.cursor)
         """The step in the buffers, and where its window begins."""
         self._threads = ThreadPoolExecutor(DRAWN_AHEAD)
@@ -229,7 +231,7 @@ class CapturedTrainer(Trainer):
 
     def _next_gradients(self, scale: float) -> Gradients:
         """Let the device begin to compute the gradients of the next window."""
-        self._load(self.step, self.cursor)
+        self._load(self.step, cursor=self.cursor)
         self._buffers.scale.fill_(scale)
         gradients = self._compute_captured()
 
@@ -239,7 +241,7 @@ class CapturedTrainer(Trainer):
             later = (self.step + ahead, self.cursor + ahead * self._window_length)
             if later not in self._drawn:
                 self._drawn[later] = self._threads.submit(self._draw_step, *later)
-        self._load(self.step + 1, self.cursor + self._window_length)
+        self._load(self.step + 1, cursor=self.cursor + self._window_length)
         return gradients
 
     def _load(self, step: int, cursor: int) -> None:
@@ -249,13 +251,13 @@ class CapturedTrainer(Trainer):
         self._loaded = (step, cursor)
         drawn = self._drawn.pop(self._loaded, None)
         if drawn is None:
-            self._buffers.load(self._draw_step(step, cursor))
+            self._buffers.load(self._draw_step(step, cursor=cursor))
         else:
             self._buffers.load(drawn.result())
 
     def _draw_step(self, step: int, cursor: int) -> DrawnStep:
-        window, generator = self._draw_window(step, cursor)
-        return DrawnStep(window, generator, masks=self._buffers.draw_masks(generator))
+        window, generator = self._draw_window(step, cursor=cursor)
+        return DrawnStep(window, generator=generator, masks=self._buffers.draw_masks(generator))
 
     def _compute_buffered(self) -> Gradients:
         """Compute the gradients of the step in the buffers."""
@@ -264,7 +266,7 @@ class CapturedTrainer(Trainer):
         noise = Noise(
             buffers.generator, num_lanes=self.batches.batch_size, take_mask=buffers.take_mask
         )
-        return self._compute_gradients(buffers.window, noise, buffers.scale)
+        return self._compute_gradients(buffers.window, noise=noise, scale=buffers.scale)
 
 
 def build_trainer(
@@ -277,7 +279,10 @@ def build_trainer(
     """Build a trainer, which captures its steps if it can. The arguments are those of `Trainer`."""
     # On a CPU nothing is launched, so there is nothing to gain.
     device = computing.device
-    if device.type == "cuda" and capture_obstacle(config, computing.group.size) is None:
+    if (
+        device.type == "cuda"
+        and capture_obstacle(config, num_processes=computing.group.size) is None
+    ):
         return CapturedTrainer(config, batches=batches, vocab_size=vocab_size, device=device)
     return Trainer(
         config,

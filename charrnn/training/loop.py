@@ -229,7 +229,10 @@ def _events(
             pauses.look()
             if isinstance(event, DoneEvent) and event.is_complete:
                 warning = _budget_warning(
-                    before + event.seconds, minutes, paused=pauses.seconds, least_share=least_share
+                    before + event.seconds,
+                    minutes=minutes,
+                    paused=pauses.seconds,
+                    least_share=least_share,
                 )
                 if warning:
                     yield WarningEvent(message=warning)
@@ -384,7 +387,7 @@ def _load(run: RunWriter, changes: Mapping[str, Any], num_processes: int) -> Res
             f"{run.path.name} was imported: no training can be continued. Train a new run with"
             f" {named('init_from', run.path)} instead."
         )
-    before = _recorded_config(run, checkpoint)
+    before = _recorded_config(run, checkpoint=checkpoint)
     config = _changed_config(
         before, checkpoint=checkpoint, changes=changes, num_processes=num_processes
     )

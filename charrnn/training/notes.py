@@ -160,6 +160,8 @@ def _prose_notes(asked: Config, text: RunText) -> list[str]:
     if asked.end_id is not None or text.vocab.kind == "byte":
         return []
     begin = str(text.corpus.text(0, LOOKED_AT))
+
+    # Wrapped lines, and too little text to learn English from.
     notes = []
     if not asked.join_lines and share_wrapped(begin) > WRAPPED_SHARE:
         notes.append(
@@ -206,6 +208,7 @@ def validation_notes(config: Config, text: RunText) -> list[str]:
 
 def extension_notes(config: Config, initial: Checkpoint, text: RunText) -> list[str]:
     """Describe which characters were added to the alphabet of the model that a run starts with."""
+    # Without new characters, the user may have named another file than he meant.
     if not config.extend_alphabet:
         return []
     if text.vocab.kind == "byte":

@@ -185,7 +185,7 @@ def _check_budget(resumed: Resumed, text: RunText) -> None:
     config = resumed.config
     minutes = resumed.seconds / 60
 
-    num_steps = recipe.steps_of_budget(config, text.num_train)
+    num_steps = recipe.steps_of_budget(config, num_train_chars=text.num_train)
 
     # A budget of minutes has no number of steps, so its time is compared.
     is_used_up = (config.minutes or 0) <= minutes
@@ -210,6 +210,7 @@ def with_fitting_size(config: Config, text: RunText) -> Config:
     if config.parameters is None:
         return config
 
+    # The number is that of one network, whatever the budget.
     single = recipe.fill_auto(config, **recipe.DEFAULT_CELL, num_members=1)
     hidden_size = fit_parameters(
         single,
@@ -236,6 +237,7 @@ def open_initial_model(
             )
         return config, None
 
+    # The weights and the alphabet must belong together: both are continued.
     run, _ = open_run_to_read(config.init_from)
     initial = run.load_best()
     theirs = initial.description.config()
@@ -345,6 +347,8 @@ def plan_steps(
     )
     num_steps = int(steps_as_measured * config.num_networks / with_members.num_networks)
     if may_end_early:
-        num_steps = min(num_steps, recipe.most_useful_steps(with_members, text.num_train))
+        num_steps = min(
+            num_steps, recipe.most_useful_steps(with_members, num_train_chars=text.num_train)
+        )
     planned = recipe.choose_steps(with_members, *sizes, num_taken + max(1, num_steps))
     return computing.group.share_config(planned)

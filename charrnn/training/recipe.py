@@ -93,7 +93,7 @@ def choose_sizes(
     if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
         window = SHORT_WINDOW
         factor = SHORT_BUDGET_FACTOR
-    config = fill_auto(config, learning_rate=choose_peak_rate(config, factor))
+    config = fill_auto(config, learning_rate=choose_peak_rate(config, factor=factor))
     return choose_batch_shape(config, num_train_chars=num_train_chars, window=window)
 
 
@@ -170,7 +170,7 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
     """
     members = config.num_networks
     largest = members * min(MIN_READ)
-    num_steps = steps_of_budget(config, num_train_chars)
+    num_steps = steps_of_budget(config, num_train_chars=num_train_chars)
 
     # From small to large: the last size that reads enough is chosen.
     for units, least in MIN_READ.items():
@@ -191,7 +191,10 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
             num_read = MINUTES_SHARE * chars_of_minutes(sized, operations_per_second)
         else:
             num_read = num_steps * config.chars_per_step
-        if num_read >= least and useful_chars(num_weights, num_train_chars) >= MIN_USEFUL[units]:
+        if (
+            num_read >= least
+            and useful_chars(num_weights, num_train_chars=num_train_chars) >= MIN_USEFUL[units]
+        ):
             largest = hidden_size
     return largest
 
@@ -260,7 +263,7 @@ def choose_held_back(config: Config, training_ids: IdArray) -> Config:
     """
     if config.held_back == "auto":
         return replace(config, held_back=_automatic_held_back(config, training_ids))
-    _check_asked_held_back(config.held_back, training_ids, end_id=config.end_id)
+    _check_asked_held_back(config.held_back, training_ids=training_ids, end_id=config.end_id)
     return config
 
 
@@ -273,7 +276,10 @@ def _automatic_held_back(config: Config, training_ids: IdArray) -> int:
 
     affordable = len(training_ids) // MOST_HELD_BACK_PART
     num_held_back = min(MAX_HELD_BACK, max(MIN_HELD_BACK, len(training_ids) // HELD_BACK_PART))
-    if _num_with_documents(num_held_back, training_ids, end_id=config.end_id) > affordable:
+    if (
+        _num_with_documents(num_held_back, training_ids=training_ids, end_id=config.end_id)
+        > affordable
+    ):
         return 0
     return num_held_back
 
@@ -285,7 +291,9 @@ def _check_asked_held_back(num_held_back: int, training_ids: IdArray, end_id: in
             f" {LEAST_HELD_BACK} to say how much the counts are worth."
         )
 
-    num_with_documents = _num_with_documents(num_held_back, training_ids, end_id=end_id)
+    num_with_documents = _num_with_documents(
+        num_held_back, training_ids=training_ids, end_id=end_id
+    )
     if num_with_documents <= len(training_ids) // 2:
         return
     documents = ""
@@ -381,7 +389,7 @@ def choose_steps(
     """
 
     # The steps.
-    budget = steps_of_budget(config, num_train_chars)
+    budget = steps_of_budget(config, num_train_chars=num_train_chars)
     if budget is None:
         budget = steps_in_minutes
     assert budget is not None, "a budget in minutes needs a measured step"

@@ -143,7 +143,7 @@ class TrainingSession:
         self._began = start
         self.state = SessionState()
         if checkpoint is not None:
-            self.state = SessionState.restored(checkpoint, run.checkpoints())
+            self.state = SessionState.restored(checkpoint, checkpoint_names=run.checkpoints())
 
         # The schedule, which `plan_run` has turned into steps and characters.
         config = trainer.config
@@ -279,6 +279,7 @@ class TrainingSession:
         self._log(event)
         return event
 
+    # What several processes do in another way (`shared_session`) is a function of its own.
     def _take_step(self) -> StepResult:
         return self.trainer.take_step()
 

@@ -121,7 +121,7 @@ class Trainer:
 
         # The network that learns, and a network with the average of its weights, which is
         # validated, saved and sampled from. Without averaging, both are the same object.
-        self.network = build_network(config, vocab_size).to(device)
+        self.network = build_network(config, vocab_size=vocab_size).to(device)
         self.averaged = self.network
         if config.weight_average > 0:
             self.averaged = copy.deepcopy(self.network)
@@ -201,9 +201,9 @@ class Trainer:
 
     def _next_gradients(self, scale: float) -> Gradients:
         """Compute the gradients of the next window; `scale` is the factor of the loss in fp16."""
-        window, generator = self._draw_window(self.step, self.cursor)
+        window, generator = self._draw_window(self.step, cursor=self.cursor)
         noise = Noise(generator, num_lanes=self.batches.batch_size, own=self.rows)
-        return self._compute_gradients(window.on_device(self.device), noise, scale)
+        return self._compute_gradients(window.on_device(self.device), noise=noise, scale=scale)
 
     def _draw_window(self, step: int, cursor: int) -> tuple[Window, Generator]:
         """Return the window of a step in main memory, and the generator of its masks."""
@@ -216,7 +216,10 @@ class Trainer:
         if self.config.end_id is None:  # With documents, the network resets the state itself.
             drawn = torch.rand(self.batches.batch_size, generator=generator)[self.rows]
             is_reset = drawn < self.config.reset_probability
-        return Window(torch.from_numpy(ids), torch.from_numpy(targets), is_reset), generator
+        window = Window(
+            ids=torch.from_numpy(ids), targets=torch.from_numpy(targets), is_reset=is_reset
+        )
+        return window, generator
 
     def _compute_gradients(self, window: Window, noise: Noise, scale: float | Tensor) -> Gradients:
         """Compute the clipped gradient of the mean loss over a window into every weight's `grad`.
@@ -231,7 +234,7 @@ class Trainer:
         # Forward.
         with autocast(self.device, self.config.precision):
             logits, state = self.network(window.ids, state, noise)
-        loss = self._loss(logits, window)
+        loss = self._loss(logits, window=window)
 
         # Backward, in fp16 from a multiple of the loss, because small gradients would become 0.
         # Old gradients are dropped, not zeroed: zeros would cost a pass over all weights.
@@ -264,7 +267,7 @@ class Trainer:
             for weights in self._weights_of_networks
         ]
         loss_and_norm = torch.stack((mean_loss, torch.stack(norms).amax()))
-        return Gradients(state.map(Tensor.detach), loss_and_norm)
+        return Gradients(state.map(Tensor.detach), loss_and_norm=loss_and_norm)
 
     def _loss(self, logits: Tensor, window: Window) -> Tensor:
         """Compute the mean loss over the learned characters of a window. Of several processes, each
@@ -335,8 +338,8 @@ class Trainer:
 
     def start_with(self, model: Tensors) -> None:
         """Copy another run's `model_tensors`, which have these shapes, before the first step."""
-        _copy_all(self.network.state_dict(), model)
-        _copy_all(self.averaged.state_dict(), model)
+        _copy_all(self.network.state_dict(), saved=model)
+        _copy_all(self.averaged.state_dict(), saved=model)
         self.state = self._initial_state().map(Tensor.detach)
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
@@ -346,7 +349,7 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return all that training needs to continue: (tensors, {"step", "cursor"}), with the
         states of all batch rows."""
-        state = self.group.join_rows(self.state.vectors, self.batches.batch_size)
+        state = self.group.join_rows(self.state.vectors, batch_size=self.batches.batch_size)
         return numpy_tensors({**self._tensors(), "state": state}), {
             "step": self.step,
             "cursor": self.cursor,
@@ -373,12 +376,12 @@ class Trainer:
         # The manifest has verified all files of the checkpoint. A tensor can be missing only if
         # config.yaml belongs to another run.
         try:
-            _copy_all(self._tensors(), training)
+            _copy_all(self._tensors(), saved=training)
             _copy(self.state.vectors, training["state"][..., self.rows, :].copy())
 
             # The averages, which are in the model file only unless they are of an ensemble.
             if len(self._networks) == 1 and self.averaged is not self.network:
-                _copy_all(self.averaged.state_dict(), model)
+                _copy_all(self.averaged.state_dict(), saved=model)
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(
                 f"The saved training state does not fit config.yaml: {error}"
