@@ -29,7 +29,7 @@ FEW = {
     "analyses.evidence.card.NUM_OTHERS": 9,
     "analyses.evidence.card.NUM_PAIRS": 64,
     "analyses.evidence.card.NUM_PAIRS_CHOOSING": 16,
-    "analyses.evidence.card.NUM_WINDOWS": 4,
+    "analyses.evidence.card.NUM_CLAMPED_SEGMENTS": 4,
     "analyses.gradients.NUM_LOSSES": 16,
     "reports.dynamic.NUM_STRETCHES": 2,
     "reports.dynamic.SCALE_TEXTS": 4,
