@@ -72,16 +72,18 @@ def evidence(
             f"The text has too few labels for a card: give another {named('text')} or"
             f" {named('detectors')}."
         )
-    if layer is not None and unit is not None and detector is None:
-        scores = tuple(score for score in scores if (score.layer, score.unit) == (layer, unit))
+    cell = None
+    if layer is not None and unit is not None:
+        cell = (layer, unit)
+    if cell is not None and detector is None:
+        scores = tuple(score for score in scores if (score.layer, score.unit) == cell)
         if not scores:
             raise UsageError(
                 f"Cell {layer}:{unit} follows no property best: choose one by {named('detectors')}."
             )
     best = max(scores, key=lambda score: (score.is_significant, score.gain))
-    cell = (best.layer, best.unit)
-    if layer is not None and unit is not None:
-        cell = (layer, unit)
+    if cell is None:
+        cell = (best.layer, best.unit)
     if detector is None:
         detector = best.detector
     (resolved,) = get_detectors([detector])

@@ -279,7 +279,7 @@ class EvidenceCard(Displayable):
                 f" equal labels {exchanged.equal_labels:.1%})"
             )
         if self.born is not None:
-            lines["born"] = self._born()
+            lines["born"] = _birth_text(self.born)
         if self.others:
             lines["shared"] = self._shared()
         wrong = self.fooled
@@ -345,14 +345,6 @@ class EvidenceCard(Displayable):
             f" {curve}; {carrying}"
         )
 
-    def _born(self) -> str:
-        assert self.born is not None, "there are checkpoints"
-        blocks = "".join(block(2 * abs(value) - 1) for value in self.born.values)
-        steps = f"steps {self.born.steps[0]:,} to {self.born.steps[-1]:,} {blocks}"
-        if self.born.step is None:
-            return f"not above chance to the end; {steps}"
-        return f"above chance from step {self.born.step:,} on; {steps}"
-
     def _shared(self) -> str:
         shared: list[str] = []
         unlike: list[str] = []
@@ -372,6 +364,14 @@ class EvidenceCard(Displayable):
         if unlike:
             line += f"; not by {', '.join(unlike)}"
         return line
+
+
+def _birth_text(birth: Birth) -> str:
+    blocks = "".join(block(2 * abs(value) - 1) for value in birth.values)
+    steps = f"steps {birth.steps[0]:,} to {birth.steps[-1]:,} {blocks}"
+    if birth.step is None:
+        return f"not above chance to the end; {steps}"
+    return f"above chance from step {birth.step:,} on; {steps}"
 
 
 SHOWN_AS = {"null_level": "chance", "untrained": "untrained", "interior": "inner"}
