@@ -7,7 +7,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.prose import Counts, Flags
+from charrnn.detectors.prose import Counts, Flags, last_index
 
 _OPENING, _CLOSING = "([{<", ")]}>"
 _HEAD = 1000
@@ -33,7 +33,7 @@ def _counted_on_line(codes: NDArray[np.uint8], steps: NDArray[np.integer]) -> Co
     # This is the sum up to here, minus the sum up to the last newline.
     is_newline = codes == ord("\n")
     total = np.cumsum(np.where(is_newline, 0, steps), dtype=np.int64)
-    last_newline = np.maximum.accumulate(np.where(is_newline, np.arange(len(codes)), -1))
+    last_newline = last_index(is_newline)
     return np.asarray(total - np.where(last_newline >= 0, total[last_newline], 0))
 
 

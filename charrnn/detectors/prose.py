@@ -53,7 +53,7 @@ def _is_newline(text: str) -> Flags:
     return _where(text, "\n".__eq__)
 
 
-def _last_index(marked: Flags) -> Counts:
+def last_index(marked: Flags) -> Counts:
     """Return for each character the index of the last marked character at or before it, or -1."""
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
@@ -157,7 +157,7 @@ def _paragraph_end(text: str) -> Callable[[int, int], int]:
 
 def label_line_position(text: str) -> Counts:
     """Characters of this line read so far: 1 after its first character, 0 after the newline."""
-    return np.arange(len(text)) - _last_index(_is_newline(text))
+    return np.arange(len(text)) - last_index(_is_newline(text))
 
 
 def label_line_length(text: str) -> Counts:
@@ -179,7 +179,7 @@ def label_indentation(text: str) -> Counts:
     """Spaces and tabs that this line starts with; while they are read, their number so far."""
     # Where the line of each character begins, and where white space ends after that.
     index = np.arange(len(text))
-    line_starts = _last_index(np.append(True, _is_newline(text))[:-1])
+    line_starts = last_index(np.append(True, _is_newline(text))[:-1])
     stops = np.append(np.flatnonzero(~_where(text, " \t".__contains__)), len(text))
     widths = stops[np.searchsorted(stops, line_starts)] - line_starts
     return np.asarray(np.minimum(widths, index - line_starts + 1))
@@ -202,7 +202,7 @@ def _words(text: str) -> Flags:
 def label_word_position(text: str) -> Counts:
     """Characters of this word read so far, 0 between words. `don't` is one word, and so is
     `num_lines`."""
-    return np.arange(len(text)) - _last_index(~_words(text))
+    return np.arange(len(text)) - last_index(~_words(text))
 
 
 def label_capitals(text: str) -> Flags:
@@ -214,7 +214,7 @@ def label_capitals(text: str) -> Flags:
     # The number of letters of a category in the word so far is their number in the text so far,
     # minus their number before the word.
     words = _words(text)
-    before = _last_index(~words)
+    before = last_index(~words)
 
     def num_in_word(*categories: str) -> Counts:
         is_of_category = _where(
