@@ -59,7 +59,7 @@ class Target:
             return
         if any(_reads(str(name), self.path) for name in self.read):
             raise UsageError(f"{self.path} is a file that is read: {self.remedy}.")
-        check_spared(self.path, runs=self.read, remedy=self.remedy)
+        self._check_no_text()
         if self.force or self._has_mark():
             return
 
@@ -67,6 +67,21 @@ class Target:
         if self.mark:
             problem = f"exists, and is no {self.path.suffix} with a result of charrnn"
         raise UsageError(f"{self.path} {problem}: {self.remedy}, or {named('force')}.")
+
+    def _check_no_text(self) -> None:
+        """Raise UsageError for a text of a run in `read`, here or in checkpoints/."""
+        from charrnn.runs.reader import find_run, list_all_runs
+
+        # The name of a run may have a step: RUN@STEP.
+        names = {str(run) for run in self.read} | {str(run).rpartition("@")[0] for run in self.read}
+        readers = list_all_runs()
+        for name in names - {""}:
+            with suppress(CharRNNError):
+                readers.append(find_run(name))
+        file = behind_links(self.path)
+        for reader in readers:
+            if _is_text_of(reader, file):
+                raise UsageError(f"{self.path} is a text of the run {reader.name}: {self.remedy}.")
 
     def write(self, data: bytes) -> None:
         """Write the result, atomically unless it goes to a pipe or a device.
@@ -102,25 +117,6 @@ def check_outside_runs(path: Path, *, remedy: str) -> None:
     for folder in behind_links(path).parents:
         if is_run_folder(folder):
             raise UsageError(f"{path} is inside the run {folder.name}: {remedy}.")
-
-
-def check_spared(path: Path, *, runs: Sequence[str | Path] = (), remedy: str) -> None:
-    """Raise UsageError for an existing file that must never be replaced: a text of a run in `runs`,
-    here or in checkpoints/, or a file inside the folder of a run."""
-    from charrnn.runs.reader import find_run, list_all_runs
-
-    check_outside_runs(path, remedy=remedy)
-    file = behind_links(path)
-
-    # The name of a run may have a step: RUN@STEP.
-    names = {str(run) for run in runs} | {str(run).rpartition("@")[0] for run in runs}
-    readers = list_all_runs()
-    for name in names - {""}:
-        with suppress(CharRNNError):
-            readers.append(find_run(name))
-    for reader in readers:
-        if _is_text_of(reader, file):
-            raise UsageError(f"{path} is a text of the run {reader.name}: {remedy}.")
 
 
 def _is_text_of(run: RunReader, file: Path) -> bool:

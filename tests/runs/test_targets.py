@@ -13,7 +13,6 @@ from known_weights import CYCLE, chain_text
 
 import charrnn
 from charrnn.cli.root import commands
-from charrnn.config.options import Option
 from charrnn.errors import UsageError
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS
@@ -153,7 +152,7 @@ READING = [
     (name, option.flag)
     for name in ("sample", "visualize", "evaluate")
     for option in every_option.parameters_of_command(name)
-    if isinstance(option, Option) and re.search("FILE|RUN", option.metavar or "")
+    if option.flag and re.search("FILE|RUN", option.metavar or "")
     if option.flag not in ("--export", "--known")  # --known goes with --new, which exports nothing
 ]
 """Each option by which a command that writes a file reads one, with its command."""
@@ -244,7 +243,7 @@ def test_every_option_that_writes_a_file_has_a_command_line_here():
     writing = set()
     for name in set(commands()) - {"corpora"}:
         for option in every_option.parameters_of_command(name):
-            flag = getattr(option, "flag", "")
+            flag = option.flag
             if flag == "--force":
                 with_force.add(name)
             if flag in ("--export", "--to") or (flag == "--out" and option.metavar == "FILE"):
