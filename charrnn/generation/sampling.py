@@ -235,6 +235,16 @@ class Beginning(NamedTuple):
     """Whether most texts end before their length, as documents do."""
 
 
+class CompiledRows(Protocol):
+    """The rows of texts that compiled code draws."""
+
+    def draw(
+        self, logits: NDArray[np.floating], state: Any, uniforms: NDArray[np.float64]
+    ) -> tuple[Block, NDArray[np.floating], Any]:
+        """Draw characters by uniform numbers (B, N) after logits (B, V) and a state of B rows, and
+        read them. Return them, and the logits and the state after them."""
+
+
 def write_texts(
     beginning: Beginning,
     options: SampleOptions,
@@ -373,11 +383,12 @@ def _next_engine(
 
 def _compiled_rows(
     beginning: Beginning, options: SampleOptions, num_rows: int, engine: Engine
-) -> Any:
-    """Return the rows of texts that the compiled loop draws; None if NumPy draws them."""
+) -> CompiledRows | None:
+    """Return the rows of an engine; None if NumPy draws the texts."""
     compiled = compiled_loop(beginning.stepper, engine)
     if compiled is None:
         return None
-    return compiled.CompiledRows(
+    rows: CompiledRows = compiled.CompiledRows(
         beginning.stepper, shaping=options, banned=beginning.banned, num_rows=num_rows
     )
+    return rows
