@@ -701,7 +701,9 @@ class CompiledRows:
     ) -> None:
         """Divide the rows among the cores."""
         self._weights = pack(stepper)
-        self._drawing = drawing_of(shaping, banned, stepper.vocab_size)
+        self._drawing = drawing_of(shaping, banned=banned, vocab_size=stepper.vocab_size)
+
+        # The scratch buffers of a group are in use by one thread.
         self._groups = np.array_split(np.arange(num_rows), min(num_cores(), num_rows))
         self._scratches = [make_scratch(self._weights, len(group)) for group in self._groups]
         self._pool = ThreadPoolExecutor(len(self._groups))
@@ -713,6 +715,8 @@ class CompiledRows:
         them. Return them, and the logits and the state after them."""
         draw_group = partial(self._draw_group, logits, state, uniforms)
         drawn = list(self._pool.map(draw_group, self._groups, self._scratches))
+
+        # The rows of all groups, in their order.
         blocks = [block for block, _, _ in drawn]
         first, *others = [group_state for _, _, group_state in drawn]
         return (
@@ -739,7 +743,7 @@ class CompiledRows:
             logprobs=np.zeros(uniforms.shape),
             values=np.zeros(uniforms.shape, np.float32),
         )
-        self._run_loop(logits, state, uniforms, scratch, block)
+        self._run_loop(logits, state=state, uniforms=uniforms, scratch=scratch, block=block)
         return block, logits, state
 
     def _run_loop(

@@ -165,7 +165,7 @@ def sort_contexts(
     depths = np.append(shared_ends, np.uint8(NO_FOLLOWER))[places]
     shared = np.concatenate((np.zeros(1, np.uint8), shared_ends[ends]))
     followers = np.append(chars, dtype(0))[places]
-    return SortedContexts(chars, places, followers, depths, shared)
+    return SortedContexts(chars, places=places, followers=followers, depths=depths, shared=shared)
 
 
 def _fill_shared(
@@ -484,11 +484,14 @@ def find_frequent(
     """
     least = FREQUENT * vocab_size
     most = 1 + _count_frequent.run(contexts.shared, least, longest)
+    # As many rows as there may be frequent contexts; the rest is cut off.
     frequent = FrequentContexts(
-        np.full((most, vocab_size), -1, np.int32),
-        np.zeros((most, 2), np.int64),
-        np.full((most, vocab_size), 1 / vocab_size),
+        children=np.full((most, vocab_size), -1, np.int32),
+        intervals=np.zeros((most, 2), np.int64),
+        probabilities=np.full((most, vocab_size), 1 / vocab_size),
     )
-    ngrams = NgramPredictor(contexts, frequent, longest, discounts=discounts, end_id=end_id)
+    ngrams = NgramPredictor(
+        contexts, frequent=frequent, longest=longest, discounts=discounts, end_id=end_id
+    )
     num_contexts = _find_frequent.run(ngrams, least)
     return FrequentContexts(*(array[:num_contexts].copy() for array in frequent))

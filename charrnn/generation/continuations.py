@@ -262,9 +262,9 @@ class Continuations:
         )
         samples = [_Sample(seed, length=length, find_cut=self._cut_of_sample) for seed in seeds]
         grown = sampling.write_texts(
-            Beginning(self._stepper, self._primed, banned=self._banned),
-            options,
-            samples,
+            Beginning(self._stepper, primed=self._primed, banned=self._banned),
+            options=options,
+            texts=samples,
             num_chars=length * _ROWS,
             num_rows=_ROWS,
         )
@@ -345,7 +345,7 @@ class _Sample(DrawnIds):
         for id, logprob, value in zip(ids, logprobs, values, strict=True):
             if self.is_done:
                 break
-            super().add([id], [logprob], [value])
+            super().add([id], logprobs=[logprob], values=[value])
             self.cut = self._find_cut(self.ids)
             if self.cut is not None:
                 self.num_left = 0

@@ -455,7 +455,7 @@ class Generator:
         beginning = self._begin(options)
         num_chars = num_texts * options.length
         return sampling.write_texts(
-            beginning, options, texts, num_chars=num_chars, num_rows=num_rows
+            beginning, options=options, texts=texts, num_chars=num_chars, num_rows=num_rows
         )
 
     def _begin(self, options: SampleOptions) -> Beginning:

@@ -217,6 +217,8 @@ class DecodedText:
         """Decode the next ids, up to the end of the text."""
         ids = ids[: self.num_left]
         self.num_left -= len(ids)
+
+        # The ids after a stop string or END are dropped.
         for id, logprob, value in zip(ids, logprobs, values, strict=False):
             if self._stream.is_done:
                 break
@@ -264,7 +266,7 @@ class WrittenText(DecodedText):
     def add(self, ids: list[int], logprobs: list[float], values: list[float]) -> None:
         """Decode the next ids, up to the end of the text."""
         if not self._stream.is_plain:
-            super().add(ids, logprobs, values)
+            super().add(ids, logprobs=logprobs, values=values)
             return
 
         # The whole block at once, if only END can end the text. END has a log-probability, too.
@@ -319,9 +321,11 @@ def as_wholes(grown: Iterator[GrowingText], begun: deque[WrittenText]) -> Iterat
     """Yield all texts, each as a whole, in the order of `begun`, to which each is added when it
     begins."""
     for _ in grown:
-        # A text that is whole waits for the texts before it.
+        # A text that has ended waits for the texts before it.
         while begun and begun[0].is_done:
             yield begun.popleft().finish()
+
+    # A guide may end a text before it has its length.
     for text in begun:
         yield text.finish()
 
