@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from charrnn.plugins.reports.error_kinds import error_kinds
     from charrnn.plugins.reports.lines import losses_by_line
     from charrnn.plugins.reports.mixing import Mixture, mix
-    from charrnn.plugins.reports.novelty import Novelty
+    from charrnn.plugins.reports.provenance import Provenance
     from charrnn.runs.learning_curves import LearningCurves, learning_curves
     from charrnn.runs.overview import RunSummary, run_summaries
     from charrnn.training.events import TrainEvent
@@ -49,8 +49,8 @@ __all__ = [
     "LossReport",
     "Mixture",
     "Model",
-    "Novelty",
     "Prediction",
+    "Provenance",
     "RunSummary",
     "Trace",
     "TrainEvent",
@@ -84,7 +84,7 @@ _NAMES = {
     "plugins.reports.error_kinds": "error_kinds",
     "plugins.reports.lines": "losses_by_line",
     "plugins.reports.mixing": "Mixture mix",
-    "plugins.reports.novelty": "Novelty",
+    "plugins.reports.provenance": "Provenance",
     "runs.learning_curves": "LearningCurves learning_curves",
     "runs.overview": "RunSummary run_summaries",
     "training.events": "TrainEvent",

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from charrnn.plugins.analyses.directions import Direction
     from charrnn.plugins.formats import export
     from charrnn.plugins.reports import copies, dynamic
-    from charrnn.plugins.reports import novelty as novelties
+    from charrnn.plugins.reports import provenance as provenances
 else:
     directions = LazyModule("charrnn.plugins.analyses.directions")
     gradients = LazyModule("charrnn.plugins.analyses.gradients")
@@ -63,7 +63,7 @@ else:
     export = LazyModule("charrnn.plugins.formats.export")
     copies = LazyModule("charrnn.plugins.reports.copies")
     dynamic = LazyModule("charrnn.plugins.reports.dynamic")
-    novelties = LazyModule("charrnn.plugins.reports.novelty")
+    provenances = LazyModule("charrnn.plugins.reports.provenance")
 
 
 class Model(TrainedModel, ProbabilityMethods):
@@ -501,60 +501,78 @@ class Model(TrainedModel, ProbabilityMethods):
             (False, True)
             >>> names = model.samples(2, length=20, temperature=4, unique=True, accept=is_new)
         """
-        return novelties.new_documents(self, known)
+        return provenances.new_documents(self, known)
 
-    def novelty(self, text: GivenText, *, min_length: int = MIN_COPY_LENGTH) -> "novelties.Novelty":
-        """Find what a text copies from the training text of the run, which is read again.
+    def provenance(
+        self,
+        text: GivenText,
+        *,
+        context: str | bytes | None = None,
+        min_length: int = MIN_COPY_LENGTH,
+    ) -> "provenances.Provenance":
+        """Find where each character of a text comes from: network, counts, or training text.
 
-        What the beginning of the validation text shares with the training text is found, too, as
-        `held_out_share`: names, idioms and licences recur without any copying, so a share near it
-        is no sign of copying.
+        The training text of the run is read again. If the run has counts and predicts better with
+        them, both are traced, else the network alone (`plugins.reports.contributions` has the
+        equation). What the beginning of the validation text shares with the training text is found,
+        too, as `held_out_share`: names, idioms and licences recur without any copying, so a share
+        near it is no sign of copying.
 
         Args:
             text: The text, at most 1,000,000 characters: a string, bytes, the `pathlib.Path` of a
                 file, or a list of these. It may have characters outside the vocabulary.
+            context: What the model reads before the text, as the prime of a sample; by default what
+                it reads before a text without a prime.
             min_length: The length of the shortest passage that counts as a copy, in characters, at
                 least 1.
 
         Returns:
-            A `Novelty`: its `copies`, and the shares of the text and of held-out text that are
-            copied, from 0 to 1. The offsets of the copies refer to its `text`, which has LF line
-            ends or, for the byte alphabet, is bytes.
+            A `Provenance`: its `passages` with their places, the shares of the text and of
+            held-out text that are copied, from 0 to 1, and the `contributions` of the writers. The
+            offsets of the passages refer to its `text`, which has LF line ends or, for the byte
+            alphabet, is bytes.
 
         Raises:
             DataError: The text of the run is missing or changed, or nobody recorded it, or the text
-                is too long, or a file cannot be read.
+                is empty or too long, or a file cannot be read.
             UsageError: `min_length` is under 1.
 
         Example:
-            >>> found = model.novelty(model.training_text()[:100] + "zyx")
-            >>> found.num_copied
+            >>> found = model.provenance(model.training_text()[:100] + "zyx")
+            >>> int(found.is_copied.sum())
             100
             >>> found.share_copied, found.held_out_share
+            >>> found.passages[0].place.line
+            1
         """
         given = read_given(text, self.config)
-        return self.novelty_reference().compare(given, min_length=min_length)
+        return provenances.trace_text(
+            counting.best_writer(self),
+            given,
+            reference_text=self.reference_text(),
+            prime=context,
+            min_length=min_length,
+        )
 
-    def novelty_reference(self, *, length: int = 0) -> "novelties.NoveltyReference":
-        """Read and verify the training text of the run, to compare several texts with it.
+    def reference_text(self, *, length: int = 0) -> "provenances.ReferenceText":
+        """Read and verify the training text of the run, to trace several texts.
 
         Args:
-            length: The length of the texts that will be compared, in characters: it is checked
-                before anything is read.
+            length: The length of these texts, in characters: it is checked before anything is read.
 
         Returns:
-            A `NoveltyReference`, whose `compare` does what `novelty` does.
+            A `ReferenceText`, whose `passages` finds what a text copies.
 
         Raises:
             DataError: The text of the run is missing or changed, or nobody recorded it.
-            UsageError: Texts of that length are too long to be compared.
+            UsageError: Texts of that length are too long.
 
         Example:
-            >>> reference = model.novelty_reference(length=50)
+            >>> reference_text = model.reference_text(length=50)
             >>> drawn = model.samples(3, length=50)
-            >>> shares = [reference.compare(text.text).share_copied for text in drawn]
+            >>> passages = [reference_text.passages(text.text) for text in drawn]
         """
-        return novelties.novelty_reference(self, length=length)
+        return provenances.read_reference_text(self, length=length)
 
     def known_passages(self, num_chars: int) -> "copies.KnownPassages":
         """Read the training text, so that no sample copies more than a passage of it in a row.
@@ -573,7 +591,7 @@ class Model(TrainedModel, ProbabilityMethods):
         Example:
             >>> known = model.known_passages(10)
             >>> drawn = model.sample(length=200, forbid=known)
-            >>> model.novelty(drawn.text, min_length=11).num_copied
+            >>> int(model.provenance(drawn.text, min_length=11).is_copied.sum())
             0
         """
         return copies.known_passages(self, num_chars)

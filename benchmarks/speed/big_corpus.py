@@ -198,7 +198,7 @@ def measure(report: Report, folder: Path, num_bytes: int, steps: int, script: st
     for name in (
         f"evaluate run --precision fp32 --chars {EVALUATED_CHARS}",
         "visualize run --find",
-        "sample run --length 2000 --novelty",
+        "sample run --length 2000 --trace",
     ):
         add(name, observe(name.split(), folder))
 

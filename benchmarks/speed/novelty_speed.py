@@ -21,10 +21,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.measuring import Report, make_parser
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.plugins.reports.novelty import find_copies
+from charrnn.plugins.reports.provenance import find_passages
 
 REPEATS = 3
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
@@ -74,7 +75,7 @@ def measure(
         times = []
         for _ in range(REPEATS):
             begin, begin_cpu = time.perf_counter(), time.process_time()
-            novelty = find_copies(text, corpus, min_length=min_length)
+            found = find_passages(text, corpus, min_length=min_length)
             times.append((time.perf_counter() - begin, time.process_time() - begin_cpu))
         wall, cpu = map(min, zip(*times, strict=True))
         added = (peak_bytes() - before) / 2**20
@@ -87,8 +88,8 @@ def measure(
                 "seconds": wall,
                 "cpu_seconds": cpu,
                 "added_mib": added,
-                "percent_copied": 100 * novelty.share_copied,
-                "copies": len(novelty.copies),
+                "percent_copied": percent_copied(found, text),
+                "copies": len(found),
             }
         )
 
@@ -97,6 +98,14 @@ def measure(
     sender.close()
     report.add(**receiver.recv())
     process.join()
+
+
+def percent_copied(found: NDArray[np.int64], text: str) -> float:
+    """Return the percentage of the characters of a text that are in passages (M, 3)."""
+    is_copied = np.zeros(len(text), np.bool_)
+    for start, length, _ in found.tolist():
+        is_copied[start : start + length] = True
+    return float(100 * is_copied.mean())
 
 
 def report_speed(report: Report, large_size: int) -> None:
@@ -117,14 +126,14 @@ def report_shares(report: Report, one: str, other: str) -> None:
         for name, text, stranger in (("one", one, other), ("other", other, one)):
             cut = int(0.9 * len(text))
             for where, corpus in (("itself", text[:cut]), ("the other", stranger)):
-                novelty = find_copies(text[cut : cut + 100_000], corpus, min_length=min_length)
-                longest = novelty.longest.length if novelty.longest else 0
+                held_out = text[cut : cut + 100_000]
+                found = find_passages(held_out, corpus, min_length=min_length)
                 report.add(
                     min_length=min_length,
                     text=name,
                     found_in=where,
-                    percent_copied=100 * novelty.share_copied,
-                    longest=longest,
+                    percent_copied=percent_copied(found, held_out),
+                    longest=int(found[:, 1].max(initial=0)),
                 )
 
 

@@ -61,13 +61,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ),
         Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
         # Colours have one meaning at a time, and JSON has none.
-        Rule("--color --export", beside="--novelty", why="which colours the text, too"),
+        Rule("--color", beside="--trace", why="which colours the text, too"),
         Rule("--color", beside="--count --json --unique --new"),
         Rule("--export", beside="--json --unique --new"),
-        Rule("--unique --new", beside="--novelty", why="which shows all that is drawn"),
+        Rule("--unique --new", beside="--trace", why="which shows all that is drawn"),
         Rule("--known", without="--new"),
         # These measure or change a single model, so they have no meaning for several.
-        Rule("--adapt --clamp --novelty --no-copy --new", beside="--mix"),
+        Rule("--adapt --clamp --no-copy --new", beside="--mix"),
         Rule("--force", without="--export"),
     ),
     "train": (
@@ -77,7 +77,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "visualize": (Rule("--json", beside="--export"), Rule("--force", without="--export")),
     "predict": (
-        Rule("--top", beside="--numbers"),
+        Rule("--top", beside="--numbers --trace"),
+        Rule("--trace", beside="--numbers"),
         Rule("--backward", without="--numbers"),
         Rule("--json", beside="--export"),
         Rule("--force", without="--export"),

@@ -1,4 +1,4 @@
-"""Load the models that commands write and predict with: alone, with counts, and mixed."""
+"""Load the mixtures that commands write and predict with."""
 
 import math
 import os
@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from charrnn.cli.arguments import load_model
-from charrnn.cli.streams import warn
-from charrnn.errors import CharRNNError, Message, UsageError
+from charrnn.errors import UsageError
 from charrnn.system.lazy import LazyModule
-from charrnn.system.process import check_room_for_numba
 
 if TYPE_CHECKING:
     from charrnn.counts import counting
@@ -72,25 +70,6 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
     return names, [max(0.0, 1 - sum(weights)), *weights]
 
 
-def with_counts(
-    model: "TrainedModel", *, always: bool = False, quiet: bool
-) -> "TrainedModel | CountedModel":
-    """Return a model together with the counts of its training text, if it has any and is better
-    with them; `always` if it has any. Where they cannot be read, return the model alone, and print
-    a warning."""
-    if model.path is None or model.config.num_held_back == 0:
-        return model
-    try:
-        check_room_for_numba()
-        counted_model = counting.with_counts(model)
-    except CharRNNError as error:
-        warn((Message(f"{error.marked} The network writes alone."),), quiet=quiet)
-        return model
-    if always or counted_model.counts.is_used:
-        return counted_model
-    return model
-
-
 def load_mixture(
     first: "TrainedModel | CountedModel",
     mix: Sequence[str],
@@ -107,5 +86,5 @@ def load_mixture(
     models: list[TrainedModel | CountedModel] = [first]
     for name in names:
         model = load_model(name, quiet=quiet)
-        models.append(with_counts(model, quiet=quiet) if adds_counts else model)
+        models.append(counting.best_writer(model) if adds_counts else model)
     return mixing.mix(models, weights)

@@ -153,11 +153,11 @@ class SampleCommandOptions(ReplacingOptions):
         least=1,
         needs="reports",
     )
-    novelty: bool = option(
+    trace: bool = option(
         False,
-        flags="--novelty",
-        help="Mark copies of the training text, and print their share; of documents, print which"
-        " stand in the run's text.",
+        flags="--trace",
+        help="Show where each character comes from: the network, the counts, or a place in the"
+        " training text; of several documents, print which stand in the run's text.",
         panel=COPIES,
         needs="reports",
     )
@@ -221,12 +221,12 @@ def _draw(
         on_cut=output.count_cut,
     )
 
-    # Novelty comes first, because --json changes its output, too.
+    # Sources come first, because --json changes their output, too.
     count = options.count
-    if options.novelty and output.first.config.end_id is not None:
-        output.show_known_documents(count or 1, drawing, is_new=output.first.new_documents())
-    elif options.novelty:
-        output.show_novelty(drawing)
+    if options.trace and count is not None:
+        output.show_known_documents(count, drawing, is_new=output.first.new_documents())
+    elif options.trace:
+        output.show_provenance(drawing)
     elif len(temperatures) > 1:
         output.show_temperatures(temperatures, drawing)
     elif output.target is not None and count in (None, 1):
@@ -255,7 +255,7 @@ def _search(output: "SampleOutput", options: SampleCommandOptions, width: int) -
     count = options.count
     if count is None:
         count = 1
-        if options.json and not options.novelty:
+        if options.json and not options.trace:
             count = width
     output.show_search(count, searching)
 
@@ -320,7 +320,7 @@ def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> N
     beside = {
         "--count": options.count is not None,
         "--color": options.cell is not None,
-        "--novelty": options.novelty,
+        "--trace": options.trace,
         "--unique": options.unique,
         "--new": options.new,
     }
@@ -386,13 +386,13 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
             length = DOCUMENT_LENGTH
 
     # Copies are looked for in the training text of the run, not in the text of --adapt.
-    reference = None
-    if options.novelty and not writes_documents:
-        if options.count is not None:
-            raise UsageError(
-                "--count does not go with --novelty, which shows one text. Leave one of them out."
-            )
-        reference = first.novelty_reference(length=length)
+    reference_text = None
+    if options.trace and options.count is None:
+        reference_text = first.reference_text(length=length)
+    elif options.trace and not writes_documents:
+        raise UsageError(
+            "--count does not go with --trace, which shows one text. Leave one of them out."
+        )
 
     # Adapted before it is mixed: the text teaches the first model alone.
     learned = None
@@ -419,7 +419,7 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         prime=prime,
         typed=os.fsencode(typed).decode("utf-8", "replace"),
         length=length,
-        reference=reference,
+        reference_text=reference_text,
         show_as_json=options.json,
         quiet=options.quiet,
     )
@@ -430,12 +430,14 @@ def _with_counts_and_mixture(first: "Model", options: SampleCommandOptions) -> "
 
     Raises UsageError if counts are asked for, and the run has none.
     """
+    from charrnn.counts.counting import best_writer
+
     # Counts make the loss of documents lower, but of a network that was trained long enough, fewer
     # documents are valid with them (benchmarks/LOG.md).
     adds_counts = options.adds_counts or (first.config.end_id is None and not options.no_counts)
     counted_model: TrainedModel | CountedModel = first
     if adds_counts:
-        counted_model = models.with_counts(first, always=options.adds_counts, quiet=options.quiet)
+        counted_model = best_writer(first, always=options.adds_counts)
     # Without --counts, missing counts are no error: the network writes alone.
     if options.adds_counts and counted_model is first:
         raise UsageError(

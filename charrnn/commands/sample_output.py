@@ -39,9 +39,11 @@ if TYPE_CHECKING:
 
     from charrnn.api import Model
     from charrnn.commands.models import WritingModel
-    from charrnn.plugins.reports.novelty import NoveltyReference
+    from charrnn.plugins.reports.provenance import ReferenceText
 
 heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.tables")
+provenance = LazyModule("charrnn.plugins.reports.provenance")
+provenance_page = LazyModule("charrnn.plugins.reports.provenance_page")
 theme = LazyModule("charrnn.views.theme")
 records = LazyModule("charrnn.cells.findings")
 Options = TypeVar("Options", SampleOptions, SearchOptions)
@@ -75,8 +77,8 @@ class SampleOutput:
     """The prime that was typed; it is printed before the text."""
     length: int
     """Characters to generate."""
-    reference: "NoveltyReference | None"
-    """The training text for --novelty (`Model.novelty_reference`), or None."""
+    reference_text: "ReferenceText | None"
+    """The training text for --trace (`Model.reference_text`), or None."""
     show_as_json: bool
     quiet: bool
     target: Target | None = None
@@ -217,11 +219,11 @@ class SampleOutput:
 
             self._show_each(shown())
 
-    def show_novelty(self, options: SampleOptions) -> None:
-        """Print one text with copied passages marked."""
+    def show_provenance(self, options: SampleOptions) -> None:
+        """Print or export one text with its provenance."""
         with self._drawing(options) as options:
             text = self.model.generator.sample(options)
-        self._write_novelty(text)
+        self._write_provenance(text, options)
 
     def show_known_documents(self, count: int, options: SampleOptions, *, is_new: Accept) -> None:
         """Print several documents and, on stderr, how many of them are not new, and which."""
@@ -246,7 +248,9 @@ class SampleOutput:
         text is printed as far as it is certain."""
         # The text that all beams have in common is certain, and can be shown while the search goes
         # on.
-        is_shown_whole = self.show_as_json or self.reference is not None or self.target is not None
+        is_shown_whole = (
+            self.show_as_json or self.reference_text is not None or self.target is not None
+        )
         is_streamed = count == 1 and not is_shown_whole
         with self._drawing(options, is_streamed=is_streamed) as options:
             search = self.model.generator.search(options)
@@ -258,8 +262,8 @@ class SampleOutput:
         # Beams are complete only now: as copies, as JSON, or numbered.
         texts = search.texts[:count]
         self._warn_of_cuts(sum(text.has_ended is False and not text.stop for text in texts))
-        if self.reference is not None:
-            self._write_novelty(texts[0])
+        if self.reference_text is not None:
+            self._write_provenance(texts[0], options)
         elif self.show_as_json:
             names = ("text", "logprob", "stop", "logprobs")
             beams = [
@@ -354,30 +358,37 @@ class SampleOutput:
                 quiet=self.quiet,
             )
 
-    def _write_novelty(self, text: GeneratedText) -> None:
-        """Print the typed prime, the text with copied passages marked, and the figures."""
-        # The prime is not compared, because it is the user's own text.
-        assert self.reference is not None, "--novelty loads the training text"
-        novelty = self.reference.compare(text.text)
+    def _write_provenance(
+        self, text: GeneratedText, options: SampleOptions | SearchOptions
+    ) -> None:
+        """Print or export the typed prime, and the text with its provenance."""
+        # The prime is not looked for, because it is the user's own text.
+        assert self.reference_text is not None, "--trace loads the training text"
+        if not text.text:
+            warn(("the text is empty, so nothing can be traced",), quiet=self.quiet)
+            return
+        found = provenance.trace_text(
+            self.model, text.text, reference_text=self.reference_text, prime=options.prime
+        )
         if self.show_as_json:
-            print_json(self._as_json(text) | {"novelty": novelty.to_json()})
+            print_json(self._as_json(text) | {"provenance": found.to_json()})
             return
 
-        # A file gets the text without the marks, which are for a terminal.
-        marked, *figures = novelty.pages()
-        if sys.stdout.isatty():
-            write([self.typed])
-            result_console().print(marked)
-        else:
+        # A pipe gets the text without the marks, which are for a terminal.
+        if self.target is None and not sys.stdout.isatty():
             write([self.typed, text.text])
-        sys.stdout.flush()
-        for figure in figures:
-            result_console(stderr=True).print(figure)
+            sys.stdout.flush()
+            for figure in found.figures():
+                result_console(stderr=True).print(figure)
+        else:
+            title = f"Provenance of a text of {self.first.name}"
+            shown = provenance_page.shown(found, self.reference_text, title=title)
+            deliver(shown, self.target)
 
         # Nothing is marked in such a short text, so all of it would seem to be new.
-        if len(novelty.text) < novelty.min_length:
-            has = f"the text has {counted(len(novelty.text), 'character')}"
-            need = f"copies of {novelty.min_length} or more count: give a larger --length"
+        if len(found.text) < found.min_length:
+            has = f"the text has {counted(len(found.text), 'character')}"
+            need = f"passages of {found.min_length} or more count: give a larger --length"
             warn((f"{has}, and {need}",), quiet=self.quiet)
 
     def _warn_of_loops(self, texts: Sequence[str], remedy: str) -> None:

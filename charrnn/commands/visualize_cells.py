@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from rich.console import RenderableType
@@ -28,7 +29,7 @@ from charrnn.views.heatmap import (
     surprise_map,
     whole_words,
 )
-from charrnn.views.html_page import HeatMapPage, PageRow, chars_on_page
+from charrnn.views.html_page import HeatMapPage, PageRow, chars_on_page, to_html_page
 from charrnn.views.theme import Scale, all_visible
 
 Guesses = list[list[tuple[str, float]]]
@@ -96,7 +97,7 @@ class CellsOnPage:
         page = page_of_trace(
             model, trace=self.trace, title=name, columns=["cell"], rows=rows, num_cells=len(rows)
         )
-        return Shown(name, pictures=(), data=None, page=page)
+        return Shown(name, pictures=(), data=None, page=partial(to_html_page, page))
 
 
 @dataclass(frozen=True)

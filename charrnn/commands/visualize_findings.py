@@ -1,8 +1,9 @@
 """The best cell for each detector, and passages that show the best of them: `charrnn visualize`
 without options, and `--find`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from charrnn.cells.findings import CellFindings, Passage
@@ -19,7 +20,7 @@ from charrnn.system.lazy import LazyModule
 from charrnn.trained_model import TrainedModel
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
 from charrnn.views.findings_tables import findings_pictures, passage_pictures, passage_slides
-from charrnn.views.html_page import CHARS_ON_PAGE, HeatMapPage, PageRow
+from charrnn.views.html_page import CHARS_ON_PAGE, HeatMapPage, PageRow, to_html_page
 from charrnn.views.tables import FINDINGS_COLUMNS, footnotes, record_cell, unscored
 from charrnn.views.theme import all_visible
 
@@ -144,9 +145,10 @@ def show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     passages = passage_pictures(found.passages, looks_for=looks_for)
 
     # The page of an exported .html.
-    page = None
+    page: Callable[[], str] | None = None
     if found.trace is not None:
-        page = _findings_page(model, found=found, trace=found.trace, title=title)
+        content = _findings_page(model, found=found, trace=found.trace, title=title)
+        page = partial(to_html_page, content)
     data: object = [score.to_json() for score in findings.scores]
     # A page needs no data, which takes as long to build as the page.
     if found.atlas is not None and page is None:

@@ -85,11 +85,15 @@ class Counts(NamedTuple):
     def mix(self, logits: NDArray[Any], histories: NDArray[np.int64]) -> Float64Array:
         """Mix the logits (B, V) of a network with the predictions of the counts after histories (B,
         K). Returns logits (B, V)."""
+        return self.powers.mix(self.predictions(logits, histories))
+
+    def predictions(self, logits: NDArray[Any], histories: NDArray[np.int64]) -> Predictions:
+        """Return the predictions by a network with the logits (B, V), and by the counts after
+        histories (B, K)."""
         predicted = self.predictor.after(histories)
-        predictions = Predictions.of(
+        return Predictions.of(
             logits, counts=predicted, histories=histories, end_id=self.predictor.end_id
         )
-        return self.powers.mix(predictions)
 
     def mix_many(self, logits: NDArray[np.float32], histories: NDArray[np.int64]) -> Float64Array:
         """Return the logits (M, V) of `mix` for many predictions. A compiled loop computes them if

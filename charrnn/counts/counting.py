@@ -21,14 +21,22 @@ from charrnn.counts.counts_file import (
 )
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.counts.mixing_powers import MixingPowers, Predictions
-from charrnn.errors import CharRNNError, CheckpointError, DataError, install_command, named
+from charrnn.errors import (
+    CharRNNError,
+    CheckpointError,
+    DataError,
+    Message,
+    install_command,
+    named,
+)
 from charrnn.evaluation.losses import stateful_scores
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_parts
 from charrnn.runs.reader import RunReader
 from charrnn.system.compiling import can_compile
 from charrnn.system.lazy import inference_mode, torch
-from charrnn.system.progress import task
+from charrnn.system.process import check_room_for_numba
+from charrnn.system.progress import task, warn
 from charrnn.text.pieces import with_surroundings, without_pieces
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel, load
@@ -233,3 +241,20 @@ def with_counts(model: TrainedModel) -> CountedModel:
     except MemoryError as error:
         raise CharRNNError(f"There is too little memory for {model.path / COUNTS_FILE}.") from error
     return CountedModel(model, counts=counts)
+
+
+def best_writer(model: TrainedModel, *, always: bool = False) -> TrainedModel | CountedModel:
+    """Return a model together with the counts of its training text, if it has any and predicts
+    better with them; `always` if it has any. Where they cannot be read, a warning says so, and the
+    model alone is returned."""
+    if model.path is None or model.config.num_held_back == 0:
+        return model
+    try:
+        check_room_for_numba()
+        counted_model = with_counts(model)
+    except CharRNNError as error:
+        warn(Message(f"{error.marked} The network writes alone."))
+        return model
+    if always or counted_model.counts.is_used:
+        return counted_model
+    return model

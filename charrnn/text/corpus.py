@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from charrnn.errors import DataError, UsageError, counted
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import Documents
 from charrnn.text.id_builder import BLOCK_BYTES
+from charrnn.text.places import FileBlocks
 from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import (
     SHUFFLED,
@@ -56,6 +57,8 @@ class Corpus:
     None for a stream. Without sources, the folder of the standard library."""
     notes: tuple[str, ...] = ()
     """The omissions and changes while the text was read, one sentence each."""
+    file_blocks: Callable[[], Iterator[FileBlocks]] = field(default=lambda: iter(()), repr=False)
+    """Reads the files again, one after the other (`SourceReader.file_blocks`)."""
 
     @classmethod
     def of(cls, text: SourceReader, vocab: Vocab) -> "Corpus":
@@ -72,6 +75,7 @@ class Corpus:
             sources=text.labels,
             locations=tuple(origin.location for origin in text.origins),
             notes=text.notes,
+            file_blocks=text.file_blocks,
         )
 
     def __len__(self) -> int:

@@ -33,6 +33,7 @@ from charrnn.text.documents import (
 from charrnn.text.file_kinds import describe_markup
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.paragraphs import join_lines
+from charrnn.text.places import FileBlocks
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import (
     Tally,
@@ -249,7 +250,7 @@ class SourceReader:
     def _read_source(self, origin: Origin, advance: Task) -> Tally:
         builder = self._builder
         tally = Tally()
-        for blocks in self._files(origin, tally):
+        for _, blocks in self._files(origin, tally):
             tally.num_used += 1
             # Each file starts on a new line, except that documents have their own ends and bytes
             # stay as they are.
@@ -267,9 +268,22 @@ class SourceReader:
             raise _no_file(origin, tally=tally, encoding=self._encoding)
         return tally
 
-    def _files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
-        """Yield the blocks of each usable file or of the stream of a source; count unusable files
-        in `tally`.
+    def file_blocks(self) -> Iterator[FileBlocks]:
+        """Yield the name of each usable file, and its content in blocks as it is read: UTF-8 with
+        LF, or bytes. It is read again, and not divided into documents; a stream is left out."""
+        origins = [origin for origin in self.origins if origin.stream is None]
+        reader = SourceReader(
+            origins,
+            alphabet="byte" if self.kind == "byte" else "char",
+            encoding=self._encoding or "",
+            joins_lines=self._joins_lines,
+        )
+        for origin in origins:
+            yield from reader._files(origin, Tally())
+
+    def _files(self, origin: Origin, tally: Tally) -> Iterator[FileBlocks]:
+        """Yield the name and the blocks of each usable file or of the stream of a source; count
+        unusable files in `tally`.
 
         Raises DataError for a named file that is unusable, TextChangedError for a file that changes
         while it is read.
@@ -280,17 +294,17 @@ class SourceReader:
             content = stream_blocks(
                 origin.label, stream=origin.stream, encoding=self._encoding, tally=tally
             )
-            yield self._documents_in(content, origin.label)
+            yield origin.label, self._documents_in(content, origin.label)
         elif origin.skips_unusable:
             yield from self._usable_files(origin, tally)
         else:
             for path in origin.paths:
                 if path.is_fifo() and not origin.needs_regular:
                     tell(f"Waiting for a program that writes a text into the pipe {path} ...")
-                yield self._file(path, origin=origin, tally=tally)
+                yield str(path), self._file(path, origin=origin, tally=tally)
 
-    def _usable_files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
-        """Yield the blocks of each usable file of a folder or a pattern."""
+    def _usable_files(self, origin: Origin, tally: Tally) -> Iterator[FileBlocks]:
+        """Yield the name and the blocks of each usable file of a folder or a pattern."""
         first_fault: DataError | None = None
         for path in origin.paths:
             # Even the last byte may show that a file is unusable, so it is read to its end first. A
@@ -316,9 +330,9 @@ class SourceReader:
             tally.num_marks += changes.num_marks
             tally.num_line_ends += changes.num_line_ends
             if is_long:
-                yield self._file(path, origin=origin, tally=Tally())
+                yield str(path), self._file(path, origin=origin, tally=Tally())
             else:
-                yield iter((first_block,))
+                yield str(path), iter((first_block,))
 
         # If documents are read, the fault may be a single line of a large file, so it is reported.
         # If no file has the column, the error is raised, because it lists the columns.

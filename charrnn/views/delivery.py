@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from charrnn.views.html_page import HeatMapPage
-
 
 def to_json(value: Any) -> str:
     """Encode a value as a line of printable ASCII. Also escapes DEL, the only control character
@@ -58,8 +56,8 @@ class Shown:
     """What the terminal and an exported picture show."""
     data: Any
     """The same as a value for JSON."""
-    page: "HeatMapPage | None" = None
-    """The page of an exported .html, if it shows more than the pictures."""
+    page: Callable[[], str] | None = None
+    """Writes the page of an exported .html, if it shows more than the pictures."""
     arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
     """The content of an exported .npz."""
 
@@ -87,11 +85,10 @@ class ExportFormat:
 
 
 def _to_html(shown: Shown) -> bytes:
-    from charrnn.views.html_page import to_html_page
     from charrnn.views.svg import to_html
 
     if shown.page is not None:
-        return to_html_page(shown.page).encode("utf-8")
+        return shown.page().encode("utf-8")
     return to_html(shown.pictures, shown.title).encode("utf-8")
 
 

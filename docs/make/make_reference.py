@@ -51,7 +51,7 @@ charrnn train new.txt --init-from old-001
 charrnn sample --temp 0.8 --prime "ROMEO:" # only the text goes to stdout
 charrnn sample --beam 16 --length 200
 charrnn sample --temp 0.2,0.6,1
-charrnn sample --novelty
+charrnn sample --trace
 charrnn sample --adapt letters.txt
 charrnn predict "To be or not to b"
 charrnn visualize                          # the best cell for each detector

@@ -140,13 +140,13 @@ def test_new_documents_are_none_of_the_held_out_ones_and_of_a_file(command, trai
 
 
 @pytest.mark.trained
-def test_novelty_of_documents_says_which_stand_in_the_text(command, trained):
+def test_a_trace_of_documents_says_which_stand_in_the_text(command, trained):
     text = "".join(str(part[: len(part)]) for part in charrnn.load().read_parts())
     call = ("sample", "--seed", 4, "--temp", 0.5, "--length", 3, "--count", 200)
     drawn = command(*call).out.splitlines()
     known = [name for name in drawn if name in text.split(END)[:-1]]
     assert known
-    ran = command(*call, "--novelty")
+    ran = command(*call, "--trace")
     assert ran.out.splitlines() == drawn
     shown = " ".join(ran.err.split())
     assert f"{len(known)} of 200 documents in the text of" in shown

@@ -1,5 +1,5 @@
 """`charrnn sample`, option by option: several texts, stop strings, bans, temperatures side by side,
-beams, novelty."""
+beams, provenance."""
 
 import json
 import math

@@ -54,7 +54,7 @@ SHOWN = [
     ("sample", "--length", "300", "--prime", TYPED_PRIME, "--unknown", "nearest"),
     ("sample", "--length", "90", "--temp", "0.5,1"),
     ("sample", "--length", "30", "--beam", "3", "--prime", "\x1b[2J"),
-    ("sample", "--length", "120", "--novelty", "--prime", "say \x1b"),
+    ("sample", "--length", "120", "--trace", "--prime", "say \x1b"),
     ("sample", "--length", "120", "--color", "0:1", "--prime", "say \x1b"),
     ("sample", "--length", "120", "--seed", "0", "--stop", "\x1b]", "--ban", "\u202e\x9b"),
     ("predict", "say", "--top", "99"),
@@ -151,7 +151,7 @@ def test_a_pipe_carries_the_characters_as_they_are(hostile):
 
 JSON = [
     ("sample", "--length", "300", "--seed", "0", "--prime", "say \x7f\x1b"),
-    ("sample", "--length", "90", "--novelty"),
+    ("sample", "--length", "90", "--trace"),
     ("predict", "say", "--top", "99"),
     ("visualize", *CELL),
     ("runs",),

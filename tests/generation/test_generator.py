@@ -12,7 +12,7 @@ import charrnn
 from charrnn.commands.sample import MAX_JSON_CHARS
 from charrnn.generation import generator, sampling
 from charrnn.generation.sample_options import MAX_BEAM_CHARS, SampleOptions
-from charrnn.plugins.reports.novelty import MAX_CHARS
+from charrnn.plugins.reports.provenance import MAX_CHARS
 
 MIB = 2**20
 
@@ -104,11 +104,11 @@ def test_a_text_too_long_to_be_kept_is_refused(command, alphabet_run, nothing_is
         command("sample", alphabet_run, *options).assert_refused(2, *parts)
 
 
-def test_novelty_is_refused_before_anything_is_drawn(command, tmp_path, nothing_is_drawn):
+def test_a_trace_is_refused_before_anything_is_drawn(command, tmp_path, nothing_is_drawn):
     corpus = tmp_path / "cycle.txt"
     corpus.write_text("abcdefg\n" * 40, encoding="utf-8")
     run = build_chain(tmp_path / "run", "\nabcdefg", corpus=corpus)
-    line = ("sample", run, "--novelty")
+    line = ("sample", run, "--trace")
     for more in ((), ("--beam", 2)):
         ran = command(*line, "--length", MAX_CHARS + 1, *more)
         ran.assert_refused(2, "1,000,001", "1,000,000 characters at most")

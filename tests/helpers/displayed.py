@@ -5,7 +5,7 @@ from dataclasses import is_dataclass
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
-from example_results import FINDINGS, HUGE, QUOTE, RUN, STRAIGHT, WAR, novelty
+from example_results import FINDINGS, HUGE, QUOTE, RUN, STRAIGHT, WAR, provenance
 
 from charrnn.cells.findings import (
     CellGate,
@@ -31,7 +31,6 @@ from charrnn.plugins.analyses.matching import MatchReport
 from charrnn.plugins.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
 from charrnn.plugins.analyses.outputs import CellOutputs
 from charrnn.plugins.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
-from charrnn.plugins.reports.novelty import Copy, Novelty
 from charrnn.runs.learning_curves import LearningCurves
 from charrnn.runs.overview import ModelDescription
 from charrnn.system.display import RecordList, RecordTuple
@@ -114,10 +113,7 @@ OBJECTS = {
         "cell 1:17 follows quote: low inside",
     ),
     "text": (GeneratedText(text=f"one\n{HOSTILE}", logprobs=()), "one\n&lt;script"),
-    "novelty": (
-        example(Novelty, min_length=5, copies=(example(Copy, start=0, length=8),)),
-        "copies ≥ 5",
-    ),
+    "provenance": (provenance(HOSTILE, (0, 8)), "31,337"),
     "prediction": (Prediction(character="e", probability=0.5), "0.5000"),
     "predictions": (RecordList([Prediction(character="<", probability=0.5)] * 2), "&lt;"),
     "run": (RUN, "shakespeare-001"),
@@ -158,7 +154,7 @@ WIDE_TABLES = {
     ),
     "losses": tables.losses_table([WINDOWED_LOSS]),
     "probes": tables.probes_table(FINDINGS),
-    "novelty": novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0).table(),
+    "provenance": provenance("日本" * 50_000, (0, 100_000)).passages_table(),
     "catalogue": tables.catalogue_table(load_catalogue()),
     "settings": tables.settings_table(
         {"corpus": ("a-very-long-name-" * 8, "日本" * 60)}, {"corpus": "environment"}

@@ -63,7 +63,7 @@ EXAMPLES = {
         "--no-copy": ("--no-copy 9",),
         "--no-counts": ("--no-counts",),
         "--no-repeat": ("--no-repeat 3 --beam 2",),
-        "--novelty": ("--novelty", "--novelty --json"),
+        "--trace": ("--trace", "--trace --json"),
         "--prime": ("--prime a", "--prime é", "--prime @{few}"),
         "--stop": ("--stop a",),
         "--top-k": ("--top-k 2",),
@@ -112,6 +112,7 @@ EXAMPLES = {
         "--backward": ("--numbers --backward",),
         "--export": ("--export made.svg", "--numbers --export made.html"),
         "--numbers": ("--numbers",),
+        "--trace": ("--trace", "--trace --json", "--trace --export made.html"),
         "--unknown": ("--unknown nearest",),
     },
 }

@@ -1,13 +1,18 @@
-"""Results as the program makes them: learning curves, runs, findings, a novelty."""
+"""Results as the program makes them: learning curves, runs, findings, the
+provenance of a text."""
 
 from dataclasses import replace
 
+import numpy as np
+
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
-from charrnn.plugins.reports.novelty import Copy, Novelty
+from charrnn.plugins.reports.contributions import Contributions
+from charrnn.plugins.reports.provenance import Passage, Provenance
 from charrnn.runs.learning_curves import LearningCurve, LossCurve
 from charrnn.runs.overview import (
     RunSummary,
 )
+from charrnn.text.places import Place
 
 
 def losses(*points):
@@ -93,9 +98,22 @@ FINDINGS = CellFindings(
 )
 
 
-def novelty(text, *spans, held_out_share=None):
-    """A novelty with copies of (start, length), all from line 31,337."""
-    copies = tuple(
-        Copy(start=start, length=length, source=9, source_line=31_337) for start, length in spans
+def provenance(text, *spans, shares=None):
+    """The provenance of a text with passages of (start, length), all in line 31,337."""
+    place = Place(file="text.txt", line=31_337, column=1)
+    passages = tuple(
+        Passage(start=start, length=length, offset=9, place=place, num_more=2)
+        for start, length in spans
     )
-    return Novelty(text=text, min_length=30, copies=copies, held_out_share=held_out_share)
+    logprobs = np.full(len(text), -1.0)
+    contributions = Contributions(network=logprobs, together=logprobs)
+    if shares is not None:
+        contributions = contributions._replace(counts=logprobs, counts_shares=np.array(shares))
+    return Provenance(
+        text=text,
+        writer="network",
+        min_length=30,
+        passages=passages,
+        held_out_share=0.0,
+        contributions=contributions,
+    )

@@ -38,8 +38,8 @@ PLUGINS = {
     ),
     "reports": Missing(
         "",
-        "sample --novelty --adapt --mix",
-        "sample run --novelty",
+        "sample --trace --adapt --mix",
+        "sample run --trace",
         "model.adapted('abcdefgh')",
     ),
     "formats": Missing("export import", "runs --to", "export run x.zip", "model.export('x.zip')"),

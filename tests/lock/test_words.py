@@ -41,8 +41,8 @@ def said(line, laboratory):
         ("visualize quoting --gradients", "quoting, by characters before: 2: 1.8e-02;"),
         ("visualize quoting --evidence best", "tracks; AUC 1.000 (1.000 to 1.000), chance"),
         (
-            "sample chain --seed 0 --length 100 --novelty",
-            "not copied: abcdefg copied: newline abcdefg",
+            "sample chain --seed 0 --length 100 --trace",
+            "network, underlined: abcdefg newline",
         ),
         ("sample quoting --seed 0 --length 100 --color 0:5", "about 1: “zyzyzz"),
     ],

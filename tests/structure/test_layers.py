@@ -33,7 +33,12 @@ LAYERS = (
     ({"errors"}, {"version"}),
 )
 """From the top. A part may import itself and every lower layer, but no other part of its layer."""
-BETWEEN_PLUGINS = {("tui", "analyses"), ("serving", "formats"), ("analyses", "languages")}
+BETWEEN_PLUGINS = {
+    ("tui", "analyses"),
+    ("serving", "formats"),
+    ("analyses", "languages"),
+    ("analyses", "reports"),
+}
 """The plugins that import another plugin, and that plugin."""
 PLACE = {}
 for height, parts in enumerate(LAYERS):

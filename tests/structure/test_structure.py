@@ -19,10 +19,10 @@ PACKAGE = Path(charrnn.__file__).parent
 TESTS = PACKAGE.parent / "tests"
 TESTS_OF_PAGES = PACKAGE.parent / "docs" / "tests"
 CEILINGS = {
-    "tokens": 312_500,
+    "tokens": 315_100,
     "tokens of the core": 227_500,
-    "tokens of the tests": 315_000,
-    "tokens of scripts and styles": 15_600,
+    "tokens of the tests": 316_500,
+    "tokens of scripts and styles": 15_800,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
     "lines of functions per blank line": 20,

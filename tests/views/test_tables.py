@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from displayed import WIDE_TABLES, WINDOWED_LOSS
 from drawn import lines
-from example_results import BRACKETS, QUOTE, novelty
+from example_results import BRACKETS, QUOTE, provenance
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -132,7 +132,7 @@ def test_a_copy_is_shown_by_its_first_words():
         ("🙂".encode() * 11, "🙂" * 9 + " …"),
         (b"\xff\x1b", "\ufffd␛"),
     ):
-        assert rows(novelty(text, (0, len(text))).table())[0][-1] == shown
+        assert rows(provenance(text, (0, len(text))).passages_table())[0][1] == shown
 
 
 def loss_row(name, protocol, *, is_compared=True):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_model, parse_text, read_prime, to_content
 from charrnn.cli.command_options import ReplacingOptions
@@ -13,9 +14,19 @@ from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKN
 from charrnn.plugins.analyses.backpropagation import model_backpropagation
 from charrnn.plugins.analyses.numbers import MAX_UNITS, model_numbers
 from charrnn.system.display import Displayable
+from charrnn.system.lazy import LazyModule
 from charrnn.trained_model import SGD_LEARNING_RATE
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import predictions_table
+
+if TYPE_CHECKING:
+    from charrnn.counts import counting
+    from charrnn.plugins.reports import provenance, provenance_page
+else:
+    counting = LazyModule("charrnn.counts.counting")
+    # Its plugin may be missing.
+    provenance = LazyModule("charrnn.plugins.reports.provenance")
+    provenance_page = LazyModule("charrnn.plugins.reports.provenance_page")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,13 @@ class PredictOptions(ReplacingOptions):
         flags="--backward",
         help="With --numbers: print the gradient by every number, too, and a step of SGD.",
     )
+    trace: bool = option(
+        False,
+        flags="--trace",
+        help="Show where each character of TEXT comes from: the network, the counts, or a place in"
+        " the training text.",
+        needs="reports",
+    )
     export: Path | None = option(
         None,
         flags="--export FILE",
@@ -60,6 +78,9 @@ def predict(options: PredictOptions) -> None:
 
     With --backward, also how it learns from TEXT: back-propagation through time, step by step, for
     rnn, lstm and gru.
+
+    With --trace, where TEXT itself comes from: who makes each character likely, the network or the
+    n-grams of the training text, and which passages stand in the training text.
 
     In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
@@ -101,6 +122,13 @@ def predict(options: PredictOptions) -> None:
             numbers = model_numbers(model, content, unknown=options.unknown)
         title = f"Numbers of {model.name}"
         shown = Shown(title, pictures=numbers.view(), data=numbers.to_json())
+    elif options.trace:
+        reference_text = provenance.read_reference_text(model, length=len(content))
+        writer = counting.best_writer(model)
+        found = provenance.trace_text(writer, content, reference_text=reference_text)
+        shown = provenance_page.shown(
+            found, reference_text, title=f"Provenance of a text, by {model.name}"
+        )
     else:
         top = DEFAULT_TOP if options.top is None else options.top
         predictions = model.predict(content, top=top, unknown=options.unknown)

@@ -320,7 +320,7 @@ def test_the_commands_that_come_next_run_as_they_are_printed(command, imported):
     "line, message",
     [
         ("evaluate m-001 --ngrams", "imported without its training text: leave --ngrams out"),
-        ("sample m-001 --novelty", "imported without its training text"),
+        ("sample m-001 --trace", "imported without its training text"),
         ("train --resume m-001", "Train a new run with --init-from"),
     ],
 )

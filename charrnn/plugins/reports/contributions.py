@@ -1,0 +1,141 @@
+"""What a network and the counts of its training text contribute to each character of a text.
+
+Both predict a character w together by a product of powers (`counts.mixing_powers`):
+
+    ln p(w) = a s(w) + b c(w) - ln Z        s, c: the scores by the network and by the counts
+
+Let u be the probabilities of the characters without any context. How much more likely the context
+has made a character w than an average character is a sum of two contributions:
+
+    ln p(w) - Σ_v u(v) ln p(v) = a (s(w) - Σ_v u(v) s(v)) + b (c(w) - Σ_v u(v) c(v))
+
+Z is the same for all characters, so it cancels. The share of the counts is the second term divided
+by the sum of both, limited to 0 … 1; the rest is the share of the network. A character that the
+context has made less likely than an average one has no shares.
+
+Shapes: N characters, V vocabulary, K characters of a context.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.counts.counted_model import CountedStepper, Counts, row_slices
+from charrnn.generation.distribution import log_softmax
+from charrnn.model.stepper import CharacterModel
+from charrnn.system.progress import task
+
+Float64Array = NDArray[np.float64]
+
+
+class Contributions(NamedTuple):
+    """The predictions of each of N characters, and what network and counts contribute to them.
+
+    The fields about counts are None for a network alone.
+    """
+
+    network: Float64Array
+    """(N,): ln p of each character by the network alone."""
+    together: Float64Array
+    """(N,): ln p by the network and the counts."""
+    counts: Float64Array | None = None
+    """(N,): ln p by the counts alone."""
+    counts_shares: Float64Array | None = None
+    """(N,): the share of the counts, from 0 to 1; nan for a character without shares."""
+    context_lengths: NDArray[np.int64] | None = None
+    """(N,): length of the longest context of the character that stands in the counted text."""
+    num_places: NDArray[np.int64] | None = None
+    """(N,): how often this context stands in the counted text."""
+
+
+def measure_contributions(
+    stepper: CharacterModel, ids: NDArray[np.integer[Any]], *, context_ids: NDArray[np.integer[Any]]
+) -> Contributions:
+    """Measure the contributions to each of ids (N,), N >= 1, which are read after `context_ids`, at
+    least one."""
+    # The network reads the text alone, so that its own predictions are known, too.
+    counts = None
+    network: Any = stepper
+    if isinstance(stepper, CountedStepper):
+        counts = stepper.counts
+        network = stepper.network
+
+    blocks = []
+    with task("reading", total=len(ids)) as advance:
+        for rows, logits in _predictions(network, ids, context_ids=context_ids):
+            if counts is None:
+                blocks.append(_of_network(logits, ids[rows]))
+            else:
+                # The counts look back over the context, too.
+                read = np.concatenate((context_ids, ids))
+                positions = np.arange(rows.start, rows.stop) + len(context_ids)
+                histories = counts.predictor.histories(read, positions)
+                blocks.append(_of_both(counts, logits, targets=ids[rows], histories=histories))
+            advance(len(logits))
+
+    # A field is None in all blocks or in none.
+    joined: list[Any] = []
+    for parts in zip(*blocks, strict=True):
+        joined.append(None if parts[0] is None else np.concatenate(parts))
+    return Contributions(*joined)
+
+
+def _predictions(
+    network: Any, ids: NDArray[np.integer[Any]], *, context_ids: NDArray[np.integer[Any]]
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yield slices of ids (N,), and the logits (M, V) of the network for the characters in each."""
+    logits, state = network.read(context_ids)
+    for rows in row_slices(len(ids)):
+        rows = slice(rows.start, min(rows.stop, len(ids)))
+        block = np.empty((rows.stop - rows.start, logits.shape[1]), np.float32)
+        for index, id in enumerate(ids[rows]):
+            block[index] = logits[0]
+            logits, state = network.step(np.array([id]), state)
+        yield rows, block
+
+
+def _of_network(logits: NDArray[np.float32], targets: NDArray[np.integer[Any]]) -> Contributions:
+    """Return the contributions of a network alone to targets (M,) with the logits (M, V)."""
+    by_network = _of_targets(log_softmax(logits), targets)
+    return Contributions(network=by_network, together=by_network)
+
+
+def _of_both(
+    counts: Counts,
+    logits: NDArray[np.float32],
+    *,
+    targets: NDArray[np.integer[Any]],
+    histories: NDArray[np.int64],
+) -> Contributions:
+    """Return the contributions of a network and counts to targets (M,) after histories (M, K)."""
+    predictions = counts.predictions(logits, histories)
+    powers = counts.powers.values[predictions.pairs]
+    without_context = counts.predictor.without_context
+
+    # How far the score of each target is above the average score, by each of the two.
+    above_average = []
+    for scores in (predictions.network, predictions.counts):
+        above_average.append(_of_targets(scores, targets) - scores @ without_context)
+    by_network, by_counts = powers.T * above_average
+    total = by_network + by_counts
+    # Without a gain there is nothing to share.
+    shares = np.full(len(targets), np.nan)
+    is_likelier = total > 0
+    shares[is_likelier] = (by_counts[is_likelier] / total[is_likelier]).clip(0, 1)
+
+    lengths, num_places = counts.predictor.longest_contexts(histories)
+    return Contributions(
+        network=_of_targets(log_softmax(predictions.network), targets),
+        together=_of_targets(log_softmax(counts.powers.mix(predictions)), targets),
+        counts=_of_targets(predictions.counts, targets),
+        counts_shares=shares,
+        context_lengths=lengths,
+        num_places=num_places,
+    )
+
+
+def _of_targets(values: NDArray[Any], targets: NDArray[np.integer[Any]]) -> Float64Array:
+    """Return the value (M,) of each target (M,) in values (M, V)."""
+    return np.asarray(values[np.arange(len(targets)), targets], np.float64)

@@ -1,0 +1,517 @@
+"""Where each character of a text comes from: the network, the counts, or a place in the training
+text; and which documents stand in a corpus.
+
+Shapes: N characters of a text (bytes, for the byte alphabet).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.cells.findings import ColouredText
+from charrnn.counts.counted_model import CountedStepper
+from charrnn.errors import DataError, UsageError, check_range, named
+from charrnn.generation.generated_text import MIN_COPY_LENGTH
+from charrnn.generation.sample_options import DEFAULT_UNKNOWN
+from charrnn.plugins.reports.contributions import Contributions, measure_contributions
+from charrnn.plugins.reports.copies import learned_texts
+from charrnn.system.display import Displayable
+from charrnn.text.copies import (
+    KnownHashes,
+    SlicedText,
+    codes_of,
+    document_hashes,
+    find_matches,
+    hash_documents,
+)
+from charrnn.text.corpus import CorpusPart
+from charrnn.text.given_text import GivenText, whole_text
+from charrnn.text.places import Place, find_places
+from charrnn.text.vocab import as_bytes
+from charrnn.trained_model import TrainedModel
+from charrnn.views.heatmap import HeatMap, Legend
+from charrnn.views.tables import Columns, records_table
+from charrnn.views.theme import Scale, all_visible
+
+if TYPE_CHECKING:
+    from charrnn.counts.counted_model import CountedModel
+
+MAX_CHARS = 1_000_000
+"""The longest text that is traced, in characters."""
+HELD_OUT_CHARS = 50_000
+"""Characters of the validation text that are compared: enough for a stable share."""
+EXCERPT_WIDTH = 20
+"""Columns of the excerpt from a passage."""
+MAX_ROWS = 20
+"""Passages in the table, the longest ones."""
+REASON = " What is copied shows only beside the text it learned from."
+"""The end of a message: why the training text is needed."""
+ABOUT = (
+    "held-out: the same share of validation text, which the model was not trained on; network,"
+    " counts, together: the mean loss of this text in nats per character."
+)
+"""The explanation of columns of `Provenance.table`."""
+UNDERLINED = "it stands in the training text"
+"""The explanation of the underline."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """A passage of a text that also stands in the training text.
+
+    Offsets and lengths are in characters, or in bytes if the text is bytes.
+    """
+
+    start: int
+    """Offset in the text."""
+    length: int
+    offset: int
+    """Offset of its first place in the training text."""
+    place: Place | None
+    """Its first place in a file; None if no file has the whole passage as it stands here."""
+    num_more: int
+    """How many more places the files have."""
+
+    @property
+    def stop(self) -> int:
+        """Offset of the end in the text."""
+        return self.start + self.length
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance(Displayable):
+    """The provenance of a text of N characters: who made each character likely, and the passages
+    that stand in the training text, in the order of the text.
+
+    The passages are the longest ones of at least `min_length` characters; they may overlap, but no
+    passage contains another. `held_out_share` is the share of held-out text that stands in the
+    training text although nobody copied it: names, idioms and licences recur. A share near it is no
+    sign of copying.
+    """
+
+    text: str | bytes = field(repr=False)
+    """The text as the training text is stored: with LF line ends; bytes, for the byte alphabet."""
+    writer: str
+    """Who predicts the text: `network`, or `network and counts`."""
+    min_length: int
+    passages: tuple[Passage, ...] = field(repr=False)
+    """The passages that stand in the training text."""
+    held_out_share: float
+    """The share of held-out text that stands in the training text."""
+    contributions: Contributions = field(repr=False)
+    """The predictions of each character, and the shares of the network and the counts."""
+    reach: str = ""
+    """How far the counts reach: the longest context, and the characters that are counted."""
+
+    @property
+    def is_copied(self) -> NDArray[np.bool_]:
+        """(N,): whether each character is part of a passage."""
+        is_copied = np.zeros(len(self.text), np.bool_)
+        for passage in self.passages:
+            is_copied[passage.start : passage.stop] = True
+        return is_copied
+
+    @property
+    def share_copied(self) -> float:
+        """The share of the characters that are part of a passage, from 0 to 1; 0 for an empty
+        text."""
+        return float(self.is_copied.sum() / max(1, len(self.text)))
+
+    @property
+    def longest(self) -> Passage | None:
+        """The longest passage, or the first of several that are equally long; None if nothing is
+        copied."""
+        return max(self.passages, key=lambda passage: passage.length, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures, the passages and the numbers of each character, without the text.
+
+        Returns:
+            A dictionary of numbers, strings, lists and None.
+
+        Example:
+            >>> len(model.provenance("What is it?").to_json()["characters"]["network"])
+            11
+        """
+        return {
+            "writer": self.writer,
+            "reach": self.reach,
+            "min_length": self.min_length,
+            "num_chars": len(self.text),
+            "num_copied": int(self.is_copied.sum()),
+            "share_copied": self.share_copied,
+            "held_out_share": self.held_out_share,
+            "passages": [asdict(passage) for passage in self.passages],
+            "characters": {
+                name: None if values is None else values.tolist()
+                for name, values in self.contributions._asdict().items()
+            },
+        }
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the text in the colours of its writers, their scale, and the tables.
+
+        Returns:
+            Renderables of rich.
+
+        Example:
+            >>> len(model.provenance("What is it?").view())
+            5
+        """
+        # A network alone has no scale.
+        legend: RenderableType = Text(f"underlined: {UNDERLINED}", style="dim")
+        if self.contributions.counts_shares is not None:
+            legend = Legend(("network", "counts"), underlined=UNDERLINED)
+        return [self.coloured_text(), "", legend, *self.figures()]
+
+    def figures(self) -> Sequence[RenderableType]:
+        """Return the tables, and how far the counts reach.
+
+        Returns:
+            Renderables of rich.
+
+        Example:
+            >>> len(model.provenance("What is it?").figures())
+            2
+        """
+        pictures: list[RenderableType] = [self.table()]
+        if self.passages:
+            pictures.append(self.passages_table())
+        pictures.append(Text(f"{ABOUT} {self.reach}".rstrip(), style="dim"))
+        return pictures
+
+    def coloured_text(self) -> HeatMap:
+        """Colour the text from the network to the counts; passages are underlined.
+
+        Returns:
+            A renderable of rich.
+
+        Example:
+            >>> model.provenance("What is it?").coloured_text().coloured.text
+            'What is it?'
+        """
+        text, values, inside = self.characters()
+        coloured = ColouredText(text=text, values=values, inside=inside)
+        # A network alone has made every character likely.
+        word_of = _share_in_words
+        if self.contributions.counts_shares is None:
+            word_of = self._writer_in_words
+        return HeatMap(coloured, Scale(0.0, 1.0), word_of=word_of)
+
+    def _writer_in_words(self, share: float) -> str:
+        return self.writer
+
+    def characters(self) -> tuple[str, tuple[float, ...], tuple[bool, ...]]:
+        """Return the characters of the text, each with the share of the counts.
+
+        Of a text of bytes, a character has the mean share of its bytes, and is part of a passage if
+        all of them are.
+
+        Returns:
+            The text as a string of N characters, the share (N,) of the counts in each, nan without
+            shares, and whether (N,) it is part of a passage.
+
+        Example:
+            >>> text, shares, is_copied = model.provenance("What is it?").characters()
+            >>> text
+            'What is it?'
+        """
+        shares = self.contributions.counts_shares
+        if shares is None:
+            shares = np.full(len(self.text), math.nan)
+        is_copied = self.is_copied
+        if isinstance(self.text, str):
+            return self.text, tuple(shares.tolist()), tuple(is_copied.tolist())
+
+        # surrogateescape: a byte that is not UTF-8 becomes one character, which is encoded as this
+        # byte again.
+        decoded = self.text.decode("utf-8", "surrogateescape")
+        values = []
+        inside = []
+        begin = 0
+        for character in decoded:
+            end = begin + len(character.encode("utf-8", "surrogateescape"))
+            values.append(float(shares[begin:end].mean()))
+            inside.append(bool(is_copied[begin:end].all()))
+            begin = end
+        return decoded, tuple(values), tuple(inside)
+
+    def table(self) -> Table:
+        """Build the table of the losses by each writer, and of the shares of copied text.
+
+        Returns:
+            A table of rich with one row.
+
+        Example:
+            >>> model.provenance("What is it?").table().row_count
+            1
+        """
+        columns: Columns = {
+            "writer": "{writer}",
+            # A narrow terminal shows the first columns alone.
+            "copied": "{share_copied:.1%}",
+            "held-out": "{held_out_share:.1%}",
+            "longest": "{longest.length:,}",
+            "network": _mean_nats("network"),
+            "counts": _mean_nats("counts"),
+            "together": _mean_nats("together"),
+        }
+        return records_table(columns, [self], left=("writer",), narrow=True)
+
+    def passages_table(self) -> Table:
+        """Build the table of the longest passages and their places, in the order of the text.
+
+        Returns:
+            A table of rich, with at most 20 rows.
+
+        Example:
+            >>> model.provenance("What is it?").passages_table().row_count
+            0
+        """
+        # The longest passages, in the order of the text.
+        longest = sorted(self.passages, key=lambda passage: -passage.length)[:MAX_ROWS]
+        columns: Columns = {
+            "characters": "{length:,}",
+            "it begins": lambda passage: _excerpt(self.text[passage.start : passage.stop]),
+            "file": _file_name,
+            "line": "{place.line:,}",
+            "column": "{place.column:,}",
+            "more": "{num_more:,}",
+        }
+        rows = sorted(longest, key=lambda passage: passage.start)
+        return records_table(columns, rows, left=("it begins", "file"), narrow=True)
+
+
+def _mean_nats(name: str) -> Callable[[Provenance], str]:
+    """Return a function that shows the mean of -ln p by one of the writers of a text."""
+
+    def shown(provenance: Provenance) -> str:
+        # The columns about counts are empty without counts.
+        logprobs = getattr(provenance.contributions, name)
+        if logprobs is None or not len(logprobs):
+            return ""
+        return f"{-logprobs.mean():.3f}"
+
+    return shown
+
+
+def _file_name(passage: Passage) -> Text:
+    if passage.place is None:
+        return Text("in no file as a whole")
+    return Text(all_visible(passage.place.file), overflow="fold")
+
+
+def _excerpt(text: str | bytes) -> Text:
+    """Return the beginning of a text on a line of at most `EXCERPT_WIDTH` columns; an ellipsis
+    marks the cut."""
+    head = text[: 4 * EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
+    if isinstance(head, bytes):
+        head = head.decode("utf-8", "replace")
+    line = Text(all_visible(head))
+    line.truncate(EXCERPT_WIDTH, overflow="ellipsis")
+    return line
+
+
+def _share_in_words(share: float) -> str:
+    """Say who made a character likely."""
+    if math.isnan(share):
+        return "neither"
+    if share < 1 / 3:
+        return "network"
+    if share > 2 / 3:
+        return "counts"
+    return "both"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceText:
+    """The training text of a model and, for comparison, validation text, which is not copied.
+
+    Both texts are str, or bytes for the byte alphabet. The training text may be part of a corpus
+    that is read in blocks.
+    """
+
+    training: CorpusPart = field(repr=False)
+    held_out: str | bytes = field(repr=False)
+
+    def passages(
+        self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
+    ) -> tuple[Passage, ...]:
+        """Find the passages of `text` that stand in the training text, and their places in its
+        files."""
+        matches = find_passages(text, self.training, min_length=min_length).tolist()
+        contents = [text[start : start + length] for start, length, _ in matches]
+        # A passage may occur twice in the text, but is looked for once. Where nothing is copied, no
+        # file is read.
+        places = {}
+        if contents:
+            different = list(dict.fromkeys(contents))
+            found = find_places(different, self.training.corpus.file_blocks())
+            places = dict(zip(different, found, strict=True))
+
+        # The place in the training text is the one that `find_matches` has found.
+        passages = []
+        for (start, length, offset), content in zip(matches, contents, strict=True):
+            passages.append(
+                Passage(
+                    start=start,
+                    length=length,
+                    offset=offset,
+                    place=places[content].first,
+                    num_more=max(0, places[content].num_places - 1),
+                )
+            )
+        return tuple(passages)
+
+    def held_out_share(self, min_length: int) -> float:
+        """Return the share of the characters of the held-out text that stand in the training
+        text."""
+        # Passages may overlap: each character counts once.
+        is_copied = np.zeros(len(self.held_out), np.bool_)
+        for start, length, _ in find_passages(
+            self.held_out, self.training, min_length=min_length
+        ).tolist():
+            is_copied[start : start + length] = True
+        return float(is_copied.sum() / max(1, len(is_copied)))
+
+
+def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
+    """Return a function that says whether a document is not, as a whole, one of the documents of
+    some texts, each of which ends in END (U+0000). Each text is read once.
+
+    Only hashes of 8 bytes are kept. No document of the texts passes as new. A new document has the
+    hash of a document in them with a probability of 1 in 2^64, and then it does not count as new.
+    """
+    # A few bytes a document: a text may have millions.
+    known = KnownHashes(chain.from_iterable(map(document_hashes, texts)))
+    is_bytes = isinstance(texts[0][:0], bytes)
+
+    def is_new(document: str | bytes) -> bool:
+        stored = as_bytes(document) if is_bytes else document
+        indices, _ = known.find(hash_documents([stored]))
+        return not len(indices)
+
+    return is_new
+
+
+def find_passages(
+    text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_COPY_LENGTH
+) -> NDArray[np.int64]:
+    """Find all passages of `text` with at least `min_length` characters that also stand in
+    `corpus`: start, length and first offset in the corpus of each (M, 3), as
+    `text.copies.find_matches`.
+
+    Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`,
+    TypeError if one is str and the other bytes.
+    """
+    check_range("min_length", min_length, remedy=f" Try {MIN_COPY_LENGTH}.")
+    if len(text) > MAX_CHARS:
+        raise DataError(
+            f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a"
+            " part of it."
+        )
+    if type(text) is not type(corpus[:0]):
+        raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
+    return find_matches(codes_of(text), corpus, length=min_length)
+
+
+def trace_text(
+    model: "TrainedModel | CountedModel",
+    text: str | bytes,
+    *,
+    reference_text: ReferenceText,
+    prime: str | bytes | None = None,
+    min_length: int = MIN_COPY_LENGTH,
+) -> Provenance:
+    """Trace a text that a model reads after `prime`, as `sample` reads it.
+
+    Raises DataError for an empty or too long text, UsageError for a `min_length` under 1.
+    """
+    # The text in the form in which the corpus is stored.
+    if isinstance(reference_text.training[:0], bytes):
+        text = as_bytes(text)
+    elif isinstance(text, str):
+        text = text.replace("\r\n", "\n")
+    if not text:
+        raise DataError("The text is empty: give at least one character.")
+    passages = reference_text.passages(text, min_length=min_length)
+
+    # The weights as they were trained: in 8 bits, as `sample` draws, the losses would differ a
+    # little from those of `evaluate`.
+    generator = model.generator
+    stepper = generator.model_for("fp32", {})
+    # Both writers, if the model has both.
+    writer = "network"
+    reach = ""
+    if isinstance(stepper, CountedStepper):
+        predictor = stepper.counts.predictor
+        writer = "network and counts"
+        reach = (
+            f"The counts know contexts of up to {predictor.longest} characters, of"
+            f" {len(predictor.contexts.ids):,} characters of the training text."
+        )
+    return Provenance(
+        text=text,
+        writer=writer,
+        min_length=min_length,
+        passages=passages,
+        held_out_share=reference_text.held_out_share(min_length),
+        contributions=measure_contributions(
+            stepper,
+            model.vocab.encode(text),
+            context_ids=generator.encode_prime(prime, DEFAULT_UNKNOWN),
+        ),
+        reach=reach,
+    )
+
+
+def read_reference_text(model: TrainedModel, *, length: int) -> ReferenceText:
+    """Read and verify the run's training text, so that several texts can be traced.
+
+    Raises DataError if it is missing or changed, UsageError if a sample of `length` characters is
+    too long to be traced.
+    """
+    # The length is checked before a text is generated, so that the message comes at once.
+    longest = MAX_CHARS
+    unit = "characters"
+    if model.vocab.kind == "byte":
+        # A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
+        longest = MAX_CHARS // 3
+        unit = "bytes"
+    if length > longest:
+        raise UsageError(
+            f"{named('length')} is {length:,}; {named('trace')} takes {longest:,} {unit} at most."
+            " Shorten it."
+        )
+
+    model.check_learned_here()
+    training, validation, *_ = model.read_parts(reason=REASON)
+    return ReferenceText(training, validation[:HELD_OUT_CHARS])
+
+
+def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str | bytes], bool]:
+    """Return a function that says whether a document is new: it stands neither in the text of the
+    model, held-out parts included, nor in that of a model that it started from, and is none of
+    those that are `known`. The function is the argument `accept` of `Model.samples`.
+
+    Raises DataError if the run's text or a file is missing or changed, UsageError for a model
+    without documents.
+    """
+    if model.config.end_id is None:
+        raise UsageError(
+            f"{model.name} was not trained on documents: use {named('trace')}, which finds copied"
+            " passages."
+        )
+    known_text = whole_text(known, model.config)
+    if model.vocab.kind == "byte":
+        known_text = as_bytes(known_text)
+    texts = chain.from_iterable(learned_texts(model, reason=REASON))
+    return tell_new(*texts, known_text)

@@ -1,0 +1,161 @@
+"""Write the provenance of a text as a self-contained HTML page without a script.
+
+Each character is coloured by who made it likely, and has its numbers in a tooltip. A click on a
+passage shows its place in the training text, and the text around it, beside the text.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from html import escape
+from itertools import accumulate, groupby
+from pathlib import Path
+
+import numpy as np
+
+from charrnn.errors import counted
+from charrnn.plugins.reports.provenance import Passage, Provenance, ReferenceText
+from charrnn.views.delivery import Shown
+from charrnn.views.theme import LINE_ENDS, NUM_SHADES, shade_rules, visible
+
+TEMPLATE = Path(__file__).with_name("provenance_page.html")
+"""The page without its content."""
+SURROUNDINGS_CHARS = 300
+"""Characters of the training text that stand before and after a passage."""
+
+
+def shown(provenance: Provenance, reference_text: ReferenceText, *, title: str) -> Shown:
+    """Return the provenance of a text for the terminal and for an exported file, whose page shows
+    the training text around each passage."""
+    return Shown(
+        title,
+        pictures=provenance.view(),
+        data=provenance.to_json(),
+        page=lambda: to_page(provenance, reference_text, title=title),
+    )
+
+
+def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str) -> str:
+    """Return the page of the provenance of a text."""
+    sections = []
+    for number, passage in enumerate(provenance.passages):
+        sections.append(
+            _section(number, passage, provenance=provenance, reference_text=reference_text)
+        )
+    # Without a click, a sentence says what can be clicked.
+    hint = "No passage of the text stands in the training text."
+    if sections:
+        hint = "Underlined passages stand in the training text: a click on one shows where."
+    content = {
+        "TITLE": escape(title),
+        "SHADES": shade_rules(),
+        "SUMMARY": escape(_summary(provenance)) + _scale(provenance),
+        "TEXT": "".join(_text(provenance)),
+        "HINT": hint,
+        "SECTIONS": "\n".join(sections),
+    }
+    # All placeholders at once: what is inserted is not searched for others.
+    template = TEMPLATE.read_text(encoding="utf-8")
+    return re.sub("|".join(content), lambda name: content[name[0]], template)
+
+
+def _summary(provenance: Provenance) -> str:
+    unit = "byte" if isinstance(provenance.text, bytes) else "character"
+    return (
+        f"Written by: {provenance.writer}. {counted(len(provenance.text), unit)}, of which"
+        f" {provenance.share_copied:.1%} are in passages of at least {provenance.min_length} that"
+        f" stand in the training text; of text that nobody copied, {provenance.held_out_share:.1%}."
+        f" {provenance.reach}"
+    )
+
+
+def _scale(provenance: Provenance) -> str:
+    """Return the scale from the network to the counts; nothing for a network alone."""
+    if provenance.contributions.counts_shares is None:
+        return ""
+    steps = range(-NUM_SHADES, NUM_SHADES + 1)
+    boxes = "".join(f'<span class="s{step}">&nbsp;</span>' for step in steps)
+    return f'<br>network <span class="scale">{boxes}</span> counts'
+
+
+def _text(provenance: Provenance) -> Iterator[str]:
+    """Yield the text as HTML: a span for each character with a tooltip, a link for each
+    passage."""
+    text, shares, _ = provenance.characters()
+    # A character in several passages belongs to the first of them.
+    owners = np.full(len(provenance.text), -1)
+    for number, passage in reversed(list(enumerate(provenance.passages))):
+        owners[passage.start : passage.stop] = number
+    begins = _begins(provenance.text, text)
+
+    # Each stretch of one passage is a link.
+    for owner, indices in groupby(range(len(text)), key=lambda index: owners[begins[index]]):
+        spans = []
+        for index in indices:
+            # A character without shares has no colour.
+            step = 0
+            if not math.isnan(shares[index]):
+                step = round(NUM_SHADES * (2 * shares[index] - 1))
+            numbers = escape(_numbers(provenance, begins[index]), quote=True)
+            spans.append(f'<span class="s{step}" title="{numbers}">{_shown(text[index])}</span>')
+        if owner < 0:
+            yield "".join(spans)
+        else:
+            yield f'<a href="#place-{owner}">{"".join(spans)}</a>'
+
+
+def _begins(text: str | bytes, characters: str) -> list[int]:
+    """Return the offset in the text of each of its characters."""
+    if isinstance(text, str):
+        return list(range(len(text)))
+    sizes = [len(character.encode("utf-8", "surrogateescape")) for character in characters]
+    return list(accumulate(sizes[:-1], initial=0))
+
+
+def _numbers(provenance: Provenance, index: int) -> str:
+    """Return the numbers of a character for its tooltip."""
+    measured = provenance.contributions
+    numbers = f"network {math.exp(measured.network[index]):.3f}"
+    if measured.counts is None or measured.context_lengths is None or measured.num_places is None:
+        return numbers
+    return (
+        f"{numbers}, counts {math.exp(measured.counts[index]):.3f}, together"
+        f" {math.exp(measured.together[index]):.3f}; its last {measured.context_lengths[index]}"
+        f" characters stand {measured.num_places[index]:,} times in the counted text"
+    )
+
+
+def _section(
+    number: int, passage: Passage, *, provenance: Provenance, reference_text: ReferenceText
+) -> str:
+    """Return the place of a passage, and the training text around it."""
+    # The offsets are those of the training text, in which the passage was found.
+    training = reference_text.training
+    before = training[max(0, passage.offset - SURROUNDINGS_CHARS) : passage.offset]
+    end = passage.offset + passage.length
+    after = training[end : end + SURROUNDINGS_CHARS]
+    place = "It stands in no file as a whole, as it stands here."
+    if passage.place is not None:
+        place = (
+            f"{passage.place.file}, line {passage.place.line:,}, column {passage.place.column:,}"
+        )
+        if passage.num_more:
+            place += f", and in {counted(passage.num_more, 'more place')}"
+    # The passage stands between what comes before and after it there.
+    copied = provenance.text[passage.start : passage.stop]
+    return (
+        f'<section id="place-{number}"><p>{counted(passage.length, "character")}: {escape(place)}'
+        f"</p><pre>{_shown(before)}<mark>{_shown(copied)}</mark>{_shown(after)}</pre></section>"
+    )
+
+
+def _shown(text: str | bytes) -> str:
+    """Return a text as HTML; a line goes on after the mark of its end."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    shown = []
+    for character in text:
+        shown.append(visible(character))
+        if character in LINE_ENDS:
+            shown.append("\n")
+    return escape("".join(shown))

@@ -1,0 +1,276 @@
+"""The passages of a text that stand in the training text are those that a naive search finds, with
+their places, and are underlined. N characters of the text, M of the corpus.
+
+Tests `plugins.reports.copies` and `plugins.reports.provenance_page`, too."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from conftest import SMALL_RUN
+from drawn import lines
+from example_results import provenance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+import charrnn
+from charrnn.errors import DataError, UsageError
+from charrnn.plugins.reports import provenance as plugin
+from charrnn.plugins.reports.provenance import find_passages, tell_new
+from charrnn.plugins.reports.provenance_page import to_page
+from charrnn.text import copies
+from charrnn.text.copies import HashedText
+from charrnn.text.places import Place
+
+EXAMPLES = settings(max_examples=60)
+
+
+def spans(text, corpus, min_length=30):
+    """(start, length, first place in the corpus) of the passages."""
+    return [tuple(match) for match in find_passages(text, corpus, min_length=min_length).tolist()]
+
+
+def naive_spans(text, corpus, min_length):
+    """(start, length, first place in the corpus) of the matches that no other contains, looked up
+    one by one."""
+    extents = []
+    for start in range(len(text)):
+        stop = start
+        while stop < len(text) and text[start : stop + 1] in corpus:
+            stop += 1
+        extents.append((start, stop))
+    return [
+        (start, stop - start, corpus.find(text[start:stop]))
+        for start, stop in extents
+        if stop - start >= min_length
+        and not any(a <= start and stop <= b and (a, b) != (start, stop) for a, b in extents)
+    ]
+
+
+def positions(found):
+    """The positions of the characters in some spans."""
+    return {start + index for start, length, _ in found for index in range(length)}
+
+
+@st.composite
+def text_and_corpus(draw):
+    """Both of the same few letters, pieces of each repeated and pieces of the corpus in the
+    text."""
+    letters = st.text(draw(st.sampled_from(["a", "ab", "ab\n", "aé日🙂\ud800"])), max_size=30)
+    corpus = draw(letters)
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(corpus)))
+        corpus += corpus[start : start + draw(st.integers(0, 12))] + draw(letters)
+    text = draw(letters)
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(corpus)))
+        text += corpus[start : start + draw(st.integers(0, 20))] + draw(letters)[:2]
+    return text, corpus
+
+
+@given(text_and_corpus(), st.integers(1, 9), st.integers(1, 40), st.sampled_from([None, 3, 1]))
+@EXAMPLES
+def test_it_equals_a_search(texts, min_length, block_chars, num_hashes):
+    text, corpus = texts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies, "BLOCK_CHARS", block_chars)
+        if num_hashes:
+            hashes = HashedText.window_hashes
+            patch.setattr(
+                HashedText, "window_hashes", lambda *of: hashes(*of) % np.uint64(num_hashes)
+            )
+        found = spans(text, corpus, min_length)
+    assert found == naive_spans(text, corpus, min_length)
+
+
+@given(text_and_corpus(), st.integers(1, 9), st.integers(1, 40), st.integers(1, 9))
+@EXAMPLES
+def test_where_not_all_pairs_are_followed_the_share_is_the_same(texts, min_length, block, pairs):
+    text, corpus = texts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies, "BLOCK_CHARS", block)
+        patch.setattr(copies, "MAX_PAIRS", 1)
+        patch.setattr(copies, "LEAST_PAIRS", pairs)
+        found = spans(text, corpus, min_length)
+    assert positions(found) == positions(naive_spans(text, corpus, min_length))
+    for start, length, source in found:
+        assert corpus.startswith(text[start : start + length], source)
+        assert length >= min_length
+
+
+def test_a_repeated_character_is_followed_from_few_places(monkeypatch):
+    """Not a clock but the pairs: there are 594 million."""
+    followed = []
+    common_lengths = HashedText.common_lengths
+
+    def count(text, starts, *others, **named):
+        followed.append(len(starts))
+        return common_lengths(text, starts, *others, **named)
+
+    monkeypatch.setattr(HashedText, "common_lengths", count)
+    assert spans("a" * 3_000 + "b", "a" * 200_000) == [(0, 3_000, 0)]
+    assert 0 < sum(followed) < 50_000
+    assert len(spans("a" * 5_000, "a" * 100)) == 4_901
+
+
+def test_what_cannot_be_compared_is_refused(monkeypatch):
+    for text, corpus in (("", "abc"), ("abc", ""), ("a" * 29, "a" * 100), ("a" * 100, "a" * 29)):
+        assert spans(text, corpus) == []
+    with pytest.raises(UsageError, match=r"`min_length` is 0; it must be at least 1"):
+        find_passages("abc", "abc", min_length=0)
+    with pytest.raises(TypeError, match="str with bytes"):
+        find_passages("abc", b"abc")
+    monkeypatch.setattr(plugin, "MAX_CHARS", 10)
+    find_passages("a" * 10, "abc")
+    with pytest.raises(
+        DataError, match=r"has 11 characters; at most 10 are compared\. Give a part"
+    ):
+        find_passages("a" * 11, "abc")
+
+
+def test_passages_that_overlap_are_both_told_and_counted_once_in_json_too():
+    found = provenance("xabcdefgh", (1, 6), (3, 6))
+    data = found.to_json()
+    assert (len(data["passages"]), data["num_copied"], data["share_copied"]) == (2, 8, 8 / 9)
+    assert data["passages"][0]["place"] == {"file": "text.txt", "line": 31_337, "column": 1}
+    assert found.longest == found.passages[0]
+
+
+def test_a_model_has_its_own_corpus(lstm, corpus, corpus_file, monkeypatch):
+    monkeypatch.setattr(plugin, "HELD_OUT_CHARS", 1_000)
+    model = charrnn.load(lstm.path)
+    begin = int(0.9 * len(corpus.text))
+    copied, held_out = corpus.text[1_000:1_200], corpus.text[begin : begin + 1_000]
+    found = model.provenance("Ж€!" + copied.replace("\n", "\r\n") + "Ж€!")
+    assert found.text == "Ж€!" + copied + "Ж€!", "line ends are those of the corpus"
+    [passage] = found.passages
+    offset = corpus.text.find(copied)
+    assert (passage.start, passage.length, passage.offset) == (3, 200, offset)
+    before = corpus.text[:offset]
+    assert passage.place == Place(
+        file=str(corpus_file),
+        line=before.count("\n") + 1,
+        column=len(before.rpartition("\n")[2]) + 1,
+    )
+    # The validation text is not learned from: that it stands in the file is no copy.
+    expected = spans(held_out, corpus.text[:begin], 12)
+    found = model.provenance(held_out, min_length=12)
+    assert [(one.start, one.length, one.offset) for one in found.passages] == expected
+    assert found.held_out_share == len(positions(expected)) / len(held_out)
+    with pytest.raises(UsageError, match="at least 1"):
+        model.provenance("a", min_length=0)
+    with pytest.raises(DataError, match="text is empty"):
+        model.provenance("")
+
+
+def test_a_byte_model_compares_bytes(byte_run):
+    model = charrnn.load(byte_run.path)
+    line = "zäb «molü» 語 🙂\n"
+    found = model.provenance("é" + line * 2)
+    assert found.text == ("é" + line * 2).encode()
+    [passage] = found.passages
+    assert (passage.start, passage.length, passage.offset) == (2, 2 * len(line.encode()), 0)
+    assert model.provenance("\ud800").text == b"\xed\xa0\x80"
+
+
+@pytest.mark.trained
+def test_every_planted_passage_is_found_with_its_place(tmp_path):
+    """50 lengths from 20 to 500 characters, in two files, some of them twice."""
+    rng = np.random.default_rng(0)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz     \n"))
+    passages = ["".join(rng.choice(letters, size)) for size in np.linspace(20, 500, 50).astype(int)]
+    fillings = ["".join(rng.choice(letters, 200)) for _ in range(101)]
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    planted = {}
+    for name, part in (("a.txt", passages[:25]), ("b.txt", passages[25:])):
+        text = fillings.pop()
+        for passage in part:
+            planted[passage] = (name, len(text))
+            text += passage + fillings.pop()
+        # Every tenth passage stands in the file twice.
+        for passage in part[::10]:
+            text += passage + fillings.pop()
+        # The end of the last file is held out.
+        text += "".join(rng.choice(letters, 8_000))
+        (folder / name).write_text(text + "\n", encoding="utf-8")
+    config = charrnn.Config(corpus=(str(folder),), **{**SMALL_RUN, "steps": 1})
+    list(charrnn.train(config, out=tmp_path / "run"))
+    model = charrnn.load(tmp_path / "run")
+
+    text = "".join(passage + "XYZ" for passage in passages)
+    found = model.provenance(text, min_length=20)
+    whole = {found.text[one.start : one.stop]: one for one in found.passages}
+    for number, passage in enumerate(passages):
+        name, begin = planted[passage]
+        before = (folder / name).read_text(encoding="utf-8")[:begin]
+        [one] = [one for content, one in whole.items() if passage in content]
+        assert one.place == Place(
+            file=str(folder / name),
+            line=before.count("\n") + 1,
+            column=len(before.rpartition("\n")[2]) + 1,
+        )
+        assert one.num_more == (1 if number % 25 % 10 == 0 else 0)
+
+
+@EXAMPLES
+@given(
+    st.lists(st.text("ab", max_size=4), max_size=12),
+    st.sets(st.text("ab", max_size=5), max_size=6),
+    st.integers(1, 9),
+    st.booleans(),
+)
+def test_documents_are_found_in_slices(corpus, asked, slice_chars, as_bytes):
+    joined = "".join(f"{text}\0" for text in corpus)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies, "SLICE_CHARS", slice_chars)
+        is_new = tell_new(joined.encode() if as_bytes else joined)
+    found = {text for text in asked if not is_new(text)}
+    assert found == asked & set(corpus)
+
+
+def test_passages_are_underlined():
+    assert lines(provenance("abcdefgh", (0, 3), (4, 3)).coloured_text())[1] == "▔▔▔ ▔▔▔"
+    assert lines(provenance("abcdefgh", (0, 5), (3, 5)).coloured_text())[1] == "▔▔▔▔▔▔▔▔"
+
+
+def test_bytes_are_spelled_and_marked_by_the_character():
+    text = "aé日".encode() + b"\xff\x80b"
+    assert lines(provenance(text, (1, 5)).coloured_text()) == ["aé日<dcff><dc80>b", " ▔▔▔"]
+    # One that is cut is not copied, what is no UTF-8 is a character of its own.
+    assert lines(provenance(text, (2, 5)).coloured_text()) == ["aé日<dcff><dc80>b", "  ▔▔▔▔▔▔▔▔"]
+
+
+def test_the_writer_of_each_word_is_said_in_words():
+    found = provenance("one two six", (4, 4), shares=[0.1] * 4 + [0.9] * 4 + [np.nan] * 3)
+    console = Console(file=io.StringIO(), width=60, _environ={"TERM": "dumb"})
+    console.print(found.coloured_text())
+    assert console.file.getvalue().splitlines() == [
+        "network: one",
+        "counts, underlined: two",
+        "neither: six",
+    ]
+
+
+def test_a_page_shows_each_passage_in_its_surroundings(lstm, corpus):
+    model = charrnn.load(lstm.path)
+    copied = corpus.text[1_000:1_060]
+    found = model.provenance(f"<script>Ж{copied}&")
+    page = to_page(found, model.reference_text(), title="<b>")
+    assert "<script>" not in page and "<b>" not in page and "&lt;script&gt;" in visible_text(page)
+    place = found.passages[0].place
+    assert f"60 characters: {place.file}, line {place.line}, column {place.column}" in page
+    around = corpus.text[1_000 - 300 : 1_060 + 300].replace("\n", "↵\n")
+    assert around in visible_text(page.split('<section id="place-0">')[1])
+    # 60 linked characters, whose tooltips have their probabilities.
+    linked = page.split('<a href="#place-0">')[1].split("</a>")[0]
+    assert linked.count("<span") == 60
+    number = np.exp(found.contributions.network[len("<script>Ж")])
+    assert f'title="network {number:.3f}"' in linked
+
+
+def visible_text(page):
+    """The text of a page, with its characters as they are shown."""
+    return re.sub("<[^>]*>", "", page).replace("&#x27;", "'").replace("&quot;", '"')
