@@ -29,7 +29,15 @@ from charrnn.system.files import JSON
 Result = TypeVar("Result")
 """The type of a result: a dataclass, a tuple, an array of NumPy, a number, text, or one of these or
 None."""
-UNMEASURED = ("cli", "distributed", "formats", "reports", "serving", "tui", "views")
+UNMEASURED = (
+    "cli",
+    "distributed",
+    "plugins/formats",
+    "plugins/reports",
+    "plugins/serving",
+    "plugins/tui",
+    "views",
+)
 """Packages that no measurement of cells depends on: they show results, or do other work."""
 MAX_FOLDER_BYTES = 256 * 1024 * 1024
 """Size of all files together above which the oldest are deleted."""
@@ -140,7 +148,7 @@ def code_digest(package: Path) -> str:
     digest = hashlib.sha256()
     sources = []
     for path in sorted(package.rglob("*.py")):
-        if path.relative_to(package).parts[0] not in UNMEASURED:
+        if not any(path.is_relative_to(package / name) for name in UNMEASURED):
             sources.append(path.read_bytes())
             digest.update(sources[-1])
 

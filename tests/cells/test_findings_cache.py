@@ -18,6 +18,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.cells import findings_cache, study
 from charrnn.cells.findings_cache import (
+    UNMEASURED,
     FindingsCache,
     code_digest,
     decode,
@@ -179,8 +180,8 @@ MODULE = '"""Rate."""\n\nRATE = 2  # per second\n\n\ndef rate():\n    return RAT
 def digest_of(tmp_path):
     """Write a package of one module; return the digest of its code."""
 
-    def call(source, plugin="cells"):
-        module = tmp_path / "package" / plugin / "rate.py"
+    def call(source, folder="cells"):
+        module = tmp_path / "package" / folder / "rate.py"
         module.parent.mkdir(parents=True, exist_ok=True)
         module.write_text(source, encoding="utf-8")
         return code_digest(tmp_path / "package")
@@ -206,10 +207,25 @@ def test_an_edited_comment_or_docstring_keeps_the_findings_and_code_does_not(
     assert digest_of(MODULE) == first, "as it was kept"
 
 
-def test_code_that_only_shows_results_keeps_the_findings(digest_of):
+@pytest.mark.parametrize(
+    "folder, is_kept",
+    [
+        ("views", True),
+        ("plugins/tui", True),
+        ("plugins/tui/explore", True),
+        ("plugins/reports", True),
+        ("plugins/analyses", False),
+        ("model", False),
+    ],
+)
+def test_code_that_only_shows_results_keeps_the_findings(digest_of, folder, is_kept):
     first = digest_of(MODULE)
-    assert digest_of(MODULE, plugin="views") == first
-    assert digest_of(MODULE, plugin="model") != first
+    assert (digest_of(MODULE, folder) == first) is is_kept
+
+
+def test_every_package_that_no_measurement_depends_on_exists():
+    package = Path(findings_cache.__file__).parents[1]
+    assert [name for name in UNMEASURED if not (package / name / "__init__.py").exists()] == []
 
 
 def test_a_digest_that_was_not_written_whole_is_computed_again(digest_of):
