@@ -137,7 +137,7 @@ class ModelStudy(Study):
             3
             >>> direction.score  # AUC
         """
-        return directions.direction(self, detector, size=size)
+        return directions.find_direction(self, detector, size=size)
 
     def ablate_direction(
         self, direction: "Direction", detectors: "Sequence[str | Detector] | None" = None

@@ -32,7 +32,11 @@ from benchmarks.gpu.checking import (
 )
 from charrnn.cells.scores import find_cells
 from charrnn.cells.trace import trace_text
-from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.architectures import (
+    CELL_DESCRIPTIONS,
+    DEPTH_DESCRIPTIONS,
+    OPTIMIZER_DESCRIPTIONS,
+)
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import get_detectors
 from charrnn.evaluation.losses import stateful_scores, windowed_scores
@@ -48,8 +52,10 @@ def check_steps(setup: Setup, results: Results) -> None:
     """Take one step on both devices with every cell, depth and kind of noise, and compare loss,
     gradient, weights."""
     size = setup.size(128, 32, 12)
-    cases: list[dict[str, Any]] = [{"cell": cell} for cell in CELLS]
-    cases += [{"depth": depth, "num_layers": 3} for depth in DEPTHS if depth != "stacked"]
+    cases: list[dict[str, Any]] = [{"cell": cell} for cell in CELL_DESCRIPTIONS]
+    cases += [
+        {"depth": depth, "num_layers": 3} for depth in DEPTH_DESCRIPTIONS if depth != "stacked"
+    ]
     cases += [{"weight_drop": 0.3}, {"zoneout": 0.1}, {"initial_state": "learned"}]
     cases += [{"cell": "gru", "sum_outputs": True}, {"documents": "lines"}]
     losses, shares = [], []
@@ -86,7 +92,7 @@ def check_steps(setup: Setup, results: Results) -> None:
 
 def check_optimizers(setup: Setup, results: Results) -> None:
     """Take three steps of each optimizer along the same gradients."""
-    for name in OPTIMIZERS:
+    for name in OPTIMIZER_DESCRIPTIONS:
         trainers = [make_trainer(device, optimizer=name) for device in (setup.device, CPU)]
         before = [weight.detach().clone() for weight in trainers[1].network.parameters()]
         for number in (1, 2, 3):

@@ -28,7 +28,11 @@ from world import (
 )
 
 import charrnn
-from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.architectures import (
+    CELL_DESCRIPTIONS,
+    DEPTH_DESCRIPTIONS,
+    OPTIMIZER_DESCRIPTIONS,
+)
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import lock_folder
 
@@ -136,9 +140,9 @@ class Histories(RuleBasedStateMachine):
     @rule(
         text=st.sampled_from([*TEXTS]),
         pick=number,
-        cell=st.sampled_from([*CELLS]),
-        depth=st.sampled_from([*DEPTHS]),
-        optimizer=st.sampled_from([*OPTIMIZERS]),
+        cell=st.sampled_from([*CELL_DESCRIPTIONS]),
+        depth=st.sampled_from([*DEPTH_DESCRIPTIONS]),
+        optimizer=st.sampled_from([*OPTIMIZER_DESCRIPTIONS]),
         extra=st.sampled_from(EXTRAS),
         steps=st.integers(1, 6),
         surroundings=surroundings,

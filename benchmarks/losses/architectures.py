@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from charrnn.config.architectures import CELLS
+from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 
@@ -30,7 +30,7 @@ DIVERGED = 5
 VOCAB_SIZE = 66
 EMBEDDING_SIZE = 64
 ARCHITECTURES = [
-    *((cell, "stacked", 1) for cell in CELLS),
+    *((cell, "stacked", 1) for cell in CELL_DESCRIPTIONS),
     ("lstm", "attention", 1),
     *(("lstm", "stacked", layers) for layers in (2, 3)),
     *(("lstm", depth, 3) for depth in ("residual", "highway", "dilated", "grid", "attention")),

@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 from charrnn.plugins.languages.formal_languages import (
@@ -50,7 +50,7 @@ from charrnn.text.vocab import UNKNOWN, Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer
 
-NAMES = [*CELLS]
+NAMES = [*CELL_DESCRIPTIONS]
 """Cell types."""
 HIDDEN_SIZE = 32
 STEPS = 1000
@@ -242,7 +242,7 @@ def main() -> int:
     parser.add_argument(
         "--languages", nargs="+", choices=list(FORMAL_LANGUAGES), default=list(FORMAL_LANGUAGES)
     )
-    parser.add_argument("--depth", choices=DEPTHS, default="stacked")
+    parser.add_argument("--depth", choices=DEPTH_DESCRIPTIONS, default="stacked")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument(

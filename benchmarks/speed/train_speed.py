@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.measuring import Report, in_turn, make_parser, matmul_rate
-from charrnn.config.architectures import CELLS, OPTIMIZERS
+from charrnn.config.architectures import CELL_DESCRIPTIONS, OPTIMIZER_DESCRIPTIONS
 from charrnn.config.settings import PRECISIONS, Config, resolved
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.device import DTYPES
@@ -219,11 +219,11 @@ def main() -> None:
     )
     parser.add_argument("--part", default="all", choices=("all", "cells", "grid"))
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
-    parser.add_argument("--optimizer", default="adamw", choices=OPTIMIZERS)
+    parser.add_argument("--optimizer", default="adamw", choices=OPTIMIZER_DESCRIPTIONS)
     arguments = parser.parse_args()
     report = Report("train_speed", as_json=arguments.json)
     precision, optimizer = arguments.precision, arguments.optimizer
-    for cell in () if arguments.part == "grid" else STOCK if arguments.quick else CELLS:
+    for cell in () if arguments.part == "grid" else STOCK if arguments.quick else CELL_DESCRIPTIONS:
         compare(report, our_step(cell, 2, 512, 64, 128, precision, optimizer))
     for cell in () if arguments.part == "cells" else STOCK:
         for num_layers in (2,) if arguments.quick else (1, 2, 3):

@@ -32,7 +32,7 @@ from charrnn.hooks.specifications import cell_sections
 from charrnn.model.annotations import CharRNN
 from charrnn.model.shapes import check_unit
 from charrnn.runs.included import card_of
-from charrnn.system.display import RecordTuple
+from charrnn.system.display import Displayable, RecordTuple
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
@@ -57,29 +57,30 @@ class CellSection:
     """A section of the page of a cell that a plugin or another package adds; its result draws
     itself by `view`.
 
-    `measure` takes the study, the layer and the unit. It raises DataError for a text too short.
+    `measure` takes the study, the layer and the unit. It raises DataError for a text too short, and
+    may return None: nothing is shown.
     """
 
     name: str
     """The name of the result: `page.sections[name]`, and its key in the JSON of the page."""
     message: str
     """The message that is shown during the measurement."""
-    measure: Callable[[Study, int, int], object]
+    measure: Callable[[Study, int, int], Displayable | None]
     _: KW_ONLY
     place: int
     """The place on the page: sections are in the order of these numbers."""
     title: str = ""
     """The title above the result, if the result draws no title itself."""
     parts: Callable[[Any], Iterable[Any]] | None = None
-    """Draws a result on an exported page, as each `views.html_page.PagePart`. None for a section
-    that is not in an atlas."""
-    measure_all: Callable[[Study], Sequence[object]] | None = None
+    """Yields the PageParts (`views.html_page`) of a result for an atlas, the exported page of all
+    cells. None for a section that is not in an atlas."""
+    measure_all: Callable[[Study], Sequence[Displayable]] | None = None
     """Measures all C cells for an atlas, in the order of their numbers; by default `measure` is
     called for each cell."""
     summary: Callable[[Any], Mapping[str, str]] | None = None
-    """Returns the lines of the result in a summary of the page by name."""
+    """Returns lines, by name, that stand for the result in the summary above the page."""
 
-    def of_all_cells(self, study: Study) -> Sequence[object]:
+    def of_all_cells(self, study: Study) -> Sequence[Displayable | None]:
         """Return the results of all C cells; None for a result that the text is too short for."""
         if self.measure_all is not None:
             results = unless_too_short(partial(self.measure_all, study))
@@ -246,7 +247,7 @@ class Study:
         labels = label_by_name(
             self.text.text, names=[score.detector for score in best], detectors=detectors
         )
-        spans = self._parts(best, labels)
+        spans = self._passage_spans(best, labels)
 
         passages = []
         for score, span in zip(best, spans, strict=True):
@@ -456,7 +457,7 @@ class Study:
         """Return a function that reads parts of the text with a network, for `scores`."""
         return lambda begin, end: stream_cells(network, self.text.part(begin, end))
 
-    def _parts(
+    def _passage_spans(
         self, shown: Sequence[records.CellScore], labels: Mapping[str, Labels]
     ) -> list[slice]:
         """Look up the passage of each finding, and select the missing passages, after reading the

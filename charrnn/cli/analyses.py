@@ -35,7 +35,7 @@ __all__ = (
 
 COLOURS = "Coloured text"
 """Group of the options in the help that change how a text is coloured."""
-CELLS = "What a cell does"
+SINGLE_CELLS = "What a cell does"
 """Group of the analyses that explain single cells."""
 NETWORK = "The network"
 """Group of the analyses that show the gates, the weights or the training of a network."""

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from charrnn.config.architectures import CELLS
+from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.settings import FIELD_NAMES
 
 VALUE = "{}"
@@ -212,7 +212,7 @@ MEANINGS = (
     Meaning("visualize", "a cell", _matches(r"\d+:\d+"), "--cell {}"),
     Meaning("visualize", "a detector", _is_detector, "--detector {}"),
     Meaning("visualize evaluate explore", "a file or folder", os.path.exists, "--text {}"),
-    Meaning("train", "a cell type", CELLS.__contains__, "--cell {}"),
+    Meaning("train", "a cell type", CELL_DESCRIPTIONS.__contains__, "--cell {}"),
     Meaning("train", "a number", _matches(r"\d+"), "--steps {}"),
     Meaning("serve", "a number", _matches(r"\d+"), "--port {}"),
     Meaning("sample", "a number", _matches(r"\d+"), "--length {}"),

@@ -75,7 +75,7 @@ class EvaluateOptions(ExtensibleOptions):
 
 
 def evaluate(options: EvaluateOptions) -> None:
-    # Long because its docstring is the help of the command.
+    # The docstring is long because it is the help of the command.
     """Measure how well models predict a text.
 
     Prints the loss on the validation text, the test text or --text, in nats and bits per character
@@ -122,7 +122,7 @@ def evaluate(options: EvaluateOptions) -> None:
         content = read_text(options.text, reader.config, quiet=options.quiet)
 
     # A listing or a report takes the place of the losses.
-    chosen = [addition for addition in _with_flags() if addition.name in options.extra]
+    chosen = [addition for addition in _flag_additions() if addition.name in options.extra]
     for addition in chosen:
         if addition.listing is not None:
             addition.listing(
@@ -186,6 +186,7 @@ def _measure_losses(
         text=content,
         part=options.part,
         precision=options.precision,
+        # Without --chars, each protocol has a limit of its own.
         max_chars=options.max_chars or "auto",
         mixtures=mixtures,
         **extra,
@@ -206,7 +207,7 @@ def _settings(options: EvaluateOptions) -> dict[str, Any]:
     }
 
 
-def _with_flags() -> Sequence[Addition]:
+def _flag_additions() -> Sequence[Addition]:
     """Return what packages add to the command by flags of their own."""
     # An addition without a help has none: the command declares its option, such as --by.
     return [addition for addition in offered(evaluations, Addition) if addition.help]
@@ -215,7 +216,7 @@ def _with_flags() -> Sequence[Addition]:
 def added_options() -> Sequence[Option]:
     """Return the flags of the listings, rows and reports that packages offer."""
     added = []
-    for addition in _with_flags():
+    for addition in _flag_additions():
         panel = REPORTS if addition.rows is None else ROWS
         flag = f"--{addition.name.replace('_', '-')}"
         added.append(Option(flag, help=addition.help, panel=panel, name=addition.name))

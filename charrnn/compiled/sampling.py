@@ -82,7 +82,7 @@ _dot_one = dot_products.make_dot(1)
 _dot_many = dot_products.make_dot(STREAMS)
 
 
-class Plan(NamedTuple):
+class Layout(NamedTuple):
     """A model as numbers and addresses, for compiled code."""
 
     kind: int
@@ -101,12 +101,12 @@ class Plan(NamedTuple):
     """Address of int64 (3, L, NUM_FIELDS), by role and layer."""
 
 
-class Weights(NamedTuple):
-    """A whole model."""
+class PackedModel(NamedTuple):
+    """A model in one block of memory."""
 
-    plan: Plan
+    layout: Layout
     memory: NDArray[np.uint8]
-    """The memory that contains the addresses of the plan."""
+    """The block, to which the addresses of the layout point."""
     most_rows: int
     """R of the largest matrix."""
 
@@ -136,11 +136,11 @@ class Scratch(NamedTuple):
 
     places: Places
     memory: NDArray[np.uint8]
-    """The memory that contains the addresses."""
+    """The block, to which the addresses point."""
 
 
-class Drawing(NamedTuple):
-    """How logits become probabilities: the fields of `Shaping`."""
+class ShapingNumbers(NamedTuple):
+    """How logits become probabilities: the fields of `Shaping` as numbers."""
 
     temperature: float
     top_k: int
@@ -153,14 +153,14 @@ class Drawing(NamedTuple):
     """(V,)."""
 
 
-def drawing_of(shaping: Shaping, banned: Sequence[int], vocab_size: int) -> Drawing:
-    """Return how characters are drawn; `banned` ids are never drawn."""
+def shaping_numbers(shaping: Shaping, banned: Sequence[int], vocab_size: int) -> ShapingNumbers:
+    """Return how logits become probabilities; `banned` ids are never drawn."""
     is_banned = np.zeros(vocab_size, np.bool_)
     is_banned[list(banned)] = True
 
     # An option that is switched off becomes a number, because compiled code has no None. Every
     # number has the type for which the loop is compiled.
-    return Drawing(
+    return ShapingNumbers(
         temperature=float(shaping.temperature),
         top_k=int(min(shaping.top_k or vocab_size, vocab_size)),
         top_p=math.inf if shaping.top_p is None else float(shaping.top_p),
@@ -184,7 +184,7 @@ def can_compile(stepper: Stepper) -> bool:
     )
 
 
-def pack(stepper: Stepper) -> Weights:
+def pack(stepper: Stepper) -> PackedModel:
     """Copy the weights of a stepper that `can_compile` into one block of memory."""
     num_layers = stepper.num_layers
     table = stepper.tables["layers.0.ih"]
@@ -212,7 +212,7 @@ def pack(stepper: Stepper) -> Weights:
     matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
     memory.fill(arrays)
 
-    plan = Plan(
+    layout = Layout(
         kind=KINDS.index(stepper.cell_name),
         is_residual=stepper.depth_name == "residual",
         num_layers=num_layers,
@@ -223,25 +223,25 @@ def pack(stepper: Stepper) -> Weights:
         matrices=memory.addresses[0],
         table=memory.addresses[1],
     )
-    return Weights(
-        plan,
+    return PackedModel(
+        layout,
         memory=memory.bytes,
         most_rows=int(matrices[..., NUM_ROWS].max()),
     )
 
 
-def make_scratch(weights: Weights, num_streams: int) -> Scratch:
+def make_scratch(model: PackedModel, num_streams: int) -> Scratch:
     """Allocate the scratch buffers of `step`."""
-    plan = weights.plan
+    layout = model.layout
 
     # Rows of sums and inputs end where a whole register of numbers ends (`dot_products`).
-    sum_stride = FLOAT * dot_products.padded(weights.most_rows, ROWS)
+    sum_stride = FLOAT * dot_products.padded(model.most_rows, ROWS)
     row = FLOAT * num_streams
-    num_columns = dot_products.padded(plan.size, COLUMN_MULTIPLE)
+    num_columns = dot_products.padded(layout.size, COLUMN_MULTIPLE)
     num_bytes = {
-        "x": row * plan.input_width,
-        "u": row * plan.recurrent_width,
-        "below": row * plan.size,
+        "x": row * layout.input_width,
+        "u": row * layout.recurrent_width,
+        "below": row * layout.size,
         "inputs": 2 * num_streams * num_columns,
         "sums": sum_stride * num_streams,
         "factors": row,
@@ -310,7 +310,7 @@ def _scale_sums(fields: Longs, factor: np.float32, sums_at: Address, out_at: Add
 
 @for_loops
 def products(
-    plan: Plan,
+    layout: Layout,
     role: np.signedinteger,
     layer: int,
     places: Places,
@@ -320,11 +320,11 @@ def products(
 ) -> None:
     """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
     # The addresses and sizes.
-    number = role * plan.num_layers + layer
-    fields = longs_at(plan.matrices + number * NUM_FIELDS * LONG, NUM_FIELDS)
+    number = role * layout.num_layers + layer
+    fields = longs_at(layout.matrices + number * NUM_FIELDS * LONG, NUM_FIELDS)
     factors = floats_at(places.factors, num_streams)
     num_rows = fields[NUM_ROWS]
-    size = plan.size
+    size = layout.size
     num_columns = (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE
     input_stride = 2 * num_columns
     sum_stride = places.sum_stride
@@ -418,7 +418,7 @@ _interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
 
 @for_loops
 def _step_units(
-    plan: Plan,
+    layout: Layout,
     layer: int,
     x: Address,
     u: Address,
@@ -430,11 +430,11 @@ def _step_units(
 
     For a cell without c, c is the address of h.
     """
-    size = plan.size
+    size = layout.size
     row = FLOAT * size
 
     # Gates i, f, g, o: c = f * c + i * g, h = o * tanh(c).
-    if plan.kind == LSTM:
+    if layout.kind == LSTM:
         _sigmoids(x, u, 2 * size)
         _tanhs(x + 2 * row, u + 2 * row, size)
         _multiply(u + row, c, size)
@@ -444,7 +444,7 @@ def _step_units(
         return
 
     # Gates r, z and the new state n: h = n + z * (h - n).
-    if plan.kind == GRU:
+    if layout.kind == GRU:
         _sigmoids(x, u, 2 * size)
         _multiply(u, u + 2 * row, size)
         _tanhs(x + 2 * row, u + 2 * row, size)
@@ -452,51 +452,51 @@ def _step_units(
         return
 
     # h = tanh(x + u).
-    if plan.kind == RNN:
+    if layout.kind == RNN:
         _tanhs(x, u, size)
         _copy(u, h, size)
 
 
 @for_loops
-def step(plan: Plan, ids: Longs, state_at: Address, places: Places) -> None:
+def step(layout: Layout, ids: Longs, state_at: Address, places: Places) -> None:
     """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of
     the output layer."""
     # Bytes of a row of a stream.
     num_streams = len(ids)
-    size = plan.size
+    size = layout.size
     row = FLOAT * size
-    input_row = FLOAT * plan.input_width
-    recurrent_row = FLOAT * plan.recurrent_width
+    input_row = FLOAT * layout.input_width
+    recurrent_row = FLOAT * layout.recurrent_width
 
-    for layer in range(plan.num_layers):
+    for layer in range(layout.num_layers):
         # The products of all streams.
-        h = state_at + layer * plan.num_states * num_streams * row
-        c = h + (plan.num_states - 1) * num_streams * row
+        h = state_at + layer * layout.num_states * num_streams * row
+        c = h + (layout.num_states - 1) * num_streams * row
         if layer > 0:
-            products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
-        products(plan, RECURRENT, layer, places, num_streams, h, places.u)
+            products(layout, INPUT, layer - 1, places, num_streams, places.below, places.x)
+        products(layout, RECURRENT, layer, places, num_streams, h, places.u)
 
         # The equations, stream by stream. The input of the first layer is in the table of
         # characters.
         for stream in range(num_streams):
             if layer == 0:
-                x = plan.table + ids[stream] * input_row
+                x = layout.table + ids[stream] * input_row
             else:
                 x = places.x + stream * input_row
             at = stream * row
-            _step_units(plan, layer, x, places.u + stream * recurrent_row, h + at, c + at)
+            _step_units(layout, layer, x, places.u + stream * recurrent_row, h + at, c + at)
 
             # The depth.
-            if layer > 0 and plan.is_residual:
+            if layer > 0 and layout.is_residual:
                 _add(h + at, places.below + at, size)
             else:
                 _copy(h + at, places.below + at, size)
 
 
 @for_loops
-def predict(plan: Plan, num_streams: int, places: Places, logits_at: Address) -> None:
+def predict(layout: Layout, num_streams: int, places: Places, logits_at: Address) -> None:
     """Compute the logits (B, V) after `step` has read characters of B streams."""
-    products(plan, OUTPUT, np.int64(0), places, num_streams, places.below, logits_at)
+    products(layout, OUTPUT, np.int64(0), places, num_streams, places.below, logits_at)
 
 
 # Drawing.
@@ -520,9 +520,9 @@ def _keep_top(
     is_banned: NDArray[np.bool_],
     top_k: int,
     top_p: float,
-    probs: Doubles,
+    weights: Doubles,
 ) -> float:
-    """Set probs (V,) to 0 beyond top-k and top-p, and return the sum of the rest."""
+    """Set weights (V,) to 0 beyond top-k and top-p, and return the sum of the rest."""
     # A stable sort: among equal scores, the first ids come first.
     size = len(scores)
     falling = np.empty(size)
@@ -532,64 +532,64 @@ def _keep_top(
 
     # Top-k.
     for rank in range(top_k, size):
-        probs[order[rank]] = 0.0
+        weights[order[rank]] = 0.0
 
     # Top-p. Most likely first, as in `char_weights`, so that the same ids are kept at the border.
     total = 0.0
     for char in order:
-        total += probs[char]
+        total += weights[char]
     if top_p > 1:
         return total
     border = top_p * total
     total = 0.0
     for char in order:
         if total >= border:
-            probs[char] = 0.0
-        total += probs[char]
+            weights[char] = 0.0
+        total += weights[char]
     return total
 
 
 @for_loops
-def _draw(scores: Doubles, drawing: Drawing, uniform: float, probs: Doubles) -> int:
-    """Draw an id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is
+def _draw(scores: Doubles, shaping: ShapingNumbers, uniform: float, weights: Doubles) -> int:
+    """Draw an id from scores (V,), as `char_weights` and `draw` do, bit for bit; weights (V,) is
     overwritten."""
     # Temperature 0 draws nothing.
     size = len(scores)
-    is_banned = drawing.is_banned
-    temperature = drawing.temperature
+    is_banned = shaping.is_banned
+    temperature = shaping.temperature
     most_likely = _most_likely(scores, is_banned)
     if temperature == 0:
         return most_likely
 
-    # Powers of the scores. Their sum has a loop of its own: with the sum, this loop would not be
-    # vectorized.
+    # The weights of `char_weights`: exp((score - best) / temperature). Their sum has a loop of its
+    # own: with the sum, this loop would not be vectorized.
     best = scores[most_likely]
     for char in range(size):
-        probs[char] = exp((scores[char] - best) / temperature) if not is_banned[char] else 0.0
+        weights[char] = exp((scores[char] - best) / temperature) if not is_banned[char] else 0.0
     total = 0.0
     for char in range(size):
-        total += probs[char]
+        total += weights[char]
 
     # Shaping, in the order of `char_weights`.
-    top_k = drawing.top_k
-    top_p = drawing.top_p
-    min_p = drawing.min_p
+    top_k = shaping.top_k
+    top_p = shaping.top_p
+    min_p = shaping.min_p
     if top_k < size or top_p <= 1:
-        total = _keep_top(scores, is_banned, top_k, top_p, probs)
+        total = _keep_top(scores, is_banned, top_k, top_p, weights)
     if min_p > 0:
         total = 0.0
         for char in range(size):
-            if probs[char] < min_p * probs[most_likely]:
-                probs[char] = 0.0
-            total += probs[char]
+            if weights[char] < min_p * weights[most_likely]:
+                weights[char] = 0.0
+            total += weights[char]
 
     # Invert the running sum; its end is missed only by rounding.
     target = uniform * total
     reached = 0.0
     last = most_likely
     for char in range(size):
-        if probs[char] > 0:
-            reached += probs[char]
+        if weights[char] > 0:
+            reached += weights[char]
             last = char
             if reached > target:
                 return char
@@ -613,11 +613,11 @@ def _log_sum(scores: Doubles, powers: Doubles) -> float:
 
 
 def read(
-    weights: Weights, ids: Longs, state: Float32Array, logits: Float32Array, scratch: Scratch
+    model: PackedModel, ids: Longs, state: Float32Array, logits: Float32Array, scratch: Scratch
 ) -> None:
     """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in
     place."""
-    plan = weights.plan
+    layout = model.layout
     places = scratch.places
     state_at = np.int64(state.ctypes.data)
     logits_at = np.int64(logits.ctypes.data)
@@ -625,8 +625,8 @@ def read(
     # The logits of all characters are computed, as in `Stepper.read`; the logits of the last
     # character stay.
     for index in range(len(ids)):
-        step(plan, ids[index : index + 1], state_at, places)
-        predict(plan, np.int64(1), places, logits_at)
+        step(layout, ids[index : index + 1], state_at, places)
+        predict(layout, np.int64(1), places, logits_at)
 
 
 @for_loops
@@ -634,30 +634,30 @@ def draw_streams(
     logits: Float32Array,
     uniforms: Doubles,
     index: int,
-    drawing: Drawing,
+    shaping: ShapingNumbers,
     scores: Doubles,
-    probs: Doubles,
+    weights: Doubles,
     drawn_now: Longs,
     ids: Longs,
     logprobs: Doubles,
 ) -> None:
     """Draw character `index` of each of B streams from logits (B, V), as `write` does; drawn_now
-    (B,) become their ids. scores and probs (V,) are overwritten."""
+    (B,) become their ids. scores and weights (V,) are overwritten."""
     for stream in range(len(logits)):
         # In float64, as NumPy does.
         for char in range(len(scores)):
             scores[char] = logits[stream, char]
-        drawn = _draw(scores, drawing, uniforms[stream, index], probs)
+        drawn = _draw(scores, shaping, uniforms[stream, index], weights)
         drawn_now[stream] = drawn
         ids[stream, index] = drawn
-        logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
+        logprobs[stream, index] = scores[drawn] - _log_sum(scores, weights)
 
 
 def write(
-    weights: Weights,
+    model: PackedModel,
     streams: tuple[Float32Array, Float32Array],
     uniforms: Doubles,
-    drawing: Drawing,
+    shaping: ShapingNumbers,
     scratch: Scratch,
     ids: Longs,
     logprobs: Doubles,
@@ -670,18 +670,18 @@ def write(
     # Addresses, and room that all characters use.
     num_streams, num_chars = uniforms.shape
     state, logits = streams
-    plan = weights.plan
+    layout = model.layout
     places = scratch.places
     state_at = np.int64(state.ctypes.data)
     logits_at = np.int64(logits.ctypes.data)
     scores = np.empty(logits.shape[1])
-    probs = np.empty(logits.shape[1])
+    weights = np.empty(logits.shape[1])
     drawn_now = np.empty(num_streams, np.int64)
 
     for index in range(num_chars):
-        draw_streams(logits, uniforms, index, drawing, scores, probs, drawn_now, ids, logprobs)
-        step(plan, drawn_now, state_at, places)
-        predict(plan, num_streams, places, logits_at)
+        draw_streams(logits, uniforms, index, shaping, scores, weights, drawn_now, ids, logprobs)
+        step(layout, drawn_now, state_at, places)
+        predict(layout, num_streams, places, logits_at)
 
 
 PARTS = (sys.modules[__name__], dot_products, functions, portable_math)
@@ -692,7 +692,7 @@ LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
 
 
-class CompiledRows:
+class NetworkRows:
     """Texts that the compiled loop draws: each core draws some of them, without waiting for other
     cores."""
 
@@ -700,12 +700,12 @@ class CompiledRows:
         self, stepper: Stepper, shaping: Shaping, banned: Sequence[int], num_rows: int
     ) -> None:
         """Divide the rows among the cores."""
-        self._weights = pack(stepper)
-        self._drawing = drawing_of(shaping, banned=banned, vocab_size=stepper.vocab_size)
+        self._model = pack(stepper)
+        self._shaping = shaping_numbers(shaping, banned=banned, vocab_size=stepper.vocab_size)
 
         # The scratch buffers of a group are in use by one thread.
         self._groups = np.array_split(np.arange(num_rows), min(num_cores(), num_rows))
-        self._scratches = [make_scratch(self._weights, len(group)) for group in self._groups]
+        self._scratches = [make_scratch(self._model, len(group)) for group in self._groups]
         self._pool = ThreadPoolExecutor(len(self._groups))
 
     def draw(
@@ -751,14 +751,18 @@ class CompiledRows:
     ) -> None:
         """Write the characters into a block. Logits and state change in place."""
         LOOPS["write"](
-            self._weights,
+            self._model,
             (state.vectors, logits),
             uniforms,
-            self._drawing,
+            self._shaping,
             scratch,
             block.ids,
             block.logprobs,
         )
+
+
+make_rows = NetworkRows
+"""Called by `generation.sampling`, as in each module of a compiled loop."""
 
 
 def arguments_of(name: str) -> tuple[Any, ...]:
@@ -767,19 +771,19 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     # Only the types matter: the loops are compiled for them.
     nothing = np.zeros(1, np.uint8)
     numbers: dict[str, Any] = {
-        name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()
+        name: False if kind is bool else 0 for name, kind in Layout.__annotations__.items()
     }
-    weights = Weights(Plan(**numbers), memory=nothing, most_rows=0)
+    model = PackedModel(Layout(**numbers), memory=nothing, most_rows=0)
     scratch = Scratch(Places(*[0] * len(Places._fields)), nothing)
     state = np.zeros((0, 1, 1, 1), np.float32)
     logits = np.zeros((1, 1), np.float32)
 
     if name == "read":
-        return weights, np.zeros(1, np.int64), state, logits, scratch
+        return model, np.zeros(1, np.int64), state, logits, scratch
     uniforms = np.zeros((1, 0))
-    drawing = drawing_of(Shaping(), banned=(), vocab_size=1)
+    shaping = shaping_numbers(Shaping(), banned=(), vocab_size=1)
     drawn = np.zeros((1, 0), np.int64)
-    return weights, (state, logits), uniforms, drawing, scratch, drawn, uniforms
+    return model, (state, logits), uniforms, shaping, scratch, drawn, uniforms
 
 
 def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:

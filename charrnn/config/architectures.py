@@ -4,7 +4,7 @@ and tables.
 docs/use/extending.md shows how to add one.
 """
 
-CELLS = {
+CELL_DESCRIPTIONS = {
     "lstm": "input, forget and output gates around a memory c",
     "gru": "two gates, no separate memory",
     "rnn": "h = tanh(W x + U h)",
@@ -24,7 +24,7 @@ CELLS = {
 }
 """The values of `--cell`, besides `auto` and the cells of installed packages. Their equations are
 in `model.cell_types.CELLS`."""
-DEPTHS = {
+DEPTH_DESCRIPTIONS = {
     "stacked": "each layer reads the outputs of the layer below",
     "residual": "each layer adds its outputs to those of the layer below",
     "highway": "a gate mixes each layer's outputs with those of the layer below",
@@ -33,7 +33,7 @@ DEPTHS = {
     "attention": "stacked; each layer adds what one attention head reads in its last outputs",
 }
 """The values of `--depth`. Their equations are in `model.depths.DEPTHS`."""
-OPTIMIZERS = {
+OPTIMIZER_DESCRIPTIONS = {
     "muon": "Muon for the matrices of the recurrent layers, AdamW for all else",
     "adamw": "AdamW for all weights",
     "rmsprop": "RMSProp for all weights",

@@ -12,7 +12,11 @@ from fractions import Fraction
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.architectures import (
+    CELL_DESCRIPTIONS,
+    DEPTH_DESCRIPTIONS,
+    OPTIMIZER_DESCRIPTIONS,
+)
 from charrnn.config.options import (
     RANGE,
     Range,
@@ -122,7 +126,7 @@ def _is_cell(name: str) -> bool:
 
 
 # Ranges that have more than two ends, or belong to several fields.
-_CELL_NAMES = ("auto", *CELLS)
+_CELL_NAMES = ("auto", *CELL_DESCRIPTIONS)
 CELL = Range(
     f"one of {', '.join(_CELL_NAMES)}, or a cell that an installed package provides",
     contains=_is_cell,
@@ -233,7 +237,7 @@ class Config:
     cell: str = option(
         "auto",
         flags="--cell CELL",
-        help=f"auto, {', '.join(CELLS)}, or a cell of an installed package.",
+        help=f"auto, {', '.join(CELL_DESCRIPTIONS)}, or a cell of an installed package.",
         allowed=CELL,
     )
     """The cell type: a name of a cell of charrnn, or of a cell that an installed package provides.
@@ -241,9 +245,9 @@ class Config:
     depth: str = option(
         "stacked",
         flags="--depth HOW",
-        help=f"{words_in_text(DEPTHS)}.",
+        help=f"{words_in_text(DEPTH_DESCRIPTIONS)}.",
         panel=MODEL,
-        allowed=one_of(*DEPTHS),
+        allowed=one_of(*DEPTH_DESCRIPTIONS),
     )
     """How the layers are connected."""
     sum_outputs: bool = False
@@ -372,9 +376,9 @@ class Config:
     optimizer: str = option(
         "muon",
         flags="--optimizer NAME",
-        help=f"{words_in_text(OPTIMIZERS)}.",
+        help=f"{words_in_text(OPTIMIZER_DESCRIPTIONS)}.",
         panel=TRAINING,
-        allowed=one_of(*OPTIMIZERS),
+        allowed=one_of(*OPTIMIZER_DESCRIPTIONS),
     )
     """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or
     sgd."""

@@ -23,10 +23,10 @@ from charrnn.system.compiling import CompiledLoop
 
 
 def write_with_counts(
-    weights: Any,
+    model: Any,
     streams: Any,
     uniforms: Float64Array,
-    drawing: Any,
+    shaping: Any,
     scratch: Any,
     ids: Int64Array,
     logprobs: Float64Array,
@@ -45,20 +45,22 @@ def write_with_counts(
     logits = np.empty(mixed.shape, dtype=np.float32)
     logits_at = np.int64(logits.ctypes.data)
     scores = np.empty(mixed.shape[1])
-    probs = np.empty(mixed.shape[1])
+    weights = np.empty(mixed.shape[1])
     count_scratch = contexts.make_scratch(counts.ngrams)
     drawn_now = np.empty(num_streams, dtype=np.int64)
 
     for index in range(num_chars):
-        loops.draw_streams(mixed, uniforms, index, drawing, scores, probs, drawn_now, ids, logprobs)
-        loops.step(weights.plan, drawn_now, state_at, places)
-        loops.predict(weights.plan, num_streams, places, logits_at)
+        loops.draw_streams(
+            mixed, uniforms, index, shaping, scores, weights, drawn_now, ids, logprobs
+        )
+        loops.step(model.layout, drawn_now, state_at, places)
+        loops.predict(model.layout, num_streams, places, logits_at)
         for stream in range(num_streams):
             # The counts predict after the character that was drawn, as the network does.
             history = histories[stream]
             history[:-1] = history[1:]
             history[-1] = drawn_now[stream]
-            mix(counts, logits[stream], history, mixed[stream], probs, count_scratch)
+            mix(counts, logits[stream], history, mixed[stream], weights, count_scratch)
 
 
 LOOP = CompiledLoop(write_with_counts, SOURCES)
@@ -70,7 +72,7 @@ def can_compile(stepper: CountedStepper) -> bool:
     return loops.can_compile(stepper.network)
 
 
-class CompiledRows(loops.CompiledRows):
+class CountedRows(loops.NetworkRows):
     """Texts that the compiled loop draws, each with its history."""
 
     def __init__(
@@ -88,10 +90,10 @@ class CompiledRows(loops.CompiledRows):
         block: Block,
     ) -> None:
         LOOP(
-            self._weights,
+            self._model,
             (state.network.vectors, logits),
             uniforms,
-            self._drawing,
+            self._shaping,
             scratch,
             block.ids,
             block.logprobs,
@@ -100,9 +102,13 @@ class CompiledRows(loops.CompiledRows):
         )
 
 
+make_rows = CountedRows
+"""Called by `generation.sampling`."""
+
+
 def arguments_of() -> tuple[Any, ...]:
     """Return arguments of the loop with the types of every call: no characters, one stream."""
-    weights, (state, _), uniforms, drawing, scratch, drawn, logprobs = loops.arguments_of("write")
+    model, (state, _), uniforms, shaping, scratch, drawn, logprobs = loops.arguments_of("write")
     places = np.zeros(1, np.int32)
     chars = np.zeros(1, np.uint16)
     depths = np.zeros(1, np.uint8)
@@ -119,7 +125,7 @@ def arguments_of() -> tuple[Any, ...]:
     counts = LoopCounts(ngrams, powers=np.zeros((NUM_PAIRS, 2)))
     streams = (state, np.zeros((1, 1)))
     histories = np.zeros((1, 1), np.int64)
-    return weights, streams, uniforms, drawing, scratch, drawn, logprobs, counts, histories
+    return model, streams, uniforms, shaping, scratch, drawn, logprobs, counts, histories
 
 
 def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:

@@ -90,7 +90,9 @@ _BUILT_IN = (
         absence="this text is neither source code nor JSON",
         is_of_kind=source.has_strings,
     ),
-    Detector("comment", "inside a comment of source code", source.label_comments, **_OF_SOURCE),
+    Detector(
+        "comment", "inside a comment of source code", label=source.label_comments, **_OF_SOURCE
+    ),
     Detector(
         "bracket-depth",
         "open brackets of source code, JSON or a molecule",
@@ -102,14 +104,18 @@ _BUILT_IN = (
     Detector(
         "if-statement",
         "in the condition or body of an if",
-        source.label_if_statements,
+        label=source.label_if_statements,
         **_OF_SOURCE,
     ),
-    Detector("open-rings", "open rings of a molecule", notations.label_rings, **_OF_MOLECULES),
-    Detector("aromatic", "the last atom is aromatic", notations.label_aromatic, **_OF_MOLECULES),
-    Detector("note", "a note or rest of a tune", notations.label_notes, **_OF_TUNES),
-    Detector("bar-position", "notes read of this bar", notations.label_bar, **_OF_TUNES),
-    Detector("key", "sharps of the key, less flats", notations.label_key, **_OF_TUNES),
+    Detector(
+        "open-rings", "open rings of a molecule", label=notations.label_rings, **_OF_MOLECULES
+    ),
+    Detector(
+        "aromatic", "the last atom is aromatic", label=notations.label_aromatic, **_OF_MOLECULES
+    ),
+    Detector("note", "a note or rest of a tune", label=notations.label_notes, **_OF_TUNES),
+    Detector("bar-position", "notes read of this bar", label=notations.label_bar, **_OF_TUNES),
+    Detector("key", "sharps of the key, less flats", label=notations.label_key, **_OF_TUNES),
     _formal("a-minus-b", "a's minus b's of this string", label=formal.label_a_minus_b),
     _formal("b-minus-c", "b's minus c's of this string", label=formal.label_b_minus_c),
     _formal("dyck-depth", "open brackets of this string", label=formal.label_dyck_depth),

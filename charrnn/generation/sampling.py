@@ -271,7 +271,8 @@ def write_texts(
     in_rows = dict(enumerate(islice(waiting, num_rows)))
     generators = [generator_of(text.seed) for text in in_rows.values()]
 
-    # Compiled code takes over from NumPy where it saves time. It is looked for once per engine.
+    # Compiled code takes over from NumPy where it saves time. The search for it, which is slow, is
+    # made once per engine.
     find_compiled = cache(partial(_compiled_rows, beginning, options, num_rows=num_rows))
     block_sizes = _block_sizes(beginning, options, num_rows=num_rows)
     num_drawn = 0
@@ -388,7 +389,7 @@ def _compiled_rows(
     compiled = compiled_loop(beginning.stepper, engine)
     if compiled is None:
         return None
-    rows: CompiledRows = compiled.CompiledRows(
+    rows: CompiledRows = compiled.make_rows(
         beginning.stepper, shaping=options, banned=beginning.banned, num_rows=num_rows
     )
     return rows

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charrnn.config.architectures import CELLS
+from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.settings import AUTO_FIELDS, Config
 from charrnn.config.settings_file import from_yaml, to_yaml
 from charrnn.errors import CheckpointError, DataError, UnknownFieldError, UsageError
@@ -139,7 +139,7 @@ def _reason(error: Exception) -> str:
 def _check_cell(config_yaml: str) -> None:
     # The cell type is searched in the YAML text, because the parser has refused the value.
     line = re.search(r"^cell: ([^\s'\"]+)$", config_yaml, re.MULTILINE)
-    if line is not None and line[1] not in ("auto", *CELLS, *offered_names(cell_types)):
+    if line is not None and line[1] not in ("auto", *CELL_DESCRIPTIONS, *offered_names(cell_types)):
         raise MissingPartError(
             f"The cell {line[1][:60]} of this run is not part of charrnn, and no installed package"
             " offers it.\nInstall the package that does."

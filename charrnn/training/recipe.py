@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from charrnn.config.architectures import CELLS
+from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.settings import (
     MAX_HIDDEN_SIZE,
     MAX_STEPS,
@@ -42,8 +42,8 @@ CPU_RATE = 2.4e11
 WINDOW = 128
 """Characters per batch row and step."""
 SHORT_READ = 3_000_000
-"""A budget in minutes that reads fewer characters is short: many small steps reach a lower loss
-than few large steps."""
+"""A budget in minutes in which fewer characters are read is short: many small steps reach a lower
+loss than few large steps."""
 SHORT_WINDOW = 48
 """Characters per batch row and step in a short budget."""
 SHORT_BUDGET_FACTOR = 1.5
@@ -64,7 +64,7 @@ def choose_sizes(
     """
     # Errors that no size can mend, such as a package that provides a cell by the name of a built-in
     # cell.
-    find_extension(cell_types, kind="cell", name=config.cell, built_in=CELLS)
+    find_extension(cell_types, kind="cell", name=config.cell, built_in=CELL_DESCRIPTIONS)
     if config.cell == "irnn" and config.depth == "grid":
         raise UsageError(
             "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's"
@@ -147,19 +147,19 @@ def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> Con
 
 
 MIN_READ = {128: 0, 256: 2_000_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
-"""Units of a layer, and the characters that a model of that size must read to be better than the
-next smaller model in the same time (benchmarks/LOG.md)."""
+"""Units of a layer, and the characters that a model of that size must read within the budget, to be
+better than the next smaller model in the same time (benchmarks/LOG.md)."""
 MIN_USEFUL = MIN_READ | {256: 4_500_000}
 """Units of a layer, and the characters that a model of that size must be able to read before it
-knows its text by heart."""
+overfits, that is, knows its text by heart."""
 MINUTES_SHARE = 2 / 3
 """A model for a budget in minutes must read enough in this share of the budget. A model that
 needs the whole budget to read enough is, more often than not, worse than several smaller networks
 or more steps of a smaller network (benchmarks/LOG.md)."""
 FEW_WEIGHTS = 400_000
-"""For a budget in minutes, no network is chosen whose recurrent weights exceed both this number and
-the number of characters of the text: it would learn the text by heart, and several smaller networks
-are better, whatever the time (benchmarks/LOG.md)."""
+"""For a budget in minutes, no network is chosen that has more recurrent weights than the larger of
+this number and the characters of the text: it would learn the text by heart, and several smaller
+networks are better, whatever the time (benchmarks/LOG.md)."""
 
 
 def choose_hidden_size(config: Config, num_train_chars: int, operations_per_second: float) -> int:
@@ -169,7 +169,7 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
     Cell, layers and batch rows are resolved.
     """
     members = config.num_networks
-    largest = members * min(MIN_READ)
+    chosen = members * min(MIN_READ)
     num_steps = steps_of_budget(config, num_train_chars=num_train_chars)
 
     # From small to large: the last size that reads enough is chosen.
@@ -186,7 +186,7 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
         if num_steps is None and num_weights > max(FEW_WEIGHTS, num_train_chars):
             break
 
-        # How many characters it reads, and how many of them would be useful.
+        # How many characters it reads in the budget. How many are useful depends on the text.
         if num_steps is None:
             num_read = MINUTES_SHARE * chars_of_minutes(sized, operations_per_second)
         else:
@@ -195,8 +195,8 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
             num_read >= least
             and useful_chars(num_weights, num_train_chars=num_train_chars) >= MIN_USEFUL[units]
         ):
-            largest = hidden_size
-    return largest
+            chosen = hidden_size
+    return chosen
 
 
 DEFAULT_MINUTES = 3.0

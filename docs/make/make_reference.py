@@ -22,7 +22,11 @@ import charrnn.config.settings_file
 from charrnn.cli.command_options import RULES
 from charrnn.cli.help_page import argument_name, option_name
 from charrnn.commands.app import app
-from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.architectures import (
+    CELL_DESCRIPTIONS,
+    DEPTH_DESCRIPTIONS,
+    OPTIMIZER_DESCRIPTIONS,
+)
 from charrnn.config.options import options_of
 from charrnn.config.settings import FIELD_NAMES, Config
 from charrnn.detectors.registry import DETECTORS
@@ -364,15 +368,15 @@ def sections() -> Iterator[str]:
     yield (
         "## Cells\n\nThese are the values of `--cell`. Theory has [their"
         " equations](../understand/theory.md#equations-of-the-cell-types), and results have\n[what each can"
-        f" count](results.md#counting).\n\n{items(CELLS)}"
+        f" count](results.md#counting).\n\n{items(CELL_DESCRIPTIONS)}"
     )
     yield (
         "## Depths\n\nThese are the values of `--depth`. Theory has [their"
-        f" equations](../understand/theory.md#equations-of-the-depths).\n\n{items(DEPTHS)}"
+        f" equations](../understand/theory.md#equations-of-the-depths).\n\n{items(DEPTH_DESCRIPTIONS)}"
     )
     yield (
         "## Optimizers\n\nThese are the values of `--optimizer`. The recipe has [their"
-        f" settings](../understand/recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"
+        f" settings](../understand/recipe.md#optimizers).\n\n{items(OPTIMIZER_DESCRIPTIONS)}"
     )
     yield describe_recipes()
     looks_for = {detector.name: detector.looks_for for detector in DETECTORS.values()}

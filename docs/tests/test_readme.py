@@ -87,7 +87,7 @@ def test_the_versions_of_python_are_those_of_the_workflow():
 
 
 def test_the_pages_name_every_detector_and_count_the_cell_types():
-    from charrnn.config.architectures import CELLS
+    from charrnn.config.architectures import CELL_DESCRIPTIONS
     from charrnn.detectors.registry import DETECTORS
 
     listed = (
@@ -95,11 +95,11 @@ def test_the_pages_name_every_detector_and_count_the_cell_types():
     )
     assert [name for name in DETECTORS if f"`{name}`" not in listed] == []
     words = {10: "ten", 11: "eleven", 12: "twelve", 13: "thirteen"}
-    number = words[len(CELLS) - 3]
+    number = words[len(CELL_DESCRIPTIONS) - 3]
     assert f"`--cell` (lstm, gru, rnn and {number} more)" in (
         DOCS / "use" / "training.md"
     ).read_text(encoding="utf-8")
-    assert f"| {len(CELLS)} kinds of RNN |" in README
+    assert f"| {len(CELL_DESCRIPTIONS)} kinds of RNN |" in README
 
 
 @pytest.mark.parametrize("model", ["prose", "code"])

@@ -7,7 +7,11 @@ import pytest
 from environment import REPOSITORY, load_script
 
 from charrnn.cli.command_options import RULES
-from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.architectures import (
+    CELL_DESCRIPTIONS,
+    DEPTH_DESCRIPTIONS,
+    OPTIMIZER_DESCRIPTIONS,
+)
 from charrnn.config.settings import FIELD_NAMES
 from charrnn.detectors.registry import DETECTORS
 
@@ -26,7 +30,9 @@ def page(script):
 
 def test_every_name_of_the_registries_is_an_entry(page):
     assert [
-        name for name in (*CELLS, *DEPTHS, *OPTIMIZERS, *DETECTORS) if f"\n- `{name}`: " not in page
+        name
+        for name in (*CELL_DESCRIPTIONS, *DEPTH_DESCRIPTIONS, *OPTIMIZER_DESCRIPTIONS, *DETECTORS)
+        if f"\n- `{name}`: " not in page
     ] == []
     assert [
         name

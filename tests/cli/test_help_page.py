@@ -73,10 +73,10 @@ def test_what_everybody_uses_is_first(command, name):
 
 
 def test_the_help_of_train_names_every_cell_type(command):
-    from charrnn.config.architectures import CELLS
+    from charrnn.config.architectures import CELL_DESCRIPTIONS
 
     page = command("train", "--help").out
-    assert [name for name in CELLS if not re.search(rf"\b{name}\b", page)] == []
+    assert [name for name in CELL_DESCRIPTIONS if not re.search(rf"\b{name}\b", page)] == []
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,9 @@ def test_what_is_not_compiled_is_written_by_numpy():
 
 
 def test_the_compiled_draw_knows_every_option_of_the_distribution():
-    assert {*compiled.Drawing._fields} - {"is_banned"} == {field.name for field in fields(Shaping)}
+    assert {*compiled.ShapingNumbers._fields} - {"is_banned"} == {
+        field.name for field in fields(Shaping)
+    }
 
 
 def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
@@ -203,14 +205,14 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
             min_p=float(generator.uniform(0, 0.1)) if index % 5 == 0 else None,
         )
         banned = np.flatnonzero(generator.random(size - 1) < 0.2).tolist()
-        drawing = compiled.drawing_of(shaping, banned, size)
+        numbers = compiled.shaping_numbers(shaping, banned, size)
         weights = char_weights(logits, shaping, banned)
-        probs = np.empty(size)
+        compiled_weights = np.empty(size)
         borders = np.cumsum(weights.values) / weights.total
         for uniform in (0.0, generator.random(), *borders[borders < 1]):
-            drawn = compiled._draw(logits.astype(np.float64), drawing, uniform, probs)
+            drawn = compiled._draw(logits.astype(np.float64), numbers, uniform, compiled_weights)
             assert drawn == sampling.draw(weights, uniform), (logits, shaping, uniform)
-        assert np.array_equal(probs, weights.values)
+        assert np.array_equal(compiled_weights, weights.values)
         assert np.allclose(
             weights.values / weights.total,
             next_char_probs(logits[None], shaping, banned)[0],

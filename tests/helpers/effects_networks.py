@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.config.architectures import DEPTHS
+from charrnn.config.architectures import DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.model.cell_types import CELLS
 from charrnn.model.network import CharRNN
@@ -18,7 +18,7 @@ CHARACTERS = 'abc"e\n'
 V, H = len(CHARACTERS), 6
 ARCHITECTURES = [
     *((cell, "stacked") for cell in CELLS),
-    *(("lstm", depth) for depth in list(DEPTHS)[1:]),
+    *(("lstm", depth) for depth in list(DEPTH_DESCRIPTIONS)[1:]),
     ("gru", "dilated"),
     ("mlstm", "grid"),
     ("antisymmetric", "highway"),

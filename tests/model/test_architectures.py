@@ -11,7 +11,7 @@ import pytest
 
 import charrnn
 from charrnn.commands.app import run
-from charrnn.config.architectures import DEPTHS
+from charrnn.config.architectures import DEPTH_DESCRIPTIONS
 from charrnn.model.cell_types import CELLS
 
 TEXT = "".join(
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.trained
 ARCHITECTURES = [
     # The decay of an rglru starts near 1: it learns nothing in 20 steps.
     *((cell, "stacked") for cell in CELLS if cell != "rglru"),
-    *(("lstm", depth) for depth in list(DEPTHS)[1:]),
+    *(("lstm", depth) for depth in list(DEPTH_DESCRIPTIONS)[1:]),
     pytest.param("mlstm", "dilated", marks=pytest.mark.thorough),
     pytest.param("gru", "grid", marks=pytest.mark.thorough),
     pytest.param("lstm --set initial_state=learned", "dilated", marks=pytest.mark.thorough),

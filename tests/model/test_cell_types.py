@@ -16,7 +16,7 @@ from equations import equations_of
 from random_networks import in_numpy, random_state
 from torch import Tensor
 
-from charrnn.config.architectures import DEPTHS
+from charrnn.config.architectures import DEPTH_DESCRIPTIONS
 from charrnn.model.cell_types import CELLS
 from charrnn.model.layer import IRNN_SCALE, TORCH, RecurrentLayer
 from charrnn.model.network import HIGHWAY_BIAS, CharRNN
@@ -29,8 +29,8 @@ RECENT = ["mingru", "minlstm", "mogrifier", "rglru", "slstm"]
 ALL = [*CELLS]
 # Each cell with two depths: they meet only in the products and in the queue of states.
 ARCHITECTURES = [
-    *zip(ALL, itertools.cycle(DEPTHS), strict=False),
-    *zip(ALL, itertools.islice(itertools.cycle(DEPTHS), 3, None), strict=False),
+    *zip(ALL, itertools.cycle(DEPTH_DESCRIPTIONS), strict=False),
+    *zip(ALL, itertools.islice(itertools.cycle(DEPTH_DESCRIPTIONS), 3, None), strict=False),
 ]
 OPTIONS = [{}, {"sum_outputs": True}, {"zoneout": 0.4}]
 
@@ -218,7 +218,7 @@ def test_attention_reads_a_window_as_its_characters(length):
     torch.testing.assert_close(state.vectors, last.vectors, **EXACT)
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("depth", DEPTH_DESCRIPTIONS)
 def test_layers_are_joined_as_the_depth_says(depth):
     network = make_network("gru", depth, num_layers=2, sum_outputs=depth == "residual")
     ids, state = make_inputs(network)

@@ -8,7 +8,7 @@ from effects_networks import tensors_of
 from known_weights import QUOTING_UNIT, quoting_text
 
 import charrnn
-from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.detectors.prose import label_quotes
 from charrnn.errors import UsageError
@@ -21,7 +21,10 @@ CELL = (0, QUOTING_UNIT)
 
 @pytest.mark.parametrize(
     "cell, depth, zoneout",
-    [*((cell, "stacked", 0.0) for cell in CELLS), *(("lstm", depth, 0.3) for depth in DEPTHS)],
+    [
+        *((cell, "stacked", 0.0) for cell in CELL_DESCRIPTIONS),
+        *(("lstm", depth, 0.3) for depth in DEPTH_DESCRIPTIONS),
+    ],
 )
 def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell, depth, zoneout):
     config = Config(

@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.architectures import (
+    CELL_DESCRIPTIONS,
+    DEPTH_DESCRIPTIONS,
+    OPTIMIZER_DESCRIPTIONS,
+)
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.model.device import (
@@ -148,9 +152,9 @@ def test_items_are_computed_on_other_threads_than_the_caller_s():
 
 META = torch.device("meta")
 CASES = [
-    *({"cell": cell} for cell in CELLS),
-    *({"depth": depth, "num_layers": 3} for depth in DEPTHS if depth != "stacked"),
-    *({"optimizer": optimizer} for optimizer in OPTIMIZERS),
+    *({"cell": cell} for cell in CELL_DESCRIPTIONS),
+    *({"depth": depth, "num_layers": 3} for depth in DEPTH_DESCRIPTIONS if depth != "stacked"),
+    *({"optimizer": optimizer} for optimizer in OPTIMIZER_DESCRIPTIONS),
     {"weight_drop": 0.3},
     {"zoneout": 0.1},
     {"initial_state": "learned"},

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hand_built import small_config
 
-from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config, config_of_member
 from charrnn.errors import UsageError
 from charrnn.model.ensemble import Ensemble, tensors_of
@@ -21,8 +21,8 @@ from charrnn.training.trainer import Trainer
 V, T, B = 9, 15, 4
 ARCHITECTURES = [
     (cell, depth)
-    for cell in CELLS
-    for depth in DEPTHS
+    for cell in CELL_DESCRIPTIONS
+    for depth in DEPTH_DESCRIPTIONS
     if cell != "unitary" and depth != "attention" and (cell, depth) != ("irnn", "grid")
 ]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from random_networks import random_state
 from torch.nn.functional import cross_entropy
 
-from charrnn.config.architectures import CELLS
+from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.model import reading
 from charrnn.model.network import CharRNN
@@ -21,7 +21,7 @@ from charrnn.model.stepper import Stepper
 
 VOCAB, END = 7, 1
 MODELS = [
-    *({"cell": cell, "num_layers": 1} for cell in CELLS),
+    *({"cell": cell, "num_layers": 1} for cell in CELL_DESCRIPTIONS),
     {"cell": "unitary", "num_layers": 2, "depth": "residual"},
     {"cell": "gru", "num_layers": 3, "depth": "dilated"},
     {"cell": "lstm", "num_layers": 2, "depth": "grid"},

@@ -8,7 +8,7 @@ import torch
 from hand_built import vocab_of
 from torch.nn.functional import cross_entropy
 
-from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.generation.special_ids import start_ids, undrawable_ids
 from charrnn.model.ensemble import numpy_tensors
@@ -20,7 +20,10 @@ from charrnn.model.stepper import Stepper
 V, H, T, B = 5, 4, 9, 3
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 """Both networks add the same float64 numbers, in another order at most."""
-SHAPES = [*((cell, "stacked") for cell in CELLS), *(("gru", depth) for depth in DEPTHS)]
+SHAPES = [
+    *((cell, "stacked") for cell in CELL_DESCRIPTIONS),
+    *(("gru", depth) for depth in DEPTH_DESCRIPTIONS),
+]
 
 
 def config_of(cell, depth="stacked", **options):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saved_runs import CONFIG, VOCAB, forge, make_run, save
 
-from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.config.settings import MAX_HIDDEN_SIZE, Config
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.model import shapes
@@ -84,8 +84,8 @@ def of_size(config, size):
 
 @given(
     st.integers(3_000, 500_000),
-    st.sampled_from(sorted(CELLS)),
-    st.sampled_from(sorted(DEPTHS)),
+    st.sampled_from(sorted(CELL_DESCRIPTIONS)),
+    st.sampled_from(sorted(DEPTH_DESCRIPTIONS)),
     st.integers(1, 4),
     st.sampled_from(["zero", "learned"]),
     st.one_of(st.just("auto"), st.integers(4, 30)),

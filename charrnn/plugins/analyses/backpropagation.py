@@ -134,10 +134,10 @@ def _gru(layer: LayerNumbers, d_h: Float64Array, d_c: Float64Array) -> CellGradi
     )
 
 
-CELLS = {"rnn": _rnn, "lstm": _lstm, "gru": _gru}
+CELL_GRADIENTS = {"rnn": _rnn, "lstm": _lstm, "gru": _gru}
 """The gradients of each cell type whose equations are written out."""
 SUPPORTED: Mapping[str, Sequence[Any]] = {
-    "cell": [*CELLS],
+    "cell": [*CELL_GRADIENTS],
     "depth": ["stacked"],
     "sum_outputs": [False],
     "initial_state": ["zero"],
@@ -268,7 +268,7 @@ class _Sums:
     the state before these steps."""
 
     def __init__(self, numbers: NetworkNumbers) -> None:
-        self._cell_gradients = CELLS[numbers.cell]
+        self._cell_gradients = CELL_GRADIENTS[numbers.cell]
         self._vocabulary = numbers.vocabulary
         self._weights = {}
         self.gradients = {}

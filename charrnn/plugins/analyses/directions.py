@@ -23,7 +23,7 @@ from charrnn.cells.passages import most_changes
 from charrnn.cells.study import Study
 from charrnn.cells.target_labels import Target, choose_targets
 from charrnn.cells.trace import Read, torch_ops
-from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.cli.analyses import DETECTOR_OPTIONS, SINGLE_CELLS, Analysis, Shown, Subject
 from charrnn.cli.arguments import is_cell, parse_direction
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector, Labelling
@@ -244,7 +244,7 @@ class DirectionContribution(Displayable):
         return contribution_pictures(self)
 
 
-def direction(study: Study, detector: str | Detector, size: int | None) -> Direction:
+def find_direction(study: Study, detector: str | Detector, size: int | None) -> Direction:
     """Fit a direction: the `size` cells that predict a detector's labels best together, None for
     all cells.
 
@@ -282,7 +282,7 @@ def held_out_direction(
     held_out = model.held_out()
     study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
     try:
-        return direction(study, detector, size=size)
+        return find_direction(study, detector, size=size)
     except DataError as error:
         # Its last sentence asks for another text, which nobody who clamps can give.
         reason, _, _ = error.marked.rpartition(" Give ")
@@ -361,7 +361,7 @@ class Probe(NamedTuple):
 class DirectionSums(ProbeSums):
     """Sums from which a direction over any number of cells is fitted."""
 
-    def direction(self, size: int, first: int) -> Probe:
+    def probe(self, size: int, first: int) -> Probe:
         """Return the probe for the first target over `size` cells, of which `first` is the first,
         or over fewer cells if further cells add nothing."""
         correlations, towards, scale = self.standardized()
@@ -394,15 +394,15 @@ def fit_direction(
 
     `num_units` is H. The text is read once. Raises DataError if no cell's value changes.
     """
-    moments = DirectionSums()
+    sums = DirectionSums()
     labels = target.labels.astype(np.float64)
     first = best.layer * num_units + best.unit
     with task("fitting the direction", total=len(labels)) as advance:
         # Choose and weigh the cells on the choosing half.
         for indices, cells in read(0, target.half):
-            moments.add(cells, labels[indices, None])
+            sums.add(cells, labels[indices, None])
             advance(len(indices))
-        chosen, weights, deviations, intercept = moments.direction(size, first)
+        chosen, weights, deviations, intercept = sums.probe(size, first)
         if not chosen:
             raise DataError(
                 "No cell's value changes in this text: there is no direction. Give a longer one."
@@ -417,8 +417,8 @@ def fit_direction(
             advance(len(indices))
 
     # The direction and the best cell are scored on the same resamples, so that the difference has
-    # an interval. An AUC is at least 0.5 by the polarity of the cell; the rho of a cell that falls
-    # with the count is negative, and its sign is turned.
+    # an interval. Polarity makes an AUC at least 0.5. A rho keeps its sign, so that of a falling
+    # cell is negated before the comparison.
     scoring = target.scoring_labels
     estimates = resample_score(outputs, labels=scoring, polarity=1)
     sign = 1 if target.is_yes_no else best.polarity
@@ -430,7 +430,7 @@ def fit_direction(
         detector=target.name,
         cells=tuple(divmod(cell, num_units) for cell in chosen),
         weights=tuple(weights.tolist()),
-        means=tuple(moments.means[chosen].tolist()),
+        means=tuple(sums.means[chosen].tolist()),
         deviations=tuple(deviations.tolist()),
         intercept=intercept,
         is_yes_no=target.is_yes_no,
@@ -441,7 +441,7 @@ def fit_direction(
         low=float(low),
         high=float(high),
         num_chars=len(labels),
-        is_all=len(chosen) == len(moments.means),
+        is_all=len(chosen) == len(sums.means),
     )
 
 
@@ -537,7 +537,7 @@ class AblateOptions:
         flags="--ablate DETECTOR",
         help="Show how much the loss rises when the direction of a detector over 4 cells (quote),"
         " of another number (quote@8) or all (quote@all) is ablated.",
-        panel=CELLS,
+        panel=SINGLE_CELLS,
     )
 
 
@@ -549,7 +549,7 @@ def _measure(subject: Subject[AblateOptions]) -> DirectionContribution:
 
     # The effects are measured for the other detectors, too.
     detector, size = parse_direction("--ablate", text=ablated, detectors=subject.detectors)
-    fitted = direction(subject.study, detector=detector, size=size)
+    fitted = find_direction(subject.study, detector=detector, size=size)
     return ablate_direction(
         subject.study, direction=fitted, detectors=[detector, *subject.detectors]
     )

@@ -24,7 +24,7 @@ from rich.text import Text
 from charrnn.cells.findings import CellScore
 from charrnn.cells.study import Study
 from charrnn.cells.trace import stream_cells
-from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.cli.analyses import DETECTOR_OPTIONS, SINGLE_CELLS, Analysis, Shown, Subject
 from charrnn.cli.arguments import load_models
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
@@ -640,7 +640,7 @@ class SameOptions:
         False,
         flags="--same",
         help="Match the cells of several runs: visualize --same RUN RUN …",
-        panel=CELLS,
+        panel=SINGLE_CELLS,
     )
 
 

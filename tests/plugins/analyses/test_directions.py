@@ -16,7 +16,7 @@ from rich.console import Group
 import charrnn
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cli.arguments import parse_direction
-from charrnn.config.architectures import CELLS
+from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
@@ -185,7 +185,7 @@ def test_ablating_a_planted_direction_costs_inside(study, monkeypatch):
 
 
 @pytest.mark.parametrize("zoneout", [0.0, 0.3])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", CELL_DESCRIPTIONS)
 def test_a_clamped_sum_has_its_value_in_every_cell_type(cell, zoneout):
     network = make_network(cell, num_layers=2, zoneout=zoneout)
     config = make_config(cell, num_layers=2, zoneout=zoneout)

@@ -16,14 +16,14 @@ from numbered import TEXT, VOCAB, H, config_of, hello_model, model_of, printed
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
-from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.errors import DataError, UsageError
 from charrnn.plugins.analyses.number_tables import number_cell
 
-ALL = [*CELLS]
+ALL = [*CELL_DESCRIPTIONS]
 SHAPES = [
     *((cell, "stacked", {}) for cell in ALL),
-    *((cell, depth, {}) for cell in ("gru", "lstm") for depth in DEPTHS),
+    *((cell, depth, {}) for cell in ("gru", "lstm") for depth in DEPTH_DESCRIPTIONS),
     ("lstm", "stacked", {"zoneout": 0.3, "sum_outputs": True, "initial_state": "learned"}),
     ("rnn", "dilated", {"initial_state": "learned", "num_layers": 3}),
     ("gru", "stacked", {"embedding_size": 6}),

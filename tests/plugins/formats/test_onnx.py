@@ -23,7 +23,7 @@ from random_networks import in_numpy, random_state
 
 import charrnn
 from charrnn.api import Model
-from charrnn.config.architectures import CELLS as NAMES
+from charrnn.config.architectures import CELL_DESCRIPTIONS as NAMES
 from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.hooks import manager

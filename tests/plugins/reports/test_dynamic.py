@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 import charrnn
 from charrnn.api import Model
-from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, NonFiniteError, UsageError
 from charrnn.evaluation.comparison import evaluate, evaluate_runs
@@ -73,8 +73,8 @@ def naive_adaptation(config, network, ids, first, scale):
 
 
 CONFIGS = [
-    *(make_config(cell) for cell in CELLS),
-    *(make_config(depth=depth) for depth in DEPTHS),
+    *(make_config(cell) for cell in CELL_DESCRIPTIONS),
+    *(make_config(depth=depth) for depth in DEPTH_DESCRIPTIONS),
     make_config("gru", zoneout=0.1, weight_drop=0.2, dropout=0.3),
     make_config(documents="lines", initial_state="learned"),
     make_config("gru", documents="lines"),

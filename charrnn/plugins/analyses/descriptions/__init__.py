@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from charrnn.cells.study import CellSection, Study, detectors_key
-from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.cli.analyses import DETECTOR_OPTIONS, SINGLE_CELLS, Analysis, Shown, Subject
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError, named
@@ -86,7 +86,7 @@ class DescribeOptions:
         False,
         flags="--describe",
         help="Describe every cell by a rule in words, with its score.",
-        panel=CELLS,
+        panel=SINGLE_CELLS,
     )
 
 

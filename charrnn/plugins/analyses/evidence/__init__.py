@@ -16,7 +16,7 @@ import numpy as np
 from charrnn.cells.findings import CellScore
 from charrnn.cells.study import CellSection, Study
 from charrnn.cells.target_labels import choose_targets
-from charrnn.cli.analyses import CELLS, DETECTOR_OPTIONS, Analysis, Shown, Subject
+from charrnn.cli.analyses import DETECTOR_OPTIONS, SINGLE_CELLS, Analysis, Shown, Subject
 from charrnn.cli.arguments import parse_cell
 from charrnn.config.options import option
 from charrnn.detectors.detector import Detector
@@ -226,7 +226,7 @@ class EvidenceOptions:
         flags=f"--evidence L:U|{BEST}",
         help="Show what there is for the claim that this cell, or the best one, tracks what a"
         " detector labels: its score, necessity, sufficiency, interchange, birth and mistakes.",
-        panel=CELLS,
+        panel=SINGLE_CELLS,
     )
 
 

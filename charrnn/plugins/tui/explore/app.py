@@ -165,7 +165,7 @@ NAMED_KEYS = {"enter": "\n", "backspace": DELETE_LAST}
 """The text that is typed by keys without a printable character."""
 OFFER_KEYS = {"tab": 0} | {f"f{n}": n - 1 for n in range(1, NUM_CONTINUATIONS + 1)}
 """The number of the continuation that a key takes while a text is typed."""
-CELLS = "cells"
+CELLS_JOB = "cells"
 """The kind of the job of the browser."""
 
 
@@ -370,7 +370,7 @@ class Browser(FullScreen):
         self.list_cells()
         self.query_one(CellTable).focus()
         # The cells are measured after the first screen is drawn: importing torch takes a second.
-        self.call_after_refresh(self.app.measure, CELLS, self._measure, self.say, self._end)
+        self.call_after_refresh(self.app.measure, CELLS_JOB, self._measure, self.say, self._end)
 
     def _measure(self, job: Job) -> None:
         """Measure the cells, and show first the trace of the text, then the best cells, then the
