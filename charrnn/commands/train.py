@@ -314,9 +314,10 @@ FACTS = {
     "Columns": "train, val: nats/character; bpc: bits; right: first guesses; time: from the start",
     "Saved in": "{run}",
 }
-"""The facts of a run that are printed before it starts."""
+"""The lines that are printed before training starts: facts of the run, and what the columns of the
+table are."""
 PLANNED_FACTS = 2
-"""Number of facts, from the first, that are known before the steps of a budget in minutes are
+"""Number of these lines, from the first, that are known before the steps of a budget in minutes are
 measured."""
 COLUMNS = {
     "step": (9, "{step:,}"),
@@ -407,11 +408,13 @@ class TrainingView:
             last.callback(self._close_bar)
             stack.enter_context(using(TerminalProgress(quiet=self.quiet)))
             for event in stream:
-                # Before the run exists, there is nothing to save, and Ctrl-C ends the command.
+                # The run does not exist yet: there is nothing to save, and Ctrl-C ends the command.
                 if isinstance(event, events.PlanEvent):
                     if is_shown:
                         self._draw(event)
                     continue
+                # From the first event of the run on, Ctrl-C only sets `number`: the session saves
+                # and ends.
                 self.signals.defers = True
                 if isinstance(event, events.StartEvent):
                     # The text is read; training has a bar of its own.

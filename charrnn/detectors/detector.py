@@ -42,13 +42,14 @@ class Detector:
     absence: str = "this text has nothing of the kind"
     """The reason, for messages, why a text has no labels."""
     none_inside: str = "there are none in this text"
-    """The reason, for messages, why a yes/no detector with no character inside is not scored."""
+    """The reason, for messages, why a yes/no detector with no character inside is not scored (used
+    in `cells.target_labels`)."""
     is_of_kind: Callable[[str], bool] | None = None
     """Whether a text is of the kind to which the detector applies; None for any text. A detector
     that the user names is used for every text."""
     output: str = ""
-    """The next characters whose odds show the property; "" for the character whose frequency
-    differs most (`plugins.analyses.evidence`)."""
+    """The characters that become likelier or less likely next where the property holds; "" for the
+    character whose frequency differs most (`plugins.analyses.evidence`)."""
 
     def for_any_text(self) -> Detector:
         """Return this detector for a text of any kind, as it is used if the user names it."""

@@ -32,8 +32,8 @@ class LossReport(Displayable):
     num_chars: int
     """Characters that were scored."""
     text_length: int
-    """Characters of the text: more than `num_chars` if only segments or windows of it were scored.
-    """
+    """Characters of the text: more than `num_chars` if only segments of it were scored. Overlapping
+    windows may score more characters than the text has."""
     num_unknown: int = 0
     """Characters that are outside the alphabet."""
     precision: str
@@ -45,8 +45,8 @@ class LossReport(Displayable):
     bits_per_byte_ci: tuple[float, float] | None = None
     """95 % interval of `bits_per_byte`."""
     first_guess: float | None = None
-    """The share of the characters than which no other character was likelier; None for a predictor
-    that computes only the probability of the character that comes."""
+    """The share of the characters that were a most likely guess; None for a predictor that computes
+    only the probability of the character that comes."""
     first_guess_ci: tuple[float, float] | None = None
     """95 % interval of `first_guess`."""
 

@@ -134,7 +134,8 @@ def stateful_scores(
     With `max_chars`, a longer text is read in segments that are spread evenly over it, the same at
     every call (`num_scored_chars` in all). `escape_nats` is what a character with the id 0 costs
     more (`Vocab.escape_nats`). Returns None if `should_stop`, which is called every
-    STOP_CHECK_CHARS characters, returned true. Raises ValueError if there is nothing to score.
+    STOP_CHECK_CHARS characters, returned true before all characters were scored. Raises ValueError
+    if there is nothing to score.
     """
     # Block k begins at the character with the rank k * M / K, as in `BlockSums.of`.
     num_scored = num_scored_chars(len(ids) - first, max_chars)

@@ -120,7 +120,7 @@ def evaluations() -> Sequence[Any]:
 @hookspec
 def cell_sections() -> Sequence[Any]:
     """Return sections of the page of a cell: each a `charrnn.cells.study.CellSection`. With
-    `parts` it is also on an exported page.
+    `parts` it is also in an atlas, the exported page of all cells.
 
     [CellSection("tempo", message="counting", measure=tempo_of, place=50, parts=tempo_parts)]
     """

@@ -7,8 +7,8 @@ and the memory c last; `extras` maps the names of `Cell.extras` to arrays; `ops`
 of the array library. Every cell passes its memory (c where there is one, else h) through
 `ops.clamp`. `model.cell_type_registry` checks these rules.
 
-Cells whose gates do not read h (`LinearCell`) are linear in h. They are trained by a scan. They see
-the order of the characters only by the decay of the gates of each character.
+Cells whose gates do not read h (`LinearCell`) are linear in h. They are trained by a scan. They
+know the order of the characters only because each character's gates let older input fade.
 """
 
 import math

@@ -24,8 +24,8 @@ STOP_NOTICE = (
 class Signals:
     """Handles the signals of one command.
 
-    - The first of `ENDING_SIGNALS` raises KeyboardInterrupt. If `defers` is set, it only sets
-      `number`, and the command ends by itself.
+    - The first ending signal that arrives (`ENDING_SIGNALS`) raises KeyboardInterrupt. If `defers`
+      is set, it only sets `number`, and the command ends by itself.
     - A second Ctrl-C raises KeyboardInterrupt in both cases. A timer raises it again until the
       command has ended, because an exception in a callback may be lost.
     - A third Ctrl-C ends the process at once.

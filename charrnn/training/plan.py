@@ -104,7 +104,7 @@ def plan_run(
         )
         sized = recipe.choose_held_back(sized, text.training_ids)
 
-        # Sizes that are asked for are sizes of the whole model, not of each of several networks.
+        # Who asks for a size gets one network of it, not several networks that share it.
         asked = (config.hidden_size, config.embedding_size, config.parameters)
         is_asked = any(size not in ("auto", "one-hot", None) for size in asked)
         if is_asked or config.init_from is not None:
@@ -305,9 +305,9 @@ def plan_steps(
     """Turn the budget into steps; choose the settings that depend on them, and the number of
     threads.
 
-    Minutes count from `Computing.start` and are turned into steps by measuring, with
-    `may_end_early` into at most as many as are useful; a PlanEvent is yielded before the measuring.
-    These steps follow the `num_taken` steps that a resumed run has taken before. Sums on another
+    Minutes count from `Computing.start` and are turned into steps by measuring; a PlanEvent is
+    yielded before. With `may_end_early`, the steps are at most as many as are useful. These steps
+    follow the `num_taken` steps that a resumed run has taken before. Sums on another
     number of threads differ in their last digits, so the configuration that is returned, not the
     command, reproduces a run. Several processes measure together, and get the choices of the first
     process.
@@ -339,7 +339,8 @@ def plan_steps(
     seconds_left = max(0.0, budget_seconds - seconds_taken)
     steps_as_measured = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
 
-    # M networks take M times as long per step as the one network that was measured.
+    # M networks take M times as long per step as one. `config.num_networks` networks were measured:
+    # 1 if their number is still to be chosen.
     with_members = recipe.choose_members(
         replace(config, threads=threads),
         num_steps=int(steps_as_measured),

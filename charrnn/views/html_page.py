@@ -75,7 +75,7 @@ class ShownPassage:
 
 @dataclass(frozen=True, kw_only=True)
 class PagePart:
-    """A section of the page of a cell.
+    """A part of a section on an exported page.
 
     `draw_as` says what the content is: `text` (a string), `figures` or `bars` (names with a number,
     figures also with a string), `histogram` (low, high, counts), `cells` (cells with a number) or
