@@ -115,6 +115,27 @@ def test_the_sums_by_block_are_those_of_the_losses(max_chars):
     np.testing.assert_allclose(blocks.sums, BlockSums.of(expected).sums, rtol=1e-9)
 
 
+def test_a_stop_after_the_last_character_does_not_lose_the_scores(monkeypatch):
+    monkeypatch.setattr(loss_module, "STOP_CHECK_CHARS", 1)
+    network, ids = make_network(), make_ids(WARM_UP + 2 * SEGMENT_LENGTH)
+    asked = []
+
+    def stop_at(number):
+        asked.clear()
+
+        def should_stop():
+            asked.append(None)
+            return len(asked) == number
+
+        return stateful_scores(network, ids, precision="fp32", should_stop=should_stop)
+
+    whole = stop_at(0)
+    num_asked = len(asked)
+    assert num_asked > 1
+    assert stop_at(num_asked - 1) is None
+    assert stop_at(num_asked).means == whole.means
+
+
 @pytest.mark.parametrize("num_chars, first", [(0, 1), (1, 1), (10, 0), (10, 10)])
 def test_a_text_with_nothing_to_score_is_refused(num_chars, first):
     for call in (stateful_nats, char_losses):
@@ -141,9 +162,11 @@ def test_the_windowed_loss_equals_windows_read_one_by_one(monkeypatch):
 
 def test_the_only_window_of_the_shortest_text_is_the_text_from_its_start():
     network, ids = make_network(), make_ids(WINDOWED_LENGTH + 1)
-    assert windowed_nats(network, ids) == pytest.approx(
+    scores = loss_module.windowed_scores(network, ids, precision="fp32")
+    assert scores.losses.mean == pytest.approx(
         stateful_nats(network, ids, precision="fp32"), abs=NEAR / 10
     )
+    assert scores.losses.num_values > len(ids), "each window counts"
 
 
 @pytest.mark.skipif(not cpu_computes_bf16(), reason="oneDNN has no bf16 here")
