@@ -26,19 +26,19 @@ class Noise:
     def __init__(
         self,
         generator: Generator,
-        num_lanes: int,
+        batch_size: int,
         own: slice = slice(None),
         number: int = 0,
         take_mask: Callable[[Sequence[int], float], Tensor] | None = None,
     ) -> None:
-        """Draw for `num_lanes` batch rows, of which this process reads the rows `own`. `number` is
+        """Draw for `batch_size` batch rows, of which this process reads the rows `own`. `number` is
         the number of the network in an ensemble. `take_mask` returns masks of a shape and a share
         that are drawn already."""
         # The rows and the network to which the masks belong.
         self._generator = generator
-        self._num_lanes = num_lanes
+        self._batch_size = batch_size
         self._own = own
-        self._num_own = len(range(num_lanes)[own])
+        self._num_own = len(range(batch_size)[own])
         self._number = number
         self._take_mask = take_mask
         self._num_others = 0
@@ -55,7 +55,7 @@ class Noise:
         self._num_others += 1
         return Noise(
             self._generator,
-            num_lanes=self._num_lanes,
+            batch_size=self._batch_size,
             own=self._own,
             number=self._num_others,
             take_mask=self._take_mask,
@@ -63,11 +63,11 @@ class Noise:
 
     def start_piece(self, lanes: Tensor) -> None:
         """Start a piece whose R rows belong to these lanes (R,) of this process."""
-        if self._lanes is None and self._num_own < self._num_lanes:
+        if self._lanes is None and self._num_own < self._batch_size:
             # The number of draws of the pieces depends on these lanes, but the masks of the window
             # must be the same in all processes. So each process and network draws the masks of its
             # pieces from its own generator.
-            first = range(self._num_lanes)[self._own].start + self._num_lanes * self._number
+            first = range(self._batch_size)[self._own].start + self._batch_size * self._number
             # torch uses the lower 32 bits of a seed. The seeds must differ from the seeds of the
             # windows, which are consecutive numbers.
             seed = (self._generator.initial_seed() + SEED_STEP * (first + 1)) % (1 << 32)
@@ -94,7 +94,7 @@ class Noise:
     def for_rows(self, size: int, share: float) -> Tensor:
         """Return a mask (B, size) like `for_window`. In a piece it is (R, size), and all rows of a
         lane are the same."""
-        mask = self.for_window((self._num_lanes, size), share)[self._own]
+        mask = self.for_window((self._batch_size, size), share)[self._own]
         if self._lanes is None:
             return mask
         return mask[self._lanes]
@@ -105,14 +105,14 @@ class Noise:
         A dilated layer folds D sequences of every batch row into the batch: row d * B + b belongs
         to batch row b.
         """
-        if self._lanes is not None or self._num_own == self._num_lanes:
+        if self._lanes is not None or self._num_own == self._batch_size:
             return self._draw(shape, share=share, generator=self._generator_of_pieces)
 
         # Draw the masks of all lanes of the step, and take those of this process.
         num_folded = shape[0] // self._num_own
-        whole = (num_folded * self._num_lanes, *shape[1:])
+        whole = (num_folded * self._batch_size, *shape[1:])
         drawn = self._draw(whole, share=share, generator=self._generator)
-        by_lane = drawn.view(num_folded, self._num_lanes, *shape[1:])
+        by_lane = drawn.view(num_folded, self._batch_size, *shape[1:])
         return by_lane[:, self._own].reshape(*shape)
 
     def _draw(self, shape: Sequence[int], share: float, generator: Generator) -> Tensor:

@@ -34,7 +34,7 @@ from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import IdArray
 from charrnn.training.computing import Computing
 from charrnn.training.optim import Muon
-from charrnn.training.trainer import Gradients, Trainer, Window
+from charrnn.training.trainer import Trainer, Window, WindowResult
 
 WARM_UPS = 5
 """Calls of a function before it is captured."""
@@ -221,7 +221,7 @@ class CapturedTrainer(Trainer):
                 )
 
         # The first step is loaded now, all later steps while the device computes.
-        window, generator = self._draw_window(self.step, cursor=self.cursor)
+        window, generator = self._window_of_step(self.step, cursor=self.cursor)
         self._buffers = StepBuffers(window.on_device(device), generator=generator)
         self._loaded = (self.step, self.cursor)
         """The step in the buffers, and where its window begins."""
@@ -229,11 +229,11 @@ class CapturedTrainer(Trainer):
         self._drawn: dict[tuple[int, int], Future[DrawnStep]] = {}
         """Later steps, which threads draw."""
 
-    def _next_gradients(self, scale: float) -> Gradients:
+    def _backpropagate_next_window(self, scale: float) -> WindowResult:
         """Let the device begin to compute the gradients of the next window."""
         self._load(self.step, cursor=self.cursor)
         self._buffers.scale.fill_(scale)
-        gradients = self._compute_captured()
+        result = self._compute_captured()
 
         # The processor draws meanwhile. The copies into the buffers wait until the device has read
         # them.
@@ -242,7 +242,7 @@ class CapturedTrainer(Trainer):
             if later not in self._drawn:
                 self._drawn[later] = self._threads.submit(self._draw_step, *later)
         self._load(self.step + 1, cursor=self.cursor + self._window_length)
-        return gradients
+        return result
 
     def _load(self, step: int, cursor: int) -> None:
         """Copy the window and the masks of a step into the buffers, unless they are there."""
@@ -256,15 +256,15 @@ class CapturedTrainer(Trainer):
             self._buffers.load(drawn.result())
 
     def _draw_step(self, step: int, cursor: int) -> DrawnStep:
-        window, generator = self._draw_window(step, cursor=cursor)
+        window, generator = self._window_of_step(step, cursor=cursor)
         return DrawnStep(window, generator=generator, masks=self._buffers.draw_masks(generator))
 
-    def _compute_buffered(self) -> Gradients:
+    def _compute_buffered(self) -> WindowResult:
         """Compute the gradients of the step in the buffers."""
         buffers = self._buffers
         buffers.rewind()
         noise = Noise(
-            buffers.generator, num_lanes=self.batches.batch_size, take_mask=buffers.take_mask
+            buffers.generator, batch_size=self.batches.batch_size, take_mask=buffers.take_mask
         )
         return self._compute_gradients(buffers.window, noise=noise, scale=buffers.scale)
 

@@ -19,7 +19,7 @@ class SharedSession(TrainingSession):
 
     _num_stops = 0.0
     _num_saves = 0.0
-    """How many processes were asked to stop, and how many to save, when all took the last step."""
+    """Above 0 if any process was asked to stop, or to save, when all took the last step."""
 
     @property
     def group(self) -> ProcessGroup:
@@ -29,9 +29,9 @@ class SharedSession(TrainingSession):
     def _take_step(self) -> StepResult:
         # The processes exchange their requests together with the gradients.
         asked = torch.tensor([self.should_stop(), self.should_save()], dtype=torch.float32)
-        self.trainer.exchanged = [asked.to(self.trainer.device)]
+        self.trainer.flags_to_sum = [asked.to(self.trainer.device)]
         result = self.trainer.take_step()
-        self._num_stops, self._num_saves = self.trainer.exchanged[0].tolist()
+        self._num_stops, self._num_saves = self.trainer.flags_to_sum[0].tolist()
         return result
 
     def _is_stopped(self) -> bool:

@@ -1,7 +1,8 @@
 """The step of a training, and all numbers that it changes.
 
-`Trainer.take_step` is the step: it draws a window (`_draw_window`), computes the loss and the
-clipped gradient (`_compute_gradients`), changes the weights along it, and averages them.
+`Trainer.take_step` is the step: it reads the next window of the text (`_window_of_step`), computes
+the loss and the clipped gradient (`_compute_gradients`), takes an optimizer step with it, and
+averages the weights.
 
 Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`.
 """
@@ -39,13 +40,17 @@ from charrnn.training.optim import (
     update_average,
 )
 
+STEPS_PER_SEED = 1_000_003
+"""Steps after which the random numbers of a run are those of a run with the next seed. Few runs
+have so many."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """Mean loss of the step in nats per character, the gradient's norm before clipping, the
     learning rate.
 
-    Of several networks it is the mean loss, and the largest norm.
+    For an ensemble: the mean of its networks' losses, and their largest norm.
     """
 
     train_nats: float
@@ -54,28 +59,30 @@ class StepResult:
 
 
 class Window(NamedTuple):
-    """What a step reads beside the weights, the recurrent state and the masks."""
+    """What a step reads, apart from the weights, the recurrent state and the masks."""
 
     ids: Tensor
-    """(T, B): the next characters of every batch row."""
+    """(T, B): the characters that the network reads, in a column for every batch row."""
     targets: Tensor
-    """(T, B): the characters that follow them."""
+    """(T, B): for each of them the character after it, which is to be predicted."""
     is_reset: Tensor
-    """(B,): the batch rows that forget what they have read; (0,) with documents."""
+    """(B,): the batch rows that forget what they have read; empty if the text has document ends
+    (`end_id`), where the network itself resets."""
 
     def on_device(self, device: torch.device) -> "Window":
-        """Copy the tensors, which were drawn in main memory, to a device."""
+        """Copy the tensors, which are in main memory at first, to a device."""
         return Window(*[to_device(tensor, device) for tensor in self])
 
 
-class Gradients(NamedTuple):
-    """The results of a backward pass beside the gradient in every weight's `grad`."""
+class WindowResult(NamedTuple):
+    """What a forward and backward pass over a window returns; the gradients are in every weight's
+    `grad`."""
 
     state: RecurrentState[Tensor]
     """The recurrent state after the window."""
     loss_and_norm: Tensor
-    """(2,): the mean loss in nats per character, and the norm before clipping; of several networks
-    the largest norm."""
+    """(2,): the mean loss in nats per character, and the gradient's norm before clipping, as in
+    `StepResult`."""
 
 
 class Trainer:
@@ -83,15 +90,17 @@ class Trainer:
 
     Each of several processes has such a trainer, with the same weights, for its own rows of the
     batch: they sum their gradients (data parallelism), and together take the step that a single
-    process takes, up to rounding. `take_step` and `snapshot` must be called in all of them.
+    process takes, up to rounding. (With `learned_after`, the mean of each process counts equally,
+    however many characters it learns, so the step differs a little from a single process's.)
+    `take_step` and `snapshot` must be called in all of them.
 
-    `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a
-    CPU. A snapshot contains no random generator: whatever is random in step n is drawn from (seed,
-    n).
+    `model_tensors` and `snapshot` together return all of it, and `restore` takes it back, so a
+    restored trainer takes bit-identical steps on a CPU. A snapshot contains no random generator:
+    whatever is random in step n is drawn from (seed, n).
     """
 
     num_warm_ups = 2
-    """Steps until a step takes as long as all later steps."""
+    """Number of the first steps, which are slower than all later steps."""
 
     def __init__(
         self,
@@ -107,9 +116,13 @@ class Trainer:
         It learns to predict every character, or only those that follow an id of `learned_after`.
         Raises UsageError for more processes than batch rows.
         """
-        assert config.steps is not None, "the budget was not turned into steps"
+        assert config.steps is not None, "config.steps must be set (by `plan_run`)"
+
+        # Settings of the whole process, which make every step faster.
         keep_freed_memory()
         adapt_loaded_torch()
+
+        # What training reads, and where it computes.
         self.config = config
         self.batches = batches
         self.device = device
@@ -123,11 +136,12 @@ class Trainer:
         # validated, saved and sampled from. Without averaging, both are the same object.
         self.network = build_network(config, vocab_size=vocab_size).to(device)
         self.averaged = self.network
-        if config.weight_average > 0:
+        self._average_decay = config.weight_average
+        if self._average_decay > 0:
             self.averaged = copy.deepcopy(self.network)
 
-        # For Ω, the layers record what they read. The averaged network, which was copied before,
-        # does not.
+        # For the regulariser Ω (`training.omega`), which is for a single network, the layers record
+        # what they read. A separate averaged network, which was copied above, does not.
         self._networks = networks_of(self.network)
         self._omega: Omega | None = None
         if config.omega > 0:
@@ -136,8 +150,10 @@ class Trainer:
         self.optimizers = make_optimizers(self.network, config=config)
         self.warnings: list[str] = []
         """Problems of the steps so far; the session reports them and empties the list."""
-        self.exchanged: list[Tensor] = []
-        """Tensors that the next step sums over all processes, together with the gradients."""
+        self.flags_to_sum: list[Tensor] = []
+        """Tensors of 0 and 1 that the next step replaces by their sums over all processes, together
+        with the gradients (`shared_session` sets them). Where fp16 repeats a step, they are summed
+        again: only whether a sum is above 0 has a meaning."""
 
         # Lists, because walking through the modules at every step takes a small model's step 3 %
         # longer.
@@ -147,7 +163,8 @@ class Trainer:
         self._averages: list[Tensor] = list(self.averaged.parameters())
         """The averages of all weights."""
 
-        # Where training is: every batch row reads its own part of the text, from its beginning.
+        # Where training is: every batch row reads its own part of the text, from its beginning. The
+        # state is in memory of its own, also if the network learns its initial state.
         self.state = self._initial_state().map(Tensor.detach)
         self.step = 0
         self.cursor = 0
@@ -162,55 +179,63 @@ class Trainer:
         # On CUDA, the flags of torch for exact arithmetic cover the backward pass and the
         # optimizers, too.
         with self._full_memory_reported(), exact_arithmetic(self.device):
+            # The schedule of the learning rate counts steps from 0, the optimizers from 1.
             learning_rate = learning_rate_at(self.step, self.config)
 
             # The gradient of the next window. In fp16 it may overflow; then it is computed again
-            # with a smaller factor of the loss. Until it is finite nothing changes, neither weights
-            # nor state nor position, so the session can go back to its latest checkpoint.
+            # with a smaller factor of the loss; in all other precisions there is one factor, 1.
+            # Until the gradient is finite nothing changes, neither weights nor state nor position,
+            # so the session can go back to its latest checkpoint.
             for scale in loss_scales(self.config):
-                gradients = self._next_gradients(scale)
-                # One copy to main memory for both, because the processor waits for it until the
-                # device has computed everything.
-                train_nats, norm = gradients.loss_and_norm.tolist()
+                result = self._backpropagate_next_window(scale)
+                # One copy to main memory for both, because the CPU waits for it until the device
+                # has computed everything.
+                train_nats, norm = result.loss_and_norm.tolist()
                 if math.isfinite(train_nats) and math.isfinite(norm):
                     break
             else:
+                # No factor gives a finite gradient.
                 raise NonFiniteError(
                     f"Step {self.step + 1}: loss {train_nats}, gradient norm {norm}. The learning"
                     f" rate was {learning_rate:.2g} there."
                 )
 
-            # The step itself, along the gradient in every weight's `grad`.
+            # The step itself: the optimizers use the gradient in every weight's `grad`.
             self.step += 1
             for optimizer in self.optimizers:
                 optimizer.step(learning_rate, self.step)
 
-            # The next window continues where this window ends, with its state.
-            self.state.vectors.copy_(gradients.state.vectors)
+            # The next window continues where this window ends, with its state. The state is copied,
+            # not assigned, because captured kernels (`captured_trainer`) read this very memory.
+            self.state.vectors.copy_(result.state.vectors)
             self.cursor += self._window_length
 
-            # The average of all weights so far, late weights most (Polyak & Juditsky 1992).
+            # The exponential moving average of each weight over the steps, the latest with most
+            # weight (Polyak & Juditsky 1992).
             if self.averaged is not self.network:
                 update_average(
                     self._averages,
                     weights=self._weights,
-                    decay=self.config.weight_average,
+                    decay=self._average_decay,
                     step=self.step,
                 )
         return StepResult(train_nats, grad_norm=norm, learning_rate=learning_rate)
 
-    def _next_gradients(self, scale: float) -> Gradients:
+    def _backpropagate_next_window(self, scale: float) -> WindowResult:
         """Compute the gradients of the next window; `scale` is the factor of the loss in fp16."""
-        window, generator = self._draw_window(self.step, cursor=self.cursor)
-        noise = Noise(generator, num_lanes=self.batches.batch_size, own=self.rows)
+        window, generator = self._window_of_step(self.step, cursor=self.cursor)
+        noise = Noise(generator, batch_size=self.batches.batch_size, own=self.rows)
         return self._compute_gradients(window.on_device(self.device), noise=noise, scale=scale)
 
-    def _draw_window(self, step: int, cursor: int) -> tuple[Window, Generator]:
-        """Return the window of a step in main memory, and the generator of its masks."""
+    def _window_of_step(self, step: int, cursor: int) -> tuple[Window, Generator]:
+        """Return the window that a step reads from the position `cursor` on, in main memory, and
+        the generator of its masks."""
         ids, targets = self.batches.window(cursor, length=self._window_length, rows=self.rows)
 
         # Random numbers are drawn for the whole batch; each process takes its own rows of them.
-        generator = Generator().manual_seed((self.config.seed * 1_000_003 + step) % 2**32)
+        # torch uses the lower 32 bits of a seed.
+        seed = (self.config.seed * STEPS_PER_SEED + step) % 2**32
+        generator = Generator().manual_seed(seed)
         # Some rows forget what they have read, so that the network learns the start of a text.
         is_reset = torch.zeros(0)
         if self.config.end_id is None:  # With documents, the network resets the state itself.
@@ -221,11 +246,14 @@ class Trainer:
         )
         return window, generator
 
-    def _compute_gradients(self, window: Window, noise: Noise, scale: float | Tensor) -> Gradients:
+    def _compute_gradients(
+        self, window: Window, noise: Noise, scale: float | Tensor
+    ) -> WindowResult:
         """Compute the clipped gradient of the mean loss over a window into every weight's `grad`.
 
-        The mean is over all processes. The processor launches all kernels without waiting for the
-        device, except in the cases of `captured_trainer.capture_obstacle`.
+        The mean is over all processes. The CPU launches all kernels without waiting for the device,
+        except in the cases of `captured_trainer.capture_obstacle`: it waits, for example, to know
+        where documents end.
         """
         state = self.state
         if self.config.end_id is None:
@@ -246,7 +274,8 @@ class Trainer:
             scaled = loss * scale
         scaled.backward()  # type: ignore[no-untyped-call]
 
-        # The gradient of the loss itself, of every weight, and of Ω.
+        # Undo the factor of the loss, give unused weights a gradient of zero, and add the gradient
+        # of Ω.
         for weight in self._weights:
             if weight.grad is None:  # a learned state, in a window in which no document begins
                 weight.grad = torch.zeros_like(weight)
@@ -255,10 +284,10 @@ class Trainer:
         if self._omega is not None:
             self._omega.add_gradients(len(window.ids) * self.batches.batch_size)
 
-        # The sum of the parts that all processes have computed.
+        # Add up the gradients and the losses of all processes.
         mean_loss = loss.detach() / len(self._networks)
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-        self.group.sum_in_place([*gradients, mean_loss, *self.exchanged])
+        self.group.sum_in_place([*gradients, mean_loss, *self.flags_to_sum])
 
         # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Each network of an
         # ensemble is clipped on its own, so that none slows the rest.
@@ -267,20 +296,23 @@ class Trainer:
             for weights in self._weights_of_networks
         ]
         loss_and_norm = torch.stack((mean_loss, torch.stack(norms).amax()))
-        return Gradients(state.map(Tensor.detach), loss_and_norm=loss_and_norm)
+        return WindowResult(state.map(Tensor.detach), loss_and_norm=loss_and_norm)
 
     def _loss(self, logits: Tensor, window: Window) -> Tensor:
-        """Compute the mean loss over the learned characters of a window. Of several processes, each
-        computes a part of it: its own sum, divided by the number of targets in all processes.
+        """Compute this process's part of the mean loss over the learned characters of a window: the
+        parts of all processes add up to it (with `learned_after`, to the mean of their means).
 
         The loss of an ensemble is the sum of the losses of its networks, each of which learns as if
         it were alone.
         """
         num_targets = len(window.ids) * self.batches.batch_size
+        # The logits of an ensemble of M networks are (T, M * B, V), so the targets of the batch
+        # rows repeat for each network.
         logits = logits.float().flatten(0, 1)
         targets = window.targets.repeat(1, len(self._networks)).flatten()
         if self._learned_after is not None:
-            # Each process takes the mean over its own learned characters.
+            # The mean over this process's own learned characters, because how many the others have
+            # is not known here.
             is_learned = torch.isin(window.ids, self._learned_after)
             num_targets = max(1, int(is_learned.sum())) * self.group.size
             is_learned = is_learned.repeat(1, len(self._networks)).flatten()
@@ -315,14 +347,14 @@ class Trainer:
         return sum(weight.numel() for weight in self._weights)
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Name the weights and the moments of all optimizers, and the averages of an ensemble, as a
-        checkpoint does."""
+        """Return the weights, the moments of all optimizers and the averages of an ensemble, under
+        their names in a checkpoint."""
         is_averaged = self.averaged is not self.network
         is_ensemble = len(self._networks) > 1
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
 
-        # The model file has the average of a single network; an ensemble is joined into one network
-        # there.
+        # The averages of a single network are in the model file. Those of an ensemble must be saved
+        # here, because that file has one network, into which they are joined.
         if is_ensemble and is_averaged:
             tensors |= {
                 f"averages/{name}": value for name, value in self.averaged.state_dict().items()
@@ -337,7 +369,7 @@ class Trainer:
         return tensors
 
     def start_with(self, model: Tensors) -> None:
-        """Copy another run's `model_tensors`, which have these shapes, before the first step."""
+        """Copy another run's `model_tensors`, whose shapes fit, before the first step."""
         _copy_all(self.network.state_dict(), saved=model)
         _copy_all(self.averaged.state_dict(), saved=model)
         self.state = self._initial_state().map(Tensor.detach)
@@ -347,8 +379,8 @@ class Trainer:
         return tensors_of(self.averaged)
 
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
-        """Return all that training needs to continue: (tensors, {"step", "cursor"}), with the
-        states of all batch rows."""
+        """Return what training needs to continue, apart from `model_tensors`: (tensors, {"step",
+        "cursor"}), with the states of all batch rows."""
         state = self.group.join_rows(self.state.vectors, batch_size=self.batches.batch_size)
         return numpy_tensors({**self._tensors(), "state": state}), {
             "step": self.step,
@@ -364,7 +396,8 @@ class Trainer:
         """Copy the tensors and counters that `model_tensors` and `snapshot` returned. Raises
         CheckpointError if they are from another configuration; the trainer cannot be used after
         that."""
-        # The position of training. The text is read in a circle, so any number is a valid position.
+        # The position of training. The text is read in a circle, so any number is a valid position
+        # that has room to grow in 64 bits.
         step: Any = counters.get("step")
         cursor: Any = counters.get("cursor")
         if not all(isinstance(count, int) and 0 <= count < 1 << 62 for count in (step, cursor)):
@@ -379,7 +412,8 @@ class Trainer:
             _copy_all(self._tensors(), saved=training)
             _copy(self.state.vectors, training["state"][..., self.rows, :].copy())
 
-            # The averages, which are in the model file only unless they are of an ensemble.
+            # The averages of a single network are in the model file; those of an ensemble were
+            # copied above.
             if len(self._networks) == 1 and self.averaged is not self.network:
                 _copy_all(self.averaged.state_dict(), saved=model)
         except (KeyError, RuntimeError) as error:
@@ -394,8 +428,8 @@ class Trainer:
 @torch.no_grad()
 def _copy(value: Tensor, saved: NDArray[Any]) -> None:
     """Overwrite a tensor with a saved tensor. Raises RuntimeError for another size."""
-    # In place: optimizers and averages hold these very tensors. A view, because `copy_` alone would
-    # repeat a tensor that is too short.
+    # In place: optimizers and averages hold these very tensors. `view_as` raises the error for
+    # another size, where `copy_` alone would repeat a tensor that is too short.
     value.copy_(torch.from_numpy(saved).view_as(value))
 
 

@@ -162,14 +162,14 @@ def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_th
         )
 
 
-def test_what_is_exchanged_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_step():
+def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_step():
     def train(group):
         trainer = make_trainer(group, reset_probability=0.0)
         sums = []
         for step in range(4):
-            trainer.exchanged = [torch.tensor([float(group.rank == 1 and step == 2), 1.0])]
+            trainer.flags_to_sum = [torch.tensor([float(group.rank == 1 and step == 2), 1.0])]
             trainer.take_step()
-            sums.append(trainer.exchanged[0].tolist())
+            sums.append(trainer.flags_to_sum[0].tolist())
         if group.rank == 1:  # Only its own loss is not finite.
             trainer.state.vectors.fill_(torch.nan)
         with pytest.raises(NonFiniteError, match="Step 5: loss nan"):
