@@ -53,7 +53,7 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
 
     The operating system releases the lock when this process ends, however it ends, unless a child
     process has inherited the file. The file contains the identity of this process. It keeps a
-    second process away (`RunWriter.check_in_place`) on a file system that has no locks, or whose
+    second process away (`RunWriter.check_still_owned`) on a file system that has no locks, or whose
     locks exclude nobody.
 
     Raises RunInUseError at once if another process has locked the folder, CharRNNError if the
@@ -207,7 +207,7 @@ class RunWriter(RunReader):
         self.write_pointers(path.name, state)
         self.prune(keep, path.name, best_checkpoint(state))
 
-    def check_in_place(self) -> None:
+    def check_still_owned(self) -> None:
         """Check that a checkpoint can be saved in this folder.
 
         Raises CharRNNError if the run or its files were moved or removed, because a checkpoint

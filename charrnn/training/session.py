@@ -26,7 +26,7 @@ from charrnn.errors import (
     shortened,
 )
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_scores
-from charrnn.generation import generator
+from charrnn.generation.generator import Generator as TextGenerator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.device import on_threads
 from charrnn.runs.checkpoint import (
@@ -85,10 +85,11 @@ class SessionState:
     """Whether a loss that was not finite has sent this session back to a checkpoint, which happens
     at most once."""
     is_stopped: bool = False
-    """Whether `should_stop` ended the session before its last step, or before its text was counted.
-    """
+    """Whether `should_stop` ended the session before its last step, or before the n-grams of its
+    text were counted."""
     with_counts_nats: float | None = None
-    """The validation loss of the best step together with counts of the training text."""
+    """The validation loss of the best step together with the counts of the n-grams of the training
+    text."""
 
     @classmethod
     def restored(cls, checkpoint: Checkpoint, checkpoint_names: Sequence[str]) -> SessionState:
@@ -111,10 +112,11 @@ class SessionState:
 class TrainingSession:
     """Trains one run from its present step to its last.
 
-    `events` is the loop; each of its verbs (`step`, `recover`, `validate`, `write_sample`, `save`)
-    returns the event that reports it. An event is yielded only after everything that it reports is
-    on disk, so the run can be killed at any instant. The caller holds the run's lock. Several
-    processes have a `shared_session.SharedSession` each.
+    `events` is the loop; its verbs (`step`, `recover`, `validate`, `write_sample`, `save`) return
+    or yield the events that report what they did. An event is yielded only after everything that it
+    reports is on disk, so the run can be killed at any instant. The caller holds the run's lock.
+    Several processes have a `shared_session.SharedSession` each, which overrides what they do
+    otherwise.
     """
 
     def __init__(
@@ -140,7 +142,7 @@ class TrainingSession:
         self.checkpoint = checkpoint
 
         # Values that change from step to step.
-        self._began = start
+        self._start = start
         self.state = SessionState()
         if checkpoint is not None:
             self.state = SessionState.restored(checkpoint, checkpoint_names=run.checkpoints())
@@ -165,13 +167,14 @@ class TrainingSession:
         the start event."""
         state = self.state
         trainer = self.trainer
-        yield from self._start(notes)
+        yield from self._start_events(notes)
 
-        # A validation that a stop interrupted: its step was taken, logged and sampled before.
-        if state.is_validation_due and not self._is_stopped():
+        # A validation that a stop interrupted: its step was taken and logged before, and the start
+        # has made up for its sample.
+        if state.is_validation_due and not self._check_stop():
             yield from self._make_up_for_validation()
 
-        while trainer.step < self.num_steps and not self._is_stopped():
+        while trainer.step < self.num_steps and not self._check_stop():
             # Take an optimizer step.
             try:
                 taken = self.step()
@@ -190,7 +193,7 @@ class TrainingSession:
                 if evaluation is None:
                     break
                 self._log(evaluation)
-                yield from self._validated(evaluation)
+                yield from self._validation_events(evaluation)
 
             # Write a sample, more often at the beginning.
             if self._is_sample_due():
@@ -205,16 +208,18 @@ class TrainingSession:
         if state.saved_step != trainer.step:
             yield self.save()
 
-        # Count the training text; a network and its counts predict together.
-        seconds = time.perf_counter() - self._began
+        # Count the n-grams of the training text: the network and the counts predict together. How
+        # much each is trusted is fitted to characters that are held back; if none are, nothing is
+        # counted.
+        seconds = time.perf_counter() - self._start
         if not state.is_stopped and trainer.config.num_held_back > 0:
             warning = self.count_text()
             if warning is not None:
                 yield warning
-        yield self._done(seconds)
+        yield self._done_event(seconds)
 
-    def _is_stopped(self) -> bool:
-        """Return whether the session has stopped or should stop before the next step."""
+    def _check_stop(self) -> bool:
+        """Ask `should_stop`, and return whether the session ends before the next step."""
         if self.should_stop():
             self.state.is_stopped = True
         return self.state.is_stopped
@@ -227,9 +232,9 @@ class TrainingSession:
         """Return whether to save the step that was taken, because somebody asks or it is time."""
         return self.should_save() or self.trainer.step % self._save_every == 0
 
-    def _start(self, notes: Sequence[str]) -> Generator[TrainEvent, None, None]:
+    def _start_events(self, notes: Sequence[str]) -> Generator[TrainEvent, None, None]:
         """Report the run, finish the work that an interrupted process left undone, and write the
-        sample of the first step."""
+        sample of the present step if it is due and missing."""
         trainer = self.trainer
         yield StartEvent(
             run=str(self.run.path),
@@ -250,7 +255,8 @@ class TrainingSession:
                 yield WarningEvent(message=message)
             self._tidy(self.checkpoint)
 
-        # The sample of step 0 shows what an untrained model writes.
+        # At step 0 it shows what an untrained model writes. A run that was stopped or killed may
+        # lack the sample of its last step.
         if self._is_sample_due() and trainer.step not in self._samples.steps():
             yield self.write_sample()
 
@@ -270,7 +276,7 @@ class TrainingSession:
         result = self._take_step()
         event = StepEvent(
             step=self.trainer.step,
-            seconds=time.perf_counter() - self._began,
+            seconds=time.perf_counter() - self._start,
             train_nats=result.train_nats,
             grad_norm=result.grad_norm,
             learning_rate=result.learning_rate,
@@ -279,7 +285,7 @@ class TrainingSession:
         self._log(event)
         return event
 
-    # What several processes do in another way (`shared_session`) is a function of its own.
+    # A function of its own, because `SharedSession` overrides it.
     def _take_step(self) -> StepResult:
         return self.trainer.take_step()
 
@@ -290,7 +296,7 @@ class TrainingSession:
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
         """Go back to the last checkpoint with half the peak learning rate; the second time, raise
-        `error`."""
+        NonFiniteError with the words of `error` and advice."""
         # Only once: a run that diverges at half the rate, too, needs another configuration.
         if self.state.has_gone_back:
             raise NonFiniteError(f"{error.marked}\n{self._remedy()}")
@@ -356,7 +362,7 @@ class TrainingSession:
             state.best_step = self.trainer.step
         return EvaluationEvent(
             step=self.trainer.step,
-            seconds=time.perf_counter() - self._began,
+            seconds=time.perf_counter() - self._start,
             val_nats=val_nats,
             val_bpc=bits(val_nats),
             first_guess=first_guess,
@@ -381,8 +387,8 @@ class TrainingSession:
             return None
         return scores.means
 
-    def _validated(self, event: EvaluationEvent) -> Generator[TrainEvent, None, None]:
-        """Report a validation."""
+    def _validation_events(self, event: EvaluationEvent) -> Generator[TrainEvent, None, None]:
+        """Yield the event of a validation, and a warning if its loss is not finite."""
         yield event
         if not math.isfinite(event.val_nats):
             yield WarningEvent(
@@ -401,21 +407,23 @@ class TrainingSession:
         # done.
         if event.step not in self._metrics.steps("evaluation"):
             self._log(event)
-        yield from self._validated(event)
+        yield from self._validation_events(event)
         yield self.save()
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
         # With the generator of `charrnn sample`, so that the same seed gives the same text there.
+        # All samples of a run have one seed: they differ only by what the model has learned.
         config = self.trainer.config
         tensors = self.trainer.model_tensors()
-        model = generator.Generator(
+        model = TextGenerator(
             config, vocab=self.text.vocab, tensors=tensors, name=self.run.path.name
         )
         options = SampleOptions(
             length=SAMPLE_LENGTH, temperature=SAMPLE_TEMPERATURE, seed=config.seed
         )
-        # A network with weights that are not finite writes nothing: the next step reports it.
+        # A network with weights that are not finite writes nothing: the next step reports it; after
+        # the last step, the validation has.
         written = ""
         with contextlib.suppress(CheckpointError):
             written = "".join(model.write(options))
@@ -426,9 +434,8 @@ class TrainingSession:
         """Commit the present step to disk, and remove checkpoints that are no longer kept. Raises
         CharRNNError."""
         trainer = self.trainer
-        self.run.check_in_place()
+        self.run.check_still_owned()
         training, counters = trainer.snapshot()
-        self.state.saved_step = trainer.step
 
         # `RunWriter.commit` makes this step the latest, by writes in a safe order.
         recorded = {
@@ -449,9 +456,10 @@ class TrainingSession:
             description=self._description,
             keep=trainer.config.keep,
         )
-        return self._saved()
+        self.state.saved_step = trainer.step
+        return self._saved_event()
 
-    def _saved(self) -> SavedEvent:
+    def _saved_event(self) -> SavedEvent:
         step = self.trainer.step
         return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))
 
@@ -481,7 +489,7 @@ class TrainingSession:
         if best_nats is None:
             return ""
 
-        # A stop is asked for between any two reports of progress.
+        # Check for a stop at each report of progress.
         def cancel_if_stopped(_: Task) -> None:
             if self.should_stop():
                 raise Cancelled
@@ -531,7 +539,7 @@ class TrainingSession:
             f" mended, count it with: charrnn train {named('resume', run)}"
         )
 
-    def _done(self, seconds: float) -> DoneEvent:
+    def _done_event(self, seconds: float) -> DoneEvent:
         """Return the last event of a training that took so many seconds."""
         state = self.state
         # The saved settings train the same weights only if the run kept to one schedule, from the

@@ -34,7 +34,7 @@ class SharedSession(TrainingSession):
         self._num_stops, self._num_saves = self.trainer.flags_to_sum[0].tolist()
         return result
 
-    def _is_stopped(self) -> bool:
+    def _check_stop(self) -> bool:
         if self._num_stops > 0:
             self.state.is_stopped = True
         return self.state.is_stopped
@@ -91,4 +91,4 @@ class SharedSession(TrainingSession):
         # Each process adds the recurrent states of its own batch rows.
         self.trainer.snapshot()
         self.state.saved_step = self.trainer.step
-        return self._saved()
+        return self._saved_event()

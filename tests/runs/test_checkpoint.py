@@ -173,7 +173,7 @@ def test_a_run_that_another_host_has_taken_over_is_not_saved(run):
     with lock_folder(run.path):
         (run.path / "lock").write_text(FOREIGN)
         with pytest.raises(RunInUseError) as caught:
-            run.check_in_place()
+            run.check_still_owned()
     assert "taken over by process 4711 on another-host" in str(caught.value)
     assert "\nthe folder was removed and made anew, or has no locks between hosts: " in str(
         caught.value
@@ -191,7 +191,7 @@ def test_a_run_whose_folder_was_made_anew_is_not_saved(run, is_training):
         owner = process_identity(number) if is_training else ""
         (run.path / "lock").write_text(owner)
         with pytest.raises(RunInUseError) as caught:
-            run.check_in_place()
+            run.check_still_owned()
     who = f"process {number} on {owner.split()[1]}" if is_training else "another process"
     assert str(caught.value) == (
         f"{run.path} was taken over by {who}, so this process saves nothing more\n"

@@ -206,8 +206,8 @@ def test_an_underused_budget_warns_first(is_stopped, minutes):
 @pytest.mark.usefixtures("slow_steps")
 def test_a_budget_that_was_exceeded_by_far_warns_by_how_much(monkeypatch):
     """The clock of the end of training is two minutes ahead: the machine became busier."""
-    done = TrainingSession._done
-    monkeypatch.setattr(TrainingSession, "_done", lambda self, _: done(self, 180.4))
+    done = TrainingSession._done_event
+    monkeypatch.setattr(TrainingSession, "_done_event", lambda self, _: done(self, 180.4))
     *_, last, _ = train_for(1.0)
     assert last.event == "warning"
     assert last.message.startswith("training took 180 of the 60 seconds of its budget, 120 more: ")
