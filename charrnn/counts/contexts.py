@@ -339,6 +339,19 @@ def _count_intervals(shared: NDArray[np.uint8], least: int, longest: int) -> int
     return num_contexts
 
 
+@for_loops
+def _fill_row(ngrams: NgramPredictor, index: int, length: int, scratch: Scratch) -> None:
+    """Set the probabilities after the frequent context `index`, which has `length` characters. Its
+    row has the probabilities after the context that is one character shorter."""
+    low, high = ngrams.frequent.intervals[index]
+    probabilities = ngrams.frequent.probabilities[index]
+    shorter = probabilities.copy()
+    probabilities[:] = 0.0
+    share = _add_followers(ngrams, low, high, length, 1.0, probabilities, scratch)
+    for follower in range(len(probabilities)):
+        probabilities[follower] += share * shorter[follower]
+
+
 def _fill_frequent(ngrams: NgramPredictor, least: int) -> int:
     """Fill in all contexts of up to `longest` characters that occur at least `least` times, and
     return their number. Row 0 is the empty context, which has the probabilities of order 0 before.
@@ -355,17 +368,12 @@ def _fill_frequent(ngrams: NgramPredictor, least: int) -> int:
     length = 0
     end_of_length = 1
     while index < num_contexts:
-        low, high = frequent.intervals[index]
-        row_probabilities = frequent.probabilities[index]
-        shorter = row_probabilities.copy()
-        row_probabilities[:] = 0.0
-        share = _add_followers(ngrams, low, high, length, 1.0, row_probabilities, scratch)
-        for follower in range(vocab_size):
-            row_probabilities[follower] += share * shorter[follower]
+        _fill_row(ngrams, index, length, scratch)
 
         # The contexts with one more character before are consecutive intervals of the places. All
         # contexts of a length are filled in before the first context of the next length. Nothing
         # stands before END.
+        low, high = frequent.intervals[index]
         begin = low
         oldest = contexts.places[low] - length
         if length > 0 and contexts.ids[oldest] == end_id:

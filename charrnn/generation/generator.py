@@ -453,6 +453,8 @@ class Generator:
         """Return an iterator that draws texts, as `sampling.write_texts` does."""
         # All errors are raised here, before a caller prints the first character.
         beginning = self._begin(options)
+        if options.length == 0:
+            return iter(texts)
         num_chars = num_texts * options.length
         return sampling.write_texts(
             beginning, options=options, texts=texts, num_chars=num_chars, num_rows=num_rows

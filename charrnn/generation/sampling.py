@@ -33,6 +33,7 @@ from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import Task, task
 
 Ids = NDArray[np.integer]
+Vectors = NDArray[np.generic]
 
 COMPILED_FROM = 2_000
 """Number of characters from which loading the compiled loop (0.2 to 0.5 seconds) saves time."""
@@ -253,17 +254,16 @@ def write_texts(
     num_chars: int,
     num_rows: int = 1,
 ) -> Iterator[GrowingText]:
-    """Draw `texts`, which have at most `num_chars` characters together, and yield each text
-    whenever it has grown.
+    """Draw `texts`, each of which has at least one character and all of which have at most
+    `num_chars` together, and yield each text whenever it has grown.
 
-    There are at least `num_rows` texts. So many are drawn side by side, and where one has ended,
-    the next one begins. A text has a uniform random number for each character, from
+    `num_rows` texts are drawn side by side (`texts` must have at least as many), and where one has
+    ended, the next one begins. A text has a uniform random number for each character, from
     `generator_of(text.seed)`: it is the same in every row, whatever is drawn beside it. In int8 it
     is the same compiled or not; in fp32 too, except for draws within rounding (about 1e-7) of a
     border between two characters.
     """
-    # Prime. The model has read it once; every text begins with the logits and the state after it.
-    stepper = beginning.stepper
+    # Begin. Every row starts with the logits and the state after the prime, which was read before.
     primed = beginning.primed
     logits = np.repeat(primed.logits, num_rows, axis=0)
     state = primed.state.map(partial(np.repeat, repeats=num_rows, axis=-2))
@@ -273,39 +273,41 @@ def write_texts(
 
     # Compiled code takes over from NumPy where it saves time. The search for it, which is slow, is
     # made once per engine.
-    find_compiled = cache(partial(_compiled_rows, beginning, options, num_rows=num_rows))
+    @cache
+    def find_compiled(engine: Engine) -> CompiledRows | None:
+        return _compiled_rows(beginning, options, num_rows=num_rows, engine=engine)
+
     block_sizes = _block_sizes(beginning, options, num_rows=num_rows)
     num_drawn = 0
     while in_rows:
         num_left = max(text.num_left for text in in_rows.values())
         engine = _next_engine(beginning, options, num_chars=num_chars, num_drawn=num_drawn)
-        compiled = find_compiled(engine=engine)
+        compiled = find_compiled(engine)
         if compiled is None:
-            # Distribution. A character that must not follow gets the logit -inf.
-            allowed = logits
-            if beginning.guide is not None:
-                allowed = beginning.guide.allow(logits, num_left=num_left)
-                # No character may follow, so that the text ends here.
-                if np.isneginf(allowed).all():
-                    return
-            weights = [char_weights(row, options, banned=beginning.banned) for row in allowed]
+            # Distribution. A guide forbids characters of its only text; if it forbids all, the text
+            # ends.
+            allowed = _allow(logits, guide=beginning.guide, num_left=num_left)
+            if allowed is None:
+                return
+            distributions = [char_weights(row, options, banned=beginning.banned) for row in allowed]
 
             # Draw. The log-probabilities are the model's own, before the options shape them.
             uniforms = [generator.random() for generator in generators]
-            ids = np.array(list(map(draw, weights, uniforms)))
+            ids = np.array(list(map(draw, distributions, uniforms)))
             logprobs = log_softmax(logits)[np.arange(num_rows), ids]
             if beginning.guide is not None:
                 beginning.guide.add(int(ids[0]))
 
             # Read. The model reads the characters, and predicts the next ones.
-            logits, state = stepper.step(ids, state)
-            values = _values_of(options.cell, stepper=stepper, state=state, num_rows=num_rows)
+            logits, state = beginning.stepper.step(ids, state)
+            values = _values_of(options.cell, beginning.stepper, state=state, num_rows=num_rows)
             block = Block(ids[:, None], logprobs=logprobs[:, None], values=values[:, None])
         else:
             # Compiled code takes the same steps, for a block of characters at once.
             length = min(next(block_sizes), num_left)
             numbers = np.stack([generator.random(length) for generator in generators])
             block, logits, state = compiled.draw(logits, state=state, uniforms=numbers)
+        # A row without a text is drawn on, in vain, as long as other rows have texts.
         num_drawn += block.ids.size
         options.on_draw(block.ids.size)
 
@@ -322,7 +324,7 @@ def write_texts(
         for row in _replace_ended(in_rows, waiting):
             generators[row] = generator_of(in_rows[row].seed)
             logits[row] = primed.logits[0]
-            state = state.map(partial(_put_row, row), primed.state)
+            state = _begin_row(state, row=row, primed=primed.state)
 
 
 def _replace_ended(in_rows: dict[int, GrowingText], waiting: Iterator[GrowingText]) -> list[int]:
@@ -336,14 +338,31 @@ def _replace_ended(in_rows: dict[int, GrowingText], waiting: Iterator[GrowingTex
     return list(begun)
 
 
-def _put_row(row: int, state: NDArray[Any], primed: NDArray[Any]) -> NDArray[Any]:
-    """Write the state after the prime into a row, on the axis -2, of the state of several texts."""
-    state[..., row, :] = primed[..., 0, :]
-    return state
+def _begin_row(state: Any, *, row: int, primed: Any) -> Any:
+    """Return a state of several texts, on the axis -2, with the state after the prime in a row."""
+
+    def with_row(vectors: Vectors, begun: Vectors) -> Vectors:
+        vectors = vectors.copy()
+        vectors[..., row, :] = begun[..., 0, :]
+        return vectors
+
+    return state.map(with_row, primed)
+
+
+def _allow(
+    logits: NDArray[np.floating], *, guide: Guide | None, num_left: int
+) -> NDArray[np.floating] | None:
+    """Return the logits with -inf for characters that must not follow; None if none may follow."""
+    if guide is None:
+        return logits
+    allowed = guide.allow(logits, num_left=num_left)
+    if np.isneginf(allowed).all():
+        return None
+    return allowed
 
 
 def _values_of(
-    cell: tuple[int, int] | None, *, stepper: CharacterModel, state: Any, num_rows: int
+    cell: tuple[int, int] | None, stepper: CharacterModel, *, state: Any, num_rows: int
 ) -> NDArray[np.float32]:
     """Return the values (B,) of a cell; 0 without a cell."""
     if cell is None:
