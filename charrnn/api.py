@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import NDArray
 
+from charrnn.counts.writers import choose_writer
 from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import beginning_of, fresh_seed
@@ -547,7 +548,7 @@ class Model(TrainedModel, ProbabilityMethods):
         """
         given = read_given(text, self.config)
         return provenances.trace_text(
-            counting.best_writer(self),
+            choose_writer(self),
             given,
             reference_text=self.reference_text(),
             prime=context,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from numpy.typing import NDArray
 
@@ -55,7 +55,7 @@ WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How an included model writes the text that it is measured on."""
 INNER = """
 DERIVED card card_scores character check_learned_here encoding_warnings findings generator
-gradient_scale growing_counts instead_of is_imported origin polarity read_parts
+gradient_scale growing_counts instead_of is_imported may_have_counts origin polarity read_parts
 notes recorded_corpus step_digest stepper study_as to_json trained_models view written_text
 """
 """Attributes of a model that `dir` leaves out."""
@@ -74,7 +74,10 @@ class TextModel(GenerationMethods):
     text, or mixed with others."""
 
     name: str
+    config: Config
     vocab: Vocab
+    writer: ClassVar[str] = "network"
+    """Who writes and predicts, in a word."""
 
     @property
     def network(self) -> "Predictor":
@@ -204,6 +207,11 @@ class TrainedModel(TextModel, Displayable):
             step=self.step,
             val_nats=self.val_nats,
         )
+
+    @property
+    def may_have_counts(self) -> bool:
+        """Whether training has counted its text, so that there are two ways to write."""
+        return self.path is not None and self.config.num_held_back > 0
 
     @property
     def stepper(self) -> Stepper:

@@ -23,7 +23,7 @@ from charrnn.config.options import (
     parameters_of,
 )
 from charrnn.errors import UsageError, written_whole, written_with_point
-from charrnn.generation.sample_options import SampleOptions, TextOptions
+from charrnn.generation.sample_options import TEXT, SampleOptions, TextOptions
 from charrnn.hooks.manager import has_plugin
 
 
@@ -78,11 +78,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "visualize": (Rule("--json", beside="--export"), Rule("--force", without="--export")),
     "predict": (
         Rule("--top", beside="--numbers --trace"),
+        Rule("--counts", beside="--no-counts"),
+        Rule("--counts --no-counts", beside="--numbers", why="which shows the network"),
         Rule("--trace", beside="--numbers"),
         Rule("--backward", without="--numbers"),
         Rule("--json", beside="--export"),
         Rule("--force", without="--export"),
     ),
+    "serve": (Rule("--counts", beside="--no-counts"),),
     "evaluate": (
         # The reports of a group share a table; reports of two groups do not fit into one table.
         *(
@@ -183,6 +186,33 @@ class ReplacingOptions(CommandOptions):
     read: Sequence[str] = ()
     """The runs and files that were typed for all other options and arguments: the command reads
     them, and never replaces one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountsOptions:
+    """Who writes and predicts: the network alone, or together with the counts of its training
+    text."""
+
+    no_counts: bool = option(
+        False,
+        flags="--no-counts",
+        help="Use the network alone, and not together with the n-grams that were counted in its"
+        " training text.",
+        panel=TEXT,
+    )
+    adds_counts: bool = option(
+        False,
+        flags="--counts",
+        help="Use these n-grams for documents, too, and where the network predicts better alone.",
+        panel=TEXT,
+    )
+
+    @property
+    def wanted(self) -> bool | None:
+        """Whether the counts take part, for `counting.choose_writer`; None: as the model says."""
+        if self.adds_counts:
+            return True
+        return False if self.no_counts else None
 
 
 @dataclass(frozen=True, kw_only=True)

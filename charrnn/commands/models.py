@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from charrnn.cli.arguments import load_model
+from charrnn.counts.writers import choose_writer
 from charrnn.errors import UsageError
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
-    from charrnn.counts import counting
     from charrnn.counts.counted_model import CountedModel
     from charrnn.plugins.reports import mixing
     from charrnn.plugins.reports.mixing import Mixture
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     WritingModel: TypeAlias = TrainedModel | CountedModel | Mixture
     """A model that generates text: a network alone, with its counts, or a mixture."""
 else:
-    counting = LazyModule("charrnn.counts.counting")
     mixing = LazyModule("charrnn.plugins.reports.mixing")
 
 
@@ -74,17 +73,16 @@ def load_mixture(
     first: "TrainedModel | CountedModel",
     mix: Sequence[str],
     *,
-    adds_counts: bool = False,
+    counts: bool | None = False,
     quiet: bool,
 ) -> "Mixture":
     """Load the runs of --mix and mix them with the model `first`, by `charrnn.mix`.
 
-    With `adds_counts`, each of the loaded runs takes part together with its counts. Raises the
-    errors of both `parse_mix` and `charrnn.mix`.
+    `counts` says whether each of the loaded runs takes part together with its counts
+    (`counts.writers.choose_writer`). Raises the errors of both `parse_mix` and `charrnn.mix`.
     """
     names, weights = parse_mix(mix)
     models: list[TrainedModel | CountedModel] = [first]
     for name in names:
-        model = load_model(name, quiet=quiet)
-        models.append(counting.best_writer(model) if adds_counts else model)
+        models.append(choose_writer(load_model(name, quiet=quiet), counts))
     return mixing.mix(models, weights)

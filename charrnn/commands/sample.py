@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import arguments
-from charrnn.cli.command_options import ReplacingOptions, mix_option, run_argument
+from charrnn.cli.command_options import (
+    CountsOptions,
+    ReplacingOptions,
+    mix_option,
+    run_argument,
+)
 from charrnn.cli.streams import export_target, warn
 from charrnn.commands import models
 from charrnn.config.options import option, option_group
-from charrnn.errors import UsageError, counted, named
+from charrnn.counts.writers import choose_writer
+from charrnn.errors import UsageError, counted
 from charrnn.generation.sample_options import (
     CELLS,
     DEFAULT_LENGTH,
@@ -31,9 +37,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.commands.models import WritingModel
     from charrnn.commands.sample_output import SampleOutput
-    from charrnn.counts.counted_model import CountedModel
     from charrnn.model.clamping import Clampable
-    from charrnn.trained_model import TrainedModel
 
 MAX_EXPORTED_CHARS = 20_000
 """Most characters of --export: the picture has a shape for each word."""
@@ -102,19 +106,7 @@ class SampleCommandOptions(ReplacingOptions):
         panel=SEARCH,
     )
     mix: Sequence[str] = mix_option()
-    no_counts: bool = option(
-        False,
-        flags="--no-counts",
-        help="Write with the network alone, and not together with the n-grams that were counted in"
-        " its training text.",
-        panel=TEXT,
-    )
-    adds_counts: bool = option(
-        False,
-        flags="--counts",
-        help="Write documents together with these n-grams, too, as a running text is written.",
-        panel=TEXT,
-    )
+    writers: CountsOptions = option_group(CountsOptions)
     export: Path | None = option(
         None,
         flags="--export FILE",
@@ -401,7 +393,7 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         if len(learned) > LONG:
             tell(f"adapting to {options.adapt} ...")
         first = _adapt(first, text=learned, unknown=options.drawing.unknown)
-    model = _with_counts_and_mixture(first, options=options)
+    model = _writer(first, options)
 
     prime: str | bytes | None = None
     if is_file:
@@ -425,30 +417,17 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
     )
 
 
-def _with_counts_and_mixture(first: "Model", options: SampleCommandOptions) -> "WritingModel":
-    """Return the model that writes: `first` with its counts, mixed with the runs of --mix.
+def _writer(first: "Model", options: SampleCommandOptions) -> "WritingModel":
+    """Return the model that writes: `first`, `first` with its counts, or a mixture of them with the
+    runs of --mix.
 
-    Raises UsageError if counts are asked for, and the run has none.
+    Raises UsageError if counts are asked for, and a run has none.
     """
-    from charrnn.counts.counting import best_writer
-
-    # Counts make the loss of documents lower, but of a network that was trained long enough, fewer
-    # documents are valid with them (benchmarks/LOG.md).
-    adds_counts = options.adds_counts or (first.config.end_id is None and not options.no_counts)
-    counted_model: TrainedModel | CountedModel = first
-    if adds_counts:
-        counted_model = best_writer(first, always=options.adds_counts)
-    # Without --counts, missing counts are no error: the network writes alone.
-    if options.adds_counts and counted_model is first:
-        raise UsageError(
-            f"{first.name} has no counts of its training text that can be used. Leave"
-            f" {named('adds_counts')} out."
-        )
+    writer = choose_writer(first, options.writers.wanted)
     if not options.mix:
-        return counted_model
-
+        return writer
     mixture = models.load_mixture(
-        counted_model, mix=options.mix, adds_counts=adds_counts, quiet=options.quiet
+        writer, mix=options.mix, counts=options.writers.wanted, quiet=options.quiet
     )
     warn(mixture.warnings, quiet=options.quiet)
     return mixture

@@ -86,6 +86,8 @@ class SampleOutput:
     fresh_seed: int | None = None
     """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the
     seed was given."""
+    is_writer_told: bool = False
+    """Whether it was said who writes."""
     num_cut: int = 0
     """Number of documents that have not ended."""
     drawn_with: SampleOptions | SearchOptions = field(default_factory=SampleOptions)
@@ -337,9 +339,7 @@ class SampleOutput:
             # again.
             def on_draw(num_drawn: int) -> None:
                 nonlocal is_beside_text
-                if self.fresh_seed is not None and not self.quiet:
-                    write_aside(f"seed {self.fresh_seed}")
-                self.fresh_seed = None
+                self._say_seed_and_writer()
                 if is_beside_text:
                     stack.enter_context(using(WarningsOnly(current())))
                     is_beside_text = False
@@ -347,6 +347,19 @@ class SampleOutput:
 
             yield replace(options, on_draw=on_draw)
         self._warn_of_cuts(self.num_cut)
+
+    def _say_seed_and_writer(self) -> None:
+        """Print a new seed, and who writes if the run could write in two ways; once."""
+        told = []
+        if self.fresh_seed is not None:
+            told.append(f"seed {self.fresh_seed}")
+        is_doubtful = self.first.may_have_counts and not self.show_as_json
+        if is_doubtful and not self.is_writer_told:
+            told.append(f"written by: {self.model.writer}")
+        if told and not self.quiet:
+            write_aside(", ".join(told))
+        self.fresh_seed = None
+        self.is_writer_told = True
 
     def _warn_of_cuts(self, num_cut: int) -> None:
         if num_cut:
@@ -428,6 +441,7 @@ class SampleOutput:
         # The text, and the values that draw it again.
         data = {
             "run": self.model.name,
+            "writer": self.model.writer,
             "text": text.text,
             "prime": _decoded(self.prime),
             "seed": text.seed,

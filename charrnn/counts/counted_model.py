@@ -255,6 +255,8 @@ class CountedModel(ProbabilityMethods):
     Attributes: `model`, the network alone; `counts`; `name`, `config`, `vocab`, `generator`.
     """
 
+    writer = "network and counts"
+
     def __init__(self, model: TrainedModel, counts: Counts) -> None:
         self.model = model
         self.counts = counts
@@ -292,9 +294,9 @@ class CountedModel(ProbabilityMethods):
 
         Example:
             >>> charrnn.load("counted").with_counts().origin()
-            {'counts': True}
+            {'writer': 'network and counts'}
         """
-        return {**self.model.origin(), "counts": True}
+        return {**self.model.origin(), "writer": self.writer}
 
     def encode(self, text: GivenText, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and its context, as `Model.encode` does.

@@ -25,7 +25,6 @@ from charrnn.errors import (
     CharRNNError,
     CheckpointError,
     DataError,
-    Message,
     install_command,
     named,
 )
@@ -35,8 +34,7 @@ from charrnn.model.reading import read_parts
 from charrnn.runs.reader import RunReader
 from charrnn.system.compiling import can_compile
 from charrnn.system.lazy import inference_mode, torch
-from charrnn.system.process import check_room_for_numba
-from charrnn.system.progress import task, warn
+from charrnn.system.progress import task
 from charrnn.text.pieces import with_surroundings, without_pieces
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel, load
@@ -241,20 +239,3 @@ def with_counts(model: TrainedModel) -> CountedModel:
     except MemoryError as error:
         raise CharRNNError(f"There is too little memory for {model.path / COUNTS_FILE}.") from error
     return CountedModel(model, counts=counts)
-
-
-def best_writer(model: TrainedModel, *, always: bool = False) -> TrainedModel | CountedModel:
-    """Return a model together with the counts of its training text, if it has any and predicts
-    better with them; `always` if it has any. Where they cannot be read, a warning says so, and the
-    model alone is returned."""
-    if model.path is None or model.config.num_held_back == 0:
-        return model
-    try:
-        check_room_for_numba()
-        counted_model = with_counts(model)
-    except CharRNNError as error:
-        warn(Message(f"{error.marked} The network writes alone."))
-        return model
-    if always or counted_model.counts.is_used:
-        return counted_model
-    return model

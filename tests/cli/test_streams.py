@@ -84,7 +84,7 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
         prime=None,
         typed="",
         length=2,
-        reference=None,
+        reference_text=None,
         show_as_json=False,
         quiet=False,
         fresh_seed=7,

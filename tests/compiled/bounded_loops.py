@@ -137,6 +137,7 @@ def use(counts: Counts, rng, stepper) -> None:
     vocab_size = counts.predictor.vocab_size
     histories = rng.integers(-1, vocab_size, (6, counts.predictor.longest))
     counts.predictor.after(histories)
+    counts.predictor.longest_contexts(histories)
     logits = rng.standard_normal((6, vocab_size)).astype(np.float32)
     logits[0] = np.nan
     logits[1] = np.inf

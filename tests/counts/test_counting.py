@@ -1,13 +1,15 @@
 """Counting a text at the end of a training: what is held back, what is logged and shown, what can go
 wrong, and that sampling and evaluating use the counts.
 
-Tests `counts` and `counts.writing`, too.
+Tests `counts`, `counts.writers` and `counts.writing`, too.
 """
 
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,6 +35,9 @@ from charrnn.training.run_text import read_text
 from charrnn.views.tables import evaluation_view
 
 pytestmark = pytest.mark.trained
+
+PAGE = Path(__file__).parents[2] / "docs" / "use" / "training.md"
+"""The page with the table of writers."""
 
 TEXT = make_corpus(num_chars=8_000).text[:8_000]
 """7,200 characters of it are trained on."""
@@ -328,11 +333,11 @@ def test_a_run_that_was_stopped_has_no_counts_until_it_is_resumed(tmp_path, comm
     run, events = events_of(tmp_path, lambda events: len(events) > 3)
     assert not events[-1].is_complete and not (run / COUNTS_FILE).exists()
     ran = command("sample", run, "--length", 30, "--seed", 1)
-    assert ran.err == (
+    assert ran.notes == (
         f"warning: run has no counts of its training text. charrnn train --resume {run} counts it."
         " The network writes alone.\n"
     )
-    assert command("sample", run, "--length", 30, "--seed", 1, "--no-counts").err == ""
+    assert command("sample", run, "--length", 30, "--seed", 1, "--no-counts").notes == ""
 
     *_, done = charrnn.resume(run)
     assert done.with_counts_nats == trained[1][-1].with_counts_nats
@@ -469,7 +474,7 @@ def test_without_numba_python_counts_a_short_text_and_writes_the_same(process, t
     assert ran.returncode == 0 and "could not be counted" not in ran.stderr.decode()
     line = ("sample", tmp_path / "checkpoints" / "text-001", "--length", "60", "--seed", "1")
     ran = process("-c", code, *map(str, line))
-    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert (ran.returncode, ran.stderr) == (0, b"written by: network and counts\n")
     assert ran.stdout.decode() == command(*line).out
 
 
@@ -536,7 +541,8 @@ def test_each_option_draws_from_what_both_predict(command, trained, arguments):
     assert (found.code, alone.code) == (0, 0)
     drawn = json.loads(found.out.splitlines()[0])
     drawn_alone = json.loads(alone.out.splitlines()[0])
-    assert drawn.pop("counts") is True and "counts" not in drawn_alone
+    writers = (drawn.pop("writer"), drawn_alone.pop("writer"))
+    assert writers == ("network and counts", "network")
     assert drawn != drawn_alone
 
 
@@ -544,8 +550,8 @@ def test_documents_are_written_by_the_network_alone_unless_counts_are_asked_for(
     lines = TEXT.replace("\n", "", 1)
     run, _ = train(tmp_path, lines, documents="lines")
     line = ("sample", run, "--length", 20, "--seed", 1, "--json")
-    assert "counts" not in json.loads(command(*line).out)
-    assert json.loads(command(*line, "--counts").out)["counts"] is True
+    assert json.loads(command(*line).out)["writer"] == "network"
+    assert json.loads(command(*line, "--counts").out)["writer"] == "network and counts"
     assert command(*line, "--counts", "--no-counts").code == 2
     (run / "counts.safetensors").unlink()
     assert "has no counts" in command(*line, "--counts").err
@@ -568,17 +574,17 @@ def test_several_temperatures_and_texts_and_colours(command, trained):
     assert several.code == 0 and cold.out.strip("\n") in several.out
     lines = command("sample", run, "--length", 20, "--seed", 1, "--count", 3, "--json").out
     texts = [json.loads(line) for line in lines.splitlines()]
-    assert len(texts) == 3 and all(one["counts"] for one in texts)
+    assert [one["writer"] for one in texts] == ["network and counts"] * 3
     line = ["sample", run, "--length", 20, "--seed", 1, "--color", "0:5"]
     ran = command(*line, "--export", "coloured.html")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err) == (0, "written by: network and counts\n")
 
 
 def test_a_mixture_is_one_of_networks_with_their_counts(command, trained, run):
     line = ("sample", trained[0], "--mix", run, "--length", 20, "--seed", 1, "--json")
-    counts = [part.get("counts") for part in as_json(command(*line))["mix"]]
-    alone = [part.get("counts") for part in as_json(command(*line, "--no-counts"))["mix"]]
-    assert counts == [True, True] and alone == [None, None]
+    writers = [part["writer"] for part in as_json(command(*line))["mix"]]
+    alone = [part["writer"] for part in as_json(command(*line, "--no-counts"))["mix"]]
+    assert writers == ["network and counts"] * 2 and alone == ["network"] * 2
     both = charrnn.mix([charrnn.load(path).with_counts() for path in (trained[0], run)])
     assert as_json(command(*line))["text"] == both.sample(length=20, seed=1, temperature=0.8).text
 
@@ -594,7 +600,7 @@ def test_an_adapted_network_writes_alone_because_the_counts_are_of_another_text(
 def test_a_model_file_has_no_counts_and_says_nothing(command, trained):
     assert command("export", trained[0], "model.zip").code == 0
     ran = command("sample", "model.zip", "--length", 20, "--seed", 1, "--json")
-    assert (ran.code, ran.err) == (0, "") and "counts" not in json.loads(ran.out)
+    assert (ran.code, as_json(ran)["writer"]) == (0, "network")
 
 
 def test_dynamic_evaluation_has_a_row_with_growing_counts(trained):
@@ -697,7 +703,7 @@ def test_the_network_writes_alone_where_it_predicts_better_unless_counts_are_ask
     write_counts(run, counts, digest=model.step_digest)
     line = ("sample", run, "--length", 20, "--seed", 1, "--json")
     assert as_json(command(*line)) == as_json(command(*line, "--no-counts"))
-    assert as_json(command(*line, "--counts"))["counts"] is True
+    assert as_json(command(*line, "--counts"))["writer"] == "network and counts"
 
 
 def test_counts_beside_another_model_of_the_same_text_are_not_used(tmp_path, trained):
@@ -716,7 +722,7 @@ def test_writing_with_counts_imports_no_torch(process, trained):
         "sys.exit(9 if 'torch' in sys.modules else code)"
     )
     ran = process("-c", code, "sample", str(trained[0]), "--length", "5", "--seed", "1")
-    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert (ran.returncode, ran.stderr) == (0, b"written by: network and counts\n")
 
 
 def test_a_model_with_counts_is_copied_to_other_processes_and_has_probabilities(
@@ -755,3 +761,29 @@ def test_the_order_of_documents_does_not_change_their_loss_with_counts(tmp_path)
     # The losses of characters are kept in float32.
     for other in losses[1:]:
         assert other == pytest.approx(losses[0], rel=1e-5)
+
+
+ROWS = re.findall(r"^\| `charrnn (.*)` \| (.*) \| .* \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+"""The rows of the table of writers that are commands, and their writers."""
+
+
+@pytest.mark.parametrize(
+    "line, writer", [row for row in ROWS if row[0].startswith(("sample", "predict"))]
+)
+def test_the_writer_of_each_command_is_that_of_the_page(line, writer, command, trained, run):
+    if "--numbers" in line:
+        assert command("predict", trained[0], "the", "--numbers", "--counts").code == 2
+        return
+    words = {"RUN": trained[0], "OTHER": run, "FILE": "more.txt", "TEXT": "the"}
+    Path("more.txt").write_text(TEXT[1_000:2_000])
+    if "DOCUMENTS" in line:
+        text = TEXT.replace("\n", "", 1)
+        words["DOCUMENTS"], _ = train(Path.cwd(), text, name="lines", documents="lines")
+    ran = command(*[words.get(word, word) for word in line.split()], "--json")
+    shown = json.loads(ran.out.splitlines()[0])
+    first = shown[0] if isinstance(shown, list) else shown.get("mix", [shown])[0]
+    assert first["writer"] == writer
+
+
+def test_the_page_has_all_rows():
+    assert len(ROWS) >= 9

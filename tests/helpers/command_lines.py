@@ -48,8 +48,9 @@ class Ran:
 
     @property
     def notes(self) -> str:
-        """What stderr says, without the line that names the run which was taken by default."""
-        return re.sub(r"(?m)^Run: .*\n", "", self.err)
+        """What stderr says, without the lines that name the run which was taken by default, and
+        who writes."""
+        return re.sub(r"(?m)^(Run|written by): .*\n", "", self.err)
 
     def assert_refused(self, code: int, *parts: str) -> None:
         """Assert that the command printed nothing but an error of at most three lines, which has

@@ -5,25 +5,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import RenderableType
+from rich.text import Text
+
 from charrnn.cli.arguments import load_model, parse_text, read_prime, to_content
-from charrnn.cli.command_options import ReplacingOptions
+from charrnn.cli.command_options import CountsOptions, ReplacingOptions
 from charrnn.cli.streams import deliver, export_target, print_json
-from charrnn.config.options import argument, option
+from charrnn.config.options import argument, option, option_group
+from charrnn.counts.writers import choose_writer
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKNOWN_HELP
 from charrnn.plugins.analyses.backpropagation import model_backpropagation
 from charrnn.plugins.analyses.numbers import MAX_UNITS, model_numbers
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule
-from charrnn.trained_model import SGD_LEARNING_RATE
+from charrnn.trained_model import SGD_LEARNING_RATE, TrainedModel
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import predictions_table
 
 if TYPE_CHECKING:
-    from charrnn.counts import counting
     from charrnn.plugins.reports import provenance, provenance_page
 else:
-    counting = LazyModule("charrnn.counts.counting")
     # Its plugin may be missing.
     provenance = LazyModule("charrnn.plugins.reports.provenance")
     provenance_page = LazyModule("charrnn.plugins.reports.provenance_page")
@@ -57,6 +59,7 @@ class PredictOptions(ReplacingOptions):
         " the training text.",
         needs="reports",
     )
+    writers: CountsOptions = option_group(CountsOptions)
     export: Path | None = option(
         None,
         flags="--export FILE",
@@ -124,21 +127,27 @@ def predict(options: PredictOptions) -> None:
         shown = Shown(title, pictures=numbers.view(), data=numbers.to_json())
     elif options.trace:
         reference_text = provenance.read_reference_text(model, length=len(content))
-        writer = counting.best_writer(model)
+        writer = choose_writer(model, options.writers.wanted)
         found = provenance.trace_text(writer, content, reference_text=reference_text)
         shown = provenance_page.shown(
             found, reference_text, title=f"Provenance of a text, by {model.name}"
         )
     else:
-        top = DEFAULT_TOP if options.top is None else options.top
-        predictions = model.predict(content, top=top, unknown=options.unknown)
-        shown = Shown(
-            f"Predictions of {model.name}",
-            pictures=[predictions_table(predictions)],
-            data=[asdict(prediction) for prediction in predictions],
-        )
+        shown = _predictions(model, content, options)
 
     if options.json:
         print_json(shown.data)
     else:
         deliver(shown, target)
+
+
+def _predictions(model: TrainedModel, content: str | bytes, options: PredictOptions) -> Shown:
+    """Return the most likely next characters after a text."""
+    top = DEFAULT_TOP if options.top is None else options.top
+    writer = choose_writer(model, options.writers.wanted)
+    predictions = writer.predict(content, top=top, unknown=options.unknown)
+    pictures: list[RenderableType] = [predictions_table(predictions)]
+    if model.may_have_counts:
+        pictures.append(Text(f"predicted by: {writer.writer}", style="dim"))
+    data = [asdict(prediction) | {"writer": writer.writer} for prediction in predictions]
+    return Shown(f"Predictions of {model.name}", pictures=pictures, data=data)

@@ -198,14 +198,11 @@ class Mixture(ProbabilityMethods):
 
         Example:
             >>> charrnn.mix([charrnn.load("first"), charrnn.load("second")]).origin()
-            {'mix': [{'run': 'first', 'weight': 0.5}, {'run': 'second', 'weight': 0.5}]}
+            {'mix': [{'run': 'first', 'weight': 0.5, 'writer': 'network'}, ...]}
         """
         parts: list[dict[str, object]] = []
         for model, weight in zip(self.models, self.weights, strict=True):
-            part: dict[str, object] = {"run": model.name, "weight": weight}
-            if "counts" in model.origin():
-                part["counts"] = True
-            parts.append(part)
+            parts.append({"run": model.name, "weight": weight, "writer": model.writer})
         return {"mix": parts}
 
     @property

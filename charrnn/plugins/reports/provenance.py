@@ -55,12 +55,16 @@ MAX_ROWS = 20
 REASON = " What is copied shows only beside the text it learned from."
 """The end of a message: why the training text is needed."""
 ABOUT = (
-    "held-out: the same share of validation text, which the model was not trained on; network,"
-    " counts, together: the mean loss of this text in nats per character."
+    "copied: the share of the text that is underlined; held-out: the same share of validation text,"
+    " which the model was not trained on; network, counts, together: the mean loss of the text in"
+    " nats per character, lower is better."
 )
 """The explanation of columns of `Provenance.table`."""
-UNDERLINED = "it stands in the training text"
-"""The explanation of the underline."""
+ABOUT_COLOURS = (
+    "The colour says who has the larger share in making a character likelier than without its"
+    " context."
+)
+"""The explanation of the colours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,11 +170,14 @@ class Provenance(Displayable):
             >>> len(model.provenance("What is it?").view())
             5
         """
-        # A network alone has no scale.
-        legend: RenderableType = Text(f"underlined: {UNDERLINED}", style="dim")
-        if self.contributions.counts_shares is not None:
-            legend = Legend(("network", "counts"), underlined=UNDERLINED)
-        return [self.coloured_text(), "", legend, *self.figures()]
+        underlined = f"{self.min_length} or more characters in a row of the training text"
+        if self.contributions.counts_shares is None:
+            # A network alone has no scale.
+            legend: Sequence[RenderableType] = [Text(f"underlined: {underlined}")]
+        else:
+            scale = Legend(("network", "counts"), underlined=underlined)
+            legend = [scale, Text(ABOUT_COLOURS, style="dim")]
+        return [self.coloured_text(), "", *legend, *self.figures()]
 
     def figures(self) -> Sequence[RenderableType]:
         """Return the tables, and how far the counts reach.
@@ -284,7 +291,7 @@ class Provenance(Displayable):
             "file": _file_name,
             "line": "{place.line:,}",
             "column": "{place.column:,}",
-            "more": "{num_more:,}",
+            "other places": "{num_more:,}",
         }
         rows = sorted(longest, key=lambda passage: passage.start)
         return records_table(columns, rows, left=("it begins", "file"), narrow=True)
@@ -449,18 +456,16 @@ def trace_text(
     generator = model.generator
     stepper = generator.model_for("fp32", {})
     # Both writers, if the model has both.
-    writer = "network"
     reach = ""
     if isinstance(stepper, CountedStepper):
         predictor = stepper.counts.predictor
-        writer = "network and counts"
         reach = (
             f"The counts know contexts of up to {predictor.longest} characters, of"
             f" {len(predictor.contexts.ids):,} characters of the training text."
         )
     return Provenance(
         text=text,
-        writer=writer,
+        writer=model.writer,
         min_length=min_length,
         passages=passages,
         held_out_share=reference_text.held_out_share(min_length),

@@ -41,7 +41,7 @@ from charrnn.generation.sample_options import SampleOptions, Shaping
 from charrnn.generation.sampling import seed_of_text
 from charrnn.plugins.formats.model_page.page import to_model_page
 from charrnn.plugins.serving.tokens import Prompt, Token, continue_prompt, ids_of, tokenizer_info
-from charrnn.trained_model import TrainedModel
+from charrnn.trained_model import TextModel, TrainedModel
 
 MAX_BODY = 1_000_000
 """Maximum size of a request in bytes."""
@@ -209,7 +209,7 @@ class DrawnText:
     is_cut: bool = False
     """Whether it is a document that was cut before its END."""
 
-    def start(self, model: TrainedModel) -> Iterator[Token]:
+    def start(self, model: TextModel) -> Iterator[Token]:
         """Read the prompt, and return an iterator over the tokens. Raises DataError for unknown
         characters, UsageError for an id outside the alphabet."""
 
@@ -279,6 +279,8 @@ class Server:
     turns."""
 
     model: TrainedModel
+    writer: TextModel
+    """The model alone, or together with the counts of its training text: it writes the texts."""
     token: str | None
     """The token that every request must contain; None if requests need none."""
     is_over: Callable[[], bool] = lambda: False
@@ -351,7 +353,13 @@ class Server:
         return _answer(self._described())
 
     def _described(self) -> dict[str, Any]:
-        return {"id": self.model.name, "object": "model", "created": 0, "owned_by": "charrnn"}
+        return {
+            "id": self.model.name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "charrnn",
+            "writer": self.writer.writer,
+        }
 
     async def get_tokenizer_info(self, request: Request) -> Response:
         """Answer GET /tokenizer_info, by which lm-evaluation-harness finds the next two routes."""
@@ -419,7 +427,7 @@ class Server:
 
     def _start(self, text: DrawnText) -> Iterator[Token]:
         with self.lock:
-            return text.start(self.model)
+            return text.start(self.writer)
 
     def _next(self, pieces: Iterator[Token]) -> list[Token]:
         """Return the tokens that are drawn in `CHUNK_SECONDS`, at least one; none at the end."""

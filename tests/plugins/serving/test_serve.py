@@ -78,7 +78,7 @@ class Served:
 
 def _start(model, token):
     listening = bind("127.0.0.1", 0)
-    app = completions.Server(model, token).app
+    app = completions.Server(model, model, token).app
     server = uvicorn.Server(configure(app, "error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

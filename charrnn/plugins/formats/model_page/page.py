@@ -140,6 +140,9 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
     description = model.description
     rows = dict(description.rows())
     rows["alphabet"] = symbols
+    rows["writer"] = model.writer
+    if model.config.num_held_back > 0:
+        rows["writer"] += " (charrnn sample uses the counts of the training text, too)"
     num_cells = description.num_layers * description.hidden_size
     about = (
         f"A recurrent network of {num_cells:,} {description.cell.upper()} cells that has read"
