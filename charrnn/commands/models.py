@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from charrnn.cli.arguments import load_model
-from charrnn.counts.writers import choose_writer
 from charrnn.errors import UsageError
 from charrnn.system.lazy import LazyModule
 
@@ -81,6 +80,9 @@ def load_mixture(
     `counts` says whether each of the loaded runs takes part together with its counts
     (`counts.writers.choose_writer`). Raises the errors of both `parse_mix` and `charrnn.mix`.
     """
+    # Imported here, as the models themselves: a help page needs neither.
+    from charrnn.counts.writers import choose_writer
+
     names, weights = parse_mix(mix)
     models: list[TrainedModel | CountedModel] = [first]
     for name in names:

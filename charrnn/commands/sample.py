@@ -17,7 +17,6 @@ from charrnn.cli.command_options import (
 from charrnn.cli.streams import export_target, warn
 from charrnn.commands import models
 from charrnn.config.options import option, option_group
-from charrnn.counts.writers import choose_writer
 from charrnn.errors import UsageError, counted
 from charrnn.generation.sample_options import (
     CELLS,
@@ -423,6 +422,8 @@ def _writer(first: "Model", options: SampleCommandOptions) -> "WritingModel":
 
     Raises UsageError if counts are asked for, and a run has none.
     """
+    from charrnn.counts.writers import choose_writer
+
     writer = choose_writer(first, options.writers.wanted)
     if not options.mix:
         return writer

@@ -353,8 +353,8 @@ class SampleOutput:
         told = []
         if self.fresh_seed is not None:
             told.append(f"seed {self.fresh_seed}")
-        is_doubtful = self.first.may_have_counts and not self.show_as_json
-        if is_doubtful and not self.is_writer_told:
+        is_told = self.is_writer_told or self.show_as_json
+        if not is_told and self.first.may_have_counts:
             told.append(f"written by: {self.model.writer}")
         if told and not self.quiet:
             write_aside(", ".join(told))

@@ -30,6 +30,7 @@ def choose_writer(model: TrainedModel, counts: bool | None = None) -> "TrainedMo
     # documents are valid with them (benchmarks/LOG.md).
     if counts is False or (counts is None and model.config.end_id is not None):
         return model
+    # Damaged counts are no reason not to write.
     counted_model = None
     if model.may_have_counts:
         try:

@@ -326,7 +326,7 @@ def test_a_beam_search_adds_up_mixed_probabilities(counted):
 
 def test_the_model_knows_both_and_the_cells_of_its_network(counted):
     assert repr(counted) == "<CountedModel counted>"
-    assert counted.origin()["counts"] is True
+    assert counted.origin()["writer"] == "network and counts"
     stepper = counted.generator.model_for("int8", {})
     assert stepper.changes.endswith(" with counts")
     _, state = stepper.read(np.array([1, 2]))

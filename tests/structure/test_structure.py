@@ -19,7 +19,7 @@ PACKAGE = Path(charrnn.__file__).parent
 TESTS = PACKAGE.parent / "tests"
 TESTS_OF_PAGES = PACKAGE.parent / "docs" / "tests"
 CEILINGS = {
-    "tokens": 315_100,
+    "tokens": 317_000,
     "tokens of the core": 227_500,
     "tokens of the tests": 316_500,
     "tokens of scripts and styles": 15_800,

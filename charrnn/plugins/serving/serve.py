@@ -11,7 +11,6 @@ from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import CountsOptions, ScreenOptions, run_argument
 from charrnn.cli.streams import print_path, write_aside
 from charrnn.config.options import option, option_group
-from charrnn.counts.writers import choose_writer
 from charrnn.errors import UsageError, named, require_package
 
 if TYPE_CHECKING:
@@ -87,6 +86,7 @@ def serve(options: ServeOptions) -> None:
         require_package(package, user="charrnn serve", extra="serve")
     import uvicorn
 
+    from charrnn.counts.writers import choose_writer
     from charrnn.plugins.serving.completions import Server, is_loopback
 
     # The port is taken first: loading a model in vain would take seconds.

@@ -457,4 +457,4 @@ def test_ctrl_c_ends_it_during_a_request(lstm):
                 assert process.wait(timeout=600) == 130
         finally:
             process.kill()
-        assert process.stderr.read() == "lstm-001 is served; Ctrl-C ends it\n"
+        assert process.stderr.read() == "lstm-001 is served (written by: network); Ctrl-C ends it\n"
