@@ -19,7 +19,7 @@ from charrnn.commands import models
 from charrnn.config.options import option, option_group
 from charrnn.errors import UsageError, counted
 from charrnn.generation.sample_options import (
-    CELLS,
+    CLAMPING,
     DEFAULT_LENGTH,
     DOCUMENT_LENGTH,
     SAMPLE_TEMPERATURE,
@@ -93,7 +93,7 @@ class SampleCommandOptions(ReplacingOptions):
         flags="--clamp L:U=V|DETECTOR=V",
         help="Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an"
         " output: quote=high, quote@8=low, quote=0.5 (repeatable).",
-        panel=CELLS,
+        panel=CLAMPING,
     )
     width: int | None = option(
         None, flags="--beam N", help="Search for the most likely text with N beams.", panel=SEARCH

@@ -54,7 +54,12 @@ MAX_WIDTH = 4096
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
 """The largest number of characters of all live texts together. A search keeps all of them, in about
 100 bytes each, until it ends."""
-DISTRIBUTION, TEXT, SEARCH, CELLS = "Which characters are drawn", "The text", "Beam search", "Cells"
+DISTRIBUTION, TEXT, SEARCH, CLAMPING = (
+    "Which characters are drawn",
+    "The text",
+    "Beam search",
+    "Cells",
+)
 """Panels of the options in `charrnn sample --help`."""
 
 Forbid = Callable[[Sequence[int]], "NDArray[np.bool_]"]
