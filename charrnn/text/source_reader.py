@@ -32,7 +32,6 @@ from charrnn.text.documents import (
 )
 from charrnn.text.file_kinds import describe_markup
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
-from charrnn.text.paragraphs import join_lines
 from charrnn.text.places import FileBlocks
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import (
@@ -352,6 +351,9 @@ class SourceReader:
 
     def _documents_in(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
         if self._joins_lines:
+            # Its regular expressions take a twentieth of the start of `sample`.
+            from charrnn.text.paragraphs import join_lines
+
             blocks = join_lines(complete_lines(blocks))
         if self._documents is None:
             return blocks
