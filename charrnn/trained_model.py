@@ -54,7 +54,7 @@ else:
 WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How an included model writes the text that it is measured on."""
 INNER = """
-DERIVED card card_scores character check_learned_here encoding_warnings findings generator
+card card_scores character check_learned_here encoding_warnings findings generator
 gradient_scale growing_counts instead_of is_imported may_have_counts origin polarity read_parts
 notes recorded_corpus step_digest stepper study_as to_json trained_models view written_text
 """

@@ -78,7 +78,7 @@ def test_what_python_has_is_copied_to_other_processes(alphabet_run):
 def test_dir_lists_what_a_program_needs(model):
     listed = {name for name in dir(model) if not name.startswith("_")}
     assert {"sample", "logprob", "network", "val_nats"} <= listed
-    assert not {"check_learned_here", "read_parts", "stepper", "DERIVED"} & listed
+    assert not {"check_learned_here", "read_parts", "stepper"} & listed
     assert all(hasattr(model, name) for name in INNER.split())
 
 

@@ -24,7 +24,7 @@ class Displayable:
     """
 
     __slots__ = ()
-    DERIVED: ClassVar[tuple[str, ...]] = ()
+    _DERIVED: ClassVar[tuple[str, ...]] = ()
     """Properties that `to_json` returns beside the fields."""
 
     def view(self) -> "Sequence[RenderableType]":
@@ -43,7 +43,7 @@ class Displayable:
         return pictures
 
     def to_json(self) -> Any:
-        """Return all fields, and the properties in DERIVED, for JSON.
+        """Return all fields, and the properties in _DERIVED, for JSON.
 
         Returns:
             A dictionary; NumPy arrays stay arrays.
@@ -51,7 +51,7 @@ class Displayable:
         Example:
             >>> model.predict("abc", top=1)[0].to_json()
         """
-        return asdict(cast(Any, self)) | {name: getattr(self, name) for name in self.DERIVED}
+        return asdict(cast(Any, self)) | {name: getattr(self, name) for name in self._DERIVED}
 
     def _repr_html_(self) -> str | None:
         """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws

@@ -95,7 +95,7 @@ class Direction(Displayable):
     num_chars: int
     is_all: bool = False
     """Whether the direction is over all cells of the model."""
-    DERIVED = ("name", "gain", "shares")
+    _DERIVED = ("name", "gain", "shares")
 
     def view(self) -> Sequence[RenderableType]:
         """Return the score and the cells."""

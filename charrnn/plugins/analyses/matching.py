@@ -116,7 +116,7 @@ class PairMatch(Displayable):
     """In the order of the cells."""
     null_median: float
     """The median of the best |r| of all cells under all rotations."""
-    DERIVED = ("median", "share_95", "share_99", "share_excess")
+    _DERIVED = ("median", "share_95", "share_99", "share_excess")
 
     @property
     def median(self) -> float:

@@ -125,7 +125,7 @@ class NetworkNumbers(Displayable):
     weights: tuple[WeightNumbers, ...]
     """All matrices, in the order in which a step uses them."""
     steps: tuple[StepNumbers, ...]
-    DERIVED = ("mean_loss",)
+    _DERIVED = ("mean_loss",)
 
     @property
     def mean_loss(self) -> float | None:

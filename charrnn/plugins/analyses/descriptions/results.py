@@ -56,7 +56,7 @@ class Description(Displayable):
     explained: bool = False
     """Whether the score has an interval above 0 and exceeds both the level that rules reach by
     chance and `control`."""
-    DERIVED = ("selectivity", "text")
+    _DERIVED = ("selectivity", "text")
 
     @property
     def selectivity(self) -> float | None:
@@ -131,7 +131,7 @@ class DescriptionReport(Displayable):
     """The score that an explained cell exceeds: `control_level`, or 0.1 if that is higher."""
     share_of_variance: float
     """The share of the variance of all cells that the rules of the explained cells account for."""
-    DERIVED = ("num_explained", "share_explained")
+    _DERIVED = ("num_explained", "share_explained")
 
     @property
     def num_explained(self) -> int:
