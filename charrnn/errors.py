@@ -143,8 +143,19 @@ def written_whole(typed: object) -> str:
 
 
 def warn(message: str) -> None:
-    """Issue a RuntimeWarning: what a function without another `on_warning` does with a message."""
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
+    """Issue a RuntimeWarning about the line of the program that called charrnn."""
+    frame = sys._getframe()
+    level = 1
+    # The packages of charrnn call each other: the first line outside of them is the user's.
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, RuntimeWarning, stacklevel=level)
+
+
+def _is_ours(module: str) -> bool:
+    """Return whether a module belongs to charrnn."""
+    return module.partition(".")[0] == "charrnn"
 
 
 LOST_CONNECTION = 75

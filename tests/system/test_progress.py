@@ -1,11 +1,13 @@
 """Progress: reported where the block says, and bars drawn after their delay."""
 
 import threading
+import warnings
 from contextlib import contextmanager
 
 import pytest
 from streams import Terminal
 
+import charrnn
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.system.progress import (
     CallbackProgress,
@@ -97,3 +99,14 @@ def test_a_report_can_end_the_work_the_task_is_closed_and_a_thread_starts_silent
         thread.join()
         advance(1)
     assert ended == ["reading"] and type(found[0]) is Progress
+
+
+def test_a_warning_points_at_the_line_of_the_program(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("What is it?", encoding="utf-8", newline="\n")
+    model = charrnn.load("prose")
+    for call in (model.encode, model.trace, model.study):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call(str(path))
+        assert {warning.filename for warning in caught} == {__file__}
