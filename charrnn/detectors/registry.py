@@ -127,8 +127,8 @@ DETECTORS = {detector.name: detector for detector in _BUILT_IN}
 
 
 def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
-    """Return the chosen detectors, which are names or detectors; if none is chosen, return all
-    detectors of charrnn.
+    """Return the chosen detectors, which are names or detectors, or one name; if none is chosen,
+    return all detectors of charrnn.
 
     A detector that is chosen by its name labels a text of any kind (`Detector.for_any_text`), but a
     detector of a formal language labels only texts of this language. Detectors of installed
@@ -141,6 +141,9 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     """
     if not chosen:
         return list(DETECTORS.values())
+    # A name is a sequence of letters, which nobody means.
+    if isinstance(chosen, str):
+        chosen = [chosen]
     # A detector that is named twice is used once.
     return [_find(item) if isinstance(item, str) else item for item in dict.fromkeys(chosen)]
 

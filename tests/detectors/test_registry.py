@@ -134,3 +134,7 @@ def test_packages_are_left_out_while_the_metadata_of_one_are_damaged(offer, tmp_
     (message,) = manager.LEFT_OUT
     assert message.startswith("The entry points of an installed package cannot be read: ")
     assert "left out" in message
+
+
+def test_one_name_is_a_choice_too():
+    assert get_detectors("quote") == get_detectors(["quote"]) == [DETECTORS["quote"]]
