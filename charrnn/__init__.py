@@ -1,9 +1,13 @@
 """charrnn: a laboratory for character-level recurrent language models.
 
-    for event in charrnn.train(charrnn.Config(corpus=("shakespeare.txt",), minutes=3)): ...
+    for event in charrnn.train(charrnn.Config(corpus="shakespeare.txt", minutes=3)): ...
     model = charrnn.load()
     print(model.sample(temperature=0.8, length=500).text)
     findings = charrnn.find_cells(model.trace(text))
+
+What goes wrong raises a `CharRNNError`: a `UsageError`, a `DataError`, a `CheckpointError` or
+another of the errors in `charrnn.errors`. The names of the detectors are in
+`charrnn.detectors.registry.DETECTORS`.
 
 The names are resolved when they are first used, so that importing the package imports neither NumPy
 nor torch, and changes nothing.
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from charrnn.cells.trace import Trace
     from charrnn.config.settings import Config
     from charrnn.counts.kneser_ney import evaluate_ngrams
-    from charrnn.errors import CharRNNError
+    from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
     from charrnn.evaluation.loss_reports import Evaluation, LossReport
     from charrnn.generation.generated_text import GeneratedText, Prediction
@@ -42,7 +46,9 @@ display.notebook = LazyModule("charrnn.views.notebook")
 __all__ = [
     "CellFindings",
     "CharRNNError",
+    "CheckpointError",
     "Config",
+    "DataError",
     "Evaluation",
     "GeneratedText",
     "LearningCurves",
@@ -54,6 +60,7 @@ __all__ = [
     "RunSummary",
     "Trace",
     "TrainEvent",
+    "UsageError",
     "error_kinds",
     "evaluate",
     "evaluate_ngrams",
@@ -77,7 +84,7 @@ _NAMES = {
     "cells.trace": "Trace",
     "config.settings": "Config",
     "counts.kneser_ney": "evaluate_ngrams",
-    "errors": "CharRNNError",
+    "errors": "CharRNNError CheckpointError DataError UsageError",
     "evaluation.comparison": "evaluate evaluate_runs",
     "evaluation.loss_reports": "Evaluation LossReport",
     "generation.generated_text": "GeneratedText Prediction",
@@ -96,12 +103,15 @@ _HOMES = {
 """The module of each public name."""
 
 
-def __getattr__(name: str) -> Any:
-    """Return a public name. Raises MissingPluginError if its plugin was removed."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
-    prepare_threads()  # before NumPy and torch are imported, unless the program has done so
-    return getattr(LazyModule(_HOMES[name]), name)
+# A type checker would take a module with this function to have every name, misspelled ones, too.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Return a public name. Raises MissingPluginError if its plugin was removed."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
+        prepare_threads()  # before NumPy and torch are imported, unless the program has done so
+        return getattr(LazyModule(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -37,6 +37,12 @@ print(max(charrnn.losses_by_line([model], "Ada"), key=lambda line: line.excess).
 print(charrnn.match_cells([model, model], [Path("a.txt"), "Ada"]).num_sharing())
 print(charrnn.evaluate_ngrams(model, model.held_out(), orders=(3, 6))[0].bpc)
 print(charrnn.error_kinds([model], "Ada").models[0].num_errors)
+try:
+    print(charrnn.find_cells(model.trace("Ada"), "quote").scores)
+except (charrnn.UsageError, charrnn.DataError, charrnn.CheckpointError) as error:
+    print(error.message)
+score: float = charrnn.find_cells(model.trace("Ada")).scores[0].gain
+print(charrnn.Config(corpus="a.txt").corpus, score)
 """
 
 
@@ -48,6 +54,8 @@ model.stream(cell=3)
 model.with_counts().beam(temperature=1)
 charrnn.error_kinds([model], part=2)
 charrnn.losses_by_line([model], parts="test")
+charrnn.tarin(config)
+from charrnn import Modell
 """
 """Each line has an error."""
 
