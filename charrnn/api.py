@@ -22,11 +22,13 @@ from charrnn.generation.sample_options import (
 from charrnn.model.clamping import NUM_CELLS
 from charrnn.runs.targets import Target
 from charrnn.system.display import RecordList
+from charrnn.system.docstrings import described
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_numba
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, read_given, text_to_continue, whole_text
 from charrnn.trained_model import (
+    INNER,
     MAX_LAG,
     SGD_LEARNING_RATE,
     TextOrIds,
@@ -644,11 +646,16 @@ class Model(TrainedModel, ProbabilityMethods):
         )
 
 
+described(Model, hidden=INNER.split())
+
+
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
     """Load a trained model: the best checkpoint of a run, or a file that `Model.export` wrote.
 
     The best checkpoint is the one with the lowest validation loss, or the latest if nothing was
-    validated yet.
+    validated yet. How many threads the model computes with does not depend on the `threads` of its
+    run: torch takes all cores that the process may use. `torch.set_num_threads` changes this, and
+    so does the environment variable OMP_NUM_THREADS, if it is set before torch is imported.
 
     Args:
         run: The name of a run in `checkpoints` or in the current folder, the path of a run or of a

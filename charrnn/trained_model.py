@@ -24,6 +24,7 @@ from charrnn.runs.included import card_of
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_torch
 from charrnn.system.progress import advise, task
@@ -99,6 +100,7 @@ class TextModel(GenerationMethods):
         raise NotImplementedError
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adaptation:
     """The characters that a model has learned from by dynamic evaluation, and how well it predicted
@@ -127,7 +129,7 @@ class TrainedModel(TextModel, Displayable):
     vocab: Vocab
     """The alphabet, with V entries."""
     tensors: dict[str, NDArray[Any]]
-    """The weights by name."""
+    """The weights by name, as NumPy arrays."""
     _: KW_ONLY
     name: str = "model"
     """The name of the run."""
@@ -144,7 +146,7 @@ class TrainedModel(TextModel, Displayable):
     adaptation: Adaptation | None = None
     """None unless `adapted` made it."""
     val_nats: float | None = None
-    """The validation loss at that step; None if it is not known."""
+    """The validation loss at that step, in nats per character; None if it is not known."""
     instead_of: str | None = None
     """What is wrong with the checkpoint that was asked for, if this is another one; `export`
     refuses it."""
@@ -233,14 +235,18 @@ class TrainedModel(TextModel, Displayable):
     @property
     def found_cells(self) -> "tuple[records.FoundCell, ...]":
         """The cells that were found to follow a built-in detector better than an untrained network,
-        best first; of an included model those of its card."""
+        best first; of an included model those of its card.
+
+        A command such as `charrnn visualize --find` finds them, and so does `survey` or `study`
+        with `cached=True`. Without `cached` a result is known only to its study.
+        """
         from charrnn.cells.study import found_cells
 
         return found_cells(self.findings)
 
     def polarity(self, layer: int, unit: int) -> int:
-        """Return -1 if the cell is low inside what it was found to follow, which turns the sign
-        with which it is drawn; else 1."""
+        """Return -1 if the cell is low inside what it follows by `found_cells`, which turns the
+        sign with which it is drawn; else 1, also if no survey was cached."""
         from charrnn.cells.study import known_polarity
 
         return known_polarity(self.findings, layer=layer, unit=unit)
@@ -257,8 +263,8 @@ class TrainedModel(TextModel, Displayable):
 
     def written_text(self) -> str:
         """Return the text that an included model, which has no other, is measured on: it writes it
-        itself, by exact sampling with the options WRITTEN, so that it is the same everywhere. It is
-        kept with the findings.
+        itself, 20,000 characters at temperature 0.8 with seed 1, the same everywhere. It is kept
+        with the findings.
 
         >>> model = charrnn.load("prose")
         >>> model.survey(model.written_text())
@@ -591,7 +597,9 @@ class TrainedModel(TextModel, Displayable):
     ) -> "records.ColouredText":
         """Return a part of a traced text with the value of a cell at each character.
 
-        A notebook shows it in colours.
+        A notebook shows it in colours, and `rich.print(*coloured.view())` prints it in colours.
+        The sign is turned for a cell that is low inside what it follows by `found_cells`, which
+        only a survey with `cached=True` or a command knows.
 
         Args:
             trace: What `trace` returned. The result has its guesses, if it has any.
@@ -632,14 +640,15 @@ class TrainedModel(TextModel, Displayable):
         """Find the best cell for each detector over a text, strongest first.
 
         A cell is chosen on the first half of the text and scored on the second. A text of any
-        length is read once, and the first 262,144 characters of it by an untrained baseline.
+        length is read once, and the first 262,144 characters of it by an untrained baseline. It is
+        `study(text).findings()` in one call; `charrnn.find_cells` does the same for a trace.
 
         Args:
             text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
                 `encode` returned.
             context: What the model reads before the text; it is not measured. By default nothing.
-            detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
-                default all.
+            detectors: Names of detectors, such as `quote`, or objects of the class `Detector`, or
+                one name. By default all of `charrnn.detectors.registry.DETECTORS`.
             untrained: Whether an untrained network is scored, too, for comparison.
             cached: Whether measurements are looked up in the user's cache folder and saved there.
                 By default they are kept in memory only.
@@ -711,6 +720,9 @@ class TrainedModel(TextModel, Displayable):
         if self.path is not None:
             for model in load_steps(self.path):
                 yield model.step, model.network
+
+
+described(TrainedModel, hidden=INNER.split())
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> TrainedModel:

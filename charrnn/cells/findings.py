@@ -6,6 +6,7 @@ from typing import Any
 
 from charrnn.statistics.agreement import association_from_auc
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 
 CHARS_SCORED = 131_072
 """The most characters of a text that cells are chosen and scored on."""
@@ -47,27 +48,35 @@ CellIndex = tuple[int, int]
 """(layer, unit)"""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellScore:
-    """How well the best cell follows a detector, on text it was not chosen on.
-
-    `auc` (yes/no detectors; of polarity · values, so it is at least 0.5 on the choosing half) or
-    `spearman` (count detectors; signed) is the score. `untrained` is the score of the same
-    selection in the untrained baseline. `polarity` is -1 if the cell is low inside the spans.
-    """
+    """How well the best cell follows a detector, on text it was not chosen on. The score is `auc`
+    for a yes/no detector and `spearman` for a count detector."""
 
     detector: str
+    """The name of the detector."""
     layer: int
+    """The layer of the cell, from 0."""
     unit: int
+    """The unit of the cell in its layer, from 0."""
     polarity: int
+    """-1 if the cell is low inside the spans, else 1."""
     num_positive: int
+    """Characters of the scoring half that are inside the spans, or whose count is not 0."""
     auc: float | None = None
+    """Yes/no detectors: the score. It is the AUC of polarity · values, and at least 0.5 on the
+    choosing half."""
     spearman: float | None = None
+    """Count detectors: the score, Spearman's ρ with its sign."""
     ci_low: float | None = None
+    """Lower end of the 95 % interval of the score; None if it was not measured."""
     ci_high: float | None = None
+    """Upper end of the interval."""
     chosen_on: float | None = None
     """The score on the choosing half, computed from values in 512 bins."""
     untrained: float | None = None
+    """The score of the same selection in the untrained baseline; None without one."""
     r2: float | None = None
     """Count detectors: share of the variance explained by a line in the cell's value, fitted on the
     choosing half."""
@@ -147,27 +156,36 @@ class CellScore:
         return data
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundCell:
     """The cell that follows a detector best, and how far its strength exceeds the untrained
     baseline."""
 
     detector: str
+    """The name of the detector."""
     layer: int
+    """The layer of the cell, from 0."""
     unit: int
+    """The unit of the cell in its layer, from 0."""
     gain: float
+    """Its strength minus that of the untrained baseline (`CellScore.gain`)."""
     polarity: int = 1
     """-1 if the cell is low inside the spans; it is drawn with its sign turned."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
     """A detector that was not scored, with the reason, such as `no quotations in this text`."""
 
     detector: str
+    """The name of the detector."""
     reason: str
+    """The reason, in a few words."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellFindings(Displayable):
     """The ranked scores, the detectors that could not be scored, and how many characters were
@@ -183,26 +201,30 @@ class CellFindings(Displayable):
     """C: the cells among which the best were chosen; 0 if no detector could be scored."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateUse:
-    """How often the `gate` (one letter) of each unit of a layer is saturated.
-
-    `left` and `right` contain for every unit the share of characters at which the gate is below 0.1
-    or above 0.9.
-    """
+    """How often a gate of each unit of a layer is saturated."""
 
     layer: int
+    """The layer, from 0."""
     gate: str
+    """The letter of the gate."""
     left: tuple[float, ...] = field(repr=False)
+    """For every unit the share of characters at which the gate is below 0.1, from 0 to 1."""
     right: tuple[float, ...] = field(repr=False)
+    """For every unit the share of characters at which the gate is above 0.9, from 0 to 1."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColouredText(Displayable):
     """A text with one value in [-1, 1] per character."""
 
     text: str
+    """The text."""
     values: tuple[float, ...] = field(repr=False)
+    """A value in [-1, 1] for each character."""
     guesses: tuple[tuple[tuple[str, float], ...], ...] = field(default=(), repr=False)
     """For each character the most likely next characters with their probabilities; empty if they
     were not asked for."""
@@ -213,67 +235,84 @@ class ColouredText(Displayable):
     """-1 if the values are drawn with their sign turned."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellGate:
-    """The share of characters at which a gate of a cell, named by its letter, is below 0.1 or above
-    0.9."""
+    """How often a gate of a cell is saturated."""
 
     gate: str
+    """The letter of the gate."""
     closed: float
+    """The share of characters at which it is below 0.1, from 0 to 1."""
     open: float
+    """The share of characters at which it is above 0.9, from 0 to 1."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AfterCharacter:
-    """The mean value of a cell after a character, which occurs `count` times. It is decoded as in
-    `EncodedText`."""
+    """The mean value of a cell after a character, which is decoded as in `EncodedText`."""
 
     character: str
+    """The character."""
     mean: float
+    """The mean value of the cell after it, in [-1, 1]."""
     count: int
+    """How often it occurs."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorrelatedCell:
     """Another cell, and its Pearson correlation with the cell."""
 
     layer: int
+    """The layer of the other cell, from 0."""
     unit: int
+    """The unit of the other cell in its layer, from 0."""
     correlation: float
+    """Pearson's correlation of the values, from -1 to 1."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassagePlace:
-    """Where a passage of a text is: characters `begin` to `end`, chosen for the cell's `value` at
-    `index`.
-
-    `kind` is `top` or `bottom` (the largest and the smallest values) or `decile`: the value is in
-    the middle of tenth number `rank` of all values, from 1 for the smallest. The `rank` of a top or
-    bottom passage counts from 1, the most extreme value.
-    """
+    """Where a passage of a text is, which was chosen for the value of a cell."""
 
     kind: str
+    """`top` or `bottom` (the largest and the smallest values), or `decile`: the value is in the
+    middle of a tenth of all values."""
     rank: int
+    """The number of the tenth, from 1 for the smallest values; of a top or bottom passage its rank
+    from 1, the most extreme value."""
     index: int
+    """The character for which it was chosen."""
     begin: int
+    """Its first character."""
     end: int
+    """The character after its last one."""
     value: float
+    """The value of the cell at `index`."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellValues(Displayable):
-    """The values of the cell `layer`:`unit` over a text of `num_chars` characters.
+    """The values of a cell over a text.
 
-    `timescale` is the number of characters after which its memory has decayed to 1/e: -1 / log of
-    the mean of the gate that keeps the memory (Mahto et al. 2021), times the dilation of its layer.
-    `timescale_from` is the letter of that gate. For a cell type without such a gate, it is the lag
-    at which the autocorrelation falls to 1/e. None if it is longer than can be measured.
+    The timescale is -1 / log of the mean of the gate that keeps the memory (Mahto et al. 2021),
+    times the dilation of the layer. For a cell type without such a gate, it is the lag at which the
+    autocorrelation falls to 1/e.
     """
 
     layer: int
+    """The layer of the cell, from 0."""
     unit: int
+    """The unit of the cell in its layer, from 0."""
     num_chars: int
+    """Characters of the text."""
     mean: float
+    """Mean of the values."""
     spread: float
     """Standard deviation."""
     histogram: tuple[int, ...] = field(repr=False)
@@ -285,8 +324,12 @@ class CellValues(Displayable):
     """The lag at which the autocorrelation falls to 1/e, between two lags interpolated; None if it
     does not."""
     timescale: float | None
+    """Characters after which the memory of the cell has decayed to 1/e; None if they are more than
+    can be measured."""
     timescale_from: str
+    """The letter of the gate from which the timescale follows, or `autocorrelation`."""
     gates: tuple[CellGate, ...]
+    """How often each gate of the cell is saturated."""
     after_characters: tuple[AfterCharacter, ...] = field(repr=False)
     """The characters of the text, the most frequent first."""
     correlated: tuple[CorrelatedCell, ...]
@@ -306,22 +349,25 @@ class CellValues(Displayable):
         return LAGS[: len(self.autocorrelation)]
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellPassage(Displayable):
-    """A passage of the text with the cell's value at each character; `kind`, `rank` and `value` as
-    in `PassagePlace`.
-
-    `index` is the character for which it was chosen, `begin` its first character, and `line` the
-    line of `index`, all in the measured text; lines count from 1.
-    """
+    """A passage of the measured text with the cell's value at each character."""
 
     kind: str
+    """`top`, `bottom` or `decile`, as in `PassagePlace`."""
     rank: int
+    """The rank, as in `PassagePlace`."""
     value: float
+    """The value of the cell at `index`."""
     index: int
+    """The character of the measured text for which it was chosen."""
     begin: int
+    """Its first character in the measured text."""
     line: int
+    """The line of `index` in the measured text, from 1."""
     text: str
+    """The passage."""
     values: tuple[float, ...] = field(repr=False)
     """A value for each character of `text`, to four decimals."""
 
@@ -331,8 +377,11 @@ class MeasuredCell:
     """The cell `layer`:`unit`: its values, and the results of sections."""
 
     layer: int
+    """The layer of the cell, from 0."""
     unit: int
+    """The unit of the cell in its layer, from 0."""
     values: CellValues
+    """The description of its values."""
     sections: Mapping[str, Any] = field(default_factory=dict)
     """The results of `cells.study.CellSection` by name, in the order of the page; None for a
     section that the text is too short for."""
@@ -355,6 +404,7 @@ class MeasuredCell:
         return data
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellPage(MeasuredCell, Displayable):
     """All measurements of a cell."""
@@ -369,14 +419,17 @@ class CellPage(MeasuredCell, Displayable):
         return self.to_json_with(passages=[asdict(passage) for passage in self.passages])
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage(Displayable):
     """A segment of a text and the values of the cell that follows a detector best."""
 
     score: CellScore
+    """The score of the cell for the detector."""
     begin: int
     """The index in the text of its first character."""
     coloured: ColouredText
+    """The segment with the values of the cell."""
     begins_inside_line: bool = False
     """Whether its first line begins before it."""
     ends_inside_text: bool = False

@@ -33,6 +33,7 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.shapes import check_unit
 from charrnn.runs.included import card_of
 from charrnn.system.display import Displayable, RecordTuple
+from charrnn.system.docstrings import described
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
@@ -101,11 +102,17 @@ class Study:
     """
 
     text: EncodedText
+    """The text and its context."""
     num_layers: int
+    """L."""
     num_units: int
+    """H: units per layer."""
     network: Callable[[], CharRNN]
+    """Returns the network that reads the text."""
     untrained_baseline: Callable[[], CharRNN]
+    """Returns the same network with newly drawn weights."""
     cache: FindingsCache
+    """Where measurements are looked up and saved."""
     steps: Callable[[], Iterable[tuple[int, CharRNN]]] = tuple
     """Loads every checkpoint of the run: its step and its network."""
     _in_memory: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
@@ -183,11 +190,12 @@ class Study:
         """Find the best cell for each detector, strongest first.
 
         A cell is chosen on the first half of the text and scored on the second. An untrained
-        network reads up to 262,144 characters.
+        network reads up to 262,144 characters. Nothing is computed twice: `model.survey(text)` is
+        shorter if nothing else is asked about the text.
 
         Args:
-            detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
-                default all.
+            detectors: Names of detectors, such as `quote`, or objects of the class `Detector`, or
+                one name. By default all of `charrnn.detectors.registry.DETECTORS`.
             untrained: Whether an untrained network is scored, too, for comparison.
 
         Returns:
@@ -509,6 +517,9 @@ class Study:
         best_first = tuple(sorted(cells.values(), key=lambda cell: (-cell.gain, cell.detector)))
         if best_first != before:
             self.cache.save(FOUND_CELLS, {}, value=best_first)
+
+
+described(Study, hidden=INNER.split())
 
 
 def sections() -> tuple[CellSection, ...]:

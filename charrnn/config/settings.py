@@ -6,7 +6,7 @@ import os
 import re
 import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, fields, replace
 from encodings.aliases import aliases
 from fractions import Fraction
 from types import NoneType, UnionType
@@ -39,6 +39,7 @@ from charrnn.errors import (
 )
 from charrnn.hooks.manager import offered_names
 from charrnn.hooks.specifications import cell_types
+from charrnn.system.docstrings import described
 
 Auto = Literal["auto"]
 """A value that the recipe chooses."""
@@ -169,7 +170,7 @@ class Config:
         >>> for event in charrnn.train(config): ...
     """
 
-    corpus: Sequence[str] = setting((), allowed=CORPUS)
+    corpus: str | Sequence[str] = setting((), allowed=CORPUS)
     """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own
     source."""
     alphabet: str = option(
@@ -607,6 +608,19 @@ _, *_parameters = inspect.signature(Config.__init__).parameters.values()
 Config.__signature__ = inspect.Signature(_parameters)  # type: ignore[attr-defined]
 
 
+def _allowed_values(field: "Field[object]") -> str:
+    """Return a sentence with the range of a field, for its description; "" if it has none."""
+    allowed = field.metadata.get(RANGE)
+    if allowed is None:
+        return ""
+    if field.name in AUTO_FIELDS:
+        return f"Allowed: auto, or {allowed.words}."
+    return f"Allowed: {allowed.words}."
+
+
+described(Config, title="Args", remark=_allowed_values)
+
+
 def resolved(value: int | Auto | OneHot) -> int:
     """Return a size, which must be a number: `auto` or `one-hot` is a bug."""
     # `training.recipe` has replaced all words by numbers.
@@ -670,7 +684,11 @@ def _kinds_of(hint: Any) -> tuple[Any, ...]:
         members = get_args(hint)
 
     # `tuple[str, ...]` becomes `tuple`. The types of words have arguments, too, but stay the same.
-    return tuple(kind if kind in (Auto, OneHot) else get_origin(kind) or kind for kind in members)
+    kinds = tuple(kind if kind in (Auto, OneHot) else get_origin(kind) or kind for kind in members)
+    # A list may be given as a string, and is a list all the same.
+    if Sequence in kinds:
+        return (Sequence,)
+    return kinds
 
 
 _KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _TYPES.items()}

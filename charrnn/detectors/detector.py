@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import counted
+from charrnn.system.docstrings import described
 
 Labels = NDArray[Any]
 """Labels (N,) of a text of N characters: bool for a yes/no detector, int64 for a count detector."""
@@ -28,6 +29,7 @@ MIN_SPANS = 5
 or falls at least twice as often."""
 
 
+@described
 @dataclass(frozen=True, slots=True)
 class Detector:
     """A named function that labels every character of a text.
@@ -36,9 +38,12 @@ class Detector:
     """
 
     name: str
+    """The name by which it is chosen, such as `quote`."""
     looks_for: str
     """The meaning of the labels in a few words."""
     label: Label
+    """A function of a text that returns its labels (N,), booleans or counts; None if the detector
+    does not apply to it."""
     absence: str = "this text has nothing of the kind"
     """The reason, for messages, why a text has no labels."""
     none_inside: str = "there are none in this text"
@@ -69,11 +74,13 @@ class Detector:
         return Labelling(name=self.name, labels=labels, absence=self.absence)
 
 
+@described
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelling:
     """The labels of a text by one detector."""
 
     name: str
+    """The name of the detector."""
     labels: Labels | None
     """(N,); None if the detector does not apply to the text."""
     absence: str = "it does not apply to this text"

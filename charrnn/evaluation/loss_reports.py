@@ -5,6 +5,7 @@ from typing import Any
 
 from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 
 MAX_SCORED = 1 << 24
 """Default of the largest number of characters to score: about a minute for 512 units on two
@@ -16,6 +17,7 @@ NGRAM = "n-gram"
 """The name of the rows of n-gram models; their protocols are `1-gram`, `2-gram`, …"""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossReport(Displayable):
     """Mean loss over a text. `protocol` names how it was measured; different protocols must not be
@@ -51,17 +53,20 @@ class LossReport(Displayable):
     """95 % interval of `first_guess`."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
     """The mean loss of a predictor minus the mean loss of the first, over the same characters."""
 
     mean: float
+    """The difference, in nats per character."""
     low: float
     """Lower end of the 95 % interval, by a paired block bootstrap."""
     high: float
     """Upper end of the interval."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationRow:
     """The loss of one predictor by one protocol."""
@@ -71,6 +76,7 @@ class EvaluationRow:
     step: int | None = None
     """The step of the run's checkpoint; None if no run predicts."""
     loss: LossReport
+    """The loss and how it was measured."""
     difference: Difference | None = None
     """The difference to the first row with a comparable protocol; None for that row itself."""
     trained_share: float | None = None
@@ -88,6 +94,7 @@ class EvaluationRow:
         return data
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation(Displayable):
     """The losses of one or several predictors over the same text."""
@@ -149,6 +156,7 @@ class Evaluation(Displayable):
         return data
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossGroup:
     """The loss of a group of characters of a text: a class, or a range of distances from the
@@ -158,7 +166,9 @@ class LossGroup:
     """The class, such as `upper case`, or the range of the number of characters read before, such
     as `3-4`."""
     num_chars: int
+    """Characters of the group."""
     nats_per_char: float
+    """Their mean loss in nats."""
     share_of_loss: float
     """The share of the loss of all groups that these characters have, from 0 to 1."""
     nats_ci: tuple[float, float] | None = None
@@ -168,6 +178,7 @@ class LossGroup:
     and without an interval."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossBreakdown:
     """The loss of a run by class of character or by position since the start of the context."""
@@ -180,3 +191,4 @@ class LossBreakdown:
     """`stateful` by class; by position `windowed-N`: windows of N characters, each read from a zero
     state."""
     groups: tuple[LossGroup, ...]
+    """The loss of each group."""

@@ -7,11 +7,13 @@ from typing import Any
 
 from charrnn.config.settings import Config
 from charrnn.statistics.intervals import Estimate, estimate
+from charrnn.system.docstrings import described
 
 IGNORED = ("seed", "device", "capture", "threads", "save_every", "keep")
 """Settings in which the runs of a group may differ: they change no weight, or its last digits."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedGroup:
     """Runs that differ in the seed alone, and their losses over a text."""
@@ -21,6 +23,7 @@ class SeedGroup:
     runs: tuple[str, ...]
     """The names of the runs."""
     seeds: tuple[int, ...]
+    """Their seeds."""
     nats: Estimate
     """Mean loss per character, and its interval over the seeds, by Student's t."""
     smallest: float

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 
 MIN_COPY_LENGTH = 30
 """The shortest copy that counts, in characters.
@@ -15,23 +16,23 @@ text shares 0.2 and 3.2 % of its characters with the 90 % of the text before it 
 """
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GeneratedText(Displayable):
-    """A generated text with the model's log-probability (nats, temperature 1) of each of its
-    characters.
-
-    `seed` is the seed that draws this text alone, also if it is one of several samples; None for a
-    beam search. `stop` is the stop string that ended the text, or "". `has_ended` says whether the
-    document has reached its END or was cut; None for a model without documents. The last of
-    `logprobs` is then the log-probability of END.
-    """
+    """A generated text with the model's log-probability of each of its characters."""
 
     text: str
     """The text, without the prime and without the stop string."""
     logprobs: tuple[float, ...]
+    """The log-probability of each character in nats, at temperature 1, by the weights that drew it.
+    If the document has reached its END, the last one is that of END."""
     seed: int | None = None
+    """The seed that draws this text alone, also if it is one of several samples; None for a beam
+    search."""
     stop: str = ""
+    """The stop string that ended the text, or ""."""
     has_ended: bool | None = None
+    """Whether the document has reached its END or was cut; None for a model without documents."""
 
     @property
     def logprob(self) -> float:
@@ -39,6 +40,7 @@ class GeneratedText(Displayable):
         return sum(self.logprobs)
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction(Displayable):
     """A possible next character and its probability."""

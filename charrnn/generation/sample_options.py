@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.config.options import option
 from charrnn.errors import UsageError, did_you_mean, named
+from charrnn.system.docstrings import described
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,9 +153,10 @@ class TextOptions:
     prime: "GivenText | None" = None
     """Text of any length that the model reads first; it is not part of the result. It is a string
     or bytes; the methods of a model take the `pathlib.Path` of a file or a list of texts, too.
-    Without a prime, the text begins like the training text: after a blank line, if the training
-    text has blank lines. An empty prime stands for a newline. For a model of documents the prime is
-    the beginning of a document."""
+    Without a prime the text begins like the training text: the model reads a newline or, if it
+    expects them, a full stop before it and up to two newlines after it
+    (`model.vocab.decode(model.generator.encode_prime(None))`). An empty prime stands for a newline.
+    For a model of documents the prime is the beginning of a document."""
     unknown: str = option(
         DEFAULT_UNKNOWN,
         flags="--unknown WORD",
@@ -229,13 +231,14 @@ class TextOptions:
             )
 
 
+@described
 @dataclass(frozen=True, kw_only=True)
 class SampleOptions(TextOptions, Shaping):
     """Options of a text that is drawn at random. Raises UsageError naming the option, its value and
     its range."""
 
     cell: tuple[int, int] | None = None
-    """A cell (layer, unit) whose values `Generator.stream` yields with the text."""
+    """A cell (layer, unit) whose values `stream` yields with the text."""
     precision: str = option(
         DEFAULT_PRECISION,
         flags="--precision WORD",
@@ -243,7 +246,7 @@ class SampleOptions(TextOptions, Shaping):
         panel=DISTRIBUTION,
     )
     """`int8`: weights in 8 bits; a text is the same compiled or not, alone or beside other texts.
-    `fp32`: weights as they are."""
+    `fp32`: weights as they are. The log-probabilities are those of the weights that draw."""
     forbid: "Forbid | None" = None
     """Returns the characters (V,) that must not follow the ids of the prime and of the text so far;
     if no character may follow, the text ends."""
@@ -262,6 +265,7 @@ class SampleOptions(TextOptions, Shaping):
         return self.match is not None or self.forbid is not None
 
 
+@described
 @dataclass(frozen=True)
 class SeveralOptions(SampleOptions):
     """Options of several texts that are drawn at random. Raises UsageError naming the option, its
@@ -272,13 +276,15 @@ class SeveralOptions(SampleOptions):
     `seed`."""
     _: KW_ONLY
     temperatures: Sequence[float] = ()
-    """Temperatures: one text is drawn for each of them, all with the same random numbers."""
+    """Temperatures: one text is drawn for each of them, all with the same random numbers, whatever
+    `count` is."""
     unique: bool = False
     """Whether a text that was drawn before is rejected."""
     accept: Accept | None = None
     """A text is rejected if this returns False for the text with its prime."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(TextOptions):
     """Options of a beam search (Graves 2012), which uses the weights as they are (fp32).

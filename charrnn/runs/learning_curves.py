@@ -11,22 +11,26 @@ from charrnn.runs.logs import LoggedLoss, MetricsLog
 from charrnn.runs.overview import RunSummary, find_runs, logged_fields, read_each, state_of
 from charrnn.runs.reader import WHERE, RunReader
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 
 AGAINST = ("steps", "characters", "seconds")
 """The quantities against which learning curves can be drawn."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossCurve:
     """Losses in nats per character, each with the number of steps, characters and seconds after
     which it was measured."""
 
     steps: tuple[int, ...]
+    """The steps after which the losses were measured."""
     characters: tuple[int, ...] = field(repr=False)
     """Characters of the training text that were read, all batch rows together."""
     seconds: tuple[float, ...] = field(repr=False)
     """Seconds since the start of training, without the time between a stop and a resume."""
     nats: tuple[float, ...]
+    """The losses in nats per character."""
 
     def against(self, axis: str) -> tuple[float, ...]:
         """Return the steps, the characters or the seconds, as `axis` says, which is in AGAINST."""
@@ -34,17 +38,21 @@ class LossCurve:
         return cast("tuple[float, ...]", getattr(self, axis))
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurve(Displayable):
     """The losses that a run logged, ordered by step."""
 
     run: str
+    """The name of the run."""
     text: str
     """The corpus in short, as in `RunSummary`."""
     digest: str | None
     """SHA-256 of the text; None if no checkpoint records it."""
     alphabet: str
+    """`char`, `exact` or `byte`."""
     split: tuple[float, ...]
+    """The shares of the training, the validation and, if there is one, the test text."""
     validation: LossCurve
     """The stateful loss on the validation text, at every validation."""
     training: LossCurve
@@ -75,6 +83,7 @@ def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, .
     return tuple(notes)
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurves(Displayable):
     """The learning curves of several runs, and the quantity against which they are drawn."""

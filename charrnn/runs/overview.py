@@ -19,11 +19,13 @@ from charrnn.runs.reader import (
     list_all_runs,
 )
 from charrnn.system.display import Displayable, RecordList
+from charrnn.system.docstrings import described
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
 from charrnn.text.text_files import without_gz
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSummary(Displayable):
     """One line of `charrnn runs`."""
@@ -76,21 +78,31 @@ class RunSummaries(RecordList[RunSummary]):
     """The reason for every damaged run that is left out, one sentence each."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelDescription(Displayable):
     """The facts about a loaded model that `print` and notebooks show."""
 
     name: str
+    """The name of the run."""
     cell: str
+    """The cell type, such as `lstm`."""
     depth: str
+    """How the layers are connected, such as `stacked`."""
     num_layers: int
+    """L."""
     hidden_size: int
+    """H: units per layer."""
     num_parameters: int
+    """Number of trained weights."""
     alphabet: str
+    """`char` or `byte`."""
     vocab_size: int
     """Entries of the vocabulary, the unknown symbol among them."""
     text: str
+    """The corpus in short, as in `RunSummary`."""
     step: int
+    """The step of the checkpoint."""
     val_nats: float | None
     """The validation loss at this step; None if it was not validated."""
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import ALPHABETS, MIN_COUNT
 from charrnn.errors import DataError, UsageError, counted
+from charrnn.system.docstrings import described
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import Documents
 from charrnn.text.id_builder import BLOCK_BYTES
@@ -255,14 +256,18 @@ CONTEXT_CHARS = 1 << 16
 """Maximum number of characters of context: far more than any measurement reads before a text."""
 
 
+@described
 @dataclass(frozen=True, slots=True)
 class CorpusPart:
     """The N characters [begin, end) of a corpus (or bytes, for the byte alphabet). Only slices are
     decoded."""
 
     corpus: Corpus = field(repr=False)
+    """The corpus."""
     begin: int
+    """The index in the corpus at which the part begins."""
     end: int
+    """The index after its last character."""
 
     def __len__(self) -> int:
         """Return N."""

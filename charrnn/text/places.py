@@ -3,13 +3,18 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from charrnn.system.docstrings import described
 
+
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """A place in a file, as editors count: lines and columns from 1."""
 
     file: str
+    """The path of the file."""
     line: int
+    """The line, from 1."""
     column: int
     """Characters, or bytes of a text of bytes."""
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from charrnn.config.settings import MIN_COUNT
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.system.arrays import BoolArray, Int64Array
+from charrnn.system.docstrings import described
 
 UNKNOWN = ""
 """The entry of the unknown symbol in `Vocab.characters`, the only entry that is no character."""
@@ -69,6 +70,7 @@ class CharacterCounts:
         return int(self.counts.sum())
 
 
+@described
 @dataclass(frozen=True, slots=True)
 class Vocab:
     """An alphabet in the order of its ids.
@@ -80,7 +82,9 @@ class Vocab:
     """
 
     kind: Literal["char", "byte"]
+    """`char` or `byte`."""
     characters: tuple[str, ...]
+    """The entries in the order of their ids."""
     _id_of: NDArray[np.uint16] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -396,6 +400,7 @@ def code_points(text: str) -> NDArray[np.unsignedinteger]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
+@described
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedText:
     """A text of N characters and the M characters of context before it, which the model reads but

@@ -4,12 +4,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 from charrnn.errors import Message
+from charrnn.system.docstrings import described
 from charrnn.system.files import JSON
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """Base class of all events. `seconds` count from the call of `train` or `resume`."""
+    """Base class of all events."""
 
     event: ClassVar[str]
     """Name of the class without "Event", in lower case."""
@@ -23,11 +24,8 @@ class Event:
 class ModelEvent(Event):
     """Base class of the events that describe the model and its text.
 
-    `num_distinct_chars` counts the characters of the text, `vocab_size` the entries of the
-    vocabulary with the unknown symbol. They differ if rare characters became unknown, and for a run
-    that starts from another run's weights. `trained_share` is the share of the validation text
-    that the training text has as well (`charrnn.text.copies.trained_share`); None for a resumed
-    run.
+    The characters of the text and the entries of the vocabulary differ in number if rare characters
+    became unknown, and for a run that starts from another run's weights.
     """
 
     num_parameters: int
@@ -41,10 +39,15 @@ class ModelEvent(Event):
     num_train_chars: int
     """Characters of the training text."""
     num_distinct_chars: int
+    """Distinct characters of the text."""
     vocab_size: int
+    """Entries of the vocabulary, the unknown symbol among them."""
     trained_share: float | None = None
+    """The share of the validation text that the training text has as well, from 0 to 1
+    (`charrnn.text.copies.trained_share`); None for a resumed run."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanEvent(ModelEvent):
     """The text is read and the model is chosen. The steps that fit into a budget in minutes are
@@ -53,6 +56,7 @@ class PlanEvent(ModelEvent):
     event: ClassVar[Literal["plan"]] = "plan"
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartEvent(ModelEvent):
     """The run's folder exists and training starts."""
@@ -71,6 +75,7 @@ class StartEvent(ModelEvent):
         object.__setattr__(self, "notes", tuple(map(Message, self.notes)))
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepEvent(Event):
     """An optimizer step; `train_nats` is its mean loss in nats per character."""
@@ -79,7 +84,9 @@ class StepEvent(Event):
     step: int
     """The number of the step, from 1."""
     seconds: float
+    """Seconds since the call of `train` or `resume`."""
     train_nats: float
+    """The mean loss of the step in nats per character."""
     grad_norm: float
     """The norm of all gradients together, before they are clipped."""
     learning_rate: float
@@ -88,6 +95,7 @@ class StepEvent(Event):
     """Characters of the training text that the step read per second."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationEvent(Event):
     """A validation: the stateful loss on the validation part, or on `num_chars` characters of it,
@@ -97,6 +105,7 @@ class EvaluationEvent(Event):
     step: int
     """The step after which the model was validated."""
     seconds: float
+    """Seconds since the call of `train` or `resume`."""
     val_nats: float
     """The loss in nats per character."""
     val_bpc: float
@@ -104,10 +113,12 @@ class EvaluationEvent(Event):
     first_guess: float | None
     """The share of the characters than which no other was likelier, from 0 to 1."""
     num_chars: int
+    """Characters of the validation text that were read."""
     is_best: bool
     """Whether no earlier validation had a lower loss."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleEvent(Event):
     """A sample that the model generated after this step."""
@@ -119,6 +130,7 @@ class SampleEvent(Event):
     """The sample."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedEvent(Event):
     """A checkpoint was saved in the folder `path`."""
@@ -127,8 +139,10 @@ class SavedEvent(Event):
     step: int
     """The step of the checkpoint."""
     path: str
+    """The folder of the checkpoint."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WarningEvent(Event):
     """A problem that does not end training."""
@@ -141,6 +155,7 @@ class WarningEvent(Event):
         object.__setattr__(self, "message", Message(self.message))
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DoneEvent(Event):
     """Training ended, after its last step or because a stop was requested (`is_complete` false);
@@ -150,6 +165,7 @@ class DoneEvent(Event):
     step: int
     """The last step."""
     seconds: float
+    """Seconds since the call of `train` or `resume`."""
     val_nats: float | None
     """The last validation loss, in nats per character; None if no step was validated."""
     best_nats: float | None
@@ -160,6 +176,7 @@ class DoneEvent(Event):
     run: str
     """The folder of the run."""
     is_complete: bool
+    """Whether the last step of the training was taken; False if a stop was requested."""
     with_counts_nats: float | None = None
     """The validation loss at `best_step` together with counts of the training text; None where
     nothing was counted."""

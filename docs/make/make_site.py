@@ -27,6 +27,7 @@ from sphinx.cmd.build import build_main
 import charrnn
 from charrnn import trained_model
 from charrnn.cells import study
+from charrnn.config.settings import FIELD_NAMES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGURATION = Path(__file__).with_name("site")
@@ -149,8 +150,9 @@ def write_interface(source: Path) -> None:
         "``model.study(text)`` returns it.\n",
         _class("charrnn.model_study.ModelStudy", hidden=study.INNER),
         _heading("Config", "-"),
-        ":doc:`docs/look-up/reference` says what each field does: they are the settings of a training.\n",
-        _class("charrnn.Config"),
+        "The fields are the settings of a training, which :doc:`docs/look-up/reference` describes,"
+        " too.\n",
+        _class("charrnn.Config", hidden=" ".join(FIELD_NAMES)),
         _heading("Results and errors", "-"),
         *(_class(f"charrnn.{name}") for name in results),
         _heading("Events of a training", "-"),

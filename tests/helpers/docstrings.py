@@ -1,12 +1,11 @@
 """Read docstrings in Google's style: their sections, and the entries of a section."""
 
-import ast
 import inspect
 import re
 from collections.abc import Callable
 from typing import Any
 
-SECTIONS = ("Args", "Returns", "Yields", "Raises", "Example")
+SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Example")
 SECTION = re.compile(rf"^({'|'.join(SECTIONS)}):\n", re.MULTILINE)
 ENTRY = re.compile(r"^(\*{0,2}\w+): ", re.MULTILINE)
 
@@ -27,18 +26,3 @@ def read_entries(section: str) -> dict[str, str]:
     before, *rest = ENTRY.split(section)
     assert before == "", f"no entry: {before}"
     return {name: text.strip() for name, text in zip(rest[::2], rest[1::2], strict=True)}
-
-
-def documented_fields(cls: type) -> set[str]:
-    """Return the fields of a dataclass, those of its bases included, that a docstring follows."""
-    names = set()
-    for base in cls.__mro__:
-        if not hasattr(base, "__dataclass_fields__"):
-            continue
-        [definition] = ast.parse(inspect.getsource(base)).body
-        assert isinstance(definition, ast.ClassDef)
-        for node, following in zip(definition.body, definition.body[1:], strict=False):
-            is_text = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-            if is_text and isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                names.add(node.target.id)
-    return names

@@ -20,11 +20,13 @@ from charrnn.model.cell_types import Ops
 from charrnn.model.reading import read_in_lanes
 from charrnn.statistics.intervals import Interval, interval_of, resample_sums
 from charrnn.system.arrays import BoolArray, Float64Array
+from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, inference_mode
 from charrnn.text.vocab import EncodedText
 from charrnn.views.tables import ends_text, plain_table
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AblationEffect:
     """A cell's contribution inside and outside a detector's spans, in nats per character, with 95 %
@@ -35,12 +37,19 @@ class AblationEffect:
     """
 
     detector: str
+    """The name of the detector."""
     change_inside: float
+    """The rise of the loss inside."""
     ci_inside: Interval
+    """The 95 % interval of `change_inside`."""
     change_outside: float
+    """The rise of the loss outside."""
     ci_outside: Interval
+    """The 95 % interval of `change_outside`."""
     num_inside: int
+    """Characters inside."""
     is_count: bool = False
+    """Whether it is a count detector."""
 
 
 @inference_mode
@@ -74,16 +83,21 @@ def score_with(
     return logprobs[1:], sums / len(text)
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ablation:
-    """The rise of the loss of a text while `cells` are clamped: `change` is in nats per character
-    over all `num_chars` predicted characters, `ci` its 95 % interval."""
+    """The rise of the loss of a text while cells are clamped."""
 
     cells: tuple[CellIndex, ...]
+    """(layer, unit) of each cell."""
     change: float
+    """The rise, in nats per character."""
     ci: Interval
+    """The 95 % interval of the rise."""
     num_chars: int
+    """The characters that were predicted."""
     effects: tuple[AblationEffect, ...] = ()
+    """The rise inside and outside the spans of each detector."""
 
 
 def summarize(

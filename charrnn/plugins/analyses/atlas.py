@@ -22,6 +22,7 @@ from charrnn.plugins.analyses.descriptions import descriptions
 from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.system.arrays import Float32Array, Float64Array
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.views.cell_page import characters_text
 from charrnn.views.html_page import CellColumn, CellEntry, HeatMapPage, PagePart, ShownPassage
 from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
@@ -85,16 +86,16 @@ NOTES = (
 """The notes that explain the parts of a page with an atlas."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AtlasCell(MeasuredCell):
     """The measurements of a cell, with the characters that change its mean most and with short
-    passages.
-
-    `x` and `y` are its coordinates on the map, from 0 to 1.
-    """
+    passages."""
 
     x: float
+    """Its place on the map from left to right, from 0 to 1."""
     y: float
+    """Its place on the map in the other direction, from 0 to 1."""
     in_passages: tuple[Float32Array, ...] = field(default=(), repr=False, compare=False)
     """The cell's values in each of its passages."""
 
@@ -103,21 +104,23 @@ class AtlasCell(MeasuredCell):
         return self.to_json_with(x=self.x, y=self.y)
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Atlas(Displayable):
-    """All cells of a model over a text, in the order of their numbers, with the findings of the
-    detectors.
-
-    `half` is the index at which the scoring half begins.
-    """
+    """All cells of a model over a text, with the findings of the detectors."""
 
     text: str = field(repr=False)
     """One character per id, as in `EncodedText.text`: the positions of passages count these."""
     half: int
+    """The index at which the scoring half begins."""
     num_layers: int
+    """L."""
     num_units: int
+    """H: units per layer."""
     findings: CellFindings
+    """The findings of the detectors."""
     cells: tuple[AtlasCell, ...] = field(repr=False)
+    """All C cells, in the order of their numbers."""
     report: DescriptionReport | None = field(default=None, repr=False)
     """The descriptions of all cells; None for a text that is too short."""
 

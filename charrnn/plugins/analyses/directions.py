@@ -44,6 +44,7 @@ from charrnn.statistics.intervals import Interval, interval_of
 from charrnn.statistics.probes import ProbeSums, choose_greedily
 from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
@@ -60,6 +61,7 @@ MOST_CELLS = 8
 """Number of cells of a direction whose weights are shown: the cells with the largest weights."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Direction(Displayable):
     """A weighted sum of cell values that predicts a detector's labels: a linear probe on a few
@@ -71,15 +73,19 @@ class Direction(Displayable):
     """
 
     detector: str
+    """The name of the detector."""
     cells: tuple[records.CellIndex, ...] = field(repr=False)
     """(layer, unit) of each cell, in the order in which they were selected: the best cell first."""
     weights: tuple[float, ...] = field(repr=False)
+    """The weight of each cell."""
     means: tuple[float, ...] = field(repr=False)
     """Mean value of each cell on the choosing half."""
     deviations: tuple[float, ...] = field(repr=False)
     """Standard deviation of each cell on the choosing half."""
     intercept: float
+    """What is added to the weighted sum."""
     is_yes_no: bool
+    """Whether the label is 1 inside and 0 outside, and not a count."""
     score: float
     """AUC, or Spearman's rho for a count, of the output on the scoring half."""
     ci: Interval
@@ -93,6 +99,7 @@ class Direction(Displayable):
     high: float
     """The 98th percentile of the output on the scoring half."""
     num_chars: int
+    """Characters of the text, both halves together."""
     is_all: bool = False
     """Whether the direction is over all cells of the model."""
     _DERIVED = ("name", "gain", "shares")
@@ -227,13 +234,17 @@ def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> Clamp
     return part.clamped(part.mean)
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DirectionContribution(Displayable):
     """What a direction contributes to the prediction."""
 
     direction: Direction
+    """The direction that was held at its mean."""
     ablation: Ablation
+    """The rise of the loss."""
     skipped: tuple[records.Skipped, ...] = ()
+    """The detectors that could not be told apart."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object."""

@@ -23,6 +23,7 @@ from charrnn.errors import UsageError
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import CELLS
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.text.vocab import EncodedText
 from charrnn.views.charts import Canvas
 from charrnn.views.svg import GRID, INK, LINE_HEIGHT, colour_of, dot, label, path
@@ -51,9 +52,10 @@ ABOUT_DOTS = "A dot is a unit; both axes are shares of the characters. Below are
 """The note that explains the plots."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateReport(Displayable):
-    """The gates of every layer, in order, over `num_chars` characters.
+    """The gates of every layer over a text.
 
     They are drawn as scatter plots as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a
     unit of a layer. x is the share of characters at which the unit's gate is shut (below 0.1), y
@@ -63,9 +65,13 @@ class GateReport(Displayable):
     """
 
     name: str
+    """The name of the run."""
     cell: str
+    """The cell type, such as `lstm`."""
     num_chars: int
+    """Characters of the text."""
     gates: tuple[GateUse, ...]
+    """The gates of every layer, in order."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(self._title(), style="bold")

@@ -26,6 +26,7 @@ from charrnn.model.recurrent_state import RecurrentState
 from charrnn.plugins.analyses.sampled_states import read_before
 from charrnn.system.arrays import Int64Array
 from charrnn.system.display import Displayable, RecordTuple
+from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText
@@ -54,22 +55,24 @@ EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
 """Shown instead of an empty chart."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GradientReach(Displayable):
-    """How far gradients reach back in a model.
-
-    `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of
-    that layer `lags[i]` characters before, averaged over `num_losses` characters of a text.
-    `is_untrained` says whether the model is an untrained baseline.
-    """
+    """How far gradients reach back in a model, averaged over the characters of a text."""
 
     name: str
+    """The name of the model; of an untrained baseline "NAME, untrained"."""
     lags: tuple[int, ...]
+    """Distances between the loss and the state, in characters."""
     norms: tuple[tuple[float, ...], ...] = field(repr=False)
+    """norms[layer][i] is the mean norm of the gradient of the loss, in nats, by the state of that
+    layer lags[i] characters before."""
     num_losses: int
+    """Characters of the text over whose losses the norms are averaged."""
     num_drawn: int
     """Number of lags, from the first on, at which enough losses have a gradient to be drawn."""
     is_untrained: bool = False
+    """Whether the model is an untrained baseline."""
 
     def view(self) -> Sequence[RenderableType]:
         """Return the chart of the norms."""

@@ -35,6 +35,7 @@ from charrnn.plugins.analyses.sampled_states import (
 )
 from charrnn.system.arrays import Float32Array, Int64Array
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
 from charrnn.views.heatmap import HeatMap
@@ -79,31 +80,36 @@ MIN_COUNT = 3
 """Occurrences before the positions that a character needs to be reported."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Driver:
-    """A cell whose output drives a gate, or the candidate, of another cell.
-
-    `gate` is the letter of the block of rows (f, i, o, g, …), "" for a cell type without gates.
-    The driver's output h is multiplied by `weight`. `strength` is the weight times the standard
-    deviation of h: how far the driver moves the pre-activation.
-    """
+    """A cell whose output drives a gate, or the candidate, of another cell."""
 
     gate: str
+    """The letter of the block of rows (f, i, o, g, …); "" for a cell type without gates."""
     layer: int
+    """The layer of the driver, from 0."""
     unit: int
+    """The unit of the driver in its layer, from 0."""
     weight: float
+    """What the output h of the driver is multiplied by."""
     strength: float
+    """The weight times the standard deviation of h: how far the driver moves the pre-activation."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErasedCharacter:
     """A character before a position, and the value of the cell there minus the value with the
     character erased."""
 
     character: str
+    """The character."""
     measured: float
+    """The value of the cell minus its value with the character erased."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputPassage:
     """The characters up to and including a position at which the cell is strong, with their
@@ -114,16 +120,20 @@ class InputPassage:
     value: float
     """The cell's value after the last character."""
     characters: tuple[ErasedCharacter, ...]
+    """The characters and their effects, in the order of the text."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CharacterInput:
-    """The mean effect of a character on the cell's value, over `count` occurrences before its
-    strong positions."""
+    """The mean effect of a character before the strong positions of a cell on its value there."""
 
     character: str
+    """The character."""
     count: int
+    """How often it occurs before these positions."""
     measured: float
+    """The mean effect on the cell's value."""
 
 
 CHARACTER_COLUMNS: Columns = {
@@ -134,38 +144,37 @@ CHARACTER_COLUMNS: Columns = {
 """The columns of the table of earlier characters."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlierCharacters:
-    """Which of the last characters set a cell's value, at `num_positions` positions where it is
-    strong.
-
-    `measured_by_lag[k]` is the mean absolute effect of erasing the character k before the position
-    (0: the character at the position).
-    """
+    """Which of the last characters set a cell's value, at positions where it is strong."""
 
     num_positions: int
+    """Positions at which the cell is strong."""
     measured_by_lag: tuple[float, ...]
+    """Entry k is the mean absolute effect of erasing the character k before the position (0: the
+    character at the position)."""
     characters: tuple[CharacterInput, ...]
     """Those with the largest measured effects, positive or negative."""
     passages: tuple[InputPassage, ...] = field(repr=False)
     """Where the cell is highest, and where it is lowest."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellInputs(Displayable):
-    """What sets the value of the cell `layer`:`unit`: the cells that drive it, and the characters
-    before.
-
-    `drivers` are the strongest of each gate, in the order of the gates, strongest first. `earlier`
-    is None unless it was asked for.
-    """
+    """What sets the value of a cell: the cells that drive it, and the characters before."""
 
     layer: int
+    """The layer of the cell, from 0."""
     unit: int
+    """The unit of the cell in its layer, from 0."""
     num_positions: int
     """Positions of the text over which standard deviations were computed."""
     drivers: tuple[Driver, ...]
+    """The strongest drivers of each gate, in the order of the gates, strongest first."""
     earlier: EarlierCharacters | None = None
+    """The effects of earlier characters; None unless they were asked for."""
 
     def view(self) -> Sequence[RenderableType]:
         """Return the cells that drive the cell and, if measured, the earlier characters that set

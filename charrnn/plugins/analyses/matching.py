@@ -33,6 +33,7 @@ from charrnn.evaluation.comparison import distinct_names
 from charrnn.statistics.moments import Moments
 from charrnn.system.arrays import Float32Array, Float64Array
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.system.files import JSON
 from charrnn.system.lazy import torch
 from charrnn.system.progress import task
@@ -72,15 +73,19 @@ ABOUT_PROPERTIES = (
 """The marks of the table of properties, in short."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellMatch:
-    """The cell `other_layer`:`other_unit` of another run that correlates best with the cell
-    `layer`:`unit`."""
+    """The cell of another run that correlates best with a cell."""
 
     layer: int
+    """The layer of the cell, from 0."""
     unit: int
+    """The unit of the cell in its layer, from 0."""
     other_layer: int
+    """The layer of the cell of the other run, from 0."""
     other_unit: int
+    """The unit of the cell of the other run in its layer, from 0."""
     correlation: float
     """Pearson's r over the text, with its sign; 0 for a cell that is constant."""
     null: float
@@ -100,10 +105,10 @@ class CellMatch:
         return abs(self.correlation) - self.null
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairMatch(Displayable):
-    """The cells of the run `name`, each with the cell of the run `other` that correlates best with
-    it.
+    """The cells of a run, each with the cell of another run that correlates best with it.
 
     The null is the null of Gurnee et al. 2024, "Universal neurons in GPT2 language models": the
     best |r| with the other run's activations after a rotation, which keeps the information of each
@@ -111,7 +116,9 @@ class PairMatch(Displayable):
     """
 
     name: str = ""
+    """The name of the run."""
     other: str = ""
+    """The name of the other run."""
     matches: tuple[CellMatch, ...] = field(repr=False)
     """In the order of the cells."""
     null_median: float
@@ -154,11 +161,13 @@ PAIR_COLUMNS: Columns = {
 """The columns of the table of pairs of runs."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PropertyMatch:
     """The cell of every run that follows a detector best."""
 
     detector: str
+    """The name of the detector."""
     scores: tuple[CellScore | None, ...]
     """By run; None where the text cannot be scored."""
     is_same: tuple[bool, ...]
@@ -183,13 +192,15 @@ class PropertyMatch:
         }
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MatchReport(Displayable):
-    """The cells that several runs have in common, over one text of `num_chars` characters."""
+    """The cells that several runs have in common, over one text."""
 
     names: tuple[str, ...]
     """Of the runs."""
     num_chars: int
+    """Characters of the text."""
     num_rotations: int
     """Rotations of each pair that its null is measured on."""
     pairs: tuple[PairMatch, ...]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from charrnn.system.docstrings import described
 from charrnn.system.words import prints_words
 from charrnn.views.theme import all_visible, shown_character
 
@@ -23,6 +24,7 @@ OTHER_COLUMNS = 4
 point."""
 
 
+@described
 @dataclass(frozen=True, slots=True)
 class NumberRow:
     """A vector of the network at one time step."""
@@ -32,8 +34,10 @@ class NumberRow:
     labels: tuple[str, ...]
     """The name of each entry: a unit, a gate block and a unit (`i0`), or a character."""
     values: tuple[float, ...]
+    """The entries."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightNumbers:
     """A matrix of the network, with the bias that is added to its product."""
@@ -51,6 +55,7 @@ class WeightNumbers:
     bias_name: str = ""
     """`b_ih`; "" for a matrix without a bias."""
     bias: tuple[float, ...] = ()
+    """The entries of the bias; () for a matrix without a bias."""
 
 
 class Line(NamedTuple):

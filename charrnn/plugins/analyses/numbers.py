@@ -40,6 +40,7 @@ from charrnn.plugins.analyses.number_tables import (
 )
 from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.trained_model import TrainedModel
 
 MAX_UNITS = 16
@@ -76,6 +77,7 @@ HIDDEN_ROWS = ("h before", "c before")
 """Rows that repeat the numbers of the column before."""
 
 
+@described
 @dataclass(frozen=True, slots=True)
 class LayerNumbers:
     """The vectors of one layer at one time step, in the order in which they are computed.
@@ -86,12 +88,14 @@ class LayerNumbers:
     """
 
     rows: tuple[NumberRow, ...]
+    """The vectors."""
 
     def row(self, name: str) -> NumberRow:
         """Return the first row with a name. Raises KeyError."""
         return {row.name: row for row in reversed(self.rows)}[name]
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepNumbers:
     """Every number of one time step."""
@@ -103,16 +107,19 @@ class StepNumbers:
     input: NumberRow
     """x: the character's embedding, or its one-hot vector."""
     layers: tuple[LayerNumbers, ...]
+    """The vectors of each layer."""
     output: tuple[NumberRow, ...]
     """`W_hy h` and `b_y`, of which the logits are the sum; before them, with `sum_outputs`, the sum
     of the layers."""
     logits: NumberRow
+    """The logits (V,)."""
     probabilities: NumberRow
     """The softmax of the logits."""
     loss: float | None
     """-ln of the probability of the target, in nats."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkNumbers(Displayable):
     """Every number of a network while it reads a text from the initial state."""
@@ -120,11 +127,15 @@ class NetworkNumbers(Displayable):
     name: str
     """Name of the run."""
     cell: str
+    """The cell type, such as `lstm`."""
     depth: str
+    """How the layers are connected, such as `stacked`."""
     vocabulary: tuple[str, ...]
+    """The V characters, in the order of their ids."""
     weights: tuple[WeightNumbers, ...]
     """All matrices, in the order in which a step uses them."""
     steps: tuple[StepNumbers, ...]
+    """The numbers of each time step."""
     _DERIVED = ("mean_loss",)
 
     @property

@@ -22,6 +22,7 @@ from charrnn.plugins.analyses.sampled_states import (
     states_of,
 )
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, torch
 from charrnn.text.vocab import EncodedText
 from charrnn.views.html_page import PagePart
@@ -43,32 +44,41 @@ LEAST_SLOPE = 1e-12
 """The least derivative of tanh(c) by c that a shift is divided by."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CharacterEffect:
     """The mean change of a character's log-probability, in nats, if the cell rises by one standard
     deviation."""
 
     character: str
+    """The character."""
     effect: float
+    """The change, in nats."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellOutputs(Displayable):
-    """The effect of the cell `layer`:`unit` on the prediction of the next character.
+    """The effect of a cell on the prediction of the next character.
 
-    `promoted` and `suppressed` are the characters whose log-probability rises and falls most with
-    the cell, to first order: the mean gradient over `num_positions` positions by `quantity`, times
-    its standard deviation `spread`. It has the sign of the cell's value.
+    It is to first order: the mean gradient of the log-probability by `quantity`, times the standard
+    deviation of that. It has the sign of the cell's value.
     """
 
     layer: int
+    """The layer of the cell, from 0."""
     unit: int
+    """The unit of the cell in its layer, from 0."""
     quantity: str
     """The quantity by which the gradient is taken: tanh(c), or h."""
     spread: float
+    """The standard deviation of the quantity."""
     num_positions: int
+    """Positions of the text over which the gradient is averaged."""
     promoted: tuple[CharacterEffect, ...]
+    """The characters whose log-probability rises most, the largest effect first."""
     suppressed: tuple[CharacterEffect, ...]
+    """The characters whose log-probability falls most, the largest effect first."""
 
     def view(self) -> Sequence[RenderableType]:
         """Return the characters that the cell promotes and suppresses."""

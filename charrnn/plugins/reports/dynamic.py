@@ -31,6 +31,7 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.system.arrays import Float32Array
+from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
@@ -58,6 +59,7 @@ SCALE_WARM_UP = 128
 `model.reading.WARM_UP`, so that a stretch fits into a text of SCALE_LENGTH that a model draws."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DynamicSettings:
     """How the weights follow the text. Raises UsageError naming the field, its value and its

@@ -45,6 +45,7 @@ from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.plugins.reports.breakdown import class_name
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.system.progress import task
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
@@ -84,6 +85,7 @@ share: of the errors; nats/char: what they add to the mean loss"""
 """The explanation of the kinds, below all tables."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorKind:
     """The errors of a model that are attributed to one oracle."""
@@ -91,6 +93,7 @@ class ErrorKind:
     kind: str
     """One of `KINDS`."""
     num_errors: int
+    """The number of the errors."""
     share: float
     """The share of these errors among all errors of the model; 0 if the model has no errors."""
     nats: float
@@ -108,12 +111,15 @@ KIND_COLUMNS: Columns = {
 """The columns of the table of a model."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelErrors:
     """The errors of a model: characters to which it gives a probability below 0.5."""
 
     run: str
+    """The name of the run."""
     num_errors: int
+    """The number of all errors."""
     share: float
     """The share of the errors among the scored characters."""
     nats_per_char: float
@@ -122,6 +128,7 @@ class ModelErrors:
     """The errors of each of `KINDS`, in that order. Their numbers add up to `num_errors`."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorReport(Displayable):
     """The errors of one or several models over the same characters of a text."""
@@ -131,7 +138,9 @@ class ErrorReport(Displayable):
     text_length: int
     """The length of the text: more than `num_chars` if only segments of the text were scored."""
     models: tuple[ModelErrors, ...]
+    """The errors of each model."""
     protocol: str = "stateful"
+    """How the losses were measured, as in `LossReport`."""
 
     def view(self) -> Sequence[RenderableType]:
         """Return a table for each model, and the explanation of the kinds."""

@@ -22,6 +22,7 @@ from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.evaluation.measured import Content
 from charrnn.evaluation.notes import notes_of_runs
+from charrnn.system.docstrings import described
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import as_bytes, code_points
@@ -37,6 +38,7 @@ NUM_LISTED = 20
 """Lines that are listed on a terminal."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LineLoss:
     """The loss of one line of a text, with the newline that ends it."""

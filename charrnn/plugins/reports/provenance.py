@@ -24,6 +24,7 @@ from charrnn.generation.sample_options import DEFAULT_UNKNOWN
 from charrnn.plugins.reports.contributions import Contributions, measure_contributions
 from charrnn.plugins.reports.copies import learned_texts
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.text.copies import (
     KnownHashes,
     SlicedText,
@@ -67,6 +68,7 @@ ABOUT_COLOURS = (
 """The explanation of the colours."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage:
     """A passage of a text that also stands in the training text.
@@ -77,6 +79,7 @@ class Passage:
     start: int
     """Offset in the text."""
     length: int
+    """Its length."""
     offset: int
     """Offset of its first place in the training text."""
     place: Place | None
@@ -90,6 +93,7 @@ class Passage:
         return self.start + self.length
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance(Displayable):
     """The provenance of a text of N characters: who made each character likely, and the passages
@@ -106,6 +110,7 @@ class Provenance(Displayable):
     writer: str
     """Who predicts the text: `network`, or `network and counts`."""
     min_length: int
+    """The length of the shortest passage that counts."""
     passages: tuple[Passage, ...] = field(repr=False)
     """The passages that stand in the training text."""
     held_out_share: float

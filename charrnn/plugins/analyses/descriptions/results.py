@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.views.tables import Columns, records_table
 from charrnn.views.theme import all_visible
 
@@ -20,6 +21,7 @@ LEGEND = (
 """The meaning of the columns of the table."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description(Displayable):
     """The rule that predicts the values of a cell best, and how well it does on text it was not
@@ -31,7 +33,9 @@ class Description(Displayable):
     """
 
     layer: int
+    """The layer of the cell, from 0."""
     unit: int
+    """The unit of the cell in its layer, from 0."""
     kind: str
     """`rule` for conditions that all hold, `count` for a count that the value follows, `none` for a
     constant cell."""
@@ -43,7 +47,9 @@ class Description(Displayable):
     """R²: of the two means, or of a monotone function of the count, both fitted on the choosing
     half."""
     ci_low: float | None = None
+    """Lower end of the 95 % interval of the score; None if it was not measured."""
     ci_high: float | None = None
+    """Upper end of the interval."""
     auc: float | None = None
     """Kind `rule`: the AUC of polarity * values where the conditions hold against where they do
     not."""
@@ -116,6 +122,7 @@ DESCRIPTION_COLUMNS: Columns = {
 """The columns of the table of descriptions."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DescriptionReport(Displayable):
     """The descriptions of cells, and how much of them their rules explain."""
@@ -123,6 +130,7 @@ class DescriptionReport(Displayable):
     descriptions: tuple[Description, ...] = field(repr=False)
     """In the order of the cells."""
     num_chars: int
+    """Characters of the text."""
     num_conditions: int
     """Conditions that rules were made of, each or its negation."""
     control_level: float

@@ -11,6 +11,7 @@ from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.errors import counted
 from charrnn.plugins.analyses.matching import CellMatch
 from charrnn.system.display import Displayable
+from charrnn.system.docstrings import described
 from charrnn.views.tables import PlainTable, ends_text, score_text
 from charrnn.views.theme import all_visible, block, shown_character
 
@@ -22,14 +23,18 @@ ABOUT_WORST = "[ ] encloses what is labelled inside, | ends at the place"
 """The meaning of the marks in the excerpts."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Necessity:
     """The rise of the loss, in nats per character, while the memory of the cell is held at its
     mean."""
 
     inside: float
+    """The rise at characters inside."""
     outside: float
+    """The rise at characters outside."""
     num_chars: int
+    """The characters that were predicted."""
     cells: tuple[float, ...] = field(repr=False)
     """The rises inside for other cells, drawn at random."""
     directions: tuple[float, ...] = field(repr=False)
@@ -43,6 +48,7 @@ class Necessity:
     """The rank among the directions."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sufficiency:
     """The share of the property's effect on the output that remains while all followers but the
@@ -56,21 +62,25 @@ class Sufficiency:
     curve: tuple[tuple[int, float], ...]
     """Pairs (k, share)."""
     windows: tuple[int, ...] = field(repr=False)
+    """The positions where the segments begin that were read."""
     num_carrying: int | None
     """The smallest k of the curve with SHARE_CARRIED of the effect; None if no k has it."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interchange:
     """The share of pairs in which an exchange of the cell's memory moves the output to the opposite
     side. A pair is a position inside and a position outside after which the output differs."""
 
     accuracy: float
+    """The share, from 0 to 1."""
     other_cells: float
     """The same share for other cells, drawn at random for each position."""
     equal_labels: float
     """The same share for pairs of positions on one side."""
     num_pairs: int
+    """The number of pairs in which the output differs."""
     num_drawn: int
     """The pairs that were drawn, including pairs in which the output does not differ as the labels
     do."""
@@ -80,23 +90,29 @@ class Interchange:
     """All positions that were drawn: inside, outside."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Birth:
     """The score of the cell on held-out text at every checkpoint."""
 
     steps: tuple[int, ...]
+    """The steps of the checkpoints."""
     values: tuple[float, ...]
+    """The score at each of them."""
     step: int | None
     """The step from which on the score is above chance; None if it is not above chance at the
     end."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OtherRun:
     """The cell of another run that correlates best with the cell."""
 
     name: str
+    """The name of the run."""
     match: CellMatch
+    """The cell, and its correlation."""
     score: float
     """Its AUC or ρ for the detector, on segments of the scoring half."""
     is_shared: bool
@@ -104,27 +120,36 @@ class OtherRun:
     near the score of the cell (`matching.NEAR`)."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stretch:
     """Text with one label; of a long one, its beginning and its end."""
 
     text: str
+    """The text."""
     is_inside: bool
+    """Whether its label is inside."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrongPlace:
     """A position where the cell is on the wrong side of its threshold."""
 
     position: int
+    """The index in the text."""
     is_inside: bool
+    """Whether its label is inside."""
     value: float
+    """The value of the cell."""
     is_output_wrong: bool
+    """Whether the output is on the wrong side, too."""
     since_change: int
     """Characters since the label changed."""
     before: tuple[Stretch, ...]
     """The last stretches of text up to the position."""
     after: str
+    """The text after the position."""
 
     @property
     def about(self) -> str:
@@ -148,27 +173,37 @@ class WrongPlace:
         return excerpt.append(all_visible(self.after), "underline")
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistakes:
     """The places where the cell is wrong, among the places after which the output shows the
     property."""
 
     num_places: int
+    """The places."""
     num_wrong: int
+    """The places where the cell is wrong."""
     num_output_wrong: int
     """The wrong places where the output is on the wrong side, too."""
     threshold: float
+    """The value of the cell that separates inside from outside."""
     worst: tuple[WrongPlace, ...]
+    """The places where the cell is most wrong, the worst first."""
 
 
+@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvidenceCard(Displayable):
     """The evidence for the claim that the cell `layer`:`unit` tracks the property of a detector."""
 
     layer: int
+    """The layer of the cell, from 0."""
     unit: int
+    """The unit of the cell in its layer, from 0."""
     detector: str
+    """The name of the detector."""
     looks_for: str
+    """What it labels, in a few words."""
     output: tuple[str, ...]
     """The next characters whose odds show the property."""
     output_sign: int
@@ -176,13 +211,19 @@ class EvidenceCard(Displayable):
     output_after: tuple[str, ...]
     """The characters after which the odds differ."""
     num_chars: int
+    """Characters of the text."""
     num_cells: int
+    """C: the cells of the model."""
     tracks: CellScore
+    """How well the cell follows the detector."""
     necessary: Necessity
+    """What holding the cell at its mean costs."""
     sufficient: Sufficiency
+    """How much of the effect the cell carries."""
     interchange: Interchange | None
     """None without a pair in which the output differs."""
     fooled: Mistakes
+    """Where the cell is wrong."""
     born: Birth | None = None
     """None for a model with fewer than two checkpoints."""
     others: tuple[OtherRun, ...] = ()
