@@ -79,6 +79,10 @@ def test_dir_lists_what_a_program_needs(model):
     listed = {name for name in dir(model) if not name.startswith("_")}
     assert {"sample", "logprob", "network", "val_nats"} <= listed
     assert not {"check_learned_here", "read_parts", "stepper"} & listed
+    # Of a result, in whose class is nothing but what programs need.
+    [likeliest] = charrnn.load("prose").predict("Th", top=1)
+    public = {name for name in dir(likeliest) if not name.startswith("_")}
+    assert public == {"character", "probability", "to_json", "view"}
     assert all(hasattr(model, name) for name in INNER.split())
 
 

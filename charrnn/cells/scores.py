@@ -74,11 +74,16 @@ def find_cells(
     A cell is chosen on the first half of the trace and scored on the second. An AUC is that of
     polarity × values, with the polarity of the first half; Spearman's ρ keeps its sign.
 
+    This is for a trace that is at hand. `Model.survey` takes a text of any length, compares with an
+    untrained network by itself, and keeps no trace in memory; `Model.study` is for more questions
+    about one text.
+
     Args:
         trace: What `Model.trace` returned, of at least 200 characters.
-        detectors: Names of detectors, such as `quote`, or objects of the class `Detector`. By
-            default all.
-        untrained: The trace of the same text by an untrained network, for comparison.
+        detectors: Names of detectors, such as `quote`, or objects of the class `Detector`, or one
+            name. By default all of `charrnn.detectors.registry.DETECTORS`.
+        untrained: The trace of the same text by an untrained network, for comparison. By default
+            nothing is compared.
 
     Returns:
         A `CellFindings`: the score of the best cell for each detector, and the reason for each
@@ -94,6 +99,10 @@ def find_cells(
         >>> best.layer, best.unit
         (0, 5)
         >>> best.auc
+        >>> untrained = model.trace(text, network=model.untrained_baseline())
+        >>> findings = charrnn.find_cells(model.trace(text), ["quote"], untrained=untrained)
+        >>> findings.scores[0].gain > 0
+        True
     """
     # A network that has learned nothing reads the same text: its scores come from chance and the
     # inputs alone.

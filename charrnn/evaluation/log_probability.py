@@ -43,7 +43,9 @@ class ProbabilityMethods(TextModel):
         For a model of documents a text begins a document, and the END after each of its documents
         counts, too: the probabilities of all documents have the sum 1. For another model this is ln
         p(text | context); without a context nothing predicts the first character, which is then not
-        counted. Unknown characters cost as much as in `evaluate`.
+        counted. Unknown characters cost as much as in `evaluate`. The weights are in fp32, or in
+        bf16 for a large network that was trained in it where the processor is fast in it; `sample`
+        draws by weights of 8 bits unless its `precision` is `fp32`.
 
         Args:
             text: The text: a string, bytes or the `pathlib.Path` of a file, or a list of N such

@@ -561,10 +561,10 @@ class GenerationMethods:
 
     `sample`, `stream` and `write` take the fields of `SampleOptions`, `samples` those of
     `SeveralOptions`, and `search` and `beam` those of `SearchOptions`, which are in
-    `generation.sample_options`. A prime, or a text to predict after, is a string, bytes, the
-    `pathlib.Path` of a file or a list of texts. The methods raise
-    UsageError for an unknown option and for one out of range, and DataError for a prime with
-    characters outside the vocabulary.
+    `charrnn.generation.sample_options`. A prime, or a text to predict after, is a string, bytes,
+    the `pathlib.Path` of a file or a list of texts. The methods raise UsageError for an unknown
+    option and for one out of range, and DataError for a prime with characters outside the
+    vocabulary.
 
     Neither the model nor the defaults are those of `charrnn sample`: a `Model` writes with its
     network alone (`Model.with_counts` adds counts), at temperature 1, and a document of at most
@@ -585,23 +585,25 @@ class GenerationMethods:
     def sample(self, options: SampleOptions) -> GeneratedText:
         r"""Draw a text.
 
-        The options are the fields of `SampleOptions` in `charrnn.generation.sample_options`, which
-        describes each: beside those below, `top_k`, `top_p`, `min_p`, `stops`, `ban`, `match`,
-        `forbid`, `clamps`, `unknown`, `precision` and others.
+        The options are given by name. They are the fields of `SampleOptions` in
+        `charrnn.generation.sample_options`: `help(model.sample)` has all of them.
 
         Args:
             length: The number of characters, at least 0; by default 1,000. A document may end
                 earlier.
             prime: The text that the model reads first, which is not part of the result: a string,
                 bytes, the `pathlib.Path` of a file, or a list of these. Without it the text begins
-                like the training text.
+                like the training text: the model reads a newline, with a full stop before it and
+                newlines after it if it expects them.
             temperature: The divisor of the logits: by default 1, the model's own distribution; 0 is
                 greedy.
             seed: The same seed gives the same text. By default a new one is drawn.
 
         Returns:
             A `GeneratedText`: the `text`, the log-probability of each of its characters in nats,
-            and the seed.
+            and the seed. The weights that draw have 8 bits unless `precision` is `fp32`: then a
+            `trace` of the text, with what was read before it as its context, has the same
+            log-probabilities.
 
         Raises:
             UsageError: There is no such option, an option is out of range, or a cell that is
@@ -616,6 +618,11 @@ class GenerationMethods:
             >>> len(drawn.text), len(drawn.logprobs), drawn.seed
             (60, 60, 1)
             >>> model.sample(length=20, top_k=3, ban="e", stops=["\n"]).text
+            >>> exact = model.sample(length=60, precision="fp32", seed=1)
+            >>> before = model.vocab.decode(model.generator.encode_prime(None))
+            >>> trace = model.trace(exact.text, context=before)
+            >>> abs(exact.logprob - float(trace.logprobs.sum())) < 0.01
+            True
         """
         return self.generator.sample(self._with_read_prime(options))
 
@@ -624,13 +631,13 @@ class GenerationMethods:
         """Draw several texts at once.
 
         The options are those of `sample`, too: the fields of `SeveralOptions` in
-        `charrnn.generation.sample_options`, which describes each.
+        `charrnn.generation.sample_options`.
 
         Args:
             count: The number of texts, at least 1. Text i does not depend on it: `sample` draws the
-                same text with its `seed`.
-            temperatures: One text is drawn for each of these temperatures, with the same random
-                numbers, whatever `count` is.
+                same text with its `seed`. With `temperatures` it is ignored.
+            temperatures: One text is drawn for each of these temperatures, all with the same seed,
+                whatever `count` is.
             unique: Whether a text that was drawn before is rejected.
             accept: A function of a text with its prime; a text for which it returns False is
                 rejected.
@@ -638,7 +645,8 @@ class GenerationMethods:
                 may end earlier.
 
         Returns:
-            A list of `GeneratedText`, in the order of their seeds.
+            A list of `GeneratedText`, in the order of their seeds or, with `temperatures`, in the
+            order of these.
 
         Raises:
             UsageError: There is no such option, an option is out of range, a cell that is
@@ -728,8 +736,7 @@ class GenerationMethods:
         """Return a beam search, which yields the most likely text as far as it is certain.
 
         The search is that of Graves (2012), and draws nothing. The options are the fields of
-        `SearchOptions` in `charrnn.generation.sample_options`, which describes each: beside those
-        below, `stops`, `ban`, `match`, `clamps`, `unknown` and others.
+        `SearchOptions` in `charrnn.generation.sample_options`.
 
         Args:
             width: The number of texts that are kept at every step, from 1 to 4,096; by default 8.
@@ -737,7 +744,8 @@ class GenerationMethods:
                 default 200.
             prime: The text that the model reads first, which is not part of the result: a string,
                 bytes, the `pathlib.Path` of a file, or a list of these. Without it the text begins
-                like the training text.
+                like the training text: the model reads a newline, with a full stop before it and
+                newlines after it if it expects them.
             no_repeat: The length of the n-grams that must not occur twice. By default every n-gram
                 may recur.
 

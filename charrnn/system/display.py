@@ -35,7 +35,8 @@ class Displayable:
 
         Example:
             >>> import rich
-            >>> rich.print(*study.values_of(0, 5).view())
+            >>> [likeliest] = charrnn.load("prose").predict("Th", top=1)
+            >>> rich.print(*likeliest.view())
         """
         if hasattr(self, "__rich_console__"):
             return [cast("RenderableType", self)]
@@ -43,13 +44,15 @@ class Displayable:
         return pictures
 
     def to_json(self) -> Any:
-        """Return all fields, and the properties in _DERIVED, for JSON.
+        """Return all fields, and what follows from them, for JSON.
 
         Returns:
             A dictionary; NumPy arrays stay arrays.
 
         Example:
-            >>> model.predict("abc", top=1)[0].to_json()
+            >>> [likeliest] = charrnn.load("prose").predict("Th", top=1)
+            >>> likeliest.to_json()
+            {'character': 'e', 'probability': 0.5...}
         """
         return asdict(cast(Any, self)) | {name: getattr(self, name) for name in self._DERIVED}
 
