@@ -274,7 +274,7 @@ def test_a_first_cell_that_adds_nothing_is_not_chosen():
     sums = DirectionSums()
     cells = np.array([[1, 1, 2], [-1, 1, 2], [1, -1, 2], [-1, -1, 2]], np.float32)
     sums.add(cells, cells[:, 1:2])
-    assert sums.direction(1, first=0).cells == [1]
+    assert sums.probe(1, first=0).cells == [1]
     assert sums.line(1, 0) == (1, 0)
     assert sums.line(2, 0) == (0, 0)
 
