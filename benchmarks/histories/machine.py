@@ -412,7 +412,8 @@ class Histories(RuleBasedStateMachine):
         made = picked(self.runs, pick)
         if made.is_damaged or not whole_checkpoints(made.path):
             return
-        server = completions.Server(charrnn.load(made.path), None)
+        model = charrnn.load(made.path)
+        server = completions.Server(model, model, None)
         asked = {"prompt": PRIMES[made.text], "max_tokens": 20, "seed": 7, "temperature": 0.8}
         answer = asyncio.run(ask(server.app, asked))
         self.world.lines.append(f"served {made.path.name}")
