@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -77,7 +77,7 @@ class TextModel(GenerationMethods):
     name: str
     config: Config
     vocab: Vocab
-    writer: ClassVar[str] = "network"
+    writer: str = "network"
     """Who writes and predicts, in a word."""
 
     @property

@@ -81,6 +81,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--counts", beside="--no-counts"),
         Rule("--counts --no-counts", beside="--numbers", why="which shows the network"),
         Rule("--trace", beside="--numbers"),
+        Rule("--unknown", beside="--trace", why="which reads the text as it is"),
         Rule("--backward", without="--numbers"),
         Rule("--json", beside="--export"),
         Rule("--force", without="--export"),

@@ -381,7 +381,12 @@ class SampleOutput:
             warn(("the text is empty, so nothing can be traced",), quiet=self.quiet)
             return
         found = provenance.trace_text(
-            self.model, text.text, reference_text=self.reference_text, prime=options.prime
+            self.model,
+            text.text,
+            reference_text=self.reference_text,
+            prime=options.prime,
+            unknown=options.unknown,
+            clamps=options.clamps,
         )
         if self.show_as_json:
             print_json(self._as_json(text) | {"provenance": found.to_json()})

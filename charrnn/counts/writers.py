@@ -23,8 +23,8 @@ def choose_writer(model: TrainedModel, counts: bool | None = None) -> "TrainedMo
 
     With None, the counts take part if the model has them, both predict better together, and it
     writes running text. Where they cannot be read, a warning says so, and the network is alone.
-    True makes them take part; raises UsageError if there are none that can be used. With False, the
-    network is alone.
+    True makes them take part; raises UsageError if there are none, CharRNNError if they cannot be
+    read. With False, the network is alone.
     """
     # Counts make the loss of documents lower, but of a network that was trained long enough, fewer
     # documents are valid with them (benchmarks/LOG.md).
@@ -37,9 +37,11 @@ def choose_writer(model: TrainedModel, counts: bool | None = None) -> "TrainedMo
             check_room_for_numba()
             counted_model = counting.with_counts(model)
         except CharRNNError as error:
+            # What was asked for is not left out.
+            if counts:
+                raise
             warn(Message(f"{error.marked} The network writes alone."))
 
-    # What was asked for is not left out without a word.
     if counts and counted_model is None:
         raise UsageError(
             f"{model.name} has no counts of its training text that can be used. Leave"

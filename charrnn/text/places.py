@@ -34,13 +34,17 @@ FileBlocks = tuple[str, Iterable[bytes]]
 """The name of a file and its content in blocks, as a corpus reads it: UTF-8 with LF, or bytes."""
 
 
-def find_places(passages: Sequence[str | bytes], files: Iterable[FileBlocks]) -> list[Places]:
+def find_places(
+    passages: Sequence[str | bytes], files: Iterable[FileBlocks], *, joins_lines: bool = False
+) -> list[Places]:
     """Find each of P passages, all str or all bytes, in the files of a corpus.
 
-    Each file is read once, block by block. Returns P results in the order of the passages.
+    Each file is read once, block by block. With `joins_lines`, the corpus has a blank for many a
+    line end of its files, so the two count as equal. Returns P results in the order of the
+    passages.
     """
     # A passage may begin in one block and end in the next.
-    searches = [_Search(passage) for passage in passages]
+    searches = [_Search(passage, joins_lines=joins_lines) for passage in passages]
     longest = max((len(search.wanted) for search in searches), default=1)
     for name, blocks in files:
         for window in _windows(blocks, overlap=longest - 1):
@@ -81,22 +85,28 @@ def _windows(blocks: Iterable[bytes], overlap: int) -> Iterator[_Window]:
 class _Search:
     """The search for one passage in all files."""
 
-    def __init__(self, passage: str | bytes) -> None:
+    def __init__(self, passage: str | bytes, *, joins_lines: bool) -> None:
         self.first: Place | None = None
         self.num_places = 0
         self._is_text = isinstance(passage, str)
+        self._joins_lines = joins_lines
         self.wanted = passage if isinstance(passage, bytes) else passage.encode("utf-8", "replace")
+        if joins_lines:
+            self.wanted = self.wanted.replace(b"\n", b" ")
 
     def look_in(self, window: _Window, file: str) -> None:
         """Count the places that end in the block of a window, and note the first place of all."""
         # A passage that lies wholly in the block before was counted there.
         begin = max(0, window.num_before - len(self.wanted) + 1)
-        found = window.content.find(self.wanted, begin)
+        content = window.content
+        if self._joins_lines:
+            content = content.replace(b"\n", b" ")
+        found = content.find(self.wanted, begin)
         while found >= 0:
             self.num_places += 1
             if self.first is None:
                 self.first = self._place(window, found, file=file)
-            found = window.content.find(self.wanted, found + len(self.wanted))
+            found = content.find(self.wanted, found + len(self.wanted))
 
     def _place(self, window: _Window, found: int, *, file: str) -> Place:
         """Return the place at an index of a window."""

@@ -269,13 +269,13 @@ class SourceReader:
 
     def file_blocks(self) -> Iterator[FileBlocks]:
         """Yield the name of each usable file, and its content in blocks as it is read: UTF-8 with
-        LF, or bytes. It is read again, and not divided into documents; a stream is left out."""
+        LF, or bytes. It is read again, and neither divided into documents nor are its lines joined;
+        a stream is left out."""
         origins = [origin for origin in self.origins if origin.stream is None]
         reader = SourceReader(
             origins,
             alphabet="byte" if self.kind == "byte" else "char",
             encoding=self._encoding or "",
-            joins_lines=self._joins_lines,
         )
         for origin in origins:
             yield from reader._files(origin, Tally())

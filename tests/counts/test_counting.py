@@ -557,6 +557,24 @@ def test_documents_are_written_by_the_network_alone_unless_counts_are_asked_for(
     assert "has no counts" in command(*line, "--counts").err
 
 
+def test_damaged_counts_that_are_asked_for_are_an_error_and_nothing_else(command, run):
+    (run / "counts.safetensors").write_bytes(b"no counts")
+    ran = command("predict", run, "the", "--counts")
+    assert ran.code == 4 and "is damaged" in ran.err
+    assert "writes alone" not in ran.err
+    assert "writes alone" in command("predict", run, "the").err
+
+
+@pytest.mark.parametrize(
+    "changed", [(), ("--clamp", "0:5=1"), ("--prime", "the Ж", "--unknown", "nearest")]
+)
+def test_a_text_is_traced_with_the_model_that_wrote_it(command, trained, changed):
+    line = ("sample", trained[0], "--beam", 2, "--length", 20, "--trace", "--json", *changed)
+    told = as_json(command(*line))
+    together = told["provenance"]["characters"]["together"]
+    assert sum(together) == pytest.approx(told["logprob"], abs=1e-4)
+
+
 def test_log_probabilities_are_those_of_the_mixture(trained):
     model = charrnn.load(trained[0]).with_counts()
     text = model.sample(length=40, seed=3, prime="the", top_k=4)
@@ -585,6 +603,8 @@ def test_a_mixture_is_one_of_networks_with_their_counts(command, trained, run):
     writers = [part["writer"] for part in as_json(command(*line))["mix"]]
     alone = [part["writer"] for part in as_json(command(*line, "--no-counts"))["mix"]]
     assert writers == ["network and counts"] * 2 and alone == ["network"] * 2
+    assert as_json(command(*line))["writer"] == "network and counts"
+    assert as_json(command(*line, "--no-counts"))["writer"] == "network"
     both = charrnn.mix([charrnn.load(path).with_counts() for path in (trained[0], run)])
     assert as_json(command(*line))["text"] == both.sample(length=20, seed=1, temperature=0.8).text
 

@@ -57,3 +57,11 @@ def test_bytes_have_columns_of_bytes():
 
 def test_a_passage_in_no_file_has_no_place():
     assert find_places(["ab"], [("a", [b"a"]), ("b", [b"b"])]) == [Places(first=None, num_places=0)]
+
+
+def test_a_passage_of_joined_lines_has_the_place_of_the_lines_of_the_file():
+    files = [("a.txt", blocks_of(b"one\ntwo words that\nwere wrapped\nhere\n", 7))]
+    [found] = find_places(["words that were wrapped here"], files, joins_lines=True)
+    assert found == Places(first=Place(file="a.txt", line=2, column=5), num_places=1)
+    [found] = find_places(["words that were wrapped here"], files)
+    assert found.first is None

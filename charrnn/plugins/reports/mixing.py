@@ -156,6 +156,10 @@ class Mixture(ProbabilityMethods):
         self.models = tuple(models)
         self.weights = tuple(weights)
         self.name = "mixture"
+        # The counts take part if they do in one of the models.
+        with_counts = [model.writer for model in models if model.writer != self.writer]
+        if with_counts:
+            self.writer = with_counts[0]
         _check_documents(models)
         self.vocab, self.ids_there = common_alphabet(
             [model.vocab for model in models], names=[model.name for model in models]

@@ -20,7 +20,7 @@ from charrnn.cells.findings import ColouredText
 from charrnn.counts.counted_model import CountedStepper
 from charrnn.errors import DataError, UsageError, check_range, named
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
-from charrnn.generation.sample_options import DEFAULT_UNKNOWN
+from charrnn.generation.sample_options import DEFAULT_UNKNOWN, Clamps
 from charrnn.plugins.reports.contributions import Contributions, measure_contributions
 from charrnn.plugins.reports.copies import learned_texts
 from charrnn.system.display import Displayable
@@ -119,6 +119,13 @@ class Provenance(Displayable):
     """The predictions of each character, and the shares of the network and the counts."""
     reach: str = ""
     """How far the counts reach: the longest context, and the characters that are counted."""
+
+    @property
+    def unit(self) -> str:
+        """What the numbers count: `byte` in a text of bytes, else `character`."""
+        if isinstance(self.text, bytes):
+            return "byte"
+        return "character"
 
     @property
     def is_copied(self) -> NDArray[np.bool_]:
@@ -353,6 +360,8 @@ class ReferenceText:
 
     training: CorpusPart = field(repr=False)
     held_out: str | bytes = field(repr=False)
+    joins_lines: bool = False
+    """Whether the lines of wrapped paragraphs were joined when the files were read."""
 
     def passages(
         self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
@@ -366,7 +375,8 @@ class ReferenceText:
         places = {}
         if contents:
             different = list(dict.fromkeys(contents))
-            found = find_places(different, self.training.corpus.file_blocks())
+            files = self.training.corpus.file_blocks()
+            found = find_places(different, files, joins_lines=self.joins_lines)
             places = dict(zip(different, found, strict=True))
 
         # The place in the training text is the one that `find_matches` has found.
@@ -441,9 +451,11 @@ def trace_text(
     *,
     reference_text: ReferenceText,
     prime: str | bytes | None = None,
+    unknown: str = DEFAULT_UNKNOWN,
+    clamps: Clamps | None = None,
     min_length: int = MIN_COPY_LENGTH,
 ) -> Provenance:
-    """Trace a text that a model reads after `prime`, as `sample` reads it.
+    """Trace a text that a model reads after `prime`, as `sample` reads it, with the same `clamps`.
 
     Raises DataError for an empty or too long text, UsageError for a `min_length` under 1.
     """
@@ -459,14 +471,15 @@ def trace_text(
     # The weights as they were trained: in 8 bits, as `sample` draws, the losses would differ a
     # little from those of `evaluate`.
     generator = model.generator
-    stepper = generator.model_for("fp32", {})
+    stepper = generator.model_for("fp32", clamps or {})
     # Both writers, if the model has both.
     reach = ""
     if isinstance(stepper, CountedStepper):
         predictor = stepper.counts.predictor
+        unit = "bytes" if isinstance(text, bytes) else "characters"
         reach = (
-            f"The counts know contexts of up to {predictor.longest} characters, of"
-            f" {len(predictor.contexts.ids):,} characters of the training text."
+            f"The counts know contexts of up to {predictor.longest} {unit}, of"
+            f" {len(predictor.contexts.ids):,} {unit} of the training text."
         )
     return Provenance(
         text=text,
@@ -477,7 +490,7 @@ def trace_text(
         contributions=measure_contributions(
             stepper,
             model.vocab.encode(text),
-            context_ids=generator.encode_prime(prime, DEFAULT_UNKNOWN),
+            context_ids=generator.encode_prime(prime, unknown),
         ),
         reach=reach,
     )
@@ -504,7 +517,7 @@ def read_reference_text(model: TrainedModel, *, length: int) -> ReferenceText:
 
     model.check_learned_here()
     training, validation, *_ = model.read_parts(reason=REASON)
-    return ReferenceText(training, validation[:HELD_OUT_CHARS])
+    return ReferenceText(training, validation[:HELD_OUT_CHARS], joins_lines=model.config.join_lines)
 
 
 def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str | bytes], bool]:

@@ -60,9 +60,9 @@ def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str
 
 
 def _summary(provenance: Provenance) -> str:
-    unit = "byte" if isinstance(provenance.text, bytes) else "character"
+    num_chars = counted(len(provenance.text), provenance.unit)
     return (
-        f"Written by: {provenance.writer}. {counted(len(provenance.text), unit)}, of which"
+        f"Written by: {provenance.writer}. {num_chars}, of which"
         f" {provenance.share_copied:.1%} are in passages of at least {provenance.min_length} that"
         f" stand in the training text; of text that nobody copied, {provenance.held_out_share:.1%}."
         f" {provenance.reach}"
@@ -118,10 +118,12 @@ def _numbers(provenance: Provenance, index: int) -> str:
     numbers = f"network {math.exp(measured.network[index]):.3f}"
     if measured.counts is None or measured.context_lengths is None or measured.num_places is None:
         return numbers
+    context = counted(measured.context_lengths[index].item(), provenance.unit)
+    times = counted(measured.num_places[index].item(), "time")
     return (
         f"{numbers}, counts {math.exp(measured.counts[index]):.3f}, together"
-        f" {math.exp(measured.together[index]):.3f}; its last {measured.context_lengths[index]}"
-        f" characters stand {measured.num_places[index]:,} times in the counted text"
+        f" {math.exp(measured.together[index]):.3f}; the counts know the last {context} before it,"
+        f" {times} in the counted text"
     )
 
 
@@ -143,9 +145,10 @@ def _section(
             place += f", and in {counted(passage.num_more, 'more place')}"
     # The passage stands between what comes before and after it there.
     copied = provenance.text[passage.start : passage.stop]
+    length = counted(passage.length, provenance.unit)
     return (
-        f'<section id="place-{number}"><p>{counted(passage.length, "character")}: {escape(place)}'
-        f"</p><pre>{_shown(before)}<mark>{_shown(copied)}</mark>{_shown(after)}</pre></section>"
+        f'<section id="place-{number}"><p>{length}: {escape(place)}</p>'
+        f"<pre>{_shown(before)}<mark>{_shown(copied)}</mark>{_shown(after)}</pre></section>"
     )
 
 

@@ -175,6 +175,24 @@ def test_a_byte_model_compares_bytes(byte_run):
     assert model.provenance("\ud800").text == b"\xed\xa0\x80"
 
 
+def test_a_text_of_predict_has_the_limit_of_a_comparison(byte_run, command, monkeypatch):
+    monkeypatch.setattr(plugin, "MAX_CHARS", 10)
+    monkeypatch.setattr(plugin, "HELD_OUT_CHARS", 10)
+    assert command("predict", byte_run.path, "a" * 10, "--trace").code == 0
+    ran = command("predict", byte_run.path, "a" * 11, "--trace")
+    assert ran.code == 3 and "has 11 characters; at most 10 are compared" in ran.err
+    ran = command("predict", byte_run.path, "a", "--trace", "--unknown", "nearest")
+    assert ran.code == 2 and "--unknown does not go with --trace" in ran.err
+
+
+def test_the_page_of_a_byte_model_counts_bytes(byte_run):
+    model = charrnn.load(byte_run.path)
+    found = model.provenance("zäb «molü» 語 🙂\n" * 2)
+    page = to_page(found, model.reference_text(), title="bytes")
+    length = found.passages[0].length
+    assert f"<p>{length} bytes: " in page
+
+
 @pytest.mark.trained
 def test_every_planted_passage_is_found_with_its_place(tmp_path):
     """50 lengths from 20 to 500 characters, in two files, some of them twice."""
