@@ -17,17 +17,16 @@ Shapes: N characters, V vocabulary, K characters of a context.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.counts.counted_model import CountedStepper, Counts, row_slices
 from charrnn.generation.distribution import log_softmax
+from charrnn.generation.sampling import Ids
 from charrnn.model.stepper import CharacterModel
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.progress import task
-
-Float64Array = NDArray[np.float64]
 
 
 class Contributions(NamedTuple):
@@ -44,47 +43,46 @@ class Contributions(NamedTuple):
     """(N,): ln p by the counts alone."""
     counts_shares: Float64Array | None = None
     """(N,): the share of the counts, from 0 to 1; nan for a character without shares."""
-    context_lengths: NDArray[np.int64] | None = None
+    context_lengths: Int64Array | None = None
     """(N,): length of the longest context of the character that stands in the counted text."""
-    num_places: NDArray[np.int64] | None = None
+    num_places: Int64Array | None = None
     """(N,): how often this context stands in the counted text."""
 
 
-def measure_contributions(
-    stepper: CharacterModel, ids: NDArray[np.integer[Any]], *, context_ids: NDArray[np.integer[Any]]
-) -> Contributions:
+def measure_contributions(stepper: CharacterModel, ids: Ids, *, context_ids: Ids) -> Contributions:
     """Measure the contributions to each of ids (N,), N >= 1, which are read after `context_ids`, at
     least one."""
     # The network reads the text alone, so that its own predictions are known, too.
     counts = None
-    network: Any = stepper
+    network = stepper
     if isinstance(stepper, CountedStepper):
         counts = stepper.counts
         network = stepper.network
 
+    # The counts look back over the context, too.
+    read = np.concatenate((context_ids, ids)).astype(np.uint16)
     blocks = []
     with task("reading", total=len(ids)) as advance:
         for rows, logits in _predictions(network, ids, context_ids=context_ids):
             if counts is None:
                 blocks.append(_of_network(logits, ids[rows]))
             else:
-                # The counts look back over the context, too.
-                read = np.concatenate((context_ids, ids))
                 positions = np.arange(rows.start, rows.stop) + len(context_ids)
                 histories = counts.predictor.histories(read, positions)
                 blocks.append(_of_both(counts, logits, targets=ids[rows], histories=histories))
             advance(len(logits))
 
     # A field is None in all blocks or in none.
-    joined: list[Any] = []
-    for parts in zip(*blocks, strict=True):
-        joined.append(None if parts[0] is None else np.concatenate(parts))
-    return Contributions(*joined)
+    joined = {}
+    for name, first in blocks[0]._asdict().items():
+        if first is not None:
+            joined[name] = np.concatenate([getattr(block, name) for block in blocks])
+    return Contributions(**joined)
 
 
 def _predictions(
-    network: Any, ids: NDArray[np.integer[Any]], *, context_ids: NDArray[np.integer[Any]]
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    network: CharacterModel, ids: Ids, *, context_ids: Ids
+) -> Iterator[tuple[slice, Float32Array]]:
     """Yield slices of ids (N,), and the logits (M, V) of the network for the characters in each."""
     logits, state = network.read(context_ids)
     for rows in row_slices(len(ids)):
@@ -96,7 +94,7 @@ def _predictions(
         yield rows, block
 
 
-def _of_network(logits: NDArray[np.float32], targets: NDArray[np.integer[Any]]) -> Contributions:
+def _of_network(logits: Float32Array, targets: Ids) -> Contributions:
     """Return the contributions of a network alone to targets (M,) with the logits (M, V)."""
     by_network = _of_targets(log_softmax(logits), targets)
     return Contributions(network=by_network, together=by_network)
@@ -104,10 +102,10 @@ def _of_network(logits: NDArray[np.float32], targets: NDArray[np.integer[Any]]) 
 
 def _of_both(
     counts: Counts,
-    logits: NDArray[np.float32],
+    logits: Float32Array,
     *,
-    targets: NDArray[np.integer[Any]],
-    histories: NDArray[np.int64],
+    targets: Ids,
+    histories: Int64Array,
 ) -> Contributions:
     """Return the contributions of a network and counts to targets (M,) after histories (M, K)."""
     predictions = counts.predictions(logits, histories)
@@ -136,6 +134,6 @@ def _of_both(
     )
 
 
-def _of_targets(values: NDArray[Any], targets: NDArray[np.integer[Any]]) -> Float64Array:
+def _of_targets(values: Float64Array, targets: Ids) -> Float64Array:
     """Return the value (M,) of each target (M,) in values (M, V)."""
     return np.asarray(values[np.arange(len(targets)), targets], np.float64)

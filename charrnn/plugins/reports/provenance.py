@@ -8,10 +8,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +22,7 @@ from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN, Clamps
 from charrnn.plugins.reports.contributions import Contributions, measure_contributions
 from charrnn.plugins.reports.copies import learned_texts
+from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.display import Displayable
 from charrnn.system.docstrings import described
 from charrnn.text.copies import (
@@ -128,7 +128,7 @@ class Provenance(Displayable):
         return "character"
 
     @property
-    def is_copied(self) -> NDArray[np.bool_]:
+    def is_copied(self) -> BoolArray:
         """(N,): whether each character is part of a passage."""
         is_copied = np.zeros(len(self.text), np.bool_)
         for passage in self.passages:
@@ -147,7 +147,7 @@ class Provenance(Displayable):
         copied."""
         return max(self.passages, key=lambda passage: passage.length, default=None)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the figures, the passages and the numbers of each character, without the text.
 
         Returns:
@@ -426,7 +426,7 @@ def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
 
 def find_passages(
     text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_COPY_LENGTH
-) -> NDArray[np.int64]:
+) -> Int64Array:
     """Find all passages of `text` with at least `min_length` characters that also stand in
     `corpus`: start, length and first offset in the corpus of each (M, 3), as
     `text.copies.find_matches`.
