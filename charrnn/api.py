@@ -538,7 +538,8 @@ class Model(TrainedModel, ProbabilityMethods):
         Raises:
             DataError: The text of the run is missing or changed, or nobody recorded it, or the text
                 is empty or too long, or a file cannot be read.
-            UsageError: `min_length` is under 1.
+            UsageError: `min_length` is under 1, or the text is bytes and the model reads
+                characters.
 
         Example:
             >>> found = model.provenance(model.training_text()[:100] + "zyx")

@@ -457,7 +457,8 @@ def trace_text(
 ) -> Provenance:
     """Trace a text that a model reads after `prime`, as `sample` reads it, with the same `clamps`.
 
-    Raises DataError for an empty or too long text, UsageError for a `min_length` under 1.
+    Raises DataError for an empty or too long text, UsageError for bytes that a model of characters
+    is given, and for a `min_length` under 1.
     """
     # The text in the form in which the corpus is stored.
     if isinstance(reference_text.training[:0], bytes):
@@ -466,6 +467,7 @@ def trace_text(
         text = text.replace("\r\n", "\n")
     if not text:
         raise DataError("The text is empty: give at least one character.")
+    ids = model.vocab.encode(text)
     passages = reference_text.passages(text, min_length=min_length)
 
     # The weights as they were trained: in 8 bits, as `sample` draws, the losses would differ a
@@ -489,7 +491,7 @@ def trace_text(
         held_out_share=reference_text.held_out_share(min_length),
         contributions=measure_contributions(
             stepper,
-            model.vocab.encode(text),
+            ids,
             context_ids=generator.encode_prime(prime, unknown),
         ),
         reach=reach,

@@ -62,7 +62,7 @@ def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str
 def _summary(provenance: Provenance) -> str:
     num_chars = counted(len(provenance.text), provenance.unit)
     return (
-        f"Written by: {provenance.writer}. {num_chars}, of which"
+        f"Predicted by: {provenance.writer}. {num_chars}, of which"
         f" {provenance.share_copied:.1%} are in passages of at least {provenance.min_length} that"
         f" stand in the training text; of text that nobody copied, {provenance.held_out_share:.1%}."
         f" {provenance.reach}"

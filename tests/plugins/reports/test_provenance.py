@@ -163,6 +163,8 @@ def test_a_model_has_its_own_corpus(lstm, corpus, corpus_file, monkeypatch):
         model.provenance("a", min_length=0)
     with pytest.raises(DataError, match="text is empty"):
         model.provenance("")
+    with pytest.raises(UsageError, match="given as bytes"):
+        model.provenance(b"abc")
 
 
 def test_a_byte_model_compares_bytes(byte_run):
@@ -191,6 +193,8 @@ def test_the_page_of_a_byte_model_counts_bytes(byte_run):
     page = to_page(found, model.reference_text(), title="bytes")
     length = found.passages[0].length
     assert f"<p>{length} bytes: " in page
+    # A text that is given was not written by the model.
+    assert "Predicted by: network." in page
 
 
 @pytest.mark.trained
