@@ -16,7 +16,7 @@ import numpy as np
 from charrnn.errors import counted
 from charrnn.plugins.reports.provenance import Passage, Provenance, ReferenceText
 from charrnn.views.delivery import Shown
-from charrnn.views.theme import LINE_ENDS, NUM_SHADES, shade_rules, visible
+from charrnn.views.theme import LINE_ENDS, NUM_SHADES, all_visible, shade_rules, visible
 
 TEMPLATE = Path(__file__).with_name("provenance_page.html")
 """The page without its content."""
@@ -138,9 +138,8 @@ def _section(
     after = training[end : end + SURROUNDINGS_CHARS]
     place = "It stands in no file as a whole, as it stands here."
     if passage.place is not None:
-        place = (
-            f"{passage.place.file}, line {passage.place.line:,}, column {passage.place.column:,}"
-        )
+        file = all_visible(passage.place.file)
+        place = f"{file}, line {passage.place.line:,}, column {passage.place.column:,}"
         if passage.num_more:
             place += f", and in {counted(passage.num_more, 'more place')}"
     # The passage stands between what comes before and after it there.

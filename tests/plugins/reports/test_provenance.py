@@ -5,6 +5,7 @@ Tests `plugins.reports.copies` and `plugins.reports.provenance_page`, too."""
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -291,6 +292,16 @@ def test_a_page_shows_each_passage_in_its_surroundings(lstm, corpus):
     assert linked.count("<span") == 60
     number = np.exp(found.contributions.network[len("<script>Ж")])
     assert f'title="network {number:.3f}"' in linked
+
+
+def test_the_page_shows_escape_codes_in_the_name_of_a_file(lstm, corpus):
+    model = charrnn.load(lstm.path)
+    found = model.provenance(corpus.text[1_000:1_060])
+    place = Place(file="a\x1b[31m<b>.txt", line=1, column=1)
+    [passage] = found.passages
+    found = replace(found, passages=(replace(passage, place=place),))
+    page = to_page(found, model.reference_text(), title="names")
+    assert "\x1b" not in page and "[31m&lt;b&gt;.txt, line 1, column 1" in page
 
 
 def visible_text(page):
