@@ -5,6 +5,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -191,6 +192,17 @@ class Provenance(Displayable):
             legend = [scale, Text(ABOUT_COLOURS, style="dim")]
         return [self.coloured_text(), "", *legend, *self.figures()]
 
+    @property
+    def _folder(self) -> str:
+        """The folder that all files of the table have in common; "" if it is the current one."""
+        # The whole path in each row would be folded into many lines.
+        files = [passage.place.file for passage in self.passages if passage.place is not None]
+        folders = {os.path.dirname(file) for file in files}
+        drives = {os.path.splitdrive(folder)[0] for folder in folders}
+        if len(drives) != 1 or not all(map(os.path.isabs, folders)):
+            return ""
+        return os.path.commonpath(folders)
+
     def figures(self) -> Sequence[RenderableType]:
         """Return the tables, and how far the counts reach.
 
@@ -204,6 +216,8 @@ class Provenance(Displayable):
         pictures: list[RenderableType] = [self.table()]
         if self.passages:
             pictures.append(self.passages_table())
+        if self._folder:
+            pictures.append(Text(f"The files are in {all_visible(self._folder)}.", style="dim"))
         pictures.append(Text(f"{ABOUT} {self.reach}".rstrip(), style="dim"))
         return pictures
 
@@ -300,7 +314,7 @@ class Provenance(Displayable):
         columns: Columns = {
             "characters": "{length:,}",
             "it begins": lambda passage: _excerpt(self.text[passage.start : passage.stop]),
-            "file": _file_name,
+            "file": lambda passage: _file_name(passage, self._folder),
             "line": "{place.line:,}",
             "column": "{place.column:,}",
             "other places": "{num_more:,}",
@@ -322,10 +336,14 @@ def _mean_nats(name: str) -> Callable[[Provenance], str]:
     return shown
 
 
-def _file_name(passage: Passage) -> Text:
+def _file_name(passage: Passage, folder: str) -> Text:
+    """Return the file of a passage as it is called in a folder."""
     if passage.place is None:
         return Text("in no file as a whole")
-    return Text(all_visible(passage.place.file), overflow="fold")
+    name = passage.place.file
+    if folder:
+        name = os.path.relpath(name, folder)
+    return Text(all_visible(name), overflow="fold")
 
 
 def _excerpt(text: str | bytes) -> Text:

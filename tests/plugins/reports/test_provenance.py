@@ -307,3 +307,16 @@ def test_the_page_shows_escape_codes_in_the_name_of_a_file(lstm, corpus):
 def visible_text(page):
     """The text of a page, with its characters as they are shown."""
     return re.sub("<[^>]*>", "", page).replace("&#x27;", "'").replace("&quot;", '"')
+
+
+def test_the_folder_that_all_files_have_in_common_is_named_once(tmp_path):
+    names = [str(tmp_path / "texts" / name) for name in ("a.txt", "more/b.txt")]
+    found = provenance("x" * 60, (0, 30), (30, 30))
+    passages = [
+        replace(passage, place=replace(passage.place, file=name))
+        for passage, name in zip(found.passages, names, strict=True)
+    ]
+    found = replace(found, passages=tuple(passages))
+    shown = "\n".join(line for figure in found.figures() for line in lines(figure, 200))
+    assert f"The files are in {tmp_path / 'texts'}." in shown
+    assert " a.txt " in shown and " more/b.txt " in shown and names[0] not in shown
