@@ -523,7 +523,8 @@ class Model(TrainedModel, ProbabilityMethods):
 
         Args:
             text: The text, at most 1,000,000 characters: a string, bytes, the `pathlib.Path` of a
-                file, or a list of these. It may have characters outside the vocabulary.
+                file, or a list of these. It may have characters outside the vocabulary, unless
+                the alphabet is exact.
             context: What the model reads before the text, as the prime of a sample; by default what
                 it reads before a text without a prime.
             min_length: The length of the shortest passage that counts as a copy, in characters, at
