@@ -366,13 +366,13 @@ def sections() -> Iterator[str]:
         yield describe_command(name, command)
     yield describe_settings()
     yield (
-        "## Cells\n\nThese are the values of `--cell`. Theory has [their"
-        " equations](../understand/theory.md#equations-of-the-cell-types), and results have\n[what each can"
+        "## Cells\n\nThese are the values of `--cell`. They have [equations](../understand/"
+        "equations.md#equations-of-the-cell-types), and results have\n[what each can"
         f" count](results.md#counting).\n\n{items(CELL_DESCRIPTIONS)}"
     )
     yield (
-        "## Depths\n\nThese are the values of `--depth`. Theory has [their"
-        f" equations](../understand/theory.md#equations-of-the-depths).\n\n{items(DEPTH_DESCRIPTIONS)}"
+        "## Depths\n\nThese are the values of `--depth`. They have [equations](../understand/"
+        f"equations.md#equations-of-the-depths).\n\n{items(DEPTH_DESCRIPTIONS)}"
     )
     yield (
         "## Optimizers\n\nThese are the values of `--optimizer`. The recipe has [their"

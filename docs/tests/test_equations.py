@@ -1,4 +1,4 @@
-"""Every cell type and depth has a section in docs/understand/theory.md. tests/model/test_cell_types.py computes
+"""Every cell type and depth has a section in docs/understand/equations.md. tests/model/test_cell_types.py computes
 the equations."""
 
 import re

@@ -1,4 +1,4 @@
-"""The sections of docs/understand/theory.md about cell types and depths, and their equations as Python."""
+"""The sections of docs/understand/equations.md about cell types and depths, and their equations as Python."""
 
 import re
 
@@ -9,7 +9,7 @@ SECTION = re.compile(r"^### [^\n]*`--(?:cell|depth) (\w+)`\n(.*?)(?=^##)", re.MU
 BLOCK = re.compile(r"^(?:```|~~~)\n(.*?)^(?:```|~~~)$", re.MULTILINE | re.DOTALL)
 """A block of equations."""
 SECTIONS = dict(
-    SECTION.findall((REPOSITORY / "docs/understand/theory.md").read_text(encoding="utf-8"))
+    SECTION.findall((REPOSITORY / "docs/understand/equations.md").read_text(encoding="utf-8"))
 )
 """The text of each section by the value of the option."""
 SPELLINGS = {

@@ -1,4 +1,4 @@
-"""Every cell against the equations of docs/understand/theory.md, and every depth against naive ones. T time, B batch, H hidden, L layers, V
+"""Every cell against the equations of docs/understand/equations.md, and every depth against naive ones. T time, B batch, H hidden, L layers, V
 vocabulary, I input.
 
 Tests `model.layer`, too.
@@ -119,7 +119,7 @@ def in_complex(parts):
 
 
 def step_by_the_page(layer, x, state):
-    """Compute the equations of docs/understand/theory.md for one character; x (I,), state num_states x
+    """Compute the equations of docs/understand/equations.md for one character; x (I,), state num_states x
     (H,)."""
     names = symbols_of(layer) | {"x_t": x, "h_before": state[0], "c_before": state[-1]}
     if layer.cell_name == "unitary":

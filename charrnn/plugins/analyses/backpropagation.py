@@ -1,7 +1,7 @@
 """Back-propagation through time in numbers: the gradient of the loss by every number of a network.
 
 The equations are written out, step by step from the last to the first, and are those of
-docs/understand/theory.md. dv is the gradient of the loss by v; h' and c' are the state before a
+docs/understand/equations.md. dv is the gradient of the loss by v; h' and c' are the state before a
 step.
 
 Shapes: V vocabulary, H hidden, G gates; R rows and C columns of a weight.
