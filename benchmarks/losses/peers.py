@@ -1,21 +1,26 @@
 """Measure seconds and loss of other programs on tiny Shakespeare, beside charrnn on the same machine.
 
-    python benchmarks/losses/peers.py nanogpt shakespeare.txt peers.csv --clone FOLDER --minutes 15
-    python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv --minutes 15 --rate 2e-3
+    python benchmarks/losses/peers.py search shakespeare.txt search.csv --budgets 3
+    python benchmarks/losses/peers.py nanogpt shakespeare.txt peers.csv --clone FOLDER --budgets 1 3 15
+    python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv --budgets 1 3 15 --rate 4e-3
     python benchmarks/losses/peers.py counts shakespeare.txt peers.csv
-    python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv --budgets 0.025 1 3 15
+    python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv --budgets 0.025 0.33 1 3 15
     python benchmarks/losses/peers.py table shakespeare.txt peers.csv
 
-Each adds rows (program, seconds, loss) to a CSV file, of which docs/make/charts.py draws a picture
-and `table` prints a table. Run all on one idle machine, within the hour.
+Each adds rows to a CSV file, of which docs/make/charts.py draws a picture and `table` prints a table.
+A row has the program, the minutes of its training, the seconds until the measurement, the loss, and
+whether it is the `end` of that training or `within` it, where the rate of learning is still high.
+Each budget is a training of its own. Run all on one idle machine, within two hours.
 
 - `nanogpt` runs the command for a CPU of nanoGPT's README in FOLDER, a clone of
   https://github.com/karpathy/nanoGPT, whose code it does not change. As many iterations as fit into the
   minutes are found by a first run of PROBE of them; the learning rate decays over all. nanoGPT saves
   a checkpoint from time to time, which is copied with the seconds since its process began.
 - `lstm` trains torch.nn.LSTM with AdamW and a rate that decays by a cosine, as a tutorial would.
+- `search` looks for the settings of `lstm`: each is doubled and halved in turn, two trainings at a
+  time with one core each, until each neighbour of the best settings was tried and is worse.
 - `counts` counts the n-grams of the training text, without a network.
-- `charrnn` runs `charrnn train` with each budget, and measures the network with its counts.
+- `charrnn` runs `charrnn train` with each budget, and measures the network with its counts, and alone.
 
 The loss is that of `windowed-256` of charrnn: windows of 256 characters of the last tenth, each read
 without anything before it, in nats per character. nanoGPT's model reads at most 64 characters: each
@@ -37,6 +42,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +69,50 @@ ESTIMATE_COST = 14
 """Iterations that take as long as an estimate of the loss: 40 batches without gradients."""
 STRIDE = 8
 """Characters that nanoGPT's model predicts from one reading of a block."""
-FIELDS = ("program", "seconds", "loss")
+THREADS_OF_SEARCH = 1
+"""Threads of each training of `search`; two run at a time."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A row of the CSV file: the loss of a program after some seconds."""
+
+    program: str
+    minutes: float
+    seconds: float
+    loss: float
+    place: str
+    """`end` of the training of these minutes, or `within` it."""
+
+
+@dataclass(frozen=True)
+class LSTMSettings:
+    """Settings of torch.nn.LSTM and its training."""
+
+    units: int
+    layers: int
+    batch_rows: int
+    window: int
+    rate: float
+    dropout: float
+
+    def neighbours(self) -> Iterator["LSTMSettings"]:
+        """Yield the settings that differ in one number: doubled or halved, one layer or 0.1 of dropout
+        more or less."""
+        for name in ("rate", "batch_rows", "window", "units"):
+            value = getattr(self, name)
+            yield replace(self, **{name: value * 2})
+            yield replace(self, **{name: value / 2 if name == "rate" else value // 2})
+        for layers in (self.layers - 1, self.layers + 1):
+            if layers >= 1:
+                yield replace(self, layers=layers)
+        for dropout in (round(self.dropout - 0.1, 1), round(self.dropout + 0.1, 1)):
+            if 0 <= dropout < 1:
+                yield replace(self, dropout=dropout)
+
+    def arguments(self) -> list[str]:
+        """Return the settings as arguments of this program."""
+        return [f"--{name.replace('_', '-')}={value:g}" for name, value in asdict(self).items()]
 
 
 def seconds_since_start() -> float:
@@ -203,39 +252,53 @@ def run_nanogpt(clone: Path, num_iterations: int, out: Path) -> Iterator[tuple[f
         sys.exit(f"nanoGPT ended with exit code {process.returncode}")
 
 
-def measure_nanogpt(given: argparse.Namespace) -> Iterator[tuple[str, float, float]]:
-    """Run nanoGPT for some minutes; yield a row for each of its checkpoints."""
+def with_places(
+    program: str, minutes: float, losses: list[tuple[float, float]]
+) -> Iterator[Measurement]:
+    """Yield the seconds and losses of one training as rows, of which the last is its end."""
+    last = len(losses) - 1
+    for index, (seconds, loss) in enumerate(losses):
+        yield Measurement(program, minutes, seconds, loss, "end" if index == last else "within")
+
+
+def measure_nanogpt(given: argparse.Namespace) -> Iterator[Measurement]:
+    """Run nanoGPT with each budget; yield a row for each checkpoint."""
     ids, alphabet, num_train = read_ids(given.text)
     clone = given.clone.resolve()
     prepare_clone(clone, ids, alphabet, num_train)
-    with tempfile.TemporaryDirectory() as folder:
-        num_iterations = iterations_in(given.minutes, clone, Path(folder))
-        print(f"{num_iterations:,} iterations", file=sys.stderr)
-        checkpoints = list(run_nanogpt(clone, num_iterations, Path(folder)))
+    # Its code is imported from the clone.
+    sys.path.insert(0, str(clone))
+    nanogpt = importlib.import_module("model")
+    for minutes in given.budgets:
+        with tempfile.TemporaryDirectory() as folder:
+            num_iterations = iterations_in(minutes, clone, Path(folder))
+            print(f"{num_iterations:,} iterations", file=sys.stderr)
+            losses = []
+            for seconds, path in list(run_nanogpt(clone, num_iterations, Path(folder))):
+                saved = torch.load(path, weights_only=True)
+                model = nanogpt.GPT(nanogpt.GPTConfig(**saved["model_args"]))
+                model.load_state_dict(saved["model"])
+                reader = BlockReader(model.eval(), saved["model_args"]["block_size"])
+                losses.append((seconds, loss_of(reader, ids[num_train:])))
+        yield from with_places("nanoGPT", minutes, losses)
 
-        # Its code is imported from the clone.
-        sys.path.insert(0, str(clone))
-        nanogpt = importlib.import_module("model")
-        for seconds, path in checkpoints:
-            saved = torch.load(path, weights_only=True)
-            model = nanogpt.GPT(nanogpt.GPTConfig(**saved["model_args"]))
-            model.load_state_dict(saved["model"])
-            reader = BlockReader(model.eval(), saved["model_args"]["block_size"])
-            yield f"nanoGPT, {given.minutes:g} minutes", seconds, loss_of(reader, ids[num_train:])
 
-
-def measure_lstm(given: argparse.Namespace) -> Iterator[tuple[str, float, float]]:
-    """Train torch.nn.LSTM with AdamW for some minutes; yield a row about NUM_CHECKPOINTS times."""
+def train_lstm(
+    given: argparse.Namespace, settings: LSTMSettings, minutes: float
+) -> Iterator[tuple[float, float]]:
+    """Train torch.nn.LSTM with AdamW for some minutes of this process; yield the seconds and the loss
+    about NUM_CHECKPOINTS times."""
     ids, alphabet, num_train = read_ids(given.text)
-    model = StockLSTM(len(alphabet), given.units, given.layers, given.dropout)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=given.rate)
-    length = (num_train - 1) // given.batch_rows
-    inputs = torch.from_numpy(ids[: given.batch_rows * length].astype(np.int64))
-    targets = torch.from_numpy(ids[1 : given.batch_rows * length + 1].astype(np.int64))
-    inputs, targets = (part.view(given.batch_rows, length).T for part in (inputs, targets))
+    torch.manual_seed(given.seed)
+    model = StockLSTM(len(alphabet), settings.units, settings.layers, settings.dropout)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.rate)
+    length = (num_train - 1) // settings.batch_rows
+    inputs = torch.from_numpy(ids[: settings.batch_rows * length].astype(np.int64))
+    targets = torch.from_numpy(ids[1 : settings.batch_rows * length + 1].astype(np.int64))
+    inputs, targets = (part.view(settings.batch_rows, length).T for part in (inputs, targets))
 
     # The clock stands still while a loss is measured.
-    budget = 60 * given.minutes
+    budget = 60 * minutes
     measuring = 0.0
     state = None
     step = 0
@@ -246,8 +309,7 @@ def measure_lstm(given: argparse.Namespace) -> Iterator[tuple[str, float, float]
         if seconds >= next_due:
             model.eval()
             with torch.inference_mode():
-                loss = loss_of(model, ids[num_train:])
-                yield f"torch.nn.LSTM, {given.minutes:g} minutes", seconds, loss
+                yield seconds, loss_of(model, ids[num_train:])
             model.train()
             next_due = next(due)
             measuring = seconds_since_start() - seconds
@@ -255,10 +317,10 @@ def measure_lstm(given: argparse.Namespace) -> Iterator[tuple[str, float, float]
             return
 
         # One step of the common loop: the state is carried on, and begins anew with the text.
-        begin = step * given.window % (length - given.window)
-        if begin < given.window:
+        begin = step * settings.window % (length - settings.window)
+        if begin < settings.window:
             state = None
-        window = slice(begin, begin + given.window)
+        window = slice(begin, begin + settings.window)
         logits, state = model(inputs[window], state)
         state = tuple(part.detach() for part in state)
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets[window].flatten())
@@ -266,22 +328,86 @@ def measure_lstm(given: argparse.Namespace) -> Iterator[tuple[str, float, float]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = given.rate * (0.05 + 0.475 * (1 + math.cos(math.pi * seconds / budget)))
+            share = 0.05 + 0.475 * (1 + math.cos(math.pi * seconds / budget))
+            group["lr"] = settings.rate * share
         optimizer.step()
         step += 1
 
 
-def measure_counts(given: argparse.Namespace) -> Iterator[tuple[str, float, float]]:
+def settings_of(given: argparse.Namespace) -> LSTMSettings:
+    """Return the settings that the command names."""
+    return LSTMSettings(
+        given.units, given.layers, given.batch_rows, given.window, given.rate, given.dropout
+    )
+
+
+def measure_lstm(given: argparse.Namespace) -> Iterator[Measurement]:
+    """Train torch.nn.LSTM with each budget, in a process of its own; yield a row for each loss."""
+    if len(given.budgets) == 1:
+        [minutes] = given.budgets
+        losses = list(train_lstm(given, settings_of(given), minutes))
+        yield from with_places("torch.nn.LSTM", minutes, losses)
+        return
+    for minutes in given.budgets:
+        with tempfile.TemporaryDirectory() as folder:
+            table = Path(folder) / "rows.csv"
+            lstm_process(given, settings_of(given), minutes, table).wait()
+            yield from read_rows(table)
+
+
+def lstm_process(
+    given: argparse.Namespace, settings: LSTMSettings, minutes: float, table: Path, threads: int = 0
+) -> subprocess.Popen[bytes]:
+    """Start `lstm` with one budget, which writes its rows to a table."""
+    environment = dict(os.environ)
+    if threads > 0:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    options = [f"--budgets={minutes:g}", f"--seed={given.seed}", *settings.arguments()]
+    command = [sys.executable, __file__, "lstm", str(given.text), str(table), *options]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+
+def search_lstm(given: argparse.Namespace) -> Iterator[Measurement]:
+    """Look for the best settings of torch.nn.LSTM from those that the command names; yield a row, whose
+    program names the settings, for each that was tried."""
+    [minutes] = given.budgets
+    best = settings_of(given)
+    losses: dict[LSTMSettings, float] = {}
+    waiting = [best]
+    while waiting:
+        # Two trainings at a time, one core each.
+        with tempfile.TemporaryDirectory() as folder:
+            tables = {
+                settings: Path(folder) / f"{index}.csv"
+                for index, settings in enumerate(waiting[:2])
+            }
+            processes = [
+                lstm_process(given, settings, minutes, table, THREADS_OF_SEARCH)
+                for settings, table in tables.items()
+            ]
+            for process in processes:
+                process.wait()
+            for settings, table in tables.items():
+                end = read_rows(table)[-1]
+                losses[settings] = end.loss
+                name = " ".join(settings.arguments())
+                yield replace(end, program=name)
+        best = min(losses, key=lambda settings: losses[settings])
+        waiting = [settings for settings in best.neighbours() if settings not in losses]
+
+
+def measure_counts(given: argparse.Namespace) -> Iterator[Measurement]:
     """Count the training text; yield one row."""
     ids, alphabet, num_train = read_ids(given.text)
     predictor = NgramModel.fit(ids[:num_train], len(alphabet), ORDER).predictor()
     seconds = seconds_since_start()
     network = CountsNetwork(predictor, device=torch.device("cpu"), end_id=None)
-    yield "counts alone", seconds, loss_of(network, ids[num_train:])
+    loss = loss_of(network, ids[num_train:])
+    yield Measurement("counts alone", seconds / 60, seconds, loss, "end")
 
 
-def measure_charrnn(given: argparse.Namespace) -> Iterator[tuple[str, float, float]]:
-    """Train charrnn with each budget; yield a row for each."""
+def measure_charrnn(given: argparse.Namespace) -> Iterator[Measurement]:
+    """Train charrnn with each budget; yield two rows for each, with counts and without."""
     charrnn = (sys.executable, "-m", "charrnn")
     for minutes in given.budgets:
         run = given.runs / f"{60 * minutes:g}-seconds-{given.seed}"
@@ -294,22 +420,34 @@ def measure_charrnn(given: argparse.Namespace) -> Iterator[tuple[str, float, flo
         measured = subprocess.run(evaluate, capture_output=True, check=True)
         rows = json.loads(measured.stdout)["rows"]
         windowed = {row["name"]: row for row in rows if row["protocol"] == "windowed-256"}
-        together = windowed.get(f"{run.name} with counts", windowed[run.name])
-        yield "charrnn", seconds, together["nats_per_char"]
+        alone = windowed[run.name]
+        together = windowed.get(f"{run.name} with counts", alone)
+        for program, row in (("charrnn", together), ("charrnn, network alone", alone)):
+            yield Measurement(program, minutes, seconds, row["nats_per_char"], "end")
 
 
 PROGRAMS = {
     "nanogpt": measure_nanogpt,
     "lstm": measure_lstm,
+    "search": search_lstm,
     "counts": measure_counts,
     "charrnn": measure_charrnn,
 }
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[Measurement]:
     """Read the rows that were measured."""
     with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+        return [
+            Measurement(
+                row["program"],
+                float(row["minutes"]),
+                float(row["seconds"]),
+                float(row["loss"]),
+                row["place"],
+            )
+            for row in csv.DictReader(file)
+        ]
 
 
 def main() -> None:
@@ -321,33 +459,43 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("csv", type=Path)
     parser.add_argument("--clone", type=Path, help="the clone of nanoGPT")
-    parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument(
         "--runs", type=Path, default=Path("peers"), help="the folder of charrnn's runs"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of charrnn")
-    parser.add_argument("--budgets", type=float, nargs="+", default=[0.025, 0.33, 1, 3, 15])
+    parser.add_argument("--seed", type=int, default=0, help="of charrnn and of lstm")
+    parser.add_argument(
+        "--budgets", type=float, nargs="+", default=[1, 3, 15], help="minutes; one for search"
+    )
     for name, default in (("units", 256), ("layers", 2), ("batch-rows", 16), ("window", 64)):
         parser.add_argument(f"--{name}", type=int, default=default, help="of lstm")
     for name, share in (("rate", 5e-3), ("dropout", 0.2)):
         parser.add_argument(f"--{name}", type=float, default=share, help="of lstm")
     given = parser.parse_args()
     if given.program == "table":
-        print_table([dict(row) for row in read_rows(given.csv)])
+        print_table([asdict(row) for row in read_rows(given.csv)])
         return
     if given.program == "nanogpt" and given.clone is None:
         parser.error("nanogpt needs --clone FOLDER")
 
+    if given.program == "search" and len(given.budgets) > 1:
+        parser.error("search needs one budget: --budgets 3")
+
     # A row is written when it is measured.
     for row in PROGRAMS[given.program](given):
-        name, seconds, loss = row
         is_new = not given.csv.exists()
         with given.csv.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
+            writer = csv.DictWriter(file, [field.name for field in fields(Measurement)])
             if is_new:
-                writer.writerow(FIELDS)
-            writer.writerow([name, f"{seconds:.1f}", f"{loss:.4f}"])
-        print(f"{name}: {seconds:.1f} s, {loss:.4f} nats per character", flush=True)
+                writer.writeheader()
+            writer.writerow(
+                asdict(row)
+                | {
+                    "minutes": f"{row.minutes:.3g}",
+                    "seconds": f"{row.seconds:.1f}",
+                    "loss": f"{row.loss:.4f}",
+                }
+            )
+        print(f"{row.program}: {row.seconds:.1f} s, {row.loss:.4f} nats per character", flush=True)
 
 
 if __name__ == "__main__":

@@ -99,33 +99,45 @@ LOSS_STEP = 2
 """Tenths of a nat between two lines of that chart."""
 
 
-def read_lines(source: Path) -> dict[str, Points]:
-    """Read the points (seconds, loss) of each program, the program with the lowest loss first."""
-    lines: dict[str, Points] = {}
+@dataclass(frozen=True)
+class ProgramPoints:
+    """Seconds and loss of one program: at the end of each training, and within each of them."""
+
+    ends: Points
+    within: list[Points]
+
+
+def read_programs(source: Path) -> dict[str, ProgramPoints]:
+    """Read the points of each program, the program with the lowest loss first."""
+    programs: dict[str, ProgramPoints] = {}
     with source.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            points = lines.setdefault(row["program"], [])
-            points.append((float(row["seconds"]), float(row["loss"])))
-    return dict(sorted(lines.items(), key=lambda line: min(loss for _, loss in line[1])))
+        rows = list(csv.DictReader(file))
+    for (program, _), training in groupby(rows, key=lambda row: (row["program"], row["minutes"])):
+        points = programs.setdefault(program, ProgramPoints(ends=[], within=[]))
+        within = []
+        for row in training:
+            point = float(row["seconds"]), float(row["loss"])
+            if row["place"] == "end":
+                points.ends.append(point)
+            else:
+                within.append(point)
+        points.within.append(within)
+    return dict(sorted(programs.items(), key=lambda item: min(loss for _, loss in item[1].ends)))
 
 
 def label_places(
-    lines: dict[str, Points], at: Callable[[float, float], tuple[float, float]]
+    programs: dict[str, ProgramPoints], at: Callable[[float, float], tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
-    """Return where the name of each program stands: at the end of its longest line, 16 pixels or
+    """Return where the name of each program stands: at the end of its longest training, 16 pixels or
     more below the name above it."""
-    ends: dict[str, tuple[float, float]] = {}
-    for name, points in lines.items():
-        program = name.partition(",")[0]
-        ends[program] = max(ends.get(program, (0.0, 0.0)), *points)
-
     places = {}
     y_above = 0.0
     for program, (x, y) in sorted(
-        ((program, at(*end)) for program, end in ends.items()), key=lambda place: place[1][1]
+        ((program, at(*max(points.ends))) for program, points in programs.items()),
+        key=lambda place: place[1][1],
     ):
         # The name of a single point stands above it, because a line may begin on its right.
-        is_point = len(lines.get(program, ())) == 1
+        is_point = len(programs[program].ends) == 1
         y_above = max(y - 9 if is_point else y + 4, y_above + 16)
         places[program] = (x if is_point else x + 8), y_above
     return places
@@ -135,13 +147,20 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
     """Draw the loss of each program over the seconds since its process began, on a logarithmic
     scale.
 
-    A program that was run with several budgets, named after a comma, has a line for each, in one
-    colour. The name stands at the end of its longest line.
+    A filled dot is the end of a training, and a line joins the ends of a program's trainings. Hollow
+    dots are measurements within a training, whose rate of learning has still to fall. The name stands
+    at the end of the longest training.
     """
     left, top, width, height = 60.0, 40.0, 600.0, 330.0
-    lines = read_lines(source)
-    programs = list(dict.fromkeys(name.partition(",")[0] for name in lines))
-    seconds, losses = zip(*(point for points in lines.values() for point in points), strict=True)
+    programs = read_programs(source)
+    names = list(programs)
+    every_point = [
+        point
+        for points in programs.values()
+        for training in (points.ends, *points.within)
+        for point in training
+    ]
+    seconds, losses = zip(*every_point, strict=True)
     first, last = math.log10(min(seconds)), math.log10(max(seconds))
     low, high = math.floor(10 * min(losses)), math.ceil(10 * max(losses))
     low, high = low / 10, (high + (high - low) % LOSS_STEP) / 10
@@ -149,6 +168,10 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
     def at(x: float, y: float) -> tuple[float, float]:
         across = (math.log10(x) - first) / (last - first)
         return left + across * width, top + height * (high - y) / (high - low)
+
+    def circle(point: tuple[float, float], stroke: str, fill: str) -> str:
+        x, y = at(*point)
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{fill}" stroke="{stroke}"/>'
 
     def body(theme: Theme) -> tuple[float, float, str]:
         parts = [text_at(left, 22, "validation loss, nats per character", theme.faint, 14)]
@@ -169,17 +192,17 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
             )
             parts.append(text_at(left + 0.35 * width, y - 6, PUBLISHED[1], theme.faint, 12))
 
-        for name, points in lines.items():
-            program = name.partition(",")[0]
-            colour = theme.lines[programs.index(program)]
-            places = [at(*point) for point in sorted(points)]
+        for name, points in programs.items():
+            colour = theme.lines[names.index(name)]
+            for training in points.within:
+                parts += [circle(point, colour, theme.paper) for point in training]
+            places = [at(*point) for point in sorted(points.ends)]
             route = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
             parts.append(f'<path d="M{route}" fill="none" stroke="{colour}" stroke-width="2"/>')
-            for x, y in places:
-                parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
+            parts += [circle(point, colour, colour) for point in points.ends]
         parts += [
-            text_at(x, y, program, theme.lines[programs.index(program)], 13)
-            for program, (x, y) in label_places(lines, at).items()
+            text_at(x, y, name, theme.lines[names.index(name)], 13)
+            for name, (x, y) in label_places(programs, at).items()
         ]
         return 860, top + height + 36, "\n".join(parts) + "\n"
 

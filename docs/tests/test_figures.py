@@ -180,15 +180,22 @@ def test_the_charts_are_those_of_their_figures(load, tmp_path):
 
 
 def test_programs_are_drawn_as_far_down_as_their_loss(load, tmp_path):
-    table = "program,seconds,loss\ncharrnn,10,1.8\ncharrnn,100,1.3\n"
-    table += '"other, 1 minute",10,2.4\n"other, 2 minutes",20,2.2\n'
+    table = "program,minutes,seconds,loss,place\ncharrnn,1,10,1.8,end\ncharrnn,2,100,1.3,end\n"
+    table += "other,1,5,2.5,within\nother,1,10,2.4,end\nother,2,20,2.2,end\n"
     (tmp_path / "peers.csv").write_text(table)
     load("charts").draw_peers(tmp_path / "peers.csv", tmp_path)
     drawn = (tmp_path / "peers-light.svg").read_text()
-    circles = re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)" r="3" fill="(.*?)"', drawn)
-    heights = [float(height) for height, _ in circles]
-    assert heights[3] < heights[2] < heights[0] < heights[1], "by their loss"
-    assert circles[0][1] == circles[1][1] != circles[2][1] == circles[3][1]
+    circles = re.findall(
+        r'<circle cx="[\d.]+" cy="([\d.]+)" r="3" fill="(.*?)" stroke="(.*?)"', drawn
+    )
+    heights = [float(height) for height, _, _ in circles]
+    assert heights[2] < heights[3] < heights[4] < heights[0] < heights[1], "by their loss"
+    fills = [fill for _, fill, _ in circles]
+    colours = [stroke for _, _, stroke in circles]
+    assert colours[0] == colours[1] != colours[2] == colours[3] == colours[4]
+    assert [fill == colour for fill, colour in zip(fills, colours, strict=True)] == [
+        *(True, True, False, True, True)
+    ], "hollow within a training"
     assert drawn.count(">charrnn</text>") == drawn.count(">other</text>") == 1
     [published] = re.findall(r'<path d="M60 ([\d.]+)h600" stroke="#59636e"', drawn)
     assert heights[0] < float(published) < heights[1]
@@ -212,7 +219,5 @@ def test_the_drawings_are_those_of_the_script(load):
 def test_the_results_have_the_figures_of_the_chart():
     results = (DOCS / "look-up" / "results.md").read_text(encoding="utf-8")
     with (DOCS / "peers.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    last = {row["program"]: row for row in rows}
-    shown = [row for row in rows if row["program"] == "charrnn" or row is last[row["program"]]]
-    assert [row for row in shown if f"| {row['seconds']} | {row['loss']} |" not in results] == []
+        ends = [row for row in csv.DictReader(file) if row["place"] == "end"]
+    assert [row for row in ends if f"| {row['seconds']} | {row['loss']} |" not in results] == []
