@@ -1,10 +1,10 @@
 """Measure seconds and loss of other programs on tiny Shakespeare, beside charrnn on the same machine.
 
-    python benchmarks/losses/peers.py search shakespeare.txt search.csv --budgets 3
-    python benchmarks/losses/peers.py nanogpt shakespeare.txt peers.csv --clone FOLDER --budgets 1 3 15
-    python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv --budgets 1 3 15 --rate 4e-3
+    python benchmarks/losses/peers.py search shakespeare.txt search.csv
+    python benchmarks/losses/peers.py nanogpt shakespeare.txt peers.csv --clone FOLDER
+    python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv --rate 4e-3
     python benchmarks/losses/peers.py counts shakespeare.txt peers.csv
-    python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv --budgets 0.025 0.33 1 3 15
+    python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv
     python benchmarks/losses/peers.py table shakespeare.txt peers.csv
 
 Each adds rows to a CSV file, of which docs/make/charts.py draws a picture and `table` prints a table.
@@ -69,6 +69,8 @@ ESTIMATE_COST = 14
 """Iterations that take as long as an estimate of the loss: 40 batches without gradients."""
 STRIDE = 8
 """Characters that nanoGPT's model predicts from one reading of a block."""
+BUDGETS = {"charrnn": [0.025, 0.33, 1, 3, 15], "search": [3]}
+"""Minutes of the trainings of a program that are not a minute, three and a quarter of an hour."""
 THREADS_OF_SEARCH = 1
 """Threads of each training of `search`; two run at a time."""
 
@@ -463,9 +465,7 @@ def main() -> None:
         "--runs", type=Path, default=Path("peers"), help="the folder of charrnn's runs"
     )
     parser.add_argument("--seed", type=int, default=0, help="of charrnn and of lstm")
-    parser.add_argument(
-        "--budgets", type=float, nargs="+", default=[1, 3, 15], help="minutes; one for search"
-    )
+    parser.add_argument("--budgets", type=float, nargs="+", help="minutes; one for search")
     for name, default in (("units", 256), ("layers", 2), ("batch-rows", 16), ("window", 64)):
         parser.add_argument(f"--{name}", type=int, default=default, help="of lstm")
     for name, share in (("rate", 5e-3), ("dropout", 0.2)):
@@ -477,6 +477,7 @@ def main() -> None:
     if given.program == "nanogpt" and given.clone is None:
         parser.error("nanogpt needs --clone FOLDER")
 
+    given.budgets = given.budgets or BUDGETS.get(given.program, [1, 3, 15])
     if given.program == "search" and len(given.budgets) > 1:
         parser.error("search needs one budget: --budgets 3")
 
