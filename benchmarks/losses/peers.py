@@ -437,6 +437,12 @@ PROGRAMS = {
 }
 
 
+def written(row: Measurement) -> dict[str, str]:
+    """Return a row as it stands in the file."""
+    numbers = {"minutes": f"{row.minutes:.3g}", "seconds": f"{row.seconds:.1f}"}
+    return {"program": row.program, **numbers, "loss": f"{row.loss:.4f}", "place": row.place}
+
+
 def read_rows(path: Path) -> list[Measurement]:
     """Read the rows that were measured."""
     with path.open(encoding="utf-8", newline="") as file:
@@ -472,7 +478,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=float, default=share, help="of lstm")
     given = parser.parse_args()
     if given.program == "table":
-        print_table([asdict(row) for row in read_rows(given.csv)])
+        print_table([written(row) for row in read_rows(given.csv)])
         return
     if given.program == "nanogpt" and given.clone is None:
         parser.error("nanogpt needs --clone FOLDER")
@@ -488,14 +494,7 @@ def main() -> None:
             writer = csv.DictWriter(file, [field.name for field in fields(Measurement)])
             if is_new:
                 writer.writeheader()
-            writer.writerow(
-                asdict(row)
-                | {
-                    "minutes": f"{row.minutes:.3g}",
-                    "seconds": f"{row.seconds:.1f}",
-                    "loss": f"{row.loss:.4f}",
-                }
-            )
+            writer.writerow(written(row))
         print(f"{row.program}: {row.seconds:.1f} s, {row.loss:.4f} nats per character", flush=True)
 
 
