@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from charrnn.config.settings import Config
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.text.documents import END, END_BYTE
-from charrnn.text.vocab import code_points
+from charrnn.text.vocab import as_bytes, code_points
 
 SLICE_CHARS = 1 << 20
 """Number of characters of a corpus that are decoded at a time."""
@@ -213,6 +213,22 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
         for begin, block in blocks_of_codes(corpus, length):
             finder.read(begin, HashedText(block))
     return finder.matches()
+
+
+def count_places(passages: Sequence[str | bytes], corpus: SlicedText) -> list[int]:
+    """Count the places of each of P passages in a corpus, which is read once; where a passage
+    overlaps itself, it counts once."""
+    num_places = [0] * len(passages)
+    wanted = list(map(as_bytes, passages))
+    longest = max(map(len, passages), default=0)
+    for begin in range(0, len(corpus), SLICE_CHARS):
+        # A place counts in the slice in which it begins.
+        end = begin + SLICE_CHARS
+        own = as_bytes(corpus[begin:end])
+        content = own + as_bytes(corpus[end : end + longest])
+        for number, passage in enumerate(wanted):
+            num_places[number] += content.count(passage, 0, len(own) + len(passage) - 1)
+    return num_places
 
 
 class _Finder:

@@ -14,7 +14,7 @@ from charrnn.system.docstrings import described
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import Documents
 from charrnn.text.id_builder import BLOCK_BYTES
-from charrnn.text.places import FileBlocks
+from charrnn.text.places import Stretch
 from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import (
     SHUFFLED,
@@ -58,8 +58,8 @@ class Corpus:
     None for a stream. Without sources, the folder of the standard library."""
     notes: tuple[str, ...] = ()
     """The omissions and changes while the text was read, one sentence each."""
-    file_blocks: Callable[[], Iterator[FileBlocks]] = field(default=lambda: iter(()), repr=False)
-    """Reads the files again, one after the other (`SourceReader.file_blocks`)."""
+    stretches: Callable[[int], Iterator[Stretch]] = field(default=lambda _: iter(()), repr=False)
+    """Reads the files again, one after the other (`SourceReader.stretches`)."""
 
     @classmethod
     def of(cls, text: SourceReader, vocab: Vocab) -> "Corpus":
@@ -76,7 +76,7 @@ class Corpus:
             sources=text.labels,
             locations=tuple(origin.location for origin in text.origins),
             notes=text.notes,
-            file_blocks=text.file_blocks,
+            stretches=text.stretches,
         )
 
     def __len__(self) -> int:

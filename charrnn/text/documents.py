@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain, islice, pairwise
+from itertools import chain, groupby, islice, pairwise
 from typing import BinaryIO
 
 import numpy as np
@@ -111,6 +111,21 @@ class Documents:
                 f"{label} has no document that is not empty ({named('documents', self.kind)})"
             )
 
+    def find(self, blocks: Iterable[bytes], label: str) -> Iterator[tuple[int, bytes]]:
+        """Yield the documents of one file as they stand in it, with the white space around them,
+        each after the number of the line, from 1, on which it begins. Raises DataError."""
+        if self.kind == "column":
+            yield from _column_values(iter(blocks), column=self.column, label=label)
+        elif self.kind == "lines":
+            yield from enumerate(_lines(blocks), 1)
+        elif self.kind == "blank-lines":
+            numbered = enumerate(_lines(blocks), 1)
+            for _, group in groupby(numbered, key=lambda line: line[1].isspace()):
+                numbers, lines = zip(*group, strict=True)
+                yield numbers[0], b"".join(lines)
+        else:
+            yield 1, b"".join(blocks)
+
     def digest(self, digest: str) -> str:
         """Return the digest of the documents in their order, given their `digest` in the order of
         the corpus."""
@@ -195,13 +210,7 @@ def end_documents(
     """
     checked = _without_nul(blocks, label)
     if kind == "column":
-        assert column is not None, "the configuration checks that a column is named"
-        start = next(checked, b"")
-        values = _values
-        # A text from standard input has no suffix, so its first block decides.
-        if is_json_lines(label) or _JSON_START.match(start):
-            values = _json_values
-        for value in values(chain((start,), checked), column=column, label=label):
+        for _, value in _column_values(checked, column=column, label=label):
             yield from _whole((value,))
     elif kind == "lines":
         for lines in complete_lines(checked):
@@ -416,7 +425,21 @@ def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield END_BYTE
 
 
-def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]:
+def _column_values(
+    blocks: Iterator[bytes], column: str | None, label: str
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the values of one column of a table or of JSON Lines, each after the number of its
+    line, from 1. Raises DataError."""
+    assert column is not None, "the configuration checks that a column is named"
+    start = next(blocks, b"")
+    values = _values
+    # A text from standard input has no suffix, so its first block decides.
+    if is_json_lines(label) or _JSON_START.match(start):
+        values = _json_values
+    yield from values(chain((start,), blocks), column=column, label=label)
+
+
+def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[tuple[int, bytes]]:
     """Yield the values of one column of a table, row by row. Raises DataError."""
     table = _Table(blocks, label=label, column=column)
     try:
@@ -439,7 +462,7 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
                     f"{label}, line {line}: {values}, but {column!r} is column {index + 1} of"
                     f" {len(table.names)}: mend the line; a value with a delimiter needs quotes"
                 )
-            yield row[index].encode("latin-1")
+            yield line, row[index].encode("latin-1")
     except csv.Error as error:
         remedy = "a quotation mark that begins a value must end it, too; double the marks inside"
         if "new-line" in str(error):
@@ -447,7 +470,7 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
         raise DataError(f"{label}, line {table.line}, is not CSV ({error}): {remedy}") from error
 
 
-def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]:
+def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[tuple[int, bytes]]:
     """Yield the value `column` of each object of a file of JSON Lines; null is left out. Raises
     DataError."""
     for number, line in enumerate(_lines(blocks), 1):
@@ -468,7 +491,8 @@ def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[b
         # Half a surrogate pair has no UTF-8.
         if not isinstance(value, str) or _SURROGATE.search(value):
             raise DataError(f"{label}, line {number}: {column!r} is not a text; leave the line out")
-        yield from _without_nul([value.encode()], f"{label}, line {number}")
+        for checked in _without_nul([value.encode()], f"{label}, line {number}"):
+            yield number, checked
 
 
 def _json_record(line: bytes, place: str) -> dict[str, object]:

@@ -32,7 +32,7 @@ from charrnn.text.documents import (
 )
 from charrnn.text.file_kinds import describe_markup
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
-from charrnn.text.places import FileBlocks
+from charrnn.text.places import Place, Stretch, windows
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import (
     Tally,
@@ -54,6 +54,8 @@ LIST_BYTES = 65_536
 """Number of bytes at the start of a file from which it is recognised as a list."""
 MOST_NAMED = 10
 """Number of skipped files that are named at most."""
+FileBlocks = tuple[str, Iterator[bytes]]
+"""The name of a file and its content in blocks."""
 _TWO_FIELDS = re.compile(rb"\S[ \t]+\S")
 
 
@@ -267,18 +269,24 @@ class SourceReader:
             raise _no_file(origin, tally=tally, encoding=self._encoding)
         return tally
 
-    def file_blocks(self) -> Iterator[FileBlocks]:
-        """Yield the name of each usable file, and its content in blocks as it is read: UTF-8 with
-        LF, or bytes. It is read again, and neither divided into documents nor are its lines joined;
-        a stream is left out."""
+    def stretches(self, overlap: int) -> Iterator[Stretch]:
+        """Read the usable files again: yield their documents, or windows that overlap, of a running
+        text. Lines are not joined; a stream is left out."""
+        is_text = self.kind == "char"
         origins = [origin for origin in self.origins if origin.stream is None]
+        # The files as they are, neither divided into documents nor joined.
         reader = SourceReader(
-            origins,
-            alphabet="byte" if self.kind == "byte" else "char",
-            encoding=self._encoding or "",
+            origins, alphabet="char" if is_text else "byte", encoding=self._encoding or ""
         )
-        for origin in origins:
-            yield from reader._files(origin, Tally())
+        for file, blocks in chain.from_iterable(reader._files(one, Tally()) for one in origins):
+            if self._documents is None:
+                yield from windows(blocks, file=file, overlap=overlap, is_text=is_text)
+                continue
+            # A damaged table of a folder was skipped.
+            with suppress(DataError):
+                for line, document in self._documents.find(blocks, file):
+                    begin = Place(file=file, line=line, column=1)
+                    yield Stretch(begin=begin, content=document, is_text=is_text)
 
     def _files(self, origin: Origin, tally: Tally) -> Iterator[FileBlocks]:
         """Yield the name and the blocks of each usable file or of the stream of a source; count

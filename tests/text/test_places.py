@@ -1,67 +1,111 @@
 """Passages are found in files where a search in each whole file finds them."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.text.places import Place, Places, find_places
+from charrnn.text import copies
+from charrnn.text.copies import count_places
+from charrnn.text.documents import Documents
+from charrnn.text.places import Place, Stretch, find_places, windows
 
 
 def blocks_of(data, size):
     return [data[begin : begin + size] for begin in range(0, len(data), size)]
 
 
-def naive_places(passage, files):
-    """The first place by lines of the decoded file, and the number of all places."""
-    first, num_places = None, 0
+def stretches_of(files, size, overlap, is_text=True):
+    """The windows of some files, in blocks of `size`."""
+    for name, data in files:
+        yield from windows(blocks_of(data, size), file=name, overlap=overlap, is_text=is_text)
+
+
+def naive_place(passage, files):
+    """The first place by the lines of the decoded file."""
     for name, text in files:
-        num_places += text.count(passage)
-        if first is None and passage in text:
+        if passage in text:
             before = text[: text.index(passage)]
             line = before.count("\n") + 1
-            first = Place(file=name, line=line, column=len(before.rpartition("\n")[2]) + 1)
-    return Places(first=first, num_places=num_places)
+            return Place(file=name, line=line, column=len(before.rpartition("\n")[2]) + 1)
+    return None
 
 
 TEXTS = st.text("ab\né日", max_size=40)
+PASSAGES = st.lists(st.text("ab\né日", min_size=1, max_size=6), min_size=1, max_size=4, unique=True)
 
 
-@given(
-    st.lists(TEXTS, min_size=1, max_size=3),
-    st.lists(st.text("ab\né日", min_size=1, max_size=6), min_size=1, max_size=4, unique=True),
-    st.integers(1, 9),
-)
+@given(st.lists(TEXTS, min_size=1, max_size=3), PASSAGES, st.integers(1, 9))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_a_passage_is_found_where_a_search_in_the_whole_file_finds_it(texts, passages, size):
     files = [(f"{number}.txt", text) for number, text in enumerate(texts)]
-    blocks = [(name, blocks_of(text.encode(), size)) for name, text in files]
-    found = find_places(passages, blocks)
-    naive = [naive_places(passage, files) for passage in passages]
-    assert [places.first for places in found] == [places.first for places in naive]
-    # Where a passage overlaps itself, the end of a block decides which places count.
-    for places, expected in zip(found, naive, strict=True):
-        assert (places.num_places > 0) == (expected.num_places > 0)
+    searched = [passage.encode() for passage in passages]
+    overlap = max(map(len, searched)) - 1
+    stretches = stretches_of([(name, text.encode()) for name, text in files], size, overlap)
+    naive = [naive_place(passage, files) for passage in passages]
+    assert find_places(searched, stretches) == naive
 
 
-def test_places_are_counted_across_blocks_and_files():
-    passage = "a passage of forty characters or so, once"
-    text = f"{passage}\n" * 3
-    files = [("a.txt", blocks_of(text.encode(), 7)), ("b.txt", [passage.encode()])]
-    [found] = find_places([passage], files)
-    assert found == Places(first=Place(file="a.txt", line=1, column=1), num_places=4)
+@given(TEXTS, PASSAGES, st.integers(1, 9), st.booleans())
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_places_are_counted_across_slices(text, passages, size, is_bytes):
+    if is_bytes:
+        text = text.encode()
+        passages = [passage.encode() for passage in passages]
+    # Where a passage overlaps itself, the end of a slice decides which places count.
+    alone = []
+    for passage in passages:
+        if not any(passage.endswith(passage[:size]) for size in range(1, len(passage))):
+            alone.append(passage)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copies, "SLICE_CHARS", size)
+        assert count_places(alone, text) == [text.count(passage) for passage in alone]
+
+
+def test_no_file_is_read_after_the_last_passage_was_found():
+    def stretches():
+        yield from stretches_of([("a.txt", b"a passage")], 9, overlap=8)
+        raise AssertionError("it is read on")
+
+    assert find_places([b"passage"], stretches()) == [Place(file="a.txt", line=1, column=3)]
 
 
 def test_bytes_have_columns_of_bytes():
-    [found] = find_places([b"xyz"], [("a.bin", [b"\xe6\x97\xa5x", b"yz"])])
-    assert found.first == Place(file="a.bin", line=1, column=4)
+    stretches = stretches_of([("a.bin", b"\xe6\x97\xa5xyz")], 4, overlap=2, is_text=False)
+    assert find_places([b"xyz"], stretches) == [Place(file="a.bin", line=1, column=4)]
 
 
 def test_a_passage_in_no_file_has_no_place():
-    assert find_places(["ab"], [("a", [b"a"]), ("b", [b"b"])]) == [Places(first=None, num_places=0)]
+    assert find_places([b"ab"], stretches_of([("a", b"a"), ("b", b"b")], 1, overlap=1)) == [None]
 
 
 def test_a_passage_of_joined_lines_has_the_place_of_the_lines_of_the_file():
-    files = [("a.txt", blocks_of(b"one\ntwo words that\nwere wrapped\nhere\n", 7))]
-    [found] = find_places(["words that were wrapped here"], files, joins_lines=True)
-    assert found == Places(first=Place(file="a.txt", line=2, column=5), num_places=1)
-    [found] = find_places(["words that were wrapped here"], files)
-    assert found.first is None
+    file = ("a.txt", b"one\ntwo words that\nwere wrapped\nhere\n")
+    passages = [b"words that were wrapped here"]
+    stretches = stretches_of([file], 7, overlap=27)
+    assert find_places(passages, stretches, joins_lines=True) == [
+        Place(file="a.txt", line=2, column=5)
+    ]
+    assert find_places(passages, stretches_of([file], 7, overlap=27)) == [None]
+
+
+def test_documents_are_found_with_their_lines():
+    text = b"\n one\ntwo \n\nthree\n"
+    found = {
+        "lines": [(1, b"\n"), (2, b" one\n"), (3, b"two \n"), (4, b"\n"), (5, b"three\n")],
+        "blank-lines": [(1, b"\n"), (2, b" one\ntwo \n"), (4, b"\n"), (5, b"three\n")],
+        "files": [(1, text)],
+    }
+    for kind, documents in found.items():
+        assert list(Documents(kind=kind).find(blocks_of(text, 4), "a.txt")) == documents
+    table = b'name,text\na,"one ""two""\nthree"\nb,four\n'
+    documents = Documents(kind="column", column="text").find(blocks_of(table, 4), "a.csv")
+    assert list(documents) == [(2, b'one "two"\nthree'), (4, b"four")]
+    begin = Place(file="a.csv", line=2, column=1)
+    stretch = Stretch(begin=begin, content=b'one "two"\nthree', is_text=True)
+    assert find_places([b'"two"', b"hree"], [stretch]) == [
+        Place(file="a.csv", line=2, column=5),
+        Place(file="a.csv", line=3, column=2),
+    ]
+    records = b'{"text": "one"}\n\n{"text": "\\u00e9"}\n'
+    documents = Documents(kind="column", column="text").find([records], "a.jsonl")
+    assert list(documents) == [(1, b"one"), (3, "é".encode())]

@@ -6,7 +6,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
+from charrnn.config.settings import Config
 from charrnn.counts.counted_model import CountedStepper
 from charrnn.errors import DataError, UsageError, check_range, named
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
@@ -30,13 +31,15 @@ from charrnn.text.copies import (
     KnownHashes,
     SlicedText,
     codes_of,
+    count_places,
     document_hashes,
     find_matches,
     hash_documents,
 )
 from charrnn.text.corpus import CorpusPart
+from charrnn.text.documents import document_ends
 from charrnn.text.given_text import GivenText, whole_text
-from charrnn.text.places import Place, find_places
+from charrnn.text.places import Place, Stretch, find_places
 from charrnn.text.vocab import as_bytes
 from charrnn.trained_model import TrainedModel
 from charrnn.views.heatmap import HeatMap, Legend
@@ -86,7 +89,7 @@ class Passage:
     place: Place | None
     """Its first place in a file; None if no file has the whole passage as it stands here."""
     num_more: int
-    """How many more places the files have."""
+    """How many more places the training text has."""
 
     @property
     def stop(self) -> int:
@@ -378,8 +381,8 @@ class ReferenceText:
 
     training: CorpusPart = field(repr=False)
     held_out: str | bytes = field(repr=False)
-    joins_lines: bool = False
-    """Whether the lines of wrapped paragraphs were joined when the files were read."""
+    config: Config = field(repr=False)
+    """How the model has read the text."""
 
     def passages(
         self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
@@ -387,29 +390,47 @@ class ReferenceText:
         """Find the passages of `text` that stand in the training text, and their places in its
         files."""
         matches = find_passages(text, self.training, min_length=min_length).tolist()
-        contents = [text[start : start + length] for start, length, _ in matches]
-        # A passage may occur twice in the text, but is looked for once. Where nothing is copied, no
-        # file is read.
-        places = {}
-        if contents:
-            different = list(dict.fromkeys(contents))
-            files = self.training.corpus.file_blocks()
-            found = find_places(different, files, joins_lines=self.joins_lines)
-            places = dict(zip(different, found, strict=True))
+        # Where nothing is copied, no file is read.
+        if not matches:
+            return ()
 
-        # The place in the training text is the one that `find_matches` has found.
+        # A passage may occur twice in the text, but is looked for once.
+        offsets = {text[start : start + length]: offset for start, length, offset in matches}
+        searched = list(map(as_bytes, offsets))
+        places = find_places(
+            searched,
+            self._stretches(list(offsets.values()), overlap=max(map(len, searched)) - 1),
+            joins_lines=self.config.join_lines,
+        )
+        num_places = count_places(list(offsets), self.training)
+        found = dict(zip(offsets, zip(places, num_places, strict=True), strict=True))
+
         passages = []
-        for (start, length, offset), content in zip(matches, contents, strict=True):
+        for start, length, offset in matches:
+            place, num = found[text[start : start + length]]
             passages.append(
-                Passage(
-                    start=start,
-                    length=length,
-                    offset=offset,
-                    place=places[content].first,
-                    num_more=max(0, places[content].num_places - 1),
-                )
+                Passage(start=start, length=length, offset=offset, place=place, num_more=num - 1)
             )
         return tuple(passages)
+
+    def _stretches(self, offsets: Sequence[int], *, overlap: int) -> Iterator[Stretch]:
+        """Yield what the files have; of documents, those that have one of some places of the
+        training text."""
+        training = self.training
+        stretches = training.corpus.stretches(overlap)
+        if self.config.end_id is None:
+            yield from stretches
+            return
+
+        # The files have held-out documents, too. White space does not tell documents apart.
+        ends = document_ends(training.ids[training.begin :], self.config.end_id)
+        begins = np.append(0, ends)
+        learned = set()
+        for number in np.searchsorted(ends, offsets, side="right"):
+            learned.add(_without_space(as_bytes(training[begins[number] : ends[number] - 1])))
+        for stretch in stretches:
+            if _without_space(stretch.content) in learned:
+                yield stretch
 
     def held_out_share(self, min_length: int) -> float:
         """Return the share of the characters of the held-out text that stand in the training
@@ -421,6 +442,10 @@ class ReferenceText:
         ).tolist():
             is_copied[start : start + length] = True
         return float(is_copied.sum() / max(1, len(is_copied)))
+
+
+def _without_space(document: bytes) -> bytes:
+    return b"".join(document.split())
 
 
 def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
@@ -537,7 +562,7 @@ def read_reference_text(model: TrainedModel, *, length: int) -> ReferenceText:
 
     model.check_learned_here()
     training, validation, *_ = model.read_parts(reason=REASON)
-    return ReferenceText(training, validation[:HELD_OUT_CHARS], joins_lines=model.config.join_lines)
+    return ReferenceText(training, validation[:HELD_OUT_CHARS], model.config)
 
 
 def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str | bytes], bool]:

@@ -6,6 +6,7 @@ Tests `plugins.reports.copies` and `plugins.reports.provenance_page`, too."""
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -236,6 +237,53 @@ def test_every_planted_passage_is_found_with_its_place(tmp_path):
             column=len(before.rpartition("\n")[2]) + 1,
         )
         assert one.num_more == (1 if number % 25 % 10 == 0 else 0)
+
+
+@pytest.mark.trained
+@pytest.mark.parametrize("kind", ["lines", "blank-lines", "files", "column"])
+def test_the_place_of_a_passage_lies_in_a_document_that_was_learned(kind, tmp_path):
+    """Each document of training also begins a longer document before it, which may be held out."""
+    documents = []
+    for number in range(12):
+        document = f"document {number} of a dozen that begin alike"
+        documents += [f"{document} and go on", document]
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    texts = {"all.csv": "number;text\n" + "".join(f"7;{document}\n" for document in documents)}
+    if kind == "lines":
+        texts = {"all.txt": "".join(f"{document}\n" for document in documents)}
+    elif kind == "blank-lines":
+        texts = {"all.txt": "\n\n".join(documents)}
+    elif kind == "files":
+        texts = {f"{number:02}.txt": document for number, document in enumerate(documents)}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+    column = "text" if kind == "column" else None
+    config = charrnn.Config(
+        corpus=(str(folder),),
+        documents=kind,
+        column=column,
+        split=(0.5, 0.5),
+        **{**SMALL_RUN, "steps": 1},
+    )
+    list(charrnn.train(config, out=tmp_path / "run"))
+    model = charrnn.load(tmp_path / "run")
+    learned = model.training_text()[:].split("\0")[:-1]
+    assert 5 < len(learned) < 19
+    reference_text = model.reference_text()
+    for document in learned:
+        [passage] = reference_text.passages(document)
+        lines = Path(passage.place.file).read_text(encoding="utf-8").split("\n")
+        # The column of a table is that of the value.
+        value = lines[passage.place.line - 1].removeprefix("7;")
+        assert value in learned
+        assert value[passage.place.column - 1 :].startswith(document)
+        # What is held out is not counted, either.
+        assert passage.num_more == sum(other.startswith(document) for other in learned) - 1
+    # A passage that goes over the end of a document stands in no file as a whole.
+    [passage] = reference_text.passages("\0".join(learned[:2]))
+    assert passage.place is None
 
 
 @EXAMPLES
