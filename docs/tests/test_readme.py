@@ -124,9 +124,44 @@ def test_the_scores_of_the_readme_are_those_of_the_cards(model):
 
 def test_the_text_of_the_readme_is_what_the_included_model_writes(command):
     quoted = re.findall(r"(?m)^> ?(.*)$", README)
-    ran = command("sample", "prose", "--temp", 0.5, "--seed", 9, "--length", 500)
+    ran = command("sample", "prose", "--temp", 0.5, "--seed", 9, "--length", 600)
     assert len(quoted) >= 4
-    assert " ".join(" ".join(quoted).split()) in " ".join(ran.out.split())
+    beginning = " ".join(" ".join(quoted).split()).removesuffix(" …")
+    assert " ".join(ran.out.split()).startswith(beginning)
+
+
+@pytest.mark.parametrize("model", ["prose", "code"])
+def test_the_cells_of_the_results_are_all_of_the_cards(model):
+    card = json.loads(
+        (REPOSITORY / "charrnn" / "included" / f"{model}.json").read_text(encoding="utf-8")
+    )
+    results = (DOCS / "look-up" / "results.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        rf"(?m)^\| {model} \| `([\w-]+)` \| (0:\d+) \| (?:AUC|ρ) ([+−]?[\d.]+)", results
+    )
+    expected = []
+    for cell in card["cells"]:
+        score = f"{cell['auc']:.3f}" if "auc" in cell else f"{cell['spearman']:+.3f}"
+        unit = f"{cell['layer']}:{cell['unit']}"
+        expected.append((cell["detector"], unit, score.replace("-", "−")))
+    assert sorted(rows) == sorted(expected)
+
+
+def test_the_losses_of_the_readme_are_those_of_the_results():
+    results = (DOCS / "look-up" / "results.md").read_text(encoding="utf-8")
+    speed = README.split("## Speed")[1].split("\n## ")[0]
+    rows = re.findall(r"(?m)^\| [^|]+ \| (\d[\d., ]+) \| (\d[\d., ]+) \|$", speed)
+    assert len(rows) >= 6
+    for seconds, losses in rows:
+        for pair in zip(seconds.split(", "), losses.split(", "), strict=True):
+            assert f"| {' | '.join(pair)} |" in results
+
+
+def test_the_pages_install_the_torch_of_the_constraints():
+    constraints = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    [version] = re.findall(r"(?m)^torch==(\S+)$", constraints)
+    page = (DOCS / "understand" / "dependencies.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"torch==(\S+)", page)) == {version}
 
 
 def test_the_pictures_of_the_readme_need_no_other_file():
