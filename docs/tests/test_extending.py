@@ -155,11 +155,13 @@ def test_every_snippet_is_part_of_a_step(steps):
 @pytest.mark.trained
 def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
     line = ("visualize", "--text", corpus_of_brackets)
-    *helps, _, sampled, (score,), entropy, characters = succeed(
+    *helps, _, _, _, sampled, (score,), entropy, characters = succeed(
         process,
         site,
         ("visualize", "--help"),
         ("train", "--help"),
+        train(corpus_of_brackets, "--depth", "balanced", "--out", "balanced"),
+        train(corpus_of_brackets, "--optimizer", "lion", "--out", "lion"),
         train(corpus_of_brackets, "--cell", "ugrnn"),
         ("sample", "--length", 20, "--seed", 0),
         (*line, "--find", "--detector", "parenthesis", "--json"),
@@ -167,9 +169,16 @@ def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
         ("vocabulary", "--json"),
     )
     shown = "".join(helps)
-    assert all(name in shown for name in ("parenthesis", "ugrnn", "--entropy"))
-    config = next((tmp_path / "checkpoints").glob("*/config.yaml")).read_text(encoding="utf-8")
-    assert "cell: ugrnn" in config.splitlines()
+    added = ("parenthesis", "ugrnn", "balanced", "lion", "--entropy")
+    assert all(name in shown for name in added)
+    written = {
+        "balanced": "depth: balanced",
+        "lion": "optimizer: lion",
+        "checkpoints/*": "cell: ugrnn",
+    }
+    for folder, setting in written.items():
+        [config] = tmp_path.glob(f"{folder}/config.yaml")
+        assert setting in config.read_text(encoding="utf-8").splitlines()
     assert len(sampled) >= 20 and score["detector"] == "parenthesis"
     assert score["num_positive"] == sum(
         len(inside) for inside in re.findall(r"\([^)]*(?=\))", TEXT[len(TEXT) // 2 :])
