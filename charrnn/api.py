@@ -20,7 +20,6 @@ from charrnn.generation.sample_options import (
     SAMPLE_TEMPERATURE,
 )
 from charrnn.model.clamping import NUM_CELLS
-from charrnn.runs.targets import Target
 from charrnn.system.display import RecordList
 from charrnn.system.docstrings import described
 from charrnn.system.lazy import LazyModule
@@ -387,24 +386,36 @@ class Model(TrainedModel, ProbabilityMethods):
 
     # Files that other programs read.
 
-    def export(self, path: str | Path, *, force: bool = False, title: str | None = None) -> Path:
-        """Write the model to a file in the format of its suffix.
+    def export(
+        self,
+        path: str | Path,
+        *,
+        force: bool = False,
+        title: str | None = None,
+        with_counts: bool = False,
+    ) -> Path:
+        """Write the model to a folder, or to a file in the format of its suffix.
 
-        A `.zip` is read by `load` and by every command, an `.html` is a page that runs the model,
-        and an `.onnx` is for onnxruntime and other programs. No format contains the optimizer, a
-        text or the name of a folder.
+        A folder has a card that describes the model, and a `.zip` is the same folder: both are read
+        by `load` and by every command. An `.html` is a page that runs the model, and an `.onnx` is
+        for onnxruntime and other programs. No format contains the optimizer, or a name of this
+        machine or of a private text.
 
         Args:
-            path: The path of the file: its suffix says the format.
-            force: Whether a file that exists is replaced.
+            path: The path of the file, whose suffix says the format, or of a folder: a string that
+                ends in `/`, or a folder that is there.
+            force: Whether a file that exists, or a model in the folder, is replaced.
             title: The title of a page, by default the name of the model.
+            with_counts: Whether the counts of the training text, which contain that text, go into
+                the folder or the .zip.
 
         Returns:
-            The path of the file.
+            The path of the file or the folder.
 
         Raises:
             UsageError: The suffix is another one, the folder or a package is missing, the file
-                exists and `force` is false, or `title` is given for a file that is no page.
+                exists and `force` is false, the folder has other files than those of a model, an
+                option is given for a format that does not have it, or there are no counts.
             CheckpointError: The step stands for a damaged one, and `load` did not get its number,
                 or the weights are not finite.
             CharRNNError: The file cannot be written.
@@ -415,7 +426,8 @@ class Model(TrainedModel, ProbabilityMethods):
             True
         """
         read = () if self.path is None else (self.path,)
-        export.write_model(self, Target(Path(path), force=force, read=read), title=title)
+        target = export.target_of(path, force=force, read=read)
+        export.write_model(self, target, title, with_counts=with_counts)
         return Path(path)
 
     # What was learned, and what of a text was copied.

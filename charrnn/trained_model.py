@@ -55,7 +55,7 @@ else:
 WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How an included model writes the text that it is measured on."""
 INNER = """
-card card_scores character check_learned_here encoding_warnings findings generator
+card card_scores character check_learned_here encoding_warnings file_with_counts findings generator
 gradient_scale growing_counts instead_of is_imported may_have_counts origin polarity read_parts
 notes recorded_corpus step_digest stepper study_as to_json trained_models view written_text
 """
@@ -147,6 +147,8 @@ class TrainedModel(TextModel, Displayable):
     """None unless `adapted` made it."""
     val_nats: float | None = None
     """The validation loss at that step, in nats per character; None if it is not known."""
+    file_with_counts: ModelFile | None = None
+    """The exported model that it was loaded from, if that has counts of the training text."""
     instead_of: str | None = None
     """What is wrong with the checkpoint that was asked for, if this is another one; `export`
     refuses it."""
@@ -213,7 +215,8 @@ class TrainedModel(TextModel, Displayable):
     @property
     def may_have_counts(self) -> bool:
         """Whether training has counted its text, so that there are two ways to write."""
-        return self.path is not None and self.config.num_held_back > 0
+        has_place = self.path is not None or self.file_with_counts is not None
+        return has_place and self.config.num_held_back > 0
 
     @property
     def stepper(self) -> Stepper:
@@ -774,8 +777,11 @@ def _model_of(
 ) -> ModelKind:
     config = loaded.description.config()
     # A file has no folder with other steps, to which reports about training could go.
+    file_with_counts = None
     if isinstance(found, ModelFile):
         name, model_file, path = found.name, found.path.name, None
+        if loaded.state.get("has_counts"):
+            file_with_counts = found
     else:
         name, model_file, path = found.path.name, "", found.path.absolute()
 
@@ -791,6 +797,7 @@ def _model_of(
         ),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
+        file_with_counts=file_with_counts,
         instead_of=loaded.instead_of,
         val_nats=_val_nats_of(loaded),
     )

@@ -133,6 +133,12 @@ class CellScore:
         return self.strength - self.strength_of(self.untrained)
 
     @property
+    def is_found(self) -> bool:
+        """Whether the score is significant, and exceeds the score of the untrained baseline, which
+        was measured."""
+        return self.is_significant and self.untrained is not None and self.gain > 0
+
+    @property
     def is_no_better_than_untrained(self) -> bool:
         """Whether the same selection in the untrained baseline is at least as strong. False if it
         was not measured."""

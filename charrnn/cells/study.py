@@ -496,25 +496,17 @@ class Study:
         """Save the significant scores that exceed the untrained baseline, for an exported model."""
         # Cells that were found in other texts stay, except for the detectors that were scored now:
         # the latest cell counts.
-        before = found_cells(self.cache)
-        cells = {cell.detector: cell for cell in before}
+        before = found_scores(self.cache)
+        found = {score.detector: score for score in before}
         for score in scores:
-            cells.pop(score.detector, None)
+            found.pop(score.detector, None)
             # Only built-in detectors: the name of a user's detector may quote the text.
-            if score.detector not in DETECTORS or score.untrained is None:
-                continue
-            if score.is_significant and score.gain > 0:
-                cells[score.detector] = records.FoundCell(
-                    detector=score.detector,
-                    layer=score.layer,
-                    unit=score.unit,
-                    gain=score.gain,
-                    polarity=score.polarity,
-                )
+            if score.detector in DETECTORS and score.is_found:
+                found[score.detector] = replace(score, probe=())
 
         # Sorted by gain and name, so that the order of the commands that found them does not
         # matter.
-        best_first = tuple(sorted(cells.values(), key=lambda cell: (-cell.gain, cell.detector)))
+        best_first = tuple(sorted(found.values(), key=lambda score: (-score.gain, score.detector)))
         if best_first != before:
             self.cache.save(FOUND_CELLS, {}, value=best_first)
 
@@ -528,13 +520,29 @@ def sections() -> tuple[CellSection, ...]:
     return tuple(sorted(offered(cell_sections, CellSection), key=lambda section: section.place))
 
 
-def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:
-    """Return the cells that were found to follow a built-in detector better than an untrained
-    network does, best first; of an included model those of its card."""
+def found_scores(cache: FindingsCache) -> tuple[records.CellScore, ...]:
+    """Return the scores of the cells that were found to follow a built-in detector better than an
+    untrained network does, best first; of an included model those of its card."""
     card = card_of(cache.identity)
-    if card:
-        return tuple(records.FoundCell(**fields) for fields in card["found"])
-    return cache.load(FOUND_CELLS, {}, result=tuple[records.FoundCell, ...]) or ()
+    if not card:
+        return cache.load(FOUND_CELLS, {}, result=tuple[records.CellScore, ...]) or ()
+    scores = [records.CellScore(**fields) for fields in card["cells"]]
+    found = [score for score in scores if score.is_found]
+    return tuple(sorted(found, key=lambda score: -score.gain))
+
+
+def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:
+    """Return the cells of `found_scores`."""
+    return tuple(
+        records.FoundCell(
+            detector=score.detector,
+            layer=score.layer,
+            unit=score.unit,
+            gain=score.gain,
+            polarity=score.polarity,
+        )
+        for score in found_scores(cache)
+    )
 
 
 def known_polarity(cache: FindingsCache, layer: int, unit: int) -> int:

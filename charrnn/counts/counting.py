@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from charrnn.counts.counted_model import CountedModel, Counts
 from charrnn.counts.counts_file import (
-    COUNTS_FILE,
     ORDER,
     OtherModelError,
     read_counts,
@@ -31,6 +30,7 @@ from charrnn.errors import (
 from charrnn.evaluation.losses import stateful_scores
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_parts
+from charrnn.runs.checkpoint import COUNTS_FILE
 from charrnn.runs.reader import RunReader
 from charrnn.system.compiling import can_compile
 from charrnn.system.lazy import inference_mode, torch
@@ -209,11 +209,19 @@ def _logits(
 
 def with_counts(model: TrainedModel) -> CountedModel:
     """Return the model together with the counts of its training text, which training has written
-    beside the checkpoints.
+    beside the checkpoints, or `charrnn export` beside the weights.
 
     Raises DataError for a model without counts, CheckpointError for damaged counts and for those of
     another model, CharRNNError if there is too little memory.
     """
+    if model.file_with_counts is not None:
+        counts = read_counts(
+            model.file_with_counts,
+            digest=model.step_digest,
+            vocab_size=len(model.vocab),
+            end_id=model.config.end_id,
+        )
+        return CountedModel(model, counts=counts)
     if model.path is None:
         raise DataError(f"{model.name} has no counts of its training text.")
     resume = f"charrnn train {named('resume', shlex.quote(str(model.path)))}"

@@ -14,7 +14,7 @@ import math
 import operator
 import os
 from collections.abc import Mapping
-from io import BufferedReader
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,8 @@ from charrnn.counts.counted_model import Counts
 from charrnn.counts.kneser_ney import end_or_none
 from charrnn.counts.mixing_powers import MOST_POWER, NUM_PAIRS, MixingPowers
 from charrnn.errors import CheckpointError, counted
+from charrnn.runs.checkpoint import COUNTS_FILE
+from charrnn.runs.model_file import ModelFile
 from charrnn.system.files import (
     check_no_placeholder,
     check_regular,
@@ -41,8 +43,6 @@ else:
     # The name of the file is needed without numba.
     contexts = LazyModule("charrnn.counts.contexts")
 
-COUNTS_FILE = "counts.safetensors"
-"""The name of the file in the folder of a run."""
 FORMAT = "1"
 """The version of the format."""
 ORDER = 16
@@ -52,6 +52,8 @@ MOST_CHARS = 1 << 22
 """Characters that are counted, at most: `recipe.COUNTED_CHARS`, whose module imports torch."""
 MOST_HEADER_BYTES = 100_000
 """Bytes of the header of a file, at most."""
+MOST_BYTES = 1 << 28
+"""Bytes of a file of an exported model, at most: more than MOST_CHARS characters give."""
 BLOCK_BYTES = 1 << 22
 """Bytes that are read at once: signals are handled between two blocks."""
 TYPES = {
@@ -170,22 +172,28 @@ def needs_of_loops(shapes: Mapping[str, tuple[int, ...]], vocab_size: int) -> Ma
 
 
 def read_counts(
-    run: Path, digest: str | None, vocab_size: int, end_id: int | None = None
+    run: Path | ModelFile, digest: str | None, vocab_size: int, end_id: int | None = None
 ) -> Counts:
-    """Read the counts from the folder of a run, for the model with this digest and an alphabet of
-    `vocab_size` entries, of which `end_id` ends a document.
+    """Read the counts from the folder of a run or from an exported model, for the model with this
+    digest and an alphabet of `vocab_size` entries, of which `end_id` ends a document.
 
     Raises CheckpointError if they are missing or damaged, OtherModelError if they are for another
     model, UsageError if numba would obey a file of the current folder, CharRNNError if there is too
     little memory.
     """
     check_settings_of_numba()
-    path = run / COUNTS_FILE
-    with convert_os_errors("read", path=path, kind=CheckpointError):
-        check_regular(path)
-        check_no_placeholder(path)
-        with path.open("rb") as file:
-            arrays = _read(path, file, digest=digest, vocab_size=vocab_size)
+    if isinstance(run, ModelFile):
+        path = run.path / COUNTS_FILE
+        with run.opened() as read_file:
+            file = BytesIO(read_file(COUNTS_FILE, MOST_BYTES))
+        arrays = _read(path, file, digest=digest, vocab_size=vocab_size)
+    else:
+        path = run / COUNTS_FILE
+        with convert_os_errors("read", path=path, kind=CheckpointError):
+            check_regular(path)
+            check_no_placeholder(path)
+            with path.open("rb") as opened:
+                arrays = _read(path, opened, digest=digest, vocab_size=vocab_size)
 
     places = contexts.SortedContexts(
         ids=arrays["ids"],
@@ -223,7 +231,7 @@ class _Header(NamedTuple):
     """Bytes of the whole file."""
 
 
-def _read(path: Path, file: BufferedReader, *, digest: str | None, vocab_size: int) -> Arrays:
+def _read(path: Path, file: BufferedIOBase, *, digest: str | None, vocab_size: int) -> Arrays:
     """Read and check the arrays of an open file. Raises the errors of `read_counts`, and
     OSError."""
     header = _read_header(path, file)
@@ -240,7 +248,7 @@ def _read(path: Path, file: BufferedReader, *, digest: str | None, vocab_size: i
         raise misfit from None
     if any(header.shapes[name] != need.shape for name, need in needs.items()):
         raise misfit
-    num_bytes = os.fstat(file.fileno()).st_size
+    num_bytes = file.seek(0, os.SEEK_END)
     if num_bytes != header.num_bytes:
         raise CheckpointError(
             f"{path} is damaged: {counted(num_bytes, 'byte')}, expected {header.num_bytes:,}."
@@ -272,7 +280,7 @@ def _read(path: Path, file: BufferedReader, *, digest: str | None, vocab_size: i
     return arrays
 
 
-def _read_header(path: Path, file: BufferedReader) -> _Header:
+def _read_header(path: Path, file: BufferedIOBase) -> _Header:
     """Read the header of an open file. Raises CheckpointError unless it lists exactly the arrays of
     TYPES, and OSError."""
     # Its length in 8 bytes, then JSON and blanks.

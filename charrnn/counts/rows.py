@@ -26,7 +26,7 @@ def _prepare_counts(comparison: Comparison, _: bool) -> Callable[[], None]:
     """Add each run together with its counts to the runs that are measured."""
     measured = []
     for run, model in comparison.models:
-        if model.config.num_held_back == 0 or model.path is None:
+        if not model.may_have_counts:
             continue
         try:
             check_room_for_numba()

@@ -41,6 +41,8 @@ HASHED_BYTES = 1 << 24
 """Bytes that are hashed at once."""
 MODEL, MANIFEST = "model.safetensors", "manifest.json"
 """File names in a checkpoint and in a model file."""
+COUNTS_FILE = "counts.safetensors"
+"""Name of the file with the counts of the training text, in a run or in a model file."""
 _TRAINING, _STATE = "training.safetensors", "training.json"
 _MANIFEST_SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n}\n')
 """The end of a manifest: the SHA-256 of the bytes before it."""
@@ -229,10 +231,15 @@ class VerifiedFiles:
 
         tensors = tensors_from_bytes(self.path / MODEL, self.read(MODEL))
 
-        # The digest does not depend on the step and the path, so that copies of a model have the
-        # same digest.
-        digests = [self.listed[MODEL][1], *map(_sha256, description.files().values())]
-        return tensors, _sha256(" ".join(digests).encode("ascii"))
+        return tensors, model_digest(self.listed[MODEL][1], description)
+
+
+def model_digest(weights_sha256: str, description: RunDescription) -> str:
+    """Return the digest that identifies a model, whose weights have this SHA-256."""
+    # The digest does not depend on the step and the path, so that copies of a model have the same
+    # digest.
+    digests = [weights_sha256, *map(_sha256, description.files().values())]
+    return _sha256(" ".join(digests).encode("ascii"))
 
 
 def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:

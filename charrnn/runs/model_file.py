@@ -1,23 +1,36 @@
-"""Read a model file: a model in one .zip that can be given to other people.
+"""Read a model file: a trained model that can be given to other people, in a folder, or in the same
+folder as a .zip.
 
-It contains the weights, the alphabet, the configuration and a note, but no optimizer state, no path
-of the author's machine and no text. `manifest.json` lists the other files with their SHA-256. All
-files are at the top level of the .zip, and every unzip program can extract them.
+`manifest.json` has the step, the losses and what the card says, and lists the configuration, the
+alphabet and the weights with their SHA-256. The other files are for people: README.md is the card,
+index.html a page that runs the model. They may be missing, and files may be added, as a hub does.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError
 from charrnn.model.shapes import check_shapes
-from charrnn.runs.checkpoint import MANIFEST, MODEL, Checkpoint, VerifiedFiles, checkpoint_name
+from charrnn.runs.checkpoint import (
+    COUNTS_FILE,
+    MANIFEST,
+    MODEL,
+    Checkpoint,
+    VerifiedFiles,
+    checkpoint_name,
+    is_checkpoint_name,
+)
 from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError
 from charrnn.system.files import (
     JSON,
@@ -26,14 +39,18 @@ from charrnn.system.files import (
     check_regular,
     convert_os_errors,
     parse_json,
+    read_capped,
 )
 
 MODEL_FILE_SUFFIX = ".zip"
-"""Suffix of a model file."""
-MODEL_FILE_VERSION = 1
-"""Format of the model files that this version reads; `charrnn export` writes them."""
-NOTE = "README.txt"
-"""Name of the note in a model file."""
+"""Suffix of a model file that is no folder."""
+MODEL_FILE_VERSION = 2
+"""Format of the model files that `charrnn export` writes; this version reads format 1, too."""
+CARD, PAGE, PICTURE = "README.md", "index.html", "cell.svg"
+"""Names of the files for people."""
+OPTIONAL = frozenset((CARD, PAGE, PICTURE, COUNTS_FILE))
+"""Names of the files without which a model file can be read."""
+_DATE = (1980, 1, 1, 0, 0, 0)  # A fixed date, so that the same model gives the same bytes.
 
 _LISTED = {CONFIG, VOCAB, MODEL}
 _LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
@@ -42,16 +59,22 @@ MAX_UNPACKED, MAX_RATIO = 1 << 26, 100
 large as its compressed form. Weights of one network hardly compress; the weights of an ensemble of
 M networks, at most 64, may compress by a factor of M."""
 
+ReadFile = Callable[[str, int], bytes]
+"""Reads a file by its name, of at most so many bytes. Raises CheckpointError if it is missing."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
     """A model file, which can be read like a run with one checkpoint."""
 
     path: Path
+    """The folder, or the .zip."""
 
     @property
     def name(self) -> str:
-        """The name of the file without its suffix."""
+        """The name of the folder, or of the .zip without its suffix."""
+        if self.path.is_dir():
+            return self.path.resolve().name
         return self.path.stem
 
     def load_best(self) -> Checkpoint:
@@ -61,19 +84,8 @@ class ModelFile:
         Raises CheckpointError if it is missing, damaged or larger than its configuration allows,
         NewerFormatError if a newer charrnn wrote it.
         """
-        path = self.path
-        try:
-            with convert_os_errors("read", path=path, kind=CheckpointError):
-                check_regular(path)
-                check_no_placeholder(path)
-                with zipfile.ZipFile(path) as archive:
-                    return _read_archive(path, archive)
-        # zipfile raises these errors if the file is not a .zip, is truncated or encrypted, or is
-        # compressed by an unknown method.
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} is damaged, or charrnn export did not write it: {error}"
-            ) from error
+        with self.opened() as read_file:
+            return _read_model(self.path, read_file)
 
     def load_step(self, step: int) -> Checkpoint:
         """Raise CheckpointError: the file has one checkpoint, which `load_best` reads."""
@@ -81,17 +93,82 @@ class ModelFile:
             f"{self.name} is a file with one checkpoint, not a run\nleave the step out"
         )
 
+    def read_manifest(self) -> Mapping[str, Any]:
+        """Read the manifest. Raises the errors of `load_best`."""
+        with self.opened() as read_file:
+            return _read_manifest(self.path, read_file)
+
+    @contextmanager
+    def opened(self) -> Iterator[ReadFile]:
+        """Open the folder or the .zip, and yield what reads a file in it. Raises CheckpointError if
+        it cannot be read."""
+        path = self.path
+        if path.is_dir():
+
+            def read_in_folder(name: str, max_bytes: int) -> bytes:
+                return read_capped(path / name, max_bytes=max_bytes)
+
+            yield read_in_folder
+            return
+
+        try:
+            with convert_os_errors("read", path=path, kind=CheckpointError):
+                check_regular(path)
+                check_no_placeholder(path)
+                with zipfile.ZipFile(path) as archive:
+                    _check_archive(path, archive)
+
+                    def read_in_archive(name: str, max_bytes: int) -> bytes:
+                        if name not in archive.namelist():
+                            raise CheckpointError(
+                                f"{path} is damaged, or no model of charrnn export: it has no"
+                                f" {name}"
+                            )
+                        with archive.open(name) as file:
+                            # One byte too many already shows the damage.
+                            return file.read(max_bytes + 1)
+
+                    yield read_in_archive
+        # zipfile raises these errors if the file is not a .zip, is truncated or encrypted, or is
+        # compressed by an unknown method.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{path} is damaged, or charrnn export did not write it: {error}"
+            ) from error
+
 
 def is_model_file(run: str | Path) -> bool:
-    """Whether `run` names an existing file with the suffix of a model file."""
+    """Whether `run` names an existing .zip, or a folder with the manifest of a model file."""
     try:
         path = Path(run)
+        if path.is_dir():
+            # A checkpoint has a manifest, too.
+            return os.path.isfile(path / MANIFEST) and not is_checkpoint_name(path.resolve().name)
         return path.suffix.lower() == MODEL_FILE_SUFFIX and path.is_file()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return False
 
 
-def _read_archive(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """Return the .zip of a model file with these files. The same files give the same bytes."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
+            info = zipfile.ZipInfo(name, _DATE)
+            info.compress_type = zipfile.ZIP_STORED if _is_stored(data) else zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    return content.getvalue()
+
+
+def _is_stored(data: bytes) -> bool:
+    """Whether a file is stored without compression. Weights that are nearly all zero would compress
+    so well that `_check_archive` would refuse them as a bomb."""
+    return len(data) > MAX_UNPACKED and len(data) > MAX_RATIO // 2 * len(zlib.compress(data))
+
+
+def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raise CheckpointError for a .zip of which a file unpacks to too much, or has the name of
+    another one."""
     # The sizes are checked before anything is unpacked: a .zip bomb of a few kilobytes could fill
     # the memory.
     for entry in archive.infolist():
@@ -100,29 +177,24 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
             raise CheckpointError(
                 f"{path} is damaged: charrnn export does not compress {entry.filename} like that"
             )
+    if len(set(archive.namelist())) < len(archive.namelist()):
+        raise CheckpointError(f"{path} is damaged: two of its files have the same name")
 
-    def read_file(name: str, max_bytes: int) -> bytes:
-        with archive.open(name) as file:
-            return file.read(max_bytes + 1)  # One byte too many already shows the damage.
 
-    # Check that it is a model file at all.
-    names = archive.namelist()
-    if MANIFEST not in names:
-        raise CheckpointError(f"{path} is not a model of charrnn export: it has no {MANIFEST}")
+def _read_manifest(path: Path, read_file: ReadFile) -> Mapping[str, Any]:
+    """Read the manifest, and check its format."""
     manifest = parse_json(path / MANIFEST, read_file(MANIFEST, MAX_TEXT_BYTES))
-
-    # Check its format, and the names of its files.
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if type(version) is int and version > MODEL_FILE_VERSION:
         raise NewerFormatError(f"{path} was made by a newer charrnn (format {version}); upgrade")
-    # Lists are compared, not sets, because a .zip can contain two files of the same name.
-    has_all_files = sorted(names) == sorted({NOTE, MANIFEST, *_LISTED})
-    if not isinstance(manifest, dict) or version != MODEL_FILE_VERSION or not has_all_files:
-        raise CheckpointError(
-            f"{path} is damaged: its format or its files are not those of charrnn export"
-        )
+    if not isinstance(manifest, dict) or type(version) is not int or version < 1:
+        raise CheckpointError(f"{path} is damaged: its format is not one of charrnn export")
+    return manifest
 
-    # Read the model like the model of a checkpoint.
+
+def _read_model(path: Path, read_file: ReadFile) -> Checkpoint:
+    """Read the model like the model of a checkpoint."""
+    manifest = _read_manifest(path, read_file)
     state = _state_of(path, manifest)
     files = VerifiedFiles.of(path, manifest.get("files"), names=_LISTED, read_file=read_file)
     description = files.description()
@@ -159,7 +231,8 @@ def _state_of(path: Path, manifest: Mapping[str, JSON]) -> dict[str, JSON]:
     if not (is_digest or digest is None):
         raise CheckpointError(f"{path} is damaged: the digest of its text is not a SHA-256")
 
-    state: dict[str, JSON] = {"step": step, "corpus_digest": digest}
+    has_counts = manifest.get("has_counts") is True
+    state: dict[str, JSON] = {"step": step, "corpus_digest": digest, "has_counts": has_counts}
     if nats is not None:
         state |= {"best_nats": nats, "best_step": step}
     return state

@@ -428,6 +428,8 @@ def find_run(run: str) -> RunReader:
             raise CheckpointError(
                 f"cannot read {path}: {os.strerror(errno.EACCES)}\ncheck that you may read it"
             )
+        if is_model_file(path):
+            raise NoRunError(run, _file_message(path, run))
         if not _missing_files(path):
             return RunReader(path if path.name.strip(".") else path.resolve())
         if os.path.isfile(path):
@@ -464,14 +466,17 @@ def _file_message(path: Path, run: str) -> str:
         remedy = f"start a new run with its weights: {named('init_from', run)}"
         return f"{run} has no optimizer state to continue from\n{remedy}"
     return (
-        f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a .zip that `charrnn"
-        " export` wrote"
+        f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a folder or .zip that"
+        " `charrnn export` wrote"
     )
 
 
 def _missing_files(path: Path) -> list[str]:
     """Return which of `config.yaml` and `vocab.json` a run folder lacks; [] for a folder with a
     checkpoint, which contains copies of both."""
+    # An exported model has both files, and nothing from which training could continue.
+    if is_model_file(path):
+        return ["checkpoint"]
     # Not Path.is_file, which raises for folders without permission and for names with a NUL.
     missing = [name for name in (CONFIG, VOCAB) if not os.path.isfile(path / name)]
     if missing and any(is_checkpoint_name(folder.name) for folder in _subfolders(path)):

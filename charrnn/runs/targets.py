@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.errors import CharRNNError, DataError, UsageError, named
-from charrnn.system.files import behind_links, convert_os_errors, write_atomically
+from charrnn.system.files import behind_links, convert_os_errors, make_folder, write_atomically
 
 if TYPE_CHECKING:
     from charrnn.runs.reader import RunReader
@@ -45,13 +46,7 @@ class Target:
         """
         if self.path.is_dir():
             raise UsageError(f"{self.path} is a folder: give the name of a file.")
-        if not self.path.parent.is_dir():
-            raise UsageError(
-                f"{self.path}: there is no folder {self.path.parent}. Create it, or give another."
-            )
-
-        # A file inside the folder of a run could be removed together with a checkpoint.
-        check_outside_runs(self.path, remedy=self.remedy)
+        _check_place(self.path, remedy=self.remedy)
 
         # Nothing is replaced if the file does not exist, or is a pipe or a device. `lexists` is
         # also true for a link to a missing file.
@@ -108,6 +103,71 @@ class Target:
                 return self.mark in file.read(MARK_BYTES)
         except OSError:  # The file may not be read, or is a link to a missing file.
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class FolderTarget:
+    """A folder that a user names for a model file."""
+
+    path: Path
+    _: KW_ONLY
+    force: bool = False
+    """Whether the user allows that the files of an earlier model are replaced."""
+    read: Sequence[str | Path] = ()
+    """The runs and models that the command reads, by name or path, which are never replaced."""
+
+    def check(self) -> None:
+        """Raise UsageError if the folder cannot be written, or if it has other files than those of
+        an exported model. The files of such a model are replaced with `force`."""
+        # Imported here: every command imports this module, and most name no folder.
+        from charrnn.runs.model_file import is_model_file
+
+        remedy = "give the name of a new folder"
+        if os.path.lexists(self.path) and not self.path.is_dir():
+            raise UsageError(f"{self.path} is not a folder: {remedy}.")
+        _check_place(self.path, remedy=remedy)
+
+        # Hidden files, such as the `.git` of a repository that was just cloned, stay there.
+        names = os.listdir(self.path) if self.path.exists() else []
+        if all(name.startswith(".") for name in names):
+            return
+        if not is_model_file(self.path):
+            raise UsageError(f"{self.path} has other files than an exported model: {remedy}.")
+        if any(_reads(str(name), self.path) for name in self.read):
+            raise UsageError(f"{self.path} is the model that is read: {remedy}.")
+        if not self.force:
+            raise UsageError(f"{self.path} exists: {remedy}, or {named('force')}.")
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Write the files of a model, each atomically, in their order. Files that an earlier model
+        had and this one has not are removed; other files stay.
+
+        Raises UsageError as `check`, CharRNNError if a file cannot be written.
+        """
+        from charrnn.runs.model_file import OPTIONAL
+
+        self.check()
+        is_new = not self.path.exists()
+        with convert_os_errors("write", path=self.path):
+            if is_new:
+                make_folder(self.path)
+            try:
+                for name, data in files.items():
+                    write_atomically(self.path / name, data)
+                for name in OPTIONAL - files.keys():
+                    (self.path / name).unlink(missing_ok=True)
+            except BaseException:
+                if is_new:
+                    shutil.rmtree(self.path, ignore_errors=True)
+                raise
+
+
+def _check_place(path: Path, *, remedy: str) -> None:
+    """Raise UsageError if the folder of a result is missing or inside the folder of a run."""
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
+    # A file inside the folder of a run could be removed together with a checkpoint.
+    check_outside_runs(path, remedy=remedy)
 
 
 def check_outside_runs(path: Path, *, remedy: str) -> None:

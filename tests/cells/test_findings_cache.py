@@ -370,13 +370,13 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
 ):
     (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", 0.25)
+    gain = property(lambda score: 0.25 if score.detector == "quote" else 0.5)
+    monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", gain)
     assert command(*QUOTE).code == 0
     (first,) = charrnn.load(lab).found_cells
     assert (first.detector, first.gain) == ("quote", 0.25)
 
     # Another detector is added; a pattern, which may be of the text, is not.
-    monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", 0.5)
     own = ("--detect", "[aeiou]", "--detector", "word-position")
     assert command("visualize", "--text", "mine.txt", *own).code == 0
     best, second = charrnn.load(lab).found_cells

@@ -22,11 +22,12 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.config.settings import Config
 from charrnn.counts import contexts, counting
-from charrnn.counts.counts_file import COUNTS_FILE, write_counts
+from charrnn.counts.counts_file import write_counts
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.evaluation import log_probability
 from charrnn.generation.distribution import log_softmax
+from charrnn.runs.checkpoint import COUNTS_FILE
 from charrnn.runs.config_files import seal
 from charrnn.runs.writer import RunWriter
 from charrnn.text.pieces import NUM_PIECES, held_back_pieces
@@ -156,16 +157,53 @@ def test_the_command_prints_both_losses(command, tmp_path):
     assert names == ["text-001", "text-001 with counts"]
 
 
-def test_an_exported_model_writes_without_the_counts_and_export_says_so(trained, command, tmp_path):
+def test_an_exported_model_writes_without_the_counts_and_export_says_what_that_costs(
+    trained, command, tmp_path
+):
     run, _ = trained
-    ran = command("export", run, tmp_path / "model.zip")
-    assert "the file does not have the counts" in " ".join(ran.err.split())
+    said = " ".join(command("export", run, tmp_path / "model.zip").err.split())
+    assert "counts.safetensors contains the training text" in said
+    (summary,) = charrnn.run_summaries([run])
+    assert f"in place of {summary.with_counts_nats:.4f} nats per character" in said
     assert "counts" not in command("export", run, tmp_path / "b.zip", "--quiet").err
     drawing = ("--seed", "1", "--length", "300", "--temp", "1.5")
     of_file = command("sample", tmp_path / "model.zip", *drawing).out
     assert of_file == command("sample", run, *drawing, "--no-counts").out
     assert of_file != command("sample", run, *drawing).out
     assert "counts" not in command("export", tmp_path / "model.zip", tmp_path / "c.zip").err
+
+
+@pytest.mark.parametrize("name", ["model.zip", "model/"])
+def test_an_exported_model_may_have_the_counts_and_then_writes_with_them(
+    trained, command, tmp_path, name
+):
+    run, _ = trained
+    file = f"{tmp_path}/{name}"
+    said = command("export", run, file, "--with-counts").err
+    assert "Give it away only if you may give the text away" in " ".join(said.split())
+    drawing = ("--seed", "1", "--length", "300", "--temp", "1.5")
+    assert command("sample", file, *drawing).out == command("sample", run, *drawing).out
+    alone = command("sample", run, *drawing, "--no-counts").out
+    assert command("sample", file, *drawing, "--no-counts").out == alone
+
+
+def test_counts_that_are_exported_again_without_them_are_removed(trained, tmp_path):
+    model = charrnn.load(trained[0])
+    folder = model.export(f"{tmp_path}/model/", with_counts=True)
+    assert (folder / COUNTS_FILE).exists()
+    model.export(folder, force=True)
+    assert not (folder / COUNTS_FILE).exists()
+    with pytest.raises(UsageError, match="has no counts of its training text"):
+        charrnn.load(folder).export(tmp_path / "again.zip", with_counts=True)
+
+
+def test_counts_of_an_exported_model_that_were_changed_are_not_used(trained, command, tmp_path):
+    folder = charrnn.load(trained[0]).export(f"{tmp_path}/model/", with_counts=True)
+    path = folder / COUNTS_FILE
+    path.write_bytes(path.read_bytes() + b"x")
+    ran = command("sample", folder, "--length", 20, "--seed", 1, "--json")
+    assert json.loads(ran.out)["writer"] == "network"
+    assert "counts.safetensors is damaged" in ran.err
 
 
 def test_python_writes_the_text_of_the_command_with_its_counts_and_its_temperature(

@@ -19,10 +19,11 @@ from known_weights import CYCLE, chain_text
 import charrnn
 from charrnn.counts import contexts, counts_file
 from charrnn.counts.counted_model import Counts
-from charrnn.counts.counts_file import COUNTS_FILE, TYPES, _sha256, read_counts, write_counts
+from charrnn.counts.counts_file import TYPES, _sha256, read_counts, write_counts
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.counts.mixing_powers import NUM_PAIRS, MixingPowers
 from charrnn.errors import CharRNNError, CheckpointError, DataError
+from charrnn.runs.checkpoint import COUNTS_FILE
 from charrnn.system import files
 from charrnn.system import process as system_process
 from charrnn.training import recipe

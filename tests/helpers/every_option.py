@@ -112,7 +112,10 @@ EXAMPLES = {
         "--no-counts": ("--no-counts",),
         "--port": ("--port 0",),
     },
-    "export": {"--title": ("", "--title Lamps --force")},
+    "export": {
+        "--title": ("", "--title Lamps --force"),
+        "--with-counts": ("--with-counts --force",),
+    },
     "predict": {
         "--backward": ("--numbers --backward",),
         "--export": ("--export made.svg", "--numbers --export made.html"),

@@ -1,4 +1,4 @@
-"""A model in one .zip file: what is in it, that every command takes it, and that a damaged one is
+"""A model file, as a folder and as a .zip: that it is read like a run, and that a damaged one is
 refused."""
 
 import hashlib
@@ -6,7 +6,6 @@ import json
 import math
 import re
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -18,7 +17,7 @@ import charrnn
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.config_files import CONFIG, VOCAB
-from charrnn.runs.model_file import NOTE, ModelFile, _read_archive, is_model_file
+from charrnn.runs.model_file import PAGE, ModelFile, _check_archive, is_model_file, pack
 from charrnn.trained_model import load_steps
 
 
@@ -46,16 +45,6 @@ def repacked(file, **changes):
     return file
 
 
-def test_it_contains_no_path_and_no_text(lstm, corpus_file, tmp_path):
-    content = content_of(charrnn.load(lstm.path).export(tmp_path / "given.zip"))
-    assert content.keys() == {NOTE, MANIFEST, CONFIG, VOCAB, MODEL}
-    everything = b"".join(content.values())
-    assert str(corpus_file.parent).encode() not in everything
-    assert str(lstm.path.parent).encode() not in everything
-    assert b"synthetic.txt" in content[CONFIG]
-    assert b"synthetic.txt" in content[NOTE]
-
-
 def test_it_contains_the_weights_once_and_no_moments(lstm, tmp_path):
     model = charrnn.load(lstm.path)
     content = content_of(model.export(tmp_path / "given.zip"))
@@ -66,18 +55,6 @@ def test_it_recognises_its_text(lstm, tmp_path):
     model = charrnn.load(lstm.path)
     exported = charrnn.load(model.export(tmp_path / "given.zip"))
     assert exported.recorded_corpus.digest == model.recorded_corpus.digest
-
-
-def test_names_of_texts_lose_their_folders_on_every_system(alphabet_run, tmp_path):
-    model = charrnn.load(alphabet_run)
-    corpus = ("/home/me/secret/a.txt", r"C:\Users\me\b.txt", "folder/", "c.txt")
-    model.config = replace(model.config, corpus=corpus, init_from="/home/me/x")
-    exported = model.export(tmp_path / "a.zip")
-    config = charrnn.load(exported).config
-    assert config.corpus == ("a.txt", "b.txt", "folder", "c.txt")
-    assert config.init_from == "x"
-    note = content_of(exported)[NOTE].decode()
-    assert "learned: a.txt, b.txt, folder, c.txt, after the texts of the model x\n" in note
 
 
 @pytest.mark.parametrize(
@@ -122,6 +99,9 @@ def test_a_step_that_stands_for_the_damaged_best_is_exported_only_by_its_number(
 
 def test_damage_anywhere_is_noticed_or_changes_nothing(file, alphabet_run):
     whole, model = file.read_bytes(), charrnn.load(alphabet_run)
+    # Only what is read.
+    content = content_of(file)
+    whole = pack({name: content[name] for name in (CONFIG, VOCAB, MODEL, MANIFEST)})
     noticed = 0
     for position in range(0, len(whole), 101):
         file.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
@@ -144,10 +124,9 @@ def test_damage_anywhere_is_noticed_or_changes_nothing(file, alphabet_run):
     "changes, word",
     [
         ({"vocab_json": b'{"kind": "char", "characters": []}'}, "vocab.json is damaged: "),
-        ({"config_yaml": None}, "files are not those"),
-        ({"../../outside": b"x"}, "files are not those"),
-        ({"manifest_json": None}, "no manifest.json"),
-        ({"manifest_json": b'{"format": 2}'}, "newer charrnn"),
+        ({"config_yaml": None}, "it has no config.yaml"),
+        ({"manifest_json": None}, "it has no manifest.json"),
+        ({"manifest_json": b'{"format": 3}'}, "newer charrnn"),
         ({"manifest_json": b"[]"}, "damaged"),
         ({"manifest_json": b'{"format": 1, "step": -1, "files": {}}'}, "step"),
         (
@@ -159,7 +138,16 @@ def test_damage_anywhere_is_noticed_or_changes_nothing(file, alphabet_run):
 def test_another_archive_is_refused(file, changes, word):
     with pytest.raises(CheckpointError, match=word):
         ModelFile(repacked(file, **changes)).load_best()
+
+
+def test_two_files_of_one_name_are_refused_and_others_are_not_read(file):
+    added = repacked(file, **{"../../outside": b"x", "LICENSE": b"MIT"})
+    assert ModelFile(added).load_best().step == 1
     assert not (file.parent.parent / "outside").exists()
+    with zipfile.ZipFile(added, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr(CONFIG, b"x")
+    with pytest.raises(CheckpointError, match="two of its files have the same name"):
+        ModelFile(added).load_best()
 
 
 def signed(file, *, manifest=None, **changes):
@@ -215,15 +203,12 @@ def test_damage_is_named_with_the_path_once(file, changes, message):
 TOO_SMALL = "is damaged: charrnn export does not compress model"
 
 
-@pytest.mark.parametrize(
-    "ratio, method, problem",
-    [(100, 8, "is not a model"), (101, 8, TOO_SMALL), (1, 14, TOO_SMALL)],
-)
+@pytest.mark.parametrize("ratio, method, problem", [(101, 8, TOO_SMALL), (1, 14, TOO_SMALL)])
 def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file, ratio, method, problem):
     entry = Mock(file_size=ratio << 22, compress_size=1 << 22, compress_type=method, filename=MODEL)
     archive = Mock(infolist=lambda: [entry], namelist=lambda: [MODEL])
     with pytest.raises(CheckpointError, match=rf"abc\.zip {problem}"):
-        _read_archive(file, archive)
+        _check_archive(file, archive)
 
 
 def test_weights_that_are_nearly_all_zero_are_not_compressed(file, monkeypatch):
@@ -265,3 +250,63 @@ def test_a_model_whose_predictions_are_not_finite_is_refused(command, file, valu
         refused = command(name, file, *options)
         assert (refused.code, refused.out) == (4, ""), line
         assert "not finite" in refused.err, line
+
+
+# --- folders
+
+
+@pytest.fixture
+def folder(file, tmp_path):
+    """The same model as a folder."""
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(tmp_path / "abc")
+    return tmp_path / "abc"
+
+
+def test_a_folder_is_the_zip_without_compression(alphabet_run, file, folder, tmp_path):
+    (tmp_path / "new").mkdir()
+    written = charrnn.load(alphabet_run).export(f"{tmp_path}/new/abc/")
+    assert {path.name: path.read_bytes() for path in written.iterdir()} == content_of(file)
+    assert charrnn.load(folder).step_digest == charrnn.load(file).step_digest
+
+
+@pytest.mark.parametrize(
+    "words", ["sample abc --length 20", "predict abc a", "sample . --length 9"]
+)
+def test_a_command_takes_a_folder_by_its_path(command, folder, monkeypatch, words):
+    monkeypatch.chdir(folder if " . " in words else folder.parent)
+    ran = command(*words.split())
+    assert ran.code == 0, ran.err
+
+
+def test_a_folder_is_no_run(command, folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    assert command("runs", "--json").out == "[]\n"
+    refused = command("train", "--resume", "abc")
+    assert (refused.code, "--init-from abc" in refused.err) == (4, True)
+
+
+@pytest.mark.parametrize(
+    "name, data, problem",
+    [
+        (MODEL, None, "model.safetensors: No such file"),
+        (MODEL, b"x", "model.safetensors is damaged: 1 byte, expected"),
+        (MODEL, b"version https://git-lfs.github.com/spec/v1", "is a Git LFS pointer"),
+        (CONFIG, b"x", "config.yaml is damaged: 1 byte, expected"),
+        (MANIFEST, b"{}", "its format is not one of charrnn export"),
+    ],
+)
+def test_a_missing_or_changed_file_of_a_folder_is_named(folder, name, data, problem):
+    (folder / name).unlink()
+    if data is not None:
+        (folder / name).write_bytes(data)
+    with pytest.raises(CheckpointError, match=re.escape(problem)):
+        charrnn.load(folder)
+
+
+def test_what_hubs_and_authors_add_to_a_folder_does_not_matter(folder):
+    (folder / ".git").mkdir()
+    (folder / ".gitattributes").write_text("*.safetensors filter=lfs")
+    (folder / "README.md").write_text("mine")
+    (folder / PAGE).unlink()
+    assert charrnn.load(folder).name == "abc"

@@ -19,9 +19,8 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.config.settings_file import from_yaml
-from charrnn.counts.counts_file import COUNTS_FILE
 from charrnn.errors import UsageError
-from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
+from charrnn.runs.checkpoint import COUNTS_FILE, best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.progress import using

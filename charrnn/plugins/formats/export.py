@@ -1,13 +1,10 @@
-"""charrnn export: write a model to a single file, which can be given to other people, in the format
-of the file's suffix."""
+"""charrnn export: write a model that can be given to other people to a folder, or to a file in the
+format of its suffix."""
 
 from __future__ import annotations
 
-import io
-import re
+import os
 import sys
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,9 +17,8 @@ from charrnn.cli.other_words import meaning_of
 from charrnn.cli.streams import print_json, print_path, warn, write_aside
 from charrnn.config.options import argument, option, words_in_text
 from charrnn.errors import CheckpointError, UsageError, named
-from charrnn.runs.targets import Target
-from charrnn.system.files import JSON, encode_text, json_to_bytes
-from charrnn.version import __version__
+from charrnn.runs.checkpoint import COUNTS_FILE
+from charrnn.runs.targets import FolderTarget, Target
 from charrnn.views.delivery import ExportFormat, find_format
 
 if TYPE_CHECKING:
@@ -30,84 +26,16 @@ if TYPE_CHECKING:
     from charrnn.trained_model import TrainedModel
 
 
-_NOTE = Path(__file__).with_name("model_note.txt")
-"""The text of the note in a .zip."""
-_DATE = (1980, 1, 1, 0, 0, 0)  # A fixed date, so that the same model gives the same bytes.
 Content = tuple[bytes, "OnnxCheck | None"]
-"""The content of a file, and the check of an .onnx file; None for other formats, and without
-onnxruntime."""
+"""The content of a file, or of all files of a folder, and the check of an .onnx file; None for
+other formats, and without onnxruntime."""
 
 
-def _zip(model: TrainedModel, path: Path) -> Content:
-    """Return the content of a model file. The same model gives the same bytes.
+def _zip(model: TrainedModel, path: Path, with_counts: bool = False) -> Content:
+    from charrnn.plugins.formats.model_folder import files_of
+    from charrnn.runs.model_file import pack
 
-    The names of its texts and of the run from which it started are written without folders, so that
-    the file contains no path of this machine.
-    """
-    from charrnn.runs import model_file
-    from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
-    from charrnn.runs.config_files import RunDescription
-
-    names = tuple(map(_last_part, model.config.corpus))
-    learned = ", ".join(names) or "the standard library of a Python"
-    start = model.config.init_from
-    if start is not None:
-        start = _last_part(start)
-        learned += f", after the texts of the model {start}"
-    shared = replace(model.config, corpus=names, init_from=start, extend_alphabet=False)
-    files = RunDescription.of(Path(), config=shared, vocab=model.vocab).files()
-    files[MODEL] = tensors_to_bytes(model.tensors)
-
-    # The digest identifies the text without its content and its path.
-    recorded = model.recorded_corpus
-    manifest: dict[str, JSON] = {
-        "format": model_file.MODEL_FILE_VERSION,
-        "charrnn": __version__,
-        "step": model.step,
-        "val_nats": model.val_nats,
-        "corpus_digest": None if recorded is None else recorded.digest,
-        "files": list_files(files),
-    }
-
-    loss = ""
-    if model.val_nats is not None:
-        loss = f", validation loss {model.val_nats:.4f} nats per symbol"
-    note = _NOTE.read_text(encoding="utf-8").format(
-        version=__version__,
-        architecture=(
-            f"{shared.num_layers} layer(s) of {shared.hidden_size} {shared.cell} units"
-            f" ({shared.depth})"
-        ),
-        num_symbols=len(model.vocab),
-        step=model.step,
-        loss=loss,
-        text=learned,
-        name=path.stem,
-        suffix=model_file.MODEL_FILE_SUFFIX,
-    )
-
-    first = {model_file.NOTE: encode_text(note), MANIFEST: json_to_bytes(manifest)}
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for entry, data in {**first, **files}.items():
-            info = zipfile.ZipInfo(entry, _DATE)
-            info.compress_type = zipfile.ZIP_STORED if _is_stored(data) else zipfile.ZIP_DEFLATED
-            archive.writestr(info, data)
-    return content.getvalue(), None
-
-
-def _is_stored(data: bytes) -> bool:
-    """Whether a file is stored without compression. Weights that are nearly all zero would compress
-    so well that `ModelFile` would refuse them as a bomb."""
-    from charrnn.runs.model_file import MAX_RATIO, MAX_UNPACKED
-
-    return len(data) > MAX_UNPACKED and len(data) > MAX_RATIO // 2 * len(zlib.compress(data))
-
-
-def _last_part(source: str) -> str:
-    """Return the last part of a path or an address, on any operating system."""
-    names = [name for name in re.split(r"[/\\]", source) if name]
-    return names[-1] if names else "text"
+    return pack(files_of(model, path.stem, with_counts=with_counts)), None
 
 
 def _onnx(model: TrainedModel, path: Path) -> Content:
@@ -125,13 +53,15 @@ def _onnx(model: TrainedModel, path: Path) -> Content:
 
 
 def _html(model: TrainedModel, path: Path, title: str | None = None) -> Content:
+    from charrnn.plugins.formats.model_folder import public_config
     from charrnn.plugins.formats.model_page.page import to_model_page
 
-    return to_model_page(model, model.found_cells, title=title).encode("utf-8"), None
+    shared = replace(model, config=public_config(model))
+    return to_model_page(shared, model.found_cells, title=title).encode("utf-8"), None
 
 
 FORMATS = {
-    ".zip": ExportFormat("for every command of charrnn", write=_zip),
+    ".zip": ExportFormat("the same folder in one file", write=_zip),
     ".html": ExportFormat("a page that runs the model", write=_html),
     ".onnx": ExportFormat(
         "for onnxruntime and other programs", write=_onnx, package="onnx", extra="onnx"
@@ -144,28 +74,64 @@ _FORMAT_LIST = words_in_text(
 )
 
 
-def _check_title(path: Path, title: str | None) -> None:
-    """Raise UsageError if a title is given for a file that is no page."""
-    if title is not None and path.suffix.lower() != ".html":
-        raise UsageError(f"{named('title', title)} is for a page: {path} does not end in .html.")
+def target_of(
+    file: str | Path, *, force: bool, read: Sequence[str | Path]
+) -> Target | FolderTarget:
+    """Return the folder that a name means, which ends in a slash or is there, or the file."""
+    if str(file).endswith(("/", os.sep)) or os.path.isdir(file):
+        return FolderTarget(Path(file), force=force, read=read)
+    return Target(Path(file), force=force, read=read)
 
 
-def write_model(model: TrainedModel, target: Target, title: str | None = None) -> Content:
-    """Write a model to a file in the format of its suffix, and return its content. Raises the
-    errors of `Model.export`."""
-    _check_title(target.path, title)
+def _check_options(target: Target | FolderTarget, title: str | None, *, with_counts: bool) -> None:
+    """Raise UsageError for an option of another format."""
+    suffix = target.path.suffix.lower()
+    if title is not None and (suffix != ".html" or isinstance(target, FolderTarget)):
+        raise UsageError(
+            f"{named('title', title)} is for a page: {target.path} does not end in .html."
+        )
+    if with_counts and suffix != ".zip" and isinstance(target, Target):
+        raise UsageError(
+            f"{named('with_counts')} is for a folder or a .zip: {target.path} is neither."
+        )
+    if isinstance(target, Target) and suffix not in FORMATS:
+        raise UsageError(
+            f"{target.path}: the name must end in {words_in_text(FORMATS)}, or in / for a folder."
+        )
+
+
+def write_model(
+    model: TrainedModel,
+    target: Target | FolderTarget,
+    title: str | None = None,
+    *,
+    with_counts: bool = False,
+) -> Content:
+    """Write a model to a folder, or to a file in the format of its suffix, and return the content.
+    Raises the errors of `Model.export`."""
+    _check_options(target, title, with_counts=with_counts)
     if model.instead_of is not None:
         raise CheckpointError(
             f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place:"
             f" to export that, name it: {model.name}@{model.step}"
         )
     target.check()
+    # This raises CheckpointError if the predictions are not finite.
+    model.generator.model_for("int8", clamps={})
+    if isinstance(target, FolderTarget):
+        # Imported here, as what the formats need: the help lists them.
+        from charrnn.plugins.formats.model_folder import files_of
+
+        files = files_of(model, os.path.basename(target.path.resolve()), with_counts=with_counts)
+        target.write(files)
+        return b"".join(files.values()), None
+
     write = find_format(target.path, FORMATS).write
     if title is not None:
         write = partial(_html, title=title)
+    if with_counts:
+        write = partial(_zip, with_counts=True)
     data, check = write(model, target.path)
-    # This raises CheckpointError if the predictions are not finite.
-    model.generator.model_for("int8", clamps={})
     target.write(data)
     return data, check
 
@@ -175,22 +141,30 @@ class ExportOptions(ReplacingOptions):
     """The options of `charrnn export`."""
 
     words: Sequence[str] = argument(
-        "[RUN] FILE", f"The file to write: {_FORMAT_LIST}; before it, optionally, a run."
+        "[RUN] FILE",
+        f"The folder to write, NAME/ with a card, or the file: {_FORMAT_LIST}; before it,"
+        " optionally, a run.",
     )
     title: str | None = option(
         None, flags="--title TEXT", help="Title of a page.", shown_default="the model's name"
     )
+    with_counts: bool = option(
+        False,
+        flags="--with-counts",
+        help="Add the counts of the training text, which contain that text, to a folder or a .zip.",
+    )
 
 
 def export(options: ExportOptions) -> None:
-    """Write a model to one file, in the format of its suffix.
+    """Write a model that can be given to other people: to a folder, a .zip, a page or a graph.
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
-    text, no counts of the training text, and no folder names of this machine. A .zip can be used in
-    place of a run by sample, predict, visualize, explore, evaluate and train --init-from.
+    text, no counts of the training text, and no names of this machine or of a private text. The
+    folder and the .zip have a card that describes the model, README.md. Both can be used in place
+    of a run by sample, predict, visualize, explore, evaluate and train --init-from.
     The path is printed on stdout.
     """
-    from charrnn.counts.counts_file import COUNTS_FILE
+    from charrnn.runs.model_file import is_model_file
     from charrnn.runs.reader import is_run
 
     *run, file = options.words
@@ -199,23 +173,17 @@ def export(options: ExportOptions) -> None:
             f"export takes [RUN] FILE, not {len(options.words)} words. Put quotes around names with"
             " spaces."
         )
-    if Path(file).suffix.lower() not in FORMATS and is_run(file):
-        raise UsageError(f"export takes [RUN] FILE.\n{meaning_of('export', file)}")
     # The target is checked before a large run is loaded.
-    _check_title(Path(file), options.title)
-    target = Target(Path(file), force=options.force, read=run)
-    find_format(target.path, FORMATS)
+    target = target_of(file, force=options.force, read=run)
+    if target.path.suffix.lower() not in FORMATS and is_run(file) and not is_model_file(file):
+        raise UsageError(f"export takes [RUN] FILE.\n{meaning_of('export', file)}")
+    _check_options(target, options.title, with_counts=options.with_counts)
+    if isinstance(target, Target):
+        find_format(target.path, FORMATS)
     target.check()
     model = load_model(run[0] if run else None, quiet=options.quiet)
-    if model.path is not None and (model.path / COUNTS_FILE).exists():
-        warn(
-            (
-                "the file does not have the counts of the training text: it writes what"
-                f" `charrnn sample {model.name} --no-counts` writes",
-            ),
-            quiet=options.quiet,
-        )
-    data, check = write_model(model, target, title=options.title)
+    warn(_about_counts(model, with_counts=options.with_counts), quiet=options.quiet)
+    data, check = write_model(model, target, title=options.title, with_counts=options.with_counts)
 
     is_told = not options.quiet and not options.json
     if is_told:
@@ -240,3 +208,32 @@ def export(options: ExportOptions) -> None:
     if check is not None:
         result["check"] = asdict(check)
     print_json(result)
+
+
+def _about_counts(model: TrainedModel, *, with_counts: bool) -> tuple[str, ...]:
+    """Return a sentence on the counts of the training text: what they reveal, or what the model
+    loses without them; nothing for a model that has none."""
+    from charrnn.plugins.formats.model_card import facts_of
+
+    if model.path is None or not (model.path / COUNTS_FILE).exists():
+        return ()
+    facts = facts_of(model)
+    owner = "Give it away only if you may give the text away"
+    if facts.get("licence") == "public domain":
+        owner = "The text is in the public domain"
+    contain = f"{COUNTS_FILE} contains the training text, character by character"
+    if with_counts:
+        return (f"{contain}. {owner}.",)
+
+    # The run has recorded what the counts are worth.
+    losses = facts["losses"]
+    cost = ""
+    if "with counts" in losses:
+        cost = (
+            f", with a loss of {losses['validation']:.4f} in place of"
+            f" {losses['with counts']:.4f} nats per character"
+        )
+    return (
+        f"{contain}, and is left out ({named('with_counts')}): the model writes what `charrnn"
+        f" sample {model.name} --no-counts` writes{cost}. {owner}.",
+    )

@@ -53,10 +53,14 @@ STEPS_PER_UNIT = 20
 
 
 def to_model_page(
-    model: TrainedModel, found: Sequence[FoundCell] = (), *, title: str | None = None
+    model: TrainedModel,
+    found: Sequence[FoundCell] = (),
+    *,
+    title: str | None = None,
+    run: str | None = None,
 ) -> str:
     """Return the page of a model. Its title is by default the name of the model, and it first shows
-    the first cell of `found`.
+    the first cell of `found`. `run` is the name of the model in commands, if it has another there.
 
     Raises UsageError for a cell type or a depth that the page does not run, for weights that are
     not finite, and for a page of more than `MAX_BYTES`; CheckpointError for weights that are
@@ -95,6 +99,8 @@ def to_model_page(
     }
     if title is not None:
         description["name"] = title
+    if run is not None:
+        description["run"] = run
 
     # ASCII without "<", so that no value can end the script element.
     encoded = json.dumps(description, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

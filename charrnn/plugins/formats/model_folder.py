@@ -1,0 +1,133 @@
+"""Make the files of a model that is given away: the folder of `charrnn export`, or its .zip."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from charrnn.cells.findings import ColouredText, FoundCell
+from charrnn.config.settings import Config
+from charrnn.counts.counts_file import MOST_HEADER_BYTES
+from charrnn.errors import UsageError, named
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
+from charrnn.plugins.formats.model_card import UNKNOWN, catalogued, facts_of, to_readme
+from charrnn.plugins.formats.model_page.page import to_model_page
+from charrnn.runs.checkpoint import (
+    COUNTS_FILE,
+    MANIFEST,
+    MODEL,
+    list_files,
+    model_digest,
+    tensors_to_bytes,
+)
+from charrnn.runs.config_files import RunDescription
+from charrnn.runs.included import read_cards
+from charrnn.runs.model_file import CARD, MODEL_FILE_VERSION, PAGE, PICTURE
+from charrnn.system.files import JSON, encode_text, json_to_bytes
+from charrnn.trained_model import TrainedModel
+from charrnn.version import __version__
+from charrnn.views.heatmap import HeatMap
+from charrnn.views.svg import to_svg
+from charrnn.views.theme import scale_of
+
+PRIVATE_TEXT, PRIVATE_MODEL = "a private text", "a private model"
+"""Stand for the name of a text that is not of the catalogue, and of a run."""
+PICTURED = SampleOptions(length=400, temperature=SAMPLE_TEMPERATURE, seed=1)
+"""How the text of the picture is written."""
+
+
+def public_config(model: TrainedModel) -> Config:
+    """Return the configuration of a model without what only its author should know: names of texts
+    that are not of the catalogue, and of runs."""
+    names = [PRIVATE_TEXT if entry is None else entry.name for entry in catalogued(model)]
+    start = model.config.init_from
+    if start is not None and start not in read_cards():
+        start = PRIVATE_MODEL
+    return replace(model.config, corpus=tuple(names), init_from=start, extend_alphabet=False)
+
+
+def files_of(
+    model: TrainedModel,
+    name: str,
+    *,
+    with_counts: bool = False,
+    facts: dict[str, Any] | None = None,
+) -> dict[str, bytes]:
+    """Return the files of a model by their names, the manifest last. The same model gives the same
+    bytes.
+
+    `name` is the name that the model has there, because the name of its run may be that of a
+    private text. `facts` are those of its card, if they are not `facts_of` the model.
+    """
+    facts = facts_of(model) if facts is None else facts
+    found = model.found_cells
+    shared = replace(model, name=name, config=public_config(model), path=None)
+
+    # What every command reads.
+    description = RunDescription.of(Path(), config=shared.config, vocab=shared.vocab)
+    files = {**description.files(), MODEL: tensors_to_bytes(shared.tensors)}
+    listed = list_files(files)
+    weights_sha256 = hashlib.sha256(files[MODEL]).hexdigest()
+    facts["digest"] = model_digest(weights_sha256, description)
+
+    if with_counts:
+        files[COUNTS_FILE] = _counts(model, digest=facts["digest"])
+
+    # What people look at.
+    with suppress(UsageError):  # A browser cannot run every network.
+        page = to_model_page(shared, found, run=name)
+        files[PAGE] = page.encode("utf-8")
+    files[PICTURE] = _picture(shared, found).encode("utf-8")
+    files[CARD] = encode_text(
+        to_readme(shared, facts, has_page=PAGE in files, has_counts=with_counts)
+    )
+
+    # A folder without a manifest is no model, so it is written last.
+    recorded = model.recorded_corpus
+    manifest: dict[str, JSON] = {
+        "format": MODEL_FILE_VERSION,
+        "charrnn": __version__,
+        "step": model.step,
+        "val_nats": model.val_nats,
+        "corpus_digest": None if recorded is None else recorded.digest,
+        "files": listed,
+        "has_counts": with_counts,
+        "card": facts,
+    }
+    return files | {MANIFEST: json_to_bytes(manifest)}
+
+
+def _counts(model: TrainedModel, digest: str) -> bytes:
+    """Return the counts of a run for its exported model, which has another digest.
+
+    Raises UsageError if the run has no counts of this step.
+    """
+    own_digest = (model.step_digest or UNKNOWN).encode("ascii")
+    data = b""
+    if model.path is not None and (model.path / COUNTS_FILE).exists():
+        data = (model.path / COUNTS_FILE).read_bytes()
+    # The digest of the model is in the header, which is JSON.
+    if own_digest not in data[:MOST_HEADER_BYTES]:
+        raise UsageError(
+            f"Step {model.step:,} of {model.name} has no counts of its training text. Leave"
+            f" {named('with_counts')} out."
+        )
+    return data.replace(own_digest, digest.encode("ascii"), 1)
+
+
+def _picture(model: TrainedModel, found: Sequence[FoundCell]) -> str:
+    """Draw a text that the model writes, in the colours of the cell that follows its property
+    best."""
+    cell = (found[0].layer, found[0].unit) if found else (0, 0)
+    polarity = found[0].polarity if found else 1
+    pieces = list(model.generator.stream(replace(PICTURED, cell=cell)))
+    coloured = ColouredText(
+        text="".join(piece.text for piece in pieces),
+        values=tuple(piece.value for piece in pieces),
+        polarity=polarity,
+    )
+    return to_svg([HeatMap(coloured, scale_of((), polarity))], model.name)

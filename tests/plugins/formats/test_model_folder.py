@@ -1,0 +1,172 @@
+"""The folder of a model that is given away: what is in it, and what stays at home.
+
+Tests `plugins.formats.export` and `plugins.formats.model_card`, too.
+"""
+
+import getpass
+import json
+import os
+import platform
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from browser import dump, needs_browser
+
+import charrnn
+from charrnn.errors import UsageError
+from charrnn.plugins.formats.export import target_of
+from charrnn.runs.checkpoint import MANIFEST, MODEL
+from charrnn.runs.config_files import CONFIG, VOCAB
+from charrnn.runs.model_file import CARD, PAGE, PICTURE
+from charrnn.text.sources import find_entry
+
+NAMES = {CARD, PAGE, PICTURE, MANIFEST, CONFIG, VOCAB, MODEL}
+
+
+def content_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["given/", "given.zip", "given.html"])
+def test_private_things_stay_at_home(lstm, corpus_file, tmp_path, monkeypatch, name):
+    secret = tmp_path / "users" / "zyxwvu" / "my-secret-diary.txt"
+    model = charrnn.load(lstm.path)
+    model.config = replace(model.config, corpus=(str(secret),), init_from=str(secret.parent))
+    model.path = None
+    written = model.export(f"{tmp_path}/{name}", title="t" if name.endswith("html") else None)
+    parts = content_of(written) if written.is_dir() else {"": written.read_bytes()}
+    if name == "given.zip":
+        parts = {
+            "": b"".join(content_of(charrnn.load(written).export(f"{tmp_path}/again/")).values())
+        }
+    private = ["zyxwvu", "my-secret-diary", str(corpus_file), str(lstm.path.parent), str(tmp_path)]
+    private += [str(Path.home()), socket.gethostname(), platform.node(), os.getcwd()]
+    everything = b"".join(parts.values())
+    found = [word for word in private if len(word) > 5 and word.encode() in everything]
+    assert found == []
+    assert f"/{getpass.getuser()}/".encode() not in everything
+
+
+def test_a_folder_has_what_people_hubs_and_browsers_open(lstm, tmp_path):
+    folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
+    assert {path.name for path in folder.iterdir()} == NAMES
+    config = charrnn.load(folder).config
+    assert config.corpus == ("a private text",)
+
+
+def test_the_text_of_the_catalogue_is_named_by_its_name(lstm, tmp_path, monkeypatch):
+    entry = find_entry("shakespeare")
+    model = charrnn.load(lstm.path)
+    model.config = replace(model.config, corpus=("shakespeare",))
+    model.recorded_corpus = None
+    folder = model.export(f"{tmp_path}/given/")
+    assert charrnn.load(folder).config.corpus == ("shakespeare",)
+    card = json.loads((folder / MANIFEST).read_text())["card"]
+    assert (card["catalogue"], card["licence"]) == (["shakespeare"], entry.licence)
+    assert card["languages"] == ["en"]
+
+    # Another text may have that name.
+    monkeypatch.chdir(tmp_path)
+    Path("shakespeare.txt").write_text("my diary")
+    model.config = replace(model.config, corpus=("shakespeare.txt",))
+    again = charrnn.load(model.export(f"{tmp_path}/mine/"))
+    assert again.config.corpus == ("a private text",)
+
+
+def test_the_same_model_gives_the_same_bytes_and_recognises_its_text(lstm, tmp_path):
+    model = charrnn.load(lstm.path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = model.export(f"{tmp_path}/a/given/")
+    assert content_of(first) == content_of(model.export(f"{tmp_path}/b/given/"))
+    assert charrnn.load(first).recorded_corpus.digest == model.recorded_corpus.digest
+
+
+@pytest.mark.parametrize(
+    "files, problem",
+    [
+        (["mine.txt"], "has other files than an exported model: give the name of a new folder"),
+        ([CONFIG, VOCAB], "has other files than an exported model"),
+        ([MANIFEST], "exists: give the name of a new folder, or `force`"),
+    ],
+)
+def test_a_folder_with_other_files_is_refused(alphabet_run, tmp_path, files, problem):
+    (tmp_path / "given").mkdir()
+    for name in files:
+        (tmp_path / "given" / name).write_text("precious")
+    with pytest.raises(UsageError, match=problem):
+        charrnn.load(alphabet_run).export(tmp_path / "given")
+    if files != [MANIFEST]:
+        with pytest.raises(UsageError, match=problem):
+            charrnn.load(alphabet_run).export(tmp_path / "given", force=True)
+    assert {path.read_text() for path in (tmp_path / "given").iterdir()} == {"precious"}
+
+
+def test_a_model_is_written_into_a_clone_and_again_with_force(alphabet_run, tmp_path):
+    (tmp_path / "given" / ".git").mkdir(parents=True)
+    model = charrnn.load(alphabet_run)
+    folder = model.export(tmp_path / "given")
+    (folder / "LICENSE").write_text("mine")
+    (folder / PAGE).write_text("old")
+    model.export(folder, force=True)
+    assert {path.name for path in folder.iterdir()} == {*NAMES, ".git", "LICENSE"}
+    assert (folder / PAGE).read_text() != "old"
+    with pytest.raises(UsageError, match="is the model that is read"):
+        target_of(folder, force=True, read=[folder]).check()
+
+
+def test_nothing_remains_of_a_folder_that_cannot_be_written(alphabet_run, tmp_path, monkeypatch):
+    def fail(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("charrnn.runs.targets.write_atomically", fail)
+    with pytest.raises(charrnn.errors.CharRNNError, match="No space left"):
+        charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line, problem",
+    [
+        ("export {} given", "the name must end in .zip, .html or .onnx, or in / for a folder"),
+        ("export {} given/ --title Lamps", "--title Lamps is for a page"),
+        ("export {} given.html --with-counts", "--with-counts is for a folder or a .zip"),
+        ("export {} given/ --with-counts", "has no counts of its training text"),
+        ("export {} none/given/", "there is no folder none"),
+    ],
+)
+def test_what_export_cannot_do_is_said(command, alphabet_run, line, problem):
+    ran = command(*(word.format(alphabet_run) for word in line.split()))
+    assert (ran.code, ran.out) == (2, "")
+    assert problem in " ".join(ran.err.split())
+    assert not Path("given").exists()
+
+
+def test_a_network_that_no_browser_runs_has_no_page(alphabet_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("charrnn.plugins.formats.model_page.page.CELLS", ())
+    folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
+    assert {path.name for path in folder.iterdir()} == NAMES - {PAGE}
+    assert "there is no page of it" in (folder / CARD).read_text()
+
+
+def test_the_metadata_is_what_model_hubs_read(lstm, tmp_path):
+    folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
+    _, block, text = (folder / CARD).read_text(encoding="utf-8").split("---\n", 2)
+    metadata = yaml.safe_load(block)
+    assert metadata["library_name"] == "charrnn"
+    (index,) = metadata["model-index"]
+    assert index["name"] == "given"
+    (result, *_) = index["results"]
+    assert result["dataset"]["split"] == "validation"
+    assert result["metrics"][0]["value"] == pytest.approx(charrnn.load(lstm.path).val_nats)
+    assert "a private text, which is not named" in text
+
+
+@needs_browser
+def test_the_page_of_a_folder_opens(lstm, tmp_path):
+    folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
+    page = dump((folder / PAGE).as_uri() + "#seed=1&length=20&write=1", tmp_path)
+    assert "charrnn sample given" in page
