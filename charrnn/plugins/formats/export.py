@@ -78,7 +78,9 @@ def target_of(
     file: str | Path, *, force: bool, read: Sequence[str | Path]
 ) -> Target | FolderTarget:
     """Return the folder that a name means, which ends in a slash or is there, or the file."""
-    if str(file).endswith(("/", os.sep)) or os.path.isdir(file):
+    # A folder with the suffix of a file is there by mistake.
+    is_there = os.path.isdir(file) and Path(file).suffix.lower() not in FORMATS
+    if is_there or str(file).endswith(("/", os.sep)):
         return FolderTarget(Path(file), force=force, read=read)
     return Target(Path(file), force=force, read=read)
 

@@ -31,8 +31,11 @@ from charrnn.views.tables import ends_text, meaning, score_text
 TEMPLATE = Path(__file__).with_name("model_card.md")
 """The card without the facts."""
 STANDARD_LIBRARY = "the standard library of Python"
+"""The text that is learned where none is named."""
 UNKNOWN = "not known"
+"""Stands for what was not measured."""
 PRIVATE = "a private text, which is not named"
+"""Stands for a text that is not of the catalogue."""
 PARTS = {
     "validation": "validation: the text by which the best weights were chosen",
     "test": "test: text that was used for nothing else",
@@ -164,7 +167,9 @@ def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> list[tuple[str,
     command = f"charrnn train {retrain} --recipe {CONFIG}"
     if model.config.init_from is not None:
         command = UNKNOWN
-    shares = " / ".join(f"{share:g} %" for share in facts["split"])
+    # The shares may have any sum.
+    whole = math.fsum(facts["split"])
+    shares = " / ".join(f"{share / whole:.0%}" for share in facts["split"])
     return [
         ("text that it has read", text),
         ("licence of the text", facts.get("licence", UNKNOWN)),
