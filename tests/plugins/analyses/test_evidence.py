@@ -34,6 +34,7 @@ from charrnn.plugins.analyses.evidence.readings import (
     read_clamped,
     read_freely,
 )
+from charrnn.statistics.intervals import draw_counts, percentiles
 from charrnn.text.vocab import EncodedText
 
 CELL = (0, 2)
@@ -246,17 +247,38 @@ def test_the_chance_of_exchanges_is_that_of_a_loop(measured):
     equal = np.roll(pairs, 1, axis=0).T.ravel()
     drawn = np.random.default_rng(0).integers(H - 1, size=len(places))
     drawn += drawn >= CELL[1]
-    of_others, of_equal = [], []
+    of_own, of_others, of_equal, blocks = [], [], [], []
+    # Blocks of 100 characters of the scoring half, which has 1,500.
     for place, partner, same, unit in zip(places, partners, equal, drawn, strict=True):
         before = card.output_sign * naive.odds[place]
         other = card.output_sign * naive.odds[partner]
         side = 1 if place in pairs[:, 0] else -1
         if side * before > side * other:
-            for moved, taken, changed in ((of_others, partner, unit), (of_equal, same, CELL[1])):
+            blocks.append((place - 1500) // 100)
+            for moved, taken, changed in (
+                (of_own, partner, CELL[1]),
+                (of_others, partner, unit),
+                (of_equal, same, CELL[1]),
+            ):
                 after = card.output_sign * naive.exchanged(place, taken, found.lag, changed)
                 moved.append(side * after < side * (before + other) / 2)
     assert found.other_cells == pytest.approx(np.mean(of_others))
     assert found.equal_labels == pytest.approx(np.mean(of_equal))
+    assert found.above_other_cells == interval_of_difference(of_own, of_others, blocks)
+    assert found.above_equal_labels == interval_of_difference(of_own, of_equal, blocks)
+
+
+def interval_of_difference(moved, by_chance, blocks):
+    """The interval of the difference of two means, by resampling blocks in a loop."""
+    by_block = {}
+    for block, own, other in zip(blocks, moved, by_chance, strict=True):
+        by_block.setdefault(block, []).append(float(own) - float(other))
+    groups = [by_block[block] for block in sorted(by_block)]
+    means = []
+    for drawn in draw_counts(len(groups)).tolist():
+        taken = [group * int(times) for group, times in zip(groups, drawn, strict=True)]
+        means.append(np.concatenate(taken).mean())
+    return pytest.approx(percentiles(np.array(means), len(groups)), abs=1e-8)
 
 
 def test_the_birth_is_that_of_scores_by_a_loop(measured):
@@ -379,7 +401,9 @@ def test_a_verdict_names_the_tests_that_failed(measured):
     card = measured[0]
     necessary = replace(card.necessary, inside=0.1, rank=1, rank_among_directions=1)
     sufficient = replace(card.sufficient, num_carrying=2)
-    interchange = replace(card.interchange, accuracy=0.9, other_cells=0.1, equal_labels=0.2)
+    interchange = replace(
+        card.interchange, above_other_cells=(0.7, 0.9), above_equal_labels=(0.6, 0.8)
+    )
     tracks = replace(card.tracks, auc=0.9, null_level=0.6, p_value=None)
     good = replace(
         card,
@@ -398,10 +422,42 @@ def test_a_verdict_names_the_tests_that_failed(measured):
         ),
         ({"necessary": replace(necessary, inside=-0.1)}, "does not hold: it fails necessary"),
         ({"sufficient": replace(sufficient, num_carrying=0)}, "not hold: it fails sufficient"),
-        ({"interchange": replace(interchange, accuracy=0.2)}, "not hold: it fails interchangeable"),
+        (
+            {"interchange": replace(interchange, above_other_cells=(0.0, 0.9))},
+            "not hold: it fails interchangeable",
+        ),
+        (
+            {"interchange": replace(interchange, above_equal_labels=(-0.1, 0.8))},
+            "not hold: it fails interchangeable",
+        ),
+        (
+            {"interchange": replace(interchange, above_equal_labels=None)},
+            "holds: all 3 tests passed; not measured: interchangeable",
+        ),
         ({"interchange": None}, "holds: all 3 tests passed; not measured: interchangeable"),
     ):
         assert replace(good, **changes).verdict.endswith(verdict)
+
+
+def test_the_line_of_an_exchange_has_both_intervals(measured):
+    exchanged = replace(
+        measured[0].interchange,
+        accuracy=0.012,
+        other_cells=0.0034,
+        equal_labels=0.0017,
+        above_other_cells=(0.0016, 0.036),
+        above_equal_labels=(0.0, 0.026),
+    )
+    line = replace(measured[0], interchange=exchanged).lines()["interchangeable"]
+    assert line.startswith("1.2% of ")
+    assert line.endswith(
+        ", 0.2%…3.6% more than for other cells (0.3%), 0.0%…2.6% more than for equal labels (0.2%)"
+    )
+    few = replace(exchanged, above_other_cells=None)
+    line = replace(measured[0], interchange=few).lines()["interchangeable"]
+    assert line.endswith(
+        "; other cells 0.3%, equal labels 0.2%, in too few passages for an interval"
+    )
 
 
 def test_all_views_of_a_card_end_in_the_verdict(quoting):

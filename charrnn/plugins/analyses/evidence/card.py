@@ -45,6 +45,7 @@ from charrnn.plugins.analyses.evidence.results import (
 )
 from charrnn.plugins.analyses.ranking import ranking
 from charrnn.plugins.analyses.sampled_states import characters_of
+from charrnn.statistics.intervals import BlockSums, Interval, draw_blocks
 from charrnn.system.arrays import BoolArray, Float64Array, Int64Array
 from charrnn.system.lazy import Tensor, torch
 
@@ -472,12 +473,12 @@ class Hypothesis:
         if not differs.any():
             return None
 
-        def accuracy(sources: Positions, cells: Tensor) -> float:
-            """Compute the share of the outputs that cross the middle between both of a pair."""
+        def crosses(sources: Positions, cells: Tensor) -> BoolArray:
+            """Return for each output whether it crosses the middle between both of its pair."""
             moved = (
                 batch.patched(sources, cells=cells) - (batch.outputs + batch.outputs[partners]) / 2
             )
-            return float((moved * distances > 0)[differs].mean())
+            return np.asarray((moved * distances > 0)[differs])
 
         # Two comparisons show what happens by chance: another cell is exchanged in each row, or the
         # cell is exchanged with a position that has the same label.
@@ -488,15 +489,39 @@ class Hypothesis:
         others = torch.zeros(len(partners), self.study.num_cells, dtype=torch.bool)
         others[torch.arange(len(partners)), drawn] = True
         equal = np.roll(partners.reshape(2, -1)[::-1], 1, axis=1).ravel()
+        by_cell = crosses(partners, mask)
+        by_others = crosses(partners, others.view(-1, *mask.shape[1:]))
+        by_equal = crosses(equal, mask)
+
+        positions = pairs.T.ravel()[differs]
         return Interchange(
-            accuracy=accuracy(partners, mask),
-            other_cells=accuracy(partners, others.view(-1, *mask.shape[1:])),
-            equal_labels=accuracy(equal, mask),
+            accuracy=float(by_cell.mean()),
+            other_cells=float(by_others.mean()),
+            equal_labels=float(by_equal.mean()),
+            above_other_cells=self._difference_interval(by_cell, by_others, positions),
+            above_equal_labels=self._difference_interval(by_cell, by_equal, positions),
             num_pairs=int(differs.sum()) // 2,
             num_drawn=len(pairs),
             lag=self.lag,
             pairs=tuple(map(tuple, pairs.tolist())),
         )
+
+    def _difference_interval(
+        self, crossing: BoolArray, by_chance: BoolArray, positions: Positions
+    ) -> Interval | None:
+        """Return the 95 % interval of the difference of two shares of the same outputs, whose
+        positions are in the scoring half. None if the positions are in too few of its blocks."""
+        # Outputs of one passage are alike, so whole blocks of the text are drawn.
+        blocks, draws = draw_blocks(len(self.ids) - self.target.half)
+        sums = BlockSums.zeros(draws.shape[1])
+        difference = crossing.astype(np.float64) - by_chance
+        sums.add(difference, blocks[positions - self.target.half])
+        interval = sums.interval()
+        if interval is None:
+            return None
+        # A difference of 0 is 1e-18 on some processors, which would count as above 0.
+        low, high = interval
+        return round(low, 9), round(high, 9)
 
     def mistakes(self) -> Mistakes:
         """Find the positions of the scoring half where the cell is on the wrong side."""

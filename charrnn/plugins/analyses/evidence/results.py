@@ -10,6 +10,7 @@ from rich.text import Text
 from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.errors import counted
 from charrnn.plugins.analyses.matching import CellMatch
+from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
 from charrnn.system.docstrings import described
 from charrnn.views.tables import PlainTable, ends_text, score_text
@@ -79,6 +80,11 @@ class Interchange:
     """The same share for other cells, drawn at random for each position."""
     equal_labels: float
     """The same share for pairs of positions on one side."""
+    above_other_cells: Interval | None
+    """The 95 % interval of the accuracy minus the share for other cells; None if the positions are
+    in too few blocks of the text."""
+    above_equal_labels: Interval | None
+    """The same for pairs of positions on one side."""
     num_pairs: int
     """The number of pairs in which the output differs."""
     num_drawn: int
@@ -271,9 +277,9 @@ class EvidenceCard(Displayable):
             "interchangeable": None,
         }
         exchanged = self.interchange
-        if exchanged is not None:
-            by_chance = max(exchanged.other_cells, exchanged.equal_labels)
-            results["interchangeable"] = exchanged.accuracy > by_chance
+        if exchanged is not None and exchanged.above_other_cells and exchanged.above_equal_labels:
+            lows = [exchanged.above_other_cells[0], exchanged.above_equal_labels[0]]
+            results["interchangeable"] = min(lows) > 0
         return results
 
     @property
@@ -310,15 +316,8 @@ class EvidenceCard(Displayable):
             "tracks": self._tracks(),
             "necessary": self._necessary(),
             "sufficient": self._sufficient(),
+            "interchangeable": self._interchangeable(),
         }
-        lines["interchangeable"] = "not measured: in no pair the output differs as the labels do"
-        if self.interchange is not None:
-            exchanged = self.interchange
-            lines["interchangeable"] = (
-                f"{exchanged.accuracy:.1%} of {exchanged.num_pairs:,} pairs move to the other's"
-                f" side {exchanged.lag} characters later (other cells {exchanged.other_cells:.1%},"
-                f" equal labels {exchanged.equal_labels:.1%})"
-            )
         if self.born is not None:
             lines["born"] = _birth_text(self.born)
         if self.others:
@@ -384,6 +383,27 @@ class EvidenceCard(Displayable):
         return (
             f"share of the effect with the first k of {num_followers:,} cells that follow it,"
             f" {curve}; {carrying}"
+        )
+
+    def _interchangeable(self) -> str:
+        exchanged = self.interchange
+        if exchanged is None:
+            return "not measured: in no pair the output differs as the labels do"
+        line = (
+            f"{exchanged.accuracy:.1%} of {exchanged.num_pairs:,} pairs move to the other's side"
+            f" {exchanged.lag} characters later"
+        )
+        above_others = exchanged.above_other_cells
+        above_equal = exchanged.above_equal_labels
+        if above_others is None or above_equal is None:
+            return (
+                f"{line}; other cells {exchanged.other_cells:.1%}, equal labels"
+                f" {exchanged.equal_labels:.1%}, in too few passages for an interval"
+            )
+        return (
+            f"{line}, {ends_text(*above_others, '.1%')} more than for other cells"
+            f" ({exchanged.other_cells:.1%}), {ends_text(*above_equal, '.1%')} more than for equal"
+            f" labels ({exchanged.equal_labels:.1%})"
         )
 
     def _shared(self) -> str:
