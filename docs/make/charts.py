@@ -3,13 +3,14 @@
 - `draw_choice`: the number of units that the recipe chooses, computed here
 - `draw_peers`: seconds and loss of several programs on tiny Shakespeare, of the table that
   benchmarks/losses/peers.py writes
-- `draw_gradients`: trains the networks of the recipe vanishing, and draws how their gradients vanish or
-  explode, and what they recall
+- `draw_gradients`: trains the networks of the recipe vanishing with several seeds, and draws how their
+  gradients vanish or explode, and what they recall
 """
 
 import csv
 import math
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -31,6 +32,8 @@ RECALL_LAGS = (1, *range(5, 101, 5))
 """How far back the letters stand that are recalled, in characters."""
 LOWEST = -12
 """Power of ten below which nothing is drawn."""
+SEEDS = (0, 1, 2, 3, 4)
+"""Seeds of the networks whose gradients are drawn: a line for each."""
 
 
 @dataclass(frozen=True)
@@ -299,12 +302,13 @@ def draw_choice(folder: Path = DOCS / "pictures") -> None:
 
 @dataclass(frozen=True)
 class Panel:
-    """A plot of named lines."""
+    """A plot of networks, with a line for each seed."""
 
     title: str
     across: str
     """What the horizontal axis counts, from 0."""
-    lines: dict[str, Points]
+    lines: dict[str, list[Points]]
+    """By the name of the network."""
     ticks: list[tuple[float, str]]
     """Ticks of the vertical axis, the lowest first, whose ends are its ends."""
 
@@ -322,8 +326,9 @@ def _norm_points(run: str) -> Points:
     return [(one["step"], math.log10(one["grad_norm"])) for one in steps]
 
 
-def _power_ticks(lines: Sequence[Points]) -> list[tuple[float, str]]:
-    """Return powers of ten that enclose the points of lines."""
+def _power_ticks(*panels: dict[str, list[Points]]) -> list[tuple[float, str]]:
+    """Return powers of ten that enclose the points of all lines."""
+    lines = [line for networks in panels for seeds in networks.values() for line in seeds]
     heights = [y for line in lines for _, y in line]
     low, high = math.floor(min(heights)), math.ceil(max(heights))
     step = max(1, math.ceil((high - low) / 6))
@@ -332,16 +337,20 @@ def _power_ticks(lines: Sequence[Points]) -> list[tuple[float, str]]:
 
 
 def _gradient_panels(learners: Sequence[Learner]) -> list[Panel]:
-    """Return the panels of the networks of the recipe vanishing."""
-    untrained = {one.network: _reach_points(one.untrained) for one in learners}
-    trained = {one.network: _reach_points(one.trained) for one in learners}
-    norms = {one.network: _norm_points(one.run) for one in learners}
-    recalled: dict[str, Points] = {}
-    for one in learners:
-        model = charrnn.load(one.run)
-        recalled[one.network] = [(lag, 100 * share_recalled(model, lag)) for lag in RECALL_LAGS]
+    """Return the panels of the networks of the recipe vanishing, those of the first seed first."""
+    untrained: dict[str, list[Points]] = defaultdict(list)
+    trained: dict[str, list[Points]] = defaultdict(list)
+    norms: dict[str, list[Points]] = defaultdict(list)
+    recalled: dict[str, list[Points]] = defaultdict(list)
+    for learner in learners:
+        untrained[learner.network].append(_reach_points(learner.untrained))
+        trained[learner.network].append(_reach_points(learner.trained))
+        norms[learner.network].append(_norm_points(learner.run))
+        model = charrnn.load(learner.run)
+        shares = [(lag, 100 * share_recalled(model, lag)) for lag in RECALL_LAGS]
+        recalled[learner.network].append(shares)
 
-    ticks = _power_ticks([*untrained.values(), *trained.values()])
+    ticks = _power_ticks(untrained, trained)
     before = "characters before"
     return [
         Panel("Gradient of the loss, untrained", across=before, lines=untrained, ticks=ticks),
@@ -350,7 +359,7 @@ def _gradient_panels(learners: Sequence[Learner]) -> list[Panel]:
             "Norm of a step's gradient, before it is clipped to 1",
             across="step",
             lines=norms,
-            ticks=_power_ticks(list(norms.values())),
+            ticks=_power_ticks(norms),
         ),
         Panel(
             "Letters recalled (four of them: 25 % by chance)",
@@ -364,7 +373,7 @@ def _gradient_panels(learners: Sequence[Learner]) -> list[Panel]:
 def _draw_panel(panel: Panel, theme: Theme) -> str:
     """Return the elements of a panel of 260 x 200 pixels."""
     width, height = 260.0, 200.0
-    right = max(x for line in panel.lines.values() for x, _ in line)
+    right = max(x for lines in panel.lines.values() for line in lines for x, _ in line)
     (low, _), *_, (high, _) = panel.ticks
 
     def at(x: float, y: float) -> tuple[float, float]:
@@ -381,14 +390,20 @@ def _draw_panel(panel: Panel, theme: Theme) -> str:
         parts.append(text_at(share * width, height + 17, label, theme.faint, 11, "middle"))
     parts.append(text_at(width / 2, height + 34, panel.across, theme.faint, 11, "middle"))
 
-    # The lines, the lowest end first: names of lines that end at the same height are moved apart.
+    # The lines, the lowest end of a first seed first: names of lines that end at the same height are
+    # moved apart. The other seeds are paler.
     ends: list[float] = []
-    ordered = sorted(enumerate(panel.lines.items()), key=lambda one: one[1][1][-1][1])
-    for number, (name, line) in ordered:
-        route = "L".join("{:.1f} {:.1f}".format(*at(x, y)) for x, y in line)
+    ordered = sorted(enumerate(panel.lines.items()), key=lambda one: one[1][1][0][-1][1])
+    for number, (name, lines) in ordered:
         colour = theme.lines[number]
-        parts.append(f'<path d="M{route}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        x, y = at(*line[-1])
+        for seed, line in enumerate(lines):
+            route = "L".join("{:.1f} {:.1f}".format(*at(x, y)) for x, y in line)
+            opacity = 1 if seed == 0 else 0.35
+            parts.append(
+                f'<path d="M{route}" fill="none" stroke="{colour}" stroke-width="1.5"'
+                f' stroke-opacity="{opacity}"/>'
+            )
+        x, y = at(*lines[0][-1])
         if any(abs(end - y) < 12 for end in ends):
             y = min(ends) - 12
         ends.append(y)
@@ -416,10 +431,12 @@ def write_panels(panels: Sequence[Panel], folder: Path) -> None:
 
 
 def draw_gradients(folder: Path = DOCS / "pictures") -> None:
-    """Train the networks of the recipe vanishing, and draw their gradients by lag before and after
-    training, the norms of the steps' gradients, and what they recall."""
+    """Train the networks of the recipe vanishing with SEEDS, and draw their gradients by lag before
+    and after training, the norms of the steps' gradients, and what they recall."""
     with tempfile.TemporaryDirectory() as runs:
-        learners = train_networks({}, out=Path(runs) / "three")
+        learners = []
+        for seed in SEEDS:
+            learners += train_networks({"seed": seed}, out=Path(runs) / str(seed))
         for learner in learners:
             print(learner.to_json())
         write_panels(_gradient_panels(learners), folder)
