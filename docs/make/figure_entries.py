@@ -2,13 +2,15 @@
 
 The file has an entry for each figure, a number or a picture:
 
-- `of`: the recipe, an included model, or nothing, if nothing in it is measured
+- `of`: all that it shows, or nothing, if nothing in it is measured: the `recipe`; `prose`, the weights of an
+  included model; `card of prose`, the scores that are printed with it; `docs/peers.csv`, a file; and
+  `benchmarks/LOG.md#entry`, a section of a page
 - `pages`: the sections that show it, as `page#heading`; `files`: its pictures
 - `command`; `minutes` that it takes; `timed` if it measures seconds or characters per second;
   `by_hand` if more must be done than to run it, or if it is longer than an hour
-- `prints`: what the command prints and a page shows; a test compares both
+- `prints`: what the command prints and a page or the picture shows; a test compares both
 - `machine`, `instructions` (the most that torch uses), `versions`, `date`, `seeds`
-- `version`: the digest of the recipe or of the models when it was measured
+- `version`: the digests of all that it is `of`, when it was measured
 
 A recipe may change for other texts than that of a figure, which is then as it was, and was not
 measured again. Its entry says so by a line `accepted: VERSION, because REASON`, written by hand,
@@ -97,8 +99,7 @@ def recipe_version() -> str:
     ]
     paths = sorted(RECIPES.glob("*.yaml"))
     named = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
-    encoded = json.dumps([chosen, named], sort_keys=True)
-    return hashlib.sha256(encoded.encode()).hexdigest()[:12]
+    return _digest(json.dumps([chosen, named], sort_keys=True))
 
 
 def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -111,11 +112,51 @@ yaml.SafeDumper.add_representer(str, _represent)  # a line of a command is a lin
 
 def version_of(figure: dict[str, Any]) -> str:
     """Return the version of what a figure is of, as it is now; "" for one that is of nothing."""
-    words = []
-    for what in figure["of"]:
-        version = recipe_version() if what == "recipe" else charrnn.load(what).step_digest[:12]
-        words.append(f"{what} {version}")
-    return ", ".join(words)
+    return ", ".join(f"{what} {_digest_of(what)}" for what in figure["of"])
+
+
+CARD = "card of "
+"""What precedes the name of a model whose card a figure prints."""
+SHOWN_OF_CARD = ("text", "losses", "cells", "found")
+"""What figures print of a card."""
+
+
+def _digest_of(what: str) -> str:
+    """Return the digest of the recipe, a model, the card of a model, a file or a section of a page."""
+    if what == "recipe":
+        return recipe_version()
+    if what.startswith(CARD):
+        card = charrnn.load(what.removeprefix(CARD)).card
+        return _digest(json.dumps([card[field] for field in SHOWN_OF_CARD], sort_keys=True))
+    if "/" in what:
+        return _digest(read_shown(what))
+    return charrnn.load(what).step_digest[:12]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def read_shown(place: str) -> str:
+    """Read a file of the repository, or a section of a page, `page.md#heading`, up to the next
+    heading of its level or of a higher one. Raises LookupError if the page has no such section."""
+    name, _, heading = place.partition("#")
+    text = (DOCS.parent / name).read_text(encoding="utf-8")
+    if not heading:
+        return text
+
+    lines = text.splitlines()
+    begins = [
+        number for number, line in enumerate(lines) if line[:1] == "#" and slug(line) == heading
+    ]
+    if not begins:
+        raise LookupError(f"{name} has no section {heading}")
+    begin = begins[0]
+    level = lines[begin].index(" ")
+    end = begin + 1
+    while end < len(lines) and not re.match(rf"#{{1,{level}}} ", lines[end]):
+        end += 1
+    return "\n".join(lines[begin:end])
 
 
 def read_figures() -> dict[str, dict[str, Any]]:
@@ -131,7 +172,7 @@ def write_figures(figures: dict[str, dict[str, Any]]) -> None:
 
 
 def state_of(figure: dict[str, Any]) -> str:
-    """Return `stale` if the recipe or a model is not that of this commit, `older` if it is not known
+    """Return `stale` if something that it shows is not that of this commit, `older` if it is not known
     which it was, else ""."""
     if "apart" in figure:
         return ""
@@ -143,7 +184,7 @@ def state_of(figure: dict[str, Any]) -> str:
 
 
 def stale_figures() -> list[str]:
-    """Return the names of the figures whose recipe or model is not that of this commit."""
+    """Return the names of the figures that show something which is not that of this commit."""
     return [name for name, figure in read_figures().items() if state_of(figure) == "stale"]
 
 
@@ -157,6 +198,13 @@ LINK = re.compile(r"(?<!!)\[([^]]*)\]\([^)]*\)")
 
 def measured_sections() -> Iterator[str]:
     """Yield each section of the pages that shows a figure, as `page#heading`."""
+    for section, text in sections():
+        if MEASURED.search(LINK.sub(r"\1", text)):
+            yield section
+
+
+def sections() -> Iterator[tuple[str, str]]:
+    """Yield each section of the pages, as `page#heading`, and its text."""
     readme = DOCS.parent / "README.md"
     for page in [readme, *sorted(DOCS.rglob("*.md"))]:
         if page.name == "reference.md":  # is written by make_reference.py
@@ -165,8 +213,7 @@ def measured_sections() -> Iterator[str]:
         section = page.stem
         for line in [*page.read_text(encoding="utf-8").splitlines(), "# end"]:
             if re.match(r"#{1,4} ", line):
-                if MEASURED.search(LINK.sub(r"\1", shown)):
-                    yield section
+                yield section, shown
                 section = f"{page.stem}#{slug(line)}"
                 shown = ""
             else:

@@ -1,4 +1,5 @@
-"""The figures of the pages are of today's recipe and models, and what their scripts draw."""
+"""The figures of the pages are of today's recipe, models, cards and tables, and what their scripts
+draw."""
 
 import csv
 import importlib
@@ -9,7 +10,10 @@ from xml.etree import ElementTree
 import pytest
 from environment import REPOSITORY
 
+import charrnn
+from charrnn.trained_model import TrainedModel
 from charrnn.training import recipe
+from charrnn.views.tables import score_text
 
 DOCS = REPOSITORY / "docs"
 pytestmark = pytest.mark.docs
@@ -39,6 +43,73 @@ def test_another_recipe_makes_its_figures_stale(entries, monkeypatch):
     entries.recipe_version.cache_clear()
     assert "gradients" in stale
     assert "theory" not in stale
+
+
+@pytest.mark.parametrize(
+    "model, stale",
+    [
+        ("prose", {"demo", "page", "tour-models", "quick-tour", "cards"}),
+        ("code", {"tour-models", "cards"}),
+    ],
+)
+def test_another_number_on_a_card_makes_the_figures_stale_that_print_it(
+    entries, monkeypatch, model, stale
+):
+    card = dict(charrnn.load(model).card)
+    best, *others = card["cells"]
+    changed = {**card, "cells": [{**best, "ci_low": best["ci_low"] - 0.001}, *others]}
+    cards = TrainedModel.card.func
+    monkeypatch.setattr(
+        TrainedModel,
+        "card",
+        property(lambda self: changed if cards(self) == card else cards(self)),
+    )
+    assert set(entries.stale_figures()) == stale
+
+
+def test_another_number_in_a_table_or_in_the_log_makes_its_figures_stale(
+    entries, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(entries, "DOCS", tmp_path / "docs")
+    (tmp_path / "docs").mkdir()
+    table, log = tmp_path / "docs" / "peers.csv", tmp_path / "LOG.md"
+    table.write_text("program,loss\ncharrnn,1.36\n")
+    log.write_text("## 2026: one\n\nLoss 1.5.\n\n### More\n\n2 s.\n\n## 2026: two\n\n3 s.\n")
+    versions = []
+    for path, old, new in ((table, "", ""), (table, "1.36", "1.37"), (log, "2 s", "4 s")):
+        path.write_text(path.read_text().replace(old, new))
+        versions.append(entries.version_of({"of": ["docs/peers.csv", "./LOG.md#2026-one"]}))
+    assert len(set(versions)) == 3
+    log.write_text(log.read_text().replace("3 s", "5 s"))
+    assert entries.version_of({"of": ["docs/peers.csv", "./LOG.md#2026-one"]}) == versions[-1]
+    with pytest.raises(LookupError, match="has no section 2026-three"):
+        entries.read_shown("./LOG.md#2026-three")
+
+
+def test_a_section_or_picture_with_a_score_of_a_card_says_so(entries):
+    figures = entries.read_figures().values()
+    for model in ("prose", "code"):
+        card = f"card of {model}"
+        named = {
+            section for figure in figures if card in figure["of"] for section in figure["pages"]
+        }
+        drawn = {file for figure in figures if card in figure["of"] for file in figure["files"]}
+        # A line with the cell and its score. Not ρ: that of the column is the same on other texts.
+        scores = [score for score in charrnn.load(model).card_scores if score.auc is not None]
+        lines = [rf"\b{score.layer}:{score.unit}\b.*{score_text(score)}" for score in scores]
+        pattern = re.compile("|".join(lines))
+        shown = {section for section, text in entries.sections() if pattern.search(text)}
+        assert shown - named == set()
+        pictures = {path: text_of(path) for path in DOCS.rglob("*.svg")}
+        shown = {path for path, text in pictures.items() if pattern.search(text)}
+        assert {path.relative_to(DOCS).as_posix() for path in shown} - drawn == set()
+
+
+def text_of(picture):
+    """The text of a picture, a line for each element."""
+    elements = ElementTree.parse(picture).iter()
+    texts = ["".join(element.itertext()) for element in elements if element.tag.endswith("text")]
+    return "\n".join(texts)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +194,12 @@ def test_figures_that_take_seconds_are_those_of_their_pages(entries, command):
     for figure in quick:
         outputs = [command(*shlex.split(call)).out for call in calls(figure)]
         output = " ".join("".join(outputs).split())
-        pages = [page_of(section) for section in figure["pages"]]
-        page = " ".join(" ".join(path.read_text(encoding="utf-8") for path in pages).split())
+        shown = [page_of(section).read_text(encoding="utf-8") for section in figure["pages"]]
+        shown += [text_of(DOCS / file) for file in figure["files"] if file.endswith(".svg")]
+        text = " ".join(" ".join(shown).split())
         for printed in figure["prints"]:
             assert " ".join(printed.split()) in output
-            assert " ".join(printed.split()) in page
+            assert " ".join(printed.split()) in text, "run: python docs/make/figures.py NAME"
 
 
 def test_every_picture_has_an_entry_and_is_on_a_page(entries):
