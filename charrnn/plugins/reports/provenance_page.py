@@ -1,7 +1,8 @@
 """Write the provenance of a text as a self-contained HTML page without a script.
 
-Each character is coloured by who made it likely, and has its numbers in a tooltip. A click on a
-passage shows its place in the training text, and the text around it, beside the text.
+Each character is coloured by who made it likely, and has its numbers as attributes, which the style
+sheet shows in a sentence while the pointer is on it. A click on a passage shows its place in the
+training text, and the text around it, beside the text.
 """
 
 import math
@@ -14,12 +15,22 @@ from pathlib import Path
 import numpy as np
 
 from charrnn.errors import counted
+from charrnn.plugins.reports.contributions import Contributions
 from charrnn.plugins.reports.provenance import Passage, Provenance, ReferenceText
 from charrnn.views.delivery import Shown
 from charrnn.views.theme import LINE_ENDS, NUM_SHADES, all_visible, shade_rules, visible
 
 TEMPLATE = Path(__file__).with_name("provenance_page.html")
 """The page without its content."""
+ATTRIBUTES = {
+    "n": "network",
+    "c": "counts",
+    "t": "together",
+    "l": "context_lengths",
+    "k": "num_places",
+}
+"""Attributes of a character for the fields of `Contributions`. The style sheet of the page names
+them, too."""
 SURROUNDINGS_CHARS = 300
 """Characters of the training text that stand before and after a passage."""
 
@@ -37,22 +48,24 @@ def shown(provenance: Provenance, reference_text: ReferenceText, *, title: str) 
 
 def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str) -> str:
     """Return the page of the provenance of a text."""
-    sections = []
-    for number, passage in enumerate(provenance.passages):
-        sections.append(
-            _section(number, passage, provenance=provenance, reference_text=reference_text)
-        )
+    # A passage that stands in the text several times has one section.
+    sections = {}
+    for passage in provenance.passages:
+        if _anchor(passage) not in sections:
+            sections[_anchor(passage)] = _section(
+                passage, provenance=provenance, reference_text=reference_text
+            )
     # Without a click, a sentence says what can be clicked.
     hint = "No passage of the text stands in the training text."
     if sections:
         hint = "Underlined passages stand in the training text: a click on one shows where."
     content = {
         "TITLE": escape(title),
-        "SHADES": shade_rules(),
+        "SHADES": shade_rules("s-"),
         "SUMMARY": escape(_summary(provenance)) + _scale(provenance),
         "TEXT": "".join(_text(provenance)),
         "HINT": hint,
-        "SECTIONS": "\n".join(sections),
+        "SECTIONS": "\n".join(sections.values()),
     }
     # All placeholders at once: what is inserted is not searched for others.
     template = TEMPLATE.read_text(encoding="utf-8")
@@ -74,34 +87,40 @@ def _scale(provenance: Provenance) -> str:
     if provenance.contributions.counts_shares is None:
         return ""
     steps = range(-NUM_SHADES, NUM_SHADES + 1)
-    boxes = "".join(f'<span class="s{step}">&nbsp;</span>' for step in steps)
+    boxes = "".join(f"<s-{step}>&nbsp;</s-{step}>" for step in steps)
     return f'<br>network <span class="scale">{boxes}</span> counts'
 
 
+def _anchor(passage: Passage) -> str:
+    """Return the identifier of the section of a passage."""
+    return f"p{passage.offset}-{passage.length}"
+
+
 def _text(provenance: Provenance) -> Iterator[str]:
-    """Yield the text as HTML: a span for each character with a tooltip, a link for each
+    """Yield the text as HTML: an element for each character with its numbers, a link for each
     passage."""
     text, shares, _ = provenance.characters()
     # A character in several passages belongs to the first of them.
-    owners = np.full(len(provenance.text), -1)
-    for number, passage in reversed(list(enumerate(provenance.passages))):
-        owners[passage.start : passage.stop] = number
+    links = [""] * len(provenance.text)
+    for passage in reversed(provenance.passages):
+        links[passage.start : passage.stop] = [_anchor(passage)] * passage.length
     begins = _begins(provenance.text, text)
+    numbers = _numbers(provenance.contributions)
 
     # Each stretch of one passage is a link.
-    for owner, indices in groupby(range(len(text)), key=lambda index: owners[begins[index]]):
-        spans = []
+    for link, indices in groupby(range(len(text)), key=lambda index: links[begins[index]]):
+        elements = []
         for index in indices:
             # A character without shares has no colour.
             step = 0
             if not math.isnan(shares[index]):
                 step = round(NUM_SHADES * (2 * shares[index] - 1))
-            numbers = escape(_numbers(provenance, begins[index]), quote=True)
-            spans.append(f'<span class="s{step}" title="{numbers}">{_shown(text[index])}</span>')
-        if owner < 0:
-            yield "".join(spans)
+            attributes = numbers[begins[index]]
+            elements.append(f"<s-{step}{attributes}>{_shown(text[index])}</s-{step}>")
+        if link:
+            yield f'<a href="#{link}">{"".join(elements)}</a>'
         else:
-            yield f'<a href="#place-{owner}">{"".join(spans)}</a>'
+            yield "".join(elements)
 
 
 def _begins(text: str | bytes, characters: str) -> list[int]:
@@ -112,24 +131,22 @@ def _begins(text: str | bytes, characters: str) -> list[int]:
     return list(accumulate(sizes[:-1], initial=0))
 
 
-def _numbers(provenance: Provenance, index: int) -> str:
-    """Return the numbers of a character for its tooltip."""
-    measured = provenance.contributions
-    numbers = f"network {math.exp(measured.network[index]):.3f}"
-    if measured.counts is None or measured.context_lengths is None or measured.num_places is None:
-        return numbers
-    context = counted(measured.context_lengths[index].item(), provenance.unit)
-    times = counted(measured.num_places[index].item(), "time")
-    return (
-        f"{numbers}, counts {math.exp(measured.counts[index]):.3f}, together"
-        f" {math.exp(measured.together[index]):.3f}; the counts know the last {context} before it,"
-        f" {times} in the counted text"
-    )
+def _numbers(contributions: Contributions) -> list[str]:
+    """Return the numbers of each character as attributes, which are short: a long text has many."""
+    attributes = [""] * len(contributions.together)
+    for name, field in ATTRIBUTES.items():
+        values = getattr(contributions, field)
+        if values is None:
+            continue
+        # Probabilities have three digits at most; whole numbers have no decimals.
+        if values.dtype == np.float64:
+            values = np.exp(values).round(3)
+        for index, value in enumerate(values.tolist()):
+            attributes[index] += f" {name}={value}".removesuffix(".0").replace("=0.", "=.")
+    return attributes
 
 
-def _section(
-    number: int, passage: Passage, *, provenance: Provenance, reference_text: ReferenceText
-) -> str:
+def _section(passage: Passage, *, provenance: Provenance, reference_text: ReferenceText) -> str:
     """Return the place of a passage, and the training text around it."""
     # The offsets are those of the training text, in which the passage was found.
     training = reference_text.training
@@ -146,7 +163,7 @@ def _section(
     copied = provenance.text[passage.start : passage.stop]
     length = counted(passage.length, provenance.unit)
     return (
-        f'<section id="place-{number}"><p>{length}: {escape(place)}</p>'
+        f'<section id="{_anchor(passage)}"><p>{length}: {escape(place)}</p>'
         f"<pre>{_shown(before)}<mark>{_shown(copied)}</mark>{_shown(after)}</pre></section>"
     )
 
@@ -160,4 +177,4 @@ def _shown(text: str | bytes) -> str:
         shown.append(visible(character))
         if character in LINE_ENDS:
             shown.append("\n")
-    return escape("".join(shown))
+    return escape("".join(shown), quote=False)

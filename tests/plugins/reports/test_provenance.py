@@ -334,12 +334,28 @@ def test_a_page_shows_each_passage_in_its_surroundings(lstm, corpus):
     place = found.passages[0].place
     assert f"60 characters: {place.file}, line {place.line}, column {place.column}" in page
     around = corpus.text[1_000 - 300 : 1_060 + 300].replace("\n", "↵\n")
-    assert around in visible_text(page.split('<section id="place-0">')[1])
-    # 60 linked characters, whose tooltips have their probabilities.
-    linked = page.split('<a href="#place-0">')[1].split("</a>")[0]
-    assert linked.count("<span") == 60
-    number = np.exp(found.contributions.network[len("<script>Ж")])
-    assert f'title="network {number:.3f}"' in linked
+    anchor = f"p{found.passages[0].offset}-60"
+    assert around in visible_text(page.split(f'<section id="{anchor}">')[1])
+    # 60 linked characters with their probabilities.
+    linked = page.split(f'<a href="#{anchor}">')[1].split("</a>")[0]
+    assert linked.count("</s-") == 60
+    number = float(np.exp(found.contributions.network[len("<script>Ж")]).round(3))
+    assert re.match("<s-0 n=([0-9.]*) t=", linked)[1] in (str(number), str(number)[1:])
+
+
+def test_a_passage_that_occurs_twice_has_one_section(lstm, corpus):
+    model = charrnn.load(lstm.path)
+    copied = corpus.text[1_000:1_060]
+    found = model.provenance(f"{copied}Ж{copied}Ж")
+    assert len(found.passages) == 2
+    page = to_page(found, model.reference_text(), title="twice")
+    assert page.count("<section") == 1 and page.count("<a href") == 2
+
+
+def test_a_page_has_few_bytes_for_each_character(lstm):
+    found = provenance("x" * 10_000, shares=[0.1] * 10_000)
+    page = to_page(found, charrnn.load(lstm.path).reference_text(), title="long")
+    assert page.count(" n=.368 c=.368 t=.368>x</s-") == 10_000
 
 
 def test_the_page_shows_escape_codes_in_the_name_of_a_file(lstm, corpus):
