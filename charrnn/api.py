@@ -5,6 +5,7 @@ plugin is imported when a method uses it, and the error names a plugin that is m
 """
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -527,8 +528,8 @@ class Model(TrainedModel, ProbabilityMethods):
     ) -> "provenances.Provenance":
         """Find where each character of a text comes from: network, counts, or training text.
 
-        The training text of the run is read again. If the run has counts and predicts better with
-        them, both are traced, else the network alone (`plugins.reports.contributions` has the
+        The training text of the run is read again, once. If the run has counts and predicts better
+        with them, both are traced, else the network alone (`plugins.reports.contributions` has the
         equation). What the beginning of the validation text shares with the training text is found,
         too, as `held_out_share`: names, idioms and licences recur without any copying, so a share
         near it is no sign of copying.
@@ -572,7 +573,7 @@ class Model(TrainedModel, ProbabilityMethods):
         )
 
     def reference_text(self, *, length: int = 0) -> "provenances.ReferenceText":
-        """Read and verify the training text of the run, to trace several texts.
+        """Read and verify the training text of the run, to trace several texts. It is read once.
 
         Args:
             length: The length of these texts, in characters: it is checked before anything is read.
@@ -589,7 +590,12 @@ class Model(TrainedModel, ProbabilityMethods):
             >>> drawn = model.samples(3, length=50)
             >>> passages = [reference_text.passages(text.text) for text in drawn]
         """
-        return provenances.read_reference_text(self, length=length)
+        provenances.check_length(self, length)
+        return self._reference_text
+
+    @cached_property
+    def _reference_text(self) -> "provenances.ReferenceText":
+        return provenances.read_reference_text(self)
 
     def known_passages(self, num_chars: int) -> "copies.KnownPassages":
         """Read the training text, so that no sample copies more than a passage of it in a row.

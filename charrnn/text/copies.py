@@ -8,6 +8,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 
 `length` characters, M matches, P pairs of places, S segments.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -40,10 +41,11 @@ LEAST_PAIRS = 1000
 """Pairs of each window that are followed in any case."""
 LEAST_SHARE = 0.05
 """The smallest share of copies that is reported. A smaller share changes the loss little."""
+BASE = 0x9E3779B97F4A7C15
+"""The base of the hashes of `HashedText`."""
 
-_BASE = 0x9E3779B97F4A7C15
-_INVERSE = pow(_BASE, -1, 1 << 64)
-"""The inverse of _BASE modulo 2^64."""
+_INVERSE = pow(BASE, -1, 1 << 64)
+"""The inverse of BASE modulo 2^64."""
 _FILTER_BITS = 22
 """Number of leading bits of a hash that index the table of the filter, which has 4 MB."""
 _SOURCE_BITS = 40
@@ -86,19 +88,19 @@ class HashedText:
     def __init__(self, codes: Codes) -> None:
         self.codes = codes
         self._sums = np.zeros(len(codes) + 1, np.uint64)
-        np.cumsum(codes * powers_of_base(len(codes)), out=self._sums[1:])
+        np.cumsum(codes * powers_of(BASE, len(codes)), out=self._sums[1:])
 
     def window_hashes(self, length: int) -> Codes:
         """Hash each window of `length` codes (W,)."""
         hashes = self._sums[length:] - self._sums[:-length]
         # The powers of the window's place are divided out, so that equal windows have equal hashes.
-        hashes *= _powers(_INVERSE, len(hashes))
+        hashes *= powers_of(_INVERSE, len(hashes))
         return hashes
 
     def passage_hashes(self, starts: Places, lengths: Places) -> Codes:
         """Hash the passage of each of the `lengths` that begins at each of `starts`."""
         hashes: Codes = self._sums[starts + lengths] - self._sums[starts]
-        hashes *= _powers(_INVERSE, len(self._sums))[starts]
+        hashes *= powers_of(_INVERSE, len(self._sums))[starts]
         return hashes
 
     def common_lengths(self, starts: Places, other: "HashedText", others: Places) -> Places:
@@ -119,14 +121,9 @@ class HashedText:
         return lengths
 
 
-def powers_of_base(num: int) -> Codes:
-    """Return the first `num` powers of the base of `HashedText`, by which it multiplies the
-    codes."""
-    return _powers(_BASE, num)
-
-
 @lru_cache(maxsize=8)  # for a text and the blocks of a corpus
-def _powers(base: int, num: int) -> Codes:
+def powers_of(base: int, num: int) -> Codes:
+    """Return the first `num` powers of a number, modulo 2^64."""
     powers = np.full(num, base, np.uint64)
     powers[:1] = 1
     return np.multiply.accumulate(powers)
@@ -146,19 +143,14 @@ def blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Code
 def document_hashes(text: SlicedText) -> Iterator[Codes]:
     """Yield the hashes of the documents of a text, slice by slice. Each document ends with END
     (U+0000). The hashes differ between processes."""
-    empty: Any = text[:0]
+    rest: Any = text[:0]
     end: Any = END
-    if isinstance(empty, bytes):
+    if isinstance(rest, bytes):
         end = END_BYTE
-    # Pieces of a document that continues in the next slice are joined only once.
-    pieces: list[Any] = []
     for begin in range(0, len(text), SLICE_CHARS):
-        slice_of_text: Any = text[begin : begin + SLICE_CHARS]
-        first, *following = slice_of_text.split(end)
-        pieces.append(first)
-        if following:
-            yield hash_documents([empty.join(pieces), *following[:-1]])
-            pieces = [following[-1]]
+        # The last piece continues in the next slice.
+        *documents, rest = (rest + text[begin : begin + SLICE_CHARS]).split(end)
+        yield hash_documents(documents)
 
 
 def hash_documents(documents: Sequence[str | bytes]) -> Codes:
@@ -186,14 +178,13 @@ class KnownHashes:
         return indices[is_known], positions[is_known]
 
 
-def _are_among(hashes: Codes, blocks: Iterable[Codes]) -> BoolArray:
-    """Return for each of the hashes (K,) of documents whether it is in one of the blocks."""
-    known_hashes = KnownHashes([hashes])
-    is_found = np.zeros(len(hashes), np.bool_)
-    for block in blocks:
-        _, positions = known_hashes.find(block)
-        is_found[positions] = True
-    return is_found[known_hashes.find(hashes)[1]]
+def are_covered(passages: Iterable[Sequence[int]], num_chars: int) -> BoolArray:
+    """Return for each of N characters whether it lies in one of the passages, of which each begins
+    with its start and its length. Passages may overlap."""
+    is_covered = np.zeros(num_chars, np.bool_)
+    for start, length, *_ in passages:
+        is_covered[start : start + length] = True
+    return is_covered
 
 
 def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
@@ -215,19 +206,18 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
     return finder.matches()
 
 
-def count_places(passages: Sequence[str | bytes], corpus: SlicedText) -> list[int]:
-    """Count the places of each of P passages in a corpus, which is read once; where a passage
-    overlaps itself, it counts once."""
-    num_places = [0] * len(passages)
-    wanted = list(map(as_bytes, passages))
-    longest = max(map(len, passages), default=0)
+def count_places(passages: Iterable[bytes], corpus: SlicedText) -> Counter[bytes]:
+    """Count the places of each passage in a corpus, which is read once; where a passage overlaps
+    itself, it counts once."""
+    num_places: Counter[bytes] = Counter()
+    longest = max(map(len, passages))
     for begin in range(0, len(corpus), SLICE_CHARS):
-        # A place counts in the slice in which it begins.
         end = begin + SLICE_CHARS
         own = as_bytes(corpus[begin:end])
         content = own + as_bytes(corpus[end : end + longest])
-        for number, passage in enumerate(wanted):
-            num_places[number] += content.count(passage, 0, len(own) + len(passage) - 1)
+        for passage in passages:
+            # A place counts in the slice in which it begins.
+            num_places[passage] += content.count(passage, 0, len(own) + len(passage) - 1)
     return num_places
 
 
@@ -345,11 +335,9 @@ def trained_share(text: SlicedText, training: SlicedText, config: Config) -> flo
     of `SEGMENT_CHARS` characters, spread evenly over the text.
     """
     if config.end_id is not None:
-        document_codes = np.concatenate([np.zeros(0, np.uint64), *document_hashes(text)])
-        return float(
-            _are_among(document_codes, document_hashes(training)).sum()
-            / max(1, len(document_codes))
-        )
+        hashes = np.concatenate([np.zeros(0, np.uint64), *document_hashes(text)])
+        is_learned, _ = KnownHashes(document_hashes(training)).find(hashes)
+        return len(is_learned) / max(1, len(hashes))
 
     # A text that is shorter than a passage contains none.
     size = min(SEGMENT_CHARS, len(text))
@@ -362,12 +350,8 @@ def trained_share(text: SlicedText, training: SlicedText, config: Config) -> flo
     # matches from crossing from one into the next.
     segments = [codes_of(text[begin : begin + size]) for begin in begins]
     joined = np.concatenate([np.append(codes, _NO_CODE) for codes in segments])
-    starts, lengths, _ = find_matches(joined, training, length=LONG_COPY).T
-
-    # A character in several matches is counted once.
-    stops = starts + lengths
-    num_copied = (stops - np.maximum(starts, np.append(0, stops[:-1]))).sum()
-    return float(num_copied) / (num_segments * size)
+    matches = find_matches(joined, training, length=LONG_COPY).tolist()
+    return float(are_covered(matches, len(joined)).sum()) / (num_segments * size)
 
 
 def trained_notes(share: float | None, config: Config, *, part: str) -> list[str]:

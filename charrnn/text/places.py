@@ -1,6 +1,6 @@
 """Find the places of passages in the files of a corpus: file, line and column."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from charrnn.system.docstrings import described
@@ -57,27 +57,29 @@ def windows(
 
 
 def find_places(
-    passages: Sequence[bytes], stretches: Iterable[Stretch], *, joins_lines: bool = False
-) -> list[Place | None]:
-    """Find the first place of each of P passages in the stretches; None if none has the whole
-    passage.
+    passages: Iterable[bytes], stretches: Iterable[Stretch], *, joins_lines: bool = False
+) -> dict[bytes, Place]:
+    """Return the first place of each passage in the stretches, as far as one of them has the whole
+    passage. No more is read than necessary.
 
-    No more is read than necessary. With `joins_lines`, the passages have a blank for many a line
-    end of the stretches, so the two count as equal.
+    With `joins_lines`, the passages have a blank for many a line end of the stretches, so the two
+    count as equal.
     """
-    places: list[Place | None] = [None] * len(passages)
-    wanted = dict(enumerate(passages))
-    if joins_lines:
-        wanted = {number: passage.replace(b"\n", b" ") for number, passage in wanted.items()}
-    for stretch in stretches:
-        content = stretch.content
+
+    def searched(text: bytes) -> bytes:
         if joins_lines:
-            content = content.replace(b"\n", b" ")
-        for number, passage in list(wanted.items()):
-            index = content.find(passage)
+            return text.replace(b"\n", b" ")
+        return text
+
+    places = {}
+    wanted = {passage: searched(passage) for passage in passages}
+    for stretch in stretches:
+        content = searched(stretch.content)
+        for passage, needle in list(wanted.items()):
+            index = content.find(needle)
             if index >= 0:
-                places[number] = stretch.place(index)
-                del wanted[number]
+                places[passage] = stretch.place(index)
+                del wanted[passage]
         if not wanted:
             break
     return places

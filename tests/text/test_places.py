@@ -41,16 +41,16 @@ def test_a_passage_is_found_where_a_search_in_the_whole_file_finds_it(texts, pas
     searched = [passage.encode() for passage in passages]
     overlap = max(map(len, searched)) - 1
     stretches = stretches_of([(name, text.encode()) for name, text in files], size, overlap)
-    naive = [naive_place(passage, files) for passage in passages]
-    assert find_places(searched, stretches) == naive
+    found = find_places(searched, stretches)
+    for passage in passages:
+        assert found.get(passage.encode()) == naive_place(passage, files)
 
 
 @given(TEXTS, PASSAGES, st.integers(1, 9), st.booleans())
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_places_are_counted_across_slices(text, passages, size, is_bytes):
-    if is_bytes:
-        text = text.encode()
-        passages = [passage.encode() for passage in passages]
+    data = text.encode() if is_bytes else text
+    passages = [passage.encode() for passage in passages]
     # Where a passage overlaps itself, the end of a slice decides which places count.
     alone = []
     for passage in passages:
@@ -58,7 +58,9 @@ def test_places_are_counted_across_slices(text, passages, size, is_bytes):
             alone.append(passage)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(copies, "SLICE_CHARS", size)
-        assert count_places(alone, text) == [text.count(passage) for passage in alone]
+        found = count_places(passages, data)
+    for passage in alone:
+        assert found[passage] == text.encode().count(passage)
 
 
 def test_no_file_is_read_after_the_last_passage_was_found():
@@ -66,26 +68,28 @@ def test_no_file_is_read_after_the_last_passage_was_found():
         yield from stretches_of([("a.txt", b"a passage")], 9, overlap=8)
         raise AssertionError("it is read on")
 
-    assert find_places([b"passage"], stretches()) == [Place(file="a.txt", line=1, column=3)]
+    assert find_places([b"passage"], stretches()) == {
+        b"passage": Place(file="a.txt", line=1, column=3)
+    }
 
 
 def test_bytes_have_columns_of_bytes():
     stretches = stretches_of([("a.bin", b"\xe6\x97\xa5xyz")], 4, overlap=2, is_text=False)
-    assert find_places([b"xyz"], stretches) == [Place(file="a.bin", line=1, column=4)]
+    assert find_places([b"xyz"], stretches) == {b"xyz": Place(file="a.bin", line=1, column=4)}
 
 
 def test_a_passage_in_no_file_has_no_place():
-    assert find_places([b"ab"], stretches_of([("a", b"a"), ("b", b"b")], 1, overlap=1)) == [None]
+    assert find_places([b"ab"], stretches_of([("a", b"a"), ("b", b"b")], 1, overlap=1)) == {}
 
 
 def test_a_passage_of_joined_lines_has_the_place_of_the_lines_of_the_file():
     file = ("a.txt", b"one\ntwo words that\nwere wrapped\nhere\n")
-    passages = [b"words that were wrapped here"]
+    passage = b"words that were wrapped here"
     stretches = stretches_of([file], 7, overlap=27)
-    assert find_places(passages, stretches, joins_lines=True) == [
-        Place(file="a.txt", line=2, column=5)
-    ]
-    assert find_places(passages, stretches_of([file], 7, overlap=27)) == [None]
+    assert find_places([passage], stretches, joins_lines=True) == {
+        passage: Place(file="a.txt", line=2, column=5)
+    }
+    assert find_places([passage], stretches_of([file], 7, overlap=27)) == {}
 
 
 def test_documents_are_found_with_their_lines():
@@ -102,10 +106,10 @@ def test_documents_are_found_with_their_lines():
     assert list(documents) == [(2, b'one "two"\nthree'), (4, b"four")]
     begin = Place(file="a.csv", line=2, column=1)
     stretch = Stretch(begin=begin, content=b'one "two"\nthree', is_text=True)
-    assert find_places([b'"two"', b"hree"], [stretch]) == [
-        Place(file="a.csv", line=2, column=5),
-        Place(file="a.csv", line=3, column=2),
-    ]
+    assert find_places([b'"two"', b"hree"], [stretch]) == {
+        b'"two"': Place(file="a.csv", line=2, column=5),
+        b"hree": Place(file="a.csv", line=3, column=2),
+    }
     records = b'{"text": "one"}\n\n{"text": "\\u00e9"}\n'
     documents = Documents(kind="column", column="text").find([records], "a.jsonl")
     assert list(documents) == [(1, b"one"), (3, "é".encode())]

@@ -126,8 +126,7 @@ def predict(options: PredictOptions) -> None:
         title = f"Numbers of {model.name}"
         shown = Shown(title, pictures=numbers.view(), data=numbers.to_json())
     elif options.trace:
-        # Nothing is written: the length of a given text is checked when it is compared.
-        reference_text = provenance.read_reference_text(model, length=0)
+        reference_text = provenance.read_reference_text(model)
         writer = choose_writer(model, options.writers.wanted)
         found = provenance.trace_text(writer, content, reference_text=reference_text)
         shown = provenance_page.shown(

@@ -16,7 +16,6 @@ context has made less likely than an average one has no shares.
 Shapes: N characters, V vocabulary, K characters of a context.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -35,10 +34,10 @@ class Contributions(NamedTuple):
     The fields about counts are None for a network alone.
     """
 
-    network: Float64Array
-    """(N,): ln p of each character by the network alone."""
+    network: Float64Array | None
+    """(N,): ln p of each character by the network alone; None for a mixture."""
     together: Float64Array
-    """(N,): ln p by the network and the counts."""
+    """(N,): ln p by the network and the counts, or by a mixture."""
     counts: Float64Array | None = None
     """(N,): ln p by the counts alone."""
     counts_shares: Float64Array | None = None
@@ -63,14 +62,21 @@ def measure_contributions(stepper: CharacterModel, ids: Ids, *, context_ids: Ids
     read = np.concatenate((context_ids, ids)).astype(np.uint16)
     blocks = []
     with task("reading", total=len(ids)) as advance:
-        for rows, logits in _predictions(network, ids, context_ids=context_ids):
+        logits, state = network.read(context_ids)
+        for rows in row_slices(len(ids)):
+            targets = ids[rows]
+            before = []
+            for target in targets:
+                before.append(logits[0].copy())
+                logits, state = network.step(np.array([target]), state)
             if counts is None:
-                blocks.append(_of_network(logits, ids[rows]))
+                by_network = _of_targets(log_softmax(np.array(before)), targets)
+                blocks.append(Contributions(network=by_network, together=by_network))
             else:
-                positions = np.arange(rows.start, rows.stop) + len(context_ids)
+                positions = np.arange(len(targets)) + rows.start + len(context_ids)
                 histories = counts.predictor.histories(read, positions)
-                blocks.append(_of_both(counts, logits, targets=ids[rows], histories=histories))
-            advance(len(logits))
+                blocks.append(_of_both(counts, np.array(before), targets, histories=histories))
+            advance(len(targets))
 
     # A field is None in all blocks or in none.
     joined = {}
@@ -80,32 +86,8 @@ def measure_contributions(stepper: CharacterModel, ids: Ids, *, context_ids: Ids
     return Contributions(**joined)
 
 
-def _predictions(
-    network: CharacterModel, ids: Ids, *, context_ids: Ids
-) -> Iterator[tuple[slice, Float32Array]]:
-    """Yield slices of ids (N,), and the logits (M, V) of the network for the characters in each."""
-    logits, state = network.read(context_ids)
-    for rows in row_slices(len(ids)):
-        rows = slice(rows.start, min(rows.stop, len(ids)))
-        block = np.empty((rows.stop - rows.start, logits.shape[1]), np.float32)
-        for index, id in enumerate(ids[rows]):
-            block[index] = logits[0]
-            logits, state = network.step(np.array([id]), state)
-        yield rows, block
-
-
-def _of_network(logits: Float32Array, targets: Ids) -> Contributions:
-    """Return the contributions of a network alone to targets (M,) with the logits (M, V)."""
-    by_network = _of_targets(log_softmax(logits), targets)
-    return Contributions(network=by_network, together=by_network)
-
-
 def _of_both(
-    counts: Counts,
-    logits: Float32Array,
-    *,
-    targets: Ids,
-    histories: Int64Array,
+    counts: Counts, logits: Float32Array, targets: Ids, *, histories: Int64Array
 ) -> Contributions:
     """Return the contributions of a network and counts to targets (M,) after histories (M, K)."""
     predictions = counts.predictions(logits, histories)

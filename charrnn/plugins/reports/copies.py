@@ -12,12 +12,13 @@ from charrnn.errors import CharRNNError
 from charrnn.system.arrays import BoolArray
 from charrnn.system.progress import warn
 from charrnn.text.copies import (
+    BASE,
     Codes,
     HashedText,
     KnownHashes,
     SlicedText,
     blocks_of_codes,
-    powers_of_base,
+    powers_of,
 )
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
@@ -40,7 +41,7 @@ class KnownPassages:
         self._num_chars = num_chars
         self._codes = codes
         self._end_id = end_id
-        self._powers = powers_of_base(num_chars + 1)
+        self._powers = powers_of(BASE, num_chars + 1)
 
         # Equal hashes are kept once.
         known = []

@@ -30,6 +30,7 @@ from charrnn.system.docstrings import described
 from charrnn.text.copies import (
     KnownHashes,
     SlicedText,
+    are_covered,
     codes_of,
     count_places,
     document_hashes,
@@ -122,7 +123,8 @@ class Provenance(Displayable):
     contributions: Contributions = field(repr=False)
     """The predictions of each character, and the shares of the network and the counts."""
     reach: str = ""
-    """How far the counts reach: the longest context, and the characters that are counted."""
+    """How far the counts reach: the longest context, and the characters that are counted; of a
+    mixture, why it has no shares."""
 
     @property
     def unit(self) -> str:
@@ -134,10 +136,8 @@ class Provenance(Displayable):
     @property
     def is_copied(self) -> BoolArray:
         """(N,): whether each character is part of a passage."""
-        is_copied = np.zeros(len(self.text), np.bool_)
-        for passage in self.passages:
-            is_copied[passage.start : passage.stop] = True
-        return is_copied
+        spans = [(passage.start, passage.length) for passage in self.passages]
+        return are_covered(spans, len(self.text))
 
     @property
     def share_copied(self) -> float:
@@ -199,12 +199,11 @@ class Provenance(Displayable):
     def _folder(self) -> str:
         """The folder that all files of the table have in common; "" if it is the current one."""
         # The whole path in each row would be folded into many lines.
-        files = [passage.place.file for passage in self.passages if passage.place is not None]
-        folders = {os.path.dirname(file) for file in files}
-        drives = {os.path.splitdrive(folder)[0] for folder in folders}
-        if len(drives) != 1 or not all(map(os.path.isabs, folders)):
+        places = [passage.place for passage in self.passages if passage.place is not None]
+        try:
+            return os.path.commonpath([os.path.dirname(place.file) for place in places])
+        except ValueError:  # No file, or files on several drives.
             return ""
-        return os.path.commonpath(folders)
 
     def figures(self) -> Sequence[RenderableType]:
         """Return the tables, and how far the counts reach.
@@ -234,51 +233,45 @@ class Provenance(Displayable):
             >>> model.provenance("What is it?").coloured_text().coloured.text
             'What is it?'
         """
-        text, values, inside = self.characters()
-        coloured = ColouredText(text=text, values=values, inside=inside)
         # A network alone has made every character likely.
+        shares = self.contributions.counts_shares
         word_of = _share_in_words
-        if self.contributions.counts_shares is None:
+        if shares is None:
+            shares = np.full(len(self.text), math.nan)
             word_of = self._writer_in_words
+
+        # Of a text of bytes, a character has the mean share of its bytes, and is part of a passage
+        # if all of them are.
+        text, begins = self.characters()
+        sizes = np.diff(begins, append=len(self.text))
+        coloured = ColouredText(
+            text=text,
+            values=tuple((np.add.reduceat(shares, begins) / sizes).tolist()),
+            inside=tuple(np.logical_and.reduceat(self.is_copied, begins).tolist()),
+        )
         return HeatMap(coloured, Scale(0.0, 1.0), word_of=word_of)
 
     def _writer_in_words(self, share: float) -> str:
         return self.writer
 
-    def characters(self) -> tuple[str, tuple[float, ...], tuple[bool, ...]]:
-        """Return the characters of the text, each with the share of the counts.
-
-        Of a text of bytes, a character has the mean share of its bytes, and is part of a passage if
-        all of them are.
+    def characters(self) -> tuple[str, Int64Array]:
+        """Return the characters of the text, which may be bytes, and where each begins.
 
         Returns:
-            The text as a string of N characters, the share (N,) of the counts in each, nan without
-            shares, and whether (N,) it is part of a passage.
+            The text as a string of M characters, and the offset (M,) of each in the text.
 
         Example:
-            >>> text, shares, is_copied = model.provenance("What is it?").characters()
-            >>> text
-            'What is it?'
+            >>> text, begins = model.provenance("What is it?").characters()
+            >>> text, int(begins[-1])
+            ('What is it?', 10)
         """
-        shares = self.contributions.counts_shares
-        if shares is None:
-            shares = np.full(len(self.text), math.nan)
-        is_copied = self.is_copied
         if isinstance(self.text, str):
-            return self.text, tuple(shares.tolist()), tuple(is_copied.tolist())
-
+            return self.text, np.arange(len(self.text))
         # surrogateescape: a byte that is not UTF-8 becomes one character, which is encoded as this
         # byte again.
         decoded = self.text.decode("utf-8", "surrogateescape")
-        values = []
-        inside = []
-        begin = 0
-        for character in decoded:
-            end = begin + len(character.encode("utf-8", "surrogateescape"))
-            values.append(float(shares[begin:end].mean()))
-            inside.append(bool(is_copied[begin:end].all()))
-            begin = end
-        return decoded, tuple(values), tuple(inside)
+        sizes = [len(character.encode("utf-8", "surrogateescape")) for character in decoded]
+        return decoded, np.cumsum([0, *sizes[:-1]])
 
     def table(self) -> Table:
         """Build the table of the losses by each writer, and of the shares of copied text.
@@ -343,19 +336,15 @@ def _file_name(passage: Passage, folder: str) -> Text:
     """Return the file of a passage as it is called in a folder."""
     if passage.place is None:
         return Text("in no file as a whole")
-    name = passage.place.file
-    if folder:
-        name = os.path.relpath(name, folder)
+    name = passage.place.file.removeprefix(folder).lstrip(os.sep)
     return Text(all_visible(name), overflow="fold")
 
 
 def _excerpt(text: str | bytes) -> Text:
     """Return the beginning of a text on a line of at most `EXCERPT_WIDTH` columns; an ellipsis
     marks the cut."""
-    head = text[: 4 * EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
-    if isinstance(head, bytes):
-        head = head.decode("utf-8", "replace")
-    line = Text(all_visible(head))
+    head = as_bytes(text[: 4 * EXCERPT_WIDTH])  # A UTF-8 character has at most 4 bytes.
+    line = Text(all_visible(head.decode("utf-8", "replace")))
     line.truncate(EXCERPT_WIDTH, overflow="ellipsis")
     return line
 
@@ -383,37 +372,38 @@ class ReferenceText:
     held_out: str | bytes = field(repr=False)
     config: Config = field(repr=False)
     """How the model has read the text."""
+    _held_out_shares: dict[int, float] = field(default_factory=dict, repr=False)
 
     def passages(
         self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
     ) -> tuple[Passage, ...]:
         """Find the passages of `text` that stand in the training text, and their places in its
         files."""
-        matches = find_passages(text, self.training, min_length=min_length).tolist()
+        matches = find_passages(text, self.training, min_length=min_length)
         # Where nothing is copied, no file is read.
-        if not matches:
+        if not len(matches):
             return ()
 
         # A passage may occur twice in the text, but is looked for once.
-        offsets = {text[start : start + length]: offset for start, length, offset in matches}
-        searched = list(map(as_bytes, offsets))
-        places = find_places(
-            searched,
-            self._stretches(list(offsets.values()), overlap=max(map(len, searched)) - 1),
-            joins_lines=self.config.join_lines,
-        )
-        num_places = count_places(list(offsets), self.training)
-        found = dict(zip(offsets, zip(places, num_places, strict=True), strict=True))
-
+        contents = [as_bytes(text[start : start + length]) for start, length, _ in matches]
+        wanted = set(contents)
+        stretches = self._stretches(matches[:, 2], overlap=max(map(len, wanted)) - 1)
+        places = find_places(wanted, stretches, joins_lines=self.config.join_lines)
+        num_places = count_places(wanted, self.training)
         passages = []
-        for start, length, offset in matches:
-            place, num = found[text[start : start + length]]
+        for (start, length, offset), content in zip(matches.tolist(), contents, strict=True):
             passages.append(
-                Passage(start=start, length=length, offset=offset, place=place, num_more=num - 1)
+                Passage(
+                    start=start,
+                    length=length,
+                    offset=offset,
+                    place=places.get(content),
+                    num_more=num_places[content] - 1,
+                )
             )
         return tuple(passages)
 
-    def _stretches(self, offsets: Sequence[int], *, overlap: int) -> Iterator[Stretch]:
+    def _stretches(self, offsets: Int64Array, *, overlap: int) -> Iterator[Stretch]:
         """Yield what the files have; of documents, those that have one of some places of the
         training text."""
         training = self.training
@@ -433,15 +423,13 @@ class ReferenceText:
                 yield stretch
 
     def held_out_share(self, min_length: int) -> float:
-        """Return the share of the characters of the held-out text that stand in the training
-        text."""
-        # Passages may overlap: each character counts once.
-        is_copied = np.zeros(len(self.held_out), np.bool_)
-        for start, length, _ in find_passages(
-            self.held_out, self.training, min_length=min_length
-        ).tolist():
-            is_copied[start : start + length] = True
-        return float(is_copied.sum() / max(1, len(is_copied)))
+        """Return the share of the characters of the held-out text that stand in the training text,
+        which is looked for once."""
+        if min_length not in self._held_out_shares:
+            matches = find_passages(self.held_out, self.training, min_length=min_length)
+            is_copied = are_covered(matches, len(self.held_out))
+            self._held_out_shares[min_length] = float(is_copied.sum() / max(1, len(is_copied)))
+        return self._held_out_shares[min_length]
 
 
 def _without_space(document: bytes) -> bytes:
@@ -517,6 +505,9 @@ def trace_text(
     # little from those of `evaluate`.
     generator = model.generator
     stepper = generator.model_for("fp32", clamps or {})
+    contributions = measure_contributions(
+        stepper, ids, context_ids=generator.encode_prime(prime, unknown)
+    )
     # Both writers, if the model has both.
     reach = ""
     if isinstance(stepper, CountedStepper):
@@ -526,28 +517,26 @@ def trace_text(
             f"The counts know contexts of up to {predictor.longest} {unit}, of"
             f" {len(predictor.contexts.ids):,} {unit} of the training text."
         )
+    elif len(model.trained_models) > 1:
+        contributions = contributions._replace(network=None)
+        reach = (
+            "The models of a mixture predict together: the text has no shares of networks and"
+            " counts, and no colours. Passages are those of the text of the first model."
+        )
     return Provenance(
         text=text,
         writer=model.writer,
         min_length=min_length,
         passages=passages,
         held_out_share=reference_text.held_out_share(min_length),
-        contributions=measure_contributions(
-            stepper,
-            ids,
-            context_ids=generator.encode_prime(prime, unknown),
-        ),
+        contributions=contributions,
         reach=reach,
     )
 
 
-def read_reference_text(model: TrainedModel, *, length: int) -> ReferenceText:
-    """Read and verify the run's training text, so that several texts can be traced.
-
-    Raises DataError if it is missing or changed, UsageError if a sample of `length` characters is
-    too long to be traced.
-    """
-    # The length is checked before a text is generated, so that the message comes at once.
+def check_length(model: TrainedModel, length: int) -> None:
+    """Raise UsageError if a sample of `length` characters is too long to be traced: the message
+    comes before a text is generated."""
     longest = MAX_CHARS
     unit = "characters"
     if model.vocab.kind == "byte":
@@ -560,6 +549,10 @@ def read_reference_text(model: TrainedModel, *, length: int) -> ReferenceText:
             " Shorten it."
         )
 
+
+def read_reference_text(model: TrainedModel) -> ReferenceText:
+    """Read and verify the run's training text, so that several texts can be traced. Raises
+    DataError if it is missing or changed."""
     model.check_learned_here()
     training, validation, *_ = model.read_parts(reason=REASON)
     return ReferenceText(training, validation[:HELD_OUT_CHARS], model.config)

@@ -6,10 +6,9 @@ training text, and the text around it, beside the text.
 """
 
 import math
-import re
 from collections.abc import Iterator
 from html import escape
-from itertools import accumulate, groupby
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from charrnn.errors import counted
 from charrnn.plugins.reports.contributions import Contributions
 from charrnn.plugins.reports.provenance import Passage, Provenance, ReferenceText
 from charrnn.views.delivery import Shown
+from charrnn.views.page_template import fill_page
 from charrnn.views.theme import LINE_ENDS, NUM_SHADES, all_visible, shade_rules, visible
 
 TEMPLATE = Path(__file__).with_name("provenance_page.html")
@@ -59,7 +59,7 @@ def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str
     hint = "No passage of the text stands in the training text."
     if sections:
         hint = "Underlined passages stand in the training text: a click on one shows where."
-    content = {
+    fields = {
         "TITLE": escape(title),
         "SHADES": shade_rules("s-"),
         "SUMMARY": escape(_summary(provenance)) + _scale(provenance),
@@ -67,9 +67,7 @@ def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str
         "HINT": hint,
         "SECTIONS": "\n".join(sections.values()),
     }
-    # All placeholders at once: what is inserted is not searched for others.
-    template = TEMPLATE.read_text(encoding="utf-8")
-    return re.sub("|".join(content), lambda name: content[name[0]], template)
+    return fill_page(TEMPLATE, fields=fields)
 
 
 def _summary(provenance: Provenance) -> str:
@@ -99,12 +97,13 @@ def _anchor(passage: Passage) -> str:
 def _text(provenance: Provenance) -> Iterator[str]:
     """Yield the text as HTML: an element for each character with its numbers, a link for each
     passage."""
-    text, shares, _ = provenance.characters()
+    coloured = provenance.coloured_text().coloured
+    text, shares = coloured.text, coloured.values
     # A character in several passages belongs to the first of them.
     links = [""] * len(provenance.text)
     for passage in reversed(provenance.passages):
         links[passage.start : passage.stop] = [_anchor(passage)] * passage.length
-    begins = _begins(provenance.text, text)
+    begins = provenance.characters()[1].tolist()
     numbers = _numbers(provenance.contributions)
 
     # Each stretch of one passage is a link.
@@ -121,14 +120,6 @@ def _text(provenance: Provenance) -> Iterator[str]:
             yield f'<a href="#{link}">{"".join(elements)}</a>'
         else:
             yield "".join(elements)
-
-
-def _begins(text: str | bytes, characters: str) -> list[int]:
-    """Return the offset in the text of each of its characters."""
-    if isinstance(text, str):
-        return list(range(len(text)))
-    sizes = [len(character.encode("utf-8", "surrogateescape")) for character in characters]
-    return list(accumulate(sizes[:-1], initial=0))
 
 
 def _numbers(contributions: Contributions) -> list[str]:

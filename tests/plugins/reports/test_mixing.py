@@ -4,6 +4,7 @@ commands.
 Tests `commands.models`, too.
 """
 
+import json
 import math
 from pathlib import Path
 
@@ -218,6 +219,13 @@ def test_the_commands_mix_runs_of_other_alphabets(command, tmp_path):
         and set(known.out) <= set("\nab")
         and "warning: the mixture chooses among" in known.err
     )
+    # Its models predict together: no character has shares.
+    traced = command("sample", forwards, "--mix", others, "--length", 60, "--trace", "--json")
+    provenance = json.loads(traced.out)["provenance"]
+    numbers = provenance["characters"]
+    assert "models of a mixture predict together" in provenance["reach"]
+    assert len(numbers["together"]) == provenance["num_chars"]
+    assert [name for name, values in numbers.items() if values] == ["together"]
     with_others = command("evaluate", forwards, "--mix", others)
     assert (
         with_others.code != 0

@@ -169,6 +169,23 @@ def test_a_model_has_its_own_corpus(lstm, corpus, corpus_file, monkeypatch):
         model.provenance(b"abc")
 
 
+def test_the_training_text_is_read_and_the_held_out_text_searched_once_per_model(lstm, monkeypatch):
+    searched = []
+    find = plugin.find_passages
+
+    def count(text, corpus, *, min_length):
+        searched.append(text)
+        return find(text, corpus, min_length=min_length)
+
+    monkeypatch.setattr(plugin, "find_passages", count)
+    model = charrnn.load(lstm.path)
+    shares = {model.provenance(text).held_out_share for text in ("one", "two", "three")}
+    assert len(shares) == 1 and len(searched) == 4
+    assert model.reference_text() is model.reference_text()
+    model.provenance("four", min_length=12)
+    assert len(searched) == 6, "another length has another share"
+
+
 def test_a_byte_model_compares_bytes(byte_run):
     model = charrnn.load(byte_run.path)
     line = "zäb «molü» 語 🙂\n"
