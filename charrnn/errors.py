@@ -154,8 +154,8 @@ def warn(message: str) -> None:
 
 
 def _is_ours(module: str) -> bool:
-    """Return whether a module belongs to charrnn."""
-    return module.partition(".")[0] == "charrnn"
+    """Return whether a module belongs to charrnn, or calls one that does for another."""
+    return module.partition(".")[0] in ("charrnn", "contextlib", "functools")
 
 
 LOST_CONNECTION = 75

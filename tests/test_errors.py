@@ -122,3 +122,19 @@ def test_the_docstring_shows_every_error_and_its_exit_code():
         (error.__name__, str(error.exit_code)) for error in errors if issubclass(error, Exception)
     ]
     assert sorted(documented) == sorted(expected)
+
+
+def test_a_warning_is_about_the_line_of_the_program(tmp_path, monkeypatch):
+    """Also where the standard library calls a function for charrnn, as a `with` statement does."""
+    (tmp_path / "charrnn_like.py").write_text(
+        "import contextlib, functools\nfrom charrnn import errors\n__name__ = 'charrnn.like'\n"
+        "@contextlib.contextmanager\ndef opened():\n    errors.warn('slow')\n    yield\n"
+        "@functools.cache\ndef measured():\n    with opened():\n        return 1\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from charrnn_like import measured
+
+    with pytest.warns(RuntimeWarning, match="slow") as warned:
+        measured()
+    assert warned[0].filename == __file__
