@@ -148,7 +148,10 @@ def _first_of(flags: str, given: Collection[str]) -> str | None:
 
 SEVERAL_RUNS = "Several runs"
 """Panel of the options that take further runs."""
-RUN_HELP = "A run folder, its name under checkpoints/, or a .zip of charrnn export."
+RUN_HELP = (
+    "A run folder, its name under checkpoints/, a folder or .zip of charrnn export, or hf:user/name"
+    " on a hub."
+)
 """The help of RUN."""
 NEWEST_RUN = "the newest run there or in this folder"
 """The help of the run that is taken without RUN (`arguments.load_model`)."""

@@ -35,6 +35,7 @@ from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError
 from charrnn.system.files import (
     JSON,
     MAX_TEXT_BYTES,
+    behind_cache_link,
     check_no_placeholder,
     check_regular,
     convert_os_errors,
@@ -106,7 +107,7 @@ class ModelFile:
         if path.is_dir():
 
             def read_in_folder(name: str, max_bytes: int) -> bytes:
-                return read_capped(path / name, max_bytes=max_bytes)
+                return read_capped(behind_cache_link(path / name), max_bytes=max_bytes)
 
             yield read_in_folder
             return

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from charrnn.config.settings import MODEL_FIELDS, Config
-from charrnn.errors import CheckpointError, NoRunError, RunInUseError, named
+from charrnn.errors import CheckpointError, NoRunError, RunInUseError, named, shortened
 from charrnn.runs.checkpoint import (
     Checkpoint,
     best_checkpoint,
@@ -37,6 +37,7 @@ from charrnn.runs.config_files import (
     NewerFormatError,
     read_config,
 )
+from charrnn.runs.hub import HUB, HubModel, is_on_hub
 from charrnn.runs.included import INCLUDED, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile, is_model_file
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, read_capped
@@ -324,10 +325,13 @@ def open_run_to_read(run: str | None) -> tuple[RunReader | ModelFile, str | None
 
 
 def find_model_file(run: str) -> ModelFile | None:
-    """Return the model file at the path `run`, or the included model of that name.
+    """Return the model file at the path `run`, or the included model or the model on a hub of that
+    name.
 
     Returns None if there is neither, or if a run has the name: runs come before included models.
     """
+    if is_on_hub(run):
+        return HubModel(Path(run))
     if is_model_file(run):
         return ModelFile(Path(run))
 
@@ -420,6 +424,8 @@ def find_run(run: str) -> RunReader:
     Raises RunInUseError if another process is just starting the run, and CheckpointError if there
     is no such run; the message names the missing files or similar names.
     """
+    if run.startswith(HUB):
+        raise NoRunError(run, _hub_message(run))
     paths = [Path(run), CHECKPOINTS / run] if run else []
 
     # A path counts before a name in CHECKPOINTS.
@@ -463,12 +469,24 @@ def find_run(run: str) -> RunReader:
 def _file_message(path: Path, run: str) -> str:
     """Return the error message for the name of a file where a run is expected."""
     if is_model_file(path):
-        remedy = f"start a new run with its weights: {named('init_from', run)}"
-        return f"{run} has no optimizer state to continue from\n{remedy}"
+        return _weights_message(run)
     return (
         f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a folder or .zip that"
         " `charrnn export` wrote"
     )
+
+
+def _hub_message(run: str) -> str:
+    """Return the error message for a name that begins with HUB where a run is expected."""
+    if is_on_hub(run):
+        return _weights_message(run)
+    form = "hf:user/name, or hf:user/name@revision"
+    return f"{shortened(run)!r} is not the name of a model on a hub\nwrite {form}"
+
+
+def _weights_message(run: str) -> str:
+    remedy = f"start a new run with its weights: {named('init_from', run)}"
+    return f"{run} has no optimizer state to continue from\n{remedy}"
 
 
 def _missing_files(path: Path) -> list[str]:

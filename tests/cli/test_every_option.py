@@ -154,7 +154,8 @@ def test_no_other_command_opens_a_socket_or_writes_into_the_home_folder(
         "corpora fetch shakespeare",
         "train shakespeare --steps 1",
         "evaluate {run} --text shakespeare",
+        "sample hf:nobody/nothing",
     ],
 )
-def test_serve_and_what_downloads_a_text_open_a_socket(run_offline, tmp_path, line):
+def test_serve_and_what_downloads_something_open_a_socket(run_offline, tmp_path, line):
     assert run_offline(tmp_path, [line]).returncode == -signal.SIGSYS
