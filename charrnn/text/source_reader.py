@@ -275,9 +275,7 @@ class SourceReader:
         is_text = self.kind == "char"
         origins = [origin for origin in self.origins if origin.stream is None]
         # The files as they are, neither divided into documents nor joined.
-        reader = SourceReader(
-            origins, alphabet="char" if is_text else "byte", encoding=self._encoding or ""
-        )
+        reader = SourceReader(origins, alphabet=self.kind, encoding=self._encoding or "")
         for file, blocks in chain.from_iterable(reader._files(one, Tally()) for one in origins):
             if self._documents is None:
                 yield from windows(blocks, file=file, overlap=overlap, is_text=is_text)

@@ -51,10 +51,8 @@ def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str
     # A passage that stands in the text several times has one section.
     sections = {}
     for passage in provenance.passages:
-        if _anchor(passage) not in sections:
-            sections[_anchor(passage)] = _section(
-                passage, provenance=provenance, reference_text=reference_text
-            )
+        section = _section(passage, provenance=provenance, reference_text=reference_text)
+        sections[_anchor(passage)] = section
     # Without a click, a sentence says what can be clicked.
     hint = "No passage of the text stands in the training text."
     if sections:
