@@ -404,8 +404,8 @@ class ReferenceText:
         return tuple(passages)
 
     def _stretches(self, offsets: Int64Array, *, overlap: int) -> Iterator[Stretch]:
-        """Yield what the files have; of documents, those that have one of some places of the
-        training text."""
+        """Yield what the files have; of documents, those that are equal to a document of the
+        training text in which one of the offsets lies."""
         training = self.training
         stretches = training.corpus.stretches(overlap)
         if self.config.end_id is None:
