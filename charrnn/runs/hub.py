@@ -7,7 +7,6 @@ those of any other model file.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -131,6 +130,8 @@ def fetch(source: str) -> Path:
 @contextmanager
 def _without_warnings() -> Iterator[None]:
     """Hide the warnings of huggingface_hub, which are written for its own users."""
+    import logging  # here, so that other commands start sooner
+
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.ERROR)
