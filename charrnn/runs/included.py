@@ -1,19 +1,20 @@
-"""The models that are included in the package: model files, each with a card that describes it.
+"""The models that are included in the package: model files, which `charrnn export` has written.
 
-`benchmarks/cells/included_models.py` makes the models and the cards. Their training texts are not
-included.
+`benchmarks/cells/included_models.py` makes them. Their training texts are not included, and their
+pages are not: exporting such a model writes its page.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile
+
 INCLUDED = Path(__file__).parents[1] / "included"
-"""The folder of the models, NAME.zip, and their cards, NAME.json."""
+"""The folder of the models, NAME.zip."""
 
 
 @cache
@@ -21,11 +22,11 @@ def read_cards() -> dict[str, dict[str, Any]]:
     """Read the cards of all included models by name, in alphabetical order.
 
     A card has the `digest` of its model, the `text` that the model learned with the `licence` of
-    the text, the `losses` on held-out text, the scores of the model's `cells` on that text, and the
-    cells that `find_cells` has `found`.
+    the text, the `losses` on held-out text with their `intervals`, and the scores of the model's
+    `cells` on that text.
     """
-    paths = sorted(INCLUDED.glob("*.json"))
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    paths = sorted(INCLUDED.glob(f"*{MODEL_FILE_SUFFIX}"))
+    return {path.stem: ModelFile(path).read_manifest()["card"] for path in paths}
 
 
 def card_of(digest: str | None) -> Mapping[str, Any]:

@@ -1,7 +1,6 @@
 """Check the README and the pages against the code: the examples run, lists are complete, counts and
 links are right."""
 
-import json
 import re
 import runpy
 from dataclasses import fields, is_dataclass
@@ -11,6 +10,7 @@ import pytest
 from environment import REPOSITORY
 
 from charrnn.plugins.analyses.evidence import results
+from charrnn.runs.included import read_cards
 from charrnn.training import events
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -104,9 +104,7 @@ def test_the_pages_name_every_detector_and_count_the_cell_types():
 
 @pytest.mark.parametrize("model", ["prose", "code"])
 def test_the_scores_of_the_readme_are_those_of_the_cards(model):
-    card = json.loads(
-        (REPOSITORY / "charrnn" / "included" / f"{model}.json").read_text(encoding="utf-8")
-    )
+    card = read_cards()[model]
     scores = {
         (f"{cell['layer']}:{cell['unit']}", f"{abs(cell.get('auc', cell.get('spearman'))):.3f}"): (
             f"{cell['null_level']:.3f}",
@@ -132,9 +130,7 @@ def test_the_text_of_the_readme_is_what_the_included_model_writes(command):
 
 @pytest.mark.parametrize("model", ["prose", "code"])
 def test_the_cells_of_the_results_are_all_of_the_cards(model):
-    card = json.loads(
-        (REPOSITORY / "charrnn" / "included" / f"{model}.json").read_text(encoding="utf-8")
-    )
+    card = read_cards()[model]
     results = (DOCS / "look-up" / "results.md").read_text(encoding="utf-8")
     rows = re.findall(
         rf"(?m)^\| {model} \| `([\w-]+)` \| (0:\d+) \| (?:AUC|ρ) ([+−]?[\d.]+)", results

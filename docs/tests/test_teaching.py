@@ -9,6 +9,8 @@ from math import log
 import pytest
 from environment import REPOSITORY
 
+from charrnn.runs.included import read_cards
+
 pytestmark = pytest.mark.docs
 
 PAGE = (REPOSITORY / "docs" / "learn" / "teaching.md").read_text(encoding="utf-8")
@@ -75,9 +77,7 @@ def test_a_text_that_is_learned_by_heart(command, tmp_path, monkeypatch):
 
 
 def test_the_scores_of_the_twin_are_those_of_the_card():
-    cells = json.loads(
-        (REPOSITORY / "charrnn" / "included" / "code.json").read_text(encoding="utf-8")
-    )["cells"]
+    cells = read_cards()["code"]["cells"]
     [capital] = [cell for cell in cells if cell["detector"] == "capital"]
     for name in ("auc", "untrained"):
         assert f"{capital[name]:.3f}" in EXERCISES

@@ -36,10 +36,19 @@ UNKNOWN = "not known"
 """Stands for what was not measured."""
 PRIVATE = "a private text, which is not named"
 """Stands for a text that is not of the catalogue."""
+SCORES = (
+    "Each of these cells was chosen among all cells on one half of a text, and scored on the "
+    "other half. AUC is the probability that the cell tells a character inside from one outside: "
+    "0.5 is chance, and 1 is perfect. ρ says how well the cell rises, or falls, with a count: 0 "
+    "is chance, and 1 and -1 are perfect. The chance level is what the best of all cells reaches "
+    "by chance, and *untrained* is the score of the best cell of a network that was not trained. "
+    "*Evidence* says whether further tests support that the cell tracks the property."
+)
+"""What the table of cells means."""
 PARTS = {
-    "validation": "validation: the text by which the best weights were chosen",
-    "test": "test: text that was used for nothing else",
-    "with counts": "validation, together with counts of the training text",
+    "validation": "validation part",
+    "test": "test part",
+    "with counts": "validation part, together with counts of the training text",
 }
 """What the losses of a card are measured on."""
 
@@ -106,7 +115,7 @@ def to_readme(
     model: TrainedModel, facts: Mapping[str, Any], *, has_page: bool, has_counts: bool
 ) -> str:
     """Return the card of a model with the name and the configuration that strangers may read."""
-    page = "A browser cannot run this network, so there is no page of it."
+    page = "There is no page of it in this folder."
     if has_page:
         page = f"Open `{PAGE}` in a browser to let it write. The page needs no server, and sends"
         page += " nothing."
@@ -118,8 +127,10 @@ def to_readme(
         version=__version__,
         picture=PICTURE,
         page=page,
+        note=facts.get("note", ""),
         facts=_table([("", ""), *_fact_rows(model, facts)]),
         losses=_table([("measured on", "nats per character", "95 % interval"), *_losses(facts)]),
+        meaning=_meaning(facts["losses"]),
         num_symbols=len(model.vocab),
         uniform=f"{math.log(len(model.vocab)):.3f}",
         counts=_about_counts(facts, has_counts=has_counts),
@@ -153,34 +164,43 @@ def _metadata(model: TrainedModel, facts: Mapping[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the names and values of what is known of the text and the network."""
     described = model.description
     names = facts.get("catalogue", [])
-    text = facts.get("text", PRIVATE)
+    in_catalogue = ""
     if names:
-        text += f" (`{' '.join(names)}` in the catalogue of charrnn)"
-
-    # The command of an included model is known; config.yaml has the settings of any other.
-    retrain = " ".join(names)
-    if facts.get("text") is None:
-        retrain = "TEXT"
-    command = f"charrnn train {retrain} --recipe {CONFIG}"
-    if model.config.init_from is not None:
-        command = UNKNOWN
+        in_catalogue = f" (`{' '.join(names)}` in the catalogue of charrnn)"
+    yield "text", facts.get("text", PRIVATE) + in_catalogue
+    yield "licence of the text", facts.get("licence", UNKNOWN)
+    yield "SHA-256 of the text", facts.get("text_digest", UNKNOWN)
     # The shares may have any sum.
     whole = math.fsum(facts["split"])
-    shares = " / ".join(f"{share / whole:.0%}" for share in facts["split"])
-    return [
-        ("text that it has read", text),
-        ("licence of the text", facts.get("licence", UNKNOWN)),
-        ("SHA-256 of the text", f"`{facts.get('text_digest', UNKNOWN)}`"),
-        ("parts: training / validation / test", shares),
-        ("alphabet", f"{described.symbols}, one of which stands for all others"),
-        ("network", f"{described.architecture}, {described.num_parameters:,} weights"),
-        ("weights", f"those of training step {model.step:,}"),
-        ("licence of the weights", facts.get("weights_licence", UNKNOWN)),
-        ("command that trains it again", f"`{facts.get('command', command)}`"),
-    ]
+    shares = " / ".join(f"{100 * share / whole:.0f} %" for share in facts["split"])
+    yield "its parts: training / validation / test", shares
+
+    symbols = described.symbols
+    if "" in model.vocab.characters:
+        symbols += ", one of which stands for all others"
+    yield "alphabet", symbols
+    yield "network", f"{described.architecture}, {described.num_parameters:,} weights"
+    yield "weights", f"those of training step {model.step:,}"
+    yield "licence of the weights", facts.get("weights_licence", UNKNOWN)
+
+    # The settings of an included model were found by an older version.
+    again = f"charrnn train {' '.join(names) or 'TEXT'} --recipe {CONFIG}"
+    if model.config.init_from is not None or model.is_imported:
+        again = UNKNOWN
+    yield "command that trains it again", f"`{facts.get('command', again)}`"
+
+
+def _meaning(losses: Mapping[str, float]) -> str:
+    """Say what the loss is as a probability."""
+    for part in ("test", "validation"):
+        if part in losses:
+            percent = 100 * math.exp(-losses[part])
+            return f"On the {part} part, p is {percent:.0f} % in the (geometric) mean."
+    return ""
 
 
 def _losses(facts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -209,12 +229,13 @@ def _cells(facts: Mapping[str, Any]) -> str:
                 ends_text(score.ci_low, score.ci_high) or UNKNOWN,
                 _number(score.null_level),
                 _number(score.untrained),
-                meaning(score) or facts.get("verdicts", {}).get(f"{place} {score.detector}", "-"),
+                meaning(score)
+                or facts.get("verdicts", {}).get(f"{place} {score.detector}", "not tested"),
             )
         )
     if not rows:
-        return "Nobody has looked for cells that follow a property of the text: this is not known."
-    return _table([head, *rows])
+        return "This is not known: nobody has looked for cells that follow a property of the text."
+    return f"{SCORES}\n\n{_table([head, *rows])}"
 
 
 def _number(value: float | None) -> str:
@@ -222,18 +243,21 @@ def _number(value: float | None) -> str:
 
 
 def _unknown(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for what nobody has measured."""
-    yield "How well it predicts texts of other kinds, and how much it repeats of its own text."
+    """Yield a sentence for each thing that nobody has measured or said."""
     if "text" not in facts:
-        yield "Which text it has read, and under which licence that is. Only its owner knows."
+        yield "Which text it has read, and under which licence that is. Only its owner can say it."
     if "weights_licence" not in facts:
-        yield "The licence of the weights: ask who published them."
-    for part in PARTS.keys() - facts["losses"].keys():
-        yield f"The loss on {PARTS[part]}."
-    for part in facts["losses"].keys() - facts.get("intervals", {}).keys():
-        yield f"How far the loss on {PARTS[part]} is from that of another sample of such texts."
+        yield "Under which licence these weights are. Ask who gives them away."
+    for part in [part for part in PARTS if part not in facts["losses"]]:
+        yield f"The loss on the {PARTS[part]}."
+    if not facts.get("intervals"):
+        yield "How exact its losses are: no interval was measured."
     if not facts["cells"]:
-        yield "What its cells follow."
+        yield "Whether its cells follow properties of the text: nobody has looked for them."
+    elif not facts.get("verdicts"):
+        yield "Whether its cells cause what it writes: they were scored, and not tested further."
+    yield "How much of its own text it repeats, and how well it predicts texts of other kinds."
+    yield "Whether another training of the same network would be better, or have the same cells."
 
 
 def _about_counts(facts: Mapping[str, Any], *, has_counts: bool) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +19,11 @@ from charrnn.runs.checkpoint import (
     COUNTS_FILE,
     MANIFEST,
     MODEL,
+    digest_of,
     list_files,
-    model_digest,
     tensors_to_bytes,
 )
-from charrnn.runs.config_files import RunDescription
+from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import CARD, MODEL_FILE_VERSION, PAGE, PICTURE
 from charrnn.system.files import JSON, encode_text, json_to_bytes
@@ -50,43 +49,31 @@ def public_config(model: TrainedModel) -> Config:
     return replace(model.config, corpus=tuple(names), init_from=start, extend_alphabet=False)
 
 
-def files_of(
-    model: TrainedModel,
-    name: str,
-    *,
-    with_counts: bool = False,
-    facts: dict[str, Any] | None = None,
-) -> dict[str, bytes]:
-    """Return the files of a model by their names, the manifest last. The same model gives the same
-    bytes.
+def files_of(model: TrainedModel, name: str, *, with_counts: bool = False) -> dict[str, bytes]:
+    """Return the files of a model by their names. The same model gives the same bytes.
 
     `name` is the name that the model has there, because the name of its run may be that of a
-    private text. `facts` are those of its card, if they are not `facts_of` the model.
+    private text.
     """
-    facts = facts_of(model) if facts is None else facts
-    found = model.found_cells
     shared = replace(model, name=name, config=public_config(model), path=None)
-
-    # What every command reads.
     description = RunDescription.of(Path(), config=shared.config, vocab=shared.vocab)
     files = {**description.files(), MODEL: tensors_to_bytes(shared.tensors)}
-    listed = list_files(files)
-    weights_sha256 = hashlib.sha256(files[MODEL]).hexdigest()
-    facts["digest"] = model_digest(weights_sha256, description)
-
+    facts = facts_of(model) | {"digest": digest_of(files)}
     if with_counts:
         files[COUNTS_FILE] = _counts(model, digest=facts["digest"])
-
-    # What people look at.
     with suppress(UsageError):  # A browser cannot run every network.
-        page = to_model_page(shared, found, run=name)
-        files[PAGE] = page.encode("utf-8")
-    files[PICTURE] = _picture(shared, found).encode("utf-8")
-    files[CARD] = encode_text(
-        to_readme(shared, facts, has_page=PAGE in files, has_counts=with_counts)
-    )
+        files[PAGE] = to_model_page(shared, model.found_cells, run=name).encode("utf-8")
+    return with_card(files, shared, facts=facts)
 
-    # A folder without a manifest is no model, so it is written last.
+
+def with_card(
+    files: Mapping[str, bytes], model: TrainedModel, *, facts: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Return the files of a model with its card, a picture and the manifest, which is the last,
+    because a folder without it is no model. The model has the name and the configuration that
+    strangers may read."""
+    has_counts = COUNTS_FILE in files
+    card = to_readme(model, facts, has_page=PAGE in files, has_counts=has_counts)
     recorded = model.recorded_corpus
     manifest: dict[str, JSON] = {
         "format": MODEL_FILE_VERSION,
@@ -94,11 +81,16 @@ def files_of(
         "step": model.step,
         "val_nats": model.val_nats,
         "corpus_digest": None if recorded is None else recorded.digest,
-        "files": listed,
-        "has_counts": with_counts,
-        "card": facts,
+        "has_counts": has_counts,
+        "files": list_files({name: files[name] for name in (CONFIG, VOCAB, MODEL)}),
+        "card": dict(facts),
     }
-    return files | {MANIFEST: json_to_bytes(manifest)}
+    return {
+        **files,
+        PICTURE: _picture(model, model.found_cells).encode("utf-8"),
+        CARD: encode_text(card),
+        MANIFEST: json_to_bytes(manifest),
+    }
 
 
 def _counts(model: TrainedModel, digest: str) -> bytes:

@@ -149,7 +149,7 @@ def test_a_network_that_no_browser_runs_has_no_page(alphabet_run, tmp_path, monk
     monkeypatch.setattr("charrnn.plugins.formats.model_page.page.CELLS", ())
     folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
     assert {path.name for path in folder.iterdir()} == NAMES - {PAGE}
-    assert "there is no page of it" in (folder / CARD).read_text()
+    assert "There is no page of it" in (folder / CARD).read_text()
 
 
 def test_the_metadata_is_what_model_hubs_read(lstm, tmp_path):
