@@ -35,7 +35,7 @@ from charrnn.views.theme import scale_of
 
 PRIVATE_TEXT, PRIVATE_MODEL = "a private text", "a private model"
 """Stand for the name of a text that is not of the catalogue, and of a run."""
-PICTURED = SampleOptions(length=400, temperature=SAMPLE_TEMPERATURE, seed=1)
+PICTURED = SampleOptions(length=700, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How the text of the picture is written."""
 
 
