@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.cells import cell_len, set_cell_size
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -62,15 +63,22 @@ REASON = " What is copied shows only beside the text it learned from."
 """The end of a message: why the training text is needed."""
 ABOUT = (
     "copied: the share of the text that is underlined; held-out: the same share of validation text,"
-    " which the model was not trained on; network, counts, together: the mean loss of the text in"
-    " nats per character, lower is better."
+    " which nobody copied, so that it shows what names and set phrases alone give; longest: the"
+    " length of the longest passage; network, counts, together: how well each of them predicts the"
+    " text (mean loss in nats per character, lower is better)."
 )
 """The explanation of columns of `Provenance.table`."""
 ABOUT_COLOURS = (
-    "The colour says who has the larger share in making a character likelier than without its"
-    " context."
+    "The colour says who has the larger share in making a character likelier than it is on average"
+    " in the training text: the network, or the counts of what followed the same characters there."
+    " Without a colour, the shares are equal. A copied passage may have any colour, and where one"
+    " character is repeated, the network predicts alone."
 )
 """The explanation of the colours."""
+ABOUT_PASSAGES = (
+    "Passages may overlap: each is the longest one from its place in the training text."
+)
+"""The explanation of `Provenance.passages_table`."""
 
 
 @described
@@ -218,6 +226,8 @@ class Provenance(Displayable):
         pictures: list[RenderableType] = [self.table()]
         if self.passages:
             pictures.append(self.passages_table())
+        if len(self.passages) > 1:
+            pictures.append(Text(ABOUT_PASSAGES, style="dim"))
         if self._folder:
             pictures.append(Text(f"The files are in {all_visible(self._folder)}.", style="dim"))
         pictures.append(Text(f"{ABOUT} {self.reach}".rstrip(), style="dim"))
@@ -309,14 +319,14 @@ class Provenance(Displayable):
         longest = sorted(self.passages, key=lambda passage: -passage.length)[:MAX_ROWS]
         columns: Columns = {
             "characters": "{length:,}",
-            "it begins": lambda passage: _excerpt(self.text[passage.start : passage.stop]),
+            "passage": lambda passage: _excerpt(self.text[passage.start : passage.stop]),
             "file": lambda passage: _file_name(passage, self._folder),
             "line": "{place.line:,}",
             "column": "{place.column:,}",
             "other places": "{num_more:,}",
         }
         rows = sorted(longest, key=lambda passage: passage.start)
-        return records_table(columns, rows, left=("it begins", "file"), narrow=True)
+        return records_table(columns, rows, left=("passage", "file"), narrow=True)
 
 
 def _mean_nats(name: str) -> Callable[[Provenance], str]:
@@ -341,12 +351,14 @@ def _file_name(passage: Passage, folder: str) -> Text:
 
 
 def _excerpt(text: str | bytes) -> Text:
-    """Return the beginning of a text on a line of at most `EXCERPT_WIDTH` columns; an ellipsis
-    marks the cut."""
-    head = as_bytes(text[: 4 * EXCERPT_WIDTH])  # A UTF-8 character has at most 4 bytes.
-    line = Text(all_visible(head.decode("utf-8", "replace")))
-    line.truncate(EXCERPT_WIDTH, overflow="ellipsis")
-    return line
+    """Return the beginning and the end of a text on a line of at most `EXCERPT_WIDTH` columns."""
+    line = all_visible(as_bytes(text).decode("utf-8", "replace"))
+    if cell_len(line) <= EXCERPT_WIDTH:
+        return Text(line, no_wrap=True)
+    half = EXCERPT_WIDTH // 2
+    head = set_cell_size(line, half)
+    tail = set_cell_size(line[::-1], half - 1)[::-1]
+    return Text(f"{head}…{tail}", no_wrap=True)
 
 
 def _share_in_words(share: float) -> str:
@@ -514,8 +526,8 @@ def trace_text(
         predictor = stepper.counts.predictor
         unit = "bytes" if isinstance(text, bytes) else "characters"
         reach = (
-            f"The counts know contexts of up to {predictor.longest} {unit}, of"
-            f" {len(predictor.contexts.ids):,} {unit} of the training text."
+            f"The counts are of {len(predictor.contexts.ids):,} {unit} of the training text, with"
+            f" contexts of up to {predictor.longest} {unit}."
         )
     elif len(model.trained_models) > 1:
         contributions = contributions._replace(network=None)
