@@ -126,7 +126,8 @@ def _digest_of(what: str) -> str:
     if what == "recipe":
         return recipe_version()
     if what.startswith(CARD):
-        card = charrnn.load(what.removeprefix(CARD)).card
+        model = charrnn.load(what.removeprefix(CARD))
+        card = {**model.card, "found": [asdict(cell) for cell in model.found_cells]}
         return _digest(json.dumps([card[field] for field in SHOWN_OF_CARD], sort_keys=True))
     if "/" in what:
         return _digest(read_shown(what))
