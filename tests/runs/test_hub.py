@@ -1,6 +1,7 @@
 """A model on a hub: it is fetched from a server on the loopback and opened like a model file,
 offline too, and nothing that somebody uploaded is executed or breaks a command."""
 
+import json
 import os
 import shutil
 import sys
@@ -46,6 +47,14 @@ CARDS = {
     "no text": b"\xff\xfe\x00---",
     "huge": b"---\nx: " + b"[" * 1_000_000,
 }
+
+FACTS = (
+    7,
+    ["\x1b]0;owned\x07"],
+    {"text": "\x1b[2J<script>", "losses": {"validation": "low"}, "cells": [{"name": []}]},
+    {"split": None, "losses": [], "cells": {"0:1": 2}, "verdicts": "x" * 100_000, "digest": 1},
+)
+"""What the manifest may say of the model, in its card's part."""
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +295,23 @@ def test_a_card_is_neither_fetched_nor_read(command, online, files, tmp_path, ca
     assert fetched == command("sample", cloned, *SAMPLE)
     assert "\x1b" not in fetched.err and not Path("executed").exists()
     assert online.fetched() == NEEDED
+
+
+@pytest.mark.parametrize("facts", FACTS)
+def test_facts_of_the_card_that_are_false_change_nothing(command, online, files, facts):
+    Path("text.txt").write_text("abcdefghijklmnopqrstuvwxyz\n" * 60, encoding="utf-8")
+    online.add("me/true", files)
+    manifest = json.loads(files[MANIFEST])
+    online.add("me/false", {**files, MANIFEST: json.dumps({**manifest, "card": facts}).encode()})
+    for line in (
+        "sample hf:me/{} --length 60 --seed 1",
+        "visualize hf:me/{} --text text.txt --cell 0:1 --json",
+    ):
+        told = command(*line.format("true").split())
+        ran = command(*line.format("false").split())
+        assert ran.code == 0, ran.err
+        assert ran.out.replace('"false"', '"true"') == told.out
+        assert "\x1b" not in ran.out + ran.err
 
 
 @pytest.mark.parametrize(
