@@ -128,7 +128,10 @@ def _digest_of(what: str) -> str:
     if what.startswith(CARD):
         model = charrnn.load(what.removeprefix(CARD))
         card = {**model.card, "found": [asdict(cell) for cell in model.found_cells]}
-        return _digest(json.dumps([card[field] for field in SHOWN_OF_CARD], sort_keys=True))
+        encoded = json.dumps([card[field] for field in SHOWN_OF_CARD], sort_keys=True)
+        # As many digits as the tables print: the last ones depend on the processor.
+        rounded = json.loads(encoded, parse_float=lambda digits: round(float(digits), 3))
+        return _digest(json.dumps(rounded))
     if "/" in what:
         return _digest(read_shown(what))
     return charrnn.load(what).step_digest[:12]
