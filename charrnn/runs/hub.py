@@ -61,6 +61,7 @@ class HubModel(ModelFile):
     @cached_property
     def folder(self) -> Path:
         """The folder in the cache. Raises the errors of `fetch`."""
+        # Once, because the hub may have another model when the counts are read.
         return fetch(self.path.as_posix())
 
     @contextmanager
@@ -163,10 +164,11 @@ def _find_fetched(source: str, find: Callable[[], str], reason: BaseException | 
 def _check_files(source: str, listed: Iterable[DryRunFileInfo]) -> None:
     """Raise CheckpointError if a file is missing or too large, before any is fetched."""
     sizes = {file.filename: file.file_size for file in listed}
+    # A hub in front of another one may not know the size.
     for name, most in MAX_BYTES.items():
         if name not in sizes and name != COUNTS_FILE:
             raise CheckpointError(f"{source} is not a model of charrnn export: it has no {name}")
-        size = sizes.get(name) or 0  # some hubs do not say it
+        size = sizes.get(name) or 0
         if size > most:
             raise CheckpointError(
                 f"{source}: {name} has {counted(size, 'byte')}; it may have at most {most:,}"

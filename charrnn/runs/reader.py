@@ -330,6 +330,7 @@ def find_model_file(run: str) -> ModelFile | None:
 
     Returns None if there is neither, or if a run has the name: runs come before included models.
     """
+    # The form of the name is enough: the hub is asked when the model is read.
     if is_on_hub(run):
         return HubModel(Path(run))
     if is_model_file(run):
@@ -424,6 +425,7 @@ def find_run(run: str) -> RunReader:
     Raises RunInUseError if another process is just starting the run, and CheckpointError if there
     is no such run; the message names the missing files or similar names.
     """
+    # A hub has models, of which no training can continue.
     if run.startswith(HUB):
         raise NoRunError(run, _hub_message(run))
     paths = [Path(run), CHECKPOINTS / run] if run else []

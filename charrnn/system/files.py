@@ -79,6 +79,8 @@ def behind_cache_link(path: Path) -> Path:
     snapshots = behind_links(path.parent).parent
     repository = snapshots.parent
     target = behind_links(path)
+
+    # A link that leads out of the cache was made by somebody else, and is not followed.
     in_cache = snapshots.name == "snapshots" and repository.name.startswith("models--")
     if in_cache and any(
         target.is_relative_to(folder / "blobs") for folder in (repository, repository.parent)
