@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "load": "charrnn sample RUN",
         "server api": "charrnn serve RUN",
         "web webpage html page website": "charrnn export RUN page.html, or charrnn serve RUN",
-        "onnx zip share publish": "charrnn export RUN FILE, which ends in .zip, .html or .onnx",
+        "onnx zip share publish": "charrnn export RUN NAME/, or FILE, in .zip, .html or .onnx",
         "info status about describe log": "charrnn runs RUN",
         "delete remove rm clean": "rm -r RUN, which a shell understands",
         "init setup config new": "charrnn train FILE, which needs no preparation",
