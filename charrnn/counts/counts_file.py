@@ -16,11 +16,12 @@ import os
 from collections.abc import Mapping
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.counts import contexts
 from charrnn.counts.counted_model import Counts
 from charrnn.counts.kneser_ney import end_or_none
 from charrnn.counts.mixing_powers import MOST_POWER, NUM_PAIRS, MixingPowers
@@ -34,14 +35,7 @@ from charrnn.system.files import (
     parse_json,
     write_atomically,
 )
-from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room, check_settings_of_numba
-
-if TYPE_CHECKING:
-    from charrnn.counts import contexts
-else:
-    # The name of the file is needed without numba.
-    contexts = LazyModule("charrnn.counts.contexts")
 
 FORMAT = "1"
 """The version of the format."""

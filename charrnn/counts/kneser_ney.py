@@ -24,29 +24,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.counts import contexts
+from charrnn.counts.contexts import NgramPredictor, SortedContexts
 from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.loss_reports import MAX_SCORED, LossReport
 from charrnn.evaluation.losses import CharLosses, scored_positions
 from charrnn.evaluation.measured import MeasuredText, measured_text
-from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel
-
-if TYPE_CHECKING:
-    from charrnn.counts import contexts
-    from charrnn.counts.contexts import NgramPredictor, SortedContexts
-else:
-    # The rows of `evaluate` are listed without numba.
-    contexts = LazyModule("charrnn.counts.contexts")
 
 MOST_ORDER = 32
 """The largest order: the characters of a context and the character after it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from charrnn.counts.counted_model import CountedNetwork
+from charrnn.counts.counting import with_counts
 from charrnn.counts.kneser_ney import (
     MOST_TRAINING_CHARS,
     ORDERS,
@@ -30,9 +32,6 @@ def _prepare_counts(comparison: Comparison, _: bool) -> Callable[[], None]:
             continue
         try:
             check_room_for_numba()
-            # Imported here, as below: the rows of `evaluate` are listed without torch and numba.
-            from charrnn.counts.counting import with_counts
-
             together = with_counts(model)
         except CharRNNError as error:
             warn(Message(f"{error.marked} The network is measured alone."))
@@ -58,8 +57,6 @@ well."""
 
 
 def _prepare_ngrams(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None]:
-    from charrnn.counts.counted_model import CountedNetwork
-
     training = comparison.training_text(f"leave {named('ngrams')} out")
     usable = usable_orders(orders, training)
 

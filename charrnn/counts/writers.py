@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from charrnn.counts import counting
     from charrnn.counts.counted_model import CountedModel
 else:
-    # It imports numba, which the settings of the current folder may forbid.
+    # Most models have no counts.
     counting = LazyModule("charrnn.counts.counting")
 
 

@@ -6,17 +6,11 @@ column with every label.
 Shapes: n values of a window, C columns, K bins, D labels.
 """
 
-from functools import cache
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from charrnn.statistics.agreement import divide
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
-from charrnn.system.process import check_settings_of_numba
-
-if TYPE_CHECKING:
-    from charrnn.system.compiling import CompiledLoop
+from charrnn.system.compiling import CompiledLoop
 
 NUM_BINS = 512
 """K: bins of a histogram."""
@@ -69,7 +63,7 @@ class LabelledHistograms:
 
     def _fill(self, edges: Float32Array, values: Float32Array, labels: Float64Array) -> None:
         columns = np.ascontiguousarray(values.T)
-        _compiled_fill().run(columns, edges, labels, self.counts, self.sums)
+        _compiled_fill.run(columns, edges, labels, self.counts, self.sums)
 
     def ranks(self) -> Float64Array:
         """Return the centred rank of a value in each bin (C, K); values in one bin count as
@@ -154,10 +148,4 @@ def _fill(
                 sums[column, bins[index], label] += labels[index, label]
 
 
-@cache
-def _compiled_fill() -> "CompiledLoop":
-    # Imported here, so that cached findings are shown without importing numba.
-    check_settings_of_numba()
-    from charrnn.system.compiling import CompiledLoop
-
-    return CompiledLoop(_fill)
+_compiled_fill = CompiledLoop(_fill)

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,28 +22,42 @@ from charrnn.system.progress import warn
 Function = TypeVar("Function", bound=Callable[..., Any])
 """The type of a function that is compiled."""
 
-# Numba's type hints do not cover what implements `njit(cache=True)`.
-NUMBA: Any = None
-"""The package numba without its type hints, which are incomplete; None if it is missing, so that
-Python runs the loops."""
-check_settings_of_numba()
-with suppress(ImportError):
-    NUMBA = import_module("numba")
+FUNCTIONS: list[Callable[..., Any]] = []
+"""The functions that compiled loops call, of all modules that are imported."""
 
 
 def for_loops(function: Function) -> Function:
-    """Decorate a function that compiled loops call."""
-    if NUMBA is None:
-        return function
+    """Decorate a function that compiled loops call. Python calls the function itself, without
+    importing numba."""
+    FUNCTIONS.append(function)
+    return function
+
+
+@cache
+def load_numba() -> Any:
+    """Import numba, without its type hints, which do not cover what implements `njit(cache=True)`.
+
+    Returns None if it is missing, so that Python runs the loops. Raises UsageError if numba would
+    obey a file of the current folder.
+    """
+    check_settings_of_numba()
+    with suppress(ImportError):
+        return import_module("numba")
+    return None
+
+
+@cache
+def _register(function: Callable[..., Any]) -> None:
+    """Let numba compile a function into the loops that call it."""
     # With Python's error model, divisors are checked, and no loop with a division would become
     # vector code.
-    compiled: Function = NUMBA.njit(error_model="numpy")(function)
-    return compiled
+    import_module("numba.extending").register_jitable(error_model="numpy")(function)
 
 
 def can_compile() -> bool:
     """Whether numba is installed, and not switched off by NUMBA_DISABLE_JIT."""
-    return NUMBA is not None and not NUMBA.config.DISABLE_JIT
+    numba = load_numba()
+    return numba is not None and not numba.config.DISABLE_JIT
 
 
 class CompiledLoop:
@@ -59,11 +74,19 @@ class CompiledLoop:
             function.__qualname__ = (
                 f"{function.__name__}_{hashlib.sha256(contents).hexdigest()[:16]}"
             )
-        # Compiled like `for_loops`, but the code releases the global interpreter lock.
-        self._dispatcher: Any = function
-        if NUMBA is not None:
-            self._dispatcher = NUMBA.njit(error_model="numpy", nogil=True)(function)
+        self._function = function
         self._problem = "numba cannot write to its folder"
+
+    @cached_property
+    def _dispatcher(self) -> Any:
+        """What numba calls the function that it compiles; the function itself without numba."""
+        numba = load_numba()
+        if numba is None:
+            return self._function
+        for function in FUNCTIONS:
+            _register(function)
+        # Compiled like these functions, but the code releases the global interpreter lock.
+        return numba.njit(error_model="numpy", nogil=True)(self._function)
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function, which is compiled first if it is not loaded for these types."""
@@ -120,10 +143,10 @@ class CompiledLoop:
 
     def _enable_caching(self) -> None:
         """Let numba store the code in the folder that charrnn chooses, if there is one."""
-        config = NUMBA.config
+        config = load_numba().config
         before = (config.CACHE_DIR, getattr(config, "CACHE_LOCATOR_CLASSES", ""))
         try:
-            config.CACHE_DIR = str(_folder_of(self._dispatcher.py_func.__code__.co_filename))
+            config.CACHE_DIR = str(_folder_of(self._function.__code__.co_filename))
             # Locator classes, which the environment can set, would choose other folders.
             config.CACHE_LOCATOR_CLASSES = ""
             self._dispatcher.enable_caching()
@@ -152,4 +175,5 @@ def _folder_of(source: str) -> Path:
 
 
 def _types(arguments: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(NUMBA.typeof(argument) for argument in arguments)
+    numba = load_numba()
+    return tuple(numba.typeof(argument) for argument in arguments)

@@ -166,12 +166,13 @@ def run_histograms(rng) -> None:
         edges = np.sort(rng.standard_normal((2, num_bins - 1)).astype(np.float32))
         labels = rng.uniform(size=(num_values, num_labels))
         counts = np.zeros((2, num_bins), np.int64)
-        _compiled_fill().run(values, edges, labels, counts, np.zeros((2, num_bins, num_labels)))
+        _compiled_fill.run(values, edges, labels, counts, np.zeros((2, num_bins, num_labels)))
 
 
 def main(folder: Path) -> None:
     assert numba.config.BOUNDSCHECK
     sampling.COMPILED_FROM = sampling.UNCACHED_FROM = 0
+    contexts.MOST_OF_PYTHON = 0
     note_calls()
     rng = np.random.default_rng(7)
     run_networks(rng)

@@ -25,6 +25,7 @@ from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import Engine, seed_of_text
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
+from charrnn.system.compiling import FUNCTIONS, CompiledLoop
 from charrnn.system.progress import Progress, using
 from charrnn.text.vocab import Vocab
 
@@ -143,12 +144,10 @@ def test_documents_are_the_same_in_any_row(is_compiled, stops, choose, monkeypat
 def test_every_compiled_function_has_a_name_of_its_own():
     """Code of two processes is linked by names: with the same name, one loop called a function of
     the other."""
-    functions = [value.py_func for value in vars(compiled).values() if hasattr(value, "py_func")]
-    equations = [
-        cell.cell_contents.py_func for function in functions for cell in function.__closure__ or ()
-    ]
-    names = [function.__qualname__ for function in (*functions, *equations)]
-    assert len(equations) == 8 and len(set(names)) == len(names)
+    functions = [found for found in FUNCTIONS if found.__module__ == compiled.__name__]
+    equations = [found for found in functions if "<lambda>" in found.__qualname__]
+    names = {function.__qualname__ for function in functions}
+    assert len(equations) == 8 and len(names) == len(functions)
 
 
 @pytest.mark.parametrize("cell", compiled.KINDS)
@@ -194,6 +193,7 @@ def test_the_compiled_draw_knows_every_option_of_the_distribution():
 
 
 def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
+    compiled_draw = CompiledLoop(compiled._draw)
     generator = np.random.default_rng(5)
     for index in range(300):
         size = int(generator.integers(2, 40))
@@ -210,7 +210,7 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
         compiled_weights = np.empty(size)
         borders = np.cumsum(weights.values) / weights.total
         for uniform in (0.0, generator.random(), *borders[borders < 1]):
-            drawn = compiled._draw(logits.astype(np.float64), numbers, uniform, compiled_weights)
+            drawn = compiled_draw(logits.astype(np.float64), numbers, uniform, compiled_weights)
             assert drawn == sampling.draw(weights, uniform), (logits, shaping, uniform)
         assert np.array_equal(compiled_weights, weights.values)
         assert np.allclose(
@@ -354,16 +354,14 @@ def test_numpy_begins_what_the_compiled_loop_goes_on_with(length, choose, monkey
 
 def test_every_constant_that_the_loops_use_stands_in_a_file_of_their_key():
     known = {name: value for part in compiled.PARTS for name, value in vars(part).items()}
-    functions = [found for found in known.values() if hasattr(found, "py_func")]
-    # The equations of the loops that are made by a function.
-    functions += [
-        cell.cell_contents for found in functions for cell in found.py_func.__closure__ or ()
-    ]
-    codes = [
-        getattr(found, "py_func", found).__code__
-        for found in (*functions, compiled.read, compiled.write)
-    ]
-    names = {name for code in codes for name in code.co_names if name.isupper() and name in known}
+    parts = [part.__name__ for part in compiled.PARTS]
+    functions = [found for found in FUNCTIONS if found.__module__ in parts]
+    names = {
+        name
+        for function in (*functions, compiled.read, compiled.write)
+        for name in function.__code__.co_names
+        if name.isupper() and name in known
+    }
     assert {"P0", "EXP_LIMIT", "ROWS", "A14"} <= names and len(names) > 50
     text = "".join(source.read_text(encoding="utf-8") for source in compiled.SOURCES)
     assert not [

@@ -285,16 +285,15 @@ def test_a_tree_without_its_contexts_lets_no_loop_run_long(copied, monkeypatch):
     rewrite(copied, arrays, metadata)
     predictor = read(copied).predictor
     num_read = []
-    add_followers = getattr(contexts._add_followers, "py_func", contexts._add_followers)
+    add_followers = contexts._add_followers
 
     def add_and_note(places, low, high, *others):
         num_read.append(high - low)
         return add_followers(places, low, high, *others)
 
     monkeypatch.setattr(contexts, "_add_followers", add_and_note)
-    predict = getattr(contexts.predict_next, "py_func", contexts.predict_next)
     history = predictor.contexts.ids[:6].astype(np.int64)
-    predict(predictor, history, np.empty(V), contexts.make_scratch(predictor))
+    contexts.predict_next(predictor, history, np.empty(V), contexts.make_scratch(predictor))
     assert len(num_read) == 6 and max(num_read) == contexts.FREQUENT * V
 
 

@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 
+from charrnn.counts.growing import growing_counts
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
 from charrnn.evaluation.comparison import Addition, Comparison
 from charrnn.evaluation.loss_reports import EvaluationRow, LossReport
@@ -386,9 +387,6 @@ def _add_row(comparison: Comparison, model: TrainedModel, run: MeasuredRun) -> N
     static = text.charged(char_losses(network, ids=ids, first=text.first_scored, precision="fp32"))
     counts = None
     if model.config.num_held_back > 0:
-        # Imported here: the rows of `evaluate` are listed without numba.
-        from charrnn.counts.growing import growing_counts
-
         counts = growing_counts(model, ids=ids, first=text.first_scored)
     adapted = adapt(
         network,
