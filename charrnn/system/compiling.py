@@ -83,6 +83,7 @@ class CompiledLoop:
         numba = load_numba()
         if numba is None:
             return self._function
+        # All functions that this loop calls are of modules that were imported before it was made.
         for function in FUNCTIONS:
             _register(function)
         # Compiled like these functions, but the code releases the global interpreter lock.

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.api import Model
-from charrnn.counts import counted_model, growing, mixing_powers
+from charrnn.counts import contexts, counted_model, growing, mixing_powers
 from charrnn.counts.contexts import NO_END
-from charrnn.counts.counted_model import CountedModel, Counts
+from charrnn.counts.counted_model import CountedModel, CountedStepper, Counts
 from charrnn.counts.counting import fit_counts
 from charrnn.counts.kneser_ney import NgramModel
 from charrnn.counts.mixing_powers import (
@@ -367,6 +367,58 @@ def test_the_compiled_loop_writes_what_numpy_does(counted, shaping, monkeypatch)
     assert len(texts[0][0]) == 150
     # In float64, of which the compiled sum is in another order.
     np.testing.assert_allclose(one.logprobs, logprobs, rtol=1e-9)
+
+
+ALPHABETS = {
+    "characters": ({}, Vocab("char", ("", *LETTERS))),
+    "documents": ({"documents": "lines"}, Vocab("char", ("", "\0", *LETTERS[1:]))),
+    "bytes": ({"alphabet": "byte"}, Vocab("byte", tuple(map(chr, range(256))))),
+}
+
+
+@pytest.fixture(params=ALPHABETS)
+def of_any_alphabet(request):
+    """A network with counts of a text of characters, of documents or of bytes."""
+    changes, vocab = ALPHABETS[request.param]
+    config = small_config(steps=1, **changes)
+    model = Model(config, vocab, hand_built_tensors(config, len(vocab)), name=request.param)
+    fitted = NgramModel.fit(text_of(3_000), len(vocab), 6, end_id=config.end_id)
+    return CountedModel(model, Counts(fitted.predictor(), powers_of(3)))
+
+
+def test_compiled_code_goes_on_after_any_number_of_characters(of_any_alphabet, monkeypatch):
+    pytest.importorskip("numba")
+    num_steps = []
+    step = CountedStepper.step
+
+    def count_and_step(stepper, ids, state):
+        num_steps.append(len(ids))
+        return step(stepper, ids, state)
+
+    options = {"length": 25, "seed": 14, "precision": "int8"}
+    expected = of_any_alphabet.sample(**options)
+    monkeypatch.setattr(CountedStepper, "step", count_and_step)
+    monkeypatch.setattr(sampling, "UNCACHED_FROM", 0)
+    monkeypatch.setattr(sampling, "COMPILED_FROM", 20)
+    for num_first in range(len(expected.text) + 1):
+        monkeypatch.setattr(contexts, "MOST_OF_PYTHON", 256 * (num_first % 2))
+        monkeypatch.setattr(sampling, "BEFORE_LOADING", num_first)
+        sampling._compiled_module.cache_clear()
+        num_steps.clear()
+        assert of_any_alphabet.sample(**options).text == expected.text
+        assert len(num_steps) == num_first
+
+
+def test_python_and_compiled_code_predict_the_same_texts(of_any_alphabet, monkeypatch):
+    """Also of a search that begins with one beam, which Python predicts, and goes on with more."""
+    texts = []
+    for most in (0, 2 * of_any_alphabet.counts.predictor.vocab_size, 10**9):
+        monkeypatch.setattr(contexts, "MOST_OF_PYTHON", most)
+        beams = of_any_alphabet.beam(length=12, width=5)
+        matching = of_any_alphabet.sample(length=12, seed=1, match="[^a]*")
+        several = of_any_alphabet.samples(3, length=12, seed=2)
+        texts.append(tuple((text.text, text.logprobs) for text in (*beams, matching, *several)))
+    assert len(set(texts)) == 1
 
 
 def test_counts_grow_with_what_was_read(counted, monkeypatch):

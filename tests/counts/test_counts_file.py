@@ -458,6 +458,18 @@ def test_numba_takes_no_settings_from_the_current_folder(process, run, tmp_path)
     assert not written.exists()
 
 
+def test_a_short_text_begins_without_importing_numba(process, run):
+    code = (
+        "import sys\n"
+        "from charrnn.commands.app import run\n"
+        "run(sys.argv[1:])\n"
+        "print(sys.modules.get('numba'))"
+    )
+    ran = process("-c", code, "sample", run, "--length", "20", "--seed", "1", "--counts")
+    assert ran.stderr == b"written by: network and counts\n"
+    assert ran.stdout.endswith(b"None\n")
+
+
 def test_sample_without_counts_needs_no_file(command, copied):
     expected = command("sample", copied, "--length", 20, "--seed", 1, "--no-counts")
     (copied / COUNTS_FILE).unlink()

@@ -165,6 +165,24 @@ def test_frequent_contexts_change_nothing(monkeypatch):
     )
 
 
+@settings(max_examples=30)
+@given(st.integers(1, 20), st.integers(2, 12), st.integers(0, 2**32 - 1), st.booleans())
+def test_python_predicts_the_bits_of_compiled_code(vocab_size, order, seed, has_documents):
+    """After contexts of the text and others, for each number of histories."""
+    rng = np.random.default_rng(seed)
+    ids = np.tile(rng.integers(0, vocab_size, 60), 4)
+    ids = np.concatenate((ids, rng.integers(0, vocab_size, 60))).astype(np.uint8)
+    end_id = 0 if has_documents else None
+    predictor = NgramModel.fit(ids, vocab_size, order, end_id=end_id).predictor()
+    histories = predictor.histories(ids, rng.integers(0, len(ids), 30))
+    histories[10:20] = rng.integers(-1, vocab_size, (10, predictor.longest))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contexts, "MOST_OF_PYTHON", 0)
+        expected = predictor.after(histories)
+    each = [predictor.after(histories[row : row + 1]) for row in range(30)]
+    assert np.concatenate(each).tolist() == expected.tolist()
+
+
 def test_discounts_are_those_of_chen_and_goodman_or_the_fallback():
     n1, n2, n3, n4 = 100, 40, 20, 10
     share = n1 / (n1 + 2 * n2)
