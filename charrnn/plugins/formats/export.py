@@ -236,6 +236,6 @@ def _about_counts(model: TrainedModel, *, with_counts: bool) -> tuple[str, ...]:
             f" {losses['with counts']:.4f} nats per character"
         )
     return (
-        f"{contain}, and is left out ({named('with_counts')}): the model writes what `charrnn"
+        f"{contain}, and is left out (--with-counts adds it): the model writes what `charrnn"
         f" sample {model.name} --no-counts` writes{cost}. {owner}.",
     )

@@ -66,6 +66,7 @@ def catalogued(model: TrainedModel) -> list[CatalogueEntry | None]:
 def _entry_at(source: Path, location: str | None) -> CatalogueEntry | None:
     path = Path(location or source)
     for entry in load_catalogue():
+        # A text of the catalogue is named by its entry or by its file.
         if source.name in (entry.name, entry.file):
             # Another text may have the name.
             is_entry = not path.exists() or path.is_dir() or entry.is_file(path)
@@ -101,6 +102,7 @@ def facts_of(model: TrainedModel) -> dict[str, Any]:
         if with_counts is not None:
             facts["losses"]["with counts"] = with_counts
 
+    # The cells, and the verdicts on those that were tested further (`visualize --evidence`).
     facts["verdicts"] = {}
     for score in found_scores(model.findings):
         facts["cells"].append(score.to_json())
@@ -115,6 +117,7 @@ def to_readme(
     model: TrainedModel, facts: Mapping[str, Any], *, has_page: bool, has_counts: bool
 ) -> str:
     """Return the card of a model with the name and the configuration that strangers may read."""
+    # Not every network has a page, and an included model has none.
     page = "There is no page of it in this folder."
     if has_page:
         page = f"Open `{PAGE}` in a browser to let it write. The page needs no server, and sends"
@@ -147,18 +150,22 @@ def _metadata(model: TrainedModel, facts: Mapping[str, Any]) -> dict[str, Any]:
         "pipeline_tag": "text-generation",
         "tags": ["charrnn", "character-level", "recurrent-neural-network", model.config.cell],
     }
+    # Only codes that hubs know: a source code, for example, has none.
     if facts.get("languages"):
         metadata["language"] = facts["languages"]
+    # The losses of the network alone: counts are mostly not in the folder.
     results = []
-    for part, nats in facts["losses"].items():
-        text = facts.get("text", PRIVATE)
-        results.append(
-            {
-                "task": {"type": "text-generation"},
-                "dataset": {"name": f"{text}, {part}", "type": "text", "split": part},
-                "metrics": [{"name": "nats per character", "type": "loss", "value": nats}],
-            }
-        )
+    text = " ".join(facts.get("catalogue", [])) or facts.get("text", PRIVATE)
+    for part in ("validation", "test"):
+        if part in facts["losses"]:
+            loss = {"name": "nats per character", "type": "loss", "value": facts["losses"][part]}
+            results.append(
+                {
+                    "task": {"type": "text-generation"},
+                    "dataset": {"name": text, "type": "text", "split": part},
+                    "metrics": [loss],
+                }
+            )
     if results:
         metadata["model-index"] = [{"name": model.name, "results": results}]
     return metadata
@@ -179,6 +186,7 @@ def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[
     shares = " / ".join(f"{100 * share / whole:.0f} %" for share in facts["split"])
     yield "its parts: training / validation / test", shares
 
+    # Only an alphabet with an unknown symbol reads every character.
     symbols = described.symbols
     if "" in model.vocab.characters:
         symbols += ", one of which stands for all others"
@@ -187,7 +195,8 @@ def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[
     yield "weights", f"those of training step {model.step:,}"
     yield "licence of the weights", facts.get("weights_licence", UNKNOWN)
 
-    # The settings of an included model were found by an older version.
+    # What the model had learned before cannot be trained again. The settings of an included model
+    # were written by an older version, so its card has a command.
     again = f"charrnn train {' '.join(names) or 'TEXT'} --recipe {CONFIG}"
     if model.config.init_from is not None or model.is_imported:
         again = UNKNOWN
@@ -196,6 +205,7 @@ def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[
 
 def _meaning(losses: Mapping[str, float]) -> str:
     """Say what the loss is as a probability."""
+    # The test part comes first, because nothing was chosen by it.
     for part in ("test", "validation"):
         if part in losses:
             percent = 100 * math.exp(-losses[part])
@@ -277,6 +287,7 @@ def _about_counts(facts: Mapping[str, Any], *, has_counts: bool) -> str:
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     """Return a table in Markdown; the first row is its head."""
+    # A bar would begin another column.
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     lines.insert(1, "| --- " * len(rows[0]) + "|")
     return "\n".join(lines)

@@ -114,12 +114,14 @@ def _counts(model: TrainedModel, digest: str) -> bytes:
 def _picture(model: TrainedModel, found: Sequence[FoundCell]) -> str:
     """Draw a text that the model writes, in the colours of the cell that follows its property
     best."""
+    # Without a cell that was found, any cell will do.
     cell = (found[0].layer, found[0].unit) if found else (0, 0)
     polarity = found[0].polarity if found else 1
     pieces = list(model.generator.stream(replace(PICTURED, cell=cell)))
     coloured = ColouredText(
         text="".join(piece.text for piece in pieces),
-        values=tuple(piece.value for piece in pieces),
+        # A piece of bytes may be several characters, or none yet.
+        values=tuple(piece.value for piece in pieces for _ in piece.text),
         polarity=polarity,
     )
     return to_svg([HeatMap(coloured, scale_of((), polarity))], model.name)
