@@ -123,11 +123,17 @@ def write_live_models(source: Path, extra: Path) -> None:
         "such a page, and `charrnn export RUN page.html` makes one of your own model.\n"
     ]
     for name in LIVE:
-        charrnn.load(name).export(extra / "live" / f"{name}.html")
+        model = charrnn.load(name)
+        model.export(extra / "live" / f"{name}.html")
+        card = model.card
+        about = (
+            f"It has read {card['text']} ({card['licence']}). On text that it never saw it has a loss of "
+            f"{card['losses']['test']:.3f} nats per character."
+        )
         address = html.escape(f"live/{name}.html#{LIVE_OPTIONS}")
         frame = f'<iframe class="live" title="The model {name}" loading="lazy" src="{address}">'
         link = f'<p><a href="{address}">Open this page alone</a></p>'
-        parts.append(f"## {name}\n\n{frame}</iframe>\n\n{link}\n")
+        parts.append(f"## {name}\n\n{about}\n\n{frame}</iframe>\n\n{link}\n")
     (source / "live-models.md").write_text("\n".join(parts), encoding="utf-8")
 
 

@@ -55,7 +55,7 @@ def demo(options: CommandOptions) -> None:
 
     # The first line appears at once.
     console = result_console()
-    heading = "A network that has read War and Peace writes."
+    heading = f"A network that has read {model.card['text']} writes."
     scale = scale_of((), best[0].polarity)
     console.print(f"{heading} Its cell {cell[0]}:{cell[1]} follows quotations:")
     console.print(*scale_pictures(scale), sep="\n")
