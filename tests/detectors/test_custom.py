@@ -149,13 +149,12 @@ def test_no_other_name_or_file_is_executed(command, alphabet_run, tmp_path):
         (("visualize", run, "--text", "evil.py", "--detector", "evil.py"), no_detector),
         (("visualize", run, "--text", "evil.py", "--ablate", "evil.py"), no_detector),
         (("sample", run, "--clamp", "evil.py=high"), no_detector),
-        (("sample", "model.zip", "--length", 5), "model.zip"),
     ):
         ran = command(*arguments)
         assert ran.code != 0
         assert message in ran.err, ran
     primed = command("sample", run, "--length", 5, "--prime", "@evil.py", "--unknown", "nearest")
-    assert primed.code == 0
+    assert (primed.code, command("sample", "model.zip", "--length", 5).code) == (0, 0)
     assert not executed.exists()
     custom_detector(str(run / "evil.py"))  # named: executed
     assert executed.exists()
