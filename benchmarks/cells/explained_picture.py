@@ -43,6 +43,12 @@ COLUMNS = 8
 TILE_HEIGHT, SQUARE = 118.0, 62.0
 """Height of a tile, and the side of the largest square."""
 LEGEND_COLUMNS = 3
+"""Entries of the legend in a row."""
+CAPTION = (
+    "area of a square: how much the loss rises if the unit is held at its mean",
+    "+ high on these characters, – low on these; -1, -2: one and two characters earlier",
+)
+"""What is written below the legend."""
 SMALL = 0.62
 """The size of the text in a tile, as a share of the font size."""
 
@@ -81,19 +87,20 @@ def first_words(row: dict[str, Any]) -> list[str]:
 def short(phrase: str) -> str:
     """Shorten a phrase to the width of a tile."""
     words = {
-        "inside double quotation marks": "in quotation",
-        "word position": "word place",
-        "line position": "line place",
-        "bracket depth": "brackets",
+        "inside double quotation marks": "in quotations",
+        " with word position": " in a word",
+        " with line position": " in a line",
+        " with bracket depth": " with brackets",
+        "where word position": "word place",
     }
     for long, brief in words.items():
         phrase = phrase.replace(long, brief)
     return phrase if len(phrase) <= 19 else f"{phrase[:18]}…"
 
 
-def small(x: float, y: float, text: str) -> str:
-    """Return small text whose middle is at x."""
-    return f'<g transform="translate({x:.1f} {y:.1f}) scale({SMALL})">{label(0, 0, text, anchor="middle")}</g>'
+def small(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    """Return small text whose middle, or start, is at x."""
+    return f'<g transform="translate({x:.1f} {y:.1f}) scale({SMALL})">{label(0, 0, text, anchor=anchor)}</g>'
 
 
 class Tiles:
@@ -130,6 +137,9 @@ class Tiles:
             shapes.append(shape(corners, colour(kind)))
             shapes.append(label(x + 24, y, f"{MEANINGS[kind]}: {counts[kind]}", fill=INK))
         height += 30 * -(-len(shown) // LEGEND_COLUMNS)
+        for line in CAPTION:
+            shapes.append(small(0, height, line, anchor="start"))
+            height += 16
         return height, shapes
 
 
