@@ -6,6 +6,8 @@ much of the loss the sentences carry.
         --steps 3000 --seed 0 --set held_back=0 --set num_members=1 --set precision=fp32 --out runs/a
     python benchmarks/cells/a_network_explained.py explain runs/a
     python benchmarks/cells/a_network_explained.py cards runs/a
+    python benchmarks/cells/a_network_explained.py table explained/a.json
+    python benchmarks/cells/a_network_explained.py table benchmarks/cells/a-network-explained.jsonl
 
 The text is the first 131,072 characters of the test part, by which nothing was chosen before. Its
 first half chooses and fits, its second half scores. The memory of a unit is c of an lstm and h of
@@ -14,6 +16,7 @@ and the network computes on with it, so that the output gate and all later gates
 from it.
 
 `explain` writes one JSON file for each run, and the arrays that `recompute_explanation.py` reads.
+The records of docs/understand/a-network-explained.md are in a-network-explained.jsonl.
 
 Shapes: N characters, H units, V characters of the alphabet, C conditions, S segments, G groups of a
 term, D groups of all terms.
@@ -57,7 +60,7 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.model.reading import read_in_lanes
 from charrnn.model_study import ModelStudy
 from charrnn.statistics.chance import draw_shifts
-from charrnn.statistics.intervals import BlockSums, interval_of, resample_sums
+from charrnn.statistics.intervals import BlockSums, estimate, interval_of, resample_sums
 
 
 @dataclass(frozen=True)
@@ -642,6 +645,32 @@ def measure_cards(run: str, folder: Path) -> None:
     path.write_text(json.dumps(found) + "\n", encoding="utf-8")
 
 
+COLUMNS = ("run", "network", "means", "sentences", "passed", "share", "as written", "all units")
+"""The columns of the table."""
+
+
+def print_table(records: list[dict[str, Any]]) -> None:
+    """Print a row for each record, and the mean share with its interval over the seeds."""
+    print(f"| {' | '.join(COLUMNS)} |")
+    print("| --- " * len(COLUMNS) + "|")
+    for record in records:
+        written = record["rows"][0]
+        shares = []
+        for share, (low, high) in (
+            (record["share"], record["share_interval"]),
+            (written["share"], written["interval"]),
+            record["share_of_all"],
+        ):
+            shares.append(f"{share:.3f} ({low:.3f} to {high:.3f})")
+        losses = [f"{record[name]:.3f}" for name in ("network", "mean_only", "sentences")]
+        passed = f"{record['passed']} of {len(record['units'])}"
+        print(f"| {' | '.join([record['run'], *losses, passed, *shares])} |")
+    found = [record["share"] for record in records]
+    mean = estimate(sum(found) / len(found), found)
+    if mean.low is not None:
+        print(f"\nMean share: {mean.mean:.3f} ({mean.low:.3f} to {mean.high:.3f})")
+
+
 def rounded(value: Any) -> Any:
     """Round all numbers to five digits after the point."""
     if isinstance(value, dict):
@@ -689,12 +718,17 @@ def main() -> None:
         measuring = commands.add_parser(name, help=about)
         measuring.add_argument("runs", nargs="+")
         measuring.add_argument("--out", type=Path, default=Path("explained"))
+    table = commands.add_parser("table", help="print the shares of runs that were measured")
+    table.add_argument("records", nargs="+", type=Path)
     given = parser.parse_args()
     if given.command == "text":
         given.file.write_text(make_text(given.chars), encoding="utf-8")
     elif given.command == "explain":
         for run in given.runs:
             explain(run, given.out)
+    elif given.command == "table":
+        lines = [line for path in given.records for line in path.open(encoding="utf-8")]
+        print_table([json.loads(line) for line in lines])
     else:
         for run in given.runs:
             measure_cards(run, given.out)

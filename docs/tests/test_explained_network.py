@@ -150,6 +150,22 @@ def test_without_a_change_the_losses_are_those_of_the_model(explained):
         logits, state = stepper.step(np.array([following]), state)
 
 
+def test_the_page_has_the_shares_of_the_records():
+    page = REPOSITORY / "docs/understand/a-network-explained.md"
+    shown = page.read_text(encoding="utf-8")
+    records = REPOSITORY / "benchmarks/cells/a-network-explained.jsonl"
+    for line in records.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        cells = [f"{record[name]:.3f}" for name in ("network", "sentences", "mean_only")]
+        for share, (low, high) in (
+            (record["share"], record["share_interval"]),
+            (record["rows"][0]["share"], record["rows"][0]["interval"]),
+        ):
+            cells.append(f"{share:.3f} ({low:.3f} to {high:.3f})")
+        cells.append(f"{record['passed']} of {len(record['units'])}")
+        assert f"| {record['seed']} | {' | '.join(cells)} |" in shown
+
+
 def test_the_picture_has_a_tile_for_each_unit(explained):
     path, _, _ = explained
     record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -158,4 +174,7 @@ def test_the_picture_has_a_tile_for_each_unit(explained):
     assert drawn.count("<path") >= 6
     grey = picture.GRID in drawn
     assert grey == any(not row["passed"] for row in record["units"])
-    assert (REPOSITORY / "benchmarks/cells/explained_picture.py").exists()
+    records = REPOSITORY / "benchmarks/cells/a-network-explained.jsonl"
+    first = json.loads(records.read_text(encoding="utf-8").splitlines()[0])
+    drawn = (REPOSITORY / "docs/pictures/network-explained.svg").read_text(encoding="utf-8")
+    assert drawn == picture.draw(first)
