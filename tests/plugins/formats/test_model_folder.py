@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import platform
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -170,3 +171,23 @@ def test_the_page_of_a_folder_opens(lstm, tmp_path):
     folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
     page = dump((folder / PAGE).as_uri() + "#seed=1&length=20&write=1", tmp_path)
     assert "charrnn sample given" in page
+
+
+def test_the_card_of_an_included_model_says_what_was_measured(tmp_path):
+    folder = charrnn.load("prose").export(f"{tmp_path}/given/")
+    card = (folder / CARD).read_text(encoding="utf-8")
+    assert "| text | War and Peace (`war-and-peace` in the catalogue of charrnn) |" in card
+    assert "| test part | 1.1677 | 1.131…1.203 |" in card
+    assert re.search(
+        r"\| 0:30 \| inside double quotation marks \(quote\) \| AUC 0\.996 .*holds", card
+    )
+    unknown = card.partition("## What is not known")[2].partition("## Limits")[0]
+    assert "licence" not in unknown and "counts" in unknown
+
+
+def test_the_card_of_a_run_says_what_is_not_known(alphabet_run, tmp_path):
+    folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
+    card = (folder / CARD).read_text(encoding="utf-8")
+    assert "| test part | not known | not known |" in card
+    assert "This is not known: nobody has looked for cells" in card
+    assert "Under which licence these weights are. Ask who gives them away." in card
