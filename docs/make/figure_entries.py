@@ -160,7 +160,8 @@ def read_shown(place: str) -> str:
     end = begin + 1
     while end < len(lines) and not re.match(rf"#{{1,{level}}} ", lines[end]):
         end += 1
-    return "\n".join(lines[begin:end])
+    # Without the blank line before another section, which the last one of a page has not.
+    return "\n".join(lines[begin:end]).rstrip()
 
 
 def read_figures() -> dict[str, dict[str, Any]]:
