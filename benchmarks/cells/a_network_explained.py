@@ -641,6 +641,7 @@ def measure_cards(run: str, folder: Path) -> None:
             card = explanation.study.evidence(0, unit, explanation.detector(unit))
             found[unit] = {"rank": card.necessary.rank, **card.tests()}
             print(unit, found[unit], flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{explanation.model.name}-cards.json"
     path.write_text(json.dumps(found) + "\n", encoding="utf-8")
 
