@@ -15,7 +15,7 @@ from fake_packages import install
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cli import streams
+from charrnn.cli import root, streams
 from charrnn.errors import Message, named
 from charrnn.hooks import manager, specifications
 from charrnn.system.lazy import LazyModule
@@ -129,6 +129,7 @@ def offer(tmp_path, monkeypatch):
     sys.modules.pop("a_package", None)
     monkeypatch.undo()
     manager.forget()
+    root._built.cache_clear()  # by the place of a command, which another test fills anew
 
 
 def test_a_flag_of_two_analyses_is_refused(offer, capsys):
