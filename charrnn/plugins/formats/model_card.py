@@ -18,6 +18,7 @@ import yaml
 from charrnn.cells.findings import CellScore
 from charrnn.cells.study import found_scores
 from charrnn.detectors.registry import get_detectors
+from charrnn.plugins.formats.model_page.page import symbols_of
 from charrnn.runs.checkpoint import COUNTS_FILE
 from charrnn.runs.config_files import CONFIG
 from charrnn.runs.model_file import PAGE, PICTURE
@@ -37,12 +38,13 @@ UNKNOWN = "not known"
 PRIVATE = "a private text, which is not named"
 """Stands for a text that is not of the catalogue."""
 SCORES = (
-    "Each of these cells was chosen among all cells on one half of a text, and scored on the "
-    "other half. AUC is the probability that the cell tells a character inside from one outside: "
-    "0.5 is chance, and 1 is perfect. ρ says how well the cell rises, or falls, with a count: 0 "
-    "is chance, and 1 and -1 are perfect. The chance level is what the best of all cells reaches "
-    "by chance, and *untrained* is the score of the best cell of a network that was not trained. "
-    "*Evidence* says whether further tests support that the cell tracks the property."
+    "Each of these cells was chosen among all cells on one half of a text, and scored on the"
+    " other half. AUC is the probability that the cell ranks a character inside above one outside:"
+    " 0.5 says nothing, and 1 is perfect. ρ says how well the cell rises with a count, or falls if"
+    " it is negative: 0 says nothing, and 1 and -1 are perfect. The chance level is what the best"
+    " of all cells reaches by chance, and *untrained* is the score of the best cell of a network"
+    " that was not trained. *Evidence* says whether further tests support that the cell tracks the"
+    " property. The intervals are those of a block bootstrap."
 )
 """What the table of cells means."""
 PARTS = {
@@ -82,8 +84,6 @@ def facts_of(model: TrainedModel) -> dict[str, Any]:
     facts: dict[str, Any] = {"split": model.config.split, "losses": {}, "cells": []}
     if model.val_nats is not None:
         facts["losses"]["validation"] = model.val_nats
-    if model.recorded_corpus is not None:
-        facts["text_digest"] = model.recorded_corpus.digest
 
     # The text, if it is public.
     entries = catalogued(model)
@@ -95,6 +95,8 @@ def facts_of(model: TrainedModel) -> dict[str, Any]:
         facts["catalogue"] = [entry.name for entry in named]
         facts["licence"] = ", ".join(dict.fromkeys(entry.licence for entry in named))
         facts["languages"] = sorted({entry.language_code for entry in named} - {""})
+    if "text" in facts and model.recorded_corpus is not None:
+        facts["text_digest"] = model.recorded_corpus.digest
 
     # The log has the loss with counts of the best step alone.
     if model.path is not None and model.val_nats is not None:
@@ -130,15 +132,18 @@ def to_readme(
         version=__version__,
         picture=PICTURE,
         page=page,
-        note=facts.get("note", ""),
+        note=_note(facts),
+        cell=":".join(map(str, pictured_cell(model))),
         facts=_table([("", ""), *_fact_rows(model, facts)]),
-        losses=_table([("measured on", "nats per character", "95 % interval"), *_losses(facts)]),
+        losses=_table(
+            [("measured on", "nats per character", "95 % interval"), *_losses(model, facts)]
+        ),
         meaning=_meaning(facts["losses"]),
         num_symbols=len(model.vocab),
         uniform=f"{math.log(len(model.vocab)):.3f}",
         counts=_about_counts(facts, has_counts=has_counts),
         cells=_cells(facts),
-        unknown="\n".join(f"- {sentence}" for sentence in _unknown(facts)),
+        unknown="\n".join(f"- {sentence}" for sentence in _unknown(model, facts)),
     )
 
 
@@ -180,16 +185,17 @@ def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[
         in_catalogue = f" (`{' '.join(names)}` in the catalogue of charrnn)"
     yield "text", facts.get("text", PRIVATE) + in_catalogue
     yield "licence of the text", facts.get("licence", UNKNOWN)
-    yield "SHA-256 of the text", facts.get("text_digest", UNKNOWN)
+    if "text_digest" in facts:
+        yield "SHA-256 of the text", facts["text_digest"]
     # The shares may have any sum.
     whole = math.fsum(facts["split"])
-    shares = " / ".join(f"{100 * share / whole:.0f} %" for share in facts["split"])
-    yield "its parts: training / validation / test", shares
+    shares = zip(("training", "validation", "test"), facts["split"], strict=False)
+    yield "its parts", ", ".join(f"{part} {100 * share / whole:.0f} %" for part, share in shares)
 
     # Only an alphabet with an unknown symbol reads every character.
-    symbols = described.symbols
+    symbols = symbols_of(model.vocab)
     if "" in model.vocab.characters:
-        symbols += ", one of which stands for all others"
+        symbols += ", and a symbol that stands for all others"
     yield "alphabet", symbols
     yield "network", f"{described.architecture}, {described.num_parameters:,} weights"
     yield "weights", f"those of training step {model.step:,}"
@@ -203,6 +209,22 @@ def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[
     yield "command that trains it again", f"`{facts.get('command', again)}`"
 
 
+def pictured_cell(model: TrainedModel) -> tuple[int, int]:
+    """Return layer and unit of the cell that the picture shows: the one that follows its property
+    best."""
+    # Without a cell that was found, any cell will do.
+    for cell in model.found_cells:
+        return cell.layer, cell.unit
+    return 0, 0
+
+
+def _note(facts: Mapping[str, Any]) -> str:
+    """Say what the test part was used for."""
+    if len(facts["split"]) < 3 or facts["split"][2] == 0:
+        return ""
+    return str(facts.get("note", "The test part was used for nothing."))
+
+
 def _meaning(losses: Mapping[str, float]) -> str:
     """Say what the loss is as a probability."""
     # The test part comes first, because nothing was chosen by it.
@@ -213,10 +235,20 @@ def _meaning(losses: Mapping[str, float]) -> str:
     return ""
 
 
-def _losses(facts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _parts(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys of `PARTS` that the model has: it may have no test part, and no counts."""
+    yield "validation"
+    if len(facts["split"]) > 2 and facts["split"][2] > 0:
+        yield "test"
+    if model.config.num_held_back > 0:
+        yield "with counts"
+
+
+def _losses(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Yield the rows of the table of losses."""
     intervals = facts.get("intervals", {})
-    for part, text in PARTS.items():
+    for part in _parts(model, facts):
+        text = PARTS[part]
         loss = UNKNOWN
         if part in facts["losses"]:
             loss = f"{facts['losses'][part]:.4f}"
@@ -252,16 +284,16 @@ def _number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3f}"
 
 
-def _unknown(facts: Mapping[str, Any]) -> Iterator[str]:
+def _unknown(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each thing that nobody has measured or said."""
     if "text" not in facts:
         yield "Which text it has read, and under which licence that is. Only its owner can say it."
     if "weights_licence" not in facts:
         yield "Under which licence these weights are. Ask who gives them away."
-    for part in [part for part in PARTS if part not in facts["losses"]]:
+    for part in [part for part in _parts(model, facts) if part not in facts["losses"]]:
         yield f"The loss on the {PARTS[part]}."
     if not facts.get("intervals"):
-        yield "How exact its losses are: no interval was measured."
+        yield "How exact its losses are. (`charrnn evaluate` measures an interval.)"
     if not facts["cells"]:
         yield "Whether its cells follow properties of the text: nobody has looked for them."
     elif not facts.get("verdicts"):

@@ -13,7 +13,13 @@ from charrnn.config.settings import Config
 from charrnn.counts.counts_file import MOST_HEADER_BYTES
 from charrnn.errors import UsageError, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
-from charrnn.plugins.formats.model_card import UNKNOWN, catalogued, facts_of, to_readme
+from charrnn.plugins.formats.model_card import (
+    UNKNOWN,
+    catalogued,
+    facts_of,
+    pictured_cell,
+    to_readme,
+)
 from charrnn.plugins.formats.model_page.page import to_model_page
 from charrnn.runs.checkpoint import (
     COUNTS_FILE,
@@ -114,10 +120,8 @@ def _counts(model: TrainedModel, digest: str) -> bytes:
 def _picture(model: TrainedModel, found: Sequence[FoundCell]) -> str:
     """Draw a text that the model writes, in the colours of the cell that follows its property
     best."""
-    # Without a cell that was found, any cell will do.
-    cell = (found[0].layer, found[0].unit) if found else (0, 0)
     polarity = found[0].polarity if found else 1
-    pieces = list(model.generator.stream(replace(PICTURED, cell=cell)))
+    pieces = list(model.generator.stream(replace(PICTURED, cell=pictured_cell(model))))
     coloured = ColouredText(
         text="".join(piece.text for piece in pieces),
         # A piece of bytes may be several characters, or none yet.

@@ -32,6 +32,7 @@ from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.overview import text_name
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END
+from charrnn.text.vocab import Vocab
 from charrnn.trained_model import TrainedModel, load
 from charrnn.views.page_template import fill_page
 
@@ -125,16 +126,18 @@ def _check_size(name: str, num_bytes: int) -> None:
         )
 
 
+def symbols_of(vocab: Vocab) -> str:
+    """Return how many bytes or characters an alphabet has, such as `67 characters`."""
+    if vocab.kind == "byte":
+        return f"{len(vocab):,} bytes"
+    # The unknown symbol and END are no characters of a text.
+    listed = [character for character in vocab.characters if character not in ("", END)]
+    return f"{len(listed):,} characters"
+
+
 def _describe_model(model: TrainedModel) -> dict[str, object]:
     """Return the description of a model that the page shows."""
-    vocab = model.vocab
-    if vocab.kind == "byte":
-        symbols = f"{len(vocab):,} bytes"
-    else:
-        # The unknown symbol and END are not listed.
-        listed = [character for character in vocab.characters if character not in ("", END)]
-        symbols = f"{len(listed):,} characters"
-
+    symbols = symbols_of(model.vocab)
     # This is the name of the model in commands. The name of a run includes the step, because the
     # run may save a better one.
     run = f"{model.name}{MODEL_FILE_SUFFIX}"
@@ -147,7 +150,7 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
     rows = dict(description.rows())
     rows["alphabet"] = symbols
     rows["writer"] = model.writer
-    if model.config.num_held_back > 0:
+    if model.may_have_counts:
         rows["writer"] += " (charrnn sample uses the counts of the training text, too)"
     num_cells = description.num_layers * description.hidden_size
     about = (
