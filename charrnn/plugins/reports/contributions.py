@@ -4,14 +4,14 @@ Both predict a character w together by a product of powers (`counts.mixing_power
 
     ln p(w) = a s(w) + b c(w) - ln Z        s, c: the scores by the network and by the counts
 
-Let u be the probabilities of the characters without any context. How much more likely the context
-has made a character w than an average character is a sum of two contributions:
+Let u be the probabilities of the characters without any context, as the counts know them. How much
+likelier w is at its place than an average character, weighted by u, is a sum of two contributions:
 
     ln p(w) - Σ_v u(v) ln p(v) = a (s(w) - Σ_v u(v) s(v)) + b (c(w) - Σ_v u(v) c(v))
 
 Z is the same for all characters, so it cancels. The share of the counts is the second term divided
-by the sum of both, limited to 0 … 1; the rest is the share of the network. A character that the
-context has made less likely than an average one has no shares.
+by the sum of both, limited to 0 … 1; the rest is the share of the network. A character that is less
+likely at its place than an average one has no shares.
 
 Shapes: N characters, V vocabulary, K characters of a context.
 """
