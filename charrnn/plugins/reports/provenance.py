@@ -70,9 +70,9 @@ ABOUT = (
 """The explanation of columns of `Provenance.table`."""
 ABOUT_COLOURS = (
     "The colour says who has the larger share in making a character likelier than an average one at"
-    " its place: the network, or the counts of what followed the same characters in the training text."
-    " Without a colour, the shares are equal. A copied passage may have any colour, and where one"
-    " character is repeated, the network predicts alone."
+    " its place: the network, or the counts of what followed the same characters in the training"
+    " text. Without a colour, the shares are equal. A copied passage may have any colour, and where"
+    " one character is repeated, the network predicts alone."
 )
 """The explanation of the colours."""
 ABOUT_PASSAGES = (
