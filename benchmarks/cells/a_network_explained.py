@@ -6,6 +6,7 @@ much of the loss the sentences carry.
         --steps 3000 --seed 0 --set held_back=0 --set num_members=1 --set precision=fp32 --out runs/a
     python benchmarks/cells/a_network_explained.py explain runs/a
     python benchmarks/cells/a_network_explained.py cards runs/a
+    python benchmarks/cells/a_network_explained.py halves runs/a
     python benchmarks/cells/a_network_explained.py table explained/a.json
     python benchmarks/cells/a_network_explained.py table benchmarks/cells/a-network-explained.jsonl
 
@@ -57,7 +58,6 @@ from benchmarks.cells.explained_sentences import (
 from charrnn.api import Model
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
-from charrnn.model.reading import read_in_lanes
 from charrnn.model_study import ModelStudy
 from charrnn.statistics.chance import draw_shifts
 from charrnn.statistics.intervals import BlockSums, estimate, interval_of, resample_sums
@@ -443,18 +443,7 @@ class Explanation:
     def loss_of_outputs(self, begins: Ints) -> Floats:
         """Return the loss of each character (M,) if the outputs h of all units, and not their
         memories, are what the terms of their sentences predict: then no gate sees the text."""
-        outputs = np.zeros((len(self.memories), self.num_units), np.float32)
-        with torch.inference_mode():
-
-            def step(window: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
-                (_, _, traced), state = self.reader.network.trace(window, state)
-                return traced[:, :, 0], state
-
-            for positions, window in read_in_lanes(
-                step, self.reader.network.initial_state, ids=self.ids, first=self.reader.first
-            ):
-                is_text = positions < len(self.ids)
-                outputs[positions[is_text] - self.reader.first] = window.numpy()[is_text]
+        _, outputs = self.reader.traced()
         regression = Regression(self.regression.terms, outputs, slice(self.half))
         said = np.tile(regression.means, (len(outputs), 1))
         for unit, chosen in enumerate(self.chosen):
@@ -646,6 +635,41 @@ def measure_cards(run: str, folder: Path) -> None:
     path.write_text(json.dumps(found) + "\n", encoding="utf-8")
 
 
+def measure_halves(run: str, folder: Path) -> None:
+    """Measure the share of all units with the halves of the text in other roles, and write it.
+
+    Sentences have no rules here, because the rules are chosen on the first half.
+    """
+    explanation = Explanation(charrnn.load(run))
+    half = explanation.half
+    every = np.ones((1, explanation.num_units), bool)
+    found = {}
+    for name, fitted, scored in (
+        ("as on the page", slice(half), 1),
+        ("the halves exchanged", slice(half, None), 0),
+        ("fitted to the first quarter", slice(half // 2), 1),
+        ("fitted to the second quarter", slice(half // 2, half), 1),
+        ("fitted to what is scored", slice(half, None), 1),
+    ):
+        regression = Regression(explanation.terms, explanation.memories, fitted)
+        means = np.tile(regression.means, (len(explanation.memories), 1))
+        said = means.copy()
+        for unit in explanation.units:
+            chosen = regression.choose(unit, range(len(explanation.terms)))
+            if chosen:
+                said[:, unit] = regression.predict(chosen, [unit])[:, 0]
+        begins = explanation.begins(scored)
+        free = explanation.losses(begins)[0]
+        mean_only = explanation.losses(begins, replace_some(means, every))[0]
+        losses = explanation.losses(begins, replace_some(said, every))[0]
+        share, interval = share_of(losses, mean_only, free)
+        found[name] = {"share": share, "interval": interval}
+        print(name, f"{share:.3f}", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{explanation.model.name}-halves.json"
+    path.write_text(json.dumps(rounded(found)) + "\n", encoding="utf-8")
+
+
 COLUMNS = ("run", "network", "means", "sentences", "passed", "share", "as written", "all units")
 """The columns of the table."""
 
@@ -715,7 +739,11 @@ def main() -> None:
     text = commands.add_parser("text", help="write the generated text")
     text.add_argument("file", type=Path)
     text.add_argument("--chars", type=int, default=3_200_000)
-    for name, about in (("explain", "measure runs"), ("cards", "measure all evidence cards")):
+    for name, about in (
+        ("explain", "measure runs"),
+        ("cards", "measure all evidence cards"),
+        ("halves", "measure the share with the halves of the text in other roles"),
+    ):
         measuring = commands.add_parser(name, help=about)
         measuring.add_argument("runs", nargs="+")
         measuring.add_argument("--out", type=Path, default=Path("explained"))
@@ -724,15 +752,13 @@ def main() -> None:
     given = parser.parse_args()
     if given.command == "text":
         given.file.write_text(make_text(given.chars), encoding="utf-8")
-    elif given.command == "explain":
-        for run in given.runs:
-            explain(run, given.out)
     elif given.command == "table":
         lines = [line for path in given.records for line in path.open(encoding="utf-8")]
         print_table([json.loads(line) for line in lines])
     else:
+        measures = {"explain": explain, "cards": measure_cards, "halves": measure_halves}
         for run in given.runs:
-            measure_cards(run, given.out)
+            measures[given.command](run, given.out)
 
 
 if __name__ == "__main__":

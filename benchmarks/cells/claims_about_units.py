@@ -8,7 +8,8 @@ a_network_explained.py.
     python benchmarks/cells/claims_about_units.py runs/copy-gru-32-seed* --onion --out onion.json
 
 `signs`: every tanh value is replaced by its sign times the mean size of the unit's values.
-`few`: a fifth of the units is kept, and the third of the recurrent matrix with the largest weights.
+`few`: a fifth of the units is kept, everywhere or only in what the output layer reads, and the third
+of the recurrent matrix with the largest weights.
 `sparse`: of the values of all units, k are kept and the others are set to their means; beside it, k
 features of a sparse autoencoder, of the principal components, and of a random rotation.
 `--onion`: whether a gru keeps the characters of a word to copy in the same directions, by size.
@@ -36,7 +37,6 @@ import charrnn
 from benchmarks.cells.a_network_explained import Explanation, rounded
 from benchmarks.cells.explained_reading import Change, replace_some
 from charrnn.cells.trace import torch_ops
-from charrnn.model.reading import read_in_lanes
 from charrnn.statistics.intervals import BlockSums
 
 Floats = NDArray[np.floating[Any]]
@@ -59,30 +59,27 @@ class Claims:
         self.reader = self.explanation.reader
         self.network = self.reader.network
         self.half = self.explanation.half
-        first = self.reader.first
-        num_chars = len(self.reader.ids) - first
-        self.values = np.zeros((num_chars, self.network.hidden_size), np.float32)
-        """(N, H): tanh(c) of an lstm, h of other cells."""
-        self.outputs = np.zeros_like(self.values)
-        """(N, H): h."""
-        with torch.inference_mode():
-            for positions, (_, cells, outputs) in read_in_lanes(
-                self.network.trace, self.network.initial_state, ids=self.reader.ids, first=first
-            ):
-                is_text = positions < len(self.reader.ids)
-                self.values[positions[is_text] - first] = cells[:, :, 0].numpy()[is_text]
-                self.outputs[positions[is_text] - first] = outputs[:, :, 0].numpy()[is_text]
-        self.following = torch.from_numpy(self.reader.ids[first + 1 :])
+        self.values, self.outputs = self.reader.traced()
+        """(N, H) each: tanh(c) of an lstm or h of other cells; and h."""
+        self.gates = np.divide(
+            self.outputs, self.values, out=np.ones_like(self.values), where=self.values != 0
+        )
+        """(N, H): an output is the value times the output gate of an lstm, or the value itself."""
+        self.following = torch.from_numpy(self.reader.ids[self.reader.first + 1 :])
 
     # --- losses
 
-    def losses(self, outputs: Floats, layer: torch.nn.Linear | None = None) -> Floats:
-        """Return the losses (M,) on the scoring half if the output layer reads outputs (N, H)."""
+    def losses(
+        self, outputs: Floats, layer: torch.nn.Linear | None = None, part: slice | None = None
+    ) -> Floats:
+        """Return the losses (M,) of a part, else of the scoring half, if the output layer reads
+        outputs (N, H)."""
         layer = layer or self.network.output
+        part = part or slice(self.half, len(outputs) - 1)
         with torch.inference_mode():
-            logits = layer(torch.from_numpy(outputs[self.half : -1].astype(np.float32)))
+            logits = layer(torch.from_numpy(outputs[part].astype(np.float32)))
             losses = torch.nn.functional.cross_entropy(
-                logits, self.following[self.half :], reduction="none"
+                logits, self.following[part], reduction="none"
             )
         return losses.double().numpy()
 
@@ -117,13 +114,9 @@ class Claims:
         """Replace values by signs: in what the output layer reads only, then everywhere."""
         sizes = np.abs(self.values[: self.half]).mean(axis=0)
         signs = np.where(self.values < 0, -1, 1) * sizes
-        # An output is the value times the output gate of an lstm, or the value itself.
-        gates = np.divide(
-            self.outputs, self.values, out=np.ones_like(self.values), where=self.values != 0
-        )
         whole = self.losses(self.outputs)
         whole_refitted = self.losses(self.outputs, self.refitted(self.outputs))
-        signed = gates * signs
+        signed = self.gates * signs
         refitted = self.losses(signed, self.refitted(signed))
 
         # Everywhere: the recurrence gets the signs, too.
@@ -131,6 +124,7 @@ class Claims:
         free = self.explanation.losses(begins)[0]
         everywhere = self._signed_everywhere(begins, torch.from_numpy(sizes))
         return {
+            "mean size": float(sizes.mean()),
             "read by the output layer": self.beside(self.losses(signed), whole),
             "read by a refitted output layer": self.beside(refitted, whole_refitted),
             "everywhere": self.beside(everywhere, free),
@@ -184,16 +178,27 @@ class Claims:
             "units": self.beside(explanation.losses(begins, hold)[0], free),
             "matrix": self.beside(self._losses_of(pruned, begins), free),
             "both": self.beside(self._losses_of(pruned, begins, hold), free),
+            "units that are read": self.beside(self._read_few(num_kept), self.losses(self.outputs)),
             "num_kept": num_kept,
         }
+
+    def _read_few(self, num_kept: int) -> Floats:
+        """Return the losses (M,) if the output layer reads only the units without which its loss on
+        the choosing half rises most, and zeros of all others."""
+        costs = []
+        for unit in range(self.outputs.shape[1]):
+            without = self.outputs.copy()
+            without[:, unit] = 0
+            costs.append(self.losses(without, part=slice(self.half)).mean())
+        kept = np.zeros_like(self.outputs)
+        best = np.argsort(-np.array(costs))[:num_kept]
+        kept[:, best] = self.outputs[:, best]
+        return self.losses(kept)
 
     def sparse(self) -> dict[str, Any]:
         """Keep k coordinates of the values at each character, in several bases."""
         means = self.values[: self.half].mean(axis=0)
         centred = self.values - means
-        gates = np.divide(
-            self.outputs, self.values, out=np.ones_like(self.values), where=self.values != 0
-        )
         _, _, components = np.linalg.svd(centred[: self.half], full_matrices=False)
         generator = np.random.default_rng(0)
         rotation, _ = np.linalg.qr(generator.normal(size=(centred.shape[1],) * 2))
@@ -207,11 +212,11 @@ class Claims:
         for number in NUMS_KEPT:
             for name, basis in bases.items():
                 kept = keep_largest(centred @ basis.T, number) @ basis
-                found[name][number] = self.beside(self.losses(gates * (means + kept)), whole)
+                found[name][number] = self.beside(self.losses(self.gates * (means + kept)), whole)
             features = Autoencoder(torch.from_numpy(centred[: self.half]), number)
             kept = features.reconstruct(torch.from_numpy(centred)).numpy()
             found["sparse autoencoder"][number] = self.beside(
-                self.losses(gates * (means + kept)), whole
+                self.losses(self.gates * (means + kept)), whole
             )
         return found
 

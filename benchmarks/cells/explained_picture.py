@@ -148,7 +148,7 @@ def draw(record: dict[str, Any]) -> str:
     units = len(record["units"])
     title = (
         f"{units} units of an {record['cell']}: sentences of {record['passed']} pass their tests and"
-        f" carry {record['share']:.0%} of the loss"
+        f" keep {record['share']:.0%} of the loss between the network and its means"
     )
     return to_svg([Tiles(record["units"])], title)
 

@@ -53,6 +53,20 @@ class Reader:
                 memories[positions[is_text] - self.first] = window.numpy()[is_text]
         return memories
 
+    def traced(self) -> tuple[Floats, Floats]:
+        """Return what each unit holds after every character (N, H), tanh(c) of an lstm and h of
+        other cells, and its output h (N, H)."""
+        held = np.zeros((len(self.ids) - self.first, self.network.hidden_size), np.float32)
+        outputs = np.zeros_like(held)
+        with torch.inference_mode():
+            for positions, (_, cells, hidden) in read_in_lanes(
+                self.network.trace, self.network.initial_state, ids=self.ids, first=self.first
+            ):
+                is_text = positions < len(self.ids)
+                held[positions[is_text] - self.first] = cells[:, :, 0].numpy()[is_text]
+                outputs[positions[is_text] - self.first] = hidden[:, :, 0].numpy()[is_text]
+        return held, outputs
+
     def losses(
         self,
         begins: Ints,

@@ -11,6 +11,7 @@ from environment import REPOSITORY
 
 import charrnn
 from charrnn.detectors.registry import DETECTORS
+from charrnn.statistics.intervals import estimate
 
 pytestmark = [pytest.mark.docs, pytest.mark.trained]
 
@@ -150,20 +151,73 @@ def test_without_a_change_the_losses_are_those_of_the_model(explained):
         logits, state = stepper.step(np.array([following]), state)
 
 
+PAGE = REPOSITORY / "docs/understand/a-network-explained.md"
+
+
+def records_of(name):
+    """Return the records of a file, by the names of their runs."""
+    lines = (REPOSITORY / "benchmarks/cells" / name).read_text(encoding="utf-8").splitlines()
+    return {record["run"]: record for record in map(json.loads, lines)}
+
+
 def test_the_page_has_the_shares_of_the_records():
-    page = REPOSITORY / "docs/understand/a-network-explained.md"
-    shown = page.read_text(encoding="utf-8")
-    records = REPOSITORY / "benchmarks/cells/a-network-explained.jsonl"
-    for line in records.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
+    shown = PAGE.read_text(encoding="utf-8")
+    for record in records_of("a-network-explained.jsonl").values():
         cells = [f"{record[name]:.3f}" for name in ("network", "sentences", "mean_only")]
-        for share, (low, high) in (
-            (record["share"], record["share_interval"]),
-            (record["rows"][0]["share"], record["rows"][0]["interval"]),
-        ):
-            cells.append(f"{share:.3f} ({low:.3f} to {high:.3f})")
+        low, high = record["share_interval"]
+        cells.append(f"{record['share']:.3f} ({low:.3f} to {high:.3f})")
+        frequencies = record["counts"][0]["loss"]
+        known = frequencies - record["network"]
+        cells.append(f"{(frequencies - record['sentences']) / known:.3f}")
+        written = record["rows"][0]
+        low, high = written["interval"]
+        cells.append(f"{written['share']:.3f} ({low:.3f} to {high:.3f})")
         cells.append(f"{record['passed']} of {len(record['units'])}")
         assert f"| {record['seed']} | {' | '.join(cells)} |" in shown
+
+
+def test_the_page_has_the_shares_of_the_other_halves():
+    shown = PAGE.read_text(encoding="utf-8")
+    records = records_of("a-network-explained.jsonl")
+    halves = [record["halves"] for record in records.values() if "halves" in record]
+    assert len(halves) == 3
+    for name in halves[0]:
+        assert " | ".join(f"{of_seed[name]['share']:.3f}" for of_seed in halves) in shown
+
+
+def test_the_page_has_the_curves_and_the_lists_of_the_records():
+    shown = PAGE.read_text(encoding="utf-8")
+    records = list(records_of("a-network-explained.jsonl").values())[:3]
+    for record in records:
+        shares = {size: share for size, _, share in record["curve"]}
+        cells = [f"{shares[size]:.2f}" for size in (1, 4, 8, 16, 24, 32, 48, 64)]
+        assert f"| seed {record['seed']} | {' | '.join(cells)} |" in shown
+    for rows in zip(*(record["rows"][1:] for record in records), strict=True):
+        cells = [f"{row['share']:.2f}" for row in rows]
+        assert f"| {' | '.join(cells)} | {rows[0]['median_r2']:.2f} |" in shown
+
+
+@pytest.mark.parametrize(("claim", "digits"), [("signs", 3), ("few", 2), ("sparse", 2)])
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+def test_the_page_has_the_claims_of_the_records(cell, claim, digits):
+    shown = PAGE.read_text(encoding="utf-8")
+    records = records_of("claims-about-units.jsonl")
+    if claim not in records[f"war-and-peace-{cell}-64-seed0"]:
+        return
+    seeds = [records[f"war-and-peace-{cell}-64-seed{seed}"][claim] for seed in range(3)]
+    for rows in zip(*map(differences_in, seeds), strict=True):
+        mean = estimate(sum(rows) / len(rows), rows)
+        ends = f"({mean.low:.{digits}f} to {mean.high:.{digits}f})"
+        assert f"+{mean.mean:.{digits}f} {ends}" in shown
+
+
+def differences_in(found):
+    """Return all differences of losses in a record, in its order."""
+    if not isinstance(found, dict):
+        return []
+    if "difference" in found:
+        return [found["difference"]]
+    return [one for value in found.values() for one in differences_in(value)]
 
 
 def test_the_picture_has_a_tile_for_each_unit(explained):
@@ -174,7 +228,6 @@ def test_the_picture_has_a_tile_for_each_unit(explained):
     assert drawn.count("<path") >= 6
     grey = picture.GRID in drawn
     assert grey == any(not row["passed"] for row in record["units"])
-    records = REPOSITORY / "benchmarks/cells/a-network-explained.jsonl"
-    first = json.loads(records.read_text(encoding="utf-8").splitlines()[0])
+    first = records_of("a-network-explained.jsonl")["war-and-peace-lstm-64-seed0"]
     drawn = (REPOSITORY / "docs/pictures/network-explained.svg").read_text(encoding="utf-8")
     assert drawn == picture.draw(first)
