@@ -261,7 +261,7 @@ def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
     for run in runs:
         if find_model_file(str(run)) is not None:
             raise CheckpointError(
-                f"{run} has no learning curve: an exported .zip is one step of a run\nname the"
+                f"{run} has no learning curve: an exported model is one step of a run\nname the"
                 " folder of the run"
             )
         folders.append(find_run(str(run)))

@@ -333,12 +333,14 @@ def find_model_file(run: str) -> ModelFile | None:
     # The form of the name is enough: the hub is asked when the model is read.
     if is_on_hub(run):
         return HubModel(Path(run))
-    if is_model_file(run):
-        return ModelFile(Path(run))
 
-    # A folder of that name that is no run, such as a folder `code`, does not hide the model.
-    if any(not _missing_files(path) for path in (Path(run), CHECKPOINTS / run)):
-        return None
+    # A folder of that name that is no run, such as a folder `code`, does not hide the included
+    # model.
+    for path in (Path(run), CHECKPOINTS / run):
+        if is_model_file(path):
+            return ModelFile(path)
+        if not _missing_files(path):
+            return None
     if run not in read_cards():
         return None
     return ModelFile(INCLUDED / f"{run}{MODEL_FILE_SUFFIX}")

@@ -120,9 +120,12 @@ class FolderTarget:
         """Raise UsageError if the folder cannot be written, or if it has other files than those of
         an exported model. The files of such a model are replaced with `force`."""
         # Imported here: every command imports this module, and most name no folder.
+        from charrnn.runs.checkpoint import is_checkpoint_name
         from charrnn.runs.model_file import is_model_file
 
         remedy = "give the name of a new folder"
+        if is_checkpoint_name(self.path.resolve().name):
+            raise UsageError(f"{self.path} has the name of a checkpoint: {remedy}.")
         if os.path.lexists(self.path) and not self.path.is_dir():
             raise UsageError(f"{self.path} is not a folder: {remedy}.")
         _check_place(self.path, remedy=remedy)
@@ -144,10 +147,11 @@ class FolderTarget:
 
         Raises UsageError as `check`, CharRNNError if a file cannot be written.
         """
-        from charrnn.runs.model_file import OPTIONAL
+        from charrnn.runs.model_file import OPTIONAL, is_model_file
 
         self.check()
         is_new = not self.path.exists()
+        had_model = is_model_file(self.path)
         with convert_os_errors("write", path=self.path):
             if is_new:
                 make_folder(self.path)
@@ -157,6 +161,10 @@ class FolderTarget:
                 for name in OPTIONAL - files.keys():
                     (self.path / name).unlink(missing_ok=True)
             except BaseException:
+                # Files without a manifest would be in the way of the next try.
+                if not had_model:
+                    for name in files:
+                        (self.path / name).unlink(missing_ok=True)
                 if is_new:
                     shutil.rmtree(self.path, ignore_errors=True)
                 raise

@@ -321,13 +321,11 @@ def test_facts_of_the_card_that_are_false_change_nothing(command, online, files,
         ("hf:me/private", ("does not show it to you",)),
         ("hf:me/abc@v9", ("there is no such revision: hf:me/abc@v9\n", "a commit after the @")),
         ("hf:me/refused", ("cannot fetch hf:me/refused: ",)),
-        ("hf:me/other", ("hf:me/other is not a model of charrnn export: it has no manifest.json",)),
     ],
 )
 def test_what_the_hub_does_not_have_is_named(command, published, files, name, words):
     published.add("me/private", files, is_private=True)
     published.add("me/refused", files, refused={MODEL: "not \x1b]0;today\x07"})
-    published.add("me/other", {"pytorch_model.bin": b"\x80\x04."})
     command("sample", name).assert_refused(4, *words)
 
 

@@ -61,7 +61,7 @@ def test_it_recognises_its_text(lstm, tmp_path):
     "line, code, problem",
     [
         ("train --resume abc.zip", 4, "--init-from abc.zip"),
-        ("runs abc.zip", 4, "error: abc.zip has no learning curve: an exported .zip is one"),
+        ("runs abc.zip", 4, "error: abc.zip has no learning curve: an exported model is one"),
     ],
 )
 def test_it_cannot_be_continued_and_has_no_history(command, file, line, code, problem):

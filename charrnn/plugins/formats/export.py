@@ -17,7 +17,6 @@ from charrnn.cli.other_words import meaning_of
 from charrnn.cli.streams import print_json, print_path, warn, write_aside
 from charrnn.config.options import argument, option, words_in_text
 from charrnn.errors import CheckpointError, UsageError, named
-from charrnn.runs.checkpoint import COUNTS_FILE
 from charrnn.runs.targets import FolderTarget, Target
 from charrnn.views.delivery import ExportFormat, find_format
 
@@ -216,6 +215,7 @@ def _about_counts(model: TrainedModel, *, with_counts: bool) -> tuple[str, ...]:
     """Return a sentence on the counts of the training text: what they reveal, or what the model
     loses without them; nothing for a model that has none."""
     from charrnn.plugins.formats.model_card import facts_of
+    from charrnn.runs.checkpoint import COUNTS_FILE
 
     if model.path is None or not (model.path / COUNTS_FILE).exists():
         return ()

@@ -21,6 +21,7 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.plugins.formats.model_page.page import symbols_of
 from charrnn.runs.checkpoint import COUNTS_FILE
 from charrnn.runs.config_files import CONFIG
+from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import PAGE, PICTURE
 from charrnn.runs.overview import summarize
 from charrnn.runs.reader import RunReader
@@ -127,8 +128,8 @@ def to_readme(
     return TEMPLATE.read_text(encoding="utf-8").format(
         metadata=yaml.safe_dump(_metadata(model, facts), sort_keys=False, allow_unicode=True),
         name=model.name,
-        argument=quote(model.name),
-        literal=json.dumps(model.name),
+        argument=_argument(model.name),
+        literal=json.dumps(model.name, ensure_ascii=False),
         version=__version__,
         picture=PICTURE,
         page=page,
@@ -139,12 +140,17 @@ def to_readme(
             [("measured on", "nats per character", "95 % interval"), *_losses(model, facts)]
         ),
         meaning=_meaning(facts["losses"]),
-        num_symbols=len(model.vocab),
+        num_symbols=f"{len(model.vocab):,}",
         uniform=f"{math.log(len(model.vocab)):.3f}",
         counts=_about_counts(facts, has_counts=has_counts),
         cells=_cells(facts),
         unknown="\n".join(f"- {sentence}" for sentence in _unknown(model, facts)),
     )
+
+
+def _argument(path: str) -> str:
+    """Return a path as a shell reads it, which is no option if it begins with a dash."""
+    return quote(f"./{path}" if path.startswith("-") else path)
 
 
 def _metadata(model: TrainedModel, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,6 +190,9 @@ def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[
     if names:
         in_catalogue = f" (`{' '.join(names)}` in the catalogue of charrnn)"
     yield "text", facts.get("text", PRIVATE) + in_catalogue
+    start = model.config.init_from
+    if start is not None:
+        yield "began with the weights of", start
     yield "licence of the text", facts.get("licence", UNKNOWN)
     if "text_digest" in facts:
         yield "SHA-256 of the text", facts["text_digest"]
@@ -203,10 +212,14 @@ def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[
 
     # What the model had learned before cannot be trained again. The settings of an included model
     # were written by an older version, so its card has a command.
-    again = f"charrnn train {' '.join(names) or 'TEXT'} --recipe {CONFIG}"
-    if model.config.init_from is not None or model.is_imported:
+    texts = names or ["TEXT"]
+    if not model.config.corpus:
+        texts = []  # The standard library is read where no text is named.
+    command = " ".join(["charrnn train", *texts, "--recipe", _argument(f"{model.name}/{CONFIG}")])
+    again = f"`{facts.get('command', command)}`"
+    if start is not None or model.is_imported:
         again = UNKNOWN
-    yield "command that trains it again", f"`{facts.get('command', again)}`"
+    yield "command that trains it again", again
 
 
 def pictured_cell(model: TrainedModel) -> tuple[int, int]:
@@ -276,7 +289,7 @@ def _cells(facts: Mapping[str, Any]) -> str:
             )
         )
     if not rows:
-        return "This is not known: nobody has looked for cells that follow a property of the text."
+        return "This is not known: no cell is recorded that follows a property of the text."
     return f"{SCORES}\n\n{_table([head, *rows])}"
 
 
@@ -288,6 +301,9 @@ def _unknown(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each thing that nobody has measured or said."""
     if "text" not in facts:
         yield "Which text it has read, and under which licence that is. Only its owner can say it."
+    start = model.config.init_from
+    if start is not None and start not in read_cards():
+        yield "What the model has read with whose weights it began."
     if "weights_licence" not in facts:
         yield "Under which licence these weights are. Ask who gives them away."
     for part in [part for part in _parts(model, facts) if part not in facts["losses"]]:
@@ -295,7 +311,7 @@ def _unknown(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[str]:
     if not facts.get("intervals"):
         yield "How exact its losses are. (`charrnn evaluate` measures an interval.)"
     if not facts["cells"]:
-        yield "Whether its cells follow properties of the text: nobody has looked for them."
+        yield "Whether its cells follow properties of the text: none is recorded."
     elif not facts.get("verdicts"):
         yield "Whether its cells cause what it writes: they were scored, and not tested further."
     yield "How much of its own text it repeats, and how well it predicts texts of other kinds."

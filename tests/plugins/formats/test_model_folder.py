@@ -3,11 +3,13 @@
 Tests `plugins.formats.export` and `plugins.formats.model_card`, too.
 """
 
+import ast
 import getpass
 import json
 import os
 import platform
 import re
+import shlex
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -49,13 +51,6 @@ def test_private_things_stay_at_home(lstm, corpus_file, tmp_path, monkeypatch, n
     found = [word for word in private if len(word) > 5 and word.encode() in everything]
     assert found == []
     assert f"/{getpass.getuser()}/".encode() not in everything
-
-
-def test_a_folder_has_what_people_hubs_and_browsers_open(lstm, tmp_path):
-    folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
-    assert {path.name for path in folder.iterdir()} == NAMES
-    config = charrnn.load(folder).config
-    assert config.corpus == ("a private text",)
 
 
 def test_the_text_of_the_catalogue_is_named_by_its_name(lstm, tmp_path, monkeypatch):
@@ -121,12 +116,16 @@ def test_a_model_is_written_into_a_clone_and_again_with_force(alphabet_run, tmp_
 
 def test_nothing_remains_of_a_folder_that_cannot_be_written(alphabet_run, tmp_path, monkeypatch):
     def fail(path, data):
-        raise OSError(28, "No space left on device")
+        if path.name == MODEL:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(data)
 
     monkeypatch.setattr("charrnn.runs.targets.write_atomically", fail)
-    with pytest.raises(charrnn.errors.CharRNNError, match="No space left"):
-        charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "clone" / ".git").mkdir(parents=True)
+    for name in ("given", "clone"):
+        with pytest.raises(charrnn.errors.CharRNNError, match="No space left"):
+            charrnn.load(alphabet_run).export(f"{tmp_path / name}/")
+    assert [path.name for path in tmp_path.rglob("*")] == ["clone", ".git"]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +136,7 @@ def test_nothing_remains_of_a_folder_that_cannot_be_written(alphabet_run, tmp_pa
         ("export {} given.html --with-counts", "--with-counts is for a folder or a .zip"),
         ("export {} given/ --with-counts", "has no counts of its training text"),
         ("export {} none/given/", "there is no folder none"),
+        ("export {} step-00000005/", "step-00000005 has the name of a checkpoint"),
     ],
 )
 def test_what_export_cannot_do_is_said(command, alphabet_run, line, problem):
@@ -190,5 +190,39 @@ def test_the_card_of_a_run_says_what_is_not_known(alphabet_run, tmp_path):
     card = (folder / CARD).read_text(encoding="utf-8")
     assert "| validation part | " in card and "test part" not in card, "it has none"
     assert "SHA-256 of the text" not in card, "which would show a guess at a short text to be right"
-    assert "This is not known: nobody has looked for cells" in card
+    assert "This is not known: no cell is recorded" in card
     assert "Under which licence these weights are. Ask who gives them away." in card
+
+
+@pytest.mark.parametrize("name", ["-x", "a\"b's", "🙂 ü"])
+def test_the_commands_of_the_card_are_what_a_shell_and_python_read(command, alphabet_run, name):
+    card = (charrnn.load(alphabet_run).export(f"./{name}/") / CARD).read_text(encoding="utf-8")
+    typed = re.search(r"^charrnn (sample .*) --length 500$", card, re.MULTILINE)[1]
+    ran = command(*shlex.split(typed), "--length", "20")
+    assert ran.code == 0, ran.err
+    literal = re.search(r"^model = charrnn\.load\((.*)\)$", card, re.MULTILINE)[1]
+    assert ast.literal_eval(literal) == name
+    again = re.search(r"`charrnn (train .*--recipe .*)`", card)[1]
+    assert shlex.split(again)[-1] == shlex.split(typed)[-1] + "/config.yaml"
+
+
+@pytest.mark.parametrize(
+    "changes, row",
+    [
+        ({"corpus": ()}, "`charrnn train --recipe given/config.yaml`"),
+        ({"corpus": (), "init_from": "diary"}, "not known"),
+    ],
+)
+def test_the_card_says_how_it_is_trained_again(alphabet_run, tmp_path, changes, row):
+    model = charrnn.load(alphabet_run)
+    model.config = replace(model.config, **changes)
+    card = (model.export(f"{tmp_path}/given/") / CARD).read_text(encoding="utf-8")
+    assert f"| command that trains it again | {row} |" in card
+    assert ("| began with the weights of | a private model |" in card) is ("init_from" in changes)
+
+
+def test_a_model_in_checkpoints_is_read_by_its_name(command, alphabet_run):
+    Path("checkpoints").mkdir()
+    charrnn.load(alphabet_run).export("checkpoints/given/")
+    ran = command("sample", "given", "--length", "20")
+    assert ran.code == 0, ran.err
