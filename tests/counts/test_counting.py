@@ -178,11 +178,12 @@ def test_an_exported_model_may_have_the_counts_and_then_writes_with_them(
     trained, command, tmp_path, name
 ):
     run, _ = trained
-    file = f"{tmp_path}/{name}"
-    said = command("export", run, file, "--with-counts").err
-    assert "Give it away only if you may give the text away" in " ".join(said.split())
+    file, again = f"{tmp_path}/{name}", f"{tmp_path}/again.zip"
     drawing = ("--seed", "1", "--length", "300", "--temp", "1.5")
-    assert command("sample", file, *drawing).out == command("sample", run, *drawing).out
+    for model, written in ((run, file), (file, again)):
+        said = command("export", model, written, "--with-counts").err
+        assert "Give it away only if you may give the text away" in " ".join(said.split())
+        assert command("sample", written, *drawing).out == command("sample", run, *drawing).out
     alone = command("sample", run, *drawing, "--no-counts").out
     assert command("sample", file, *drawing, "--no-counts").out == alone
 

@@ -41,21 +41,22 @@ def _onnx(model: TrainedModel, path: Path) -> Content:
     import numpy as np
 
     from charrnn.generation.sample_options import SampleOptions
+    from charrnn.plugins.formats.model_folder import without_private_name
     from charrnn.plugins.formats.onnx import CHECKED_CHARS, check_onnx, onnx_to_bytes
 
     # The file is checked on a text that the model itself generates: all its characters are in the
     # alphabet.
-    data = onnx_to_bytes(model)
+    data = onnx_to_bytes(without_private_name(model, path.stem))
     options = SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32")
     ids = np.array(model.generator.draw_ids(options))
     return data, check_onnx(data, stepper=model.stepper, ids=ids)
 
 
 def _html(model: TrainedModel, path: Path, title: str | None = None) -> Content:
-    from charrnn.plugins.formats.model_folder import public_config
+    from charrnn.plugins.formats.model_folder import public_config, without_private_name
     from charrnn.plugins.formats.model_page.page import to_model_page
 
-    shared = replace(model, config=public_config(model))
+    shared = replace(without_private_name(model, path.stem), config=public_config(model))
     return to_model_page(shared, model.found_cells, title=title).encode("utf-8"), None
 
 
@@ -217,7 +218,8 @@ def _about_counts(model: TrainedModel, *, with_counts: bool) -> tuple[str, ...]:
     from charrnn.plugins.formats.model_card import facts_of
     from charrnn.runs.checkpoint import COUNTS_FILE
 
-    if model.path is None or not (model.path / COUNTS_FILE).exists():
+    in_run = model.path is not None and (model.path / COUNTS_FILE).exists()
+    if not in_run and model.file_with_counts is None:
         return ()
     facts = facts_of(model)
     owner = "Give it away only if you may give the text away"

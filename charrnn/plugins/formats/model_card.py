@@ -190,6 +190,7 @@ def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[
     if names:
         in_catalogue = f" (`{' '.join(names)}` in the catalogue of charrnn)"
     yield "text", facts.get("text", PRIVATE) + in_catalogue
+    # The name of another run is private, and nobody can look up what that has read.
     start = model.config.init_from
     if start is not None:
         yield "began with the weights of", start

@@ -10,7 +10,7 @@ from typing import Any
 
 from charrnn.cells.findings import ColouredText, FoundCell
 from charrnn.config.settings import Config
-from charrnn.counts.counts_file import MOST_HEADER_BYTES
+from charrnn.counts.counts_file import MOST_BYTES, MOST_HEADER_BYTES
 from charrnn.errors import UsageError, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.plugins.formats.model_card import (
@@ -53,6 +53,14 @@ def public_config(model: TrainedModel) -> Config:
     if start is not None and start not in read_cards():
         start = PRIVATE_MODEL
     return replace(model.config, corpus=tuple(names), init_from=start, extend_alphabet=False)
+
+
+def without_private_name(model: TrainedModel, name: str) -> TrainedModel:
+    """Return a model of a private text with another name, because the name of its run may be that
+    of the text; another model as it is."""
+    if None in catalogued(model):
+        return replace(model, name=name, path=None)
+    return model
 
 
 def files_of(model: TrainedModel, name: str, *, with_counts: bool = False) -> dict[str, bytes]:
@@ -105,8 +113,12 @@ def _counts(model: TrainedModel, digest: str) -> bytes:
     Raises UsageError if the run has no counts of this step.
     """
     own_digest = (model.step_digest or UNKNOWN).encode("ascii")
+    # An exported model may be exported again, with its counts.
     data = b""
-    if model.path is not None and (model.path / COUNTS_FILE).exists():
+    if model.file_with_counts is not None:
+        with model.file_with_counts.opened() as read_file:
+            data = read_file(COUNTS_FILE, MOST_BYTES)
+    elif model.path is not None and (model.path / COUNTS_FILE).exists():
         data = (model.path / COUNTS_FILE).read_bytes()
     # The digest of the model is in the header, which is JSON.
     if own_digest not in data[:MOST_HEADER_BYTES]:

@@ -261,7 +261,7 @@ def test_the_metadata_says_all_that_a_reader_needs(lstm, corpus_file, tmp_path):
     assert Vocab.from_json(json.loads(metadata.pop("alphabet"))) == model.vocab
     nats = model.val_nats or 0.0
     numbers = {"layers": "1", "units": "32", "step": str(model.step), "val_nats": repr(nats)}
-    named = {"charrnn": charrnn.__version__, "name": lstm.name, "cell": "lstm", "depth": "stacked"}
+    named = {"charrnn": charrnn.__version__, "name": "given", "cell": "lstm", "depth": "stacked"}
     assert metadata == named | numbers | {"val_bpc": repr(nats / math.log(2))}
     for path in (corpus_file.parent, lstm.path.parent, corpus_file.name):
         assert str(path).encode() not in content
