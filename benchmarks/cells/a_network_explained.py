@@ -222,11 +222,7 @@ class Explanation:
     @cached_property
     def said(self) -> Floats:
         """(N, H): the memory that the sentence of each unit predicts; its mean without one."""
-        said = self.means.copy()
-        for unit, chosen in enumerate(self.chosen):
-            if chosen:
-                said[:, unit] = self.regression.predict(chosen, [unit])[:, 0]
-        return said
+        return self.regression.predict_each(self.chosen)
 
     @cached_property
     def written(self) -> Floats:
@@ -267,14 +263,12 @@ class Explanation:
     def _scores_of(self, values: Floats) -> list[float]:
         """Choose sentences for values (N, H) without rules; return their R² on the scoring half."""
         regression = Regression(self.terms, values, slice(self.half))
-        scores = []
-        for unit in range(values.shape[1]):
-            chosen = regression.choose(unit, range(len(self.terms)))
-            predicted = np.full(len(values), regression.means[unit])
-            if chosen:
-                predicted = regression.predict(chosen, [unit])[:, 0]
-            scores.append(r_squared(values[self.half :, unit], predicted[self.half :]))
-        return scores
+        candidates = range(len(self.terms))
+        predicted = regression.predict_each(
+            [regression.choose(unit, candidates) for unit in self.units]
+        )
+        scored = slice(self.half, None)
+        return [r_squared(values[scored, unit], predicted[scored, unit]) for unit in self.units]
 
     def exchanged(self, *, within: bool) -> Floats:
         """Return memories (N, H) of other characters: of any of the same half, or of one for which
@@ -445,10 +439,7 @@ class Explanation:
         memories, are what the terms of their sentences predict: then no gate sees the text."""
         _, outputs = self.reader.traced()
         regression = Regression(self.regression.terms, outputs, slice(self.half))
-        said = np.tile(regression.means, (len(outputs), 1))
-        for unit, chosen in enumerate(self.chosen):
-            if chosen:
-                said[:, unit] = regression.predict(chosen, [unit])[:, 0]
+        said = regression.predict_each(self.chosen)
         places = (begins[:, None] + np.arange(self.sizes.segment)).ravel()
         following = torch.from_numpy(self.ids[self.reader.first + places + 1])
         with torch.inference_mode():
@@ -527,6 +518,32 @@ def counts_beside(model: Model, ids: Ints, positions: Ints) -> list[dict[str, An
     return rows
 
 
+def measure_replacements(
+    explanation: Explanation, begins: Ints, mean_only: Floats, free: Floats
+) -> list[dict[str, Any]]:
+    """Return the loss, the share and the median R² of each replacement of all memories."""
+    every = np.ones((1, explanation.num_units), bool)
+    scored = slice(explanation.half, None)
+    rows = []
+    for name, said in explanation.replacements():
+        losses = explanation.losses(begins, replace_some(said, every))[0]
+        scores = [
+            r_squared(explanation.memories[scored, unit], said[scored, unit])
+            for unit in explanation.units
+        ]
+        share, interval = share_of(losses, mean_only, free)
+        rows.append(
+            {
+                "terms": name,
+                "loss": float(losses.mean()),
+                "share": share,
+                "interval": interval,
+                "median_r2": float(np.median(scores)),
+            }
+        )
+    return rows
+
+
 def explain(run: str, folder: Path, sizes: Sizes = Sizes()) -> None:
     """Measure everything about a run, and write it with the arrays for `recompute_explanation`."""
     model = charrnn.load(run)
@@ -554,26 +571,7 @@ def explain(run: str, folder: Path, sizes: Sizes = Sizes()) -> None:
         alive[name] = float(explanation.losses(begins, replace_some(table, is_passed)).mean())
 
     print(model.name, "rows", flush=True)
-    linear = []
-    for name, said in explanation.replacements():
-        change = replace_some(said, np.ones_like(is_passed))
-        losses = explanation.losses(begins, change)[0]
-        scores = [
-            r_squared(
-                explanation.memories[explanation.half :, unit], said[explanation.half :, unit]
-            )
-            for unit in explanation.units
-        ]
-        row_share, row_interval = share_of(losses, mean_only, free)
-        linear.append(
-            {
-                "terms": name,
-                "loss": float(losses.mean()),
-                "share": row_share,
-                "interval": row_interval,
-                "median_r2": float(np.median(scores)),
-            }
-        )
+    linear = measure_replacements(explanation, begins, mean_only, free)
 
     print(model.name, "counts, windows", flush=True)
     text = explanation.study.text
@@ -643,6 +641,7 @@ def measure_halves(run: str, folder: Path) -> None:
     explanation = Explanation(charrnn.load(run))
     half = explanation.half
     every = np.ones((1, explanation.num_units), bool)
+    candidates = range(len(explanation.terms))
     found = {}
     for name, fitted, scored in (
         ("as on the page", slice(half), 1),
@@ -652,12 +651,9 @@ def measure_halves(run: str, folder: Path) -> None:
         ("fitted to what is scored", slice(half, None), 1),
     ):
         regression = Regression(explanation.terms, explanation.memories, fitted)
-        means = np.tile(regression.means, (len(explanation.memories), 1))
-        said = means.copy()
-        for unit in explanation.units:
-            chosen = regression.choose(unit, range(len(explanation.terms)))
-            if chosen:
-                said[:, unit] = regression.predict(chosen, [unit])[:, 0]
+        chosen = [regression.choose(unit, candidates) for unit in explanation.units]
+        said = regression.predict_each(chosen)
+        means = np.tile(regression.means, (len(said), 1))
         begins = explanation.begins(scored)
         free = explanation.losses(begins)[0]
         mean_only = explanation.losses(begins, replace_some(means, every))[0]

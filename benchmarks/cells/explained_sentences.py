@@ -198,6 +198,14 @@ class Regression:
             begin += size
         return predicted
 
+    def predict_each(self, chosen_of_units: Sequence[Sequence[int]]) -> Floats:
+        """Return what the chosen terms of each unit predict, (N, H); its mean if none is chosen."""
+        predicted = np.tile(self.means, (len(self.terms[0].groups), 1))
+        for unit, chosen in enumerate(chosen_of_units):
+            if chosen:
+                predicted[:, unit] = self.predict(chosen, [unit])[:, 0]
+        return predicted
+
     def choose(self, unit: int, candidates: Sequence[int]) -> list[int]:
         """Add the best of the candidates, one after the other, while each adds MIN_GAIN to R²."""
         chosen: list[int] = []
