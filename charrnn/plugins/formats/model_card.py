@@ -61,19 +61,28 @@ def catalogued(model: TrainedModel) -> list[CatalogueEntry | None]:
     text."""
     sources = model.config.corpus
     locations: Sequence[str | None] = ()
+    digest = None
     if model.recorded_corpus is not None:
         locations = model.recorded_corpus.locations
-    return list(map(_entry_at, map(Path, sources), locations or sources))
+        digest = model.recorded_corpus.digest
+    # The standard library has a location, and no source.
+    pairs = zip(sources, locations or [None] * len(sources), strict=False)
+    return [_entry_at(source, location, digest) for source, location in pairs]
 
 
-def _entry_at(source: Path, location: str | None) -> CatalogueEntry | None:
+def _entry_at(source: str, location: str | None, digest: str | None) -> CatalogueEntry | None:
+    """Return the entry of the catalogue that a source was, as far as this can be known: another
+    text, or a folder of texts, may have its name."""
     path = Path(location or source)
     for entry in load_catalogue():
         # A text of the catalogue is named by its entry or by its file.
-        if source.name in (entry.name, entry.file):
-            # Another text may have the name.
-            is_entry = not path.exists() or path.is_dir() or entry.is_file(path)
-            return entry if is_entry else None
+        if Path(source).name not in (entry.name, entry.file):
+            continue
+        is_entry = source == entry.name or digest == entry.sha256
+        # A folder without a recorded location was not read, as that of a run with this name.
+        if path.is_file() or (location is not None and path.exists()):
+            is_entry = entry.is_file(path)
+        return entry if is_entry else None
     return None
 
 
