@@ -218,6 +218,7 @@ def _about_counts(model: TrainedModel, *, with_counts: bool) -> tuple[str, ...]:
     from charrnn.plugins.formats.model_card import facts_of
     from charrnn.runs.checkpoint import COUNTS_FILE
 
+    # The counts of a run, or those of an exported model.
     in_run = model.path is not None and (model.path / COUNTS_FILE).exists()
     if not in_run and model.file_with_counts is None:
         return ()

@@ -311,6 +311,7 @@ def _unknown(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each thing that nobody has measured or said."""
     if "text" not in facts:
         yield "Which text it has read, and under which licence that is. Only its owner can say it."
+    # The card of an included model says what that has read.
     start = model.config.init_from
     if start is not None and start not in read_cards():
         yield "What the model has read with whose weights it began."
