@@ -45,8 +45,9 @@ TILE_HEIGHT, SQUARE = 118.0, 62.0
 LEGEND_COLUMNS = 3
 """Entries of the legend in a row."""
 CAPTION = (
-    "area of a square: how much the loss rises if the unit is held at its mean",
-    "+ high on these characters, – low on these; -1, -2: one and two characters earlier",
+    "A square is a unit. Its area is how much worse the network predicts the next character if the unit",
+    "stays at its mean. + the unit is highest after these characters, – lowest after these (␣ a blank,",
+    "↵ the end of a line). 1 back: not the last character, but the one before it. Colour: what it follows most.",
 )
 """What is written below the legend."""
 SMALL = 0.62
@@ -75,7 +76,7 @@ def first_words(row: dict[str, Any]) -> list[str]:
     high, comma, low = phrase.partition(", low ")
     if not comma:
         return [short(phrase)]
-    where = {"on": "", "after": "-1 ", "two": "-2 "}
+    where = {"on": "", "after": "1 back: ", "two": "2 back: "}
     lines = []
     for sign, side in (("+", high.removeprefix("high ")), ("–", low)):
         place, *characters = side.split(" ")
@@ -91,7 +92,7 @@ def short(phrase: str) -> str:
         " with word position": " in a word",
         " with line position": " in a line",
         " with bracket depth": " with brackets",
-        "where word position": "word place",
+        "where word position": "at place",
     }
     for long, brief in words.items():
         phrase = phrase.replace(long, brief)
