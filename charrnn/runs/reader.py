@@ -22,6 +22,8 @@ from typing import NamedTuple
 from charrnn.config.settings import MODEL_FIELDS, Config
 from charrnn.errors import CheckpointError, NoRunError, RunInUseError, named, shortened
 from charrnn.runs.checkpoint import (
+    MANIFEST,
+    MODEL,
     Checkpoint,
     best_checkpoint,
     checkpoint_name,
@@ -102,6 +104,12 @@ class RunReader:
         Raises CheckpointError if the folder cannot be read or no checkpoint is saved yet.
         """
         saved_names = self.checkpoints()
+        # A run has its weights in folders.
+        if not saved_names and os.path.isfile(self.path / MODEL):
+            raise CheckpointError(
+                f"{self.path} is only a part of an exported model: it has no {MANIFEST}\nput that"
+                " beside the other files"
+            )
         if not saved_names:
             raise CheckpointError(
                 f"{self.path} has nothing saved yet\ntrain it again with the command that started"

@@ -231,6 +231,10 @@ def test_the_card_says_how_it_is_trained_again(alphabet_run, tmp_path, changes, 
 
 def test_a_model_in_checkpoints_is_read_by_its_name(command, alphabet_run):
     Path("checkpoints").mkdir()
-    charrnn.load(alphabet_run).export("checkpoints/given/")
+    folder = charrnn.load(alphabet_run).export("checkpoints/given/")
     ran = command("sample", "given", "--length", "20")
     assert ran.code == 0, ran.err
+    (folder / MANIFEST).unlink()
+    command("sample", "given").assert_refused(
+        4, f"a part of an exported model: it has no {MANIFEST}"
+    )
