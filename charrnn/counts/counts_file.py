@@ -46,7 +46,7 @@ MOST_CHARS = 1 << 22
 """Characters that are counted, at most: `recipe.COUNTED_CHARS`, whose module imports torch."""
 MOST_HEADER_BYTES = 100_000
 """Bytes of the header of a file, at most."""
-MOST_BYTES = 1 << 28
+MOST_BYTES = 1 << 29
 """Bytes of a file of an exported model, at most: more than MOST_CHARS characters give."""
 BLOCK_BYTES = 1 << 22
 """Bytes that are read at once: signals are handled between two blocks."""
