@@ -19,9 +19,9 @@ PACKAGE = Path(charrnn.__file__).parent
 TESTS = PACKAGE.parent / "tests"
 TESTS_OF_PAGES = PACKAGE.parent / "docs" / "tests"
 CEILINGS = {
-    "tokens": 318_500,
-    "tokens of the core": 229_000,
-    "tokens of the tests": 319_000,
+    "tokens": 323_500,
+    "tokens of the core": 231_000,
+    "tokens of the tests": 331_000,
     "tokens of scripts and styles": 15_800,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
