@@ -42,7 +42,7 @@ COMMANDS = (
     ),
     CommandEntry(
         name="export",
-        summary="Write a model to one file, in the format of its suffix.",
+        summary="Write a model to a folder, or to one file.",
         place="charrnn.plugins.formats.export:export",
         needs="formats",
     ),

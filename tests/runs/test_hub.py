@@ -236,7 +236,7 @@ def test_a_hub_that_does_not_answer_is_replaced_by_the_cache(command, published,
     assert warned[0].filename == __file__
 
 
-@pytest.mark.parametrize("name", NEEDED)
+@pytest.mark.parametrize("name", sorted(NEEDED))
 def test_a_missing_file_is_named_before_anything_is_fetched(command, online, files, name):
     del files[name]
     online.add("me/part", files)

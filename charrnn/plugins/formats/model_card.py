@@ -145,9 +145,7 @@ def to_readme(
         note=_note(facts),
         cell=":".join(map(str, pictured_cell(model))),
         facts=_table([("", ""), *_fact_rows(model, facts)]),
-        losses=_table(
-            [("measured on", "nats per character", "95 % interval"), *_losses(model, facts)]
-        ),
+        losses=_table([("measured on", _unit(model), "95 % interval"), *_losses(model, facts)]),
         meaning=_meaning(facts["losses"]),
         num_symbols=f"{len(model.vocab):,}",
         uniform=f"{math.log(len(model.vocab)):.3f}",
@@ -160,6 +158,13 @@ def to_readme(
 def _argument(path: str) -> str:
     """Return a path as a shell reads it, which is no option if it begins with a dash."""
     return quote(f"./{path}" if path.startswith("-") else path)
+
+
+def _unit(model: TrainedModel) -> str:
+    """Return the unit of the losses."""
+    if model.vocab.kind == "byte":
+        return "nats per byte"
+    return "nats per character"
 
 
 def _metadata(model: TrainedModel, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +183,7 @@ def _metadata(model: TrainedModel, facts: Mapping[str, Any]) -> dict[str, Any]:
     text = " ".join(facts.get("catalogue", [])) or facts.get("text", PRIVATE)
     for part in ("validation", "test"):
         if part in facts["losses"]:
-            loss = {"name": "nats per character", "type": "loss", "value": facts["losses"][part]}
+            loss = {"name": _unit(model), "type": "loss", "value": facts["losses"][part]}
             results.append(
                 {
                     "task": {"type": "text-generation"},
