@@ -125,11 +125,11 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote():
         )
 
 
-def test_a_copy_is_shown_by_its_first_words():
+def test_a_copy_is_shown_by_its_first_and_last_characters():
     for text, shown in (
         (20 * "a", 20 * "a"),
-        (21 * "a", 19 * "a" + "…"),
-        ("🙂".encode() * 11, "🙂" * 9 + " …"),
+        (21 * "a" + "b", 10 * "a" + "…" + 8 * "a" + "b"),
+        ("🙂".encode() * 11, "🙂" * 5 + "… " + "🙂" * 4),
         (b"\xff\x1b", "\ufffd␛"),
     ):
         assert rows(provenance(text, (0, len(text))).passages_table())[0][1] == shown
