@@ -8,7 +8,7 @@ much of the loss the sentences carry.
     python benchmarks/cells/a_network_explained.py cards runs/a
     python benchmarks/cells/a_network_explained.py halves runs/a
     python benchmarks/cells/a_network_explained.py table explained/a.json
-    python benchmarks/cells/a_network_explained.py table benchmarks/cells/a-network-explained.jsonl
+    python benchmarks/cells/a_network_explained.py table benchmarks/records/2026-11-28-network-explained/a-network-explained.jsonl
 
 The text is the first 131,072 characters of the test part, by which nothing was chosen before. Its
 first half chooses and fits, its second half scores. The memory of a unit is c of an lstm and h of
@@ -17,7 +17,7 @@ and the network computes on with it, so that the output gate and all later gates
 from it.
 
 `explain` writes one JSON file for each run, and the arrays that `recompute_explanation.py` reads.
-The records of docs/understand/a-network-explained.md are in a-network-explained.jsonl.
+The records of docs/understand/a-network-explained.md are in benchmarks/records/2026-11-28-network-explained.
 
 Shapes: N characters, H units, V characters of the alphabet, C conditions, S segments, G groups of a
 term, D groups of all terms.
@@ -224,6 +224,18 @@ class Explanation:
         """(N, H): the memory that the sentence of each unit predicts; its mean without one."""
         return self.regression.predict_each(self.chosen)
 
+    def fitted_terms(self, unit: int) -> Iterator[tuple[Term, Floats, Floats]]:
+        """Yield each term of a unit's sentence, the values (G,) of its G groups, and how often each
+        group occurs in the choosing half (G,)."""
+        tables, _ = self.regression.fit(self.chosen[unit], [unit])
+        begin = 0
+        for index in self.chosen[unit]:
+            term = self.regression.terms[index]
+            size = len(term.names)
+            counts = np.bincount(term.groups[: self.half], minlength=size).astype(np.float64)
+            yield term, tables[begin : begin + size, 0], counts
+            begin += size
+
     @cached_property
     def written(self) -> Floats:
         """(N, H): what the sentences predict as they are written: of each table of characters only
@@ -232,15 +244,7 @@ class Explanation:
         for unit, chosen in enumerate(self.chosen):
             if not chosen:
                 continue
-            tables, _ = self.regression.fit(chosen, [unit])
-            terms = []
-            begin = 0
-            for index in chosen:
-                term = self.regression.terms[index]
-                size = len(term.names)
-                counts = np.bincount(term.groups[: self.half], minlength=size)
-                terms.append(as_written(term, tables[begin : begin + size, 0], counts))
-                begin += size
+            terms = [as_written(*fitted) for fitted in self.fitted_terms(unit)]
             small = Regression(terms, self.memories[:, [unit]], slice(self.half))
             written[:, unit] = small.predict(range(len(terms)), [0])[:, 0]
         return written
@@ -367,15 +371,7 @@ class Explanation:
         chosen = self.chosen[unit]
         if not chosen:
             return "nothing that was tried describes it"
-        tables, _ = self.regression.fit(chosen, [unit])
-        phrases = []
-        begin = 0
-        for index in chosen:
-            term = self.regression.terms[index]
-            size = len(term.names)
-            counts = np.bincount(term.groups[: self.half], minlength=size).astype(np.float64)
-            phrases.append(in_words(term, tables[begin : begin + size, 0], counts))
-            begin += size
+        phrases = [in_words(*fitted) for fitted in self.fitted_terms(unit)]
         values = self.study.values_of(0, unit)
         outputs = self.study.outputs()[unit]
         if values.timescale is not None:

@@ -323,17 +323,28 @@ def train_lstm(
         if begin < settings.window:
             state = None
         window = slice(begin, begin + settings.window)
-        logits, state = model(inputs[window], state)
-        state = tuple(part.detach() for part in state)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets[window].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        share = 0.05 + 0.475 * (1 + math.cos(math.pi * seconds / budget))
         for group in optimizer.param_groups:
-            share = 0.05 + 0.475 * (1 + math.cos(math.pi * seconds / budget))
             group["lr"] = settings.rate * share
-        optimizer.step()
+        state = take_step(model, optimizer, inputs[window], targets[window], state)
         step += 1
+
+
+def take_step(
+    model: StockLSTM,
+    optimizer: torch.optim.Optimizer,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    state: Any,
+) -> Any:
+    """Learn from a window (T, B), and return the state after it."""
+    logits, state = model(inputs, state)
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return tuple(part.detach() for part in state)
 
 
 def settings_of(given: argparse.Namespace) -> LSTMSettings:

@@ -156,7 +156,8 @@ PAGE = REPOSITORY / "docs/understand/a-network-explained.md"
 
 def records_of(name):
     """Return the records of a file, by the names of their runs."""
-    lines = (REPOSITORY / "benchmarks/cells" / name).read_text(encoding="utf-8").splitlines()
+    path = REPOSITORY / "benchmarks/records/2026-11-28-network-explained" / name
+    lines = path.read_text(encoding="utf-8").splitlines()
     return {record["run"]: record for record in map(json.loads, lines)}
 
 

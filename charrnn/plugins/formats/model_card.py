@@ -30,6 +30,8 @@ from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
 from charrnn.views.tables import ends_text, meaning, score_text
 
+Facts = dict[str, Any]
+"""What is known of a model, by name; it is written as JSON."""
 TEMPLATE = Path(__file__).with_name("model_card.md")
 """The card without the facts."""
 STANDARD_LIBRARY = "the standard library of Python"
@@ -86,12 +88,12 @@ def _entry_at(source: str, location: str | None, digest: str | None) -> Catalogu
     return None
 
 
-def facts_of(model: TrainedModel) -> dict[str, Any]:
+def facts_of(model: TrainedModel) -> Facts:
     """Return what is known of a model: of an included model what its card says, of a run what the
     run has recorded, and the cells that were found."""
     if model.card:
         return dict(model.card)
-    facts: dict[str, Any] = {"split": model.config.split, "losses": {}, "cells": []}
+    facts: Facts = {"split": model.config.split, "losses": {}, "cells": []}
     if model.val_nats is not None:
         facts["losses"]["validation"] = model.val_nats
 
@@ -125,9 +127,7 @@ def facts_of(model: TrainedModel) -> dict[str, Any]:
     return facts
 
 
-def to_readme(
-    model: TrainedModel, facts: Mapping[str, Any], *, has_page: bool, has_counts: bool
-) -> str:
+def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool, has_counts: bool) -> str:
     """Return the card of a model with the name and the configuration that strangers may read."""
     # Not every network has a page, and an included model has none.
     page = "There is no page of it in this folder."
@@ -167,7 +167,7 @@ def _unit(model: TrainedModel) -> str:
     return "nats per character"
 
 
-def _metadata(model: TrainedModel, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _metadata(model: TrainedModel, facts: Facts) -> dict[str, Any]:
     """Return the block of metadata that model hubs read."""
     metadata: dict[str, Any] = {
         "library_name": "charrnn",
@@ -196,7 +196,7 @@ def _metadata(model: TrainedModel, facts: Mapping[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-def _fact_rows(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _fact_rows(model: TrainedModel, facts: Facts) -> Iterator[tuple[str, str]]:
     """Yield the names and values of what is known of the text and the network."""
     described = model.description
     names = facts.get("catalogue", [])
@@ -246,7 +246,7 @@ def pictured_cell(model: TrainedModel) -> tuple[int, int]:
     return 0, 0
 
 
-def _note(facts: Mapping[str, Any]) -> str:
+def _note(facts: Facts) -> str:
     """Say what the test part was used for."""
     if len(facts["split"]) < 3 or facts["split"][2] == 0:
         return ""
@@ -263,7 +263,7 @@ def _meaning(losses: Mapping[str, float]) -> str:
     return ""
 
 
-def _parts(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[str]:
+def _parts(model: TrainedModel, facts: Facts) -> Iterator[str]:
     """Yield the keys of `PARTS` that the model has: it may have no test part, and no counts."""
     yield "validation"
     if len(facts["split"]) > 2 and facts["split"][2] > 0:
@@ -272,7 +272,7 @@ def _parts(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[str]:
         yield "with counts"
 
 
-def _losses(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _losses(model: TrainedModel, facts: Facts) -> Iterator[tuple[str, ...]]:
     """Yield the rows of the table of losses."""
     intervals = facts.get("intervals", {})
     for part in _parts(model, facts):
@@ -283,7 +283,7 @@ def _losses(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[tuple[str
         yield text, loss, ends_text(*intervals.get(part, (None, None))) or UNKNOWN
 
 
-def _cells(facts: Mapping[str, Any]) -> str:
+def _cells(facts: Facts) -> str:
     """Return the table of the cells, below a sentence if none was looked for."""
     head = ("cell", "property", "score", "95 % interval", "chance level", "untrained", "evidence")
     rows = []
@@ -312,7 +312,7 @@ def _number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3f}"
 
 
-def _unknown(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[str]:
+def _unknown(model: TrainedModel, facts: Facts) -> Iterator[str]:
     """Yield a sentence for each thing that nobody has measured or said."""
     if "text" not in facts:
         yield "Which text it has read, and under which licence that is. Only its owner can say it."
@@ -334,7 +334,7 @@ def _unknown(model: TrainedModel, facts: Mapping[str, Any]) -> Iterator[str]:
     yield "Whether another training of the same network would be better, or have the same cells."
 
 
-def _about_counts(facts: Mapping[str, Any], *, has_counts: bool) -> str:
+def _about_counts(facts: Facts, *, has_counts: bool) -> str:
     """Return what a reader must know of the counts of the training text."""
     if has_counts:
         return (

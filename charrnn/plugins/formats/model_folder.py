@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from charrnn.cells.findings import ColouredText, FoundCell
 from charrnn.config.settings import Config
@@ -15,6 +14,7 @@ from charrnn.errors import UsageError, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.plugins.formats.model_card import (
     UNKNOWN,
+    Facts,
     catalogued,
     facts_of,
     pictured_cell,
@@ -80,9 +80,7 @@ def files_of(model: TrainedModel, name: str, *, with_counts: bool = False) -> di
     return with_card(files, shared, facts=facts)
 
 
-def with_card(
-    files: Mapping[str, bytes], model: TrainedModel, *, facts: Mapping[str, Any]
-) -> dict[str, bytes]:
+def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) -> dict[str, bytes]:
     """Return the files of a model with its card, a picture and the manifest, which is the last,
     because a folder without it is no model. The model has the name and the configuration that
     strangers may read."""
