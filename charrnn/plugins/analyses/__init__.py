@@ -1,5 +1,5 @@
-"""The analyses of networks and their cells, one file each: the measurement, its result, its picture
-and its option.
+"""The analyses of networks and their cells, each in a file or folder of its own: the measurement,
+its result, its picture and its option.
 
 A module of this package that ends with ANALYSES adds options to `visualize`: a new analysis is one
 new file.
