@@ -398,9 +398,9 @@ class Model(TrainedModel, ProbabilityMethods):
         """Write the model to a folder, or to a file in the format of its suffix.
 
         A folder has a card that describes the model, and a `.zip` is the same folder: both are read
-        by `load` and by every command. An `.html` is a page that runs the model, and an `.onnx` is
-        for onnxruntime and other programs. No format contains the optimizer, or a name of this
-        machine or of a private text.
+        by `load`, and by every command that asks for a trained model. An `.html` is a page that
+        runs the model, and an `.onnx` is for onnxruntime and other programs. No format contains the
+        optimizer, or a name of this machine or of a private text.
 
         Args:
             path: The path of the file, whose suffix says the format, or of a folder: a string that

@@ -159,7 +159,8 @@ def sample(options: SampleCommandOptions) -> None:
 
     The text goes to stdout as it is generated, and nothing else does. Several samples are separated
     by a blank line. A model of documents (see `charrnn train --documents`) writes one document for
-    each sample; a line with its number is above each, unless documents are lines.
+    each sample. Documents without a newline follow each other, one per line, and a file or a value
+    of a column with several lines has a line with its number above it.
 
     In TEXT and CHARS, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
@@ -400,7 +401,7 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
             f"--prime {typed}", typed.removeprefix("@"), config=model.config, vocab=model.vocab
         )
         typed = ""
-    elif learned is not None and not typed:
+    elif learned is not None and options.prime is None:
         prime = learned
     elif options.prime is not None:
         prime = arguments.to_content(typed, model.vocab.kind)

@@ -102,7 +102,7 @@ class TrainOptions(CommandOptions):
     resume: bool = option(
         False,
         flags="--resume",
-        help="Continue the named run, or else the newest, exactly where it stopped."
+        help="Continue the named run, or else the newest, from its last checkpoint."
         " A new --minutes, --epochs or --steps counts from its start.",
     )
     show_config: bool = option(

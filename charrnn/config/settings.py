@@ -105,6 +105,7 @@ _NO_TEXT = {
 }
 # These encodings are missing in Python's list of aliases.
 _ENCODINGS = {"utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"}
+_ENCODINGS |= {"cp1006", "mac_arabic", "mac_croatian", "mac_farsi", "mac_romanian"}
 for _names in aliases.items():
     # Names with a dot or a capital letter also have a plain spelling.
     if _names[1] not in _NO_TEXT:
@@ -204,8 +205,9 @@ class Config:
     """Seed of that shuffle. It is not `seed`, so that runs with other weights hold out the same
     files."""
     min_count: int = setting(MIN_COUNT, allowed=at_least(1))
-    """Characters that occur fewer times than this become the unknown symbol (small texts keep every
-    character); the alphabet `exact` keeps all."""
+    """Characters that occur fewer times than this become the unknown symbol. Of a text of less than
+    10,000 characters every character is kept, and of one of less than 20,000 every character that
+    occurs twice; the alphabet `exact` keeps all."""
     split: tuple[float, ...] = option(
         (0.9, 0.1),
         flags="--split A/B[/C]",

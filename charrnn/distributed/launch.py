@@ -43,7 +43,7 @@ def launch(
     itself.
     """
     timeout = timeout_seconds(os.environ)
-    _check_loopback(timeout)
+    server = _listen(timeout)
 
     # The same functions that torchrun's agent uses. The agent itself adds a meeting of hosts, which
     # asks the network for the name of this host.
@@ -52,9 +52,15 @@ def launch(
     if not is_debugging:
         logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
 
-    # The processes meet in the store of this process, at a port that the system chooses.
+    # The processes meet in the store of this process. A socket that torch opens itself would listen
+    # at every interface.
     store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
-        LOOPBACK, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout)
+        LOOPBACK,
+        server.getsockname()[1],
+        is_master=True,
+        wait_for_workers=False,
+        timeout=timedelta(seconds=timeout),
+        master_listen_fd=server.detach(),
     )
     environment = process_environment(num_processes, store.port, is_debugging=is_debugging)
     handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
@@ -89,13 +95,17 @@ def launch(
         processes.close(KILL)
 
 
-def _check_loopback(timeout: int) -> None:
-    """Raise CharRNNError if processes of this machine cannot reach each other."""
+def _listen(timeout: int) -> socket.socket:
+    """Return a socket that listens to this machine alone, at a port that the system chooses.
+
+    Raises CharRNNError if processes of this machine cannot reach each other.
+    """
     # Python's sockets fail at once, where torch tries again until its timeout, and signals
     # interrupt them.
     try:
         with socket.create_server((LOOPBACK, 0)) as server:
             socket.create_connection(server.getsockname(), timeout).close()
+        return socket.create_server((LOOPBACK, 0))
     except OSError as error:
         raise CharRNNError(
             f"cannot reach {LOOPBACK}, by which processes of this machine exchange numbers:"

@@ -9,8 +9,8 @@ A package adds to charrnn by functions with these names, marked with `hookimpl`:
         return {"vowel": "my_package.sounds:label_vowels"}
 
 The last paragraph of each hook below is an example of what it returns. The module with these
-functions is imported by every command, so it should import little: what a
-hook needs is imported inside the function. What is offered by a name is given as a place,
+functions is imported by nearly every command, so it should import little: what a hook needs is
+imported inside the function. What is offered by a name is given as a place,
 "module:name", which is imported when somebody asks for that name. The functions of one package are
 called in no promised order.
 
@@ -131,7 +131,8 @@ def cell_sections() -> Sequence[Any]:
 @hookspec
 def compiled_loops() -> Mapping[str, str]:
     """Return the modules of compiled loops by the name of the loop: "read", "write" and "write with
-    counts" have what `charrnn.generation.sampling` uses of them.
+    counts" have what `charrnn.generation.sampling` uses of them. A loop
+    that charrnn has itself comes first.
 
     {"read": "my_package.loops", "write": "my_package.loops"}
     """

@@ -58,7 +58,8 @@ def num_cores(root: Path = Path("/")) -> int:
     """Return the number of processor cores that this process may use: the cores of its affinity,
     but no more than its quota, rounded up (files of Linux below `root`)."""
     num = affinity_cores()
-    return max(1, min(num, math.ceil(min(_quotas(root), default=num))))
+    quotas = [quota for group in _groups("cpu", root) for quota in _quota_of(group)]
+    return max(1, min(num, math.ceil(min(quotas, default=num))))
 
 
 def affinity_cores() -> int:
@@ -68,9 +69,9 @@ def affinity_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _quotas(root: Path) -> Iterator[float]:
-    """Yield the numbers of cores that the control groups of this process and the groups above them
-    may use.
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """Yield the folders, with the files of a controller, of the control groups of this process and
+    of the groups above them.
 
     A container without its own namespace of groups sees its own group at the top, whatever its
     path.
@@ -83,8 +84,8 @@ def _quotas(root: Path) -> Iterator[float]:
     for line in lines:
         # Version 2 has a single tree; version 1 has a tree for each controller or for several.
         _, controllers, path = os.fsdecode(line).split(":", 2)
-        if "cpu" in controllers.split(","):
-            mounts = {top / "cpu", top / controllers}
+        if controller in controllers.split(","):
+            mounts = {top / controller, top / controllers}
         elif not controllers:
             mounts = {top, top / "unified"}
         else:
@@ -93,7 +94,7 @@ def _quotas(root: Path) -> Iterator[float]:
         names = [part for part in path.split("/") if part not in ("", "..")]
         for mount in mounts:
             for depth in range(len(names) + 1):
-                yield from _quota_of(mount.joinpath(*names[:depth]))
+                yield mount.joinpath(*names[:depth])
 
 
 def _quota_of(folder: Path) -> Iterator[float]:
@@ -107,12 +108,18 @@ def _quota_of(folder: Path) -> Iterator[float]:
                 yield quota / period
 
 
-def memory_bytes() -> int | None:
-    """Return the size of this machine's memory in bytes, or the smaller size that `ulimit -v`
-    leaves to this process; None if the system does not report it."""
+def memory_bytes(root: Path = Path("/")) -> int | None:
+    """Return the size of this machine's memory in bytes, or the smaller size that a container or
+    `ulimit -v` leaves to this process (files of Linux below `root`); None if the system does not
+    report it."""
     sizes = []
     with contextlib.suppress(AttributeError, ValueError, OSError):
         sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for group in _groups("memory", root):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            # "max" is no limit.
+            with contextlib.suppress(OSError, ValueError):
+                sizes.append(int((group / name).read_text(encoding="ascii")))
     remaining = address_space_left()
     if remaining is not None:
         sizes.append(remaining)

@@ -74,8 +74,8 @@ COMMANDS = """## Commands
 `charrnn COMMAND --help` shows more about each command.
 
 A *run* is a folder that `train` makes. If you name no run, a command uses the newest one in `checkpoints/` or directly in
-the current folder, and prints its name on stderr. It uses only runs that have a validation loss; for `train --resume` a
-checkpoint is enough.
+the current folder, and prints its name on stderr. That is the newest of those that have a validation loss or were
+imported, or else, with a warning, the newest of all; for `train --resume` a checkpoint is enough.
 
 Some arguments and options belong to many commands. Most commands take `[RUN]`, all but `explore` and `serve` take
 `--json`, and all take the other two:

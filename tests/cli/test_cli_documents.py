@@ -3,6 +3,7 @@ documents."""
 
 import json
 import random
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -203,6 +204,14 @@ def test_a_text_that_the_model_began_with_and_that_is_gone_is_named(trained, con
     with pytest.warns(RuntimeWarning, match=r"what .* learned before is not compared: The text of"):
         accept = continued.new_documents()
     assert [accept("Abe"), accept(min(trained))] == [False, True]
+
+
+@pytest.mark.trained
+def test_no_hub_is_asked_for_the_model_that_a_run_began_with(continued):
+    continued.config = replace(continued.config, init_from="hf:user/name")
+    with pytest.warns(RuntimeWarning, match=r"what hf:user/name learned before is not compared"):
+        accept = continued.new_documents()
+    assert [accept("Abe"), accept("Abex")] == [False, True]
 
 
 def test_no_text_is_left_that_is_different(command, chain, monkeypatch):

@@ -3,6 +3,7 @@
 import errno
 import signal
 import socket
+from ipaddress import ip_address
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,13 @@ def test_processes_without_a_network_are_refused_at_once(monkeypatch):
     with pytest.raises(
         CharRNNError, match=r"cannot reach 127\.0\.0\.1.*: Network is unreachable\n"
     ):
-        launch._check_loopback(timeout=5)
+        launch._listen(timeout=5)
+
+
+def test_other_machines_cannot_reach_the_processes():
+    with launch._listen(timeout=5) as server:
+        address, port = server.getsockname()
+    assert ip_address(address).is_loopback and port > 0
 
 
 def failures(**seconds_of):

@@ -21,7 +21,7 @@ TESTS_OF_PAGES = PACKAGE.parent / "docs" / "tests"
 CEILINGS = {
     "tokens": 323_500,
     "tokens of the core": 231_000,
-    "tokens of the tests": 331_000,
+    "tokens of the tests": 331_500,
     "tokens of scripts and styles": 15_800,
     "tokens per line": 8.5,
     "lines per comment": 12.5,

@@ -13,6 +13,7 @@ from charrnn.system.process import (
     ENDING_SIGNALS,
     SAVE_SIGNALS,
     ending_signals_delayed,
+    memory_bytes,
     num_cores,
     signal_name,
     warn_before_kill,
@@ -55,11 +56,38 @@ def test_cores_are_those_of_the_affinity_and_of_the_quota(
     """One for each whole or begun core of a quota, of the own group or of one above it."""
     monkeypatch.setattr("charrnn.system.process.affinity_cores", lambda: 8)
     assert num_cores(tmp_path) == 8  # as where there are no such files
+    write_groups(tmp_path, groups, files)
+    assert num_cores(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("0::/a/b", {"a/memory.max": "30000000", "a/b/memory.max": "max"}, 30_000_000),
+        ("0::/", {"memory.max": "20000000"}, 20_000_000),
+        ("0::/../c", {"memory.max": "1" + 18 * "0"}, 50_000_000),
+        ("5:memory:/a", {"memory/a/memory.limit_in_bytes": "40000000"}, 40_000_000),
+        ("5:memory:/a", {"memory/a/memory.limit_in_bytes": "9223372036854771712"}, 50_000_000),
+        ("5:cpu:/a", {"cpu/a/memory.limit_in_bytes": "10000000"}, 50_000_000),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no control groups")
+def test_memory_is_that_of_the_machine_or_of_its_container(
+    tmp_path, monkeypatch, groups, files, expected
+):
+    sizes = {"SC_PHYS_PAGES": 50_000, "SC_PAGE_SIZE": 1_000}
+    monkeypatch.setattr("charrnn.system.process.os.sysconf", sizes.__getitem__)
+    monkeypatch.setattr("charrnn.system.process.address_space_left", lambda: None)
+    assert memory_bytes(tmp_path) == 50_000_000
+    write_groups(tmp_path, groups, files)
+    assert memory_bytes(tmp_path) == expected
+
+
+def write_groups(root, groups, files):
     texts = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
     for name, text in {"proc/self/cgroup": groups, **texts}.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(os.fsencode(f"{text}\n" if text else ""))
-    assert num_cores(tmp_path) == expected
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(os.fsencode(f"{text}\n" if text else ""))
 
 
 pytestmark = pytest.mark.skipif(

@@ -365,7 +365,7 @@ def _sections(cell: AtlasCell) -> Iterator[PagePart]:
             yield from section.parts(result)
     yield PagePart(
         title="A passage of each tenth of its values",
-        about="the largest first; chosen at random within each tenth",
+        about="the largest first; each is near the middle value of its tenth",
         draw_as="passages",
         content=passages["decile"],
     )

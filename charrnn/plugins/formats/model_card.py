@@ -142,6 +142,7 @@ def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool, has_counts: 
         version=__version__,
         picture=PICTURE,
         page=page,
+        chosen=_chosen(facts),
         note=_note(facts),
         cell=":".join(map(str, pictured_cell(model))),
         facts=_table([("", ""), *_fact_rows(model, facts)]),
@@ -246,11 +247,21 @@ def pictured_cell(model: TrainedModel) -> tuple[int, int]:
     return 0, 0
 
 
+def _chosen(facts: Facts) -> str:
+    """Say how the step of the weights was chosen, if it is the one with the lowest loss."""
+    if "validation" not in facts["losses"]:
+        return ""
+    return (
+        " Its weights are those of the step at which the loss on the validation part was lowest,"
+        " so a loss on other text of the same kind may be a little higher."
+    )
+
+
 def _note(facts: Facts) -> str:
     """Say what the test part was used for."""
     if len(facts["split"]) < 3 or facts["split"][2] == 0:
         return ""
-    return str(facts.get("note", "The test part was used for nothing."))
+    return f" {facts.get('note', 'The test part was used for nothing.')}"
 
 
 def _meaning(losses: Mapping[str, float]) -> str:

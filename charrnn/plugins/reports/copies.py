@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from charrnn.errors import CharRNNError
+from charrnn.runs.hub import is_on_hub
 from charrnn.system.arrays import BoolArray
 from charrnn.system.progress import warn
 from charrnn.text.copies import (
@@ -71,7 +72,8 @@ def learned_texts(model: TrainedModel, *, reason: str) -> list[list[CorpusPart]]
     """Read the parts of the text of a model, the training part first, then those of the texts of
     the models that it started from.
 
-    If the text of a model that it started from cannot be read, a warning names that model. Raises
+    If the text of a model that it started from cannot be read, or that model is on a hub, a warning
+    names the model. Raises
     DataError if the model's own text is missing or has changed; `reason` ends the message.
     """
     model.check_learned_here()
@@ -79,6 +81,10 @@ def learned_texts(model: TrainedModel, *, reason: str) -> list[list[CorpusPart]]
     digests = {model.step_digest}
     while model.config.init_from is not None:
         init_from = model.config.init_from
+        # The author of a run may have named anything, and a hub must not hear of the comparison.
+        if is_on_hub(init_from):
+            warn(f"what {init_from} learned before is not compared: it is on a hub")
+            break
         try:
             model = load(init_from)
             # The run started from a run of the same name, which is now elsewhere: `load` finds the

@@ -478,6 +478,18 @@ def test_an_effect_that_no_follower_carries_is_no_success(measured):
     )
 
 
+def test_an_effect_that_followers_carry_in_part_is_said(measured):
+    card = measured[0]
+    part = replace(card, sufficient=replace(card.sufficient, num_carrying=None))
+    assert part.lines()["sufficient"].endswith("; 90% with none of these numbers")
+
+
+def test_the_only_cell_of_a_network_has_no_others(measured):
+    card = measured[0]
+    only = replace(card, necessary=replace(card.necessary, cells=(), rank=1))
+    assert "; rank 1 of 1 cells, " in only.lines()["necessary"]
+
+
 def test_mistakes_are_not_counted_where_no_output_shows_the_property(measured):
     card = measured[0]
     nowhere = replace(card, fooled=replace(card.fooled, num_places=0, num_wrong=0))

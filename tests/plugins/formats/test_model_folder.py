@@ -202,6 +202,14 @@ def test_the_card_of_a_run_says_what_is_not_known(alphabet_run, tmp_path):
     assert "Under which licence these weights are. Ask who gives them away." in card
 
 
+def test_the_card_says_how_the_step_was_chosen_if_a_loss_chose_it(alphabet_run, tmp_path):
+    model = charrnn.load(alphabet_run)
+    chosen = "the step at which the loss on the validation part was lowest"
+    assert chosen in (model.export(f"{tmp_path}/best/") / CARD).read_text(encoding="utf-8")
+    model.val_nats = None  # as of RUN@STEP
+    assert chosen not in (model.export(f"{tmp_path}/other/") / CARD).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", ["-x", "a\"b's", "🙂 ü"])
 def test_the_commands_of_the_card_are_what_a_shell_and_python_read(command, alphabet_run, name):
     card = (charrnn.load(alphabet_run).export(f"./{name}/") / CARD).read_text(encoding="utf-8")

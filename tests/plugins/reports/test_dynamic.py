@@ -1,6 +1,9 @@
 """Dynamic evaluation equals a naive loop and is causal. N characters, T characters of a segment, V
 vocabulary."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -280,3 +283,10 @@ def test_the_command_reads_standard_input(chain_run, command, monkeypatch):
     monkeypatch.setattr("charrnn.commands.sample_output.LONG", 70)
     again = command("sample", chain_run, *words, stdin=b"abcdxyz" * 20)
     assert again.err.startswith("adapting to - ...\nadapted to 79 characters")
+
+
+def test_a_text_that_was_learned_is_continued_unless_there_is_a_prime(command, alphabet_run):
+    line = ("sample", alphabet_run, "--adapt", "seen.txt", "--temp", 0, "--length", 3, "--json")
+    Path("seen.txt").write_text("abcdefghi" * 20, encoding="utf-8")
+    primes = [json.loads(command(*line, *more).out)["prime"] for more in ((), ("--prime", ""))]
+    assert primes == ["abcdefghi" * 20, ""]

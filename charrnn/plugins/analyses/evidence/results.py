@@ -363,12 +363,14 @@ class EvidenceCard(Displayable):
 
     def _necessary(self) -> str:
         necessary = self.necessary
+        others = ""
+        if necessary.cells:  # A network may have a single cell.
+            others = f" (others up to {max(necessary.cells):+.4f})"
         return (
             f"held at its mean: loss {necessary.inside:+.4f} inside, {necessary.outside:+.4f}"
-            f" outside; rank {necessary.rank} of {1 + len(necessary.cells)} cells (others up to"
-            f" {max(necessary.cells):+.4f}), {necessary.rank_among_directions} of"
-            f" {1 + len(necessary.directions)} with random directions (up to"
-            f" {max(necessary.directions):+.4f})"
+            f" outside; rank {necessary.rank} of {1 + len(necessary.cells)} cells{others},"
+            f" {necessary.rank_among_directions} of {1 + len(necessary.directions)} with random"
+            f" directions (up to {max(necessary.directions):+.4f})"
         )
 
     def _sufficient(self) -> str:
@@ -378,7 +380,7 @@ class EvidenceCard(Displayable):
         if sufficient.num_carrying == 0:
             carrying = f"{SHARE_CARRIED:.0%} without any of them, so that others carry it"
         elif sufficient.num_carrying is None:
-            carrying = f"never {SHARE_CARRIED:.0%}"
+            carrying = f"{SHARE_CARRIED:.0%} with none of these numbers"
         num_followers = len(sufficient.followers)
         return (
             f"share of the effect with the first k of {num_followers:,} cells that follow it,"
