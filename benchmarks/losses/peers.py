@@ -2,7 +2,7 @@
 
     python benchmarks/losses/peers.py search shakespeare.txt search.csv
     python benchmarks/losses/peers.py nanogpt shakespeare.txt peers.csv --clone FOLDER
-    python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv --rate 4e-3
+    python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv --layers 1 --dropout 0
     python benchmarks/losses/peers.py counts shakespeare.txt peers.csv
     python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv
     python benchmarks/losses/peers.py table shakespeare.txt peers.csv
@@ -18,7 +18,8 @@ Each budget is a training of its own. Run all on one idle machine, within two ho
   a checkpoint from time to time, which is copied with the seconds since its process began.
 - `lstm` trains torch.nn.LSTM with AdamW and a rate that decays by a cosine, as a tutorial would.
 - `search` looks for the settings of `lstm`: each is doubled and halved in turn, two trainings at a
-  time with one core each, until each neighbour of the best settings was tried and is worse.
+  time with one core each, until each neighbour of the best settings was tried and is worse. It goes on
+  from the settings that are in the table already.
 - `counts` counts the n-grams of the training text, without a network.
 - `charrnn` runs `charrnn train` with each budget, and measures the network with its counts, and alone.
 
@@ -41,7 +42,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,11 @@ class LSTMSettings:
     dropout: float
 
     def neighbours(self) -> Iterator["LSTMSettings"]:
-        """Yield the settings that differ in one number: doubled or halved, one layer or 0.1 of dropout
-        more or less."""
+        """Yield the settings that differ in one number: 0.1 of dropout more or less, doubled or halved,
+        one layer more or less."""
+        for dropout in (round(self.dropout - 0.1, 1), round(self.dropout + 0.1, 1)):
+            if 0 <= dropout < 1:
+                yield replace(self, dropout=dropout)
         for name in ("rate", "batch_rows", "window", "units"):
             value = getattr(self, name)
             yield replace(self, **{name: value * 2})
@@ -108,13 +112,18 @@ class LSTMSettings:
         for layers in (self.layers - 1, self.layers + 1):
             if layers >= 1:
                 yield replace(self, layers=layers)
-        for dropout in (round(self.dropout - 0.1, 1), round(self.dropout + 0.1, 1)):
-            if 0 <= dropout < 1:
-                yield replace(self, dropout=dropout)
 
     def arguments(self) -> list[str]:
         """Return the settings as arguments of this program."""
         return [f"--{name.replace('_', '-')}={value:g}" for name, value in asdict(self).items()]
+
+    @classmethod
+    def of_arguments(cls, arguments: str) -> "LSTMSettings":
+        """Return the settings that `arguments` has written, with blanks between them."""
+        texts = [argument.partition("=")[2] for argument in arguments.split()]
+        units, layers, batch_rows, window = map(int, texts[:4])
+        rate, dropout = map(float, texts[4:])
+        return cls(units, layers, batch_rows, window, rate, dropout)
 
 
 def seconds_since_start() -> float:
@@ -381,12 +390,16 @@ def lstm_process(
 
 
 def search_lstm(given: argparse.Namespace) -> Iterator[Measurement]:
-    """Look for the best settings of torch.nn.LSTM from those that the command names; yield a row, whose
-    program names the settings, for each that was tried."""
+    """Look for the best settings of torch.nn.LSTM from those that the command names, and from those
+    whose losses are in the table already; yield a row, whose program names the settings, for each
+    that was tried."""
     [minutes] = given.budgets
-    best = settings_of(given)
     losses: dict[LSTMSettings, float] = {}
-    waiting = [best]
+    if given.csv.exists():
+        losses = {LSTMSettings.of_arguments(row.program): row.loss for row in read_rows(given.csv)}
+    waiting = [settings_of(given)]
+    if waiting[0] in losses:
+        waiting = _untried(losses)
     while waiting:
         # Two trainings at a time, one core each.
         with tempfile.TemporaryDirectory() as folder:
@@ -405,8 +418,13 @@ def search_lstm(given: argparse.Namespace) -> Iterator[Measurement]:
                 losses[settings] = end.loss
                 name = " ".join(settings.arguments())
                 yield replace(end, program=name)
-        best = min(losses, key=lambda settings: losses[settings])
-        waiting = [settings for settings in best.neighbours() if settings not in losses]
+        waiting = _untried(losses)
+
+
+def _untried(losses: Mapping[LSTMSettings, float]) -> list[LSTMSettings]:
+    """Return the neighbours of the best settings that were not tried."""
+    best = min(losses, key=lambda settings: losses[settings])
+    return [settings for settings in best.neighbours() if settings not in losses]
 
 
 def measure_counts(given: argparse.Namespace) -> Iterator[Measurement]:
