@@ -2,7 +2,7 @@
 
     python benchmarks/losses/peers.py search shakespeare.txt search.csv
     python benchmarks/losses/peers.py nanogpt shakespeare.txt peers.csv --clone FOLDER
-    python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv --layers 1 --dropout 0
+    python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv
     python benchmarks/losses/peers.py counts shakespeare.txt peers.csv
     python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv
     python benchmarks/losses/peers.py table shakespeare.txt peers.csv

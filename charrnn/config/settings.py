@@ -104,8 +104,10 @@ _NO_TEXT = {
     "zlib_codec",
 }
 # These encodings are missing in Python's list of aliases.
-_ENCODINGS = {"utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"}
-_ENCODINGS |= {"cp1006", "mac_arabic", "mac_croatian", "mac_farsi", "mac_romanian"}
+_ENCODINGS = {
+    *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875", "cp1006"),
+    *("mac_arabic", "mac_croatian", "mac_farsi", "mac_romanian"),
+}
 for _names in aliases.items():
     # Names with a dot or a capital letter also have a plain spelling.
     if _names[1] not in _NO_TEXT:

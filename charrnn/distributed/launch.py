@@ -105,6 +105,7 @@ def _listen(timeout: int) -> socket.socket:
     try:
         with socket.create_server((LOOPBACK, 0)) as server:
             socket.create_connection(server.getsockname(), timeout).close()
+        # Another socket: torch would have to accept the connection of the first one.
         return socket.create_server((LOOPBACK, 0))
     except OSError as error:
         raise CharRNNError(

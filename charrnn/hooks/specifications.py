@@ -10,9 +10,9 @@ A package adds to charrnn by functions with these names, marked with `hookimpl`:
 
 The last paragraph of each hook below is an example of what it returns. The module with these
 functions is imported by nearly every command, so it should import little: what a hook needs is
-imported inside the function. What is offered by a name is given as a place,
-"module:name", which is imported when somebody asks for that name. The functions of one package are
-called in no promised order.
+imported inside the function. What is offered by a name is given as a place, "module:name", which is
+imported when somebody asks for that name. The functions of one package are called in no promised
+order.
 
 The plugins of charrnn itself use the same hooks; another package registers its module as an entry
 point of the group `charrnn`. docs/use/extending.md shows how.
@@ -131,8 +131,8 @@ def cell_sections() -> Sequence[Any]:
 @hookspec
 def compiled_loops() -> Mapping[str, str]:
     """Return the modules of compiled loops by the name of the loop: "read", "write" and "write with
-    counts" have what `charrnn.generation.sampling` uses of them. A loop
-    that charrnn has itself comes first.
+    counts" have what `charrnn.generation.sampling` uses of them. A loop that charrnn has itself
+    comes first.
 
     {"read": "my_package.loops", "write": "my_package.loops"}
     """

@@ -73,8 +73,8 @@ def learned_texts(model: TrainedModel, *, reason: str) -> list[list[CorpusPart]]
     the models that it started from.
 
     If the text of a model that it started from cannot be read, or that model is on a hub, a warning
-    names the model. Raises
-    DataError if the model's own text is missing or has changed; `reason` ends the message.
+    names the model. Raises DataError if the model's own text is missing or has changed; `reason`
+    ends the message.
     """
     model.check_learned_here()
     texts = [list(model.read_parts(reason=reason))]
