@@ -388,8 +388,9 @@ class SampleOutput:
             unknown=options.unknown,
             clamps=options.clamps,
         )
+        data = self._as_json(text) | {"provenance": found.to_json()}
         if self.show_as_json:
-            print_json(self._as_json(text) | {"provenance": found.to_json()})
+            print_json(data)
             return
 
         # A pipe gets the text without the marks, which are for a terminal.
@@ -401,7 +402,7 @@ class SampleOutput:
         else:
             title = f"Provenance of a text of {self.first.name}"
             shown = provenance_page.shown(found, self.reference_text, title=title)
-            deliver(shown, self.target)
+            deliver(replace(shown, data=data), self.target)
 
         # Nothing is marked in such a short text, so all of it would seem to be new.
         if len(found.text) < found.min_length:

@@ -4,6 +4,7 @@ their places, and are underlined. N characters of the text, M of the corpus.
 Tests `plugins.reports.copies` and `plugins.reports.provenance_page`, too."""
 
 import io
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -401,3 +402,12 @@ def test_the_folder_that_all_files_have_in_common_is_named_once(tmp_path):
     shown = "\n".join(line for figure in found.figures() for line in lines(figure, 200))
     assert f"The files are in {tmp_path / 'texts'}." in shown
     assert " a.txt " in shown and " more/b.txt " in shown and names[0] not in shown
+
+
+def test_an_exported_provenance_has_what_json_prints(byte_run, command, tmp_path):
+    line = ("sample", byte_run.path, "--length", "40", "--seed", "3", "--trace")
+    made = tmp_path / "made.json"
+    assert command(*line, "--export", made).code == 0
+    printed = json.loads(command(*line, "--json").out)
+    assert json.loads(made.read_text("utf-8")) == {"generator": "charrnn", **printed}
+    assert printed["seed"] == 3 and printed["provenance"]["num_chars"] == 40
