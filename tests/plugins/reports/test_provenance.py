@@ -404,8 +404,8 @@ def test_the_folder_that_all_files_have_in_common_is_named_once(tmp_path):
     assert " a.txt " in shown and " more/b.txt " in shown and names[0] not in shown
 
 
-def test_an_exported_provenance_has_what_json_prints(byte_run, command, tmp_path):
-    line = ("sample", byte_run.path, "--length", "40", "--seed", "3", "--trace")
+def test_an_exported_provenance_has_what_json_prints(lstm, command, tmp_path):
+    line = ("sample", lstm.path, "--length", "40", "--seed", "3", "--trace")
     made = tmp_path / "made.json"
     assert command(*line, "--export", made).code == 0
     printed = json.loads(command(*line, "--json").out)
