@@ -8,7 +8,7 @@ def cache_folder(name: str) -> Path:
     """Return a folder in CHARRNN_CACHE or in the user's cache folder, which is created if it is
     missing.
 
-    Raises OSError if it cannot be created, or if `private_folder` refuses it.
+    Raises OSError if it cannot be created, or if `private_folder` refuses it or its parent.
     """
     parent = os.environ.get("CHARRNN_CACHE")
     if not parent:
@@ -19,7 +19,9 @@ def cache_folder(name: str) -> Path:
             parent = user_cache_dir("charrnn", appauthor=False)
         except RuntimeError as error:
             raise OSError(str(error)) from None
-    return private_folder(Path(os.path.expanduser(parent), name))
+
+    # Whoever can write to the parent could put another folder in the place of this one.
+    return private_folder(private_folder(Path(os.path.expanduser(parent))) / name)
 
 
 def private_folder(folder: Path) -> Path:

@@ -59,7 +59,7 @@ class Whole:
 @pytest.fixture
 def quote_is_kept(command, lab, tmp_path):
     """What `QUOTE` shows of the run in `lab` has just been measured."""
-    (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "mine.txt").write_text(TEXT, "utf-8")
     assert command(*QUOTE).code == 0
 
 
@@ -183,7 +183,7 @@ def digest_of(tmp_path):
     def call(source, folder="cells"):
         module = tmp_path / "package" / folder / "rate.py"
         module.parent.mkdir(parents=True, exist_ok=True)
-        module.write_text(source, encoding="utf-8")
+        module.write_text(source, "utf-8")
         return code_digest(tmp_path / "package")
 
     return call
@@ -348,10 +348,17 @@ def test_the_folder_is_that_of_the_variable_or_the_users(tmp_path, monkeypatch):
     assert Path.home() in cache_folder("findings").parents
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="of POSIX")
+def test_findings_in_a_folder_that_others_can_write_are_not_read():
+    parent = save(0.5).parents[1]
+    for mode, found in ((0o770, None), (0o1707, None), (0o755, 0.5)):
+        parent.chmod(mode)
+        assert load() == found
+
+
 @pytest.mark.parametrize("folder", ["cache", "~/cache"])
 def test_findings_of_the_current_folder_are_not_read(tmp_path, monkeypatch, folder):
-    save(0.5)
-    (path,) = saved_files()
+    path = save(0.5)
     monkeypatch.chdir(tmp_path)
     shutil.copytree(path.parents[1], folder)
     monkeypatch.delenv("HOME", raising=False)
@@ -366,9 +373,8 @@ def test_findings_of_the_current_folder_are_not_read(tmp_path, monkeypatch, fold
 
 
 def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the_text(
-    command, lab, tmp_path, monkeypatch
+    command, lab, quote_is_kept, monkeypatch
 ):
-    (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     gain = property(lambda score: 0.25 if score.detector == "quote" else 0.5)
     monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", gain)
@@ -383,8 +389,8 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
     assert best.detector == "word-position"
     assert second == first
 
-    assert command("export", lab, tmp_path / "page.html").code == 0
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert command("export", lab, "page.html").code == 0
+    page = Path("page.html").read_text("utf-8")
     cell = best.layer * charrnn.load(lab).config.hidden_size + best.unit
     assert f'"cell":{cell},"polarity":{best.polarity}}},{{"name":"quote",' in page
     assert "aeiou" not in page
@@ -392,9 +398,8 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
 
 
 def test_a_detector_without_a_significant_cell_is_not_found_any_more(
-    command, lab, tmp_path, monkeypatch
+    command, lab, quote_is_kept, monkeypatch
 ):
-    (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
     monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", 0.5)
     assert command(*QUOTE, "--detector", "word-position").code == 0
