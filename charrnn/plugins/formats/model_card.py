@@ -62,6 +62,10 @@ def catalogued(model: TrainedModel) -> list[CatalogueEntry | None]:
     """Return the entry of the catalogue for each source of a model's text, None for a private
     text."""
     sources = model.config.corpus
+    if model.card:  # an included model, whose text is public
+        by_file = {entry.file: entry for entry in load_catalogue()}
+        return [by_file.get(source) for source in sources]
+
     locations: Sequence[str | None] = ()
     digest = None
     if model.recorded_corpus is not None:

@@ -163,7 +163,7 @@ def test_a_network_that_no_browser_runs_has_no_page(alphabet_run, tmp_path, monk
 
 def test_the_metadata_is_what_model_hubs_read(lstm, tmp_path):
     folder = charrnn.load(lstm.path).export(f"{tmp_path}/given/")
-    _, block, text = (folder / CARD).read_text(encoding="utf-8").split("---\n", 2)
+    _, block, text = (folder / CARD).read_text("utf-8").split("---\n", 2)
     metadata = yaml.safe_load(block)
     assert metadata["library_name"] == "charrnn"
     (index,) = metadata["model-index"]
@@ -183,7 +183,7 @@ def test_the_page_of_a_folder_opens(lstm, tmp_path):
 
 def test_the_card_of_an_included_model_says_what_was_measured(tmp_path):
     folder = charrnn.load("prose").export(f"{tmp_path}/given/")
-    card = (folder / CARD).read_text(encoding="utf-8")
+    card = (folder / CARD).read_text("utf-8")
     assert "| text | War and Peace (`war-and-peace` in the catalogue of charrnn) |" in card
     assert "| test part | 1.1677 | 1.131…1.203 |" in card
     assert re.search(
@@ -191,11 +191,12 @@ def test_the_card_of_an_included_model_says_what_was_measured(tmp_path):
     )
     unknown = card.partition("## What is not known")[2].partition("## Limits")[0]
     assert "licence" not in unknown and "test part" not in unknown
+    assert charrnn.load(folder).config.corpus == ("war-and-peace",)
 
 
 def test_the_card_of_a_run_says_what_is_not_known(alphabet_run, tmp_path):
     folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
-    card = (folder / CARD).read_text(encoding="utf-8")
+    card = (folder / CARD).read_text("utf-8")
     assert "| validation part | " in card and "test part" not in card, "it has none"
     assert "SHA-256 of the text" not in card, "which would show a guess at a short text to be right"
     assert "This is not known: no cell is recorded" in card
@@ -205,14 +206,14 @@ def test_the_card_of_a_run_says_what_is_not_known(alphabet_run, tmp_path):
 def test_the_card_says_how_the_step_was_chosen_if_a_loss_chose_it(alphabet_run, tmp_path):
     model = charrnn.load(alphabet_run)
     chosen = "the step at which the loss on the validation part was lowest"
-    assert chosen in (model.export(f"{tmp_path}/best/") / CARD).read_text(encoding="utf-8")
+    assert chosen in (model.export(f"{tmp_path}/best/") / CARD).read_text("utf-8")
     model.val_nats = None  # as of RUN@STEP
-    assert chosen not in (model.export(f"{tmp_path}/other/") / CARD).read_text(encoding="utf-8")
+    assert chosen not in (model.export(f"{tmp_path}/other/") / CARD).read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", ["-x", "a\"b's", "🙂 ü"])
 def test_the_commands_of_the_card_are_what_a_shell_and_python_read(command, alphabet_run, name):
-    card = (charrnn.load(alphabet_run).export(f"./{name}/") / CARD).read_text(encoding="utf-8")
+    card = (charrnn.load(alphabet_run).export(f"./{name}/") / CARD).read_text("utf-8")
     typed = re.search(r"^charrnn (sample .*) --length 500$", card, re.MULTILINE)[1]
     ran = command(*shlex.split(typed), "--length", "20")
     assert ran.code == 0, ran.err
@@ -232,7 +233,7 @@ def test_the_commands_of_the_card_are_what_a_shell_and_python_read(command, alph
 def test_the_card_says_how_it_is_trained_again(alphabet_run, tmp_path, changes, row):
     model = charrnn.load(alphabet_run)
     model.config = replace(model.config, **changes)
-    card = (model.export(f"{tmp_path}/given/") / CARD).read_text(encoding="utf-8")
+    card = (model.export(f"{tmp_path}/given/") / CARD).read_text("utf-8")
     assert f"| command that trains it again | {row} |" in card
     assert ("| began with the weights of | a private model |" in card) is ("init_from" in changes)
 

@@ -101,7 +101,7 @@ def base64_of(data):
 def in_node(page, cases, folder):
     """What the programs of a page write in node."""
     assert NODE is not None
-    (folder / "page.html").write_text(page, encoding="utf-8")
+    (folder / "page.html").write_text(page, "utf-8")
     call = [NODE, SCRIPTS / "page_in_node.js", folder / "page.html"]
     given = json.dumps(list(cases)).encode()
     found = subprocess.run(call, input=given, capture_output=True, timeout=600, check=True)
@@ -157,7 +157,7 @@ def run_in_page(folder, page, script, given=None, *, address="#text="):
     programs += [(SCRIPTS / f"{name}.js").read_text("utf-8") for name in ("in_page", script)]
     added = "".join(f"<script>{program}</script>" for program in programs)
     html = re.sub("<meta http-equiv[^>]*>", "", page).replace("</body>", f"{added}</body>")
-    (folder / "page.html").write_text(html, encoding="utf-8")
+    (folder / "page.html").write_text(html, "utf-8")
     elements = dump((folder / "page.html").as_uri() + address, folder)
     answer = re.search(r'data-answer="([^"]*)"', elements)
     return json.loads(unescape(answer[1]))
