@@ -67,7 +67,9 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(command, lab, corpus):
         lines = [line.removesuffix("↵") for line in picture.splitlines() if line.endswith("↵")]
         assert len(lines) > 3 and "\n".join(lines) in held_out
     [line] = [line for line in ran.out.splitlines() if "not scored" in line]
-    assert re.fullmatch(r"([\w-]+, ){2}[\w-]+ and \d+ more: not scored; an exported .json says why", line)
+    assert re.fullmatch(
+        r"([\w-]+, ){2}[\w-]+ and \d+ more: not scored; an exported .json says why", line
+    )
 
 
 def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command, lab, tmp_path):
