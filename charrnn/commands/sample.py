@@ -124,8 +124,7 @@ class SampleCommandOptions(ReplacingOptions):
     new: bool = option(
         False,
         flags="--new",
-        help="Draw again what is a document of the run's text, or of the text of a run that it"
-        " began with. Without a file: --known adds one.",
+        help="Draw again what stands in the text of this run, or of a run that it began with.",
         panel=COPIES,
         needs="reports",
     )

@@ -388,9 +388,8 @@ class SampleOutput:
             unknown=options.unknown,
             clamps=options.clamps,
         )
-        data = self._as_json(text) | {"provenance": found.to_json()}
         if self.show_as_json:
-            print_json(data)
+            print_json(self._as_json(text) | {"provenance": found.to_json()})
             return
 
         # A pipe gets the text without the marks, which are for a terminal.
@@ -401,8 +400,10 @@ class SampleOutput:
                 result_console(stderr=True).print(figure)
         else:
             title = f"Provenance of a text of {self.first.name}"
-            shown = provenance_page.shown(found, self.reference_text, title=title)
-            deliver(replace(shown, data=data), self.target)
+            shown = provenance_page.shown(
+                found, self.reference_text, title=title, sample=self._as_json(text)
+            )
+            deliver(shown, self.target)
 
         # Nothing is marked in such a short text, so all of it would seem to be new.
         if len(found.text) < found.min_length:

@@ -8,7 +8,7 @@ def cache_folder(name: str) -> Path:
     """Return a folder in CHARRNN_CACHE or in the user's cache folder, which is created if it is
     missing.
 
-    Raises OSError if it cannot be created, or if `private_folder` refuses it or its parent.
+    Raises OSError if it cannot be created, or if `private_folder` refuses it.
     """
     parent = os.environ.get("CHARRNN_CACHE")
     if not parent:
@@ -20,8 +20,7 @@ def cache_folder(name: str) -> Path:
         except RuntimeError as error:
             raise OSError(str(error)) from None
 
-    # Whoever can write to the parent could put another folder in the place of this one.
-    return private_folder(private_folder(Path(os.path.expanduser(parent))) / name)
+    return private_folder(Path(os.path.expanduser(parent), name))
 
 
 def private_folder(folder: Path) -> Path:

@@ -377,7 +377,7 @@ def skipped_line(skipped: Sequence[Skipped]) -> Text:
         line = ", ".join(names[:_NUM_NAMED])
         if len(names) > _NUM_NAMED:
             line += f" and {len(names) - _NUM_NAMED} more"
-        line += ": not scored; an exported .json says why"
+        line += ": not scored; named alone, each says why"
     return Text(all_visible(line), style="dim")
 
 

@@ -350,9 +350,9 @@ def test_the_folder_is_that_of_the_variable_or_the_users(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="of POSIX")
 def test_findings_in_a_folder_that_others_can_write_are_not_read():
-    parent = save(0.5).parents[1]
-    for mode, found in ((0o770, None), (0o1707, None), (0o755, 0.5)):
-        parent.chmod(mode)
+    folder = save(0.5).parent
+    for mode, found in ((0o770, None), (0o707, None), (0o755, 0.5)):
+        folder.chmod(mode)
         assert load() == found
 
 

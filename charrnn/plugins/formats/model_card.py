@@ -25,7 +25,7 @@ from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import PAGE, PICTURE
 from charrnn.runs.overview import summarize
 from charrnn.runs.reader import RunReader
-from charrnn.text.sources import CatalogueEntry, load_catalogue
+from charrnn.text.sources import CatalogueEntry, find_entry, load_catalogue
 from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
 from charrnn.views.tables import ends_text, meaning, score_text
@@ -63,8 +63,7 @@ def catalogued(model: TrainedModel) -> list[CatalogueEntry | None]:
     text."""
     sources = model.config.corpus
     if model.card:  # an included model, whose text is public
-        by_file = {entry.file: entry for entry in load_catalogue()}
-        return [by_file.get(source) for source in sources]
+        return [find_entry(name) for name in model.card.get("catalogue", ())]
 
     locations: Sequence[str | None] = ()
     digest = None

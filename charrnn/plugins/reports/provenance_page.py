@@ -6,7 +6,7 @@ training text, and the text around it, beside the text.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -35,13 +35,23 @@ SURROUNDINGS_CHARS = 300
 """Characters of the training text that stand before and after a passage."""
 
 
-def shown(provenance: Provenance, reference_text: ReferenceText, *, title: str) -> Shown:
+def shown(
+    provenance: Provenance,
+    reference_text: ReferenceText,
+    *,
+    title: str,
+    sample: Mapping[str, object] | None = None,
+) -> Shown:
     """Return the provenance of a text for the terminal and for an exported file, whose page shows
-    the training text around each passage."""
+    the training text around each passage. `sample` is the object of a generated text, to which the
+    provenance is added."""
+    data = provenance.to_json()
+    if sample is not None:
+        data = {**sample, "provenance": data}
     return Shown(
         title,
         pictures=provenance.view(),
-        data=provenance.to_json(),
+        data=data,
         page=lambda: to_page(provenance, reference_text, title=title),
     )
 
