@@ -377,7 +377,7 @@ def skipped_line(skipped: Sequence[Skipped]) -> Text:
         line = ", ".join(names[:_NUM_NAMED])
         if len(names) > _NUM_NAMED:
             line += f" and {len(names) - _NUM_NAMED} more"
-        line += ": not scored; named alone, each says why"
+        line += ": not scored; name one to score it alone"
     return Text(all_visible(line), style="dim")
 
 

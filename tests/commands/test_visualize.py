@@ -68,7 +68,7 @@ def test_by_itself_it_shows_a_table_and_three_best_cells(command, lab, corpus):
         assert len(lines) > 3 and "\n".join(lines) in held_out
     [line] = [line for line in ran.out.splitlines() if "not scored" in line]
     assert re.fullmatch(
-        r"([\w-]+, ){2}[\w-]+ and \d+ more: not scored; named alone, each says why", line
+        r"([\w-]+, ){2}[\w-]+ and \d+ more: not scored; name one to score it alone", line
     )
 
 

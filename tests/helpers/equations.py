@@ -8,9 +8,7 @@ SECTION = re.compile(r"^### [^\n]*`--(?:cell|depth) (\w+)`\n(.*?)(?=^##)", re.MU
 """A section: the value of the option, and the text."""
 BLOCK = re.compile(r"^(?:```|~~~)\n(.*?)^(?:```|~~~)$", re.MULTILINE | re.DOTALL)
 """A block of equations."""
-SECTIONS = dict(
-    SECTION.findall((REPOSITORY / "docs/understand/equations.md").read_text(encoding="utf-8"))
-)
+SECTIONS = dict(SECTION.findall((REPOSITORY / "docs/understand/equations.md").read_text("utf-8")))
 """The text of each section by the value of the option."""
 SPELLINGS = {
     "{t-1}": "before",

@@ -169,8 +169,8 @@ def test_detectors_without_a_score_have_one_line():
     reasons = "abbcd"
     skipped = [Skipped(detector=f"d{n}", reason=reason) for n, reason in enumerate(reasons)]
     line = f"{tables.skipped_line(skipped)}"
-    assert line == "d0, d1, d2 and 2 more: not scored; named alone, each says why"
-    assert f"{tables.skipped_line(skipped[:2])}" == "d0, d1: not scored; named alone, each says why"
+    assert line == "d0, d1, d2 and 2 more: not scored; name one to score it alone"
+    assert f"{tables.skipped_line(skipped[:2])}" == "d0, d1: not scored; name one to score it alone"
     assert f"{tables.skipped_line(skipped[1:3])}" == "d1, d2: not scored, b"
 
 

@@ -83,7 +83,9 @@ def _entry_at(source: str, location: str | None, digest: str | None) -> Catalogu
         # A text of the catalogue is named by its entry or by its file.
         if Path(source).name not in (entry.name, entry.file):
             continue
-        is_entry = source == entry.name or digest == entry.sha256
+        # A private file may have had the name of an entry, which has a file of another name.
+        is_named = source == entry.name and (location is None or path.name == entry.file)
+        is_entry = is_named or digest == entry.sha256
         # A folder without a recorded location was not read, as that of a run with this name.
         if path.is_file() or (location is not None and path.exists()):
             is_entry = entry.is_file(path)

@@ -181,7 +181,7 @@ def test_the_picture_is_the_screen(command, chain_run):
     line = ("predict", chain_run, "abc", "--numbers", "--backward")
     for suffix in ("svg", "html", "png"):
         assert command(*line, "--export", f"made.{suffix}").out == f"made.{suffix}\n"
-    page = Path("made.html").read_text(encoding="utf-8")
+    page = Path("made.html").read_text("utf-8")
     assert "dh above" in page and "Gradients of the weights" in page
-    assert Path("made.svg").read_text(encoding="utf-8").count(">above<") == 1
+    assert Path("made.svg").read_text("utf-8").count(">above<") == 1
     assert Path("made.png").read_bytes().startswith(b"\x89PNG")

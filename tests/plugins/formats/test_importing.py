@@ -130,7 +130,7 @@ def test_a_model_of_mlx_computes_what_its_equations_do(command, step, shapes):
             layers[name] = (layers[name][0], H)
     tensors = {name: torch.randn(*shape) for name, shape in {**outer, **layers}.items()}
     save_file(tensors, "m.safetensors")
-    Path("v.json").write_text(json.dumps(CHARACTERS), encoding="utf-8")
+    Path("v.json").write_text(json.dumps(CHARACTERS), "utf-8")
     ran = command("import", "m.safetensors", "--vocab", "v.json")
     assert f"layers.1.{list(shapes)[1]} -> layers.1.weight_hh_l0" in ran.err
 
@@ -158,7 +158,7 @@ def test_entries_that_are_no_weights_are_left_out_and_named(command):
     line = "left out, because no weights: norm.num_batches_tracked, epoch"
     assert ran.code == 0
     assert line in ran.err.splitlines()
-    assert line in Path("checkpoints/m-001/README.txt").read_text(encoding="utf-8")
+    assert line in Path("checkpoints/m-001/README.txt").read_text("utf-8")
 
 
 @pytest.fixture
@@ -172,8 +172,8 @@ def reversed_import(command):
         "head.weight": follows,
     }
     save_file(weights, "m.safetensors")
-    Path("v.json").write_text(json.dumps(["c", "b", "a"]), encoding="utf-8")
-    Path("val.txt").write_text("abc" * 200, encoding="utf-8")
+    Path("v.json").write_text(json.dumps(["c", "b", "a"]), "utf-8")
+    Path("val.txt").write_text("abc" * 200, "utf-8")
     return command("import", "m.safetensors", "--vocab", "v.json", "--text", "val.txt")
 
 
@@ -292,7 +292,7 @@ def test_a_pickled_vocabulary_is_turned_into_json_by_the_line_that_is_printed(co
 def imported(command):
     """Import a model with a text, and return what was printed on stderr."""
     save("LSTM")
-    Path("val.txt").write_text(CHARACTERS * 200, encoding="utf-8")
+    Path("val.txt").write_text(CHARACTERS * 200, "utf-8")
     ran = command("import", "m.safetensors", "--vocab", "v.json", "--text", "val.txt")
     assert ran.code == 0
     return ran.err

@@ -74,10 +74,12 @@ def test_the_text_of_the_catalogue_is_named_by_its_name(lstm, tmp_path, monkeypa
 
     # So may one that is gone, and a folder of texts.
     recorded = charrnn.load(lstm.path).recorded_corpus
-    for location in (tmp_path / "gone" / "shakespeare.txt", tmp_path):
-        model.recorded_corpus = replace(recorded, locations=(str(location),))
-        again = charrnn.load(model.export(f"{tmp_path}/mine/", force=True))
-        assert again.config.corpus == ("a private text",)
+    for source in ("shakespeare.txt", "shakespeare"):
+        model.config = replace(model.config, corpus=(source,))
+        for location in (tmp_path / "gone" / source, tmp_path):
+            model.recorded_corpus = replace(recorded, locations=(str(location),))
+            again = charrnn.load(model.export(f"{tmp_path}/mine/", force=True))
+            assert again.config.corpus == ("a private text",)
 
 
 def test_the_same_model_gives_the_same_bytes_and_recognises_its_text(lstm, tmp_path):

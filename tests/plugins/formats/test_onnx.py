@@ -310,7 +310,7 @@ def test_the_example_of_the_documentation_needs_onnxruntime_and_numpy_alone(
 ):
     # Only the alphabet run's text is known: every letter follows the one before, nearly always at
     # temperature 0.8.
-    page = (REPOSITORY / "docs" / "use" / "export.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "use" / "export.md").read_text("utf-8")
     programs = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (code,) = [program for program in programs if "onnxruntime" in program]
     code += "import sys; assert not {'torch', 'charrnn'} & set(sys.modules)"

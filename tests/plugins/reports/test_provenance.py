@@ -247,7 +247,7 @@ def test_every_planted_passage_is_found_with_its_place(tmp_path):
     whole = {found.text[one.start : one.stop]: one for one in found.passages}
     for number, passage in enumerate(passages):
         name, begin = planted[passage]
-        before = (folder / name).read_text(encoding="utf-8")[:begin]
+        before = (folder / name).read_text("utf-8")[:begin]
         [one] = [one for content, one in whole.items() if passage in content]
         assert one.place == Place(
             file=str(folder / name),
@@ -292,7 +292,7 @@ def test_the_place_of_a_passage_lies_in_a_document_that_was_learned(kind, tmp_pa
     reference_text = model.reference_text()
     for document in learned:
         [passage] = reference_text.passages(document)
-        lines = Path(passage.place.file).read_text(encoding="utf-8").split("\n")
+        lines = Path(passage.place.file).read_text("utf-8").split("\n")
         # The column of a table is that of the value.
         value = lines[passage.place.line - 1].removeprefix("7;")
         assert value in learned

@@ -962,7 +962,7 @@ def test_the_picture_of_the_documentation_shows_it(monkeypatch, tmp_path):
     monkeypatch.setattr(screens, "PICTURES", tmp_path)
     screens.draw_explorer()
     for folder in (tmp_path, REPOSITORY / "docs" / "pictures"):
-        picture = (folder / "explore.svg").read_text(encoding="utf-8")
+        picture = (folder / "explore.svg").read_text("utf-8")
         text = re.sub("<[^>]*>", "", picture)
         assert "follows quote" in text
         assert "Enter page" in text
