@@ -124,7 +124,7 @@ class SampleCommandOptions(ReplacingOptions):
     new: bool = option(
         False,
         flags="--new",
-        help="Draw again what stands in the text of this run, or of a run that it began with.",
+        help="Draw again what is a document of this run's text, or of a text learned before it.",
         panel=COPIES,
         needs="reports",
     )

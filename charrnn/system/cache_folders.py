@@ -19,7 +19,6 @@ def cache_folder(name: str) -> Path:
             parent = user_cache_dir("charrnn", appauthor=False)
         except RuntimeError as error:
             raise OSError(str(error)) from None
-
     return private_folder(Path(os.path.expanduser(parent), name))
 
 

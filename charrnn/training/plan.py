@@ -275,8 +275,8 @@ def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[st
             )
 
     # So do the settings of the text, unless they are asked for, and the dropout: weights that have
-    # learned without it lose a part of what they know. The two fields of documents go together, and
-    # the catalogue knows the encoding of its texts.
+    # learned without it know less once it begins. The two fields of documents go together, and the
+    # catalogue knows the encoding of its texts.
     asked_for = {*changed, *asked}
     if asked_for.intersection(DOCUMENTS):
         asked_for.update(DOCUMENTS)

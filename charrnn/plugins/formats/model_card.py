@@ -83,7 +83,7 @@ def _entry_at(source: str, location: str | None, digest: str | None) -> Catalogu
         # A text of the catalogue is named by its entry or by its file.
         if Path(source).name not in (entry.name, entry.file):
             continue
-        # A private file may have had the name of an entry, which has a file of another name.
+        # A private file may be called like an entry. The file of the entry has a suffix.
         is_named = source == entry.name and (location is None or path.name == entry.file)
         is_entry = is_named or digest == entry.sha256
         # A folder without a recorded location was not read, as that of a run with this name.
