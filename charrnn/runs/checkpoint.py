@@ -355,7 +355,7 @@ def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
         for name in [name for name in tensors if name.endswith(SCALE)]:
             scale = tensors.pop(name)
             weight = name.removesuffix(SCALE)
-            tensors[weight] = from_rows(tensors[weight], scale)
+            tensors[weight] = _from_int8(weight, values=tensors[weight], scale=scale)
     # A well-formed header can name a type (KeyError) or a shape (ValueError) that NumPy does not
     # have.
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
@@ -371,6 +371,16 @@ def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
                 f"{path} is damaged: {name} has a value that is not a finite float32"
             )
     return tensors
+
+
+def _from_int8(name: str, *, values: NDArray[Any], scale: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a matrix in float32. Raises ValueError unless each row has one scale."""
+    # Of another shape, few values and few scales would be multiplied to a matrix that is as large
+    # as the product of their numbers.
+    has_types = values.dtype == np.int8 and scale.dtype == np.float32
+    if not has_types or values.ndim != 2 or scale.shape != values.shape[:1]:
+        raise ValueError(f"{name} is no matrix of int8 with a scale in float32 for each row")
+    return from_rows(values, scale)
 
 
 def _check_allocation(num_bytes: int) -> None:

@@ -14,7 +14,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,10 @@ _LISTED = {CONFIG, VOCAB, MODEL}
 _LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
 MAX_UNPACKED, MAX_RATIO = 1 << 26, 100
 """A file in the .zip that unpacks to more than MAX_UNPACKED bytes may be at most MAX_RATIO times as
-large as its compressed form. Weights of one network hardly compress; the weights of an ensemble of
-M networks, at most 64, may compress by a factor of M."""
+large as the .zip. Weights of one network hardly compress; the weights of an ensemble of M networks,
+at most 64, may compress by a factor of M."""
+BLOCK_BYTES = 1 << 18
+"""Number of bytes of a .zip that are read at once: more than a list of a thousand files has."""
 
 ReadFile = Callable[[str, int], bytes]
 """Reads a file by its name, of at most so many bytes. Raises CheckpointError if it is missing."""
@@ -112,30 +114,82 @@ class ModelFile:
             yield read_in_folder
             return
 
-        try:
-            with convert_os_errors("read", path=path, kind=CheckpointError):
+        with ExitStack() as stack:
+            with _converted_errors(path):
                 check_regular(path)
                 check_no_placeholder(path)
-                with zipfile.ZipFile(path) as archive:
-                    _check_archive(path, archive)
+                archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(_File(path))))
+                _check_archive(path, archive)
 
-                    def read_in_archive(name: str, max_bytes: int) -> bytes:
-                        if name not in archive.namelist():
-                            raise CheckpointError(
-                                f"{path} is damaged, or no model of charrnn export: it has no"
-                                f" {name}"
-                            )
-                        with archive.open(name) as file:
-                            # One byte too many already shows the damage.
-                            return file.read(max_bytes + 1)
+            def read_in_archive(name: str, max_bytes: int) -> bytes:
+                with _converted_errors(path):
+                    return _unpack(path, archive, name=name, max_bytes=max_bytes)
 
-                    yield read_in_archive
-        # zipfile raises these errors if the file is not a .zip, is truncated or encrypted, or is
-        # compressed by an unknown method.
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"{path} is damaged, or charrnn export did not write it: {error}"
-            ) from error
+            # Outside of what converts errors: an error of the caller is no damage of the file.
+            yield read_in_archive
+
+
+class _File(io.FileIO):
+    """A .zip of which little is read at once."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read at most `size` bytes. Raises BadZipFile if they are more than BLOCK_BYTES."""
+        # zipfile reads the list of all files in one piece: half a million of empty files, which
+        # take little space, would take ten seconds.
+        if size is not None and size > BLOCK_BYTES:
+            raise zipfile.BadZipFile("its list of files is too long")
+        return super().read(size) or b""
+
+
+@contextmanager
+def _converted_errors(path: Path) -> Iterator[None]:
+    """Convert what reading a .zip raises into CheckpointError."""
+    try:
+        with convert_os_errors("read", path=path, kind=CheckpointError):
+            yield
+    # zipfile raises these errors if the file is not a .zip, is truncated or encrypted, or is
+    # compressed by an unknown method.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged, or charrnn export did not write it: {error}"
+        ) from error
+
+
+def _unpack(path: Path, archive: zipfile.ZipFile, *, name: str, max_bytes: int) -> bytes:
+    """Read a file of the model in a .zip; one byte more than `max_bytes` shows that it is too long.
+
+    Raises CheckpointError if there is no such file, or if it unpacks to too much.
+    """
+    entry = _folder_in(archive) + name
+    if entry not in archive.namelist():
+        raise CheckpointError(f"{path} is damaged, or no model of charrnn export: it has no {name}")
+
+    # The bytes are counted as they are unpacked: in its list of files, a .zip bomb of a few
+    # kilobytes could claim to be anything.
+    most = max(MAX_UNPACKED, MAX_RATIO * path.stat().st_size)
+    blocks = []
+    num_bytes = 0
+    with archive.open(entry) as file:
+        while num_bytes <= max_bytes and (block := file.read(BLOCK_BYTES)):
+            blocks.append(block)
+            num_bytes += len(block)
+            if num_bytes > most:
+                raise _packed_otherwise(path, name)
+    return b"".join(blocks)
+
+
+def _folder_in(archive: zipfile.ZipFile) -> str:
+    """Return the folder in a .zip that has the model, with a slash; "" if it is none, as in the
+    files of `charrnn export`."""
+    # Other programs, such as `zip -r`, pack the folder itself.
+    places = [name for name in archive.namelist() if name.rpartition("/")[2] == MANIFEST]
+    if len(places) != 1:
+        return ""
+    return places[0].removesuffix(MANIFEST)
+
+
+def _packed_otherwise(path: Path, name: str) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged: charrnn export does not compress {name} like that")
 
 
 def is_model_file(run: str | Path) -> bool:
@@ -163,21 +217,16 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 def _is_stored(data: bytes) -> bool:
     """Whether a file is stored without compression. Weights that are nearly all zero would compress
-    so well that `_check_archive` would refuse them as a bomb."""
+    so well that `_unpack` would refuse them as a bomb."""
     return len(data) > MAX_UNPACKED and len(data) > MAX_RATIO // 2 * len(zlib.compress(data))
 
 
 def _check_archive(path: Path, archive: zipfile.ZipFile) -> None:
-    """Raise CheckpointError for a .zip of which a file unpacks to too much, or has the name of
-    another one."""
-    # The sizes are checked before anything is unpacked: a .zip bomb of a few kilobytes could fill
-    # the memory.
+    """Raise CheckpointError for a .zip of which a file is compressed by another method, or has the
+    name of another one."""
     for entry in archive.infolist():
-        is_bomb = entry.file_size > max(MAX_UNPACKED, MAX_RATIO * entry.compress_size)
-        if is_bomb or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise CheckpointError(
-                f"{path} is damaged: charrnn export does not compress {entry.filename} like that"
-            )
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _packed_otherwise(path, entry.filename)
     if len(set(archive.namelist())) < len(archive.namelist()):
         raise CheckpointError(f"{path} is damaged: two of its files have the same name")
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -480,3 +481,20 @@ def test_a_signal_is_obeyed_while_a_large_file_is_hashed(run, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run.load_checkpoint("latest", with_training=False)
     assert hashed == [7, 7, 7]
+
+
+@pytest.mark.parametrize(
+    "values, scale",
+    [
+        (np.ones((1, 30_000), np.int8), np.ones(30_000, np.float32)),
+        (np.ones((2, 3), np.int8), np.ones((), np.float32)),
+        (np.ones((2, 3), np.int8), np.ones((2, 1), np.float32)),
+        (np.ones(3, np.int8), np.ones(3, np.float32)),
+        (np.ones((2, 3), np.bool_), np.ones(2, np.float32)),
+        (np.ones((2, 3), np.int8), np.ones(2, np.float64)),
+    ],
+)
+def test_int8_weights_without_a_scale_for_each_row_are_damage(values, scale):
+    data = checkpoint.tensors_to_bytes({"w": values, f"w{checkpoint.SCALE}": scale})
+    with pytest.raises(CheckpointError, match="w is no matrix of int8 with a scale in float32"):
+        checkpoint.tensors_from_bytes(Path("model.safetensors"), data)

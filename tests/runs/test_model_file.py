@@ -7,7 +7,6 @@ import math
 import re
 import zipfile
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ import charrnn
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.config_files import CONFIG, VOCAB
-from charrnn.runs.model_file import PAGE, ModelFile, _check_archive, is_model_file, pack
+from charrnn.runs.model_file import PAGE, ModelFile, is_model_file, pack
 from charrnn.trained_model import load_steps
 
 
@@ -200,15 +199,57 @@ def test_damage_is_named_with_the_path_once(file, changes, message):
     assert str(raised.value).count(str(file)) == 1
 
 
-TOO_SMALL = "is damaged: charrnn export does not compress model"
+def renamed(content, old, new):
+    """Return a .zip with another value in its list of files, where zipfile reads the sizes."""
+    begin = content.rindex(b"PK\1\2")
+    return content[:begin] + content[begin:].replace(old, new)
 
 
-@pytest.mark.parametrize("ratio, method, problem", [(101, 8, TOO_SMALL), (1, 14, TOO_SMALL)])
-def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file, ratio, method, problem):
-    entry = Mock(file_size=ratio << 22, compress_size=1 << 22, compress_type=method, filename=MODEL)
-    archive = Mock(infolist=lambda: [entry], namelist=lambda: [MODEL])
-    with pytest.raises(CheckpointError, match=rf"abc\.zip {problem}"):
-        _check_archive(file, archive)
+def test_a_bomb_that_its_list_of_files_hides_is_noticed_while_it_is_unpacked(file, monkeypatch):
+    monkeypatch.setattr("charrnn.runs.model_file.MAX_UNPACKED", 1 << 20)
+    zeros = bytes(1 << 24)
+    signed(file, model_safetensors=zeros)
+    # The list of files says that they hardly compress.
+    with zipfile.ZipFile(file) as archive:
+        size = archive.getinfo(MODEL).compress_size
+    claimed = renamed(
+        file.read_bytes(), size.to_bytes(4, "little"), (1 << 24).to_bytes(4, "little")
+    )
+    file.write_bytes(claimed)
+    with ModelFile(file).opened() as read_file, pytest.raises(CheckpointError) as raised:
+        read_file(MODEL, len(zeros))
+    assert f"charrnn export does not compress {MODEL} like that" in str(raised.value)
+
+
+def test_another_compression_is_refused(file):
+    content = content_of(file)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    with pytest.raises(CheckpointError, match=r"does not compress config\.yaml like that"):
+        ModelFile(file).load_best()
+
+
+def test_a_list_of_many_empty_files_is_not_read(file):
+    with zipfile.ZipFile(file, "a") as archive:
+        for index in range(6_000):
+            archive.writestr(f"{index}", b"")
+    with pytest.raises(CheckpointError, match="its list of files is too long"):
+        ModelFile(file).load_best()
+
+
+def test_an_error_of_whoever_reads_is_no_damage(file):
+    with pytest.raises(ValueError, match="mine"), ModelFile(file).opened():
+        raise ValueError("mine")
+
+
+def test_a_folder_that_was_zipped_as_a_folder_is_read(file):
+    content = content_of(file)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("abc/", b"")
+        for name, data in content.items():
+            archive.writestr(f"abc/{name}", data)
+    assert ModelFile(file).load_best().step == 1
 
 
 def test_weights_that_are_nearly_all_zero_are_not_compressed(file, monkeypatch):

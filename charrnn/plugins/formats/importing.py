@@ -13,6 +13,7 @@ import json
 import re
 import shlex
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from charrnn.cli.command_options import NEW_RUN, CommandOptions
 from charrnn.cli.streams import print_json, print_path, printable, warn, write_aside
 from charrnn.config.options import argument, option
 from charrnn.config.settings import Config
-from charrnn.errors import CheckpointError, UsageError, named
+from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.evaluation.loss_reports import LossReport
 from charrnn.evaluation.notes import doubts
 from charrnn.model.shapes import weight_shapes
@@ -56,6 +57,8 @@ NOTE = "README.txt"
 """The file in the run folder that says where its weights come from."""
 MAX_BYTES = 1 << 40
 """Maximum size of the file of weights."""
+MAX_TIED = 4
+"""How often a file may use its values: a matrix may be both the embedding and the output layer."""
 _CELLS = {4: ("lstm",), 3: ("gru",), 1: ("rnn", "irnn")}
 """Cell types by the number of gates; the first of several is the default."""
 _RECURRENT = re.compile(
@@ -128,6 +131,7 @@ def read_tensors(path: Path) -> tuple[Tensors, Sequence[str]]:
         if path.suffix == ".safetensors":
             content: Any = safetensors_torch.load(data)
         else:
+            _check_uncompressed(data)
             # For a plain pickle torch also prints a warning, with a line of its source.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -158,6 +162,15 @@ def read_tensors(path: Path) -> tuple[Tensors, Sequence[str]]:
                 f"{path} contains more than dense tensors: save model.state_dict() alone"
             )
 
+    # A file of some bytes can give a tensor any shape, by repeating its values, and can name a
+    # tensor many times.
+    num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if num_bytes > MAX_TIED * len(data):
+        raise CheckpointError(
+            f"{path} has {counted(len(data), 'byte')}, and its tensors have {num_bytes:,}: it"
+            " repeats values\nsave copies of the tensors, with .contiguous()"
+        )
+
     # Integers would be quantized weights, which are useless without their scales.
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
@@ -168,6 +181,17 @@ def read_tensors(path: Path) -> tuple[Tensors, Sequence[str]]:
 
     arrays = {name: tensor.detach().float().numpy() for name, tensor in tensors.items()}
     return arrays, left_out
+
+
+def _check_uncompressed(data: bytes) -> None:
+    """Raise ValueError for a .zip of compressed files, which torch would unpack whatever their
+    size."""
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        return
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        methods = {entry.compress_type for entry in archive.infolist()}
+    if methods - {zipfile.ZIP_STORED}:
+        raise ValueError("its files are compressed, as torch.save does not")
 
 
 def _weights_in(checkpoint: Any, path: Path) -> Any:

@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import shlex
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -333,3 +334,18 @@ def test_what_needs_the_training_of_an_imported_model_is_refused(command, import
 def test_an_imported_model_learns_by_dynamic_evaluation(command, imported):
     ran = command("evaluate", "m-001", "--dynamic", "--chars", 200)
     assert (ran.code, "dynamic" in ran.out) == (0, True)
+
+
+def test_tensors_that_are_larger_than_their_file_are_refused(command):
+    save("LSTM", "m.pt", **{"rnn.weight_hh_l0": torch.zeros(1).expand(100_000, 100_000)})
+    refused = command("import", "m.pt", "--vocab", "v.json", "--out", "r")
+    refused.assert_refused(4, "its tensors have 40,000,0", "it repeats values", ".contiguous()")
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(command):
+    save("LSTM", "m.pt")
+    with zipfile.ZipFile("m.pt") as stored, zipfile.ZipFile("z.pt", "w", 8) as packed:
+        for name in stored.namelist():
+            packed.writestr(name, stored.read(name))
+    refused = command("import", "z.pt", "--vocab", "v.json", "--out", "r")
+    refused.assert_refused(4, "its files are compressed, as torch")
