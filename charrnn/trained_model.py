@@ -540,7 +540,8 @@ class TrainedModel(TextModel, Displayable):
 
         Returns:
             A `Trace` of N characters: its `cells` (N, L, H) are in [-1, 1], and its `logprobs` (N,)
-            are the log-probabilities of the characters in nats.
+            are the log-probabilities of the characters in nats. They are those of a single pass
+            over the context and the text, up to rounding (1e-5).
 
         Raises:
             DataError: The text is empty, or a file cannot be read.

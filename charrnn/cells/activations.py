@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.gates import GateCounter
+from charrnn.cells.trace import states_of_text
 from charrnn.errors import CharRNNError, counted
 from charrnn.model.annotations import CharRNN
-from charrnn.model.reading import read_in_lanes
+from charrnn.model.reading import KnownStates, read_in_lanes
 from charrnn.model.shapes import check_finite
 from charrnn.system.arrays import Float32Array
 from charrnn.system.lazy import torch
@@ -35,8 +36,11 @@ class Activations:
     freed or the process ends, however it ends.
     """
 
-    def __init__(self, network: CharRNN, text: EncodedText) -> None:
-        """Read the text once.
+    def __init__(
+        self, network: CharRNN, text: EncodedText, *, known: KnownStates | None = None
+    ) -> None:
+        """Read the text as a single pass from the beginning of its context. `known` are its
+        `states_of_text`, if they were computed before.
 
         Raises CharRNNError if there is no room for 2 * N * C bytes, CheckpointError for values that
         are not finite.
@@ -58,7 +62,7 @@ class Activations:
         counter = None
         if layers[0].cell.gates:
             counter = GateCounter(network)
-        self._read(network, counter)
+        self._read(network, counter, known or states_of_text(network, text))
         self.gates = () if counter is None else counter.uses()
         """How often the gates of each layer are saturated over the text, layer by layer; () for a
         cell type without gates."""
@@ -74,7 +78,7 @@ class Activations:
         """Return the values (N,) of a cell."""
         return np.asarray(self.values[layer * self.num_units + unit], np.float32)
 
-    def _read(self, network: CharRNN, counter: GateCounter | None) -> None:
+    def _read(self, network: CharRNN, counter: GateCounter | None, known: KnownStates) -> None:
         ids = self.text.ids
         first = self.text.first
         values = self.values
@@ -82,7 +86,7 @@ class Activations:
         read = network.trace if counter is None else counter.read
         with torch.inference_mode(), task("reading", total=len(self.text)) as advance:
             for positions, (_, cells, _) in read_in_lanes(
-                read, network.initial_state, ids=ids, first=first
+                read, network.initial_state, ids=ids, first=first, known=known
             ):
                 is_text = positions < len(ids)
                 if counter is not None:

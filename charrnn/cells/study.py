@@ -22,7 +22,7 @@ from charrnn.cells.findings_cache import FindingsCache, Result
 from charrnn.cells.passages import choose_passages, read_passages
 from charrnn.cells.scores import Measured, measure, sort_scores
 from charrnn.cells.target_labels import Target, choose_targets, label_by_name
-from charrnn.cells.trace import Read, stream_cells, trace_text
+from charrnn.cells.trace import Read, states_of_text, stream_cells, trace_text
 from charrnn.cells.value_statistics import measure_values
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -30,6 +30,7 @@ from charrnn.errors import DataError
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import cell_sections
 from charrnn.model.annotations import CharRNN
+from charrnn.model.reading import KnownStates
 from charrnn.model.shapes import check_unit
 from charrnn.runs.included import card_of
 from charrnn.system.display import Displayable, RecordTuple
@@ -289,7 +290,17 @@ class Study:
 
         Raises CharRNNError if there is no room on the disk.
         """
-        return self.in_memory("activations", compute=lambda: Activations(self.network(), self.text))
+        return self.in_memory(
+            "activations",
+            compute=lambda: Activations(self.network(), self.text, known=self.known_states()),
+        )
+
+    def known_states(self) -> KnownStates:
+        """Return the states of a single pass over the text, with which every reading begins;
+        computed once per study."""
+        return self.in_memory(
+            "known states", compute=lambda: states_of_text(self.network(), self.text)
+        )
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[Floats]:
         """Return the value of each cell at each character of a part of the text.
@@ -309,7 +320,7 @@ class Study:
         text = self.text.part(part.start or 0, part.stop)
 
         def trace(missing: list[tuple[int, int]]) -> list[Floats]:
-            traced = trace_text(self.network(), text).cells
+            traced = trace_text(self.network(), text, known=self.known_states()).cells
             # Copies, so that the trace of all other cells can be freed.
             return [np.ascontiguousarray(traced[:, layer, unit]) for layer, unit in missing]
 
@@ -447,7 +458,7 @@ class Study:
                 baseline = self.reader(self.untrained_baseline())
             return measure(
                 missing,
-                self.reader(self.network()),
+                self.reader(),
                 num_units=self.num_units,
                 read_untrained=baseline,
             )
@@ -461,9 +472,15 @@ class Study:
             for entry, target in zip(measured, targets, strict=True)
         ]
 
-    def reader(self, network: CharRNN) -> Read:
-        """Return a function that reads parts of the text with a network, for `scores`."""
-        return lambda begin, end: stream_cells(network, self.text.part(begin, end))
+    def reader(self, baseline: CharRNN | None = None) -> Read:
+        """Return a function that reads parts of the text, for `scores`, as a single pass of the
+        network over the whole text; with an untrained `baseline`, each part after a warm-up."""
+        # The baseline reads only a part of a long text, and remembers little of what is before it.
+        if baseline is not None:
+            return lambda begin, end: stream_cells(baseline, self.text.part(begin, end))
+        network = self.network()
+        known = self.known_states()
+        return lambda begin, end: stream_cells(network, self.text.part(begin, end), known)
 
     def _passage_spans(
         self, shown: Sequence[records.CellScore], labels: Mapping[str, Labels]
@@ -483,7 +500,7 @@ class Study:
             passages = choose_passages(
                 self.text.text,
                 shown=wanted,
-                read=self.reader(self.network()),
+                read=self.reader(),
                 half=self.half,
                 num_units=self.num_units,
             )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from charrnn.detectors.detector import Detector
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
-from charrnn.model.reading import read_in_lanes
+from charrnn.model.reading import INTERVAL, KnownStates, find_states, read_in_lanes
 from charrnn.model.shapes import check_finite
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.display import Displayable
@@ -92,13 +92,27 @@ class Trace(Displayable):
         return {name: array for name, array in arrays.items() if array is not None}
 
 
+def states_of_text(network: CharRNN, text: EncodedText) -> KnownStates:
+    """Return the states of a single pass of a network over a text and its context."""
+    # No state is needed behind the last of them.
+    num_read = (len(text.ids) - 1) // INTERVAL * INTERVAL
+    with task("reading ahead", total=num_read) as advance:
+        return find_states(network, network.initial_state, ids=text.ids, advance=advance)
+
+
 def trace_text(
-    network: CharRNN, text: EncodedText, *, num_guesses: int = 0, keeps_hidden: bool = False
+    network: CharRNN,
+    text: EncodedText,
+    *,
+    num_guesses: int = 0,
+    keeps_hidden: bool = False,
+    known: KnownStates | None = None,
 ) -> Trace:
-    """Trace a text in float32.
+    """Trace a text in float32, as a single pass from the beginning of its context.
 
     `num_guesses` is the number of next characters kept after each character, at most V;
-    `keeps_hidden` keeps the output of every layer.
+    `keeps_hidden` keeps the output of every layer; `known` are the `states_of_text`, if they were
+    computed before.
     """
     ids = text.ids
     first = text.first
@@ -117,9 +131,10 @@ def trace_text(
 
     # From the last character of the context on, if there is one: its logits predict the first
     # character of the text.
+    known = known or states_of_text(network, text)
     with torch.inference_mode(), task("reading", total=num_chars) as advance:
         traced = read_in_lanes(
-            network.trace, network.initial_state, ids=ids, first=max(0, first - 1)
+            network.trace, network.initial_state, ids=ids, first=max(0, first - 1), known=known
         )
         for positions, (logits, window_cells, window_hidden) in traced:
             # Without the context, and without the padding at the end of the last lane.
@@ -173,15 +188,18 @@ def score_next(logits: Tensor, ids: IdArray, positions: Int64Array) -> Float32Ar
 
 
 def stream_cells(
-    network: CharRNN, text: EncodedText
+    network: CharRNN, text: EncodedText, known: KnownStates | None = None
 ) -> Generator[tuple[Int64Array, Float32Array], None, None]:
     """Yield, window by window, (indices (n,), cells (n, L * H)) of the characters of a text, index
     0 being the first.
 
     A window holds characters of every lane, so indices are not sorted; each occurs once. Nothing is
-    kept. Raises CheckpointError for values that are not finite.
+    kept. With the `known` states of the text the values are those of a single pass, without them
+    those after a warm-up. Raises CheckpointError for values that are not finite.
     """
-    read = read_in_lanes(network.trace, network.initial_state, ids=text.ids, first=text.first)
+    read = read_in_lanes(
+        network.trace, network.initial_state, ids=text.ids, first=text.first, known=known
+    )
     with torch.inference_mode():
         for positions, (_, cells, _) in read:
             check_finite(cells, "cell values")

@@ -1,7 +1,9 @@
 """Read a long text in parallel lanes, and a window of documents in pieces of equal length.
 
-Each lane is warmed up on the `WARM_UP` characters before it, so its state differs from the state of
-a single pass only if the network remembers characters that are further back.
+The values of cells are those of a single pass over the text: each lane begins with a state of this
+pass, which `find_states` computes. For a loss, which is a mean over many characters, less is
+enough: each lane is warmed up on the `WARM_UP` characters before it, so its state differs from the
+state of a single pass if the network remembers characters that are further back.
 
 A fragment is a part of a window that one lane reads without a reset: from END, or from the start of
 the window, to the next END. Each fragment is cut into pieces of MAX_PIECE characters and, at its
@@ -22,21 +24,28 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.model.recurrent_state import reset_rows
+from charrnn.model.recurrent_state import RecurrentState, reset_rows
 from charrnn.system.arrays import BoolArray, Int64Array
-from charrnn.system.lazy import Tensor, torch
+from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import IdArray
 
 WARM_UP = 512
 """Number of characters that are read from the initial state, before those that count, to warm up a
-state: everything that is measured from the middle of a text warms up so. The losses after it differ
-from those of the whole text by less than 1e-8, but for linear cells whose state grows
-(benchmarks/LOG.md, 2026-11-25)."""
+state. The mean loss after it differs from that of a single pass by less than 1e-8, but for linear
+cells whose state grows (benchmarks/LOG.md, 2026-11-25). The value of a single cell may differ by
+0.01 or more."""
 WINDOW = 256
 """T: the number of characters of each lane that are read at once."""
 MAX_LANES = 32
 """The maximum of B, the number of lanes. A text under 8 * WARM_UP characters is read in one lane,
 which is exact if its context has at most WARM_UP characters."""
+
+INTERVAL = WARM_UP
+"""Number of characters between the states that `find_states` keeps."""
+SAME_STATE = 1e-5
+"""Two states are the same if no entry differs by more than this number, for entries above 1 times
+the entry. Rounding makes a difference of 1e-6, so with a smaller number no state would be the same,
+and the text would be read character after character."""
 
 SEGMENT_LENGTH = 8192
 """Length of the segments in which a part of a long text is read: 16 times the warm-up."""
@@ -47,17 +56,89 @@ InitialState: TypeAlias = Callable[[int], Any]
 Indices = NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownStates:
+    """The states of a single pass over a text before the characters 0, INTERVAL, 2 * INTERVAL, and
+    so on."""
+
+    states: RecurrentState[Tensor]
+    """A batch row for each of these characters."""
+
+    def before(self, positions: Indices) -> RecurrentState[Tensor]:
+        """Return the states before characters at `positions` (B,), which are multiples of
+        INTERVAL."""
+        return _rows_of(self.states, positions // INTERVAL)
+
+
+@no_grad
+def find_states(
+    step: Step[object],
+    initial_state: InitialState,
+    ids: IdArray,
+    *,
+    advance: Callable[[int], object],
+) -> KnownStates:
+    """Compute the states of a single pass over ids (N,); `step` is that of `read_in_lanes`.
+
+    `advance` is called with the number of characters that were read for the first time.
+
+    Several readers begin side by side, each at the beginning of a lane and in the initial state.
+    Behind the end of its lane, a reader replaces the states of the next lane, until it comes to a
+    state that is already the same: the sooner, the less the network remembers. All states are those
+    of a single pass when every reader has stopped, because the reader of the first lane replaces
+    all that differ from its own.
+    """
+    # An interval has the number of the state before it. The readers keep their distance, because
+    # they all read an interval at a time.
+    num_intervals = max(1, -(-len(ids) // INTERVAL))
+    lane_length = -(-num_intervals // lanes_of(len(ids)))
+    readers = np.arange(0, num_intervals, lane_length)
+    states = initial_state(num_intervals).map(torch.clone)
+    is_known = np.zeros(num_intervals, np.bool_)
+    is_known[0] = True
+
+    while True:
+        # No state is needed after the last interval.
+        readers = readers[readers < num_intervals - 1]
+        if not len(readers):
+            return KnownStates(states)
+        positions = readers * INTERVAL + np.arange(INTERVAL)[:, None]
+        inputs = torch.from_numpy(ids[positions].astype(np.int64)).to(states.device)
+        _, reached = step(inputs, _rows_of(states, readers))
+
+        readers = readers + 1
+        is_same = _is_same(_rows_of(states, readers), reached) & is_known[readers]
+        states.vectors[..., readers, :] = reached.vectors
+        advance(INTERVAL * int((~is_known[readers]).sum()))
+        is_known[readers] = True
+        readers = readers[~is_same]
+
+
+def _rows_of(state: RecurrentState[Tensor], rows: Indices) -> RecurrentState[Tensor]:
+    return state.map(lambda vectors: vectors[..., rows, :])
+
+
+def _is_same(before: RecurrentState[Tensor], after: RecurrentState[Tensor]) -> BoolArray:
+    """Return for each row (B,) whether both states are the same up to rounding."""
+    bound = SAME_STATE * before.vectors.abs().clamp(min=1)
+    is_near = (after.vectors - before.vectors).abs() <= bound
+    return np.asarray(is_near.transpose(-1, -2).flatten(0, -2).all(dim=0).cpu())
+
+
 def read_in_lanes(
     step: Step[Output],
     initial_state: InitialState,
     ids: IdArray,
     first: int,
+    *,
+    known: KnownStates | None = None,
 ) -> Iterator[tuple[Indices, Output]]:
     """Yield the output of `step` for every character of ids (N,) from index `first` on.
 
     `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output):
     positions[t, b] is the index of the character in `ids`; an index >= N is padding. Characters
-    before `first` are only context.
+    before `first` are only context. With the `known` states of these ids, the outputs are those of
+    a single pass; without them, each lane begins with a warm-up.
     """
     yield from read_parts(
         step,
@@ -65,6 +146,7 @@ def read_in_lanes(
         ids=ids,
         begins=np.array([first]),
         num_chars=len(ids) - first,
+        known=known,
     )
 
 
@@ -74,6 +156,8 @@ def read_parts(
     ids: IdArray,
     begins: Indices,
     num_chars: int,
+    *,
+    known: KnownStates | None = None,
 ) -> Iterator[tuple[Indices, Output]]:
     """Read P parts of ids (N,) at once, as `read_in_lanes` reads one. They begin at `begins` (P,)
     and have `num_chars` characters each.
@@ -92,6 +176,7 @@ def read_parts(
         ids=ids,
         starts=starts,
         length=lane_length,
+        known=known,
     )
 
 
@@ -160,30 +245,40 @@ def _read_from(
     ids: IdArray,
     starts: Indices,
     length: int,
+    *,
+    known: KnownStates | None = None,
 ) -> Iterator[tuple[Indices, Output]]:
-    """Read `length` characters in each of B lanes from `starts` (B,) on, after a warm-up."""
-    # Times count from the first scored character, so the times of the warm-up are negative.
-    warm_up = WARM_UP
-    if len(starts) == 1:
-        warm_up = min(WARM_UP, int(starts[0]))
+    """Read `length` characters in each of B lanes from `starts` (B,) on.
 
-    # If a lane has less text before it than its warm-up, its state is reset where the text begins.
-    text_begins = np.maximum(0, warm_up - starts) - warm_up
+    Each lane begins with the last of the `known` states before it, or without them with a warm-up.
+    """
+    # The characters from which on each lane reads, so that its state is right at its start.
+    if known is None:
+        origins = np.maximum(0, starts - WARM_UP)
+        at_origins = initial_state(len(starts))
+    else:
+        origins = starts // INTERVAL * INTERVAL
+        # The last lanes may begin beyond the text.
+        origins = np.minimum(origins, max(0, len(ids) - 1) // INTERVAL * INTERVAL)
+        at_origins = known.before(origins)
+    # Times count from the first scored character, so those of the origins are negative.
+    origin_times = origins - starts
 
-    # A window ends where a lane is reset, where the warm-up ends, and after WINDOW characters.
-    cuts = sorted({-warm_up, *text_begins.tolist(), *range(0, length, WINDOW), length})
-    state = initial_state(len(starts))
+    # A window ends where the state of a lane is put in, where the lanes start, and after WINDOW
+    # characters.
+    cuts = sorted({*origin_times.tolist(), *range(0, length, WINDOW), length})
+    state = at_origins
     for begin, end in pairwise(cuts):
-        if begin in text_begins:
-            is_begin = torch.from_numpy(text_begins == begin).to(state.device)
+        is_origin = origin_times == begin
+        if is_origin.any():
             state = reset_rows(
                 state,
-                initial=initial_state(len(starts)),
-                is_reset=is_begin,
+                initial=at_origins,
+                is_reset=torch.from_numpy(is_origin).to(state.device),
             )
 
-        # Positions before and after the text read any character: the reset removes the effect of
-        # those before it, and the caller leaves out those after it.
+        # Positions before and after the text read any character: the state of the origin removes
+        # the effect of those before it, and the caller leaves out those after it.
         positions = starts + np.arange(begin, end)[:, None]
         inputs = ids[positions.clip(0, len(ids) - 1)].astype(np.int64)
         output, state = step(torch.from_numpy(inputs).to(state.device), state)

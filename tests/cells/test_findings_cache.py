@@ -440,9 +440,7 @@ def test_a_measurement_is_read_back_exactly(lstm):
     targets, _ = choose_targets(TEXT, [DETECTORS["quote"]])
     study = model.study(TEXT)
     baseline = study.reader(model.untrained_baseline())
-    (measured,) = measure(
-        targets, study.reader(model.network), num_units=32, read_untrained=baseline
-    )
+    (measured,) = measure(targets, study.reader(), num_units=32, read_untrained=baseline)
     back = decode(Measured, in_json(measured))
     assert back.score == measured.score
     assert (back.on_choosing_half == measured.on_choosing_half).all()

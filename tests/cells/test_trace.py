@@ -19,7 +19,7 @@ from random_networks import H, L, V, random_network
 from charrnn.cells.activations import Activations
 from charrnn.cells.trace import trace_text
 from charrnn.errors import CharRNNError
-from charrnn.model.reading import WARM_UP
+from charrnn.model.reading import INTERVAL, WARM_UP
 from charrnn.plugins.analyses.gates import count_gates
 
 ROUNDING = 1e-5
@@ -69,7 +69,6 @@ def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell, num_char
     cells, logprobs = step_through(network, cell, ids)
     assert trace.cells.shape == (num_chars - first, L, H)
     assert trace.cells.dtype == np.float32
-    # Context beyond WARM_UP characters is not read; these small networks have forgotten it by then.
     assert np.abs(trace.cells - cells.numpy()[first:]).max() < ROUNDING
     check_logprobs(trace.logprobs, logprobs, ids, first)
     assert np.array_equal(trace.ids, ids[first:])
@@ -96,13 +95,14 @@ def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell, num_chars, firs
     network.output.register_forward_pre_hook(lambda module, inputs: lanes.add(inputs[0].shape[1]))
     with reports() as done:
         trace = trace_text(network, as_text(ids, first))
-    assert lanes == {3}
-    assert done == {"reading": num_chars - first}
+    assert max(lanes) == 3
+    assert done == {
+        "reading ahead": (num_chars - 1) // INTERVAL * INTERVAL,
+        "reading": num_chars - first,
+    }
     with torch.inference_mode():
         window = torch.from_numpy(ids.astype(np.int64))[:, None]
         (logits, cells, _), _ = network.trace(window, network.initial_state(1))
-    # A lane starts WARM_UP characters early from a zero state; what it would have remembered from
-    # further back has decayed far below rounding in networks of this size.
     assert np.abs(trace.cells - cells[first:, 0].numpy()).max() < ROUNDING
     check_logprobs(trace.logprobs, logits[:, 0].log_softmax(-1), ids, first)
 
@@ -127,7 +127,20 @@ def test_the_values_are_those_of_a_trace(cell, depth):
     np.testing.assert_array_equal(
         activations.of(1, 2), activations.values[H + 2].astype(np.float32)
     )
-    assert done == {"reading": len(text)}
+    assert done["reading"] == len(text)
+
+
+def test_a_value_does_not_depend_on_what_follows_even_if_the_network_remembers_long():
+    network, text = random_network("lstm"), make_text(4 * LONG)
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.bias("ih").chunk(4)[1].fill_(6.0)  # the forget gate: a third is left after 512
+    whole = trace_text(network, text)
+    for length in (100, LONG, LONG + 1, 2 * LONG):
+        part = trace_text(network, text.part(0, length))
+        assert np.abs(whole.cells[:length] - part.cells).max() < 1e-4
+    later = trace_text(network, text.part(LONG, LONG + 10))
+    assert np.abs(whole.cells[LONG : LONG + 10] - later.cells).max() < 1e-4
 
 
 @pytest.mark.parametrize(

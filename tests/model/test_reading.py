@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import (
+    INTERVAL,
     MAX_LANES,
     WARM_UP,
     WINDOW,
+    find_states,
     read_in_lanes,
     read_segments,
     segments_of,
@@ -52,11 +54,11 @@ def read_in_one_go(network, ids):
 
 
 @torch.no_grad()
-def gather(network, ids, first):
+def gather(network, ids, first, known=None):
     """Logits (N, V) as `read_in_lanes` has them, NaN before `first`; and B."""
     gathered = np.full((len(ids), V), np.nan)
     batch_size = 0
-    for positions, logits in read_in_lanes(network, network.initial_state, ids, first):
+    for positions, logits in read_in_lanes(network, network.initial_state, ids, first, known=known):
         batch_size = positions.shape[1]
         is_text = positions < len(ids)
         gathered[positions[is_text]] = logits.numpy()[is_text]
@@ -120,6 +122,52 @@ def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes):
         assert (counts.numpy() - 1 >= np.minimum(positions, WARM_UP))[is_text].all()
         assert (counts.numpy() - 1 <= positions)[is_text].all()
     assert (times_read[:first] == 0).all() and (times_read[first:] == 1).all()
+
+
+@pytest.mark.parametrize("first", [0, 1, 700])
+@pytest.mark.parametrize(
+    "num_chars",
+    [
+        *(LANE + over for over in (-1, 0, 1, 513)),  # one lane
+        *(2 * LANE + over for over in (-1, 0, 1, WARM_UP - 1, WARM_UP, WARM_UP + 1)),
+        *(3 * LANE + over for over in (-1, 0, 1)),
+        5 * LANE + 37,
+    ],
+)
+def test_with_known_states_every_character_is_read_as_in_a_single_pass(num_chars, first):
+    # This network still remembers a third of what it read 512 characters before.
+    network, ids = make_network(forget_bias=6.0), make_ids(num_chars)
+    expected = read_in_one_go(network, ids)
+    known = find_states(network, network.initial_state, ids, advance=lambda num: None)
+    logits, _ = gather(network, ids, first, known=known)
+    # The states may differ by SAME_STATE, which the output layer multiplies by its weights.
+    np.testing.assert_allclose(logits[first:], expected[first:], rtol=0, atol=1e-4)
+    assert np.isnan(logits[:first]).all()
+
+
+def test_the_states_of_a_network_that_forgets_nothing_are_those_of_a_single_pass():
+    # The reader of the first lane has to go on to the end.
+    num_chars = 3 * LANE + 5
+    known = find_states(
+        count_since_zero,
+        lambda batch_size: RecurrentState(torch.zeros(1, 1, batch_size, 1, dtype=torch.int64)),
+        np.zeros(num_chars, np.uint16),
+        advance=lambda num: None,
+    )
+    assert known.states.vectors.flatten().tolist() == [*range(0, num_chars, INTERVAL)]
+
+
+def test_the_text_is_not_read_again_where_the_network_has_forgotten():
+    network, ids = make_network(forget_bias=2.0), make_ids(4 * LANE)
+    num_read = []
+
+    def step(inputs, state):
+        num_read.append(inputs.numel())
+        return network(inputs, state)
+
+    find_states(step, network.initial_state, ids, advance=lambda num: None)
+    # Three of the four readers read an interval of the next lane, and find that they may stop.
+    assert sum(num_read) == len(ids) - INTERVAL + 3 * INTERVAL
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,7 @@ def find_direction(study: Study, detector: str | Detector, size: int | None) -> 
     def fit() -> Direction:
         # The best cell is the one that `--find` shows, which is looked up if it was measured.
         (measured,) = study.measure([target])
-        read = study.reader(study.network())
+        read = study.reader()
         return fit_direction(
             target, measured.score, size=size, num_units=study.num_units, read=read
         )

@@ -496,13 +496,14 @@ def read_together(studies: Sequence[Study]) -> Generator[Float32Array, None, Non
 
     All texts must have the same number of characters: then they are read in the same lanes.
     """
+    known = [study.known_states() for study in studies]
     with contextlib.ExitStack() as stack:
         # Every reader restores the mode that torch had when the reader began. Readers do not end in
         # the reverse order of their beginning, so the last reader would leave inference mode on.
         stack.enter_context(torch.inference_mode())
         readers = []
-        for study in studies:
-            stream = contextlib.closing(stream_cells(study.network(), study.text))
+        for study, states in zip(studies, known, strict=True):
+            stream = contextlib.closing(stream_cells(study.network(), study.text, states))
             readers.append(stack.enter_context(stream))
 
         # Window by window. The readers see the same lanes, because the texts are equally long.

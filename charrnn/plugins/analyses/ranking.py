@@ -64,7 +64,7 @@ def _read_scoring_half(study: Study) -> Float32Array:
     """Compute every cell's value (n, C) at each character of the scoring half."""
     # The ranks of a cell need all of its values.
     cells = np.empty((len(study.text) - study.half, study.num_cells), np.float32)
-    read = study.reader(study.network())
+    read = study.reader()
     with task("reading, to score all cells", total=len(cells)) as advance:
         for indices, values in read(study.half, len(study.text)):
             cells[indices] = values

@@ -21,6 +21,7 @@ from rich.console import Group
 import charrnn
 from charrnn.api import Model
 from charrnn.cells.findings_cache import FindingsCache
+from charrnn.cells.trace import states_of_text
 from charrnn.detectors.prose import label_quotes
 from charrnn.errors import DataError, UsageError
 from charrnn.model_study import ModelStudy
@@ -566,6 +567,7 @@ def test_nothing_held_and_nothing_exchanged_is_the_free_network(cell, depth):
         cell=(1, 2),
         output=output,
         wanted=begins,
+        known=states_of_text(network, text),
     )
     held = torch.zeros(2, 3, H, dtype=torch.bool)
     held[1] = True

@@ -79,7 +79,7 @@ def test_lanes_count_every_character_once_and_no_padding(num_chars, monkeypatch)
     network, text = make_network("lstm", scale=SCALE), make_text(num_chars, 30)
     with reports() as done:
         report = count_gates(network, text)
-    assert done == {"reading": num_chars}
+    assert done["reading"] == num_chars
     check(report, gates_in_order(network, text.ids, at_once=len(text.ids)), 30)
 
 

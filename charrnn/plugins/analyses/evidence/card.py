@@ -314,6 +314,7 @@ class Hypothesis:
             cell=self.cell,
             output=self.output,
             wanted=np.concatenate((pairs, self.clamped_segments)),
+            known=self.study.known_states(),
         )
 
     def score(self) -> CellScore:

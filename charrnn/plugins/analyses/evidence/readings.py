@@ -22,7 +22,7 @@ from charrnn.cells.trace import torch_ops
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import Ops
 from charrnn.model.interventions import exchange, record_layers, remove
-from charrnn.model.reading import MAX_LANES, read_parts
+from charrnn.model.reading import MAX_LANES, KnownStates, read_parts
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.plugins.analyses.evidence.property_output import Output
 from charrnn.statistics.moments import Moments
@@ -83,8 +83,10 @@ def read_freely(
     cell: CellIndex,
     output: Output,
     wanted: Positions,
+    known: KnownStates,
 ) -> FreeReading:
-    """Read segments of `length` characters, which begin at `begins` (S,), side by side.
+    """Read segments of `length` characters, which begin at `begins` (S,), side by side, from the
+    `known` states of a single pass over the text.
 
     The statistics of the memories are computed over the first `half` characters.
     """
@@ -126,7 +128,12 @@ def read_freely(
     first = text.first
     with task("reading", total=len(begins) * length) as advance:
         read = read_parts(
-            step, network.initial_state, ids=ids, begins=begins + first, num_chars=length
+            step,
+            network.initial_state,
+            ids=ids,
+            begins=begins + first,
+            num_chars=length,
+            known=known,
         )
         for positions, steps in read:
             in_choosing_half = []
