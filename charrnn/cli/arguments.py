@@ -14,6 +14,7 @@ from charrnn.errors import DataError, UsageError, shortened
 
 if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
+    from charrnn.text.corpus import Corpus
     from charrnn.text.vocab import Vocab
     from charrnn.trained_model import ModelKind, TrainedModel
 
@@ -44,6 +45,11 @@ def to_content(text: str, alphabet: str) -> str | bytes:
 
 
 def read_text(source: str, config: Config, *, quiet: bool) -> str | bytes:
+    """Return the text of the file of --text (see `read_text_corpus`)."""
+    return read_text_corpus(source, config, quiet=quiet).content
+
+
+def read_text_corpus(source: str, config: Config, *, quiet: bool) -> "Corpus":
     """Read the file of --text as `read_text_file` does.
 
     Prints notes on characters that were left out or changed, and on other ways to read the text,
@@ -55,7 +61,7 @@ def read_text(source: str, config: Config, *, quiet: bool) -> str | bytes:
     if not quiet:
         for note in corpus.notes:
             write_aside(printable(with_flags(note)))
-    return corpus.content
+    return corpus
 
 
 def read_prime(option: str, name: str, *, config: Config, vocab: "Vocab") -> str | bytes:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.arguments import load_models, read_text
+from charrnn.cli.arguments import load_models, read_text_corpus
 from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions, mix_option
 from charrnn.cli.streams import deliver, export_target, print_json, with_flags
 from charrnn.commands.models import load_mixture
@@ -117,16 +117,17 @@ def evaluate(options: EvaluateOptions) -> None:
 
     # The text is read once for all models: as characters, if any model reads characters.
     reader = next((model for model in models if model.vocab.kind == "char"), models[0])
-    content = None
+    corpus = content = None
     if options.text is not None:
-        content = read_text(options.text, reader.config, quiet=options.quiet)
+        corpus = read_text_corpus(options.text, reader.config, quiet=options.quiet)
+        content = corpus.content
 
     # A listing or a report takes the place of the losses.
     chosen = [addition for addition in _flag_additions() if addition.name in options.extra]
     for addition in chosen:
         if addition.listing is not None:
             addition.listing(
-                models, content, as_json=options.json, quiet=options.quiet, **_settings(options)
+                models, corpus, as_json=options.json, quiet=options.quiet, **_settings(options)
             )
             return
     reports = {addition.name: addition.report for addition in chosen if addition.report}

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import ALPHABETS, MIN_COUNT
 from charrnn.errors import DataError, UsageError, counted
+from charrnn.system.arrays import Int64Array
 from charrnn.system.docstrings import described
 from charrnn.text.batches import release_pages
-from charrnn.text.documents import Documents
+from charrnn.text.documents import END, Documents
 from charrnn.text.id_builder import BLOCK_BYTES
-from charrnn.text.places import Stretch
+from charrnn.text.places import Place, find_places
 from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import (
     SHUFFLED,
@@ -22,6 +23,7 @@ from charrnn.text.sources import (
     find_origin,
     standard_library,
 )
+from charrnn.text.text_files import Line
 from charrnn.text.vocab import MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
 MIN_LENGTH = 16
@@ -58,8 +60,10 @@ class Corpus:
     None for a stream. Without sources, the folder of the standard library."""
     notes: tuple[str, ...] = ()
     """The omissions and changes while the text was read, one sentence each."""
-    stretches: Callable[[int], Iterator[Stretch]] = field(default=lambda _: iter(()), repr=False)
-    """Reads the files again, one after the other (`SourceReader.stretches`)."""
+    documents: Documents | None = None
+    """The order of its documents; None for a running text."""
+    lines: Callable[[], Iterator[tuple[str, Line]]] = field(default=lambda: iter(()), repr=False)
+    """Reads the files again, line by line (`SourceReader.lines`)."""
 
     @classmethod
     def of(cls, text: SourceReader, vocab: Vocab) -> "Corpus":
@@ -76,7 +80,8 @@ class Corpus:
             sources=text.labels,
             locations=tuple(origin.location for origin in text.origins),
             notes=text.notes,
-            stretches=text.stretches,
+            documents=text.documents,
+            lines=text.lines,
         )
 
     def __len__(self) -> int:
@@ -103,6 +108,21 @@ class Corpus:
         unknown = self._unknown_in(begin, end)
         points[unknown["position"] - begin] = unknown["code_point"]
         return points.tobytes().decode("utf-32-le", "surrogatepass")
+
+    def places(self, indices: Int64Array) -> list[Place | None]:
+        """Read the files again to find the places (P,) of the characters with these indices; None
+        for what came from a stream that cannot be read again."""
+        if self.documents is not None:
+            end_id = int(self.vocab.encode(END)[0])
+            indices = self.documents.in_file_order(indices, self.ids, end_id=end_id)
+        order = np.argsort(indices, kind="stable")
+        found = find_places(
+            indices[order].tolist(), self.lines(), is_text=self.vocab.kind == "char"
+        )
+        places: list[Place | None] = [None] * len(indices)
+        for rank, place in zip(order.tolist(), found, strict=False):
+            places[rank] = place
+        return places
 
     def num_bytes(self, begin: int = 0, end: int | None = None) -> int:
         """Count the bytes of characters [begin, end) in UTF-8 without decoding them. Both are
@@ -279,6 +299,10 @@ class CorpusPart:
         if step != 1:
             raise ValueError(f"a part of a corpus is sliced by steps of 1, not of {step}")
         return self.corpus.text(self.begin + begin, self.begin + max(begin, end))
+
+    def places(self, indices: Int64Array) -> list[Place | None]:
+        """Return the places (P,) of characters of the part (`Corpus.places`)."""
+        return self.corpus.places(self.begin + indices)
 
     @property
     def ids(self) -> IdArray:

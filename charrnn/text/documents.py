@@ -14,24 +14,19 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain, groupby, islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.errors import (
-    DataError,
-    counted,
-    named,
-    shortened,
-)
+from charrnn.errors import DataError, counted, named, shortened
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.id_builder import EncodedBlock
 from charrnn.text.sources import SORTED, Order, catalogued_settings, entry_of, is_smiles_file
-from charrnn.text.text_files import without_gz
+from charrnn.text.text_files import Line, file_lines, without_gz
 from charrnn.text.vocab import IdArray, Vocab
 
 END = "\0"
@@ -61,8 +56,9 @@ _OPEN_VALUE = re.compile(r'(?:^|\t)"(?:[^"]|"")*\Z')
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]*)?(?:[eE][-+]?[0-9]+)?")
 _JSON_START = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*(?:"[^"\n]*"\s*:|\Z|\n)')
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_BLANK = re.compile(r"[\s\u200b\u2060\ufeff]*")
+"""Matches what nobody sees: white space of every script, and characters without width."""
 _BLOCK_IDS = 1 << 20
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,47 +80,19 @@ class Documents:
             order = Order(config.order, config.order_seed)
         return cls(kind=config.documents, column=config.column, order=order)
 
-    def read(self, blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
-        """Yield the documents of one file in large blocks (see `end_documents`). Raises DataError
-        also if it has no document."""
-        # Pieces are joined, because a column yields every value by itself, and a small file must be
-        # one block.
+    def read(self, lines: Iterable[Line], label: str) -> Iterator[Line]:
+        """Yield the documents of one file in lines (see `end_documents`). Raises DataError also if
+        it has no document."""
         is_empty = True
-        pieces: list[bytes] = []
-        num_bytes = 0
-        for piece in end_documents(blocks, kind=self.kind, label=label, column=self.column):
-            if not piece:
-                continue  # a block of blank lines
+        for line in end_documents(lines, kind=self.kind, label=label, column=self.column):
             is_empty = False
-            pieces.append(piece)
-            num_bytes += len(piece)
-            if num_bytes >= _BLOCK_BYTES:
-                yield b"".join(pieces)
-                pieces = []
-                num_bytes = 0
-        if pieces:
-            yield b"".join(pieces)
+            yield line
 
         # The reader of a folder skips a file with this error, as it does an empty file.
         if is_empty:
             raise DataError(
                 f"{label} has no document that is not empty ({named('documents', self.kind)})"
             )
-
-    def find(self, blocks: Iterable[bytes], label: str) -> Iterator[tuple[int, bytes]]:
-        """Yield the documents of one file as they stand in it, with the white space around them,
-        each after the number of the line, from 1, on which it begins. Raises DataError."""
-        if self.kind == "column":
-            yield from _column_values(iter(blocks), column=self.column, label=label)
-        elif self.kind == "lines":
-            yield from enumerate(_lines(blocks), 1)
-        elif self.kind == "blank-lines":
-            numbered = enumerate(_lines(blocks), 1)
-            for _, group in groupby(numbered, key=lambda line: line[1].isspace()):
-                numbers, lines = zip(*group, strict=True)
-                yield numbers[0], b"".join(lines)
-        else:
-            yield 1, b"".join(blocks)
 
     def digest(self, digest: str) -> str:
         """Return the digest of the documents in their order, given their `digest` in the order of
@@ -167,6 +135,21 @@ class Documents:
         missing["position"] = layout.moved(missing["position"].astype(np.int64))
         yield whole[:0], missing[np.argsort(missing["position"], kind="stable")]
 
+    def in_file_order(self, positions: Int64Array, ids: IdArray, end_id: int) -> Int64Array:
+        """Return the positions (P,) in the order of the files of the characters at these positions
+        of ids (N,), which are in the order of the documents."""
+        ends = document_ends(ids, end_id)
+        lengths = np.diff(ends, prepend=0)
+        order = document_order(len(ends), self.order)
+
+        # The lengths and the beginnings of the documents as the files have them.
+        file_lengths = np.empty_like(lengths)
+        file_lengths[order] = lengths
+        file_starts = np.cumsum(file_lengths) - file_lengths
+
+        ranks = np.searchsorted(ends, positions, side="right")
+        return file_starts[order[ranks]] + positions - (ends - lengths)[ranks]
+
 
 def as_catalogued(config: Config, source: str) -> Config:
     """Return the configuration with which a model reads a text of the catalogue or a .smi file.
@@ -191,12 +174,12 @@ def as_catalogued(config: Config, source: str) -> Config:
 
 
 def end_documents(
-    blocks: Iterable[bytes], kind: str, *, label: str, column: str | None = None
-) -> Iterator[bytes]:
-    """Yield the documents of one file, each followed by END, from the file's content in blocks of
-    any size.
+    lines: Iterable[Line], kind: str, *, label: str, column: str | None = None
+) -> Iterator[Line]:
+    """Yield the documents of one file in lines or parts of lines, each with the number of its line
+    in the file. The last line of a document ends in END.
 
-    A line is blank if it is empty or has only white space. By `kind`, a document is:
+    A line is blank if nobody sees anything in it (`is_blank`). By `kind`, a document is:
 
     - "files": the whole file, without blank lines at its start and without white space at its end;
     - "lines": every line that is not blank, without its line end (LF or CRLF);
@@ -208,17 +191,24 @@ def end_documents(
     Empty documents are left out. Raises DataError, which names the file by `label`, if the file
     contains a NUL, or is a damaged table or a table without that column.
     """
-    checked = _without_nul(blocks, label)
+    checked = _without_nul(lines, label)
     if kind == "column":
-        for _, value in _column_values(checked, column=column, label=label):
-            yield from _whole((value,))
+        for value in _column_values(checked, column=column, label=label):
+            yield from _whole(value)
     elif kind == "lines":
-        for lines in complete_lines(checked):
-            yield b"".join(line + END_BYTE for line in lines.split(b"\n") if line.strip())
+        for number, line in checked:
+            if not is_blank(line):
+                yield number, _without_line_end(line) + END_BYTE
     elif kind == "blank-lines":
-        yield from _paragraphs(_lines(checked))
+        yield from _paragraphs(checked)
     else:
         yield from _whole(checked)
+
+
+def is_blank(line: bytes) -> bool:
+    """Whether nobody sees anything in a line: it is empty, or has only white space of any script or
+    characters without width."""
+    return _BLANK.fullmatch(line.decode("utf-8", "replace")) is not None
 
 
 def separator_of(config: Config, vocab: Vocab) -> str:
@@ -353,95 +343,80 @@ def split_documents(
     return tuple(slice(start, stop) for start, stop in pairwise(edges))
 
 
-def _without_nul(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
-    offset = 0
-    for block in blocks:
-        nul = block.find(END_BYTE)
-        if nul >= 0:
+def _without_nul(lines: Iterable[Line], label: str) -> Iterator[Line]:
+    for number, line in lines:
+        if END_BYTE in line:
             raise DataError(
-                f"{label} has a NUL at byte offset {offset + nul}, which ends a document: remove"
-                f" it, or leave {named('documents')} out"
+                f"{label}, line {number}, has a NUL, which ends a document: remove it, or leave"
+                f" {named('documents')} out"
             )
-        offset += len(block)
-        yield block
+        yield number, line
 
 
-def complete_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes in blocks of whole lines that end with LF instead of CRLF; the last line
-    gets a line end if it has none."""
-    # Blocks are collected until one has a newline: a line may be longer than many blocks.
-    pieces: list[bytes] = []
-    for block in blocks:
-        head, newline, tail = block.rpartition(b"\n")
-        if newline:
-            yield b"".join((*pieces, head, newline)).replace(b"\r\n", b"\n")
-            pieces = []
-        pieces.append(tail)
-    if last_line := b"".join(pieces):
-        yield (last_line + b"\n").replace(b"\r\n", b"\n")
+def _without_line_end(line: bytes) -> bytes:
+    return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _paragraphs(lines: Iterable[bytes]) -> Iterator[bytes]:
+def _paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
     """Turn lines into documents that end at blank lines."""
-    is_open = False
-    for line in lines:
-        if line.strip():
-            # The line end of the line before is yielded only now, because the last line of a
-            # document has none.
-            if is_open:
-                yield b"\n"
-            yield line.removesuffix(b"\n")
-            is_open = True
-        elif is_open:
-            yield END_BYTE
-            is_open = False
-    if is_open:
-        yield END_BYTE
+    # A line is yielded once the next one is known, because the last line of a document has no end.
+    held: Line | None = None
+    for number, line in lines:
+        if held is not None:
+            last_number, last_line = held
+            if is_blank(line):
+                last_line = _without_line_end(last_line) + END_BYTE
+            elif last_line.endswith(b"\r\n"):
+                last_line = _without_line_end(last_line) + b"\n"
+            yield last_number, last_line
+        held = None
+        if not is_blank(line):
+            held = number, line
+    if held is not None:
+        yield held[0], _without_line_end(held[1]) + END_BYTE
 
 
-def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Turn the blocks of one text into one document."""
-    is_open = False
-    # White space which may turn out to be at the start of the first line or at the end of the text.
-    pending: list[bytes] = []
-    for block in blocks:
-        body = block.lstrip()
-        if not body:
-            pending.append(block)
-            continue
+def _whole(lines: Iterable[Line]) -> Iterator[Line]:
+    """Turn the lines of one text into one document."""
+    # The last line that is not blank, and the blank lines after it, which may be the end.
+    pending: list[Line] = []
+    for number, line in lines:
+        if not is_blank(line):
+            yield from pending
+            pending = [(number, line)]
+        elif pending:
+            pending.append((number, line))
+    if pending:
+        number, line = pending[0]
+        yield number, _without_blank_end(line) + END_BYTE
 
-        # Text follows the white space. At the start of the document, blank lines are left out, but
-        # not the indentation of the first line.
-        pending.append(block[: len(block) - len(body)])
-        before = b"".join(pending)
-        if not is_open:
-            before = before[before.rfind(b"\n") + 1 :]
-        yield before
-        text = body.rstrip()
-        yield text
-        is_open = True
-        pending = [body[len(text) :]]
-    if is_open:
-        yield END_BYTE
+
+def _without_blank_end(line: bytes) -> bytes:
+    # Bytes that are not UTF-8 stay as they are.
+    text = line.decode("utf-8", "surrogateescape")
+    reversed_text = text[::-1]
+    blank = _BLANK.match(reversed_text)
+    assert blank is not None, "it matches nothing, too"
+    return text[: len(text) - blank.end()].encode("utf-8", "surrogateescape")
 
 
 def _column_values(
-    blocks: Iterator[bytes], column: str | None, label: str
-) -> Iterator[tuple[int, bytes]]:
-    """Yield the values of one column of a table or of JSON Lines, each after the number of its
-    line, from 1. Raises DataError."""
+    lines: Iterator[Line], column: str | None, label: str
+) -> Iterator[Iterator[Line]]:
+    """Yield the values of one column of a table or of JSON Lines, each in lines. Raises
+    DataError."""
     assert column is not None, "the configuration checks that a column is named"
-    start = next(blocks, b"")
+    first = list(islice(lines, _ROWS_SEEN))
     values = _values
-    # A text from standard input has no suffix, so its first block decides.
-    if is_json_lines(label) or _JSON_START.match(start):
+    # A text from standard input has no suffix, so its first lines decide.
+    if is_json_lines(label) or _JSON_START.match(b"".join(line for _, line in first)):
         values = _json_values
-    yield from values(chain((start,), blocks), column=column, label=label)
+    yield from values(chain(first, lines), column=column, label=label)
 
 
-def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[tuple[int, bytes]]:
+def _values(lines: Iterable[Line], column: str, label: str) -> Iterator[Iterator[Line]]:
     """Yield the values of one column of a table, row by row. Raises DataError."""
-    table = _Table(blocks, label=label, column=column)
+    table = _Table((line for _, line in lines), label=label, column=column)
     try:
         first = table.read_start()
         if not first:
@@ -462,7 +437,9 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[tuple[
                     f"{label}, line {line}: {values}, but {column!r} is column {index + 1} of"
                     f" {len(table.names)}: mend the line; a value with a delimiter needs quotes"
                 )
-            yield line, row[index].encode("latin-1")
+            # The values before it may have lines, too.
+            number = line + sum(value.count("\n") for value in row[:index])
+            yield _lines_of_value(row[index].encode("latin-1"), number, lines_per_end=1)
     except csv.Error as error:
         remedy = "a quotation mark that begins a value must end it, too; double the marks inside"
         if "new-line" in str(error):
@@ -470,11 +447,23 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[tuple[
         raise DataError(f"{label}, line {table.line}, is not CSV ({error}): {remedy}") from error
 
 
-def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[tuple[int, bytes]]:
+def _lines_of_value(value: bytes, number: int, *, lines_per_end: int) -> Iterator[Line]:
+    """Yield the lines of a value, which ends them with LF, CRLF or CR, and which begins in the line
+    `number` of a file. The file has `lines_per_end` line ends for each LF."""
+    for line in value.splitlines(keepends=True):
+        content = line.rstrip(b"\r\n")
+        if content != line:
+            content += b"\n"
+        yield number, content
+        if line.endswith(b"\n"):
+            number += lines_per_end
+
+
+def _json_values(lines: Iterable[Line], column: str, label: str) -> Iterator[Iterator[Line]]:
     """Yield the value `column` of each object of a file of JSON Lines; null is left out. Raises
     DataError."""
-    for number, line in enumerate(_lines(blocks), 1):
-        if not line.strip():
+    for number, line in lines:
+        if is_blank(line):
             continue
 
         # Records need not have the same columns, so each is asked.
@@ -491,8 +480,8 @@ def _json_values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[t
         # Half a surrogate pair has no UTF-8.
         if not isinstance(value, str) or _SURROGATE.search(value):
             raise DataError(f"{label}, line {number}: {column!r} is not a text; leave the line out")
-        for checked in _without_nul([value.encode()], f"{label}, line {number}"):
-            yield number, checked
+        # A value is in one line of the file, whatever lines it has.
+        yield _without_nul(_lines_of_value(value.encode(), number, lines_per_end=0), label)
 
 
 def _json_record(line: bytes, place: str) -> dict[str, object]:
@@ -522,12 +511,13 @@ class _Table:
     """The number of the last line that was read, from 1, or of the line in which the value that it
     continues begins."""
 
-    def __init__(self, blocks: Iterable[bytes], label: str, column: str = "") -> None:
+    def __init__(self, content: Iterable[bytes], label: str, column: str = "") -> None:
+        """Read the lines of a file up to the first row."""
         self._label = label
         self._column = column
         # Latin-1 keeps bytes that are not UTF-8, which the byte alphabet allows; CSV's own
         # characters are all ASCII.
-        lines: Iterator[str] = (line.decode("latin-1") for line in _lines(blocks))
+        lines: Iterator[str] = (line.decode("latin-1") for line in content)
 
         # Before the first row there may be blank lines, and a line in which Excel names the
         # delimiter.
@@ -540,7 +530,7 @@ class _Table:
             excel = _EXCEL_DELIMITER.fullmatch(start)
             if excel:
                 named_delimiter = excel[1]
-            elif start.strip():
+            elif not is_blank(line.encode("latin-1")):
                 break
         else:
             start = ""
@@ -692,7 +682,7 @@ def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
     folder may contain."""
     if is_json_lines(label):
         return ""
-    table = _Table(blocks, label=label, column=column)
+    table = _Table((line for _, line in file_lines(blocks)), label=label, column=column)
     start: list[tuple[int, list[str]]] = []
     with suppress(csv.Error):
         start = table.read_start()
@@ -713,11 +703,11 @@ def listed_columns(blocks: Iterable[bytes], label: str) -> str:
     """List the names in the header of a table, for a note; "" if the file has not the suffix of a
     table."""
     if is_json_lines(label):
-        first = next((line for line in _lines(blocks) if line.strip()), b"{}")
+        first = next((line for _, line in file_lines(blocks) if not is_blank(line)), b"{}")
         return _listed([*_json_record(first, label)])
     if not _plain_name(label).endswith((".csv", ".tsv")):
         return ""
-    table = _Table(blocks, label=label)
+    table = _Table((line for _, line in file_lines(blocks)), label=label)
     with suppress(csv.Error):
         table.read_start()
     return _listed(table.names)
@@ -751,11 +741,6 @@ def _as_text(row: Sequence[str]) -> list[str]:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(name[:40] for name in names[:20])
-
-
-def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    for block in complete_lines(blocks):
-        yield from io.BytesIO(block)
 
 
 def _delimiter(line: str, label: str, column: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,12 +12,13 @@ from charrnn.system.progress import advise
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import END, END_BYTE, Documents, as_catalogued, end_documents
 from charrnn.text.sources import SORTED
+from charrnn.text.text_files import Line, file_lines
 from charrnn.text.vocab import as_bytes
 
 TextPiece: TypeAlias = str | bytes | os.PathLike[str]
 """A text, or the path of a file that contains it."""
-GivenText: TypeAlias = TextPiece | Sequence[TextPiece]
-"""A text, the path of a file, or a list of both."""
+GivenText: TypeAlias = TextPiece | Corpus | Sequence[TextPiece]
+"""A text, the path of a file, a list of both, or a file that was read."""
 FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 MAX_NAME_LENGTH = 1000
@@ -43,13 +44,21 @@ def read_given(text: GivenText, config: Config) -> str | bytes:
             )
         return text
     if isinstance(text, os.PathLike):
-        if not Path(text).exists():
-            raise DataError(f"{os.fspath(text)}: there is no such file. Give another path.")
-        corpus = read_text_file(os.fspath(text), config)
-        for note in corpus.notes:
-            advise(note)
-        return corpus.content
+        return read_path(text, config).content
+    if isinstance(text, Corpus):
+        return text.content
     return _joined([read_given(piece, config) for piece in texts_of(text)], config)
+
+
+def read_path(path: os.PathLike[str], config: Config) -> Corpus:
+    """Read a file as the run read its own text, with advice where something was changed. Raises
+    DataError."""
+    if not Path(path).exists():
+        raise DataError(f"{os.fspath(path)}: there is no such file. Give another path.")
+    corpus = read_text_file(os.fspath(path), config)
+    for note in corpus.notes:
+        advise(note)
+    return corpus
 
 
 def texts_of(texts: Iterable[TextPiece]) -> list[TextPiece]:
@@ -156,14 +165,21 @@ def _joined(texts: Sequence[str | bytes], config: Config) -> str | bytes:
 
 def _divided(text: str | bytes, kind: str) -> str | bytes:
     """Return a text with an END after each of its documents, unless it has an END already."""
-    data = as_bytes(text)
-    if kind == "none" or END_BYTE in data:
+    if kind == "none" or END_BYTE in as_bytes(text):
         return text
-
-    # A text is no table: the values of a column stand on lines of their own.
-    if kind == "column":
-        kind = "lines"
-    documents = b"".join(end_documents([data], kind=kind, label="the text"))
+    documents = b"".join(line for _, line in lines_of(text, kind))
     if isinstance(text, bytes):
         return documents
     return documents.decode("utf-8", "surrogatepass")
+
+
+def lines_of(text: str | bytes, kind: str) -> Iterator[Line]:
+    """Yield the lines of a text of documents of this kind, or `none`, each after the number that it
+    has in the text. An END that the text has already ends a line."""
+    data = as_bytes(text)
+    if kind == "none" or END_BYTE in data:
+        return file_lines([data.replace(END_BYTE, b"\n")])
+    # A text is no table: the values of a column stand on lines of their own.
+    if kind == "column":
+        kind = "lines"
+    return end_documents(file_lines([data]), kind=kind, label="the text")

@@ -3,7 +3,8 @@ books."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+
+from charrnn.text.text_files import Line, file_lines
 
 LEAST_COLUMNS, MOST_COLUMNS = 57, 132
 """Minimum and maximum length of the longest line of a wrapped paragraph: verse has shorter lines,
@@ -42,34 +43,31 @@ _SENTENCE_END = re.compile(r".*[.!?;…。！？；{}]['\"”’»«」』)\]]*\
 _OPENING_MARKS = "\"'“”„‘’«»([¡¿_*"
 
 
-def join_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Join the lines of each wrapped paragraph of a file in UTF-8. The file is read and yielded in
-    blocks of whole lines.
+def join_lines(lines: Iterable[Line]) -> Iterator[Line]:
+    """Join the lines of each wrapped paragraph of a file in UTF-8. The lines of a paragraph lose
+    their ends; every other line has one.
 
     A blank line, an indented line and an item of a list begin a paragraph, so that lists, and
     verse and code with indented lines, stay as they are. So does a paragraph that was not wrapped
     (`is_wrapped`).
     """
     paragraph: list[str] = []
-    for block in blocks:
-        joined: list[str] = []
-        for line in block.decode().removesuffix("\n").split("\n"):
-            is_first = line[:1].isspace() or _ITEM.match(line) is not None
-            # A paragraph is joined only when its end is known, because all of its lines decide
-            # whether it was wrapped.
-            if paragraph and (
-                is_first
-                or _is_alone(line)
-                or _is_alone(paragraph[-1])
-                or len(paragraph) == MOST_LINES
-            ):
-                joined.append(_joined(paragraph))
-                paragraph = []
-            paragraph.append(line)
-        if joined:
-            yield "".join(joined).encode()
+    begin = 1
+    for number, content in lines:
+        line = content.decode().removesuffix("\n")
+        is_first = line[:1].isspace() or _ITEM.match(line) is not None
+        # A paragraph is joined only when its end is known, because all of its lines decide whether
+        # it was wrapped.
+        if paragraph and (
+            is_first or _is_alone(line) or _is_alone(paragraph[-1]) or len(paragraph) == MOST_LINES
+        ):
+            yield from enumerate(_joined(paragraph), begin)
+            paragraph = []
+        if not paragraph:
+            begin = number
+        paragraph.append(line)
     if paragraph:
-        yield _joined(paragraph).encode()
+        yield from enumerate(_joined(paragraph), begin)
 
 
 def is_wrapped(lines: Sequence[str]) -> bool:
@@ -139,20 +137,25 @@ def _is_list(lines: Sequence[str]) -> bool:
 def share_wrapped(text: str) -> float:
     """Return the share of the non-blank lines of a text that `join_lines` would join to the next
     line."""
-    joined = b"".join(join_lines([text.encode("utf-8", "replace")]))
-    num_lines = sum(1 for line in text.split("\n") if line.strip())
-    return (text.count("\n") - joined.count(b"\n")) / max(1, num_lines)
+    lines = list(file_lines([text.encode("utf-8", "replace")]))
+    num_joined = 0
+    for _, line in join_lines(lines):
+        num_joined += not line.endswith(b"\n")
+    num_filled = sum(1 for _, line in lines if line.strip())
+    return num_joined / max(1, num_filled)
 
 
-def _joined(paragraph: Sequence[str]) -> str:
-    """Return a paragraph with a newline at its end; a wrapped paragraph becomes one line."""
-    if not is_wrapped(paragraph):
-        return "\n".join(paragraph) + "\n"
-    joined_words = []
-    for line, following in pairwise(paragraph):
-        words = line.rstrip()
-        joined_words.append(words)
-        is_unspaced = _IDEOGRAPH.match(words[-1]) and _IDEOGRAPH.match(following)
-        if not (words.endswith(DASHES) or is_unspaced):
-            joined_words.append(" ")
-    return "".join(joined_words) + paragraph[-1] + "\n"
+def _joined(paragraph: Sequence[str]) -> Iterator[bytes]:
+    """Yield the lines of a paragraph; those of a wrapped one are parts of one line."""
+    ends = ["\n"] * len(paragraph)
+    words = list(paragraph)
+    if is_wrapped(paragraph):
+        for index, following in enumerate(paragraph[1:]):
+            words[index] = paragraph[index].rstrip()
+            last = words[index][-1]
+            ends[index] = " "
+            is_unspaced = _IDEOGRAPH.match(last) and _IDEOGRAPH.match(following)
+            if words[index].endswith(DASHES) or is_unspaced:
+                ends[index] = ""
+    for line, end in zip(words, ends, strict=True):
+        yield f"{line}{end}".encode()

@@ -5,7 +5,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -25,19 +25,19 @@ from charrnn.system.progress import Task, task, tell
 from charrnn.text.documents import (
     SMILES,
     Documents,
-    complete_lines,
     describe_start,
     listed_columns,
     looks_like_list,
 )
 from charrnn.text.file_kinds import describe_markup
-from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
-from charrnn.text.places import Place, Stretch, windows
+from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import (
+    Line,
     Tally,
     check_memory,
     file_blocks,
+    file_lines,
     stream_blocks,
     title,
     without_gz,
@@ -94,12 +94,17 @@ class SourceReader:
         if alphabet == "byte":
             self.kind = "byte"
             self._encoding = None
-        self._documents = documents
+        self.documents = documents
+        """As in `Corpus`."""
         self._joins_lines = joins_lines
         self._stays_in_memory = stays_in_memory
         max_bytes = None if stays_in_memory else MAX_BYTES_IN_MEMORY
         self._builder = IdBuilder(self.kind, max_bytes)
         self._tallies: list[Tally] = []
+        self._used: list[str] = []
+        """The names of the files and streams that make up the text, in order."""
+        self._kept: dict[str, list[bytes]] = {}
+        """Streams and pipes that can be read only once, by their names."""
 
         # The size of streams, devices and compressed files is unknown before they are read. Then
         # the progress has no total, and the memory is checked while they are read.
@@ -140,8 +145,8 @@ class SourceReader:
 
         # The text is hashed as it is read, before the documents are brought into their order.
         self.digest = self._builder.digest
-        if self._documents is not None:
-            self.digest = self._documents.digest(self.digest)
+        if self.documents is not None:
+            self.digest = self.documents.digest(self.digest)
 
     def own_vocab(
         self, *, min_count: int, max_size: int = MAX_CHARACTERS, is_exact: bool = False
@@ -162,18 +167,18 @@ class SourceReader:
         """
         blocks = self._builder.encode(vocab)
         if self._builder.file is None:
-            if self._documents is not None:
-                blocks = self._documents.arrange(blocks, vocab, scratch=None)
+            if self.documents is not None:
+                blocks = self.documents.arrange(blocks, vocab, scratch=None)
             return joined(blocks)
 
         # If the text is too large for memory, its ids are, too. Documents need a second file to
         # bring them into their order.
         blocks = self._watched(blocks)
         try:
-            if self._documents is None:
+            if self.documents is None:
                 return mapped(blocks, vocab)
             with tempfile.TemporaryFile() as scratch:
-                return mapped(self._documents.arrange(blocks, vocab, scratch=scratch), vocab)
+                return mapped(self.documents.arrange(blocks, vocab, scratch=scratch), vocab)
         except OSError as error:
             raise self._write_error(error) from error
 
@@ -203,7 +208,7 @@ class SourceReader:
         # Many short files are often poems or letters: joined, the model cannot learn their ends.
         num_used = sum(tally.num_used for tally in self._tallies)
         is_short = self._builder.num_bytes < SHORT_FILE * num_used
-        if self._documents is None and num_used >= MANY_FILES and is_short:
+        if self.documents is None and num_used >= MANY_FILES and is_short:
             remedy = named("documents", "files")
             notes.append(
                 Message(f"{num_used:,} short files are joined: {remedy} gives each an end")
@@ -221,7 +226,7 @@ class SourceReader:
                         yield Message(f"{origin.label} {note}")
 
     def _notes_on_reading(self, path: Path) -> Iterator[str]:
-        documents = self._documents
+        documents = self.documents
         blocks = file_blocks(path, encoding=self._encoding, tally=Tally(), needs_regular=True)
         try:
             if documents is not None and documents.column is not None:
@@ -251,11 +256,11 @@ class SourceReader:
     def _read_source(self, origin: Origin, advance: Task) -> Tally:
         builder = self._builder
         tally = Tally()
-        for _, blocks in self._files(origin, tally):
+        for name, blocks in self._files(origin, tally):
             tally.num_used += 1
-            # Each file starts on a new line, except that documents have their own ends and bytes
-            # stay as they are.
-            if self.kind == "char" and not builder.ends_line and self._documents is None:
+            self._used.append(name)
+            # Each file starts on a new line.
+            if self._is_running_text and not builder.ends_line:
                 builder.add(b"\n")
             for block in blocks:
                 # A text of unknown size must fit into memory, even if it is stored in a file: a
@@ -269,22 +274,29 @@ class SourceReader:
             raise _no_file(origin, tally=tally, encoding=self._encoding)
         return tally
 
-    def stretches(self, overlap: int) -> Iterator[Stretch]:
-        """Read the usable files again: yield their documents, or windows that overlap, of a running
-        text. Lines are not joined; a stream is left out."""
-        is_text = self.kind == "char"
-        origins = [origin for origin in self.origins if origin.stream is None]
-        # The files as they are, neither divided into documents nor joined.
-        reader = SourceReader(origins, alphabet=self.kind, encoding=self._encoding or "")
-        for file, blocks in chain.from_iterable(reader._files(one, Tally()) for one in origins):
-            if self._documents is None:
-                yield from windows(blocks, file=file, overlap=overlap, is_text=is_text)
-                continue
-            # A damaged table of a folder was skipped.
-            with suppress(DataError):
-                for line, document in self._documents.find(blocks, file):
-                    begin = Place(file=file, line=line, column=1)
-                    yield Stretch(begin=begin, content=document, is_text=is_text)
+    @property
+    def _is_running_text(self) -> bool:
+        """Whether files are joined: documents have their own ends, and bytes stay as they are."""
+        return self.kind == "char" and self.documents is None
+
+    def lines(self) -> Iterator[tuple[str, Line]]:
+        """Read the text again, before its documents are brought into their order: yield its lines,
+        each after the name of its file. They end before a stream that was not kept."""
+        ends_line = True
+        for name in self._used:
+            blocks: Iterable[bytes] = self._kept.get(name, ())
+            if not blocks:
+                path = Path(name)
+                if not path.is_file():
+                    return
+                blocks = file_blocks(
+                    path, encoding=self._encoding, tally=Tally(), needs_regular=True
+                )
+            if self._is_running_text and not ends_line:
+                yield name, (1, b"\n")
+            for line in self._divided(blocks, name):
+                yield name, line
+                ends_line = line[1].endswith(b"\n")
 
     def _files(self, origin: Origin, tally: Tally) -> Iterator[FileBlocks]:
         """Yield the name and the blocks of each usable file or of the stream of a source; count
@@ -343,9 +355,9 @@ class SourceReader:
         # If no file has the column, the error is raised, because it lists the columns.
         if first_fault is None:
             return
-        if self._documents is not None or tally.num_used == 0:
+        if self.documents is not None or tally.num_used == 0:
             tally.fault = f" (first: {first_fault.marked.splitlines()[0]})"
-        has_column = self._documents is not None and self._documents.kind == "column"
+        has_column = self.documents is not None and self.documents.kind == "column"
         if has_column and tally.num_used == 0:
             raise first_fault
 
@@ -356,14 +368,46 @@ class SourceReader:
         return self._documents_in(blocks, str(path))
 
     def _documents_in(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
+        if self._stays_in_memory and not Path(label).is_file():
+            blocks = self._keeping(blocks, label)
+        # The lines of a text that nothing changes need not be looked at.
+        if self.documents is None and not self._joins_lines:
+            return blocks
+        return in_blocks(line for _, line in self._divided(blocks, label))
+
+    def _keeping(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
+        kept = self._kept.setdefault(label, [])
+        for block in blocks:
+            kept.append(block)
+            yield block
+
+    def _divided(self, blocks: Iterable[bytes], label: str) -> Iterator[Line]:
+        """Return the lines of the text of one file, with the numbers that they have in the file."""
+        lines = file_lines(blocks)
         if self._joins_lines:
             # Its regular expressions take a twentieth of the start of `sample`.
             from charrnn.text.paragraphs import join_lines
 
-            blocks = join_lines(complete_lines(blocks))
-        if self._documents is None:
-            return blocks
-        return self._documents.read(blocks, label)
+            lines = join_lines(lines)
+        if self.documents is not None:
+            lines = self.documents.read(lines, label)
+        return lines
+
+
+def in_blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Join lines into blocks."""
+    # A small file is one block.
+    pieces: list[bytes] = []
+    num_bytes = 0
+    for line in lines:
+        pieces.append(line)
+        num_bytes += len(line)
+        if num_bytes >= BLOCK_BYTES:
+            yield b"".join(pieces)
+            pieces = []
+            num_bytes = 0
+    if pieces:
+        yield b"".join(pieces)
 
 
 def _size_of(path: Path) -> int | None:

@@ -1,6 +1,7 @@
 """Read a file or stream block by block, convert it to UTF-8, and explain why it cannot be used."""
 
 import codecs
+import io
 import os
 import re
 import stat
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 from charrnn.errors import DataError, TextChangedError, TooLargeError, named
 from charrnn.system.files import LFS_POINTER, PLACEHOLDER_BYTES, placeholder_in
@@ -57,6 +58,11 @@ MOST_BLOCKS = 5
 """Blocks of 256 characters in which a text in wide characters is looked for, at most."""
 LEAST_FOREIGN = 20
 """Bytes that are no ASCII in a text that is not in Latin letters, at least."""
+
+
+Line: TypeAlias = tuple[int, bytes]
+"""A line of a text, or a part of one, after the number of the line of the file in which it stands,
+from 1. A line has its end, if it has one."""
 
 
 class _Readable(Protocol):
@@ -178,6 +184,23 @@ def file_blocks(
         raise DataError(f"{path} {problem}") from error
     except OSError as error:
         raise unreadable(str(path), error) from error
+
+
+def file_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
+    """Yield the lines of a file, which is read in blocks of any size."""
+    # Blocks are collected until one has a newline: a line may be longer than many blocks.
+    number = 0
+    pieces: list[bytes] = []
+    for block in blocks:
+        head, newline, tail = block.rpartition(b"\n")
+        if newline:
+            for line in io.BytesIO(b"".join((*pieces, head, newline))):
+                number += 1
+                yield number, line
+            pieces = []
+        pieces.append(tail)
+    if last_line := b"".join(pieces):
+        yield number + 1, last_line
 
 
 def file_state(status: os.stat_result) -> tuple[int, int, int]:

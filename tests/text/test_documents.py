@@ -1,6 +1,7 @@
 """Documents: each ends in END, whatever the blocks of a file are; their order and the parts of a
 split."""
 
+import json
 import tempfile
 
 import numpy as np
@@ -20,6 +21,7 @@ from charrnn.text.documents import (
 )
 from charrnn.text.id_builder import UNKNOWN_TYPE
 from charrnn.text.sources import SHUFFLED, SORTED, Order
+from charrnn.text.text_files import file_lines
 from charrnn.text.vocab import Vocab
 
 TEXTS = st.text(st.sampled_from("ab é\n\r\t "), max_size=60).map(str.encode)
@@ -34,8 +36,14 @@ def blocks_of(content, sizes):
         index += 1
 
 
+def ended(blocks, kind, column=None, label="a.csv"):
+    """The text of the documents of a file in blocks."""
+    lines = end_documents(file_lines(blocks), kind, label=label, column=column)
+    return b"".join(line for _, line in lines)
+
+
 def documents(content, kind, column=None, label="a.csv"):
-    joined = b"".join(end_documents([content], kind, label=label, column=column))
+    joined = ended([content], kind, column=column, label=label)
     assert joined == b"" or joined.endswith(b"\0")
     return joined.split(b"\0")[:-1]
 
@@ -64,7 +72,7 @@ def naive(content, kind):
 )
 @settings(max_examples=60)
 def test_documents_are_the_same_whatever_the_blocks_of_the_file(content, sizes, kind):
-    in_blocks = b"".join(end_documents(blocks_of(content, sizes), kind, label="a.txt"))
+    in_blocks = ended(blocks_of(content, sizes), kind)
     assert in_blocks == b"".join(document + b"\0" for document in naive(content, kind))
 
 
@@ -81,15 +89,31 @@ def test_what_a_document_is():
     )
 
 
+@pytest.mark.parametrize("blank", ["\t \v", "\u00a0", "\u3000\u202f", "\u200b", "\u2060 \ufeff"])
+def test_a_line_in_which_nobody_sees_anything_is_blank_in_text_and_in_bytes(blank):
+    text = f"one\n{blank}\ntwo\n{blank}"
+    assert documents(text.encode(), "lines") == [b"one", b"two"]
+    assert documents(text.encode(), "blank-lines") == [b"one", b"two"]
+    assert documents(f"{blank}\none{blank}\n{blank}".encode(), "files") == [b"one"]
+    assert documents(f"text\n{blank}\none\n".encode(), "column", "text") == [b"one"]
+    # A byte that is no UTF-8 is seen.
+    assert documents(b"one\n\xa0\n", "lines") == [b"one", b"\xa0"]
+
+
+def test_the_lines_of_a_value_end_with_lf():
+    for value in ("one\rtwo\r\n\r", "one\r\ntwo"):
+        assert documents(f'text\n"{value}"\n'.encode(), "column", "text") == [b"one\ntwo"]
+        record = json.dumps({"text": value})
+        assert documents(record.encode(), "column", "text", "a.jsonl") == [b"one\ntwo"]
+
+
 @given(st.lists(st.text(st.sampled_from('ab ,;"\n'), max_size=8), max_size=6), st.integers(1, 9))
 def test_the_values_of_a_column_whatever_the_blocks(values, size):
     rows = "".join(
         f'{index},"{value.replace(chr(34), chr(34) * 2)}"\n' for index, value in enumerate(values)
     )
     content = f"id,text\n{rows}".encode()
-    got = b"".join(
-        end_documents(blocks_of(content, [size]), "column", label="a.csv", column="text")
-    )
+    got = ended(blocks_of(content, [size]), "column", column="text")
     assert got == b"".join(
         document + b"\0" for value in values for document in naive(value.encode(), "files")
     )
@@ -120,7 +144,7 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error():
             b"text\nHello, world\n",
             "a.csv, line 2: 2 values, but 'text' is column 1 of 1: mend the line",
         ),
-        (b"id,text\n1,a\0b\n", "a.csv has a NUL at byte offset 11"),
+        (b"id,text\n1,a\0b\n", "a.csv, line 2, has a NUL"),
     ):
         with pytest.raises(DataError, match=message):
             documents(content, "column", "text")
@@ -194,7 +218,7 @@ def test_a_header_is_recognised_and_what_was_decided_is_said(rows, has_header):
         ('{"body": "a", "id": 1}', "line 2, has no 'text'; it has body, id: give one of them as"),
         ('{"text": 1}', "a.jsonl, line 2: 'text' is not a text"),
         ('{"text": "\\ud800"}', "a.jsonl, line 2: 'text' is not a text"),
-        ('{"text": "a\\u0000"}', "a.jsonl, line 2 has a NUL"),
+        ('{"text": "a\\u0000"}', "a.jsonl, line 2, has a NUL"),
     ],
 )
 def test_a_line_of_json_without_the_text_is_an_error_with_its_number(line, message):
@@ -231,7 +255,7 @@ def test_a_table_may_begin_with_a_mark_and_lines_end_with_no_lone_cr():
 )
 def test_a_column_that_is_not_there_is_an_error_that_says_what_is(content, column, message):
     with pytest.raises(DataError, match=message):
-        list(Documents("column", column).read([content.encode()], "a.csv"))
+        list(Documents("column", column).read(file_lines([content.encode()]), "a.csv"))
 
 
 WRAPPED = [word * (60 // len(word)) for word in ("lamp", "sea", "house", "gate", "rain")]

@@ -10,6 +10,7 @@ from charrnn.cli.arguments import read_text as read_given_text
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.text.paragraphs import MOST_LINES, join_lines, share_wrapped
+from charrnn.text.text_files import file_lines
 from charrnn.training import notes
 from charrnn.training.run_text import read_text
 
@@ -61,7 +62,8 @@ def joined(text, *, size=None):
     lines = text.splitlines(keepends=True)
     size = size or len(lines)
     blocks = ["".join(lines[begin : begin + size]) for begin in range(0, len(lines), size)]
-    return b"".join(join_lines(block.encode() for block in blocks)).decode()
+    numbered = file_lines(block.encode() for block in blocks)
+    return b"".join(line for _, line in join_lines(numbered)).decode()
 
 
 @pytest.mark.parametrize("size", [None, 1, 3])

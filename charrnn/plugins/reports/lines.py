@@ -6,9 +6,11 @@ Shapes: N characters, M scored characters, R runs.
 from __future__ import annotations
 
 import heapq
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -22,14 +24,19 @@ from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.evaluation.measured import Content
 from charrnn.evaluation.notes import notes_of_runs
+from charrnn.system.arrays import Int64Array
 from charrnn.system.docstrings import described
+from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import END
-from charrnn.text.given_text import GivenText
+from charrnn.text.given_text import GivenText, lines_of, read_path
+from charrnn.text.places import Place, find_places
 from charrnn.text.vocab import as_bytes, code_points
 from charrnn.trained_model import TrainedModel
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
 
+FindPlaces = Callable[[Int64Array], list[Place | None]]
+"""Returns the places (P,) of characters of a text, None where there is none."""
 BLOCK = 1 << 16
 """Characters that are decoded at once."""
 MAX_LINE_TEXT = 1000
@@ -43,8 +50,10 @@ NUM_LISTED = 20
 class LineLoss:
     """The loss of one line of a text, with the newline that ends it."""
 
+    file: str | None
+    """The file of the line; None if the text is no file."""
     line: int
-    """The number of the line, from 1."""
+    """The number of the line in its file or in the given text, from 1."""
     index: int
     """The index of its first character in the text, from 0."""
     text: str
@@ -134,6 +143,9 @@ def score_text(
             "Some of the runs read characters and some bytes: their lines cannot be listed side by"
             " side."
         )
+    # A file is read here, because its lines have their places in it.
+    if isinstance(text, os.PathLike) and models:
+        text = read_path(text, models[0].config)
     comparison = Comparison.of(
         models, text, part=part, context=context, precision=precision, max_chars=max_chars
     )
@@ -141,6 +153,11 @@ def score_text(
     content = measured.content
     if isinstance(content, str) and models[0].vocab.kind == "byte":
         content = as_bytes(content)
+
+    # A text after a context, which may begin inside a document, is not divided.
+    documents = "none"
+    if not context:
+        documents = models[0].config.documents
 
     # A document ends a line, too.
     ends = "\n"
@@ -150,10 +167,31 @@ def score_text(
         content=content,
         num_chars=measured.num_chars,
         first=measured.first,
+        find_places=finder(text, content, documents),
         losses=[run.losses for run in comparison.runs],
         ends=ends,
         notes_of_runs=tuple(notes_of_runs(comparison.runs, is_given=comparison.part is None)),
     )
+
+
+def finder(text: GivenText | None, content: Content, documents: str) -> FindPlaces:
+    """Return a function that finds the places of characters of a content, which is that of a given
+    text or a part of a corpus."""
+    if isinstance(content, CorpusPart):
+        return content.places
+    if isinstance(text, Corpus):
+        return text.places
+
+    # Documents leave lines of a given text out; the texts of a list are joined to one text.
+    source = content
+    if isinstance(text, str | bytes):
+        source = text
+
+    def find(indices: Int64Array) -> list[Place | None]:
+        lines = zip(repeat(""), lines_of(source, documents), strict=False)
+        return [*find_places(indices.tolist(), lines, is_text=isinstance(content, str))]
+
+    return find
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,6 +206,8 @@ class ScoredText:
     """The index in the ids at which the text begins."""
     losses: Sequence[CharLosses]
     """The losses by each run (R,)."""
+    find_places: FindPlaces
+    """Finds the places of characters."""
     ends: str = "\n"
     """The characters that end a line."""
     notes_of_runs: tuple[str, ...] = ()
@@ -204,32 +244,48 @@ class ScoredText:
         # The indices of the scored characters in the text; without context they begin at 1.
         positions = self.losses[0].positions - self.first
         first_scored = int(positions[0] == 1)
-        begin = 0
-        for line, end in enumerate(self._line_bounds(), start=1):
-            # Lines with a character that was not scored are left out.
-            low, high = np.searchsorted(positions, (begin, end)).tolist()
-            num_chars = high - low
-            if num_chars == end - max(begin, first_scored) and num_chars > 0:
-                sums = tuple(
-                    float(losses.nats[low:high].sum(dtype=np.float64)) for losses in self.losses
-                )
 
-                # A sum of n independent losses varies by sqrt(n) times their spread.
-                excess = 0.0
-                if spread:
-                    excess = (sums[0] - num_chars * mean) / (spread * num_chars**0.5)
+        # Lines with a character that was not scored are left out.
+        ends = np.fromiter(self._line_bounds(), np.int64)
+        begins = np.append(0, ends)[:-1]
+        lows = np.searchsorted(positions, begins)
+        highs = np.searchsorted(positions, ends)
+        is_whole = highs - lows == ends - np.maximum(begins, first_scored)
+        scored = np.flatnonzero(is_whole & (highs > lows))
+        places = self.find_places(begins[scored])
 
-                # A file without line ends is one line, which may be very long.
-                text = _decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)])
-                yield LineLoss(
-                    line=line,
-                    index=begin,
-                    text=text.rstrip(self.ends),
-                    num_chars=num_chars,
-                    nats=sums,
-                    excess=excess,
-                )
-            begin = end
+        for index, place in zip(scored.tolist(), places, strict=True):
+            begin = int(begins[index])
+            end = int(ends[index])
+            scored_chars = slice(lows[index], highs[index])
+            num_chars = int(highs[index] - lows[index])
+            sums = tuple(
+                float(losses.nats[scored_chars].sum(dtype=np.float64)) for losses in self.losses
+            )
+
+            # A sum of n independent losses varies by sqrt(n) times their spread.
+            excess = 0.0
+            if spread:
+                excess = (sums[0] - num_chars * mean) / (spread * num_chars**0.5)
+
+            # A file without line ends is one line, which may be very long.
+            text = _decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)])
+
+            # A stream that was not kept has no places: its lines are counted.
+            file = None
+            line = index + 1
+            if place is not None:
+                file = place.file or None
+                line = place.line
+            yield LineLoss(
+                file=file,
+                line=line,
+                index=begin,
+                text=text.rstrip(self.ends),
+                num_chars=num_chars,
+                nats=sums,
+                excess=excess,
+            )
 
     def _line_bounds(self) -> Iterator[int]:
         """Yield the index after the last character of each line."""
@@ -261,15 +317,22 @@ def _decoded(text: str | bytes) -> str:
 def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) -> RenderableType:
     """Draw the least likely lines of a text, with the loss of the first run and, for every other
     run, the difference to it."""
+    # The lines of several files are told apart.
+    files = {line.file for line in lines}
     columns = ["line", "excess", "nats/char"]
     columns += [f"{name} − {names[0]}" for name in names[1:]]
+    if len(files) > 1:
+        columns.insert(0, "file")
     table = plain_table(*columns, "text", right=columns, narrow=True)
     for line in lines:
         first = line.nats[0] / line.num_chars
-        differences = [f"{nats / line.num_chars - first:+.2f}" for nats in line.nats[1:]]
+        cells = [f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}"]
+        cells += [f"{nats / line.num_chars - first:+.2f}" for nats in line.nats[1:]]
+        if len(files) > 1:
+            cells.insert(0, all_visible(os.path.basename(line.file or "")))
         # One row for each line, cut at the width of the terminal.
         text = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
-        table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, text)
+        table.add_row(*cells, text)
     title = Text(f"The {len(lines)} least likely of {num_lines:,} lines, for their length")
     return Group(title, table)
 
@@ -301,7 +364,7 @@ def _show(
     num_lines = 0
     for line in scored.iter_lines():
         num_lines += 1
-        heapq.heappush(least_likely, (line.excess, -line.line, line))
+        heapq.heappush(least_likely, (line.excess, -line.index, line))
         if len(least_likely) > NUM_LISTED:
             heapq.heappop(least_likely)
 

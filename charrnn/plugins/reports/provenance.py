@@ -6,7 +6,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -18,7 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
-from charrnn.config.settings import Config
 from charrnn.counts.counted_model import CountedStepper
 from charrnn.errors import DataError, UsageError, check_range, named
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
@@ -39,9 +38,8 @@ from charrnn.text.copies import (
     hash_documents,
 )
 from charrnn.text.corpus import CorpusPart
-from charrnn.text.documents import document_ends
 from charrnn.text.given_text import GivenText, whole_text
-from charrnn.text.places import Place, Stretch, find_places
+from charrnn.text.places import Place
 from charrnn.text.vocab import as_bytes
 from charrnn.trained_model import TrainedModel
 from charrnn.views.heatmap import HeatMap, Legend
@@ -62,10 +60,10 @@ MAX_ROWS = 20
 REASON = " What is copied shows only beside the text it learned from."
 """The end of a message: why the training text is needed."""
 ABOUT = (
-    "copied: the share of the text that is underlined; held-out: the same share of validation text,"
-    " which nobody copied, so that it shows what names and set phrases alone give; longest: the"
-    " length of the longest passage; network, counts, together: how well each of them predicts the"
-    " text (mean loss in nats per character, lower is better)."
+    "copied: the share of the text that is underlined, where a line end is no blank; held-out: the"
+    " same share of validation text, which nobody copied, so that it shows what names and set"
+    " phrases alone give; longest: the length of the longest passage; network, counts, together:"
+    " how well each of them predicts the text (mean loss in nats per character, lower is better)."
 )
 """The explanation of columns of `Provenance.table`."""
 ABOUT_COLOURS = (
@@ -96,7 +94,8 @@ class Passage:
     offset: int
     """Offset of its first place in the training text."""
     place: Place | None
-    """Its first place in a file; None if no file has the whole passage as it stands here."""
+    """The place in a file of its first place in the training text; None if that came from a stream.
+    """
     num_more: int
     """How many more places the training text has."""
 
@@ -382,8 +381,6 @@ class ReferenceText:
 
     training: CorpusPart = field(repr=False)
     held_out: str | bytes = field(repr=False)
-    config: Config = field(repr=False)
-    """How the model has read the text."""
     _held_out_shares: dict[int, float] = field(default_factory=dict, repr=False)
 
     def passages(
@@ -398,41 +395,21 @@ class ReferenceText:
 
         # A passage may occur twice in the text, but is looked for once.
         contents = [as_bytes(text[start : start + length]) for start, length, _ in matches]
-        wanted = set(contents)
-        stretches = self._stretches(matches[:, 2], overlap=max(map(len, wanted)) - 1)
-        places = find_places(wanted, stretches, joins_lines=self.config.join_lines)
-        num_places = count_places(wanted, self.training)
+        num_places = count_places(set(contents), self.training)
+        places = self.training.places(matches[:, 2])
         passages = []
-        for (start, length, offset), content in zip(matches.tolist(), contents, strict=True):
+        for match, content, place in zip(matches.tolist(), contents, places, strict=True):
+            start, length, offset = match
             passages.append(
                 Passage(
                     start=start,
                     length=length,
                     offset=offset,
-                    place=places.get(content),
+                    place=place,
                     num_more=num_places[content] - 1,
                 )
             )
         return tuple(passages)
-
-    def _stretches(self, offsets: Int64Array, *, overlap: int) -> Iterator[Stretch]:
-        """Yield what the files have; of documents, those that are equal to a document of the
-        training text in which one of the offsets lies."""
-        training = self.training
-        stretches = training.corpus.stretches(overlap)
-        if self.config.end_id is None:
-            yield from stretches
-            return
-
-        # The files have held-out documents, too. White space does not tell documents apart.
-        ends = document_ends(training.ids[training.begin :], self.config.end_id)
-        begins = np.append(0, ends)
-        learned = set()
-        for number in np.searchsorted(ends, offsets, side="right"):
-            learned.add(_without_space(as_bytes(training[begins[number] : ends[number] - 1])))
-        for stretch in stretches:
-            if _without_space(stretch.content) in learned:
-                yield stretch
 
     def held_out_share(self, min_length: int) -> float:
         """Return the share of the characters of the held-out text that stand in the training text,
@@ -442,10 +419,6 @@ class ReferenceText:
             is_copied = are_covered(matches, len(self.held_out))
             self._held_out_shares[min_length] = float(is_copied.sum() / max(1, len(is_copied)))
         return self._held_out_shares[min_length]
-
-
-def _without_space(document: bytes) -> bytes:
-    return b"".join(document.split())
 
 
 def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
@@ -567,7 +540,7 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
     DataError if it is missing or changed."""
     model.check_learned_here()
     training, validation, *_ = model.read_parts(reason=REASON)
-    return ReferenceText(training, validation[:HELD_OUT_CHARS], model.config)
+    return ReferenceText(training, validation[:HELD_OUT_CHARS])
 
 
 def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str | bytes], bool]:

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 from built_runs import build_chain
+from conftest import SMALL_RUN
 from hypothesis import given
 from hypothesis import strategies as st
+from placed_words import WORD, lines_by_grep, write_texts
 
+import charrnn
 from charrnn.evaluation.losses import CharLosses
 from charrnn.plugins.reports import lines
-from charrnn.plugins.reports.lines import MAX_LINE_TEXT, ScoredText
+from charrnn.plugins.reports.lines import MAX_LINE_TEXT, ScoredText, finder
 
 
 def scored(text, positions, first=0, num_runs=1):
@@ -17,7 +20,7 @@ def scored(text, positions, first=0, num_runs=1):
         CharLosses(positions, generator.exponential(size=len(positions)).astype(np.float32))
         for _ in range(num_runs)
     ]
-    return ScoredText(text, len(text), first, losses, ends="\n\0")
+    return ScoredText(text, len(text), first, losses, finder(text, text, "none"), ends="\n\0")
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])
@@ -67,8 +70,10 @@ def test_the_excess_is_large_for_an_unlikely_line():
     losses = CharLosses(
         np.arange(1, 300), np.where(np.arange(1, 300) // 5 == 17, 4.0, 1.0).astype(np.float32)
     )
+    text = "aaaa\n" * 60
     first, second, *_ = sorted(
-        ScoredText("aaaa\n" * 60, 300, 0, [losses]).iter_lines(), key=lambda line: -line.excess
+        ScoredText(text, 300, 0, [losses], finder(text, text, "none")).iter_lines(),
+        key=lambda line: -line.excess,
     )
     assert first.line == 18 and second.excess < 0
     assert first.excess == pytest.approx(
@@ -83,6 +88,47 @@ def test_a_text_of_several_blocks_has_the_same_lines(monkeypatch):
     monkeypatch.setattr(lines, "BLOCK", 7)
     assert [one.line for one in whole] == [1, 2, 3, 4, 5]
     assert list(found.iter_lines()) == whole
+
+
+@pytest.mark.trained
+@pytest.mark.parametrize(
+    "kind, documents",
+    [
+        ("txt", {}),
+        ("txt", {"join_lines": True}),
+        ("txt", {"documents": "lines"}),
+        ("txt", {"documents": "blank-lines", "join_lines": True}),
+        ("csv", {"column": "text"}),
+        ("cr.csv", {"column": "text"}),
+        ("jsonl", {"column": "text"}),
+    ],
+)
+def test_the_line_of_each_word_is_that_of_grep(kind, documents, tmp_path):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    write_texts(texts, kind, seed=2)
+    config = charrnn.Config(**{**SMALL_RUN, "corpus": (str(texts),), "steps": 1, **documents})
+    list(charrnn.train(config, out=tmp_path / "run"))
+    model = charrnn.load(tmp_path / "run")
+    expected = lines_by_grep(texts)
+
+    for text in (texts, None):
+        lines = list(charrnn.losses_by_line([model], text, max_chars=None))
+        found = {}
+        for line in lines:
+            first_word = WORD.search(line.text)
+            if first_word:
+                found[first_word[0]] = (line.file, line.line)
+        assert len(found) > 1
+        assert found.items() <= expected.items()
+
+
+def test_a_given_string_is_counted_as_an_editor_shows_it(tmp_path):
+    model = charrnn.load(build_chain(tmp_path / "run", "\0ab\n", documents="lines"))
+    lines = list(charrnn.losses_by_line([model], "\na\n \nb\n"))
+    assert [(line.file, line.line, line.text) for line in lines] == [(None, 2, "a"), (None, 4, "b")]
+    lines = charrnn.losses_by_line([model], ["a", "b\nb"])
+    assert [line.line for line in lines] == [1, 2, 3]
 
 
 def test_unknown_characters_are_said_on_stderr(command, tmp_path):
