@@ -28,13 +28,19 @@ from charrnn.model_study import ModelStudy
 from charrnn.plugins.analyses import evidence as package
 from charrnn.plugins.analyses.evidence import born_at
 from charrnn.plugins.analyses.evidence import card as card_module
-from charrnn.plugins.analyses.evidence.property_output import choose_output, difference, signs_of
+from charrnn.plugins.analyses.evidence.property_output import (
+    choose_output,
+    difference,
+    resample_differences,
+    signs_of,
+)
 from charrnn.plugins.analyses.evidence.readings import (
     Clamps,
     PatchingBatch,
     read_clamped,
     read_freely,
 )
+from charrnn.plugins.analyses.evidence.results import carrying
 from charrnn.statistics.intervals import draw_counts, percentiles
 from charrnn.text.vocab import EncodedText
 
@@ -218,6 +224,7 @@ def test_the_kept_share_is_that_of_a_loop(measured):
     whole = effect([])
     assert followers[0] == CELL[1]
     assert card.sufficient.effect == pytest.approx(whole, abs=1e-7)
+    assert card.sufficient.ci[0] <= whole <= card.sufficient.ci[1]
     for num_kept, share in card.sufficient.curve:
         expected = effect(followers[num_kept:]) / whole if whole > 0 else 0.0
         assert share == pytest.approx(expected, abs=1e-6)
@@ -400,8 +407,10 @@ def test_a_cell_with_a_far_score_is_not_the_same_one(quoting):
 
 def test_a_verdict_names_the_tests_that_failed(measured):
     card = measured[0]
-    necessary = replace(card.necessary, inside=0.1, rank=1, rank_among_directions=1)
-    sufficient = replace(card.sufficient, num_carrying=2)
+    necessary = replace(
+        card.necessary, inside=0.1, ci_inside=(0.05, 0.15), rank=1, rank_among_directions=1
+    )
+    sufficient = replace(card.sufficient, curve=((0, 0.1), (2, 0.95)), num_carrying=2)
     interchange = replace(
         card.interchange, above_other_cells=(0.7, 0.9), above_equal_labels=(0.6, 0.8)
     )
@@ -421,8 +430,19 @@ def test_a_verdict_names_the_tests_that_failed(measured):
             {"necessary": replace(necessary, rank_among_directions=2)},
             "does not hold: it fails necessary",
         ),
-        ({"necessary": replace(necessary, inside=-0.1)}, "does not hold: it fails necessary"),
+        (
+            {"necessary": replace(necessary, ci_inside=(-0.01, 0.2))},
+            "does not hold: it fails necessary",
+        ),
+        (
+            {"necessary": replace(necessary, ci_inside=None)},
+            "holds: all 3 tests passed; not measured: necessary",
+        ),
         ({"sufficient": replace(sufficient, num_carrying=0)}, "not hold: it fails sufficient"),
+        (
+            {"sufficient": replace(sufficient, curve=(), num_carrying=None)},
+            "holds: all 3 tests passed; not measured: sufficient",
+        ),
         (
             {"interchange": replace(interchange, above_other_cells=(0.0, 0.9))},
             "not hold: it fails interchangeable",
@@ -471,9 +491,87 @@ def test_all_views_of_a_card_end_in_the_verdict(quoting):
     assert "does not hold: it fails" in " ".join(" ".join(lines(Group(*card.view()))).split())
 
 
+CURVE = {"ci": (0.5, 1.0), "curve": ((0, 0.1), (1, 0.95)), "intervals": ((0.0, 0.2), (0.8, 1.1))}
+"""Fields of an effect of which the first follower has 95 %."""
+
+
+@pytest.mark.parametrize(
+    "shares, num_free",
+    [
+        ((0.1, 0.5, 0.95), 2),
+        ((0.1, 1.44, 1.0), 2),  # far above 100 % is no pass
+        ((-5.85, -5.88, 0.09, 2.43), None),
+        ((1.44, 1.0), 0),  # more than the effect remains without any follower
+    ],
+)
+def test_a_share_from_90_to_120_percent_is_carried(shares, num_free):
+    assert carrying(list(enumerate(shares))) == num_free
+
+
+def test_nothing_is_said_of_the_shares_of_an_effect_that_may_be_0(measured):
+    sufficient = replace(
+        measured[0].sufficient, effect=0.186, ci=(-0.2, 0.6), curve=(), num_carrying=None
+    )
+    card = replace(measured[0], sufficient=sufficient)
+    assert card.tests()["sufficient"] is None
+    assert card.lines()["sufficient"].startswith(
+        "not measured: effect +0.19 (-0.20…+0.60) log odds at "
+    )
+    assert "%" not in card.lines()["sufficient"]
+
+
+def test_every_line_of_a_card_has_its_size_and_its_interval(quoting):
+    card = quoting.study(quoting_text(12_000, seed=1)).evidence(0, QUOTING_UNIT, "quote")
+    found = card.lines()
+    for name in ("tracks", "necessary", "sufficient", "fooled"):
+        assert "…" in found[name], name
+    assert "over 6,000 characters" in found["tracks"]
+    assert f"over {card.necessary.num_chars:,} characters; rank 1 of " in found["necessary"]
+    assert card.necessary.num_chars > card.necessary.num_ranked_chars > 0
+
+
+def test_the_score_of_a_cell_that_is_not_the_best_has_an_interval(quoting):
+    tracks = quoting.study(quoting_text(12_000, seed=1)).evidence(0, 1, "quote").tracks
+    assert tracks.ci_low < tracks.auc < tracks.ci_high
+
+
+def test_the_effects_of_resamples_are_those_of_a_loop():
+    generator = np.random.default_rng(0)
+    odds = generator.normal(size=(1, 400))
+    signs = generator.choice([-1, 1], size=400).astype(np.int8)
+    codes = generator.integers(0, 2, size=400)
+    blocks = np.arange(400) // 20
+    draws = draw_counts(20)[:5]
+    found = resample_differences(odds, signs=signs, codes=codes, blocks=blocks, draws=draws)
+    for drawn, value in zip(draws, found[0], strict=True):
+        times = drawn[blocks]
+        gaps, weights = [], []
+        for code in (0, 1):
+            sides = [(codes == code) & (signs == sign) for sign in (1, -1)]
+            means = [np.average(odds[0, side], weights=times[side]) for side in sides]
+            gaps.append(means[0] - means[1])
+            weights.append(min(map(np.sum, sides)))
+        assert value == pytest.approx(np.average(gaps, weights=weights))
+
+
+def test_a_segment_is_as_long_as_the_shortest_that_is_used():
+    # Documents of 18 characters. A quarter of the half is 100, and 100, 50, 25, 12 would follow.
+    network = make_network("lstm", num_layers=1, documents="lines")
+    ids = np.tile(np.array([network.end_id, *[2, 3, 4] * 6], np.uint16), 43)[:800]
+    text = EncodedText(ids, 0, "x" * len(ids), "char")
+    hypothesis = card_module.Hypothesis(
+        study=SimpleNamespace(text=text, network=lambda: network),
+        target=SimpleNamespace(half=400),
+        measured=None,
+        cell=(0, 0),
+        detector=None,
+    )
+    assert hypothesis.segment_length == card_module.MIN_SEGMENT
+
+
 def test_an_effect_that_no_follower_carries_is_no_success(measured):
     card = measured[0]
-    refuted = replace(card, sufficient=replace(card.sufficient, num_carrying=0))
+    refuted = replace(card, sufficient=replace(card.sufficient, **CURVE, num_carrying=0))
     assert refuted.lines()["sufficient"].endswith(
         "90% without any of them, so that others carry it"
     )
@@ -481,7 +579,7 @@ def test_an_effect_that_no_follower_carries_is_no_success(measured):
 
 def test_an_effect_that_followers_carry_in_part_is_said(measured):
     card = measured[0]
-    part = replace(card, sufficient=replace(card.sufficient, num_carrying=None))
+    part = replace(card, sufficient=replace(card.sufficient, **CURVE, num_carrying=None))
     assert part.lines()["sufficient"].endswith("; 90% with none of these numbers")
 
 

@@ -128,9 +128,24 @@ def _birth(study: Study, score: CellScore, labels: np.ndarray) -> Birth | None:
     if len(steps) < 2:
         return None
 
+    begins, length = _segments_of_birth(study)
     return Birth(
-        steps=tuple(steps), values=tuple(values), step=born_at(score, steps=steps, values=values)
+        steps=tuple(steps),
+        values=tuple(values),
+        step=born_at(score, steps=steps, values=values),
+        num_chars=len(begins) * length,
     )
+
+
+def _segments_of_birth(study: Study) -> tuple[np.ndarray, int]:
+    """Return where the segments of the scoring half begin that every checkpoint reads, and their
+    length."""
+    ids = study.text.ids
+    begin = study.text.first + study.half
+    # Segments, because every checkpoint of the run reads them again.
+    length = min(CHARS_OF_BIRTH, len(ids) - begin)
+    num_segments = min(SEGMENTS_OF_BIRTH, (len(ids) - begin) // length)
+    return np.linspace(begin, len(ids) - length, num_segments).astype(np.int64), length
 
 
 def _score_segments(
@@ -138,11 +153,7 @@ def _score_segments(
 ) -> float:
     """Score the cell of a score in a network, on segments of the scoring half."""
     ids = study.text.ids
-    begin = study.text.first + study.half
-    # Segments, because every checkpoint of the run reads them again.
-    length = min(CHARS_OF_BIRTH, len(ids) - begin)
-    num_segments = min(SEGMENTS_OF_BIRTH, (len(ids) - begin) // length)
-    begins = np.linspace(begin, len(ids) - length, num_segments).astype(np.int64)
+    begins, length = _segments_of_birth(study)
     read_positions = []
     values = []
     with torch.inference_mode():
@@ -188,7 +199,14 @@ def _matches(
         partner = replace(score, layer=match.other_layer, unit=match.other_unit, polarity=polarity)
         value = _score_segments(other, score=partner, network=other.network(), labels=labels)
         is_shared = match.is_shared and is_near(score.strength_of(value), best=score.strength)
-        yield OtherRun(name=name, match=match, score=value, is_shared=is_shared)
+        begins, length = _segments_of_birth(other)
+        yield OtherRun(
+            name=name,
+            match=match,
+            score=value,
+            num_chars=len(begins) * length,
+            is_shared=is_shared,
+        )
 
 
 def page_parts(card: EvidenceCard) -> Iterator[PagePart]:

@@ -6,7 +6,7 @@ Shapes: N characters, P pairs, S segments of T characters, C conditions, L, H as
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle, pairwise
 
@@ -23,6 +23,7 @@ from charrnn.plugins.analyses.evidence.property_output import (
     Output,
     choose_output,
     difference,
+    resample_differences,
     signs_of,
 )
 from charrnn.plugins.analyses.evidence.readings import (
@@ -34,7 +35,6 @@ from charrnn.plugins.analyses.evidence.readings import (
     read_freely,
 )
 from charrnn.plugins.analyses.evidence.results import (
-    SHARE_CARRIED,
     EvidenceCard,
     Interchange,
     Mistakes,
@@ -42,10 +42,20 @@ from charrnn.plugins.analyses.evidence.results import (
     Stretch,
     Sufficiency,
     WrongPlace,
+    carrying,
 )
 from charrnn.plugins.analyses.ranking import ranking
 from charrnn.plugins.analyses.sampled_states import characters_of
-from charrnn.statistics.intervals import BlockSums, Interval, draw_blocks
+from charrnn.statistics.agreement import resample_score
+from charrnn.statistics.intervals import (
+    MIN_BLOCKS,
+    BlockSums,
+    Interval,
+    draw_blocks,
+    draw_counts,
+    interval_of,
+    percentiles,
+)
 from charrnn.system.arrays import BoolArray, Float64Array, Int64Array
 from charrnn.system.lazy import Tensor, torch
 
@@ -103,10 +113,14 @@ def check_room(study: Study) -> None:
     ends = np.flatnonzero(ids == study.network().end_id)
     longest = np.diff([-1, *ends, len(ids)]).max()
     if longest < MIN_SEGMENT + 2:
-        raise DataError(
-            f"The documents of this text are too short for evidence: give a {named('text')}"
-            f" with {MIN_SEGMENT + 1} characters in a row."
-        )
+        raise _too_short()
+
+
+def _too_short() -> DataError:
+    return DataError(
+        f"The documents of this text are too short for evidence: give a {named('text')}"
+        f" with {MIN_SEGMENT + 1} characters in a row."
+    )
 
 
 @dataclass(frozen=True)
@@ -265,10 +279,16 @@ class Hypothesis:
 
     @cached_property
     def segment_length(self) -> int:
-        """T: less than MAX_SEGMENT in a short text, or one of short documents."""
+        """T: less than MAX_SEGMENT in a short text, or one of short documents.
+
+        Raises DataError if none of the segments that are read freely has MIN_SEGMENT characters of
+        a document.
+        """
         length = min(MAX_SEGMENT, self.target.half // 4)
         while not self.can_read(length)[self.target.half :].any():
-            length //= 2
+            if length == MIN_SEGMENT:
+                raise _too_short()
+            length = max(MIN_SEGMENT, length // 2)
         return length
 
     @cached_property
@@ -318,14 +338,24 @@ class Hypothesis:
         )
 
     def score(self) -> CellScore:
-        """Return the score of the cell, without an interval if the cell is not the best cell."""
+        """Return the score of the cell."""
         # To score a cell that is not the best, all cells are scored, which takes longer than all
         # other parts of the card.
         best = self.measured.score
         if (best.layer, best.unit) == self.cell:
             return best
         ranked = ranking(self.study, [self.detector])[self.target.name]
-        return next(score for score in ranked if (score.layer, score.unit) == self.cell)
+        score = next(score for score in ranked if (score.layer, score.unit) == self.cell)
+
+        # A ranking has no intervals, so the values of this cell are read once more.
+        layer, unit = self.cell
+        labels = self.target.scoring_labels
+        values = np.empty(len(labels), np.float32)
+        for indices, cells in self.study.reader()(self.target.half, len(self.ids)):
+            values[indices] = cells[:, layer * self.study.num_units + unit]
+        resampled = resample_score(values, labels=labels, polarity=score.polarity)
+        low, high = interval_of(resampled, len(labels))
+        return replace(score, ci_low=low, ci_high=high)
 
     def _mask(self, *cells: list[CellIndex]) -> Tensor:
         """Return (C, L, H): whether each cell is among the cells of each condition."""
@@ -355,7 +385,8 @@ class Hypothesis:
         return results[..., skipped:].reshape(len(results), -1), positions.ravel()
 
     def necessity(self) -> Necessity:
-        """Clamp the cell, other cells and random directions at their means."""
+        """Clamp the cell at its mean, on all segments, and on some of them other cells and random
+        directions, too."""
         study = self.study
         layer, unit = self.cell
         generator = np.random.default_rng(0)
@@ -387,15 +418,27 @@ class Hypothesis:
         inside = [_mean(rise[signs > 0]) for rise in rises]
         of_cells = inside[1 : 1 + len(others)]
         of_directions = inside[1 + len(others) :]
+
+        # The rise itself, and its interval, need more characters than a rank.
+        losses, positions = self._read_clamped(
+            self.clamped_segments, Clamps(self._mask([], [self.cell]))
+        )
+        rise = losses[1] - losses[0]
+        is_inside = self.signs[positions] > 0
+        is_outside = self.signs[positions] < 0
         return Necessity(
-            inside=inside[0],
-            outside=_mean(rises[0, signs < 0]),
-            num_chars=rises.shape[1],
+            inside=_mean(rise[is_inside]),
+            ci_inside=self._interval(rise[is_inside], positions[is_inside]),
+            outside=_mean(rise[is_outside]),
+            ci_outside=self._interval(rise[is_outside], positions[is_outside]),
+            num_chars=len(rise),
             cells=tuple(of_cells),
             directions=tuple(of_directions),
+            ranked=inside[0],
             rank=1 + sum(rise >= inside[0] for rise in of_cells),
             rank_among_directions=1 + sum(rise >= inside[0] for rise in of_directions),
-            windows=tuple(segments.tolist()),
+            num_ranked_chars=rises.shape[1],
+            windows=tuple(self.clamped_segments.tolist()),
         )
 
     def followers(self) -> list[CellIndex]:
@@ -437,24 +480,52 @@ class Hypothesis:
         odds, positions = self._read_clamped(self.clamped_segments, clamps, output=self.output)
         chosen = self.shows_property[positions]
         positions = positions[chosen]
+        signs = self.signs[positions]
+        codes = self.ids[positions]
         effects = []
         for outputs in odds[:, chosen]:
-            effects.append(
-                difference(outputs, signs=self.signs[positions], codes=self.ids[positions])
-            )
-
-        # If the free output does not differ between the sides, no share of it can be carried.
+            effects.append(difference(outputs, signs=signs, codes=codes))
         whole, *others = effects
-        shares = [effect / whole if whole > 0 else 0.0 for effect in others]
-        # The smallest number of free followers that carry the effect.
-        curve = list(zip(nums_free, shares, strict=True))
-        carrying = [k for k, share in curve if share >= SHARE_CARRIED]
-        return Sufficiency(
+        sufficiency = Sufficiency(
             followers=tuple(followers),
             effect=whole,
-            curve=tuple(curve),
-            num_carrying=min(carrying, default=None),
+            ci=None,
+            num_places=len(positions),
             windows=tuple(self.clamped_segments.tolist()),
+        )
+
+        # Whole blocks of the text are drawn, as for every interval, of those that have a place.
+        blocks, _ = draw_blocks(len(self.ids) - self.target.half)
+        filled, places = np.unique(blocks[positions - self.target.half], return_inverse=True)
+        num_blocks = len(filled)
+        if num_blocks < MIN_BLOCKS:
+            return sufficiency
+        resampled = resample_differences(
+            odds[:, chosen],
+            signs=signs,
+            codes=codes,
+            blocks=places,
+            draws=draw_counts(num_blocks),
+        )
+        ci = percentiles(resampled[0], num_blocks)
+        sufficiency = replace(sufficiency, ci=ci)
+        # Shares of an effect that may be 0 are noise.
+        if ci[0] <= 0:
+            return sufficiency
+
+        # Each share with its interval, from the resamples in which there is an effect.
+        curve = []
+        intervals = []
+        has_effect = resampled[0] > 0
+        for num_free, effect, estimates in zip(nums_free, others, resampled[1:], strict=True):
+            curve.append((num_free, effect / whole))
+            shares = estimates[has_effect] / resampled[0, has_effect]
+            intervals.append(percentiles(shares, num_blocks))
+        return replace(
+            sufficiency,
+            curve=tuple(curve),
+            intervals=tuple(intervals),
+            num_carrying=carrying(curve),
         )
 
     def interchange(self) -> Interchange | None:
@@ -474,12 +545,13 @@ class Hypothesis:
         if not differs.any():
             return None
 
-        def crosses(sources: Positions, cells: Tensor) -> BoolArray:
-            """Return for each output whether it crosses the middle between both of its pair."""
+        def crosses(sources: Positions, cells: Tensor) -> Float64Array:
+            """Return for each output 1 if it crosses the middle between both of its pair, else
+            0."""
             moved = (
                 batch.patched(sources, cells=cells) - (batch.outputs + batch.outputs[partners]) / 2
             )
-            return np.asarray((moved * distances > 0)[differs])
+            return np.asarray((moved * distances > 0)[differs], np.float64)
 
         # Two comparisons show what happens by chance: another cell is exchanged in each row, or the
         # cell is exchanged with a position that has the same label.
@@ -499,24 +571,21 @@ class Hypothesis:
             accuracy=float(by_cell.mean()),
             other_cells=float(by_others.mean()),
             equal_labels=float(by_equal.mean()),
-            above_other_cells=self._difference_interval(by_cell, by_others, positions),
-            above_equal_labels=self._difference_interval(by_cell, by_equal, positions),
+            above_other_cells=self._interval(by_cell - by_others, positions),
+            above_equal_labels=self._interval(by_cell - by_equal, positions),
             num_pairs=int(differs.sum()) // 2,
             num_drawn=len(pairs),
             lag=self.lag,
             pairs=tuple(map(tuple, pairs.tolist())),
         )
 
-    def _difference_interval(
-        self, crossing: BoolArray, by_chance: BoolArray, positions: Positions
-    ) -> Interval | None:
-        """Return the 95 % interval of the difference of two shares of the same outputs, whose
-        positions are in the scoring half. None if the positions are in too few of its blocks."""
-        # Outputs of one passage are alike, so whole blocks of the text are drawn.
+    def _interval(self, values: Float64Array, positions: Positions) -> Interval | None:
+        """Return the 95 % interval of the mean of values (n,) at positions of the scoring half.
+        None if the positions are in too few of its blocks."""
+        # Values of one passage are alike, so whole blocks of the text are drawn.
         blocks, draws = draw_blocks(len(self.ids) - self.target.half)
         sums = BlockSums.zeros(draws.shape[1])
-        difference = crossing.astype(np.float64) - by_chance
-        sums.add(difference, blocks[positions - self.target.half])
+        sums.add(values, blocks[positions - self.target.half])
         interval = sums.interval()
         if interval is None:
             return None
@@ -547,16 +616,18 @@ class Hypothesis:
         is_output_wrong = self.signs * (reading.odds - output_middle) < 0
 
         places = self.shows_property & self.is_read & ~is_first
-        wrong = np.flatnonzero(places & (signed < 0))
+        is_wrong = signed < 0
+        wrong = np.flatnonzero(places & is_wrong)
         worst: list[WrongPlace] = []
         for position in wrong[np.argsort(signed[wrong], kind="stable")].tolist():
             apart = [abs(position - place.position) >= MIN_CHARS_BETWEEN for place in worst]
             if all(apart) and len(worst) < NUM_WORST:
-                is_wrong = bool(is_output_wrong[position])
-                worst.append(self._wrong_place(position, is_output_wrong=is_wrong))
+                is_output = bool(is_output_wrong[position])
+                worst.append(self._wrong_place(position, is_output_wrong=is_output))
         return Mistakes(
             num_places=int(places.sum()),
             num_wrong=len(wrong),
+            ci_wrong=self._interval(is_wrong[places].astype(np.float64), np.flatnonzero(places)),
             num_output_wrong=int(is_output_wrong[wrong].sum()),
             threshold=middle,
             worst=tuple(worst),

@@ -124,13 +124,42 @@ def difference(odds: Float64Array, signs: LabelSigns, codes: Int64Array) -> floa
     The result is a mean over these characters, each weighted by the occurrences that both sides
     have.
     """
-    total = 0.0
-    weight = 0
+    # All of the text is one block, which is drawn once.
+    blocks = np.zeros(len(codes), np.int64)
+    (found,) = resample_differences(
+        odds[None], signs=signs, codes=codes, blocks=blocks, draws=np.ones((1, 1))
+    )
+    return float(found[0])
+
+
+def resample_differences(
+    odds: Float64Array,
+    *,
+    signs: LabelSigns,
+    codes: Int64Array,
+    blocks: Int64Array,
+    draws: Float64Array,
+) -> Float64Array:
+    """Compute the `difference` (C, R) of each of C conditions with odds (C, n) in R resamples.
+
+    `blocks` (n,) are the numbers of the blocks of the text, and `draws` (R, K) says how often each
+    resample has each of K blocks. A character that a resample does not have on both sides is left
+    out of it.
+    """
+    num_blocks = draws.shape[1]
+    total = np.zeros((len(odds), len(draws)))
+    weight = np.zeros(len(draws))
     for code in np.unique(codes):
-        inside = odds[(codes == code) & (signs > 0)]
-        outside = odds[(codes == code) & (signs < 0)]
-        num_both = min(len(inside), len(outside))
-        if num_both:
-            total += num_both * float(inside.mean() - outside.mean())
-            weight += num_both
-    return total / max(1, weight)
+        means = []
+        counts = []
+        for sign in (1, -1):
+            where = (codes == code) & (signs == sign)
+            num_drawn = draws @ np.bincount(blocks[where], minlength=num_blocks)
+            sums = [np.bincount(blocks[where], row[where], num_blocks) for row in odds]
+            means.append(np.stack(sums) @ draws.T / np.maximum(1, num_drawn))
+            counts.append((int(where.sum()), num_drawn))
+        (num_inside, drawn_inside), (num_outside, drawn_outside) = counts
+        num_both = min(num_inside, num_outside) * ((drawn_inside > 0) & (drawn_outside > 0))
+        total += num_both * (means[0] - means[1])
+        weight += num_both
+    return np.asarray(total / np.maximum(1, weight))

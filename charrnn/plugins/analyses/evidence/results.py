@@ -17,7 +17,10 @@ from charrnn.views.tables import PlainTable, ends_text, score_text
 from charrnn.views.theme import all_visible, block, shown_character
 
 SHARE_CARRIED = 0.9
-"""Cells carry an effect if this share of it remains with them."""
+"""Cells carry an effect if this share of it remains with them…"""
+MOST_CARRIED = 1.2
+"""…and not more than this share: then the cells that are held work against the effect, and what
+remains is not the effect of the network."""
 WORST_TITLE = "Where it is most wrong"
 """Title of the places."""
 ABOUT_WORST = "[ ] encloses what is labelled inside, | ends at the place"
@@ -32,8 +35,12 @@ class Necessity:
 
     inside: float
     """The rise at characters inside."""
+    ci_inside: Interval | None
+    """The 95 % interval of `inside`; None if the characters are in too few blocks of the text."""
     outside: float
     """The rise at characters outside."""
+    ci_outside: Interval | None
+    """The 95 % interval of `outside`."""
     num_chars: int
     """The characters that were predicted."""
     cells: tuple[float, ...] = field(repr=False)
@@ -42,11 +49,16 @@ class Necessity:
     """The rises inside for random directions of the layer's memories, with the variance of a single
     cell."""
     windows: tuple[int, ...] = field(repr=False)
-    """The positions where the segments begin that were read."""
+    """The positions where the segments begin that were read; the first of them were also read with
+    other cells and directions held."""
+    ranked: float
+    """The rise inside in these first segments, by which the cell is ranked."""
     rank: int
     """The rank among the cells: 1 if no other cell raises the loss as much."""
     rank_among_directions: int
     """The rank among the directions."""
+    num_ranked_chars: int
+    """The characters of these first segments that were predicted."""
 
 
 @described
@@ -60,12 +72,30 @@ class Sufficiency:
     the cell first."""
     effect: float
     """How much higher the log odds of the output are inside than outside while no cell is held."""
-    curve: tuple[tuple[int, float], ...]
-    """Pairs (k, share)."""
+    ci: Interval | None
+    """The 95 % interval of the effect; None if its places are in too few blocks of the text."""
+    num_places: int
+    """The places at which the output was measured."""
+    curve: tuple[tuple[int, float], ...] = ()
+    """Pairs (k, share). Empty if the effect may be 0, because its shares are noise."""
+    intervals: tuple[Interval, ...] = ()
+    """The 95 % interval of each share of the curve."""
     windows: tuple[int, ...] = field(repr=False)
     """The positions where the segments begin that were read."""
-    num_carrying: int | None
-    """The smallest k of the curve with SHARE_CARRIED of the effect; None if no k has it."""
+    num_carrying: int | None = None
+    """The smallest k of the curve that carries the effect (`carrying`); None if no k does."""
+
+
+def carrying(curve: Sequence[tuple[int, float]]) -> int | None:
+    """Return the smallest k of pairs (k, share) that carries the effect: its share is from
+    SHARE_CARRIED to MOST_CARRIED.
+
+    It is 0 if so much remains without any of the cells, or more; None if no k carries it.
+    """
+    for num_free, share in curve:
+        if share >= SHARE_CARRIED and (num_free == 0 or share <= MOST_CARRIED):
+            return num_free
+    return None
 
 
 @described
@@ -108,6 +138,8 @@ class Birth:
     step: int | None
     """The step from which on the score is above chance; None if it is not above chance at the
     end."""
+    num_chars: int
+    """The characters of the scoring half that every checkpoint read."""
 
 
 @described
@@ -121,6 +153,8 @@ class OtherRun:
     """The cell, and its correlation."""
     score: float
     """Its AUC or ρ for the detector, on segments of the scoring half."""
+    num_chars: int
+    """The characters of these segments."""
     is_shared: bool
     """Whether the run has the cell: it correlates as `CellMatch.is_shared` says, and the score is
     near the score of the cell (`matching.NEAR`)."""
@@ -189,6 +223,9 @@ class Mistakes:
     """The places."""
     num_wrong: int
     """The places where the cell is wrong."""
+    ci_wrong: Interval | None
+    """The 95 % interval of the share of wrong places; None if the places are in too few blocks of
+    the text."""
     num_output_wrong: int
     """The wrong places where the output is on the wrong side, too."""
     threshold: float
@@ -271,11 +308,15 @@ class EvidenceCard(Displayable):
         necessary = self.necessary
         results: dict[str, bool | None] = {
             "tracks": self.is_above_chance,
-            "necessary": necessary.inside > 0
-            and necessary.rank == necessary.rank_among_directions == 1,
-            "sufficient": bool(self.sufficient.num_carrying),
+            "necessary": None,
+            "sufficient": None,
             "interchangeable": None,
         }
+        if necessary.ci_inside is not None:
+            is_first = necessary.rank == necessary.rank_among_directions == 1
+            results["necessary"] = is_first and necessary.ci_inside[0] > 0
+        if self.sufficient.curve:
+            results["sufficient"] = bool(self.sufficient.num_carrying)
         exchanged = self.interchange
         if exchanged is not None and exchanged.above_other_cells and exchanged.above_equal_labels:
             lows = [exchanged.above_other_cells[0], exchanged.above_equal_labels[0]]
@@ -325,8 +366,10 @@ class EvidenceCard(Displayable):
         wrong = self.fooled
         lines["fooled"] = "not measured: the output shows the property nowhere in the scoring half"
         if wrong.num_places:
+            share = wrong.num_wrong / wrong.num_places
             lines["fooled"] = (
-                f"at {wrong.num_wrong:,} of {wrong.num_places:,} places, where the output is wrong"
+                f"at {wrong.num_wrong:,} of {wrong.num_places:,} places,"
+                f" {share:.1%}{_in_brackets(wrong.ci_wrong, '.1%')}, where the output is wrong"
                 f" {wrong.num_output_wrong:,} times"
             )
         lines["verdict"] = self.verdict
@@ -357,6 +400,8 @@ class EvidenceCard(Displayable):
             value = getattr(score, name)
             if value is not None:
                 line += f", {SHOWN_AS[name]} {value:.3f}"
+        # Scored on the second half.
+        line += f", over {self.num_chars - self.num_chars // 2:,} characters"
         if not self.is_above_chance:
             line += ": no more than chance"
         return line
@@ -367,24 +412,47 @@ class EvidenceCard(Displayable):
         if necessary.cells:  # A network may have a single cell.
             others = f" (others up to {max(necessary.cells):+.4f})"
         return (
-            f"held at its mean: loss {necessary.inside:+.4f} inside, {necessary.outside:+.4f}"
-            f" outside; rank {necessary.rank} of {1 + len(necessary.cells)} cells{others},"
-            f" {necessary.rank_among_directions} of {1 + len(necessary.directions)} with random"
-            f" directions (up to {max(necessary.directions):+.4f})"
+            f"held at its mean: loss"
+            f" {necessary.inside:+.4f}{_in_brackets(necessary.ci_inside, '+.4f')} inside,"
+            f" {necessary.outside:+.4f}{_in_brackets(necessary.ci_outside, '+.4f')} outside, over"
+            f" {necessary.num_chars:,} characters; rank {necessary.rank} of"
+            f" {1 + len(necessary.cells)} cells{others}, {necessary.rank_among_directions} of"
+            f" {1 + len(necessary.directions)} with random directions (up to"
+            f" {max(necessary.directions):+.4f}), by {necessary.ranked:+.4f} over"
+            f" {necessary.num_ranked_chars:,} of them"
         )
 
     def _sufficient(self) -> str:
         sufficient = self.sufficient
+        effect = (
+            f"effect {sufficient.effect:+.2f}{_in_brackets(sufficient.ci, '+.2f')} log odds at"
+            f" {sufficient.num_places:,} places"
+        )
+        if sufficient.ci is None:
+            return f"not measured: {effect}, in too few passages for an interval"
+        if not sufficient.curve:
+            return f"not measured: {effect}, not surely above 0"
+
         curve = ", ".join(f"{num_free}: {share:.0%}" for num_free, share in sufficient.curve)
-        carrying = f"{SHARE_CARRIED:.0%} from {sufficient.num_carrying} on"
+        reached = f"{SHARE_CARRIED:.0%} with none of these numbers"
         if sufficient.num_carrying == 0:
-            carrying = f"{SHARE_CARRIED:.0%} without any of them, so that others carry it"
-        elif sufficient.num_carrying is None:
-            carrying = f"{SHARE_CARRIED:.0%} with none of these numbers"
+            reached = f"{SHARE_CARRIED:.0%} without any of them, so that others carry it"
+        elif sufficient.num_carrying is not None:
+            (interval,) = [
+                interval
+                for (num_free, _), interval in zip(
+                    sufficient.curve, sufficient.intervals, strict=True
+                )
+                if num_free == sufficient.num_carrying
+            ]
+            reached = (
+                f"{SHARE_CARRIED:.0%} from {sufficient.num_carrying} on"
+                f"{_in_brackets(interval, '.0%')}"
+            )
         num_followers = len(sufficient.followers)
         return (
-            f"share of the effect with the first k of {num_followers:,} cells that follow it,"
-            f" {curve}; {carrying}"
+            f"{effect}; share of it with the first k of {num_followers:,} cells that follow it,"
+            f" {curve}; {reached}"
         )
 
     def _interchangeable(self) -> str:
@@ -422,6 +490,7 @@ class EvidenceCard(Displayable):
 
         # A run that lacks the cell is listed with its most similar cell.
         line = f"by {len(shared)} of {counted(len(self.others), 'other run')}"
+        line += f" over {self.others[0].num_chars:,} characters"
         if shared:
             line += f": {', '.join(shared)}"
         if unlike:
@@ -429,9 +498,19 @@ class EvidenceCard(Displayable):
         return line
 
 
+def _in_brackets(interval: Interval | None, form: str) -> str:
+    """Write the ends of an interval behind its number; nothing where there is none."""
+    if interval is None:
+        return ""
+    return f" ({ends_text(*interval, form)})"
+
+
 def _birth_text(birth: Birth) -> str:
     blocks = "".join(block(2 * abs(value) - 1) for value in birth.values)
-    steps = f"steps {birth.steps[0]:,} to {birth.steps[-1]:,} {blocks}"
+    steps = (
+        f"steps {birth.steps[0]:,} to {birth.steps[-1]:,} {blocks}, over"
+        f" {birth.num_chars:,} characters"
+    )
     if birth.step is None:
         return f"not above chance to the end; {steps}"
     return f"above chance from step {birth.step:,} on; {steps}"
