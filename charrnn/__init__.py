@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from charrnn.cells.scores import find_cells
     from charrnn.cells.trace import Trace
     from charrnn.config.settings import Config
-    from charrnn.counts.kneser_ney import evaluate_ngrams
     from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
     from charrnn.evaluation.loss_reports import Evaluation, LossReport
     from charrnn.generation.generated_text import GeneratedText, Prediction
+    from charrnn.ngrams.kneser_ney import evaluate_ngrams
     from charrnn.plugins.analyses.matching import match_cells
     from charrnn.plugins.reports.error_kinds import error_kinds
     from charrnn.plugins.reports.lines import losses_by_line
@@ -83,7 +83,7 @@ _NAMES = {
     "cells.scores": "find_cells",
     "cells.trace": "Trace",
     "config.settings": "Config",
-    "counts.kneser_ney": "evaluate_ngrams",
+    "ngrams.kneser_ney": "evaluate_ngrams",
     "errors": "CharRNNError CheckpointError DataError UsageError",
     "evaluation.comparison": "evaluate evaluate_runs",
     "evaluation.loss_reports": "Evaluation LossReport",

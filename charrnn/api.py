@@ -1,17 +1,14 @@
 """The public Python interface: the verbs and the option names of the command line.
 
-`Model` is a `TrainedModel` with methods that need counts or plugins. A module that stands for a
+`Model` is a `TrainedModel` with methods that need n-grams or plugins. A module that stands for a
 plugin is imported when a method uses it, and the error names a plugin that is missing.
 """
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from numpy.typing import NDArray
-
-from charrnn.counts.writers import choose_writer
 from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import beginning_of, fresh_seed
@@ -24,7 +21,6 @@ from charrnn.model.clamping import NUM_CELLS
 from charrnn.system.display import RecordList
 from charrnn.system.docstrings import described
 from charrnn.system.lazy import LazyModule
-from charrnn.system.process import check_room_for_numba
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, read_given, text_to_continue, whole_text
 from charrnn.trained_model import (
@@ -39,11 +35,10 @@ from charrnn.trained_model import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from charrnn.counts import counting, growing, kneser_ney
-    from charrnn.counts.counted_model import CountedModel
     from charrnn.detectors.detector import Detector
     from charrnn.generation import continuations as assistant
     from charrnn.model_study import ModelStudy
+    from charrnn.ngrams import kneser_ney, text_model
     from charrnn.plugins.analyses import atlas as atlases
     from charrnn.plugins.analyses import backpropagation as gradients_of_numbers
     from charrnn.plugins.analyses import directions, gradients
@@ -59,9 +54,8 @@ else:
     gradients_of_numbers = LazyModule("charrnn.plugins.analyses.backpropagation")
     gate_reports = LazyModule("charrnn.plugins.analyses.gates")
     network_numbers = LazyModule("charrnn.plugins.analyses.numbers")
-    counting = LazyModule("charrnn.counts.counting")
-    growing = LazyModule("charrnn.counts.growing")
-    kneser_ney = LazyModule("charrnn.counts.kneser_ney")
+    kneser_ney = LazyModule("charrnn.ngrams.kneser_ney")
+    text_model = LazyModule("charrnn.ngrams.text_model")
     assistant = LazyModule("charrnn.generation.continuations")
     export = LazyModule("charrnn.plugins.formats.export")
     copies = LazyModule("charrnn.plugins.reports.copies")
@@ -346,44 +340,28 @@ class Model(TrainedModel, ProbabilityMethods):
             training or self.training_text(), order, end_id=self.config.end_id
         )
 
-    def with_counts(self) -> "CountedModel":
-        """Return the model together with the n-gram counts of its training text.
+    def ngrams(self, *, training: CorpusPart | None = None) -> "text_model.TextNgrams":
+        """Count the n-grams of the training text, of up to 16 characters, as a model of their own.
 
-        Training counts the text and keeps the counts beside the checkpoints, unless the text is too
-        short. Both predict together: their probabilities are mixed.
+        Mixed with the network, they predict better than it does alone.
+
+        Args:
+            training: The training text, where it is read already. By default it is read again.
 
         Returns:
-            A `CountedModel`, which has `sample` and the other methods that write, `predict` and
+            A `TextNgrams`, which has `sample` and the other methods that write, `predict` and
             `logprob`.
 
         Raises:
-            DataError: The model has no counts.
-            CheckpointError: The counts are damaged or belong to another step.
-            CharRNNError: There is too little memory.
+            DataError: The training text is missing, changed or too short, or nobody recorded it, or
+                it is long and numba is missing.
 
         Example:
-            >>> together = charrnn.load("counted").with_counts()
-            >>> len(together.sample(length=200, seed=1).text)
+            >>> mixture = charrnn.mix([model, model.ngrams()])
+            >>> len(mixture.sample(length=200, seed=1).text)
             200
         """
-        check_room_for_numba()
-        return counting.with_counts(self)
-
-    def growing_counts(self, ids: NDArray[Any], first: int) -> "growing.GrowingCounts | None":
-        """Return the counts of the training text, which grow with a text while it is predicted.
-
-        Args:
-            ids: The ids (N,) of the text and of what stands before it.
-            first: The index in `ids` at which the text begins.
-
-        Returns:
-            A `GrowingCounts`; None for a model without counts.
-
-        Example:
-            >>> part = model.held_out()
-            >>> counts = model.growing_counts(part.ids, first=part.begin)
-        """
-        return growing.growing_counts(self, ids, first=first)
+        return text_model.ngrams_of(self, training=training)
 
     # Files that other programs read.
 
@@ -393,7 +371,6 @@ class Model(TrainedModel, ProbabilityMethods):
         *,
         force: bool = False,
         title: str | None = None,
-        with_counts: bool = False,
     ) -> Path:
         """Write the model to a folder, or to a file in the format of its suffix.
 
@@ -407,8 +384,6 @@ class Model(TrainedModel, ProbabilityMethods):
                 ends in `/`, or a folder that is there.
             force: Whether a file that exists, or a model in the folder, is replaced.
             title: The title of a page, by default the name of the model.
-            with_counts: Whether the counts of the training text, which contain that text, go into
-                the folder or the .zip.
 
         Returns:
             The path of the file or the folder.
@@ -416,7 +391,7 @@ class Model(TrainedModel, ProbabilityMethods):
         Raises:
             UsageError: The suffix is another one, the folder or a package is missing, the file
                 exists and `force` is false, the folder has other files than those of a model, an
-                option is given for a format that does not have it, or there are no counts.
+                option is given for a format that does not have it.
             CheckpointError: The step stands for a damaged one, and `load` did not get its number,
                 or the weights are not finite.
             CharRNNError: The file cannot be written.
@@ -428,7 +403,7 @@ class Model(TrainedModel, ProbabilityMethods):
         """
         read = () if self.path is None else (self.path,)
         target = export.target_of(path, force=force, read=read)
-        export.write_model(self, target, title, with_counts=with_counts)
+        export.write_model(self, target, title)
         return Path(path)
 
     # What was learned, and what of a text was copied.
@@ -526,13 +501,12 @@ class Model(TrainedModel, ProbabilityMethods):
         context: str | bytes | None = None,
         min_length: int = MIN_COPY_LENGTH,
     ) -> "provenances.Provenance":
-        """Find where each character of a text comes from: network, counts, or training text.
+        """Find the passages of a text that stand in the training text, and predict each character.
 
-        The training text of the run is read again, once. If the run has counts and predicts better
-        with them, both are traced, else the network alone (`plugins.reports.contributions` has the
-        equation). What the beginning of the validation text shares with the training text is found,
-        too, as `held_out_share`: names, idioms and licences recur without any copying, so a share
-        near it is no sign of copying.
+        The training text of the run is read again, once, and its n-grams are counted. What the
+        beginning of the validation text shares with the training text is found, too, as
+        `held_out_share`: names, idioms and licences recur without any copying, so a share near it
+        is no sign of copying.
 
         Args:
             text: The text, at most 1,000,000 characters: a string, bytes, the `pathlib.Path` of a
@@ -545,7 +519,7 @@ class Model(TrainedModel, ProbabilityMethods):
 
         Returns:
             A `Provenance`: its `passages` with their places, the shares of the text and of
-            held-out text that are copied, from 0 to 1, and the `contributions` of the writers. The
+            held-out text that are copied, from 0 to 1, and the `predictions` of each character. The
             offsets of the passages refer to its `text`, which has LF line ends or, for the byte
             alphabet, is bytes.
 
@@ -565,7 +539,7 @@ class Model(TrainedModel, ProbabilityMethods):
         """
         given = read_given(text, self.config)
         return provenances.trace_text(
-            choose_writer(self),
+            self,
             given,
             reference_text=self.reference_text(),
             prime=context,

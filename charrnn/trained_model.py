@@ -55,8 +55,8 @@ else:
 WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How an included model writes the text that it is measured on."""
 INNER = """
-card card_scores character check_learned_here encoding_warnings file_with_counts findings generator
-gradient_scale growing_counts instead_of is_imported may_have_counts origin polarity read_parts
+card card_scores character check_learned_here encoding_warnings findings generator
+gradient_scale instead_of is_imported origin polarity read_parts
 notes recorded_corpus step_digest stepper study_as to_json trained_models view written_text
 """
 """Attributes of a model that `dir` leaves out."""
@@ -71,14 +71,11 @@ StudyKind = TypeVar("StudyKind", bound="Study")
 
 
 class TextModel(GenerationMethods):
-    """What generates and predicts texts: a trained model, alone, with the counts of its training
-    text, or mixed with others."""
+    """What generates and predicts texts: a trained model, the n-grams of its text, or a mixture."""
 
     name: str
     config: Config
     vocab: Vocab
-    writer: str = "network"
-    """Who writes and predicts, in a word."""
 
     @property
     def network(self) -> "Predictor":
@@ -98,6 +95,10 @@ class TextModel(GenerationMethods):
     def encode(self, text: GivenText, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context before it."""
         raise NotImplementedError
+
+    def origin(self) -> dict[str, object]:
+        """Return where the predictions come from, for JSON, as far as the name does not say it."""
+        return {}
 
 
 @described
@@ -147,8 +148,6 @@ class TrainedModel(TextModel, Displayable):
     """None unless `adapted` made it."""
     val_nats: float | None = None
     """The validation loss at that step, in nats per character; None if it is not known."""
-    file_with_counts: ModelFile | None = None
-    """The exported model that it was loaded from, if that has counts of the training text."""
     instead_of: str | None = None
     """What is wrong with the checkpoint that was asked for, if this is another one; `export`
     refuses it."""
@@ -211,12 +210,6 @@ class TrainedModel(TextModel, Displayable):
             step=self.step,
             val_nats=self.val_nats,
         )
-
-    @property
-    def may_have_counts(self) -> bool:
-        """Whether training has counted its text, so that there are two ways to write."""
-        has_place = self.path is not None or self.file_with_counts is not None
-        return has_place and self.config.num_held_back > 0
 
     @property
     def stepper(self) -> Stepper:
@@ -778,11 +771,8 @@ def _model_of(
 ) -> ModelKind:
     config = loaded.description.config()
     # A file has no folder with other steps, to which reports about training could go.
-    file_with_counts = None
     if isinstance(found, ModelFile):
         name, model_file, path = found.name, found.path.name, None
-        if loaded.state.get("has_counts"):
-            file_with_counts = found
     else:
         name, model_file, path = found.path.name, "", found.path.absolute()
 
@@ -798,7 +788,6 @@ def _model_of(
         ),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
-        file_with_counts=file_with_counts,
         instead_of=loaded.instead_of,
         val_nats=_val_nats_of(loaded),
     )

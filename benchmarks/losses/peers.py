@@ -49,13 +49,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from charrnn.counts.counted_model import CountsNetwork
+from charrnn.counts.counting import ORDER
 from numpy.typing import NDArray
 
 from benchmarks.measuring import print_table
-from charrnn.counts.counted_model import CountsNetwork
-from charrnn.counts.counting import ORDER
-from charrnn.counts.kneser_ney import NgramModel
 from charrnn.evaluation.losses import windowed_scores
+from charrnn.ngrams.kneser_ney import NgramModel
 
 README_COMMAND = (
     *("config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=20"),

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.measuring import Report, make_parser
 from benchmarks.speed.novelty_speed import make_text, peak_bytes
-from charrnn.counts.kneser_ney import ORDERS, NgramModel
+from charrnn.ngrams.kneser_ney import ORDERS, NgramModel
 
 VOCAB_SIZE = 256
 

@@ -23,7 +23,7 @@ from charrnn.config.options import (
     parameters_of,
 )
 from charrnn.errors import UsageError, written_whole, written_with_point
-from charrnn.generation.sample_options import TEXT, SampleOptions, TextOptions
+from charrnn.generation.sample_options import SampleOptions, TextOptions
 from charrnn.hooks.manager import has_plugin
 
 
@@ -52,7 +52,6 @@ _DRAWS = " ".join(["--temp", *_SHAPING, "--color"])
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
         Rule("--no-repeat", without="--beam"),
-        Rule("--counts", beside="--no-counts --adapt"),
         # A search draws nothing at random.
         Rule(
             f"{_DRAWS} --no-copy --unique --new",
@@ -78,15 +77,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "visualize": (Rule("--json", beside="--export"), Rule("--force", without="--export")),
     "predict": (
         Rule("--top", beside="--numbers --trace"),
-        Rule("--counts", beside="--no-counts"),
-        Rule("--counts --no-counts", beside="--numbers", why="which shows the network"),
+        Rule("--mix", beside="--numbers", why="which shows one network"),
         Rule("--trace", beside="--numbers"),
         Rule("--unknown", beside="--trace", why="which reads the text as it is"),
         Rule("--backward", without="--numbers"),
         Rule("--json", beside="--export"),
         Rule("--force", without="--export"),
     ),
-    "serve": (Rule("--counts", beside="--no-counts"),),
     "evaluate": (
         # The reports of a group share a table; reports of two groups do not fit into one table.
         *(
@@ -193,33 +190,6 @@ class ReplacingOptions(CommandOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CountsOptions:
-    """Who writes and predicts: the network alone, or together with the counts of its training
-    text."""
-
-    no_counts: bool = option(
-        False,
-        flags="--no-counts",
-        help="Use the network alone, and not together with the n-grams that were counted in its"
-        " training text.",
-        panel=TEXT,
-    )
-    adds_counts: bool = option(
-        False,
-        flags="--counts",
-        help="Use these n-grams for documents, too, and where the network predicts better alone.",
-        panel=TEXT,
-    )
-
-    @property
-    def wanted(self) -> bool | None:
-        """Whether the counts take part, for `counting.choose_writer`; None: as the model says."""
-        if self.adds_counts:
-            return True
-        return False if self.no_counts else None
-
-
-@dataclass(frozen=True, kw_only=True)
 class ScreenOptions:
     """The options of every command that fills the terminal or runs until it is stopped."""
 
@@ -250,12 +220,12 @@ def run_argument() -> Any:
 
 
 def mix_option() -> Any:
-    """Declare the runs that predict together with the first run."""
+    """Declare what predicts together with the run."""
     return option(
         (),
-        flags="--mix RUN[=W]",
-        help="Mix the predictions of this run in, with the weight W; the first run has the rest."
-        " Without =W all weights are equal (repeatable).",
+        flags="--mix RUN|ngrams[=W]",
+        help="Mix the predictions of another run in, or of the n-grams of the run's own text, with"
+        " the weight W; the run has the rest. Without =W all weights are equal (repeatable).",
         panel=SEVERAL_RUNS,
         needs="reports",
     )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.arguments import load_models, read_text_corpus
 from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions, mix_option
 from charrnn.cli.streams import deliver, export_target, print_json, with_flags
-from charrnn.commands.models import load_mixture
 from charrnn.config.options import Option, argument, option
 from charrnn.evaluation.comparison import Addition, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import evaluations
+from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import task
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import evaluation_view
@@ -22,7 +22,11 @@ from charrnn.views.tables import evaluation_view
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from charrnn.plugins.reports import mix_arguments
     from charrnn.trained_model import TrainedModel
+else:
+    # Its plugin may be missing.
+    mix_arguments = LazyModule("charrnn.plugins.reports.mix_arguments")
 
 ROWS, REPORTS = "More rows", "In place of the loss"
 """Groups of options in the help."""
@@ -79,10 +83,9 @@ def evaluate(options: EvaluateOptions) -> None:
     """Measure how well models predict a text.
 
     Prints the loss on the validation text, the test text or --text, in nats and bits per character
-    and in bits per byte, each with its 95 % interval. A run whose training text was counted has a
-    second row, together with its counts. Further rows have their difference to the first one.
-    Runs that differ in the seed alone have a table of their own: mean, smallest and largest of each
-    group, and the difference of two groups, with intervals over the seeds.
+    and in bits per byte, each with its 95 % interval. Further rows have their difference to the
+    first one. Runs that differ in the seed alone have a table of their own: mean, smallest and
+    largest of each group, and the difference of two groups, with intervals over the seeds.
 
     Of a text with more than 16,777,216 characters, segments are scored that are spread evenly over
     it; --chars N sets another limit.
@@ -101,10 +104,10 @@ def evaluate(options: EvaluateOptions) -> None:
     --errors shows what would have avoided each error, such as a longer memory or more text.
 
     --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix
-    RUN3.
+    RUN3. --mix ngrams mixes the n-grams of its own training text in.
 
-    Rows of n-gram models of the training text (modified Kneser-Ney, orders up to 20), and of the
-    counts of the run alone, come with --ngrams; --json has all of them.
+    Rows of n-gram models of the training text (modified Kneser-Ney, orders up to 20) come with
+    --ngrams; --json has all of them.
     """
     # Errors of the command line appear before a model is loaded.
     target = export_target(
@@ -180,7 +183,7 @@ def _measure_losses(
     # A mixture is one more row, below the rows of its models.
     mixtures = []
     if options.mix:
-        mixtures.append(load_mixture(models[0], mix=options.mix, quiet=options.quiet))
+        mixtures.append(mix_arguments.load_mixture(models[0], options.mix, quiet=options.quiet))
 
     evaluation = evaluate_runs(
         models,

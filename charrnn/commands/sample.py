@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import arguments
 from charrnn.cli.command_options import (
-    CountsOptions,
     ReplacingOptions,
     mix_option,
     run_argument,
 )
 from charrnn.cli.streams import export_target, warn
-from charrnn.commands import models
 from charrnn.config.options import option, option_group
 from charrnn.errors import UsageError, counted
 from charrnn.generation.sample_options import (
@@ -29,14 +27,19 @@ from charrnn.generation.sample_options import (
     SearchOptions,
     TextOptions,
 )
+from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import tell
 from charrnn.views.delivery import describe_formats
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.commands.models import WritingModel
     from charrnn.commands.sample_output import SampleOutput
     from charrnn.model.clamping import Clampable
+    from charrnn.plugins.reports import mix_arguments
+    from charrnn.trained_model import TextModel
+else:
+    # Its plugin may be missing.
+    mix_arguments = LazyModule("charrnn.plugins.reports.mix_arguments")
 
 MAX_EXPORTED_CHARS = 20_000
 """Most characters of --export: the picture has a shape for each word."""
@@ -105,7 +108,6 @@ class SampleCommandOptions(ReplacingOptions):
         panel=SEARCH,
     )
     mix: Sequence[str] = mix_option()
-    writers: CountsOptions = option_group(CountsOptions)
     export: Path | None = option(
         None,
         flags="--export FILE",
@@ -147,8 +149,8 @@ class SampleCommandOptions(ReplacingOptions):
     trace: bool = option(
         False,
         flags="--trace",
-        help="Show where each character comes from: the network, the counts, or a place in the"
-        " training text; of several documents, print which stand in the run's text.",
+        help="Show which passages stand in the training text, and what its n-grams would have"
+        " predicted; of several documents, print which stand in the run's text.",
         panel=COPIES,
         needs="reports",
     )
@@ -306,7 +308,8 @@ def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> N
         raise UsageError(
             "--adapt and --prime cannot both read standard input. Save one of them in a file."
         )
-    models.parse_mix(options.mix)
+    if options.mix:
+        mix_arguments.parse_mix(options.mix)
 
     # Several temperatures print several texts, and all of these options are about a single text.
     beside = {
@@ -417,20 +420,11 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
     )
 
 
-def _writer(first: "Model", options: SampleCommandOptions) -> "WritingModel":
-    """Return the model that writes: `first`, `first` with its counts, or a mixture of them with the
-    runs of --mix.
-
-    Raises UsageError if counts are asked for, and a run has none.
-    """
-    from charrnn.counts.writers import choose_writer
-
-    writer = choose_writer(first, options.writers.wanted)
+def _writer(first: "Model", options: SampleCommandOptions) -> "TextModel":
+    """Return the model that writes: `first`, or its mixture with what --mix names."""
     if not options.mix:
-        return writer
-    mixture = models.load_mixture(
-        writer, mix=options.mix, counts=options.writers.wanted, quiet=options.quiet
-    )
+        return first
+    mixture = mix_arguments.load_mixture(first, options.mix, quiet=options.quiet)
     warn(mixture.warnings, quiet=options.quiet)
     return mixture
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
-    from charrnn.commands.models import WritingModel
     from charrnn.plugins.reports.provenance import ReferenceText
+    from charrnn.trained_model import TextModel
 
 heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.tables")
 provenance = LazyModule("charrnn.plugins.reports.provenance")
@@ -67,9 +67,8 @@ class SampleOutput:
 
     first: "Model"
     """The run, adapted if --adapt is given."""
-    model: "WritingModel"
-    """The model that generates: `first`, `first` with its counts, or its mixture with the runs of
-    --mix."""
+    model: "TextModel"
+    """The model that generates: `first`, or its mixture with what --mix names."""
     prime: str | bytes | None
     """The text to continue: the typed prime, the content of a file, or the text that the model was
     adapted to, if any."""
@@ -86,8 +85,6 @@ class SampleOutput:
     fresh_seed: int | None = None
     """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the
     seed was given."""
-    is_writer_told: bool = False
-    """Whether it was said who writes."""
     num_cut: int = 0
     """Number of documents that have not ended."""
     drawn_with: SampleOptions | SearchOptions = field(default_factory=SampleOptions)
@@ -339,7 +336,7 @@ class SampleOutput:
             # again.
             def on_draw(num_drawn: int) -> None:
                 nonlocal is_beside_text
-                self._say_seed_and_writer()
+                self._say_seed()
                 if is_beside_text:
                     stack.enter_context(using(WarningsOnly(current())))
                     is_beside_text = False
@@ -348,18 +345,11 @@ class SampleOutput:
             yield replace(options, on_draw=on_draw)
         self._warn_of_cuts(self.num_cut)
 
-    def _say_seed_and_writer(self) -> None:
-        """Print a new seed, and who writes if the run could write in two ways; once."""
-        told = []
-        if self.fresh_seed is not None:
-            told.append(f"seed {self.fresh_seed}")
-        is_told = self.is_writer_told or self.show_as_json
-        if not is_told and self.first.may_have_counts:
-            told.append(f"written by: {self.model.writer}")
-        if told and not self.quiet:
-            write_aside(", ".join(told))
+    def _say_seed(self) -> None:
+        """Print a new seed, once."""
+        if self.fresh_seed is not None and not self.quiet:
+            write_aside(f"seed {self.fresh_seed}")
         self.fresh_seed = None
-        self.is_writer_told = True
 
     def _warn_of_cuts(self, num_cut: int) -> None:
         if num_cut:
@@ -448,7 +438,6 @@ class SampleOutput:
         # The text, and the values that draw it again.
         data = {
             "run": self.model.name,
-            "writer": self.model.writer,
             "text": text.text,
             "prime": _decoded(self.prime),
             "seed": text.seed,
@@ -501,7 +490,7 @@ def _heading(index: int, name: str) -> str:
     return heading
 
 
-def separator(model: "WritingModel", index: int, count: int) -> str:
+def separator(model: "TextModel", index: int, count: int) -> str:
     """Return the separator before text `index` of `count`, which is the separator of such documents
     in a file.
 

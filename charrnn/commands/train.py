@@ -344,8 +344,6 @@ EARLY_SHARE = 0.2
 little, and push the header away."""
 VALIDATING = "validating ..."
 """The text of the bar while the validation text is read."""
-COUNTING = "counting the text ..."
-"""The text of the bar while the training text is counted."""
 
 
 class TrainingView:
@@ -391,7 +389,7 @@ class TrainingView:
             self.signals.number = self.signals.number or signal.SIGTERM
 
         # Long work asks from time to time: the bar's clock goes on.
-        if getattr(self._bar, "postfix", None) in (VALIDATING, COUNTING):
+        if getattr(self._bar, "postfix", None) == VALIDATING:
             self._bar.refresh()
         return self.signals.number != 0
 
@@ -600,8 +598,6 @@ class TrainingView:
             row += BEST
         self._print(row, soft_wrap=True)
         self._losses.clear()
-        if event.step == self._bar.total and self._start.config["held_back"]:
-            self._bar.set_postfix_str(COUNTING)
 
     def _show_sample(self, event: events.SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
@@ -634,17 +630,14 @@ class TrainingView:
                     named_run = f" {run}"
                 self._show_end(event, named=named_run, piped=piped)
             else:
-                stopped = f"Stopped at step {event.step:,}; everything is saved. Continue with:"
-                if event.step == self._start.num_steps:
-                    stopped = f"The network is trained.{_best_loss(event)}\nCount its text with:"
-                self._print(stopped)
+                self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
                 self._print_commands([f"{piped}charrnn train --resume {run}"])
         print_path(event.run)
 
     def _show_end(self, event: events.DoneEvent, *, named: str, piped: str) -> None:
         """Print the result of a run that was trained to its end, and the next commands."""
         self._print(f"Done: {counted(event.step, 'step')}.{_best_loss(event)}")
-        if self._start.first_step == event.step and event.with_counts_nats is None:
+        if self._start.first_step == event.step:
             self._print(
                 "Nothing was left to train: give a larger --steps, --epochs or --minutes to"
                 " continue.\nEach of them counts from the start of the run."
@@ -711,12 +704,6 @@ def _best_loss(event: events.DoneEvent) -> str:
         best += "."
     else:
         best += ",\nwhich every command uses."
-
-    if event.with_counts_nats is not None:
-        best += (
-            "\nTogether with n-grams counted in the training text:"
-            f" {event.with_counts_nats:.4f} nats/character."
-        )
     return best
 
 

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numba import config, njit
@@ -47,8 +47,6 @@ from charrnn.compiled.dot_products import (
     whole_at,
 )
 from charrnn.compiled.functions import exp, power_of_two, sigmoid, tanh
-from charrnn.generation.sample_options import Shaping
-from charrnn.generation.sampling import Block
 from charrnn.model import portable_math
 from charrnn.model.portable_math import SMALLEST_EXPONENT, Doubles, Float32Array
 from charrnn.model.stepper import Stepper
@@ -153,18 +151,27 @@ class ShapingNumbers(NamedTuple):
     """(V,)."""
 
 
-def shaping_numbers(shaping: Shaping, banned: Sequence[int], vocab_size: int) -> ShapingNumbers:
-    """Return how logits become probabilities; `banned` ids are never drawn."""
+def shaping_numbers(
+    *,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    min_p: float | None,
+    banned: Sequence[int],
+    vocab_size: int,
+) -> ShapingNumbers:
+    """Return how logits become probabilities, by the fields of `sample_options.Shaping`; `banned`
+    ids are never drawn."""
     is_banned = np.zeros(vocab_size, np.bool_)
     is_banned[list(banned)] = True
 
     # An option that is switched off becomes a number, because compiled code has no None. Every
     # number has the type for which the loop is compiled.
     return ShapingNumbers(
-        temperature=float(shaping.temperature),
-        top_k=int(min(shaping.top_k or vocab_size, vocab_size)),
-        top_p=math.inf if shaping.top_p is None else float(shaping.top_p),
-        min_p=float(shaping.min_p or 0.0),
+        temperature=float(temperature),
+        top_k=int(min(top_k or vocab_size, vocab_size)),
+        top_p=math.inf if top_p is None else float(top_p),
+        min_p=float(min_p or 0.0),
         is_banned=is_banned,
     )
 
@@ -692,35 +699,40 @@ LOOPS = {loop.__name__: CompiledLoop(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
 
 
+DrawnRows: TypeAlias = tuple[tuple[Longs, Doubles], NDArray[Any], Any]
+"""Ids (B, N) and log-probabilities (B, N) of characters, and the logits (B, V) and the state after
+them."""
+
+
 class NetworkRows:
     """Texts that the compiled loop draws: each core draws some of them, without waiting for other
     cores."""
 
-    def __init__(
-        self, stepper: Stepper, shaping: Shaping, banned: Sequence[int], num_rows: int
-    ) -> None:
+    def __init__(self, stepper: Stepper, shaping: ShapingNumbers, num_rows: int) -> None:
         """Divide the rows among the cores."""
         self._model = pack(stepper)
-        self._shaping = shaping_numbers(shaping, banned=banned, vocab_size=stepper.vocab_size)
+        self._shaping = shaping
 
         # The scratch buffers of a group are in use by one thread.
         self._groups = np.array_split(np.arange(num_rows), min(num_cores(), num_rows))
         self._scratches = [make_scratch(self._model, len(group)) for group in self._groups]
         self._pool = ThreadPoolExecutor(len(self._groups))
 
-    def draw(
-        self, logits: NDArray[Any], state: Any, uniforms: Doubles
-    ) -> tuple[Block, NDArray[Any], Any]:
+    def draw(self, logits: NDArray[Any], state: Any, uniforms: Doubles) -> DrawnRows:
         """Draw characters by uniforms (B, N) after logits (B, V) and the state of B texts, and read
-        them. Return them, and the logits and the state after them."""
+        them. Return their ids (B, N) and log-probabilities (B, N), and the logits and the state
+        after them."""
         draw_group = partial(self._draw_group, logits, state, uniforms)
         drawn = list(self._pool.map(draw_group, self._groups, self._scratches))
 
         # The rows of all groups, in their order.
-        blocks = [block for block, _, _ in drawn]
+        chars = [group_chars for group_chars, _, _ in drawn]
         first, *others = [group_state for _, _, group_state in drawn]
         return (
-            Block(*map(np.concatenate, zip(*blocks, strict=True))),
+            (
+                np.concatenate([ids for ids, _ in chars]),
+                np.concatenate([nats for _, nats in chars]),
+            ),
             np.concatenate([group_logits for _, group_logits, _ in drawn]),
             first.map(lambda *parts: np.concatenate(parts, axis=-2), *others),
         )
@@ -732,37 +744,24 @@ class NetworkRows:
         uniforms: Doubles,
         group: Longs,
         scratch: Scratch,
-    ) -> tuple[Block, NDArray[Any], Any]:
+    ) -> DrawnRows:
         """Draw the characters of the rows of a group; see `draw`."""
         # Copies, which the loop changes in place.
         logits = logits.take(group, axis=0)
         state = state.map(partial(np.take, indices=group, axis=-2))
         uniforms = uniforms.take(group, axis=0)
-        block = Block(
-            ids=np.zeros(uniforms.shape, np.int64),
-            logprobs=np.zeros(uniforms.shape),
-            values=np.zeros(uniforms.shape, np.float32),
-        )
-        self._run_loop(logits, state=state, uniforms=uniforms, scratch=scratch, block=block)
-        return block, logits, state
-
-    def _run_loop(
-        self, logits: NDArray[Any], state: Any, uniforms: Doubles, scratch: Scratch, block: Block
-    ) -> None:
-        """Write the characters into a block. Logits and state change in place."""
+        ids = np.zeros(uniforms.shape, np.int64)
+        logprobs = np.zeros(uniforms.shape)
         LOOPS["write"](
             self._model,
             (state.vectors, logits),
             uniforms,
             self._shaping,
             scratch,
-            block.ids,
-            block.logprobs,
+            ids,
+            logprobs,
         )
-
-
-make_rows = NetworkRows
-"""Called by `generation.sampling`, as in each module of a compiled loop."""
+        return (ids, logprobs), logits, state
 
 
 def arguments_of(name: str) -> tuple[Any, ...]:
@@ -781,7 +780,9 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     if name == "read":
         return model, np.zeros(1, np.int64), state, logits, scratch
     uniforms = np.zeros((1, 0))
-    shaping = shaping_numbers(Shaping(), banned=(), vocab_size=1)
+    shaping = shaping_numbers(
+        temperature=1, top_k=None, top_p=None, min_p=None, banned=(), vocab_size=1
+    )
     drawn = np.zeros((1, 0), np.int64)
     return model, (state, logits), uniforms, shaping, scratch, drawn, uniforms
 
@@ -789,13 +790,8 @@ def arguments_of(name: str) -> tuple[Any, ...]:
 def prepare(name: str, *, may_compile: bool) -> CompiledLoop | None:
     """Return the loop `read` or `write`; None if it is not on disk and not `may_compile`, or cannot
     be compiled."""
-    return prepare_loop(LOOPS[name], arguments_of(name), may_compile=may_compile)
-
-
-def prepare_loop(
-    loop: CompiledLoop, arguments: Sequence[object], *, may_compile: bool
-) -> CompiledLoop | None:
-    """Return a loop; None if it is not on disk and not `may_compile`, or cannot be compiled."""
+    loop = LOOPS[name]
+    arguments = arguments_of(name)
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         warn("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
         return None

@@ -289,11 +289,6 @@ class Config:
     num_members: int | Auto = setting("auto", allowed=between(1, 64))
     """Networks that are trained side by side and predict together, each of an equal share of the
     units and of the embedding. They are saved as one network, whose weights are block diagonal."""
-    held_back: int | Auto = setting("auto", allowed=at_least(0))
-    """Characters of the training text, in ten pieces, that the network does not learn. How much the
-    network and the counts are trusted is fitted to these characters. Of documents, whole ones are
-    held back. auto: a hundredth of the text, or 0 for less than 128 units or 5,000 characters. 0:
-    nothing is counted."""
     dropout: float | Auto = setting("auto", allowed=PROBABILITY)
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal
     2016)."""
@@ -587,13 +582,6 @@ class Config:
     def chars_per_step(self) -> int:
         """The characters that a training step reads, of a resolved configuration."""
         return resolved(self.batch_size) * resolved(self.bptt_length)
-
-    @property
-    def num_held_back(self) -> int:
-        """`held_back` as a number: 0 for `auto`."""
-        if self.held_back == "auto":
-            return 0
-        return self.held_back
 
     @property
     def end_id(self) -> int | None:

@@ -85,7 +85,7 @@ def evaluate(
     of the unknown symbol, and further nats that tell which character it is.
 
     Args:
-        model: What predicts: a `Model`, one with counts, or a mixture.
+        model: What predicts: a `Model` or a mixture.
         text: The text: a string, bytes, the `pathlib.Path` of a file, a list of these, or a part of
             a corpus (`Model.held_out`), which contains its context and may be larger than memory.
         context: What the model reads before the text; it is not scored. By default nothing: then
@@ -174,7 +174,7 @@ def evaluate_runs(
     """Measure the losses of one or several models over a text, and their paired differences.
 
     The differences are to the first model. The losses are measured by the protocol `stateful` of
-    `evaluate`. A run whose text was counted has a second row, together with its counts. Runs that
+    `evaluate`. Runs that
     differ in the seed alone are also `groups` of the evaluation, with intervals over the seeds.
     Unknown characters cost as much as in `evaluate`, so that the losses of models with different
     alphabets are code lengths of the same text.
@@ -194,10 +194,9 @@ def evaluate_runs(
         **extra_rows: Further rows and parts of the evaluation, which plugins add. `by` is a list of
             breakdowns: by `class` of character or by `position` since the initial state;
             `windowed-256` adds a row by this protocol for each run. `ngrams` is a list of orders of
-            n-gram models of the training text of the first run: each has a row, and so have the
-            counts alone. `counts=False` leaves the rows with counts out. `dynamic=True` adds a row
-            of dynamic evaluation for each run, of the first `max_chars` characters (`auto`:
-            131,072).
+            n-gram models of the training text of the first run: each has a row. `dynamic=True`
+            adds a row of dynamic evaluation for each run, of the first `max_chars` characters
+            (`auto`: 131,072).
 
     Returns:
         An `Evaluation`: a row for each predictor, with its `LossReport` and the difference to the
@@ -275,8 +274,7 @@ class Comparison:
             check_is_model(model)
             if not isinstance(model, TrainedModel):
                 raise UsageError(
-                    f"{model.name} is a mixture or has counts. A run has a row with its counts;"
-                    f" give a mixture as {named('mixtures')}."
+                    f"{model.name} is no model of a run: give a mixture as {named('mixtures')}."
                 )
         contents, common_bytes = texts_of(models, text, part=part, context=context)
         comparison = cls(
@@ -369,22 +367,11 @@ class Comparison:
         )
 
     def groups(self) -> tuple[SeedGroup, ...]:
-        """Return the groups of runs that differ in the seed alone: of the networks, and of those
-        that have counts."""
+        """Return the groups of runs that differ in the seed alone."""
         stateful = [row for row in self.rows if row.loss.protocol == STATEFUL]
         losses = {row.name: row.loss.nats_per_char for row in stateful}
-
-        # The same network with its counts is another model: the losses of the two are no samples of
-        # one group.
-        groups: list[SeedGroup] = []
-        for end in ("", loss_reports.WITH_COUNTS):
-            configs = {}
-            for run, model in self.models:
-                if f"{run.name}{end}" in losses:
-                    configs[f"{run.name}{end}"] = model.config
-            for group in group_by_seed(configs, losses):
-                groups.append(replace(group, name=f"{group.name}{end}"))
-        return tuple(groups)
+        configs = {run.name: model.config for run, model in self.models if run.name in losses}
+        return group_by_seed(configs, losses)
 
 
 def _trained_share(model: TrainedModel, content: Content) -> float | None:

@@ -82,7 +82,7 @@ def log_probabilities(
             content = ended(content)
         encoded.append(model.encode(content, context=context))
 
-    # A network and counts start anew at each END, so all documents are read together.
+    # A network starts anew at each END, so all documents are read together.
     if model.config.end_id is None or context or not encoded:
         return np.array([-_nats_of_text(model, text).sum() for text in encoded], np.float64)
 

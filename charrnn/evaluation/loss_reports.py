@@ -11,8 +11,6 @@ MAX_SCORED = 1 << 24
 """Default of the largest number of characters to score: about a minute for 512 units on two
 cores."""
 
-WITH_COUNTS = " with counts"
-"""The end of the name of a row, after the name of the run, if counts take part."""
 NGRAM = "n-gram"
 """The name of the rows of n-gram models; their protocols are `1-gram`, `2-gram`, …"""
 
@@ -111,8 +109,7 @@ class Evaluation(Displayable):
     breakdowns: tuple["LossBreakdown", ...] = ()
     """The loss of each run by class of character or by position, if breakdowns were asked for."""
     groups: tuple[SeedGroup, ...] = ()
-    """The runs by setting, where several differ in the seed alone: first the networks, then they
-    with counts."""
+    """The runs by setting, where several differ in the seed alone."""
 
     @property
     def first(self) -> LossReport:

@@ -186,8 +186,7 @@ def measured_text(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MeasuredRun:
-    """A run, alone or with its counts, or a mixture of runs, whose losses over a text are
-    measured."""
+    """A run or a mixture whose losses over a text are measured."""
 
     name: str
     vocab: Vocab

@@ -566,9 +566,8 @@ class GenerationMethods:
     option and for one out of range, and DataError for a prime with characters outside the
     vocabulary.
 
-    Neither the model nor the defaults are those of `charrnn sample`: a `Model` writes with its
-    network alone (`Model.with_counts` adds counts), at temperature 1, and a document of at most
-    1,000 characters.
+    The defaults are not those of `charrnn sample`: a `Model` writes at temperature 1, and a
+    document of at most 1,000 characters.
     """
 
     config: Config

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from functools import cache, partial
 from itertools import islice
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,13 @@ from charrnn.generation.distribution import (
 )
 from charrnn.generation.patterns import Guide
 from charrnn.generation.sample_options import SampleOptions
-from charrnn.hooks.manager import find_named
-from charrnn.hooks.specifications import compiled_loops
 from charrnn.model.recurrent_state import RecurrentState
-from charrnn.model.stepper import CharacterModel
+from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import Task, task
+
+if TYPE_CHECKING:
+    from charrnn.compiled.sampling import NetworkRows
 
 Ids = NDArray[np.integer]
 Vectors = NDArray[np.generic]
@@ -94,13 +95,14 @@ def choose_engine(num_chars: int) -> Engine:
 
 
 @cache
-def _compiled_module(function: str) -> ModuleType | None:
-    """Import the module with a compiled function; None if no package offers it, or if numba is
-    missing."""
+def _compiled_module() -> ModuleType | None:
+    """Import the module with the compiled loops; None if numba is missing."""
     check_settings_of_numba()
     with suppress(ImportError):
-        module: ModuleType | None = find_named(compiled_loops, function)
-        return module
+        # Importing numba takes a quarter of a second, which a short text does not wait for.
+        from charrnn.compiled import sampling
+
+        return sampling
     return None
 
 
@@ -110,15 +112,14 @@ def compiled_loop(
     """Return the module with the compiled `function` (`write`, `read`), ready for this
     model; None if NumPy computes instead."""
     # Mixtures and some cell types have no compiled loop.
-    name = stepper.compiled_loops.get(function)
-    if engine is Engine.NUMPY or name is None:
+    if engine is Engine.NUMPY or not isinstance(stepper, Stepper):
         return None
-    compiled = _compiled_module(name)
+    compiled = _compiled_module()
     if compiled is None or not compiled.can_compile(stepper):
         return None
 
     # Loading machine code takes up to a second, compiling it takes ten.
-    if compiled.prepare(name, may_compile=engine is Engine.COMPILED) is None:
+    if compiled.prepare(function, may_compile=engine is Engine.COMPILED) is None:
         return None
     return compiled
 
@@ -236,16 +237,6 @@ class Beginning(NamedTuple):
     """Whether most texts end before their length, as documents do."""
 
 
-class CompiledRows(Protocol):
-    """The rows of texts that compiled code draws."""
-
-    def draw(
-        self, logits: NDArray[np.floating], state: Any, uniforms: NDArray[np.float64]
-    ) -> tuple[Block, NDArray[np.floating], Any]:
-        """Draw characters by uniform numbers (B, N) after logits (B, V) and a state of B rows, and
-        read them. Return them, and the logits and the state after them."""
-
-
 def write_texts(
     beginning: Beginning,
     options: SampleOptions,
@@ -274,7 +265,7 @@ def write_texts(
     # Compiled code takes over from NumPy where it saves time. The search for it, which is slow, is
     # made once per engine.
     @cache
-    def find_compiled(engine: Engine) -> CompiledRows | None:
+    def find_compiled(engine: Engine) -> "NetworkRows | None":
         return _compiled_rows(beginning, options, num_rows=num_rows, engine=engine)
 
     block_sizes = _block_sizes(beginning, options, num_rows=num_rows)
@@ -306,7 +297,8 @@ def write_texts(
             # Compiled code takes the same steps, for a block of characters at once.
             length = min(next(block_sizes), num_left)
             numbers = np.stack([generator.random(length) for generator in generators])
-            block, logits, state = compiled.draw(logits, state=state, uniforms=numbers)
+            drawn, logits, state = compiled.draw(logits, state=state, uniforms=numbers)
+            block = Block(*drawn, values=np.zeros(numbers.shape, np.float32))
         # A row without a text is drawn on, in vain, as long as other rows have texts.
         num_drawn += block.ids.size
         options.on_draw(block.ids.size)
@@ -403,12 +395,19 @@ def _next_engine(
 
 def _compiled_rows(
     beginning: Beginning, options: SampleOptions, num_rows: int, engine: Engine
-) -> CompiledRows | None:
+) -> "NetworkRows | None":
     """Return the rows of an engine; None if NumPy draws the texts."""
     compiled = compiled_loop(beginning.stepper, engine)
     if compiled is None:
         return None
-    rows: CompiledRows = compiled.make_rows(
-        beginning.stepper, shaping=options, banned=beginning.banned, num_rows=num_rows
+    stepper = beginning.stepper
+    shaping = compiled.shaping_numbers(
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        min_p=options.min_p,
+        banned=beginning.banned,
+        vocab_size=stepper.vocab_size,
     )
+    rows: NetworkRows = compiled.NetworkRows(stepper, shaping, num_rows=num_rows)
     return rows

@@ -37,7 +37,7 @@ PLUGINS = (
     "languages",
 )
 """The plugins."""
-BUILT_IN = ("counts", "plugins.reports", "plugins.analyses", "plugins.languages", "compiled")
+BUILT_IN = ("ngrams", "plugins.reports", "plugins.analyses", "plugins.languages")
 """The packages of charrnn with hooks, in the order in which they are asked."""
 LEFT_OUT: list[Message] = []
 """Why packages are left out, one sentence each."""

@@ -125,15 +125,3 @@ def cell_sections() -> Sequence[Any]:
     [CellSection("tempo", message="counting", measure=tempo_of, place=50, parts=tempo_parts)]
     """
     raise NotImplementedError
-
-
-# What computes faster.
-@hookspec
-def compiled_loops() -> Mapping[str, str]:
-    """Return the modules of compiled loops by the name of the loop: "read", "write" and "write with
-    counts" have what `charrnn.generation.sampling` uses of them. A loop that charrnn has itself
-    comes first.
-
-    {"read": "my_package.loops", "write": "my_package.loops"}
-    """
-    raise NotImplementedError

@@ -38,9 +38,6 @@ class CharacterModel(Protocol):
     """V."""
     precision: str
     """`fp32` or `int8`."""
-    compiled_loops: Mapping[str, str]
-    """The names in `hooks.specifications.compiled_loops` of the loops that `read` and `write`
-    with this model. A task without a compiled loop is missing."""
 
     @property
     def changes(self) -> str:
@@ -88,9 +85,6 @@ class Stepper:
     and `bottom` of a grid. `products` contain the other weights by name
     (`model.walk.Walk.product`), and `extras` the arrays of `Cell.extras` of each layer.
     """
-
-    compiled_loops: Mapping[str, str] = {"read": "read", "write": "write"}
-    """See `CharacterModel`."""
 
     def __init__(
         self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.config.architectures import CELL_DESCRIPTIONS
@@ -32,6 +32,8 @@ _SEAL = (
 
 _TABLE_ROWS = re.compile(r"^ngram_rows: (\S+)\n", re.MULTILINE)
 """A setting of older runs: the rows of a table of n-grams, 0 for none."""
+_HELD_BACK = re.compile(r"^held_back: \S+\n", re.MULTILINE)
+"""A setting of older runs: characters that the network did not learn, which predicts as before."""
 _ORIGIN = "it"
 """The name of the configuration in errors that begin with its path."""
 
@@ -99,7 +101,7 @@ def parse_config(path: Path, data: bytes) -> Config:
     try:
         text = data.decode("utf-8")
         _check_table(path, text)
-        config = from_yaml(_TABLE_ROWS.sub("", text), _ORIGIN)
+        config = from_yaml(_HELD_BACK.sub("", _TABLE_ROWS.sub("", text)), _ORIGIN)
     except UnknownFieldError as error:
         raise NewerFormatError(
             f"{path} was written by a newer version of charrnn, or was edited: {_reason(error)}\n"
@@ -111,10 +113,7 @@ def parse_config(path: Path, data: bytes) -> Config:
     except (UnicodeDecodeError, DataError) as error:
         raise CheckpointError(f"{path} is damaged: {_reason(error)}") from error
 
-    # Training chooses a value for every field at `auto` and records it. A run that is older than
-    # the field `held_back` held nothing back.
-    if config.held_back == "auto":
-        config = replace(config, held_back=0)
+    # Training chooses a value for every field at `auto` and records it.
     missing = [name for name in ("cell", *AUTO_FIELDS) if getattr(config, name) == "auto"]
     if config.steps is None:
         missing.append("steps")

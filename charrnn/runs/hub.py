@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.errors import CheckpointError, counted, require_package, shortened
-from charrnn.runs.checkpoint import COUNTS_FILE, MANIFEST, MODEL
+from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.config_files import CONFIG, VOCAB
 from charrnn.runs.model_file import ModelFile, ReadFile
 from charrnn.system import progress
@@ -30,16 +30,15 @@ if TYPE_CHECKING:
 HUB = "hf:"
 """What the name of a model on a hub begins with."""
 MAX_ARRAY_BYTES = 1 << 32
-"""Size of the weights, or of the counts of the training text, at most: a thousand million
+"""Size of the weights, at most: a thousand million
 values."""
 MAX_BYTES = {
     MANIFEST: MAX_TEXT_BYTES,
     CONFIG: MAX_TEXT_BYTES,
     VOCAB: MAX_TEXT_BYTES,
     MODEL: MAX_ARRAY_BYTES,
-    COUNTS_FILE: MAX_ARRAY_BYTES,
 }
-"""The files that are fetched, and their size at most. The counts may be missing."""
+"""The files that are fetched, and their size at most."""
 
 _NAME = re.compile(
     r"(?!.*\.\.)hf:(?P<model>[\w.-]+/(?P<name>[\w.-]+))(?:@(?P<revision>[\w.-][\w./-]*))?", re.ASCII
@@ -166,7 +165,7 @@ def _check_files(source: str, listed: Iterable[DryRunFileInfo]) -> None:
     sizes = {file.filename: file.file_size for file in listed}
     # A hub in front of another one may not know the size.
     for name, most in MAX_BYTES.items():
-        if name not in sizes and name != COUNTS_FILE:
+        if name not in sizes:
             raise CheckpointError(f"{source} is not a model of charrnn export: it has no {name}")
         size = sizes.get(name) or 0
         if size > most:

@@ -36,9 +36,6 @@ class LoggedLoss(NamedTuple):
     seconds: float
     """Seconds of training since the run was started, in all processes together."""
     nats: float | None
-    with_counts_nats: float | None
-    """The validation loss of the network together with counts; only in the record of that
-    measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,6 @@ class MetricsLog:
                 step=None if step is None else int(step),
                 seconds=seconds,
                 nats=nats,
-                with_counts_nats=_finite(record.get("with_counts_nats")),
             )
 
     def seconds_at(self, step: int) -> float:

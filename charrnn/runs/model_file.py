@@ -23,7 +23,6 @@ from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError
 from charrnn.model.shapes import check_shapes
 from charrnn.runs.checkpoint import (
-    COUNTS_FILE,
     MANIFEST,
     MODEL,
     Checkpoint,
@@ -49,7 +48,7 @@ MODEL_FILE_VERSION = 2
 """Format of the model files that `charrnn export` writes; this version reads format 1, too."""
 CARD, PAGE, PICTURE = "README.md", "index.html", "cell.svg"
 """Names of the files for people."""
-OPTIONAL = frozenset((CARD, PAGE, PICTURE, COUNTS_FILE))
+OPTIONAL = frozenset((CARD, PAGE, PICTURE))
 """Names of the files without which a model file can be read."""
 _DATE = (1980, 1, 1, 0, 0, 0)  # A fixed date, so that the same model gives the same bytes.
 
@@ -281,8 +280,7 @@ def _state_of(path: Path, manifest: Mapping[str, JSON]) -> dict[str, JSON]:
     if not (is_digest or digest is None):
         raise CheckpointError(f"{path} is damaged: the digest of its text is not a SHA-256")
 
-    has_counts = manifest.get("has_counts") is True
-    state: dict[str, JSON] = {"step": step, "corpus_digest": digest, "has_counts": has_counts}
+    state: dict[str, JSON] = {"step": step, "corpus_digest": digest}
     if nats is not None:
         state |= {"best_nats": nats, "best_step": step}
     return state

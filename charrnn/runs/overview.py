@@ -60,10 +60,7 @@ class RunSummary(Displayable):
     num_chars: int
     """Characters that were read up to this step, all batch rows together."""
     best_nats: float | None
-    """The lowest validation loss of the network alone."""
-    with_counts_nats: float | None = None
-    """The validation loss of the network together with n-gram counts of its text; None if it was
-    not measured."""
+    """The lowest validation loss."""
     minutes: float
     """Minutes of training up to this step."""
     warnings: tuple[str, ...] = ()
@@ -144,15 +141,11 @@ def summarize(folder: RunReader) -> RunSummary:
     step = 0
     seconds = 0.0
     losses: list[float] = []
-    with_counts_nats: float | None = None
     for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
         step = max(step, loss.step or 0)
         seconds = loss.seconds
         if loss.is_validation and loss.nats is not None:
             losses.append(loss.nats)
-        # Counts are measured at the end of training: if a later record has no such loss, training
-        # has continued since.
-        with_counts_nats = loss.with_counts_nats
 
     # The steps and the seed of a model that another program trained are unknown.
     num_steps: int = config.steps or 0
@@ -181,7 +174,6 @@ def summarize(folder: RunReader) -> RunSummary:
         num_steps=num_steps,
         num_chars=step * config.chars_per_step,
         best_nats=min(losses, default=None),
-        with_counts_nats=with_counts_nats,
         minutes=seconds / 60,
         **logged_fields(config, state=state, problems=problems),
     )

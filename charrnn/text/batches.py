@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError
-from charrnn.text.pieces import num_in
 from charrnn.text.vocab import IdArray
 
 
@@ -44,16 +43,12 @@ class BatchRows:
     no characters are dropped at the end. After N / B characters per row, which is one epoch, every
     id has been read once. The position in the corpus is one number, the cursor: the number of
     characters that each row has read.
-
-    Pieces that are held back are no part of the ring: a row jumps over them.
     """
 
     ids: IdArray
-    """(N,), and the pieces that are held back"""
+    """(N,)"""
     batch_size: int
     """B"""
-    held_back: tuple[slice, ...] = ()
-    """The pieces that are never read, in the order of the text."""
 
     def window(
         self, cursor: int, length: int, rows: slice = slice(None)
@@ -61,35 +56,20 @@ class BatchRows:
         """Return inputs and targets, both (T, B) and C-contiguous: the next T = `length` characters
         of every batch row.
 
-        Input [t, b] is the id at (start_b + cursor + t) mod N, its target the id after it. The ids
-        of pieces that are held back do not count. Both
+        Input [t, b] is the id at (start_b + cursor + t) mod N, its target the id after it. Both
         arrays are views of one buffer: copy before writing into either. With `rows`, only these
         batch rows are read.
         """
         # Inputs and targets are the same ids, one step apart, so one index serves both.
-        num_ids = self.num_ids
+        num_ids = len(self.ids)
         starts = np.arange(self.batch_size, dtype=np.int64)[rows] * num_ids // self.batch_size
         steps = np.arange(length + 1, dtype=np.int64)[:, None] + cursor % num_ids
-        positions = self._positions((starts + steps) % num_ids)
-        block = self.ids[positions].astype(np.int64)  # (T + 1, B)
+        block = self.ids[(starts + steps) % num_ids].astype(np.int64)  # (T + 1, B)
 
         # Pages are released only now and then: reading a released page again is expensive.
         if cursor // length % max(1, RELEASE_IDS // block.size) == 0:
             release_pages(self.ids)
         return block[:-1], block[1:]
-
-    @property
-    def num_ids(self) -> int:
-        """N."""
-        return len(self.ids) - num_in(self.held_back)
-
-    def _positions(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the indices in `ids` of ids of the ring."""
-        # A piece begins at the rank of the first id after it.
-        lengths = [0, *(piece.stop - piece.start for piece in self.held_back)]
-        before = np.cumsum(lengths)
-        begins = np.array([piece.start for piece in self.held_back], np.int64) - before[:-1]
-        return np.asarray(ranks + before[np.searchsorted(begins, ranks, side="right")])
 
 
 def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:

@@ -177,9 +177,6 @@ class DoneEvent(Event):
     """The folder of the run."""
     is_complete: bool
     """Whether the last step of the training was taken; False if a stop was requested."""
-    with_counts_nats: float | None = None
-    """The validation loss at `best_step` together with counts of the training text; None where
-    nothing was counted."""
     recipe: str | None = None
     """The path of the configuration that trains the same weights again; None if a run was stopped,
     resumed or went back a step."""

@@ -19,7 +19,6 @@ from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.system.process import Pauses
-from charrnn.text.pieces import num_in
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import plan, run_text
 from charrnn.training.captured_trainer import build_trainer
@@ -451,11 +450,10 @@ def _read_same_text(resumed: Resumed) -> RunText:
 
     # A new run never reads more characters per step than its text has. A damaged config.yaml may
     # ask for that, and for any amount of memory.
-    num_learned = text.num_train - num_in(text.held_back(config))
-    if config.chars_per_step > num_learned:
+    if config.chars_per_step > text.num_train:
         raise CheckpointError(
             f"{run / 'config.yaml'} is damaged: {config.batch_size} batch rows of"
-            f" {config.bptt_length} characters per step are more than the {num_learned:,} of its"
+            f" {config.bptt_length} characters per step are more than the {text.num_train:,} of its"
             " text"
         )
     return text

@@ -102,7 +102,6 @@ def plan_run(
             num_train_chars=text.num_train,
             operations_per_second=rate,
         )
-        sized = recipe.choose_held_back(sized, text.training_ids)
 
         # Who asks for a size gets one network of it, not several networks that share it.
         asked = (config.hidden_size, config.embedding_size, config.parameters)
@@ -335,7 +334,6 @@ def plan_steps(
 
     # Steps as measured in the time that is left, after reading the text and measuring.
     seconds_taken = time.perf_counter() - computing.start - computing.pauses.seconds
-    seconds_taken += recipe.counting_seconds(config, *sizes)
     seconds_left = max(0.0, budget_seconds - seconds_taken)
     steps_as_measured = seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step
 

@@ -13,14 +13,12 @@ from charrnn.config.settings import (
     OneHot,
     resolved,
 )
-from charrnn.errors import UsageError, counted, named
+from charrnn.errors import UsageError
 from charrnn.hooks.manager import find_extension
 from charrnn.hooks.specifications import cell_types
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.ensemble import can_join, check_ensemble
 from charrnn.model.reading import SEGMENT_LENGTH
-from charrnn.text.pieces import held_back_pieces, num_in
-from charrnn.text.vocab import IdArray
 from charrnn.training.optim import RATE_FACTORS
 
 
@@ -238,101 +236,6 @@ def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
     if config.embedding_size != "auto":
         return config.embedding_size
     return min(64 * config.num_networks, hidden_size)
-
-
-HELD_BACK_PART = 100
-"""The length of a training text is divided by this number. The result is the number of characters
-that are held back from the network, to fit how counts are mixed with it."""
-MIN_HELD_BACK = 500
-"""The smallest number of characters that the recipe holds back: fewer would say too little about
-nine pairs of powers."""
-MAX_HELD_BACK = 20_000
-"""The largest number of characters that the recipe holds back: more would not say more."""
-MOST_HELD_BACK_PART = 10
-"""The length of a training text is divided by this number. The recipe holds back no more characters
-than the result, so a text of fewer than 5,000 characters has none to spare."""
-LEAST_HELD_BACK = 100
-"""The smallest number of characters that a user may ask to hold back."""
-
-
-def choose_held_back(config: Config, training_ids: IdArray) -> Config:
-    """Choose how many characters of a training text (N,) are held back to fit how a network of
-    resolved size is mixed with counts (`text.pieces`). With 0, nothing is counted.
-
-    Raises UsageError for a number that is asked for and too small, or more than half of the text.
-    """
-    if config.held_back == "auto":
-        return replace(config, held_back=_automatic_held_back(config, training_ids))
-    _check_asked_held_back(config.held_back, training_ids=training_ids, end_id=config.end_id)
-    return config
-
-
-def _automatic_held_back(config: Config, training_ids: IdArray) -> int:
-    """Return a HELD_BACK_PART-th of the text, within limits, or 0 if the text is too short to learn
-    less of it."""
-    # A user who asks for a smaller network wants to look at it, so it should write without counts.
-    if units_of_network(config) < min(MIN_READ):
-        return 0
-
-    affordable = len(training_ids) // MOST_HELD_BACK_PART
-    num_held_back = min(MAX_HELD_BACK, max(MIN_HELD_BACK, len(training_ids) // HELD_BACK_PART))
-    if (
-        _num_with_documents(num_held_back, training_ids=training_ids, end_id=config.end_id)
-        > affordable
-    ):
-        return 0
-    return num_held_back
-
-
-def _check_asked_held_back(num_held_back: int, training_ids: IdArray, end_id: int | None) -> None:
-    if 0 < num_held_back < LEAST_HELD_BACK:
-        raise UsageError(
-            f"{named('held_back')} is {num_held_back}; it must be 0, or at least"
-            f" {LEAST_HELD_BACK} to say how much the counts are worth."
-        )
-
-    num_with_documents = _num_with_documents(
-        num_held_back, training_ids=training_ids, end_id=end_id
-    )
-    if num_with_documents <= len(training_ids) // 2:
-        return
-    documents = ""
-    if num_with_documents > num_held_back:
-        documents = f", {num_with_documents:,} with the rest of the documents"
-    raise UsageError(
-        f"{named('held_back')} is {num_held_back:,}{documents}, and the training text has"
-        f" {counted(len(training_ids), 'character')}. Hold back at most half of them, or 0."
-    )
-
-
-def _num_with_documents(num_held_back: int, training_ids: IdArray, end_id: int | None) -> int:
-    """Return how many characters are held back, because documents are held back as a whole."""
-    pieces = held_back_pieces(training_ids, num_held_back, end_id=end_id)
-    return max(num_held_back, num_in(pieces))
-
-
-COUNTED_CHARS = 1 << 22
-"""Largest number of characters of a training text that are counted, from its end
-(benchmarks/LOG.md)."""
-COUNTING_SECONDS = 2.0
-"""Assumed seconds at the end of a budget in minutes to load machine code, and to fit counts to a
-network."""
-COUNTED_PER_SECOND = 500_000
-"""Assumed characters that are counted in a second: twice, without the text that is held back and
-with it."""
-VALIDATED_PER_SECOND = 90_000
-"""Assumed characters that are validated in a second with a network and counts, and by the counts
-alone."""
-
-
-def counting_seconds(config: Config, num_train_chars: int, num_val_chars: int) -> float:
-    """Return how much of a budget in minutes is kept for counting the training text at its end, and
-    for validating with the counts."""
-    if config.num_held_back == 0:
-        return 0.0
-    counting = min(num_train_chars, COUNTED_CHARS) / COUNTED_PER_SECOND
-    validating = min(num_val_chars, MIN_VALIDATION_CHARS) / VALIDATED_PER_SECOND
-    return COUNTING_SECONDS + counting + validating
 
 
 def steps_of_budget(config: Config, num_train_chars: int) -> int | None:

@@ -10,11 +10,9 @@ from charrnn.text.batches import BatchRows
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import Documents, split_text
-from charrnn.text.pieces import held_back_pieces, next_border
 from charrnn.text.recorded_corpus import RecordedCorpus
 from charrnn.text.sources import Order
 from charrnn.text.vocab import IdArray, Vocab
-from charrnn.training import recipe
 
 MAX_UNKNOWN_SHARE = 0.1
 """Largest share of unknown characters in a text: they are all the same symbol, which is easy to
@@ -38,31 +36,14 @@ class RunText:
         """Characters of the validation part, which follows the training part."""
         return self.num_before_test - self.num_train
 
-    def first_counted(self, config: Config) -> int:
-        """Return the index of the first character that is counted: the end of a long training text
-        is, from the beginning of a document on."""
-        first = max(0, self.num_train - recipe.COUNTED_CHARS)
-        if first == 0 or config.end_id is None:
-            return first
-        # An END is counted before the first document.
-        return next_border(self.training_ids, first + 1, end_id=config.end_id)
-
     @property
     def training_ids(self) -> IdArray:
         """The training part (num_train,)."""
         return self.ids[: self.num_train]
 
-    def held_back(self, config: Config) -> tuple[slice, ...]:
-        """Return the pieces of the training text that the network does not learn."""
-        if config.num_held_back == 0:
-            return ()
-        return held_back_pieces(self.training_ids, config.num_held_back, end_id=config.end_id)
-
     def batch_rows(self, config: Config) -> BatchRows:
-        """Return the batch rows over the text that the network learns."""
-        return BatchRows(
-            self.training_ids, resolved(config.batch_size), held_back=self.held_back(config)
-        )
+        """Return the batch rows over the training part."""
+        return BatchRows(self.training_ids, resolved(config.batch_size))
 
     @property
     def vocab(self) -> Vocab:

@@ -14,16 +14,13 @@ import shlex
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from charrnn.config.settings import resolved
 from charrnn.errors import (
-    CharRNNError,
     CheckpointError,
     NonFiniteError,
-    install_command,
     named,
-    shortened,
 )
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_scores
 from charrnn.generation.generator import Generator as TextGenerator
@@ -38,8 +35,7 @@ from charrnn.runs.checkpoint import (
 from charrnn.runs.config_files import CONFIG, RunDescription
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
-from charrnn.system.lazy import LazyModule
-from charrnn.system.progress import CallbackProgress, Cancelled, Task, using
+from charrnn.system.progress import CallbackProgress, using
 from charrnn.text.recorded_corpus import state_of_corpus
 from charrnn.training.events import (
     DoneEvent,
@@ -53,11 +49,6 @@ from charrnn.training.events import (
 )
 from charrnn.training.run_text import RunText
 from charrnn.training.trainer import StepResult, Trainer
-
-if TYPE_CHECKING:
-    from charrnn.counts import counting
-else:
-    counting = LazyModule("charrnn.counts.counting")
 
 SAMPLE_LENGTH = 240
 """Characters of a sample that is written while training."""
@@ -85,11 +76,7 @@ class SessionState:
     """Whether a loss that was not finite has sent this session back to a checkpoint, which happens
     at most once."""
     is_stopped: bool = False
-    """Whether `should_stop` ended the session before its last step, or before the n-grams of its
-    text were counted."""
-    with_counts_nats: float | None = None
-    """The validation loss of the best step together with the counts of the n-grams of the training
-    text."""
+    """Whether `should_stop` ended the session before its last step."""
 
     @classmethod
     def restored(cls, checkpoint: Checkpoint, checkpoint_names: Sequence[str]) -> SessionState:
@@ -208,15 +195,7 @@ class TrainingSession:
         if state.saved_step != trainer.step:
             yield self.save()
 
-        # Count the n-grams of the training text: the network and the counts predict together. How
-        # much each is trusted is fitted to characters that are held back; if none are, nothing is
-        # counted.
-        seconds = time.perf_counter() - self._start
-        if not state.is_stopped and trainer.config.num_held_back > 0:
-            warning = self.count_text()
-            if warning is not None:
-                yield warning
-        yield self._done_event(seconds)
+        yield self._done_event(time.perf_counter() - self._start)
 
     def _check_stop(self) -> bool:
         """Ask `should_stop`, and return whether the session ends before the next step."""
@@ -463,82 +442,6 @@ class TrainingSession:
         step = self.trainer.step
         return SavedEvent(step=step, path=str(self.run.path / checkpoint_name(step)))
 
-    def count_text(self) -> WarningEvent | None:
-        """Count the training text, and log the validation loss of the network and the counts
-        together.
-
-        The network is saved already, so any failure is only a warning. A stop ends the counting,
-        which a resumed run makes up for.
-        """
-        try:
-            warning = self._count_text()
-        except ImportError as error:
-            warning = self._uncounted(f"{error} ({install_command()})")
-        # Torch has a RuntimeError where memory ends.
-        except (CharRNNError, MemoryError, RuntimeError) as error:
-            words = str(error).rstrip(".") or "there is too little memory"
-            warning = self._uncounted(shortened(" ".join(words.split())))
-        if not warning:
-            return None
-        return WarningEvent(message=warning)
-
-    def _count_text(self) -> str:
-        """Count the training text. Returns a warning, or "". Raises whatever goes wrong."""
-        # Without a validation loss there is nothing with which the counts could be compared.
-        best_nats = self.state.best_nats
-        if best_nats is None:
-            return ""
-
-        # Check for a stop at each report of progress.
-        def cancel_if_stopped(_: Task) -> None:
-            if self.should_stop():
-                raise Cancelled
-
-        losses = None
-        with (
-            on_threads(self._num_threads),
-            using(CallbackProgress(cancel_if_stopped)),
-            contextlib.suppress(Cancelled),
-        ):
-            config = self.trainer.config
-            losses = counting.count_text(
-                self.run.path,
-                self.text.ids[: self.text.num_before_test],
-                counted=slice(self.text.first_counted(config), self.text.num_train),
-                held_back=self.text.held_back(config),
-                network_nats=best_nats,
-                should_stop=self.should_stop,
-            )
-        if losses is None:
-            self.state.is_stopped = True
-            return ""
-
-        # Beside the losses of the network, for `charrnn runs`.
-        self._metrics.append(
-            {"event": "counts", "step": self.state.best_step, "with_counts_nats": losses.together}
-        )
-        self.state.with_counts_nats = losses.together
-
-        # Both together should be the best.
-        better = min(best_nats, losses.counts)
-        if losses.together <= better:
-            return ""
-        writer = "network"
-        if losses.counts < best_nats:
-            writer = "counts"
-        return (
-            "The network and the counts together predict the validation text worse than the"
-            f" {writer} alone ({losses.together:.4f} and {better:.4f} nats/character), so the"
-            f" {writer} will write alone."
-        )
-
-    def _uncounted(self, problem: str) -> str:
-        run = shlex.quote(str(self.run.path))
-        return (
-            f"The network is saved, but its text could not be counted: {problem}. When that is"
-            f" mended, count it with: charrnn train {named('resume', run)}"
-        )
-
     def _done_event(self, seconds: float) -> DoneEvent:
         """Return the last event of a training that took so many seconds."""
         state = self.state
@@ -555,7 +458,6 @@ class TrainingSession:
             best_step=state.best_step,
             run=str(self.run.path),
             is_complete=not state.is_stopped,
-            with_counts_nats=state.with_counts_nats,
             recipe=recipe_path,
         )
 

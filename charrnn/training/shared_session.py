@@ -4,7 +4,7 @@ import torch
 
 from charrnn.distributed.group import ProcessGroup
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.training.events import EvaluationEvent, SavedEvent, StepEvent, WarningEvent
+from charrnn.training.events import EvaluationEvent, SavedEvent, StepEvent
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import StepResult
 
@@ -12,7 +12,7 @@ from charrnn.training.trainer import StepResult
 class SharedSession(TrainingSession):
     """A session that goes through the same steps as the sessions of all other processes.
 
-    Only the first process validates, counts the text, writes samples and uses the run's folder.
+    Only the first process validates, writes samples and uses the run's folder.
     Requests to stop or to save, from any process, reach all at the same step: if one process
     stopped alone, the rest would wait for its gradients forever.
     """
@@ -60,14 +60,6 @@ class SharedSession(TrainingSession):
         if self.group.is_first:
             means = super()._measure_losses()
         return self.group.of_first(means)
-
-    def count_text(self) -> WarningEvent | None:
-        """Count the training text in the first process, while the rest wait."""
-        warning = None
-        if self.group.is_first:
-            warning = super().count_text()
-        self.state.is_stopped = self.group.of_first(self.state.is_stopped)
-        return warning
 
     def _tidy(self, checkpoint: Checkpoint) -> None:
         # The first process may mend the folder while another process reads it.

@@ -63,8 +63,6 @@ class HeatMap:
     scale: Scale = FULL_SCALE
     hue: str = ""
     """The hue of values from 0 to a largest value; "" for the palette from low to high."""
-    word_of: Callable[[float], str] | None = None
-    """Describes the mean value of a word for people who read no colours, in place of a number."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if is_in_words(console):
@@ -113,9 +111,7 @@ class HeatMap:
             span = slice(*word.span())
             values = [value for value in self.coloured.values[span] if math.isfinite(value)]
             description = "no value"
-            if self.word_of is not None:
-                description = self.word_of(fmean(values) if values else math.nan)
-            elif values:
+            if values:
                 num_steps = round((fmean(values) - low) / step)
                 description = f"about {low + num_steps * step:.2g}"
             if any(self.coloured.inside[span]):

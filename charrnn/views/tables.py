@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from string import Formatter
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +25,6 @@ from rich.text import Text
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.evaluation.loss_reports import (
     NGRAM,
-    WITH_COUNTS,
     Evaluation,
     EvaluationRow,
     LossBreakdown,
@@ -462,7 +460,6 @@ def shown_parameters(run: Any) -> str:
 RUN_COLUMNS: Columns = {
     "run": "{name}",
     "nats/char": "{best_nats:.4f}",
-    "with counts": "{with_counts_nats:.4f}",
     "text": "{text}",
     "model": "{cell} {num_layers}×{hidden_size}",
     "params": shown_parameters,
@@ -483,8 +480,6 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
     columns = dict(RUN_COLUMNS)
     if all(run.name.startswith(run.text) for run in runs):
         del columns["text"]
-    if all(run.with_counts_nats is None for run in runs):
-        del columns["with counts"]
     shared = []
     if len(runs) > 1:
         for name in ("text", "seed"):
@@ -624,11 +619,6 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
     if references:
         notes.append(f"Difference of the loss: {'; '.join(references)}.")
 
-    if any(row.name.endswith(WITH_COUNTS) for row in rows):
-        notes.append(
-            "With counts: the network together with n-grams counted in its training text. So"
-            " `sample` writes running text; it writes documents with the network alone."
-        )
     if any(row.loss.num_chars > row.loss.text_length for row in rows):
         notes.append("windowed-256: random windows, which overlap.")
     if any(row.loss.protocol == "dynamic" and row.name.endswith("]") for row in rows):
@@ -637,8 +627,7 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
 
 
 def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
-    """Return the rows to draw, each run with counts below the run alone; of the orders of n-grams,
-    those in `SHOWN_ORDERS` and the best."""
+    """Return the rows to draw: of the orders of n-grams, those in `SHOWN_ORDERS` and the best."""
     # Twenty orders would hide the rows that they are compared with.
     ngrams = [row for row in rows if row.name == NGRAM]
     best = min(ngrams, key=lambda row: row.loss.nats_per_char, default=None)
@@ -648,9 +637,6 @@ def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
     for row in rows:
         if row.name != NGRAM or row is best or row.loss.protocol in protocols:
             rows_to_draw.append(row)
-
-    runs = [row.name.removesuffix(WITH_COUNTS) for row in rows]
-    rows_to_draw.sort(key=lambda row: runs.index(row.name.removesuffix(WITH_COUNTS)))
     return tuple(rows_to_draw)
 
 
@@ -697,13 +683,7 @@ def _losses_of_several(rows: Sequence[EvaluationRow], has_protocols: bool) -> Re
     if len({row.loss.text_length for row in rows}) > 1:
         intervals["bits/byte"] = lambda row: _ends(row.loss.bits_per_byte_ci)
 
-    # There is little room for the name of a run with counts, above which the run alone stands.
-    named_rows = [rows[0]]
-    for above, row in pairwise(rows):
-        if row.name == f"{above.name}{WITH_COUNTS}":
-            row = replace(row, name=f"…{WITH_COUNTS}")
-        named_rows.append(row)
-    return records_table(columns, named_rows, left=("",), narrow=True, below=intervals)
+    return records_table(columns, rows, left=("",), narrow=True, below=intervals)
 
 
 def _ends(interval: tuple[float, float] | None) -> str:

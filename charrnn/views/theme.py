@@ -253,16 +253,16 @@ def _style(background: Background, hue: str, step: int, colours: ColorSystem) ->
     )
 
 
-def shade_rules(prefix: str = ".s") -> str:
+def shade_rules() -> str:
     """Return the style sheet of an HTML page: variables for its colours, and a rule for every
-    shade, for the light and the dark colour scheme. What is coloured is selected by the prefix and
-    the number of the shade: `.s3`, a class."""
+    shade, for the light and the dark colour scheme. What is coloured has the number of the shade in
+    its class: `.s3`."""
     rules = [
         f":root {{ {_variables('light')} }}",
         f"@media (prefers-color-scheme: dark) {{ :root {{ {_variables('dark')} }} }}",
     ]
     for step in range(-NUM_SHADES, NUM_SHADES + 1):
-        rules.append(f"{prefix}{step} {{ background: var(--s{step}); color: var(--i{step}); }}")
+        rules.append(f".s{step} {{ background: var(--s{step}); color: var(--i{step}); }}")
     return "\n".join(rules)
 
 

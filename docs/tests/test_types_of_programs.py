@@ -27,8 +27,8 @@ for event in charrnn.train(config):
         print(event.best_nats, event.is_complete)
 
 model = charrnn.load("a@100")
-mixture = charrnn.mix([model, model.with_counts()], weights=[0.5, 0.5])
-for one in (model, model.with_counts(), mixture):
+mixture = charrnn.mix([model, model.ngrams()], weights=[0.5, 0.5])
+for one in (model, model.ngrams(), mixture):
     nats: float = one.logprob("Ada")
     print(nats, one.logprob(["Ada", "Grace"]).shape, one.sample(prime="Ada").text)
 print(charrnn.evaluate_runs([model, model], Path("a.txt"), mixtures=[mixture]).rows)
@@ -51,7 +51,7 @@ model.sample(length=10, temprature=1)
 model.sample(length="ten")
 mixture.samples(3, length=10, uniqu=True)
 model.stream(cell=3)
-model.with_counts().beam(temperature=1)
+model.ngrams().beam(temperature=1)
 charrnn.error_kinds([model], part=2)
 charrnn.losses_by_line([model], parts="test")
 charrnn.tarin(config)

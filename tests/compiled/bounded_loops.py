@@ -1,5 +1,4 @@
-"""Run every compiled loop with its bounds checked, on arrays of sizes that training never makes and
-on everything that the readers of files accept.
+"""Run every compiled loop with its bounds checked, on arrays of sizes that training never makes.
 
 `test_bounds.py` starts this file in a process of its own, because numba reads NUMBA_BOUNDSCHECK
 when it is imported. An index out of bounds is an IndexError here; without the check it would be
@@ -12,27 +11,20 @@ from pathlib import Path
 
 import numba
 import numpy as np
-import safetensors.numpy
 from hand_built import draw_texts
 
 from charrnn.compiled import sampling as loops
 from charrnn.config.settings import Config
-from charrnn.counts import contexts, writing
-from charrnn.counts.counted_model import CountedStepper, Counts
-from charrnn.counts.counts_file import COUNTS_FILE, DTYPES, TYPES, _sha256, read_counts
-from charrnn.counts.kneser_ney import NgramModel
-from charrnn.counts.mixing_powers import NUM_PAIRS
-from charrnn.errors import CheckpointError
 from charrnn.generation import sampling
 from charrnn.model.shapes import check_shapes, weight_shapes
 from charrnn.model.stepper import Stepper
+from charrnn.ngrams import contexts
+from charrnn.ngrams.kneser_ney import NgramModel
 from charrnn.statistics.histograms import _compiled_fill
 from charrnn.system.compiling import CompiledLoop
 
 SHAPINGS = [{}, {"temperature": 0.5, "top_k": 1, "top_p": 0.5, "min_p": 0.1}]
 HIDDEN_SIZE, VOCAB_SIZE = 21, 17
-NUM_FILES = 400
-"""Files of counts that are made at random."""
 RAN: set[str] = set()
 """The names of the functions that ran compiled."""
 
@@ -81,71 +73,6 @@ def run_networks(rng) -> None:
             draw(stepper_of(rng, scale=scale))
 
 
-def random_counts(rng, vocab_size):
-    """The arrays of a file: sizes as they come, and numbers that are mostly in their range."""
-    num_lengths = int(rng.choice([0, 1, 2, 3, 7, 16, 17]))
-    num_chars = int(rng.choice([0, 1, 2, 7, 17, 400]))
-    num_frequent = int(rng.choice([0, 1, 1, 2, 3]))
-    frequent = (num_frequent, vocab_size)
-    discounts = rng.uniform(0.0, 1.0, (num_lengths, 4)) * np.arange(4)
-    arrays = {
-        "ids": rng.integers(0, vocab_size, num_chars),
-        "places": rng.integers(0, num_chars + 1, num_chars + 1),
-        "followers": rng.integers(0, vocab_size, num_chars + 1),
-        "depths": rng.integers(0, 256, num_chars + 1),
-        "children": rng.integers(-1, max(1, num_frequent), frequent),
-        "intervals": rng.integers(0, num_chars + 2, (num_frequent, 2)),
-        "probabilities": rng.uniform(1e-9, 1, frequent),
-        "discounts": discounts,
-        "powers": rng.uniform(0, 10, (NUM_PAIRS, 2)),
-        "is_used": np.ones(1),
-    }
-    arrays = {name: arrays[name].astype(DTYPES[kind]) for name, kind in TYPES.items()}
-
-    # Now and then a number at the end of its type, or a row too many or too few.
-    name = str(rng.choice(list(TYPES)))
-    array = arrays[name]
-    kind = rng.integers(0, 6)
-    if kind == 0 and array.size:
-        limits = np.finfo(array.dtype) if array.dtype.kind == "f" else np.iinfo(array.dtype)
-        array.flat[rng.integers(0, array.size)] = rng.choice([limits.min, limits.max])
-    elif kind == 1:
-        arrays[name] = array[:-1].copy()
-    elif kind == 2:
-        arrays[name] = np.concatenate((array, array[:1]))
-    return arrays
-
-
-def run_counts(rng, folder: Path, stepper) -> None:
-    """Write files with right digests, and use each that the reader accepts."""
-    num_read = 0
-    for _ in range(NUM_FILES):
-        vocab_size = int(rng.choice([1, 2, 3, VOCAB_SIZE]))
-        arrays = random_counts(rng, vocab_size)
-        metadata = {"format": "1", "model_digest": "d", "sha256": _sha256(arrays)}
-        (folder / COUNTS_FILE).write_bytes(safetensors.numpy.save(arrays, metadata))
-        try:
-            counts = read_counts(folder, "d", vocab_size)
-        except CheckpointError:
-            continue
-        num_read += 1
-        use(counts, rng, stepper)
-    assert NUM_FILES / 20 < num_read < NUM_FILES / 2, num_read
-
-
-def use(counts: Counts, rng, stepper) -> None:
-    vocab_size = counts.predictor.vocab_size
-    histories = rng.integers(-1, vocab_size, (6, counts.predictor.longest))
-    counts.predictor.after(histories)
-    counts.predictor.longest_contexts(histories)
-    logits = rng.standard_normal((6, vocab_size)).astype(np.float32)
-    logits[0] = np.nan
-    logits[1] = np.inf
-    counts.mix_many(logits, histories=histories)
-    if vocab_size == VOCAB_SIZE:
-        draw(CountedStepper(stepper, counts))
-
-
 def run_counting(rng) -> None:
     """Texts of one character and more, with contexts as long as the text."""
     for vocab_size in (1, 2, VOCAB_SIZE):
@@ -157,6 +84,7 @@ def run_counting(rng) -> None:
                 predictor = NgramModel.fit(ids, vocab_size, order).predictor()
                 histories = rng.integers(-1, vocab_size, (4, order - 1))
                 assert np.allclose(predictor.after(histories).sum(axis=1), 1)
+                assert (predictor.longest_contexts(histories)[0] < order).all()
 
 
 def run_histograms(rng) -> None:
@@ -176,10 +104,9 @@ def main(folder: Path) -> None:
     note_calls()
     rng = np.random.default_rng(7)
     run_networks(rng)
-    run_counts(rng, folder, stepper_of(rng))
     run_counting(rng)
     run_histograms(rng)
-    for loop in (*loops.LOOPS.values(), writing.LOOP, contexts._predict):
+    for loop in (*loops.LOOPS.values(), contexts._predict):
         assert loop._dispatcher.py_func.__name__ in RAN
     print(json.dumps(sorted(RAN)))
 

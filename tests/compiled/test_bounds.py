@@ -21,7 +21,7 @@ def names_of_loops():
 
 
 @pytest.mark.slow
-def test_no_loop_leaves_its_arrays_whatever_the_readers_accept(process, tmp_path):
+def test_no_loop_leaves_its_arrays(process, tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir(mode=0o700)
     # Little optimization: it would take longer than the loops.

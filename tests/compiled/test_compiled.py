@@ -7,7 +7,7 @@ Tests `compiled` and `compiled.sampling`, too.
 import os
 import re
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import pytest
@@ -205,7 +205,7 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit():
             min_p=float(generator.uniform(0, 0.1)) if index % 5 == 0 else None,
         )
         banned = np.flatnonzero(generator.random(size - 1) < 0.2).tolist()
-        numbers = compiled.shaping_numbers(shaping, banned, size)
+        numbers = compiled.shaping_numbers(**asdict(shaping), banned=banned, vocab_size=size)
         weights = char_weights(logits, shaping, banned)
         compiled_weights = np.empty(size)
         borders = np.cumsum(weights.values) / weights.total

@@ -352,29 +352,3 @@ def test_a_stop_interrupts_the_validation_of_the_first_process(text, monkeypatch
     for events in in_processes(2, lambda group: list(loop.resume("run", group=group))):
         assert [event.step for event in events if event.event == "evaluation"] == [4, 8, 12]
         assert events[-1].is_complete
-
-
-@pytest.mark.trained
-def test_the_first_process_counts_the_text_and_is_stopped_for_all(text):
-    config = run_config(text, held_back=200)
-    first, second = in_processes(
-        2, lambda group: list(loop.train(config, out=Path("counted"), group=group))
-    )
-    assert first[-1].with_counts_nats < first[-1].best_nats
-    assert second[-1].with_counts_nats is None
-    assert first[-1].is_complete and second[-1].is_complete
-
-    def train(group):
-        events = []
-
-        def should_stop():
-            # Only counting asks after the last step was saved.
-            return any(event.event == "saved" and event.step == 12 for event in events)
-
-        for event in loop.train(config, out=Path("stopped"), should_stop=should_stop, group=group):
-            events.append(event)
-        return events
-
-    for events in in_processes(2, train):
-        assert (events[-1].step, events[-1].is_complete) == (12, False)
-    assert not (Path("stopped") / "counts.safetensors").exists()

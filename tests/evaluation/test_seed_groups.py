@@ -3,15 +3,13 @@
 import json
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import drawn
 import pytest
 
 from charrnn.api import Model
 from charrnn.config.settings import Config
-from charrnn.evaluation.comparison import Comparison, evaluate_runs
-from charrnn.evaluation.loss_reports import EvaluationRow, LossReport
+from charrnn.evaluation.comparison import evaluate_runs
 from charrnn.evaluation.seed_groups import group_by_seed
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Vocab
@@ -141,28 +139,3 @@ def test_runs_without_a_group_have_no_table():
     found = evaluate_runs(models, TEXT, precision="fp32")
     assert found.groups == ()
     assert not any("seed alone" in line for line in drawn.lines(evaluation_view(found), 80))
-
-
-def test_runs_with_counts_are_groups_of_their_own():
-    names = ("a", "b")
-    configs = seeds_of(SMALL, 0, 1)
-    rows = []
-    for name, nats in (("a", 2.0), ("b", 4.0), ("a with counts", 1.0), ("b with counts", 2.0)):
-        loss = LossReport(
-            protocol="stateful",
-            nats_per_char=nats,
-            bpc=0.0,
-            bits_per_byte=0.0,
-            num_chars=9,
-            text_length=9,
-            precision="fp32",
-        )
-        rows.append(EvaluationRow(name=name, loss=loss))
-    runs = [
-        SimpleNamespace(name=name, model=SimpleNamespace(config=config))
-        for name, config in zip(names, configs, strict=True)
-    ]
-    comparison = Comparison(runs=runs, rows=rows)
-    alone, together = comparison.groups()
-    assert (alone.name, alone.nats.mean) == ("all runs", 3.0)
-    assert (together.name, together.nats.mean) == ("all runs with counts", 1.5)

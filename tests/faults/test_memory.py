@@ -11,7 +11,6 @@ from conftest import clean_environment
 from small_runs import train
 
 from charrnn.runs.reader import RunReader
-from charrnn.system.process import CORE_BYTES, num_cores
 from charrnn.training.trainer import Trainer
 
 BIG = ("--hidden-size", "2048", "--set", "batch_size=1", "--set", "bptt_length=4", "--steps", "1")
@@ -69,20 +68,6 @@ def test_a_command_without_memory_says_what_needs_it(folder, kilobytes, line):
     assert "memory" in ran.stderr.partition("error: ")[2].partition("\n")[0]
     assert RunReader(folder / "big").checkpoints() == before
     assert not (folder / "new").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits and tells address space")
-def test_without_memory_for_the_counts_the_network_writes_the_text(folder):
-    train_counted = "train text.txt --hidden-size 8 --steps 1 --set held_back=100 --out counted"
-    assert limited(folder, *train_counted.split()).returncode == 0
-    line = "sample counted --length 20 --seed 1"
-    kilobytes = 260_000 + CORE_BYTES * num_cores() // 1000
-    alone = limited(folder, *line.split(), "--no-counts", kilobytes=kilobytes)
-    ran = limited(folder, *line.split(), kilobytes=kilobytes)
-    assert (ran.returncode, ran.stdout) == (alone.returncode, alone.stdout)
-    assert ran.stderr.count("warning: ") == 1
-    assert "needs about" in ran.stderr and "The network writes alone." in ran.stderr
 
 
 @pytest.mark.parametrize(

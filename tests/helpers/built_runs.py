@@ -21,7 +21,6 @@ def build_chain(
     *,
     corpus: Path | None = None,
     documents: str = "none",
-    held_back: int = 0,
 ) -> Path:
     """Save the model of `chain_weights`, and return its folder. `corpus` is recorded as the
     training text.
@@ -31,7 +30,7 @@ def build_chain(
     """
     assert len(set(cycle)) == len(cycle)
     column = "poem" if documents == "column" else None
-    settings = {"documents": documents, "column": column, "held_back": held_back}
+    settings = {"documents": documents, "column": column}
     return _save(path, cycle, chain_weights(cycle), corpus, **settings)
 
 

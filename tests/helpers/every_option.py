@@ -49,7 +49,6 @@ EXAMPLES = {
         "--clamp": ("--clamp line-position=high", "--clamp 0:1=0.5", "--clamp 0:1@2=1"),
         "--color": ("--color 0:1", "--color surprise"),
         "--count": ("--count 2", "--count 2 --json"),
-        "--counts": ("--counts",),
         "--export": (
             *EXPORTS,
             "--beam 2 --count 2 --export made.svg",
@@ -61,7 +60,6 @@ EXAMPLES = {
         "--new": ("--new", "--new --count 2"),
         "--known": ("--new --known {few}",),
         "--no-copy": ("--no-copy 9",),
-        "--no-counts": ("--no-counts",),
         "--no-repeat": ("--no-repeat 3 --beam 2",),
         "--trace": ("--trace", "--trace --json"),
         "--prime": ("--prime a", "--prime é", "--prime @{few}"),
@@ -107,20 +105,15 @@ EXAMPLES = {
     },
     "explore": {"--chars": ("--chars 5",)},
     "serve": {
-        "--counts": ("--counts",),
         "--host": ("",),
-        "--no-counts": ("--no-counts",),
         "--port": ("--port 0",),
     },
     "export": {
         "--title": ("", "--title Lamps --force"),
-        "--with-counts": ("--with-counts --force",),
     },
     "predict": {
         "--backward": ("--numbers --backward",),
         "--export": ("--export made.svg", "--numbers --export made.html"),
-        "--counts": ("--counts",),
-        "--no-counts": ("--no-counts",),
         "--numbers": ("--numbers",),
         "--trace": ("--trace", "--trace --json", "--trace --export made.html"),
         "--unknown": ("--unknown nearest",),
@@ -158,7 +151,6 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bytes": ("bytes.txt", {"alphabet": "byte"}),
     "several": ("prose.txt", {"num_members": 2}),
     "two": ("two.txt", {}),
-    "counted": ("prose.txt", {"held_back": 300}),
 }
 """The text and the settings of each kind of model that is trained here."""
 

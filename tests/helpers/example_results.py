@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
-from charrnn.plugins.reports.contributions import Contributions
+from charrnn.plugins.reports.char_predictions import CharPredictions
 from charrnn.plugins.reports.provenance import Passage, Provenance
 from charrnn.runs.learning_curves import LearningCurve, LossCurve
 from charrnn.runs.overview import (
@@ -98,7 +98,7 @@ FINDINGS = CellFindings(
 )
 
 
-def provenance(text, *spans, shares=None):
+def provenance(text, *spans):
     """The provenance of a text with passages of (start, length), all in line 31,337."""
     place = Place(file="text.txt", line=31_337, column=1)
     passages = tuple(
@@ -106,14 +106,10 @@ def provenance(text, *spans, shares=None):
         for start, length in spans
     )
     logprobs = np.full(len(text), -1.0)
-    contributions = Contributions(network=logprobs, together=logprobs)
-    if shares is not None:
-        contributions = contributions._replace(counts=logprobs, counts_shares=np.array(shares))
     return Provenance(
         text=text,
-        writer="network",
         min_length=30,
         passages=passages,
         held_out_share=0.0,
-        contributions=contributions,
+        predictions=CharPredictions(logprobs),
     )

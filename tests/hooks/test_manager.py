@@ -301,9 +301,8 @@ def test_the_package_lists_its_public_names():
 
 
 def test_every_place_that_a_package_offers_exists():
-    for specification in (specifications.lessons, specifications.compiled_loops):
-        for extension in manager.offered_by_name(specification, "name"):
-            assert extension.load() is not None
+    for extension in manager.offered_by_name(specifications.lessons, "name"):
+        assert extension.load() is not None
 
 
 def test_torch_and_the_plugins_are_imported_at_their_first_use(tmp_path, process):

@@ -7,20 +7,13 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from built_runs import build_chain
 from command_lines import run_line
-from known_weights import CYCLE, chain_text
 from model_hub import running_hub
 
 import charrnn
-from charrnn.counts.counted_model import Counts
-from charrnn.counts.counts_file import write_counts
-from charrnn.counts.kneser_ney import NgramModel
-from charrnn.counts.mixing_powers import NUM_PAIRS, MixingPowers
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.runs.checkpoint import COUNTS_FILE, MANIFEST, MODEL
+from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.config_files import CONFIG, VOCAB
 from charrnn.runs.reader import is_run
 from charrnn.system.files import LFS_POINTER, behind_cache_link
@@ -173,24 +166,6 @@ def test_python_opens_it_under_its_short_name(published, alphabet_run):
         charrnn.load("hf:me/abc", step=1)
     with pytest.raises(UsageError, match="one step of a run"):
         list(load_steps("hf:me/abc"))
-
-
-def test_counts_are_fetched_with_the_model(command, online, tmp_path):
-    corpus = tmp_path / "chain.txt"
-    corpus.write_bytes(chain_text(6_000).encode())
-    run = build_chain(tmp_path / "chain", CYCLE, corpus=corpus, held_back=500)
-    model = charrnn.load(run)
-    ids = model.vocab.encode(chain_text(5_400)[500:])
-    powers = MixingPowers(np.full((NUM_PAIRS, 2), 0.5))
-    predictor = NgramModel.fit(ids, len(model.vocab), 7).predictor()
-    write_counts(run, Counts(predictor, powers), digest=model.step_digest)
-    folder = charrnn.load(run).export(f"{tmp_path / 'away'}/", with_counts=True)
-
-    online.add("me/chain", files_in(folder))
-    ran = command("sample", "hf:me/chain", *SAMPLE)
-    assert (ran.code, ran.out) == (0, command("sample", run, *SAMPLE).out), ran.err
-    assert ran.out != command("sample", run, "--no-counts", *SAMPLE).out
-    assert online.fetched() == NEEDED | {COUNTS_FILE}
 
 
 def test_a_revision_is_a_branch_a_tag_or_a_commit(published, exported):

@@ -194,7 +194,6 @@ def folder(tmp_path_factory, train_run):
         "first": {"cell": "rnn"},
         "second": {"cell": "gru"},
         "third": {"cell": "rnn"},
-        "counted": {"held_back": 500},
         "names": {"documents": "lines", "corpus": (str(names),)},
     }
     for name, settings in trained.items():

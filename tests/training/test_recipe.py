@@ -4,7 +4,6 @@ were paid for."""
 from dataclasses import replace
 from itertools import product
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,9 +29,6 @@ def resolve(config, num_chars, steps_in_minutes=1710):
     """What `train` does with a text of that many characters, a tenth of it for validation."""
     num_train = int(0.9 * num_chars)
     sized = choose_sizes(config, num_train)
-    # A text of 100 MB without its memory.
-    ids = np.broadcast_to(np.uint8(1), num_train)
-    sized = recipe.choose_held_back(sized, ids)
     return choose_steps(sized, num_train, num_chars - num_train, steps_in_minutes)
 
 

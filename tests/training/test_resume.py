@@ -20,7 +20,7 @@ import charrnn
 from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.config.settings_file import from_yaml
 from charrnn.errors import UsageError
-from charrnn.runs.checkpoint import COUNTS_FILE, best_checkpoint, checkpoint_name, read_state
+from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
 from charrnn.system.progress import using
@@ -302,20 +302,6 @@ def test_resuming_at_any_step_equals_an_uninterrupted_run(text_file, steps, chan
             saved_files(uninterrupted, checkpoint_name(last)),
         )
         assert metrics_of(run.path) == [record for record in logged if record["step"] <= last]
-
-
-def test_a_run_with_pieces_held_back_resumes_to_the_same_weights_and_counts(text_file):
-    text_file.write_text(TEXT[:NUM_CHARS])
-    settings = {**EPOCHS, "held_back": 200, "steps": 12}
-    uninterrupted = train("uninterrupted", **settings)
-    assert metrics_of(uninterrupted)[-1]["event"] == "counts"
-    # Amid the first epoch, and in the second.
-    for step in (4, 9):
-        run = train(f"from-{step}", stop=step, **settings)
-        assert not (run / COUNTS_FILE).exists()
-        list(charrnn.resume(run))
-        assert saved_files(run) == saved_files(uninterrupted)
-        assert (run / COUNTS_FILE).read_bytes() == (uninterrupted / COUNTS_FILE).read_bytes()
 
 
 def test_saving_validating_and_sampling_do_not_change_the_weights(text_file):

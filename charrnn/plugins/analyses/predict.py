@@ -5,28 +5,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
-from rich.text import Text
-
 from charrnn.cli.arguments import load_model, parse_text, read_prime, to_content
-from charrnn.cli.command_options import CountsOptions, ReplacingOptions
-from charrnn.cli.streams import deliver, export_target, print_json
-from charrnn.config.options import argument, option, option_group
-from charrnn.counts.writers import choose_writer
+from charrnn.cli.command_options import ReplacingOptions, mix_option
+from charrnn.cli.streams import deliver, export_target, print_json, warn
+from charrnn.config.options import argument, option
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKNOWN_HELP
 from charrnn.plugins.analyses.backpropagation import model_backpropagation
 from charrnn.plugins.analyses.numbers import MAX_UNITS, model_numbers
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule
-from charrnn.trained_model import SGD_LEARNING_RATE, TrainedModel
+from charrnn.trained_model import SGD_LEARNING_RATE, TextModel, TrainedModel
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import predictions_table
 
 if TYPE_CHECKING:
-    from charrnn.plugins.reports import provenance, provenance_page
+    from charrnn.plugins.reports import mix_arguments, provenance, provenance_page
 else:
-    # Its plugin may be missing.
+    # Their plugin may be missing.
+    mix_arguments = LazyModule("charrnn.plugins.reports.mix_arguments")
     provenance = LazyModule("charrnn.plugins.reports.provenance")
     provenance_page = LazyModule("charrnn.plugins.reports.provenance_page")
 
@@ -55,11 +52,11 @@ class PredictOptions(ReplacingOptions):
     trace: bool = option(
         False,
         flags="--trace",
-        help="Show where each character of TEXT comes from: the network, the counts, or a place in"
-        " the training text.",
+        help="Show which passages of TEXT stand in the training text, and how well the network and"
+        " n-grams of that text predict each character.",
         needs="reports",
     )
-    writers: CountsOptions = option_group(CountsOptions)
+    mix: Sequence[str] = mix_option()
     export: Path | None = option(
         None,
         flags="--export FILE",
@@ -82,8 +79,8 @@ def predict(options: PredictOptions) -> None:
     With --backward, also how it learns from TEXT: back-propagation through time, step by step, for
     rnn, lstm and gru.
 
-    With --trace, where TEXT itself comes from: who makes each character likely, the network or the
-    n-grams of the training text, and which passages stand in the training text.
+    With --trace, where TEXT itself comes from: which passages stand in the training text, and how
+    well the network and the n-grams of the training text predict each character.
 
     In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
@@ -127,8 +124,9 @@ def predict(options: PredictOptions) -> None:
         shown = Shown(title, pictures=numbers.view(), data=numbers.to_json())
     elif options.trace:
         reference_text = provenance.read_reference_text(model)
-        writer = choose_writer(model, options.writers.wanted)
-        found = provenance.trace_text(writer, content, reference_text=reference_text)
+        found = provenance.trace_text(
+            _mixed(model, options), content, reference_text=reference_text
+        )
         shown = provenance_page.shown(
             found, reference_text, title=f"Provenance of a text, by {model.name}"
         )
@@ -144,10 +142,16 @@ def predict(options: PredictOptions) -> None:
 def _predictions(model: TrainedModel, content: str | bytes, options: PredictOptions) -> Shown:
     """Return the most likely next characters after a text."""
     top = DEFAULT_TOP if options.top is None else options.top
-    writer = choose_writer(model, options.writers.wanted)
-    predictions = writer.predict(content, top=top, unknown=options.unknown)
-    pictures: list[RenderableType] = [predictions_table(predictions)]
-    if model.may_have_counts:
-        pictures.append(Text(f"predicted by: {writer.writer}", style="dim"))
-    data = [asdict(prediction) | {"writer": writer.writer} for prediction in predictions]
+    predictions = _mixed(model, options).predict(content, top=top, unknown=options.unknown)
+    pictures = [predictions_table(predictions)]
+    data = [asdict(prediction) for prediction in predictions]
     return Shown(f"Predictions of {model.name}", pictures=pictures, data=data)
+
+
+def _mixed(model: TrainedModel, options: PredictOptions) -> TextModel:
+    """Return the model, or its mixture with what --mix names."""
+    if not options.mix:
+        return model
+    mixture = mix_arguments.load_mixture(model, options.mix, quiet=options.quiet)
+    warn(mixture.warnings, quiet=options.quiet)
+    return mixture

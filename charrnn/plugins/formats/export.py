@@ -30,11 +30,11 @@ Content = tuple[bytes, "OnnxCheck | None"]
 other formats, and without onnxruntime."""
 
 
-def _zip(model: TrainedModel, path: Path, with_counts: bool = False) -> Content:
+def _zip(model: TrainedModel, path: Path) -> Content:
     from charrnn.plugins.formats.model_folder import files_of
     from charrnn.runs.model_file import pack
 
-    return pack(files_of(model, path.stem, with_counts=with_counts)), None
+    return pack(files_of(model, path.stem)), None
 
 
 def _onnx(model: TrainedModel, path: Path) -> Content:
@@ -85,16 +85,12 @@ def target_of(
     return Target(Path(file), force=force, read=read)
 
 
-def _check_options(target: Target | FolderTarget, title: str | None, *, with_counts: bool) -> None:
+def _check_options(target: Target | FolderTarget, title: str | None) -> None:
     """Raise UsageError for an option of another format."""
     suffix = target.path.suffix.lower()
     if title is not None and (suffix != ".html" or isinstance(target, FolderTarget)):
         raise UsageError(
             f"{named('title', title)} is for a page: {target.path} does not end in .html."
-        )
-    if with_counts and suffix != ".zip" and isinstance(target, Target):
-        raise UsageError(
-            f"{named('with_counts')} is for a folder or a .zip: {target.path} is neither."
         )
     if isinstance(target, Target) and suffix not in FORMATS:
         raise UsageError(
@@ -106,12 +102,10 @@ def write_model(
     model: TrainedModel,
     target: Target | FolderTarget,
     title: str | None = None,
-    *,
-    with_counts: bool = False,
 ) -> Content:
     """Write a model to a folder, or to a file in the format of its suffix, and return the content.
     Raises the errors of `Model.export`."""
-    _check_options(target, title, with_counts=with_counts)
+    _check_options(target, title)
     if model.instead_of is not None:
         raise CheckpointError(
             f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place:"
@@ -124,15 +118,13 @@ def write_model(
         # Imported here, as what the formats need: the help lists them.
         from charrnn.plugins.formats.model_folder import files_of
 
-        files = files_of(model, os.path.basename(target.path.resolve()), with_counts=with_counts)
+        files = files_of(model, os.path.basename(target.path.resolve()))
         target.write(files)
         return b"".join(files.values()), None
 
     write = find_format(target.path, FORMATS).write
     if title is not None:
         write = partial(_html, title=title)
-    if with_counts:
-        write = partial(_zip, with_counts=True)
     data, check = write(model, target.path)
     target.write(data)
     return data, check
@@ -150,18 +142,13 @@ class ExportOptions(ReplacingOptions):
     title: str | None = option(
         None, flags="--title TEXT", help="Title of a page.", shown_default="the model's name"
     )
-    with_counts: bool = option(
-        False,
-        flags="--with-counts",
-        help="Add the counts of the training text, which contain that text, to a folder or a .zip.",
-    )
 
 
 def export(options: ExportOptions) -> None:
     """Write a model that can be given to other people: to a folder, a .zip, a page or a graph.
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no
-    text, no counts of the training text, and no names of this machine or of a private text. The
+    text, and no names of this machine or of a private text. The
     folder and the .zip have a card that describes the model, README.md. Both can be used in place
     of a run by sample, predict, visualize, explore, evaluate and train --init-from.
     The path is printed on stdout.
@@ -179,13 +166,12 @@ def export(options: ExportOptions) -> None:
     target = target_of(file, force=options.force, read=run)
     if target.path.suffix.lower() not in FORMATS and is_run(file) and not is_model_file(file):
         raise UsageError(f"export takes [RUN] FILE.\n{meaning_of('export', file)}")
-    _check_options(target, options.title, with_counts=options.with_counts)
+    _check_options(target, options.title)
     if isinstance(target, Target):
         find_format(target.path, FORMATS)
     target.check()
     model = load_model(run[0] if run else None, quiet=options.quiet)
-    warn(_about_counts(model, with_counts=options.with_counts), quiet=options.quiet)
-    data, check = write_model(model, target, title=options.title, with_counts=options.with_counts)
+    data, check = write_model(model, target, title=options.title)
 
     is_told = not options.quiet and not options.json
     if is_told:
@@ -210,35 +196,3 @@ def export(options: ExportOptions) -> None:
     if check is not None:
         result["check"] = asdict(check)
     print_json(result)
-
-
-def _about_counts(model: TrainedModel, *, with_counts: bool) -> tuple[str, ...]:
-    """Return a sentence on the counts of the training text: what they reveal, or what the model
-    loses without them; nothing for a model that has none."""
-    from charrnn.plugins.formats.model_card import facts_of
-    from charrnn.runs.checkpoint import COUNTS_FILE
-
-    # The counts of a run, or those of an exported model.
-    in_run = model.path is not None and (model.path / COUNTS_FILE).exists()
-    if not in_run and model.file_with_counts is None:
-        return ()
-    facts = facts_of(model)
-    owner = "Give it away only if you may give the text away"
-    if facts.get("licence") == "public domain":
-        owner = "The text is in the public domain"
-    contain = f"{COUNTS_FILE} contains the training text, character by character"
-    if with_counts:
-        return (f"{contain}. {owner}.",)
-
-    # The run has recorded what the counts are worth.
-    losses = facts["losses"]
-    cost = ""
-    if "with counts" in losses:
-        cost = (
-            f", with a loss of {losses['validation']:.4f} in place of"
-            f" {losses['with counts']:.4f} nats per character"
-        )
-    return (
-        f"{contain}, and is left out (--with-counts adds it): the model writes what `charrnn"
-        f" sample {model.name} --no-counts` writes{cost}. {owner}.",
-    )

@@ -19,12 +19,9 @@ from charrnn.cells.findings import CellScore
 from charrnn.cells.study import found_scores
 from charrnn.detectors.registry import get_detectors
 from charrnn.plugins.formats.model_page.page import symbols_of
-from charrnn.runs.checkpoint import COUNTS_FILE
 from charrnn.runs.config_files import CONFIG
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import PAGE, PICTURE
-from charrnn.runs.overview import summarize
-from charrnn.runs.reader import RunReader
 from charrnn.text.sources import CatalogueEntry, find_entry, load_catalogue
 from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
@@ -53,7 +50,6 @@ SCORES = (
 PARTS = {
     "validation": "validation part",
     "test": "test part",
-    "with counts": "validation part, together with counts of the training text",
 }
 """What the losses of a card are measured on."""
 
@@ -115,12 +111,6 @@ def facts_of(model: TrainedModel) -> Facts:
     if "text" in facts and model.recorded_corpus is not None:
         facts["text_digest"] = model.recorded_corpus.digest
 
-    # The log has the loss with counts of the best step alone.
-    if model.path is not None and model.val_nats is not None:
-        with_counts = summarize(RunReader(model.path)).with_counts_nats
-        if with_counts is not None:
-            facts["losses"]["with counts"] = with_counts
-
     # The cells, and the verdicts on those that were tested further (`visualize --evidence`).
     facts["verdicts"] = {}
     for score in found_scores(model.findings):
@@ -132,7 +122,7 @@ def facts_of(model: TrainedModel) -> Facts:
     return facts
 
 
-def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool, has_counts: bool) -> str:
+def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool) -> str:
     """Return the card of a model with the name and the configuration that strangers may read."""
     # Not every network has a page, and an included model has none.
     page = "There is no page of it in this folder."
@@ -155,7 +145,6 @@ def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool, has_counts: 
         meaning=_meaning(facts["losses"]),
         num_symbols=f"{len(model.vocab):,}",
         uniform=f"{math.log(len(model.vocab)):.3f}",
-        counts=_about_counts(facts, has_counts=has_counts),
         cells=_cells(facts),
         unknown="\n".join(f"- {sentence}" for sentence in _unknown(model, facts)),
     )
@@ -184,7 +173,6 @@ def _metadata(model: TrainedModel, facts: Facts) -> dict[str, Any]:
     # Only codes that hubs know: a source code, for example, has none.
     if facts.get("languages"):
         metadata["language"] = facts["languages"]
-    # The losses of the network alone: counts are mostly not in the folder.
     results = []
     text = " ".join(facts.get("catalogue", [])) or facts.get("text", PRIVATE)
     for part in ("validation", "test"):
@@ -280,12 +268,10 @@ def _meaning(losses: Mapping[str, float]) -> str:
 
 
 def _parts(model: TrainedModel, facts: Facts) -> Iterator[str]:
-    """Yield the keys of `PARTS` that the model has: it may have no test part, and no counts."""
+    """Yield the keys of `PARTS` that the model has: it may have no test part."""
     yield "validation"
     if len(facts["split"]) > 2 and facts["split"][2] > 0:
         yield "test"
-    if model.config.num_held_back > 0:
-        yield "with counts"
 
 
 def _losses(model: TrainedModel, facts: Facts) -> Iterator[tuple[str, ...]]:
@@ -348,21 +334,6 @@ def _unknown(model: TrainedModel, facts: Facts) -> Iterator[str]:
         yield "Whether its cells cause what it writes: they were scored, and not tested further."
     yield "How much of its own text it repeats, and how well it predicts texts of other kinds."
     yield "Whether another training of the same network would be better, or have the same cells."
-
-
-def _about_counts(facts: Facts, *, has_counts: bool) -> str:
-    """Return what a reader must know of the counts of the training text."""
-    if has_counts:
-        return (
-            f"`{COUNTS_FILE}` has the counts of the training text, and contains that text itself,"
-            " character by character. charrnn uses both unless it is told not to."
-        )
-    if "with counts" in facts["losses"]:
-        return (
-            "The counts contain the training text, and are not in this folder: the network writes"
-            " and predicts alone, with its own loss."
-        )
-    return "No counts of the training text are in this folder."
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

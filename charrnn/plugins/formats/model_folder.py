@@ -9,11 +9,9 @@ from pathlib import Path
 
 from charrnn.cells.findings import ColouredText, FoundCell
 from charrnn.config.settings import Config
-from charrnn.counts.counts_file import MOST_BYTES, MOST_HEADER_BYTES
-from charrnn.errors import UsageError, named
+from charrnn.errors import UsageError
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.plugins.formats.model_card import (
-    UNKNOWN,
     Facts,
     catalogued,
     facts_of,
@@ -22,7 +20,6 @@ from charrnn.plugins.formats.model_card import (
 )
 from charrnn.plugins.formats.model_page.page import to_model_page
 from charrnn.runs.checkpoint import (
-    COUNTS_FILE,
     MANIFEST,
     MODEL,
     digest_of,
@@ -63,7 +60,7 @@ def without_private_name(model: TrainedModel, name: str) -> TrainedModel:
     return model
 
 
-def files_of(model: TrainedModel, name: str, *, with_counts: bool = False) -> dict[str, bytes]:
+def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
     """Return the files of a model by their names. The same model gives the same bytes.
 
     `name` is the name that the model has there, because the name of its run may be that of a
@@ -73,8 +70,6 @@ def files_of(model: TrainedModel, name: str, *, with_counts: bool = False) -> di
     description = RunDescription.of(Path(), config=shared.config, vocab=shared.vocab)
     files = {**description.files(), MODEL: tensors_to_bytes(shared.tensors)}
     facts = facts_of(model) | {"digest": digest_of(files)}
-    if with_counts:
-        files[COUNTS_FILE] = _counts(model, digest=facts["digest"])
     with suppress(UsageError):  # A browser cannot run every network.
         files[PAGE] = to_model_page(shared, model.found_cells, run=name).encode("utf-8")
     return with_card(files, shared, facts=facts)
@@ -84,8 +79,7 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
     """Return the files of a model with its card, a picture and the manifest, which is the last,
     because a folder without it is no model. The model has the name and the configuration that
     strangers may read."""
-    has_counts = COUNTS_FILE in files
-    card = to_readme(model, facts, has_page=PAGE in files, has_counts=has_counts)
+    card = to_readme(model, facts, has_page=PAGE in files)
     recorded = model.recorded_corpus
     manifest: dict[str, JSON] = {
         "format": MODEL_FILE_VERSION,
@@ -93,7 +87,6 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
         "step": model.step,
         "val_nats": model.val_nats,
         "corpus_digest": None if recorded is None else recorded.digest,
-        "has_counts": has_counts,
         "files": list_files({name: files[name] for name in (CONFIG, VOCAB, MODEL)}),
         "card": dict(facts),
     }
@@ -103,28 +96,6 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
         CARD: encode_text(card),
         MANIFEST: json_to_bytes(manifest),
     }
-
-
-def _counts(model: TrainedModel, digest: str) -> bytes:
-    """Return the counts of a run for its exported model, which has another digest.
-
-    Raises UsageError if the run has no counts of this step.
-    """
-    own_digest = (model.step_digest or UNKNOWN).encode("ascii")
-    # An exported model may be exported again, with its counts.
-    data = b""
-    if model.file_with_counts is not None:
-        with model.file_with_counts.opened() as read_file:
-            data = read_file(COUNTS_FILE, MOST_BYTES)
-    elif model.path is not None and (model.path / COUNTS_FILE).exists():
-        data = (model.path / COUNTS_FILE).read_bytes()
-    # The digest of the model is in the header, which is JSON.
-    if own_digest not in data[:MOST_HEADER_BYTES]:
-        raise UsageError(
-            f"Step {model.step:,} of {model.name} has no counts of its training text. Leave"
-            f" {named('with_counts')} out."
-        )
-    return data.replace(own_digest, digest.encode("ascii"), 1)
 
 
 def _picture(model: TrainedModel, found: Sequence[FoundCell]) -> str:

@@ -17,7 +17,6 @@ from functools import partial
 
 import numpy as np
 
-from charrnn.counts.growing import growing_counts
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
 from charrnn.evaluation.comparison import Addition, Comparison
 from charrnn.evaluation.loss_reports import EvaluationRow, LossReport
@@ -31,7 +30,6 @@ from charrnn.evaluation.measured import MeasuredRun, MeasuredText
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
-from charrnn.system.arrays import Float32Array
 from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
@@ -221,7 +219,6 @@ def adapt(
     *,
     scale: Mapping[str, Tensor],
     settings: DynamicSettings | None = None,
-    on_segment: Callable[[Float32Array], None] | None = None,
 ) -> Adapted:
     """Compute the loss of each character of ids[first:] by weights that have learned from the
     characters before it.
@@ -229,7 +226,6 @@ def adapt(
     ids[:first] are context: its end warms up the state, and nothing is learned from it. `scale` has
     the `root_mean_square_gradients` of training text. The network does not change; the result has
     the weights after the last character. Everything is computed in the precision of the weights.
-    `on_segment` is called with the logits (T, V) of each segment before the weights learn from it.
     Raises ValueError if there is nothing to score, NonFiniteError if the weights diverge.
     """
     settings = settings or DynamicSettings()
@@ -259,8 +255,6 @@ def adapt(
             segment = ids[begin - 1 : begin + settings.segment_length]
             logits, losses, gradients, state = learner.gradients(segment, state)
             scores = logits.float().cpu().numpy()
-            if on_segment is not None:
-                on_segment(scores)
             offset = begin - first
             own_scores = scores[np.arange(len(scores)), segment[1:]]
             is_right[offset : offset + len(scores)] = scores.max(-1) == own_scores
@@ -368,7 +362,6 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
 
 def _add_row(comparison: Comparison, model: TrainedModel, run: MeasuredRun) -> None:
     """Measure a run by dynamic evaluation and add its row, with the difference to its static loss.
-    If the run has counts, a row with counts that grow with the text follows.
 
     Only the first characters are scored, in one piece. If the text is longer, the row is named
     `run[:N]`, and a row of the static loss of the same characters comes before it. Both are
@@ -385,16 +378,7 @@ def _add_row(comparison: Comparison, model: TrainedModel, run: MeasuredRun) -> N
 
     # The static loss for the difference: the same characters in the same precision.
     static = text.charged(char_losses(network, ids=ids, first=text.first_scored, precision="fp32"))
-    counts = None
-    if model.config.num_held_back > 0:
-        counts = growing_counts(model, ids=ids, first=text.first_scored)
-    adapted = adapt(
-        network,
-        ids=ids,
-        first=text.first_scored,
-        scale=scale,
-        on_segment=None if counts is None else counts.add,
-    )
+    adapted = adapt(network, ids=ids, first=text.first_scored, scale=scale)
 
     # `trained_share` is a share of the whole text, so a part of the text has none.
     name = run.name
@@ -405,19 +389,15 @@ def _add_row(comparison: Comparison, model: TrainedModel, run: MeasuredRun) -> N
         report = text.report(static.scores, protocol=STATEFUL, precision="fp32")
         comparison.rows.append(EvaluationRow(name=name, step=run.step, loss=report))
 
-    losses_by_row = {name: adapted.losses}
-    if counts is not None:
-        losses_by_row[f"{name} with counts"] = counts.losses()
-    for row_name, row_losses in losses_by_row.items():
-        losses = text.charged(row_losses)
-        row = EvaluationRow(
-            name=row_name,
-            step=run.step,
-            loss=text.report(losses.scores, protocol=DYNAMIC, precision="fp32"),
-            difference=paired_difference(losses, static),
-            trained_share=trained_share,
-        )
-        comparison.rows.append(row)
+    losses = text.charged(adapted.losses)
+    row = EvaluationRow(
+        name=name,
+        step=run.step,
+        loss=text.report(losses.scores, protocol=DYNAMIC, precision="fp32"),
+        difference=paired_difference(losses, static),
+        trained_share=trained_share,
+    )
+    comparison.rows.append(row)
 
 
 ROWS = Addition(

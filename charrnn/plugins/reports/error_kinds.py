@@ -37,11 +37,11 @@ from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.counts.kneser_ney import fit_ngrams
 from charrnn.errors import UsageError, counted
 from charrnn.evaluation.comparison import Addition, Comparison
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
+from charrnn.ngrams.kneser_ney import fit_ngrams
 from charrnn.plugins.reports.breakdown import class_name
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.display import Displayable

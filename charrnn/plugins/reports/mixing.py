@@ -6,11 +6,11 @@ Shapes: T time, B batch, V vocabulary, M models.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,7 @@ from charrnn.system.lazy import torch
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText, whole_text
 from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab, code_points, encode_text
-from charrnn.trained_model import TrainedModel
-
-if TYPE_CHECKING:
-    from charrnn.counts.counted_model import CountedModel
+from charrnn.trained_model import TextModel, TrainedModel
 
 ROUNDING = 1e-6
 """How far the sum of the weights may be from 1."""
@@ -81,17 +78,14 @@ def common_alphabet(
     return common, tuple(vocab.ids_of(points).astype(np.int64) for vocab in vocabs)
 
 
-def mix(
-    models: Sequence[TrainedModel | CountedModel], weights: Sequence[float] | None = None
-) -> Mixture:
+def mix(models: Sequence[TextModel], weights: Sequence[float] | None = None) -> Mixture:
     """Return a mixture of models, which all read the text: p = Σ wᵢ pᵢ.
 
     Models with different alphabets choose among the characters that all models know, and the
     probabilities of each model are normalized over these characters.
 
     Args:
-        models: The models, each alone or with the counts of its training text
-            (`Model.with_counts`).
+        models: The models, or the n-grams of their texts (`Model.ngrams`).
         weights: The weight of each model, from 0 to 1, with the sum 1. A model with the weight 0 is
             left out. By default all weights are equal.
 
@@ -148,18 +142,12 @@ class Mixture(ProbabilityMethods):
     `warnings`.
     """
 
-    def __init__(
-        self, models: Sequence[TrainedModel | CountedModel], weights: Sequence[float]
-    ) -> None:
+    def __init__(self, models: Sequence[TextModel], weights: Sequence[float]) -> None:
         """Take models and weights that `mix` has checked. Raises UsageError for models without a
         common alphabet."""
         self.models = tuple(models)
         self.weights = tuple(weights)
         self.name = "mixture"
-        # The counts take part if they do in one of the models.
-        with_counts = [model.writer for model in models if model.writer != self.writer]
-        if with_counts:
-            self.writer = with_counts[0]
         _check_documents(models)
         self.vocab, self.ids_there = common_alphabet(
             [model.vocab for model in models], names=[model.name for model in models]
@@ -191,22 +179,22 @@ class Mixture(ProbabilityMethods):
 
     @property
     def trained_models(self) -> Sequence[TrainedModel]:
-        """The models without the counts of their training texts."""
+        """The trained models: n-grams are none."""
         return tuple(chain.from_iterable(model.trained_models for model in self.models))
 
     def origin(self) -> dict[str, object]:
-        """Return the weight of each run, and whether it predicts with counts, for JSON.
+        """Return the weight of each model, for JSON.
 
         Returns:
             A dictionary with one entry, `mix`: a list of an object for each run.
 
         Example:
             >>> charrnn.mix([charrnn.load("first"), charrnn.load("second")]).origin()
-            {'mix': [{'run': 'first', 'weight': 0.5, 'writer': 'network'}, ...]}
+            {'mix': [{'run': 'first', 'weight': 0.5}, {'run': 'second', 'weight': 0.5}]}
         """
         parts: list[dict[str, object]] = []
         for model, weight in zip(self.models, self.weights, strict=True):
-            parts.append({"run": model.name, "weight": weight, "writer": model.writer})
+            parts.append({"run": model.name, "weight": weight})
         return {"mix": parts}
 
     @property
@@ -276,7 +264,7 @@ class Mixture(ProbabilityMethods):
         return (message + ", ".join(left_out),)
 
 
-def _check_documents(models: Sequence[TrainedModel | CountedModel]) -> None:
+def _check_documents(models: Sequence[TextModel]) -> None:
     """Raise UsageError if some of the models were trained on documents and others were not."""
     # A model without documents never ends a text; a model of documents begins with END.
     with_documents = [model for model in models if model.config.end_id is not None]
@@ -331,9 +319,6 @@ class _MixedModels:
 class MixedStepper(_MixedModels):
     """Several models one character at a time; its logits are the logarithms of the mixed
     probabilities, in float64."""
-
-    compiled_loops: Mapping[str, str] = {}
-    """There is no compiled loop for several models."""
 
     def __init__(self, mixture: Mixture, steppers: Sequence[CharacterModel]) -> None:
         super().__init__(mixture, steppers)

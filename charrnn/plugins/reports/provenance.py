@@ -1,5 +1,5 @@
-"""Where each character of a text comes from: the network, the counts, or a place in the training
-text; and which documents stand in a corpus.
+"""Where a text comes from: the passages that stand in the training text, and how well a model and
+the n-grams of the training text predict each character; and which documents stand in a corpus.
 
 Shapes: N characters of a text (bytes, for the byte alphabet).
 """
@@ -8,8 +8,8 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
@@ -18,11 +18,16 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
-from charrnn.counts.counted_model import CountedStepper
 from charrnn.errors import DataError, UsageError, check_range, named
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.sample_options import DEFAULT_UNKNOWN, Clamps
-from charrnn.plugins.reports.contributions import Contributions, measure_contributions
+from charrnn.ngrams.contexts import NgramPredictor
+from charrnn.ngrams.text_model import ngrams_of
+from charrnn.plugins.reports.char_predictions import (
+    CharPredictions,
+    predict_chars,
+    with_ngrams,
+)
 from charrnn.plugins.reports.copies import learned_texts
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.display import Displayable
@@ -41,13 +46,10 @@ from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, whole_text
 from charrnn.text.places import Place
 from charrnn.text.vocab import as_bytes
-from charrnn.trained_model import TrainedModel
-from charrnn.views.heatmap import HeatMap, Legend
+from charrnn.trained_model import TextModel, TrainedModel
+from charrnn.views.heatmap import HeatMap
 from charrnn.views.tables import Columns, records_table
 from charrnn.views.theme import Scale, all_visible
-
-if TYPE_CHECKING:
-    from charrnn.counts.counted_model import CountedModel
 
 MAX_CHARS = 1_000_000
 """The longest text that is traced, in characters."""
@@ -62,17 +64,11 @@ REASON = " What is copied shows only beside the text it learned from."
 ABOUT = (
     "copied: the share of the text that is underlined, where a line end is no blank; held-out: the"
     " same share of validation text, which nobody copied, so that it shows what names and set"
-    " phrases alone give; longest: the length of the longest passage; network, counts, together:"
-    " how well each of them predicts the text (mean loss in nats per character, lower is better)."
+    " phrases alone give; longest: the length of the longest passage; model, n-grams: how well the"
+    " model, and the n-grams of the training text alone, predict the text (mean loss in nats per"
+    " character, lower is better)."
 )
 """The explanation of columns of `Provenance.table`."""
-ABOUT_COLOURS = (
-    "The colour says who has the larger share in making a character likelier than an average one at"
-    " its place: the network, or the counts of what followed the same characters in the training"
-    " text. Without a colour, the shares are equal. A copied passage may have any colour, and where"
-    " one character is repeated, the network predicts alone."
-)
-"""The explanation of the colours."""
 ABOUT_PASSAGES = (
     "Passages may overlap: each is the longest one from its place in the training text."
 )
@@ -108,8 +104,8 @@ class Passage:
 @described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance(Displayable):
-    """The provenance of a text of N characters: who made each character likely, and the passages
-    that stand in the training text, in the order of the text.
+    """The provenance of a text of N characters: the passages that stand in the training text, in
+    the order of the text, and the predictions of each character.
 
     The passages are the longest ones of at least `min_length` characters; they may overlap, but no
     passage contains another. `held_out_share` is the share of held-out text that stands in the
@@ -119,19 +115,16 @@ class Provenance(Displayable):
 
     text: str | bytes = field(repr=False)
     """The text as the training text is stored: with LF line ends; bytes, for the byte alphabet."""
-    writer: str
-    """Who predicts the text: `network`, or `network and counts`."""
     min_length: int
     """The length of the shortest passage that counts."""
     passages: tuple[Passage, ...] = field(repr=False)
     """The passages that stand in the training text."""
     held_out_share: float
     """The share of held-out text that stands in the training text."""
-    contributions: Contributions = field(repr=False)
-    """The predictions of each character, and the shares of the network and the counts."""
+    predictions: CharPredictions = field(repr=False)
+    """The predictions of each character by the model and by n-grams."""
     reach: str = ""
-    """How far the counts reach: the longest context, and the characters that are counted; of a
-    mixture, why it has no shares."""
+    """How far the n-grams reach: the longest context, and the characters that are counted."""
 
     @property
     def unit(self) -> str:
@@ -165,11 +158,10 @@ class Provenance(Displayable):
             A dictionary of numbers, strings, lists and None.
 
         Example:
-            >>> len(model.provenance("What is it?").to_json()["characters"]["network"])
+            >>> len(model.provenance("What is it?").to_json()["characters"]["logprobs"])
             11
         """
         return {
-            "writer": self.writer,
             "reach": self.reach,
             "min_length": self.min_length,
             "num_chars": len(self.text),
@@ -179,12 +171,12 @@ class Provenance(Displayable):
             "passages": [asdict(passage) for passage in self.passages],
             "characters": {
                 name: None if values is None else values.tolist()
-                for name, values in self.contributions._asdict().items()
+                for name, values in self.predictions._asdict().items()
             },
         }
 
     def view(self) -> Sequence[RenderableType]:
-        """Return the text in the colours of its writers, their scale, and the tables.
+        """Return the text, in which passages are underlined, and the tables.
 
         Returns:
             Renderables of rich.
@@ -193,14 +185,10 @@ class Provenance(Displayable):
             >>> len(model.provenance("What is it?").view())
             5
         """
-        underlined = f"{self.min_length} or more characters in a row of the training text"
-        if self.contributions.counts_shares is None:
-            # A network alone has no scale.
-            legend: Sequence[RenderableType] = [Text(f"underlined: {underlined}")]
-        else:
-            scale = Legend(("network", "counts"), underlined=underlined)
-            legend = [scale, Text(ABOUT_COLOURS, style="dim")]
-        return [self.coloured_text(), "", *legend, *self.figures()]
+        underlined = (
+            f"underlined: {self.min_length} or more characters in a row of the training text"
+        )
+        return [self.marked_text(), "", Text(underlined), *self.figures()]
 
     @property
     def _folder(self) -> str:
@@ -213,7 +201,7 @@ class Provenance(Displayable):
             return ""
 
     def figures(self) -> Sequence[RenderableType]:
-        """Return the tables, and how far the counts reach.
+        """Return the tables, and how far the n-grams reach.
 
         Returns:
             Renderables of rich.
@@ -232,36 +220,24 @@ class Provenance(Displayable):
         pictures.append(Text(f"{ABOUT} {self.reach}".rstrip(), style="dim"))
         return pictures
 
-    def coloured_text(self) -> HeatMap:
-        """Colour the text from the network to the counts; passages are underlined.
+    def marked_text(self) -> HeatMap:
+        """Return the text, in which passages are underlined.
 
         Returns:
             A renderable of rich.
 
         Example:
-            >>> model.provenance("What is it?").coloured_text().coloured.text
+            >>> model.provenance("What is it?").marked_text().coloured.text
             'What is it?'
         """
-        # A network alone has made every character likely.
-        shares = self.contributions.counts_shares
-        word_of = _share_in_words
-        if shares is None:
-            shares = np.full(len(self.text), math.nan)
-            word_of = self._writer_in_words
-
-        # Of a text of bytes, a character has the mean share of its bytes, and is part of a passage
-        # if all of them are.
+        # Of a text of bytes, a character is part of a passage if all of its bytes are.
         text, begins = self.characters()
-        sizes = np.diff(begins, append=len(self.text))
         coloured = ColouredText(
             text=text,
-            values=tuple((np.add.reduceat(shares, begins) / sizes).tolist()),
+            values=(math.nan,) * len(text),
             inside=tuple(np.logical_and.reduceat(self.is_copied, begins).tolist()),
         )
-        return HeatMap(coloured, Scale(0.0, 1.0), word_of=word_of)
-
-    def _writer_in_words(self, share: float) -> str:
-        return self.writer
+        return HeatMap(coloured, Scale(0.0, 1.0))
 
     def characters(self) -> tuple[str, Int64Array]:
         """Return the characters of the text, which may be bytes, and where each begins.
@@ -283,7 +259,7 @@ class Provenance(Displayable):
         return decoded, np.cumsum([0, *sizes[:-1]])
 
     def table(self) -> Table:
-        """Build the table of the losses by each writer, and of the shares of copied text.
+        """Build the table of the shares of copied text, and of the losses.
 
         Returns:
             A table of rich with one row.
@@ -293,16 +269,14 @@ class Provenance(Displayable):
             1
         """
         columns: Columns = {
-            "writer": "{writer}",
             # A narrow terminal shows the first columns alone.
             "copied": "{share_copied:.1%}",
             "held-out": "{held_out_share:.1%}",
             "longest": "{longest.length:,}",
-            "network": _mean_nats("network"),
-            "counts": _mean_nats("counts"),
-            "together": _mean_nats("together"),
+            "model": _mean_nats("logprobs"),
+            "n-grams": _mean_nats("ngram_logprobs"),
         }
-        return records_table(columns, [self], left=("writer",), narrow=True)
+        return records_table(columns, [self], narrow=True)
 
     def passages_table(self) -> Table:
         """Build the table of the longest passages and their places, in the order of the text.
@@ -329,11 +303,11 @@ class Provenance(Displayable):
 
 
 def _mean_nats(name: str) -> Callable[[Provenance], str]:
-    """Return a function that shows the mean of -ln p by one of the writers of a text."""
+    """Return a function that shows the mean of -ln p in a field of `CharPredictions`."""
 
     def shown(provenance: Provenance) -> str:
-        # The columns about counts are empty without counts.
-        logprobs = getattr(provenance.contributions, name)
+        # The column of n-grams is empty where nothing was counted.
+        logprobs = getattr(provenance.predictions, name)
         if logprobs is None or not len(logprobs):
             return ""
         return f"{-logprobs.mean():.3f}"
@@ -360,18 +334,7 @@ def _excerpt(text: str | bytes) -> Text:
     return Text(f"{head}…{tail}", no_wrap=True)
 
 
-def _share_in_words(share: float) -> str:
-    """Say who made a character likely."""
-    if math.isnan(share):
-        return "neither"
-    if share < 1 / 3:
-        return "network"
-    if share > 2 / 3:
-        return "counts"
-    return "both"
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReferenceText:
     """The training text of a model and, for comparison, validation text, which is not copied.
 
@@ -379,6 +342,8 @@ class ReferenceText:
     that is read in blocks.
     """
 
+    model: TrainedModel = field(repr=False)
+    """The model that has learned the training text."""
     training: CorpusPart = field(repr=False)
     held_out: str | bytes = field(repr=False)
     _held_out_shares: dict[int, float] = field(default_factory=dict, repr=False)
@@ -410,6 +375,12 @@ class ReferenceText:
                 )
             )
         return tuple(passages)
+
+    @cached_property
+    def ngrams(self) -> NgramPredictor:
+        """The n-grams of the training text. Raises DataError if numba, which a long text needs, is
+        missing."""
+        return ngrams_of(self.model, training=self.training).predictor
 
     def held_out_share(self, min_length: int) -> float:
         """Return the share of the characters of the held-out text that stand in the training text,
@@ -462,7 +433,7 @@ def find_passages(
 
 
 def trace_text(
-    model: "TrainedModel | CountedModel",
+    model: TextModel,
     text: str | bytes,
     *,
     reference_text: ReferenceText,
@@ -490,31 +461,33 @@ def trace_text(
     # little from those of `evaluate`.
     generator = model.generator
     stepper = generator.model_for("fp32", clamps or {})
-    contributions = measure_contributions(
-        stepper, ids, context_ids=generator.encode_prime(prime, unknown)
-    )
-    # Both writers, if the model has both.
-    reach = ""
-    if isinstance(stepper, CountedStepper):
-        predictor = stepper.counts.predictor
+    context_ids = generator.encode_prime(prime, unknown)
+    logprobs = predict_chars(stepper, ids, context_ids=context_ids)
+
+    # The n-grams are those of the text of the first model, in its own alphabet.
+    predictions = CharPredictions(logprobs)
+    try:
+        predictor = reference_text.ngrams
+    except DataError as error:
+        reach = f"{error.marked}"
+    else:
+        first = model.trained_models[0].vocab
+        if first != model.vocab:
+            context_ids = first.encode(model.vocab.decode(context_ids))
+        predictions = with_ngrams(
+            logprobs, first.encode(text), context_ids=context_ids, predictor=predictor
+        )
         unit = "bytes" if isinstance(text, bytes) else "characters"
         reach = (
-            f"The counts are of {len(predictor.contexts.ids):,} {unit} of the training text, with"
+            f"The n-grams are of {len(predictor.contexts.ids):,} {unit} of the training text, with"
             f" contexts of up to {predictor.longest} {unit}."
-        )
-    elif len(model.trained_models) > 1:
-        contributions = contributions._replace(network=None)
-        reach = (
-            "The models of a mixture predict together: the text has no shares of networks and"
-            " counts, and no colours. Passages are those of the text of the first model."
         )
     return Provenance(
         text=text,
-        writer=model.writer,
         min_length=min_length,
         passages=passages,
         held_out_share=reference_text.held_out_share(min_length),
-        contributions=contributions,
+        predictions=predictions,
         reach=reach,
     )
 
@@ -540,7 +513,7 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
     DataError if it is missing or changed."""
     model.check_learned_here()
     training, validation, *_ = model.read_parts(reason=REASON)
-    return ReferenceText(training, validation[:HELD_OUT_CHARS])
+    return ReferenceText(model, training, validation[:HELD_OUT_CHARS])
 
 
 def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str | bytes], bool]:

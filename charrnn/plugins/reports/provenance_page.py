@@ -1,11 +1,10 @@
 """Write the provenance of a text as a self-contained HTML page without a script.
 
-Each character is coloured by who made it likely, and has its numbers as attributes, which the style
-sheet shows in a sentence while the pointer is on it. A click on a passage shows its place in the
+Each character has its numbers as attributes, which the style sheet shows in a sentence while the
+pointer is on it. A click on a passage shows its place in the
 training text, and the text around it, beside the text.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from html import escape
 from itertools import groupby
@@ -14,22 +13,21 @@ from pathlib import Path
 import numpy as np
 
 from charrnn.errors import counted
-from charrnn.plugins.reports.contributions import Contributions
+from charrnn.plugins.reports.char_predictions import CharPredictions
 from charrnn.plugins.reports.provenance import Passage, Provenance, ReferenceText
 from charrnn.views.delivery import Shown
 from charrnn.views.page_template import fill_page
-from charrnn.views.theme import LINE_ENDS, NUM_SHADES, all_visible, shade_rules, visible
+from charrnn.views.theme import LINE_ENDS, all_visible, shade_rules, visible
 
 TEMPLATE = Path(__file__).with_name("provenance_page.html")
 """The page without its content."""
 ATTRIBUTES = {
-    "n": "network",
-    "c": "counts",
-    "t": "together",
+    "p": "logprobs",
+    "n": "ngram_logprobs",
     "l": "context_lengths",
     "k": "num_places",
 }
-"""Attributes of a character for the fields of `Contributions`. The style sheet of the page names
+"""Attributes of a character for the fields of `CharPredictions`. The style sheet of the page names
 them, too."""
 SURROUNDINGS_CHARS = 300
 """Characters of the training text that stand before and after a passage."""
@@ -69,8 +67,8 @@ def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str
         hint = "Underlined passages stand in the training text: a click on one shows where."
     fields = {
         "TITLE": escape(title),
-        "SHADES": shade_rules("s-"),
-        "SUMMARY": escape(_summary(provenance)) + _scale(provenance),
+        "SHADES": shade_rules(),
+        "SUMMARY": escape(_summary(provenance)),
         "TEXT": "".join(_text(provenance)),
         "HINT": hint,
         "SECTIONS": "\n".join(sections.values()),
@@ -81,20 +79,11 @@ def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str
 def _summary(provenance: Provenance) -> str:
     num_chars = counted(len(provenance.text), provenance.unit)
     return (
-        f"Predicted by: {provenance.writer}. {num_chars}, of which"
+        f"{num_chars}, of which"
         f" {provenance.share_copied:.1%} are in passages of at least {provenance.min_length} that"
         f" stand in the training text; of text that nobody copied, {provenance.held_out_share:.1%}."
         f" {provenance.reach}"
     )
-
-
-def _scale(provenance: Provenance) -> str:
-    """Return the scale from the network to the counts; nothing for a network alone."""
-    if provenance.contributions.counts_shares is None:
-        return ""
-    steps = range(-NUM_SHADES, NUM_SHADES + 1)
-    boxes = "".join(f"<s-{step}>&nbsp;</s-{step}>" for step in steps)
-    return f'<br>network <span class="scale">{boxes}</span> counts'
 
 
 def _anchor(passage: Passage) -> str:
@@ -105,36 +94,29 @@ def _anchor(passage: Passage) -> str:
 def _text(provenance: Provenance) -> Iterator[str]:
     """Yield the text as HTML: an element for each character with its numbers, a link for each
     passage."""
-    coloured = provenance.coloured_text().coloured
-    text, shares = coloured.text, coloured.values
+    text, begins = provenance.characters()
     # A character in several passages belongs to the first of them.
     links = [""] * len(provenance.text)
     for passage in reversed(provenance.passages):
         links[passage.start : passage.stop] = [_anchor(passage)] * passage.length
-    begins = provenance.characters()[1].tolist()
-    numbers = _numbers(provenance.contributions)
+    numbers = _numbers(provenance.predictions)
 
     # Each stretch of one passage is a link.
     for link, indices in groupby(range(len(text)), key=lambda index: links[begins[index]]):
         elements = []
         for index in indices:
-            # A character without shares has no colour.
-            step = 0
-            if not math.isnan(shares[index]):
-                step = round(NUM_SHADES * (2 * shares[index] - 1))
-            attributes = numbers[begins[index]]
-            elements.append(f"<s-{step}{attributes}>{_shown(text[index])}</s-{step}>")
+            elements.append(f"<i{numbers[begins[index]]}>{_shown(text[index])}</i>")
         if link:
             yield f'<a href="#{link}">{"".join(elements)}</a>'
         else:
             yield "".join(elements)
 
 
-def _numbers(contributions: Contributions) -> list[str]:
+def _numbers(predictions: CharPredictions) -> list[str]:
     """Return the numbers of each character as attributes, which are short: a long text has many."""
-    attributes = [""] * len(contributions.together)
+    attributes = [""] * len(predictions.logprobs)
     for name, field in ATTRIBUTES.items():
-        values = getattr(contributions, field)
+        values = getattr(predictions, field)
         if values is None:
             continue
         # Probabilities have three digits at most; whole numbers have no decimals.

@@ -279,8 +279,6 @@ class Server:
     turns."""
 
     model: TrainedModel
-    writer: TextModel
-    """The model alone, or together with the counts of its training text: it writes the texts."""
     token: str | None
     """The token that every request must contain; None if requests need none."""
     is_over: Callable[[], bool] = lambda: False
@@ -358,7 +356,6 @@ class Server:
             "object": "model",
             "created": 0,
             "owned_by": "charrnn",
-            "writer": self.writer.writer,
         }
 
     async def get_tokenizer_info(self, request: Request) -> Response:
@@ -427,7 +424,7 @@ class Server:
 
     def _start(self, text: DrawnText) -> Iterator[Token]:
         with self.lock:
-            return text.start(self.writer)
+            return text.start(self.model)
 
     def _next(self, pieces: Iterator[Token]) -> list[Token]:
         """Return the tokens that are drawn in `CHUNK_SECONDS`, at least one; none at the end."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_model
-from charrnn.cli.command_options import CountsOptions, ScreenOptions, run_argument
+from charrnn.cli.command_options import ScreenOptions, run_argument
 from charrnn.cli.streams import print_path, write_aside
-from charrnn.config.options import option, option_group
+from charrnn.config.options import option
 from charrnn.errors import UsageError, named, require_package
 
 if TYPE_CHECKING:
@@ -73,7 +73,6 @@ class ServeOptions(ScreenOptions):
     port: int = option(
         8000, flags="--port N", help="Port of the address; 0 is any free one.", least=0, most=65535
     )
-    writers: CountsOptions = option_group(CountsOptions)
 
 
 def serve(options: ServeOptions) -> None:
@@ -86,7 +85,6 @@ def serve(options: ServeOptions) -> None:
         require_package(package, user="charrnn serve", extra="serve")
     import uvicorn
 
-    from charrnn.counts.writers import choose_writer
     from charrnn.plugins.serving.completions import Server, is_loopback
 
     # The port is taken first: loading a model in vain would take seconds.
@@ -113,13 +111,12 @@ def serve(options: ServeOptions) -> None:
         model.generator.model_for("int8", clamps={})
 
         # `server` is created below, before the first request.
-        writer = choose_writer(model, options.writers.wanted)
-        served = Server(model, writer, token=token, is_over=lambda: server.should_exit)
+        served = Server(model, token=token, is_over=lambda: server.should_exit)
         # A name may have addresses of two families, of which only one is bound.
         name = f"[{address}]" if ":" in address else address
         print_path(f"http://{name}:{port}")
         if not options.quiet:
-            write_aside(f"{model.name} is served (written by: {writer.writer}); Ctrl-C ends it")
+            write_aside(f"{model.name} is served; Ctrl-C ends it")
 
         server = uvicorn.Server(configure(served.app, "error" if options.debug else "critical"))
         server.run(sockets=[listening])

@@ -8,8 +8,6 @@ import hashlib
 import json
 import re
 import shlex
-import shutil
-import subprocess
 from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 from browser import dump, dump_saved, needs_browser
 from elements import Elements, text_of
+from page_in_node import NODE, write_in_node
 
 import charrnn
 from charrnn.api import Model
@@ -32,7 +31,6 @@ from charrnn.plugins.formats.model_page.page import to_model_page
 from charrnn.text.vocab import Vocab
 
 SCRIPTS = Path(__file__).parent / "javascript"
-NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="there is no node on this machine")
 LENGTH = 60
 LETTERS = "\n !abcdefghijklmnop\u00e9\u2026"
@@ -98,21 +96,11 @@ def base64_of(data):
     return base64.b64encode(data).decode()
 
 
-def in_node(page, cases, folder):
-    """What the programs of a page write in node."""
-    assert NODE is not None
-    (folder / "page.html").write_text(page, "utf-8")
-    call = [NODE, SCRIPTS / "page_in_node.js", folder / "page.html"]
-    given = json.dumps(list(cases)).encode()
-    found = subprocess.run(call, input=given, capture_output=True, timeout=600, check=True)
-    return list(json.loads(found.stdout))
-
-
 @needs_node
 @pytest.mark.parametrize("name", MODELS)
 def test_node_generates_the_text_of_the_sampler(name, tmp_path):
     model = MODELS[name]()
-    found = in_node(to_model_page(model), [*WRITTEN.values()], tmp_path)
+    found = write_in_node(to_model_page(model), [*WRITTEN.values()], tmp_path)
     for one, written in zip(WRITTEN.values(), found, strict=True):
         options = {option: one[option] for option in ("prime", "temperature", "length")}
         clamps = {(layer, unit): step / 20 for layer, unit, step in one["clamps"]}
@@ -127,7 +115,7 @@ def test_node_generates_the_text_of_the_sampler(name, tmp_path):
 def test_node_computes_the_cells_and_the_next_characters(name, tmp_path):
     model = MODELS[name]()
     one = WRITTEN["prime"] | {"length": 0}
-    (found,) = in_node(to_model_page(model), [one], tmp_path)
+    (found,) = write_in_node(to_model_page(model), [one], tmp_path)
     stepper = model.generator._make_stepper("int8")
     logits, state = stepper.read(model.generator.encode_prime(one["prime"]))
     banned = (0,) if model.vocab.has_unknown_symbol else ()
@@ -141,7 +129,7 @@ def test_a_page_begins_after_the_newlines_that_its_model_expects(tmp_path):
     model = made()
     newline = model.vocab.characters.index("\n")
     model.tensors["output.bias"][newline] += 3
-    (found,) = in_node(to_model_page(model), [WRITTEN["without a prime"]], tmp_path)
+    (found,) = write_in_node(to_model_page(model), [WRITTEN["without a prime"]], tmp_path)
     expected = model.sample(prime="\n\n\n", seed=4, length=LENGTH, temperature=1)
     assert found["text"] == expected.text
 
@@ -174,7 +162,7 @@ def exported(alphabet_run, tmp_path, command):
 @needs_browser
 def test_an_exported_page_generates_what_its_command_does(alphabet_run, command, exported):
     words = shlex.split(text_of(exported, "command"))
-    options = "--no-counts --temp 1.5 --seed 7 --length 400 --prime=abc --clamp 0:2=0.35"
+    options = "--temp 1.5 --seed 7 --length 400 --prime=abc --clamp 0:2=0.35"
     assert words == ["charrnn", "sample", f"{alphabet_run.name}@1", *options.split()]
     written = text_of(exported, "written")
     assert len(written) == 403
@@ -188,7 +176,7 @@ def test_a_page_without_a_prime_generates_what_its_command_does(alphabet_run, co
     settings = "temp=1.5&seed=7&length=100&write=1"
     page = dump(f"{(tmp_path / 'page.html').as_uri()}#{settings}", tmp_path)
     words = shlex.split(text_of(page, "command"))
-    assert words[3:] == ["--no-counts", "--temp", "1.5", "--seed", "7", "--length", "100"]
+    assert words[3:] == ["--temp", "1.5", "--seed", "7", "--length", "100"]
     ran = command("sample", alphabet_run, *words[3:])
     assert ran.out.rstrip("\n") == text_of(page, "written").rstrip("\n")
 
@@ -357,7 +345,7 @@ def test_a_page_opens_with_a_text_that_is_being_written(two_layers, tmp_path):
 def test_the_command_is_that_of_the_text_shown(tmp_path):
     model = MODELS["bytes"]()
     found = run_in_page(tmp_path, to_model_page(model), "command")
-    usual = "charrnn sample made.zip --no-counts --temp 0.8 --seed 1 --length"
+    usual = "charrnn sample made.zip --temp 0.8 --seed 1 --length"
     stopped = re.fullmatch(rf"{re.escape(usual)} (\d+) --prime=ab", found["stopped"])
     assert stopped is not None, "clamping stops the text, which is generated without the clamp"
     length = int(stopped[1])

@@ -12,8 +12,8 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn import api
-from charrnn.counts.kneser_ney import NgramModel
 from charrnn.evaluation.losses import CharLosses
+from charrnn.ngrams.kneser_ney import NgramModel
 from charrnn.plugins.reports import error_kinds
 from charrnn.plugins.reports.error_kinds import KINDS, NO_ERROR
 from charrnn.text.vocab import Vocab, decode_each

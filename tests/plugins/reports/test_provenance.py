@@ -213,8 +213,7 @@ def test_the_page_of_a_byte_model_counts_bytes(byte_run):
     page = to_page(found, model.reference_text(), title="bytes")
     length = found.passages[0].length
     assert f"<p>{length} bytes: " in page
-    # A text that is given was not written by the model.
-    assert "Predicted by: network." in page
+    assert f"{len(found.text)} bytes, of which" in page
 
 
 @pytest.mark.trained
@@ -322,25 +321,25 @@ def test_documents_are_found_in_slices(corpus, asked, slice_chars, as_bytes):
 
 
 def test_passages_are_underlined():
-    assert lines(provenance("abcdefgh", (0, 3), (4, 3)).coloured_text())[1] == "▔▔▔ ▔▔▔"
-    assert lines(provenance("abcdefgh", (0, 5), (3, 5)).coloured_text())[1] == "▔▔▔▔▔▔▔▔"
+    assert lines(provenance("abcdefgh", (0, 3), (4, 3)).marked_text())[1] == "▔▔▔ ▔▔▔"
+    assert lines(provenance("abcdefgh", (0, 5), (3, 5)).marked_text())[1] == "▔▔▔▔▔▔▔▔"
 
 
 def test_bytes_are_spelled_and_marked_by_the_character():
     text = "aé日".encode() + b"\xff\x80b"
-    assert lines(provenance(text, (1, 5)).coloured_text()) == ["aé日<dcff><dc80>b", " ▔▔▔"]
+    assert lines(provenance(text, (1, 5)).marked_text()) == ["aé日<dcff><dc80>b", " ▔▔▔"]
     # One that is cut is not copied, what is no UTF-8 is a character of its own.
-    assert lines(provenance(text, (2, 5)).coloured_text()) == ["aé日<dcff><dc80>b", "  ▔▔▔▔▔▔▔▔"]
+    assert lines(provenance(text, (2, 5)).marked_text()) == ["aé日<dcff><dc80>b", "  ▔▔▔▔▔▔▔▔"]
 
 
-def test_the_writer_of_each_word_is_said_in_words():
-    found = provenance("one two six", (4, 4), shares=[0.1] * 4 + [0.9] * 4 + [np.nan] * 3)
+def test_passages_are_named_in_words():
+    found = provenance("one two six", (4, 4))
     console = Console(file=io.StringIO(), width=60, _environ={"TERM": "dumb"})
-    console.print(found.coloured_text())
+    console.print(found.marked_text())
     assert console.file.getvalue().splitlines() == [
-        "network: one",
-        "counts, underlined: two",
-        "neither: six",
+        "no value: one",
+        "no value, underlined: two",
+        "no value: six",
     ]
 
 
@@ -357,9 +356,9 @@ def test_a_page_shows_each_passage_in_its_surroundings(lstm, corpus):
     assert around in visible_text(page.split(f'<section id="{anchor}">')[1])
     # 60 linked characters with their probabilities.
     linked = page.split(f'<a href="#{anchor}">')[1].split("</a>")[0]
-    assert linked.count("</s-") == 60
-    number = float(np.exp(found.contributions.network[len("<script>Ж")]).round(3))
-    assert re.match("<s-0 n=([0-9.]*) t=", linked)[1] in (str(number), str(number)[1:])
+    assert linked.count("</i>") == 60
+    number = float(np.exp(found.predictions.logprobs[len("<script>Ж")]).round(3))
+    assert re.match("<i p=([0-9.]*) n=", linked)[1] in (str(number), str(number)[1:])
 
 
 def test_a_passage_that_occurs_twice_has_one_section(lstm, corpus):
@@ -372,9 +371,9 @@ def test_a_passage_that_occurs_twice_has_one_section(lstm, corpus):
 
 
 def test_a_page_has_few_bytes_for_each_character(lstm):
-    found = provenance("x" * 10_000, shares=[0.1] * 10_000)
+    found = provenance("x" * 10_000)
     page = to_page(found, charrnn.load(lstm.path).reference_text(), title="long")
-    assert page.count(" n=.368 c=.368 t=.368>x</s-") == 10_000
+    assert page.count("<i p=.368>x</i>") == 10_000
 
 
 def test_the_page_shows_escape_codes_in_the_name_of_a_file(lstm, corpus):

@@ -1,7 +1,7 @@
 "use strict";
-// The network of `charrnn sample --no-counts` with its int8 weights, one character at a time.
+// The network of `charrnn sample` with its int8 weights, one character at a time.
 //
-// The same model, seed and options give the same text as `charrnn sample --no-counts`, byte for byte:
+// The same model, seed and options give the same text as `charrnn sample`, byte for byte:
 // - sums of products are sums of integers below 2^24, which are exact in any order;
 // - everything else is one operation of float32 or float64 after the other, in the order of charrnn. JavaScript
 //   computes in float64; `f32` rounds a sum, a product or a quotient of two float32 to what float32 arithmetic gives;

@@ -418,9 +418,9 @@ function quote(text) {
 // The command of the text that is shown, which later edits do not change; before there is one, that of the next.
 function showCommand() {
   const {temperature, seed, length, prime, clamps} = written.settings || settings();
-  // Else the command would read the name as options. The page has no counts.
+  // Else the command would read the name as options.
   const run = model.run.startsWith("-") ? `./${model.run}` : model.run;
-  const words = ["charrnn sample", quote(run), `--no-counts --temp ${temperature} --seed ${seed} --length ${length}`];
+  const words = ["charrnn sample", quote(run), `--temp ${temperature} --seed ${seed} --length ${length}`];
   if (prime) words.push("--prime=" + quote(prime));
   for (const [cell, value] of clamps) words.push(`--clamp ${nameOf(cell)}=${value}`);
   byId("command").textContent = words.join(" ");

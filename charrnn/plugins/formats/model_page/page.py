@@ -1,7 +1,7 @@
 """Make a self-contained HTML page that contains a model and runs it: `model_page.html`, its
 programs, and the weights.
 
-The page computes the same as `charrnn sample --no-counts` with int8 weights, to the last bit:
+The page computes the same as `charrnn sample` with int8 weights, to the last bit:
 `model_network.js` repeats the operations of `compiled.sampling` in the same order. The weights are
 compressed by zlib and written in base 64.
 
@@ -149,9 +149,6 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
     description = model.description
     rows = dict(description.rows())
     rows["alphabet"] = symbols
-    rows["writer"] = model.writer
-    if model.may_have_counts:
-        rows["writer"] += " (charrnn sample uses the counts of the training text, too)"
     num_cells = description.num_layers * description.hidden_size
     about = (
         f"A recurrent network of {num_cells:,} {description.cell.upper()} cells that has read"

@@ -1,24 +1,17 @@
-"""Load the mixtures that commands write and predict with."""
+"""Parse the option --mix, and load the mixture that it names."""
 
 import math
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
 
 from charrnn.cli.arguments import load_model
-from charrnn.errors import UsageError
-from charrnn.system.lazy import LazyModule
+from charrnn.errors import UsageError, named
+from charrnn.ngrams.text_model import ngrams_of
+from charrnn.plugins.reports.mixing import Mixture, mix
+from charrnn.trained_model import TextModel, TrainedModel
 
-if TYPE_CHECKING:
-    from charrnn.counts.counted_model import CountedModel
-    from charrnn.plugins.reports import mixing
-    from charrnn.plugins.reports.mixing import Mixture
-    from charrnn.trained_model import TrainedModel
-
-    WritingModel: TypeAlias = TrainedModel | CountedModel | Mixture
-    """A model that generates text: a network alone, with its counts, or a mixture."""
-else:
-    mixing = LazyModule("charrnn.plugins.reports.mixing")
+NGRAMS = "ngrams"
+"""The name of the n-grams of the first run's training text. A run of that name is ./ngrams."""
 
 
 def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
@@ -68,23 +61,17 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
     return names, [max(0.0, 1 - sum(weights)), *weights]
 
 
-def load_mixture(
-    first: "TrainedModel | CountedModel",
-    mix: Sequence[str],
-    *,
-    counts: bool | None = False,
-    quiet: bool,
-) -> "Mixture":
-    """Load the runs of --mix and mix them with the model `first`, by `charrnn.mix`.
+def load_mixture(first: TrainedModel, others: Sequence[str], *, quiet: bool) -> Mixture:
+    """Load the models of --mix, and mix them with the model `first`, by `charrnn.mix`.
 
-    `counts` says whether each of the loaded runs takes part together with its counts
-    (`counts.writers.choose_writer`). Raises the errors of both `parse_mix` and `charrnn.mix`.
+    The name `ngrams` stands for the n-grams of the training text of `first`. Raises the errors of
+    `parse_mix`, of `charrnn.mix` and of `ngrams_of`.
     """
-    # Imported here, as the models themselves: a help page needs neither.
-    from charrnn.counts.writers import choose_writer
-
-    names, weights = parse_mix(mix)
-    models: list[TrainedModel | CountedModel] = [first]
+    names, weights = parse_mix(others)
+    models: list[TextModel] = [first]
     for name in names:
-        models.append(choose_writer(load_model(name, quiet=quiet), counts))
-    return mixing.mix(models, weights)
+        if name == NGRAMS:
+            models.append(ngrams_of(first, instead=f"leave {named('mix', NGRAMS)} out"))
+        else:
+            models.append(load_model(name, quiet=quiet))
+    return mix(models, weights)

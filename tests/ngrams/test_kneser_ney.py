@@ -1,7 +1,7 @@
 """n-gram models against a textbook implementation with dictionaries, and their rows in an
 evaluation.
 
-Tests `counts.contexts` and `counts.rows`, too.
+Tests `ngrams.contexts` and `ngrams.rows`, too.
 """
 
 from collections import Counter, defaultdict
@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from known_weights import CYCLE, chain_text
 
 import charrnn
-from charrnn.counts import contexts, rows
-from charrnn.counts import kneser_ney as ngrams
-from charrnn.counts.kneser_ney import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts_of
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import comparison
 from charrnn.evaluation.loss_reports import NGRAM
+from charrnn.ngrams import contexts, rows
+from charrnn.ngrams import kneser_ney as ngrams
+from charrnn.ngrams.kneser_ney import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts_of
 from charrnn.views.tables import shown_rows
 
 
 class Textbook:
     """Interpolated modified Kneser-Ney smoothing, straight from the equations of
-    `counts.kneser_ney`."""
+    `ngrams.kneser_ney`."""
 
     def __init__(self, text, vocab_size, order):
         self.text, self.vocab_size, self.order = text, vocab_size, order

@@ -15,7 +15,7 @@ positive, and the probabilities of all V characters sum to 1.
 All orders share the q_k. In a text of documents, h reaches back to the END of the document before, and
 not further, and n-grams that cross an END are not counted. So the order of the documents has no effect.
 
-No table of n-grams is kept: `counts.contexts` counts them in the sorted places of the training text.
+No table of n-grams is kept: `ngrams.contexts` counts them in the sorted places of the training text.
 
 Shapes: N characters of a text, V vocabulary, M positions, K characters of the longest context.
 """  # noqa: E501
@@ -28,12 +28,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.counts import contexts
-from charrnn.counts.contexts import NgramPredictor, SortedContexts
 from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.loss_reports import MAX_SCORED, LossReport
 from charrnn.evaluation.losses import CharLosses, scored_positions
 from charrnn.evaluation.measured import MeasuredText, measured_text
+from charrnn.ngrams import contexts
+from charrnn.ngrams.contexts import NgramPredictor, SortedContexts
 from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
@@ -94,7 +94,7 @@ class NgramModel:
 
         Example:
             >>> import numpy as np
-            >>> from charrnn.counts.kneser_ney import NgramModel
+            >>> from charrnn.ngrams.kneser_ney import NgramModel
             >>> NgramModel.fit(np.array([0, 1] * 50), vocab_size=2, order=3).order
             3
         """
