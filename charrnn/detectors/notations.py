@@ -17,12 +17,18 @@ a bar line, not counting headers and comments."""
 
 _MOLECULE = re.compile(
     r"(?m)^(?=.*[A-Za-z])(?:\[[^\]\s]+\]|Br|Cl|[BCNOSPFIbcnops]|[-=#$:/\\.()*]"
-    r"|%\d\d|%\(\d{1,5}\)|\d)+$"
+    r"|%\d\d|%\(\d{1,5}\)|\d)+(?:[ \t]+\|[^|\n]*\|)?$"
 )
+"""Matches a line with a molecule, perhaps with an extension of ChemAxon after it: `C* |$;R1$|`."""
+_AFTER_MOLECULE = r"[ \t][^\n]*"
+"""Matches a name or an extension after a molecule, which has neither atoms nor rings."""
 _ATOM = re.compile(
-    r"\[(?:\d*(?P<inside>[a-z]))?[^\]\n]*\]?|Br|Cl|[BCNOSPFI]|(?P<aromatic>[bcnops])|\n"
+    r"\[(?:\d*(?P<inside>[a-z]))?[^\]\n]*\]?|Br|Cl|[BCNOSPFI]|(?P<aromatic>[bcnops])|\n|"
+    + _AFTER_MOLECULE
 )
-_RING = re.compile(r"\[[^\]\n]*\]?|%(?P<two>\d\d)|%\((?P<more>\d{1,5})\)|(?P<one>\d)|\n")
+_RING = re.compile(
+    r"\[[^\]\n]*\]?|%(?P<two>\d\d)|%\((?P<more>\d{1,5})\)|(?P<one>\d)|\n|" + _AFTER_MOLECULE
+)
 
 
 def looks_like_smiles(text: str) -> bool:
@@ -57,11 +63,17 @@ def label_aromatic(text: str) -> Flags:
     return values_after(text, tokens=_ATOM, value_after=is_aromatic) > 0
 
 
-_KEY = re.compile(r"(?m)^K: *(?P<tonic>[A-G][#b]?) *(?P<mode>[A-Za-z]{0,3}).*$|\n[ \t\r]*\n")
-_MUSIC = re.compile(
-    r'(?m)^(?:[A-Za-z]:|%).*$|"[^"\n]*"?|![^!\n]*!|\[[A-Za-z]:[^\]\n]*\]?'
-    r"|(?P<note>[A-Ga-gz])|(?P<bar>\||\n[ \t\r]*\n)"
+_FIELD = r"(?:^[A-Za-z+]:(?![|:]).*$|\[[A-Za-z]:[^\]\n]*\]?)"
+"""Matches a line of a header or of words, and a field within a line of music such as `[K:Dm]`."""
+_MARKS = r"\\.|%.*$|" + r'"[^"\n]*"?|![^!\n]*!|\{[^}\n]*\}?'
+"""Matches what is no note of a bar: an escaped character, a comment up to the end of its line, a
+chord symbol or an annotation, a decoration such as `!trill!`, and grace notes."""
+_END_OF_TUNE = r"\n[ \t\r]*\n"
+_KEY = re.compile(
+    r"(?m)(?:^|\[)K: *(?:(?P<tonic>[A-G][#b]?) *(?P<mode>[A-Za-z]{0,3}))?[^\]\n]*(?:\]|$)"
+    rf"|(?P<other>{_FIELD}|{_MARKS})|{_END_OF_TUNE}"
 )
+_MUSIC = re.compile(rf"(?m){_FIELD}|{_MARKS}|(?P<note>[A-Ga-gxzXZ])|(?P<bar>\||{_END_OF_TUNE})")
 _TUNE = re.compile(r"(?m)^(?:X: *\d|K: *[A-G])")
 _HEADER = re.compile(r"(?m)^(?:[A-Za-z]:|%)")
 _BARS = re.compile(r"(?m)^(?![A-Za-z]:|%).*\|")
@@ -81,8 +93,8 @@ def looks_like_abc(text: str) -> bool:
 
 
 def label_notes(text: str) -> Flags:
-    """True for notes and rests, not for letters of headers, of chords in quotation marks and of
-    comments."""
+    """True for notes and rests, not for letters of fields, of chords in quotation marks, of
+    decorations, of grace notes, which take no time, and of comments (ABC 2.1, section 4)."""
     return label_matches(text, (match for match in _MUSIC.finditer(text) if match["note"]))
 
 
@@ -100,9 +112,12 @@ def label_bar(text: str) -> Counts:
 
 
 def label_key(text: str) -> Counts:
-    """Sharps of the key, less its flats, from the end of its header on."""
+    """Sharps of the key, less its flats, from the end of its field on, in the header or in a line
+    of music."""
 
-    def sharps_after(token: re.Match[str], _: int) -> int:
+    def sharps_after(token: re.Match[str], num: int) -> int:
+        if token["other"]:
+            return num
         if token["tonic"] is None:
             return 0
         major = _TONICS.index(token["tonic"].ljust(2)) // 2 - 8

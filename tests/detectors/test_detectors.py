@@ -322,6 +322,7 @@ NAMES = ["Anna", "O'Brien", 'Eve "the {'] * 20
         ("key", "\ufeff" + BOOK),
         ("bar-position", BOOK[BOOK.index("T:") :]),  # cut inside of a tune
         ("open-rings", "C1CC%(100)CCC%01C%(100)\nCC(=O)N\n"),
+        ("open-rings", "CC(C)c1ccccc1* |$;;;R1$|\nCC* |$;R$|\n"),
         ("string", json.dumps(RECORDS)),
         ("string", json.dumps(RECORDS, indent=2)),
         ("string", "\n".join(map(json.dumps, RECORDS))),
@@ -340,6 +341,35 @@ def test_json_on_one_line_that_is_cut_inside_a_string_has_the_labels_of_the_whol
 
 def digits(labels):
     return "".join(str(int(label)) for label in labels)
+
+
+@pytest.mark.parametrize(
+    "music, notes, num_in_bar, sharps",
+    [
+        ("GA| % a bad end\nB", "GAB", 1, 1),
+        ("A[K:Dm]B[M:6/8]c", "ABc", 3, -1),
+        ("A[K: none]B", "AB", 2, 0),
+        ("A% [K:C]|\nB", "AB", 2, 1),
+        ("{/gef}A{g}B", "AB", 2, 1),
+        ('"Gm"A"^a|b"!fade!B', "AB", 2, 1),
+        ("AxX|Zz", "AxXZz", 2, 1),
+        ("A|\nw:a b|\n+:c d\nB", "AB", 1, 1),
+        ('"a\\%b"A', "A", 1, 1),
+        ("A:|", "A", 0, 1),
+    ],
+)
+def test_only_what_sounds_or_rests_is_a_note(music, notes, num_in_bar, sharps):
+    text = f"X:1\nK:G\n{music}"
+    is_note = DETECTORS["note"].label(text)
+    found = "".join(character for character, inside in zip(text, is_note, strict=True) if inside)
+    assert found == notes
+    assert DETECTORS["bar-position"].label(text)[-1] == num_in_bar
+    assert DETECTORS["key"].label(text)[-1] == sharps
+
+
+def test_what_follows_a_molecule_has_no_rings():
+    assert not DETECTORS["open-rings"].label("CC* |$;R1$|\nCC 2-methyl").any()
+    assert DETECTORS["open-rings"].label("C1CC* |$;R1$|").tolist() == [0] + [1] * 12
 
 
 @pytest.mark.parametrize(
