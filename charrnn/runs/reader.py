@@ -42,7 +42,7 @@ from charrnn.runs.config_files import (
 from charrnn.runs.hub import HUB, HubModel, is_on_hub
 from charrnn.runs.included import INCLUDED, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile, is_model_file
-from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, read_capped
+from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, forms_of, read_capped
 from charrnn.system.process import is_running, named_process, process_identity
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
@@ -344,7 +344,7 @@ def find_model_file(run: str) -> ModelFile | None:
 
     # A folder of that name that is no run, such as a folder `code`, does not hide the included
     # model.
-    for path in (Path(run), CHECKPOINTS / run):
+    for path in _paths_of(run):
         if is_model_file(path):
             return ModelFile(path)
         if not _missing_files(path):
@@ -429,6 +429,11 @@ def check_not_in_use(folder: Path) -> None:
         )
 
 
+def _paths_of(run: str) -> list[Path]:
+    """Return the paths that a run may mean: a path counts before a name in CHECKPOINTS."""
+    return [folder / name for folder in (Path(), CHECKPOINTS) for name in forms_of(run)]
+
+
 def find_run(run: str) -> RunReader:
     """Open a run by its path or name, even if it has no checkpoint yet.
 
@@ -438,9 +443,8 @@ def find_run(run: str) -> RunReader:
     # A hub has models, of which no training can continue.
     if run.startswith(HUB):
         raise NoRunError(run, _hub_message(run))
-    paths = [Path(run), CHECKPOINTS / run] if run else []
+    paths = _paths_of(run) if run else []
 
-    # A path counts before a name in CHECKPOINTS.
     for path in paths:
         if _is_unreadable(path):
             raise CheckpointError(

@@ -145,6 +145,18 @@ def remove_temporaries(folder: Path) -> None:
                 entry.unlink(missing_ok=True)
 
 
+def forms_of(name: str) -> list[str]:
+    """Return the name of a file as it is typed and, if they differ, in the forms of Unicode in
+    which file systems may have it: é is one character or two (NFC, NFD)."""
+    import unicodedata
+
+    names = [name]
+    for form in ("NFC", "NFD"):
+        if unicodedata.normalize(form, name) not in names:
+            names.append(unicodedata.normalize(form, name))
+    return names
+
+
 def encode_text(text: str) -> bytes:
     """Encode any text as UTF-8, lone surrogates as backslash escapes."""
     # Lone surrogates come from file names that are not UTF-8; an escape in a text is better than a

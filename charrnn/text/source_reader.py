@@ -39,7 +39,6 @@ from charrnn.text.text_files import (
     file_blocks,
     file_lines,
     stream_blocks,
-    title,
     without_gz,
 )
 from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, Vocab
@@ -52,6 +51,8 @@ SHORT_FILE = 2_000
 """Files are short if their mean size in bytes is below this."""
 LIST_BYTES = 65_536
 """Number of bytes at the start of a file from which it is recognised as a list."""
+SEVERAL_FILES = 10
+"""Number of files from which on a note says that one has more than half of the text."""
 MOST_NAMED = 10
 """Number of skipped files that are named at most."""
 FileBlocks = tuple[str, Iterator[bytes]]
@@ -201,7 +202,7 @@ class SourceReader:
         """The omissions and changes in each source, one sentence each."""
         notes: list[str] = []
         for origin, tally in zip(self.origins, self._tallies, strict=True):
-            notes += _notes(origin, tally=tally, encoding=self._encoding)
+            notes += _notes(origin, tally)
 
         notes += self._reading_notes()
 
@@ -262,6 +263,7 @@ class SourceReader:
             # Each file starts on a new line.
             if self._is_running_text and not builder.ends_line:
                 builder.add(b"\n")
+            begin = builder.num_bytes
             for block in blocks:
                 # A text of unknown size must fit into memory, even if it is stored in a file: a
                 # stream or a small compressed file could fill the folder of temporary files, which
@@ -270,8 +272,11 @@ class SourceReader:
                     check_memory(self.name, builder.num_bytes + len(block))
                 builder.add(block)
                 advance(len(block))
+            num_bytes = builder.num_bytes - begin
+            tally.num_bytes += num_bytes
+            tally.largest = max(tally.largest, (num_bytes, name))
         if tally.num_used == 0:
-            raise _no_file(origin, tally=tally, encoding=self._encoding)
+            raise _no_file(origin, tally)
         return tally
 
     @property
@@ -337,26 +342,27 @@ class SourceReader:
                 raise
             except DataError as error:
                 tally.num_pointers += changes.num_pointers
-                if not changes.num_pointers:
-                    tally.skipped.append(path.name)
+                if changes.num_pointers:
+                    continue
+                tally.skipped.append(path.name)
                 if first_fault is None:
                     first_fault = error
                 continue
 
-            tally.num_cut += changes.num_cut
-            tally.num_marks += changes.num_marks
-            tally.num_line_ends += changes.num_line_ends
+            tally.add_changes(changes)
             if is_long:
                 yield str(path), self._file(path, origin=origin, tally=Tally())
             else:
                 yield str(path), iter((first_block,))
 
-        # If documents are read, the fault may be a single line of a large file, so it is reported.
-        # If no file has the column, the error is raised, because it lists the columns.
+        # The fault may be a single line of a large file. If no file has the column, the error is
+        # raised, because it lists the columns.
         if first_fault is None:
             return
-        if self.documents is not None or tally.num_used == 0:
-            tally.fault = f" (first: {first_fault.marked.splitlines()[0]})"
+        which = ""
+        if len(tally.skipped) > 1:
+            which = "first: "
+        tally.fault = f" ({which}{first_fault.marked.splitlines()[0]})"
         has_column = self.documents is not None and self.documents.kind == "column"
         if has_column and tally.num_used == 0:
             raise first_fault
@@ -421,17 +427,13 @@ def _size_of(path: Path) -> int | None:
     return status.st_size
 
 
-def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> str:
+def _skipped(origin: Origin, tally: Tally) -> str:
     skipped = []
     if tally.skipped:
-        unfit = "empty or unreadable"
-        if encoding is not None:
-            unfit = f"empty, unreadable or not {title(encoding)} text"
-        verb = "is" if len(tally.skipped) == 1 else "are"
         names = ", ".join(map(shortened, tally.skipped[:MOST_NAMED]))
         if len(tally.skipped) > MOST_NAMED:
             names += ", …"
-        skipped.append(f"{counted(len(tally.skipped), 'file')} that {verb} {unfit} ({names})")
+        skipped.append(f"{counted(len(tally.skipped), 'file')} ({names})")
     if tally.num_pointers:
         pointers = counted(tally.num_pointers, "Git LFS pointer")
         skipped.append(f"{pointers} (git lfs pull fetches the files themselves)")
@@ -442,8 +444,8 @@ def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> str:
     return " and ".join(skipped)
 
 
-def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
-    if skipped := _skipped(origin, tally, encoding=encoding):
+def _no_file(origin: Origin, tally: Tally) -> DataError:
+    if skipped := _skipped(origin, tally):
         return DataError(
             f"{origin.label} has no file to learn from (skipped: {skipped}){tally.fault}: give one"
             " with text"
@@ -453,10 +455,19 @@ def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
     )
 
 
-def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
-    skipped = _skipped(origin, tally, encoding=encoding)
+def _notes(origin: Origin, tally: Tally) -> Iterator[str]:
+    skipped = _skipped(origin, tally)
     if skipped:
         yield Message(f"skipped {skipped} in {origin.label}{tally.fault}")
+
+    # A drawing that is saved as text may be larger than all notes together.
+    num_largest, largest = tally.largest
+    if tally.num_used >= SEVERAL_FILES and num_largest > tally.num_bytes / 2:
+        share = 100 * num_largest / tally.num_bytes
+        yield (
+            f"{share:.0f} % of the text of {origin.label} is one file, {shortened(largest)}: leave"
+            " it out if it is of another kind"
+        )
 
     # What the reading has changed in the text.
     if origin.is_shuffled and tally.num_used > 1:

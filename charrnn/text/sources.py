@@ -23,6 +23,7 @@ from charrnn.hooks import specifications
 from charrnn.hooks.manager import find_named
 from charrnn.system.files import (
     convert_os_errors,
+    forms_of,
     placeholder_in,
     replacing,
     write_atomically,
@@ -432,7 +433,7 @@ def _find_path(source: str) -> Path | None:
     permissions hide the path.
     """
     for folder in (Path(), *corpora_folders()):
-        for name in (source, f"{source}.txt"):
+        for name in (*forms_of(source), *forms_of(f"{source}.txt")):
             path = folder / name
             try:
                 is_text = _is_there(path) and not (is_run_folder(path) and find_entry(source))

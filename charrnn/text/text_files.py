@@ -111,8 +111,11 @@ class Tally:
     num_pointers: int = 0
     """Pointers of Git LFS, which stand in the place of the files themselves."""
     fault: str = ""
-    """The reason why the first unusable file was skipped, in brackets, if no file is left, or if
-    documents are read: it may be a large file with one wrong line."""
+    """The reason why the first unusable file was skipped, in brackets."""
+    num_bytes: int = 0
+    """The size of the text in UTF-8."""
+    largest: tuple[int, str] = (0, "")
+    """The size of the largest file, and its name."""
     num_cut: int = 0
     """Bytes at the ends of files that began a character and were left out."""
     num_marks: int = 0
@@ -121,6 +124,13 @@ class Tally:
     """CRLF line ends that were replaced by LF."""
     num_old_line_ends: int = 0
     """CR line ends, as in old files, that were replaced by LF."""
+
+    def add_changes(self, file: "Tally") -> None:
+        """Add what was changed in one file."""
+        self.num_cut += file.num_cut
+        self.num_marks += file.num_marks
+        self.num_line_ends += file.num_line_ends
+        self.num_old_line_ends += file.num_old_line_ends
 
 
 def read_stream(label: str, stream: BinaryIO) -> bytes:
@@ -406,13 +416,6 @@ def _remedy(data: bytes) -> str:
         f"say how it is encoded ({named('encoding', likely)}, {second}, …), or train on raw bytes"
         f" with {named('alphabet', 'byte')}"
     )
-
-
-def title(encoding: str) -> str:
-    """Return the name of an encoding in a sentence."""
-    if codecs.lookup(encoding).name == "utf-8":
-        return "UTF-8"
-    return encoding
 
 
 def unreadable(label: str, error: OSError) -> DataError:

@@ -79,16 +79,15 @@ def test_a_folder_gives_its_text_files_by_path():
         ("book",),
     )
     assert corpus.notes == (
-        "skipped 3 files that are empty, unreadable or not UTF-8 text (empty.txt, image.png, latin.txt)"
-        " and 2 hidden names in book",
+        "skipped 3 files (empty.txt, image.png, latin.txt) and 2 hidden names in book"
+        " (first: book/empty.txt is empty: give a file with text in it)",
         "turned 1 CRLF line end of book into LF",
     )
     corpus = read_corpus(["book/**/*.txt"], order=SORTED)
     assert (corpus.name, corpus.content) == ("book", "chapter one\nchapter two\n")
     assert (
-        corpus.notes[0]
-        == "skipped 2 files that are empty, unreadable or not UTF-8 text (empty.txt, latin.txt) in"
-        " book/**/*.txt"
+        corpus.notes[0] == "skipped 2 files (empty.txt, latin.txt) in book/**/*.txt"
+        " (first: book/empty.txt is empty: give a file with text in it)"
     )
     with pytest.raises(DataError, match=r"no file matches the pattern 'book/\*\.c'"):
         read_corpus(["book/*.c"])
@@ -99,7 +98,7 @@ def test_a_folder_gives_its_text_files_by_path():
     assert joined not in read_corpus(["book"], documents=Documents("files", order=SORTED)).notes
     for path in (Path("book/b.txt"), *Path("book/a").iterdir()):
         path.unlink()
-    with pytest.raises(DataError, match=r"book has no file to learn from.*3 files that are empty"):
+    with pytest.raises(DataError, match=r"book has no file to learn from.*3 files .*first: "):
         read_corpus(["book"])
 
 
@@ -112,8 +111,36 @@ def test_a_folder_says_which_of_its_files_are_pointers_of_git_lfs(here):
         read_corpus(["book"])
     write("book/c.txt")
     write("book/empty.txt", b"")
-    skipped = "1 file that is empty, unreadable or not UTF-8 text (empty.txt)"
-    assert read_corpus(["book"]).notes == (f"skipped {skipped} and {pointers} in book",)
+    fault = "(book/empty.txt is empty: give a file with text in it)"
+    skipped = "1 file (empty.txt)"
+    assert read_corpus(["book"]).notes == (f"skipped {skipped} and {pointers} in book {fault}",)
+
+
+def test_a_folder_says_what_was_changed_in_its_files_and_why_one_was_skipped(here):
+    write("book/a.txt", "old\rlines\rend\r")
+    write("book/b.txt", "new\nlines\n")
+    write("book/c.jsonl", '{"text":"a",}\n')
+    assert "turned 3 CR line ends of book/*.txt into LF" in read_corpus(["book/*.txt"]).notes
+    write("book/d.jsonl", '{"text": "one or two words"}\n')
+    documents = Documents("column", column="text", order=SORTED)
+    skipped, *_ = read_corpus(["book/*.jsonl"], documents=documents).notes
+    assert skipped.startswith("skipped 1 file (c.jsonl) in book/*.jsonl (book/c.jsonl, line 1")
+
+
+def test_one_file_that_has_most_of_a_folder_is_named(here):
+    for number in range(9):
+        write(f"notes/{number}.md", "a short note\n")
+    dominant = "of the text of notes is one file, notes/drawing.md"
+    write("notes/drawing.md", "a short note\n")
+    assert dominant not in str(read_corpus(["notes"]).notes)
+    write("notes/drawing.md", "QmFzZTY0" * 100)
+    assert f"87 % {dominant}: leave it out" in str(read_corpus(["notes"]).notes)
+
+
+def test_a_name_is_found_in_both_forms_of_unicode(here):
+    write("Mu\u0308ller.txt", "a text of some letters\n")
+    for name in ("M\u00fcller.txt", "Mu\u0308ller", "M\u00fcller"):
+        assert read_corpus([name]).content.startswith("a text")
 
 
 def test_a_pattern_is_named_after_its_folder(here):
@@ -187,7 +214,7 @@ def test_a_page_and_a_mailbox_are_learned_from_and_noted(content, note):
 
 def test_a_folder_of_other_files_says_how_to_get_the_text_of_the_first():
     write("book/a.pdf", b"%PDF-1.7\n")
-    with pytest.raises(DataError, match=r"not UTF-8 text \(a.pdf\).*a.pdf is a PDF.*by pdftotext"):
+    with pytest.raises(DataError, match=r"skipped: 1 file \(a.pdf\).*a.pdf is a PDF.*by pdftotext"):
         read_corpus(["book"])
 
 
