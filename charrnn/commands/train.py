@@ -25,6 +25,7 @@ from charrnn.cli.progress_bars import TerminalProgress, print_above_bars, traini
 from charrnn.cli.streams import (
     IN_TEXT,
     discard_output,
+    export_target,
     print_json,
     print_path,
     printable,
@@ -49,6 +50,7 @@ from charrnn.system.signals import READER_GONE, Signals
 from charrnn.system.words import prints_words
 from charrnn.text.sources import catalogued_settings
 from charrnn.training import events
+from charrnn.views.delivery import describe_formats
 
 SETTINGS = "All settings"
 """Panel of the options that set any field."""
@@ -63,8 +65,8 @@ class SettingsOptions:
     recipe: str | None = option(
         None,
         flags="--recipe NAME",
-        help="Other defaults: hello (three units), vanishing (three networks), tiny, classic, or a"
-        " .yaml file.",
+        help="Other defaults: hello (three units), vanishing (three networks, and that of --cell),"
+        " tiny, classic, or a .yaml file.",
         panel=SETTINGS,
     )
     assignments: Sequence[str] = option(
@@ -105,6 +107,19 @@ class TrainOptions(CommandOptions):
         help="Continue the named run, or else the newest, from its last checkpoint."
         " A new --minutes, --epochs or --steps counts from its start.",
     )
+    export: Path | None = option(
+        None,
+        flags="--export FILE",
+        help="With --recipe vanishing: write the table and charts to FILE:"
+        f" {describe_formats(has_arrays=False)}.",
+        panel=SETTINGS,
+    )
+    force: bool = option(
+        False,
+        flags="--force",
+        help="With --export: replace FILE.",
+        panel=SETTINGS,
+    )
     show_config: bool = option(
         False,
         flags="--show-config",
@@ -138,8 +153,15 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         _check_lesson(options, num_processes)
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
-        code: int = lesson(changes, out=options.out, show_as_json=options.json)
+        target = export_target(
+            options.export, force=options.force, read=(), no_arrays="the recipe has"
+        )
+        code: int = lesson(changes, out=options.out, show_as_json=options.json, target=target)
         return code
+    if options.export is not None:
+        raise UsageError(
+            "--export goes with a recipe that trains several networks, such as --recipe vanishing."
+        )
 
     # Find out what to train: a run that is continued has its settings, a new run gets them here.
     invocation: Invocation = context.obj

@@ -67,7 +67,8 @@ def cell_types() -> Mapping[str, str]:
 @hookspec
 def lessons() -> Mapping[str, str]:
     """Return recipes of `charrnn train` that train several networks and compare them: functions of
-    the settings on the command line, `out` and `show_as_json`, which return the exit code.
+    the settings on the command line, `out`, `show_as_json` and `target`, where --export writes (a
+    `charrnn.runs.targets.Target` or None), which return the exit code.
 
     {"vanishing": "my_package.lessons:train_vanishing"}
     """

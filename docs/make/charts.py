@@ -355,7 +355,7 @@ def _gradient_panels(learners: Sequence[Learner]) -> list[Panel]:
     ticks = _power_ticks(untrained, trained)
     before = "characters before"
     return [
-        Panel("Gradient of the loss, untrained", across=before, lines=untrained, ticks=ticks),
+        Panel("Gradient of the loss, step 0", across=before, lines=untrained, ticks=ticks),
         Panel("Gradient of the loss, trained", across=before, lines=trained, ticks=ticks),
         Panel(
             "Norm of a step's gradient, before it is clipped to 1",

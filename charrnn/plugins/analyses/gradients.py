@@ -31,7 +31,7 @@ from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
-from charrnn.trained_model import MAX_LAG, TrainedModel
+from charrnn.trained_model import MAX_LAG, TrainedModel, load_steps
 from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
 
 NUM_LOSSES = 128
@@ -51,6 +51,10 @@ HIGHEST = 12
 """Power of ten above which norms are not drawn."""
 TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
 """Title of the chart."""
+STEP_0 = "step 0"
+"""Name of the weights that a run began with."""
+NEW_WEIGHTS = "new weights"
+"""Name of weights that were drawn anew, in place of those of step 0."""
 EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
 """Shown instead of an empty chart."""
 
@@ -61,7 +65,7 @@ class GradientReach(Displayable):
     """How far gradients reach back in a model, averaged over the characters of a text."""
 
     name: str
-    """The name of the model; of an untrained baseline "NAME, untrained"."""
+    """The name of the model; before its training "NAME, step 0" or "NAME, new weights"."""
     lags: tuple[int, ...]
     """Distances between the loss and the state, in characters."""
     norms: tuple[tuple[float, ...], ...] = field(repr=False)
@@ -72,7 +76,7 @@ class GradientReach(Displayable):
     num_drawn: int
     """Number of lags, from the first on, at which enough losses have a gradient to be drawn."""
     is_untrained: bool = False
-    """Whether the model is an untrained baseline."""
+    """Whether it is the network before its training, or an untrained baseline."""
 
     def view(self) -> Sequence[RenderableType]:
         """Return the chart of the norms."""
@@ -87,7 +91,7 @@ class GradientReach(Displayable):
 def gradients_of(
     models: Iterable[TrainedModel], text: GivenText, *, context: str | bytes, max_lag: int
 ) -> tuple[GradientReach, ...]:
-    """Compute how far gradients reach back in several models, each beside its untrained baseline.
+    """Compute how far gradients reach back in several models, each beside itself `before_training`.
 
     Each model encodes the text by its own alphabet. Raises UsageError for a `max_lag` under 1,
     DataError for a text too short.
@@ -97,11 +101,23 @@ def gradients_of(
     for model in models:
         encoded = model.encode(text, context=context)
         reaches.append(measure_reach(model.network, encoded, max_lag=max_lag, name=model.name))
+        network, weights = before_training(model)
         untrained = measure_reach(
-            model.untrained_baseline(), encoded, max_lag=max_lag, name=f"{model.name}, untrained"
+            network, encoded, max_lag=max_lag, name=f"{model.name}, {weights}"
         )
         reaches.append(replace(untrained, is_untrained=True))
     return RecordTuple(reaches)
+
+
+def before_training(model: TrainedModel) -> tuple[CharRNN, str]:
+    """Return the network with which the run of a model began, and "step 0"; if its checkpoint was
+    not kept, the untrained baseline and "new weights"."""
+    if model.path is not None:
+        for checkpoint in load_steps(model.path):
+            if checkpoint.step == 0:
+                return checkpoint.network, STEP_0
+            break  # They are in order.
+    return model.untrained_baseline(), NEW_WEIGHTS
 
 
 def measure_reach(

@@ -17,13 +17,20 @@ import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.cli.streams import print_json, result_console, with_flags
+from charrnn.cli.streams import deliver, print_json, result_console, with_flags
 from charrnn.config.settings import Config
 from charrnn.config.settings_file import merge_settings, read_recipe
 from charrnn.errors import Message, UsageError, named
-from charrnn.plugins.analyses.gradients import TITLE, GradientReach, gradient_chart, measure_reach
+from charrnn.plugins.analyses.gradients import (
+    TITLE,
+    GradientReach,
+    before_training,
+    gradient_chart,
+    measure_reach,
+)
 from charrnn.plugins.analyses.sampled_states import read_before
 from charrnn.runs.reader import CHECKPOINTS
+from charrnn.runs.targets import Target
 from charrnn.runs.writer import RunWriter
 from charrnn.system.arrays import Int64Array
 from charrnn.system.lazy import LazyModule, torch
@@ -32,6 +39,7 @@ from charrnn.text.documents import END
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel, load
 from charrnn.training.events import StepEvent, WarningEvent
+from charrnn.views.delivery import Shown
 from charrnn.views.tables import PlainTable, plain_table
 
 if TYPE_CHECKING:
@@ -45,8 +53,9 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "lstm": {"cell": "lstm"},
 }
 """The networks, and the settings in which they differ."""
+LESSON_TITLE = "Vanishing gradients"
+"""Title of an exported file."""
 FIXED = (
-    "cell",
     "omega",
     "zoneout",
     "weight_drop",
@@ -79,21 +88,30 @@ class Learner:
     """Norm of the largest gradient of a training step, before it is clipped."""
     seconds: float
     """Duration of the training."""
+    weights_before: str
+    """The weights before the training: "step 0", or "new weights" if its checkpoint was not
+    kept."""
     untrained: GradientReach
-    """How far the gradients of its untrained baseline reach back."""
+    """How far gradients reach back with these weights."""
     trained: GradientReach
     """How far its gradients reach back."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for JSON, with the mean norms of its gradients by lag."""
+        """Return it for JSON, with the mean norms of its gradients at LAGS, and the curves at all
+        lags from 1 on."""
         return {
             "run": self.run,
             "network": self.network,
             "recalled": self.recalled,
             "largest_norm": self.largest_norm,
             "seconds": self.seconds,
+            "weights_before": self.weights_before,
             "untrained": _norms(self.untrained),
             "trained": _norms(self.trained),
+            "curves": {
+                "untrained": [*self.untrained.norms[0]],
+                "trained": [*self.trained.norms[0]],
+            },
         }
 
 
@@ -103,20 +121,25 @@ def _norms(reach: GradientReach) -> dict[int, float]:
     return {lag: norms[lag - 1] for lag in LAGS}
 
 
-def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_json: bool) -> int:
+def train_vanishing(
+    changes: Mapping[str, Any], *, out: Path | None, show_as_json: bool, target: Target | None
+) -> int:
     """Train NETWORKS by the recipe and its `changes`, each in a subfolder of `out` or as a run of
-    its own, and print what they have learned. Returns the exit code.
+    its own, and print what they have learned, or write it to `target`. Returns the exit code.
 
-    Raises UsageError for a setting in which the networks differ.
+    A cell type among the `changes` that none of them has is a further network. Raises UsageError
+    for another setting in which the networks differ.
     """
     learners = train_networks(changes, out=out)
+    data = [learner.to_json() for learner in learners]
     if show_as_json:
-        print_json([learner.to_json() for learner in learners])
+        print_json(data)
         return 0
 
+    deliver(Shown(LESSON_TITLE, pictures=vanishing_view(learners), data=data), target)
+    if target is not None:
+        return 0
     console = result_console()
-    for picture in vanishing_view(learners):
-        console.print(picture)
     # A command to copy: only the terminal breaks it.
     first, *_, last = learners
     charts = f"{named('gradients')} {named('beside', last.run)}"
@@ -126,7 +149,8 @@ def train_vanishing(changes: Mapping[str, Any], *, out: Path | None, show_as_jso
 
 
 def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Learner]:
-    """Train NETWORKS by the recipe and its `changes`, and measure them.
+    """Train NETWORKS by the recipe and its `changes`, and one of another cell type if these name
+    it; then measure them.
 
     Raises UsageError for a setting in which the networks differ.
     """
@@ -141,13 +165,16 @@ def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Lear
                 "The recipe vanishing trains several networks to recall letters: leave"
                 f" {named(name)} out."
             )
-    configs = {network: replace(config, **settings) for network, settings in NETWORKS.items()}
+    networks = dict(NETWORKS)
+    if origins["cell"] in ("flag", "environment"):
+        networks.setdefault(config.cell, {"cell": config.cell})
+    configs = {network: replace(config, **settings) for network, settings in networks.items()}
     if out is not None:
         RunWriter.create_at(out, can_resume=False)
 
-    num_steps = len(NETWORKS) * (config.steps or 0)
+    num_steps = len(networks) * (config.steps or 0)
     learners = []
-    with task("training three networks", total=num_steps, unit="steps") as advance:
+    with task(f"training {len(networks)} networks", total=num_steps, unit="steps") as advance:
         for network, one in configs.items():
             # Without a name they are runs like others, which all commands find.
             if out is None:
@@ -170,7 +197,7 @@ def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner
     # Not above: it imports torch, and this module is imported for the help of every command.
     from charrnn.training.loop import train
 
-    # One bar for all three: those of each training would come and go.
+    # One bar for all of them: those of each training would come and go.
     start = time.perf_counter()
     largest_norm = 0.0
     with using(Progress()):
@@ -188,8 +215,9 @@ def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner
     text = model.encode(recall_text(max(LAGS)))
     marks = marks_of(text)
     reaches = []
+    first, weights_before = before_training(model)
     with using(Progress()):
-        for measured in (model.untrained_baseline(), model.network):
+        for measured in (first, model.network):
             reaches.append(
                 measure_reach(measured, text, max_lag=max(LAGS), name=network, positions=marks)
             )
@@ -200,6 +228,7 @@ def _learn(config: Config, run: Path, network: str, *, advance: Task) -> Learner
         recalled=recalled,
         largest_norm=largest_norm,
         seconds=seconds,
+        weights_before=weights_before,
         untrained=untrained,
         trained=trained,
     )
@@ -249,11 +278,13 @@ def vanishing_view(learners: Sequence[Learner]) -> list[RenderableType]:
 
     untrained = [learner.untrained for learner in learners]
     trained = [learner.trained for learner in learners]
+    # All runs have the same settings, so all have this checkpoint, or none.
+    before = learners[0].weights_before
     charts = PlainTable.grid(expand=True, padding=(0, 1, 0, 0))
     charts.add_column(ratio=1)
     charts.add_column(ratio=1)
     charts.add_row(
-        gradient_chart(untrained, "untrained", beside=trained),
+        gradient_chart(untrained, before, beside=trained),
         gradient_chart(trained, "trained", beside=untrained),
     )
     return [

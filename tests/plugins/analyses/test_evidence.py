@@ -386,7 +386,10 @@ def test_a_card_says_which_of_several_runs_have_the_cell(quoting):
     others = {"rolled": same, "untrained": untrained}
     card = study.evidence(0, QUOTING_UNIT, "quote", others=others)
     assert [one.match.is_shared for one in card.others] == [True, False]
-    line = f"by 1 of 2 other runs: rolled 0:{QUOTING_UNIT + 1} (r +1.000, AUC 1.000); not by untr"
+    line = (
+        "by 1 of 2 other runs over 5,632 characters:"
+        f" rolled 0:{QUOTING_UNIT + 1} (r +1.000, AUC 1.000); not by untr"
+    )
     assert card.lines()["shared"].startswith(line)
 
 
@@ -401,7 +404,9 @@ def test_a_cell_with_a_far_score_is_not_the_same_one(quoting):
             card = study.evidence(0, QUOTING_UNIT, "quote", others={"second": partner})
             shared.append(card.others[0].is_shared)
     assert shared == [True, True, False, False]
-    assert card.lines()["shared"].startswith("by 0 of 1 other run; not by second 0:")
+    assert card.lines()["shared"].startswith(
+        "by 0 of 1 other run over 5,632 characters; not by second 0:"
+    )
     assert "AUC 0.684)" in card.lines()["shared"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ from conftest import as_json
 from encoded_texts import as_text
 
 import charrnn
-from charrnn.plugins.analyses.gradients import measure_reach
-from charrnn.plugins.analyses.vanishing import LAGS, NETWORKS, recall_text
+from charrnn.plugins.analyses.gradients import before_training, measure_reach
+from charrnn.plugins.analyses.vanishing import LAGS, NETWORKS, marks_of, recall_text
 from charrnn.runs.logs import MetricsLog
 
 SHORT = ("train", "--recipe", "vanishing", "--steps", 2, "--hidden-size", 8)
@@ -90,7 +91,7 @@ def test_the_table_and_the_chart_name_the_networks(command, monkeypatch):
 
 @pytest.mark.parametrize(
     "setting",
-    [("--set", "zoneout=0.1"), ("--documents", "lines"), ("--cell", "gru"), ("--show-config",)],
+    [("--set", "zoneout=0.1"), ("--documents", "lines"), ("--show-config",)],
 )
 def test_what_the_networks_do_not_share_is_refused_before_training(command, setting):
     refused = command(*SHORT, *setting)
@@ -104,6 +105,38 @@ def test_the_environment_sets_what_the_command_line_does_not(command, monkeypatc
     line = ("train", "--recipe", "vanishing", "--steps", 2, "--json")
     [plain, *_] = as_json(command(*line))
     assert charrnn.load(plain["run"]).config.hidden_size == 4
+
+
+def test_the_charts_begin_with_the_weights_of_step_0(command):
+    [plain, *_] = as_json(command(*SHORT, "--json"))
+    model = charrnn.load(f"{plain['run']}@0")
+    text = model.encode(recall_text(100))
+    reach = measure_reach(model.network, text, max_lag=100, positions=marks_of(text))
+    assert plain["weights_before"] == "step 0"
+    assert plain["curves"]["untrained"] == pytest.approx(reach.norms[0])
+
+
+def test_new_weights_are_called_so_where_step_0_was_not_kept(command):
+    [plain, *_] = as_json(command(*SHORT, "--json"))
+    run = Path(plain["run"])
+    assert before_training(charrnn.load(run))[1] == "step 0"
+    shutil.rmtree(run / "step-00000000")
+    reaches = charrnn.load(run).gradients_with([], recall_text(30), max_lag=3)
+    assert reaches[1].name == f"{run.name}, new weights" and reaches[1].is_untrained
+
+
+def test_another_cell_type_is_a_fourth_network(command):
+    found = as_json(command(*SHORT, "--cell", "gru", "--json"))
+    assert [learner["network"] for learner in found] == [*NETWORKS, "gru"]
+    assert charrnn.load(found[-1]["run"]).config.cell == "gru"
+
+
+def test_the_table_and_the_charts_are_exported(command):
+    command(*SHORT, "--export", "lesson.txt")
+    shown = Path("lesson.txt").read_text(encoding="utf-8")
+    assert "rnn-omega" in shown and "step 0" in shown
+    refused = command("train", "--recipe", "tiny", "--export", "tiny.svg")
+    assert refused.code == 2 and "several networks" in refused.err
 
 
 @pytest.mark.trained
