@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
     from charrnn.evaluation.loss_reports import Evaluation, LossReport
     from charrnn.generation.generated_text import GeneratedText, Prediction
-    from charrnn.ngrams.kneser_ney import evaluate_ngrams
     from charrnn.plugins.analyses.matching import match_cells
     from charrnn.plugins.reports.error_kinds import error_kinds
     from charrnn.plugins.reports.lines import losses_by_line
@@ -63,7 +62,6 @@ __all__ = [
     "UsageError",
     "error_kinds",
     "evaluate",
-    "evaluate_ngrams",
     "evaluate_runs",
     "find_cells",
     "learning_curves",
@@ -83,7 +81,6 @@ _NAMES = {
     "cells.scores": "find_cells",
     "cells.trace": "Trace",
     "config.settings": "Config",
-    "ngrams.kneser_ney": "evaluate_ngrams",
     "errors": "CharRNNError CheckpointError DataError UsageError",
     "evaluation.comparison": "evaluate evaluate_runs",
     "evaluation.loss_reports": "Evaluation LossReport",

@@ -14,6 +14,7 @@ from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import beginning_of, fresh_seed
 from charrnn.generation.sample_options import (
     DEFAULT_UNKNOWN,
+    NGRAM_ORDER,
     NUM_CONTINUATIONS,
     SAMPLE_TEMPERATURE,
 )
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
     from charrnn.generation import continuations as assistant
     from charrnn.model_study import ModelStudy
-    from charrnn.ngrams import kneser_ney, text_model
+    from charrnn.ngrams import text_model
     from charrnn.plugins.analyses import atlas as atlases
     from charrnn.plugins.analyses import backpropagation as gradients_of_numbers
     from charrnn.plugins.analyses import directions, gradients
@@ -54,7 +55,6 @@ else:
     gradients_of_numbers = LazyModule("charrnn.plugins.analyses.backpropagation")
     gate_reports = LazyModule("charrnn.plugins.analyses.gates")
     network_numbers = LazyModule("charrnn.plugins.analyses.numbers")
-    kneser_ney = LazyModule("charrnn.ngrams.kneser_ney")
     text_model = LazyModule("charrnn.ngrams.text_model")
     assistant = LazyModule("charrnn.generation.continuations")
     export = LazyModule("charrnn.plugins.formats.export")
@@ -309,43 +309,16 @@ class Model(TrainedModel, ProbabilityMethods):
 
     # N-grams of the training text.
 
-    def ngram_model(
-        self, order: int = 20, *, training: CorpusPart | None = None
-    ) -> "kneser_ney.NgramModel":
-        """Count the n-grams of the training text of the run, in the alphabet of the model.
+    def ngrams(
+        self, order: int = NGRAM_ORDER, *, training: CorpusPart | None = None
+    ) -> "text_model.TextNgrams":
+        """Count the n-grams of the training text, as a model of their own.
 
-        The models of all orders n = 1 … `order` have interpolated modified Kneser-Ney smoothing
-        (Chen & Goodman 1998).
-
-        Args:
-            order: The largest n, from 1 to 32 characters.
-            training: The training text, where it is read already. By default it is read again.
-
-        Returns:
-            An `NgramModel`, whose `char_nats` are the losses of characters in nats.
-
-        Raises:
-            DataError: The training text is missing, changed or shorter than `order`, or nobody
-                recorded it.
-            UsageError: `order` is out of range.
-
-        Example:
-            >>> import numpy as np
-            >>> ngrams = model.ngram_model(5)
-            >>> ids = model.encode("abc abc").ids
-            >>> ngrams.char_nats(ids, positions=np.array([4, 5])).shape
-            (2,)
-        """
-        return kneser_ney.fit_ngrams(
-            training or self.training_text(), order, end_id=self.config.end_id
-        )
-
-    def ngrams(self, *, training: CorpusPart | None = None) -> "text_model.TextNgrams":
-        """Count the n-grams of the training text, of up to 16 characters, as a model of their own.
-
-        Mixed with the network, they predict better than it does alone.
+        They have interpolated modified Kneser-Ney smoothing (Chen & Goodman 1998). Mixed with the
+        network, they predict better than it does alone.
 
         Args:
+            order: The largest number of characters of an n-gram, from 1 to 32; by default 16.
             training: The training text, where it is read already. By default it is read again.
 
         Returns:
@@ -353,15 +326,16 @@ class Model(TrainedModel, ProbabilityMethods):
             `logprob`.
 
         Raises:
-            DataError: The training text is missing, changed or too short, or nobody recorded it, or
-                it is long and numba is missing.
+            DataError: The training text is missing or changed, or nobody recorded it, or it is long
+                and numba is missing.
+            UsageError: `order` is out of range.
 
         Example:
             >>> mixture = charrnn.mix([model, model.ngrams()])
             >>> len(mixture.sample(length=200, seed=1).text)
             200
         """
-        return text_model.ngrams_of(self, training=training)
+        return text_model.ngrams_of(self, order=order, training=training)
 
     # Files that other programs read.
 

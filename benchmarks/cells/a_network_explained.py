@@ -59,6 +59,7 @@ from charrnn.api import Model
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
 from charrnn.model_study import ModelStudy
+from charrnn.ngrams.kneser_ney import fit_ngrams
 from charrnn.statistics.chance import draw_shifts
 from charrnn.statistics.intervals import BlockSums, estimate, interval_of, resample_sums
 
@@ -502,7 +503,7 @@ def counts_beside(model: Model, ids: Ints, positions: Ints) -> list[dict[str, An
     """Return for the orders 1 to 5 the loss of the counts of the training text, and the number of
     different n-grams up to this order."""
     trained = model.training_text().ids.astype(np.int64)
-    ngrams = model.ngram_model(5)
+    ngrams = fit_ngrams(model.training_text(), order=5, end_id=None)
     keys = np.zeros(len(trained), np.int64)
     num_ngrams = 0
     rows = []

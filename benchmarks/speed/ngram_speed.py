@@ -43,7 +43,8 @@ def measure(report: Report, text: Any, order: int, num_rows: int) -> None:
         training, positions = split(text, num_rows)
         before, begin, begin_cpu = peak_bytes(), time.perf_counter(), time.process_time()
         model = NgramModel.fit(training, VOCAB_SIZE, order)
-        nats = model.char_nats(text, positions)
+        [(_, probabilities)] = model.by_order(text, positions, orders=[order])
+        nats = -np.log(probabilities)
         sender.send(
             {
                 "order": order,

@@ -29,22 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, check_range, counted, named
-from charrnn.evaluation.loss_reports import MAX_SCORED, LossReport
-from charrnn.evaluation.losses import CharLosses, scored_positions
-from charrnn.evaluation.measured import MeasuredText, measured_text
 from charrnn.ngrams import contexts
 from charrnn.ngrams.contexts import NgramPredictor, SortedContexts
 from charrnn.system.process import check_settings_of_numba
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
-from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import IdArray
-from charrnn.trained_model import TrainedModel
 
 MOST_ORDER = 32
 """The largest order: the characters of a context and the character after it."""
-ORDERS = (*range(1, 13), 20)
-"""The orders that are reported by default."""
 POSITIONS_AT_ONCE = 4096
 """Positions for which the probabilities of all characters are in memory at once."""
 MOST_TRAINING_CHARS = 1 << 23
@@ -76,27 +69,9 @@ class NgramModel:
     ) -> NgramModel:
         """Return the models of a training text, n = 1 … `order`.
 
-        Their n-grams are counted when a text is scored. Of a longer training text, the last
-        8,388,608 characters are counted.
-
-        Args:
-            ids: The ids (N,) of the training text.
-            vocab_size: V, the number of entries of the alphabet.
-            order: The largest n, from 1 to 32 characters.
-            end_id: The id that ends a document; None without documents.
-
-        Returns:
-            The `NgramModel`.
-
-        Raises:
-            UsageError: `order` is out of range, or numba would obey a file of the current folder.
-            DataError: The training text is shorter than `order`.
-
-        Example:
-            >>> import numpy as np
-            >>> from charrnn.ngrams.kneser_ney import NgramModel
-            >>> NgramModel.fit(np.array([0, 1] * 50), vocab_size=2, order=3).order
-            3
+        Of a longer training text, the last 8,388,608 characters are counted. `end_id` ends a
+        document; None without documents. Raises UsageError if `order` is not from 1 to 32, or numba
+        would obey a file of the current folder, DataError for a text shorter than `order`.
         """
         check_range("order", value=order, high=MOST_ORDER)
         if len(ids) < order:
@@ -139,25 +114,8 @@ class NgramModel:
         return discounts
 
     def predictor(self, order: int | None = None) -> NgramPredictor:
-        """Return the model of one order, with its probabilities after frequent contexts ready.
-
-        Args:
-            order: n; by default the highest order.
-
-        Returns:
-            An `NgramPredictor`, which computes the probabilities (M, V) of all characters at M
-            positions.
-
-        Raises:
-            UsageError: The model does not have that order.
-
-        Example:
-            >>> import numpy as np
-            >>> ids = model.encode("abc abc").ids
-            >>> predictor = model.ngram_model(5).predictor(3)
-            >>> bool(np.allclose(predictor.probabilities(ids, np.array([4, 7])).sum(1), 1))
-            True
-        """
+        """Return the model of one order, by default the highest, with its probabilities after
+        frequent contexts ready. Raises UsageError if the model does not have that order."""
         if order is None:
             order = self.order
         check_range("order", value=order, high=self.order)
@@ -177,52 +135,14 @@ class NgramModel:
             self.contexts, frequent, longest=longest, discounts=discounts, end_id=self.end_id
         )
 
-    def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
-        """Compute the losses of characters by the highest order, in nats.
-
-        Args:
-            ids: The ids (N,) of a text.
-            positions: The indices (M,) of the characters that are scored.
-
-        Returns:
-            -ln p(ids[i] | the characters before it) for each i of `positions`: an array (M,).
-
-        Raises:
-            ValueError: A position is outside the text.
-
-        Example:
-            >>> import numpy as np
-            >>> ids = model.encode("abc abc").ids
-            >>> model.ngram_model(5).char_nats(ids, positions=np.array([4, 5])).shape
-            (2,)
-        """
-        [(_, probabilities)] = self.by_order(ids, positions=positions, orders=(self.order,))
-        return np.asarray(-np.log(probabilities), np.float32)
-
     def by_order(
         self, ids: IdArray, positions: Int64Array, orders: Collection[int] | None = None
     ) -> Iterator[tuple[int, Float64Array]]:
-        """Compute the probabilities of characters by each of several orders.
+        """Yield each of several orders, by default all, ascending, with p(ids[i] | the characters
+        before it) for each i of positions (M,), as an array (M,).
 
-        Args:
-            ids: The ids (N,) of a text.
-            positions: The indices (M,) of the characters that are scored.
-            orders: The orders; by default all.
-
-        Returns:
-            An iterator over pairs, ascending by order: the order, and p(ids[i] | …) for each i of
-            `positions`, as an array (M,).
-
-        Raises:
-            UsageError: The model does not have one of the orders.
-            ValueError: A position is outside the text.
-
-        Example:
-            >>> import numpy as np
-            >>> ids = model.encode("abc abc").ids
-            >>> ngrams = model.ngram_model(5)
-            >>> [order for order, _ in ngrams.by_order(ids, positions=np.array([4]), orders=[2, 3])]
-            [2, 3]
+        Raises UsageError for an order that the model does not have, ValueError for a position
+        outside the text (N,).
         """
         # Checked here: a generator would raise only when it is read.
         wanted = sorted(orders or range(1, self.order + 1))
@@ -280,84 +200,6 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
     return discounts
 
 
-def evaluate_ngrams(
-    model: TrainedModel,
-    text: GivenText | CorpusPart,
-    *,
-    context: str | bytes = "",
-    orders: Sequence[int] = ORDERS,
-    max_chars: int | None = MAX_SCORED,
-) -> tuple[LossReport, ...]:
-    """Measure the mean loss of n-gram models over a text: one report for each order.
-
-    The n-grams are counted in the training text of the model, in its alphabet
-    (`Model.ngram_model`). The same characters are scored as by `evaluate`.
-
-    Args:
-        model: The model whose training text is counted.
-        text: The text: a string, bytes, the `pathlib.Path` of a file, a list of these, or a part of
-            a corpus (`Model.held_out`), which contains its context.
-        context: What stands before the text; it is not scored. By default nothing.
-        orders: The lengths n of the n-grams, from 1 to 32 characters. Those that are longer than
-            the training text are left out.
-        max_chars: The largest number of characters that are scored; of a longer text, in segments
-            that are spread evenly over it. None: all.
-
-    Returns:
-        A `LossReport` for each order, ascending: its `nats_per_char` is the mean loss, and its
-        `protocol` is `3-gram` for the order 3.
-
-    Raises:
-        UsageError: An order is out of range, `max_chars` is under 1, or the part is in another
-            alphabet.
-        DataError: The text is too short, or the training text is missing, changed or shorter than
-            all orders, or a file cannot be read.
-
-    Example:
-        >>> for report in charrnn.evaluate_ngrams(model, model.held_out(), orders=(3, 6)):
-        ...     print(report.protocol, report.num_chars)
-        3-gram 3000
-        6-gram 3000
-    """
-    # The characters on which the model is scored.
-    measured = measured_text(model, text=text, context=context)
-    measured.check_stateful(max_chars)
-    training = model.training_text(text if isinstance(text, CorpusPart) else None)
-    positions = scored_positions(
-        len(measured.ids), first=measured.first_scored, max_chars=max_chars
-    )
-
-    usable = usable_orders(orders, training)
-    reports = []
-    for order, losses in losses_by_order(
-        training,
-        orders=usable,
-        text=measured,
-        positions=positions,
-        end_id=model.config.end_id,
-    ):
-        reports.append(measured.report(losses.scores, protocol=f"{order}-gram"))
-    return tuple(reports)
-
-
-def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
-    """Return the orders without repetition, ascending, and leave out those longer than the training
-    text.
-
-    Raises UsageError for an order out of range, DataError if no order is left.
-    """
-    for order in orders:
-        check_range("order", value=order, high=MOST_ORDER)
-
-    usable = sorted({order for order in orders if order <= len(training)})
-    if not usable:
-        raise DataError(
-            f"The training text has {counted(len(training), 'character')}, too few for n-grams of"
-            f" order {min(orders, default=1)}. Leave {named('ngrams')} out."
-        )
-    return usable
-
-
 def fit_ngrams(training: CorpusPart, order: int, end_id: int | None) -> NgramModel:
     """Count the n-grams of a training text, n = 1 … `order`; `end_id` ends a document. Raises
     DataError for a text shorter than that, UsageError for an order out of range."""
@@ -367,19 +209,3 @@ def fit_ngrams(training: CorpusPart, order: int, end_id: int | None) -> NgramMod
         order=order,
         end_id=end_id,
     )
-
-
-def losses_by_order(
-    training: CorpusPart,
-    orders: Sequence[int],
-    text: MeasuredText,
-    positions: NDArray[np.int64],
-    end_id: int | None,
-) -> Iterator[tuple[int, CharLosses]]:
-    """Yield each order and its losses at positions (M,) of a text."""
-    counted_ngrams = fit_ngrams(training, orders[-1], end_id=end_id)
-    for order, probabilities in counted_ngrams.by_order(
-        text.ids, positions=positions, orders=orders
-    ):
-        nats = -np.log(probabilities).astype(np.float32)
-        yield order, text.charged(CharLosses(positions, nats))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from charrnn.errors import DataError, UsageError, install_command, named
 from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generator import Generator
-from charrnn.generation.sample_options import Clamps
+from charrnn.generation.sample_options import NGRAM_ORDER, Clamps
 from charrnn.model.annotations import Predictor
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.ngrams.contexts import NgramPredictor
@@ -33,9 +33,6 @@ from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel
 
-ORDER = 16
-"""Characters of the n-grams that are counted, at most: a context of 15 characters and its follower
-(benchmarks/LOG.md)."""
 MOST_CHARS_OF_PYTHON = 50_000
 """Characters that are counted without numba, at most: they take some ten seconds."""
 NO_CHARACTER = -1
@@ -53,13 +50,17 @@ def row_slices(num_rows: int) -> Iterator[slice]:
 
 
 def ngrams_of(
-    model: TrainedModel, *, training: CorpusPart | None = None, instead: str = ""
+    model: TrainedModel,
+    *,
+    order: int = NGRAM_ORDER,
+    training: CorpusPart | None = None,
+    instead: str = "",
 ) -> TextNgrams:
     """Count the n-grams of a model's training text, or of `training` where it is read already, of
-    up to ORDER characters.
+    up to `order` characters; a text of fewer has no longer ones.
 
-    Raises DataError, with `instead` as the remedy, for a text that is missing, has changed or is
-    too short, and for a long one without numba.
+    Raises DataError, with `instead` as the remedy, for a text that is missing or has changed, and
+    for a long one without numba; UsageError for an order out of range.
     """
     text = training or model.training_text(instead=instead)
     if len(text) > MOST_CHARS_OF_PYTHON and not can_compile():
@@ -68,7 +69,7 @@ def ngrams_of(
             f" missing ({install_command()})."
         )
     check_room_for_numba()
-    ngrams = fit_ngrams(text, min(ORDER, len(text)), end_id=model.config.end_id)
+    ngrams = fit_ngrams(text, min(order, len(text)), end_id=model.config.end_id)
     return TextNgrams(model, predictor=ngrams.predictor())
 
 

@@ -35,7 +35,7 @@ print(charrnn.evaluate_runs([model, model], Path("a.txt"), mixtures=[mixture]).r
 print(charrnn.evaluate(model, ["Ada", "Grace"]).bpc, model.study(Path("a.txt")).num_cells)
 print(max(charrnn.losses_by_line([model], "Ada"), key=lambda line: line.excess).text)
 print(charrnn.match_cells([model, model], [Path("a.txt"), "Ada"]).num_sharing())
-print(charrnn.evaluate_ngrams(model, model.held_out(), orders=(3, 6))[0].bpc)
+print(charrnn.evaluate(model.ngrams(6), model.held_out()).bpc)
 print(charrnn.error_kinds([model], "Ada").models[0].num_errors)
 try:
     print(charrnn.find_cells(model.trace("Ada"), "quote").scores)

@@ -20,7 +20,8 @@ from charrnn.evaluation import comparison
 from charrnn.evaluation.loss_reports import NGRAM
 from charrnn.ngrams import contexts, rows
 from charrnn.ngrams import kneser_ney as ngrams
-from charrnn.ngrams.kneser_ney import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts_of
+from charrnn.ngrams.kneser_ney import FALLBACK_DISCOUNTS, NgramModel, discounts_of
+from charrnn.ngrams.rows import ORDERS
 from charrnn.views.tables import shown_rows
 
 
@@ -63,6 +64,11 @@ class Textbook:
         return self.interpolated(self.counts[order], context, char)
 
 
+def char_nats(model, text, positions):
+    """Return the losses (M,) at some positions by the highest order."""
+    return -np.log(by_each(model, text, positions, [model.order])[0])
+
+
 def by_each(model, text, positions, orders):
     """Return the probabilities (orders, M) at some positions (M,)."""
     return np.array([found for _, found in model.by_order(text, positions, orders)])
@@ -95,7 +101,7 @@ def test_orders_are_those_of_the_textbook(vocab_size, order, num_chars, seed, re
     # Both add at most a few hundred numbers of size 1 in float64.
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=0)
     np.testing.assert_allclose(
-        model.char_nats(text, np.arange(len(text))), -np.log(found[-1]), rtol=1e-6
+        char_nats(model, text, np.arange(len(text))), -np.log(found[-1]), rtol=1e-6
     )  # float32
 
 
@@ -119,7 +125,7 @@ def test_the_smallest_texts_and_alphabets():
     model = NgramModel.fit(np.zeros(30, np.uint8), 1, 5)
     text = np.zeros(4, np.uint8)
     np.testing.assert_allclose(by_each(model, text, np.arange(4), (1, 2, 5)), 1, rtol=1e-12)
-    assert np.abs(model.char_nats(text, np.arange(4))).max() < 1e-6
+    assert np.abs(char_nats(model, text, np.arange(4))).max() < 1e-6
     model = NgramModel.fit(np.array([2], np.uint8), 4, 1)
     (probabilities,) = by_each(model, np.array([2, 3], np.uint8), np.arange(2), (1,))
     # c = 1 in all, D = 0.5: the other half is spread over four characters.
@@ -133,7 +139,7 @@ def test_only_the_end_of_a_long_text_is_counted(monkeypatch):
     part = NgramModel.fit(training, 4, 3)
     last = NgramModel.fit(training[300:], 4, 3)
     np.testing.assert_array_equal(
-        part.char_nats(training, positions), last.char_nats(training, positions)
+        char_nats(part, training, positions), char_nats(last, training, positions)
     )
     assert len(part.ids) == 200
 
@@ -206,7 +212,7 @@ def test_orders_and_texts_that_cannot_be_used_are_refused():
     with pytest.raises(UsageError, match=r"`order` is 4; it must be between 1 and 3"):
         model.by_order(text, np.arange(3), (4,))
     with pytest.raises(ValueError, match="positions"):
-        model.char_nats(text, np.array([10]))
+        char_nats(model, text, np.array([10]))
 
 
 @pytest.fixture(scope="module")
@@ -241,20 +247,17 @@ def test_rows_come_near_the_entropy_of_the_chain(evaluation):
 def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model, evaluation):
     text = chain_text(30_000)
     training, held_out = model.vocab.encode(text[:27_000]), model.vocab.encode(text)
-    expected = NgramModel.fit(training, len(model.vocab), 5).char_nats(
-        held_out, np.arange(27_000, 30_000)
-    )
+    ngrams_of_training = NgramModel.fit(training, len(model.vocab), 5)
+    expected = char_nats(ngrams_of_training, held_out, np.arange(27_000, 30_000))
     row = next(row for row in evaluation.rows if row.loss.protocol == "5-gram")
     assert row.loss.nats_per_char == pytest.approx(expected.mean(dtype=np.float64), rel=1e-6)
-    assert len(model.ngram_model(5).ids) == 27_000
+    assert len(model.ngrams(5).predictor.contexts.ids) == 27_000
 
 
-def test_reports_from_python_are_those_of_the_table(model, evaluation):
-    assert list(charrnn.evaluate_ngrams(model, model.held_out())) == [
-        row.loss for row in rows_of(evaluation, NGRAM)
-    ]
-    (report,) = charrnn.evaluate_ngrams(model, chain_text(2_000, seed=5), orders=[3, 3])
-    assert report.protocol == "3-gram" and report.num_chars == 1_999
+def test_the_loss_of_n_grams_from_python_is_that_of_the_table(model, evaluation):
+    report = charrnn.evaluate(model.ngrams(3), model.held_out(), precision="fp32")
+    row = next(row for row in evaluation.rows if row.loss.protocol == "3-gram")
+    assert report.nats_per_char == pytest.approx(row.loss.nats_per_char, rel=1e-6)
 
 
 def test_a_note_names_the_share_that_is_counted(model, monkeypatch):
@@ -282,12 +285,12 @@ def test_orders_longer_than_the_training_text_are_left_out(tmp_path):
     corpus.write_bytes(chain_text(20).encode())
     model = charrnn.load(build_chain(tmp_path / "short-001", CYCLE, corpus=corpus))
     text = chain_text(100)
-    reports = charrnn.evaluate_ngrams(model, text, orders=(1, 18, 20))
-    assert [report.protocol for report in reports] == ["1-gram", "18-gram"]
+    found = comparison.evaluate_runs([model], text, ngrams=(1, 18, 20))
+    assert [row.loss.protocol for row in rows_of(found, NGRAM)] == ["1-gram", "18-gram"]
     with pytest.raises(DataError, match="too few for n-grams of order 20"):
-        charrnn.evaluate_ngrams(model, text, orders=(20,))
+        comparison.evaluate_runs([model], text, ngrams=(20,))
     with pytest.raises(UsageError, match=r"`order` is 0"):
-        charrnn.evaluate_ngrams(model, text, orders=(0,))
+        comparison.evaluate_runs([model], text, ngrams=(0,))
 
 
 def test_a_training_text_that_is_gone_is_one_clear_error(tmp_path, command):
@@ -346,7 +349,7 @@ def test_the_order_of_documents_that_are_read_has_no_effect(order):
     losses = []
     for numbers in ORDERS_OF_DOCUMENTS:
         read = np.append(np.uint8(0), documents_in(numbers, seed=9))
-        losses.append(model.char_nats(read, np.arange(1, len(read))).sum(dtype=np.float64))
+        losses.append(char_nats(model, read, np.arange(1, len(read))).sum(dtype=np.float64))
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
 
 

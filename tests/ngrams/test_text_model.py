@@ -112,7 +112,7 @@ def test_a_training_text_that_is_gone_is_one_clear_error(run, command, tmp_path)
 
 def test_a_long_text_is_not_counted_without_numba(model, monkeypatch):
     monkeypatch.setattr(text_model, "can_compile", lambda: False)
-    assert model.ngrams().predictor.longest == text_model.ORDER - 1
+    assert model.ngrams().predictor.longest == text_model.NGRAM_ORDER - 1
     monkeypatch.setattr(text_model, "MOST_CHARS_OF_PYTHON", 1_000)
     with pytest.raises(DataError, match="numba, which is missing"):
         model.ngrams()
