@@ -206,6 +206,15 @@ class CellFindings(Displayable):
     num_cells: int = 0
     """C: the cells among which the best were chosen; 0 if no detector could be scored."""
 
+    def to_json(self) -> dict[str, object]:
+        """Return the object of `visualize --find --json`, without the name of the run."""
+        return {
+            "findings": [score.to_json() for score in self.scores],
+            "skipped": [asdict(skipped) for skipped in self.skipped],
+            "num_chars": self.num_chars,
+            "num_cells": self.num_cells,
+        }
+
 
 @described
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -98,7 +98,7 @@ def _built(entry: CommandEntry, added: "tuple[Option, ...]") -> Any:
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     epilog = None
     if entry.epilog:
-        epilog = load_place(entry.epilog)
+        epilog = load_place(entry.epilog)()
     function = command_of(load_place(entry.place), name=entry.name, added=added)
     alone.command(entry.name, cls=Command, epilog=epilog)(function)
     return typer.main.get_command(alone)

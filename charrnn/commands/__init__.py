@@ -12,7 +12,7 @@ COMMANDS = (
         summary="Show what the cells of a model keep track of.",
         place="charrnn.commands.visualize:visualize",
         added_options="charrnn.commands.visualize:added_options",
-        epilog="charrnn.commands.visualize:EPILOG",
+        epilog="charrnn.commands.visualize:epilog",
     ),
     CommandEntry(
         name="evaluate",

@@ -44,8 +44,11 @@ from charrnn.runs.targets import Target
 from charrnn.system.progress import task
 from charrnn.views.delivery import Shown
 
-EPILOG = f"Detectors: {', '.join(DETECTORS)}, and those of installed packages."
-"""The text below the help."""
+
+def epilog() -> str:
+    """Return the text below the help: the names of all detectors."""
+    names = ", ".join(detector.name for detector in get_detectors(None))
+    return f"Detectors, those of installed packages last: {names}."
 
 
 def visualize(options: VisualizeOptions) -> None:
@@ -233,7 +236,7 @@ CORE_ANALYSES: tuple[AnyAnalysis, ...] = (
         options=NoOptions,
         measure=measure_cells,
         show=show_cells,
-        takes=frozenset({"--guesses"}),
+        takes=DETECTOR_OPTIONS | {"--guesses"},
         example="--cell 0:17",
         colours_text=True,
         reads_more=True,

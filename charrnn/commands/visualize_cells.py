@@ -1,7 +1,7 @@
 """A text in the colours of chosen cells, `charrnn visualize --cell`, or of its surprise."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,8 @@ from charrnn.cells.findings import CellPage, ColouredText
 from charrnn.cells.trace import Trace
 from charrnn.cli.analyses import NoOptions, Own, Subject
 from charrnn.cli.arguments import parse_cell
-from charrnn.errors import DataError
+from charrnn.detectors.detector import Labels
+from charrnn.errors import DataError, UsageError
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.trained_model import TrainedModel
 from charrnn.views.cell_page import page_pictures
@@ -83,6 +84,8 @@ class CellsOnPage:
     indices: Sequence[tuple[int, int]]
     """Layer and unit of each."""
     trace: Trace
+    labels: Mapping[str, Labels]
+    """Those of the detector that was named, by its name; empty without one."""
 
     def show(self, subject: Subject[NoOptions]) -> Shown:
         """Draw the page."""
@@ -90,13 +93,21 @@ class CellsOnPage:
         rows = []
         for layer, unit in self.indices:
             polarity = model.polarity(layer, unit)
-            rows.append(PageRow(columns=[f"{layer}:{unit}"], cell=(layer, unit), polarity=polarity))
+            rows.append(
+                PageRow(
+                    columns=[f"{layer}:{unit}"],
+                    cell=(layer, unit),
+                    detector=next(iter(self.labels), ""),
+                    polarity=polarity,
+                )
+            )
         name = f"Cells of {model.name}"
         if len(rows) == 1:
             name = f"A cell of {model.name}"
         page = page_of_trace(
             model, trace=self.trace, title=name, columns=["cell"], rows=rows, num_cells=len(rows)
         )
+        page = replace(page, labels=self.labels)
         return Shown(name, pictures=(), data=None, page=partial(to_html_page, page))
 
 
@@ -129,6 +140,7 @@ class CellsInTerminal:
         it."""
         kind = cell_type(subject.model.config.cell).shows
         pictures: list[RenderableType] = []
+        underlined = "".join(f"where {name} is on" for name in _chosen_labels(subject))
         before: Scale | None = None
         for cell, page in zip(self.cells, self.pages, strict=True):
             if pictures:
@@ -137,7 +149,7 @@ class CellsInTerminal:
 
             scale = scale_of_text(cell.text)
             if scale != before:
-                pictures += scale_pictures(scale)
+                pictures += scale_pictures(scale, underlined)
                 if cell.text.guesses:
                     pictures.append(Text(ABOUT_GUESSES))
                 pictures += end_legend(cell.text.text)
@@ -162,6 +174,7 @@ class CellsAsJson:
         for cell, page in zip(self.cells, self.pages, strict=True):
             index = {"layer": cell.layer, "unit": cell.unit}
             listed.append(index | {"values": [*cell.text.values], "page": page.to_json()})
+        labels = _chosen_labels(subject)
 
         first = {name: listed[0][name] for name in ("layer", "unit", "values")}
         data: dict[str, object] = {
@@ -173,6 +186,8 @@ class CellsAsJson:
         guesses = self.cells[0].text.guesses
         if guesses:
             data["guesses"] = guesses
+        if labels:
+            data["labels"] = {name: of_detector.tolist() for name, of_detector in labels.items()}
         return Shown(_names_of(subject, self.cells), pictures=(), data=data)
 
 
@@ -189,9 +204,13 @@ def measure_cells(subject: Subject[NoOptions]) -> CellsShown:
     indices = list(
         dict.fromkeys(parse_cell("--cell", text=cell, model=model) for cell in options.cells)
     )
+    labels = _chosen_labels(subject)
     if options.suffix == ".html":
         trace = model.trace(subject.text, num_guesses=NUM_GUESSES)
-        return CellsOnPage(indices, trace)
+        return CellsOnPage(indices, trace, labels)
+    inside: tuple[bool, ...] = ()
+    for of_detector in labels.values():
+        inside = tuple(of_detector.tolist())
 
     guesses: Guesses = []
     if options.guesses:
@@ -202,6 +221,7 @@ def measure_cells(subject: Subject[NoOptions]) -> CellsShown:
             text=subject.text.text,
             values=tuple(map(float, values)),
             guesses=tuple(map(tuple, guesses)),
+            inside=inside,
             polarity=model.polarity(*index),
         )
         cells.append(ColouredCell(*index, coloured))
@@ -214,6 +234,34 @@ def measure_cells(subject: Subject[NoOptions]) -> CellsShown:
     if options.json or options.suffix == ".json":
         return CellsAsJson(cells, pages)
     return CellsInTerminal(cells, pages)
+
+
+def _chosen_labels(subject: Subject[NoOptions]) -> dict[str, Labels]:
+    """Return the labels of the text by the one detector that was named, by its name; no labels
+    without one.
+
+    Raises UsageError for several detectors and for a count, which cannot be underlined; DataError
+    for a detector that does not apply to the text.
+    """
+    options = subject.options
+    if not (options.detectors or options.detect):
+        return {}
+    if options.guesses:
+        raise UsageError(
+            "--guesses stand below the characters, where --detector underlines them: leave one of"
+            " them out."
+        )
+    names = [detector.name for detector in subject.detectors]
+    if len(names) > 1:
+        raise UsageError(f"One detector is underlined, not {', '.join(names)}: name one.")
+    labelling = subject.detectors[0].labelling(subject.text.text)
+    if labelling.labels is None:
+        raise DataError(f"{names[0]} labels nothing: {labelling.absence}.")
+    if labelling.labels.dtype != bool:
+        raise UsageError(
+            f"{names[0]} counts, and only a yes/no detector can be underlined: name another one."
+        )
+    return {names[0]: labelling.labels}
 
 
 def show_cells(subject: Subject[NoOptions], shown: CellsShown) -> Shown:

@@ -149,7 +149,7 @@ def show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     if found.trace is not None:
         content = _findings_page(model, found=found, trace=found.trace, title=title)
         page = partial(to_html_page, content)
-    data: object = [score.to_json() for score in findings.scores]
+    data: object = {"run": model.name} | findings.to_json()
     # A page needs no data, which takes as long to build as the page.
     if found.atlas is not None and page is None:
         data = {

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from string import ascii_uppercase
 from typing import Any
 
 from charrnn.detectors import formal, notations, prose, source
 from charrnn.detectors.custom import plugin_detector
-from charrnn.detectors.detector import Detector, Label
+from charrnn.detectors.detector import Detector, Label, Labelling
 from charrnn.errors import UsageError, did_you_mean
-from charrnn.hooks.manager import find_extension, offered_names
+from charrnn.hooks.manager import find_extension, leave_out, offered_names
 from charrnn.hooks.specifications import detectors
 
 # Prose has brackets and quotation marks, too, but no strings and comments.
@@ -128,24 +129,55 @@ DETECTORS = {detector.name: detector for detector in _BUILT_IN}
 
 def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     """Return the chosen detectors, which are names or detectors, or one name; if none is chosen,
-    return all detectors of charrnn.
+    return all detectors of charrnn, then those of installed packages.
 
     A detector that is chosen by its name labels a text of any kind (`Detector.for_any_text`), but a
-    detector of a formal language labels only texts of this language. Detectors of installed
-    packages are used only if they are named, so that the same command gives the same table on every
-    machine. Raises UsageError for an unknown or ambiguous name, and for a detector of a package
-    that cannot be loaded.
+    detector of a formal language labels only texts of this language. Raises UsageError for an
+    unknown or ambiguous name, and for a chosen detector of a package that cannot be loaded. One
+    that was not chosen labels nothing then, and gives the reason.
 
     >>> [detector.name for detector in get_detectors(["quote", "digit"])]
     ['quote', 'digit']
     """
     if not chosen:
-        return list(DETECTORS.values())
+        return [*DETECTORS.values(), *_of_packages()]
     # A name is a sequence of letters, which nobody means.
     if isinstance(chosen, str):
         chosen = [chosen]
     # A detector that is named twice is used once.
     return [_find(item) if isinstance(item, str) else item for item in dict.fromkeys(chosen)]
+
+
+class _Offered(Detector):
+    """A detector of a package that nobody named: its error is the reason why it labels nothing."""
+
+    def labelling(self, text: str) -> Labelling:
+        """Label a text, as `Detector.labelling`."""
+        try:
+            return super().labelling(text)
+        except UsageError as error:
+            return Labelling(name=self.name, labels=None, absence=str(error))
+
+
+def _of_packages() -> list[Detector]:
+    """Return the detectors of installed packages, those that cannot be loaded, too."""
+    found: list[Detector] = []
+    for name in offered_names(detectors):
+        try:
+            loaded = _find(name)
+        except UsageError as error:
+            # A built-in detector keeps its name, and is used.
+            if name in DETECTORS:
+                leave_out(error.marked)
+                continue
+            loaded = Detector(name, "cannot be loaded", label=_no_labels, absence=str(error))
+        values = {field.name: getattr(loaded, field.name) for field in fields(loaded)}
+        found.append(_Offered(**values))
+    return found
+
+
+def _no_labels(text: str) -> None:
+    """Return no labels, of a detector that cannot be loaded."""
 
 
 def _find(name: str) -> Detector:

@@ -155,7 +155,7 @@ def test_every_snippet_is_part_of_a_step(steps):
 @pytest.mark.trained
 def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
     line = ("visualize", "--text", corpus_of_brackets)
-    *helps, _, _, _, sampled, (score,), entropy, characters = succeed(
+    *helps, _, _, _, sampled, found, entropy, characters = succeed(
         process,
         site,
         ("visualize", "--help"),
@@ -169,6 +169,7 @@ def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
         ("vocabulary", "--json"),
     )
     shown = "".join(helps)
+    (score,) = found["findings"]
     added = ("parenthesis", "ugrnn", "balanced", "lion", "--entropy")
     assert all(name in shown for name in added)
     written = {
@@ -209,7 +210,7 @@ def test_the_example(steps, process, tmp_path, corpus_of_brackets):
     (site / "charrnn").symlink_to(PACKAGE)
 
     named = ("--detector", "sentence-position", "--detector", "ellipsis")
-    _, sampled, scores = succeed(
+    _, sampled, found = succeed(
         process,
         site,
         train(corpus_of_brackets, "--cell", "leaky"),
@@ -217,4 +218,4 @@ def test_the_example(steps, process, tmp_path, corpus_of_brackets):
         ("visualize", "--text", corpus_of_brackets, "--find", "--json", *named),
     )
     assert len(sampled) >= 20
-    assert {score["detector"] for score in scores} == {"sentence-position", "ellipsis"}
+    assert {score["detector"] for score in found["findings"]} == {"sentence-position", "ellipsis"}

@@ -15,6 +15,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.cells.findings import CellScore
+from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import DETECTORS
 
 
@@ -32,10 +33,13 @@ def fresh_file(fresh, lab, tmp_path):
 
 
 def find(command, *arguments):
-    """The object or objects of --json."""
+    """The object of --json, or the scores of the findings."""
     ran = command("visualize", *arguments, "--json")
     assert (ran.code, ran.notes) == (0, "")
-    return json.loads(ran.out)
+    found = json.loads(ran.out)
+    if "findings" in found:
+        return found["findings"]
+    return found
 
 
 def table_rows(out):
@@ -107,6 +111,37 @@ def test_a_cell_is_shown_over_the_text(command, fresh_file, lab, fresh, corpus):
     assert found["text"] == corpus.text[begin : begin + 100]
     expected = model.trace(corpus.text[begin - 1_000 : begin + 100]).cells[1_000:, 0, 7]
     assert found["values"] == pytest.approx(expected.tolist(), abs=1e-3)
+
+
+def test_the_labels_of_a_named_detector_are_underlined_under_a_cell(command, fresh_file, fresh):
+    text = fresh.text[:300]
+    shown = ("--cell", "0:7", "--text", fresh_file, "--chars", 300, "--detector", "quote")
+    assert find(command, *shown)["labels"]["quote"] == label_quotes(text).tolist()
+    assert "where quote is on" in command("visualize", *shown).out
+    page = command("visualize", *shown, "--export", "cell.html")
+    assert page.code == 0 and '"quote"' in Path("cell.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("--detector quote --detector digit", "One detector is underlined, not quote, digit"),
+        ("--detector line-position", "line-position counts, and only a yes/no detector can be"),
+        ("--detector quote --guesses", "--guesses stand below the characters"),
+    ],
+)
+def test_what_cannot_be_underlined_is_refused(command, fresh_file, options, message):
+    ran = command("visualize", "--cell", "0:7", "--text", fresh_file, *options.split())
+    assert ran.code == 2 and message in " ".join(ran.err.split())
+
+
+def test_the_json_of_the_findings_says_what_was_not_scored(command, fresh_file):
+    ran = command("visualize", "--find", "--text", fresh_file, "--json")
+    found = json.loads(ran.out)
+    assert found["run"] == "lstm-001" and found["num_chars"] > 0
+    assert found["skipped"][0].keys() == {"detector", "reason"}
+    names = [one["detector"] for one in (*found["findings"], *found["skipped"])]
+    assert sorted(names) == sorted(DETECTORS)
 
 
 def test_without_the_extra_a_png_says_how_to_make_one(command, monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fake_packages import install, install_names
 
+from charrnn.cells.target_labels import choose_targets
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
@@ -64,7 +65,6 @@ def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared
         match=r"^There is no detector 'vowel'\. Did you mean vowels\?.* quote, .*, vowels\.",
     ):
         get_detectors(["vowel"])
-    assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
     assert get_detectors(["quote"]) == [DETECTORS["quote"]]
     own = Detector("own", "", lambda text: np.zeros(len(text), bool))
     assert get_detectors([own]) == [own]
@@ -134,6 +134,30 @@ def test_packages_are_left_out_while_the_metadata_of_one_are_damaged(offer, tmp_
     (message,) = manager.LEFT_OUT
     assert message.startswith("The entry points of an installed package cannot be read: ")
     assert "left out" in message
+
+
+def test_the_detectors_of_packages_come_after_those_of_charrnn_where_none_is_chosen(offer):
+    offer("vowels", FUNCTION)
+    *built_in, added = get_detectors(None)
+    assert built_in == list(DETECTORS.values())
+    assert (added.name, added.looks_for) == ("vowels", "Inside a vowel")
+    assert added.labelling("lamp").labels.tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("code", ["def label(text)", f"{LABEL}return 1 / 0"])
+def test_one_of_a_package_that_fails_is_not_scored_and_says_why(offer, code):
+    offer("vowels", code)
+    added = get_detectors(None)[-1]
+    _, skipped = choose_targets("a lamp, and another lamp. " * 10, [added])
+    [reason] = [one.reason for one in skipped]
+    assert reason.startswith("The detector 'vowels' of the package rhymes 1.0 failed in ")
+    assert "Error" in reason
+
+
+def test_one_of_a_package_does_not_replace_a_built_in_one(offer):
+    offer("quote", FUNCTION)
+    assert get_detectors(None) == list(DETECTORS.values())
+    assert any("'quote' is offered twice" in message for message in manager.LEFT_OUT)
 
 
 def test_one_name_is_a_choice_too():

@@ -77,7 +77,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(cell, depth, tmp_path, mon
         p.probability for p in loaded.predict("the ", top=len(loaded.vocab))
     ) == pytest.approx(1)
     assert run(["visualize", "whole", "--text", "shown.txt", "--json"]) == 0
-    scores = json.loads(capsys.readouterr().out)
+    scores = json.loads(capsys.readouterr().out)["findings"]
     assert {"quote", "line-position"} <= {score["detector"] for score in scores}
     assert (
         run(["visualize", "whole", "--text", "shown.txt", "--cell", "2:15", "--chars", "80"]) == 0

@@ -315,7 +315,7 @@ def test_the_command_opens_the_text_with_the_figures_of_visualize(command, lab, 
     assert (ran.code, ran.out) == (0, "")
     assert opened[0].browser.given.text == FRESH[:300]
     scores = opened[0].study.findings().scores
-    assert json.loads(json.dumps([score.to_json() for score in scores])) == reported
+    assert json.loads(json.dumps([score.to_json() for score in scores])) == reported["findings"]
 
 
 def test_the_command_reads_no_text_from_the_keyboard(command, lab, opened):

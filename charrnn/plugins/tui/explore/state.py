@@ -16,7 +16,7 @@ from rich.text import Text
 from charrnn.cells.findings import CellFindings, CellIndex, CellScore
 from charrnn.cells.trace import Trace
 from charrnn.config.settings import resolved
-from charrnn.detectors.registry import DETECTORS
+from charrnn.detectors.registry import get_detectors
 from charrnn.errors import UsageError
 from charrnn.generation.continuations import Continuation
 from charrnn.generation.distribution import next_char_probs
@@ -330,7 +330,8 @@ class Exploration:
             about += f", 95 % {interval}"
         if meaning(score):
             about += f", {meaning(score)}"
-        about += f"; {polarity_text(score)}: {DETECTORS[score.detector].looks_for}"
+        looks_for = {detector.name: detector.looks_for for detector in get_detectors(None)}
+        about += f"; {polarity_text(score)}: {looks_for[score.detector]}"
         about += f"; {choosing_score_text(score)} on the first half"
         if score.untrained is not None:
             about += f", untrained baseline {score.untrained:.3f}"
