@@ -16,7 +16,7 @@ from charrnn.text.batches import release_pages
 from charrnn.text.documents import END, Documents
 from charrnn.text.id_builder import BLOCK_BYTES
 from charrnn.text.places import Place, find_places
-from charrnn.text.source_reader import SourceReader
+from charrnn.text.source_reader import SourceReader, file_bytes
 from charrnn.text.sources import (
     SHUFFLED,
     Order,
@@ -53,6 +53,8 @@ class Corpus:
     """The number of occurrences of each character, in the alphabet or not."""
     digest: str
     """SHA-256, in hexadecimal, of the text (of its UTF-8, for the char alphabet)."""
+    file_bytes: int
+    """The size of its files on the disk."""
     sources: tuple[str, ...]
     """A display name for each source."""
     locations: tuple[str | None, ...] = ()
@@ -77,6 +79,7 @@ class Corpus:
             unknown=unknown,
             counted=text.counted,
             digest=text.digest,
+            file_bytes=file_bytes(text.origins),
             sources=text.labels,
             locations=tuple(origin.location for origin in text.origins),
             notes=text.notes,

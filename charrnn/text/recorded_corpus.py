@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,12 @@ from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import Documents, split_text
-from charrnn.text.source_reader import SourceReader
+from charrnn.text.source_reader import SourceReader, file_bytes
 from charrnn.text.sources import (
     SORTED,
     Order,
     Origin,
+    find_catalogued,
     find_entry,
     find_origin,
     origin_at,
@@ -31,7 +32,8 @@ MAX_LOCATIONS_LENGTH = 200_000
 """Maximum length of the JSON of the locations that are recorded. The locations of thousands of
 sources are too long and are not recorded."""
 MAX_COMPARED = 1 << 25
-"""Maximum size in bytes of a corpus that is compared with another text."""
+"""Maximum size in bytes of a corpus that is compared with another text, and of files that are read
+although their size is not the recorded one."""
 
 
 class _OtherTextError(DataError):
@@ -52,6 +54,8 @@ class RecordedCorpus:
     """The location of each source (`Corpus.locations`); empty if none was recorded."""
     digest: str
     """SHA-256 of the text (`Corpus.digest`)."""
+    file_bytes: int | None = None
+    """The size of its files on the disk (`Corpus.file_bytes`); None if it was not recorded."""
     model_file: str = ""
     """Name of the exported model file, which contains no text; "" for a run."""
     is_held_out: bool = False
@@ -121,6 +125,13 @@ class RecordedCorpus:
         problems: list[DataError] = []
         for origins in self._candidates(problems):
             try:
+                # The size is compared before anything is read: a run of somebody else could name
+                # the whole disk. Small files are read, because a folder may have new ones that are
+                # no text.
+                size = file_bytes(origins)
+                if size > MAX_COMPARED and size != self.file_bytes:
+                    raise _OtherTextError(self._changed(origins, alternative, reason))
+
                 # The digest is compared before the text is encoded.
                 with SourceReader(
                     origins,
@@ -130,7 +141,7 @@ class RecordedCorpus:
                     joins_lines=config.join_lines,
                 ) as text:
                     if text.digest != self.digest:
-                        changed = self._changed(text, alternative=alternative, reason=reason)
+                        changed = self._changed(origins, alternative, reason, notes=text.notes)
                         raise _OtherTextError(changed)
                     if vocab is None:
                         is_exact = config.alphabet == "exact"
@@ -187,6 +198,9 @@ class RecordedCorpus:
             origin = None
             if location is not None:
                 origin = origin_at(location, order)
+            # A model file comes from somebody else, and names no place of this machine.
+            if self.model_file:
+                origin = find_catalogued(source, order)
             if origin is None:
                 origin = find_origin(source, is_named_by_run=True, order=order)
             origins.append(origin)
@@ -203,35 +217,36 @@ class RecordedCorpus:
                     return True
         return False
 
-    def _changed(self, text: SourceReader, alternative: str, reason: str) -> str:
+    def _changed(
+        self, origins: Sequence[Origin], alternative: str, reason: str, notes: Sequence[str] = ()
+    ) -> str:
+        labels = [origin.label for origin in origins]
         if not self.config.corpus:
-            label = text.labels[0]
             return (
-                f"{self.run} was trained on another version of the {label}: use that"
+                f"{self.run} was trained on another version of the {labels[0]}: use that"
                 f" Python{alternative}.{reason}"
             )
 
-        listed = shortened(", ".join(text.labels))
+        listed = shortened(", ".join(labels))
         message = (
             f"The text of {self.run} has changed since it was trained ({listed}): put it"
             f" back{alternative}.{reason}"
         )
 
         # A file of a folder that can no longer be read is skipped, which changes the text.
-        notes = [note for note in text.notes if note.startswith("skipped")]
-        if notes:
-            message += f"\nWhen it was read again: {shortened('; '.join(notes))}."
+        skipped = [note for note in notes if note.startswith("skipped")]
+        if skipped:
+            message += f"\nWhen it was read again: {shortened('; '.join(skipped))}."
         return message
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:
         entry = find_entry(Path(source).stem)
         if self.model_file:
             # A model file contains no text that could be put back.
-            remedy = f"put {shortened(source)} into this folder"
+            remedies = [instead]
             if entry is not None:
-                remedy = f"run charrnn corpora fetch {entry.name}"
-            if instead:
-                remedy = f"{instead}, or {remedy}"
+                remedies.append(f"run charrnn corpora fetch {entry.name}")
+            remedy = ", or ".join(filter(None, remedies)) or "give the text"
             return f"{self.model_file} contains no text: {remedy}.{reason}"
 
         alternative = f" or {instead}" if instead else ""
@@ -271,20 +286,27 @@ def recorded_corpus(
         if location is not None and not (isinstance(location, str) and os.path.isabs(location)):
             locations = []
             break
+    recorded_bytes = state.get("corpus_bytes")
+    if type(recorded_bytes) is not int:
+        recorded_bytes = None
     return RecordedCorpus(
         run=run,
         config=config,
         locations=tuple(locations),
         digest=digest,
+        file_bytes=recorded_bytes,
         model_file=model_file,
         is_held_out=state.get("is_imported") is True,
     )
 
 
-def state_of_corpus(corpus: Corpus) -> dict[str, str | list[str | None]]:
+def state_of_corpus(corpus: Corpus) -> dict[str, str | int | list[str | None]]:
     """Return the entries about its corpus in the state of a checkpoint, which `recorded_corpus`
     reads."""
-    state: dict[str, str | list[str | None]] = {"corpus_digest": corpus.digest}
+    state: dict[str, str | int | list[str | None]] = {
+        "corpus_digest": corpus.digest,
+        "corpus_bytes": corpus.file_bytes,
+    }
     locations = list(corpus.locations)
     if any(locations) and len(json.dumps(locations)) <= MAX_LOCATIONS_LENGTH:
         state["corpus_locations"] = locations

@@ -427,6 +427,16 @@ def _size_of(path: Path) -> int | None:
     return status.st_size
 
 
+def file_bytes(origins: Iterable[Origin]) -> int:
+    """Return the size of all files of some sources together, as they are on the disk."""
+    num_bytes = 0
+    for origin in origins:
+        for path in origin.paths:
+            with suppress(OSError):  # The file is missing, which is reported when it is read.
+                num_bytes += os.stat(path).st_size
+    return num_bytes
+
+
 def _skipped(origin: Origin, tally: Tally) -> str:
     skipped = []
     if tally.skipped:

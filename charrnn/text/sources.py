@@ -6,12 +6,13 @@ seed. A text of the catalogue has a known URL and SHA-256; it is downloaded once
 """
 
 import errno
+import fnmatch
 import glob
 import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -36,6 +37,11 @@ CORPORA = Path("corpora")
 CORPORA_VARIABLE = "CHARRNN_CORPORA"
 """Environment variable with folders in which corpora are looked up, separated like the folders in
 PATH."""
+MAX_NAMES = 1_000_000
+"""Number of names that are looked at for a folder or a pattern that a run names, at most: a run of
+somebody else could name the whole disk."""
+MAX_PARTS = 100
+"""Number of folders and names of a pattern, one in another, at most."""
 _BLOCK_BYTES = 64 * 1024
 _ALLOWED = re.compile(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/")
 """Addresses from which a text may be downloaded: encrypted, or on this machine."""
@@ -326,7 +332,7 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
     # A path comes first, so that a file named a*b.txt or shakespeare can be given.
     path = _find_path(source)
     if path is None and glob.has_magic(source):
-        return _pattern(source, label=source, order=order)
+        return _pattern(source, label=source, order=order, is_named_by_run=is_named_by_run)
     if path is None:
         path = _find_catalogued(source, may_download=not is_named_by_run)
     # Plugins come last, because looking for them takes longest.
@@ -340,7 +346,21 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
             f"{source} is a run, not a text\ncontinue it: charrnn train"
             f" {named('resume', source)}; or let it write: charrnn sample {source}"
         )
-    return _path(path, label=str(path), order=order, needs_regular=is_named_by_run)
+    return _path(path, label=str(path), order=order, is_named_by_run=is_named_by_run)
+
+
+def find_catalogued(source: str, order: Order) -> Origin:
+    """Find the text of the catalogue that a source means, if it is on this machine. Raises
+    NotHereError for any other source, and for a text that was not downloaded."""
+    entry = entry_of(source)
+    path = None
+    if entry is not None:
+        path = _find_path(source)
+        if path is None and path_of(entry) is not None:
+            path = fetch(entry)
+    if path is None:
+        raise NotHereError(source, f"{source!r} is no text of the catalogue that is here")
+    return _path(path, label=str(path), order=order, is_named_by_run=True)
 
 
 def _standard_input() -> Origin:
@@ -387,14 +407,14 @@ def origin_at(location: str, order: Order) -> Origin | None:
         return None
     try:
         if _is_there(location):
-            return _path(Path(location), label=_label(location), order=order, needs_regular=True)
+            return _path(Path(location), label=_label(location), order=order, is_named_by_run=True)
     except OSError as error:
         raise unreadable(location, error) from error
 
     # If no file has this name, it may be a pattern.
     if glob.has_magic(location):
-        with suppress(NotHereError):
-            return _pattern(location, label=_label(location), order=order)
+        with suppress(DataError):
+            return _pattern(location, label=_label(location), order=order, is_named_by_run=True)
     return None
 
 
@@ -456,25 +476,95 @@ def _is_there(path: str | Path) -> bool:
     return True
 
 
-def _path(path: Path, *, label: str, order: Order, needs_regular: bool) -> Origin:
+def _path(path: Path, *, label: str, order: Order, is_named_by_run: bool) -> Origin:
     if path.is_dir():
-        return _folder(path, label=label, order=order)
+        return _folder(path, label=label, order=order, is_named_by_run=is_named_by_run)
     return Origin(
         label=label,
         names=(_stem(path),),
         paths=(path,),
         location=_absolute(path),
-        needs_regular=needs_regular,
+        needs_regular=is_named_by_run,
     )
 
 
-def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
-    try:
-        matches = glob.glob(pattern, recursive=True)
-    except (ValueError, RecursionError):
-        # A NUL, a lone surrogate or a thousand folders: no file has such a name.
-        matches = []
-    paths = sorted(map(Path, filter(os.path.isfile, matches)), key=Path.as_posix)
+@dataclass(slots=True)
+class _Search:
+    """The search of a folder or a pattern."""
+
+    label: str
+    """The name in messages."""
+    is_named_by_run: bool
+    num_names: int = 0
+    """Number of names that were looked at."""
+    searched: set[tuple[int, int, int]] = field(default_factory=set)
+    """The folders that were searched, by device and number, and the number of parts for each."""
+
+    def count(self, num_names: int) -> None:
+        """Count names. Raises DataError if they are too many for a run."""
+        self.num_names += num_names
+        if self.is_named_by_run and self.num_names > MAX_NAMES:
+            raise DataError(f"{shortened(self.label)} means more than {MAX_NAMES:,} files")
+
+    def matches(self, folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+        """Yield what matches the parts of a pattern below a folder: as `glob.glob` does, but no
+        folder twice, because links may lead in a circle, and `**` follows none of them."""
+        try:
+            status = os.stat(folder)
+        except OSError:  # It is missing, or may not be read.
+            return
+        place = (status.st_dev, status.st_ino, len(parts))
+        if place in self.searched:
+            return
+        self.searched.add(place)
+
+        part, *others = parts
+        if part == "**":
+            for inside, subfolders, files in os.walk(folder):
+                self.count(len(subfolders) + len(files))
+                subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+                yield from self.matches(Path(inside), others)
+            return
+
+        names = [part]
+        if glob.has_magic(part):
+            names = self.names_in(folder, only_folders=bool(others))
+            # A hidden name is matched only by a part that begins with a dot, too.
+            is_hidden = part.startswith(".")
+            names = [name for name in names if name.startswith(".") == is_hidden]
+        for name in fnmatch.filter(names, part):
+            if others:
+                yield from self.matches(folder / name, others)
+            else:
+                yield folder / name
+
+    def names_in(self, folder: Path, *, only_folders: bool) -> list[str]:
+        """Return the names in a folder; none if it cannot be read."""
+        entries: list[os.DirEntry[str]] = []
+        with suppress(OSError):
+            entries += os.scandir(folder)
+        self.count(len(entries))
+        if only_folders:
+            # A link may lead to a folder.
+            entries = [
+                entry
+                for entry in entries
+                if entry.is_symlink() or entry.is_dir(follow_symlinks=False)
+            ]
+        return [entry.name for entry in entries]
+
+
+def _pattern(pattern: str, *, label: str, order: Order, is_named_by_run: bool) -> Origin:
+    parts = Path(pattern).parts
+    # At its end, ** means all files below.
+    if parts[-1] == "**":
+        parts += ("*",)
+    matches: set[Path] = set()
+    # No file has a name with a NUL or a lone surrogate, or lies so deep.
+    if len(parts) <= MAX_PARTS:
+        with suppress(ValueError):
+            matches.update(_Search(label, is_named_by_run).matches(Path(), parts))
+    paths = sorted(filter(os.path.isfile, matches), key=Path.as_posix)
 
     # Files of runs are left out, unless the pattern matches no other file: then the user means
     # them. Each folder is checked once, because a pattern may match thousands of files in it.
@@ -523,7 +613,7 @@ def _pattern(pattern: str, *, label: str, order: Order) -> Origin:
     )
 
 
-def _folder(folder: Path, *, label: str, order: Order) -> Origin:
+def _folder(folder: Path, *, label: str, order: Order, is_named_by_run: bool) -> Origin:
     """Return all text files below a folder. Named pipes and dangling links are left out, because
     reading them would block or fail.
 
@@ -533,9 +623,11 @@ def _folder(folder: Path, *, label: str, order: Order) -> Origin:
     def refuse(error: OSError) -> NoReturn:
         raise unreadable(str(error.filename), error) from error
 
+    search = _Search(label, is_named_by_run)
     paths: list[Path] = []
     num_hidden = num_runs = 0
     for inside, subfolders, files in os.walk(folder, onerror=refuse):
+        search.count(len(subfolders) + len(files))
         if inside != str(folder) and is_run_folder(Path(inside)):
             num_runs += 1
             subfolders.clear()  # os.walk then enters none of them.

@@ -106,7 +106,9 @@ def test_where_a_text_can_be_had_is_said():
     "source, remedy",
     [
         ("shakespeare", "run charrnn corpora fetch shakespeare"),
-        ("gone.txt", "put gone.txt into this folder"),
+        ("gone.txt", "give the text"),
+        ("novel.txt", "give the text"),
+        ("/**/*", "give the text"),
     ],
 )
 def test_where_the_text_of_a_model_file_can_be_had_is_said(source, remedy):
@@ -114,6 +116,26 @@ def test_where_the_text_of_a_model_file_can_be_had_is_said(source, remedy):
     with pytest.raises(DataError) as caught:
         replace(recorded, model_file="a.zip").read()
     assert caught.value.message == f"a.zip contains no text: {remedy}."
+
+
+def test_a_large_text_of_another_size_is_not_read(monkeypatch):
+    recorded = record("novel.txt")
+    monkeypatch.setattr("charrnn.text.recorded_corpus.MAX_COMPARED", 1_000)
+    assert recorded.read().content == TEXT
+    Path("novel.txt").write_text(f"{TEXT}.", encoding="utf-8")
+    monkeypatch.setattr("charrnn.text.recorded_corpus.SourceReader", None)
+    for earlier in (recorded, replace(recorded, file_bytes=None)):
+        assert refusal_of(earlier).startswith("The text of novel-001 has changed since")
+
+
+@pytest.mark.parametrize("source", ["**/none.txt", "*/*", "."])
+def test_a_run_cannot_make_a_command_search_the_whole_disk(source, monkeypatch):
+    Path("folder").mkdir()
+    for index in range(6):
+        Path("folder", f"{index}.c").touch()
+    recorded = replace(record("novel.txt"), config=Config(corpus=(source,)), locations=(None,))
+    monkeypatch.setattr("charrnn.text.sources.MAX_NAMES", 6)
+    assert "means more than 6 files" in refusal_of(recorded)
 
 
 def test_standard_input_is_read_once_beside_a_file(tmp_path, monkeypatch):

@@ -187,3 +187,22 @@ def test_a_pattern_that_matches_nothing_says_that_a_bracket_is_special(here):
         find_origin("notes[1]/*.txt", is_named_by_run=False, order=SORTED)
     found = find_origin("notes[[]1]/*.txt", is_named_by_run=False, order=SORTED)
     assert found.paths == (Path("notes[1]/a.txt"),)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["**/*", "**", "*.txt", "a/**/*.txt", ".*/*", "[ab]/b/../*", "?*/*.t?t", "[[]c]/*"]
+)
+def test_a_pattern_means_what_glob_finds(pattern, here):
+    for name in ("1.txt", "a/2.txt", "a/b/3.txt", "b/b/4.md", ".h/5.txt", "a/.6.txt", "[c]/7.txt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("text")
+    expected = {Path(path) for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
+    found = find_origin(pattern, is_named_by_run=False, order=SORTED)
+    assert set(found.paths) == expected
+
+
+def test_a_link_in_a_circle_ends_no_pattern(here):
+    Path("round.txt").write_text("text")
+    Path("circle").symlink_to(".")
+    found = find_origin("**/round.txt", is_named_by_run=False, order=SORTED)
+    assert found.paths == (Path("round.txt"),)
