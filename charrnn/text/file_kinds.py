@@ -2,6 +2,7 @@
 
 import re
 
+from charrnn.errors import named
 from charrnn.system.files import HTML_START
 
 _PANDOC = "pandoc -t plain -o text.txt FILE"
@@ -58,6 +59,10 @@ _KINDS = (
     ),
 )
 _PATTERNS = [(re.compile(start, re.DOTALL), what, way) for start, what, way in _KINDS]
+_FASTA = re.compile(rb"\s*>[^\n]*\n(?:[A-Za-z*-]+\r?\n){2}")
+_BLANK_LINES = re.compile(rb"\n[ \t\r]*\n")
+MANY_PARAGRAPHS = 20
+"""Paragraphs from which on it is no chance that each second one is of another shape."""
 _MAILBOX = re.compile(rb"From \S+ [^\n]*\d\d:\d\d[^\n]*\d{4}[^\n]*\n[A-Za-z-]+: ")
 
 
@@ -68,6 +73,34 @@ def why_not_text(start: bytes) -> str:
         if pattern.match(start):
             return f"is {what}, not a plain text: get its text by {way}"
     return ""
+
+
+def describe_records(start: bytes, documents: str) -> str:
+    """Say of records of several lines or paragraphs, which documents of this kind would tear, how
+    to make each a line or a paragraph; "" for any other file."""
+    if documents in ("none", "lines") and _FASTA.match(start):
+        return (
+            "is FASTA, in which a sequence has several lines: for a line and a document each, awk"
+            ' \'/^>/ {print ""; next} {printf "%s", $0}\' FILE > sequences.txt, and'
+            f" {named('documents', 'lines')}"
+        )
+    if documents == "blank-lines" and _alternates(start):
+        return (
+            "has records with a blank line inside, so that each becomes two documents, which are"
+            " shuffled apart: join them by awk -v RS= 'NR % 2 {head = $0; next} {print head"
+            ' "\\n" $0 "\\n"}\' FILE > records.txt'
+        )
+    return ""
+
+
+def _alternates(start: bytes) -> bool:
+    """Whether each second paragraph begins with a sign with which no other one begins, as the tags
+    of a game of chess do."""
+    paragraphs = [lines.lstrip()[:1] for lines in _BLANK_LINES.split(start) if lines.strip()]
+    if len(paragraphs) < MANY_PARAGRAPHS:
+        return False
+    signs = set(paragraphs[::2])
+    return len(signs) == 1 and signs.isdisjoint(paragraphs[1::2])
 
 
 def describe_markup(start: bytes) -> str:

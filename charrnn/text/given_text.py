@@ -12,7 +12,7 @@ from charrnn.system.progress import advise
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import END, END_BYTE, Documents, as_catalogued, end_documents
 from charrnn.text.sources import SORTED
-from charrnn.text.text_files import Line, file_lines
+from charrnn.text.text_files import Line, Tally, file_lines
 from charrnn.text.vocab import as_bytes
 
 TextPiece: TypeAlias = str | bytes | os.PathLike[str]
@@ -182,4 +182,4 @@ def lines_of(text: str | bytes, kind: str) -> Iterator[Line]:
     # A text is no table: the values of a column stand on lines of their own.
     if kind == "column":
         kind = "lines"
-    return end_documents(file_lines([data]), kind=kind, label="the text")
+    return end_documents(file_lines([data]), kind=kind, label="the text", tally=Tally())

@@ -38,6 +38,8 @@ _ALONE = re.compile(r"[>|]|#{1,6} |.*(?:\.{5}|(?: \.){4}|…{3}|[-=_*~+]{5}|\S(?
 """Matches a line that is never joined: quoted mail, a row of a table with bars, tabs or several
 blanks, a heading, a ruled line, or a line of a table of contents, with dots before the number of
 its page."""
+_MOVES = re.compile(r"(?:\A|.*[\s.(])\d+\.+ *(?:O-O|[KQRBN]?[a-h]?[1-8]?x?[a-h][1-8])")
+"""Matches a line with a numbered move of a game of chess, which is no prose."""
 _SENTENCE_END = re.compile(r".*[.!?;…。！？；{}]['\"”’»«」』)\]]*\s*$")
 """Matches a line that ends with a sentence or a statement."""
 _OPENING_MARKS = "\"'“”„‘’«»([¡¿_*"
@@ -100,7 +102,7 @@ def _columns(line: str) -> int:
 
 
 def _is_alone(line: str) -> bool:
-    return not line.strip() or _ALONE.match(line) is not None
+    return not line.strip() or any(pattern.match(line) for pattern in (_ALONE, _MOVES))
 
 
 def _is_verse(lines: Sequence[str]) -> bool:

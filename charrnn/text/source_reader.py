@@ -22,14 +22,12 @@ from charrnn.errors import (
     shortened,
 )
 from charrnn.system.progress import Task, task, tell
+from charrnn.text.columns import SMILES, describe_columns, describe_start
 from charrnn.text.documents import (
-    SMILES,
     Documents,
-    describe_start,
-    listed_columns,
     looks_like_list,
 )
-from charrnn.text.file_kinds import describe_markup
+from charrnn.text.file_kinds import describe_markup, describe_records
 from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import (
@@ -232,26 +230,28 @@ class SourceReader:
         try:
             if documents is not None and documents.column is not None:
                 if start := describe_start(blocks, column=documents.column, label=str(path)):
-                    yield f"is read by column {documents.column}: {start}"
+                    yield start
                 return
             head = next(blocks)
         except DataError:  # An unusable file of a folder is skipped.
             return
 
-        # Look first for fields, then for lines that may be documents.
-        if markup := describe_markup(head):
+        # Look first for other notations, then for fields, then for lines that may be documents.
+        kind = "none"
+        if documents is not None:
+            kind = documents.kind
+        begin = head[:LIST_BYTES]
+        if markup := describe_markup(head) or describe_records(begin, kind):
             yield markup
-        elif documents is None and (columns := listed_columns(chain((head,), blocks), str(path))):
-            remedy = f"{named('column')} reads one column alone, each value as a document"
-            names = f"by its number, or by its name in the first line ({columns})"
-            yield f"is read as a text, with all columns: {remedy}, {names}"
+        elif kind == "none" and (
+            columns := describe_columns(chain((head,), blocks), head, str(path))
+        ):
+            yield columns
         elif is_smiles_file(str(path)) and _TWO_FIELDS.search(head):
             remedy = f"{named('column', SMILES)} reads the molecules alone"
             yield f"is read with all that follows the molecules: {remedy}"
-        elif documents is None and looks_like_list(head[:LIST_BYTES]):
+        elif kind == "none" and looks_like_list(begin):
             remedy = f"{named('documents', 'lines')} makes each a document"
-            if _TWO_FIELDS.search(head):
-                remedy += f", {named('column', 1)} the first field of each"
             yield f"is read as running text, but its lines look like a list: {remedy}"
 
     def _read_source(self, origin: Origin, advance: Task) -> Tally:
@@ -299,7 +299,7 @@ class SourceReader:
                 )
             if self._is_running_text and not ends_line:
                 yield name, (1, b"\n")
-            for line in self._divided(blocks, name):
+            for line in self._divided(blocks, name, Tally()):
                 yield name, line
                 ends_line = line[1].endswith(b"\n")
 
@@ -316,7 +316,7 @@ class SourceReader:
             content = stream_blocks(
                 origin.label, stream=origin.stream, encoding=self._encoding, tally=tally
             )
-            yield origin.label, self._documents_in(content, origin.label)
+            yield origin.label, self._documents_in(content, origin.label, tally)
         elif origin.skips_unusable:
             yield from self._usable_files(origin, tally)
         else:
@@ -371,15 +371,15 @@ class SourceReader:
         blocks = file_blocks(
             path, encoding=self._encoding, tally=tally, needs_regular=origin.needs_regular
         )
-        return self._documents_in(blocks, str(path))
+        return self._documents_in(blocks, str(path), tally)
 
-    def _documents_in(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
+    def _documents_in(self, blocks: Iterator[bytes], label: str, tally: Tally) -> Iterator[bytes]:
         if self._stays_in_memory and not Path(label).is_file():
             blocks = self._keeping(blocks, label)
         # The lines of a text that nothing changes need not be looked at.
         if self.documents is None and not self._joins_lines:
             return blocks
-        return in_blocks(line for _, line in self._divided(blocks, label))
+        return in_blocks(line for _, line in self._divided(blocks, label, tally))
 
     def _keeping(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
         kept = self._kept.setdefault(label, [])
@@ -387,7 +387,7 @@ class SourceReader:
             kept.append(block)
             yield block
 
-    def _divided(self, blocks: Iterable[bytes], label: str) -> Iterator[Line]:
+    def _divided(self, blocks: Iterable[bytes], label: str, tally: Tally) -> Iterator[Line]:
         """Return the lines of the text of one file, with the numbers that they have in the file."""
         lines = file_lines(blocks)
         if self._joins_lines:
@@ -396,7 +396,7 @@ class SourceReader:
 
             lines = join_lines(lines)
         if self.documents is not None:
-            lines = self.documents.read(lines, label)
+            lines = self.documents.read(lines, label, tally)
         return lines
 
 
@@ -499,3 +499,10 @@ def _notes(origin: Origin, tally: Tally) -> Iterator[str]:
         yield f"turned {counted(tally.num_line_ends, 'CRLF line end')} of {origin.label} into LF"
     if tally.num_old_line_ends:
         yield f"turned {counted(tally.num_old_line_ends, 'CR line end')} of {origin.label} into LF"
+    if tally.num_null:
+        yield f"left out {counted(tally.num_null, 'object')} of {origin.label}: the value is null"
+    if tally.num_halves:
+        yield (
+            f"replaced {counted(tally.num_halves, 'half character')} of {origin.label} by U+FFFD:"
+            " one half of a pair is no character"
+        )

@@ -32,6 +32,8 @@ _MARKS_OF = {
     "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
 }
 _LINE_END = re.compile(rb"[\r\n]")
+_BLANK = re.compile(r"[\s\u200b\u2060\ufeff]*")
+"""Matches what nobody sees: white space of every script, and characters without width."""
 _BLOCK_BYTES = 4 * 1024 * 1024
 """Number of bytes that are read at a time, at least the four of a byte-order mark."""
 _MEMORY_PER_BYTE = 8
@@ -125,12 +127,19 @@ class Tally:
     num_old_line_ends: int = 0
     """CR line ends, as in old files, that were replaced by LF."""
 
+    num_null: int = 0
+    """Objects of JSON Lines without a text, which were left out."""
+    num_halves: int = 0
+    """Halves of a character in JSON, which U+FFFD replaces."""
+
     def add_changes(self, file: "Tally") -> None:
         """Add what was changed in one file."""
         self.num_cut += file.num_cut
         self.num_marks += file.num_marks
         self.num_line_ends += file.num_line_ends
         self.num_old_line_ends += file.num_old_line_ends
+        self.num_null += file.num_null
+        self.num_halves += file.num_halves
 
 
 def read_stream(label: str, stream: BinaryIO) -> bytes:
@@ -211,6 +220,22 @@ def file_lines(blocks: Iterable[bytes]) -> Iterator[Line]:
         pieces.append(tail)
     if last_line := b"".join(pieces):
         yield number + 1, last_line
+
+
+def is_blank(line: bytes) -> bool:
+    """Whether nobody sees anything in a line: it is empty, or has only white space of any script or
+    characters without width."""
+    return _BLANK.fullmatch(line.decode("utf-8", "replace")) is not None
+
+
+def without_blank_end(line: bytes) -> bytes:
+    """Return a line without what nobody sees at its end."""
+    # Bytes that are not UTF-8 stay as they are.
+    text = line.decode("utf-8", "surrogateescape")
+    reversed_text = text[::-1]
+    blank = _BLANK.match(reversed_text)
+    assert blank is not None, "it matches nothing, too"
+    return text[: len(text) - blank.end()].encode("utf-8", "surrogateescape")
 
 
 def file_state(status: os.stat_result) -> tuple[int, int, int]:

@@ -292,8 +292,8 @@ MOLECULES = [f"CC{'C' * (number % 5)}N{'O' * (number % 3)}" for number in range(
 NOTES = {
     "--documents none": "m.smi is read with all that follows the molecules: --column smiles reads",
     "--documents lines": "m.smi is read with all that follows the molecules: --column smiles reads",
-    "--column 2": "m.smi is read by column 2: it has no header, and the first value is 'CHEMBL0'",
-    "": "m.smi is read by column smiles: it has no header, and the first value is 'CCN'",
+    "--column 2": "m.smi is read by column 2 of 2 between blanks, without the others; the first value is 'CHEMBL0'",
+    "": "m.smi is read by column 1 of 2 between blanks, without the others; the first value is 'CCN'",
 }
 
 
@@ -336,11 +336,11 @@ def test_a_folder_whose_first_file_has_no_molecules_is_read_without_it(command, 
     "name, line, note",
     [
         ("list.txt", "{0}", "look like a list: --documents lines makes each a document\n"),
-        ("list.txt", "{0} x{1}", "makes each a document, --column 1 the first field of each\n"),
+        ("list.txt", "{0} x{1}", "look like a list: --documents lines makes each a document\n"),
         (
             "list.csv",
             "{0},x{1}",
-            "is read as a text, with all columns: --column reads one column alone",
+            "(between commas): --column reads one column",
         ),
     ],
 )

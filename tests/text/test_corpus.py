@@ -179,18 +179,38 @@ def test_the_likely_encoding_is_named_first(byte, first):
 
 
 @pytest.mark.parametrize(
-    "name, content",
+    "name, content, between",
     [
-        ("a.csv", b"smiles,split\nCCO,train\n"),
-        ("A.TSV.GZ", gzip.compress(b"smiles\tsplit\nCCO\ttrain\n", mtime=0)),
+        ("a.csv", b"smiles,split\nCCO,train\n", "between commas"),
+        ("A.TSV.GZ", gzip.compress(b"smiles\tsplit\nCCO\ttrain\n", mtime=0), "between tabs"),
     ],
 )
-def test_a_table_read_as_a_text_has_a_note_with_its_columns(name, content):
+def test_a_table_read_as_a_text_has_a_note_with_its_columns(name, content, between):
     (note,) = read_corpus([write(name, content)]).notes
     assert note == (
-        f"{name} is read as a text, with all columns: `column` reads one column alone, each value"
-        " as a document, by its number, or by its name in the first line (smiles, split)"
+        f"{name} is read as a text, with all columns. Its first line has smiles, split ({between}):"
+        " `column` reads one column, by its name there or its number, and `documents=lines` whole"
+        " lines"
     )
+
+
+FASTA = ">P1 a protein\nMKTAYIAKQR\nQISFVKSHFS\n" * 9
+GAMES = "".join(f'[Event "{number}"]\n\n1. e4 e5 2. Nf3\n\n' for number in range(20))
+
+
+@pytest.mark.parametrize("kind", [None, "lines"])
+def test_a_text_of_sequences_over_several_lines_is_not_torn_without_a_word(kind):
+    documents = Documents(kind, order=SORTED) if kind else None
+    (note,) = read_corpus([write("p.fasta", FASTA)], documents=documents).notes
+    assert "is FASTA, in which a sequence has several lines: " in note
+
+
+def test_records_with_a_blank_line_inside_have_a_note():
+    documents = Documents("blank-lines", order=SORTED)
+    (note,) = read_corpus([write("g.pgn", GAMES)], documents=documents).notes
+    assert "each becomes two documents, which are shuffled apart: join them by awk" in note
+    poems = "Anna saw a lamp.\n\nBen saw two.\n\nCarl saw none.\n\n" * 20
+    assert read_corpus([write("poems.txt", poems)], documents=documents).notes == ()
 
 
 PAGE = "<!DOCTYPE html>\n<html>\n<title>Sign in</title>\n</html>\n"

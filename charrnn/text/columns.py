@@ -1,0 +1,365 @@
+"""Read one column of a table or of JSON Lines, and describe the columns of a file."""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice
+
+from charrnn.errors import DataError, counted, named, shortened
+from charrnn.text.sources import is_smiles_file
+from charrnn.text.text_files import Line, Tally, file_lines, is_blank, without_gz
+
+SMILES = "smiles"
+"""Name of the first field of a .smi file, also if the file has no header."""
+MAX_FIELD_CHARS = 2**31 - 1
+"""Maximum length of a value in a CSV file; Python's own limit is 131,072."""
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+"""The signs between two columns, and their names."""
+_BLANK_DELIMITER = " "
+"""Stands for any number of blanks and tabs."""
+_EXCEL_DELIMITER = re.compile(r'"?sep=([^"\s]|\t)"?\s*', re.IGNORECASE)
+"""The line before the header in which Excel names the delimiter."""
+_POSITION = re.compile(r"[1-9][0-9]{0,5}")
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_JSON_START = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*(?:"[^"\n]*"\s*:|\Z|\n)')
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LINES_SEEN = 20
+"""Lines that show whether a text without a suffix is JSON."""
+
+
+def column_values(
+    lines: Iterator[Line], column: str, *, label: str, tally: Tally
+) -> Iterator[Iterator[Line]]:
+    """Yield the values of one column of a table or of JSON Lines, each in lines with the numbers
+    that they have in the file.
+
+    What is changed is counted in `tally`. Raises DataError.
+    """
+    first = list(islice(lines, _LINES_SEEN))
+    lines = chain(first, lines)
+    # A text from standard input has no suffix, so its first lines decide.
+    if is_json(b"".join(line for _, line in first), label):
+        yield from _json_values(lines, column, label=label, tally=tally)
+    else:
+        yield from _values(lines, column, label=label)
+
+
+def is_json(start: bytes, label: str) -> bool:
+    """Whether a file is JSON Lines by its suffix, or begins with an object of JSON."""
+    return _has_suffix(label, ".jsonl", ".ndjson") or _JSON_START.match(start) is not None
+
+
+def _values(lines: Iterable[Line], column: str, *, label: str) -> Iterator[Iterator[Line]]:
+    """Yield the values of one column of a table, row by row. Raises DataError."""
+    table = _Table(lines, label=label, column=column)
+    try:
+        if not table.read_first():
+            return
+        # A row with too few or too many values is damaged, and its values may be in other columns.
+        # Only the first field of a list with blanks is safe: the other fields may contain blanks.
+        index = table.index
+        width = len(table.names)
+        if table.delimiter == _BLANK_DELIMITER and index == 0:
+            width = MAX_FIELD_CHARS
+        for line, row in table.rows:
+            if not index < len(row) <= width:
+                values = counted(len(row), "value")
+                raise DataError(
+                    f"{label}, line {line}: {values}, but {column!r} is column {index + 1} of"
+                    f" {len(table.names)} {table.separated}: mend the line; a value with a"
+                    f" delimiter needs quotes, and {named('documents', 'lines')} reads whole lines"
+                )
+            # The values before it may have lines, too.
+            number = line + sum(value.count("\n") for value in row[:index])
+            yield _lines_of_value(row[index].encode("latin-1"), number, lines_per_end=1)
+    except csv.Error as error:
+        remedy = "a quotation mark that begins a value must end it, too; double the marks inside"
+        if "new-line" in str(error):
+            remedy = "put LF in the place of each CR"
+        raise DataError(f"{label}, line {table.line}, is not CSV ({error}): {remedy}") from error
+
+
+def _lines_of_value(value: bytes, number: int, *, lines_per_end: int) -> Iterator[Line]:
+    """Yield the lines of a value, which ends them with LF, CRLF or CR, and which begins in the line
+    `number` of a file. The file has `lines_per_end` line ends for each LF."""
+    for line in value.splitlines(keepends=True):
+        content = line.rstrip(b"\r\n")
+        if content != line:
+            content += b"\n"
+        yield number, content
+        if line.endswith(b"\n"):
+            number += lines_per_end
+
+
+class _Table:
+    """A CSV file or another table that is read row by row. Blank lines are no rows."""
+
+    names: Sequence[str] = ()
+    """The first row as text."""
+    index: int = 0
+    """The index of the column."""
+    line = 0
+    """The number of the line, from 1, in which the last row that was read begins."""
+
+    def __init__(self, lines: Iterable[Line], *, label: str, column: str) -> None:
+        """Read the lines of a file up to the first row."""
+        self._label = label
+        self._column = column
+        # Latin-1 keeps bytes that are not UTF-8, which the byte alphabet allows; CSV's own
+        # characters are all ASCII.
+        content = (line.decode("latin-1") for _, line in lines)
+
+        # Before the first row there may be blank lines, and a line in which Excel names the
+        # delimiter.
+        self._num_before = -1
+        named_delimiter = None
+        start = ""
+        for line in content:
+            start = line.removeprefix("ï»¿")
+            self._num_before += 1
+            excel = _EXCEL_DELIMITER.fullmatch(start)
+            if excel:
+                named_delimiter = excel[1]
+            elif not is_blank(start.encode("latin-1")):
+                break
+        else:
+            start = ""
+        self.delimiter = named_delimiter or _delimiter(start, label=label, column=column)
+        self.rows = self._rows(chain((start,), content))
+        """Each row, after the number of the line in which it begins."""
+
+    def _rows(self, content: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+        self.line = self._num_before + 1
+        if self.delimiter in ("\t", _BLANK_DELIMITER):
+            for line in content:
+                if line.strip():
+                    yield self.line, _fields(line, self.delimiter)
+                self.line += 1
+            return
+
+        # A value in quotes may go on in the next line.
+        csv.field_size_limit(MAX_FIELD_CHARS)
+        reader = csv.reader(content, delimiter=self.delimiter, strict=True)
+        for row in reader:
+            if row:
+                yield self.line, row
+            self.line = self._num_before + 1 + reader.line_num
+
+    @property
+    def separated(self) -> str:
+        """Say what separates the columns, for a message."""
+        return f"between {DELIMITERS.get(self.delimiter, 'blanks')}"
+
+    def read_first(self) -> bool:
+        """Read the first row, and find the column by its name in it, or else by its number from 1.
+        The row stays a row of the table, unless it has the name.
+
+        Returns False for a table without rows. Raises DataError if there is no such column.
+        """
+        first = next(self.rows, None)
+        if first is None:
+            return False
+        column = self._column
+        self.names = _as_text(first[1])
+        if self.names.count(column) > 1:
+            raise DataError(
+                f"{self._label} has {self.names.count(column)} columns {column!r} in its header:"
+                " rename all but one"
+            )
+        if column in self.names:
+            self.index = self.names.index(column)
+            return True
+
+        # Few files of molecules have a header.
+        is_header = is_smiles_file(self._label) and SMILES in self.names[0].lower()
+        if is_smiles_file(self._label) and column.lower() == SMILES:
+            column = "1"
+        if not (_POSITION.fullmatch(column) and int(column) <= len(self.names)):
+            raise DataError(
+                f"{self._label} has no column {column!r}; its first line has"
+                f" {_listed(self.names)} ({self.separated}): give one of them, or a number from 1"
+                f" to {len(self.names)}, as {named('column')}"
+            )
+        self.index = int(column) - 1
+        if not is_header:
+            self.rows = chain((first,), self.rows)
+        return True
+
+
+def _delimiter(start: str, *, label: str, column: str) -> str:
+    """Return the delimiter of a table with `start` as its first row: the one by which it has the
+    column, or else the one of which it has most. Raises DataError if it may have none of them."""
+    if _has_suffix(label, ".tsv"):
+        return "\t"
+    # The name of a molecule may contain commas after the first blank.
+    if is_smiles_file(label):
+        has_tab = re.match(r"\s*\S+\t", start)
+        return "\t" if has_tab else _BLANK_DELIMITER
+    for delimiter in (*DELIMITERS, _BLANK_DELIMITER):
+        names = _as_text(_fields(start, delimiter))
+        if len(names) > 1 and column in names:
+            return delimiter
+
+    most = max(DELIMITERS, key=start.count)
+    is_clear = most in start or len(start.split()) == 1 or _has_suffix(label, ".csv")
+    if _POSITION.fullmatch(column) and start and not is_clear:
+        raise DataError(
+            f"{label}: no comma, semicolon, tab or bar separates columns in its first line\n"
+            f"for whole lines: {named('documents', 'lines')}; else write tabs first, for fields"
+            f" between blanks: tr -s ' ' '\\t' < {label} > fields.tsv\nor between ::"
+            f" sed 's/::/\\t/g' {label} > fields.tsv"
+        )
+    return most
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    """Return the fields of a row without line ends in its values."""
+    if delimiter == _BLANK_DELIMITER:
+        return line.split()
+    if delimiter != "\t":
+        return next(csv.reader([line], delimiter=delimiter), [])
+    # Between tabs, a quotation mark is a character unless two of them enclose a whole value.
+    values = line.rstrip("\r\n").split("\t")
+    for index, value in enumerate(values):
+        if _QUOTED.fullmatch(value):
+            values[index] = value[1:-1].replace('""', '"')
+    return values
+
+
+def _as_text(row: Sequence[str]) -> list[str]:
+    """Decode a row as UTF-8, without the byte-order mark that spreadsheets write."""
+    return [name.encode("latin-1").decode("utf-8-sig", "replace").strip() for name in row]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(name[:40] for name in names[:20])
+
+
+def _has_suffix(label: str, *suffixes: str) -> bool:
+    return without_gz(label).lower().endswith(suffixes)
+
+
+def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
+    """Describe how a column is read that is given by its position, for a note. Returns "" if the
+    header has the name of the column. Raises DataError."""
+    if is_json(b"", label):
+        return ""
+    table = _Table(file_lines(blocks), label=label, column=column)
+    with suppress(csv.Error):
+        if table.read_first() and column not in table.names:
+            _, row = next(table.rows, (0, []))
+            values = _as_text(row)
+            if len(values) > table.index:
+                said = f"is read by column {table.index + 1} of {len(table.names)}"
+                if len(table.names) > 1:
+                    said += f" {table.separated}, without the others"
+                said += f"; the first value is {shortened(values[table.index], 40)!r}"
+                if not is_smiles_file(label):
+                    said += f": {named('column')} with a name leaves a header out"
+                return said
+    return ""
+
+
+def describe_columns(blocks: Iterable[bytes], start: bytes, label: str) -> str:
+    """Describe the columns of a table or of JSON Lines that is read as a text, for a note; "" if
+    the file has not the suffix of a table and is no JSON. Raises DataError."""
+    if is_json(start, label):
+        lines = (line for _, line in file_lines(blocks) if not is_blank(line))
+        columns = []
+        with suppress(DataError):
+            record = _json_record(next(lines, b"{}"), label, 1)
+            columns = [name for name, value in record.items() if isinstance(value, str)]
+        if columns:
+            remedy = f"{named('column')} reads one alone"
+            return f"is read with its braces; its first line has {_listed(columns)}: {remedy}"
+        return (
+            "is read with its braces: write an object with a text for each line by jq -c, and read"
+            f" it by {named('column')}"
+        )
+    if not _has_suffix(label, ".csv", ".tsv"):
+        return ""
+    table = _Table(file_lines(blocks), label=label, column="")
+    with suppress(csv.Error):
+        _, row = next(table.rows, (0, []))
+        return (
+            f"is read as a text, with all columns. Its first line has {_listed(_as_text(row))}"
+            f" ({table.separated}): {named('column')} reads one column, by its name there or its"
+            f" number, and {named('documents', 'lines')} whole lines"
+        )
+    return ""
+
+
+def _json_values(
+    lines: Iterable[Line], column: str, *, label: str, tally: Tally
+) -> Iterator[Iterator[Line]]:
+    """Yield the value `column` of each object of a file of JSON Lines; null is left out. Raises
+    DataError."""
+    for number, line in lines:
+        if is_blank(line):
+            continue
+
+        # Records need not have the same columns, so each is asked.
+        record = _json_record(line, label, number)
+        if column not in record:
+            raise DataError(
+                f"{label}, line {number}, has no {column!r}; it has {_listed([*record])}: give one"
+                f" of them as {named('column')}"
+            )
+        value = record[column]
+        if value is None:
+            tally.num_null += 1
+            continue
+        if isinstance(value, bool):
+            value = json.dumps(value)
+        if not isinstance(value, str):
+            raise _no_text(value, column, place=f"{label}, line {number}")
+
+        # Half a surrogate pair has no UTF-8.
+        value, num_halves = _SURROGATE.subn("\ufffd", value)
+        tally.num_halves += num_halves
+        # A value is in one line of the file, whatever lines it has.
+        yield _lines_of_value(value.encode(), number, lines_per_end=0)
+
+
+def _json_record(line: bytes, label: str, number: int) -> dict[str, object]:
+    """Decode a line of JSON, with numbers as they are written. Raises DataError."""
+    place = f"{label}, line {number}"
+    whole = "if an object has several lines, write one line for each by jq -c . FILE"
+    if line.lstrip().startswith(b"["):
+        whole = "of a list, write one line for each object by jq -c '.[]' FILE"
+    try:
+        text = line.decode("utf-8-sig").rstrip()
+        record = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{place}, column {error.colno}, is not JSON ({error.msg}): mend or remove the line;"
+            f" {whole}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}, is not JSON ({error}): mend or remove the line") from error
+    if not isinstance(record, dict):
+        raise DataError(
+            f'{place}, is not an object such as {{"text": "…"}}: mend or remove the line; {whole}'
+        )
+    return record
+
+
+def _no_text(value: object, column: str, *, place: str) -> DataError:
+    """Return the error for a value of JSON that is a list or an object."""
+    path = f".{column}"
+    if not column.isidentifier():
+        path = f".[{json.dumps(column)}]"
+    if isinstance(value, list):
+        items = f"{path}[]"
+        if value and not isinstance(value[0], dict):
+            items = f"{{text: {items}}}"
+        return DataError(
+            f"{place}: {column!r} is a list, not a text: write an object for each of its items by"
+            f" jq -c '{items}' FILE"
+        )
+    return DataError(
+        f"{place}: {column!r} is an object, not a text: write it alone by jq -c '{path}' FILE, and"
+        f" give the name of a text in it as {named('column')}"
+    )
