@@ -95,7 +95,7 @@ class CellSection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(Displayable):
     """A text of N characters and a model that reads it.
 
     Networks are built when a text has to be read. Every measurement is looked up in `cache`, and
@@ -118,6 +118,30 @@ class Study:
     """Loads every checkpoint of the run: its step and its network."""
     _in_memory: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
     """Results of `in_memory` by name."""
+
+    def __repr__(self) -> str:
+        # The text and the networks would fill pages.
+        return (
+            f"<{type(self).__name__} of {len(self.text):,} characters by {self.num_layers} ×"
+            f" {self.num_units} cells>"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sizes of the study.
+
+        Returns:
+            A dictionary.
+
+        Example:
+            >>> study.to_json()["num_units"]
+            288
+        """
+        return {
+            "num_chars": len(self.text),
+            "half": self.half,
+            "num_layers": self.num_layers,
+            "num_units": self.num_units,
+        }
 
     def __dir__(self) -> list[str]:
         """List what a program needs; the packages of charrnn use the rest."""

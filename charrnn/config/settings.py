@@ -327,7 +327,7 @@ class Config:
     initial_weights: str = setting("orthogonal", allowed=one_of("orthogonal", "uniform"))
     """Initial weights of the recurrent layers: orthogonal recurrent ones (Saxe 2014) and input
     weights by their sizes (Glorot & Bengio 2010); or all uniform within ±1/√hidden_size, as in
-    torch.nn."""
+    torch.nn, which draws the biases, too."""
 
     learned_after: str | None = setting(None, allowed=NAME)
     """Characters after which the next one is learned, such as the ? before an answer; what follows

@@ -34,6 +34,10 @@ class GeneratedText(Displayable):
     has_ended: bool | None = None
     """Whether the document has reached its END or was cut; None for a model without documents."""
 
+    def __str__(self) -> str:
+        """Return the text, so that `print` writes what was generated."""
+        return self.text
+
     @property
     def logprob(self) -> float:
         """The log-probability of the whole text in nats."""

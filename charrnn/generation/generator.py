@@ -292,10 +292,15 @@ class Generator:
             if num_left == 0:
                 return
             if num_rejected == MOST_REJECTED:
+                remedy = f"raise {named('temperature')}"
+                if accept is not None:
+                    remedy = (
+                        f"change {named('temperature')}: a lower one writes more that is valid, a"
+                        " higher one more that is new"
+                    )
                 raise UsageError(
                     f"{named('count')} is {count:,}, and after {counted(count - num_left, 'text')}"
-                    f" the next {MOST_REJECTED:,} were left out. Ask for fewer, or raise"
-                    f" {named('temperature')}."
+                    f" the next {MOST_REJECTED:,} were left out. Ask for fewer, or {remedy}."
                 )
 
     def _whole_texts(
@@ -566,8 +571,7 @@ class GenerationMethods:
     option and for one out of range, and DataError for a prime with characters outside the
     vocabulary.
 
-    The defaults are not those of `charrnn sample`: a `Model` writes at temperature 1, and a
-    document of at most 1,000 characters.
+    The defaults are those of `charrnn sample`, but that a document has at most 1,000 characters.
     """
 
     config: Config
@@ -594,8 +598,8 @@ class GenerationMethods:
                 bytes, the `pathlib.Path` of a file, or a list of these. Without it the text begins
                 like the training text: the model reads a newline, with a full stop before it and
                 newlines after it if it expects them.
-            temperature: The divisor of the logits: by default 1, the model's own distribution; 0 is
-                greedy.
+            temperature: The divisor of the logits, by default 0.8: 1 is the model's own
+                distribution, 0 is greedy.
             seed: The same seed gives the same text. By default a new one is drawn.
 
         Returns:

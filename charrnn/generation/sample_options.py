@@ -240,6 +240,10 @@ class SampleOptions(TextOptions, Shaping):
     """Options of a text that is drawn at random. Raises UsageError naming the option, its value and
     its range."""
 
+    temperature: float = SAMPLE_TEMPERATURE
+    """Divisor of the logits, by default 0.8, as of `charrnn sample`. 1 is the model's own
+    distribution; 0 is greedy: the most likely character has all probability, or the first of
+    several that are equally likely."""
     cell: tuple[int, int] | None = None
     """A cell (layer, unit) whose values `stream` yields with the text."""
     precision: str = option(

@@ -179,7 +179,7 @@ class RecurrentLayer(nn.Module):
     ) -> None:
         """Draw each block's input weights uniform (Glorot & Bengio 2010) and recurrent weights
         orthogonal (Saxe 2014); or with `initial_weights` "uniform" both as torch.nn does, uniform
-        within ±1/√H.
+        within ±1/√H. torch.nn draws the biases, too, and here they are not drawn.
 
         Biases start at zero, except the forget gate's at `forget_bias` (Gers 2000; Jozefowicz
         2015). The recurrent weight of an irnn starts at IRNN_SCALE times the identity (Le 2015).

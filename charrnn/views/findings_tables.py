@@ -38,6 +38,11 @@ ABOUT_PROBES = (
     "How well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a count)"
 )
 """The title of the table of probes."""
+ABOUT_BELOW_0 = (
+    "An R² below 0: the weights that fit the first half predict the second worse than its mean"
+    " does."
+)
+"""The note below a table of probes with such a number."""
 
 
 def findings_pictures(
@@ -55,6 +60,9 @@ def findings_pictures(
         pictures += [Text(LEGEND + about_last, style="dim"), Text()]
     if has_probes and findings.scores:
         pictures += [Text(ABOUT_PROBES, style="bold"), probes_table(findings)]
+        # Of a count: an AUC is not below 0.
+        if any(value < 0 for score in findings.scores for _, value in score.probe):
+            pictures += [Text(ABOUT_BELOW_0, style="dim"), Text()]
 
     # If no score is significant, one sentence replaces the notes on every score.
     notes = footnotes(findings)

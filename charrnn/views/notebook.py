@@ -21,6 +21,7 @@ from charrnn.cells.findings import (
     ColouredText,
     Passage,
 )
+from charrnn.cells.study import Study
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, LossReport
 from charrnn.generation.generated_text import GeneratedText, Prediction
@@ -51,6 +52,8 @@ from charrnn.views.theme import all_visible
 
 MAX_CHARS = 4_000
 """Maximum number of characters of a text that are drawn: a notebook stores its outputs."""
+CHARS_OF_STUDY = 60
+"""Characters of the text of a study that stand in its table."""
 MAX_GUESSED = 1_000
 """Maximum number of characters of a text with guesses, whose HTML is about eight times as large."""
 _INKS = ("#767676", "#cd4141", "#1e8a46", "#a07000", "#4673e1", "#a555af", "#00808c", "#7d7d7d")
@@ -134,6 +137,16 @@ def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
     return findings_pictures(title, findings, has_probes=False)
 
 
+def _study_pictures(study: Study) -> Sequence[RenderableType]:
+    rows = [
+        ("choosing half", f"{study.half:,} characters, by which cells are chosen"),
+        ("scoring half", f"{len(study.text) - study.half:,} characters, on which they are scored"),
+        ("cells", f"{study.num_cells:,}: {study.num_layers} × {study.num_units}"),
+        ("begins", all_visible(study.text.text[:CHARS_OF_STUDY])),
+    ]
+    return [plain_table("study", f"{len(study.text):,} characters", rows=rows)]
+
+
 def view_record(record: object) -> Sequence[RenderableType]:
     """Return the view of a record of the core; nothing for another object."""
     match record:
@@ -153,6 +166,8 @@ def view_record(record: object) -> Sequence[RenderableType]:
             return [learning_chart(record)]
         case ModelDescription():
             return [plain_table("model", record.name, rows=record.rows())]
+        case Study():
+            return _study_pictures(record)
         case Trace():
             return _surprise_pictures(record)
     return _view_together(type(record), [record])

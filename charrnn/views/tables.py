@@ -294,10 +294,22 @@ def choosing_score_text(score: CellScore) -> str:
     return _named(score, score.chosen_on)
 
 
+def score_number(value: float, form: str = ".3f") -> str:
+    """Write an AUC, a ρ or an R² so that it only looks perfect if it is: 0.99998 is 0.999.
+
+    A number in a format of other digits is rounded as ever.
+    """
+    if form.endswith(".3f") and abs(value) < 1:
+        value = max(-0.999, min(0.999, value))
+    return f"{value:{form}}"
+
+
 def _named(score: CellScore, value: float | None) -> str:
+    if value is None:
+        return ""
     if score.auc is not None:
-        return f"AUC {value:.3f}"
-    return f"ρ {value:+.3f}"
+        return f"AUC {score_number(value)}"
+    return f"ρ {score_number(value, '+.3f')}"
 
 
 def polarity_text(score: CellScore) -> str:
@@ -311,13 +323,17 @@ FINDINGS_COLUMNS: Columns = {
     "detector": "{detector}",
     "cell": "{layer}:{unit}",
     "score": lambda score: score_text(score) + score_mark(score),
-    "95 % interval": "{ci_low:.3f}…{ci_high:.3f}",
-    "chance": "{null_level:.3f}",
-    "untrained": "{untrained:.3f}",
-    "inner": "{interior:.3f}",
+    "95 % interval": lambda score: ends_text(score.ci_low, score.ci_high),
+    "chance": lambda score: _number_or_blank(score.null_level),
+    "untrained": lambda score: _number_or_blank(score.untrained),
+    "inner": lambda score: _number_or_blank(score.interior),
 }
 """The columns of the table of findings: `chance` is the chance level, `inner` the interior score
 of a yes/no detector."""
+
+
+def _number_or_blank(value: float | None) -> str:
+    return "" if value is None else score_number(value)
 
 
 def findings_table(findings: CellFindings, card: Sequence[CellScore] = ()) -> Table:
@@ -346,15 +362,16 @@ def probes_table(findings: CellFindings) -> Table:
     columns = ("cells together", *sizes, "all")
     table = plain_table(*columns, right=columns[1:])
     for score in findings.scores:
-        table.add_row(score.detector, *(f"{value:.3f}" for _, value in score.probe))
+        table.add_row(score.detector, *(score_number(value) for _, value in score.probe))
     return table
 
 
 def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
-    """Return the ends of an interval in a format; "" if an end is None."""
+    """Return the ends of an interval of scores, or of others in a format that has other digits; ""
+    if an end is None."""
     if low is None or high is None:
         return ""
-    return f"{low:{form}}…{high:{form}}"
+    return f"{score_number(low, form)}…{score_number(high, form)}"
 
 
 def unscored(skipped: Sequence[Skipped]) -> list[str]:

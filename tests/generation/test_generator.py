@@ -10,8 +10,9 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.commands.sample import MAX_JSON_CHARS
+from charrnn.errors import UsageError
 from charrnn.generation import generator, sampling
-from charrnn.generation.sample_options import MAX_BEAM_CHARS, SampleOptions
+from charrnn.generation.sample_options import MAX_BEAM_CHARS, SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.plugins.reports.provenance import MAX_CHARS
 
 MIB = 2**20
@@ -64,6 +65,21 @@ def test_texts_are_the_same_however_many_are_drawn_together(model, group_chars, 
     assert [text.text for text in warm] == [
         model.sample(**options | {"temperature": t}).text for t in (0.5, 1.0, 2.0)
     ]
+
+
+def test_the_advice_about_rejected_texts_knows_why_they_were_rejected(model, monkeypatch):
+    monkeypatch.setattr(generator, "MOST_REJECTED", 5)
+    with pytest.raises(UsageError, match="a lower one writes more that is valid"):
+        model.samples(1, length=5, accept=lambda text: False)
+    with pytest.raises(UsageError, match=r"Ask for fewer, or raise `temperature`\.$"):
+        model.samples(2, length=5, temperature=0, unique=True)
+
+
+def test_python_and_the_command_line_have_one_temperature(model):
+    assert SampleOptions().temperature == SAMPLE_TEMPERATURE
+    drawn = model.sample(length=40, seed=1)
+    assert drawn == model.sample(length=40, seed=1, temperature=SAMPLE_TEMPERATURE)
+    assert str(drawn) == drawn.text
 
 
 def test_several_long_texts_are_written_in_little_memory(model, monkeypatch):

@@ -36,6 +36,30 @@ def rows(renderable):
     return shown
 
 
+@pytest.mark.parametrize(
+    "value, form, text",
+    [
+        (0.99998, ".3f", "0.999"),
+        (-0.9999, "+.3f", "-0.999"),
+        (1.0, ".3f", "1.000"),
+        (0.9994, ".3f", "0.999"),
+        (-1.048, ".3f", "-1.048"),
+    ],
+)
+def test_no_score_looks_perfect_that_is_not(value, form, text):
+    assert tables.score_number(value, form) == text
+    assert tables.ends_text(value, value, form) == f"{text}…{text}"
+
+
+def test_an_r2_below_0_is_explained():
+    score = replace(BRACKETS, probe=((1, 0.5), (8, -1.048)))
+    shown = plain(Group(*findings_pictures("", CellFindings(scores=(score,)), has_probes=True)))
+    assert "An R² below 0: " in shown
+    above = replace(BRACKETS, probe=((1, 0.5), (8, 0.6)))
+    shown = plain(Group(*findings_pictures("", CellFindings(scores=(above,)), has_probes=True)))
+    assert "An R² below 0: " not in shown
+
+
 BLANK = dict.fromkeys(map(ord, " \n─"))
 
 

@@ -50,7 +50,7 @@ from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel
-from charrnn.views.tables import skipped_line
+from charrnn.views.tables import score_number, skipped_line
 from charrnn.views.theme import all_visible
 
 CHARS_OF_DIRECTION = 32_768
@@ -509,10 +509,15 @@ def score_line(direction: Direction) -> str:
     """Return the score of a direction beside the score of its best cell, with the interval of the
     difference."""
     # A ρ is printed with its sign; an AUC has none.
-    form = "ρ {:+.3f}, best cell {:+.3f}"
+    name = "ρ"
+    form = "+.3f"
     if direction.is_yes_no:
-        form = "AUC {:.3f}, best cell {:.3f}"
-    scores = form.format(direction.score, direction.cell_score)
+        name = "AUC"
+        form = ".3f"
+    scores = (
+        f"{name} {score_number(direction.score, form)},"
+        f" best cell {score_number(direction.cell_score, form)}"
+    )
     low, high = direction.gain_ci
     return f"{scores}: {direction.gain:+.3f} ({low:+.3f}…{high:+.3f})"
 

@@ -39,7 +39,14 @@ from charrnn.system.lazy import torch
 from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText, whole_text
 from charrnn.trained_model import TrainedModel
-from charrnn.views.tables import MEANINGS, Columns, plain_table, records_table, score_mark
+from charrnn.views.tables import (
+    MEANINGS,
+    Columns,
+    plain_table,
+    records_table,
+    score_mark,
+    score_number,
+)
 from charrnn.views.theme import all_visible
 
 MAX_UNKNOWN = 0.01
@@ -641,7 +648,7 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
     if is_same:
         marks = SAME_MARK + marks
     # A space where there is no mark keeps the digits below each other.
-    return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
+    return f"{score.layer}:{score.unit} {score_number(reached)}{marks or ' '}"
 
 
 @dataclass(frozen=True, kw_only=True)

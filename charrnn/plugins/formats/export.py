@@ -47,7 +47,7 @@ def _onnx(model: TrainedModel, path: Path) -> Content:
     # The file is checked on a text that the model itself generates: all its characters are in the
     # alphabet.
     data = onnx_to_bytes(without_private_name(model, path.stem))
-    options = SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32")
+    options = SampleOptions(length=CHECKED_CHARS, temperature=1.0, seed=0, precision="fp32")
     ids = np.array(model.generator.draw_ids(options))
     return data, check_onnx(data, stepper=model.stepper, ids=ids)
 

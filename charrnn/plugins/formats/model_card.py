@@ -25,7 +25,7 @@ from charrnn.runs.model_file import PAGE, PICTURE
 from charrnn.text.sources import CatalogueEntry, find_entry, load_catalogue
 from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
-from charrnn.views.tables import ends_text, meaning, score_text
+from charrnn.views.tables import ends_text, meaning, score_number, score_text
 
 Facts = dict[str, Any]
 """What is known of a model, by name; it is written as JSON."""
@@ -311,7 +311,7 @@ def _cells(facts: Facts) -> str:
 
 
 def _number(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.3f}"
+    return UNKNOWN if value is None else score_number(value)
 
 
 def _unknown(model: TrainedModel, facts: Facts) -> Iterator[str]:

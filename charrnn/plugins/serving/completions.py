@@ -148,7 +148,9 @@ class Completion(BaseModel):
             )
 
         # The options check all ranges, also those of the distribution.
-        sampling_fields = self.model_dump(include={*_SHAPING, "unknown"}, exclude_none=True)
+        # Without a temperature it is 1, as in OpenAI's API.
+        sampling_fields: dict[str, Any] = {"temperature": 1.0}
+        sampling_fields |= self.model_dump(include={*_SHAPING, "unknown"}, exclude_none=True)
         seed = fresh_seed() if self.seed is None else self.seed
         options = SampleOptions(length=length, seed=seed, stops=self.stop or (), **sampling_fields)
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from charrnn.system.display import Displayable
 from charrnn.system.docstrings import described
-from charrnn.views.tables import Columns, records_table
+from charrnn.views.tables import Columns, records_table, score_number
 from charrnn.views.theme import all_visible
 
 NUM_LISTED = 20
@@ -101,9 +101,9 @@ class Description(Displayable):
         if self.ci_low is not None and self.ci_high is not None:
             scores[0] += f" ({self.ci_low:.3f}…{self.ci_high:.3f})"
         if self.auc is not None:
-            scores.append(f"AUC {self.auc:.3f}")
+            scores.append(f"AUC {score_number(self.auc)}")
         if self.spearman is not None:
-            scores.append(f"ρ {self.spearman:+.3f}")
+            scores.append(f"ρ {score_number(self.spearman, '+.3f')}")
         if self.control is not None:
             scores.append(f"selectivity {self.selectivity:.3f}")
             # Without the reason, a selectivity above R² looks like an error.

@@ -13,7 +13,7 @@ from charrnn.plugins.analyses.matching import CellMatch
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
 from charrnn.system.docstrings import described
-from charrnn.views.tables import PlainTable, ends_text, score_text
+from charrnn.views.tables import PlainTable, ends_text, score_number, score_text
 from charrnn.views.theme import all_visible, block, shown_character
 
 SHARE_CARRIED = 0.9
@@ -399,7 +399,7 @@ class EvidenceCard(Displayable):
         for name in ("null_level", "untrained", "interior"):
             value = getattr(score, name)
             if value is not None:
-                line += f", {SHOWN_AS[name]} {value:.3f}"
+                line += f", {SHOWN_AS[name]} {score_number(value)}"
         # Scored on the second half.
         line += f", over {self.num_chars - self.num_chars // 2:,} characters"
         if not self.is_above_chance:
@@ -481,9 +481,9 @@ class EvidenceCard(Displayable):
         unlike: list[str] = []
         for run in self.others:
             match = run.match
-            score = f"ρ {run.score:+.3f}"
+            score = f"ρ {score_number(run.score, '+.3f')}"
             if self.tracks.auc is not None:
-                score = f"AUC {run.score:.3f}"
+                score = f"AUC {score_number(run.score)}"
             cell = f"{all_visible(run.name)} {match.other_layer}:{match.other_unit}"
             cells = shared if run.is_shared else unlike
             cells.append(f"{cell} (r {match.correlation:+.3f}, {score})")

@@ -33,6 +33,7 @@ from charrnn.views.tables import (
     meaning,
     polarity_text,
     score_mark,
+    score_number,
     score_text,
 )
 from charrnn.views.theme import Scale, all_visible, scale_of
@@ -183,7 +184,7 @@ class Row:
 
         sorted_by = choosing_score_text(score)
         if order == BEST:
-            sorted_by = f"{score.strength:.3f}"
+            sorted_by = score_number(score.strength)
         marked_score = score_text(score) + score_mark(score)
         return [name, score.detector, marked_score, sorted_by, polarity_text(score)]
 
@@ -334,7 +335,7 @@ class Exploration:
         about += f"; {polarity_text(score)}: {looks_for[score.detector]}"
         about += f"; {choosing_score_text(score)} on the first half"
         if score.untrained is not None:
-            about += f", untrained baseline {score.untrained:.3f}"
+            about += f", untrained baseline {score_number(score.untrained)}"
         return f"{title} follows {score.detector}", about
 
 
