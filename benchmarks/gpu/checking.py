@@ -15,8 +15,6 @@ from charrnn.errors import CharRNNError
 from charrnn.model.device import DTYPES, chosen_precision
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import UNKNOWN, Vocab
-from charrnn.training.captured_trainer import build_trainer
-from charrnn.training.computing import Computing
 from charrnn.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,7 +180,7 @@ def make_trainer(device: torch.device, **changes: Any) -> Trainer:
     }
     config = Config(**values)
     batches = BatchRows(IDS, resolved(config.batch_size))
-    return build_trainer(config, batches, len(VOCAB), Computing(device))
+    return Trainer(config, batches, len(VOCAB), device)
 
 
 def digest(trainer: Trainer) -> str:

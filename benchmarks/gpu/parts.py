@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.basics import check_basics
-from benchmarks.gpu.captures import check_captures
 from benchmarks.gpu.checking import Results, Setup
 from benchmarks.gpu.comparisons import (
     check_evaluation,
@@ -33,7 +32,6 @@ from charrnn.errors import CharRNNError
 PARTS: dict[str, Callable[[Setup, Results], None]] = {
     "basics": check_basics,
     "steps": check_steps,
-    "captures": check_captures,
     "step_speed": measure_steps,
     "time_to_loss": measure_time_to_loss,
     "minute": measure_minute,

@@ -36,8 +36,6 @@ from charrnn.config.settings import PRECISIONS, Config, resolved
 from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.device import DTYPES
 from charrnn.text.batches import BatchRows
-from charrnn.training.captured_trainer import build_trainer
-from charrnn.training.computing import Computing
 from charrnn.training.plan import choose_precision
 from charrnn.training.trainer import Trainer
 
@@ -76,7 +74,7 @@ def our_step(
     )
     lanes = BatchRows(IDS, batch_size)
     config = replace(config, precision=choose_precision(config, device))
-    return build_trainer(config, lanes, VOCAB_SIZE, Computing(device))
+    return Trainer(config, lanes, VOCAB_SIZE, device)
 
 
 def stock_step(

@@ -56,8 +56,6 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices to compute on."""
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 """Precisions of training."""
-CAPTURES = ("auto", "off")
-"""Whether the kernels of a step are captured on a GPU."""
 BUDGETS = ("minutes", "epochs", "steps")
 """Fields that determine how long to train; at most one of them is set."""
 WIDTHS = ("hidden_size", "parameters")
@@ -421,9 +419,6 @@ class Config:
     )
     """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor is faster in it
     (AMD's with AVX512-BF16, Intel's with AMX)."""
-    capture: str = setting("auto", allowed=one_of(*CAPTURES))
-    """auto: on an NVIDIA GPU, the kernels of a step are launched together (a captured CUDA graph)
-    where that is possible; off: one by one."""
     threads: int | Auto = setting("auto", allowed=between(1, 1024))
     """Processor threads; auto: one per 32 units, at most all; for a budget in minutes the number
     that measures fastest (fewer if other processes use the cores)."""

@@ -9,7 +9,7 @@ from charrnn.config.settings import Config
 from charrnn.statistics.intervals import Estimate, estimate
 from charrnn.system.docstrings import described
 
-IGNORED = ("seed", "device", "capture", "threads", "save_every", "keep")
+IGNORED = ("seed", "device", "threads", "save_every", "keep")
 """Settings in which the runs of a group may differ: they change no weight, or its last digits."""
 
 

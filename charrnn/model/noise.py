@@ -3,7 +3,7 @@
 Shapes: T time, B batch, N entries, D dilation, R rows of a piece (`model.reading.FragmentPiece`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -29,18 +29,15 @@ class Noise:
         batch_size: int,
         own: slice = slice(None),
         number: int = 0,
-        take_mask: Callable[[Sequence[int], float], Tensor] | None = None,
     ) -> None:
         """Draw for `batch_size` batch rows, of which this process reads the rows `own`. `number` is
-        the number of the network in an ensemble. `take_mask` returns masks of a shape and a share
-        that are drawn already."""
+        the number of the network in an ensemble."""
         # The rows and the network to which the masks belong.
         self._generator = generator
         self._batch_size = batch_size
         self._own = own
         self._num_own = len(range(batch_size)[own])
         self._number = number
-        self._take_mask = take_mask
         self._num_others = 0
 
         # The masks of the window so far, and the index of the mask that the current piece requests
@@ -58,7 +55,6 @@ class Noise:
             batch_size=self._batch_size,
             own=self._own,
             number=self._num_others,
-            take_mask=self._take_mask,
         )
 
     def start_piece(self, lanes: Tensor) -> None:
@@ -82,7 +78,7 @@ class Noise:
         window."""
         if self._next == len(self._masks):
             self._masks.append(
-                self._draw(
+                draw_mask(
                     shape,
                     share=share,
                     generator=self._generator,
@@ -106,19 +102,14 @@ class Noise:
         to batch row b.
         """
         if self._lanes is not None or self._num_own == self._batch_size:
-            return self._draw(shape, share=share, generator=self._generator_of_pieces)
+            return draw_mask(shape, share=share, generator=self._generator_of_pieces)
 
         # Draw the masks of all lanes of the step, and take those of this process.
         num_folded = shape[0] // self._num_own
         whole = (num_folded * self._batch_size, *shape[1:])
-        drawn = self._draw(whole, share=share, generator=self._generator)
+        drawn = draw_mask(whole, share=share, generator=self._generator)
         by_lane = drawn.view(num_folded, self._batch_size, *shape[1:])
         return by_lane[:, self._own].reshape(*shape)
-
-    def _draw(self, shape: Sequence[int], share: float, generator: Generator) -> Tensor:
-        if self._take_mask is not None:
-            return self._take_mask(shape, share)
-        return draw_mask(shape, share=share, generator=generator)
 
 
 def draw_mask(shape: Sequence[int], share: float, generator: Generator) -> Tensor:

@@ -21,7 +21,6 @@ from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.system.process import Pauses
 from charrnn.text.recorded_corpus import recorded_corpus
 from charrnn.training import plan, run_text
-from charrnn.training.captured_trainer import build_trainer
 from charrnn.training.computing import Computing
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.notes import extension_notes, inherited_notes
@@ -43,7 +42,6 @@ CHANGEABLE = (
     *BUDGETS,
     "device",
     "precision",
-    "capture",
     "threads",
     "evaluate_every",
     "save_every",
@@ -191,11 +189,12 @@ def _new_trainer(config: Config, text: RunText, computing: Computing) -> Trainer
                 " nothing would be learned after it. Name characters of the text."
             )
         learned_after = text.vocab.encode(config.learned_after)
-    return build_trainer(
+    return Trainer(
         config,
         batches=text.batch_rows(config),
         vocab_size=len(text.vocab),
-        computing=computing,
+        device=computing.device,
+        group=computing.group,
         learned_after=learned_after,
     )
 
@@ -278,7 +277,7 @@ def resume(
         run: The name of a run in `checkpoints` or in the current folder, or its path. By default
             the run that saved last.
         changes: New values of settings by name: a budget (`minutes`, `epochs` or `steps`, which
-            count from the start of the run), and `device`, `precision`, `capture`, `threads`,
+            count from the start of the run), and `device`, `precision`, `threads`,
             `evaluate_every`, `save_every` and `keep`. The weights fit all other fields.
         should_stop: Called after every step, and from time to time during a long validation: if it
             returns true, the step is saved and training ends.

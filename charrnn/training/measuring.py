@@ -14,9 +14,9 @@ from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.system.progress import task
 from charrnn.text.batches import BatchRows
 from charrnn.training import recipe
-from charrnn.training.captured_trainer import build_trainer
 from charrnn.training.computing import Computing
 from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurrent_weights
+from charrnn.training.trainer import Trainer
 
 UNITS_PER_THREAD = 32
 """Units for which a second thread is no faster, because threads wait for each other
@@ -44,6 +44,8 @@ MIN_MEASURE_SECONDS = 0.25
 """Shortest time for which steps are measured, however small the budget."""
 
 
+NUM_WARM_UPS = 2
+"""First steps, which are slower than all later steps, because libraries choose their kernels."""
 PAUSE_ROUNDS = 10
 """A round of steps that takes so many times the usual time is a pause: the process was stopped in
 it."""
@@ -110,7 +112,13 @@ def measure_step(
     # Drawing weights is no faster on several threads, and much slower while other programs use the
     # cores.
     with on_threads(1):
-        trainer = build_trainer(trial, batches=batches, vocab_size=vocab_size, computing=computing)
+        trainer = Trainer(
+            trial,
+            batches=batches,
+            vocab_size=vocab_size,
+            device=computing.device,
+            group=computing.group,
+        )
 
     most = _most_threads(config)
     times: dict[int, list[float]] = {
@@ -124,7 +132,7 @@ def measure_step(
         # The first step chooses its kernels. On several threads it may take very long while other
         # programs use the cores.
         with on_threads(min(times)):
-            for _ in range(trainer.num_warm_ups):
+            for _ in range(NUM_WARM_UPS):
                 trainer.take_step()
                 advance()
 

@@ -197,24 +197,10 @@ class Muon:
         self._weight_decay = weight_decay
         self._scale = scale
         self._precision = precision
-        self.compute_updates: Callable[[], list[Tensor]] = self._compute_updates
-        """The part of a step that does not depend on the learning rate, so that it can be
-        captured (`captured_trainer`)."""
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
         """Take a step along the gradients."""
-        for weight, update in zip(self._blocks, self.compute_updates(), strict=True):
-            # Liu's factor gives the entries the size that AdamW gives them, so that one learning
-            # rate fits both.
-            rate = learning_rate * self._scale * RMS * math.sqrt(max(update.shape[1:]))
-            weight.mul_(1 - learning_rate * self._weight_decay)
-            weight.add_(update.flatten(0, 1), alpha=-rate)
-
-    def _compute_updates(self) -> list[Tensor]:
-        """Add the gradients to the running means, and return the update of each weight in
-        blocks."""
-        updates = []
         for weight, num_blocks in self._blocks.items():
             # Nesterov's momentum looks one step ahead of the running mean.
             gradient = _gradient(weight)
@@ -225,8 +211,13 @@ class Muon:
             # Each gate on its own: a gate with large gradients would hide the directions of the
             # other gates.
             with autocast(weight.device, self._precision):
-                updates.append(orthogonal(blocks))
-        return updates
+                update = orthogonal(blocks)
+
+            # Liu's factor gives the entries the size that AdamW gives them, so that one learning
+            # rate fits both.
+            rate = learning_rate * self._scale * RMS * math.sqrt(max(update.shape[1:]))
+            weight.mul_(1 - learning_rate * self._weight_decay)
+            weight.add_(update.flatten(0, 1), alpha=-rate)
 
 
 def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:

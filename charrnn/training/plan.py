@@ -36,7 +36,6 @@ from charrnn.runs.reader import open_run_to_read
 from charrnn.runs.writer import RunWriter
 from charrnn.text.sources import entry_of
 from charrnn.training import recipe
-from charrnn.training.captured_trainer import capture_notes
 from charrnn.training.computing import Computing
 from charrnn.training.events import PlanEvent
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
@@ -121,10 +120,7 @@ def plan_run(
 
     # What a user should know of these choices.
     ends_early = recipe.ends_early(config, planned=planned, num_train_chars=text.num_train)
-    notes = [
-        *planned_notes(config, planned=planned, text=text, ends_early=ends_early),
-        *capture_notes(planned, computing),
-    ]
+    notes = planned_notes(config, planned=planned, text=text, ends_early=ends_early)
     return Plan(planned, notes=notes, ends_early=ends_early)
 
 
@@ -154,7 +150,6 @@ def plan_further(
         *text.corpus.notes,
         *validation_notes(planned, text),
         *schedule_notes(resumed.before, planned=planned, step=num_taken),
-        *capture_notes(planned, computing),
     ]
     return Plan(planned, notes=notes)
 

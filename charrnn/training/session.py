@@ -170,8 +170,6 @@ class TrainingSession:
                 yield from self.recover(error)
                 continue
             yield taken
-            while trainer.warnings:
-                yield WarningEvent(message=trainer.warnings.pop())
 
             # Validate, once in a while and at the end.
             is_last = trainer.step == self.num_steps

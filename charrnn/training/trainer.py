@@ -1,6 +1,6 @@
 """The step of a training, and all numbers that it changes.
 
-`Trainer.take_step` is the step: it reads the next window of the text (`_window_of_step`), computes
+`Trainer.take_step` is the step: it reads the next window of the text (`_next_window`), computes
 the loss and the clipped gradient (`_compute_gradients`), takes an optimizer step with it, and
 averages the weights.
 
@@ -99,9 +99,6 @@ class Trainer:
     whatever is random in step n is drawn from (seed, n).
     """
 
-    num_warm_ups = 2
-    """Number of the first steps, which are slower than all later steps."""
-
     def __init__(
         self,
         config: Config,
@@ -148,8 +145,6 @@ class Trainer:
             self._omega = Omega(self._networks[0].recurrent_layers(), factor=config.omega)
 
         self.optimizers = make_optimizers(self.network, config=config)
-        self.warnings: list[str] = []
-        """Problems of the steps so far; the session reports them and empties the list."""
         self.flags_to_sum: list[Tensor] = []
         """Tensors of 0 and 1 that the next step replaces by their sums over all processes, together
         with the gradients (`shared_session` sets them). Where fp16 repeats a step, they are summed
@@ -205,9 +200,8 @@ class Trainer:
             for optimizer in self.optimizers:
                 optimizer.step(learning_rate, self.step)
 
-            # The next window continues where this window ends, with its state. The state is copied,
-            # not assigned, because captured kernels (`captured_trainer`) read this very memory.
-            self.state.vectors.copy_(result.state.vectors)
+            # The next window continues where this window ends, with its state.
+            self.state = result.state
             self.cursor += self._window_length
 
             # The exponential moving average of each weight over the steps, the latest with most
@@ -223,18 +217,18 @@ class Trainer:
 
     def _backpropagate_next_window(self, scale: float) -> WindowResult:
         """Compute the gradients of the next window; `scale` is the factor of the loss in fp16."""
-        window, generator = self._window_of_step(self.step, cursor=self.cursor)
+        window, generator = self._next_window()
         noise = Noise(generator, batch_size=self.batches.batch_size, own=self.rows)
         return self._compute_gradients(window.on_device(self.device), noise=noise, scale=scale)
 
-    def _window_of_step(self, step: int, cursor: int) -> tuple[Window, Generator]:
-        """Return the window that a step reads from the position `cursor` on, in main memory, and
-        the generator of its masks."""
-        ids, targets = self.batches.window(cursor, length=self._window_length, rows=self.rows)
+    def _next_window(self) -> tuple[Window, Generator]:
+        """Return the window that the next step reads, in main memory, and the generator of its
+        masks."""
+        ids, targets = self.batches.window(self.cursor, length=self._window_length, rows=self.rows)
 
         # Random numbers are drawn for the whole batch; each process takes its own rows of them.
         # torch uses the lower 32 bits of a seed.
-        seed = (self.config.seed * STEPS_PER_SEED + step) % 2**32
+        seed = (self.config.seed * STEPS_PER_SEED + self.step) % 2**32
         generator = Generator().manual_seed(seed)
         # Some rows forget what they have read, so that the network learns the start of a text.
         is_reset = torch.zeros(0)
@@ -246,14 +240,10 @@ class Trainer:
         )
         return window, generator
 
-    def _compute_gradients(
-        self, window: Window, noise: Noise, scale: float | Tensor
-    ) -> WindowResult:
+    def _compute_gradients(self, window: Window, noise: Noise, scale: float) -> WindowResult:
         """Compute the clipped gradient of the mean loss over a window into every weight's `grad`.
 
-        The mean is over all processes. The CPU launches all kernels without waiting for the device,
-        except in the cases of `captured_trainer.capture_obstacle`: it waits, for example, to know
-        where documents end.
+        The mean is over all processes.
         """
         state = self.state
         if self.config.end_id is None:

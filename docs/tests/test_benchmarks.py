@@ -140,8 +140,6 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
         "optimizer: muon",
         "exact resume: precision fp16",
         "CPU, device, CPU",
-        "captured gradient, mlstm",
-        "captured: training goes on",
     ):
         assert part in text
     for part in (
@@ -151,7 +149,6 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
         "eager and NumPy",
         "compiled loop of the processor",
         "stock nn.LSTM",
-        "each kernel on its own",
         "Shakespeare in a minute",
     ):
         assert part in text
@@ -166,7 +163,7 @@ def test_the_check_of_a_gpu_begins_no_part_after_its_time(load, tmp_path, monkey
     monkeypatch.setattr(sys, "argv", line)
     with on_threads(1):
         assert module.main() == 0
-    assert capsys.readouterr().out.count("the time was over") == 14
+    assert capsys.readouterr().out.count("the time was over") == 13
     monkeypatch.setattr(sys, "argv", [*line, "--only", "nothing"])
     assert module.main() == 2
 

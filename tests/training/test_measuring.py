@@ -17,7 +17,7 @@ from charrnn.model import device
 from charrnn.text.batches import BatchRows
 from charrnn.training import measuring
 from charrnn.training.computing import Computing
-from charrnn.training.measuring import choose_threads, measure_step
+from charrnn.training.measuring import NUM_WARM_UPS, choose_threads, measure_step
 from charrnn.training.plan import choose_precision
 from charrnn.training.trainer import Trainer
 
@@ -68,10 +68,9 @@ def clock(monkeypatch):
     return install
 
 
-def test_steps_that_warm_up_or_are_captured_do_not_count(monkeypatch, clock):
-    monkeypatch.setattr(Trainer, "num_warm_ups", 7)
+def test_the_first_steps_do_not_count(clock):
     taken = itertools.count()
-    clock(lambda trainer: 9.0 if next(taken) < 7 else 0.01)
+    clock(lambda trainer: 9.0 if next(taken) < NUM_WARM_UPS else 0.01)
     assert measured(0.05, steps=1000, minutes=None)[0] == pytest.approx(0.01)
 
 

@@ -48,7 +48,6 @@ def test_nothing_stays_auto_and_every_lane_fits(num_chars, cell, budget, amount)
     assert [name for name, value in values.items() if value == "auto"] == [
         "device",
         "precision",
-        "capture",
         "threads",
     ]
     assert (

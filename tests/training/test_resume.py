@@ -314,13 +314,6 @@ def test_saving_validating_and_sampling_do_not_change_the_weights(text_file):
     )
 
 
-def test_a_resumed_run_may_change_whether_its_steps_are_captured(text_file):
-    run = train("run", steps=1)
-    start, *_ = charrnn.resume(run, {"steps": 2, "capture": "off"})
-    assert start.config["capture"] == "off"
-    assert charrnn.load(run).config.capture == "off"
-
-
 def test_any_other_setting_is_refused_by_name(text_file):
     run = train("run", steps=1)
     before = files_of(run)
