@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from charrnn.evaluation.loss_reports import Evaluation, LossReport
     from charrnn.generation.generated_text import GeneratedText, Prediction
     from charrnn.plugins.analyses.matching import match_cells
-    from charrnn.plugins.reports.error_kinds import error_kinds
     from charrnn.plugins.reports.lines import losses_by_line
     from charrnn.plugins.reports.mixing import Mixture, mix
     from charrnn.plugins.reports.provenance import Provenance
@@ -60,7 +59,6 @@ __all__ = [
     "Trace",
     "TrainEvent",
     "UsageError",
-    "error_kinds",
     "evaluate",
     "evaluate_runs",
     "find_cells",
@@ -85,7 +83,6 @@ _NAMES = {
     "evaluation.comparison": "evaluate evaluate_runs",
     "evaluation.loss_reports": "Evaluation LossReport",
     "generation.generated_text": "GeneratedText Prediction",
-    "plugins.reports.error_kinds": "error_kinds",
     "plugins.reports.lines": "losses_by_line",
     "plugins.reports.mixing": "Mixture mix",
     "plugins.reports.provenance": "Provenance",

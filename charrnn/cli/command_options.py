@@ -43,7 +43,7 @@ class Rule:
     """A clause for the message, about the option beside."""
 
 
-REPORTS = ("--by --ngrams --dynamic", "--errors", "--per-line")
+REPORTS = ("--by --ngrams --dynamic", "--per-line")
 """The reports of `evaluate` that one call can print together."""
 _SHARED = options_of(TextOptions)
 _SHAPING = [shaping.flag for shaping in options_of(SampleOptions) if shaping not in _SHARED]
@@ -96,7 +96,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--part", beside="--text", why="which is no part of the run's own text"),
         Rule("--json", beside="--export"),
         Rule("--export", beside="--per-line", why="whose JSON Lines go to stdout"),
-        Rule("--errors --per-line", beside="--mix"),
+        Rule("--per-line", beside="--mix"),
         Rule("--force", without="--export"),
     ),
     "runs": (

@@ -1,8 +1,8 @@
 """charrnn evaluate: the loss of models over a text, as a table, line by line or character by
 character."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,6 @@ from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import evaluation_view
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from charrnn.plugins.reports import mix_arguments
     from charrnn.trained_model import TrainedModel
 else:
@@ -101,8 +99,6 @@ def evaluate(options: EvaluateOptions) -> None:
     --per-line finds the lines that the model finds least likely for their length, such as misprints
     or another author's.
 
-    --errors shows what would have avoided each error, such as a longer memory or more text.
-
     --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix
     RUN3. --mix ngrams mixes the n-grams of its own training text in.
 
@@ -125,7 +121,7 @@ def evaluate(options: EvaluateOptions) -> None:
         corpus = read_text_corpus(options.text, reader.config, quiet=options.quiet)
         content = corpus.content
 
-    # A listing or a report takes the place of the losses.
+    # A listing takes the place of the losses.
     chosen = [addition for addition in _flag_additions() if addition.name in options.extra]
     for addition in chosen:
         if addition.listing is not None:
@@ -133,40 +129,15 @@ def evaluate(options: EvaluateOptions) -> None:
                 models, corpus, as_json=options.json, quiet=options.quiet, **_settings(options)
             )
             return
-    reports = {addition.name: addition.report for addition in chosen if addition.report}
 
     # This appears at once, because the work before the first bar takes seconds.
+    extra = {addition.name: addition.value for addition in chosen}
     with task(f"reading {models[0].name}", unit=""):
-        if reports:
-            shown = _measure_reports(reports, models=models, content=content, options=options)
-        else:
-            extra = {addition.name: addition.value for addition in chosen}
-            shown = _measure_losses(models, content=content, options=options, extra=extra)
+        shown = _measure_losses(models, content=content, options=options, extra=extra)
     if options.json:
         print_json(shown.data)
     else:
         deliver(shown, target)
-
-
-def _measure_reports(
-    reports: Mapping[str, Callable[..., Any]],
-    models: "Sequence[TrainedModel]",
-    content: str | bytes | None,
-    options: EvaluateOptions,
-) -> Shown:
-    """Measure the reports that are printed in place of the losses."""
-    # The part of the run's text that was measured; a text of --text has no parts.
-    data: dict[str, object] = {}
-    if content is None:
-        data["part"] = options.part
-    pictures: list[RenderableType] = []
-
-    # The reports follow each other on a page; in JSON each stands under its name.
-    for name, report in reports.items():
-        result = report(models, content, **_settings(options))
-        data[name] = asdict(result)
-        pictures += result.view()
-    return Shown(models[0].name, pictures=pictures, data=data)
 
 
 def _measure_losses(
@@ -203,7 +174,7 @@ def _measure_losses(
 
 
 def _settings(options: EvaluateOptions) -> dict[str, Any]:
-    """Return the keyword arguments of listings and reports."""
+    """Return the keyword arguments of a listing."""
     return {
         "part": options.part,
         "precision": options.precision,
@@ -218,7 +189,7 @@ def _flag_additions() -> Sequence[Addition]:
 
 
 def added_options() -> Sequence[Option]:
-    """Return the flags of the listings, rows and reports that packages offer."""
+    """Return the flags of the listings and rows that packages offer."""
     added = []
     for addition in _flag_additions():
         panel = REPORTS if addition.rows is None else ROWS

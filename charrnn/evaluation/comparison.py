@@ -41,15 +41,10 @@ from charrnn.trained_model import TextModel, TrainedModel
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Addition:
     """What a package adds to `charrnn evaluate`: rows and other parts of an evaluation, or what is
-    printed in place of the losses. One of `rows`, `report` and `listing` is given.
-
-    `report` and `listing` are called with models, a text or None, and `part`, `precision` and
-    `max_chars`.
-    """
+    printed in place of the losses. One of `rows` and `listing` is given."""
 
     name: str
-    """The option, which is spelled with hyphens, the parameter of `evaluate_runs`, and the key of a
-    report in JSON."""
+    """The option, which is spelled with hyphens, and the parameter of `evaluate_runs`."""
     help: str = ""
     """Empty if the command itself declares the option."""
     value: Any = True
@@ -61,10 +56,9 @@ class Addition:
     It is called before any loss is measured."""
     protocol: Callable[[Any, MeasuredRun], LossReport] | None = None
     """Measure a loss by the protocol `name` of `evaluate`, for a model and its text."""
-    report: Callable[..., Any] | None = None
-    """Return a dataclass with a view."""
     listing: Callable[..., None] | None = None
-    """Print losses of the parts of the text one by one; with `as_json` and `quiet`, too."""
+    """Print losses of the parts of the text one by one. It is called with models, a text or None,
+    and `part`, `precision`, `max_chars`, `as_json` and `quiet`."""
 
 
 def evaluate(
@@ -316,7 +310,7 @@ class Comparison:
         """The models that are compared, each after its row."""
         return [(run, run.model) for run in self.runs if run.model is not None]
 
-    def training_text(self, instead: str = "") -> CorpusPart:
+    def training_text(self, instead: str) -> CorpusPart:
         """Return the training text of the first model.
 
         Raises DataError if it cannot be read, with `instead` as the remedy.

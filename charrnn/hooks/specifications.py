@@ -113,7 +113,7 @@ def evaluations() -> Sequence[Any]:
     """Return what `charrnn evaluate` can print, beside its rows or in place of them: each a
     `charrnn.evaluation.comparison.Addition`.
 
-    [Addition(name="errors", help="What would have avoided each error.", report=error_kinds)]
+    [Addition(name="entropy", help="Add a row of the entropy.", rows=entropy_rows)]
     """
     raise NotImplementedError
 

@@ -36,7 +36,6 @@ print(charrnn.evaluate(model, ["Ada", "Grace"]).bpc, model.study(Path("a.txt")).
 print(max(charrnn.losses_by_line([model], "Ada"), key=lambda line: line.excess).text)
 print(charrnn.match_cells([model, model], [Path("a.txt"), "Ada"]).num_sharing())
 print(charrnn.evaluate(model.ngrams(6), model.held_out()).bpc)
-print(charrnn.error_kinds([model], "Ada").models[0].num_errors)
 try:
     print(charrnn.find_cells(model.trace("Ada"), "quote").scores)
 except (charrnn.UsageError, charrnn.DataError, charrnn.CheckpointError) as error:
@@ -52,7 +51,7 @@ model.sample(length="ten")
 mixture.samples(3, length=10, uniqu=True)
 model.stream(cell=3)
 model.ngrams().beam(temperature=1)
-charrnn.error_kinds([model], part=2)
+charrnn.evaluate_runs([model], part=2)
 charrnn.losses_by_line([model], parts="test")
 charrnn.tarin(config)
 from charrnn import Modell

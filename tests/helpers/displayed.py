@@ -30,7 +30,6 @@ from charrnn.plugins.analyses.inputs import CellInputs, Driver
 from charrnn.plugins.analyses.matching import MatchReport
 from charrnn.plugins.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
 from charrnn.plugins.analyses.outputs import CellOutputs
-from charrnn.plugins.reports.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
 from charrnn.runs.learning_curves import LearningCurves
 from charrnn.runs.overview import ModelDescription
 from charrnn.system.display import RecordList, RecordTuple
@@ -67,7 +66,6 @@ def value_of(hint):
 
 LOSS = example(LossReport, protocol="stateful", nats_per_char=1.0, bpc=bits(1.0), precision="fp32")
 COLOURED = ColouredText(text=HOSTILE, values=(0.5,) * len(HOSTILE))
-ERRORS = example(ModelErrors, kinds=tuple(example(ErrorKind, kind=kind) for kind in KINDS))
 DESCRIBED = example(Description, kind="rule", conditions=("after a space", HOSTILE), polarity=-1)
 NUMBERS = {"weights": (3.0, -4.0), "means": (0.0, 0.0), "deviations": (0.2, 0.1)}
 DIRECTION = example(Direction, cells=((0, 1), (1, 2)), ci=(0.8, 1.0), gain_ci=(0.1, 0.3), **NUMBERS)
@@ -125,7 +123,6 @@ OBJECTS = {
         Evaluation(rows=(EvaluationRow(name=HOSTILE, loss=LOSS),), part=None),
         "Stateful loss over this text",
     ),
-    "errors": (ErrorReport(num_chars=9, text_length=9, models=(ERRORS,)), "memory-100"),
     "learning curve": (STRAIGHT, "Validation loss"),
     "learning curves": (LearningCurves(curves=(STRAIGHT,), against="seconds"), "seconds"),
     "values": (VALUES, "mean +0.500"),

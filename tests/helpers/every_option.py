@@ -91,7 +91,6 @@ EXAMPLES = {
         "--by": ("--by class --by position --by windowed-256",),
         "--chars": ("--chars 100",),
         "--dynamic": ("--dynamic --chars 60",),
-        "--errors": ("--errors", "--errors --text strange.txt"),
         "--export": EXPORTS,
         "--ngrams": ("--ngrams", "--ngrams --text strange.txt"),
         "--part": ("--part test",),

@@ -105,7 +105,7 @@ class EntropyOptions:
     entropy: bool = option(False, "--entropy", "Show the entropy.")
 
 
-measure_entropy = draw_entropy = error_kinds = tempo_of = tempo_parts = print
+measure_entropy = draw_entropy = entropy_rows = tempo_of = tempo_parts = print
 
 
 @hookimpl

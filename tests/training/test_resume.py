@@ -199,7 +199,7 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command):
     Path("other.txt").write_text(TEXT[:500])
     for options, remedy in (
         ((), "give --text FILE"),
-        (("--text", "other.txt", "--errors"), "train on a file instead"),
+        (("--text", "other.txt", "--ngrams"), "leave --ngrams out"),
     ):
         gone = command("evaluate", "stdin-001", *options)
         assert (

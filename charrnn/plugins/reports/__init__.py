@@ -13,8 +13,7 @@ def evaluations() -> Sequence[Any]:
     # Imported here: the help of another command needs none of these modules.
     from charrnn.plugins.reports.breakdown import ROWS as BREAKDOWN
     from charrnn.plugins.reports.dynamic import ROWS as DYNAMIC
-    from charrnn.plugins.reports.error_kinds import ERRORS
     from charrnn.plugins.reports.lines import PER_LINE
 
-    # First the rows beside the losses, then the reports that are printed in place of the losses.
-    return [BREAKDOWN, DYNAMIC, PER_LINE, ERRORS]
+    # First the rows beside the losses, then the listing that is printed in place of the losses.
+    return [BREAKDOWN, DYNAMIC, PER_LINE]
