@@ -1,9 +1,10 @@
 """charrnn import: make a run folder of a recurrent model that another program trained.
 
 The model is an `nn.LSTM`, `nn.GRU` or `nn.RNN` of torch or MLX, with an embedding or one-hot
-vectors, and an output layer. Nothing is unpickled: a .pt file is read with `weights_only`.
+vectors, and an output layer. Every weight is known by its name: a name that is not expected is an
+error. Nothing is unpickled: a .pt file is read with `weights_only`.
 
-Shapes: V vocabulary, E embedding, H hidden, G gates.
+Shapes: V vocabulary, H hidden, G gates.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ MAX_TIED = 4
 _CELLS = {4: ("lstm",), 3: ("gru",), 1: ("rnn", "irnn")}
 """Cell types by the number of gates; the first of several is the default."""
 _RECURRENT = re.compile(
-    r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(?:_l(\d+))?(_reverse)?(_raw)?"
+    r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(?:_l(\d+))?(_reverse)?"
 )
 _MLX = {
     "Wx": "weight_ih",
@@ -79,8 +80,16 @@ _SYMBOL = re.compile(r"<\w+>|\[[A-Z]+\]|unk|pad", re.IGNORECASE)
 """A symbol that stands for no character, such as <unk> or <pad>."""
 _TO_JSON = 'import json, pickle; json.dump(pickle.load(open({}, "rb")), open({}, "w"))'
 """Python that turns a pickle into JSON."""
-_OUTPUT = re.compile("out|head|dec|fc|proj|lin|dense|logit|vocab", re.IGNORECASE)
-_EMBEDDING = re.compile("emb|wte|enc|lookup", re.IGNORECASE)
+_EMBEDDINGS = ("embedding", "embed", "emb", "encoder", "wte")
+"""The names of modules that are the embedding."""
+_OUTPUTS = ("output", "out", "head", "decoder", "fc", "linear")
+"""The names of modules that are the output layer."""
+_OUTER = {f"{module}.weight": "embedding.weight" for module in _EMBEDDINGS}
+_OUTER |= {
+    f"{module}.{kind}": f"output.{kind}" for module in _OUTPUTS for kind in ("weight", "bias")
+}
+"""The name in charrnn of each weight outside of the recurrent layers, by the end of its name in the
+file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +296,8 @@ def _by_id(entries: Mapping[str, Any], path: Path) -> list[Any]:
 
 
 def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None) -> Imported:
-    """Give the weights the names of charrnn, by their shapes. `cell` is the type of a cell with one
-    gate: rnn (tanh) or irnn (relu).
+    """Give the weights the names of charrnn. `cell` is the type of a cell with one gate: rnn (tanh)
+    or irnn (relu).
 
     Raises CheckpointError, which names the tensor that does not fit.
     """
@@ -313,14 +322,7 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
             f"{named('cell')} is {cell}, but {first} has {num_gates} block(s): {cells[0]}."
         )
 
-    matched = _match_outer(
-        tensors,
-        other_names,
-        vocab_size=vocab_size,
-        hidden_size=hidden_size,
-        input_size=input_size,
-        path=path,
-    )
+    matched = _match_outer(other_names, path)
     for index, layer in enumerate(layers):
         for kind, name in layer.items():
             matched[f"layers.{index}.{kind}_l0"] = name
@@ -378,7 +380,7 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
             other_names.append(name)
             continue
 
-        prefix, kind, index, reverse, raw = recurrent_name.groups()
+        prefix, kind, index, reverse = recurrent_name.groups()
         if reverse:
             raise _unknown_model(
                 path, name=name, what="a bidirectional network, which cannot generate"
@@ -386,16 +388,11 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
         if kind == "weight_hr":
             raise _unknown_model(path, name=name, what="a projection, an LSTM's proj_size")
 
-        # A wrapper, such as the weight dropout of AWD-LSTM, adds `module.` to the name. The tensor
-        # with the suffix `_raw` is the weight; the tensor without it has some dropped entries.
-        prefix = prefix.replace("module.", "")
         # The number of a layer is at the end of the name, or in its prefix if each layer is a
         # module.
         prefixes.add(re.sub(r"\d+", "", prefix))
         numbers = tuple(map(int, re.findall(r"\d+", prefix)))
-        layer = layers.setdefault((numbers, int(index or 0)), {})
-        if raw or kind not in layer:
-            layer[kind] = name
+        layers.setdefault((numbers, int(index or 0)), {})[kind] = name
 
     # If prefixes differ by more than a number, there are several networks, such as an encoder and a
     # decoder.
@@ -434,72 +431,27 @@ def _unknown_model(path: Path, name: str, what: str) -> CheckpointError:
     )
 
 
-class _Rank(NamedTuple):
-    """How much a matrix (V, …) looks like the output layer. The matrix of the highest rank becomes
-    the output layer."""
-
-    has_output_shape: bool
-    has_bias: bool
-    is_named_output: bool
-    is_not_named_embedding: bool
-
-
-def _match_outer(
-    tensors: Tensors,
-    other_names: list[str],
-    *,
-    vocab_size: int,
-    hidden_size: int,
-    input_size: int,
-    path: Path,
-) -> dict[str, str]:
+def _match_outer(names: Sequence[str], path: Path) -> dict[str, str]:
     """Return the names in the file of the embedding and the output layer, by their names in
-    charrnn. The embedding is missing for one-hot vectors."""
-    # The bias of the output layer is the only vector of V numbers in such a model.
-    biases = [name for name in other_names if tensors[name].shape == (vocab_size,)]
-
-    def rank(name: str) -> _Rank:
-        is_embedding = _EMBEDDING.search(name) is not None
-        return _Rank(
-            has_output_shape=tensors[name].shape == (vocab_size, hidden_size),
-            has_bias=f"{name.removesuffix('weight')}bias" in biases,
-            is_named_output=_OUTPUT.search(name) is not None and not is_embedding,
-            is_not_named_embedding=not is_embedding,
-        )
-
-    # The output layer gets the highest rank. If E = H, it has the shape of the embedding, and the
-    # names decide.
-    matrices = []
-    for name in other_names:
-        if tensors[name].ndim == 2 and len(tensors[name]) == vocab_size:
-            matrices.append(name)
-    matrices.sort(key=rank, reverse=True)
-    matched = dict(zip(("output.weight", "embedding.weight"), matrices, strict=False))
-    if biases:
-        matched["output.bias"] = biases[0]
-
-    # No tensor may be left, because the model needs all of them.
-    for name in other_names:
-        if name not in matched.values():
-            wanted = f"one embedding, output layer and bias of {vocab_size:,} characters"
-            raise _misfit(path, name=name, tensors=tensors, wanted=wanted)
-    if not matrices or not rank(matrices[0]).has_output_shape:
-        raise CheckpointError(
-            f"{path} has no output layer ({vocab_size}, {hidden_size}): save the whole model"
-        )
-
-    # If two matrices have the same rank, none is chosen: the wrong choice would predict nothing.
-    if len(matrices) > 1 and rank(matrices[0]) == rank(matrices[1]):
-        wanted = "no part like it besides: rename the output layer head.weight"
-        raise _misfit(path, name=matrices[1], tensors=tensors, wanted=wanted)
-
-    # There is only one matrix, but the inputs have not V entries: they are no one-hot vectors.
-    if len(matrices) == 1 and input_size != vocab_size:
-        raise CheckpointError(
-            f"{path} has no embedding: {matrices[0]} would be both (tied weights)\nsave it under"
-            " two names"
-        )
+    charrnn. The embedding is missing for one-hot vectors. Raises CheckpointError for any other
+    name."""
+    matched: dict[str, str] = {}
+    for name in names:
+        known = _OUTER.get(".".join(name.split(".")[-2:]))
+        if known is None or known in matched:
+            raise _unexpected_name(path, what=f"an unexpected {name}")
+        matched[known] = name
+    if "output.weight" not in matched:
+        raise _unexpected_name(path, what="no output layer")
     return dict(sorted(matched.items()))
+
+
+def _unexpected_name(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} has {what}\nrename the embedding to embedding.weight (one-hot vectors have none)"
+        " and the output layer to output.weight and output.bias; all else must be one nn.LSTM,"
+        " nn.GRU or nn.RNN"
+    )
 
 
 def _misfit(path: Path, name: str, tensors: Tensors, wanted: str) -> CheckpointError:
@@ -651,7 +603,7 @@ def import_model(options: ImportOptions) -> None:
 
 
 def _describe(imported: Imported, measured: Measured | None, run: Path) -> list[str]:
-    """Describe the matched weights, so that the user can notice a wrong guess, the loss, and the
+    """Describe the matched weights, so that the user can check them, the loss, and the
     next commands."""
     lines = imported.report()
     if imported.config.cell == "rnn":

@@ -206,10 +206,19 @@ WRONG = [
     ),
     (
         lambda: save("GRU", e=H, **{"emb.weight": None}),
-        "no embedding: head.weight would be both (tied weights)",
+        "rnn.weight_ih_l0 has shape (21, 7); wanted: (21, 11)",
     ),
     (lambda: save("GRU", vocab="abc"), "emb.weight has shape (11, 5)"),
-    (lambda: save("GRU", **{"norm.weight": torch.ones(H)}), "norm.weight has shape (7,)"),
+    (lambda: save("GRU", **{"norm.weight": torch.ones(H)}), "has an unexpected norm.weight"),
+    (
+        lambda: save("GRU", **{"head.weight": None, "my.matrix": torch.ones(V, H)}),
+        "has an unexpected my.matrix",
+    ),
+    (lambda: save("GRU", **{"out.weight": torch.ones(V, H)}), "has an unexpected out.weight"),
+    (
+        lambda: save("GRU", **{"head.weight": None, "head.bias": None}),
+        "rename the embedding to embedding.weight (one-hot vectors have none) and the output",
+    ),
     (
         lambda: save("GRU", **{"head.bias": torch.full((V,), torch.inf)}),
         "head.bias of torch.float32 has values",
@@ -257,17 +266,6 @@ def test_weights_are_found_in_a_checkpoint_of_any_name(command, file):
     save_as(file, epoch=3, optimizer={"state": {}, "lr": 0.1}, tokens=tuple(CHARACTERS))
     ran = command("import", file, "--vocab", "v.json")
     assert (ran.code, ran.out) == (0, "checkpoints/m-001\n")
-
-
-def test_the_raw_weights_of_weight_drop_are_taken(command):
-    weights = save("LSTM", "whole.pt").state_dict()
-    raw = weights.pop("rnn.weight_hh_l0")
-    dropped = {"rnns.0.module.weight_hh_l0": torch.zeros_like(raw)}
-    wrapped = {name.replace("rnn.", "rnns.0.module."): one for name, one in weights.items()}
-    torch.save({**wrapped, **dropped, "rnns.0.weight_hh_l0_raw": raw}, "m.pt")
-    command("import", "m.pt", "--vocab", "v.json")
-    found = charrnn.load("checkpoints/m-001").tensors["layers.0.weight_hh_l0"]
-    assert torch.equal(torch.from_numpy(found), raw)
 
 
 def test_a_symbol_as_entry_0_is_never_generated(command):
