@@ -20,12 +20,10 @@ from charrnn.generation.sample_options import (
 )
 from charrnn.model.clamping import NUM_CELLS
 from charrnn.system.display import RecordList
-from charrnn.system.docstrings import described
 from charrnn.system.lazy import LazyModule
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, read_given, text_to_continue, whole_text
 from charrnn.trained_model import (
-    INNER,
     MAX_LAG,
     SGD_LEARNING_RATE,
     TextOrIds,
@@ -612,9 +610,6 @@ class Model(TrainedModel, ProbabilityMethods):
         return RecordList(
             assistant.continue_text(self.generator, beginning, options=options).take(count)
         )
-
-
-described(Model, hidden=INNER.split())
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> Model:

@@ -7,9 +7,8 @@ that is missing.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from charrnn.cells.study import INNER, Study
+from charrnn.cells.study import Study
 from charrnn.model.clamping import NUM_CELLS
-from charrnn.system.docstrings import described
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -313,6 +312,3 @@ class ModelStudy(Study):
             (0, 5)
         """
         return ranking.ranking(self, detectors)
-
-
-described(ModelStudy, hidden=INNER.split())

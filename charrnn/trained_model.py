@@ -24,7 +24,6 @@ from charrnn.runs.included import card_of
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_torch
 from charrnn.system.progress import advise, task
@@ -101,7 +100,6 @@ class TextModel(GenerationMethods):
         return {}
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adaptation:
     """The characters that a model has learned from by dynamic evaluation, and how well it predicted
@@ -717,9 +715,6 @@ class TrainedModel(TextModel, Displayable):
         if self.path is not None:
             for model in load_steps(self.path):
                 yield model.step, model.network
-
-
-described(TrainedModel, hidden=INNER.split())
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> TrainedModel:

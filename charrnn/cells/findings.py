@@ -6,7 +6,6 @@ from typing import Any
 
 from charrnn.statistics.agreement import association_from_auc
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 
 CHARS_SCORED = 131_072
 """The most characters of a text that cells are chosen and scored on."""
@@ -48,7 +47,6 @@ CellIndex = tuple[int, int]
 """(layer, unit)"""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellScore:
     """How well the best cell follows a detector, on text it was not chosen on. The score is `auc`
@@ -162,7 +160,6 @@ class CellScore:
         return data
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundCell:
     """The cell that follows a detector best, and how far its strength exceeds the untrained
@@ -180,7 +177,6 @@ class FoundCell:
     """-1 if the cell is low inside the spans; it is drawn with its sign turned."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
     """A detector that was not scored, with the reason, such as `no quotations in this text`."""
@@ -191,7 +187,6 @@ class Skipped:
     """The reason, in a few words."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellFindings(Displayable):
     """The ranked scores, the detectors that could not be scored, and how many characters were
@@ -216,7 +211,6 @@ class CellFindings(Displayable):
         }
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateUse:
     """How often a gate of each unit of a layer is saturated."""
@@ -231,7 +225,6 @@ class GateUse:
     """For every unit the share of characters at which the gate is above 0.9, from 0 to 1."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColouredText(Displayable):
     """A text with one value in [-1, 1] per character."""
@@ -250,7 +243,6 @@ class ColouredText(Displayable):
     """-1 if the values are drawn with their sign turned."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellGate:
     """How often a gate of a cell is saturated."""
@@ -263,7 +255,6 @@ class CellGate:
     """The share of characters at which it is above 0.9, from 0 to 1."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AfterCharacter:
     """The mean value of a cell after a character, which is decoded as in `EncodedText`."""
@@ -276,7 +267,6 @@ class AfterCharacter:
     """How often it occurs."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorrelatedCell:
     """Another cell, and its Pearson correlation with the cell."""
@@ -289,7 +279,6 @@ class CorrelatedCell:
     """Pearson's correlation of the values, from -1 to 1."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassagePlace:
     """Where a passage of a text is, which was chosen for the value of a cell."""
@@ -310,7 +299,6 @@ class PassagePlace:
     """The value of the cell at `index`."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellValues(Displayable):
     """The values of a cell over a text.
@@ -364,7 +352,6 @@ class CellValues(Displayable):
         return LAGS[: len(self.autocorrelation)]
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellPassage(Displayable):
     """A passage of the measured text with the cell's value at each character."""
@@ -419,7 +406,6 @@ class MeasuredCell:
         return data
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellPage(MeasuredCell, Displayable):
     """All measurements of a cell."""
@@ -434,7 +420,6 @@ class CellPage(MeasuredCell, Displayable):
         return self.to_json_with(passages=[asdict(passage) for passage in self.passages])
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage(Displayable):
     """A segment of a text and the values of the cell that follows a detector best."""

@@ -34,7 +34,6 @@ from charrnn.model.reading import KnownStates
 from charrnn.model.shapes import check_unit
 from charrnn.runs.included import card_of
 from charrnn.system.display import Displayable, RecordTuple
-from charrnn.system.docstrings import described
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
@@ -550,9 +549,6 @@ class Study(Displayable):
         best_first = tuple(sorted(found.values(), key=lambda score: (-score.gain, score.detector)))
         if best_first != before:
             self.cache.save(FOUND_CELLS, {}, value=best_first)
-
-
-described(Study, hidden=INNER.split())
 
 
 def sections() -> tuple[CellSection, ...]:

@@ -18,7 +18,6 @@ from charrnn.model.reading import INTERVAL, KnownStates, find_states, read_in_la
 from charrnn.model.shapes import check_finite
 from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText, IdArray
@@ -28,7 +27,6 @@ Read = Callable[[int, int], Iterable[tuple[Int64Array, Float32Array]]]
 once, in any order. The first windows must be a fair sample of the text, as windows of lanes are."""
 
 
-@described
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace(Displayable):
     """The cells and predictions of a model while it read a text of N characters."""

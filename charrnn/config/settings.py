@@ -6,7 +6,7 @@ import os
 import re
 import reprlib
 from collections.abc import Sequence
-from dataclasses import Field, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from encodings.aliases import aliases
 from fractions import Fraction
 from types import NoneType, UnionType
@@ -39,7 +39,6 @@ from charrnn.errors import (
 )
 from charrnn.hooks.manager import offered_names
 from charrnn.hooks.specifications import cell_types
-from charrnn.system.docstrings import described
 
 Auto = Literal["auto"]
 """A value that the recipe chooses."""
@@ -593,19 +592,6 @@ class Config:
 # `help` and editors show the fields, and not the arguments of `__new__`.
 _, *_parameters = inspect.signature(Config.__init__).parameters.values()
 Config.__signature__ = inspect.Signature(_parameters)  # type: ignore[attr-defined]
-
-
-def _allowed_values(field: "Field[object]") -> str:
-    """Return a sentence with the range of a field, for its description; "" if it has none."""
-    allowed = field.metadata.get(RANGE)
-    if allowed is None:
-        return ""
-    if field.name in AUTO_FIELDS:
-        return f"Allowed: auto, or {allowed.words}."
-    return f"Allowed: {allowed.words}."
-
-
-described(Config, title="Args", remark=_allowed_values)
 
 
 def resolved(value: int | Auto | OneHot) -> int:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import counted
-from charrnn.system.docstrings import described
 
 Labels = NDArray[Any]
 """Labels (N,) of a text of N characters: bool for a yes/no detector, int64 for a count detector."""
@@ -29,7 +28,6 @@ MIN_SPANS = 5
 or falls at least twice as often."""
 
 
-@described
 @dataclass(frozen=True, slots=True)
 class Detector:
     """A named function that labels every character of a text.
@@ -74,7 +72,6 @@ class Detector:
         return Labelling(name=self.name, labels=labels, absence=self.absence)
 
 
-@described
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelling:
     """The labels of a text by one detector."""

@@ -5,7 +5,6 @@ from typing import Any
 
 from charrnn.evaluation.seed_groups import SeedGroup
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 
 MAX_SCORED = 1 << 24
 """Default of the largest number of characters to score: about a minute for 512 units on two
@@ -15,7 +14,6 @@ NGRAM = "n-gram"
 """The name of the rows of n-gram models; their protocols are `1-gram`, `2-gram`, …"""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossReport(Displayable):
     """Mean loss over a text. `protocol` names how it was measured; different protocols must not be
@@ -51,7 +49,6 @@ class LossReport(Displayable):
     """95 % interval of `first_guess`."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
     """The mean loss of a predictor minus the mean loss of the first, over the same characters."""
@@ -64,7 +61,6 @@ class Difference:
     """Upper end of the interval."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationRow:
     """The loss of one predictor by one protocol."""
@@ -92,7 +88,6 @@ class EvaluationRow:
         return data
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation(Displayable):
     """The losses of one or several predictors over the same text."""
@@ -153,7 +148,6 @@ class Evaluation(Displayable):
         return data
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossGroup:
     """The loss of a group of characters of a text: a class, or a range of distances from the
@@ -175,7 +169,6 @@ class LossGroup:
     and without an interval."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossBreakdown:
     """The loss of a run by class of character or by position since the start of the context."""

@@ -7,13 +7,11 @@ from typing import Any
 
 from charrnn.config.settings import Config
 from charrnn.statistics.intervals import Estimate, estimate
-from charrnn.system.docstrings import described
 
 IGNORED = ("seed", "device", "threads", "save_every", "keep")
 """Settings in which the runs of a group may differ: they change no weight, or its last digits."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedGroup:
     """Runs that differ in the seed alone, and their losses over a text."""

@@ -27,7 +27,6 @@ from charrnn.generation.sampling import Beginning, PrimedState
 from charrnn.generation.special_ids import opening_ids, undrawable_ids
 from charrnn.generation.writing import DrawnIds
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
 
 MAX_CHARS: dict[str, int] = {"word": 40, "line": 240, "sentence": 240}
@@ -81,7 +80,6 @@ def end_of(text: str, until: str, before: str = "") -> int | None:
     return match.end() - len(before)
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Continuation(Displayable):
     """One way to continue a text to the end of a word, a line or a sentence."""

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 
 MIN_COPY_LENGTH = 30
 """The shortest copy that counts, in characters.
@@ -16,7 +15,6 @@ text shares 0.2 and 3.2 % of its characters with the 90 % of the text before it 
 """
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GeneratedText(Displayable):
     """A generated text with the model's log-probability of each of its characters."""
@@ -44,7 +42,6 @@ class GeneratedText(Displayable):
         return sum(self.logprobs)
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction(Displayable):
     """A possible next character and its probability."""

@@ -589,7 +589,7 @@ class GenerationMethods:
         r"""Draw a text.
 
         The options are given by name. They are the fields of `SampleOptions` in
-        `charrnn.generation.sample_options`: `help(model.sample)` has all of them.
+        `charrnn.generation.sample_options`, which describes all of them; the first are these.
 
         Args:
             length: The number of characters, at least 0; by default 1,000. A document may end

@@ -7,7 +7,6 @@ from types import MethodType
 from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 from charrnn.errors import UsageError, did_you_mean
-from charrnn.system.docstrings import field_texts, with_entries
 
 Fields = ParamSpec("Fields")
 """The fields of a dataclass of options, as its constructor takes them."""
@@ -23,7 +22,7 @@ class MethodWithOptions(Generic[Owner, Fields, Options, Result]):
     """A method that takes the fields of `options_class` by name, and passes `method` an object of
     that class.
 
-    Its signature and its docstring have these fields. Raises UsageError for another name, and
+    Its signature has these fields. Raises UsageError for another name, and
     TypeError for an argument without a name that is no field.
     """
 
@@ -35,16 +34,10 @@ class MethodWithOptions(Generic[Owner, Fields, Options, Result]):
         self.declared = inspect.signature(options_class).parameters
 
         # What `help` shows in place of *values and **options.
-        update_wrapper(self, method, assigned=("__module__", "__name__", "__qualname__"))
+        update_wrapper(self, method)
         signature = inspect.signature(method)
         owner, _ = signature.parameters.values()
         self.__signature__ = signature.replace(parameters=[owner, *self.declared.values()])
-
-    @property
-    def __doc__(self) -> str:  # type: ignore[override]
-        """The docstring of the method, with an entry for each option."""
-        texts = {field.name: text for field, text in field_texts(self.options_class)}
-        return with_entries(self.method.__doc__ or "", "Args", texts)
 
     def __get__(self, owner: Owner | None, kind: type | None = None) -> object:
         # Of the class, as in `help(Model.sample)`, or of an object.

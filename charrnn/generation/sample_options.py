@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from charrnn.config.options import option
 from charrnn.errors import UsageError, did_you_mean, named
-from charrnn.system.docstrings import described
 
 if TYPE_CHECKING:
     import numpy as np
@@ -234,7 +233,6 @@ class TextOptions:
             )
 
 
-@described
 @dataclass(frozen=True, kw_only=True)
 class SampleOptions(TextOptions, Shaping):
     """Options of a text that is drawn at random. Raises UsageError naming the option, its value and
@@ -272,7 +270,6 @@ class SampleOptions(TextOptions, Shaping):
         return self.match is not None or self.forbid is not None
 
 
-@described
 @dataclass(frozen=True)
 class SeveralOptions(SampleOptions):
     """Options of several texts that are drawn at random. Raises UsageError naming the option, its
@@ -291,7 +288,6 @@ class SeveralOptions(SampleOptions):
     """A text is rejected if this returns False for the text with its prime."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(TextOptions):
     """Options of a beam search (Graves 2012), which uses the weights as they are (fp32).

@@ -11,13 +11,11 @@ from charrnn.runs.logs import LoggedLoss, MetricsLog
 from charrnn.runs.overview import RunSummary, find_runs, logged_fields, read_each, state_of
 from charrnn.runs.reader import WHERE, RunReader
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 
 AGAINST = ("steps", "characters", "seconds")
 """The quantities against which learning curves can be drawn."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossCurve:
     """Losses in nats per character, each with the number of steps, characters and seconds after
@@ -38,7 +36,6 @@ class LossCurve:
         return cast("tuple[float, ...]", getattr(self, axis))
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurve(Displayable):
     """The losses that a run logged, ordered by step."""
@@ -83,7 +80,6 @@ def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, .
     return tuple(notes)
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurves(Displayable):
     """The learning curves of several runs, and the quantity against which they are drawn."""

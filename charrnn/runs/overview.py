@@ -19,13 +19,11 @@ from charrnn.runs.reader import (
     list_all_runs,
 )
 from charrnn.system.display import Displayable, RecordList
-from charrnn.system.docstrings import described
 from charrnn.system.files import JSON
 from charrnn.system.progress import task
 from charrnn.text.text_files import without_gz
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSummary(Displayable):
     """One line of `charrnn runs`."""
@@ -75,7 +73,6 @@ class RunSummaries(RecordList[RunSummary]):
     """The reason for every damaged run that is left out, one sentence each."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelDescription(Displayable):
     """The facts about a loaded model that `print` and notebooks show."""

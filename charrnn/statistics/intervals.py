@@ -210,8 +210,11 @@ class Estimate:
     """A mean with its 95 % interval, which is None where there are too few values for it."""
 
     mean: float
+    """The mean of the values."""
     low: float | None = None
+    """The lower end of the interval."""
     high: float | None = None
+    """The upper end of the interval."""
 
     @property
     def half_width(self) -> float | None:

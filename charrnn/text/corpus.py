@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from charrnn.config.settings import ALPHABETS, MIN_COUNT
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.system.arrays import Int64Array
-from charrnn.system.docstrings import described
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END, Documents
 from charrnn.text.id_builder import BLOCK_BYTES
@@ -279,7 +278,6 @@ CONTEXT_CHARS = 1 << 16
 """Maximum number of characters of context: far more than any measurement reads before a text."""
 
 
-@described
 @dataclass(frozen=True, slots=True)
 class CorpusPart:
     """The N characters [begin, end) of a corpus (or bytes, for the byte alphabet). Only slices are

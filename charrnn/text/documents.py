@@ -44,7 +44,9 @@ class Documents:
     kind: str
     """A value of `Config.documents` other than "none"."""
     column: str | None = None
+    """The column of a table that has the documents."""
     order: Order = SORTED
+    """The order of the documents."""
 
     @classmethod
     def of(cls, config: Config, order: Order | None = None) -> "Documents | None":

@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from charrnn.system.docstrings import described
 from charrnn.text.text_files import Line
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
     """A place in a file, as editors count: lines and columns from 1."""

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from charrnn.config.settings import MIN_COUNT
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.system.arrays import BoolArray, Int64Array
-from charrnn.system.docstrings import described
 
 UNKNOWN = ""
 """The entry of the unknown symbol in `Vocab.characters`, the only entry that is no character."""
@@ -70,7 +69,6 @@ class CharacterCounts:
         return int(self.counts.sum())
 
 
-@described
 @dataclass(frozen=True, slots=True)
 class Vocab:
     """An alphabet in the order of its ids.
@@ -400,7 +398,6 @@ def code_points(text: str) -> NDArray[np.unsignedinteger]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-@described
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedText:
     """A text of N characters and the M characters of context before it, which the model reads but

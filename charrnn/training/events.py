@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 from charrnn.errors import Message
-from charrnn.system.docstrings import described
 from charrnn.system.files import JSON
 
 
@@ -47,7 +46,6 @@ class ModelEvent(Event):
     (`charrnn.text.copies.trained_share`); None for a resumed run."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanEvent(ModelEvent):
     """The text is read and the model is chosen. The steps that fit into a budget in minutes are
@@ -56,7 +54,6 @@ class PlanEvent(ModelEvent):
     event: ClassVar[Literal["plan"]] = "plan"
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartEvent(ModelEvent):
     """The run's folder exists and training starts."""
@@ -75,7 +72,6 @@ class StartEvent(ModelEvent):
         object.__setattr__(self, "notes", tuple(map(Message, self.notes)))
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepEvent(Event):
     """An optimizer step; `train_nats` is its mean loss in nats per character."""
@@ -95,7 +91,6 @@ class StepEvent(Event):
     """Characters of the training text that the step read per second."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationEvent(Event):
     """A validation: the stateful loss on the validation part, or on `num_chars` characters of it,
@@ -118,7 +113,6 @@ class EvaluationEvent(Event):
     """Whether no earlier validation had a lower loss."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleEvent(Event):
     """A sample that the model generated after this step."""
@@ -130,7 +124,6 @@ class SampleEvent(Event):
     """The sample."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedEvent(Event):
     """A checkpoint was saved in the folder `path`."""
@@ -142,7 +135,6 @@ class SavedEvent(Event):
     """The folder of the checkpoint."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WarningEvent(Event):
     """A problem that does not end training."""
@@ -155,7 +147,6 @@ class WarningEvent(Event):
         object.__setattr__(self, "message", Message(self.message))
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DoneEvent(Event):
     """Training ended, after its last step or because a stop was requested (`is_complete` false);

@@ -60,7 +60,9 @@ class HeatMap:
     """
 
     coloured: ColouredText
+    """The text, with a value for each character."""
     scale: Scale = FULL_SCALE
+    """The values that the two ends of the palette stand for."""
     hue: str = ""
     """The hue of values from 0 to a largest value; "" for the palette from low to high."""
 

@@ -168,7 +168,9 @@ class Scale:
     """
 
     low: float = -1.0
+    """The value of the low end."""
     high: float = 1.0
+    """The value of the high end."""
 
     @property
     def is_turned(self) -> bool:

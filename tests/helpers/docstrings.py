@@ -1,8 +1,12 @@
-"""Read docstrings in Google's style: their sections, and the entries of a section."""
+"""Read docstrings in Google's style: their sections, and the entries of a section; and those below
+the fields of a dataclass."""
 
+import ast
 import inspect
 import re
+import textwrap
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Example")
@@ -26,3 +30,18 @@ def read_entries(section: str) -> dict[str, str]:
     before, *rest = ENTRY.split(section)
     assert before == "", f"no entry: {before}"
     return {name: text.strip() for name, text in zip(rest[::2], rest[1::2], strict=True)}
+
+
+def described_fields(record: type) -> set[str]:
+    """Return the names of the fields of a dataclass that have a docstring below them, in its class
+    or in a base."""
+    names = set()
+    for base in record.__mro__:
+        if "__dataclass_fields__" not in vars(base):
+            continue
+        [definition] = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        for statements in pairwise(definition.body):
+            match statements:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(str())):
+                    names.add(name)
+    return names

@@ -8,6 +8,7 @@ import doctest
 import importlib
 import inspect
 import io
+import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,15 +16,13 @@ from pathlib import Path
 import pytest
 from built_runs import build_chain, build_quoting
 from conftest import copy_run
-from docstrings import read_entries, read_sections
+from docstrings import described_fields, read_entries, read_sections
 from known_weights import quoting_text
 
 import charrnn
 from charrnn import errors
-from charrnn.cells.study import Study
+from charrnn.generation.keywords import MethodWithOptions
 from charrnn.model_study import ModelStudy
-from charrnn.system.docstrings import DescribedFields
-from charrnn.trained_model import TrainedModel
 
 PACKAGE = Path(charrnn.__file__).parent
 NUM_CHARS = 3_000
@@ -80,17 +79,33 @@ def public_records():
     return [value for value in values if inspect.isclass(value) and dataclasses.is_dataclass(value)]
 
 
-def described_records():
-    """Return the dataclasses of the package whose docstrings get a section about their fields."""
-    found = set()
+def all_records():
+    """Return the dataclasses of the package by name."""
+    found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        if "import described" in path.read_text(encoding="utf-8"):
+        if "@dataclass" in path.read_text(encoding="utf-8"):
             parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
             module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
             for cls in filter(inspect.isclass, vars(module).values()):
-                if isinstance(vars(cls).get("__doc__"), DescribedFields):
-                    found.add(cls)
-    return sorted(found, key=lambda record: (record.__qualname__, record.__module__))
+                if dataclasses.is_dataclass(cls) and cls.__module__ == module.__name__:
+                    found.setdefault(cls.__name__, []).append(cls)
+    return found
+
+
+def returned_records():
+    """Return the dataclasses that the public functions and methods return, and those that are named
+    in the types of their fields, and so on."""
+    by_name = all_records()
+    types = [str(inspect.signature(call).return_annotation) for call in CALLABLES.values()]
+    found = {}
+    for record in public_records():
+        types.append(record.__name__)
+    while types:
+        for name in re.findall(r"\w+", types.pop()):
+            for record in by_name.pop(name, []):
+                found[f"{record.__module__}.{name}"] = record
+                types += [str(field.type) for field in dataclasses.fields(record)]
+    return [found[name] for name in sorted(found)]
 
 
 CALLABLES = public_callables()
@@ -109,35 +124,19 @@ def test_the_signature_of_a_configuration_has_its_fields():
 
 
 def test_the_fields_of_a_model_that_programs_need_are_described():
-    described = {*read_entries(read_sections(charrnn.Model)["Attributes"])}
+    described = described_fields(charrnn.Model)
     assert {"config", "vocab", "step", "path", "val_nats", "warnings", "name"} <= described
-    assert described <= {*dir(charrnn.load("prose"))}
 
 
-def test_every_setting_says_what_is_allowed():
-    described = read_entries(read_sections(charrnn.Config)["Args"])
-    assert described["num_layers"] == (
-        "Number of recurrent layers. Allowed: auto, or between 1 and 64."
-    )
-    assert described["order_seed"].endswith("Allowed: between 0 and 2^32 - 1.")
-
-
-@pytest.mark.parametrize("record", described_records(), ids=lambda record: record.__qualname__)
-def test_every_field_of_a_record_is_described(record):
-    """By the docstring below it, in what `help` shows."""
-    title = "Args" if record is charrnn.Config else "Attributes"
-    described = {*read_entries(read_sections(record)[title])}
+@pytest.mark.parametrize("record", returned_records(), ids=lambda record: record.__qualname__)
+def test_every_field_of_a_result_has_a_docstring_below_it(record):
     fields = {field.name for field in dataclasses.fields(record) if not field.name.startswith("_")}
-    assert described <= fields
-    if not issubclass(record, TrainedModel | Study):
-        assert described == fields
+    assert fields <= described_fields(record)
 
 
-def test_public_records_and_what_they_are_made_of_are_described():
-    records = described_records()
-    assert {*public_records()} <= {*records}
-    names = {record.__name__ for record in records}
-    assert {"CellScore", "Passage", "Place", "EvaluationRow", "SampleOptions", "Driver"} <= names
+def test_the_records_that_public_functions_return_are_found():
+    names = {record.__name__ for record in returned_records()}
+    assert {"CellScore", "Passage", "Place", "EvaluationRow", "Driver", "StepEvent"} <= names
 
 
 @every_callable
@@ -157,6 +156,9 @@ def test_every_argument_is_described(name):
         for parameter in inspect.signature(function).parameters.values()
         if parameter.name not in ("self", "cls")
     }
+    if isinstance(function, MethodWithOptions):
+        assert described < expected
+        described |= described_fields(function.options_class)
     assert described == expected
 
 

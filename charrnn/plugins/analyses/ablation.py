@@ -20,13 +20,11 @@ from charrnn.model.cell_types import Ops
 from charrnn.model.reading import read_in_lanes
 from charrnn.statistics.intervals import Interval, interval_of, resample_sums
 from charrnn.system.arrays import BoolArray, Float64Array
-from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, inference_mode
 from charrnn.text.vocab import EncodedText
 from charrnn.views.tables import ends_text, plain_table
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AblationEffect:
     """A cell's contribution inside and outside a detector's spans, in nats per character, with 95 %
@@ -83,7 +81,6 @@ def score_with(
     return logprobs[1:], sums / len(text)
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ablation:
     """The rise of the loss of a text while cells are clamped."""

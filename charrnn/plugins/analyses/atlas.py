@@ -22,7 +22,6 @@ from charrnn.plugins.analyses.descriptions import descriptions
 from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.system.arrays import Float32Array, Float64Array
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.views.cell_page import characters_text
 from charrnn.views.html_page import CellColumn, CellEntry, HeatMapPage, PagePart, ShownPassage
 from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
@@ -86,7 +85,6 @@ NOTES = (
 """The notes that explain the parts of a page with an atlas."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AtlasCell(MeasuredCell):
     """The measurements of a cell, with the characters that change its mean most and with short
@@ -104,7 +102,6 @@ class AtlasCell(MeasuredCell):
         return self.to_json_with(x=self.x, y=self.y)
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Atlas(Displayable):
     """All cells of a model over a text, with the findings of the detectors."""

@@ -35,14 +35,12 @@ from charrnn.plugins.analyses.numbers import (
 )
 from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.trained_model import TrainedModel
 
 DECIMALS = 5
 """Decimals of a gradient: those of a trained network are small."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellGradients:
     """The gradients of one step of a cell, computed from those of its new h and c."""
@@ -148,7 +146,6 @@ SUPPORTED: Mapping[str, Sequence[Any]] = {
 """The settings of the networks whose gradients are listed."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepGradients:
     """The gradients of the loss by the vectors of one time step."""
@@ -160,7 +157,6 @@ class StepGradients:
     next step) and their sum `dh`; then those of its gates and of their arguments (`da`)."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backpropagation(Displayable):
     """The gradients of the sum of the losses of a text, by every number of the network."""

@@ -44,7 +44,6 @@ from charrnn.statistics.intervals import Interval, interval_of
 from charrnn.statistics.probes import ProbeSums, choose_greedily
 from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.system.files import JSON
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
@@ -61,7 +60,6 @@ MOST_CELLS = 8
 """Number of cells of a direction whose weights are shown: the cells with the largest weights."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Direction(Displayable):
     """A weighted sum of cell values that predicts a detector's labels: a linear probe on a few
@@ -234,7 +232,6 @@ def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> Clamp
     return part.clamped(part.mean)
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DirectionContribution(Displayable):
     """What a direction contributes to the prediction."""

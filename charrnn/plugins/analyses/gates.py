@@ -23,7 +23,6 @@ from charrnn.errors import UsageError
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cell_types import CELLS
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.text.vocab import EncodedText
 from charrnn.views.charts import Canvas
 from charrnn.views.svg import GRID, INK, LINE_HEIGHT, colour_of, dot, label, path
@@ -52,7 +51,6 @@ ABOUT_DOTS = "A dot is a unit; both axes are shares of the characters. Below are
 """The note that explains the plots."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateReport(Displayable):
     """The gates of every layer over a text.

@@ -26,7 +26,6 @@ from charrnn.model.recurrent_state import RecurrentState
 from charrnn.plugins.analyses.sampled_states import read_before
 from charrnn.system.arrays import Int64Array
 from charrnn.system.display import Displayable, RecordTuple
-from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText
@@ -59,7 +58,6 @@ EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
 """Shown instead of an empty chart."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GradientReach(Displayable):
     """How far gradients reach back in a model, averaged over the characters of a text."""

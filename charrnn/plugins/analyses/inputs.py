@@ -35,7 +35,6 @@ from charrnn.plugins.analyses.sampled_states import (
 )
 from charrnn.system.arrays import Float32Array, Int64Array
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
 from charrnn.views.heatmap import HeatMap
@@ -80,7 +79,6 @@ MIN_COUNT = 3
 """Occurrences before the positions that a character needs to be reported."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Driver:
     """A cell whose output drives a gate, or the candidate, of another cell."""
@@ -97,7 +95,6 @@ class Driver:
     """The weight times the standard deviation of h: how far the driver moves the pre-activation."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErasedCharacter:
     """A character before a position, and the value of the cell there minus the value with the
@@ -109,7 +106,6 @@ class ErasedCharacter:
     """The value of the cell minus its value with the character erased."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputPassage:
     """The characters up to and including a position at which the cell is strong, with their
@@ -123,7 +119,6 @@ class InputPassage:
     """The characters and their effects, in the order of the text."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CharacterInput:
     """The mean effect of a character before the strong positions of a cell on its value there."""
@@ -144,7 +139,6 @@ CHARACTER_COLUMNS: Columns = {
 """The columns of the table of earlier characters."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlierCharacters:
     """Which of the last characters set a cell's value, at positions where it is strong."""
@@ -160,7 +154,6 @@ class EarlierCharacters:
     """Where the cell is highest, and where it is lowest."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellInputs(Displayable):
     """What sets the value of a cell: the cells that drive it, and the characters before."""

@@ -33,7 +33,6 @@ from charrnn.evaluation.comparison import distinct_names
 from charrnn.statistics.moments import Moments
 from charrnn.system.arrays import Float32Array, Float64Array
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.system.files import JSON
 from charrnn.system.lazy import torch
 from charrnn.system.progress import task
@@ -80,7 +79,6 @@ ABOUT_PROPERTIES = (
 """The marks of the table of properties, in short."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellMatch:
     """The cell of another run that correlates best with a cell."""
@@ -112,7 +110,6 @@ class CellMatch:
         return abs(self.correlation) - self.null
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairMatch(Displayable):
     """The cells of a run, each with the cell of another run that correlates best with it.
@@ -168,7 +165,6 @@ PAIR_COLUMNS: Columns = {
 """The columns of the table of pairs of runs."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PropertyMatch:
     """The cell of every run that follows a detector best."""
@@ -199,7 +195,6 @@ class PropertyMatch:
         }
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MatchReport(Displayable):
     """The cells that several runs have in common, over one text."""

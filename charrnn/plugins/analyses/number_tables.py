@@ -8,7 +8,6 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from charrnn.system.docstrings import described
 from charrnn.system.words import prints_words
 from charrnn.views.theme import all_visible, shown_character
 
@@ -24,7 +23,6 @@ OTHER_COLUMNS = 4
 point."""
 
 
-@described
 @dataclass(frozen=True, slots=True)
 class NumberRow:
     """A vector of the network at one time step."""
@@ -37,7 +35,6 @@ class NumberRow:
     """The entries."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightNumbers:
     """A matrix of the network, with the bias that is added to its product."""

@@ -40,7 +40,6 @@ from charrnn.plugins.analyses.number_tables import (
 )
 from charrnn.system.arrays import Float64Array
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.trained_model import TrainedModel
 
 MAX_UNITS = 16
@@ -77,7 +76,6 @@ HIDDEN_ROWS = ("h before", "c before")
 """Rows that repeat the numbers of the column before."""
 
 
-@described
 @dataclass(frozen=True, slots=True)
 class LayerNumbers:
     """The vectors of one layer at one time step, in the order in which they are computed.
@@ -95,7 +93,6 @@ class LayerNumbers:
         return {row.name: row for row in reversed(self.rows)}[name]
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepNumbers:
     """Every number of one time step."""
@@ -119,7 +116,6 @@ class StepNumbers:
     """-ln of the probability of the target, in nats."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkNumbers(Displayable):
     """Every number of a network while it reads a text from the initial state."""

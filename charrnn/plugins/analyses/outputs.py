@@ -22,7 +22,6 @@ from charrnn.plugins.analyses.sampled_states import (
     states_of,
 )
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, torch
 from charrnn.text.vocab import EncodedText
 from charrnn.views.html_page import PagePart
@@ -44,7 +43,6 @@ LEAST_SLOPE = 1e-12
 """The least derivative of tanh(c) by c that a shift is divided by."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CharacterEffect:
     """The mean change of a character's log-probability, in nats, if the cell rises by one standard
@@ -56,7 +54,6 @@ class CharacterEffect:
     """The change, in nats."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellOutputs(Displayable):
     """The effect of a cell on the prediction of the next character.

@@ -30,7 +30,6 @@ from charrnn.evaluation.measured import MeasuredRun, MeasuredText
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
-from charrnn.system.docstrings import described
 from charrnn.system.lazy import Tensor, torch
 from charrnn.system.progress import task
 from charrnn.text.corpus import CorpusPart
@@ -58,7 +57,6 @@ SCALE_WARM_UP = 128
 `model.reading.WARM_UP`, so that a stretch fits into a text of SCALE_LENGTH that a model draws."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DynamicSettings:
     """How the weights follow the text. Raises UsageError naming the field, its value and its

@@ -25,7 +25,6 @@ from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.evaluation.measured import Content
 from charrnn.evaluation.notes import notes_of_runs
 from charrnn.system.arrays import Int64Array
-from charrnn.system.docstrings import described
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText, lines_of, read_path
@@ -45,7 +44,6 @@ NUM_LISTED = 20
 """Lines that are listed on a terminal."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LineLoss:
     """The loss of one line of a text, with the newline that ends it."""

@@ -31,7 +31,6 @@ from charrnn.plugins.reports.char_predictions import (
 from charrnn.plugins.reports.copies import learned_texts
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.text.copies import (
     KnownHashes,
     SlicedText,
@@ -75,7 +74,6 @@ ABOUT_PASSAGES = (
 """The explanation of `Provenance.passages_table`."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage:
     """A passage of a text that also stands in the training text.
@@ -101,7 +99,6 @@ class Passage:
         return self.start + self.length
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance(Displayable):
     """The provenance of a text of N characters: the passages that stand in the training text, in
@@ -345,7 +342,9 @@ class ReferenceText:
     model: TrainedModel = field(repr=False)
     """The model that has learned the training text."""
     training: CorpusPart = field(repr=False)
+    """The training text."""
     held_out: str | bytes = field(repr=False)
+    """The validation text."""
     _held_out_shares: dict[int, float] = field(default_factory=dict, repr=False)
 
     def passages(

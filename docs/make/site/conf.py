@@ -64,15 +64,6 @@ def show_pictures(app, docname, content):
         raise ExtensionError(f"{docname}: a picture is not written as the others are")
 
 
-def leave_out_members(app, what, name, value, options, lines):
-    """Leave the fields of a class out of its docstring: each is a member of its own below."""
-    del app, name, value, options
-    if what == "class" and "Attributes:" in lines:
-        first = lines.index("Attributes:")
-        del lines[first : lines.index("", first)]
-
-
 def setup(app):
-    """Tell Sphinx about the pictures and the docstrings."""
+    """Tell Sphinx about the pictures."""
     app.connect("source-read", show_pictures)
-    app.connect("autodoc-process-docstring", leave_out_members, priority=400)  # before napoleon

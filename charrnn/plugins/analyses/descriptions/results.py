@@ -8,7 +8,6 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.views.tables import Columns, records_table, score_number
 from charrnn.views.theme import all_visible
 
@@ -21,7 +20,6 @@ LEGEND = (
 """The meaning of the columns of the table."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description(Displayable):
     """The rule that predicts the values of a cell best, and how well it does on text it was not
@@ -122,7 +120,6 @@ DESCRIPTION_COLUMNS: Columns = {
 """The columns of the table of descriptions."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DescriptionReport(Displayable):
     """The descriptions of cells, and how much of them their rules explain."""

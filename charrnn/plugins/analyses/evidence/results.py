@@ -12,7 +12,6 @@ from charrnn.errors import counted
 from charrnn.plugins.analyses.matching import CellMatch
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
-from charrnn.system.docstrings import described
 from charrnn.views.tables import PlainTable, ends_text, score_number, score_text
 from charrnn.views.theme import all_visible, block, shown_character
 
@@ -27,7 +26,6 @@ ABOUT_WORST = "[ ] encloses what is labelled inside, | ends at the place"
 """The meaning of the marks in the excerpts."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Necessity:
     """The rise of the loss, in nats per character, while the memory of the cell is held at its
@@ -61,7 +59,6 @@ class Necessity:
     """The characters of these first segments that were predicted."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sufficiency:
     """The share of the property's effect on the output that remains while all followers but the
@@ -98,7 +95,6 @@ def carrying(curve: Sequence[tuple[int, float]]) -> int | None:
     return None
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interchange:
     """The share of pairs in which an exchange of the cell's memory moves the output to the opposite
@@ -126,7 +122,6 @@ class Interchange:
     """All positions that were drawn: inside, outside."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Birth:
     """The score of the cell on held-out text at every checkpoint."""
@@ -142,7 +137,6 @@ class Birth:
     """The characters of the scoring half that every checkpoint read."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OtherRun:
     """The cell of another run that correlates best with the cell."""
@@ -160,7 +154,6 @@ class OtherRun:
     near the score of the cell (`matching.NEAR`)."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stretch:
     """Text with one label; of a long one, its beginning and its end."""
@@ -171,7 +164,6 @@ class Stretch:
     """Whether its label is inside."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrongPlace:
     """A position where the cell is on the wrong side of its threshold."""
@@ -213,7 +205,6 @@ class WrongPlace:
         return excerpt.append(all_visible(self.after), "underline")
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistakes:
     """The places where the cell is wrong, among the places after which the output shows the
@@ -234,7 +225,6 @@ class Mistakes:
     """The places where the cell is most wrong, the worst first."""
 
 
-@described
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvidenceCard(Displayable):
     """The evidence for the claim that the cell `layer`:`unit` tracks the property of a detector."""
