@@ -6,7 +6,7 @@ adds those methods.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -703,7 +703,7 @@ class TrainedModel(TextModel, Displayable):
             text=self.encode(text, context=context),
             num_layers=resolved(self.config.num_layers),
             num_units=resolved(self.config.hidden_size),
-            network=partial(getattr, self, "network"),
+            network=lambda: self.network,
             untrained_baseline=self.untrained_baseline,
             cache=self.findings if cached else FindingsCache(),
             steps=self._steps,
