@@ -1,7 +1,5 @@
 """The session of one of several processes that train together."""
 
-import torch
-
 from charrnn.distributed.group import ProcessGroup
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.training.events import EvaluationEvent, SavedEvent, StepEvent
@@ -28,10 +26,8 @@ class SharedSession(TrainingSession):
 
     def _take_step(self) -> StepResult:
         # The processes exchange their requests together with the gradients.
-        asked = torch.tensor([self.should_stop(), self.should_save()], dtype=torch.float32)
-        self.trainer.flags_to_sum = [asked.to(self.trainer.device)]
-        result = self.trainer.take_step()
-        self._num_stops, self._num_saves = self.trainer.flags_to_sum[0].tolist()
+        result = self.trainer.take_step([self.should_stop(), self.should_save()])
+        self._num_stops, self._num_saves = result.num_raised
         return result
 
     def _check_stop(self) -> bool:

@@ -10,7 +10,7 @@ Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`
 import copy
 import math
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -56,6 +56,8 @@ class StepResult:
     train_nats: float
     grad_norm: float
     learning_rate: float
+    num_raised: tuple[float, ...] = ()
+    """For each flag of `Trainer.take_step`, the number of processes in which it is true."""
 
 
 class Window(NamedTuple):
@@ -83,6 +85,8 @@ class WindowResult(NamedTuple):
     loss_and_norm: Tensor
     """(2,): the mean loss in nats per character, and the gradient's norm before clipping, as in
     `StepResult`."""
+    num_raised: Tensor
+    """(F,): for each flag, the number of processes in which it is true."""
 
 
 class Trainer:
@@ -145,10 +149,6 @@ class Trainer:
             self._omega = Omega(self._networks[0].recurrent_layers(), factor=config.omega)
 
         self.optimizers = make_optimizers(self.network, config=config)
-        self.flags_to_sum: list[Tensor] = []
-        """Tensors of 0 and 1 that the next step replaces by their sums over all processes, together
-        with the gradients (`shared_session` sets them). Where fp16 repeats a step, they are summed
-        again: only whether a sum is above 0 has a meaning."""
 
         # Lists, because walking through the modules at every step takes a small model's step 3 %
         # longer.
@@ -164,9 +164,11 @@ class Trainer:
         self.step = 0
         self.cursor = 0
 
-    def take_step(self) -> StepResult:
+    def take_step(self, flags: Sequence[bool] = ()) -> StepResult:
         """Train on the next window of every batch row (truncated BPTT with carried state; Williams
         & Peng 1990).
+
+        The flags of all processes are counted while the gradients are exchanged.
 
         Raises NonFiniteError, with nothing changed, if the loss or the gradient is not finite;
         UsageError if the memory of a device other than the CPU is full.
@@ -182,7 +184,7 @@ class Trainer:
             # Until the gradient is finite nothing changes, neither weights nor state nor position,
             # so the session can go back to its latest checkpoint.
             for scale in loss_scales(self.config):
-                result = self._backpropagate_next_window(scale)
+                result = self._backpropagate_next_window(scale, flags)
                 # One copy to main memory for both, because the CPU waits for it until the device
                 # has computed everything.
                 train_nats, norm = result.loss_and_norm.tolist()
@@ -213,13 +215,20 @@ class Trainer:
                     decay=self._average_decay,
                     step=self.step,
                 )
-        return StepResult(train_nats, grad_norm=norm, learning_rate=learning_rate)
+        return StepResult(
+            train_nats,
+            grad_norm=norm,
+            learning_rate=learning_rate,
+            num_raised=tuple(result.num_raised.tolist()),
+        )
 
-    def _backpropagate_next_window(self, scale: float) -> WindowResult:
+    def _backpropagate_next_window(self, scale: float, flags: Sequence[bool]) -> WindowResult:
         """Compute the gradients of the next window; `scale` is the factor of the loss in fp16."""
         window, generator = self._next_window()
         noise = Noise(generator, batch_size=self.batches.batch_size, own=self.rows)
-        return self._compute_gradients(window.on_device(self.device), noise=noise, scale=scale)
+        return self._compute_gradients(
+            window.on_device(self.device), noise=noise, scale=scale, flags=flags
+        )
 
     def _next_window(self) -> tuple[Window, Generator]:
         """Return the window that the next step reads, in main memory, and the generator of its
@@ -240,7 +249,9 @@ class Trainer:
         )
         return window, generator
 
-    def _compute_gradients(self, window: Window, noise: Noise, scale: float) -> WindowResult:
+    def _compute_gradients(
+        self, window: Window, noise: Noise, scale: float, flags: Sequence[bool]
+    ) -> WindowResult:
         """Compute the clipped gradient of the mean loss over a window into every weight's `grad`.
 
         The mean is over all processes.
@@ -274,10 +285,11 @@ class Trainer:
         if self._omega is not None:
             self._omega.add_gradients(len(window.ids) * self.batches.batch_size)
 
-        # Add up the gradients and the losses of all processes.
+        # Add up the gradients, the losses and the flags of all processes.
         mean_loss = loss.detach() / len(self._networks)
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-        self.group.sum_in_place([*gradients, mean_loss, *self.flags_to_sum])
+        num_raised = torch.tensor(flags, dtype=torch.float32, device=self.device)
+        self.group.sum_in_place([*gradients, mean_loss, num_raised])
 
         # Clipping (Pascanu 2013): an exploding gradient keeps its direction. Each network of an
         # ensemble is clipped on its own, so that none slows the rest.
@@ -286,7 +298,9 @@ class Trainer:
             for weights in self._weights_of_networks
         ]
         loss_and_norm = torch.stack((mean_loss, torch.stack(norms).amax()))
-        return WindowResult(state.map(Tensor.detach), loss_and_norm=loss_and_norm)
+        return WindowResult(
+            state.map(Tensor.detach), loss_and_norm=loss_and_norm, num_raised=num_raised
+        )
 
     def _loss(self, logits: Tensor, window: Window) -> Tensor:
         """Compute this process's part of the mean loss over the learned characters of a window: the

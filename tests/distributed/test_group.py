@@ -167,16 +167,14 @@ def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_ste
         trainer = make_trainer(group, reset_probability=0.0)
         sums = []
         for step in range(4):
-            trainer.flags_to_sum = [torch.tensor([float(group.rank == 1 and step == 2), 1.0])]
-            trainer.take_step()
-            sums.append(trainer.flags_to_sum[0].tolist())
+            sums.append(trainer.take_step([group.rank == 1 and step == 2, True]).num_raised)
         if group.rank == 1:  # Only its own loss is not finite.
             trainer.state.vectors.fill_(torch.nan)
         with pytest.raises(NonFiniteError, match="Step 5: loss nan"):
             trainer.take_step()
         return sums, trainer.step
 
-    expected = [[0, 3], [0, 3], [1, 3], [0, 3]], 4
+    expected = [(0, 3), (0, 3), (1, 3), (0, 3)], 4
     assert in_processes(3, train) == [expected] * 3
 
 
