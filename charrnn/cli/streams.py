@@ -91,7 +91,8 @@ def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
 _ESCAPE = "charrnn-escape"
 register_error(_ESCAPE, _escape)
 _lost: list[str | bytes] = []
-"""The last characters of stdout that were escaped."""
+"""The last characters of stdout that were escaped: of the whole process, as the error handlers of
+Python's codecs, which get nothing but the error."""
 
 
 def report_lost_characters() -> int:

@@ -40,7 +40,8 @@ PLUGINS = (
 BUILT_IN = ("ngrams", "plugins.reports", "plugins.analyses", "plugins.languages")
 """The packages of charrnn with hooks, in the order in which they are asked."""
 LEFT_OUT: list[Message] = []
-"""Why packages are left out, one sentence each."""
+"""Why packages are left out, one sentence each: of the whole process, because hooks are asked in
+many places, and a command says it once, at its end."""
 Kind = TypeVar("Kind")
 """The class of what a hook returns."""
 Names = Callable[[], Mapping[str, str]]

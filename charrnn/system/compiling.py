@@ -23,7 +23,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 """The type of a function that is compiled."""
 
 FUNCTIONS: list[Callable[..., Any]] = []
-"""The functions that compiled loops call, of all modules that are imported."""
+"""The functions that compiled loops call, of all modules that are imported. They are collected when
+these are imported, and registered when numba is, which takes a second."""
 
 
 def for_loops(function: Function) -> Function:

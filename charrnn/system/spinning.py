@@ -22,7 +22,7 @@ their time slices end. libgomp has 300,000, and 1,000 if there are more threads 
 _CHUNK = 100_000
 """Elements of a tensor for which torch starts one more thread."""
 _resting: list[threading.Thread] = []
-"""The threads of `spin_briefly`."""
+"""The threads of `spin_briefly`: of the whole process, as the threads that libgomp counts."""
 
 
 @cache
