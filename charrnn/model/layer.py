@@ -6,9 +6,10 @@ the names, shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn laye
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from enum import Enum, auto
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -120,15 +121,6 @@ class LayerRead(NamedTuple):
     """(T, B, H): the cell values in [-1, 1], if they are kept."""
     state: Tensor
     """(S * D, B, H): the last states."""
-
-
-class _ReadOptions(NamedTuple):
-    """The optional arguments of `RecurrentLayer.forward`."""
-
-    embedding: Tensor | None
-    noise: Noise | None
-    ops: Ops[Tensor] | None
-    keeps_cells: bool
 
 
 class RecurrentLayer(nn.Module):
@@ -260,36 +252,24 @@ class RecurrentLayer(nn.Module):
         I), whose products are the columns of the weight. With `ops`, the cell's equations are
         computed with these functions, and no faster implementation is used.
         """
-        options = _ReadOptions(
+        # The weights are dropped once: all characters of a window are read with the same weights.
+        read = partial(
+            self._read_sequences,
+            weights={name: self._dropped(self.weight(name), noise) for name in self.cell.products},
             embedding=embedding,
             noise=noise,
             ops=ops,
             keeps_cells=keeps_cells,
         )
-
-        # The weights are dropped once: all characters of a window are read with the same weights.
-        weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
-
         if self.dilation == 1:
-            return self._read_sequences(
-                inputs,
-                weights=weights,
-                state=state,
-                options=options,
-            )
-        return self._read_interleaved(
-            inputs,
-            weights=weights,
-            state=state,
-            options=options,
-        )
+            return read(inputs, state)
+        return self._read_interleaved(inputs, state=state, read_sequences=read)
 
     def _read_interleaved(
         self,
         inputs: Tensor,
-        weights: Mapping[str, Tensor],
         state: Tensor,
-        options: _ReadOptions,
+        read_sequences: Callable[[Tensor, Tensor], LayerRead],
     ) -> LayerRead:
         """Fold the D interleaved sequences of a dilated layer into the batch, and read them
         together: first T // D characters of all sequences, then one more character of some."""
@@ -310,12 +290,7 @@ class RecurrentLayer(nn.Module):
             folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
             rows = state.view(-1, self.dilation, batch_size, self.hidden_size)
             first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
-            read = self._read_sequences(
-                folded,
-                weights=weights,
-                state=first,
-                options=options,
-            )
+            read = read_sequences(folded, first)
             reads.append(read)
 
             # The oldest states were continued: remove them, and append the new states to the queue.
@@ -340,15 +315,19 @@ class RecurrentLayer(nn.Module):
     def _read_sequences(
         self,
         inputs: Tensor,
-        weights: Mapping[str, Tensor],
         state: Tensor,
-        options: _ReadOptions,
+        *,
+        weights: Mapping[str, Tensor],
+        embedding: Tensor | None,
+        noise: Noise | None,
+        ops: Ops[Tensor] | None,
+        keeps_cells: bool,
     ) -> LayerRead:
         """Read inputs from a state (S, B, H); each time step continues from the step before it."""
         implementation = choose_implementation(
             self.cell_name,
             device=inputs.device,
-            is_changed=options.ops is not None or self.zoneout > 0,
+            is_changed=ops is not None or self.zoneout > 0,
         )
 
         # A library computes the input products itself.
@@ -357,7 +336,8 @@ class RecurrentLayer(nn.Module):
                 inputs,
                 state=state,
                 weight_hh=weights["hh"],
-                options=options,
+                embedding=embedding,
+                keeps_cells=keeps_cells,
             )
 
         # The input products do not depend on the state, so they are computed for the whole window
@@ -365,58 +345,47 @@ class RecurrentLayer(nn.Module):
         if inputs.is_floating_point():
             x = linear(inputs, weight=self.weight("ih"), bias=self.bias("ih"))
         else:
-            x = nn.functional.embedding(
-                inputs, self._input_table(options.embedding, self.bias("ih"))
-            )
+            x = nn.functional.embedding(inputs, self._input_table(embedding, self.bias("ih")))
 
         # The recurrence.
-        run = {
-            Implementation.FUSED: self._run_fused,
-            Implementation.SCAN: self._run_scan,
-            Implementation.EQUATIONS: self._run_equations,
-        }[implementation]
         threads: AbstractContextManager[None] = nullcontext()
         is_small = x[0].numel() * self.hidden_size <= SMALL_PRODUCT
         if is_small and x.device.type == "cpu" and not torch.is_grad_enabled():
             threads = on_threads(1)
         with threads:
-            return run(
+            if implementation is Implementation.FUSED:
+                return self._run_fused(x, weights["hh"], state=state, keeps_cells=keeps_cells)
+            if implementation is Implementation.SCAN:
+                return self._run_scan(x, state=state, keeps_cells=keeps_cells)
+            return self._run_equations(
                 x,
                 weights=weights,
                 state=state,
-                options=options,
+                noise=noise,
+                ops=ops or TORCH,
+                keeps_cells=keeps_cells,
             )
 
     def _run_fused(
-        self,
-        x: Tensor,
-        weights: Mapping[str, Tensor],
-        state: Tensor,
-        options: _ReadOptions,
+        self, x: Tensor, weight_hh: Tensor, *, state: Tensor, keeps_cells: bool
     ) -> LayerRead:
         """Compute a gru or rnn from input products x (T, B, X*H)."""
         run = gru if self.cell_name == "gru" else rnn
-        arguments = [tensor.to(x.dtype) for tensor in (state[0], weights["hh"], self.bias("hh"))]
+        arguments = [tensor.to(x.dtype) for tensor in (state[0], weight_hh, self.bias("hh"))]
         outputs = run(x, *arguments)
 
         # The cell values of a gru and of an rnn are the outputs.
-        cells = outputs if options.keeps_cells else None
+        cells = outputs if keeps_cells else None
         return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
-    def _run_scan(
-        self,
-        x: Tensor,
-        weights: Mapping[str, Tensor],
-        state: Tensor,
-        options: _ReadOptions,
-    ) -> LayerRead:
+    def _run_scan(self, x: Tensor, *, state: Tensor, keeps_cells: bool) -> LayerRead:
         """Compute a linear cell from input products x (T, B, X*H)."""
         assert issubclass(self.cell, LinearCell), "only those are scanned"
         # The coefficients do not depend on the state, so they are computed for all steps at once.
         a, b = self.cell.coefficients(TORCH, x=x.to(state.dtype), extras=self._extras())
         outputs = scan(a, b=b, h=state[0])
 
-        cells = self.cell.value(TORCH, state=(outputs,)) if options.keeps_cells else None
+        cells = self.cell.value(TORCH, state=(outputs,)) if keeps_cells else None
         return LayerRead(outputs, cells=cells, state=outputs[-1:])
 
     def _input_table(
@@ -439,14 +408,15 @@ class RecurrentLayer(nn.Module):
     def _run_equations(
         self,
         x: Tensor,
+        *,
         weights: Mapping[str, Tensor],
         state: Tensor,
-        options: _ReadOptions,
+        noise: Noise | None,
+        ops: Ops[Tensor],
+        keeps_cells: bool,
     ) -> LayerRead:
         """Apply the cell's equations to the input products x (T, B, X*H), one time step at a
         time."""
-        ops = options.ops or TORCH
-
         # The recurrent products are the same functions at every step.
         num_steps, batch_size, _ = x.shape
         products = {
@@ -472,15 +442,15 @@ class RecurrentLayer(nn.Module):
         for x_t in x:
             new = self.cell.step(ops, x=x_t, product=product, state=current, extras=extras)
             if self.zoneout:
-                new = self._zone_out(current, new=new, noise=options.noise)
+                new = self._zone_out(current, new=new, noise=noise)
                 # Zoneout has moved a clamped unit away from its value.
                 new = (*new[:-1], ops.clamp(new[-1]))
             current = new
-            states.append(current if options.keeps_cells else current[:1])
+            states.append(current if keeps_cells else current[:1])
 
         # Only the cell values need the memory c of every step.
         stacked = tuple(torch.stack(vectors) for vectors in zip(*states, strict=True))
-        cells = self.cell.value(ops, stacked) if options.keeps_cells else None
+        cells = self.cell.value(ops, stacked) if keeps_cells else None
         return LayerRead(stacked[0], cells=cells, state=torch.stack(current))
 
     def _zone_out(
@@ -505,9 +475,11 @@ class RecurrentLayer(nn.Module):
     def _run_library(
         self,
         inputs: Tensor,
+        *,
         state: Tensor,
         weight_hh: Tensor,
-        options: _ReadOptions,
+        embedding: Tensor | None,
+        keeps_cells: bool,
     ) -> LayerRead:
         """Compute a cell type with oneDNN or cuDNN."""
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
@@ -516,10 +488,10 @@ class RecurrentLayer(nn.Module):
         # indexing takes four times as long.
         if inputs.is_floating_point():
             vectors = inputs
-        elif options.embedding is None:
+        elif embedding is None:
             vectors = nn.functional.one_hot(inputs, self.input_size).to(weight_hh.dtype)
         else:
-            vectors = nn.functional.embedding(inputs, options.embedding)
+            vectors = nn.functional.embedding(inputs, embedding)
         outputs, last = run_library(
             self.cell_name,
             inputs=vectors,
@@ -528,7 +500,7 @@ class RecurrentLayer(nn.Module):
         )
 
         # Libraries return only the last c.
-        if not options.keeps_cells:
+        if not keeps_cells:
             return LayerRead(outputs, cells=None, state=last)
         if self.cell_name == "lstm":
             cells = self._lstm_cells(
@@ -536,7 +508,7 @@ class RecurrentLayer(nn.Module):
                 state=state,
                 weight_hh=weight_hh,
                 outputs=outputs,
-                embedding=options.embedding,
+                embedding=embedding,
             )
         else:
             cells = self.cell.value(TORCH, state=(outputs,))

@@ -464,16 +464,14 @@ class CharRNN(nn.Module):
         features = below
         if self.sum_outputs:
             features = sum(joined[1:], start=joined[0])
-        read = Read(
-            features,
-            cells=None,
-            outputs=None,
-        )
+
+        # What studies of cells look at.
+        cells: Tensor | None = None
+        outputs: Tensor | None = None
         if keeps_cells:
-            read = read._replace(
-                cells=torch.stack(all_cells, dim=2),
-                outputs=torch.stack(all_outputs, dim=2),
-            )
+            cells = torch.stack(all_cells, dim=2)
+            outputs = torch.stack(all_outputs, dim=2)
+        read = Read(features, cells=cells, outputs=outputs)
         return read, RecurrentState(torch.stack(new_vectors))
 
 
