@@ -15,6 +15,7 @@ PACKAGES = {
     "safetensors": "0.5",
     "numba": "0.61",
     "platformdirs": "4.3",
+    "filelock": "3.30",
 }
 """What the script imports, and the lowest version that charrnn asks for (pyproject.toml)."""
 SECONDS = 150

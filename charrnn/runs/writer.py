@@ -94,7 +94,7 @@ def _take_lock(file: IO[bytes], *, folder: Path, stack: contextlib.ExitStack) ->
         stack.callback(files.unlock, file)
 
     # The owner is read only now: the process that held the lock has cleared the file.
-    owner = _owner(file)
+    owner = _owner(file) or ""
     is_in_use = is_locked is False or is_running(owner)
     remedy = "wait for it or stop it, or start a new run"
     if is_locked is None and is_in_use is None and owner:  # The owner runs on another host.
@@ -111,10 +111,14 @@ def _take_lock(file: IO[bytes], *, folder: Path, stack: contextlib.ExitStack) ->
         raise RunInUseError(f"{folder} is in use by {named_process(owner)}\n{remedy}")
 
 
-def _owner(file: IO[bytes]) -> str:
-    """Return the identity of the process in a lock file, "" if the file is empty."""
+def _owner(file: IO[bytes]) -> str | None:
+    """Return the identity of the process in a lock file, "" if the file is empty; None if it is
+    locked on Windows."""
     file.seek(0)
-    return file.read(MAX_OWNER_BYTES).decode("ascii", "replace")
+    try:
+        return file.read(MAX_OWNER_BYTES).decode("ascii", "replace")
+    except PermissionError:
+        return None
 
 
 class RunWriter(RunReader):
@@ -224,7 +228,8 @@ class RunWriter(RunReader):
         path = self.path / "lock"
         with files.convert_os_errors("read", path=path), path.open("rb") as file:
             owner = _owner(file)
-        if owner != process_identity(os.getpid()):
+        # Where a locked file cannot be read, it cannot be replaced, either.
+        if owner not in (None, process_identity(os.getpid())):
             reason = "the folder was removed and made anew"
             if owner and is_running(owner) is None:
                 reason += ", or has no locks between hosts"

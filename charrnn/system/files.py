@@ -259,46 +259,24 @@ def convert_os_errors(
 
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-"""The errors of a file system, mostly of a network, that has no locks."""
+"""The errors of a file system, mostly of a network, or of a Python that has no locks."""
 
-# Locks of the operating system, which end with the process.
-if sys.platform == "win32":
-    import msvcrt
 
-    _LOCKED_BYTE = 1 << 20
-    """Windows forbids reading a locked byte; one far behind the content leaves that readable."""
+def try_lock(file: IO[bytes]) -> bool:
+    """Lock an open file until it is unlocked or the process ends; return False if another process
+    holds the lock. Windows lets nobody else read it then.
 
-    def try_lock(file: IO[bytes]) -> bool:
-        """Lock a file that is open for writing; return False if another process holds it. Raises
-        OSError."""
-        file.seek(_LOCKED_BYTE)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EDEADLK):
-                return False
-            raise
-        return True
+    Raises OSError, with an error in `NO_LOCKS` if the file system or this Python has no locks.
+    """
+    from filelock import lock_descriptor  # here, so that reading a run starts sooner
 
-    def unlock(file: IO[bytes]) -> None:
-        """Free a lock. Raises OSError."""
-        file.seek(_LOCKED_BYTE)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+    return lock_descriptor(file.fileno(), blocking=False)
 
-else:
-    import fcntl
 
-    def try_lock(file: IO[bytes]) -> bool:
-        """Lock an open file; return False if another process holds the lock. Raises OSError, with
-        an error in `NO_LOCKS` if the file system has no locks."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+def unlock(file: IO[bytes]) -> None:
+    """Free a lock. Raises OSError."""
+    from filelock import unlock_descriptor
 
-    def unlock(file: IO[bytes]) -> None:
-        """Free a lock. Raises OSError."""
-        # Closing the file is not enough: a forked worker that has inherited the descriptor would
-        # keep the lock.
-        fcntl.flock(file, fcntl.LOCK_UN)
+    # Closing the file is not enough: a forked worker that has inherited the descriptor would keep
+    # the lock.
+    unlock_descriptor(file.fileno())

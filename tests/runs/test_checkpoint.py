@@ -93,6 +93,19 @@ def test_a_lock_is_refused_while_held_and_free_after_kill_9(run):
         assert (run.path / "lock").read_text() == process_identity(os.getpid())
 
 
+def test_a_run_is_read_where_python_has_no_locks(run):
+    """As in a browser, where Python has neither fcntl nor msvcrt."""
+    program = (
+        "import sys; sys.modules |= {'fcntl': None, 'msvcrt': None}\n"
+        "import charrnn; print(charrnn.load('prose').name)\n"
+        "from pathlib import Path; from charrnn.runs.writer import lock_folder\n"
+        "with lock_folder(Path(sys.argv[1])): print('locked')"
+    )
+    command = [sys.executable, "-c", program, run.path]
+    printed = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert printed.stdout.split() == ["prose", "locked"]
+
+
 def test_a_lock_is_refused_to_the_process_that_holds_it(run):
     with lock_folder(run.path), pytest.raises(RunInUseError), lock_folder(run.path):
         pass
@@ -198,6 +211,15 @@ def test_a_run_whose_folder_was_made_anew_is_not_saved(run, is_training):
         f"{run.path} was taken over by {who}, so this process saves nothing more\n"
         "the folder was removed and made anew: train a run in one process at a time"
     )
+
+
+def test_a_lock_that_cannot_be_read_is_kept_and_still_excludes(run, monkeypatch):
+    """On Windows."""
+    monkeypatch.setattr("charrnn.runs.writer._owner", lambda file: None)
+    with lock_folder(run.path):
+        run.check_still_owned()
+        with pytest.raises(RunInUseError, match="in use by another process"), lock_folder(run.path):
+            pass
 
 
 def test_an_error_in_a_locked_folder_is_not_one_of_the_lock(run):
