@@ -10,7 +10,7 @@ from charrnn.cli.arguments import load_models, read_text_corpus
 from charrnn.cli.command_options import NEWEST_RUN, TEXT_HELP, ExtensibleOptions, mix_option
 from charrnn.cli.streams import deliver, export_target, print_json, with_flags
 from charrnn.config.options import Option, argument, option
-from charrnn.evaluation.comparison import Addition, evaluate_runs
+from charrnn.evaluation.comparison import AddedRows, Listing, evaluate_runs
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import evaluations
@@ -122,16 +122,22 @@ def evaluate(options: EvaluateOptions) -> None:
         content = corpus.content
 
     # A listing takes the place of the losses.
-    chosen = [addition for addition in _flag_additions() if addition.name in options.extra]
-    for addition in chosen:
-        if addition.listing is not None:
-            addition.listing(
-                models, corpus, as_json=options.json, quiet=options.quiet, **_settings(options)
+    for listing in offered(evaluations, Listing):
+        if listing.name in options.extra:
+            listing.show(
+                models,
+                corpus,
+                part=options.part,
+                precision=options.precision,
+                max_chars=options.max_chars or MAX_SCORED,
+                as_json=options.json,
+                quiet=options.quiet,
             )
             return
 
     # This appears at once, because the work before the first bar takes seconds.
-    extra = {addition.name: addition.value for addition in chosen}
+    rows = [added for added in offered(evaluations, AddedRows) if added.name in options.extra]
+    extra = {added.name: added.value for added in rows}
     with task(f"reading {models[0].name}", unit=""):
         shown = _measure_losses(models, content=content, options=options, extra=extra)
     if options.json:
@@ -173,26 +179,17 @@ def _measure_losses(
     )
 
 
-def _settings(options: EvaluateOptions) -> dict[str, Any]:
-    """Return the keyword arguments of a listing."""
-    return {
-        "part": options.part,
-        "precision": options.precision,
-        "max_chars": options.max_chars or MAX_SCORED,
-    }
-
-
-def _flag_additions() -> Sequence[Addition]:
-    """Return what packages add to the command by flags of their own."""
-    # An addition without a help has none: the command declares its option, such as --by.
-    return [addition for addition in offered(evaluations, Addition) if addition.help]
-
-
 def added_options() -> Sequence[Option]:
-    """Return the flags of the listings and rows that packages offer."""
+    """Return the flags of the rows and listings that packages offer."""
     added = []
-    for addition in _flag_additions():
-        panel = REPORTS if addition.rows is None else ROWS
-        flag = f"--{addition.name.replace('_', '-')}"
-        added.append(Option(flag, help=addition.help, panel=panel, name=addition.name))
+    for rows in offered(evaluations, AddedRows):
+        # Without a help, the command itself declares the option, such as --by, or there is none.
+        if rows.help:
+            added.append(_flag(rows.name, rows.help, panel=ROWS))
+    for listing in offered(evaluations, Listing):
+        added.append(_flag(listing.name, listing.help, panel=REPORTS))
     return added
+
+
+def _flag(name: str, help: str, panel: str) -> Option:
+    return Option(f"--{name.replace('_', '-')}", help=help, panel=panel, name=name)

@@ -3,8 +3,8 @@
 
 An evaluation is a table. Each row has the loss of one predictor, measured by one protocol. The
 core adds the rows of runs and of mixtures of runs, measured by the protocol `stateful`. Packages
-add rows of further predictors and protocols, and other measurements of the same models, by an
-`Addition`.
+add rows of further predictors (`AddedRows`), protocols (`AddedProtocol`) and what is printed in
+place of the losses (`Listing`).
 """
 
 from __future__ import annotations
@@ -39,26 +39,44 @@ from charrnn.trained_model import TextModel, TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Addition:
-    """What a package adds to `charrnn evaluate`: rows and other parts of an evaluation, or what is
-    printed in place of the losses. One of `rows` and `listing` is given."""
+class AddedRows:
+    """Rows and other parts of an evaluation that a package adds."""
 
     name: str
-    """The option, which is spelled with hyphens, and the parameter of `evaluate_runs`."""
+    """The parameter of `evaluate_runs`, and the option, which is spelled with hyphens."""
+    prepare: Callable[[Comparison, Any], Callable[[], None]]
+    """Check a comparison and the value of the parameter, and return a function that adds the rows.
+    It is called before any loss is measured."""
     help: str = ""
-    """Empty if the command itself declares the option."""
+    """Empty if the command itself declares the option, or has none."""
     value: Any = True
     """The value of the parameter that the option stands for."""
     default: Any = None
     """The value of the parameter if it is not given."""
-    rows: Callable[[Comparison, Any], Callable[[], None]] | None = None
-    """Check a comparison and the value of the parameter, and return a function that adds the rows.
-    It is called before any loss is measured."""
-    protocol: Callable[[Any, MeasuredRun], LossReport] | None = None
-    """Measure a loss by the protocol `name` of `evaluate`, for a model and its text."""
-    listing: Callable[..., None] | None = None
-    """Print losses of the parts of the text one by one. It is called with models, a text or None,
-    and `part`, `precision`, `max_chars`, `as_json` and `quiet`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AddedProtocol:
+    """A protocol of `evaluate` that a package adds."""
+
+    name: str
+    """Its name."""
+    measure: Callable[[Any, MeasuredRun], LossReport]
+    """Measure the loss of a model over its text."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """What the command prints in place of the losses: losses of the parts of the text, one by
+    one."""
+
+    name: str
+    """The option, which is spelled with hyphens."""
+    help: str
+    """What the help says of it."""
+    show: Callable[..., None]
+    """Print them. It is called with models, a text or None, and `part`, `precision`, `max_chars`,
+    `as_json` and `quiet`."""
 
 
 def evaluate(
@@ -142,10 +160,7 @@ def check_is_model(model: object) -> None:
 def _protocol_of_plugin(protocol: str) -> Callable[[Any, MeasuredRun], LossReport]:
     """Return the function that measures a loss by a protocol of a plugin. Raises UsageError if no
     plugin has that protocol."""
-    protocols = {}
-    for addition in offered(evaluations, Addition):
-        if addition.protocol is not None:
-            protocols[addition.name] = addition.protocol
+    protocols = {added.name: added.measure for added in offered(evaluations, AddedProtocol)}
     if protocol not in protocols:
         others = " or ".join(protocols)
         raise UsageError(
@@ -218,10 +233,10 @@ def evaluate_runs(
 
     # The rows of plugins are checked first, because measuring the runs may take minutes.
     prepared = []
-    for addition in offered(evaluations, Addition):
-        value = extra_rows.pop(addition.name, addition.default)
-        if addition.rows is not None and value:
-            prepared.append(addition.rows(comparison, value))
+    for added in offered(evaluations, AddedRows):
+        value = extra_rows.pop(added.name, added.default)
+        if value:
+            prepared.append(added.prepare(comparison, value))
     # No plugin has a parameter with these names.
     for name in extra_rows:
         raise TypeError(f"evaluate_runs() got an unexpected keyword argument {name!r}")

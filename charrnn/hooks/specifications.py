@@ -110,10 +110,10 @@ def analyses() -> Sequence[Any]:
 
 @hookspec
 def evaluations() -> Sequence[Any]:
-    """Return what `charrnn evaluate` can print, beside its rows or in place of them: each a
-    `charrnn.evaluation.comparison.Addition`.
+    """Return what `charrnn evaluate` can print, beside its rows or in place of them: each an
+    `AddedRows`, an `AddedProtocol` or a `Listing` of `charrnn.evaluation.comparison`.
 
-    [Addition(name="entropy", help="Add a row of the entropy.", rows=entropy_rows)]
+    [AddedRows(name="entropy", help="Add a row of the entropy.", prepare=entropy_rows)]
     """
     raise NotImplementedError
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, check_range, counted, named
-from charrnn.evaluation.comparison import Addition, Comparison
+from charrnn.evaluation.comparison import AddedRows, Comparison
 from charrnn.evaluation.loss_reports import NGRAM, EvaluationRow
 from charrnn.evaluation.losses import CharLosses, paired_difference
 from charrnn.evaluation.measured import MeasuredText
@@ -84,10 +84,10 @@ def _prepare_ngrams(comparison: Comparison, orders: Sequence[int]) -> Callable[[
     return add_rows
 
 
-NGRAM_ROWS = Addition(
+NGRAM_ROWS = AddedRows(
     name="ngrams",
     help="Add rows for n-grams of the training text, with the difference to the first run.",
     value=ORDERS,
-    rows=_prepare_ngrams,
+    prepare=_prepare_ngrams,
 )
 """`evaluate --ngrams`."""

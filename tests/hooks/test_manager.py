@@ -95,7 +95,7 @@ from dataclasses import dataclass
 from charrnn.cells.study import CellSection
 from charrnn.cli.analyses import Analysis
 from charrnn.config.options import option
-from charrnn.evaluation.comparison import Addition
+from charrnn.evaluation.comparison import AddedRows
 from charrnn.hooks import hookimpl
 from charrnn.hooks.specifications import CommandEntry
 

@@ -9,11 +9,11 @@ from charrnn.hooks import hookimpl
 
 @hookimpl
 def evaluations() -> Sequence[Any]:
-    """Return the rows and reports that this plugin adds to `evaluate`, in the order of the help."""
+    """Return what this plugin adds to `evaluate`, in the order of the help."""
     # Imported here: the help of another command needs none of these modules.
     from charrnn.plugins.reports.breakdown import ROWS as BREAKDOWN
+    from charrnn.plugins.reports.dynamic import PROTOCOL
     from charrnn.plugins.reports.dynamic import ROWS as DYNAMIC
     from charrnn.plugins.reports.lines import PER_LINE
 
-    # First the rows beside the losses, then the listing that is printed in place of the losses.
-    return [BREAKDOWN, DYNAMIC, PER_LINE]
+    return [BREAKDOWN, DYNAMIC, PROTOCOL, PER_LINE]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError, counted, named
-from charrnn.evaluation.comparison import Addition, Comparison
+from charrnn.evaluation.comparison import AddedRows, Comparison
 from charrnn.evaluation.loss_reports import LossBreakdown, LossGroup
 from charrnn.evaluation.losses import (
     STATEFUL,
@@ -288,5 +288,5 @@ def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
     return add_breakdowns
 
 
-ROWS = Addition(name="by", rows=_prepare)
+ROWS = AddedRows(name="by", prepare=_prepare)
 """`evaluate --by`."""

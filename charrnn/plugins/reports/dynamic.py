@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
-from charrnn.evaluation.comparison import Addition, Comparison
+from charrnn.evaluation.comparison import AddedProtocol, AddedRows, Comparison
 from charrnn.evaluation.loss_reports import EvaluationRow, LossReport
 from charrnn.evaluation.losses import (
     STATEFUL,
@@ -398,10 +398,11 @@ def _add_row(comparison: Comparison, model: TrainedModel, run: MeasuredRun) -> N
     comparison.rows.append(row)
 
 
-ROWS = Addition(
+ROWS = AddedRows(
     name=DYNAMIC,
     help="Add a row for dynamic evaluation, which learns from the text it has read.",
-    rows=_prepare,
-    protocol=_measure,
+    prepare=_prepare,
 )
-"""`evaluate --dynamic` and the protocol `dynamic`."""
+"""`evaluate --dynamic`."""
+PROTOCOL = AddedProtocol(name=DYNAMIC, measure=_measure)
+"""The protocol `dynamic`."""

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from charrnn.cli.streams import print_json, result_console, with_flags, write_aside
 from charrnn.errors import Message, UsageError, counted, named
-from charrnn.evaluation.comparison import Addition, Comparison, distinct_names
+from charrnn.evaluation.comparison import Comparison, Listing, distinct_names
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.evaluation.measured import Content
@@ -373,9 +373,9 @@ def _show(
         write_aside("Add --json for all lines, as JSON Lines.")
 
 
-PER_LINE = Addition(
+PER_LINE = Listing(
     name="per_line",
     help="Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
-    listing=_show,
+    show=_show,
 )
 """`evaluate --per-line`."""
