@@ -51,8 +51,6 @@ class AddedRows:
     """Empty if the command itself declares the option, or has none."""
     value: Any = True
     """The value of the parameter that the option stands for."""
-    default: Any = None
-    """The value of the parameter if it is not given."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,7 +232,7 @@ def evaluate_runs(
     # The rows of plugins are checked first, because measuring the runs may take minutes.
     prepared = []
     for added in offered(evaluations, AddedRows):
-        value = extra_rows.pop(added.name, added.default)
+        value = extra_rows.pop(added.name, None)
         if value:
             prepared.append(added.prepare(comparison, value))
     # No plugin has a parameter with these names.
