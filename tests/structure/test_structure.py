@@ -18,11 +18,11 @@ import charrnn
 PACKAGE = Path(charrnn.__file__).parent
 TESTS = PACKAGE.parent / "tests"
 TESTS_OF_PAGES = PACKAGE.parent / "docs" / "tests"
+CHANGELOG = PACKAGE.parent / "CHANGELOG.md"
+ROOM = 1.02
+"""How far a size may be above that of the last release note: a bug is mended without a deletion
+elsewhere. Who raises a figure there says in a sentence what for."""
 CEILINGS = {
-    "tokens": 323_500,
-    "tokens of the core": 231_000,
-    "tokens of the tests": 331_500,
-    "tokens of scripts and styles": 15_800,
     "tokens per line": 8.5,
     "lines per comment": 12.5,
     "lines of functions per blank line": 20,
@@ -31,7 +31,7 @@ CEILINGS = {
     "comprehensions per 1,000 lines": 30,
     "tuple assignments per 1,000 lines": 5,
 }
-"""None may be larger. A feature pays for itself with a deletion, never with density."""
+"""None may be larger."""
 parse = cache(ast.parse)
 """Parse a source once for all tests."""
 
@@ -89,18 +89,37 @@ def find_cycle(imports):
     return next(filter(None, (visit(module, []) for module in sorted(imports))), [])
 
 
-def test_the_package_is_small_and_plain():
-    """Floors of decency, not the goal: who writes a comment to reach a number has missed the point."""
-    package = count_package(PACKAGE)
-    plugins = count_package(PACKAGE / "plugins")["tokens"]
+def sizes_of_the_last_release():
+    """Return the tokens of each part that the newest release note of the changelog names."""
+    [line, *_] = [line for line in read(CHANGELOG).splitlines() if line.startswith("Tokens: ")]
+    sizes = {}
+    for figure in line.removeprefix("Tokens: ").rstrip(".").split("; "):
+        part, _, count = figure.rpartition(" ")
+        sizes[part] = int(count.replace(",", ""))
+    return sizes
+
+
+def test_no_part_is_much_larger_than_at_the_last_release():
+    """A feature pays for itself with a deletion, never with density."""
+    package = count_package(PACKAGE)["tokens"]
     tests = [count_package(folder)["tokens"] for folder in (TESTS, TESTS_OF_PAGES)]
     tests.append(count_source(read(PACKAGE.parent / "conftest.py"))["tokens"])
     scripts = [path for path in PACKAGE.rglob("*") if path.suffix in SCRIPT_SUFFIXES]
     found = {
-        "tokens": package["tokens"],
-        "tokens of the core": package["tokens"] - plugins,
-        "tokens of the tests": sum(tests),
-        "tokens of scripts and styles": sum(count_script(read(path)) for path in scripts),
+        "package": package,
+        "core": package - count_package(PACKAGE / "plugins")["tokens"],
+        "tests": sum(tests),
+        "scripts and styles": sum(count_script(read(path)) for path in scripts),
+    }
+    print(found)
+    sizes = sizes_of_the_last_release()
+    assert {part: count for part, count in found.items() if count > ROOM * sizes[part]} == {}
+
+
+def test_the_package_is_plain():
+    """Floors of decency, not the goal: who writes a comment to reach a number has missed the point."""
+    package = count_package(PACKAGE)
+    found = {
         "tokens per line": package["tokens"] / package["lines"],
         "lines per comment": package["lines"] / package["comments"],
         "lines of functions per blank line": package["body lines"] / package["blank lines"],
