@@ -5,7 +5,7 @@ adds those methods.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -146,6 +146,9 @@ class TrainedModel(TextModel, Displayable):
     """None unless `adapted` made it."""
     val_nats: float | None = None
     """The validation loss at that step, in nats per character; None if it is not known."""
+    base: Mapping[str, Any] = field(default_factory=dict)
+    """What tells the model from whose weights training started (`runs.checkpoint.base_state`);
+    empty without one, and where nobody recorded it."""
     instead_of: str | None = None
     """What is wrong with the checkpoint that was asked for, if this is another one; `export`
     refuses it."""
@@ -208,6 +211,14 @@ class TrainedModel(TextModel, Displayable):
             step=self.step,
             val_nats=self.val_nats,
         )
+
+    def is_base(self, other: "TrainedModel") -> bool:
+        """Whether this model started from the weights of `other`, or of another step of the run
+        with that text."""
+        if self.base.get("digest") == other.step_digest:
+            return other.step_digest is not None
+        recorded = other.recorded_corpus
+        return recorded is not None and self.base.get("corpus_digest") == recorded.digest
 
     @property
     def stepper(self) -> Stepper:
@@ -550,12 +561,14 @@ class TrainedModel(TextModel, Displayable):
         from charrnn.cells.trace import trace_text
 
         encoded = self.encode(text, context=context)
-        return trace_text(
+        trace = trace_text(
             network or self.network,
             text=encoded,
             num_guesses=num_guesses,
             keeps_hidden=keeps_hidden,
         )
+        # An unknown character costs as much as in `evaluate`.
+        return replace(trace, logprobs=trace.logprobs - self.vocab.escapes(trace.ids))
 
     def guesses(self, trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
         """Return the most likely next characters after each character of a traced text.
@@ -783,6 +796,7 @@ def _model_of(
         ),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
+        base=_base_of(loaded),
         instead_of=loaded.instead_of,
         val_nats=_val_nats_of(loaded),
     )
@@ -791,6 +805,11 @@ def _model_of(
     vocab_size = check_shapes(model.config, tensors=model.tensors, path=found.path)
     check_vocab_size(vocab_size, vocab=model.vocab, name=model.name)
     return model
+
+
+def _base_of(loaded: Checkpoint) -> Mapping[str, Any]:
+    base = loaded.state.get("base")
+    return base if isinstance(base, Mapping) else {}
 
 
 def _val_nats_of(loaded: Checkpoint) -> float | None:

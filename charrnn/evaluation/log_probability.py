@@ -108,7 +108,4 @@ def _nats(model: TextModel, ids: IdArray, first: int) -> Float64Array:
 
     precision = precision_of(model, "auto")
     nats = char_losses(model.network, ids=ids, first=first, precision=precision).nats
-    escape_nats = model.vocab.escape_nats
-    if escape_nats > 0:
-        nats[ids[first:] == 0] += escape_nats
-    return nats.astype(np.float64)
+    return (nats + model.vocab.escapes(ids[first:])).astype(np.float64)

@@ -41,8 +41,6 @@ HASHED_BYTES = 1 << 24
 """Bytes that are hashed at once."""
 MODEL, MANIFEST = "model.safetensors", "manifest.json"
 """File names in a checkpoint and in a model file."""
-COUNTS_FILE = "counts.safetensors"
-"""Name of the file with the counts of the training text, in a run or in a model file."""
 _TRAINING, _STATE = "training.safetensors", "training.json"
 _MANIFEST_SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n}\n')
 """The end of a manifest: the SHA-256 of the bytes before it."""
@@ -89,6 +87,12 @@ def checkpoint_step(name: str) -> int:
 def is_checkpoint_name(text: str) -> bool:
     """Whether `text` is a name that `checkpoint_name` returns."""
     return _NAME.fullmatch(text) is not None
+
+
+def base_state(initial: Checkpoint) -> dict[str, JSON]:
+    """Return what tells the checkpoint from whose weights a run started: a name may later belong to
+    another run."""
+    return {"digest": initial.digest, "corpus_digest": initial.state.get("corpus_digest")}
 
 
 def best_checkpoint(state: Mapping[str, JSON]) -> str | None:

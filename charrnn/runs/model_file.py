@@ -48,6 +48,8 @@ MODEL_FILE_VERSION = 2
 """Format of the model files that `charrnn export` writes; this version reads format 1, too."""
 CARD, PAGE, PICTURE = "README.md", "index.html", "cell.svg"
 """Names of the files for people."""
+CARD_DIGEST = "card_sha256"
+"""The key of the manifest under which the digest of the card stands: another card was edited."""
 OPTIONAL = frozenset((CARD, PAGE, PICTURE))
 """Names of the files without which a model file can be read."""
 _DATE = (1980, 1, 1, 0, 0, 0)  # A fixed date, so that the same model gives the same bytes.

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.errors import CharRNNError, DataError, UsageError, named
-from charrnn.system.files import behind_links, convert_os_errors, make_folder, write_atomically
+from charrnn.system.files import (
+    behind_links,
+    convert_os_errors,
+    fsync_folder,
+    make_folder,
+    write_atomically,
+    write_synced,
+)
+from charrnn.system.progress import warn
 
 if TYPE_CHECKING:
     from charrnn.runs.reader import RunReader
 
+EDITED_CARD = "README-edited.md"
+"""The name of the card of an earlier model that somebody has edited."""
 MARK_BYTES = 1_000
 """A file of charrnn has its mark in this many bytes at its beginning."""
 
@@ -142,32 +154,64 @@ class FolderTarget:
             raise UsageError(f"{self.path} exists: {remedy}, or {named('force')}.")
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Write the files of a model, each atomically, in their order. Files that an earlier model
-        had and this one has not are removed; other files stay.
+        """Write the files of a model, in their order. Files that an earlier model had and this one
+        has not are removed, a card that somebody has edited is put aside, and other files stay.
 
-        Raises UsageError as `check`, CharRNNError if a file cannot be written.
+        The earlier model stays whole until all new files are on disk. Raises UsageError as `check`,
+        CharRNNError if a file cannot be written.
         """
-        from charrnn.runs.model_file import OPTIONAL, is_model_file
+        from charrnn.runs.model_file import CARD, OPTIONAL
 
         self.check()
         is_new = not self.path.exists()
-        had_model = is_model_file(self.path)
-        with convert_os_errors("write", path=self.path):
-            if is_new:
-                make_folder(self.path)
-            try:
+        temporaries: dict[str, Path] = {}
+        try:
+            with convert_os_errors(
+                "write", path=self.path, num_bytes=sum(map(len, files.values()))
+            ):
+                if is_new:
+                    make_folder(self.path)
+                self._sweep(files)
                 for name, data in files.items():
-                    write_atomically(self.path / name, data)
+                    temporaries[name] = self.path / f".{name}.tmp-{os.getpid()}"
+                    write_synced(temporaries[name], data)
+
+                # Renaming takes no time and no room. The manifest is the last file.
+                if self._has_edited_card():
+                    os.replace(self.path / CARD, self.path / EDITED_CARD)
+                    warn(f"{self.path / CARD} was edited: the edited one is {EDITED_CARD} now")
+                for name, temporary in temporaries.items():
+                    os.replace(temporary, self.path / name)
                 for name in OPTIONAL - files.keys():
                     (self.path / name).unlink(missing_ok=True)
-            except BaseException:
-                # Files without a manifest would be in the way of the next try.
-                if not had_model:
-                    for name in files:
-                        (self.path / name).unlink(missing_ok=True)
-                if is_new:
-                    shutil.rmtree(self.path, ignore_errors=True)
-                raise
+                fsync_folder(self.path)
+        except BaseException:
+            for temporary in temporaries.values():
+                temporary.unlink(missing_ok=True)
+            if is_new:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+    def _sweep(self, files: Iterable[str]) -> None:
+        """Remove what a process that was killed has left of these files."""
+        for name in files:
+            for left in self.path.glob(f".{glob.escape(name)}.tmp-*"):
+                left.unlink(missing_ok=True)
+
+    def _has_edited_card(self) -> bool:
+        """Whether the folder has another card than the one that its manifest was written with."""
+        from charrnn.runs.model_file import CARD, CARD_DIGEST, ModelFile
+
+        card = self.path / CARD
+        if not card.exists():
+            return False
+        try:
+            written = ModelFile(self.path).read_manifest().get(CARD_DIGEST)
+        except CharRNNError:
+            return True
+        # Git may have changed the line ends.
+        content = card.read_bytes().replace(b"\r\n", b"\n")
+        return bool(hashlib.sha256(content).hexdigest() != written)
 
 
 def _check_place(path: Path, *, remedy: str) -> None:

@@ -216,6 +216,14 @@ class Vocab:
         # All unknown characters are equally likely, which needs no model of rare characters.
         return math.log(NUM_UNICODE - (len(self) - 1))
 
+    def escapes(self, ids: IdArray) -> NDArray[np.float32]:
+        """Return what each of ids (N,) costs beside its own loss: `escape_nats` for the unknown
+        symbol, else 0."""
+        escapes = np.zeros(len(ids), np.float32)
+        if self.has_unknown_symbol:
+            escapes[ids == 0] = self.escape_nats
+        return escapes
+
     def num_unknown(self, ids: IdArray) -> int:
         """Count the unknown symbols among the ids of a text."""
         if not self.has_unknown_symbol:

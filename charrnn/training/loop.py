@@ -13,7 +13,7 @@ from charrnn.distributed.group import ProcessGroup
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads
 from charrnn.model.shapes import check_shapes, extend_rows
-from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.checkpoint import Checkpoint, base_state
 from charrnn.runs.config_files import RunDescription
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
@@ -167,6 +167,8 @@ def train(
             should_stop=should_stop,
             should_save=should_save,
         )
+        if initial is not None:
+            session.state.base = base_state(initial)
         # Steps that were cut because more would not help leave time over, as they should.
         least_share = 0.0 if run_plan.ends_early else MIN_BUDGET_SHARE
         yield from _events(

@@ -12,9 +12,9 @@ import contextlib
 import math
 import shlex
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 from charrnn.config.settings import resolved
 from charrnn.errors import (
@@ -35,6 +35,7 @@ from charrnn.runs.checkpoint import (
 from charrnn.runs.config_files import CONFIG, RunDescription
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
+from charrnn.system.files import JSON
 from charrnn.system.progress import CallbackProgress, using
 from charrnn.text.recorded_corpus import state_of_corpus
 from charrnn.training.events import (
@@ -72,6 +73,8 @@ class SessionState:
     is_validation_due: bool = False
     """Whether the present step still has to be validated, because a stop interrupted its
     validation."""
+    base: Mapping[str, JSON] | None = None
+    """What tells the model from whose weights training started (`base_state`); None without one."""
     has_gone_back: bool = False
     """Whether a loss that was not finite has sent this session back to a checkpoint, which happens
     at most once."""
@@ -86,6 +89,9 @@ class SessionState:
             saved_step=checkpoint.step,
             is_validation_due=checkpoint.state.get("is_validation_due") is True,
         )
+        base = checkpoint.state.get("base")
+        if isinstance(base, Mapping):
+            state.base = base
 
         # If the best checkpoint was damaged and removed, the next step that is validated becomes
         # the best.
@@ -415,7 +421,7 @@ class TrainingSession:
         training, counters = trainer.snapshot()
 
         # `RunWriter.commit` makes this step the latest, by writes in a safe order.
-        recorded = {
+        recorded: dict[str, Any] = {
             **counters,
             "best_nats": self.state.best_nats,
             "best_step": self.state.best_step,
@@ -425,6 +431,8 @@ class TrainingSession:
             recorded["num_processes"] = trainer.group.size
         if self.state.is_validation_due:
             recorded["is_validation_due"] = True
+        if self.state.base is not None:
+            recorded["base"] = dict(self.state.base)
         self.run.commit(
             step=trainer.step,
             model=trainer.model_tensors(),

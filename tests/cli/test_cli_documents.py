@@ -3,6 +3,7 @@ documents."""
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -212,6 +213,17 @@ def test_no_hub_is_asked_for_the_model_that_a_run_began_with(continued):
     with pytest.warns(RuntimeWarning, match=r"what hf:user/name learned before is not compared"):
         accept = continued.new_documents()
     assert [accept("Abe"), accept("Abex")] == [False, True]
+
+
+@pytest.mark.trained
+def test_another_model_of_the_same_name_is_not_taken_for_the_first(command, continued):
+    first = Path(continued.config.init_from)
+    shutil.rmtree(first)
+    Path("others.txt").write_text("Quibble\nQuorum\n" * 30, "utf-8")
+    command("train", "others.txt", "--documents", "lines", "--steps", 1, "--out", first, "--quiet")
+    with pytest.warns(RuntimeWarning, match="not compared: another model has that name now"):
+        accept = continued.new_documents()
+    assert [accept("Abe"), accept("Quibble")] == [False, True]
 
 
 def test_no_text_is_left_that_is_different(command, chain, monkeypatch):

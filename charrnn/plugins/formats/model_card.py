@@ -20,6 +20,7 @@ from charrnn.cells.study import found_scores
 from charrnn.detectors.registry import get_detectors
 from charrnn.plugins.formats.model_page.page import symbols_of
 from charrnn.runs.config_files import CONFIG
+from charrnn.runs.hub import is_on_hub
 from charrnn.runs.included import read_cards
 from charrnn.runs.model_file import PAGE, PICTURE
 from charrnn.text.sources import CatalogueEntry, find_entry, load_catalogue
@@ -173,6 +174,10 @@ def _metadata(model: TrainedModel, facts: Facts) -> dict[str, Any]:
     # Only codes that hubs know: a source code, for example, has none.
     if facts.get("languages"):
         metadata["language"] = facts["languages"]
+    # On the same hub, the name leads to the model from which this one started.
+    start = model.config.init_from
+    if start is not None and is_on_hub(start):
+        metadata["base_model"] = start.removeprefix("hf:").partition("@")[0]
     results = []
     text = " ".join(facts.get("catalogue", [])) or facts.get("text", PRIVATE)
     for part in ("validation", "test"):

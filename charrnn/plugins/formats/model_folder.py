@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -27,8 +28,9 @@ from charrnn.runs.checkpoint import (
     tensors_to_bytes,
 )
 from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
+from charrnn.runs.hub import is_on_hub
 from charrnn.runs.included import read_cards
-from charrnn.runs.model_file import CARD, MODEL_FILE_VERSION, PAGE, PICTURE
+from charrnn.runs.model_file import CARD, CARD_DIGEST, MODEL_FILE_VERSION, PAGE, PICTURE
 from charrnn.system.files import JSON, encode_text, json_to_bytes
 from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
@@ -46,10 +48,24 @@ def public_config(model: TrainedModel) -> Config:
     """Return the configuration of a model without what only its author should know: names of texts
     that are not of the catalogue, and of runs."""
     names = [PRIVATE_TEXT if entry is None else entry.name for entry in catalogued(model)]
+    return replace(
+        model.config, corpus=tuple(names), init_from=_public_base(model), extend_alphabet=False
+    )
+
+
+def _public_base(model: TrainedModel) -> str | None:
+    """Return the name that strangers may read of the model from whose weights training started."""
     start = model.config.init_from
-    if start is not None and start not in read_cards():
-        start = PRIVATE_MODEL
-    return replace(model.config, corpus=tuple(names), init_from=start, extend_alphabet=False)
+    # An exported model has public names alone.
+    if start is None or model.path is None:
+        return start
+    # By the weights, because a private run may be called like an included model.
+    for name, card in read_cards().items():
+        if card["digest"] == model.base.get("digest"):
+            return name
+    if is_on_hub(start):
+        return start
+    return PRIVATE_MODEL
 
 
 def without_private_name(model: TrainedModel, name: str) -> TrainedModel:
@@ -80,14 +96,15 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
     because a folder without it is no model. The model has the name and the configuration that
     strangers may read."""
     card = to_readme(model, facts, has_page=PAGE in files)
-    recorded = model.recorded_corpus
+    # A short private text could be guessed from its digest.
     manifest: dict[str, JSON] = {
         "format": MODEL_FILE_VERSION,
         "charrnn": __version__,
         "step": model.step,
         "val_nats": model.val_nats,
-        "corpus_digest": None if recorded is None else recorded.digest,
+        "corpus_digest": facts.get("text_digest"),
         "files": list_files({name: files[name] for name in (CONFIG, VOCAB, MODEL)}),
+        CARD_DIGEST: hashlib.sha256(encode_text(card)).hexdigest(),
         "card": dict(facts),
     }
     return {

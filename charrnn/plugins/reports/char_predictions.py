@@ -12,7 +12,7 @@ from charrnn.generation.sampling import Ids
 from charrnn.model.stepper import CharacterModel
 from charrnn.ngrams.contexts import NgramPredictor
 from charrnn.ngrams.text_model import row_slices
-from charrnn.system.arrays import Float64Array, Int64Array
+from charrnn.system.arrays import Float32Array, Float64Array, Int64Array
 from charrnn.system.progress import task
 
 
@@ -48,9 +48,15 @@ def predict_chars(stepper: CharacterModel, ids: Ids, *, context_ids: Ids) -> Flo
 
 
 def with_ngrams(
-    logprobs: Float64Array, ids: Ids, *, context_ids: Ids, predictor: NgramPredictor
+    logprobs: Float64Array,
+    ids: Ids,
+    *,
+    context_ids: Ids,
+    predictor: NgramPredictor,
+    escapes: Float32Array,
 ) -> CharPredictions:
-    """Return the predictions of ids (N,) by a model and by the n-grams of its training text."""
+    """Return the predictions of ids (N,) by a model and by the n-grams of its training text, which
+    pay `escapes` (N,) for unknown characters."""
     # The n-grams look back over the context, too.
     read = np.concatenate((context_ids, ids)).astype(np.uint32)
     by_ngrams = np.empty(len(ids))
@@ -65,4 +71,5 @@ def with_ngrams(
             by_ngrams[rows] = np.log(probabilities[np.arange(len(targets)), targets])
             lengths[rows], num_places[rows] = predictor.longest_contexts(histories)
             advance(len(targets))
+    by_ngrams -= escapes
     return CharPredictions(logprobs, by_ngrams, context_lengths=lengths, num_places=num_places)

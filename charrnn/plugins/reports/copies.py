@@ -5,10 +5,11 @@ Shapes: N characters of a text (bytes, for the byte alphabet), V vocabulary.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, DataError, check_range
 from charrnn.runs.hub import is_on_hub
 from charrnn.system.arrays import BoolArray
 from charrnn.system.progress import warn
@@ -68,46 +69,57 @@ class KnownPassages:
         return completes
 
 
-def learned_texts(model: TrainedModel, *, reason: str) -> list[list[CorpusPart]]:
-    """Read the parts of the text of a model, the training part first, then those of the texts of
-    the models that it started from.
+class LearnedTexts(NamedTuple):
+    """The texts that a model has learned."""
 
-    If the text of a model that it started from cannot be read, or that model is on a hub, a warning
-    names the model. Raises DataError if the model's own text is missing or has changed; `reason`
-    ends the message.
+    parts: list[list[CorpusPart]]
+    """The parts of its own text, the training part first, then those of the texts of the models
+    that it started from."""
+    missing: str = ""
+    """A sentence that names the model whose text is not known; "" if all are."""
+
+    @property
+    def trainings(self) -> list[CorpusPart]:
+        """The training part of each text."""
+        return [training for training, *_ in self.parts]
+
+
+def learned_texts(model: TrainedModel, *, reason: str) -> LearnedTexts:
+    """Read the parts of the text of a model, and of the texts of the models that it started from.
+
+    A warning names a model that it started from if that is on a hub, is no longer the model of that
+    name, or has a text that cannot be read. Raises DataError if the model's own text is missing or
+    has changed; `reason` ends the message.
     """
     model.check_learned_here()
     texts = [list(model.read_parts(reason=reason))]
-    digests = {model.step_digest}
     while model.config.init_from is not None:
         init_from = model.config.init_from
-        # The author of a run may have named anything, and a hub must not hear of the comparison.
-        if is_on_hub(init_from):
-            warn(f"what {init_from} learned before is not compared: it is on a hub")
-            break
         try:
-            model = load(init_from)
-            # The run started from a run of the same name, which is now elsewhere: `load` finds the
-            # run itself.
-            if model.step_digest in digests:
-                break
-            model.check_learned_here()
-            texts.append(list(model.read_parts(reason=reason)))
+            # The author of a run may have named anything, and a hub must not hear of it.
+            if is_on_hub(init_from):
+                raise DataError("it is on a hub")
+            earlier = load(init_from)
+            if not model.is_base(earlier):
+                raise DataError("another model has that name now")
+            earlier.check_learned_here()
+            texts.append(list(earlier.read_parts(reason=reason)))
         except CharRNNError as error:
-            warn(f"what {init_from} learned before is not compared: {error.marked}")
-            break
-        digests.add(model.step_digest)
-    return texts
+            missing = f"what {init_from} learned before is not compared: {error.marked}"
+            warn(missing)
+            return LearnedTexts(texts, missing)
+        model = earlier
+    return LearnedTexts(texts)
 
 
 def known_passages(model: TrainedModel, num_chars: int) -> KnownPassages:
     """Read the training texts of the run and of the runs that it started from, so that no sample
     copies more than `num_chars` of their characters in a row.
 
-    Raises DataError if the text is missing or has changed.
+    Raises DataError if the text is missing or has changed, UsageError for a number under 1.
     """
-    learned = learned_texts(model, reason=" What is copied shows only beside the text.")
-    texts = [training for training, *_ in learned]
+    check_range("num_chars", num_chars)
+    texts = learned_texts(model, reason=" What is copied shows only beside the text.").trainings
     # The unknown symbol is never drawn, so it may have any code.
     points = [ord(character or END) for character in model.vocab.characters]
     # A passage longer than every text forbids nothing, as does a passage of the longest text.

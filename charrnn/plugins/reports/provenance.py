@@ -7,7 +7,8 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 
@@ -85,8 +86,11 @@ class Passage:
     """Offset in the text."""
     length: int
     """Its length."""
+    number: int = 0
+    """The text in which it stands: 0 for the model's own training text, 1 for that of the model
+    from which it started, and so on."""
     offset: int
-    """Offset of its first place in the training text."""
+    """Offset of its first place in that text."""
     place: Place | None
     """The place in a file of its first place in the training text; None if that came from a stream.
     """
@@ -121,7 +125,8 @@ class Provenance(Displayable):
     predictions: CharPredictions = field(repr=False)
     """The predictions of each character by the model and by n-grams."""
     reach: str = ""
-    """How far the n-grams reach: the longest context, and the characters that are counted."""
+    """How far the figures reach: the longest context of the n-grams and the characters that are
+    counted, unknown characters, and a text that was not compared."""
 
     @property
     def unit(self) -> str:
@@ -187,16 +192,6 @@ class Provenance(Displayable):
         )
         return [self.marked_text(), "", Text(underlined), *self.figures()]
 
-    @property
-    def _folder(self) -> str:
-        """The folder that all files of the table have in common; "" if it is the current one."""
-        # The whole path in each row would be folded into many lines.
-        places = [passage.place for passage in self.passages if passage.place is not None]
-        try:
-            return os.path.commonpath([os.path.dirname(place.file) for place in places])
-        except ValueError:  # No file, or files on several drives.
-            return ""
-
     def figures(self) -> Sequence[RenderableType]:
         """Return the tables, and how far the n-grams reach.
 
@@ -212,8 +207,6 @@ class Provenance(Displayable):
             pictures.append(self.passages_table())
         if len(self.passages) > 1:
             pictures.append(Text(ABOUT_PASSAGES, style="dim"))
-        if self._folder:
-            pictures.append(Text(f"The files are in {all_visible(self._folder)}.", style="dim"))
         pictures.append(Text(f"{ABOUT} {self.reach}".rstrip(), style="dim"))
         return pictures
 
@@ -290,7 +283,7 @@ class Provenance(Displayable):
         columns: Columns = {
             "characters": "{length:,}",
             "passage": lambda passage: _excerpt(self.text[passage.start : passage.stop]),
-            "file": lambda passage: _file_name(passage, self._folder),
+            "file": _file_name,
             "line": "{place.line:,}",
             "column": "{place.column:,}",
             "other places": "{num_more:,}",
@@ -312,12 +305,11 @@ def _mean_nats(name: str) -> Callable[[Provenance], str]:
     return shown
 
 
-def _file_name(passage: Passage, folder: str) -> Text:
-    """Return the file of a passage as it is called in a folder."""
+def _file_name(passage: Passage) -> Text:
+    """Return the name of the file of a passage."""
     if passage.place is None:
         return Text("in no file as a whole")
-    name = passage.place.file.removeprefix(folder).lstrip(os.sep)
-    return Text(all_visible(name), overflow="fold")
+    return Text(all_visible(passage.place.file), overflow="fold")
 
 
 def _excerpt(text: str | bytes) -> Text:
@@ -333,62 +325,93 @@ def _excerpt(text: str | bytes) -> Text:
 
 @dataclass(frozen=True)
 class ReferenceText:
-    """The training text of a model and, for comparison, validation text, which is not copied.
+    """The texts that a model has learned and, for comparison, validation text, which is not copied.
 
-    Both texts are str, or bytes for the byte alphabet. The training text may be part of a corpus
-    that is read in blocks.
+    All texts are str, or bytes for the byte alphabet. They may be parts of corpora that are read in
+    blocks.
     """
 
     model: TrainedModel = field(repr=False)
-    """The model that has learned the training text."""
-    training: CorpusPart = field(repr=False)
-    """The training text."""
+    """The model that has learned the texts."""
+    trainings: Sequence[CorpusPart] = field(repr=False)
+    """Its own training text, and those of the models that it started from."""
     held_out: str | bytes = field(repr=False)
     """The validation text."""
+    missing: str = ""
+    """A sentence that names a model whose text is not known; "" if all are."""
     _held_out_shares: dict[int, float] = field(default_factory=dict, repr=False)
 
     def passages(
         self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH
     ) -> tuple[Passage, ...]:
-        """Find the passages of `text` that stand in the training text, and their places in its
-        files."""
-        matches = find_passages(text, self.training, min_length=min_length)
-        # Where nothing is copied, no file is read.
-        if not len(matches):
-            return ()
+        """Find the passages of `text` that stand in the texts learned, and their places in the
+        files, which are named without the folder that they have in common."""
+        found: list[Passage] = []
+        for number, training in enumerate(self.trainings):
+            matches = find_passages(text, training, min_length=min_length)
+            # Where nothing is copied, no file is read.
+            if not len(matches):
+                continue
 
-        # A passage may occur twice in the text, but is looked for once.
-        contents = [as_bytes(text[start : start + length]) for start, length, _ in matches]
-        num_places = count_places(set(contents), self.training)
-        places = self.training.places(matches[:, 2])
-        passages = []
-        for match, content, place in zip(matches.tolist(), contents, places, strict=True):
-            start, length, offset = match
-            passages.append(
-                Passage(
+            # A passage may occur twice in the text, but is looked for once.
+            contents = [as_bytes(text[start : start + length]) for start, length, _ in matches]
+            num_places = count_places(set(contents), training)
+            places = training.places(matches[:, 2])
+            for match, content, place in zip(matches.tolist(), contents, places, strict=True):
+                start, length, offset = match
+                passage = Passage(
                     start=start,
                     length=length,
+                    number=number,
                     offset=offset,
                     place=place,
                     num_more=num_places[content] - 1,
                 )
-            )
-        return tuple(passages)
+                found.append(passage)
+        return _with_names(_longest(found))
 
     @cached_property
     def ngrams(self) -> NgramPredictor:
         """The n-grams of the training text. Raises DataError if numba, which a long text needs, is
         missing."""
-        return ngrams_of(self.model, training=self.training).predictor
+        return ngrams_of(self.model, training=self.trainings[0]).predictor
 
     def held_out_share(self, min_length: int) -> float:
         """Return the share of the characters of the held-out text that stand in the training text,
         which is looked for once."""
         if min_length not in self._held_out_shares:
-            matches = find_passages(self.held_out, self.training, min_length=min_length)
-            is_copied = are_covered(matches, len(self.held_out))
+            is_copied = np.zeros(len(self.held_out), np.bool_)
+            for training in self.trainings:
+                matches = find_passages(self.held_out, training, min_length=min_length)
+                is_copied |= are_covered(matches, len(self.held_out))
             self._held_out_shares[min_length] = float(is_copied.sum() / max(1, len(is_copied)))
         return self._held_out_shares[min_length]
+
+
+def _longest(passages: Sequence[Passage]) -> list[Passage]:
+    """Return the passages in the order of the text, without those that another one contains."""
+    kept: list[Passage] = []
+    # Of equal ones, that of the model's own text is the first.
+    for passage in sorted(passages, key=lambda found: (found.start, -found.stop, found.number)):
+        if not kept or passage.stop > kept[-1].stop:
+            kept.append(passage)
+    return kept
+
+
+def _with_names(passages: Sequence[Passage]) -> tuple[Passage, ...]:
+    """Return the passages with the names of their files: what is shown may be given away, and a
+    whole path has the name of its user."""
+    folders = {os.path.dirname(found.place.file) for found in passages if found.place is not None}
+    folder = ""
+    with suppress(ValueError):  # No file, or files on several drives.
+        folder = os.path.commonpath(folders)
+    named_passages = []
+    for passage in passages:
+        place = passage.place
+        if place is not None:
+            place = replace(place, file=place.file.removeprefix(folder).lstrip(os.sep))
+        named_passages.append(replace(passage, place=place))
+    return tuple(named_passages)
 
 
 def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
@@ -447,7 +470,7 @@ def trace_text(
     is given, and for a `min_length` under 1.
     """
     # The text in the form in which the corpus is stored.
-    if isinstance(reference_text.training[:0], bytes):
+    if isinstance(reference_text.held_out[:0], bytes):
         text = as_bytes(text)
     elif isinstance(text, str):
         text = text.replace("\r\n", "\n")
@@ -462,32 +485,47 @@ def trace_text(
     stepper = generator.model_for("fp32", clamps or {})
     context_ids = generator.encode_prime(prime, unknown)
     logprobs = predict_chars(stepper, ids, context_ids=context_ids)
+    predictions = CharPredictions(logprobs - model.vocab.escapes(ids))
+    reach: list[str] = []
 
     # The n-grams are those of the text of the first model, in its own alphabet.
-    predictions = CharPredictions(logprobs)
+    first = model.trained_models[0].vocab
+    first_ids = first.encode(text)
+    unit = "bytes" if isinstance(text, bytes) else "characters"
     try:
         predictor = reference_text.ngrams
     except DataError as error:
-        reach = f"{error.marked}"
+        reach.append(error.message)
     else:
-        first = model.trained_models[0].vocab
         if first != model.vocab:
             context_ids = first.encode(model.vocab.decode(context_ids))
         predictions = with_ngrams(
-            logprobs, first.encode(text), context_ids=context_ids, predictor=predictor
+            predictions.logprobs,
+            first_ids,
+            context_ids=context_ids,
+            predictor=predictor,
+            escapes=first.escapes(first_ids),
         )
-        unit = "bytes" if isinstance(text, bytes) else "characters"
-        reach = (
+        reach.append(
             f"The n-grams are of {len(predictor.contexts.ids):,} {unit} of the training text, with"
             f" contexts of up to {predictor.longest} {unit}."
         )
+
+    # What a reader of the figures must know.
+    if num_unknown := model.vocab.num_unknown(ids):
+        reach.append(
+            f"{num_unknown:,} of {len(ids):,} {unit} are not in the alphabet: each costs"
+            f" {model.vocab.escape_nats:.2f} nats more than the unknown symbol."
+        )
+    if reference_text.missing:
+        reach.append(f"{reference_text.missing[:1].upper()}{reference_text.missing[1:]}.")
     return Provenance(
         text=text,
         min_length=min_length,
         passages=passages,
         held_out_share=reference_text.held_out_share(min_length),
         predictions=predictions,
-        reach=reach,
+        reach=" ".join(reach),
     )
 
 
@@ -510,9 +548,14 @@ def check_length(model: TrainedModel, length: int) -> None:
 def read_reference_text(model: TrainedModel) -> ReferenceText:
     """Read and verify the run's training text, so that several texts can be traced. Raises
     DataError if it is missing or changed."""
-    model.check_learned_here()
-    training, validation, *_ = model.read_parts(reason=REASON)
-    return ReferenceText(model, training, validation[:HELD_OUT_CHARS])
+    learned = learned_texts(model, reason=REASON)
+    validation = learned.parts[0][1]
+    return ReferenceText(
+        model,
+        trainings=learned.trainings,
+        held_out=validation[:HELD_OUT_CHARS],
+        missing=learned.missing,
+    )
 
 
 def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str | bytes], bool]:
@@ -531,5 +574,5 @@ def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str |
     known_text = whole_text(known, model.config)
     if model.vocab.kind == "byte":
         known_text = as_bytes(known_text)
-    texts = chain.from_iterable(learned_texts(model, reason=REASON))
+    texts = chain.from_iterable(learned_texts(model, reason=REASON).parts)
     return tell_new(*texts, known_text)

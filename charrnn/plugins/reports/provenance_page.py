@@ -88,7 +88,7 @@ def _summary(provenance: Provenance) -> str:
 
 def _anchor(passage: Passage) -> str:
     """Return the identifier of the section of a passage."""
-    return f"p{passage.offset}-{passage.length}"
+    return f"p{passage.number}-{passage.offset}-{passage.length}"
 
 
 def _text(provenance: Provenance) -> Iterator[str]:
@@ -129,8 +129,8 @@ def _numbers(predictions: CharPredictions) -> list[str]:
 
 def _section(passage: Passage, *, provenance: Provenance, reference_text: ReferenceText) -> str:
     """Return the place of a passage, and the training text around it."""
-    # The offsets are those of the training text, in which the passage was found.
-    training = reference_text.training
+    # The offset is that of the text in which the passage was found.
+    training = reference_text.trainings[passage.number]
     before = training[max(0, passage.offset - SURROUNDINGS_CHARS) : passage.offset]
     end = passage.offset + passage.length
     after = training[end : end + SURROUNDINGS_CHARS]

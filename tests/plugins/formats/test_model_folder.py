@@ -82,13 +82,73 @@ def test_the_text_of_the_catalogue_is_named_by_its_name(lstm, tmp_path, monkeypa
             assert again.config.corpus == ("a private text",)
 
 
-def test_the_same_model_gives_the_same_bytes_and_recognises_its_text(lstm, tmp_path):
+def test_the_same_model_gives_the_same_bytes(lstm, tmp_path):
     model = charrnn.load(lstm.path)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     first = model.export(f"{tmp_path}/a/given/")
     assert content_of(first) == content_of(model.export(f"{tmp_path}/b/given/"))
-    assert charrnn.load(first).recorded_corpus.digest == model.recorded_corpus.digest
+
+
+def with_base(model, start, digest="0"):
+    """Return a model that started from another one."""
+    return replace(model, config=replace(model.config, init_from=start), base={"digest": digest})
+
+
+def test_a_private_run_called_like_an_included_model_is_not_taken_for_it(lstm, tmp_path):
+    included = charrnn.load("prose").step_digest
+    names = {}
+    for digest in ("0", included):
+        model = with_base(charrnn.load(lstm.path), "prose", digest)
+        folder = model.export(f"{tmp_path / digest[:4]}/")
+        names[digest] = yaml.safe_load((folder / CONFIG).read_text("utf-8"))["init_from"]
+        assert ("War and Peace" in (folder / PAGE).read_text("utf-8")) == (digest == included)
+    assert names == {"0": "a private model", included: "prose"}
+
+
+def test_a_base_on_a_hub_keeps_its_name(lstm, tmp_path):
+    model = with_base(charrnn.load(lstm.path), "hf:user/base@v1")
+    folder = model.export(f"{tmp_path / 'away'}/")
+    card = (folder / CARD).read_text("utf-8")
+    assert yaml.safe_load(card.split("---")[1])["base_model"] == "user/base"
+    assert "| began with the weights of | hf:user/base@v1 |" in card
+
+
+def test_the_digest_of_a_private_text_stays_at_home(lstm, tmp_path):
+    model = charrnn.load(lstm.path)
+    folder = model.export(f"{tmp_path / 'away'}/")
+    assert json.loads((folder / MANIFEST).read_text("utf-8"))["corpus_digest"] is None
+    assert model.recorded_corpus.digest.encode() not in b"".join(content_of(folder).values())
+
+
+def test_an_edited_card_is_put_aside(alphabet_run, tmp_path, command):
+    folder = tmp_path / "away"
+    assert command("export", alphabet_run, f"{folder}/").code == 0
+    again = command("export", alphabet_run, f"{folder}/", "--force")
+    assert "edited" not in again.err and not (folder / "README-edited.md").exists()
+    card = (folder / CARD).read_text("utf-8").replace("license: unknown", "license: cc-by-4.0")
+    (folder / CARD).write_text(card, "utf-8")
+    ran = command("export", alphabet_run, f"{folder}/", "--force")
+    assert ran.code == 0 and "README.md was edited" in ran.err
+    assert (folder / "README-edited.md").read_text("utf-8") == card
+
+
+@pytest.mark.parametrize("last", range(7))
+def test_a_full_disk_leaves_the_earlier_model(alphabet_run, loop_run, tmp_path, monkeypatch, last):
+    folder = charrnn.load(alphabet_run).export(f"{tmp_path / 'away'}/")
+    before = content_of(folder)
+    written = []
+
+    def write(path, data):
+        written.append(path)
+        if len(written) > last:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(data)
+
+    monkeypatch.setattr("charrnn.runs.targets.write_synced", write)
+    with pytest.raises(charrnn.CharRNNError, match="No space left"):
+        charrnn.load(loop_run).export(f"{folder}/", force=True)
+    assert content_of(folder) == before
 
 
 @pytest.mark.parametrize(
@@ -126,11 +186,11 @@ def test_a_model_is_written_into_a_clone_and_again_with_force(alphabet_run, tmp_
 
 def test_nothing_remains_of_a_folder_that_cannot_be_written(alphabet_run, tmp_path, monkeypatch):
     def fail(path, data):
-        if path.name == MODEL:
+        if MODEL in path.name:
             raise OSError(28, "No space left on device")
         path.write_bytes(data)
 
-    monkeypatch.setattr("charrnn.runs.targets.write_atomically", fail)
+    monkeypatch.setattr("charrnn.runs.targets.write_synced", fail)
     (tmp_path / "clone" / ".git").mkdir(parents=True)
     for name in ("given", "clone"):
         with pytest.raises(charrnn.errors.CharRNNError, match="No space left"):
@@ -143,8 +203,6 @@ def test_nothing_remains_of_a_folder_that_cannot_be_written(alphabet_run, tmp_pa
     [
         ("export {} given", "the name must end in .zip, .html or .onnx, or in / for a folder"),
         ("export {} given/ --title Lamps", "--title Lamps is for a page"),
-        ("export {} given.html --with-counts", "--with-counts is for a folder or a .zip"),
-        ("export {} given/ --with-counts", "has no counts of its training text"),
         ("export {} none/given/", "there is no folder none"),
         ("export {} step-00000005/", "step-00000005 has the name of a checkpoint"),
     ],

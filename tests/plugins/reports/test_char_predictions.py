@@ -39,7 +39,8 @@ def measured(model):
     stepper = model.generator.model_for("fp32", {})
     logprobs = predict_chars(stepper, READ, context_ids=CONTEXT)
     predictor = NgramModel.fit(TRAINING, V, LONGEST + 1).predictor()
-    return with_ngrams(logprobs, READ, context_ids=CONTEXT, predictor=predictor)
+    escapes = np.zeros(len(READ), np.float32)
+    return with_ngrams(logprobs, READ, context_ids=CONTEXT, predictor=predictor, escapes=escapes)
 
 
 def test_the_probabilities_are_those_of_the_network_and_of_the_n_grams(model, measured):

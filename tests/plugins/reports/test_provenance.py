@@ -11,17 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from built_runs import build_chain
 from conftest import SMALL_RUN
 from drawn import lines
 from example_results import provenance
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from known_weights import CYCLE, chain_text
 from rich.console import Console
 
 import charrnn
 from charrnn.errors import DataError, UsageError
 from charrnn.plugins.reports import provenance as plugin
-from charrnn.plugins.reports.provenance import find_passages, tell_new
+from charrnn.plugins.reports.provenance import Passage, find_passages, tell_new
 from charrnn.plugins.reports.provenance_page import to_page
 from charrnn.text import copies
 from charrnn.text.copies import HashedText
@@ -153,7 +155,7 @@ def test_a_model_has_its_own_corpus(lstm, corpus, corpus_file, monkeypatch):
     assert (passage.start, passage.length, passage.offset) == (3, 200, offset)
     before = corpus.text[:offset]
     assert passage.place == Place(
-        file=str(corpus_file),
+        file=corpus_file.name,
         line=before.count("\n") + 1,
         column=len(before.rpartition("\n")[2]) + 1,
     )
@@ -249,7 +251,7 @@ def test_every_planted_passage_is_found_with_its_place(tmp_path):
         before = (folder / name).read_text("utf-8")[:begin]
         [one] = [one for content, one in whole.items() if passage in content]
         assert one.place == Place(
-            file=str(folder / name),
+            file=name,
             line=before.count("\n") + 1,
             column=len(before.rpartition("\n")[2]) + 1,
         )
@@ -291,7 +293,7 @@ def test_the_place_of_a_passage_lies_in_a_document_that_was_learned(kind, tmp_pa
     reference_text = model.reference_text()
     for document in learned:
         [passage] = reference_text.passages(document)
-        lines = Path(passage.place.file).read_text("utf-8").split("\n")
+        lines = (folder / passage.place.file).read_text("utf-8").split("\n")
         # The column of a table is that of the value.
         value = lines[passage.place.line - 1].removeprefix("7;")
         assert value in learned
@@ -318,6 +320,60 @@ def test_documents_are_found_in_slices(corpus, asked, slice_chars, as_bytes):
         is_new = tell_new(joined.encode() if as_bytes else joined)
     found = {text for text in asked if not is_new(text)}
     assert found == asked & set(corpus)
+
+
+@pytest.fixture
+def tuned(tmp_path, command):
+    """A run that learned second.txt, and started from a run of first.txt."""
+    folder = tmp_path / "users" / "zyxwvu"
+    folder.mkdir(parents=True)
+    first, second = folder / "first.txt", folder / "second.txt"
+    text = chain_text(9_000)
+    first.write_text(text[:4_500], "utf-8")
+    second.write_text(text[4_500:], "utf-8")
+    base = build_chain(tmp_path / "base", CYCLE, corpus=first)
+    ran = command("train", second, "--init-from", base, "--steps", 1, "--out", "tuned", "--quiet")
+    assert ran.code == 0, ran.err
+    return charrnn.load("tuned"), text
+
+
+def test_the_text_of_the_model_that_it_started_from_is_searched_too(tuned):
+    model, text = tuned
+    copied = text[1_000:1_060]
+    [passage] = model.provenance(f"{copied}{copied[:3]}").passages
+    assert (passage.number, passage.place.file, passage.start) == (1, "first.txt", 0)
+    assert passage.length >= 60
+    both = model.provenance(text[1_000:1_060] + text[6_000:6_060]).passages
+    assert {passage.number for passage in both} >= {0, 1}
+
+
+def test_a_text_that_is_not_compared_is_named_beside_the_figures(tuned, command, tmp_path):
+    _, text = tuned
+    (tmp_path / "users" / "zyxwvu" / "first.txt").unlink()
+    ran = command("predict", "tuned", text[1_000:1_060], "--trace", "--json")
+    assert "learned before is not compared" in json.loads(ran.out)["reach"]
+    assert "warning: what" in ran.err
+
+
+def test_no_result_has_the_path_of_a_text(tuned, command, tmp_path):
+    _, text = tuned
+    for name in ("p.html", "p.json", "p.svg", "p.txt"):
+        ran = command("predict", "tuned", text[1_000:1_060], "--trace", "--export", name)
+        assert ran.code == 0, ran.err
+        written = Path(name).read_text("utf-8")
+        assert "first.txt" in written and "zyxwvu" not in written
+
+
+def test_unknown_characters_cost_as_much_as_in_evaluate(lstm, corpus):
+    model = charrnn.load(lstm.path)
+    text = f"{corpus.text[:40]}ЖЖ{corpus.text[40:80]}"
+    found = model.provenance(text, context=corpus.text[:1])
+    with pytest.warns(RuntimeWarning, match="2 of 82 characters are unknown"):
+        report = charrnn.evaluate(model, text, context=corpus.text[:1], precision="fp32")
+        bits = model.trace(text, context=corpus.text[:1]).bits
+    assert -found.predictions.logprobs.mean() == pytest.approx(report.nats_per_char, abs=1e-5)
+    assert "2 of 82 characters are not in the alphabet" in found.reach
+    assert bits.mean() * np.log(2) == pytest.approx(report.nats_per_char, abs=1e-5)
 
 
 def test_passages_are_underlined():
@@ -352,7 +408,7 @@ def test_a_page_shows_each_passage_in_its_surroundings(lstm, corpus):
     place = found.passages[0].place
     assert f"60 characters: {place.file}, line {place.line}, column {place.column}" in page
     around = corpus.text[1_000 - 300 : 1_060 + 300].replace("\n", "↵\n")
-    anchor = f"p{found.passages[0].offset}-60"
+    anchor = f"p0-{found.passages[0].offset}-60"
     assert around in visible_text(page.split(f'<section id="{anchor}">')[1])
     # 60 linked characters with their probabilities.
     linked = page.split(f'<a href="#{anchor}">')[1].split("</a>")[0]
@@ -391,17 +447,14 @@ def visible_text(page):
     return re.sub("<[^>]*>", "", page).replace("&#x27;", "'").replace("&quot;", '"')
 
 
-def test_the_folder_that_all_files_have_in_common_is_named_once(tmp_path):
-    names = [str(tmp_path / "texts" / name) for name in ("a.txt", "more/b.txt")]
-    found = provenance("x" * 60, (0, 30), (30, 30))
-    passages = [
-        replace(passage, place=replace(passage.place, file=name))
-        for passage, name in zip(found.passages, names, strict=True)
-    ]
-    found = replace(found, passages=tuple(passages))
-    shown = "\n".join(line for figure in found.figures() for line in lines(figure, 200))
-    assert f"The files are in {tmp_path / 'texts'}." in shown
-    assert " a.txt " in shown and " more/b.txt " in shown and names[0] not in shown
+def test_files_are_named_without_the_folder_that_all_have_in_common(tmp_path):
+    passages = []
+    for start, name in ((0, "a.txt"), (30, "more/b.txt")):
+        place = Place(file=str(tmp_path / "texts" / name), line=1, column=1)
+        passages.append(Passage(start=start, length=30, offset=0, place=place, num_more=0))
+    found = plugin._with_names(passages)
+    assert [passage.place.file for passage in found] == ["a.txt", "more/b.txt"]
+    assert plugin._with_names([replace(passages[0], place=None)])[0].place is None
 
 
 def test_an_exported_provenance_has_what_json_prints(lstm, command, tmp_path):

@@ -27,13 +27,13 @@ from charrnn.generation.special_ids import opening_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.stepper import Linear, Stepper
 from charrnn.runs.checkpoint import Tensors
-from charrnn.runs.included import read_cards
+from charrnn.runs.included import card_of, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX
 from charrnn.runs.overview import text_name
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
-from charrnn.trained_model import TrainedModel, load
+from charrnn.trained_model import TrainedModel
 from charrnn.views.page_template import fill_page
 
 TEMPLATE = Path(__file__).with_name("model_page.html")
@@ -174,10 +174,12 @@ def _texts_of(model: TrainedModel) -> str:
     if start is None:
         return text
 
-    # The card of an included model names its text, unless a run has the name of this model.
-    before = f"the texts of the model {text_name((start,))}"
-    if start in read_cards():
-        before = load(start).card.get("text", before)
+    # The card of an included model names its text. An exported model does not tell its base by the
+    # weights, and has public names alone.
+    card = card_of(model.base.get("digest"))
+    if not card and model.path is None:
+        card = read_cards().get(start, {})
+    before = card.get("text", f"the texts of the model {text_name((start,))}")
     return f"{before} and then {text}"
 
 
