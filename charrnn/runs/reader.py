@@ -39,7 +39,7 @@ from charrnn.runs.config_files import (
     NewerFormatError,
     read_config,
 )
-from charrnn.runs.hub import HUB, HubModel, is_on_hub
+from charrnn.runs.hub import HUB, HubModel, as_on_hub, is_on_hub
 from charrnn.runs.included import INCLUDED, read_cards
 from charrnn.runs.model_file import MODEL_FILE_SUFFIX, ModelFile, is_model_file
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, forms_of, read_capped
@@ -441,8 +441,8 @@ def find_run(run: str) -> RunReader:
     is no such run; the message names the missing files or similar names.
     """
     # A hub has models, of which no training can continue.
-    if run.startswith(HUB):
-        raise NoRunError(run, _hub_message(run))
+    if run.startswith(HUB) or as_on_hub(run):
+        raise CheckpointError(_hub_message(run))
     paths = _paths_of(run) if run else []
 
     for path in paths:
@@ -475,7 +475,11 @@ def find_run(run: str) -> RunReader:
 
     base_name = run if "/" in run else Path(run).name
     near = difflib.get_close_matches(base_name, [*run_names, *read_cards()], n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = ""
+    if near:
+        hint = f"did you mean {near[0]}? "
+    elif is_on_hub(f"{HUB}{run}") and not os.path.isdir(os.path.dirname(run)):
+        hint = f"write {HUB}{run} for a model on a hub; "
     folder = os.path.abspath("")
     raise NoRunError(
         run, f"no run {run!r} in {folder} or in its folder {CHECKPOINTS}\n{hint}{listing}"
@@ -496,7 +500,7 @@ def _hub_message(run: str) -> str:
     """Return the error message for a name that begins with HUB where a run is expected."""
     if is_on_hub(run):
         return _weights_message(run)
-    form = "hf:user/name, or hf:user/name@revision"
+    form = as_on_hub(run) or "hf:user/name, or hf:user/name@revision"
     return f"{shortened(run)!r} is not the name of a model on a hub\nwrite {form}"
 
 

@@ -703,6 +703,14 @@ def corpora_folders(folder: Path = CORPORA) -> list[Path]:
 
 
 def _not_found(source: str) -> str:
+    if "://" in source:
+        return shortened(
+            f"{source!r} is an address, and only texts of the catalogue are downloaded: fetch it"
+            f" by curl -LO {source}"
+        )
+    if source.lower().startswith("hf:"):
+        return shortened(f"{source!r} is the name of a model on a hub: give a text, such as a file")
+
     folders = corpora_folders()
     # The name may be misspelt: collect the names of the catalogue and of the files in the searched
     # folders.

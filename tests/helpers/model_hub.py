@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -22,6 +22,8 @@ class Repository:
     """Sizes that the hub claims, by the name of the file."""
     refused: dict[str, str] = field(default_factory=dict)
     """Files that the hub does not send, with its message."""
+    endless: set[str] = field(default_factory=set)
+    """Files after which the hub sends on and on."""
 
     def commit_of(self, revision: str) -> str | None:
         """Return the commit that a revision means now; None if there is none."""
@@ -48,6 +50,8 @@ class Hub:
     repositories: dict[str, Repository] = field(default_factory=dict)
     is_broken: bool = False
     """Whether it answers every request with an error."""
+    status: int = 0
+    """The status with which it answers every request; 0 for the right one."""
     requests: list[str] = field(default_factory=list)
     """The method and the path of every request."""
     agents: set[str] = field(default_factory=set)
@@ -85,6 +89,9 @@ def running_hub() -> Iterator[Hub]:
             hub.agents.add(self.headers.get("User-Agent", ""))
             if hub.is_broken:
                 self.refuse(500, "")
+                return
+            if hub.status:
+                self.refuse(hub.status, "", {"X-Error-Message": "in its own words"})
                 return
             if path.startswith("/api/models/"):
                 owner, name, kind, *rest = path.removeprefix("/api/models/").split("/")
@@ -130,6 +137,9 @@ def running_hub() -> Iterator[Hub]:
                     "X-Repo-Commit": commit,
                     "X-Linked-Size": str(size),
                 }
+                if file in repository.endless and self.command == "GET":
+                    self.send_on(data, headers)
+                    return
                 self.send(200, data, headers)
             else:
                 self.refuse(404, "EntryNotFound", {"X-Repo-Commit": commit})
@@ -147,6 +157,16 @@ def running_hub() -> Iterator[Hub]:
             self.end_headers()
             if self.command == "GET":
                 self.wfile.write(data)
+
+        def send_on(self, data: bytes, headers: dict[str, str]) -> None:
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.close_connection = True
+            with suppress(OSError):
+                for _ in range(100):
+                    self.wfile.write(data + bytes(1 << 20))
 
         def log_message(self, *arguments: object) -> None:
             """Print nothing."""

@@ -61,6 +61,7 @@ def online(hub, tmp_path, monkeypatch):
     """Let the package ask the hub, and keep what it fetches in a new folder."""
     settle(monkeypatch, HF_ENDPOINT=hub.address, HF_HOME=str(tmp_path / "home"))
     hub.is_broken = False
+    hub.status = 0
     for known in (hub.repositories, hub.requests, hub.agents):
         known.clear()
     yield hub
@@ -205,7 +206,7 @@ def test_a_hub_that_does_not_answer_is_replaced_by_the_cache(command, published,
         ran = command("sample", "hf:me/abc", *SAMPLE)
         assert (ran.code, ran.out) == (0, expected)
         assert "warning: the hub cannot be asked for hf:me/abc: what was fetched" in ran.err
-        command("sample", "hf:me/none").assert_refused(4, "hub cannot be reached\n", "network")
+    command("sample", "hf:me/none").assert_refused(4, "hub cannot be reached\n", "network")
     with pytest.warns(RuntimeWarning, match="what was fetched before is used") as warned:
         charrnn.load("hf:me/abc")
     assert warned[0].filename == __file__
@@ -316,7 +317,7 @@ def test_what_the_hub_does_not_have_is_named(command, published, files, name, wo
         "hf:me/abc@/etc/passwd",
         "hf:me/abc def",
         "hf:me/a\x1b[2J",
-        "hf:https://huggingface.co/me/abc",
+        "hf:me/.",
         "hf:" + "x" * 500,
     ],
 )
@@ -325,6 +326,67 @@ def test_another_form_of_the_name_is_refused(command, online, name):
         4, "\n       write hf:user/name, or hf:user/name@revision\n"
     )
     assert online.requests == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://huggingface.co/me/abc",
+        "huggingface.co/me/abc",
+        "hf:https://hf.co/me/abc",
+        "hf://me/abc",
+        "hf:me/abc/",
+        "HF:me/abc",
+        "me/abc",
+    ],
+)
+def test_the_name_that_is_meant_is_said(command, online, name):
+    command("sample", name).assert_refused(4, "write hf:me/abc")
+    assert online.requests == []
+
+
+@pytest.mark.parametrize("name", ["https://huggingface.co/me/abc", "hf:me/abc"])
+def test_an_address_and_a_model_are_no_texts(command, online, name):
+    command("train", name, "--steps", "1").assert_refused(3, f"{name!r} is ")
+    assert online.requests == []
+
+
+@pytest.mark.parametrize(
+    "status, remedy", [(401, "unset HF_TOKEN"), (403, "ask the owner"), (429, "later")]
+)
+def test_a_refusal_of_the_hub_is_in_its_own_words(command, published, status, remedy):
+    published.status = status
+    words = f"hf:me/abc was not fetched before, and the hub answers {status} in its own words"
+    command("sample", "hf:me/abc").assert_refused(4, words, remedy)
+
+
+def test_what_was_listed_is_fetched_and_no_more(command, published):
+    charrnn.load("hf:me/abc")
+    commit = published.repositories["me/abc"].commit_of("main")
+    fetched = [line for line in published.requests if "/resolve/" in line]
+    assert fetched and all(f"/resolve/{commit}/" in line for line in fetched)
+
+
+def test_a_body_that_never_ends_is_not_fetched(command, online, files):
+    online.add("me/long", files, endless={MODEL})
+    command("sample", "hf:me/long").assert_refused(4, "the hub sends more than it has listed")
+
+
+def test_after_a_newer_version_that_is_not_whole_the_older_one_is_used(
+    command, published, exported, monkeypatch
+):
+    expected = command("sample", "hf:me/abc", *SAMPLE).out
+    published.add("me/abc", exported[1], refused={MODEL: "not today"})
+    command("sample", "hf:me/abc").assert_refused(4, "cannot fetch hf:me/abc: ")
+    settle(monkeypatch, HF_HUB_OFFLINE="1")
+    assert command("sample", "hf:me/abc", *SAMPLE).out == expected
+
+
+def test_what_is_missing_of_a_model_in_the_cache_is_said(command, published, monkeypatch, tmp_path):
+    charrnn.load("hf:me/abc")
+    (snapshot(tmp_path / "home") / MODEL).unlink()
+    settle(monkeypatch, HF_HUB_OFFLINE="1")
+    command("sample", "hf:me/abc").assert_refused(4, f"only in part, without {MODEL}, and HF_HUB")
 
 
 def test_without_the_package_the_message_says_how_to_install_it(command, published, monkeypatch):
