@@ -3,7 +3,7 @@ much of the loss the sentences carry.
 
     python benchmarks/cells/a_network_explained.py text generated.txt
     charrnn train war-and-peace.txt --split 80/10/10 --cell lstm --layers 1 --hidden-size 64 \\
-        --steps 3000 --seed 0 --set held_back=0 --set num_members=1 --set precision=fp32 --out runs/a
+        --steps 3000 --seed 0 --set num_members=1 --set precision=fp32 --out runs/a
     python benchmarks/cells/a_network_explained.py explain runs/a
     python benchmarks/cells/a_network_explained.py cards runs/a
     python benchmarks/cells/a_network_explained.py halves runs/a
@@ -500,7 +500,7 @@ def share_of(losses: Floats, mean_only: Floats, network: Floats) -> tuple[float,
 
 
 def counts_beside(model: Model, ids: Ints, positions: Ints) -> list[dict[str, Any]]:
-    """Return for the orders 1 to 5 the loss of the counts of the training text, and the number of
+    """Return for the orders 1 to 5 the loss of n-grams of the training text, and the number of
     different n-grams up to this order."""
     trained = model.training_text().ids.astype(np.int64)
     ngrams = fit_ngrams(model.training_text(), order=5, end_id=None)

@@ -4,7 +4,7 @@ a_network_explained.py.
     python benchmarks/cells/claims_about_units.py runs/war-and-peace-lstm-64-seed* --out claims.json
     charrnn corpora make copy --length 17 --count 50000 > copy.txt
     charrnn train copy.txt --documents lines --cell gru --layers 1 --hidden-size 32 --seed 0 \\
-        --steps 2000 --set held_back=0 --set num_members=1 --out runs/copy-gru-32-seed0
+        --steps 2000 --set num_members=1 --out runs/copy-gru-32-seed0
     python benchmarks/cells/claims_about_units.py runs/copy-gru-32-seed* --onion --out onion.json
 
 `signs`: every tanh value is replaced by its sign times the mean size of the unit's values.

@@ -9,8 +9,7 @@ result does not depend on how busy the machine is. A text that is not here is do
 texts are named by CHARRNN_CORPORA. Whatever ends this process, the next call goes on with the text
 it was at. What was measured is beside the run, in `NAME.json`:
 
-- the validation loss of the best step, in nats per character, of the network and of the network
-  with its counts,
+- the validation loss of the best step, in nats per character,
 - a sample of temperature 0.6 and seed 0: five documents, or one passage,
 - the cells of `charrnn visualize --find`, also for the detectors of `charrnn corpora show NAME`:
   chosen on the first half of the validation text and scored on the second. The table has the two
@@ -47,12 +46,11 @@ LEAST_GAIN = 0.05
 LEAST_P = 0.05
 
 
-def losses_of(run: Path, key: str = "val_nats") -> dict[int, float]:
-    """Return the validation losses of a run by their steps: of the network, or, if the key is
-    `with_counts_nats`, of the network with its counts."""
+def losses_of(run: Path) -> dict[int, float]:
+    """Return the validation losses of a run by their steps."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     rows = map(json.loads, lines)
-    return {row["step"]: row[key] for row in rows if key in row}
+    return {row["step"]: row["val_nats"] for row in rows if "val_nats" in row}
 
 
 def train(entry: CatalogueEntry, run: Path) -> None:
@@ -87,12 +85,7 @@ def measure(entry: CatalogueEntry, run: Path) -> dict[str, Any]:
     study = model.study(held_out[:CHARS_SCORED], context=held_out.context)
     found = study.findings([*DETECTORS, *own_detectors(entry.command)])
     scores = [score.to_json() for score in found.scores]
-    return {
-        "nats": min(losses_of(run).values()),
-        "with_counts_nats": min(losses_of(run, "with_counts_nats").values()),
-        "sample": sample,
-        "scores": scores,
-    }
+    return {"nats": min(losses_of(run).values()), "sample": sample, "scores": scores}
 
 
 def cells_of(scores: list[dict[str, Any]]) -> str:
@@ -126,15 +119,14 @@ def passage_of(sample: str) -> str:
 
 def table(folder: Path) -> str:
     """Return the table of all that was measured, in the order of the catalogue."""
-    rows = ["|text|nats|with counts|sample|cells|", "|---|---|---|---|---|"]
+    rows = ["|text|nats|sample|cells|", "|---|---|---|---|"]
     for entry in load_catalogue():
         file = folder / f"{entry.name}.json"
         if file.exists():
             found = json.loads(file.read_text(encoding="utf-8"))
             cells = cells_of(found["scores"])
-            losses = [f"{found['nats']:.2f}", f"{found['with_counts_nats']:.2f}"]
             passage = passage_of(found["sample"])
-            rows.append("|" + "|".join([entry.name, *losses, passage, cells]) + "|")
+            rows.append(f"|{entry.name}|{found['nats']:.2f}|{passage}|{cells}|")
     return "\n".join(rows) + "\n"
 
 

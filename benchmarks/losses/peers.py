@@ -3,7 +3,7 @@
     python benchmarks/losses/peers.py search shakespeare.txt search.csv
     python benchmarks/losses/peers.py nanogpt shakespeare.txt peers.csv --clone FOLDER
     python benchmarks/losses/peers.py lstm shakespeare.txt peers.csv
-    python benchmarks/losses/peers.py counts shakespeare.txt peers.csv
+    python benchmarks/losses/peers.py ngrams shakespeare.txt peers.csv
     python benchmarks/losses/peers.py charrnn shakespeare.txt peers.csv
     python benchmarks/losses/peers.py table shakespeare.txt peers.csv
 
@@ -20,8 +20,8 @@ Each budget is a training of its own. Run all on one idle machine, within two ho
 - `search` looks for the settings of `lstm`: each is doubled and halved in turn, two trainings at a
   time with one core each, until each neighbour of the best settings was tried and is worse. It goes on
   from the settings that are in the table already.
-- `counts` counts the n-grams of the training text, without a network.
-- `charrnn` runs `charrnn train` with each budget, and measures the network with its counts, and alone.
+- `ngrams` counts the n-grams of the training text, without a network.
+- `charrnn` runs `charrnn train` with each budget, and measures the network alone, and mixed with the n-grams.
 
 The loss is that of `windowed-256` of charrnn: windows of 256 characters of the last tenth, each read
 without anything before it, in nats per character. nanoGPT's model reads at most 64 characters: each
@@ -32,7 +32,6 @@ the training, or while its clock stands still.
 import argparse
 import csv
 import importlib
-import json
 import math
 import os
 import pickle
@@ -49,13 +48,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from charrnn.counts.counted_model import CountsNetwork
-from charrnn.counts.counting import ORDER
 from numpy.typing import NDArray
 
+import charrnn
 from benchmarks.measuring import print_table
-from charrnn.evaluation.losses import windowed_scores
+from charrnn.evaluation.losses import WINDOWED, windowed_scores
 from charrnn.ngrams.kneser_ney import NgramModel
+from charrnn.ngrams.text_model import ORDER, NgramNetwork
 
 README_COMMAND = (
     *("config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=20"),
@@ -427,41 +426,43 @@ def _untried(losses: Mapping[LSTMSettings, float]) -> list[LSTMSettings]:
     return [settings for settings in best.neighbours() if settings not in losses]
 
 
-def measure_counts(given: argparse.Namespace) -> Iterator[Measurement]:
+def measure_ngrams(given: argparse.Namespace) -> Iterator[Measurement]:
     """Count the training text; yield one row."""
     ids, alphabet, num_train = read_ids(given.text)
     predictor = NgramModel.fit(ids[:num_train], len(alphabet), ORDER).predictor()
     seconds = seconds_since_start()
-    network = CountsNetwork(predictor, device=torch.device("cpu"), end_id=None)
+    network = NgramNetwork(predictor, device=torch.device("cpu"), end_id=None)
     loss = loss_of(network, ids[num_train:])
-    yield Measurement("counts alone", seconds / 60, seconds, loss, "end")
+    yield Measurement("n-grams alone", seconds / 60, seconds, loss, "end")
 
 
 def measure_charrnn(given: argparse.Namespace) -> Iterator[Measurement]:
-    """Train charrnn with each budget; yield two rows for each, with counts and without."""
-    charrnn = (sys.executable, "-m", "charrnn")
+    """Train charrnn with each budget; yield two rows for each: of the network alone, and of its
+    mixture with the n-grams of its text, whose counting takes part in the seconds."""
     for minutes in given.budgets:
         run = given.runs / f"{60 * minutes:g}-seconds-{given.seed}"
         begin = time.monotonic()
         options = ("--minutes", f"{minutes:g}", "--seed", str(given.seed), "--out", str(run))
-        train = [*charrnn, "train", str(given.text), *options, "--quiet"]
+        train = [sys.executable, "-m", "charrnn", "train", str(given.text), *options, "--quiet"]
         subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
         seconds = time.monotonic() - begin
-        evaluate = [*charrnn, "evaluate", str(run), "--by", "windowed-256", "--json", "--quiet"]
-        measured = subprocess.run(evaluate, capture_output=True, check=True)
-        rows = json.loads(measured.stdout)["rows"]
-        windowed = {row["name"]: row for row in rows if row["protocol"] == "windowed-256"}
-        alone = windowed[run.name]
-        together = windowed.get(f"{run.name} with counts", alone)
-        for program, row in (("charrnn", together), ("charrnn, network alone", alone)):
-            yield Measurement(program, minutes, seconds, row["nats_per_char"], "end")
+
+        model = charrnn.load(run)
+        report = charrnn.evaluate(model, model.held_out(), protocol=WINDOWED)
+        yield Measurement("charrnn", minutes, seconds, report.nats_per_char, "end")
+
+        begin = time.monotonic()
+        mixture = charrnn.mix([model, model.ngrams()])
+        seconds += time.monotonic() - begin
+        report = charrnn.evaluate(mixture, model.held_out(), protocol=WINDOWED)
+        yield Measurement("charrnn --mix ngrams", minutes, seconds, report.nats_per_char, "end")
 
 
 PROGRAMS = {
     "nanogpt": measure_nanogpt,
     "lstm": measure_lstm,
     "search": search_lstm,
-    "counts": measure_counts,
+    "ngrams": measure_ngrams,
     "charrnn": measure_charrnn,
 }
 

@@ -174,7 +174,6 @@ def train(
         "step": measured["step"],
         "stateful": network[STATEFUL],
         "windowed_256": network[WINDOWED],
-        "with_counts": losses.get(f"{measured['run']} with counts", {}),
         "validations": validations,
     }
 

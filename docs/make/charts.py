@@ -101,7 +101,9 @@ PUBLISHED = 1.4697, "nanoGPT on an A100: 1.4697"
 LOSS_STEP = 2
 """Tenths of a nat between two lines of that chart."""
 HIGHEST_LOSS = 2.5
-"""A higher loss is not in that chart: the network alone has it after a second or two of training."""
+"""A higher loss is not in that chart: a network has it after a second or two of training."""
+MIXED = "charrnn --mix ngrams"
+"""The program whose line is dashed: the network of charrnn and the n-grams of its text."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,10 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
                 parts += [circle(point, colour, theme.paper) for point in training]
             places = [at(*point) for point in sorted(points.ends)]
             route = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-            parts.append(f'<path d="M{route}" fill="none" stroke="{colour}" stroke-width="2"/>')
+            line = f'fill="none" stroke="{colour}" stroke-width="2"'
+            if name == MIXED:
+                line += ' stroke-dasharray="6 4"'
+            parts.append(f'<path d="M{route}" {line}/>')
             parts += [circle(point, colour, colour) for point in points.ends]
         parts += [
             text_at(x, y, name, theme.lines[names.index(name)], 13)

@@ -346,10 +346,10 @@ def test_the_table_of_texts_has_what_is_followed_better_than_untrained(load, tmp
         {"detector": "comment", "auc": 0.9, "untrained": 0.5, "p_value": 0.3},
         {"detector": "line-length", "spearman": -0.7, "untrained": 0.2, "p_value": 0.01},
     ]
-    found = {"nats": 1.234, "with_counts_nats": 1.1, "scores": scores}
+    found = {"nats": 1.234, "scores": scores}
     found["sample"] = "end of one\nA `new`  one|\n begins"
     (tmp_path / "alice.json").write_text(json.dumps(found))
-    row = "|alice|1.23|1.10|`end of one / A 'new' one\\| / begins`|quote 0.90, line-length 0.70|"
+    row = "|alice|1.23|`end of one / A 'new' one\\| / begins`|quote 0.90, line-length 0.70|"
     assert script.table(tmp_path).splitlines()[2:] == [row]
 
 

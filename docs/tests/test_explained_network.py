@@ -104,7 +104,6 @@ def explained(train_run, tmp_path_factory):
         hidden_size=6,
         steps=40,
         learning_rate=0.03,
-        held_back=0,
     )
     sizes = script.Sizes(
         num_chars=4_096, segment=256, warm_up=64, num_tested=4, short_segment=64, num_ordering=2
