@@ -53,8 +53,9 @@ from numpy.typing import NDArray
 import charrnn
 from benchmarks.measuring import print_table
 from charrnn.evaluation.losses import WINDOWED, windowed_scores
+from charrnn.generation.sample_options import NGRAM_ORDER
 from charrnn.ngrams.kneser_ney import NgramModel
-from charrnn.ngrams.text_model import ORDER, NgramNetwork
+from charrnn.ngrams.text_model import NgramNetwork
 
 README_COMMAND = (
     *("config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=20"),
@@ -429,7 +430,7 @@ def _untried(losses: Mapping[LSTMSettings, float]) -> list[LSTMSettings]:
 def measure_ngrams(given: argparse.Namespace) -> Iterator[Measurement]:
     """Count the training text; yield one row."""
     ids, alphabet, num_train = read_ids(given.text)
-    predictor = NgramModel.fit(ids[:num_train], len(alphabet), ORDER).predictor()
+    predictor = NgramModel.fit(ids[:num_train], len(alphabet), NGRAM_ORDER).predictor()
     seconds = seconds_since_start()
     network = NgramNetwork(predictor, device=torch.device("cpu"), end_id=None)
     loss = loss_of(network, ids[num_train:])

@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks.measuring import Report, make_parser
 from benchmarks.speed.novelty_speed import make_text, peak_bytes
-from charrnn.ngrams.kneser_ney import ORDERS, NgramModel
+from charrnn.ngrams.kneser_ney import NgramModel
+from charrnn.ngrams.rows import ORDERS
 
 VOCAB_SIZE = 256
 
