@@ -33,6 +33,12 @@ def test_it_does_what_it_did(group, monkeypatch):
         pytest.fail("\n".join(said), pytrace=False)
 
 
+def test_only_what_a_user_would_notice_is_recorded():
+    """The help, a text, a view and the JSON of each command, and some errors: every record has to
+    be read again whenever an output changes."""
+    assert sum(path.stat().st_size for path in locked.RECORDS.glob("*.txt")) <= 100_000
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("place", PLACES)
 def test_what_works_at_one_place_works_at_all(place):
