@@ -175,12 +175,13 @@ def measure_step(
 def _trial_config(config: Config, num_train_chars: int, computing: Computing) -> Config:
     """Return a configuration without `auto` whose steps take as long as the steps of `config`."""
     # A step takes the same time with any dropout, weight decay and learning rate, and 8 % longer if
-    # weights are dropped (1x512). The weights of an irnn are not dropped, nor the weights of a
-    # model that, at the assumed rate, does not read the text often.
+    # weights are dropped (1x512). They are not dropped in an irnn, nor in a model that, at the
+    # assumed rate, does not read the text often.
     rate = assumed_rate(config, device=computing.device, num_processes=computing.group.size)
     num_read = recipe.chars_of_minutes(config, rate)
     dropped = list(DROPPED)
-    if num_read < recipe.DROPOUT_EPOCHS * num_train_chars or config.cell == "irnn":
+    dropout = recipe.automatic_dropout(config, num_read=num_read, num_train_chars=num_train_chars)
+    if dropout == 0 or config.cell == "irnn":
         dropped.remove("weight_drop")
 
     # The settings that `choose_steps` fills in only when the steps are known; any number does.

@@ -346,11 +346,12 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
 
 
 DROPOUT_SCALE = 0.055
-"""Dropout is this times the root of the epochs times the recurrent weights per character, because
-more epochs and more weights make a network learn by heart. For M networks, 1 / M stands under the
-root, too: they do not learn the same passages by heart (benchmarks/LOG.md)."""
-DROPOUT_EPOCHS = 3
-"""With fewer epochs, nothing is dropped."""
+"""Dropout is this times the root of the epochs times the recurrent weights per character, less
+DROPOUT_OFFSET, because more epochs and more weights make a network learn by heart. For M networks
+it is divided by the root of M: they do not learn the same passages by heart (benchmarks/LOG.md)."""
+DROPOUT_OFFSET = 0.09
+"""Dropout costs a network that has read its text a few times more than what it knows by heart, so
+there is none until the other term of DROPOUT_SCALE is larger than this (benchmarks/LOG.md)."""
 MAX_DROPOUT = 0.5
 """Highest automatic dropout."""
 LEAST_WEIGHT_DECAY = 0.1
@@ -359,16 +360,11 @@ LEAST_WEIGHT_DECAY = 0.1
 
 def choose_dropout(config: Config, steps: int, num_train_chars: int) -> Config:
     """Choose which shares of a network are dropped in so many steps, and how fast weights decay."""
-    # How much is dropped. Fewer than three epochs are no danger: nothing is learned by heart that
-    # was read once or twice.
-    epochs = steps * config.chars_per_step / num_train_chars
-    needed = DROPOUT_SCALE * math.sqrt(
-        epochs * num_recurrent_weights(config) / num_train_chars / config.num_networks
+    num_read = steps * config.chars_per_step
+    config = fill_auto(
+        config,
+        dropout=automatic_dropout(config, num_read=num_read, num_train_chars=num_train_chars),
     )
-    auto_dropout = round(min(MAX_DROPOUT, needed), 2)
-    if epochs < DROPOUT_EPOCHS:
-        auto_dropout = 0.0
-    config = fill_auto(config, dropout=auto_dropout)
 
     # The remaining shares follow from the dropout, even if the user gave it.
     dropout = float(config.dropout)
@@ -384,6 +380,15 @@ def choose_dropout(config: Config, steps: int, num_train_chars: int) -> Config:
         weight_drop=auto_weights,
         weight_decay=round(LEAST_WEIGHT_DECAY + dropout / 2, 3),
     )
+
+
+def automatic_dropout(config: Config, num_read: float, num_train_chars: int) -> float:
+    """Return the dropout of a model of resolved size that reads `num_read` characters of a text in
+    all."""
+    num_epochs = num_read / num_train_chars
+    weights_per_char = num_recurrent_weights(config) / num_train_chars
+    needed = DROPOUT_SCALE * math.sqrt(num_epochs * weights_per_char) - DROPOUT_OFFSET
+    return round(min(MAX_DROPOUT, max(0.0, needed) / math.sqrt(config.num_networks)), 2)
 
 
 MEMBER_EPOCHS = 8

@@ -109,8 +109,20 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped():
         assert values == sorted(values) and values[0] < values[-1] < 1
     # The weights that are left are scaled up, and with them the state of an irnn, which is not
     # bounded.
-    irnn = resolve(Config(epochs=8.0, hidden_size=512, cell="irnn"), 10**6)
+    irnn = resolve(Config(epochs=80.0, hidden_size=512, cell="irnn"), 10**6)
     assert irnn.weight_drop == 0 < float(irnn.input_dropout)
+
+
+def test_a_network_that_reads_its_text_a_few_times_drops_nothing():
+    config = resolve(Config(epochs=5.0, hidden_size=256), 10**6)
+    assert config.dropout == config.input_dropout == config.weight_drop == 0
+    assert config.weight_decay == recipe.LEAST_WEIGHT_DECAY
+
+
+def test_each_of_four_networks_drops_half_of_what_one_drops():
+    one = resolve(Config(epochs=100.0, hidden_size=128), 10**6)
+    four = resolve(Config(epochs=100.0, hidden_size=512, num_members=4), 10**6)
+    assert four.dropout == pytest.approx(one.dropout / 2, abs=0.01)
 
 
 @given(
