@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import textwrap
 
 import numpy as np
 
@@ -35,7 +36,10 @@ def write_texts(folder, kind, seed):
             elif kind == "jsonl":
                 content += '{"text": "' + value.replace("\n", "\\n") + '"}\n'
             else:
-                content += value + "\n" + rng.choice(["", blank()])
+                # Wrapped lines with a blank at their ends, which --join-lines joins, and a dash.
+                first, *rest = textwrap.wrap(" ".join(f"w{next(words)}é" for _ in range(60)), 70)
+                rest[0] += "—"
+                content += "\n".join((value, "", f"{first} ", *rest, rng.choice(["", blank()])))
         (folder / f"{name}.{kind}").write_text(content, "utf-8", newline="")
 
 

@@ -50,6 +50,13 @@ LINES = st.lists(
 )
 
 
+def test_the_texts_have_wrapped_paragraphs_that_are_joined(tmp_path):
+    write_texts(tmp_path, "txt", seed=0)
+    num_lines = sum(path.read_bytes().count(b"\n") for path in tmp_path.iterdir())
+    joined = read_corpus([str(tmp_path)], joins_lines=True).content
+    assert joined.count("\n") < 0.8 * num_lines
+
+
 @given(LINES, st.booleans())
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_columns_count_characters_and_in_bytes_bytes(lines, is_text):
