@@ -25,6 +25,7 @@ from charrnn.config.options import (
 from charrnn.errors import UsageError, written_whole, written_with_point
 from charrnn.generation.sample_options import SampleOptions, TextOptions
 from charrnn.hooks.manager import has_plugin
+from charrnn.system.files import with_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,8 @@ WRITING = frozenset({"--export", "--to", "--out"})
 """The options whose file or folder is written, not read."""
 _READ = re.compile("RUN|FILE")
 """Matches the placeholder of an option or an argument that names what is read."""
+_PATH = re.compile("RUN|FILE|DIR|CORPUS|TARGET|FIELD=VALUE|NAME$")
+"""Matches the placeholder of an option or an argument that may be a path."""
 Extra = TypeVar("Extra")
 """The dataclass of options that a plugin or another package declares."""
 
@@ -259,6 +262,7 @@ def command_of(
         if not parameter.needs or has_plugin(parameter.needs)
     ]
     by_name = {option.name: option for option in parameters if option.flag}
+    placeholders = {parameter.name: parameter.metavar or "" for parameter in parameters}
 
     def call(**typed: object) -> object:
         context = {}
@@ -269,7 +273,8 @@ def command_of(
         given = {}
         for key, value in typed.items():
             if value is not None and value is not False and value != ():
-                given[key] = _converted(value, by_name.get(key))
+                typed_value = _with_home(value, placeholders.get(key, ""))
+                given[key] = _converted(typed_value, by_name.get(key))
         check_rules(name, values={option.flag: given.get(key) for key, option in by_name.items()})
 
         # Only the options that were given: the dataclass has the defaults.
@@ -306,6 +311,23 @@ def _read_names(given: Mapping[str, object], parameters: Iterable[Option]) -> tu
             names |= dict.fromkeys((text, text.removeprefix("@"), *text.rpartition("=")[::2]))
     names.pop("", None)
     return tuple(names)
+
+
+def _with_home(typed: object, placeholder: str) -> object:
+    """Return a typed value with the folder of the user in place of ~, if it may be a path."""
+    if not _PATH.search(placeholder):
+        return typed
+    if not isinstance(typed, str):
+        # Several values, or True for an option without a value.
+        if isinstance(typed, Sequence):
+            return [_with_home(one, placeholder) for one in typed]
+        return typed
+
+    # A text and a regular expression may begin with ~, too.
+    is_other = "TEXT" in placeholder or "REGEX" in placeholder
+    if is_other and not typed.startswith("@") and not typed.endswith(".py"):
+        return typed
+    return with_home(typed)
 
 
 def _converted(typed: object, declared: Option | None) -> object:

@@ -20,6 +20,7 @@ from charrnn.config.settings import (
     check_field_name,
 )
 from charrnn.errors import DataError, UsageError, did_you_mean
+from charrnn.system.files import with_home
 
 
 def merge_settings(
@@ -59,6 +60,11 @@ def merge_settings(
         for name, value in source_values.items():
             with _naming_source(origin, name):
                 parsed[name] = parse_alone(name, value)
+            # A file and a variable of the environment give a path as it was typed.
+            if name == "corpus":
+                parsed[name] = tuple(map(with_home, parsed[name]))
+            elif name == "init_from" and parsed[name] is not None:
+                parsed[name] = with_home(parsed[name])
 
         # A budget replaces a budget of another kind, which would contradict it.
         for exclusive in (BUDGETS, WIDTHS, DOCUMENTS):

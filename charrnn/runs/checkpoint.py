@@ -24,7 +24,13 @@ from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError, counted
 from charrnn.model.portable_math import from_rows
 from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes, weight_bytes
-from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError, RunDescription
+from charrnn.runs.config_files import (
+    CONFIG,
+    VOCAB,
+    NewerFormatError,
+    RunDescription,
+    check_line_ends,
+)
 from charrnn.system.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
 from charrnn.system.process import memory_bytes
 
@@ -186,8 +192,11 @@ class VerifiedFiles:
         # `model` limits tensor files to the size of the model, and text files have a fixed limit: a
         # forged manifest cannot make this process read without end.
         size, sha256 = self.listed[name]
-        max_bytes = size if name.endswith(".safetensors") else min(size, MAX_TEXT_BYTES)
+        is_text = not name.endswith(".safetensors")
+        max_bytes = MAX_TEXT_BYTES if is_text else size
         data = self.read_file(name, max_bytes)
+        if is_text and len(data) > size:
+            check_line_ends(self.path / name, data, is_whole=lambda whole: _sha256(whole) == sha256)
 
         # The size is checked first: it tells the user more about a truncated file.
         if len(data) != size:
@@ -304,6 +313,7 @@ def _open(folder: Path) -> VerifiedFiles:
     data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
     manifest: Any = parse_json(path, data)
     if not _is_sealed(data):
+        check_line_ends(path, data, is_whole=_is_sealed)
         raise CheckpointError(
             f"{path} is damaged: its last entry is not the SHA-256 of those before"
         )

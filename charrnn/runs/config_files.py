@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,10 +168,24 @@ def seal_line(body: bytes) -> bytes:
 
 def check_seal(path: Path, data: bytes) -> None:
     """Raise CheckpointError unless the content of the file at `path` matches its seal."""
-    # The whole line is compared, not only the digest, so that its words cannot be edited either.
-    first_line, newline, body = data.partition(b"\n")
-    if first_line + newline != seal_line(body):
+    if not _is_sealed(data):
+        check_line_ends(path, data, is_whole=_is_sealed)
         raise CheckpointError(
             f"{path} is damaged or was edited: its SHA-256 is not the one on its first line "
             "(change settings when you resume the run)"
+        )
+
+
+def _is_sealed(data: bytes) -> bool:
+    # The whole line is compared, not only the digest, so that its words cannot be edited either.
+    first_line, newline, body = data.partition(b"\n")
+    return first_line + newline == seal_line(body)
+
+
+def check_line_ends(path: Path, data: bytes, *, is_whole: Callable[[bytes], bool]) -> None:
+    """Raise CheckpointError if a text file is only not whole because its line ends are CRLF."""
+    if is_whole(data.replace(b"\r\n", b"\n")):
+        raise CheckpointError(
+            f"{path} is damaged: its line ends are CRLF, as core.autocrlf of git makes them\nwrite"
+            " `* -text` into a file .gitattributes beside it, and check it out again"
         )

@@ -30,6 +30,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """The first bytes of the pointer that Git LFS puts in the place of a large file."""
 HTML_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head)[\s>]", re.IGNORECASE)
 """Matches the beginning of an HTML page."""
+_BEFORE_HOME = re.compile(r"(?:@|[\w-]+[=:])?(?=~)")
 _TEMPORARY_NAME = re.compile(r"\..+\.(tmp|old)-[0-9]+")
 """Name of a file or folder before it is renamed into place (tmp) and after it was replaced (old),
 with a process id."""
@@ -60,6 +61,17 @@ def replacing(path: Path) -> Iterator[Path]:
         fsync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def with_home(name: str) -> str:
+    """Return a typed name with the folder of the user in place of ~ at its beginning, also after @
+    or after "NAME=" and "NAME:"."""
+    # The shell leaves ~ as it is in --out=~/run, in quotes and in a file: a folder of that name
+    # would be made, which nobody dares to remove.
+    prefix = _BEFORE_HOME.match(name)
+    if prefix is None:
+        return name
+    return prefix[0] + os.path.expanduser(name[prefix.end() :])
 
 
 def behind_links(path: Path) -> Path:

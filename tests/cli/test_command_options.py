@@ -4,7 +4,9 @@ rule says so.
 Tests `config.options`, too.
 """
 
+import os
 import re
+import shutil
 from itertools import combinations
 
 import pytest
@@ -12,8 +14,10 @@ import typer.main
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.cli import command_options
 from charrnn.cli.command_options import RULES, check_rules
 from charrnn.commands.app import app
+from charrnn.config.settings_file import merge_settings
 from charrnn.errors import UsageError
 
 FLAGS = {
@@ -77,3 +81,42 @@ def test_options_are_refused_exactly_if_a_rule_says_so(command, data):
 def test_every_pair_of_options_is_refused_exactly_if_a_rule_says_so(command):
     for pair in ((), *((flag,) for flag in FLAGS[command]), *combinations(FLAGS[command], 2)):
         check(command, dict.fromkeys(pair, "x"), {*pair})
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "placeholder, typed, is_path",
+    [
+        ("DIR", "~/x", True),
+        ("FILE", "name=~/x", True),
+        ("TARGET", "csv:~/x", True),
+        ("TEXT|@FILE", "@~/x", True),
+        ("TEXT|@FILE", "~/x", False),
+        ("REGEX", "~/x", False),
+        ("FILE", "a~/x", False),
+    ],
+)
+def test_the_home_folder_stands_for_a_tilde_where_a_path_is_typed(
+    home, placeholder, typed, is_path
+):
+    expected = typed.replace("~", str(home)) if is_path else typed
+    assert command_options._with_home(typed, placeholder) == expected
+
+
+def test_no_folder_is_named_by_a_tilde(command, home, alphabet_run):
+    shutil.copytree(alphabet_run, home / "runs" / "abc")
+    (home / "p.txt").write_text("abc")
+    ran = command("sample", "~/runs/abc", "--prime", "@~/p.txt", "--export=~/p.html")
+    assert (ran.code, (home / "p.html").exists(), os.path.lexists("~")) == (0, True, False)
+
+
+def test_a_recipe_and_the_environment_name_the_home_folder(home):
+    environment = {"CHARRNN_CORPUS": "~/b.txt"}
+    for source in ({"file": {"corpus": ["~/b.txt"]}}, {"environment": environment}):
+        config, _ = merge_settings(flags={}, **source)
+        assert config.corpus == (str(home / "b.txt"),)

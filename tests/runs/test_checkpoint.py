@@ -520,3 +520,14 @@ def test_int8_weights_without_a_scale_for_each_row_are_damage(values, scale):
     data = checkpoint.tensors_to_bytes({"w": values, f"w{checkpoint.SCALE}": scale})
     with pytest.raises(CheckpointError, match="w is no matrix of int8 with a scale in float32"):
         checkpoint.tensors_from_bytes(Path("model.safetensors"), data)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "training.json", "manifest.json"])
+def test_line_ends_that_git_has_changed_are_named(run, name):
+    step = save(run, 100)
+    path = run.path / step / name
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(
+        CheckpointError, match=rf"{name} is damaged: its line ends are CRLF, as core"
+    ):
+        find_run(str(run.path)).load_checkpoint("latest", with_training=True)
