@@ -225,7 +225,7 @@ class Model(TrainedModel, ProbabilityMethods):
             >>> prose, code = charrnn.load("prose"), charrnn.load("code")
             >>> reaches = prose.gradients_with([code], "What is the king? " * 4, max_lag=20)
             >>> [reach.name for reach in reaches]
-            ['prose', 'prose, untrained', 'code', 'code, untrained']
+            ['prose', 'prose, new weights', 'code', 'code, new weights']
             >>> reaches[0].norms[0][9]  # of layer 0, 10 characters back
         """
         return gradients.gradients_of((self, *others), text, context=context, max_lag=max_lag)

@@ -202,7 +202,16 @@ class CellFindings(Displayable):
     """C: the cells among which the best were chosen; 0 if no detector could be scored."""
 
     def to_json(self) -> dict[str, object]:
-        """Return the object of `visualize --find --json`, without the name of the run."""
+        """Return the object of `visualize --find --json`, without the name of the run.
+
+        Returns:
+            A dictionary with `findings`, `skipped`, `num_chars` and `num_cells`.
+
+        Example:
+            >>> findings = study.findings(["quote"])
+            >>> findings.to_json()["num_chars"] == len(study.text)
+            True
+        """
         return {
             "findings": [score.to_json() for score in self.scores],
             "skipped": [asdict(skipped) for skipped in self.skipped],

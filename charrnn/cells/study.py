@@ -44,7 +44,8 @@ FOUND_CELLS = "found cells"
 """The kind of the entry with the found cells of all measured texts, the latest cell for each
 detector."""
 INNER = """
-activations cached cached_each cell_key in_memory measure page_in_parts reader target_key text_key
+activations cached cached_each cell_key in_memory known_states measure page_in_parts reader
+target_key text_key
 """
 """Attributes of a study that `dir` leaves out."""
 Floats = NDArray[np.float32]
@@ -132,8 +133,8 @@ class Study(Displayable):
             A dictionary.
 
         Example:
-            >>> study.to_json()["num_units"]
-            288
+            >>> study.to_json()["num_units"] == study.num_units
+            True
         """
         return {
             "num_chars": len(self.text),

@@ -461,6 +461,14 @@ def test_a_verdict_names_the_tests_that_failed(measured):
             "holds: all 3 tests passed; not measured: interchangeable",
         ),
         ({"interchange": None}, "holds: all 3 tests passed; not measured: interchangeable"),
+        (
+            {"necessary": replace(necessary, ci_inside=None, rank=2)},
+            "does not hold: it fails necessary",
+        ),
+        (
+            {"necessary": replace(necessary, ci_inside=None), "interchange": None},
+            "not decided: 2 of 4 tests passed; not measured: necessary, interchangeable",
+        ),
     ):
         assert replace(good, **changes).verdict.endswith(verdict)
 

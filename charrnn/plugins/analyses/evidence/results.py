@@ -302,9 +302,12 @@ class EvidenceCard(Displayable):
             "sufficient": None,
             "interchangeable": None,
         }
-        if necessary.ci_inside is not None:
-            is_first = necessary.rank == necessary.rank_among_directions == 1
-            results["necessary"] = is_first and necessary.ci_inside[0] > 0
+        # Without an interval it can fail, but not pass.
+        is_first = necessary.rank == necessary.rank_among_directions == 1
+        if not is_first or necessary.inside <= 0:
+            results["necessary"] = False
+        elif necessary.ci_inside is not None:
+            results["necessary"] = necessary.ci_inside[0] > 0
         if self.sufficient.curve:
             results["sufficient"] = bool(self.sufficient.num_carrying)
         exchanged = self.interchange
@@ -322,11 +325,15 @@ class EvidenceCard(Displayable):
 
     @property
     def verdict(self) -> str:
-        """Whether the claim holds, and which tests failed or were not measured."""
+        """Whether the claim holds, and which tests failed or were not measured. With several tests
+        that were not measured it is not decided."""
         tests = self.tests()
         failed = [name for name, passed in tests.items() if passed is False]
         missing = [name for name, passed in tests.items() if passed is None]
-        verdict = f"the claim holds: all {len(tests) - len(missing)} tests passed"
+        num_passed = len(tests) - len(missing) - len(failed)
+        verdict = f"the claim holds: all {num_passed} tests passed"
+        if len(missing) > 1:
+            verdict = f"the claim is not decided: {num_passed} of {len(tests)} tests passed"
         if failed:
             verdict = f"the claim does not hold: it fails {', '.join(failed)}"
         if missing:
