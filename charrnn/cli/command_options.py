@@ -22,6 +22,7 @@ from charrnn.config.options import (
     options_of,
     parameters_of,
 )
+from charrnn.config.settings import whole_number
 from charrnn.errors import UsageError, written_whole, written_with_point
 from charrnn.generation.sample_options import SampleOptions, TextOptions
 from charrnn.hooks.manager import has_plugin
@@ -338,8 +339,10 @@ def _converted(typed: object, declared: Option | None) -> object:
         return typed
 
     wanted = ""
+    # Whole numbers are read as those of the configuration are.
+    read: Any = whole_number if declared.kind is int else declared.kind
     try:
-        value: Any = declared.kind(typed)  # a number or a path
+        value: Any = read(typed)  # a number or a path
     except ValueError:
         wanted = f"a number{written_with_point(typed)}"
         if declared.kind is int:

@@ -754,7 +754,7 @@ def _converted(name: str, value: Any) -> Any:
     if int in kinds or float in kinds:
         if isinstance(value, bool):
             raise ValueError
-        number = _whole_number(value) if int in kinds else float(value)
+        number = whole_number(value) if int in kinds else float(value)
         if abs(number) >= LARGEST_NUMBER and isinstance(number, int):
             raise ValueError
         return number
@@ -785,7 +785,7 @@ def _checked(value: Any, *kinds: type) -> Any:
     return value
 
 
-def _whole_number(value: Any) -> int:
+def whole_number(value: Any) -> int:
     """Parse an integer such as 300000, 300k or 3e5. Raises ValueError for any other value."""
     # 1.000 is a thousand to some, and one to others.
     if isinstance(value, str) and THOUSANDS.fullmatch(value):

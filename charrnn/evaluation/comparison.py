@@ -160,10 +160,8 @@ def _protocol_of_plugin(protocol: str) -> Callable[[Any, MeasuredRun], LossRepor
     plugin has that protocol."""
     protocols = {added.name: added.measure for added in offered(evaluations, AddedProtocol)}
     if protocol not in protocols:
-        others = " or ".join(protocols)
-        raise UsageError(
-            f"There is no protocol {protocol!r}; use {STATEFUL}, {WINDOWED} or {others}."
-        )
+        *names, last = (STATEFUL, WINDOWED, *protocols)
+        raise UsageError(f"There is no protocol {protocol!r}; use {', '.join(names)} or {last}.")
     return protocols[protocol]
 
 

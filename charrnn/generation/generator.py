@@ -266,6 +266,11 @@ class Generator:
         seed = _seed_of(options)
 
         # The texts differ in their temperatures, or else in their seeds.
+        if temperatures and (unique or accept is not None):
+            raise UsageError(
+                f"{named('temperatures')} has one text each: leave {named('unique')} and"
+                f" {named('accept')} out."
+            )
         if temperatures:
             for temperature in temperatures:
                 yield from self._whole_texts(replace(options, temperature=temperature), [seed])
@@ -279,7 +284,7 @@ class Generator:
         num_left = count
         num_rejected = 0
         num_rows = self._num_rows(options, count)
-        for text in self._whole_texts(options, seeds, num_rows=num_rows):
+        for text in self._whole_texts(options, seeds, num_expected=count, num_rows=num_rows):
             is_accepted = accept is None or accept(beginning + text.text)
             num_rejected += 1
             if is_accepted and text.text not in seen:
@@ -304,9 +309,18 @@ class Generator:
                 )
 
     def _whole_texts(
-        self, options: SampleOptions, seeds: Sequence[int], *, num_rows: int = 1
+        self,
+        options: SampleOptions,
+        seeds: Sequence[int],
+        *,
+        num_expected: int = 1,
+        num_rows: int = 1,
     ) -> Iterator[GeneratedText]:
-        """Yield the text of each seed, in their order; `num_rows` texts are drawn side by side."""
+        """Yield the text of each seed, in their order; `num_rows` texts are drawn side by side.
+
+        `num_expected` texts are enough, unless some are rejected: so many decide whether compiling
+        the loop pays.
+        """
         # A text that nothing is drawn beside has a guide of its own, which follows one text.
         if num_rows == 1 and len(seeds) > 1:
             for seed in seeds:
@@ -320,7 +334,7 @@ class Generator:
                 begun.append(self._written_text(options, seed))
                 yield begun[-1]
 
-        grown = self._write(options, begin_texts(), num_texts=len(seeds), num_rows=num_rows)
+        grown = self._write(options, begin_texts(), num_texts=num_expected, num_rows=num_rows)
         yield from as_wholes(grown, begun)
 
     def write_each(

@@ -33,8 +33,8 @@ _SEAL = (
 
 _TABLE_ROWS = re.compile(r"^ngram_rows: (\S+)\n", re.MULTILINE)
 """A setting of older runs: the rows of a table of n-grams, 0 for none."""
-_HELD_BACK = re.compile(r"^held_back: \S+\n", re.MULTILINE)
-"""A setting of older runs: characters that the network did not learn, which predicts as before."""
+_REMOVED_FIELDS = re.compile(r"^(held_back|capture): \S+\n", re.MULTILINE)
+"""Settings of older runs that change nothing in what their networks predict."""
 _ORIGIN = "it"
 """The name of the configuration in errors that begin with its path."""
 
@@ -102,7 +102,7 @@ def parse_config(path: Path, data: bytes) -> Config:
     try:
         text = data.decode("utf-8")
         _check_table(path, text)
-        config = from_yaml(_HELD_BACK.sub("", _TABLE_ROWS.sub("", text)), _ORIGIN)
+        config = from_yaml(_REMOVED_FIELDS.sub("", _TABLE_ROWS.sub("", text)), _ORIGIN)
     except UnknownFieldError as error:
         raise NewerFormatError(
             f"{path} was written by a newer version of charrnn, or was edited: {_reason(error)}\n"

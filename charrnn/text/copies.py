@@ -8,8 +8,8 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - length + 
 `length` characters, M matches, P pairs of places, S segments.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
 from charrnn.system.arrays import BoolArray, Int64Array
+from charrnn.system.progress import task
 from charrnn.text.documents import END, END_BYTE
-from charrnn.text.vocab import as_bytes, code_points
+from charrnn.text.vocab import code_points
 
 SLICE_CHARS = 1 << 20
 """Number of characters of a corpus that are decoded at a time."""
@@ -201,23 +202,38 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
     """
     finder = _Finder(codes, length)
     if length <= len(codes):
-        for begin, block in blocks_of_codes(corpus, length):
-            finder.read(begin, HashedText(block))
+        with task("comparing", total=len(corpus)) as advance:
+            for begin, block in blocks_of_codes(corpus, length):
+                finder.read(begin, HashedText(block))
+                advance(len(block) - length + 1)
     return finder.matches()
 
 
-def count_places(passages: Iterable[bytes], corpus: SlicedText) -> Counter[bytes]:
+def count_places(passages: Collection[str | bytes], corpus: SlicedText) -> Counter[str | bytes]:
     """Count the places of each passage in a corpus, which is read once; where a passage overlaps
     itself, it counts once."""
-    num_places: Counter[bytes] = Counter()
-    longest = max(map(len, passages))
-    for begin in range(0, len(corpus), SLICE_CHARS):
-        end = begin + SLICE_CHARS
-        own = as_bytes(corpus[begin:end])
-        content = own + as_bytes(corpus[end : end + longest])
-        for passage in passages:
-            # A place counts in the slice in which it begins.
-            num_places[passage] += content.count(passage, 0, len(own) + len(passage) - 1)
+    # A place is found by the hash of as many characters as the shortest passage has.
+    length = min(map(len, passages))
+    by_hash = defaultdict(list)
+    for passage in passages:
+        [head] = HashedText(codes_of(passage[:length])).window_hashes(length).tolist()
+        by_hash[head].append(passage)
+    known = KnownHashes([np.array(list(by_hash), np.uint64)])
+
+    num_places: Counter[str | bytes] = Counter()
+    ends: Counter[str | bytes] = Counter()
+    with task("counting copies", total=len(corpus)) as advance:
+        for begin, block in blocks_of_codes(corpus, length):
+            hashes = HashedText(block).window_hashes(length)
+            indices, _ = known.find(hashes)
+            for index, found in zip(indices.tolist(), hashes[indices].tolist(), strict=True):
+                start = begin + index
+                for passage in by_hash[found]:
+                    end = start + len(passage)
+                    if start >= ends[passage] and corpus[start:end] == passage:
+                        num_places[passage] += 1
+                        ends[passage] = end
+            advance(len(hashes))
     return num_places
 
 

@@ -12,6 +12,7 @@ from charrnn.distributed.connecting import connected
 from charrnn.distributed.group import ProcessGroup
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads
+from charrnn.model.ensemble import check_ensemble
 from charrnn.model.shapes import check_shapes, extend_rows
 from charrnn.runs.checkpoint import Checkpoint, base_state
 from charrnn.runs.config_files import RunDescription
@@ -448,6 +449,12 @@ def _read_same_text(resumed: Resumed) -> RunText:
         if "-" not in config.corpus:
             raise
         raise DataError(f"{error.marked}\nPipe the same text into standard input again.") from None
+
+    # Nobody has typed these settings.
+    try:
+        check_ensemble(config)
+    except UsageError as error:
+        raise CheckpointError(f"{run / 'config.yaml'} is damaged: {error.marked}") from error
 
     # A new run never reads more characters per step than its text has. A damaged config.yaml may
     # ask for that, and for any amount of memory.

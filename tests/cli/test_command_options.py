@@ -4,6 +4,7 @@ rule says so.
 Tests `config.options`, too.
 """
 
+import json
 import os
 import re
 import shutil
@@ -120,3 +121,9 @@ def test_a_recipe_and_the_environment_name_the_home_folder(home):
     for source in ({"file": {"corpus": ["~/b.txt"]}}, {"environment": environment}):
         config, _ = merge_settings(flags={}, **source)
         assert config.corpus == (str(home / "b.txt"),)
+
+
+@pytest.mark.parametrize("length", ["60", "0.06k", "6e1"])
+def test_whole_numbers_are_read_as_those_of_a_recipe(command, alphabet_run, length):
+    ran = command("sample", alphabet_run, "--length", length, "--seed", 1, "--json")
+    assert len(json.loads(ran.out)["text"]) == 60

@@ -139,3 +139,23 @@ def test_a_trace_is_refused_before_anything_is_drawn(command, tmp_path, nothing_
     command(*line).assert_refused(3, "has changed since it was trained")
     corpus.unlink()
     command(*line).assert_refused(3, "cycle.txt")
+
+
+@pytest.mark.parametrize("choice", [{"unique": True}, {"accept": lambda text: False}])
+def test_texts_of_several_temperatures_cannot_be_chosen(alphabet_run, choice):
+    model = charrnn.load(alphabet_run)
+    with pytest.raises(UsageError, match="`temperatures` has one text each"):
+        model.samples(count=1, length=3, temperatures=[0.5, 1], **choice)
+
+
+def test_texts_that_are_chosen_are_compiled_for_as_many_as_are_wanted(alphabet_run, monkeypatch):
+    asked = []
+    choose = sampling.choose_engine
+
+    def note(num_chars):
+        asked.append(num_chars)
+        return choose(num_chars)
+
+    monkeypatch.setattr(sampling, "choose_engine", note)
+    charrnn.load(alphabet_run).samples(5, length=200, temperature=2.0, seed=1, unique=True)
+    assert max(asked) == 1_000

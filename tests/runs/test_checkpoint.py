@@ -27,10 +27,11 @@ from saved_runs import (
     tensors,
 )
 
+import charrnn
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.runs import checkpoint
 from charrnn.runs.config_files import VOCAB as VOCAB_FILE
-from charrnn.runs.config_files import RunDescription, read_alphabet
+from charrnn.runs.config_files import RunDescription, parse_config, read_alphabet
 from charrnn.runs.reader import find_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 from charrnn.system.process import process_identity
@@ -531,3 +532,11 @@ def test_line_ends_that_git_has_changed_are_named(run, name):
         CheckpointError, match=rf"{name} is damaged: its line ends are CRLF, as core"
     ):
         find_run(str(run.path)).load_checkpoint("latest", with_training=True)
+
+
+def test_a_run_of_an_older_version_opens(alphabet_run):
+    data = (alphabet_run / "config.yaml").read_bytes()
+    older = data + b"held_back: 500\ncapture: auto\n"
+    assert parse_config(Path("config.yaml"), older) == parse_config(Path("config.yaml"), data)
+    (alphabet_run / "counts.safetensors").write_bytes(b"counts of an older version")
+    assert charrnn.load(alphabet_run).sample(length=5, seed=1).text

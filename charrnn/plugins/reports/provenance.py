@@ -354,7 +354,7 @@ class ReferenceText:
                 continue
 
             # A passage may occur twice in the text, but is looked for once.
-            contents = [as_bytes(text[start : start + length]) for start, length, _ in matches]
+            contents = [text[start : start + length] for start, length, _ in matches]
             num_places = count_places(set(contents), training)
             places = training.places(matches[:, 2])
             for match, content, place in zip(matches.tolist(), contents, places, strict=True):
