@@ -40,5 +40,5 @@ def test_one_stop_string_may_be_given_by_itself():
     assert SampleOptions(stops="end").stops == ("end",)
 
 
-def test_the_temperature_is_one_in_python():
-    assert (SAMPLE_TEMPERATURE, SampleOptions().temperature) == (0.8, 1.0)
+def test_python_and_the_command_line_have_one_temperature():
+    assert (SAMPLE_TEMPERATURE, SampleOptions().temperature) == (0.8, 0.8)
