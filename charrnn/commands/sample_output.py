@@ -19,7 +19,7 @@ from charrnn.cli.streams import (
     warn,
     write_aside,
 )
-from charrnn.errors import counted, shortened
+from charrnn.errors import DataError, counted, shortened
 from charrnn.generation.generated_text import GeneratedText
 from charrnn.generation.sample_options import (
     SAMPLE_TEMPERATURE,
@@ -368,8 +368,7 @@ class SampleOutput:
         # The prime is not looked for, because it is the user's own text.
         assert self.reference_text is not None, "--trace loads the training text"
         if not text.text:
-            warn(("the text is empty, so nothing can be traced",), quiet=self.quiet)
-            return
+            raise DataError("The text is empty, so nothing can be traced: draw another one.")
         found = provenance.trace_text(
             self.model,
             text.text,

@@ -712,11 +712,9 @@ def _not_found(source: str) -> str:
         return shortened(f"{source!r} is the name of a model on a hub: give a text, such as a file")
 
     folders = corpora_folders()
-    # The name may be misspelt: collect the names of the catalogue and of the files in the searched
-    # folders.
-    known_names = [entry.name for entry in load_catalogue()]
+    # The name may be misspelt: collect the names of the files in the searched folders.
     parent = Path(source).parent
-    known_names += [str(parent / name) for name in _listing(parent)]
+    known_names = [str(parent / name) for name in _listing(parent)]
     for folder in folders:
         known_names += _listing(folder)
 
@@ -729,7 +727,9 @@ def _not_found(source: str) -> str:
         f"no corpus {source!r}: it is not a path and not in {', '.join(searched)} (each also with"
         " .txt)"
     ]
-    hint = did_you_mean(source, known_names)
+    # The names of the catalogue have no suffix, which would make a file and an entry alike.
+    entries = [entry.name for entry in load_catalogue()]
+    hint = did_you_mean(Path(source).stem, entries) or did_you_mean(source, known_names)
     if hint:
         lines.append(hint.strip())
     lines.append(

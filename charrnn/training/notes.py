@@ -69,12 +69,7 @@ def planned_notes(asked: Config, planned: Config, text: RunText, *, ends_early: 
             f"the text is short: it is read in {planned.batch_size} batch rows of"
             f" {planned.bptt_length} characters per step"
         )
-    if planned.num_networks > 1:
-        notes.append(
-            f"{planned.num_networks} networks of {units_of_network(planned)} units are"
-            f" trained side by side and saved as one network of {planned.hidden_size:,} units."
-            f" {named('num_members', 1)} trains one"
-        )
+    notes += several_notes(planned)
     if asked.minutes is None:
         return notes
 
@@ -102,6 +97,18 @@ def planned_notes(asked: Config, planned: Config, text: RunText, *, ends_early: 
             f" {most} (the model is small, or other processes use the cores)"
         )
     return notes
+
+
+def several_notes(planned: Config) -> list[str]:
+    """Say that several networks are trained side by side, because their units are shown as those of
+    one."""
+    if planned.num_networks == 1:
+        return []
+    return [
+        f"{planned.num_networks} networks of {units_of_network(planned)} units are"
+        f" trained side by side and saved as one network of {planned.hidden_size:,} units."
+        f" {named('num_members', 1)} trains one"
+    ]
 
 
 def inherited_notes(planned: Config, initial: Checkpoint) -> list[str]:

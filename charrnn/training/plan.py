@@ -39,7 +39,7 @@ from charrnn.training import recipe
 from charrnn.training.computing import Computing
 from charrnn.training.events import PlanEvent
 from charrnn.training.measuring import assumed_rate, choose_threads, measure_seconds, measure_step
-from charrnn.training.notes import planned_notes, schedule_notes, validation_notes
+from charrnn.training.notes import planned_notes, schedule_notes, several_notes, validation_notes
 from charrnn.training.run_text import RunText
 
 
@@ -148,6 +148,7 @@ def plan_further(
     # What a user should know of the rest of the run.
     notes = [
         *text.corpus.notes,
+        *several_notes(planned),
         *validation_notes(planned, text),
         *schedule_notes(resumed.before, planned=planned, step=num_taken),
     ]

@@ -206,3 +206,12 @@ def test_a_link_in_a_circle_ends_no_pattern(here):
     Path("circle").symlink_to(".")
     found = find_origin("**/round.txt", is_named_by_run=False, order=SORTED)
     assert found.paths == (Path("round.txt"),)
+
+
+@pytest.mark.parametrize("name, said", [("novel.txt", None), ("foust.txt", "faust")])
+def test_a_suffix_makes_no_file_like_a_text_of_the_catalogue(name, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as raised:
+        find_origin(name, is_named_by_run=False, order=SORTED)
+    assert ("Did you mean" in str(raised.value)) == (said is not None)
+    assert said is None or f"Did you mean {said}?" in str(raised.value)
