@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -30,6 +31,8 @@ from charrnn.views.tables import ends_text, meaning, score_number, score_text
 
 Facts = dict[str, Any]
 """What is known of a model, by name; it is written as JSON."""
+_MARKS = re.compile(r"[\\`*_\[\]<>#|~]")
+"""Matches what Markdown reads as a mark."""
 TEMPLATE = Path(__file__).with_name("model_card.md")
 """The card without the facts."""
 STANDARD_LIBRARY = "the standard library of Python"
@@ -132,7 +135,8 @@ def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool) -> str:
         page += " nothing."
     return TEMPLATE.read_text(encoding="utf-8").format(
         metadata=yaml.safe_dump(_metadata(model, facts), sort_keys=False, allow_unicode=True),
-        name=model.name,
+        heading=_MARKS.sub(r"\\\g<0>", _on_one_line(model.name)),
+        name=_code(_on_one_line(model.name)),
         argument=_argument(model.name),
         literal=json.dumps(model.name, ensure_ascii=False),
         version=__version__,
@@ -152,8 +156,28 @@ def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool) -> str:
 
 
 def _argument(path: str) -> str:
-    """Return a path as a shell reads it, which is no option if it begins with a dash."""
-    return quote(f"./{path}" if path.startswith("-") else path)
+    """Return a path as a shell reads it, on one line, which is no option if it begins with a
+    dash."""
+    if path.startswith("-"):
+        path = f"./{path}"
+    if path.isprintable():
+        return quote(path)
+    escaped = path.encode("unicode_escape").decode("ascii").replace("'", "\\'")
+    return f"$'{escaped}'"
+
+
+def _on_one_line(name: str) -> str:
+    """Return a name in which a blank stands for each character that is not printed: what follows a
+    line end would be a heading of its own."""
+    return "".join(character if character.isprintable() else " " for character in name)
+
+
+def _code(text: str) -> str:
+    """Return a text of one line as code in Markdown, between more backticks than it has itself."""
+    if "`" not in text:
+        return f"`{text}`"
+    marks = "`" * (1 + max(map(len, re.findall("`+", text))))
+    return f"{marks} {text} {marks}"
 
 
 def _unit(model: TrainedModel) -> str:
@@ -230,7 +254,7 @@ def _fact_rows(model: TrainedModel, facts: Facts) -> Iterator[tuple[str, str]]:
     if not model.config.corpus:
         texts = []  # The standard library is read where no text is named.
     command = " ".join(["charrnn train", *texts, "--recipe", _argument(f"{model.name}/{CONFIG}")])
-    again = f"`{facts.get('command', command)}`"
+    again = _code(facts.get("command", command))
     if start is not None or model.is_imported:
         again = UNKNOWN
     yield "command that trains it again", again

@@ -1,5 +1,5 @@
-"""Close connections on which no request arrives: uvicorn waits for one as long as the client likes,
-and a few such connections would keep everybody else out."""
+"""Close connections on which no request arrives, or of which nobody reads the answer: uvicorn waits
+as long as the client likes, and a few such connections would keep everybody else out."""
 
 import asyncio
 
@@ -9,11 +9,18 @@ HEADER_SECONDS = 5
 """Seconds in which the header of a request must arrive, from the connection or its first byte."""
 
 
+READ_SECONDS = 20
+"""Seconds in which a client must read on, once what was sent to it fills the memory for it."""
+
+
 class Connection(H11Protocol):
-    """A connection that is closed if the header of a request does not arrive in HEADER_SECONDS."""
+    """A connection that is closed if the header of a request does not arrive in HEADER_SECONDS, or
+    the client does not read for READ_SECONDS."""
 
     _limit: asyncio.TimerHandle | None = None
     """The timer of the header that is awaited."""
+    _reading: asyncio.TimerHandle | None = None
+    """The timer of a client that must read on."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -25,10 +32,21 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._limit_waiting()
 
+    def pause_writing(self) -> None:
+        """Begin to wait until the client reads."""
+        super().pause_writing()
+        self._reading = self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on, because the client has read."""
+        super().resume_writing()
+        self._stop_reading()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End the connection."""
         super().connection_lost(exc)
         self._stop_timer()
+        self._stop_reading()
 
     def _limit_waiting(self) -> None:
         """Start the timer where a header is awaited, and stop it where none is."""
@@ -46,9 +64,16 @@ class Connection(H11Protocol):
     def _close_if_waiting(self) -> None:
         self._limit = None
         if self._is_waiting():
+            # What was sent is still read, unless the client does not.
             self.transport.close()
+            self.loop.call_later(READ_SECONDS, self.transport.abort)
 
     def _stop_timer(self) -> None:
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None

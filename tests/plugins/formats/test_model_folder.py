@@ -271,6 +271,15 @@ def test_the_card_says_how_the_step_was_chosen_if_a_loss_chose_it(alphabet_run, 
     assert chosen not in (model.export(f"{tmp_path}/other/") / CARD).read_text("utf-8")
 
 
+@pytest.mark.parametrize("name", ["zz\n# evil", "zz\r```\n# evil", "x`y``", "<b> [l](u) *s*"])
+def test_a_name_makes_no_mark_of_its_own_in_the_card(alphabet_run, tmp_path, name):
+    card = (charrnn.load(alphabet_run).export(f"{tmp_path / name}/") / CARD).read_text()
+    assert not any(line.startswith("# evil") for line in card.splitlines())
+    heading = next(line for line in card.splitlines() if line.startswith("# "))
+    assert not re.search(r"(?<!\\)[`*\[\]<>]", heading)
+    assert len(re.findall(r"(?m)^```[^`\n]*$", card)) == 4
+
+
 @pytest.mark.parametrize("name", ["-x", "a\"b's", "🙂 ü"])
 def test_the_commands_of_the_card_are_what_a_shell_and_python_read(command, alphabet_run, name):
     card = (charrnn.load(alphabet_run).export(f"./{name}/") / CARD).read_text("utf-8")

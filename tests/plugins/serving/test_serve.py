@@ -78,7 +78,7 @@ class Served:
 
 def _start(model, token):
     listening = bind("127.0.0.1", 0)
-    app = completions.Server(model, model, token).app
+    app = completions.Server(model, token).app
     server = uvicorn.Server(configure(app, "error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -350,6 +350,26 @@ def test_connections_that_send_no_request_are_closed(served, monkeypatch, sent):
                         one.sendall(b"G")
                     if one.recv(10_000) == b"":
                         break
+        assert served.ask("/v1/models")[0] == 200
+
+
+def test_clients_that_never_read_lock_nobody_out(served, monkeypatch):
+    connections = pytest.importorskip("charrnn.plugins.serving.connections")
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.3)
+    host, port = served.address.removeprefix("http://").split(":")
+    request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS):
+            silent = stack.enter_context(socket.socket())
+            silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            silent.connect((host, int(port)))
+            # More pages than the buffers of the system hold.
+            silent.sendall(request * 20)
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                if served.ask("/v1/models")[0] == 200:
+                    break
+            time.sleep(0.1)
         assert served.ask("/v1/models")[0] == 200
 
 
