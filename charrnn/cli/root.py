@@ -25,12 +25,21 @@ if TYPE_CHECKING:
     from charrnn.config.options import Option
 
 
+_own_entries: list[CommandEntry] = []
+
+
+def take_commands(entries: Sequence[CommandEntry]) -> None:
+    """Make these the commands of charrnn: their table is above this module, as they are."""
+    _own_entries[:] = entries
+    own_commands.cache_clear()
+
+
 @cache
 def own_commands() -> dict[str, CommandEntry]:
     """Return the commands of charrnn by name, without looking for other packages."""
-    # The table is above this module, as the commands are that are loaded by their places.
-    entries: Sequence[CommandEntry] = load_place("charrnn.commands:COMMANDS")
-    return {entry.name: entry for entry in entries if not entry.needs or has_plugin(entry.needs)}
+    return {
+        entry.name: entry for entry in _own_entries if not entry.needs or has_plugin(entry.needs)
+    }
 
 
 def commands() -> dict[str, CommandEntry]:

@@ -14,7 +14,7 @@ import typer
 from charrnn.cli.command_classes import Invocation
 from charrnn.cli.explanations import explain
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.cli.root import app
+from charrnn.cli.root import app, take_commands
 from charrnn.cli.streams import (
     choose_encoding,
     discard_output,
@@ -23,6 +23,7 @@ from charrnn.cli.streams import (
     report_lost_characters,
     warn,
 )
+from charrnn.commands import COMMANDS
 from charrnn.errors import (
     LOST_CONNECTION,
     OtherProcessError,
@@ -32,6 +33,8 @@ from charrnn.system.process import ENDING_SIGNALS, NUMPY_BYTES, PARENT, check_ro
 from charrnn.system.progress import using
 from charrnn.system.signals import Signals
 from charrnn.version import __version__
+
+take_commands(COMMANDS)
 
 QUIET = {"-q", "--quiet"}
 """Options that silence warnings and progress."""

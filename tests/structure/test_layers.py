@@ -60,8 +60,11 @@ def imported_modules(path, package):
             origin = ".".join((*base, *filter(None, [node.module])))
             # `from charrnn import x` may mean the module x or a name in the package itself.
             yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Constant) and re.fullmatch(r"charrnn(\.\w+)+", str(node.value)):
-            yield node.lineno, str(node.value)
+        elif isinstance(node, ast.Constant):
+            # A module, or "module:name", as hooks and the table of commands name a place.
+            place = re.fullmatch(r"(charrnn(?:\.\w+)+)(?::\w+)?", str(node.value))
+            if place is not None:
+                yield node.lineno, place[1]
 
 
 def wrong_imports(package):
@@ -103,6 +106,8 @@ def test_no_import_points_up_or_sideways():
         ("model/cell_types.py", "def f():\n    from charrnn.runs import reader", True),
         ("model/cell_types.py", "if TYPE_CHECKING:\n    from charrnn.runs import reader", True),
         ("model/cell_types.py", "import_module('charrnn.runs.writer')", True),
+        ("cli/root.py", "load_place('charrnn.commands:COMMANDS')", True),
+        ("commands/__init__.py", "PLACE = 'charrnn.plugins.tui.demo:demo'", False),
         ("model/cell_types.py", "from ..runs import reader", True),
         ("model/cell_types.py", "from .. import runs", True),
         ("cells/scores.py", "from charrnn.cells.trace import Trace", False),
