@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from charrnn.errors import Message, UsageError
+from charrnn.errors import Message, UsageError, shortened
 from charrnn.hooks import specifications
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ BUILT_IN = ("ngrams", "plugins.reports", "plugins.analyses", "plugins.languages"
 LEFT_OUT: list[Message] = []
 """Why packages are left out, one sentence each: of the whole process, because hooks are asked in
 many places, and a command says it once, at its end."""
+MAX_MESSAGE = 500
+"""Number of characters that are shown of the message of another package's error."""
 Kind = TypeVar("Kind")
 """The class of what a hook returns."""
 Names = Callable[[], Mapping[str, str]]
@@ -209,9 +211,11 @@ def run_foreign(
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return function(*arguments)
+    except KeyboardInterrupt:  # that of the user
+        raise
     # Foreign code may raise anything. It becomes one error, which says whose fault it is.
-    except (Exception, SystemExit) as error:
-        message = str(error)
+    except BaseException as error:
+        message = _message_of(error)
         where = ""
 
         # The place of a syntax error is in no frame: its file was not run.
@@ -225,6 +229,16 @@ def run_foreign(
             if is_theirs(frame):
                 where = f" in {frame.f_code.co_filename}, line {line}"
         raise UsageError(f"{what} failed{where}: {type(error).__name__}: {message}") from error
+
+
+def _message_of(error: BaseException) -> str:
+    """Return the message of a foreign error, of which even that may fail or never end."""
+    try:
+        return shortened(" ".join(str(error).split()), MAX_MESSAGE)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as another:
+        return f"its message cannot be read ({type(another).__name__})"
 
 
 def run_of_package(what: str, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -310,18 +324,37 @@ def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[So
             continue
 
         what = f"The {source.extension}"
+        module = hook.function.__module__
         try:
-            result = run_of_package(what, place=hook.function.__module__, function=hook.function)
+            result = run_of_package(what, module, _read_hook, hook.function, kind)
         except UsageError as error:
             leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
             continue
 
-        # What it holds is checked where it is used: here only that it can be gone through.
-        if not isinstance(result, kind):
+        # What records hold is checked where they are used.
+        if result is None:
             leave_out(f"{what} is left out: its `{name}` returns no {kind.__name__.lower()}")
+            continue
+        if isinstance(result, dict) and not _has_texts(result):
+            leave_out(f"{what} is left out: its `{name}` has a name or a place that is no text")
             continue
         results.append((source, result))
     return results
+
+
+def _read_hook(function: Callable[[], Any], kind: type[Any]) -> Any:
+    """Call a hook, and copy its result to a dictionary or a list: the methods of the result are
+    code of the package, too. Returns None for another class."""
+    result = function()
+    if not isinstance(result, kind):
+        return None
+    if kind is Mapping:
+        return dict(result.items())
+    return list(result)
+
+
+def _has_texts(places: Mapping[object, object]) -> bool:
+    return all(isinstance(text, str) for text in (*places.keys(), *places.values()))
 
 
 def leave_out(reason: str) -> None:

@@ -214,6 +214,21 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
             GREETING.replace("    return [CommandEntry", "    return 3 #"),
             "is left out: its `commands` returns no sequence",
         ),
+        ("raise BaseException('no time')", "failed in .*line 1: BaseException: no time"),
+        ("raise ValueError('x' * 100_000)", "failed in .*line 1: ValueError: x{499}…"),
+        (
+            "class E(Exception):\n    def __str__(self): raise E\nraise E",
+            r"failed in .*line 3: E: its message cannot be read \(E\)",
+        ),
+        (
+            "import charrnn.hooks\n@charrnn.hooks.hookimpl\ndef detectors(): return {None: 'a:b'}",
+            "is left out: its `detectors` has a name or a place that is no text",
+        ),
+        (
+            "import charrnn.hooks\nclass D(dict):\n    def items(self): 1 / 0\n"
+            "@charrnn.hooks.hookimpl\ndef detectors(): return D()",
+            "failed in .*line 3: ZeroDivisionError",
+        ),
         (GREETING.replace("def commands", "def comands"), "has a hook 'comands'; there is none"),
         (GREETING.replace("def commands()", "def commands(x)"), "has a wrong hook: .*"),
     ],
@@ -222,6 +237,7 @@ def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(offer, cap
     from charrnn.commands.app import run
 
     offer(code)
+    manager.offered_names(specifications.detectors)
     assert run(["--help"]) == 0
     assert run(["greet"]) == 2
     shown = capsys.readouterr().err
