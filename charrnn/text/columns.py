@@ -30,7 +30,7 @@ _LINES_SEEN = 20
 
 
 def column_values(
-    lines: Iterator[Line], column: str, *, label: str, tally: Tally
+    lines: Iterator[Line], *, column: str, label: str, tally: Tally
 ) -> Iterator[Iterator[Line]]:
     """Yield the values of one column of a table or of JSON Lines, each in lines with the numbers
     that they have in the file.
@@ -41,9 +41,9 @@ def column_values(
     lines = chain(first, lines)
     # A text from standard input has no suffix, so its first lines decide.
     if is_json(b"".join(line for _, line in first), label):
-        yield from _json_values(lines, column, label=label, tally=tally)
+        yield from _json_values(lines, column=column, label=label, tally=tally)
     else:
-        yield from _values(lines, column, label=label)
+        yield from _values(lines, column=column, label=label)
 
 
 def is_json(start: bytes, label: str) -> bool:
@@ -51,7 +51,7 @@ def is_json(start: bytes, label: str) -> bool:
     return _has_suffix(label, ".jsonl", ".ndjson") or _JSON_START.match(start) is not None
 
 
-def _values(lines: Iterable[Line], column: str, *, label: str) -> Iterator[Iterator[Line]]:
+def _values(lines: Iterable[Line], *, column: str, label: str) -> Iterator[Iterator[Line]]:
     """Yield the values of one column of a table, row by row. Raises DataError."""
     table = _Table(lines, label=label, column=column)
     try:
@@ -241,7 +241,7 @@ def _has_suffix(label: str, *suffixes: str) -> bool:
     return without_gz(label).lower().endswith(suffixes)
 
 
-def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
+def describe_start(blocks: Iterable[bytes], *, column: str, label: str) -> str:
     """Describe how a column is read that is given by its position, for a note. Returns "" if the
     header has the name of the column. Raises DataError."""
     if is_json(b"", label):
@@ -262,14 +262,14 @@ def describe_start(blocks: Iterable[bytes], column: str, label: str) -> str:
     return ""
 
 
-def describe_columns(blocks: Iterable[bytes], start: bytes, label: str) -> str:
+def describe_columns(blocks: Iterable[bytes], *, start: bytes, label: str) -> str:
     """Describe the columns of a table or of JSON Lines that is read as a text, for a note; "" if
     the file has not the suffix of a table and is no JSON. Raises DataError."""
     if is_json(start, label):
         lines = (line for _, line in file_lines(blocks) if not is_blank(line))
         columns = []
         with suppress(DataError):
-            record = _json_record(next(lines, b"{}"), label, 1)
+            record = _json_record(next(lines, b"{}"), label=label, number=1)
             columns = [name for name, value in record.items() if isinstance(value, str)]
         if columns:
             remedy = f"{named('column')} reads one alone"
@@ -292,7 +292,7 @@ def describe_columns(blocks: Iterable[bytes], start: bytes, label: str) -> str:
 
 
 def _json_values(
-    lines: Iterable[Line], column: str, *, label: str, tally: Tally
+    lines: Iterable[Line], *, column: str, label: str, tally: Tally
 ) -> Iterator[Iterator[Line]]:
     """Yield the value `column` of each object of a file of JSON Lines; null is left out. Raises
     DataError."""
@@ -301,7 +301,7 @@ def _json_values(
             continue
 
         # Records need not have the same columns, so each is asked.
-        record = _json_record(line, label, number)
+        record = _json_record(line, label=label, number=number)
         if column not in record:
             raise DataError(
                 f"{label}, line {number}, has no {column!r}; it has {_listed([*record])}: give one"
@@ -323,7 +323,7 @@ def _json_values(
         yield _lines_of_value(value.encode(), number, lines_per_end=0)
 
 
-def _json_record(line: bytes, label: str, number: int) -> dict[str, object]:
+def _json_record(line: bytes, *, label: str, number: int) -> dict[str, object]:
     """Decode a line of JSON, with numbers as they are written. Raises DataError."""
     place = f"{label}, line {number}"
     whole = "if an object has several lines, write one line for each by jq -c . FILE"

@@ -116,7 +116,7 @@ class Corpus:
         for what came from a stream that cannot be read again."""
         if self.documents is not None:
             end_id = int(self.vocab.encode(END)[0])
-            indices = self.documents.in_file_order(indices, self.ids, end_id=end_id)
+            indices = self.documents.in_file_order(indices, ids=self.ids, end_id=end_id)
         order = np.argsort(indices, kind="stable")
         found = find_places(
             indices[order].tolist(), self.lines(), is_text=self.vocab.kind == "char"

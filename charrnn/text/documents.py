@@ -58,7 +58,7 @@ class Documents:
             order = Order(config.order, config.order_seed)
         return cls(kind=config.documents, column=config.column, order=order)
 
-    def read(self, lines: Iterable[Line], label: str, tally: Tally) -> Iterator[Line]:
+    def read(self, lines: Iterable[Line], *, label: str, tally: Tally) -> Iterator[Line]:
         """Yield the documents of one file in lines (see `end_documents`). Raises DataError also if
         it has no document."""
         is_empty = True
@@ -115,7 +115,7 @@ class Documents:
         missing["position"] = layout.moved(missing["position"].astype(np.int64))
         yield whole[:0], missing[np.argsort(missing["position"], kind="stable")]
 
-    def in_file_order(self, positions: Int64Array, ids: IdArray, end_id: int) -> Int64Array:
+    def in_file_order(self, positions: Int64Array, *, ids: IdArray, end_id: int) -> Int64Array:
         """Return the positions (P,) in the order of the files of the characters at these positions
         of ids (N,), which are in the order of the documents."""
         ends = document_ends(ids, end_id)
@@ -175,7 +175,7 @@ def end_documents(
     checked = _without_nul(lines, label)
     if kind == "column":
         assert column is not None, "the configuration checks that a column is named"
-        for value in column_values(checked, column, label=label, tally=tally):
+        for value in column_values(checked, column=column, label=label, tally=tally):
             yield from _whole(_without_nul(value, label))
     elif kind == "lines":
         for number, line in checked:

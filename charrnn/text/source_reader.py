@@ -244,7 +244,7 @@ class SourceReader:
         if markup := describe_markup(head) or describe_records(begin, kind):
             yield markup
         elif kind == "none" and (
-            columns := describe_columns(chain((head,), blocks), head, str(path))
+            columns := describe_columns(chain((head,), blocks), start=head, label=str(path))
         ):
             yield columns
         elif is_smiles_file(str(path)) and _TWO_FIELDS.search(head):
@@ -299,7 +299,7 @@ class SourceReader:
                 )
             if self._is_running_text and not ends_line:
                 yield name, (1, b"\n")
-            for line in self._divided(blocks, name, Tally()):
+            for line in self._divided(blocks, label=name, tally=Tally()):
                 yield name, line
                 ends_line = line[1].endswith(b"\n")
 
@@ -316,7 +316,7 @@ class SourceReader:
             content = stream_blocks(
                 origin.label, stream=origin.stream, encoding=self._encoding, tally=tally
             )
-            yield origin.label, self._documents_in(content, origin.label, tally)
+            yield origin.label, self._documents_in(content, label=origin.label, tally=tally)
         elif origin.skips_unusable:
             yield from self._usable_files(origin, tally)
         else:
@@ -371,15 +371,17 @@ class SourceReader:
         blocks = file_blocks(
             path, encoding=self._encoding, tally=tally, needs_regular=origin.needs_regular
         )
-        return self._documents_in(blocks, str(path), tally)
+        return self._documents_in(blocks, label=str(path), tally=tally)
 
-    def _documents_in(self, blocks: Iterator[bytes], label: str, tally: Tally) -> Iterator[bytes]:
+    def _documents_in(
+        self, blocks: Iterator[bytes], *, label: str, tally: Tally
+    ) -> Iterator[bytes]:
         if self._stays_in_memory and not Path(label).is_file():
             blocks = self._keeping(blocks, label)
         # The lines of a text that nothing changes need not be looked at.
         if self.documents is None and not self._joins_lines:
             return blocks
-        return in_blocks(line for _, line in self._divided(blocks, label, tally))
+        return in_blocks(line for _, line in self._divided(blocks, label=label, tally=tally))
 
     def _keeping(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
         kept = self._kept.setdefault(label, [])
@@ -387,7 +389,7 @@ class SourceReader:
             kept.append(block)
             yield block
 
-    def _divided(self, blocks: Iterable[bytes], label: str, tally: Tally) -> Iterator[Line]:
+    def _divided(self, blocks: Iterable[bytes], *, label: str, tally: Tally) -> Iterator[Line]:
         """Return the lines of the text of one file, with the numbers that they have in the file."""
         lines = file_lines(blocks)
         if self._joins_lines:
@@ -396,7 +398,7 @@ class SourceReader:
 
             lines = join_lines(lines)
         if self.documents is not None:
-            lines = self.documents.read(lines, label, tally)
+            lines = self.documents.read(lines, label=label, tally=tally)
         return lines
 
 

@@ -135,13 +135,13 @@ def test_where_no_delimiter_is_clear_the_error_says_how_to_make_one():
 
 
 def test_a_note_names_the_delimiter_and_the_columns():
-    said = Message(describe_columns([b"Why, nobody knows\n"], b"Why", "jokes.csv"))
+    said = Message(describe_columns([b"Why, nobody knows\n"], start=b"Why", label="jokes.csv"))
     assert "Its first line has Why, nobody knows (between commas)" in said
     assert "`documents=lines` whole lines" in said
-    assert describe_columns([b"Why\n"], b"Why", "jokes.txt") == ""
+    assert describe_columns([b"Why\n"], start=b"Why", label="jokes.txt") == ""
     chat = b'{"messages": [{"role": "user"}], "title": "one", "n": 1}\n'
-    assert "its first line has title, n: " in describe_columns([chat], chat, "a.jsonl")
-    assert "by jq -c" in describe_columns([b"{\n"], b'{\n "a": 1}', "a.json")
+    assert "its first line has title, n: " in describe_columns([chat], start=chat, label="a.jsonl")
+    assert "by jq -c" in describe_columns([b"{\n"], start=b'{\n "a": 1}', label="a.json")
 
 
 @pytest.mark.parametrize(

@@ -165,14 +165,14 @@ def score_text(
         content=content,
         num_chars=measured.num_chars,
         first=measured.first,
-        find_places=finder(text, content, documents),
+        find_places=finder(text, content, documents=documents),
         losses=[run.losses for run in comparison.runs],
         ends=ends,
         notes_of_runs=tuple(notes_of_runs(comparison.runs, is_given=comparison.part is None)),
     )
 
 
-def finder(text: GivenText | None, content: Content, documents: str) -> FindPlaces:
+def finder(text: GivenText | None, content: Content, *, documents: str) -> FindPlaces:
     """Return a function that finds the places of characters of a content, which is that of a given
     text or a part of a corpus."""
     if isinstance(content, CorpusPart):

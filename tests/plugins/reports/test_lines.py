@@ -20,7 +20,9 @@ def scored(text, positions, first=0, num_runs=1):
         CharLosses(positions, generator.exponential(size=len(positions)).astype(np.float32))
         for _ in range(num_runs)
     ]
-    return ScoredText(text, len(text), first, losses, finder(text, text, "none"), ends="\n\0")
+    return ScoredText(
+        text, len(text), first, losses, finder(text, text, documents="none"), ends="\n\0"
+    )
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])
@@ -72,7 +74,7 @@ def test_the_excess_is_large_for_an_unlikely_line():
     )
     text = "aaaa\n" * 60
     first, second, *_ = sorted(
-        ScoredText(text, 300, 0, [losses], finder(text, text, "none")).iter_lines(),
+        ScoredText(text, 300, 0, [losses], finder(text, text, documents="none")).iter_lines(),
         key=lambda line: -line.excess,
     )
     assert first.line == 18 and second.excess < 0
