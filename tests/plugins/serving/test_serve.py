@@ -5,6 +5,7 @@ Tests `plugins.serving.completions`, `plugins.serving.connections` and `plugins.
 too.
 """
 
+import asyncio
 import contextlib
 import json
 import math
@@ -18,6 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from http.client import HTTPConnection
+from unittest.mock import Mock
 
 import pytest
 
@@ -353,24 +355,22 @@ def test_connections_that_send_no_request_are_closed(served, monkeypatch, sent):
         assert served.ask("/v1/models")[0] == 200
 
 
-def test_clients_that_never_read_lock_nobody_out(served, monkeypatch):
+@pytest.mark.parametrize("reads_on", [True, False])
+def test_a_connection_of_which_nobody_reads_is_closed(monkeypatch, reads_on):
     connections = pytest.importorskip("charrnn.plugins.serving.connections")
-    monkeypatch.setattr(connections, "READ_SECONDS", 0.3)
-    host, port = served.address.removeprefix("http://").split(":")
-    request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
-    with contextlib.ExitStack() as stack:
-        for _ in range(MAX_CONNECTIONS):
-            silent = stack.enter_context(socket.socket())
-            silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            silent.connect((host, int(port)))
-            # More pages than the buffers of the system hold.
-            silent.sendall(request * 20)
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                if served.ask("/v1/models")[0] == 200:
-                    break
-            time.sleep(0.1)
-        assert served.ask("/v1/models")[0] == 200
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.01)
+    connection = connections.Connection.__new__(connections.Connection)
+    connection.flow = connection.transport = Mock()
+
+    async def wait():
+        connection.loop = asyncio.get_running_loop()
+        connection.pause_writing()
+        if reads_on:
+            connection.resume_writing()
+        await asyncio.sleep(0.2)
+
+    asyncio.run(wait())
+    assert connection.transport.abort.called is not reads_on
 
 
 def test_a_client_that_takes_its_time_between_requests_is_served(served, monkeypatch):
