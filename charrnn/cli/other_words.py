@@ -100,7 +100,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         " input-h5 input-json": "the text as a word, without an option: {}",
         "checkpoint-name checkpoint-dir checkpoint-path cv-dir save-dir output-dir out-dir output o"
         " name save": "--out {}",
-        "force overwrite": "--out another-name: no run is overwritten",
+        "overwrite": "--out another-name: no run is overwritten",
         "finetune fine-tune pretrained from base-model": "--init-from {}",
         "resume-from continue load restore checkpoint ckpt": "--resume {}",
         "eval-interval eval-every eval-iters eval-val-every validate-every": "--set"

@@ -266,7 +266,7 @@ def write_texts(
     # made once per engine.
     @cache
     def find_compiled(engine: Engine) -> "NetworkRows | None":
-        return _compiled_rows(beginning, options, num_rows=num_rows, engine=engine)
+        return _compiled_rows(beginning, options=options, num_rows=num_rows, engine=engine)
 
     block_sizes = _block_sizes(beginning, options, num_rows=num_rows)
     num_drawn = 0
@@ -295,8 +295,7 @@ def write_texts(
             block = Block(ids[:, None], logprobs=logprobs[:, None], values=values[:, None])
         else:
             # Compiled code takes the same steps, for a block of characters at once.
-            length = min(next(block_sizes), num_left)
-            numbers = np.stack([generator.random(length) for generator in generators])
+            numbers = _uniforms(generators, num_chars=min(next(block_sizes), num_left))
             drawn, logits, state = compiled.draw(logits, state=state, uniforms=numbers)
             block = Block(*drawn, values=np.zeros(numbers.shape, np.float32))
         # A row without a text is drawn on, in vain, as long as other rows have texts.
@@ -317,6 +316,11 @@ def write_texts(
             generators[row] = generator_of(in_rows[row].seed)
             logits[row] = primed.logits[0]
             state = _begin_row(state, row=row, primed=primed.state)
+
+
+def _uniforms(generators: Sequence[np.random.Generator], *, num_chars: int) -> NDArray[np.float64]:
+    """Draw uniform numbers (B, N) for the next N characters of each row."""
+    return np.stack([generator.random(num_chars) for generator in generators])
 
 
 def _replace_ended(in_rows: dict[int, GrowingText], waiting: Iterator[GrowingText]) -> list[int]:
@@ -409,5 +413,5 @@ def _compiled_rows(
         banned=beginning.banned,
         vocab_size=stepper.vocab_size,
     )
-    rows: NetworkRows = compiled.NetworkRows(stepper, shaping, num_rows=num_rows)
+    rows: NetworkRows = compiled.NetworkRows(stepper, shaping=shaping, num_rows=num_rows)
     return rows

@@ -45,17 +45,17 @@ def _losses_by_order(
     end_id: int | None,
 ) -> Iterator[tuple[int, CharLosses]]:
     """Yield each order and its losses at positions (M,) of a text."""
-    counted_ngrams = fit_ngrams(training, orders[-1], end_id=end_id)
+    counted_ngrams = fit_ngrams(training, order=orders[-1], end_id=end_id)
     for order, probabilities in counted_ngrams.by_order(
         text.ids, positions=positions, orders=orders
     ):
         nats = -np.log(probabilities).astype(np.float32)
-        yield order, text.charged(CharLosses(positions, nats))
+        yield order, text.charged(CharLosses(positions=positions, nats=nats))
 
 
 def _prepare_ngrams(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None]:
     training = comparison.training_text(f"leave {named('ngrams')} out")
-    usable = _usable_orders(orders, training)
+    usable = _usable_orders(orders, training=training)
 
     def add_rows() -> None:
         """Add a row for each order, over the characters of the first row."""

@@ -69,8 +69,8 @@ def ngrams_of(
             f" missing ({install_command()})."
         )
     check_room_for_numba()
-    ngrams = fit_ngrams(text, min(order, len(text)), end_id=model.config.end_id)
-    return TextNgrams(model, predictor=ngrams.predictor())
+    ngrams = fit_ngrams(training=text, order=min(order, len(text)), end_id=model.config.end_id)
+    return TextNgrams(model=model, predictor=ngrams.predictor())
 
 
 class NgramStepper:
@@ -180,7 +180,9 @@ class TextNgrams(ProbabilityMethods):
         self.config = model.config
         self.vocab = model.vocab
         self.warnings: Sequence[str] = ()
-        self.generator = NgramGenerator(model, stepper=NgramStepper(predictor), name=self.name)
+        self.generator = NgramGenerator(
+            model=model, stepper=NgramStepper(predictor), name=self.name
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TextNgrams, (self.model, self.predictor)
@@ -192,7 +194,7 @@ class TextNgrams(ProbabilityMethods):
     def network(self) -> Predictor:
         """The n-grams as a torch module."""
         device = self.model.network.device
-        return NgramNetwork(self.predictor, device, end_id=self.config.end_id)
+        return NgramNetwork(predictor=self.predictor, device=device, end_id=self.config.end_id)
 
     @property
     def trained_models(self) -> Sequence[TrainedModel]:

@@ -174,7 +174,7 @@ class FolderTarget:
                 self._sweep(files)
                 for name, data in files.items():
                     temporaries[name] = self.path / f".{name}.tmp-{os.getpid()}"
-                    write_synced(temporaries[name], data)
+                    write_synced(temporaries[name], data=data)
 
                 # Renaming takes no time and no room. The manifest is the last file.
                 if self._has_edited_card():

@@ -203,7 +203,7 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
     finder = _Finder(codes, length)
     if length <= len(codes):
         with task("comparing", total=len(corpus)) as advance:
-            for begin, block in blocks_of_codes(corpus, length):
+            for begin, block in blocks_of_codes(corpus, length=length):
                 finder.read(begin, HashedText(block))
                 advance(len(block) - length + 1)
     return finder.matches()
@@ -223,7 +223,7 @@ def count_places(passages: Collection[str | bytes], corpus: SlicedText) -> Count
     num_places: Counter[str | bytes] = Counter()
     ends: Counter[str | bytes] = Counter()
     with task("counting copies", total=len(corpus)) as advance:
-        for begin, block in blocks_of_codes(corpus, length):
+        for begin, block in blocks_of_codes(corpus, length=length):
             hashes = HashedText(block).window_hashes(length)
             indices, _ = known.find(hashes)
             for index, found in zip(indices.tolist(), hashes[indices].tolist(), strict=True):

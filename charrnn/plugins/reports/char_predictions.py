@@ -72,4 +72,6 @@ def with_ngrams(
             lengths[rows], num_places[rows] = predictor.longest_contexts(histories)
             advance(len(targets))
     by_ngrams -= escapes
-    return CharPredictions(logprobs, by_ngrams, context_lengths=lengths, num_places=num_places)
+    return CharPredictions(
+        logprobs=logprobs, ngram_logprobs=by_ngrams, context_lengths=lengths, num_places=num_places
+    )

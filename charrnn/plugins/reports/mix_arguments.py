@@ -71,7 +71,7 @@ def load_mixture(first: TrainedModel, others: Sequence[str], *, quiet: bool) -> 
     models: list[TextModel] = [first]
     for name in names:
         if name == NGRAMS:
-            models.append(ngrams_of(first, instead=f"leave {named('mix', NGRAMS)} out"))
+            models.append(ngrams_of(model=first, instead=f"leave {named('mix', NGRAMS)} out"))
         else:
             models.append(load_model(name, quiet=quiet))
-    return mix(models, weights)
+    return mix(models, weights=weights)

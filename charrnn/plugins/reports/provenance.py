@@ -348,14 +348,14 @@ class ReferenceText:
         files, which are named without the folder that they have in common."""
         found: list[Passage] = []
         for number, training in enumerate(self.trainings):
-            matches = find_passages(text, training, min_length=min_length)
+            matches = find_passages(text, corpus=training, min_length=min_length)
             # Where nothing is copied, no file is read.
             if not len(matches):
                 continue
 
             # A passage may occur twice in the text, but is looked for once.
             contents = [text[start : start + length] for start, length, _ in matches]
-            num_places = count_places(set(contents), training)
+            num_places = count_places(set(contents), corpus=training)
             places = training.places(matches[:, 2])
             for match, content, place in zip(matches.tolist(), contents, places, strict=True):
                 start, length, offset = match
@@ -382,7 +382,7 @@ class ReferenceText:
         if min_length not in self._held_out_shares:
             is_copied = np.zeros(len(self.held_out), np.bool_)
             for training in self.trainings:
-                matches = find_passages(self.held_out, training, min_length=min_length)
+                matches = find_passages(self.held_out, corpus=training, min_length=min_length)
                 is_copied |= are_covered(matches, len(self.held_out))
             self._held_out_shares[min_length] = float(is_copied.sum() / max(1, len(is_copied)))
         return self._held_out_shares[min_length]
@@ -484,7 +484,7 @@ def trace_text(
     generator = model.generator
     stepper = generator.model_for("fp32", clamps or {})
     context_ids = generator.encode_prime(prime, unknown)
-    logprobs = predict_chars(stepper, ids, context_ids=context_ids)
+    logprobs = predict_chars(stepper, ids=ids, context_ids=context_ids)
     predictions = CharPredictions(logprobs - model.vocab.escapes(ids))
     reach: list[str] = []
 
@@ -500,8 +500,8 @@ def trace_text(
         if first != model.vocab:
             context_ids = first.encode(model.vocab.decode(context_ids))
         predictions = with_ngrams(
-            predictions.logprobs,
-            first_ids,
+            logprobs=predictions.logprobs,
+            ids=first_ids,
             context_ids=context_ids,
             predictor=predictor,
             escapes=first.escapes(first_ids),
@@ -551,7 +551,7 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
     learned = learned_texts(model, reason=REASON)
     validation = learned.parts[0][1]
     return ReferenceText(
-        model,
+        model=model,
         trainings=learned.trainings,
         held_out=validation[:HELD_OUT_CHARS],
         missing=learned.missing,
