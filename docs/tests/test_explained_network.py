@@ -150,13 +150,13 @@ def test_without_a_change_the_losses_are_those_of_the_model(explained):
         logits, state = stepper.step(np.array([following]), state)
 
 
-PAGE = REPOSITORY / "docs/understand/a-network-explained.md"
+RECORDS = REPOSITORY / "benchmarks/records/2026-11-28-network-explained"
+PAGE = RECORDS / "README.md"
 
 
 def records_of(name):
     """Return the records of a file, by the names of their runs."""
-    path = REPOSITORY / "benchmarks/records/2026-11-28-network-explained" / name
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = (RECORDS / name).read_text(encoding="utf-8").splitlines()
     return {record["run"]: record for record in map(json.loads, lines)}
 
 
