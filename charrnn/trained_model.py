@@ -212,14 +212,6 @@ class TrainedModel(TextModel, Displayable):
             val_nats=self.val_nats,
         )
 
-    def is_base(self, other: "TrainedModel") -> bool:
-        """Whether this model started from the weights of `other`, or of another step of the run
-        with that text."""
-        if self.base.get("digest") == other.step_digest:
-            return other.step_digest is not None
-        recorded = other.recorded_corpus
-        return recorded is not None and self.base.get("corpus_digest") == recorded.digest
-
     @property
     def stepper(self) -> Stepper:
         """The model one character at a time, in NumPy and float32. Raises CheckpointError if
@@ -716,11 +708,15 @@ class TrainedModel(TextModel, Displayable):
             text=self.encode(text, context=context),
             num_layers=resolved(self.config.num_layers),
             num_units=resolved(self.config.hidden_size),
-            network=lambda: self.network,
+            network=self._whole_network,
             untrained_baseline=self.untrained_baseline,
             cache=self.findings if cached else FindingsCache(),
             steps=self._steps,
         )
+
+    def _whole_network(self) -> "CharRNN":
+        """Return the network: a method, because a study may be copied to another process."""
+        return self.network
 
     def _steps(self) -> "Iterator[tuple[int, CharRNN]]":
         """Yield the step and the network of every checkpoint of the run, if there is one."""

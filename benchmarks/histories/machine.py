@@ -413,7 +413,7 @@ class Histories(RuleBasedStateMachine):
         if made.is_damaged or not whole_checkpoints(made.path):
             return
         model = charrnn.load(made.path)
-        server = completions.Server(model, model, None)
+        server = completions.Server(model, token=None)
         asked = {"prompt": PRIMES[made.text], "max_tokens": 20, "seed": 7, "temperature": 0.8}
         answer = asyncio.run(ask(server.app, asked))
         self.world.lines.append(f"served {made.path.name}")

@@ -107,7 +107,7 @@ def test_a_second_call_shows_the_same_without_torch(command, quote_is_kept, proc
     code = "import sys; from charrnn.commands.app import run; code = run(sys.argv[1:]); "
     code += "print(code, sorted({'torch', 'numba'} & set(sys.modules)), file=sys.stderr)"
     ran = process("-c", code, *QUOTE, "--json")
-    assert json.loads(first)[0]["detector"] == "quote"
+    assert json.loads(first)["findings"][0]["detector"] == "quote"
     assert ran.stderr.decode().splitlines()[-1] == "0 []"
     assert ran.stdout.decode() == first
 

@@ -27,6 +27,7 @@ def test_cells_are_found_that_keep_the_known_states(train_run, tmp_path):
         "batch_size": 16,
         "bptt_length": 64,
         "steps": 600,
+        "dropout": 0.03,
         "seed": 2,
     }
     rates = {"learning_rate": 0.02, "muon_scale": 2.0, "weight_average": 0.9}

@@ -85,7 +85,6 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
         typed="",
         length=2,
         reference_text=None,
-        is_writer_told=True,
         show_as_json=False,
         quiet=False,
         fresh_seed=7,

@@ -8,6 +8,7 @@ from conftest import SMALL_RUN
 from synthetic import make_corpus
 
 import charrnn
+import charrnn.commands.app  # whose commands the group takes
 from charrnn.cli.root import commands
 from charrnn.config.options import Option, parameters_of
 from charrnn.hooks.manager import load_place

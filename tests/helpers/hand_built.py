@@ -66,7 +66,11 @@ def text_hash(cell: str) -> str:
     """Hash 300 characters of three streams with seed 5. It never changes: `--seed` guarantees the
     same text."""
     stepper = hand_built_stepper(cell)
-    shapings = [{"temperature": 0.8}, {"top_k": 5}, {"top_p": 0.9, "min_p": 0.01}]
+    shapings: list[dict[str, Any]] = [
+        {"temperature": 0.8},
+        {"temperature": 1.0, "top_k": 5},
+        {"temperature": 1.0, "top_p": 0.9, "min_p": 0.01},
+    ]
     texts = []
     for index, shaping in enumerate(shapings):
         [text] = draw_texts(stepper, [1, 2], [seed_of_text(5, index)], length=300, **shaping)

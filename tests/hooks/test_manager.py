@@ -14,6 +14,7 @@ from elements import Elements
 from fake_packages import install
 
 import charrnn
+import charrnn.commands.app  # whose commands the group takes
 from charrnn.api import Model
 from charrnn.cli import root, streams
 from charrnn.errors import Message, named

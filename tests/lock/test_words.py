@@ -42,7 +42,7 @@ def said(line, laboratory):
         ("visualize quoting --evidence best", "tracks; AUC 1.000 (1.000 to 1.000), chance"),
         (
             "sample chain --seed 0 --length 100 --trace",
-            "network, underlined: abcdefg newline",
+            "no value, underlined: abcdefg newline",
         ),
         ("sample quoting --seed 0 --length 100 --color 0:5", "about 1: “zyzyzz"),
     ],

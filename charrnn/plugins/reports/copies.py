@@ -100,7 +100,7 @@ def learned_texts(model: TrainedModel, *, reason: str) -> LearnedTexts:
             if is_on_hub(init_from):
                 raise DataError("it is on a hub")
             earlier = load(init_from)
-            if not model.is_base(earlier):
+            if not _started_from(model, earlier=earlier):
                 raise DataError("another model has that name now")
             earlier.check_learned_here()
             texts.append(list(earlier.read_parts(reason=reason)))
@@ -110,6 +110,15 @@ def learned_texts(model: TrainedModel, *, reason: str) -> LearnedTexts:
             return LearnedTexts(texts, missing)
         model = earlier
     return LearnedTexts(texts)
+
+
+def _started_from(model: TrainedModel, *, earlier: TrainedModel) -> bool:
+    """Return whether a model started from the weights of an earlier one, or from another step of a
+    run with the text of that one."""
+    if model.base.get("digest") == earlier.step_digest:
+        return earlier.step_digest is not None
+    recorded = earlier.recorded_corpus
+    return recorded is not None and model.base.get("corpus_digest") == recorded.digest
 
 
 def known_passages(model: TrainedModel, num_chars: int) -> KnownPassages:

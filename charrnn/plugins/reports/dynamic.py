@@ -157,7 +157,7 @@ def gradient_scale(model: TrainedModel, part: CorpusPart | None = None) -> dict[
     if part is not None and not model.is_imported:
         ids = model.training_text(part).ids
     else:
-        drawn = model.samples(SCALE_TEXTS, length=SCALE_LENGTH, seed=0)
+        drawn = model.samples(SCALE_TEXTS, length=SCALE_LENGTH, temperature=1.0, seed=0)
         between = ""
         if model.config.end_id is not None:
             between = END

@@ -40,7 +40,7 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
             weights.append(math.nan)
         if not 0 <= weights[-1] <= 1:
             raise UsageError(
-                f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3."
+                f"{named('mix', text)}: write a number from 0 to 1 after the =, such as {name}=0.3."
             )
 
     # Either all runs have a weight or none has. Otherwise the rest of the weights would have to be
@@ -49,14 +49,14 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
         return names, None
     if len(weights) < len(names):
         raise UsageError(
-            "Give each --mix a weight, such as RUN=0.3, or none of them: then all weights are"
-            " equal."
+            f"Give each {named('mix')} a weight, such as RUN=0.3, or none of them: then all"
+            " weights are equal."
         )
     # Three times 1/3, rounded, may be a little more than 1.
     if sum(weights) > 1 + 1e-9:
         raise UsageError(
-            f"The weights of --mix have the sum {sum(weights):g}; it must be at most 1: the first"
-            " run has the rest."
+            f"The weights of {named('mix')} have the sum {sum(weights):g}; it must be at most 1:"
+            " the first run has the rest."
         )
     return names, [max(0.0, 1 - sum(weights)), *weights]
 

@@ -114,7 +114,9 @@ def test_a_client_gets_the_text_of_its_seed_whole_and_in_parts(served):
 
 
 def test_several_prompts_with_several_texts_and_a_stop(served):
-    expected = [text.text for text in served.model.samples(2, prime="a", length=30, seed=1)]
+    expected = [
+        text.text for text in served.model.samples(2, prime="a", length=30, temperature=1, seed=1)
+    ]
     answer = served.complete(prompt=["a", "e"], n=2, max_tokens=30, seed=1, echo=True)
     assert [choice.text for choice in answer.choices[:2]] == ["a" + text for text in expected]
     assert answer.choices[2].index == 2
@@ -124,7 +126,7 @@ def test_several_prompts_with_several_texts_and_a_stop(served):
 
 @pytest.mark.parametrize("is_echoed", [False, True])
 def test_without_a_prompt_a_text_begins_as_texts_begin(served, is_echoed):
-    expected = served.model.sample(length=30, seed=1).text
+    expected = served.model.sample(length=30, temperature=1, seed=1).text
     options = {"max_tokens": 30, "seed": 1, "logprobs": 1, "echo": is_echoed}
     [choice] = served.complete(prompt="", **options).choices
     assert choice.text == expected
@@ -134,7 +136,7 @@ def test_without_a_prompt_a_text_begins_as_texts_begin(served, is_echoed):
 
 
 def test_a_text_ends_before_a_stop_string(served):
-    expected = served.model.sample(prime="a", length=30, seed=1).text
+    expected = served.model.sample(prime="a", length=30, temperature=1, seed=1).text
     [choice] = served.complete(stop=[expected[9]], max_tokens=30, seed=1).choices
     assert choice.text == expected.partition(expected[9])[0]
     assert choice.finish_reason == "stop"
@@ -226,7 +228,7 @@ def test_a_tokenizer_counts_characters(served):
 )
 def test_neutral_values_that_clients_send_change_nothing(served, neutral):
     text = served.text_of(prompt="a", max_tokens=20, seed=3, **neutral)
-    assert text == served.model.sample(prime="a", length=20, seed=3).text
+    assert text == served.model.sample(prime="a", length=20, temperature=1, seed=3).text
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,8 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served):
     with ThreadPoolExecutor() as threads:
         texts = list(threads.map(ask, range(6)))
     assert texts == [
-        served.model.sample(prime="ae"[s % 2], length=200, seed=s).text for s in range(6)
+        served.model.sample(prime="ae"[s % 2], length=200, temperature=1, seed=s).text
+        for s in range(6)
     ]
 
 
@@ -453,7 +456,7 @@ def test_bytes_and_documents_are_counted_as_they_are_drawn(kind, byte_run, train
     for served in _start(charrnn.load(run.path), None):
         options = {"seed": 7, "logprobs": 1, "echo": True}
         [choice] = served.complete(max_tokens=700, **options).choices
-        expected = served.model.sample(prime="a", length=700, seed=7)
+        expected = served.model.sample(prime="a", length=700, temperature=1, seed=7)
         assert choice.text == "a" + expected.text
         assert choice.finish_reason == ("stop" if expected.has_ended else "length")
         for offset, token in zip(choice.logprobs.text_offset, choice.logprobs.tokens, strict=True):
@@ -477,4 +480,4 @@ def test_ctrl_c_ends_it_during_a_request(lstm):
                 assert process.wait(timeout=600) == 130
         finally:
             process.kill()
-        assert process.stderr.read() == "lstm-001 is served (written by: network); Ctrl-C ends it\n"
+        assert process.stderr.read() == "lstm-001 is served; Ctrl-C ends it\n"
