@@ -117,6 +117,7 @@ def test_the_interface_describes_options_settings_and_fields_once(site):
     assert "top_p -- Keep the smallest set" in samples.replace("–", "--")
 
 
+@needs_browser
 def test_the_search_finds_temperature(open_page):
     elements, asked = open_page("search.html?q=temperature")
     assert 'href="docs/use/generation.html' in elements.partition('id="search-results"')[2]
