@@ -135,8 +135,12 @@ def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes):
     ],
 )
 def test_with_known_states_every_character_is_read_as_in_a_single_pass(num_chars, first):
-    # This network still remembers a third of what it read 512 characters before.
+    # This network still remembers a third of what it read 512 characters before. With small
+    # recurrent weights it is not chaotic, whatever its draw: of 150 draws, four with weights twice
+    # as large enlarge a rounding error to 0.005 and more, and with these none exceeds 1e-6.
     network, ids = make_network(forget_bias=6.0), make_ids(num_chars)
+    with torch.no_grad():
+        network.layers[0].weight_hh_l0.mul_(0.5)
     expected = read_in_one_go(network, ids)
     known = find_states(network, network.initial_state, ids, advance=lambda num: None)
     logits, _ = gather(network, ids, first, known=known)
