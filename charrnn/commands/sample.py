@@ -3,9 +3,9 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charrnn.cli import arguments
 from charrnn.cli.command_options import (
@@ -24,16 +24,15 @@ from charrnn.generation.sample_options import (
     SEARCH,
     TEXT,
     SampleOptions,
-    SearchOptions,
-    TextOptions,
 )
+from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import tell
 from charrnn.views.delivery import describe_formats
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.commands.sample_output import SampleOutput
+    from charrnn.commands.sample_output import Output, Writing
     from charrnn.model.clamping import Clampable
     from charrnn.plugins.reports import mix_arguments
     from charrnn.trained_model import TextModel
@@ -176,91 +175,42 @@ def sample(options: SampleCommandOptions) -> None:
         read=options.read,
         no_arrays="a text has",
     )
-    output = _load(options)
-    output.target = target
-
-    if options.width is None:
-        _draw(output, options=options, temperatures=temperatures)
-    else:
-        _search(output, options=options, width=options.width)
+    writing = _load(options, temperatures=temperatures, target=target)
+    output = _choose_output(options, temperatures=temperatures, model=writing.first)
+    output.show(writing)
 
 
-def _draw(
-    output: "SampleOutput", options: SampleCommandOptions, temperatures: Sequence[float]
-) -> None:
-    """Print the drawn text or texts in the form that was asked for, or export them."""
-    from charrnn.generation.generator import fresh_seed
+def _choose_output(
+    options: SampleCommandOptions, temperatures: Sequence[float], model: "Model"
+) -> "Output":
+    """Return what shows the text or the texts that were asked for.
 
-    # At temperature 0 nothing is random, so a seed is not printed.
-    seed = options.drawing.seed
-    if seed is None:
-        seed = fresh_seed()
-        if any(temperatures):
-            output.fresh_seed = seed
+    `RULES` and `_check_options` have refused what does not go together.
+    """
+    from charrnn.commands import sample_output
 
-    # The typed texts become values for the generator.
-    cell = None
-    if options.cell not in (None, SURPRISE):
-        cell = arguments.parse_cell("--color", text=str(options.cell), model=output.first)
-    forbid = None
-    if options.no_copy is not None:
-        forbid = output.first.known_passages(options.no_copy)
-    drawing = replace(
-        options.drawing,
-        forbid=forbid,
-        **_parse_shared(output, options),
-        temperature=temperatures[0],
-        seed=seed,
-        cell=cell,
-        on_cut=output.count_cut,
-    )
-
-    # Sources come first, because --json changes their output, too.
     count = options.count
-    if options.trace and count is not None:
-        output.show_known_documents(count, drawing, is_new=output.first.new_documents())
-    elif options.trace:
-        output.show_provenance(drawing)
-    elif len(temperatures) > 1:
-        output.show_temperatures(temperatures, drawing)
-    elif output.target is not None and count in (None, 1):
-        output.export_values(drawing)
-    elif options.json or count is not None or options.unique or options.new:
-        accept = None
-        if options.new:
-            accept = output.first.new_documents([Path(file) for file in options.known])
-        output.show_samples(
-            1 if count is None else count, drawing, unique=options.unique, accept=accept
-        )
-    elif options.cell is not None:
-        output.show_values(drawing)
-    else:
-        output.show_text(drawing)
+    if options.width is not None:
+        # A reader of JSON gets all beams, which were computed anyway; a person gets the best text.
+        if count is None and options.json and not options.trace:
+            count = options.width
+        return sample_output.Beams(options.width, options.no_repeat, count=count or 1)
+    if len(temperatures) > 1:
+        return sample_output.Temperatures(temperatures)
+    if options.trace:
+        if count is None:
+            return sample_output.TracedText()
+        return sample_output.KnownDocuments(count, model.new_documents())
 
-
-def _search(output: "SampleOutput", options: SampleCommandOptions, width: int) -> None:
-    """Print the best texts of a beam search."""
-    # A search shares the options of `TextOptions` with drawing: it has no temperature and no seed.
-    shared = {field.name: getattr(options.drawing, field.name) for field in fields(TextOptions)}
-    shared |= _parse_shared(output, options)
-    searching = SearchOptions(**shared, width=width, no_repeat=options.no_repeat)
-
-    # A reader of JSON gets all beams, which were computed anyway; a person gets the best text.
-    count = options.count
-    if count is None:
-        count = 1
-        if options.json and not options.trace:
-            count = width
-    output.show_search(count, searching)
-
-
-def _parse_shared(output: "SampleOutput", options: SampleCommandOptions) -> dict[str, Any]:
-    """Return the fields of `TextOptions` that mean something only once the model is loaded."""
-    return {
-        "length": output.length,
-        "prime": output.prime,
-        "clamps": dict(_parse_clamp(text, output.first) for text in options.clamps),
-    }
+    # A single text in a file has the colours of its surprise, if not those of a cell.
+    if options.export is not None and count in (None, 1):
+        return sample_output.ColouredFile()
+    if options.cell is not None:
+        return sample_output.ColouredText()
+    accept = None
+    if options.new:
+        accept = model.new_documents([Path(file) for file in options.known])
+    return sample_output.Texts(1 if count is None else count, unique=options.unique, accept=accept)
 
 
 def _parse_texts(drawing: SampleOptions) -> SampleOptions:
@@ -355,14 +305,16 @@ def _check_length(options: SampleCommandOptions, num_texts: int) -> None:
         )
 
 
-def _load(options: SampleCommandOptions) -> "SampleOutput":
+def _load(
+    options: SampleCommandOptions, temperatures: Sequence[float], target: Target | None
+) -> "Writing":
     """Load the model that generates, read the prime, and print warnings on stderr.
 
     Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for
     options that do not go with this model.
     """
     from charrnn.api import Model
-    from charrnn.commands.sample_output import LONG, SampleOutput
+    from charrnn.commands.sample_output import LONG, Writing
 
     # The content of a file is not printed; @@ stands for a text that begins with @.
     typed = options.prime or ""
@@ -373,7 +325,6 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
     # The default length depends on whether the model writes documents.
     first = arguments.load_model_as(Model, options.run, quiet=options.quiet)
     writes_documents = first.config.end_id is not None and options.width is None
-
     length = options.length
     if length is None:  # A search keeps all its texts.
         length = DEFAULT_LENGTH
@@ -408,16 +359,39 @@ def _load(options: SampleCommandOptions) -> "SampleOutput":
         prime = learned
     elif options.prime is not None:
         prime = arguments.to_content(typed, model.vocab.kind)
-    return SampleOutput(
+    drawing = replace(options.drawing, length=length, prime=prime, temperature=temperatures[0])
+    return Writing(
         first=first,
         model=model,
-        prime=prime,
+        drawing=_with_values(drawing, options=options, model=first),
         typed=os.fsencode(typed).decode("utf-8", "replace"),
-        length=length,
         reference_text=reference_text,
         show_as_json=options.json,
         quiet=options.quiet,
+        target=target,
+        # At temperature 0 nothing is random, and a search draws nothing, so no seed is printed.
+        says_seed=options.drawing.seed is None and options.width is None and any(temperatures),
     )
+
+
+def _with_values(
+    drawing: SampleOptions, options: SampleCommandOptions, model: "Model"
+) -> SampleOptions:
+    """Return the options of drawing with the values of typed texts that mean something only once
+    the model is loaded, and with a seed."""
+    from charrnn.generation.generator import fresh_seed
+
+    seed = drawing.seed
+    if seed is None:
+        seed = fresh_seed()
+    cell = None
+    if options.cell not in (None, SURPRISE):
+        cell = arguments.parse_cell("--color", text=str(options.cell), model=model)
+    forbid = None
+    if options.no_copy is not None:
+        forbid = model.known_passages(options.no_copy)
+    clamps = dict(_parse_clamp(text, model) for text in options.clamps)
+    return replace(drawing, seed=seed, cell=cell, forbid=forbid, clamps=clamps)
 
 
 def _writer(first: "Model", options: SampleCommandOptions) -> "TextModel":

@@ -6,9 +6,9 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
+from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from charrnn.cli.streams import (
     IN_TEXT,
@@ -26,6 +26,7 @@ from charrnn.generation.sample_options import (
     Accept,
     SampleOptions,
     SearchOptions,
+    TextOptions,
 )
 from charrnn.generation.writing import Loop, Piece, find_loop
 from charrnn.runs.targets import Target
@@ -55,84 +56,193 @@ MAX_SHOWN_CHARS = 60
 """Characters that are shown of a document which is not new."""
 MAX_LINE_ROWS = 50
 """Rows of a terminal after which a coloured line is printed, even if it continues."""
-ShownText = tuple[str, GeneratedText, dict[str, Any]]
-"""The heading of a text, the text, and its object for JSON."""
+ShownText = tuple[str, GeneratedText, SampleOptions | SearchOptions]
+"""The heading of a text, the text, and the options that it was generated with."""
 LOOP_CHARS = 2_000
 """Characters at the end of a text that are searched for a loop."""
 
 
-@dataclass(kw_only=True, slots=True)
-class SampleOutput:
-    """Shows the text that one call of `charrnn sample` generates."""
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """What every output of `charrnn sample` needs: who writes, how, and where the text goes."""
 
     first: "Model"
     """The run, adapted if --adapt is given."""
     model: "TextModel"
     """The model that generates: `first`, or its mixture with what --mix names."""
-    prime: str | bytes | None
-    """The text to continue: the typed prime, the content of a file, or the text that the model was
-    adapted to, if any."""
+    drawing: SampleOptions
+    """How the first text is drawn, and what it continues."""
     typed: str
     """The prime that was typed; it is printed before the text."""
-    length: int
-    """Characters to generate."""
     reference_text: "ReferenceText | None"
     """The training text for --trace (`Model.reference_text`), or None."""
     show_as_json: bool
     quiet: bool
-    target: Target | None = None
+    target: Target | None
     """The file of --export."""
-    fresh_seed: int | None = None
-    """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the
-    seed was given."""
-    num_cut: int = 0
-    """Number of documents that have not ended."""
-    drawn_with: SampleOptions | SearchOptions = field(default_factory=SampleOptions)
-    """The options of the last drawing, for JSON."""
+    says_seed: bool
+    """Whether the seed of `drawing` is new, and printed on stderr before the first character."""
 
-    def show_text(self, options: SampleOptions) -> None:
-        """Print one text as it is drawn."""
-        # A document ends its line, even if it is empty, because the next command line begins there.
-        with self._drawing(options, is_streamed=True) as options:
-            has_end = self.model.config.end_id is not None
-            chunks = self.model.generator.write(options)
-            end = write(chain([self.typed], _begun(chunks)), ends_line=has_end)
-        self._warn_of_loops([end], "a higher --temp, or --temp 1 --top-p 0.95")
+    @property
+    def is_whole(self) -> bool:
+        """Whether a text is shown only once all of it is drawn."""
+        return self.show_as_json or self.target is not None
 
-    def show_values(self, options: SampleOptions) -> None:
-        """Print one text line by line, each once it is drawn, coloured by the cell in `options`, or
-        by its surprise."""
-        with self._drawing(options, is_streamed=True) as options:
-            pieces = _begun(self.model.generator.stream(options))
+    def polarity(self) -> int | None:
+        """Return the polarity with which the cell is drawn; None for the surprise."""
+        if self.drawing.cell is None:
+            return None
+        return self.first.polarity(*self.drawing.cell)
+
+
+class Output(Protocol):
+    """What `charrnn sample` shows: one class for each output."""
+
+    def show(self, writing: Writing) -> None:
+        """Generate the text or the texts, and print or export them."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """One text or several: as they are drawn, separated like the documents of a file, or as JSON
+    objects."""
+
+    count: int
+    _: KW_ONLY
+    unique: bool = False
+    accept: Accept | None = None
+
+    def show(self, writing: Writing) -> None:
+        """Print or export the texts. With `unique` or `accept`, a line on stderr says how many
+        texts were drawn."""
+        count = self.count
+        generator = writing.model.generator
+        num_drawn = 0
+
+        def count_drawn(text: str) -> bool:
+            nonlocal num_drawn
+            num_drawn += 1
+            return self.accept is None or self.accept(text)
+
+        is_chosen = self.unique or self.accept is not None
+        counting = count_drawn if is_chosen else None
+
+        # Each text as it is drawn, and each object once its text is whole.
+        end = ""
+        with _progress(writing, writing.drawing, count, is_streamed=True) as options:
+            if writing.is_whole:
+                texts = generator.iter_samples(count, options, unique=self.unique, accept=counting)
+                _show_each(
+                    writing,
+                    (
+                        (separator(writing.model, index=index, count=count), text, options)
+                        for index, text in enumerate(texts)
+                    ),
+                )
+            else:
+                texts_in_chunks = generator.write_each(
+                    count, options, unique=self.unique, accept=counting
+                )
+                for index, chunks in enumerate(texts_in_chunks):
+                    before = [separator(writing.model, index=index, count=count), writing.typed]
+                    # A document ends its line, even if it is empty, because the next command line
+                    # begins there.
+                    end = write(
+                        chain(before, _begun(chunks)),
+                        ends_line=writing.model.config.end_id is not None,
+                    )
+        if count == 1:
+            remedy = "a higher --temp, or --temp 1 --top-p 0.95"
+            _warn_of_loops(writing, [end], options=writing.drawing, remedy=remedy)
+        if is_chosen and not writing.quiet:
+            write_aside(f"{count:,} of {counted(num_drawn, 'drawn text')}")
+
+
+@dataclass(frozen=True)
+class KnownDocuments:
+    """Several documents, and how many of them are not new."""
+
+    count: int
+    is_new: Accept
+
+    def show(self, writing: Writing) -> None:
+        """Print the documents and, on stderr, how many of them are not new, and which."""
+        known = []
+
+        def accept(text: str) -> bool:
+            if not self.is_new(text):
+                known.append(text)
+            return True
+
+        # Known documents are shown, too: the figure is their share of what the model writes.
+        Texts(self.count, accept=accept).show(writing)
+        documents = counted(self.count, "document")
+        figure = f"{len(known):,} of {documents} in the text of {writing.first.name}"
+        if known:
+            shown = [shortened(text, MAX_SHOWN_CHARS) for text in dict.fromkeys(known)]
+            figure += ": " + ", ".join(shown)
+        sys.stdout.flush()
+        result_console(stderr=True).print(printable(figure, IN_TEXT), markup=False)
+
+
+@dataclass(frozen=True)
+class Temperatures:
+    """A text for each temperature, as JSON objects, or each after its heading."""
+
+    temperatures: Sequence[float]
+
+    def show(self, writing: Writing) -> None:
+        """Print or export the texts."""
+        # All have the same seed: they differ by their temperature alone.
+        temperatures = self.temperatures
+        with _progress(writing, writing.drawing, len(temperatures), is_streamed=True) as options:
+
+            def shown() -> Iterator[ShownText]:
+                for index, temperature in enumerate(temperatures):
+                    drawing = replace(options, temperature=temperature)
+                    text = writing.model.generator.sample(drawing)
+                    yield _heading(index, f"temperature {temperature:g}"), text, drawing
+
+            _show_each(writing, shown())
+
+
+@dataclass(frozen=True)
+class ColouredText:
+    """A text line by line, each once it is drawn, coloured by a cell or by its surprise."""
+
+    def show(self, writing: Writing) -> None:
+        """Print the text."""
+        with _progress(writing, writing.drawing, is_streamed=True) as options:
+            pieces = _begun(writing.model.generator.stream(options))
             write_coloured(
-                self.typed, pieces=pieces, polarity=self._polarity(options.cell), quiet=self.quiet
+                writing.typed, pieces=pieces, polarity=writing.polarity(), quiet=writing.quiet
             )
 
-    def _polarity(self, cell: tuple[int, int] | None) -> int | None:
-        """Return the polarity with which a cell is drawn; None for the surprise."""
-        if cell is None:
-            return None
-        return self.first.polarity(*cell)
 
-    def export_values(self, options: SampleOptions) -> None:
-        """Write one text to the file of --export, coloured by the cell in `options` or by its
-        surprise, with the scale."""
+@dataclass(frozen=True)
+class ColouredFile:
+    """A text in the file of --export, coloured by a cell or by its surprise, with the scale."""
+
+    def show(self, writing: Writing) -> None:
+        """Write the file."""
         # The whole text, because a file is written at once or not at all.
-        with self._drawing(options) as options:
-            pieces = list(self.model.generator.stream(options))
+        with _progress(writing, writing.drawing) as options:
+            pieces = list(writing.model.generator.stream(options))
 
         # The same data that --json prints, for a file that ends in .json.
         has_ended = None
-        if self.model.config.end_id is not None:
+        if writing.model.config.end_id is not None:
             has_ended = bool(pieces) and not pieces[-1].text  # the last piece is END
         text = "".join(piece.text for piece in pieces)
         logprobs = tuple(piece.logprob for piece in pieces)
-        data = self._as_json(
-            GeneratedText(text=text, logprobs=logprobs, seed=options.seed, has_ended=has_ended)
+        data = _as_json(
+            writing,
+            GeneratedText(text=text, logprobs=logprobs, seed=options.seed, has_ended=has_ended),
+            options=options,
         )
 
         # The prime has no value, and therefore no colour.
-        coloured = [Piece(self.typed, logprob=0.0, value=math.nan)]
+        coloured = [Piece(writing.typed, logprob=0.0, value=math.nan)]
         if options.cell is None:
             name = "Surprise"
             coloured += _with_surprise(pieces)
@@ -142,336 +252,269 @@ class SampleOutput:
             coloured += pieces
             data["values"] = [piece.value for piece in pieces]
 
-        pictures = coloured_pictures(coloured, self._polarity(options.cell))
-        deliver(
-            Shown(f"{name} in a text of {self.model.name}", pictures=pictures, data=data),
-            self.target,
-        )
+        pictures = coloured_pictures(coloured, writing.polarity())
+        title = f"{name} in a text of {writing.model.name}"
+        deliver(Shown(title, pictures=pictures, data=data), writing.target)
 
-    def show_samples(
-        self,
-        count: int,
-        options: SampleOptions,
-        *,
-        unique: bool = False,
-        accept: Accept | None = None,
-    ) -> None:
-        """Print or export several texts: as JSON objects, or separated like the documents of a
-        file.
 
-        With `unique` or `accept`, a line on stderr says how many texts were drawn.
-        """
-        generator = self.model.generator
-        num_drawn = 0
+@dataclass(frozen=True)
+class TracedText:
+    """A text with its provenance."""
 
-        def count_drawn(text: str) -> bool:
-            nonlocal num_drawn
-            num_drawn += 1
-            return accept is None or accept(text)
+    def show(self, writing: Writing) -> None:
+        """Print or export the text."""
+        with _progress(writing, writing.drawing) as options:
+            text = writing.model.generator.sample(options)
+        _show_provenance(writing, text, options=options)
 
-        is_chosen = unique or accept is not None
-        counting = count_drawn if is_chosen else None
 
-        # Each text as it is drawn, and each object once its text is whole.
-        with self._drawing(options, count, is_streamed=True) as options:
-            if self.show_as_json or self.target is not None:
-                texts = generator.iter_samples(
-                    count,
-                    options,
-                    unique=unique,
-                    accept=counting,
-                )
-                self._show_each(
-                    (separator(self.model, index=index, count=count), text, self._as_json(text))
-                    for index, text in enumerate(texts)
-                )
-            else:
-                texts_in_chunks = generator.write_each(
-                    count,
-                    options,
-                    unique=unique,
-                    accept=counting,
-                )
-                for index, chunks in enumerate(texts_in_chunks):
-                    before = [separator(self.model, index=index, count=count), self.typed]
-                    write(
-                        chain(before, _begun(chunks)),
-                        ends_line=self.model.config.end_id is not None,
-                    )
-        if is_chosen and not self.quiet:
-            write_aside(f"{count:,} of {counted(num_drawn, 'drawn text')}")
+@dataclass(frozen=True)
+class Beams:
+    """The best texts of a beam search, numbered, best first; a single text is printed as far as it
+    is certain."""
 
-    def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
-        """Print or export a text for each temperature: as JSON objects, or each after its
-        heading."""
-        # All have the same seed: they differ by their temperature alone.
-        with self._drawing(options, len(temperatures), is_streamed=True) as options:
+    width: int
+    no_repeat: int | None
+    _: KW_ONLY
+    count: int
+    """Number of texts that are shown."""
 
-            def shown() -> Iterator[ShownText]:
-                for index, temperature in enumerate(temperatures):
-                    # Whether the end of a text counts as a loop depends on its own temperature.
-                    drawing = replace(options, temperature=temperature)
-                    self.drawn_with = drawing
-                    text = self.model.generator.sample(drawing)
-                    heading = _heading(index, f"temperature {temperature:g}")
-                    yield heading, text, self._as_json(text)
+    def show(self, writing: Writing) -> None:
+        """Print or export the texts."""
+        # A search shares the options of `TextOptions` with drawing: it has no temperature.
+        shared = {each.name: getattr(writing.drawing, each.name) for each in fields(TextOptions)}
+        searching = SearchOptions(**shared, width=self.width, no_repeat=self.no_repeat)
 
-            self._show_each(shown())
-
-    def show_provenance(self, options: SampleOptions) -> None:
-        """Print or export one text with its provenance."""
-        with self._drawing(options) as options:
-            text = self.model.generator.sample(options)
-        self._write_provenance(text, options)
-
-    def show_known_documents(self, count: int, options: SampleOptions, *, is_new: Accept) -> None:
-        """Print several documents and, on stderr, how many of them are not new, and which."""
-        known = []
-
-        def accept(text: str) -> bool:
-            if not is_new(text):
-                known.append(text)
-            return True
-
-        # Known documents are shown, too: the figure is their share of what the model writes.
-        self.show_samples(count, options, accept=accept)
-        figure = f"{len(known):,} of {counted(count, 'document')} in the text of {self.first.name}"
-        if known:
-            shown = [shortened(text, MAX_SHOWN_CHARS) for text in dict.fromkeys(known)]
-            figure += ": " + ", ".join(shown)
-        sys.stdout.flush()
-        result_console(stderr=True).print(printable(figure, IN_TEXT), markup=False)
-
-    def show_search(self, count: int, options: SearchOptions) -> None:
-        """Print or export the `count` best texts of a beam search, numbered, best first; a single
-        text is printed as far as it is certain."""
         # The text that all beams have in common is certain, and can be shown while the search goes
         # on.
-        is_shown_whole = (
-            self.show_as_json or self.reference_text is not None or self.target is not None
-        )
-        is_streamed = count == 1 and not is_shown_whole
-        with self._drawing(options, is_streamed=is_streamed) as options:
-            search = self.model.generator.search(options)
+        is_traced = writing.reference_text is not None
+        is_streamed = self.count == 1 and not (writing.is_whole or is_traced)
+        with _progress(writing, searching, is_streamed=is_streamed) as options:
+            search = writing.model.generator.search(options)
             if is_streamed:
-                write(chain([self.typed], _begun(search)))
+                write(chain([writing.typed], _begun(search)))
             else:
                 deque(search, maxlen=0)  # The search has its texts once it is read to the end.
 
         # Beams are complete only now: as copies, as JSON, or numbered.
-        texts = search.texts[:count]
-        self._warn_of_cuts(sum(text.has_ended is False and not text.stop for text in texts))
-        if self.reference_text is not None:
-            self._write_provenance(texts[0], options)
-        elif self.show_as_json:
+        texts = search.texts[: self.count]
+        num_cut = sum(text.has_ended is False and not text.stop for text in texts)
+        _warn_of_cuts(num_cut, quiet=writing.quiet)
+        if is_traced:
+            _show_provenance(writing, texts[0], options=options)
+        elif writing.show_as_json:
             names = ("text", "logprob", "stop", "logprobs")
             beams = [
-                {name: getattr(text, name) for name in names} | self._details(text)
+                {name: getattr(text, name) for name in names} | _details(text, options)
                 for text in texts
             ]
-            print_json(self._as_json(texts[0], beams=beams))
+            print_json(_as_json(writing, texts[0], options=options, beams=beams))
         elif not is_streamed:
             headings = [
                 _heading(i, f"{i + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats")
                 for i, text in enumerate(texts)
             ]
-            if count == 1:
+            if self.count == 1:
                 headings = [""]
-            self._show_each(zip(headings, texts, map(self._as_json, texts), strict=True))
+            _show_each(writing, zip(headings, texts, repeat(options), strict=False))
 
         # Likely texts repeat themselves. Beside a pattern --no-repeat is refused (`RULES`).
         remedy = f"--temp {SAMPLE_TEMPERATURE}"
         if options.match is None:
             remedy = f"--no-repeat 20, or {remedy}"
-        self._warn_of_loops([text.text for text in texts], remedy)
+        _warn_of_loops(writing, [text.text for text in texts], options=options, remedy=remedy)
 
-    def _show_each(self, shown: Iterable[ShownText]) -> None:
-        """Print each text after its heading, or with --json its object; or write all to the file of
-        --export."""
-        pictures = []
-        records = []
-        for heading, text, record in shown:
-            if self.show_as_json:
-                print_json(record)
-            elif self.target is None:
-                write([heading, self.typed, text.text])
-            else:
-                whole = printable(heading + self.typed + text.text, IN_TEXT)
-                pictures.append(whole.removesuffix("\n"))  # each picture ends its line
-                records.append(record)
-        if self.target is not None:
-            deliver(
-                Shown(f"Texts of {self.model.name}", pictures=pictures, data=records), self.target
-            )
 
-    def count_cut(self) -> None:
-        """Count a document that was cut before its END; the number is printed on stderr at the
-        end."""
-        self.num_cut += 1
-
-    @contextmanager
-    def _drawing(
-        self, options: Options, num_texts: int = 1, *, is_streamed: bool = False
-    ) -> Iterator[Options]:
-        """Yield options with which drawing prints a new seed and moves a bar.
-
-        There is no bar for short texts. Beside texts that appear on the terminal as they are drawn
-        there is neither a bar nor, from the first character on, any other line of progress.
-        """
-        self.drawn_with = options
-        num_chars = num_texts * options.length
-
-        # A search computes each character once for every beam.
-        num_computed = num_chars
-        if isinstance(options, SearchOptions):
-            num_computed *= options.width
-        # A bar beside text that appears would move the text.
-        is_beside_text = is_streamed and sys.stdout.isatty()
-        with ExitStack() as stack:
-            advance = Task("writing")
-            if num_computed > LONG and not is_beside_text:
-                advance = stack.enter_context(task("writing", num_chars))
-
-            # The seed comes before the first character, so that an interrupted text can be drawn
-            # again.
-            def on_draw(num_drawn: int) -> None:
-                nonlocal is_beside_text
-                self._say_seed()
-                if is_beside_text:
-                    stack.enter_context(using(WarningsOnly(current())))
-                    is_beside_text = False
-                advance(num_drawn)
-
-            yield replace(options, on_draw=on_draw)
-        self._warn_of_cuts(self.num_cut)
-
-    def _say_seed(self) -> None:
-        """Print a new seed, once."""
-        if self.fresh_seed is not None and not self.quiet:
-            write_aside(f"seed {self.fresh_seed}")
-        self.fresh_seed = None
-
-    def _warn_of_cuts(self, num_cut: int) -> None:
-        if num_cut:
-            were = "documents were"
-            if num_cut == 1:
-                were = "document was"
-            warn(
-                (f"{num_cut:,} {were} cut before the end: give a larger --length",),
-                quiet=self.quiet,
-            )
-
-    def _write_provenance(
-        self, text: GeneratedText, options: SampleOptions | SearchOptions
-    ) -> None:
-        """Print or export the typed prime, and the text with its provenance."""
-        # The prime is not looked for, because it is the user's own text.
-        assert self.reference_text is not None, "--trace loads the training text"
-        if not text.text:
-            raise DataError("The text is empty, so nothing can be traced: draw another one.")
-        found = provenance.trace_text(
-            self.model,
-            text.text,
-            reference_text=self.reference_text,
-            prime=options.prime,
-            unknown=options.unknown,
-            clamps=options.clamps,
-        )
-        if self.show_as_json:
-            print_json(self._as_json(text) | {"provenance": found.to_json()})
-            return
-
-        # A pipe gets the text without the marks, which are for a terminal.
-        if self.target is None and not sys.stdout.isatty():
-            write([self.typed, text.text])
-            sys.stdout.flush()
-            for figure in found.figures():
-                result_console(stderr=True).print(figure)
+def _show_each(writing: Writing, shown: Iterable[ShownText]) -> None:
+    """Print each text after its heading, or with --json its object; or write all to the file of
+    --export."""
+    pictures = []
+    records = []
+    for heading, text, options in shown:
+        if not writing.is_whole:
+            write([heading, writing.typed, text.text])
+            continue
+        record = _as_json(writing, text, options=options)
+        if writing.show_as_json:
+            print_json(record)
         else:
-            title = f"Provenance of a text of {self.first.name}"
-            shown = provenance_page.shown(
-                found, self.reference_text, title=title, sample=self._as_json(text)
-            )
-            deliver(shown, self.target)
-
-        # Nothing is marked in such a short text, so all of it would seem to be new.
-        if len(found.text) < found.min_length:
-            has = f"the text has {counted(len(found.text), 'character')}"
-            need = f"passages of {found.min_length} or more count: give a larger --length"
-            warn((f"{has}, and {need}",), quiet=self.quiet)
-
-    def _warn_of_loops(self, texts: Sequence[str], remedy: str) -> None:
-        """Warn if texts end in a loop, with the number of such texts and the remedy."""
-        ends = map(self._loop_at_end, texts)
-        loops = [loop for loop in ends if loop is not None]
-        if not loops:
-            return
-
-        repeats = f"{counted(loops[0].period, 'character')}, {loops[0].repeats} times in a row"
-        problem = f"the text ends in a loop: {repeats}"
-        if len(texts) > 1:
-            problem = f"{len(loops)} of {len(texts)} texts end in a loop, such as {repeats}"
-        why = f"The most likely texts of character models do that; try {remedy}."
-        warn((f"{problem}. {why}",), quiet=self.quiet)
-
-    def _loop_at_end(self, text: str) -> Loop | None:
-        """Return the loop in which a text ends, or None. In a text that was drawn at random, blanks
-        and rows of dashes do not count as loops."""
-        # Only the end matters: a loop that a text has left is no reason to worry.
-        end = text[-LOOP_CHARS:]
-        loop = find_loop(end)
-        if loop is None:
-            return None
-
-        # Indentations and rules are usual in code. But the most likely text repeats them for
-        # another reason, and a text of blanks alone shows nothing.
-        repeated = end[: len(end) - loop.after][-loop.period :]
-        is_random = isinstance(self.drawn_with, SampleOptions) and self.drawn_with.temperature > 0
-        if is_random and end.strip() and not any(map(str.isalnum, repeated)):
-            return None
-        return loop
-
-    def _as_json(self, text: GeneratedText, **beams: object) -> dict[str, object]:
-        """Return the object of `sample --json`; the object of a search has its `beams` instead of
-        details of the best text."""
-        # The text, and the values that draw it again.
-        data = {
-            "run": self.model.name,
-            "text": text.text,
-            "prime": _decoded(self.prime),
-            "seed": text.seed,
-        }
-
-        # A search has no temperature, and not every text has a pattern to match.
-        options: dict[str, object] = {"length": self.drawn_with.length}
-        for name in ("temperature", "match"):
-            value = getattr(self.drawn_with, name, None)
-            if value is not None:
-                options[name] = value
-
-        details = beams
-        if not beams:
-            details = {"logprobs": text.logprobs, **self._details(text)}
-        return {**data, **options, "logprob": text.logprob, **details, **self.model.origin()}
-
-    def _details(self, text: GeneratedText) -> dict[str, object]:
-        """Return for JSON how the text ends: whether a document has ended, nothing without
-        documents, and the loop in which the text ends."""
-        details: dict[str, object] = {}
-        if text.has_ended is not None:
-            details["has_ended"] = text.has_ended
-
-        details["loop"] = None
-        loop = self._loop_at_end(text.text)
-        if loop is not None:
-            details["loop"] = asdict(loop)
-        return details
+            whole = printable(heading + writing.typed + text.text, IN_TEXT)
+            pictures.append(whole.removesuffix("\n"))  # each picture ends its line
+            records.append(record)
+    if writing.target is not None:
+        title = f"Texts of {writing.model.name}"
+        deliver(Shown(title, pictures=pictures, data=records), writing.target)
 
 
-def _decoded(prime: str | bytes | None) -> str | None:
-    if isinstance(prime, bytes):
-        return prime.decode("utf-8", "replace")
-    return prime
+@contextmanager
+def _progress(
+    writing: Writing, options: Options, num_texts: int = 1, *, is_streamed: bool = False
+) -> Iterator[Options]:
+    """Yield options with which drawing prints a new seed, moves a bar, and counts the documents
+    that are cut before their END.
+
+    There is no bar for short texts. Beside texts that appear on the terminal as they are drawn
+    there is neither a bar nor, from the first character on, any other line of progress.
+    """
+    num_chars = num_texts * options.length
+    # A search computes each character once for every beam.
+    num_computed = num_chars
+    if isinstance(options, SearchOptions):
+        num_computed *= options.width
+    # A bar beside text that appears would move the text.
+    is_beside_text = is_streamed and sys.stdout.isatty()
+    has_begun = False
+    num_cut = 0
+    with ExitStack() as stack:
+        advance = Task("writing")
+        if num_computed > LONG and not is_beside_text:
+            advance = stack.enter_context(task("writing", num_chars))
+
+        # The seed comes before the first character, so that an interrupted text can be drawn again.
+        def on_draw(num_drawn: int) -> None:
+            nonlocal has_begun
+            if not has_begun and writing.says_seed and not writing.quiet:
+                write_aside(f"seed {options.seed}")
+            if not has_begun and is_beside_text:
+                stack.enter_context(using(WarningsOnly(current())))
+            has_begun = True
+            advance(num_drawn)
+
+        def on_cut() -> None:
+            nonlocal num_cut
+            num_cut += 1
+
+        # The texts of a search are counted once it is known which of them are shown.
+        callbacks: dict[str, Any] = {"on_draw": on_draw}
+        if not isinstance(options, SearchOptions):
+            callbacks["on_cut"] = on_cut
+        yield replace(options, **callbacks)
+    _warn_of_cuts(num_cut, quiet=writing.quiet)
+
+
+def _warn_of_cuts(num_cut: int, *, quiet: bool) -> None:
+    if num_cut:
+        were = "documents were"
+        if num_cut == 1:
+            were = "document was"
+        warn((f"{num_cut:,} {were} cut before the end: give a larger --length",), quiet=quiet)
+
+
+def _show_provenance(
+    writing: Writing, text: GeneratedText, options: SampleOptions | SearchOptions
+) -> None:
+    """Print or export the typed prime, and the text with its provenance."""
+    # The prime is not looked for, because it is the user's own text.
+    assert writing.reference_text is not None, "--trace loads the training text"
+    if not text.text:
+        raise DataError("The text is empty, so nothing can be traced: draw another one.")
+    found = provenance.trace_text(
+        writing.model,
+        text.text,
+        reference_text=writing.reference_text,
+        prime=options.prime_text,
+        unknown=options.unknown,
+        clamps=options.clamps,
+    )
+    record = _as_json(writing, text, options=options)
+    if writing.show_as_json:
+        print_json(record | {"provenance": found.to_json()})
+        return
+
+    # A pipe gets the text without the marks, which are for a terminal.
+    if writing.target is None and not sys.stdout.isatty():
+        write([writing.typed, text.text])
+        sys.stdout.flush()
+        for figure in found.figures():
+            result_console(stderr=True).print(figure)
+    else:
+        title = f"Provenance of a text of {writing.first.name}"
+        shown = provenance_page.shown(found, writing.reference_text, title=title, sample=record)
+        deliver(shown, writing.target)
+
+    # Nothing is marked in such a short text, so all of it would seem to be new.
+    if len(found.text) < found.min_length:
+        has = f"the text has {counted(len(found.text), 'character')}"
+        need = f"passages of {found.min_length} or more count: give a larger --length"
+        warn((f"{has}, and {need}",), quiet=writing.quiet)
+
+
+def _warn_of_loops(
+    writing: Writing, texts: Sequence[str], options: SampleOptions | SearchOptions, remedy: str
+) -> None:
+    """Warn if texts end in a loop, with the number of such texts and the remedy."""
+    ends = [_loop_at_end(text, options) for text in texts]
+    loops = [loop for loop in ends if loop is not None]
+    if not loops:
+        return
+
+    repeats = f"{counted(loops[0].period, 'character')}, {loops[0].repeats} times in a row"
+    problem = f"the text ends in a loop: {repeats}"
+    if len(texts) > 1:
+        problem = f"{len(loops)} of {len(texts)} texts end in a loop, such as {repeats}"
+    why = f"The most likely texts of character models do that; try {remedy}."
+    warn((f"{problem}. {why}",), quiet=writing.quiet)
+
+
+def _loop_at_end(text: str, options: SampleOptions | SearchOptions) -> Loop | None:
+    """Return the loop in which a text ends, or None. In a text that was drawn at random, blanks and
+    rows of dashes do not count as loops."""
+    # Only the end matters: a loop that a text has left is no reason to worry.
+    end = text[-LOOP_CHARS:]
+    loop = find_loop(end)
+    if loop is None:
+        return None
+
+    # Indentations and rules are usual in code. But the most likely text repeats them for another
+    # reason, and a text of blanks alone shows nothing.
+    repeated = end[: len(end) - loop.after][-loop.period :]
+    is_random = isinstance(options, SampleOptions) and options.temperature > 0
+    if is_random and end.strip() and not any(map(str.isalnum, repeated)):
+        return None
+    return loop
+
+
+def _as_json(
+    writing: Writing,
+    text: GeneratedText,
+    options: SampleOptions | SearchOptions,
+    beams: Sequence[dict[str, object]] = (),
+) -> dict[str, object]:
+    """Return the object of `sample --json`; the object of a search has its `beams` instead of
+    details of the best text."""
+    # The text, and the values that draw it again.
+    data: dict[str, object] = {"run": writing.model.name, "text": text.text}
+    data["prime"] = options.prime_text
+    if isinstance(options.prime_text, bytes):
+        data["prime"] = options.prime_text.decode("utf-8", "replace")
+    data |= {"seed": text.seed, "length": options.length}
+
+    # A search has no temperature, and not every text has a pattern to match.
+    for name in ("temperature", "match"):
+        value = getattr(options, name, None)
+        if value is not None:
+            data[name] = value
+
+    data["logprob"] = text.logprob
+    if beams:
+        data["beams"] = beams
+    else:
+        data |= {"logprobs": text.logprobs, **_details(text, options)}
+    return data | writing.model.origin()
+
+
+def _details(text: GeneratedText, options: SampleOptions | SearchOptions) -> dict[str, object]:
+    """Return for JSON how the text ends: whether a document has ended, nothing without documents,
+    and the loop in which the text ends."""
+    details: dict[str, object] = {}
+    if text.has_ended is not None:
+        details["has_ended"] = text.has_ended
+
+    details["loop"] = None
+    loop = _loop_at_end(text.text, options)
+    if loop is not None:
+        details["loop"] = asdict(loop)
+    return details
 
 
 def _begun(stretches: Iterable[Part]) -> Iterator[Part]:

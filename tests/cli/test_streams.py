@@ -12,7 +12,7 @@ from streams import Stream
 
 from charrnn.cli import streams
 from charrnn.cli.progress_bars import TerminalProgress
-from charrnn.commands.sample_output import SampleOutput, write
+from charrnn.commands.sample_output import Writing, _progress, write
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.system.process import PARENT
 from charrnn.system.progress import tell, using, warn
@@ -78,16 +78,16 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
     terminal = make_terminal()
     text = Stream(is_terminal=True)
     monkeypatch.setattr(sys, "stdout", text)
-    output = SampleOutput(
+    writing = Writing(
         first=None,
         model=None,
-        prime=None,
+        drawing=SampleOptions(length=2, seed=7),
         typed="",
-        length=2,
         reference_text=None,
         show_as_json=False,
         quiet=False,
-        fresh_seed=7,
+        target=None,
+        says_seed=True,
     )
 
     def drawn(on_draw):
@@ -99,7 +99,7 @@ def test_no_status_line_stands_within_a_text(make_terminal, monkeypatch):
         yield "b"
 
     with using(TerminalProgress()):
-        with output._drawing(SampleOptions(length=2), is_streamed=True) as options:
+        with _progress(writing, writing.drawing, is_streamed=True) as options:
             write(drawn(options.on_draw))
         tell("after the text")
     assert text.text() == "ab\n"
