@@ -22,7 +22,7 @@ WRAPPED_SHARE = 0.4
 """A text is called wrapped if more than this share of its lines could be joined."""
 SHORT_PROSE = 500_000
 """Characters of a text below which the included model of prose is a better start than none
-(docs/use/how-to.md)."""
+(docs/use/your-text.md)."""
 FEW_WORDS = 1_000
 """A shorter text is a trial, and needs no advice."""
 LEAST_ARTICLES = 0.025

@@ -368,7 +368,7 @@ def sections() -> Iterator[str]:
     yield (
         "## Cells\n\nThese are the values of `--cell`. They have [equations](../understand/"
         "equations.md#equations-of-the-cell-types), and results have\n[what each can"
-        f" count](results.md#counting).\n\n{items(CELL_DESCRIPTIONS)}"
+        f" count](results.md#formal-languages-and-counting).\n\n{items(CELL_DESCRIPTIONS)}"
     )
     yield (
         "## Depths\n\nThese are the values of `--depth`. They have [equations](../understand/"

@@ -16,7 +16,6 @@ import re
 import shutil
 import tempfile
 import webbrowser
-from collections.abc import Iterable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,6 +39,14 @@ LIVE_OPTIONS = "temp=0.5&seed=9&length=600&write=1"
 """What their pages do when they are opened."""
 FIRST = ("live-models", "docs/README")
 """The pages before the sections of docs/README.md."""
+GONE = {
+    "use/choosing": "use/your-text",
+    "use/how-to": "use/your-text",
+    "use/names": "use/lists",
+    "use/publishing": "use/export",
+    "understand/formal-languages": "look-up/results",
+}
+"""Pages that other pages have taken in."""
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -58,22 +65,17 @@ PAGE = """<!DOCTYPE html>
 """A page between the versions."""
 
 
-def read_sections(index: str) -> dict[str, list[str]]:
-    """Return the pages of each section of docs/README.md, in its order, by the section's title.
+def read_sections(index: str) -> dict[str, dict[str, str]]:
+    """Return the pages of each section of docs/README.md, in its order, and what is done with them.
 
-    A page is named as Sphinx does: its path from the repository, without the suffix. A page that is
-    listed in several sections belongs to the first of them.
+    A page is named as Sphinx does: its path from the repository, without the suffix. Its value is the
+    text of its link, which begins with a verb.
     """
-    sections: dict[str, list[str]] = {}
-    listed: set[str] = set()
+    sections: dict[str, dict[str, str]] = {}
     for part in index.split("\n## ")[1:]:
         title, _, text = part.partition("\n")
-        sections[title] = []
-        for link in re.findall(r"\]\(([^)#:]+)\.md[#)]", text):
-            page = posixpath.normpath(f"docs/{link}")
-            if page not in listed:
-                listed.add(page)
-                sections[title].append(page)
+        links = re.findall(r"\[([^]]+)\]\(([^)#:]+)\.md[#)]", text)
+        sections[title] = {posixpath.normpath(f"docs/{link}"): task for task, link in links}
     return sections
 
 
@@ -92,24 +94,22 @@ def write_navigation(source: Path) -> None:
     """Append the order of all pages to README.md, the home of the site. Pages that docs/README.md
     does not list come last."""
     sections = read_sections((source / "docs/README.md").read_text(encoding="utf-8"))
-    for pages in sections.values():
-        # The commands stand beside the names of Python.
-        if "docs/look-up/reference" in pages:
-            pages.insert(pages.index("docs/look-up/reference") + 1, "python-interface")
+    sections["From Python"]["python-interface"] = "Look up a name of Python"
     listed = {*FIRST, "README"}.union(*sections.values())
     paths = [*source.glob("*.md"), *source.glob("docs/**/*.md"), *source.glob("benchmarks/**/*.md")]
     names = {path.relative_to(source).with_suffix("").as_posix() for path in paths}
-    sections["The project"] = sorted(names - listed)
+    sections["The project"] = dict.fromkeys(sorted(names - listed), "")
 
-    blocks = [_toctree("", FIRST)]
+    blocks = [_toctree("", dict.fromkeys(FIRST, ""))]
     blocks += [_toctree(f":caption: {title}\n", pages) for title, pages in sections.items()]
     with (source / "README.md").open("a", encoding="utf-8") as home:
         home.write("".join(blocks))
 
 
-def _toctree(caption: str, pages: Iterable[str]) -> str:
-    """Return the Markdown that lists pages in the navigation, below a line for their caption."""
-    lines = "\n".join(pages)
+def _toctree(caption: str, pages: dict[str, str]) -> str:
+    """Return the Markdown that lists pages in the navigation, below a line for their caption, each by
+    its task or, without one, by its own title."""
+    lines = "\n".join(f"{task} <{page}>" if task else page for page, task in pages.items())
     return f"\n```{{toctree}}\n:hidden:\n{caption}\n{lines}\n```\n"
 
 
@@ -210,11 +210,20 @@ def build(folder: Path, release: str) -> int:
 
 
 def write_old_addresses(source: Path, extra: Path) -> None:
-    """Let the address of each page before the folders of docs/ lead to the page."""
-    (extra / "docs").mkdir()
+    """Let the address of each page before the folders of docs/, and of each page that is gone, lead to
+    the page of today."""
+    addresses = {}
     for path in source.glob("docs/*/*.md"):
-        page = path.relative_to(source / "docs").with_suffix(".html")
-        (extra / "docs" / page.name).write_text(redirection(page.as_posix()), encoding="utf-8")
+        page = path.relative_to(source / "docs").with_suffix(".html").as_posix()
+        addresses[posixpath.basename(page)] = page
+    for old, new in GONE.items():
+        addresses[f"{old}.html"] = addresses[f"{posixpath.basename(old)}.html"] = f"{new}.html"
+
+    for old, new in addresses.items():
+        page = extra / "docs" / old
+        page.parent.mkdir(parents=True, exist_ok=True)
+        address = posixpath.relpath(new, posixpath.dirname(old) or ".")
+        page.write_text(redirection(address), encoding="utf-8")
 
 
 def redirection(address: str) -> str:

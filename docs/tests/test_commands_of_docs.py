@@ -29,7 +29,8 @@ PAGES = [
     "README.md",
     "docs/look-up/reference.md",
     "docs/learn/tour.md",
-    "docs/use/how-to.md",
+    "docs/use/your-text.md",
+    "docs/use/lists.md",
     "docs/learn/teaching.md",
     "docs/use/music.md",
     "docs/use/fine-tuning.md",
@@ -103,6 +104,7 @@ def write_texts(folder):
         "russian.txt": words(4000, " ").replace("e", "ä").replace("s", "й"),
         "messages.csv": "date,text\n"
         + "\n".join(f"{day},{words(6, ' ', day)}" for day in range(300)),
+        "firms.csv": "id,name\n" + "\n".join(f"{row},{words(2, ' ', row)}" for row in range(300)),
         "my.py": source(99),
     }
     for name, text in texts.items():
@@ -111,6 +113,8 @@ def write_texts(folder):
         project = folder / "project" / f"part{part}.py"
         project.parent.mkdir(exist_ok=True)
         project.write_text(source(part), encoding="utf-8")
+    (folder / "chapters").mkdir()
+    (folder / "chapters" / "one.txt").write_text(prose, encoding="utf-8")
     (folder / "poems").mkdir()
     for number in range(60):
         (folder / "poems" / f"{number}.txt").write_text(words(24, " ", number), encoding="utf-8")

@@ -159,7 +159,7 @@ def test_the_losses_of_the_readme_are_those_of_the_results():
 def test_the_pages_install_the_torch_of_the_constraints():
     constraints = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
     [version] = re.findall(r"(?m)^torch==(\S+)$", constraints)
-    page = (DOCS / "understand" / "dependencies.md").read_text(encoding="utf-8")
+    page = (DOCS / "use" / "install.md").read_text(encoding="utf-8")
     assert set(re.findall(r"torch==(\S+)", page)) == {version}
 
 
