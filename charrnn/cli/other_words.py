@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "web webpage html page website": "charrnn export RUN page.html, or charrnn serve RUN",
         "onnx zip share publish": "charrnn export RUN NAME/, or FILE, in .zip, .html or .onnx",
         "info status about describe log": "charrnn runs RUN",
-        "delete remove rm clean": "rm -r RUN, which a shell understands",
+        "delete remove rm clean": "charrnn runs delete RUN",
         "init setup config new": "charrnn train FILE, which needs no preparation",
         "beam temperature": "charrnn sample RUN, which has --beam and --temp",
         "explain neurons gates": "charrnn visualize RUN",
@@ -228,6 +228,12 @@ MEANINGS = (
     ),
     Meaning("sample", "a text to continue", _matches(".+"), "--prime {}"),
     Meaning("runs", "not the name of a run", {"list", "ls", "all"}.__contains__, "charrnn runs"),
+    Meaning(
+        "runs",
+        "not the name of a run",
+        {"rm", "remove", "del"}.__contains__,
+        "charrnn runs delete RUN",
+    ),
 )
 """What words mean in the wrong place. The first that fits counts."""
 

@@ -1,14 +1,25 @@
 """charrnn runs: the runs in checkpoints/ and in this folder as a table, and their learning
-curves."""
+curves; and their deletion."""
 
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from charrnn.cli.command_options import ReplacingOptions
-from charrnn.cli.streams import deliver, export_target, print_json, print_path, result_console, warn
+from charrnn.cli.streams import (
+    deliver,
+    export_target,
+    print_json,
+    print_path,
+    result_console,
+    warn,
+    write_aside,
+)
 from charrnn.config.options import argument, option
-from charrnn.errors import CharRNNError, CheckpointError
+from charrnn.errors import UsageError
+from charrnn.runs.reader import is_run
+from charrnn.system.files import bytes_of_folder
 from charrnn.views.delivery import Shown, describe_formats
 
 MAX_CURVES = 7
@@ -30,7 +41,7 @@ class RunsOptions(ReplacingOptions):
         None,
         flags="--sort COLUMN",
         help="Sort by name, text, model, cell, layers, units, parameters, seed, steps,"
-        " characters, loss or minutes, the smallest first.",
+        " characters, loss, minutes, date or size, the smallest first.",
         shown_default="oldest first",
     )
     plot: bool = option(
@@ -54,14 +65,19 @@ def runs(options: RunsOptions) -> None:
     """List the runs and their losses.
 
     Prints one line for each run in checkpoints/ or directly in this folder, oldest first: its text,
-    its model and the number of its weights, its seed, its steps, its best validation loss and how
-    long it was trained.
+    its model and the number of its weights, its seed, its steps, its best validation loss, how long
+    it was trained, when it saved last and its size. Of several runs with one text, the best is
+    marked.
+
+    `charrnn runs delete RUN` deletes runs. It asks first, and says how much room they take.
 
     With --plot, draws learning curves instead: of the runs that are named, or of the last 7 of the
     list that have a loss; with --sort, of the first 7.
     """
     # Each form of the command imports what it needs: a table needs no chart.
-    if options.to is not None:
+    if options.runs[:1] == ["delete"] and not is_run("delete"):
+        _delete(options)
+    elif options.to is not None:
         from charrnn.plugins.formats.trackers import export_logs
 
         print_path(export_logs(options.runs, options.to, force=options.force))
@@ -72,20 +88,12 @@ def runs(options: RunsOptions) -> None:
 
 
 def _list(options: RunsOptions) -> None:
-    """Print the summaries of the runs as a table or JSON. If some of several runs cannot be read,
-    the rest are printed before the error."""
+    """Print the summaries of the runs as a table or JSON."""
     from charrnn.runs.included import read_cards
     from charrnn.runs.overview import run_summaries
     from charrnn.views.tables import runs_view
 
-    # Runs that can be read are listed before the error about a run that cannot; the command then
-    # ends with the exit code of that error.
-    try:
-        summaries = run_summaries(options.runs, sort=options.sort)
-    except CheckpointError:
-        if readable := [name for name in options.runs if _is_readable(name)]:
-            _list(replace(options, runs=readable))
-        raise
+    summaries = run_summaries(options.runs, sort=options.sort)
 
     # Warnings go first: a long table would push them out of sight.
     problems = [problem for summary in summaries for problem in summary.warnings]
@@ -107,13 +115,33 @@ def _list(options: RunsOptions) -> None:
         result_console().print(f"included: {', '.join(listed)}", style="dim")
 
 
-def _is_readable(name: str) -> bool:
-    from charrnn.runs.overview import run_summaries
+def _delete(options: RunsOptions) -> None:
+    """Ask whether to delete the named runs, and delete them."""
+    from charrnn.runs.overview import find_runs
+    from charrnn.runs.writer import delete_run
 
-    try:
-        return bool(run_summaries([name]))
-    except CharRNNError:
-        return False
+    if len(options.runs) == 1:
+        raise UsageError("Name the runs to delete: charrnn runs delete RUN")
+    if options.plot or options.to or options.sort:
+        raise UsageError("charrnn runs delete takes the names of runs alone.")
+    folders = [folder.path for folder in find_runs(options.runs[1:])]
+    num_bytes = sum(map(bytes_of_folder, folders))
+    names = ", ".join(map(str, folders))
+
+    # The answer may come from a program: echo y | charrnn runs delete RUN.
+    write_aside(f"Delete {names} ({num_bytes / 1e6:,.1f} MB)? y for yes")
+    if sys.stdin is None or sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("Nothing was deleted: the answer was not y.")
+    for folder in folders:
+        delete_run(folder)
+    num_freed = num_bytes - sum(map(bytes_of_folder, folders))
+    if options.json:
+        print_json({"deleted": list(map(str, folders)), "bytes": num_freed})
+    else:
+        write_aside(f"Deleted {names}: {num_freed / 1e6:,.1f} MB are free.")
+    kept = [str(folder) for folder in folders if folder.exists()]
+    if kept:
+        warn((f"other files are left in {', '.join(kept)}",), quiet=options.quiet)
 
 
 def _plot(options: RunsOptions) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
@@ -16,10 +18,11 @@ from charrnn.runs.reader import (
     RunReader,
     find_model_file,
     find_run,
+    last_change,
     list_all_runs,
 )
 from charrnn.system.display import Displayable, RecordList
-from charrnn.system.files import JSON
+from charrnn.system.files import JSON, bytes_of_folder
 from charrnn.system.progress import task
 from charrnn.text.text_files import without_gz
 
@@ -61,6 +64,16 @@ class RunSummary(Displayable):
     """The lowest validation loss."""
     minutes: float
     """Minutes of training up to this step."""
+    init_from: str | None = None
+    """The run or model with whose weights its training began."""
+    saved: str | None = None
+    """When it saved last, with the offset of the local time, such as 2026-11-28T22:15:34+00:00;
+    None if it has saved nothing."""
+    num_bytes: int = 0
+    """The size of its folder."""
+    is_best: bool = False
+    """Whether several of the listed runs can be compared with it, and none of them has a lower
+    loss."""
     warnings: tuple[str, ...] = ()
     """The damaged lines of its log, or a damaged alphabet; the figures are computed without
     them."""
@@ -152,6 +165,10 @@ def summarize(folder: RunReader) -> RunSummary:
         num_steps = 0
         seed = None
 
+    saved = None
+    if nanoseconds := last_change(folder.path):
+        saved = datetime.fromtimestamp(nanoseconds // 10**9).astimezone().isoformat()
+
     # The number of weights depends on the size of the alphabet.
     num_weights = None
     try:
@@ -172,6 +189,9 @@ def summarize(folder: RunReader) -> RunSummary:
         num_chars=step * config.chars_per_step,
         best_nats=min(losses, default=None),
         minutes=seconds / 60,
+        init_from=config.init_from,
+        saved=saved,
+        num_bytes=bytes_of_folder(folder.path),
         **logged_fields(config, state=state, problems=problems),
     )
 
@@ -231,6 +251,8 @@ SORT_KEYS = {
     "characters": "num_chars",
     "loss": "best_nats",
     "minutes": "minutes",
+    "date": "saved",
+    "size": "num_bytes",
 }
 """The fields of `RunSummary` by which runs are sorted, ascending, for each word of `sort`."""
 
@@ -266,8 +288,8 @@ def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -
         runs: The names or paths of the runs. By default all runs in `checkpoints` and in the
             current folder; damaged ones are then left out, and `skipped` says why.
         sort: What the runs are sorted by, ascending: such as `loss`, `name`, `text`, `model`,
-            `steps` or `minutes`. A run without that value comes last. By default they are sorted by
-            age, oldest first.
+            `steps`, `minutes`, `date` or `size`. A run without that value comes last. By default
+            they are sorted by age, oldest first.
 
     Returns:
         A list of `RunSummary`. Its `skipped` has a sentence for every run that is left out.
@@ -282,9 +304,29 @@ def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -
     """
     # A named run is never left out: the user asked for it.
     pairs, skipped = _summarize_each(find_runs(runs), sort=sort, is_named=bool(runs))
-    summaries = RunSummaries(run for _, run in pairs)
+    summaries = RunSummaries(_with_best(run for _, run in pairs))
     summaries.skipped = tuple(skipped)
     return summaries
+
+
+def _with_best(runs: Iterable[RunSummary]) -> Iterator[RunSummary]:
+    """Mark the best of the runs whose losses can be compared: they learned the same text, with the
+    same split and the same unit."""
+    runs = list(runs)
+    losses = defaultdict(list)
+    for run in runs:
+        if run.best_nats is not None:
+            losses[_comparable(run)].append(run.best_nats)
+
+    for run in runs:
+        compared = losses[_comparable(run)]
+        is_best = len(compared) > 1 and run.best_nats == min(compared)
+        yield replace(run, is_best=is_best)
+
+
+def _comparable(run: RunSummary) -> tuple[object, ...]:
+    """Return what runs have in common if their losses can be compared."""
+    return run.digest or run.text, run.alphabet == "byte", run.split
 
 
 def select_runs(

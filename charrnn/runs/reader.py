@@ -413,7 +413,7 @@ def _subfolders(path: Path) -> list[Path]:
 
 
 def _oldest_first(runs: Iterable[RunReader]) -> list[RunReader]:
-    return sorted(runs, key=lambda run: (_last_change(run.path), run.name))
+    return sorted(runs, key=lambda run: (last_change(run.path), run.name))
 
 
 def check_not_in_use(folder: Path) -> None:
@@ -531,7 +531,7 @@ def _is_unreadable(path: Path) -> bool:
     return False
 
 
-def _last_change(path: Path) -> int:
+def last_change(path: Path) -> int:
     """Return when `latest` was last written, or else `config.yaml`, in nanoseconds since the epoch;
     0 if neither exists."""
     for name in ("latest", CONFIG):

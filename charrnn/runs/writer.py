@@ -33,6 +33,7 @@ from charrnn.runs.checkpoint import (
     checkpoint_name,
     checkpoint_step,
     checkpoint_to_bytes,
+    is_checkpoint_name,
     read_checkpoint,
 )
 from charrnn.runs.config_files import CONFIG, VOCAB, NewerFormatError, RunDescription
@@ -412,6 +413,31 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
             stack.push(remove_unless_saved)
             stack.enter_context(lock_folder(run.path))
         yield run
+
+
+_OTHER_FILES = ("metrics.jsonl", "samples.txt", "latest", "best")
+"""The other files of charrnn in a run's folder."""
+
+
+def delete_run(path: Path) -> None:
+    """Remove a run: all that charrnn has written into its folder, and the folder itself, unless
+    there are other files in it.
+
+    Raises UsageError for a link, RunInUseError while a process trains the run, CharRNNError if it
+    cannot be removed.
+    """
+    if path.is_symlink():
+        raise UsageError(f"{path} is a link: name {path.resolve()}, to which it leads.")
+    with lock_folder(path), files.convert_os_errors("remove", path=path):
+        # The checkpoints first: a run of which some are left can still be found, and deleted.
+        for entry in list(path.iterdir()):
+            if is_checkpoint_name(entry.name.removeprefix("damaged-")):
+                shutil.rmtree(entry)
+        for name in _OTHER_FILES:
+            (path / name).unlink(missing_ok=True)
+        _remove_first_files(path)
+        if not os.listdir(path):
+            path.rmdir()
 
 
 def _remove_first_files(path: Path) -> None:

@@ -157,6 +157,16 @@ def remove_temporaries(folder: Path) -> None:
                 entry.unlink(missing_ok=True)
 
 
+def bytes_of_folder(folder: Path) -> int:
+    """Return the size of all files in a folder and its folders. What cannot be read counts as
+    empty."""
+    num_bytes = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            num_bytes += path.lstat().st_size
+    return num_bytes
+
+
 def forms_of(name: str) -> list[str]:
     """Return the name of a file as it is typed and, if they differ, in the forms of Unicode in
     which file systems may have it: é is one character or two (NFC, NFD)."""

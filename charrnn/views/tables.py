@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from string import Formatter
 from types import MappingProxyType
 from typing import Any
@@ -477,11 +478,15 @@ def shown_parameters(run: Any) -> str:
 RUN_COLUMNS: Columns = {
     "run": "{name}",
     "nats/char": "{best_nats:.4f}",
+    "best": lambda run: "yes" if run.is_best else "",
+    "date": lambda run: (run.saved or "")[: len("2026-11-28")],
     "text": "{text}",
+    "from": lambda run: PurePath(run.init_from or "").name,
     "model": "{cell} {num_layers}×{hidden_size}",
-    "params": shown_parameters,
     "steps": _shown_steps,
+    "MB": lambda run: f"{run.num_bytes / 1e6:,.1f}",
     "min": "{minutes:.1f}",
+    "params": shown_parameters,
     "seed": _shown_seed,
 }
 """The columns of the table of runs, the most important first."""
@@ -497,6 +502,10 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
     columns = dict(RUN_COLUMNS)
     if all(run.name.startswith(run.text) for run in runs):
         del columns["text"]
+    if all(run.init_from is None for run in runs):
+        del columns["from"]
+    if not any(run.is_best for run in runs):
+        del columns["best"]
     shared = []
     if len(runs) > 1:
         for name in ("text", "seed"):
@@ -506,7 +515,8 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
                 shared.append(f"{name} {values.pop()}")
 
     # Names to the left, so that names that begin alike stand below each other.
-    table = records_table(columns, runs, left=("run", "text", "model"), narrow=True)
+    left = ("run", "best", "date", "text", "from", "model")
+    table = records_table(columns, runs, left=left, narrow=True)
 
     # A run without a loss cannot be compared wrongly.
     validated = [run for run in runs if run.best_nats is not None]

@@ -55,7 +55,7 @@ ANSWERS = {
     "export RUN": "If RUN is a run, write charrnn export RUN model.zip",
     "export page.html RUN": "If RUN is a run, write charrnn export RUN model.zip",
     "plot RUN": "No such command 'plot'. Write charrnn visualize ",
-    "rm RUN": "Write rm -r ",
+    "rm RUN": "Write charrnn runs delete ",
     "info RUN": "Write charrnn runs ",
     "train -rnn_size 128": "Write --hidden-size 128.",
     "train gru": "If gru is a cell type, write --cell gru",

@@ -45,8 +45,8 @@ def build(tmp_path, monkeypatch):
     """Build a run in `checkpoints/` of the current folder with these records in its log, later than those before; two
     characters per step."""
 
-    def make(name, *records):
-        path = build_chain(tmp_path / "checkpoints" / name, "\nabcd")
+    def make(name, *records, corpus=None):
+        path = build_chain(tmp_path / "checkpoints" / name, "\nabcd", corpus=corpus)
         log = MetricsLog(path / "metrics.jsonl")
         for record in records:
             log.append(record)
@@ -143,15 +143,37 @@ def test_a_damaged_run_is_skipped_unless_it_is_named(build):
             read(["whol"])
 
 
-def test_of_several_runs_the_others_are_listed_before_the_error(command, build):
+def test_a_word_that_is_no_run_is_an_error_without_a_table(command, build):
     build("whole", validation(1, 1.0, 2.0))
     Path("one.zip").touch()
-    ran = command("runs", "one.zip", "whole")
-    assert (
-        ran.code,
-        "whole" in ran.out,
-        ran.err.count("error: one.zip has no learning curve"),
-    ) == (4, True, 1)
+    ran = command("runs", "whole", "one.zip")
+    assert (ran.code, ran.out) == (4, "") and "one.zip has no learning curve" in ran.err
+    assert "write charrnn runs delete RUN" in command("runs", "rm", "whole").err
+
+
+def test_the_best_of_each_text_is_marked(command, build):
+    for name, nats in (("a", 2.0), ("b", 1.0)):
+        build(name, validation(1, 1.0, nats))
+    Path("other.txt").write_text("abcd\n", encoding="utf-8")
+    build("other", validation(1, 1.0, 0.5), corpus=Path("other.txt"))
+    best = {run.name: run.is_best for run in run_summaries()}
+    assert best == {"a": False, "b": True, "other": False}
+    first = run_summaries()[0]
+    assert first.saved == "1970-01-01T00:01:41+00:00" and first.num_bytes > 1000
+    rows = [line.split() for line in command("runs").out.splitlines()]
+    assert ["b", "1.0000", "yes"] in [row[:3] for row in rows]
+
+
+def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, build):
+    paths = [build("a"), build("b")]
+    (paths[1] / "step-by-step").mkdir()
+    for answer, code, left in ((b"", 2, [True, True]), (b"y\n", 0, [False, True])):
+        ran = command("runs", "delete", "a", "b", stdin=answer)
+        assert (ran.code, [path.exists() for path in paths]) == (code, left)
+    assert "Delete checkpoints/a, checkpoints/b (0.0 MB)?" in ran.err
+    assert list(paths[1].iterdir()) == [paths[1] / "step-by-step"]
+    assert "other files are left in checkpoints/b" in ran.err
+    assert command("runs", "delete").code == 2
 
 
 def test_runs_without_a_loss_have_no_curve(build):
@@ -177,20 +199,12 @@ def shown(*runs, width):
 
 def test_what_all_runs_share_stands_below_and_what_their_names_repeat_is_left_out():
     lines = shown(RUN, WAR, width=110)
-    headings = "run nats/char text model params steps min seed"
+    headings = "run nats/char date text model steps MB min params seed"
     assert lines[0].split() == headings.split()
-    assert lines[2].split() == [
-        "war-001",
-        "war-and-peace",
-        "lstm",
-        "2×512",
-        "812k",
-        "1,200/2,472",
-        "10.0",
-        "7",
-    ]
+    row = "war-001 war-and-peace lstm 2×512 1,200/2,472 0.0 10.0 812k 7"
+    assert lines[2].split() == row.split()
     lines = shown(UNLIKE, replace(UNLIKE, name="y"), width=80)
-    assert lines[0].split() == ["run", "nats/char", "model", "params", "steps", "min"]
+    assert lines[0].split()[:5] == ["run", "nats/char", "date", "model", "steps"]
     assert lines[-1] == "All runs: text a-long-name-of-a-text, seed 4294967295."
     assert "text" not in "".join(shown(RUN, replace(RUN, name="shakespeare-002", seed=1), width=80))
 
