@@ -28,7 +28,7 @@ from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError
 from charrnn.hooks.manager import offered
-from charrnn.hooks.specifications import cell_sections
+from charrnn.hooks.specifications import Record, cell_sections
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import KnownStates
 from charrnn.model.shapes import check_unit
@@ -55,7 +55,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class CellSection:
+class CellSection(Record):
     """A section of the page of a cell that a plugin or another package adds; its result draws
     itself by `view`.
 

@@ -19,6 +19,7 @@ from charrnn.cli.help_page import OTHER
 from charrnn.config.options import Option, argument, option, options_of
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError
+from charrnn.hooks.specifications import Record
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel
 from charrnn.views.delivery import Shown, describe_formats
@@ -167,7 +168,7 @@ class Subject(Generic[Own]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Analysis(Generic[Own, Measured]):
+class Analysis(Record, Generic[Own, Measured]):
     """One kind of picture of `charrnn visualize`."""
 
     flag: str = ""

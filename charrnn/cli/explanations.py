@@ -11,7 +11,7 @@ import typer
 from charrnn.cli.root import commands, owner_of
 from charrnn.cli.streams import describe_unexpected, with_flags
 from charrnn.errors import CharRNNError, NoRunError, NotHereError, did_you_mean
-from charrnn.hooks.manager import LEFT_OUT, about_missing_plugins
+from charrnn.hooks.manager import LEFT_OUT, about_missing_plugins, extension_in
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     # file, or is a bug.
     cause = error.__cause__ if isinstance(error, typer.Abort) else error
     message = describe_unexpected(cause or error)
-    if owner := owner_of(_command_name(arguments)):
+    if owner := owner_of(_command_name(arguments)) or extension_in(error):
         message = f"The {owner} failed: {message}"
     return message, 1
 

@@ -30,7 +30,7 @@ from charrnn.evaluation.notes import note_of_scored, notes_of_part, notes_of_run
 from charrnn.evaluation.same_text import check_mixture, texts_of
 from charrnn.evaluation.seed_groups import SeedGroup, group_by_seed
 from charrnn.hooks.manager import offered
-from charrnn.hooks.specifications import evaluations
+from charrnn.hooks.specifications import OptionRecord, Record, evaluations
 from charrnn.statistics.intervals import MIN_VALUES, BlockSums
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import CorpusPart
@@ -39,7 +39,7 @@ from charrnn.trained_model import TextModel, TrainedModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AddedRows:
+class AddedRows(OptionRecord):
     """Rows and other parts of an evaluation that a package adds."""
 
     name: str
@@ -54,7 +54,7 @@ class AddedRows:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AddedProtocol:
+class AddedProtocol(Record):
     """A protocol of `evaluate` that a package adds."""
 
     name: str
@@ -64,7 +64,7 @@ class AddedProtocol:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listing:
+class Listing(OptionRecord):
     """What the command prints in place of the losses: losses of the parts of the text, one by
     one."""
 

@@ -8,6 +8,7 @@ breaks a command that does not need it: it is left out, and a warning says why (
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class Source:
     """The name and the version of the package that was installed; "charrnn" for a plugin."""
     extension: str
     """What messages call its hooks, such as "extension 'rhymes' of the package rhymes 1.0"."""
+    place: str
+    """Where its hooks are, as "module" or "module:name"."""
 
     @property
     def is_own(self) -> bool:
@@ -200,6 +203,16 @@ def other_packages() -> list[str]:
     return sorted(source.package for source in _loaded().sources.values() if not source.is_own)
 
 
+def extension_in(error: BaseException) -> str:
+    """Return what messages call the package in whose code an error was raised, "" for charrnn."""
+    extensions = {}
+    for source in _loaded().sources.values():
+        if not source.is_own:
+            extensions[_package_of(source.place)] = source.extension
+    names = [_package_of_frame(frame) for frame, _ in walk_tb(error.__traceback__)]
+    return next((extensions[name] for name in reversed(names) if name in extensions), "")
+
+
 def run_foreign(
     what: str, is_theirs: Callable[[FrameType], bool], function: Callable[..., Any], *arguments: Any
 ) -> Any:
@@ -244,12 +257,18 @@ def _message_of(error: BaseException) -> str:
 def run_of_package(what: str, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function by `run_foreign`; the package that it belongs to is that of a place."""
     # The outermost package: an error in a module that it imports from itself is its fault, too.
-    package = place.partition(":")[0].partition(".")[0]
+    package = _package_of(place)
+    return run_foreign(
+        what, lambda frame: _package_of_frame(frame) == package, function, *arguments
+    )
 
-    def is_theirs(frame: FrameType) -> bool:
-        return str(frame.f_globals.get("__name__")).partition(".")[0] == package
 
-    return run_foreign(what, is_theirs, function, *arguments)
+def _package_of(place: str) -> str:
+    return re.split("[:.]", place)[0]
+
+
+def _package_of_frame(frame: FrameType) -> str:
+    return _package_of(str(frame.f_globals.get("__name__")))
 
 
 @cache
@@ -265,7 +284,7 @@ def _loaded() -> _Loaded:
         if find_spec(name) is None:  # a plugin that was removed
             continue
         manager.register(import_module(name), name)
-        sources[name] = Source(package="charrnn", extension=f"plugin {name}")
+        sources[name] = Source("charrnn", extension=f"plugin {name}", place=name)
 
     # Other packages: an error of one package must not stop the others from loading.
     for entry_point in _entry_points():
@@ -274,30 +293,30 @@ def _loaded() -> _Loaded:
             continue
 
         try:
-            module = run_of_package(
-                f"The {source.extension}", place=entry_point.value, function=entry_point.load
+            run_of_package(
+                f"The {source.extension}", source.place, _register, manager, entry_point, source
             )
-            _register(manager, module=module, source=source)
         except UsageError as error:
             leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
+            # pluggy may have registered some of its hooks before the error.
+            if manager.has_plugin(source.extension):
+                manager.unregister(name=source.extension)
         else:
             sources[source.extension] = source
     return _Loaded(manager, sources)
 
 
-def _register(manager: pluggy.PluginManager, module: Any, source: Source) -> None:
-    """Register the hooks of another package. Raises UsageError for a hook that does not exist."""
-    try:
-        manager.register(module, source.extension)
-    except pluggy.PluginValidationError as error:
-        manager.unregister(name=source.extension)
-        raise UsageError(f"The {source.extension} has a wrong hook: {error}") from None
-
+def _register(
+    manager: pluggy.PluginManager, entry_point: metadata.EntryPoint, source: Source
+) -> None:
+    """Import what an entry point of another package names, and register its hooks. Raises TypeError
+    for a hook that does not exist, and all that the code of the package raises."""
+    extension = entry_point.load()
+    manager.register(extension, source.extension)
     # pluggy takes a hook without a specification, which nothing would ever call.
-    for caller in manager.get_hookcallers(module) or ():
+    for caller in manager.get_hookcallers(extension) or ():
         if not caller.has_spec():
-            manager.unregister(name=source.extension)
-            raise UsageError(f"The {source.extension} has a hook {caller.name!r}; there is none")
+            raise TypeError(f"it has a hook {caller.name!r}; there is none")
 
 
 def _source_of(entry_point: metadata.EntryPoint) -> Source:
@@ -305,7 +324,8 @@ def _source_of(entry_point: metadata.EntryPoint) -> Source:
     package = "unknown"
     if (distribution := entry_point.dist) is not None:
         package = f"{distribution.name} {distribution.version}"
-    return Source(package, f"extension {entry_point.name!r} of the package {package}")
+    extension = f"extension {entry_point.name!r} of the package {package}"
+    return Source(package, extension=extension, place=entry_point.value)
 
 
 def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[Source, Any]]:
@@ -323,38 +343,36 @@ def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[So
             results.append((source, hook.function()))
             continue
 
-        what = f"The {source.extension}"
-        module = hook.function.__module__
         try:
-            result = run_of_package(what, module, _read_hook, hook.function, kind)
+            result = run_of_package(
+                f"The {source.extension}", source.place, _read_hook, name, hook.function, kind
+            )
         except UsageError as error:
             leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
-            continue
-
-        # What records hold is checked where they are used.
-        if result is None:
-            leave_out(f"{what} is left out: its `{name}` returns no {kind.__name__.lower()}")
-            continue
-        if isinstance(result, dict) and not _has_texts(result):
-            leave_out(f"{what} is left out: its `{name}` has a name or a place that is no text")
-            continue
-        results.append((source, result))
+        else:
+            results.append((source, result))
     return results
 
 
-def _read_hook(function: Callable[[], Any], kind: type[Any]) -> Any:
+def _read_hook(name: str, function: Callable[[], Any], kind: type[Any]) -> Any:
     """Call a hook, and copy its result to a dictionary or a list: the methods of the result are
-    code of the package, too. Returns None for another class."""
+    code of the package, too. Raises TypeError for what is not of the kind that the hook returns."""
     result = function()
     if not isinstance(result, kind):
-        return None
+        raise TypeError(f"`{name}` returns no {kind.__name__.lower()}")
     if kind is Mapping:
-        return dict(result.items())
-    return list(result)
+        places = dict(result.items())
+        _check_items((*places, *places.values()), str, name)
+        return places
+    records = list(result)
+    _check_items(records, specifications.Record, name)
+    return records
 
 
-def _has_texts(places: Mapping[object, object]) -> bool:
-    return all(isinstance(text, str) for text in (*places.keys(), *places.values()))
+def _check_items(items: Sequence[object], kind: type[Any], name: str) -> None:
+    for item in items:
+        if not isinstance(item, kind):
+            raise TypeError(f"`{name}` returns {item!r:.80}, which is no {kind.__name__}")
 
 
 def leave_out(reason: str) -> None:

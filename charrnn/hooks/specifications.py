@@ -19,14 +19,62 @@ point of the group `charrnn`. docs/use/extending.md shows how.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, fields
+from functools import cache
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from charrnn.hooks import hookspec
 
 
+class Record:
+    """A dataclass that a hook returns. A wrong type is an error in the code of the package that
+    makes the record, and not later in a command."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        """Raise TypeError for a field that has another type than the class says."""
+        for name, types in _types_of(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if not isinstance(value, types):
+                words = " or ".join(kind.__name__ for kind in types)
+                raise TypeError(f"{name} of {type(self).__name__} is {value!r:.80}, not {words}")
+            if types == (type,):
+                fields(value)  # which raises TypeError for a class that is no dataclass
+
+
+class OptionRecord(Record):
+    """A record whose name is a parameter in Python and an option of the command."""
+
+    __slots__ = ()
+
+    name: str
+
+    def __post_init__(self) -> None:
+        """Raise TypeError for a wrong type, and ValueError for what no parameter is called."""
+        super().__post_init__()
+        if not self.name.isidentifier():
+            raise ValueError(f"name of {type(self).__name__} is {self.name!r}, not a word")
+
+
+@cache
+def _types_of(record: type[Record]) -> dict[str, tuple[type[Any], ...]]:
+    """Return the types that each field of a record may have."""
+    types = {}
+    for name, hint in get_type_hints(record).items():
+        if hint in (Any, KW_ONLY):
+            continue
+        members: tuple[Any, ...] = (hint,)
+        if isinstance(hint, UnionType):
+            members = get_args(hint)
+        # What a list or a function is of is not checked.
+        types[name] = tuple(get_origin(member) or member for member in members)
+    return types
+
+
 @dataclass(frozen=True, slots=True)
-class CommandEntry:
+class CommandEntry(Record):
     """A command, which is imported when it runs or shows its help."""
 
     name: str

@@ -178,6 +178,44 @@ def test_a_package_adds_a_section_to_the_page_of_a_cell(offer, alphabet_run, tmp
     assert charrnn.load(alphabet_run).atlas(TEXT).cells[3].to_json()["parity"] == {"word": "odd"}
 
 
+def test_an_error_in_the_code_of_a_package_names_it(offer, alphabet_run, capsys):
+    from charrnn.commands.app import run
+
+    offer(SECTION.replace("    return Parity", "    1 / 0 #"))
+    assert run(["visualize", str(alphabet_run), "--cell", "0:3", "--text", __file__]) == 1
+    shown = capsys.readouterr().err
+    package = "extension 'a_package' of the package a-package 1.0"
+    assert f"error: The {package} failed: unexpected ZeroDivisionError: division by zero" in shown
+
+
+@pytest.mark.parametrize(
+    "record, reason",
+    [
+        ("AddedRows(name='a b', prepare=print)", "name of AddedRows is 'a b', not a word"),
+        ("Listing(name='a', help=None, show=print)", "help of Listing is None, not str"),
+        ("Analysis(options=int, measure=print, show=print)", "must be called with a dataclass"),
+        ("CellSection('a', 'b', print, place='5')", "place of CellSection is '5', not int"),
+        (
+            "Analysis(options=NoOptions, least_runs='2', measure=print, show=print)",
+            "least_runs of Analysis is '2', not int or NoneType",
+        ),
+    ],
+)
+def test_a_wrong_record_is_an_error_of_the_package_that_makes_it(offer, record, reason):
+    imports = (
+        "from charrnn.evaluation.comparison import AddedRows, Listing\n"
+        "from charrnn.cli.analyses import Analysis, NoOptions\n"
+        "from charrnn.cells.study import CellSection\n"
+    )
+    offer(
+        f"{imports}from charrnn.hooks import hookimpl\n@hookimpl\ndef analyses(): return [{record}]"
+    )
+    manager.offered(specifications.analyses, object)
+    assert len(manager.LEFT_OUT) == 1
+    assert "of the package a-package 1.0 failed in" in str(manager.LEFT_OUT[0])
+    assert reason in str(manager.LEFT_OUT[0])
+
+
 @pytest.mark.parametrize(
     "name", [name for name, hook in vars(specifications).items() if hasattr(hook, "charrnn_spec")]
 )
@@ -213,7 +251,7 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
         ),
         (
             GREETING.replace("    return [CommandEntry", "    return 3 #"),
-            "is left out: its `commands` returns no sequence",
+            "failed: TypeError: `commands` returns no sequence",
         ),
         ("raise BaseException('no time')", "failed in .*line 1: BaseException: no time"),
         ("raise ValueError('x' * 100_000)", "failed in .*line 1: ValueError: x{499}…"),
@@ -223,15 +261,34 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
         ),
         (
             "import charrnn.hooks\n@charrnn.hooks.hookimpl\ndef detectors(): return {None: 'a:b'}",
-            "is left out: its `detectors` has a name or a place that is no text",
+            "failed: TypeError: `detectors` returns None, which is no str",
         ),
         (
             "import charrnn.hooks\nclass D(dict):\n    def items(self): 1 / 0\n"
             "@charrnn.hooks.hookimpl\ndef detectors(): return D()",
             "failed in .*line 3: ZeroDivisionError",
         ),
-        (GREETING.replace("def commands", "def comands"), "has a hook 'comands'; there is none"),
-        (GREETING.replace("def commands()", "def commands(x)"), "has a wrong hook: .*"),
+        (
+            GREETING.replace("def commands", "def comands"),
+            "failed: TypeError: it has a hook 'comands'; there is none",
+        ),
+        (
+            GREETING.replace("def commands()", "def commands(x)"),
+            "failed: PluginValidationError: .*",
+        ),
+        (
+            GREETING.replace("    return [CommandEntry", "    return ['greet'] #"),
+            "failed: TypeError: `commands` returns 'greet', which is no Record",
+        ),
+        (
+            GREETING.replace('name="greet"', "name=3"),
+            "failed in .*line 26: TypeError: name of CommandEntry is 3, not str",
+        ),
+        (
+            "import sys\nclass M(type(sys)):\n    def __dir__(self): 1 / 0\n"
+            "sys.modules[__name__].__class__ = M",
+            "failed in .*line 3: ZeroDivisionError: division by zero",
+        ),
     ],
 )
 def test_a_package_that_cannot_be_used_is_named_and_breaks_no_command(offer, capsys, code, reason):
