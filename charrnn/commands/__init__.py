@@ -44,6 +44,7 @@ COMMANDS = (
         name="export",
         summary="Write a model to a folder, or to one file.",
         place="charrnn.plugins.formats.export:export",
+        epilog="charrnn.plugins.formats.export:epilog",
         needs="formats",
     ),
     CommandEntry(

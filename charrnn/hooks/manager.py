@@ -38,7 +38,7 @@ PLUGINS = (
     "languages",
 )
 """The plugins."""
-BUILT_IN = ("ngrams", "plugins.reports", "plugins.analyses", "plugins.languages")
+BUILT_IN = ("ngrams", "plugins.reports", "plugins.analyses", "plugins.languages", "plugins.formats")
 """The packages of charrnn with hooks, in the order in which they are asked."""
 LEFT_OUT: list[Message] = []
 """Why packages are left out, one sentence each: of the whole process, because hooks are asked in

@@ -92,6 +92,31 @@ class CommandEntry(Record):
     """The plugin of charrnn that has the command: without it the command does not exist."""
 
 
+@dataclass(frozen=True, slots=True)
+class ModelFormat(Record):
+    """A form in which a model is given away or read. Its functions are named as "module:name", and
+    imported when they are called."""
+
+    suffix: str
+    """The end of the names of such files, such as ".onnx"; "/" of a folder."""
+    content: str
+    """What it contains or is for, in a few words."""
+    write: str = ""
+    """A function of a `charrnn.trained_model.TrainedModel` and a path, which returns the bytes of
+    the file or, of a folder, the bytes of each file by its name; "" for a format that is only
+    read."""
+    read: str = ""
+    """A function of the path of a file, which returns the files that `write` of "/" makes, by their
+    names; "" for a format that is only written, and for those that charrnn itself reads: the folder
+    and the .zip."""
+    has_title: bool = False
+    """Whether `write` has a parameter `title`, a text or None."""
+    package: str = ""
+    """An optional package that writing needs, by the name under which it is imported."""
+    extra: str = ""
+    """The extra of charrnn that installs the package."""
+
+
 # What a user types: commands, and what their options name.
 @hookspec
 def commands() -> Sequence[CommandEntry]:
@@ -141,6 +166,15 @@ def detectors() -> Mapping[str, str]:
     for each character.
 
     {"vowel": "my_package.sounds:label_vowels"}
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def formats() -> Sequence[ModelFormat]:
+    """Return what `charrnn export` writes, and what is read in place of a run.
+
+    [ModelFormat(".names", content="the names of the weights", write="my_package.names:to_bytes")]
     """
     raise NotImplementedError
 

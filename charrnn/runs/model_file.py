@@ -16,11 +16,15 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from charrnn.config.settings import MAX_STEPS
 from charrnn.errors import CheckpointError
+from charrnn.hooks import specifications
+from charrnn.hooks.manager import load_place, offered
+from charrnn.hooks.specifications import ModelFormat
 from charrnn.model.shapes import check_shapes
 from charrnn.runs.checkpoint import (
     MANIFEST,
@@ -72,11 +76,11 @@ class ModelFile:
     """A model file, which can be read like a run with one checkpoint."""
 
     path: Path
-    """The folder, or the .zip."""
+    """The folder, the .zip, or a file of another format."""
 
     @property
     def name(self) -> str:
-        """The name of the folder, or of the .zip without its suffix."""
+        """The name of the folder, or of the file without its suffix."""
         if self.path.is_dir():
             return self.path.resolve().name
         return self.path.stem
@@ -104,7 +108,7 @@ class ModelFile:
 
     @contextmanager
     def opened(self) -> Iterator[ReadFile]:
-        """Open the folder or the .zip, and yield what reads a file in it. Raises CheckpointError if
+        """Open the folder or the file, and yield what reads a file in it. Raises CheckpointError if
         it cannot be read."""
         path = self.path
         if path.is_dir():
@@ -113,6 +117,10 @@ class ModelFile:
                 return read_capped(behind_cache_link(path / name), max_bytes=max_bytes)
 
             yield read_in_folder
+            return
+        if path.suffix.lower() != MODEL_FILE_SUFFIX:
+            files: Mapping[str, bytes] = load_place(_readers()[path.suffix.lower()])(path)
+            yield partial(_read_in_format, path, files)
             return
 
         with ExitStack() as stack:
@@ -194,15 +202,31 @@ def _packed_otherwise(path: Path, name: str) -> CheckpointError:
 
 
 def is_model_file(run: str | Path) -> bool:
-    """Whether `run` names an existing .zip, or a folder with the manifest of a model file."""
+    """Whether `run` names an existing .zip or file of another format that is read, or a folder with
+    the manifest of a model file."""
     try:
         path = Path(run)
         if path.is_dir():
             # A checkpoint has a manifest, too.
             return os.path.isfile(path / MANIFEST) and not is_checkpoint_name(path.resolve().name)
-        return path.suffix.lower() == MODEL_FILE_SUFFIX and path.is_file()
+        if not path.is_file():
+            return False
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return False
+    suffix = path.suffix.lower()
+    return suffix == MODEL_FILE_SUFFIX or suffix in _readers()
+
+
+def _readers() -> dict[str, str]:
+    """Return where the function is that reads a file of another format, by suffix."""
+    formats = offered(specifications.formats, ModelFormat)
+    return {each.suffix: each.read for each in formats if each.read}
+
+
+def _read_in_format(path: Path, files: Mapping[str, bytes], name: str, max_bytes: int) -> bytes:
+    if name not in files:
+        raise CheckpointError(f"{path} contains no model: it has no {name}")
+    return files[name][: max_bytes + 1]
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:

@@ -64,18 +64,14 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """A format of exported files. `FORMATS` has the formats of results by suffix,
-    `plugins.formats.export.FORMATS` the formats of models."""
+    """A format of exported results."""
 
     content: str
     """The content of the file, or its purpose, in a few words."""
-    write: Callable[..., Any]
-    """Return the content of the file, for a `Shown` as bytes. Raises UsageError if it cannot be
-    made here."""
+    write: Callable[[Shown], bytes]
+    """Return the content of the file. Raises UsageError if it cannot be made here."""
     package: str = ""
-    """An optional package that has to be installed, by the name under which it is imported."""
-    extra: str = ""
-    """The extra of charrnn that installs it; "" for a package that charrnn requires."""
+    """A package that has to be installed, by the name under which it is imported."""
     mark: bytes = b""
     """Bytes near the beginning of a file that charrnn wrote, which may be replaced by a new file
     (`runs.targets`). b"" for a format without a mark."""
@@ -169,11 +165,11 @@ def describe_formats(*, has_arrays: bool = False) -> str:
     return words_in_text(suffixes)
 
 
-def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:
+def find_format(path: Path) -> ExportFormat:
     """Return the format of a file by its suffix. Raises UsageError for an unknown suffix, and for a
     missing package."""
     suffix = path.suffix.lower()
-    if suffix == ".pdf" and ".svg" in formats:
+    if suffix == ".pdf":
         picture = quote(str(path.with_suffix(".svg")))
         page = quote(str(path.with_suffix(".html")))
         raise UsageError(
@@ -182,14 +178,13 @@ def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> Ex
         )
 
     # Any other suffix is a mistake in typing, for which the list of suffixes is enough.
-    if suffix not in formats:
-        raise UsageError(f"{path}: the name must end in {words_in_text(formats)}.")
-    file_format = formats[suffix]
+    if suffix not in FORMATS:
+        raise UsageError(f"{path}: the name must end in {words_in_text(FORMATS)}.")
+    file_format = FORMATS[suffix]
     if file_format.package:
         require_package(
             file_format.package,
             user=f"{path}: a {suffix}",
-            extra=file_format.extra,
             instead=file_format.instead.format(stem=path.with_suffix("")),
         )
     return file_format

@@ -8,6 +8,7 @@ import ast
 import inspect
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from elements import Elements
@@ -91,6 +92,39 @@ def cell_sections():
     return [CellSection("parity", message="halving", measure=measure, place=5, parts=parts)]
 """
 
+FORMAT = """
+import json
+from charrnn.hooks import hookimpl
+from charrnn.hooks.specifications import ModelFormat
+
+
+def to_hex(model, path, title=None):
+    from charrnn.plugins.formats.model_folder import files_of
+
+    files = {name: data.hex() for name, data in files_of(model, path.stem).items()}
+    return json.dumps(files | {"title": title}).encode()
+
+
+def from_hex(path):
+    files = json.loads(path.read_text())
+    del files["title"]
+    return {name: bytes.fromhex(data) for name, data in files.items()}
+
+
+@hookimpl
+def formats():
+    where = "a_package:"
+    return [
+        ModelFormat(
+            ".hex",
+            content="a model in digits",
+            write=where + "to_hex",
+            read=where + "from_hex",
+            has_title=True,
+        )
+    ]
+"""
+
 EXAMPLE = """
 from dataclasses import dataclass
 from charrnn.cells.study import CellSection
@@ -98,7 +132,7 @@ from charrnn.cli.analyses import Analysis
 from charrnn.config.options import option
 from charrnn.evaluation.comparison import AddedRows
 from charrnn.hooks import hookimpl
-from charrnn.hooks.specifications import CommandEntry
+from charrnn.hooks.specifications import CommandEntry, ModelFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +248,20 @@ def test_a_wrong_record_is_an_error_of_the_package_that_makes_it(offer, record, 
     assert len(manager.LEFT_OUT) == 1
     assert "of the package a-package 1.0 failed in" in str(manager.LEFT_OUT[0])
     assert reason in str(manager.LEFT_OUT[0])
+
+
+def test_a_package_adds_a_format(offer, command, alphabet_run):
+    offer(FORMAT)
+    assert "or .hex (a model in digits)" in " ".join(command("export", "--help").out.split())
+    assert command("export", alphabet_run, "a.hex", "--title", "ABC").code == 0
+    model = charrnn.load("a.hex")
+    assert (model.name, model.path) == ("a", None)
+    assert model.sample(seed=1).text == charrnn.load(alphabet_run).sample(seed=1).text
+    assert command("sample", "a.hex", "--seed", 1, "--length", 9).code == 0
+    command("train", "--resume", "a.hex").assert_refused(4, "has no optimizer state")
+
+    Path("b.hex").write_text('{"title": null}')
+    command("sample", "b.hex").assert_refused(4, "b.hex contains no model: it has no manifest.json")
 
 
 @pytest.mark.parametrize(

@@ -4,74 +4,40 @@ format of its suffix."""
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.command_options import ReplacingOptions
 from charrnn.cli.other_words import meaning_of
-from charrnn.cli.streams import print_json, print_path, warn, write_aside
+from charrnn.cli.streams import print_json, print_path, write_aside
 from charrnn.config.options import argument, option, words_in_text
-from charrnn.errors import CheckpointError, UsageError, named
+from charrnn.errors import CheckpointError, UsageError, named, require_package
+from charrnn.hooks import specifications
+from charrnn.hooks.manager import load_place, offered
+from charrnn.hooks.specifications import ModelFormat
 from charrnn.runs.targets import FolderTarget, Target
-from charrnn.views.delivery import ExportFormat, find_format
 
 if TYPE_CHECKING:
-    from charrnn.plugins.formats.onnx import OnnxCheck
     from charrnn.trained_model import TrainedModel
 
 
-Content = tuple[bytes, "OnnxCheck | None"]
-"""The content of a file, or of all files of a folder, and the check of an .onnx file; None for
-other formats, and without onnxruntime."""
+def epilog() -> str:
+    """Return the text below the help: all formats."""
+    listed = words_in_text(f"{each.suffix} ({each.content})" for each in _formats().values())
+    return f"The end of FILE says the format: {listed}."
 
 
-def _zip(model: TrainedModel, path: Path) -> Content:
-    from charrnn.plugins.formats.model_folder import files_of
-    from charrnn.runs.model_file import pack
-
-    return pack(files_of(model, path.stem)), None
-
-
-def _onnx(model: TrainedModel, path: Path) -> Content:
-    import numpy as np
-
-    from charrnn.generation.sample_options import SampleOptions
-    from charrnn.plugins.formats.model_folder import without_private_name
-    from charrnn.plugins.formats.onnx import CHECKED_CHARS, check_onnx, onnx_to_bytes
-
-    # The file is checked on a text that the model itself generates: all its characters are in the
-    # alphabet.
-    data = onnx_to_bytes(without_private_name(model, path.stem))
-    options = SampleOptions(length=CHECKED_CHARS, temperature=1.0, seed=0, precision="fp32")
-    ids = np.array(model.generator.draw_ids(options))
-    return data, check_onnx(data, stepper=model.stepper, ids=ids)
-
-
-def _html(model: TrainedModel, path: Path, title: str | None = None) -> Content:
-    from charrnn.plugins.formats.model_folder import public_config, without_private_name
-    from charrnn.plugins.formats.model_page.page import to_model_page
-
-    shared = replace(without_private_name(model, path.stem), config=public_config(model))
-    return to_model_page(shared, model.found_cells, title=title).encode("utf-8"), None
-
-
-FORMATS = {
-    ".zip": ExportFormat("the same folder in one file", write=_zip),
-    ".html": ExportFormat("a page that runs the model", write=_html),
-    ".onnx": ExportFormat(
-        "for onnxruntime and other programs", write=_onnx, package="onnx", extra="onnx"
-    ),
-}
-"""The formats of models by suffix; `write` takes the model and the path of the file, and returns a
-`Content`."""
-_FORMAT_LIST = words_in_text(
-    f"{suffix} {file_format.content}" for suffix, file_format in FORMATS.items()
-)
+def _formats() -> dict[str, ModelFormat]:
+    """Return the formats that are written, by suffix. Of two with the same suffix the first counts,
+    so that no package replaces a format of charrnn."""
+    formats: dict[str, ModelFormat] = {}
+    for each in offered(specifications.formats, ModelFormat):
+        if each.write:
+            formats.setdefault(each.suffix, each)
+    return formats
 
 
 def target_of(
@@ -79,33 +45,38 @@ def target_of(
 ) -> Target | FolderTarget:
     """Return the folder that a name means, which ends in a slash or is there, or the file."""
     # A folder with the suffix of a file is there by mistake.
-    is_there = os.path.isdir(file) and Path(file).suffix.lower() not in FORMATS
+    is_there = os.path.isdir(file) and Path(file).suffix.lower() not in _formats()
     if is_there or str(file).endswith(("/", os.sep)):
         return FolderTarget(Path(file), force=force, read=read)
     return Target(Path(file), force=force, read=read)
 
 
-def _check_options(target: Target | FolderTarget, title: str | None) -> None:
-    """Raise UsageError for an option of another format."""
-    suffix = target.path.suffix.lower()
-    if title is not None and (suffix != ".html" or isinstance(target, FolderTarget)):
+def _format_of(target: Target | FolderTarget, title: str | None) -> ModelFormat:
+    """Return the format of a folder, or of a file by its suffix. Raises UsageError for an unknown
+    suffix, an option of another format, and a missing package."""
+    formats = _formats()
+    suffix = "/" if isinstance(target, FolderTarget) else target.path.suffix.lower()
+    if title is not None and not (suffix in formats and formats[suffix].has_title):
+        titled = words_in_text(each.suffix for each in formats.values() if each.has_title)
         raise UsageError(
-            f"{named('title', title)} is for a page: {target.path} does not end in .html."
+            f"{named('title', title)} is for a page: {target.path} does not end in {titled}."
         )
-    if isinstance(target, Target) and suffix not in FORMATS:
+    if suffix not in formats:
         raise UsageError(
-            f"{target.path}: the name must end in {words_in_text(FORMATS)}, or in / for a folder."
+            f"{target.path}: the name must end in {words_in_text(formats)}: / is a folder."
         )
+    if formats[suffix].package:
+        user = f"{target.path}: a {suffix}"
+        require_package(formats[suffix].package, user=user, extra=formats[suffix].extra)
+    return formats[suffix]
 
 
 def write_model(
-    model: TrainedModel,
-    target: Target | FolderTarget,
-    title: str | None = None,
-) -> Content:
-    """Write a model to a folder, or to a file in the format of its suffix, and return the content.
-    Raises the errors of `Model.export`."""
-    _check_options(target, title)
+    model: TrainedModel, target: Target | FolderTarget, title: str | None = None
+) -> int:
+    """Write a model to a folder, or to a file in the format of its suffix, and return the number of
+    bytes. Raises the errors of `Model.export`."""
+    write = load_place(_format_of(target, title).write)
     if model.instead_of is not None:
         raise CheckpointError(
             f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place:"
@@ -114,20 +85,14 @@ def write_model(
     target.check()
     # This raises CheckpointError if the predictions are not finite.
     model.generator.model_for("int8", clamps={})
-    if isinstance(target, FolderTarget):
-        # Imported here, as what the formats need: the help lists them.
-        from charrnn.plugins.formats.model_folder import files_of
-
-        files = files_of(model, os.path.basename(target.path.resolve()))
-        target.write(files)
-        return b"".join(files.values()), None
-
-    write = find_format(target.path, FORMATS).write
+    titled = {}
     if title is not None:
-        write = partial(_html, title=title)
-    data, check = write(model, target.path)
-    target.write(data)
-    return data, check
+        titled["title"] = title
+    content = write(model, target.path, **titled)
+    target.write(content)
+    if isinstance(target, FolderTarget):
+        return sum(map(len, content.values()))
+    return len(content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +101,7 @@ class ExportOptions(ReplacingOptions):
 
     words: Sequence[str] = argument(
         "[RUN] FILE",
-        f"The folder to write, NAME/ with a card, or the file: {_FORMAT_LIST}; before it,"
+        "The file to write, whose suffix says the format, or a folder, NAME/; before it,"
         " optionally, a run.",
     )
     title: str | None = option(
@@ -164,35 +129,21 @@ def export(options: ExportOptions) -> None:
         )
     # The target is checked before a large run is loaded.
     target = target_of(file, force=options.force, read=run)
-    if target.path.suffix.lower() not in FORMATS and is_run(file) and not is_model_file(file):
+    is_known = target.path.suffix.lower() in _formats()
+    if not is_known and is_run(file) and not is_model_file(file):
         raise UsageError(f"export takes [RUN] FILE.\n{meaning_of('export', file)}")
-    _check_options(target, options.title)
-    if isinstance(target, Target):
-        find_format(target.path, FORMATS)
+    _format_of(target, options.title)
     target.check()
     model = load_model(run[0] if run else None, quiet=options.quiet)
-    data, check = write_model(model, target, title=options.title)
+    num_bytes = write_model(model, target, title=options.title)
 
-    is_told = not options.quiet and not options.json
-    if is_told:
+    if options.json:
+        result = {"file": file, "bytes": num_bytes, "step": model.step, "val_nats": model.val_nats}
+        print_json(result)
+        return
+    if not options.quiet:
         loss = ""
         if model.val_nats is not None:
             loss = f", validation loss {model.val_nats:.4f} nats per character"
         write_aside(f"step {model.step:,}{loss}")
-    if target.path.suffix.lower() == ".onnx" and check is None:
-        warn(
-            ("the file was not checked, because onnxruntime is not installed",), quiet=options.quiet
-        )
-    if is_told and check is not None:
-        sys.stderr.write(
-            f"onnxruntime read {check.num_chars:,} characters; the largest difference to the model"
-            f" is {check.max_difference:.2g} (logits)\n"
-        )
-
-    if not options.json:
-        print_path(file)
-        return
-    result = {"file": file, "bytes": len(data), "step": model.step, "val_nats": model.val_nats}
-    if check is not None:
-        result["check"] = asdict(check)
-    print_json(result)
+    print_path(file)

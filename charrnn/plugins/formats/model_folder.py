@@ -30,7 +30,14 @@ from charrnn.runs.checkpoint import (
 from charrnn.runs.config_files import CONFIG, VOCAB, RunDescription
 from charrnn.runs.hub import is_on_hub
 from charrnn.runs.included import read_cards
-from charrnn.runs.model_file import CARD, CARD_DIGEST, MODEL_FILE_VERSION, PAGE, PICTURE
+from charrnn.runs.model_file import (
+    CARD,
+    CARD_DIGEST,
+    MODEL_FILE_VERSION,
+    PAGE,
+    PICTURE,
+    pack,
+)
 from charrnn.system.files import JSON, encode_text, json_to_bytes
 from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
@@ -74,6 +81,22 @@ def without_private_name(model: TrainedModel, name: str) -> TrainedModel:
     if None in catalogued(model):
         return replace(model, name=name, path=None)
     return model
+
+
+def to_zip(model: TrainedModel, path: Path) -> bytes:
+    """Return the files of `files_of` in one, with the name of the file."""
+    return pack(files_of(model, path.stem))
+
+
+def to_page(model: TrainedModel, path: Path, title: str | None = None) -> bytes:
+    """Return the page of a model, with the name of the file if its text is private."""
+    shared = replace(without_private_name(model, path.stem), config=public_config(model))
+    return to_model_page(shared, model.found_cells, title=title).encode("utf-8")
+
+
+def to_folder(model: TrainedModel, path: Path) -> dict[str, bytes]:
+    """Return the files of `files_of`, with the name of the folder."""
+    return files_of(model, path.resolve().name)
 
 
 def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:

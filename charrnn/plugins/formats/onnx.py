@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain, count
 from operator import methodcaller
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,15 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, UsageError
+from charrnn.generation.sample_options import SampleOptions
 from charrnn.model.cell_types import CELLS, Cell, CellState, Ops
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture, Walk
+from charrnn.plugins.formats.model_folder import without_private_name
 from charrnn.runs.checkpoint import Tensors
 from charrnn.system.arrays import Float32Array
+from charrnn.system.progress import tell, warn
 from charrnn.text.vocab import IdArray
 from charrnn.trained_model import TrainedModel
 from charrnn.version import __version__
@@ -453,6 +457,26 @@ def _body(walk: _GraphWalk) -> GraphProto:
         inputs=inputs,
         outputs=outputs,
     )
+
+
+def to_checked_bytes(model: TrainedModel, path: Path) -> bytes:
+    """Return the content of an .onnx file, with the name of the file if the text is private, after
+    a comparison with the model in onnxruntime. Raises the errors of `onnx_to_bytes` and
+    `check_onnx`."""
+    data = onnx_to_bytes(without_private_name(model, path.stem))
+
+    # On a text that the model itself generates: all its characters are in the alphabet.
+    options = SampleOptions(length=CHECKED_CHARS, temperature=1.0, seed=0, precision="fp32")
+    ids = np.array(model.generator.draw_ids(options))
+    check = check_onnx(data, stepper=model.stepper, ids=ids)
+    if check is None:
+        warn("the file was not checked, because onnxruntime is not installed")
+    else:
+        tell(
+            f"onnxruntime read {check.num_chars:,} characters; the largest difference to the model"
+            f" is {check.max_difference:.2g} (logits)"
+        )
+    return data
 
 
 def onnx_to_bytes(model: TrainedModel) -> bytes:
