@@ -118,6 +118,7 @@ class ModelFile:
 
             yield read_in_folder
             return
+        # The code of another package has the files of such a folder at once.
         if path.suffix.lower() != MODEL_FILE_SUFFIX:
             files: Mapping[str, bytes] = load_place(_readers()[path.suffix.lower()])(path)
             yield partial(_read_in_format, path, files)

@@ -76,6 +76,7 @@ def write_model(
 ) -> int:
     """Write a model to a folder, or to a file in the format of its suffix, and return the number of
     bytes. Raises the errors of `Model.export`."""
+    # Looked for before all else: a name that is wrong is the error that is mended first.
     write = load_place(_format_of(target, title).write)
     if model.instead_of is not None:
         raise CheckpointError(
@@ -85,6 +86,8 @@ def write_model(
     target.check()
     # This raises CheckpointError if the predictions are not finite.
     model.generator.model_for("int8", clamps={})
+
+    # Only a page has a title, and the functions of other formats have no parameter for it.
     titled = {}
     if title is not None:
         titled["title"] = title
