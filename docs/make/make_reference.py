@@ -29,7 +29,6 @@ from charrnn.config.architectures import (
 )
 from charrnn.config.options import options_of
 from charrnn.config.settings import FIELD_NAMES, Config
-from charrnn.detectors.registry import DETECTORS
 from charrnn.distributed.processes import check_processes
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
@@ -44,29 +43,6 @@ INTRODUCTION = """# Reference
 This page lists every command, option and setting, and every name that they take. It is written from the code by `python
 docs/make/make_reference.py`, and a test compares the two. The [glossary](glossary.md) defines the terms, and the page that
 is named beside a command explains it.
-
-## Examples
-
-```
-charrnn train shakespeare.txt              # a file, folder, glob, .gz, - for stdin, or a name of the catalogue
-charrnn train --resume
-charrnn train book.txt --processes 2       # several machines: scaling.md
-charrnn train new.txt --init-from old-001
-charrnn sample --temp 0.8 --prime "ROMEO:" # only the text goes to stdout
-charrnn sample --beam 16 --length 200
-charrnn sample --temp 0.2,0.6,1
-charrnn sample --trace
-charrnn sample --adapt letters.txt
-charrnn predict "To be or not to b"
-charrnn visualize                          # the best cell for each detector
-charrnn visualize --cell 0:17 --text my.py
-charrnn explore
-charrnn evaluate
-charrnn runs
-charrnn export model.zip
-charrnn export model.onnx
-charrnn corpora make anbn > anbn.txt
-```
 """
 """The beginning of the page."""
 COMMANDS = """## Commands
@@ -74,8 +50,8 @@ COMMANDS = """## Commands
 `charrnn COMMAND --help` shows more about each command.
 
 A *run* is a folder that `train` makes. If you name no run, a command uses the newest one in `checkpoints/` or directly in
-the current folder, and prints its name on stderr. That is the newest of those that have a validation loss or were
-imported, or else, with a warning, the newest of all; for `train --resume` a checkpoint is enough.
+the current folder, and prints its name on stderr. The [detectors](../use/visualize.md#cells-and-detectors), which
+`--detector` takes, have a page of their own.
 
 Some arguments and options belong to many commands. Most commands take `[RUN]`, all but `explore` and `serve` take
 `--json`, and all take the other two:
@@ -316,20 +292,17 @@ def describe_settings() -> str:
 
 
 def describe_recipes() -> str:
-    """Describe the recipes that come with charrnn: the comment and the settings of each file."""
-    parts = []
-    for path in sorted(
-        (Path(charrnn.config.settings_file.__file__).parent / "recipes").glob("*.yaml")
-    ):
-        comment, _, settings = path.read_text(encoding="utf-8").partition("\n")
-        parts.append(
-            f"{wrap(f'`{path.stem}`: ' + comment.removeprefix('# '))}\n\n```yaml\n{settings.strip()}\n```"
-        )
+    """Describe the recipes that come with charrnn: the comment of each file, and where it is."""
+    recipes = Path(charrnn.config.settings_file.__file__).parent / "recipes"
+    listed = {}
+    for path in sorted(recipes.glob("*.yaml")):
+        comment = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        listed[path.stem] = f"{comment} [Settings](../../charrnn/config/recipes/{path.name})."
     intro = (
         "`charrnn train --recipe NAME` takes the settings of a recipe as its defaults ([more about"
         " recipes](../understand/recipe.md#named-recipes))."
     )
-    return "\n\n".join([f"## Recipes\n\n{wrap(intro)}", *parts])
+    return f"## Recipes\n\n{wrap(intro)}\n\n{items(listed)}"
 
 
 def describe_exit_codes() -> str:
@@ -379,11 +352,6 @@ def sections() -> Iterator[str]:
         f" settings](../understand/recipe.md#optimizers).\n\n{items(OPTIMIZER_DESCRIPTIONS)}"
     )
     yield describe_recipes()
-    looks_for = {detector.name: detector.looks_for for detector in DETECTORS.values()}
-    yield (
-        "## Detectors\n\nThese are the values of `--detector`. Each of them labels every character"
-        f" of a text.\n\n{items(looks_for)}"
-    )
     yield describe_exit_codes()
 
 

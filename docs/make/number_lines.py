@@ -1,8 +1,7 @@
-"""Write the line of every function that docs/understand/code.md names, and the functions that it shows in full:
+"""Write the line of every function that docs/understand/code.md names, by
 `python docs/make/number_lines.py`.
 
-A stop of the page is written as `module.py:LINE` `name`, below `charrnn/`. The code of a function begins with the
-comment `# module.py, name`.
+A stop of the page is written as `module.py:LINE` `name`, below `charrnn/`.
 """
 
 import ast
@@ -15,8 +14,6 @@ PACKAGE = PAGE.parents[2] / "charrnn"
 """Where its files are."""
 STOP = re.compile(r"`([\w/]+\.py):(\d+)`(\s+)`([\w.]+)`")
 """Matches a stop: a file, a line, and the name of a function, a class or a method."""
-SHOWN = re.compile(r"```python\n# ([\w/]+\.py), ([\w.]+)\n.*?```", re.DOTALL)
-"""Matches a function that is shown in full: a file and its name."""
 
 
 def find(file: str, name: str) -> ast.FunctionDef | ast.ClassDef:
@@ -34,20 +31,13 @@ def find(file: str, name: str) -> ast.FunctionDef | ast.ClassDef:
 
 
 def number(page: str) -> str:
-    """Return the page with lines and functions as they are now. Raises LookupError for a name that is gone."""
+    """Return the page with the lines of today. Raises LookupError for a name that is gone."""
 
     def stop(match: re.Match[str]) -> str:
         file, _, space, name = match.groups()
         return f"`{file}:{find(file, name).lineno}`{space}`{name}`"
 
-    def shown(match: re.Match[str]) -> str:
-        file, name = match.groups()
-        source = (PACKAGE / file).read_text(encoding="utf-8")
-        return (
-            f"```python\n# {file}, {name}\n{ast.get_source_segment(source, find(file, name))}\n```"
-        )
-
-    return SHOWN.sub(shown, STOP.sub(stop, page))
+    return STOP.sub(stop, page)
 
 
 if __name__ == "__main__":

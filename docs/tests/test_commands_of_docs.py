@@ -1,4 +1,4 @@
-"""Every command of the README, the tour, the how-tos and the reference runs, in order, at small
+"""Every command of the README, the tour and other pages runs, in order, at small
 budgets."""
 
 import random
@@ -27,7 +27,6 @@ from charrnn.text.sources import find_entry
 
 PAGES = [
     "README.md",
-    "docs/look-up/reference.md",
     "docs/learn/tour.md",
     "docs/use/your-text.md",
     "docs/use/lists.md",
@@ -172,15 +171,10 @@ def run_page(command, tmp_path, monkeypatch):
     )
 
 
-PRELUDES = {"docs/look-up/reference.md": "charrnn train old.txt --out checkpoints/old-001\n"}
-"""Commands that make the runs that a page names without having trained them."""
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_the_commands_of_the_page_run(name, run_page):
     page = (REPOSITORY / name).read_text(encoding="utf-8")
-    prelude = f"```sh\n{PRELUDES[name]}```\n" if name in PRELUDES else ""
-    log = run_page(prelude + page)
+    log = run_page(page)
     assert log.failed == []
     assert log.ran, "the page shows a command"
     assert set(log.skipped) <= {*SKIPPED}

@@ -155,13 +155,12 @@ def test_every_snippet_is_part_of_a_step(steps):
 @pytest.mark.trained
 def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
     line = ("visualize", "--text", corpus_of_brackets)
-    *helps, _, _, _, sampled, found, entropy, characters = succeed(
+    *helps, _, _, sampled, found, entropy, characters = succeed(
         process,
         site,
         ("visualize", "--help"),
         ("train", "--help"),
         train(corpus_of_brackets, "--depth", "balanced", "--out", "balanced"),
-        train(corpus_of_brackets, "--optimizer", "lion", "--out", "lion"),
         train(corpus_of_brackets, "--cell", "ugrnn"),
         ("sample", "--length", 20, "--seed", 0),
         (*line, "--find", "--detector", "parenthesis", "--json"),
@@ -170,11 +169,10 @@ def test_what_the_page_adds_works(site, process, tmp_path, corpus_of_brackets):
     )
     shown = "".join(helps)
     (score,) = found["findings"]
-    added = ("parenthesis", "ugrnn", "balanced", "lion", "--entropy")
+    added = ("parenthesis", "ugrnn", "balanced", "--entropy")
     assert all(name in shown for name in added)
     written = {
         "balanced": "depth: balanced",
-        "lion": "optimizer: lion",
         "checkpoints/*": "cell: ugrnn",
     }
     for folder, setting in written.items():
