@@ -188,7 +188,7 @@ def describe_parameter(parameter: Any, context: Any) -> str:
         return item(f"`{argument_name(parameter)}`", text)
     command = context.info_name.removeprefix("charrnn ")
     limit = limits().get(f"{command} {parameter.opts[0]}")
-    limits_and_rules = [] if limit is None else [f"It must be {limit}."]
+    limits_and_rules = [] if limit is None else [f"Allowed: {limit}."]
     if parameter.name not in COMMON:
         limits_and_rules += describe_rules(command, parameter.opts[0])
     return item(f"`{option_name(parameter)}`", " ".join([text, *limits_and_rules]))
@@ -274,7 +274,7 @@ def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:
     values = words_of(allowed.removeprefix("one of "))
     if allowed == "true or false" or {*values} <= {*words_of(text), shown}:
         return item(names, f"{text} Default: {default_text}.")
-    return item(names, f"{text} Default: {default_text}. It must be {allowed}.")
+    return item(names, f"{text} Default: {default_text}. Allowed: {allowed}.")
 
 
 def words_of(text: str) -> list[str]:
