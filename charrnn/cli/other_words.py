@@ -57,6 +57,7 @@ _RUN_FIRST = {
     " run out-dir": "the run as a word, without an option: {}",
 }
 _TEXT = {"input data file corpus dataset i f": "--text {}"}
+_TRACE = {"trace copies provenance": "charrnn predict RUN --trace --text FILE"}
 _OUTPUT = {"output o out save": "--export {}"}
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "sample": {
@@ -133,6 +134,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "property feature": "--detector {}",
         "regex pattern": "--detect {}",
         "max-chars n length": "--chars {}",
+        **_TRACE,
         **_TEXT,
         **_OUTPUT,
         **_RUN_FIRST,
@@ -140,13 +142,14 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "evaluate": {
         "split set": "--part {}",
         "max-chars n length": "--chars {}",
+        **_TRACE,
         **_TEXT,
         **_OUTPUT,
         **_RUN_FIRST,
     },
     "predict": {
         "k n top-k num": "--top {}",
-        "text prompt prime input": "the text as a word, without an option: {}",
+        "prompt prime input": "the text as a word, without an option: {}",
         **_OUTPUT,
         **_RUN_FIRST,
     },

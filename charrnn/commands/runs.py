@@ -124,6 +124,7 @@ def _delete(options: RunsOptions) -> None:
         raise UsageError("Name the runs to delete: charrnn runs delete RUN")
     if options.plot or options.to or options.sort:
         raise UsageError("charrnn runs delete takes the names of runs alone.")
+    # A name that is wrong is an error before the question.
     folders = [folder.path for folder in find_runs(options.runs[1:])]
     num_bytes = sum(map(bytes_of_folder, folders))
     names = ", ".join(map(str, folders))
@@ -132,6 +133,7 @@ def _delete(options: RunsOptions) -> None:
     write_aside(f"Delete {names} ({num_bytes / 1e6:,.1f} MB)? y for yes")
     if sys.stdin is None or sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("Nothing was deleted: the answer was not y.")
+    # A run that is being trained is refused. Those before it are gone by then.
     for folder in folders:
         delete_run(folder)
     num_freed = num_bytes - sum(map(bytes_of_folder, folders))

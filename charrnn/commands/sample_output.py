@@ -429,7 +429,9 @@ def _show_provenance(
             result_console(stderr=True).print(figure)
     else:
         title = f"Provenance of a text of {writing.first.name}"
-        shown = provenance_page.shown(found, writing.reference_text, title=title, sample=record)
+        shown = provenance_page.shown(
+            found, writing.reference_text.trainings, title=title, sample=record
+        )
         deliver(shown, writing.target)
 
     # Nothing is marked in such a short text, so all of it would seem to be new.

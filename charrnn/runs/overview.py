@@ -313,12 +313,14 @@ def _with_best(runs: Iterable[RunSummary]) -> Iterator[RunSummary]:
     """Mark the best of the runs whose losses can be compared: they learned the same text, with the
     same split and the same unit."""
     runs = list(runs)
+    # Without a digest, before the first save, the name of the text stands for it.
     losses = defaultdict(list)
     for run in runs:
         if run.best_nats is not None:
             losses[_comparable(run)].append(run.best_nats)
 
     for run in runs:
+        # A run alone is the best of nothing.
         compared = losses[_comparable(run)]
         is_best = len(compared) > 1 and run.best_nats == min(compared)
         yield replace(run, is_best=is_best)

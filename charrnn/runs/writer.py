@@ -436,6 +436,7 @@ def delete_run(path: Path) -> None:
         for name in _OTHER_FILES:
             (path / name).unlink(missing_ok=True)
         _remove_first_files(path)
+        # Notes of the user, for example, stay.
         if not os.listdir(path):
             path.rmdir()
 

@@ -209,6 +209,34 @@ def find_matches(codes: Codes, corpus: SlicedText, length: int) -> Places:
     return finder.matches()
 
 
+def find_repeats(codes: Codes, length: int) -> Places:
+    """Find the passages of a text, of at least `length` characters, that occur in it again.
+
+    Return start, length and another place of each (M, 3), in the order of the text: the place
+    before it or, of the first one, the place after it. Both places do not overlap. The passages
+    may overlap, but none contains another.
+    """
+    text = HashedText(codes)
+    best = np.zeros(len(codes), np.int64)
+    if length > len(codes):
+        return _without_contained(best)
+
+    # Each window beside the next equal one in the text: equal hashes lie side by side, in order.
+    hashes = text.window_hashes(length)
+    order = np.argsort(hashes, kind="stable")
+    is_repeated = hashes[order[1:]] == hashes[order[:-1]]
+    earlier = order[:-1][is_repeated]
+    later = order[1:][is_repeated]
+
+    # The later of two places has the earlier one, and the first of all the next one.
+    lengths = np.minimum(text.common_lengths(later, text, earlier), later - earlier)
+    for starts, sources in ((earlier, later), (later, earlier)):
+        # Where both places overlap, as in a row of dashes, too little is left.
+        is_long = lengths >= length
+        best[starts[is_long]] = _as_number(lengths[is_long], sources[is_long])
+    return _without_contained(best)
+
+
 def count_places(passages: Collection[str | bytes], corpus: SlicedText) -> Counter[str | bytes]:
     """Count the places of each passage in a corpus, which is read once; where a passage overlaps
     itself, it counts once."""
@@ -325,21 +353,31 @@ class _Finder:
 
         # A match is shorter than a window if different windows have the same hash.
         is_match = lengths >= self._length
-        numbers = (lengths << _SOURCE_BITS) - sources
-        np.maximum.at(self._best, starts[is_match], numbers[is_match])
+        numbers = _as_number(lengths[is_match], sources[is_match])
+        np.maximum.at(self._best, starts[is_match], numbers)
 
     def matches(self) -> Places:
         """Return the matches that no other contains: see `find_matches`."""
-        # The number of a match is its length, shifted, minus its place in the corpus: see
-        # `_follow`.
-        lengths = -(-self._best >> _SOURCE_BITS)
-        sources = (lengths << _SOURCE_BITS) - self._best
-        stops = np.arange(len(lengths)) + lengths
+        return _without_contained(self._best)
 
-        # A match that ends no later than one before it lies within that one.
-        reached = np.maximum.accumulate(np.append(0, stops))[:-1]
-        starts = np.flatnonzero((lengths > 0) & (stops > reached))
-        return np.stack([starts, lengths[starts], sources[starts]], axis=1)
+
+def _as_number(lengths: Places, sources: Places) -> Places:
+    """Return matches as one number each: the largest is the longest, and of these the first in the
+    corpus."""
+    return (lengths << _SOURCE_BITS) - sources
+
+
+def _without_contained(numbers: Places) -> Places:
+    """Return start, length and place (M, 3) of the matches that no other contains. `numbers` (N,)
+    has the longest from each place of the text as `_as_number` writes it, 0 for none."""
+    lengths = -(-numbers >> _SOURCE_BITS)
+    sources = (lengths << _SOURCE_BITS) - numbers
+    stops = np.arange(len(lengths)) + lengths
+
+    # A match that ends no later than one before it lies within that one.
+    reached = np.maximum.accumulate(np.append(0, stops))[:-1]
+    starts = np.flatnonzero((lengths > 0) & (stops > reached))
+    return np.stack([starts, lengths[starts], sources[starts]], axis=1)
 
 
 def trained_share(text: SlicedText, training: SlicedText, config: Config) -> float:

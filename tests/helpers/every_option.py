@@ -115,7 +115,9 @@ EXAMPLES = {
         "--backward": ("--numbers --backward",),
         "--export": ("--export made.svg", "--numbers --export made.html"),
         "--numbers": ("--numbers",),
+        "--text": ("--trace --text strange.txt",),
         "--trace": ("--trace", "--trace --json", "--trace --export made.html"),
+        "--within": ("--trace --text prose.txt --within",),
         "--unknown": ("--unknown nearest",),
     },
 }

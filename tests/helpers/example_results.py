@@ -7,7 +7,8 @@ import numpy as np
 
 from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.plugins.reports.char_predictions import CharPredictions
-from charrnn.plugins.reports.provenance import Passage, Provenance
+from charrnn.plugins.reports.passages import Passage
+from charrnn.plugins.reports.provenance import Provenance
 from charrnn.runs.learning_curves import LearningCurve, LossCurve
 from charrnn.runs.overview import (
     RunSummary,

@@ -5,27 +5,40 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn.cli.arguments import load_model, parse_text, read_prime, to_content
+from charrnn.cli.arguments import (
+    load_model,
+    parse_text,
+    read_prime,
+    read_text_corpus,
+    to_content,
+)
 from charrnn.cli.command_options import ReplacingOptions, mix_option
 from charrnn.cli.streams import deliver, export_target, print_json, warn
 from charrnn.config.options import argument, option
+from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKNOWN_HELP
 from charrnn.plugins.analyses.backpropagation import model_backpropagation
 from charrnn.plugins.analyses.numbers import MAX_UNITS, model_numbers
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import LazyModule
+from charrnn.text.copies import SlicedText
 from charrnn.trained_model import SGD_LEARNING_RATE, TextModel, TrainedModel
 from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import predictions_table
 
 if TYPE_CHECKING:
-    from charrnn.plugins.reports import mix_arguments, provenance, provenance_page
+    from charrnn.plugins.reports import mix_arguments, passages, provenance, provenance_page
 else:
     # Their plugin may be missing.
     mix_arguments = LazyModule("charrnn.plugins.reports.mix_arguments")
+    passages = LazyModule("charrnn.plugins.reports.passages")
     provenance = LazyModule("charrnn.plugins.reports.provenance")
     provenance_page = LazyModule("charrnn.plugins.reports.provenance_page")
+
+
+LEARNED_SHARE = 0.5
+"""A text of which more stands in the text of a run is a part of that text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +46,9 @@ class PredictOptions(ReplacingOptions):
     """The arguments and options of `charrnn predict`."""
 
     words: Sequence[str] = argument(
-        "[RUN] TEXT", "The text before the character, or - for stdin; before it, optionally, a run."
+        "[RUN] TEXT",
+        "The text before the character, or - for stdin; before it, optionally, a run.",
+        default=(),
     )
     top: int | None = option(
         None, flags="--top N", help="Number of characters.", shown_default=str(DEFAULT_TOP)
@@ -54,6 +69,18 @@ class PredictOptions(ReplacingOptions):
         flags="--trace",
         help="Show which passages of TEXT stand in the training text, and how well the network and"
         " n-grams of that text predict each character.",
+        needs="reports",
+    )
+    text: str | None = option(
+        None,
+        flags="--text FILE",
+        help="With --trace: list the passages of a file, in place of TEXT, with both places.",
+        needs="reports",
+    )
+    within: bool = option(
+        False,
+        flags="--within",
+        help="With --text: list the passages that stand in the file again; this needs no run.",
         needs="reports",
     )
     mix: Sequence[str] = mix_option()
@@ -80,18 +107,25 @@ def predict(options: PredictOptions) -> None:
     rnn, lstm and gru.
 
     With --trace, where TEXT itself comes from: which passages stand in the training text, and how
-    well the network and the n-grams of the training text predict each character.
+    well the network and the n-grams of the training text predict each character. With --text FILE
+    it lists the passages of a whole file, with their places in the file and in the training text
+    or, with --within, in the rest of the file.
 
     In TEXT, \\n is a newline, \\t a tab and \\\\ a backslash.
     """
     from charrnn.runs.reader import is_run
 
-    # The words are a run and a text, or only a text.
+    # The words are a run and a text, or only a text; or a run beside the name of a file.
     words = options.words
+    if options.text is not None:
+        _trace_file(options, options.text)
+        return
     if len(words) > 2:
         raise UsageError(
             f"predict takes [RUN] TEXT, not {len(words)} words. Put quotes around the text."
         )
+    if not words:
+        raise UsageError("predict takes [RUN] TEXT: a text is missing.")
     *run, typed = words
     target = export_target(
         options.export, force=options.force, read=run, no_arrays="predictions have"
@@ -128,11 +162,48 @@ def predict(options: PredictOptions) -> None:
             _mixed(model, options), content, reference_text=reference_text
         )
         shown = provenance_page.shown(
-            found, reference_text, title=f"Provenance of a text, by {model.name}"
+            found, reference_text.trainings, title=f"Provenance of a text, by {model.name}"
         )
     else:
         shown = _predictions(model, content, options)
 
+    if options.json:
+        print_json(shown.data)
+    else:
+        deliver(shown, target)
+
+
+def _trace_file(options: PredictOptions, file: str) -> None:
+    """Print or export the passages of a file that stand in the text of a run or, with --within,
+    again in the file."""
+    if len(options.words) > 1:
+        raise UsageError("predict --text FILE takes one run. Leave the other words out.")
+    target = export_target(
+        options.export,
+        force=options.force,
+        read=[*options.words, file],
+        no_arrays="passages have",
+    )
+    run = next(iter(options.words), None)
+    if options.within:
+        # A run says only how the file is read: its documents, its encoding.
+        config = Config()
+        if run is not None:
+            config = load_model(run, quiet=options.quiet).config
+        corpus = read_text_corpus(file, config, quiet=options.quiet)
+        found = passages.repeats_in(corpus)
+        searched: Sequence[SlicedText] = [corpus.content]
+    else:
+        model = load_model(run, quiet=options.quiet)
+        corpus = read_text_corpus(file, model.config, quiet=options.quiet)
+        reference_text = provenance.read_reference_text(model)
+        # The text of the run itself is one passage, which tells nobody anything.
+        found = provenance.copies_in(corpus, reference_text)
+        searched = reference_text.trainings
+        if found.share_copied > LEARNED_SHARE:
+            learned = f"{model.name} has learned this text: --within compares it with itself"
+            warn((learned,), quiet=options.quiet)
+    shown = provenance_page.shown(found, searched, title=f"Passages of {Path(file).name}")
     if options.json:
         print_json(shown.data)
     else:

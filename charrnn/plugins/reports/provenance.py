@@ -5,17 +5,13 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 """
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 
 import numpy as np
-from rich.cells import cell_len, set_cell_size
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.findings import ColouredText
@@ -30,8 +26,8 @@ from charrnn.plugins.reports.char_predictions import (
     with_ngrams,
 )
 from charrnn.plugins.reports.copies import learned_texts
-from charrnn.system.arrays import BoolArray, Int64Array
-from charrnn.system.display import Displayable
+from charrnn.plugins.reports.passages import CopiedPassages, Passage, placed, with_names
+from charrnn.system.arrays import Int64Array
 from charrnn.text.copies import (
     KnownHashes,
     SlicedText,
@@ -42,116 +38,35 @@ from charrnn.text.copies import (
     find_matches,
     hash_documents,
 )
-from charrnn.text.corpus import CorpusPart
+from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.given_text import GivenText, whole_text
-from charrnn.text.places import Place
 from charrnn.text.vocab import as_bytes
 from charrnn.trained_model import TextModel, TrainedModel
 from charrnn.views.heatmap import HeatMap
-from charrnn.views.tables import Columns, records_table
-from charrnn.views.theme import Scale, all_visible
+from charrnn.views.tables import Columns
+from charrnn.views.theme import Scale
 
 MAX_CHARS = 1_000_000
 """The longest text that is traced, in characters."""
 HELD_OUT_CHARS = 50_000
 """Characters of the validation text that are compared: enough for a stable share."""
-EXCERPT_WIDTH = 20
-"""Columns of the excerpt from a passage."""
-MAX_ROWS = 20
-"""Passages in the table, the longest ones."""
+MAX_COMPARED = 20_000_000
+"""The longest text that is compared with another one, in characters."""
 REASON = " What is copied shows only beside the text it learned from."
 """The end of a message: why the training text is needed."""
-ABOUT = (
-    "copied: the share of the text that is underlined, where a line end is no blank; held-out: the"
-    " same share of validation text, which nobody copied, so that it shows what names and set"
-    " phrases alone give; longest: the length of the longest passage; model, n-grams: how well the"
-    " model, and the n-grams of the training text alone, predict the text (mean loss in nats per"
-    " character, lower is better)."
+ABOUT_LOSSES = (
+    "model, n-grams: how well the model, and the n-grams of the training text alone, predict the"
+    " text (mean loss in nats per character, lower is better)"
 )
-"""The explanation of columns of `Provenance.table`."""
-ABOUT_PASSAGES = (
-    "Passages may overlap: each is the longest one from its place in the training text."
-)
-"""The explanation of `Provenance.passages_table`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Passage:
-    """A passage of a text that also stands in the training text.
-
-    Offsets and lengths are in characters, or in bytes if the text is bytes.
-    """
-
-    start: int
-    """Offset in the text."""
-    length: int
-    """Its length."""
-    number: int = 0
-    """The text in which it stands: 0 for the model's own training text, 1 for that of the model
-    from which it started, and so on."""
-    offset: int
-    """Offset of its first place in that text."""
-    place: Place | None
-    """The place in a file of its first place in the training text; None if that came from a stream.
-    """
-    num_more: int
-    """How many more places the training text has."""
-
-    @property
-    def stop(self) -> int:
-        """Offset of the end in the text."""
-        return self.start + self.length
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Provenance(Displayable):
+class Provenance(CopiedPassages):
     """The provenance of a text of N characters: the passages that stand in the training text, in
-    the order of the text, and the predictions of each character.
+    the order of the text, and the predictions of each character."""
 
-    The passages are the longest ones of at least `min_length` characters; they may overlap, but no
-    passage contains another. `held_out_share` is the share of held-out text that stands in the
-    training text although nobody copied it: names, idioms and licences recur. A share near it is no
-    sign of copying.
-    """
-
-    text: str | bytes = field(repr=False)
-    """The text as the training text is stored: with LF line ends; bytes, for the byte alphabet."""
-    min_length: int
-    """The length of the shortest passage that counts."""
-    passages: tuple[Passage, ...] = field(repr=False)
-    """The passages that stand in the training text."""
-    held_out_share: float
-    """The share of held-out text that stands in the training text."""
     predictions: CharPredictions = field(repr=False)
     """The predictions of each character by the model and by n-grams."""
-    reach: str = ""
-    """How far the figures reach: the longest context of the n-grams and the characters that are
-    counted, unknown characters, and a text that was not compared."""
-
-    @property
-    def unit(self) -> str:
-        """What the numbers count: `byte` in a text of bytes, else `character`."""
-        if isinstance(self.text, bytes):
-            return "byte"
-        return "character"
-
-    @property
-    def is_copied(self) -> BoolArray:
-        """(N,): whether each character is part of a passage."""
-        spans = [(passage.start, passage.length) for passage in self.passages]
-        return are_covered(spans, len(self.text))
-
-    @property
-    def share_copied(self) -> float:
-        """The share of the characters that are part of a passage, from 0 to 1; 0 for an empty
-        text."""
-        return float(self.is_copied.sum() / max(1, len(self.text)))
-
-    @property
-    def longest(self) -> Passage | None:
-        """The longest passage, or the first of several that are equally long; None if nothing is
-        copied."""
-        return max(self.passages, key=lambda passage: passage.length, default=None)
 
     def to_json(self) -> dict[str, object]:
         """Return the figures, the passages and the numbers of each character, without the text.
@@ -163,19 +78,13 @@ class Provenance(Displayable):
             >>> len(model.provenance("What is it?").to_json()["characters"]["logprobs"])
             11
         """
-        return {
-            "reach": self.reach,
-            "min_length": self.min_length,
-            "num_chars": len(self.text),
-            "num_copied": int(self.is_copied.sum()),
-            "share_copied": self.share_copied,
-            "held_out_share": self.held_out_share,
-            "passages": [asdict(passage) for passage in self.passages],
-            "characters": {
-                name: None if values is None else values.tolist()
-                for name, values in self.predictions._asdict().items()
-            },
+        # Not `super()` without arguments: a class with slots is made anew.
+        data = CopiedPassages.to_json(self)
+        data["characters"] = {
+            name: None if values is None else values.tolist()
+            for name, values in self.predictions._asdict().items()
         }
+        return data
 
     def view(self) -> Sequence[RenderableType]:
         """Return the text, in which passages are underlined, and the tables.
@@ -187,28 +96,8 @@ class Provenance(Displayable):
             >>> len(model.provenance("What is it?").view())
             5
         """
-        underlined = (
-            f"underlined: {self.min_length} or more characters in a row of the training text"
-        )
+        underlined = f"underlined: {self.min_length} or more characters in a row of {self.where}"
         return [self.marked_text(), "", Text(underlined), *self.figures()]
-
-    def figures(self) -> Sequence[RenderableType]:
-        """Return the tables, and how far the n-grams reach.
-
-        Returns:
-            Renderables of rich.
-
-        Example:
-            >>> len(model.provenance("What is it?").figures())
-            2
-        """
-        pictures: list[RenderableType] = [self.table()]
-        if self.passages:
-            pictures.append(self.passages_table())
-        if len(self.passages) > 1:
-            pictures.append(Text(ABOUT_PASSAGES, style="dim"))
-        pictures.append(Text(f"{ABOUT} {self.reach}".rstrip(), style="dim"))
-        return pictures
 
     def marked_text(self) -> HeatMap:
         """Return the text, in which passages are underlined.
@@ -229,67 +118,17 @@ class Provenance(Displayable):
         )
         return HeatMap(coloured, Scale(0.0, 1.0))
 
-    def characters(self) -> tuple[str, Int64Array]:
-        """Return the characters of the text, which may be bytes, and where each begins.
-
-        Returns:
-            The text as a string of M characters, and the offset (M,) of each in the text.
-
-        Example:
-            >>> text, begins = model.provenance("What is it?").characters()
-            >>> text, int(begins[-1])
-            ('What is it?', 10)
-        """
-        if isinstance(self.text, str):
-            return self.text, np.arange(len(self.text))
-        # surrogateescape: a byte that is not UTF-8 becomes one character, which is encoded as this
-        # byte again.
-        decoded = self.text.decode("utf-8", "surrogateescape")
-        sizes = [len(character.encode("utf-8", "surrogateescape")) for character in decoded]
-        return decoded, np.cumsum([0, *sizes[:-1]])
-
-    def table(self) -> Table:
-        """Build the table of the shares of copied text, and of the losses.
-
-        Returns:
-            A table of rich with one row.
-
-        Example:
-            >>> model.provenance("What is it?").table().row_count
-            1
-        """
-        columns: Columns = {
-            # A narrow terminal shows the first columns alone.
-            "copied": "{share_copied:.1%}",
-            "held-out": "{held_out_share:.1%}",
-            "longest": "{longest.length:,}",
+    def _columns(self) -> Columns:
+        """Return the columns of the table of shares, and of the losses."""
+        return {
+            **CopiedPassages._columns(self),
             "model": _mean_nats("logprobs"),
             "n-grams": _mean_nats("ngram_logprobs"),
         }
-        return records_table(columns, [self], narrow=True)
 
-    def passages_table(self) -> Table:
-        """Build the table of the longest passages and their places, in the order of the text.
-
-        Returns:
-            A table of rich, with at most 20 rows.
-
-        Example:
-            >>> model.provenance("What is it?").passages_table().row_count
-            0
-        """
-        # The longest passages, in the order of the text.
-        longest = sorted(self.passages, key=lambda passage: -passage.length)[:MAX_ROWS]
-        columns: Columns = {
-            "characters": "{length:,}",
-            "passage": lambda passage: _excerpt(self.text[passage.start : passage.stop]),
-            "file": _file_name,
-            "line": "{place.line:,}",
-            "column": "{place.column:,}",
-            "other places": "{num_more:,}",
-        }
-        rows = sorted(longest, key=lambda passage: passage.start)
-        return records_table(columns, rows, left=("passage", "file"), narrow=True)
+    def _about(self) -> str:
+        """Return the explanation of the columns."""
+        return f"{CopiedPassages._about(self)}; {ABOUT_LOSSES}"
 
 
 def _mean_nats(name: str) -> Callable[[Provenance], str]:
@@ -303,24 +142,6 @@ def _mean_nats(name: str) -> Callable[[Provenance], str]:
         return f"{-logprobs.mean():.3f}"
 
     return shown
-
-
-def _file_name(passage: Passage) -> Text:
-    """Return the name of the file of a passage."""
-    if passage.place is None:
-        return Text("in no file as a whole")
-    return Text(all_visible(passage.place.file), overflow="fold")
-
-
-def _excerpt(text: str | bytes) -> Text:
-    """Return the beginning and the end of a text on a line of at most `EXCERPT_WIDTH` columns."""
-    line = all_visible(as_bytes(text).decode("utf-8", "replace"))
-    if cell_len(line) <= EXCERPT_WIDTH:
-        return Text(line, no_wrap=True)
-    half = EXCERPT_WIDTH // 2
-    head = set_cell_size(line, half)
-    tail = set_cell_size(line[::-1], half - 1)[::-1]
-    return Text(f"{head}…{tail}", no_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -368,7 +189,7 @@ class ReferenceText:
                     num_more=num_places[content] - 1,
                 )
                 found.append(passage)
-        return _with_names(_longest(found))
+        return with_names(_longest(found))
 
     @cached_property
     def ngrams(self) -> NgramPredictor:
@@ -398,22 +219,6 @@ def _longest(passages: Sequence[Passage]) -> list[Passage]:
     return kept
 
 
-def _with_names(passages: Sequence[Passage]) -> tuple[Passage, ...]:
-    """Return the passages with the names of their files: what is shown may be given away, and a
-    whole path has the name of its user."""
-    folders = {os.path.dirname(found.place.file) for found in passages if found.place is not None}
-    folder = ""
-    with suppress(ValueError):  # No file, or files on several drives.
-        folder = os.path.commonpath(folders)
-    named_passages = []
-    for passage in passages:
-        place = passage.place
-        if place is not None:
-            place = replace(place, file=place.file.removeprefix(folder).lstrip(os.sep))
-        named_passages.append(replace(passage, place=place))
-    return tuple(named_passages)
-
-
 def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
     """Return a function that says whether a document is not, as a whole, one of the documents of
     some texts, each of which ends in END (U+0000). Each text is read once.
@@ -440,18 +245,42 @@ def find_passages(
     `corpus`: start, length and first offset in the corpus of each (M, 3), as
     `text.copies.find_matches`.
 
-    Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`,
+    Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_COMPARED`,
     TypeError if one is str and the other bytes.
     """
     check_range("min_length", min_length, remedy=f" Try {MIN_COPY_LENGTH}.")
-    if len(text) > MAX_CHARS:
-        raise DataError(
-            f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a"
-            " part of it."
-        )
+    _check_length(text, most=MAX_COMPARED)
     if type(text) is not type(corpus[:0]):
         raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
     return find_matches(codes_of(text), corpus, length=min_length)
+
+
+def _check_length(text: str | bytes, *, most: int) -> None:
+    """Raise DataError for a text longer than `most`."""
+    if len(text) > most:
+        raise DataError(
+            f"The text has {len(text):,} characters; at most {most:,} are compared. Give a part of"
+            " it."
+        )
+
+
+def copies_in(corpus: Corpus, reference_text: "ReferenceText") -> CopiedPassages:
+    """Find the passages of a file that stand in the texts learned, with both places of each."""
+    text = corpus.content
+    return CopiedPassages(
+        text=text,
+        min_length=MIN_COPY_LENGTH,
+        passages=placed(reference_text.passages(text), corpus),
+        held_out_share=reference_text.held_out_share(MIN_COPY_LENGTH),
+        reach=_capitalized(reference_text.missing),
+    )
+
+
+def _capitalized(clause: str) -> str:
+    """Return a clause as a sentence; "" for none."""
+    if not clause:
+        return ""
+    return f"{clause[:1].upper()}{clause[1:]}."
 
 
 def trace_text(
@@ -476,6 +305,7 @@ def trace_text(
         text = text.replace("\r\n", "\n")
     if not text:
         raise DataError("The text is empty: give at least one character.")
+    _check_length(text, most=MAX_CHARS)
     ids = model.vocab.encode(text)
     passages = reference_text.passages(text, min_length=min_length)
 
@@ -518,7 +348,7 @@ def trace_text(
             f" {model.vocab.escape_nats:.2f} nats more than the unknown symbol."
         )
     if reference_text.missing:
-        reach.append(f"{reference_text.missing[:1].upper()}{reference_text.missing[1:]}.")
+        reach.append(_capitalized(reference_text.missing))
     return Provenance(
         text=text,
         min_length=min_length,

@@ -1,11 +1,11 @@
-"""Write the provenance of a text as a self-contained HTML page without a script.
+"""Write the copied passages of a text as a self-contained HTML page without a script.
 
 Each character has its numbers as attributes, which the style sheet shows in a sentence while the
 pointer is on it. A click on a passage shows its place in the
 training text, and the text around it, beside the text.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +14,9 @@ import numpy as np
 
 from charrnn.errors import counted
 from charrnn.plugins.reports.char_predictions import CharPredictions
-from charrnn.plugins.reports.provenance import Passage, Provenance, ReferenceText
+from charrnn.plugins.reports.passages import CopiedPassages, Passage
+from charrnn.plugins.reports.provenance import Provenance
+from charrnn.text.copies import SlicedText
 from charrnn.views.delivery import Shown
 from charrnn.views.page_template import fill_page
 from charrnn.views.theme import LINE_ENDS, all_visible, shade_rules, visible
@@ -34,15 +36,15 @@ SURROUNDINGS_CHARS = 300
 
 
 def shown(
-    provenance: Provenance,
-    reference_text: ReferenceText,
+    provenance: CopiedPassages,
+    trainings: Sequence[SlicedText],
     *,
     title: str,
     sample: Mapping[str, object] | None = None,
 ) -> Shown:
     """Return the provenance of a text for the terminal and for an exported file, whose page shows
-    the training text around each passage. `sample` is the object of a generated text, to which the
-    provenance is added."""
+    the text around each passage, in the texts that were searched: `trainings`. `sample` is the
+    object of a generated text, to which the provenance is added."""
     data = provenance.to_json()
     if sample is not None:
         data = {**sample, "provenance": data}
@@ -50,21 +52,21 @@ def shown(
         title,
         pictures=provenance.view(),
         data=data,
-        page=lambda: to_page(provenance, reference_text, title=title),
+        page=lambda: to_page(provenance, trainings, title=title),
     )
 
 
-def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str) -> str:
+def to_page(provenance: CopiedPassages, trainings: Sequence[SlicedText], *, title: str) -> str:
     """Return the page of the provenance of a text."""
     # A passage that stands in the text several times has one section.
     sections = {}
     for passage in provenance.passages:
-        section = _section(passage, provenance=provenance, reference_text=reference_text)
+        section = _section(passage, provenance=provenance, trainings=trainings)
         sections[_anchor(passage)] = section
     # Without a click, a sentence says what can be clicked.
-    hint = "No passage of the text stands in the training text."
+    hint = f"No passage of the text stands in {provenance.where}."
     if sections:
-        hint = "Underlined passages stand in the training text: a click on one shows where."
+        hint = f"Underlined passages stand in {provenance.where}: a click on one shows where."
     fields = {
         "TITLE": escape(title),
         "SHADES": shade_rules(),
@@ -76,13 +78,15 @@ def to_page(provenance: Provenance, reference_text: ReferenceText, *, title: str
     return fill_page(TEMPLATE, fields=fields)
 
 
-def _summary(provenance: Provenance) -> str:
+def _summary(provenance: CopiedPassages) -> str:
     num_chars = counted(len(provenance.text), provenance.unit)
+    held_out = ""
+    if provenance.held_out_share is not None:
+        held_out = f"; of text that nobody copied, {provenance.held_out_share:.1%}"
     return (
         f"{num_chars}, of which"
         f" {provenance.share_copied:.1%} are in passages of at least {provenance.min_length} that"
-        f" stand in the training text; of text that nobody copied, {provenance.held_out_share:.1%}."
-        f" {provenance.reach}"
+        f" stand in {provenance.where}{held_out}. {provenance.reach}"
     )
 
 
@@ -91,21 +95,26 @@ def _anchor(passage: Passage) -> str:
     return f"p{passage.number}-{passage.offset}-{passage.length}"
 
 
-def _text(provenance: Provenance) -> Iterator[str]:
-    """Yield the text as HTML: an element for each character with its numbers, a link for each
-    passage."""
+def _text(provenance: CopiedPassages) -> Iterator[str]:
+    """Yield the text as HTML: a link for each passage and, if the characters were predicted, an
+    element for each with its numbers."""
     text, begins = provenance.characters()
     # A character in several passages belongs to the first of them.
     links = [""] * len(provenance.text)
     for passage in reversed(provenance.passages):
         links[passage.start : passage.stop] = [_anchor(passage)] * passage.length
-    numbers = _numbers(provenance.predictions)
+    numbers = None
+    if isinstance(provenance, Provenance):
+        numbers = _numbers(provenance.predictions)
 
     # Each stretch of one passage is a link.
     for link, indices in groupby(range(len(text)), key=lambda index: links[begins[index]]):
         elements = []
         for index in indices:
-            elements.append(f"<i{numbers[begins[index]]}>{_shown(text[index])}</i>")
+            element = _shown(text[index])
+            if numbers is not None:
+                element = f"<i{numbers[begins[index]]}>{element}</i>"
+            elements.append(element)
         if link:
             yield f'<a href="#{link}">{"".join(elements)}</a>'
         else:
@@ -127,10 +136,12 @@ def _numbers(predictions: CharPredictions) -> list[str]:
     return attributes
 
 
-def _section(passage: Passage, *, provenance: Provenance, reference_text: ReferenceText) -> str:
+def _section(
+    passage: Passage, *, provenance: CopiedPassages, trainings: Sequence[SlicedText]
+) -> str:
     """Return the place of a passage, and the training text around it."""
     # The offset is that of the text in which the passage was found.
-    training = reference_text.trainings[passage.number]
+    training = trainings[passage.number]
     before = training[max(0, passage.offset - SURROUNDINGS_CHARS) : passage.offset]
     end = passage.offset + passage.length
     after = training[end : end + SURROUNDINGS_CHARS]

@@ -1,7 +1,7 @@
 """The passages of a text that stand in the training text are those that a naive search finds, with
 their places, and are underlined. N characters of the text, M of the corpus.
 
-Tests `plugins.reports.copies` and `plugins.reports.provenance_page`, too."""
+Tests `plugins.reports.copies`, `plugins.reports.passages` and `plugins.reports.provenance_page`, too."""
 
 import io
 import json
@@ -23,7 +23,8 @@ from rich.console import Console
 import charrnn
 from charrnn.errors import DataError, UsageError
 from charrnn.plugins.reports import provenance as plugin
-from charrnn.plugins.reports.provenance import Passage, find_passages, tell_new
+from charrnn.plugins.reports.passages import Passage, with_names
+from charrnn.plugins.reports.provenance import find_passages, tell_new
 from charrnn.plugins.reports.provenance_page import to_page
 from charrnn.text import copies
 from charrnn.text.copies import HashedText
@@ -105,6 +106,22 @@ def test_where_not_all_pairs_are_followed_the_share_is_the_same(texts, min_lengt
         assert length >= min_length
 
 
+@given(text_and_corpus(), st.integers(1, 9))
+@EXAMPLES
+def test_a_text_repeats_what_a_search_finds_elsewhere_in_it(texts, length):
+    """Windows that occur again without an overlap are covered, if they have no more places."""
+    text = "".join(texts)
+    found = copies.find_repeats(copies.codes_of(text), length).tolist()
+    for start, size, place in found:
+        assert text[start : start + size] == text[place : place + size]
+        assert abs(start - place) >= size >= length
+    windows = [text[start : start + length] for start in range(len(text) - length + 1)]
+    for start, window in enumerate(windows):
+        others = [other for other, same in enumerate(windows) if same == window and other != start]
+        if len(others) == 1 and abs(others[0] - start) >= length:
+            assert start in positions(found) and start + length - 1 in positions(found)
+
+
 def test_a_repeated_character_is_followed_from_few_places(monkeypatch):
     """Not a clock but the pairs: there are 594 million."""
     followed = []
@@ -127,7 +144,7 @@ def test_what_cannot_be_compared_is_refused(monkeypatch):
         find_passages("abc", "abc", min_length=0)
     with pytest.raises(TypeError, match="str with bytes"):
         find_passages("abc", b"abc")
-    monkeypatch.setattr(plugin, "MAX_CHARS", 10)
+    monkeypatch.setattr(plugin, "MAX_COMPARED", 10)
     find_passages("a" * 10, "abc")
     with pytest.raises(
         DataError, match=r"has 11 characters; at most 10 are compared\. Give a part"
@@ -209,10 +226,28 @@ def test_a_text_of_predict_has_the_limit_of_a_comparison(byte_run, command, monk
     assert ran.code == 2 and "--unknown does not go with --trace" in ran.err
 
 
+def test_the_passages_of_a_file_have_both_places(command, tmp_path):
+    sentence = "Nobody had ever seen the lamp that she lit.\n"
+    Path("novel.txt").write_text(f"{sentence}One.\n\nTwo: {sentence}", encoding="utf-8")
+    line = ("predict", "--trace", "--text", "novel.txt", "--within")
+    ran = command(*line)
+    assert ran.code == 0 and re.search(r"44 +Nobody .* 4:6 +1:1 +0", ran.out)
+    found = json.loads(command(*line, "--json").out)
+    assert [one["at"]["line"] for one in found["passages"]] == [1, 4]
+    assert (found["num_copied"], found["held_out_share"]) == (88, None)
+    assert command(*line, "--export", "p.html").code == 0
+    assert "novel.txt, line 1, column 1" in Path("p.html").read_text("utf-8")
+
+    run = build_chain(tmp_path / "run", CYCLE, corpus=Path("novel.txt").absolute())
+    ran = command("predict", run, "--trace", "--text", "novel.txt")
+    assert "has learned this text: --within compares" in ran.err and "1:1" in ran.out
+    assert "predict RUN --trace --text FILE" in command("evaluate", run, "--trace").err
+
+
 def test_the_page_of_a_byte_model_counts_bytes(byte_run):
     model = charrnn.load(byte_run.path)
     found = model.provenance("zäb «molü» 語 🙂\n" * 2)
-    page = to_page(found, model.reference_text(), title="bytes")
+    page = to_page(found, model.reference_text().trainings, title="bytes")
     length = found.passages[0].length
     assert f"<p>{length} bytes: " in page
     assert f"{len(found.text)} bytes, of which" in page
@@ -403,7 +438,7 @@ def test_a_page_shows_each_passage_in_its_surroundings(lstm, corpus):
     model = charrnn.load(lstm.path)
     copied = corpus.text[1_000:1_060]
     found = model.provenance(f"<script>Ж{copied}&")
-    page = to_page(found, model.reference_text(), title="<b>")
+    page = to_page(found, model.reference_text().trainings, title="<b>")
     assert "<script>" not in page and "<b>" not in page and "&lt;script&gt;" in visible_text(page)
     place = found.passages[0].place
     assert f"60 characters: {place.file}, line {place.line}, column {place.column}" in page
@@ -422,13 +457,13 @@ def test_a_passage_that_occurs_twice_has_one_section(lstm, corpus):
     copied = corpus.text[1_000:1_060]
     found = model.provenance(f"{copied}Ж{copied}Ж")
     assert len(found.passages) == 2
-    page = to_page(found, model.reference_text(), title="twice")
+    page = to_page(found, model.reference_text().trainings, title="twice")
     assert page.count("<section") == 1 and page.count("<a href") == 2
 
 
 def test_a_page_has_few_bytes_for_each_character(lstm):
     found = provenance("x" * 10_000)
-    page = to_page(found, charrnn.load(lstm.path).reference_text(), title="long")
+    page = to_page(found, charrnn.load(lstm.path).reference_text().trainings, title="long")
     assert page.count("<i p=.368>x</i>") == 10_000
 
 
@@ -438,7 +473,7 @@ def test_the_page_shows_escape_codes_in_the_name_of_a_file(lstm, corpus):
     place = Place(file="a\x1b[31m<b>.txt", line=1, column=1)
     [passage] = found.passages
     found = replace(found, passages=(replace(passage, place=place),))
-    page = to_page(found, model.reference_text(), title="names")
+    page = to_page(found, model.reference_text().trainings, title="names")
     assert "\x1b" not in page and "[31m&lt;b&gt;.txt, line 1, column 1" in page
 
 
@@ -452,9 +487,9 @@ def test_files_are_named_without_the_folder_that_all_have_in_common(tmp_path):
     for start, name in ((0, "a.txt"), (30, "more/b.txt")):
         place = Place(file=str(tmp_path / "texts" / name), line=1, column=1)
         passages.append(Passage(start=start, length=30, offset=0, place=place, num_more=0))
-    found = plugin._with_names(passages)
+    found = with_names(passages)
     assert [passage.place.file for passage in found] == ["a.txt", "more/b.txt"]
-    assert plugin._with_names([replace(passages[0], place=None)])[0].place is None
+    assert with_names([replace(passages[0], place=None)])[0].place is None
 
 
 def test_an_exported_provenance_has_what_json_prints(lstm, command, tmp_path):

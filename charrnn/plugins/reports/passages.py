@@ -1,0 +1,347 @@
+"""The passages of a text that stand in another text, or again in the same one: their places, the
+share of the text, and tables of both.
+
+Shapes: N characters of a text (bytes, for the byte alphabet), M passages.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+from rich.cells import cell_len, set_cell_size
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.generation.generated_text import MIN_COPY_LENGTH
+from charrnn.system.arrays import BoolArray, Int64Array
+from charrnn.system.display import Displayable
+from charrnn.text.copies import are_covered, codes_of, count_places, find_repeats
+from charrnn.text.corpus import Corpus
+from charrnn.text.places import Place
+from charrnn.text.vocab import as_bytes
+from charrnn.views.tables import Cell, Columns, records_table
+from charrnn.views.theme import all_visible
+
+EXCERPT_WIDTH = 30
+"""Columns of the excerpt from a passage."""
+MAX_ROWS = 20
+"""Passages in the table, the longest ones."""
+TRAINING_TEXT = "the training text"
+"""Where the passages of a text stand that copies."""
+REST = "the rest of the text"
+"""Where the passages of a text stand that repeats itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """A passage of a text that also stands in the training text, or again in the same text.
+
+    Offsets and lengths are in characters, or in bytes if the text is bytes.
+    """
+
+    start: int
+    """Offset in the text."""
+    length: int
+    """Its length."""
+    number: int = 0
+    """The text in which it stands: 0 for the model's own training text, 1 for that of the model
+    from which it started, and so on."""
+    offset: int
+    """Offset of its first place in that text."""
+    place: Place | None
+    """The place in a file of its first place in the training text; None if that came from a stream.
+    """
+    num_more: int
+    """How many more places the training text has."""
+    at: Place | None = None
+    """The place of the passage itself, if the text is that of a file."""
+
+    @property
+    def stop(self) -> int:
+        """Offset of the end in the text."""
+        return self.start + self.length
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CopiedPassages(Displayable):
+    """The passages of a text of N characters that stand in the training text, or again in the same
+    text, in the order of the text.
+
+    They are the longest ones of at least `min_length` characters; they may overlap, but no passage
+    contains another. `held_out_share` is the share of held-out text that stands in the training
+    text although nobody copied it: names, idioms and licences recur. A share near it is no sign of
+    copying.
+    """
+
+    text: str | bytes = field(repr=False)
+    """The text as the training text is stored: with LF line ends; bytes, for the byte alphabet."""
+    min_length: int
+    """The length of the shortest passage that counts."""
+    passages: tuple[Passage, ...] = field(repr=False)
+    """The passages that stand in the training text."""
+    held_out_share: float | None = None
+    """The share of held-out text that stands in the training text; None for a text that is compared
+    with itself."""
+    where: str = TRAINING_TEXT
+    """Where the passages stand: `TRAINING_TEXT` or `REST`."""
+    reach: str = ""
+    """How far the figures reach: the longest context of the n-grams and the characters that are
+    counted, unknown characters, and a text that was not compared."""
+
+    @property
+    def unit(self) -> str:
+        """What the numbers count: `byte` in a text of bytes, else `character`."""
+        if isinstance(self.text, bytes):
+            return "byte"
+        return "character"
+
+    @property
+    def is_copied(self) -> BoolArray:
+        """(N,): whether each character is part of a passage."""
+        spans = [(passage.start, passage.length) for passage in self.passages]
+        return are_covered(spans, len(self.text))
+
+    @property
+    def share_copied(self) -> float:
+        """The share of the characters that are part of a passage, from 0 to 1; 0 for an empty
+        text."""
+        return float(self.is_copied.sum() / max(1, len(self.text)))
+
+    @property
+    def longest(self) -> Passage | None:
+        """The longest passage, or the first of several that are equally long; None if nothing is
+        copied."""
+        return max(self.passages, key=lambda passage: passage.length, default=None)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the figures and the passages, without the text.
+
+        Returns:
+            A dictionary of numbers, strings, lists and None.
+
+        Example:
+            >>> model.provenance("What is it?").to_json()["num_copied"]
+            0
+        """
+        return {
+            "reach": self.reach,
+            "min_length": self.min_length,
+            "num_chars": len(self.text),
+            "num_copied": int(self.is_copied.sum()),
+            "share_copied": self.share_copied,
+            "held_out_share": self.held_out_share,
+            "passages": [asdict(passage) for passage in self.passages],
+        }
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the tables: the text of a file may be long."""
+        return self.figures()
+
+    def figures(self) -> Sequence[RenderableType]:
+        """Return the tables, and how far the figures reach.
+
+        Returns:
+            Renderables of rich.
+
+        Example:
+            >>> len(model.provenance("What is it?").figures())
+            2
+        """
+        pictures: list[RenderableType] = [self.table()]
+        if self.passages:
+            pictures.append(self.passages_table())
+        if len(self.passages) > 1:
+            about = f"Passages may overlap: each is the longest one from its place in {self.where}."
+            if self.where == REST:
+                about = "Passages may overlap: each is listed at its later place."
+            pictures.append(Text(about, style="dim"))
+        pictures.append(Text(f"{self._about()}. {self.reach}".rstrip(), style="dim"))
+        return pictures
+
+    def _about(self) -> str:
+        """Return the explanation of the columns of `table`."""
+        about = (
+            f"copied: the share of the text in passages of {self.min_length} or more"
+            f" {self.unit}s that stand in {self.where}, too, where a line end is no blank"
+        )
+        if self.held_out_share is not None:
+            about += (
+                "; held-out: the same share of validation text, which nobody copied, so that it"
+                " shows what names and set phrases alone give"
+            )
+        return f"{about}; longest: the length of the longest passage"
+
+    def characters(self) -> tuple[str, Int64Array]:
+        """Return the characters of the text, which may be bytes, and where each begins.
+
+        Returns:
+            The text as a string of M characters, and the offset (M,) of each in the text.
+
+        Example:
+            >>> text, begins = model.provenance("What is it?").characters()
+            >>> text, int(begins[-1])
+            ('What is it?', 10)
+        """
+        if isinstance(self.text, str):
+            return self.text, np.arange(len(self.text))
+        # surrogateescape: a byte that is not UTF-8 becomes one character, which is encoded as this
+        # byte again.
+        decoded = self.text.decode("utf-8", "surrogateescape")
+        sizes = [len(character.encode("utf-8", "surrogateescape")) for character in decoded]
+        return decoded, np.cumsum([0, *sizes[:-1]])
+
+    def _columns(self) -> Columns:
+        """Return the columns of `table`; a narrow terminal shows the first alone."""
+        columns: dict[str, Cell] = {"copied": "{share_copied:.1%}"}
+        if self.held_out_share is not None:
+            columns["held-out"] = "{held_out_share:.1%}"
+        columns["longest"] = "{longest.length:,}"
+        return columns
+
+    def table(self) -> Table:
+        """Build the table of the shares of copied text.
+
+        Returns:
+            A table of rich with one row.
+
+        Example:
+            >>> model.provenance("What is it?").table().row_count
+            1
+        """
+        return records_table(self._columns(), [self], narrow=True)
+
+    def passages_table(self) -> Table:
+        """Build the table of the longest passages and their places, in the order of the text.
+
+        Returns:
+            A table of rich, with at most 20 rows.
+
+        Example:
+            >>> model.provenance("What is it?").passages_table().row_count
+            0
+        """
+        # Of two places in the same text, the later one names the earlier one.
+        passages = self.passages
+        if self.where == REST:
+            passages = tuple(passage for passage in passages if passage.offset < passage.start)
+
+        # The longest passages, in the order of the text.
+        longest = sorted(passages, key=lambda passage: -passage.length)[:MAX_ROWS]
+        # A place in a file is one cell where there are two of them, and else three: a terminal has
+        # no room for six.
+        columns: dict[str, Cell] = {
+            "characters": "{length:,}",
+            "passage": lambda passage: _excerpt(self.text[passage.start : passage.stop]),
+        }
+        places = [place for passage in passages for place in (passage.at, passage.place)]
+        files = {place.file for place in places if place is not None}
+        if any(passage.at is not None for passage in passages):
+            # A single file needs no name.
+            has_file = len(files) > 1
+            columns["here"] = lambda passage: _shown_place(passage.at, has_file=has_file)
+            columns["there"] = lambda passage: _shown_place(passage.place, has_file=has_file)
+        else:
+            columns["file"] = _file_name
+            columns["line"] = "{place.line:,}"
+            columns["column"] = "{place.column:,}"
+        columns["other places"] = "{num_more:,}"
+        rows = sorted(longest, key=lambda passage: passage.start)
+        left = ("passage", "here", "there", "file")
+        return records_table(columns, rows, left=left, narrow=True)
+
+
+def repeats_in(corpus: Corpus, *, min_length: int = MIN_COPY_LENGTH) -> CopiedPassages:
+    """Find the passages of a file that stand in it again, with both places of each."""
+    text = corpus.content
+    matches = find_repeats(codes_of(text), length=min_length)
+
+    # How often each stands there. Without passages, there is no shortest one to look for.
+    contents = [text[start : start + length] for start, length, _ in matches]
+    num_places: Counter[str | bytes] = Counter()
+    if contents:
+        num_places = count_places(set(contents), corpus=text)
+
+    # The other place of each; the file is read again for it.
+    places = corpus.places(matches[:, 2])
+    # As many records as matches: of each pair of places both are passages.
+    passages = []
+    for match, content, place in zip(matches.tolist(), contents, places, strict=True):
+        start, length, offset = match
+        passage = Passage(
+            start=start,
+            length=length,
+            offset=offset,
+            place=place,
+            # Without the passage itself and its other place, both of which the table shows.
+            num_more=num_places[content] - 2,
+        )
+        passages.append(passage)
+    return CopiedPassages(
+        text=text, min_length=min_length, passages=placed(passages, corpus), where=REST
+    )
+
+
+def placed(passages: Sequence[Passage], corpus: Corpus) -> tuple[Passage, ...]:
+    """Return passages of the text of a file with their own places in it."""
+    places = corpus.places(np.array([passage.start for passage in passages], np.int64))
+    with_places = []
+    for passage, place in zip(passages, places, strict=True):
+        with_places.append(replace(passage, at=place))
+    return with_names(with_places)
+
+
+def with_names(passages: Sequence[Passage]) -> tuple[Passage, ...]:
+    """Return the passages with the names of their files: what is shown may be given away, and a
+    whole path has the name of its user."""
+    places = _named([passage.place for passage in passages])
+    own_places = _named([passage.at for passage in passages])
+    named_passages = []
+    for passage, place, own_place in zip(passages, places, own_places, strict=True):
+        named_passages.append(replace(passage, place=place, at=own_place))
+    return tuple(named_passages)
+
+
+def _named(places: Sequence[Place | None]) -> list[Place | None]:
+    """Return places with the paths of their files below the folder that all have in common."""
+    folders = {os.path.dirname(place.file) for place in places if place is not None}
+    folder = ""
+    with suppress(ValueError):  # No file, or files on several drives.
+        folder = os.path.commonpath(folders)
+    named_places = []
+    for place in places:
+        if place is not None:
+            place = replace(place, file=place.file.removeprefix(folder).lstrip(os.sep))
+        named_places.append(place)
+    return named_places
+
+
+def _shown_place(place: Place | None, *, has_file: bool) -> Text:
+    """Return the line and the column of a place, and the file if there are several."""
+    if place is None:
+        return Text("in no file as a whole")
+    shown = f"{place.line}:{place.column}"
+    if has_file:
+        shown = f"{all_visible(place.file)}:{shown}"
+    return Text(shown, overflow="fold")
+
+
+def _file_name(passage: Passage) -> Text:
+    """Return the name of the file of a passage."""
+    if passage.place is None:
+        return Text("in no file as a whole")
+    return Text(all_visible(passage.place.file), overflow="fold")
+
+
+def _excerpt(text: str | bytes) -> Text:
+    """Return the beginning and the end of a text on a line of at most `EXCERPT_WIDTH` columns."""
+    line = all_visible(as_bytes(text).decode("utf-8", "replace"))
+    if cell_len(line) <= EXCERPT_WIDTH:
+        return Text(line, no_wrap=True)
+    half = EXCERPT_WIDTH // 2
+    head = set_cell_size(line, half)
+    tail = set_cell_size(line[::-1], half - 1)[::-1]
+    return Text(f"{head}…{tail}", no_wrap=True)
