@@ -11,7 +11,7 @@ import typer
 from charrnn.cli.root import commands, owner_of
 from charrnn.cli.streams import describe_unexpected, with_flags
 from charrnn.errors import CharRNNError, NoRunError, NotHereError, did_you_mean
-from charrnn.hooks.manager import LEFT_OUT, about_missing_plugins, extension_in
+from charrnn.hooks.manager import about_missing_plugins, extension_in, left_out
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ def _refused_by_typer(error: typer.TyperException, arguments: Sequence[str]) -> 
             problem = f"{unknown[0]}. {known}"
         problem += about_missing_plugins()
         # The reason belongs to the error: -q hides warnings, but not this one.
-        if LEFT_OUT:
-            problem += f"\n{LEFT_OUT.pop(0)}"
+        for reason in left_out()[:1]:
+            problem += f"\n{reason}"
     elif extra := re.match(r"Got unexpected extra .*? \((.*)\)", problem, re.DOTALL):
         known = other_words.meaning_of(command.partition(" ")[2], extra[1])
         problem = f"{problem}\n{known}"

@@ -12,12 +12,12 @@ import typer.main
 from charrnn.cli.command_classes import Command, Group
 from charrnn.hooks import specifications
 from charrnn.hooks.manager import (
+    Extension,
     has_plugin,
     leave_out,
     load_place,
     offered,
     offers,
-    run_of_package,
 )
 from charrnn.hooks.specifications import CommandEntry
 
@@ -53,15 +53,15 @@ def commands() -> dict[str, CommandEntry]:
     return entries
 
 
-def owner_of(name: str) -> str:
-    """Return what messages call a command of another package: "command 'rhyme' of the package
-    rhymes 1.0"; "" for a command of charrnn, and where there is none of that name."""
+def owner_of(name: str) -> Extension | None:
+    """Return a command of another package; None for a command of charrnn, and where there is none
+    of that name."""
     if name in own_commands():
-        return ""
+        return None
     for package, entry in offers(specifications.commands, CommandEntry):
         if entry.name == name:
-            return f"command {name!r} of the package {package}"
-    return ""
+            return Extension("command", name=name, place=entry.place, package=package)
+    return None
 
 
 def _load(entry: CommandEntry) -> Any:
@@ -84,10 +84,10 @@ class _Loaded(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         entry = own_commands().get(name) or commands()[name]
         owner = owner_of(name)
-        if not owner:
+        if owner is None:
             return _load(entry)
         # Whatever its code raises: a KeyError here would mean that there is no such command.
-        return run_of_package(f"The {owner}", entry.place, _load, entry)
+        return owner.run(_load, entry)
 
     def __iter__(self) -> Iterator[str]:
         return iter(commands())

@@ -28,7 +28,7 @@ from charrnn.errors import (
     LOST_CONNECTION,
     OtherProcessError,
 )
-from charrnn.hooks.manager import LEFT_OUT
+from charrnn.hooks.manager import left_out
 from charrnn.system.process import ENDING_SIGNALS, NUMPY_BYTES, PARENT, check_room
 from charrnn.system.progress import using
 from charrnn.system.signals import Signals
@@ -67,6 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     if problem := _prepare_process():
         print_error(problem)
         return 1
+    message = ""
     try:
         return _run_with_signals(arguments) or report_lost_characters()
     except (BrokenPipeError, SystemExit):
@@ -95,8 +96,10 @@ def run(arguments: Sequence[str]) -> int:
         print_error(message)
         return code
     finally:
-        if LEFT_OUT and os.environ.get("RANK", "0") == "0":
-            warn(tuple(LEFT_OUT), quiet=not QUIET.isdisjoint(arguments))
+        # The error may have named the reason already.
+        reasons = tuple(reason for reason in left_out() if reason not in message)
+        if reasons and os.environ.get("RANK", "0") == "0":
+            warn(reasons, quiet=not QUIET.isdisjoint(arguments))
 
 
 def _prepare_process() -> str | None:

@@ -41,7 +41,7 @@ from charrnn.distributed.connecting import launched_process
 from charrnn.distributed.group import SINGLE, ProcessGroup
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
-from charrnn.hooks.manager import find_named
+from charrnn.hooks.manager import find_extension
 from charrnn.hooks.specifications import lessons
 from charrnn.runs.logs import MetricsLog
 from charrnn.system.process import PARENT, check_room_for_torch, is_orphan, warn_before_kill
@@ -148,7 +148,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
     recipe = options.settings.recipe
     lesson = None
     if recipe is not None:
-        lesson = find_named(lessons, recipe)
+        lesson = find_extension(lessons, kind="recipe", name=recipe)
     if lesson is not None:
         _check_lesson(options, num_processes)
         if options.corpus:
@@ -156,7 +156,8 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         target = export_target(
             options.export, force=options.force, read=(), no_arrays="the recipe has"
         )
-        code: int = lesson(changes, out=options.out, show_as_json=options.json, target=target)
+        train_lesson = lesson.load()
+        code: int = train_lesson(changes, out=options.out, show_as_json=options.json, target=target)
         return code
     if options.export is not None:
         raise UsageError(

@@ -16,7 +16,8 @@ import numpy as np
 from charrnn.detectors.detector import Detector, Label, Labels
 from charrnn.detectors.prose import label_matches
 from charrnn.errors import UsageError
-from charrnn.hooks.manager import Extension, run_foreign
+from charrnn.hooks.foreign import run_foreign
+from charrnn.hooks.manager import Extension
 
 Run = Callable[..., Any]
 """Calls a function with arguments, and turns an exception of the function into a UsageError."""

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from charrnn.errors import DataError, NotHereError, did_you_mean, named, shortened
 from charrnn.hooks import specifications
-from charrnn.hooks.manager import find_named
+from charrnn.hooks.manager import find_extension
 from charrnn.system.files import (
     convert_os_errors,
     forms_of,
@@ -387,13 +387,13 @@ def _find_catalogued(source: str, *, may_download: bool) -> Path | None:
 def _generate(name: str) -> Path | None:
     """Write the text that a plugin generates into the folder of downloaded texts, and return its
     path; None if no plugin has such a text."""
-    make_text = find_named(specifications.texts, name)
-    if make_text is None:
+    extension = find_extension(specifications.texts, kind="text", name=name)
+    if extension is None:
         return None
     path = CORPORA / f"{name}.txt"
     with convert_os_errors("write", path=path):
         CORPORA.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, make_text(name).encode())
+        write_atomically(path, extension.load()(name).encode())
     return path
 
 
