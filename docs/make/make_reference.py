@@ -167,14 +167,10 @@ def limits() -> dict[str, str]:
 
 def describe_rules(command: str, option: str) -> Iterator[str]:
     """Return sentences about the options that an option needs, and about those that it does not go
-    with."""
-    rules = RULES.get(command, ())
-    own = [rule for rule in rules if option in rule.options.split()]
+    with. Of two that do not go together, one says so."""
+    own = [rule for rule in RULES.get(command, ()) if option in rule.options.split()]
     needed = [flag for rule in own for flag in rule.without.split()]
     excluded = [flag for rule in own for flag in rule.beside.split()]
-    excluded += [
-        flag for rule in rules if option in rule.beside.split() for flag in rule.options.split()
-    ]
     if needed:
         yield f"Needs {' or '.join(f'`{flag}`' for flag in dict.fromkeys(needed))}."
     if excluded:

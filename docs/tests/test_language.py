@@ -1,11 +1,13 @@
-"""Check the documentation: links that work, docstrings of constants."""
+"""Check the documentation: links that work, options that exist, facts that have one place, docstrings
+of constants."""
 
 import ast
 import re
+from collections import defaultdict
 from itertools import pairwise
 
 import pytest
-from environment import REPOSITORY
+from environment import REPOSITORY, load_script
 
 pytestmark = pytest.mark.docs
 
@@ -15,6 +17,7 @@ PAGES = sorted(
     for page in REPOSITORY.glob(pattern)
 )
 NAMES = [str(page.relative_to(REPOSITORY)) for page in PAGES]
+DOCS = sorted(REPOSITORY.glob("docs/**/*.md"))
 
 
 @pytest.mark.parametrize("page, name", [*zip(PAGES, NAMES, strict=True)], ids=NAMES)
@@ -54,6 +57,52 @@ def test_every_page_and_every_picture_is_used_by_another_page():
     assert [
         str(file.relative_to(REPOSITORY)) for file in files if file.resolve() not in linked
     ] == []
+
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]+")
+INVENTED = {"--entropy", "--typical-p"}
+"""Options that pages add as an example."""
+
+
+@pytest.fixture(scope="module")
+def options():
+    """The options of each command."""
+    commands = load_script(REPOSITORY / "docs" / "make" / "make_reference.py").commands()
+    found = {}
+    for name, command in commands:
+        own = {word for parameter in command.params for word in parameter.opts}
+        found.setdefault(name.partition(" ")[0], {"--help"}).update(own)
+    return found
+
+
+@pytest.mark.parametrize("page", [*DOCS, REPOSITORY / "README.md"], ids=str)
+def test_every_option_of_a_page_exists(page, options):
+    text = page.read_text(encoding="utf-8")
+    for name, words in re.findall(r"charrnn ([a-z]+)\b([^`\n|#&;]*)", text):
+        assert {*OPTION.findall(words)} - INVENTED <= options.get(name, set()), name
+    known = set().union(*options.values())
+    assert {*re.findall(r"`(--[a-z][\w-]+)[^`]*`", text)} - INVENTED <= known
+
+
+@pytest.mark.parametrize("page", DOCS, ids=str)
+def test_the_machines_of_a_page_stand_in_its_last_paragraph(page):
+    *others, last = page.read_text(encoding="utf-8").rstrip().split("\n\n")
+    machine = re.compile(r"\b\d cores of an? (?:AMD|Intel)")
+    assert [part for part in others if machine.search(part)] == []
+    assert last.startswith("*") or not machine.search(last)
+
+
+def test_no_sentence_stands_on_two_pages():
+    places = defaultdict(set)
+    for page in DOCS:
+        text = re.sub(r"(?ms)^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"))
+        for paragraph in re.split(r"\n\s*\n|\n(?=\s*[-|*] ?)", text):
+            for sentence in re.split(r"(?<=[.!?:])\s+", " ".join(paragraph.split())):
+                if len(re.findall(r"\w{2,}", sentence)) > 8:
+                    places[sentence].add(page.name)
+    captions = {sentence for sentence in places if sentence.startswith("*")}
+    twice = {sentence for sentence, pages in places.items() if len(pages) > 1}
+    assert twice - captions == set()
 
 
 def constants_without_docstring(source):
