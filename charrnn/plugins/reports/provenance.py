@@ -54,7 +54,7 @@ MAX_COMPARED = 20_000_000
 """The longest text that is compared with another one, in characters."""
 REASON = " What is copied shows only beside the text it learned from."
 """The end of a message: why the training text is needed."""
-ABOUT_LOSSES = (
+_ABOUT_LOSSES = (
     "model, n-grams: how well the model, and the n-grams of the training text alone, predict the"
     " text (mean loss in nats per character, lower is better)"
 )
@@ -128,7 +128,7 @@ class Provenance(CopiedPassages):
 
     def _about(self) -> str:
         """Return the explanation of the columns."""
-        return f"{CopiedPassages._about(self)}; {ABOUT_LOSSES}"
+        return f"{CopiedPassages._about(self)}; {_ABOUT_LOSSES}"
 
 
 def _mean_nats(name: str) -> Callable[[Provenance], str]:
