@@ -54,6 +54,10 @@ _MODEL = r"(?P<model>\w[\w.-]*/(?P<name>\w[\w.-]*))"
 _NAME = re.compile(rf"(?!.*\.\.)hf:{_MODEL}(?:@(?P<revision>[\w.-][\w./-]*))?", re.ASCII)
 """Matches hf:user/name@revision. A revision is also a path in the cache, which .. would leave."""
 _COMMIT = re.compile("[0-9a-f]{40}")
+_NAMING = ("ETag", "X-Linked-ETag", "X-Repo-Commit")
+"""Headers of an answer that huggingface_hub takes as names of files or folders in its cache."""
+_NO_PATH = re.compile(r'(?!.*\.\.)(?:W/)?"?[\w.-]*"?', re.ASCII)
+"""Matches the value of such a header, unless it leads out of the cache."""
 _MEANT = re.compile(
     rf"(?:hf:/*|(?:hf:)?(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/){_MODEL}/?",
     re.ASCII | re.IGNORECASE,
@@ -131,6 +135,8 @@ def fetch(source: str) -> Path:
     require_package("huggingface_hub", user=source, extra="hub")
     # Otherwise each request would say which other packages and programs are on this machine.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Xet names files by what the hub lists, and no answer would be there to check.
+    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError, RevisionNotFoundError
     from tqdm import tqdm
@@ -159,13 +165,13 @@ def fetch(source: str) -> Path:
         library_version=__version__,
         tqdm_class=NoBar,
     )
-    with _without_warnings():
+    with _without_warnings(), _checked_answers(source):
         # Ask which commit a branch is, and for the sizes of its files. Without an answer, only the
         # cache is left.
         try:
             commit = _commit_of(parts)
             listed = download(revision=commit, dry_run=True)
-        except (ValueError, RevisionNotFoundError) as error:
+        except (ValueError, RevisionNotFoundError, CheckpointError) as error:
             raise _refused(source, error) from error
         # The errors of HTTP are those of another package, which depends on the version of this one.
         except Exception as error:
@@ -205,6 +211,32 @@ def _without_warnings() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _checked_answers(source: str) -> Iterator[None]:
+    """Raise CheckpointError, from huggingface_hub, for an answer that would make it write outside
+    of its cache."""
+    from huggingface_hub.utils import get_session
+
+    def check(response: Any) -> None:
+        # Other answers have names that are no part of a path.
+        if response.request.method != "HEAD":
+            return
+        for header in _NAMING:
+            value = response.headers.get(header, "")
+            if not _NO_PATH.fullmatch(value):
+                raise CheckpointError(
+                    f"{source}: the hub answers with the {header} {shortened(value)!r}, which is a"
+                    " path\nask another hub: HF_ENDPOINT names it"
+                )
+
+    hooks = get_session().event_hooks["response"]
+    hooks.append(check)
+    try:
+        yield
+    finally:
+        hooks.remove(check)
 
 
 def _find_fetched(source: str, reason: BaseException | None) -> Path:

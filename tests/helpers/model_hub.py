@@ -22,6 +22,8 @@ class Repository:
     """Sizes that the hub claims, by the name of the file."""
     refused: dict[str, str] = field(default_factory=dict)
     """Files that the hub does not send, with its message."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers of the hub's answers that are wrong."""
     endless: set[str] = field(default_factory=set)
     """Files after which the hub sends on and on."""
 
@@ -136,13 +138,15 @@ def running_hub() -> Iterator[Hub]:
                     "ETag": f'"{hashlib.sha1(data).hexdigest()}"',
                     "X-Repo-Commit": commit,
                     "X-Linked-Size": str(size),
+                    **repository.headers,
                 }
                 if file in repository.endless and self.command == "GET":
                     self.send_on(data, headers)
                     return
                 self.send(200, data, headers)
             else:
-                self.refuse(404, "EntryNotFound", {"X-Repo-Commit": commit})
+                headers = {"X-Repo-Commit": commit, **repository.headers}
+                self.refuse(404, "EntryNotFound", headers)
 
         def send_json(self, value: object) -> None:
             self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})

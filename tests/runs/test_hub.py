@@ -372,6 +372,29 @@ def test_a_body_that_never_ends_is_not_fetched(command, online, files):
     command("sample", "hf:me/long").assert_refused(4, "the hub sends more than it has listed")
 
 
+@pytest.mark.parametrize(
+    "header, value",
+    [
+        ("ETag", '"../../../../outside"'),
+        ("ETag", '"/{tmp_path}/outside"'),
+        ("X-Linked-ETag", 'W/"..\\..\\outside"'),
+        ("X-Repo-Commit", "../../../outside"),
+    ],
+)
+@pytest.mark.parametrize("missing", [(), (VOCAB,)])
+def test_no_answer_names_a_file_outside_of_the_cache(
+    command, online, files, tmp_path, header, value, missing
+):
+    for name in missing:
+        del files[name]
+    online.add("me/evil", files, headers={header: value.format(tmp_path=tmp_path)})
+    before = {path for path in tmp_path.rglob("*outside*")}
+    ran = command("sample", "hf:me/evil")
+    assert ran.code == 4 and {path for path in tmp_path.rglob("*outside*")} == before
+    if not missing:
+        ran.assert_refused(4, f"hf:me/evil: the hub answers with the {header} ")
+
+
 def test_after_a_newer_version_that_is_not_whole_the_older_one_is_used(
     command, published, exported, monkeypatch
 ):
