@@ -56,7 +56,8 @@ WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 INNER = """
 card card_scores character check_learned_here encoding_warnings findings generator
 gradient_scale instead_of is_imported origin polarity read_parts
-notes recorded_corpus step_digest stepper study_as to_json trained_models view written_text
+notes recorded_corpus stated_facts step_digest stepper study_as to_json trained_models view
+written_text
 """
 """Attributes of a model that `dir` leaves out."""
 MAX_LAG = 200
@@ -149,6 +150,9 @@ class TrainedModel(TextModel, Displayable):
     base: Mapping[str, Any] = field(default_factory=dict)
     """What tells the model from whose weights training started (`runs.checkpoint.base_state`);
     empty without one, and where nobody recorded it."""
+    stated_facts: Any = None
+    """What the manifest of a model file says of the model, as it stands there: a stranger may have
+    written it. None for a run."""
     instead_of: str | None = None
     """What is wrong with the checkpoint that was asked for, if this is another one; `export`
     refuses it."""
@@ -793,6 +797,7 @@ def _model_of(
         warnings=loaded.warnings,
         step_digest=loaded.digest,
         base=_base_of(loaded),
+        stated_facts=loaded.state.get("card"),
         instead_of=loaded.instead_of,
         val_nats=_val_nats_of(loaded),
     )

@@ -571,6 +571,11 @@ def found_scores(cache: FindingsCache) -> tuple[records.CellScore, ...]:
 
 def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:
     """Return the cells of `found_scores`."""
+    return found_cells_of(found_scores(cache))
+
+
+def found_cells_of(scores: Iterable[records.CellScore]) -> tuple[records.FoundCell, ...]:
+    """Return the cells of scores."""
     return tuple(
         records.FoundCell(
             detector=score.detector,
@@ -579,7 +584,7 @@ def found_cells(cache: FindingsCache) -> tuple[records.FoundCell, ...]:
             gain=score.gain,
             polarity=score.polarity,
         )
-        for score in found_scores(cache)
+        for score in scores
     )
 
 

@@ -217,7 +217,7 @@ def _without_warnings() -> Iterator[None]:
 def _checked_answers(source: str) -> Iterator[None]:
     """Raise CheckpointError, from huggingface_hub, for an answer that would make it write outside
     of its cache."""
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import get_session
 
     def check(response: Any) -> None:
         # Other answers have names that are no part of a path.

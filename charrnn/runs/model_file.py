@@ -307,7 +307,7 @@ def _state_of(path: Path, manifest: Mapping[str, JSON]) -> dict[str, JSON]:
     if not (is_digest or digest is None):
         raise CheckpointError(f"{path} is damaged: the digest of its text is not a SHA-256")
 
-    state: dict[str, JSON] = {"step": step, "corpus_digest": digest}
+    state: dict[str, JSON] = {"step": step, "corpus_digest": digest, "card": manifest.get("card")}
     if nats is not None:
         state |= {"best_nats": nats, "best_step": step}
     return state

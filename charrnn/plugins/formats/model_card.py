@@ -16,9 +16,10 @@ from typing import Any
 
 import yaml
 
-from charrnn.cells.findings import CellScore
-from charrnn.cells.study import found_scores
+from charrnn.cells.findings import CellScore, FoundCell
+from charrnn.cells.study import found_cells_of, found_scores
 from charrnn.detectors.registry import get_detectors
+from charrnn.plugins.formats.carried_facts import carried_facts
 from charrnn.plugins.formats.model_page.page import symbols_of
 from charrnn.runs.config_files import CONFIG
 from charrnn.runs.hub import is_on_hub
@@ -98,7 +99,8 @@ def facts_of(model: TrainedModel) -> Facts:
     run has recorded, and the cells that were found."""
     if model.card:
         return dict(model.card)
-    facts: Facts = {"split": model.config.split, "losses": {}, "cells": []}
+    facts: Facts = {"losses": {}, "cells": [], "verdicts": {}} | carried_facts(model)
+    facts["split"] = model.config.split
     if model.val_nats is not None:
         facts["losses"]["validation"] = model.val_nats
 
@@ -106,7 +108,7 @@ def facts_of(model: TrainedModel) -> Facts:
     entries = catalogued(model)
     named = [entry for entry in entries if entry is not None]
     if not model.config.corpus:
-        facts["text"] = STANDARD_LIBRARY
+        facts.setdefault("text", STANDARD_LIBRARY)
     elif len(named) == len(entries):
         facts["text"] = " ".join(f"{entry.about} {entry.address}" for entry in named)
         facts["catalogue"] = [entry.name for entry in named]
@@ -116,9 +118,10 @@ def facts_of(model: TrainedModel) -> Facts:
         facts["text_digest"] = model.recorded_corpus.digest
 
     # The cells, and the verdicts on those that were tested further (`visualize --evidence`).
-    facts["verdicts"] = {}
-    for score in found_scores(model.findings):
-        facts["cells"].append(score.to_json())
+    scores = found_scores(model.findings)
+    if scores:
+        facts["cells"] = [score.to_json() for score in scores]
+    for score in scores:
         place = f"{score.layer}:{score.unit} {score.detector}"
         verdict = model.findings.load("verdict", {"cell": place}, result=str)
         if verdict is not None:
@@ -144,7 +147,7 @@ def to_readme(model: TrainedModel, facts: Facts, *, has_page: bool) -> str:
         page=page,
         chosen=_chosen(facts),
         note=_note(facts),
-        cell=":".join(map(str, pictured_cell(model))),
+        cell="{}:{}".format(*pictured_cell(facts)),
         facts=_table([("", ""), *_fact_rows(model, facts)]),
         losses=_table([("measured on", _unit(model), "95 % interval"), *_losses(model, facts)]),
         meaning=_meaning(facts["losses"]),
@@ -260,13 +263,24 @@ def _fact_rows(model: TrainedModel, facts: Facts) -> Iterator[tuple[str, str]]:
     yield "command that trains it again", again
 
 
-def pictured_cell(model: TrainedModel) -> tuple[int, int]:
-    """Return layer and unit of the cell that the picture shows: the one that follows its property
-    best."""
+def cells_in(facts: Facts) -> tuple[FoundCell, ...]:
+    """Return the cells that follow a property better than by chance and than an untrained network
+    does, best first."""
+    scores = [score for score in _scores_in(facts) if score.is_found]
+    return found_cells_of(sorted(scores, key=lambda score: -score.gain))
+
+
+def _scores_in(facts: Facts) -> list[CellScore]:
+    return [CellScore(**fields) for fields in facts["cells"]]
+
+
+def pictured_cell(facts: Facts) -> tuple[int, int, int]:
+    """Return layer, unit and polarity of the cell that the picture shows: the one that follows its
+    property best."""
     # Without a cell that was found, any cell will do.
-    for cell in model.found_cells:
-        return cell.layer, cell.unit
-    return 0, 0
+    for cell in cells_in(facts):
+        return cell.layer, cell.unit, cell.polarity
+    return 0, 0, 1
 
 
 def _chosen(facts: Facts) -> str:
@@ -318,8 +332,7 @@ def _cells(facts: Facts) -> str:
     """Return the table of the cells, below a sentence if none was looked for."""
     head = ("cell", "property", "score", "95 % interval", "chance level", "untrained", "evidence")
     rows = []
-    for fields in facts["cells"]:
-        score = CellScore(**fields)
+    for score in _scores_in(facts):
         place = f"{score.layer}:{score.unit}"
         property_of = get_detectors([score.detector])[0].looks_for
         rows.append(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from charrnn.cells.findings import ColouredText, FoundCell
+from charrnn.cells.findings import ColouredText
 from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.plugins.formats.model_card import (
     Facts,
     catalogued,
+    cells_in,
     facts_of,
     pictured_cell,
     to_readme,
@@ -91,7 +92,7 @@ def to_zip(model: TrainedModel, path: Path) -> bytes:
 def to_page(model: TrainedModel, path: Path, title: str | None = None) -> bytes:
     """Return the page of a model, with the name of the file if its text is private."""
     shared = replace(without_private_name(model, path.stem), config=public_config(model))
-    return to_model_page(shared, model.found_cells, title=title).encode("utf-8")
+    return to_model_page(shared, cells_in(facts_of(model)), title=title).encode("utf-8")
 
 
 def to_folder(model: TrainedModel, path: Path) -> dict[str, bytes]:
@@ -110,7 +111,7 @@ def files_of(model: TrainedModel, name: str) -> dict[str, bytes]:
     files = {**description.files(), MODEL: tensors_to_bytes(shared.tensors)}
     facts = facts_of(model) | {"digest": digest_of(files)}
     with suppress(UsageError):  # A browser cannot run every network.
-        files[PAGE] = to_model_page(shared, model.found_cells, run=name).encode("utf-8")
+        files[PAGE] = to_model_page(shared, cells_in(facts), run=name).encode("utf-8")
     return with_card(files, shared, facts=facts)
 
 
@@ -132,17 +133,17 @@ def with_card(files: Mapping[str, bytes], model: TrainedModel, *, facts: Facts) 
     }
     return {
         **files,
-        PICTURE: _picture(model, model.found_cells).encode("utf-8"),
+        PICTURE: _picture(model, facts).encode("utf-8"),
         CARD: encode_text(card),
         MANIFEST: json_to_bytes(manifest),
     }
 
 
-def _picture(model: TrainedModel, found: Sequence[FoundCell]) -> str:
+def _picture(model: TrainedModel, facts: Facts) -> str:
     """Draw a text that the model writes, in the colours of the cell that follows its property
     best."""
-    polarity = found[0].polarity if found else 1
-    pieces = list(model.generator.stream(replace(PICTURED, cell=pictured_cell(model))))
+    layer, unit, polarity = pictured_cell(facts)
+    pieces = list(model.generator.stream(replace(PICTURED, cell=(layer, unit))))
     coloured = ColouredText(
         text="".join(piece.text for piece in pieces),
         # A piece of bytes may be several characters, or none yet.

@@ -1,6 +1,7 @@
 """The folder of a model that is given away: what is in it, and what stays at home.
 
-Tests `plugins.formats.export` and `plugins.formats.model_card`, too.
+Tests `plugins.formats.export`, `plugins.formats.model_card` and `plugins.formats.carried_facts`,
+too.
 """
 
 import ast
@@ -252,6 +253,68 @@ def test_the_card_of_an_included_model_says_what_was_measured(tmp_path):
     unknown = card.partition("## What is not known")[2].partition("## Limits")[0]
     assert "licence" not in unknown and "test part" not in unknown
     assert charrnn.load(folder).config.corpus == ("war-and-peace",)
+
+
+@pytest.mark.parametrize("name", ["again/", "again.zip"])
+def test_the_card_of_an_exported_model_is_that_of_a_model_exported_again(tmp_path, name):
+    first = charrnn.load("code").export(f"{tmp_path}/again.first/")
+    given = charrnn.load(first)
+    again = charrnn.load(given.export(f"{tmp_path}/{name}"))
+    assert given.stated_facts == again.stated_facts
+    assert given.stated_facts["verdicts"] and given.stated_facts["intervals"]
+    if name.endswith("/"):
+        cards = [(folder / CARD).read_text("utf-8") for folder in (first, tmp_path / name)]
+        assert cards[0].replace("again.first", "again") == cards[1]
+        pages = [(folder / PAGE).read_text("utf-8") for folder in (first, tmp_path / name)]
+        assert [re.search(r'"found":.*?],"arrays', page)[0] for page in pages].count(
+            '"found":[]'
+        ) == 0
+
+
+SCORE = {"detector": "quote", "layer": 0, "unit": 2, "polarity": 1, "num_positive": 9, "auc": 0.9}
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"losses": {"validation": 1.0, "test": "low\n# evil"}, "intervals": {"test": [1, "x"]}},
+        {"losses": [1], "intervals": 3, "cells": {"a": 1}, "verdicts": "evil", "text": ["evil"]},
+        {
+            "losses": {"test": -1.0},
+            "intervals": {"test": [0, 1e999]},
+            "verdicts": {"0:2 quote": "<b>"},
+        },
+        {"text": "evil\n# evil", "licence": "[evil](evil.org)", "weights_licence": "e" * 301},
+        {"command": "charrnn train x; evil", "note": "<script>evil</script>"},
+        {
+            "cells": [
+                {**SCORE, "detector": "evil"},
+                {**SCORE, "unit": 10**6},
+                {**SCORE, "auc": "evil"},
+            ]
+        },
+        {
+            "cells": [
+                {**SCORE, "spearman": 1.0},
+                {**SCORE, "evil": 1},
+                {**SCORE, "probe": [["evil"]]},
+            ]
+        },
+        {"cells": [{**SCORE, "layer": True, "unit": []}, {}, "evil", {**SCORE, "auc": None}]},
+        {"text": "evil", "digest": "0" * 64},
+        ["evil"],
+    ],
+)
+def test_what_no_export_states_of_a_model_is_not_known(alphabet_run, tmp_path, stated):
+    folder = charrnn.load(alphabet_run).export(f"{tmp_path}/given/")
+    card = (folder / CARD).read_text("utf-8")
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    if isinstance(stated, dict):
+        stated = manifest["card"] | stated
+    (folder / MANIFEST).write_text(json.dumps(manifest | {"card": stated}), "utf-8")
+    model = charrnn.load(folder)
+    model.export(folder, force=True)
+    assert (folder / CARD).read_text("utf-8") == card
 
 
 def test_the_card_of_a_run_says_what_is_not_known(alphabet_run, tmp_path):
