@@ -1,0 +1,92 @@
+"""The main line of three commands is as short as README and docs/understand/code.md promise."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import charrnn
+
+PACKAGE = Path(charrnn.__file__).parent
+PAGE = PACKAGE.parent / "docs" / "understand" / "code.md"
+BESIDE = ("cli/", "distributed/", "system/", "model/device.py")
+"""What runs the main line: in a terminal, on threads, in several processes."""
+ROW = re.compile(r"^\| `(\w+)` \| (\d+): (.*) \| ([\d,]+) \|$", re.MULTILINE)
+"""A row of the table of the page: the command, its files, and the most lines that they have."""
+ENDS = {
+    "train": (
+        "text/corpus.py read_corpus",
+        "model/layer.py RecurrentLayer.forward",
+        "training/optim.py Muon.step",
+        "runs/writer.py RunWriter.save_checkpoint",
+    ),
+    "sample": (
+        "commands/sample_output.py write",
+        "generation/distribution.py char_weights",
+        "generation/sampling.py draw",
+        "model/cell_types.py Lstm.step",
+    ),
+    "visualize": (
+        "cells/trace.py stream_cells",
+        "cells/choosing_half.py ChoosingHalf.choose",
+        "cells/scoring_half.py TargetScorer.score",
+        "cells/passages.py choose_passages",
+        "views/findings_tables.py passage_pictures",
+        "views/heatmap.py HeatMap.__rich_console__",
+    ),
+}
+"""Where something happens: the file and the function."""
+MOST_FILES = {"train": 10, "sample": 9, "visualize": 10}
+
+
+def file_of(frame):
+    """Return the file of a frame below the package, "" for one of a library."""
+    path = Path(frame.f_code.co_filename)
+    return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else ""
+
+
+def called_by(frame):
+    """Return the files of a frame and of all that called it."""
+    files = []
+    while frame is not None:
+        files.append(file_of(frame))
+        frame = frame.f_back
+    return files
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_main_line_has_the_files_that_the_page_lists(command, lab, corpus_file, name):
+    words = {
+        "train": (corpus_file, "--steps", 2, "--hidden-size", 8, "--optimizer", "muon"),
+        "sample": (lab, "--length", 20, "--seed", 1),
+        "visualize": (lab, "--text", corpus_file, "--recompute"),
+    }
+    start = f"commands/{name}.py"
+    ways = {end: set() for end in ENDS[name]}
+    functions = {end.split()[1] for end in ENDS[name]}
+
+    def watch(frame, event, _):
+        function = frame.f_code.co_qualname
+        end = f"{file_of(frame)} {function}" if function in functions else ""
+        if event == "call" and end in ways:
+            files = [file for file in called_by(frame) if file and not file.startswith(BESIDE)]
+            if start in files:
+                ways[end].add(frozenset(files[: len(files) - files[::-1].index(start)]))
+
+    sys.setprofile(watch)
+    try:
+        ran = command(name, *words[name])
+    finally:
+        sys.setprofile(None)
+    assert ran.code == 0
+
+    rows = {row[1]: row for row in ROW.finditer(PAGE.read_text(encoding="utf-8"))}
+    _, number, listed, lines = rows[name].groups()
+    files = set(re.findall(r"`(.*?)`", listed))
+    assert len(files) == int(number) <= MOST_FILES[name]
+    main_line = {end: [way for way in found if way <= files] for end, found in ways.items()}
+    assert all(main_line.values()), main_line
+    assert frozenset().union(*(way for found in main_line.values() for way in found)) == files
+    sources = [(PACKAGE / file).read_text(encoding="utf-8") for file in files]
+    assert sum(source.count("\n") for source in sources) <= int(lines.replace(",", ""))
