@@ -1,7 +1,7 @@
 """Plugins and other packages: what they add to charrnn by hooks, and what is left when they are
 missing.
 
-Tests `hooks.specifications`, `cli.analyses` and `system.lazy`, too.
+Tests `hooks.specifications`, `hooks.foreign`, `cli.analyses` and `system.lazy`, too.
 """
 
 import ast
