@@ -71,7 +71,10 @@ class VisualizeOptions(ExtensibleOptions):
         (), flags="--cell L:U", help="Show this cell: layer and unit, from 0 (repeatable)."
     )
     surprise: bool = option(
-        False, flags="--surprise", help="Colour each character by its surprise in bits."
+        False,
+        flags="--surprise",
+        help="List the least and the most predictable sentences and words of the whole text, and"
+        " colour each character by its surprise in bits.",
     )
     detectors: Sequence[str] = option(
         (),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import RenderableType
@@ -11,10 +12,14 @@ from rich.text import Text
 from charrnn.cells.findings import CellPage, ColouredText
 from charrnn.cells.trace import Trace
 from charrnn.cli.analyses import NoOptions, Own, Subject
-from charrnn.cli.arguments import parse_cell
+from charrnn.cli.arguments import parse_cell, read_text_corpus
+from charrnn.cli.streams import warn, with_flags
 from charrnn.detectors.detector import Labels
 from charrnn.errors import DataError, UsageError
+from charrnn.hooks.manager import has_plugin
 from charrnn.model.cell_type_registry import cell_type
+from charrnn.system.lazy import LazyModule
+from charrnn.text.corpus import Corpus
 from charrnn.trained_model import TrainedModel
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
@@ -32,6 +37,12 @@ from charrnn.views.heatmap import (
 )
 from charrnn.views.html_page import HeatMapPage, PageRow, chars_on_page, to_html_page
 from charrnn.views.theme import Scale, all_visible
+
+if TYPE_CHECKING:
+    from charrnn.plugins.reports import lines
+else:
+    # Its plugin may be missing.
+    lines = LazyModule("charrnn.plugins.reports.lines")
 
 Guesses = list[list[tuple[str, float]]]
 """The most likely next characters after each character; empty if they are not shown."""
@@ -293,23 +304,61 @@ def _whole_words(subject: Subject[Own], coloured: ColouredText) -> ColouredText:
     )
 
 
-def measure_surprise(subject: Subject[NoOptions]) -> Trace:
+@dataclass(frozen=True)
+class Surprise:
+    """The surprise of the beginning of a text, and the ends of the lists of sentences and
+    words of the whole text."""
+
+    trace: Trace
+    lists: "Sequence[lines.EndsOfList]"
+
+
+def measure_surprise(subject: Subject[NoOptions]) -> Surprise:
     # The first character of a text without context is predicted by nothing.
     trace = subject.model.trace(subject.text)
     if len(trace.text) == 1 and subject.text.first == 0:
         raise DataError(
             "The text has 1 character, which nothing predicts; its surprise needs at least 2."
         )
-    return trace
+    return Surprise(trace, _lists_of_whole_text(subject))
 
 
-def show_surprise(subject: Subject[NoOptions], trace: Trace) -> Shown:
-    """Draw a text coloured by its surprise."""
+def _lists_of_whole_text(subject: Subject[NoOptions]) -> "Sequence[lines.EndsOfList]":
+    """Return the least and the most likely sentences and words of the whole text; nothing without
+    the plugin that scores them."""
+    if not has_plugin("reports"):
+        return ()
+    model = subject.model
+    quiet = subject.options.quiet
+    # The same text as `read_passage` reads, whose notes are printed already.
+    text: Corpus | str | bytes | None = None
+    context: str | bytes = ""
+    if subject.options.text is not None:
+        text = read_text_corpus(subject.options.text, model.config, quiet=True)
+    elif model.card:
+        text = model.written_text()
+    if text is not None:
+        context = subject.context
+    scored = lines.score_text([model], text, context=context)
+    # Whether the model has learned this text, above all.
+    warn(tuple(map(with_flags, scored.notes)), quiet=quiet)
+    return [scored.ends_of_list(unit) for unit in (lines.SENTENCE, lines.WORD)]
+
+
+def show_surprise(subject: Subject[NoOptions], surprise: Surprise) -> Shown:
+    """Draw the least and the most likely sentences and words of a text, and its beginning coloured
+    by its surprise."""
+    trace = surprise.trace
     name, bits = subject.model.name, trace.bits.tolist()
-    mean = f", {np.nanmean(trace.bits):.2f} bits per character over {len(bits):,}  "
+    # A reader must not take the beginning for the whole text.
+    shown_of = f"{len(bits):,} of {subject.num_available:,}"
+    mean = f", {np.nanmean(trace.bits):.2f} bits per character over {shown_of} (--chars)  "
     caption = Text.assemble((f"surprise of {all_visible(name)}", "bold"), mean)
     coloured = _whole_words(subject, ColouredText(text=trace.text, values=tuple(bits)))
     drawn = surprise_map(coloured.text, bits=coloured.values)
-    pictures = [caption, SURPRISE_LEGEND, *end_legend(trace.text), drawn]
+    # The lists come first: the colours of a long text would push them out of sight.
+    pictures = [ends.view([name]) for ends in surprise.lists]
+    pictures += [caption, SURPRISE_LEGEND, *end_legend(trace.text), drawn]
     data = {"run": name, "text": trace.text, "bits": bits}
+    data |= {f"{ends.unit}s": ends.to_json([name]) for ends in surprise.lists}
     return Shown(f"Surprise of {name}", pictures=pictures, data=data)

@@ -181,6 +181,19 @@ def test_arrays_are_trace_and_scores(command, lab, fresh_file, fresh):
         assert arrays["cells"].dtype == arrays["hidden"].dtype == np.float32
 
 
+def test_the_surprise_lists_words_and_sentences_of_the_whole_text(command, lab):
+    Path("lamps.txt").write_text("The lamp was lit. " * 60 + "Qxzvj.\n", encoding="utf-8")
+    ran = command("visualize", "--text", "lamps.txt", "--surprise", "--chars", 100)
+    assert "likely of 61 sentences" in ran.out and "Qxzvj." in ran.out
+    assert "100 of 1,087 (--chars)" in ran.out
+    data = json.loads(
+        command("visualize", "--text", "lamps.txt", "--surprise", "--chars", 100, "--json").out
+    )
+    assert len(data["bits"]) == 100
+    words = {word["text"] for word in data["words"]["least"]}
+    assert words == {"The", "lamp", "was", "lit.", "Qxzvj."}
+
+
 def test_what_the_model_cannot_read_as_it_stands_is_said(command, lab, byte_run):
     Path("wide.txt").write_text("語語 lamp\n" * 100, encoding="utf-8")
     ran = command("visualize", "--text", "wide.txt", "--surprise")

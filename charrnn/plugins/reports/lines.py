@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -40,8 +41,14 @@ BLOCK = 1 << 16
 """Characters that are decoded at once."""
 MAX_LINE_TEXT = 1000
 """Characters of a line that a record keeps."""
-NUM_LISTED = 20
-"""Lines that are listed on a terminal."""
+NUM_LISTED = 10
+"""Lines that are listed on a terminal from each end: the least and the most likely."""
+PARAGRAPH_CHARS = 200
+"""Where lines have more characters on average, a line is a paragraph, and sentences are scored."""
+LINE, SENTENCE, WORD = "line", "sentence", "word"
+_ENDS_WITHIN_LINES = {SENTENCE: r"[.!?…][\"'”’»)]*\s+(?![a-z\s])", WORD: r"\s+"}
+"""What ends a part of a line, as a regular expression; the part has it, as a line has its newline.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,8 +235,41 @@ class ScoredText:
         )
         return (*self.notes_of_runs, scored)
 
-    def iter_lines(self) -> Iterator[LineLoss]:
-        """Yield the loss of each line that was scored from start to end, in the order of the text.
+    def usual_unit(self) -> str:
+        """Return `sentence` for a text in which a line is a paragraph, else `line`."""
+        num_lines = sum(1 for _ in self._bounds(LINE))
+        if self.num_chars > PARAGRAPH_CHARS * num_lines:
+            return SENTENCE
+        return LINE
+
+    def ends_of_list(self, unit: str, *, num: int = NUM_LISTED) -> EndsOfList:
+        """Return the `num` least and the `num` most likely lines, sentences or words, for their
+        length. Of several that are equal, the first is listed."""
+        num_units = 0
+        least: dict[str, tuple[float, int, LineLoss]] = {}
+        most: dict[str, tuple[float, int, LineLoss]] = {}
+        for loss in self.iter_lines(unit):
+            num_units += 1
+            # A blank line says nothing, and a name may stand in a text a thousand times.
+            if not loss.text.strip():
+                continue
+            # Rounded, because processors differ in the last digits. Of equally likely ones, the
+            # earlier one comes first.
+            excess = round(loss.excess, 3)
+            for listed, rank in ((least, excess), (most, -excess)):
+                entry = (rank, -loss.index, loss)
+                if loss.text not in listed or entry > listed[loss.text]:
+                    listed[loss.text] = entry
+        return EndsOfList(
+            unit=unit,
+            num_units=num_units,
+            least=[loss for *_, loss in heapq.nlargest(num, least.values())],
+            most=[loss for *_, loss in heapq.nlargest(num, most.values())],
+        )
+
+    def iter_lines(self, unit: str = LINE) -> Iterator[LineLoss]:
+        """Yield the loss of each line, sentence or word that was scored from start to end, in the
+        order of the text.
 
         The first character of a text without context cannot be scored; the line counts as complete
         without it. Lines that are cut by the ends of segments are left out.
@@ -244,7 +284,7 @@ class ScoredText:
         first_scored = int(positions[0] == 1)
 
         # Lines with a character that was not scored are left out.
-        ends = np.fromiter(self._line_bounds(), np.int64)
+        ends = np.fromiter(self._bounds(unit), np.int64)
         begins = np.append(0, ends)[:-1]
         lows = np.searchsorted(positions, begins)
         highs = np.searchsorted(positions, ends)
@@ -268,6 +308,8 @@ class ScoredText:
 
             # A file without line ends is one line, which may be very long.
             text = _decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)])
+            if unit != LINE:
+                text = text.strip()
 
             # A stream that was not kept has no places: its lines are counted.
             file = None
@@ -284,6 +326,25 @@ class ScoredText:
                 nats=sums,
                 excess=excess,
             )
+
+    def _bounds(self, unit: str) -> Iterator[int]:
+        """Yield the index after the last character of each line, sentence or word."""
+        if unit == LINE:
+            yield from self._line_bounds()
+            return
+
+        # No sentence and no word goes over the end of a line.
+        begin = 0
+        for end in self._line_bounds():
+            line = self.content[begin:end]
+            pattern: Any = _ENDS_WITHIN_LINES[unit]
+            if isinstance(line, bytes):
+                pattern = pattern.encode("ascii", "ignore")
+            for found in re.finditer(pattern, line):
+                if found.end() < len(line):
+                    yield begin + found.end()
+            yield end
+            begin = end
 
     def _line_bounds(self) -> Iterator[int]:
         """Yield the index after the last character of each line."""
@@ -312,9 +373,38 @@ def _decoded(text: str | bytes) -> str:
     return text.decode("utf-8", "replace")
 
 
-def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) -> RenderableType:
-    """Draw the least likely lines of a text, with the loss of the first run and, for every other
-    run, the difference to it."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndsOfList:
+    """The least and the most likely lines, sentences or words of a text, for their length."""
+
+    unit: str
+    """`line`, `sentence` or `word`."""
+    num_units: int
+    """How many were scored."""
+    least: Sequence[LineLoss]
+    """The least likely ones, the least likely first."""
+    most: Sequence[LineLoss]
+    """The most likely ones, the most likely first."""
+
+    def view(self, names: Sequence[str]) -> RenderableType:
+        """Draw both; `names` are the names of the runs."""
+        tables = []
+        for words, losses in (("least", self.least), ("most", self.most)):
+            title = f"The {len(losses)} {words} likely of {self.num_units:,} {self.unit}s"
+            tables.append(lines_view(losses, title=f"{title}, for their length", names=names))
+        return Group(*tables)
+
+    def to_json(self, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Return both lists for JSON."""
+        return {
+            "least": [to_json(loss, names) for loss in self.least],
+            "most": [to_json(loss, names) for loss in self.most],
+        }
+
+
+def lines_view(lines: Sequence[LineLoss], *, title: str, names: Sequence[str]) -> RenderableType:
+    """Draw lines of a text, with the loss of the first run and, for every other run, the difference
+    to it."""
     # The lines of several files are told apart.
     files = {line.file for line in lines}
     columns = ["line", "excess", "nats/char"]
@@ -331,8 +421,7 @@ def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) 
         # One row for each line, cut at the width of the terminal.
         text = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
         table.add_row(*cells, text)
-    title = Text(f"The {len(lines)} least likely of {num_lines:,} lines, for their length")
-    return Group(title, table)
+    return Group(Text(title), table)
 
 
 def _show(
@@ -343,39 +432,34 @@ def _show(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Print the losses as JSON Lines or, on a terminal, a table of the least likely lines. The
-    notes go to stderr."""
+    """Print the losses as JSON Lines or, on a terminal, tables of the least and the most likely
+    lines; of sentences, where a line is a paragraph. The notes go to stderr."""
     scored = score_text(models, text, **options)
     names = distinct_names(models)
     if not quiet:
         for note in scored.notes:
             write_aside(with_flags(note))
 
+    # A misprint is a small part of a paragraph, which would hide it.
+    unit = scored.usual_unit()
+    if unit == SENTENCE and not quiet:
+        write_aside("A line of this text is a paragraph: its sentences are scored.")
+
     # A program that reads the lines gets each line as soon as it is computed.
     if as_json or not sys.stdout.isatty():
-        for line in scored.iter_lines():
+        for line in scored.iter_lines(unit):
             print_json(to_json(line, names))
         return
 
-    # A heap of the least likely lines: the text may have millions.
-    least_likely: list[tuple[float, int, LineLoss]] = []
-    num_lines = 0
-    for line in scored.iter_lines():
-        num_lines += 1
-        heapq.heappush(least_likely, (line.excess, -line.index, line))
-        if len(least_likely) > NUM_LISTED:
-            heapq.heappop(least_likely)
-
-    # Of equally unlikely lines, the earlier line comes first.
-    listed = [line for *_, line in sorted(least_likely, reverse=True)]
-    result_console().print(lines_view(listed, num_lines=num_lines, names=names))
+    result_console().print(scored.ends_of_list(unit).view(names))
     if not quiet:
         write_aside("Add --json for all lines, as JSON Lines.")
 
 
 PER_LINE = Listing(
     name="per_line",
-    help="Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
+    help="Print the loss of each line, or of each sentence where a line is a paragraph, as JSON"
+    " Lines; on a terminal, the least and the most likely ones.",
     show=_show,
 )
 """`evaluate --per-line`."""

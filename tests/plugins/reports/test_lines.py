@@ -51,6 +51,23 @@ def test_lines_add_up(as_bytes, text, first):
     assert [line.text for line in lines] == [shown[line.line - 1] for line in lines]
 
 
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_paragraph_is_scored_by_its_sentences_and_words(as_bytes):
+    text = 'He came.  "Why?" she asked. Nobody answered...\n\nIt was late'
+    content = text.encode() if as_bytes else text
+    found = scored(content, np.arange(1, len(content)))
+    assert found.usual_unit() == lines.LINE
+    sentences = [loss.text for loss in found.iter_lines(lines.SENTENCE)]
+    assert sentences == ["He came.", '"Why?" she asked.', "Nobody answered...", "", "It was late"]
+    words = found.ends_of_list(lines.WORD, num=3)
+    assert words.num_units == len(text.split()) + 1 and len(words.least) == len(words.most) == 3
+    excesses = [loss.excess for loss in found.iter_lines(lines.WORD) if loss.text]
+    assert words.least[0].excess == max(excesses) and words.most[0].excess == min(excesses)
+    assert {loss.line for loss in found.iter_lines(lines.WORD)} == {1, 2, 3}
+    long = "It was late. " * 30
+    assert scored(long, np.arange(1, len(long))).usual_unit() == lines.SENTENCE
+
+
 def test_lines_that_segments_cut_are_left_out():
     text = "one\ntwo\nthree\nfour\n"
     found = scored(text, np.r_[0:8, 10:19])
