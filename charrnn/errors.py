@@ -17,9 +17,8 @@
 The number is the exit code of the command. A message names the value, the allowed range and the
 remedy.
 
-A message names a parameter or a field of the configuration by `named("temperature")`, never by an
-option. From Python it reads `temperature`, in backticks; the command line shows the option instead,
---temp (`cli.streams`).
+A message names a parameter or a field of the configuration by `named("temperature")`, in
+backticks, never by an option. The command line shows the option instead, --temp (`cli.streams`).
 """
 
 import copyreg
@@ -31,31 +30,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
-"""What encloses a parameter until its message is shown: noncharacters, which Unicode reserves for
-use inside a program. Backticks in a quoted name or text are thus never taken for a parameter."""
-PARAMETER = re.compile(f"{_OPEN}(.*?){_CLOSE}", re.DOTALL)
-"""Matches what `named` returns; the group is the name or name=value."""
-
 
 def named(name: str, value: object = None) -> str:
-    """Return what stands for a parameter or a field, alone or with a value, in the text of a
-    `Message`."""
-    return f"{_OPEN}{name}{'' if value is None else f'={value}'}{_CLOSE}"
-
-
-class Message(str):
-    """A text that names parameters in backticks. `marked` is the text as it was given, to build
-    another one from."""
-
-    marked: str
-
-    def __new__(cls, text: str) -> "Message":
-        """Make a message of a text with parameters from `named`, or of another message."""
-        marked = text.marked if isinstance(text, Message) else text
-        message = super().__new__(cls, PARAMETER.sub(r"`\1`", marked))
-        message.marked = marked
-        return message
+    """Return a parameter or a field, alone or with a value, as messages name it: `seed`,
+    `seed=1`."""
+    return f"`{name}`" if value is None else f"`{name}={value}`"
 
 
 INSTALLERS = {
@@ -169,18 +148,12 @@ class CharRNNError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        self.message = Message(message)
-        super().__init__(str(self.message))
+        super().__init__(message)
+        self.message = message
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let other processes make the same error, whatever `__init__` takes."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
-
-    @property
-    def marked(self) -> str:
-        """The text of the message for the message of another error: there, too, its parameters are
-        known as such."""
-        return self.message.marked
 
 
 class UsageError(CharRNNError):

@@ -177,7 +177,7 @@ def parse_direction(
     except UsageError as error:
         raise UsageError(
             f"{option} is {text!r}; write a cell as layer:unit, such as 0:17, or a detector: quote."
-            f" {error.marked}"
+            f" {error}"
         ) from None
     return name, num_cells
 
@@ -200,7 +200,7 @@ def parse_cell(option: str, text: str, model: "TrainedModel") -> tuple[int, int]
     try:
         model.stepper.check_unit(layer, unit)
     except UsageError as error:
-        raise UsageError(f"{option} {text}: {error.marked}") from None
+        raise UsageError(f"{option} {text}: {error}") from None
     return layer, unit
 
 

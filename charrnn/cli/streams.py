@@ -21,7 +21,7 @@ from unicodedata import category
 import typer.main
 
 from charrnn.cli.root import app, commands
-from charrnn.errors import PARAMETER, CharRNNError, Message, UsageError, shortened
+from charrnn.errors import CharRNNError, UsageError, shortened
 from charrnn.runs.targets import Target
 from charrnn.system.process import PARENT
 from charrnn.system.words import prints_words
@@ -37,6 +37,8 @@ MAX_MESSAGE = 200
 IN_TEXT = "\n\t\u200c\u200d\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 """Characters of a model's text that a terminal gets as they are, among them the joiners, which
 Persian, Indic scripts and emoji need, and the tones of skin."""
+_PARAMETER = re.compile("`([a-z_]+)(?:=(.*?))?`", re.DOTALL)
+"""Matches what `errors.named` returns; the groups are the name and the value, if there is one."""
 TRAIN = "train"
 """The command whose options set the fields of a configuration."""
 
@@ -164,28 +166,24 @@ def with_flags(message: str, command: str | None = None) -> str:
 
     `command` is the name of the command that was started; its options come first. A field of the
     configuration without an option becomes --set field=value, and its bare name where the message
-    gives no value. Text that is no `Message` is returned as it is.
+    gives no value. What else stands in backticks is left as it is.
     """
-    if not isinstance(message, Message):
-        return message
-    return PARAMETER.sub(lambda match: _flag(match[1], command), message.marked)
+    return _PARAMETER.sub(lambda match: _flag(match, command), message)
 
 
-def _flag(named: str, command: str | None) -> str:
+def _flag(named: re.Match[str], command: str | None) -> str:
     from charrnn.config.settings import FIELD_NAMES
 
-    name, equals, value = named.partition("=")
+    name, value = named.groups()
     for command_name in dict.fromkeys((command, TRAIN, *commands())):
         options = _options(command_name or "")
         if name in options:
-            if equals:
-                return f"{options[name]} {value}"
-            return options[name]
+            return options[name] if value is None else f"{options[name]} {value}"
 
     # --set takes a value, so that a bare name stays as it is.
-    if equals and name in FIELD_NAMES:
-        return f"--set {named}"
-    return named
+    if name in FIELD_NAMES:
+        return name if value is None else f"--set {name}={value}"
+    return named[0]
 
 
 @cache
@@ -253,7 +251,7 @@ def export_target(
         target = Target(export, mark=find_format(export).mark, force=force, read=read)
         target.check()
     except UsageError as error:
-        raise UsageError(f"--export {error.marked}") from None
+        raise UsageError(f"--export {error}") from None
     if no_arrays is not None and export.suffix.lower() == ".npz":
         raise UsageError(f"--export {export}: {no_arrays} no activations; use .json.")
     return target
@@ -275,9 +273,9 @@ def deliver(shown: Shown, target: Target | None) -> None:
     try:
         target.write(data)
     except UsageError as error:  # a file that has appeared meanwhile
-        raise UsageError(f"--export {error.marked}") from None
+        raise UsageError(f"--export {error}") from None
     except CharRNNError as error:
-        raise CharRNNError(f"--export {target.path}: {error.marked}. Give another name.") from None
+        raise CharRNNError(f"--export {target.path}: {error}. Give another name.") from None
     print_path(str(target.path))
 
 

@@ -8,7 +8,7 @@ from charrnn.cli.command_classes import Command, Group
 from charrnn.cli.command_options import CommandOptions, command_of
 from charrnn.cli.streams import print_json, print_path, result_console, warn, with_flags
 from charrnn.config.options import argument, option
-from charrnn.errors import DataError, Message, UsageError, did_you_mean, named
+from charrnn.errors import DataError, UsageError, did_you_mean, named
 from charrnn.hooks.manager import has_plugin, load_place
 from charrnn.text.sources import (
     CORPORA_VARIABLE,
@@ -104,7 +104,7 @@ def show_corpus(options: EntryOptions) -> None:
     # The settings as options, which can be typed to change them.
     settings = [named(name, value) for name, value in entry.settings.items()]
     if settings:
-        facts["read with"] = with_flags(Message(" ".join(settings)))
+        facts["read with"] = with_flags(" ".join(settings))
     facts["from"] = entry.address
     facts["here"] = f"no: charrnn corpora fetch {entry.name}"
     if path is not None:

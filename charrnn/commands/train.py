@@ -238,7 +238,7 @@ def parse_settings(options: SettingsOptions) -> dict[str, object]:
             field = check_field_name(name.strip())
             parsed[field] = _parse_last(field, [text])
         except UsageError as error:
-            raise UsageError(f"--set {assignment}: {error.marked}") from None
+            raise UsageError(f"--set {assignment}: {error}") from None
     return parsed
 
 

@@ -96,8 +96,12 @@ def _naming_source(origin: str, name: str) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
+        if origin == "flag":
+            raise
         source = f"CHARRNN_{name.upper()}" if origin == "environment" else origin
-        raise type(error)(error.marked if origin == "flag" else f"{source}: {error}") from None
+        # Without backticks, because the command line shows what stands in them as options.
+        problem = str(error).replace("`", "")
+        raise type(error)(f"{source}: {problem}") from None
 
 
 MAX_YAML_LENGTH = 128 * 1024

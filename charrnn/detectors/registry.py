@@ -168,7 +168,7 @@ def _of_packages() -> list[Detector]:
         except UsageError as error:
             # A built-in detector keeps its name, and is used.
             if name in DETECTORS:
-                leave_out(error.marked)
+                leave_out(str(error))
                 continue
             loaded = Detector(name, "cannot be loaded", label=_no_labels, absence=str(error))
         values = {field.name: getattr(loaded, field.name) for field in fields(loaded)}

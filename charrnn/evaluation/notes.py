@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from charrnn.errors import Message, counted, named
+from charrnn.errors import counted, named
 from charrnn.evaluation.measured import MeasuredRun
 from charrnn.model.reading import segments_of
 from charrnn.text.copies import LEAST_SHARE, trained_notes
@@ -29,7 +29,7 @@ def notes_of_runs(runs: Sequence[MeasuredRun], *, is_given: bool) -> Iterator[st
         learned = run.trained_share or 0.0
         if is_given and learned >= LEAST_SHARE:
             share = f"{100 * learned:.0f} % of this text"
-            yield Message(
+            yield (
                 f"{run.name} was trained on {share}. Leave {named('text')} out for the loss"
                 " of its validation text."
             )
@@ -78,7 +78,7 @@ def notes_of_part(model: TrainedModel, part: str, trained_share: float | None) -
         remedy = f"give {named('part', 'test')}"
         if len(model.config.split) <= 2:
             remedy = f"train with {named('split', '80/10/10')} and {remedy}"
-        yield Message(
+        yield (
             "The checkpoint was chosen by its loss on the validation text. For a figure to"
             f" quote, {remedy}."
         )
@@ -92,7 +92,7 @@ def doubts(name: str, nats: float, vocab_size: int, escapes: float = 0.0) -> Ite
     """
     most = math.log(vocab_size)
     if nats - escapes > most:
-        yield Message(
+        yield (
             f"{name} has {nats:.2f} nats per character, and equal probabilities for all characters"
             f" have ln {vocab_size:,} = {most:.2f}. The text is of another kind than the model's,"
             " or the model learned nothing. If it was imported, the alphabet or the gates may be in"

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import pluggy
 
-from charrnn.errors import Message, UsageError
+from charrnn.errors import UsageError
 from charrnn.hooks import specifications
 from charrnn.hooks.foreign import run_foreign
 
@@ -80,13 +80,13 @@ class _Packages:
     manager: pluggy.PluginManager
     extensions: dict[str, Extension]
     """By the names that the manager gives them."""
-    left_out: list[Message]
+    left_out: list[str]
     """Why packages are left out, one sentence each."""
 
     def leave_out(self, reason: str) -> None:
         """Note a reason, once, however often a hook is asked."""
-        if Message(reason) not in self.left_out:
-            self.left_out.append(Message(reason))
+        if reason not in self.left_out:
+            self.left_out.append(reason)
 
 
 @cache
@@ -98,7 +98,7 @@ def _packages() -> _Packages:
         try:
             extension.run(_register, found.manager, extension)
         except UsageError as error:
-            found.leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
+            found.leave_out(f"{error}. It is left out: reinstall or remove the package")
             # pluggy may have registered some of its hooks before the error.
             found.manager.set_blocked(str(extension))
         else:
@@ -242,7 +242,7 @@ def _results(specification: Callable[[], Any], kind: type[Any]) -> list[tuple[Ex
         try:
             items = extension.run(_read_hook, name, hook.function, kind)
         except UsageError as error:
-            found.leave_out(f"{error.marked}. It is left out: reinstall or remove the package")
+            found.leave_out(f"{error}. It is left out: reinstall or remove the package")
         else:
             results += [(extension, item) for item in items]
     return results
@@ -253,7 +253,7 @@ def _read_hook(name: str, function: Callable[[], Any], kind: type[Any]) -> list[
     package, too. Raises TypeError for what is not of the kind that the hook returns."""
     result = function()
     if not isinstance(result, kind):
-        raise TypeError(f"`{name}` returns no {kind.__name__.lower()}")
+        raise TypeError(f"`{name}()` returns no {kind.__name__.lower()}")
     wanted: type[Any] = specifications.Record
     items = parts = list(result)
     if kind is Mapping:
@@ -262,11 +262,11 @@ def _read_hook(name: str, function: Callable[[], Any], kind: type[Any]) -> list[
         parts = list(chain(*items))
     for part in parts:
         if not isinstance(part, wanted):
-            raise TypeError(f"`{name}` returns {part!r:.80}, which is no {wanted.__name__}")
+            raise TypeError(f"`{name}()` returns {part!r:.80}, which is no {wanted.__name__}")
     return items
 
 
-def left_out() -> Sequence[Message]:
+def left_out() -> Sequence[str]:
     """Return why packages are left out, as far as they were asked, one sentence each."""
     if not _packages.cache_info().currsize:
         return ()

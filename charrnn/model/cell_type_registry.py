@@ -60,8 +60,7 @@ def cell_type(name: str) -> type[Cell]:
         for product, num_blocks in cell.products.items():
             sizes.append(f"product({product!r}, h) is {NUM_ROWS, num_blocks * HIDDEN_SIZE}")
         raise UsageError(
-            f"{error.marked}\n{', '.join(sizes)}: do `input_blocks` and `products` agree with"
-            " `step`?"
+            f"{error}\n{', '.join(sizes)}: do `input_blocks` and `products` agree with `step`?"
         ) from error
 
     # No other check shows this mistake: clamping and ablating would have a wrong effect or none,

@@ -373,7 +373,7 @@ def read_each(
             except CharRNNError as error:
                 if is_named:
                     raise
-                problems.append(f"{folder.name}: {error.marked}")
+                problems.append(f"{folder.name}: {error}")
             advance()
     return results, problems
 

@@ -156,7 +156,7 @@ class RecordedCorpus:
             if isinstance(problem, _OtherTextError):
                 raise problem
             if not isinstance(problem, NotHereError):
-                unreadable = f"The text of {self.run} cannot be read again: {problem.marked}"
+                unreadable = f"The text of {self.run} cannot be read again: {problem}"
                 raise DataError(f"{unreadable}{alternative}")
             missing = missing or problem.source
         raise DataError(self._not_here(missing, instead=instead, reason=reason))

@@ -14,7 +14,6 @@ from typing import Literal
 from charrnn.errors import (
     CharRNNError,
     DataError,
-    Message,
     NotHereError,
     TextChangedError,
     counted,
@@ -209,9 +208,7 @@ class SourceReader:
         is_short = self._builder.num_bytes < SHORT_FILE * num_used
         if self.documents is None and num_used >= MANY_FILES and is_short:
             remedy = named("documents", "files")
-            notes.append(
-                Message(f"{num_used:,} short files are joined: {remedy} gives each an end")
-            )
+            notes.append(f"{num_used:,} short files are joined: {remedy} gives each an end")
         return tuple(notes)
 
     def _reading_notes(self) -> Iterator[str]:
@@ -222,7 +219,7 @@ class SourceReader:
                 # A pipe cannot be read again.
                 if path.is_file():
                     for note in self._notes_on_reading(path):
-                        yield Message(f"{origin.label} {note}")
+                        yield f"{origin.label} {note}"
 
     def _notes_on_reading(self, path: Path) -> Iterator[str]:
         documents = self.documents
@@ -362,7 +359,7 @@ class SourceReader:
         which = ""
         if len(tally.skipped) > 1:
             which = "first: "
-        tally.fault = f" ({which}{first_fault.marked.splitlines()[0]})"
+        tally.fault = f" ({which}{str(first_fault).splitlines()[0]})"
         has_column = self.documents is not None and self.documents.kind == "column"
         if has_column and tally.num_used == 0:
             raise first_fault
@@ -470,7 +467,7 @@ def _no_file(origin: Origin, tally: Tally) -> DataError:
 def _notes(origin: Origin, tally: Tally) -> Iterator[str]:
     skipped = _skipped(origin, tally)
     if skipped:
-        yield Message(f"skipped {skipped} in {origin.label}{tally.fault}")
+        yield f"skipped {skipped} in {origin.label}{tally.fault}"
 
     # A drawing that is saved as text may be larger than all notes together.
     num_largest, largest = tally.largest

@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from charrnn.errors import Message
 from charrnn.system.files import JSON
 
 
@@ -67,9 +66,6 @@ class StartEvent(ModelEvent):
     """The steps that were taken before: 0 for a new run."""
     notes: tuple[str, ...] = ()
     """What may surprise the user."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "notes", tuple(map(Message, self.notes)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,9 +138,6 @@ class WarningEvent(Event):
     event: ClassVar[Literal["warning"]] = "warning"
     message: str
     """What the problem is, and the remedy."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "message", Message(self.message))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -448,13 +448,13 @@ def _read_same_text(resumed: Resumed) -> RunText:
     except DataError as error:
         if "-" not in config.corpus:
             raise
-        raise DataError(f"{error.marked}\nPipe the same text into standard input again.") from None
+        raise DataError(f"{error}\nPipe the same text into standard input again.") from None
 
     # Nobody has typed these settings.
     try:
         check_ensemble(config)
     except UsageError as error:
-        raise CheckpointError(f"{run / 'config.yaml'} is damaged: {error.marked}") from error
+        raise CheckpointError(f"{run / 'config.yaml'} is damaged: {error}") from error
 
     # A new run never reads more characters per step than its text has. A damaged config.yaml may
     # ask for that, and for any amount of memory.

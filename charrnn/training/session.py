@@ -282,7 +282,7 @@ class TrainingSession:
         NonFiniteError with the words of `error` and advice."""
         # Only once: a run that diverges at half the rate, too, needs another configuration.
         if self.state.has_gone_back:
-            raise NonFiniteError(f"{error.marked}\n{self._remedy()}")
+            raise NonFiniteError(f"{error}\n{self._remedy()}")
         self.state.has_gone_back = True
 
         # The latest checkpoint, not the best one: all that was learned before the loss exploded.
@@ -298,7 +298,7 @@ class TrainingSession:
         self._rewind()
         yield WarningEvent(
             message=(
-                f"{error.marked} Went back to step {trainer.step}, with a peak learning rate of"
+                f"{error} Went back to step {trainer.step}, with a peak learning rate of"
                 f" {rate:.2g}."
             )
         )

@@ -30,9 +30,9 @@ def test_words_of_a_file_are_texts_that_the_field_converts():
     assert read_yaml("corpus: ['null', ~]", "recipe.yaml") == {"corpus": ["null", None]}
     with pytest.raises(UsageError, match=r"a list of words \(entry 3, null, is none"):
         from_yaml("corpus: [1984, on, null]", "recipe.yaml")
-    with pytest.raises(UsageError, match=r"`cell` is yes; it must be one of"):
+    with pytest.raises(UsageError, match=r"cell is yes; it must be one of"):
         from_yaml("cell: yes", "recipe.yaml")
-    with pytest.raises(UsageError, match=r"`seed` is '9+'; it must be a whole number"):
+    with pytest.raises(UsageError, match=r"seed is '9+'; it must be a whole number"):
         from_yaml(f"seed: {'9' * 5000}", "recipe.yaml")
 
 
@@ -111,7 +111,7 @@ def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below, above)
 
 def test_a_value_that_is_refused_is_named_with_its_source():
     with pytest.raises(
-        UsageError, match=r"^CHARRNN_DROPOUT: `dropout` is 2\.0; it must be at least 0 and below 1"
+        UsageError, match=r"^CHARRNN_DROPOUT: dropout is 2\.0; it must be at least 0 and below 1"
     ):
         merge_settings(flags={}, environment={"CHARRNN_DROPOUT": "2"})
     for text in ("seed: x", "seed: -1", "seeds: 1", "minutes: 1\nsteps: 2"):

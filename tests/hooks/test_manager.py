@@ -18,7 +18,7 @@ import charrnn
 import charrnn.commands.app  # whose commands the group takes
 from charrnn.api import Model
 from charrnn.cli import root, streams
-from charrnn.errors import Message, named
+from charrnn.errors import named
 from charrnn.hooks import manager, specifications
 from charrnn.system.lazy import LazyModule
 
@@ -299,7 +299,7 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
         ),
         (
             GREETING.replace("    return [CommandEntry", "    return 3 #"),
-            "failed: TypeError: `commands` returns no sequence",
+            r"failed: TypeError: `commands\(\)` returns no sequence",
         ),
         ("raise BaseException('no time')", "failed in .*line 1: BaseException: no time"),
         ("raise ValueError('x' * 100_000)", "failed in .*line 1: ValueError: x{499}…"),
@@ -309,7 +309,7 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
         ),
         (
             "import charrnn.hooks\n@charrnn.hooks.hookimpl\ndef detectors(): return {None: 'a:b'}",
-            "failed: TypeError: `detectors` returns None, which is no str",
+            r"failed: TypeError: `detectors\(\)` returns None, which is no str",
         ),
         (
             "import charrnn.hooks\nclass D(dict):\n    def items(self): 1 / 0\n"
@@ -326,7 +326,7 @@ def test_the_example_of_each_hook_adds_what_it_says(offer, name, capsys):
         ),
         (
             GREETING.replace("    return [CommandEntry", "    return ['greet'] #"),
-            "failed: TypeError: `commands` returns 'greet', which is no Record",
+            r"failed: TypeError: `commands\(\)` returns 'greet', which is no Record",
         ),
         (
             GREETING.replace('name="greet"', "name=3"),
@@ -386,7 +386,7 @@ def test_a_message_names_options_beside_a_command_that_fails(offer, tmp_path):
     sys.modules.pop("greeting", None)
     offer(GREETING.replace("a_package:greet", "greeting:greet"))
     streams._options.cache_clear()
-    assert streams.with_flags(Message(named("nowhere", 1)), "sample") == "nowhere=1"
+    assert streams.with_flags(named("nowhere", 1), "sample") == "`nowhere=1`"
 
 
 def test_the_second_command_of_a_name_is_left_out(offer, capsys):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from charrnn.errors import DataError, Message
+from charrnn.errors import DataError
 from charrnn.text.columns import describe_columns, describe_start
 from charrnn.text.documents import end_documents
 from charrnn.text.text_files import Tally, file_lines
@@ -103,7 +103,7 @@ def test_by_its_number_a_column_begins_with_the_first_line_and_a_note_says_so():
     rows = "name\tsex\nAnna\tgirl\nBen\tboy\n"
     assert documents(rows, "1", "a.tsv") == [b"name", b"Anna", b"Ben"]
     assert documents(rows, "name", "a.tsv") == [b"Anna", b"Ben"]
-    said = Message(describe_start([rows.encode()], column="1", label="a.tsv"))
+    said = describe_start([rows.encode()], column="1", label="a.tsv")
     assert said == (
         "is read by column 1 of 2 between tabs, without the others; the first value is"
         " 'name': `column` with a name leaves a header out"
@@ -135,7 +135,7 @@ def test_where_no_delimiter_is_clear_the_error_says_how_to_make_one():
 
 
 def test_a_note_names_the_delimiter_and_the_columns():
-    said = Message(describe_columns([b"Why, nobody knows\n"], start=b"Why", label="jokes.csv"))
+    said = describe_columns([b"Why, nobody knows\n"], start=b"Why", label="jokes.csv")
     assert "Its first line has Why, nobody knows (between commas)" in said
     assert "`documents=lines` whole lines" in said
     assert describe_columns([b"Why\n"], start=b"Why", label="jokes.txt") == ""

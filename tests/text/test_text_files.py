@@ -70,7 +70,7 @@ def read(data, encoding, block):
         try:
             return b"".join(clean_blocks("it", io.BytesIO(data), encoding, tally)), tally, ""
         except DataError as error:
-            return None, None, error.marked
+            return None, None, str(error)
 
 
 @given(

@@ -13,7 +13,7 @@ import torch
 from progress_reports import returned
 
 from charrnn.config.settings import Config
-from charrnn.errors import CheckpointError, Message
+from charrnn.errors import CheckpointError
 from charrnn.model.shapes import num_parameters
 from charrnn.text.vocab import Vocab
 from charrnn.training import notes as describing
@@ -36,8 +36,8 @@ def notes_on(folder, text, planned=None, **asked):
     read = read_text(config)
     planned = Config(**{**settings, **(planned or {})})
     early = recipe.ends_early(config, planned, read.num_train)
-    found = map(Message, describing.planned_notes(config, planned, read, ends_early=early))
-    return [str(note) for note in found if note not in read.corpus.notes]
+    found = describing.planned_notes(config, planned, read, ends_early=early)
+    return [note for note in found if note not in read.corpus.notes]
 
 
 MANY = "".join(
@@ -230,7 +230,7 @@ def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):
     ):
         text = SimpleNamespace(vocab=read)
         (note,) = describing.extension_notes(config, initial, text)
-        assert Message(note).endswith(told)
+        assert note.endswith(told)
     check_alphabet("old", text, extended=False)  # a byte alphabet has every character of a text
     monkeypatch.setattr(plan, "check_shapes", lambda *_, **__: 1)
     with pytest.raises(CheckpointError, match="is not that of its weights"):

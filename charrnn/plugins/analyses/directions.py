@@ -293,7 +293,7 @@ def held_out_direction(
         return find_direction(study, detector, size=size)
     except DataError as error:
         # Its last sentence asks for another text, which nobody who clamps can give.
-        reason, _, _ = error.marked.rpartition(" Give ")
+        reason, _, _ = str(error).rpartition(" Give ")
         raise DataError(
             f"{reason} It is the validation text of {model.name}. Clamp a cell, such as 0:17, or"
             " in Python a direction of another text: model.study(text).direction(...)."

@@ -20,7 +20,7 @@ from rich.text import Text
 from charrnn.cli.streams import deliver, print_json, result_console, with_flags
 from charrnn.config.settings import Config
 from charrnn.config.settings_file import merge_settings, read_recipe
-from charrnn.errors import Message, UsageError, named
+from charrnn.errors import UsageError, named
 from charrnn.plugins.analyses.gradients import (
     TITLE,
     GradientReach,
@@ -143,7 +143,7 @@ def train_vanishing(
     # A command to copy: only the terminal breaks it.
     first, *_, last = learners
     charts = f"{named('gradients')} {named('beside', last.run)}"
-    command = Message(f"Next:\n  charrnn visualize {first.run} {charts}")
+    command = f"Next:\n  charrnn visualize {first.run} {charts}"
     console.print(Text(with_flags(command, "visualize")), soft_wrap=True)
     return 0
 
@@ -185,9 +185,7 @@ def train_networks(changes: Mapping[str, Any], *, out: Path | None) -> list[Lear
                 learners.append(_learn(one, run=run, network=network, advance=advance))
             except KeyboardInterrupt:
                 again = named("resume", shlex.quote(str(run)))
-                warn(
-                    Message(f"{network} was interrupted: charrnn train {again} continues it alone.")
-                )
+                warn(f"{network} was interrupted: charrnn train {again} continues it alone.")
                 raise
     return learners
 

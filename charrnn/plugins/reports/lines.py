@@ -19,7 +19,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from charrnn.cli.streams import print_json, result_console, with_flags, write_aside
-from charrnn.errors import Message, UsageError, counted, named
+from charrnn.errors import UsageError, counted, named
 from charrnn.evaluation.comparison import Comparison, Listing, distinct_names
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
@@ -228,7 +228,7 @@ class ScoredText:
             return self.notes_of_runs
         num_segments = sum(1 for _ in consecutive_ranges(positions))
         where = f"{counted(num_segments, 'segment')} of {len(positions) // num_segments:,}"
-        scored = Message(
+        scored = (
             f"Scored: {len(positions):,} of {self.num_chars:,} characters, in {where}, spread"
             " evenly over the text. Lines that they cut are left out."
             f" {named('max_chars', self.num_chars)} scores all."
