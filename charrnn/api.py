@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from charrnn import trained_model
 from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import beginning_of, fresh_seed
@@ -28,37 +29,37 @@ from charrnn.trained_model import (
     SGD_LEARNING_RATE,
     TextOrIds,
     TrainedModel,
-    load_as,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from charrnn.detectors.detector import Detector
-    from charrnn.generation import continuations as assistant
+    from charrnn.generation import continuations
+    from charrnn.generation.continuations import Continuation
     from charrnn.model_study import ModelStudy
     from charrnn.ngrams import text_model
-    from charrnn.plugins.analyses import atlas as atlases
-    from charrnn.plugins.analyses import backpropagation as gradients_of_numbers
-    from charrnn.plugins.analyses import directions, gradients
-    from charrnn.plugins.analyses import gates as gate_reports
-    from charrnn.plugins.analyses import numbers as network_numbers
+    from charrnn.plugins.analyses import backpropagation, directions, gates, gradients, numbers
+    from charrnn.plugins.analyses.atlas import Atlas
+    from charrnn.plugins.analyses.backpropagation import Backpropagation
     from charrnn.plugins.analyses.directions import Direction
+    from charrnn.plugins.analyses.gates import GateReport
+    from charrnn.plugins.analyses.numbers import NetworkNumbers
     from charrnn.plugins.formats import export
-    from charrnn.plugins.reports import copies, dynamic
-    from charrnn.plugins.reports import provenance as provenances
+    from charrnn.plugins.reports import copies, dynamic, provenance
+    from charrnn.plugins.reports.provenance import Provenance, ReferenceText
 else:
+    backpropagation = LazyModule("charrnn.plugins.analyses.backpropagation")
     directions = LazyModule("charrnn.plugins.analyses.directions")
+    gates = LazyModule("charrnn.plugins.analyses.gates")
     gradients = LazyModule("charrnn.plugins.analyses.gradients")
-    gradients_of_numbers = LazyModule("charrnn.plugins.analyses.backpropagation")
-    gate_reports = LazyModule("charrnn.plugins.analyses.gates")
-    network_numbers = LazyModule("charrnn.plugins.analyses.numbers")
+    numbers = LazyModule("charrnn.plugins.analyses.numbers")
     text_model = LazyModule("charrnn.ngrams.text_model")
-    assistant = LazyModule("charrnn.generation.continuations")
+    continuations = LazyModule("charrnn.generation.continuations")
     export = LazyModule("charrnn.plugins.formats.export")
     copies = LazyModule("charrnn.plugins.reports.copies")
     dynamic = LazyModule("charrnn.plugins.reports.dynamic")
-    provenances = LazyModule("charrnn.plugins.reports.provenance")
+    provenance = LazyModule("charrnn.plugins.reports.provenance")
 
 
 class Model(TrainedModel, ProbabilityMethods):
@@ -98,13 +99,12 @@ class Model(TrainedModel, ProbabilityMethods):
         """
         from charrnn.model_study import ModelStudy
 
-        return self.study_as(ModelStudy, text, context=context, cached=cached)
+        # The same study, with the methods that need plugins.
+        return ModelStudy(**vars(super().study(text, context=context, cached=cached)))
 
     # How cells are looked into.
 
-    def atlas(
-        self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False
-    ) -> "atlases.Atlas":
+    def atlas(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "Atlas":
         """Measure all cells over a text, and place them on a map.
 
         Measured are their values, descriptions, inputs, outputs and findings. Cells whose values
@@ -161,7 +161,7 @@ class Model(TrainedModel, ProbabilityMethods):
         """
         return directions.held_out_direction(self, detector, size=size)
 
-    def gates(self, text: TextOrIds, *, context: str | bytes = "") -> "gate_reports.GateReport":
+    def gates(self, text: TextOrIds, *, context: str | bytes = "") -> "GateReport":
         """Count how often each gate of each unit is saturated in a text.
 
         A gate is shut below 0.1 and open above 0.9 (Karpathy, Johnson & Li 2015, Figure 3).
@@ -189,7 +189,7 @@ class Model(TrainedModel, ProbabilityMethods):
             0 i 288
             0 o 288
         """
-        return gate_reports.count_gates(
+        return gates.count_gates(
             self.network, text=self.encode(text, context=context), name=self.name
         )
 
@@ -230,9 +230,7 @@ class Model(TrainedModel, ProbabilityMethods):
         """
         return gradients.gradients_of((self, *others), text, context=context, max_lag=max_lag)
 
-    def numbers(
-        self, text: GivenText, *, unknown: str = DEFAULT_UNKNOWN
-    ) -> "network_numbers.NetworkNumbers":
+    def numbers(self, text: GivenText, *, unknown: str = DEFAULT_UNKNOWN) -> "NetworkNumbers":
         """Compute every number of a small network that reads a text, in float64.
 
         The network reads the text from its initial state. For a model of documents the text is the
@@ -262,7 +260,7 @@ class Model(TrainedModel, ProbabilityMethods):
             >>> h = numbers.steps[0].layers[0].row("h").values  # (H,)
         """
         beginning = text_to_continue(text, self.config)
-        return network_numbers.model_numbers(self, beginning, unknown=unknown)
+        return numbers.model_numbers(self, beginning, unknown=unknown)
 
     def backpropagation(
         self,
@@ -270,7 +268,7 @@ class Model(TrainedModel, ProbabilityMethods):
         *,
         learning_rate: float = SGD_LEARNING_RATE,
         unknown: str = DEFAULT_UNKNOWN,
-    ) -> "gradients_of_numbers.Backpropagation":
+    ) -> "Backpropagation":
         """Compute the gradients of a text's loss by every number of a small network, in float64.
 
         The loss is the sum over the characters of the text, in nats. The equations of the cells
@@ -301,7 +299,7 @@ class Model(TrainedModel, ProbabilityMethods):
             >>> dh = backward.steps[0].layers[0].row("dh right").values  # (H,)
         """
         beginning = text_to_continue(text, self.config)
-        return gradients_of_numbers.model_backpropagation(
+        return backpropagation.model_backpropagation(
             self, beginning, learning_rate=learning_rate, unknown=unknown
         )
 
@@ -464,7 +462,7 @@ class Model(TrainedModel, ProbabilityMethods):
             (False, True)
             >>> names = model.samples(2, length=20, temperature=4, unique=True, accept=is_new)
         """
-        return provenances.new_documents(self, known)
+        return provenance.new_documents(self, known)
 
     def provenance(
         self,
@@ -472,7 +470,7 @@ class Model(TrainedModel, ProbabilityMethods):
         *,
         context: str | bytes | None = None,
         min_length: int = MIN_COPY_LENGTH,
-    ) -> "provenances.Provenance":
+    ) -> "Provenance":
         """Find the passages of a text that stand in the training text, and predict each character.
 
         The training text of the run is read again, once, and its n-grams are counted. What the
@@ -510,7 +508,7 @@ class Model(TrainedModel, ProbabilityMethods):
             1
         """
         given = read_given(text, self.config)
-        return provenances.trace_text(
+        return provenance.trace_text(
             self,
             given,
             reference_text=self.reference_text(),
@@ -518,7 +516,7 @@ class Model(TrainedModel, ProbabilityMethods):
             min_length=min_length,
         )
 
-    def reference_text(self, *, length: int = 0) -> "provenances.ReferenceText":
+    def reference_text(self, *, length: int = 0) -> "ReferenceText":
         """Read and verify the training text of the run, to trace several texts. It is read once.
 
         Args:
@@ -536,12 +534,12 @@ class Model(TrainedModel, ProbabilityMethods):
             >>> drawn = model.samples(3, length=50)
             >>> passages = [reference_text.passages(text.text) for text in drawn]
         """
-        provenances.check_length(self, length)
+        provenance.check_length(self, length)
         return self._reference_text
 
     @cached_property
-    def _reference_text(self) -> "provenances.ReferenceText":
-        return provenances.read_reference_text(self)
+    def _reference_text(self) -> "ReferenceText":
+        return provenance.read_reference_text(self)
 
     def known_passages(self, num_chars: int) -> "copies.KnownPassages":
         """Read the training text, so that no sample copies more than a passage of it in a row.
@@ -573,7 +571,7 @@ class Model(TrainedModel, ProbabilityMethods):
         until: str = "word",
         temperature: float = SAMPLE_TEMPERATURE,
         seed: int | None = None,
-    ) -> "list[assistant.Continuation]":
+    ) -> "list[Continuation]":
         """Return different continuations of a text to the end of a word, a line or a sentence.
 
         A fifth of them come from a beam search, the others are samples. Characters that the model
@@ -606,9 +604,9 @@ class Model(TrainedModel, ProbabilityMethods):
         if seed is None:
             seed = fresh_seed()
         beginning = beginning_of(text_to_continue(text, self.config))
-        options = assistant.ContinuationOptions(until=until, temperature=temperature, seed=seed)
+        options = continuations.ContinuationOptions(until=until, temperature=temperature, seed=seed)
         return RecordList(
-            assistant.continue_text(self.generator, beginning, options=options).take(count)
+            continuations.continue_text(self.generator, beginning, options=options).take(count)
         )
 
 
@@ -641,4 +639,5 @@ def load(run: str | Path | None = None, *, step: int | None = None) -> Model:
         ('lstm', 6000)
         >>> earlier = charrnn.load("shakespeare@1")
     """
-    return load_as(Model, run, step=step)
+    # The same model, with the methods that need plugins.
+    return Model(**trained_model.load(run, step=step).__getstate__())

@@ -14,32 +14,35 @@ from charrnn.system.lazy import LazyModule
 if TYPE_CHECKING:
     from charrnn.cells import findings as records
     from charrnn.detectors.detector import Detector
-    from charrnn.plugins.analyses import atlas as atlases
     from charrnn.plugins.analyses import (
+        atlas,
         descriptions,
         directions,
         evidence,
+        inputs,
+        outputs,
         ranking,
     )
-    from charrnn.plugins.analyses import inputs as drivers
-    from charrnn.plugins.analyses import outputs as effects
+    from charrnn.plugins.analyses.atlas import Atlas
     from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
     from charrnn.plugins.analyses.directions import Direction, DirectionContribution
     from charrnn.plugins.analyses.evidence.results import EvidenceCard
+    from charrnn.plugins.analyses.inputs import CellInputs
+    from charrnn.plugins.analyses.outputs import CellOutputs
 else:
-    atlases = LazyModule("charrnn.plugins.analyses.atlas")
+    atlas = LazyModule("charrnn.plugins.analyses.atlas")
     descriptions = LazyModule("charrnn.plugins.analyses.descriptions")
     directions = LazyModule("charrnn.plugins.analyses.directions")
     evidence = LazyModule("charrnn.plugins.analyses.evidence")
+    inputs = LazyModule("charrnn.plugins.analyses.inputs")
+    outputs = LazyModule("charrnn.plugins.analyses.outputs")
     ranking = LazyModule("charrnn.plugins.analyses.ranking")
-    drivers = LazyModule("charrnn.plugins.analyses.inputs")
-    effects = LazyModule("charrnn.plugins.analyses.outputs")
 
 
 class ModelStudy(Study):
     """A study of the cells of a `Model` over a text, with the analyses of plugins."""
 
-    def atlas(self, findings: "records.CellFindings | None" = None) -> "atlases.Atlas":
+    def atlas(self, findings: "records.CellFindings | None" = None) -> "Atlas":
         """Measure all cells: values, places on a map, descriptions, inputs and outputs.
 
         What takes long is left out: the effects of erased characters, which `inputs_of` measures.
@@ -61,7 +64,7 @@ class ModelStudy(Study):
             >>> len(atlas.cells) == study.num_cells
             True
         """
-        return atlases.atlas(self, findings or self.findings())
+        return atlas.atlas(self, findings or self.findings())
 
     def descriptions(
         self, detectors: "Sequence[str | Detector] | None" = None
@@ -207,7 +210,7 @@ class ModelStudy(Study):
         """
         return evidence.evidence(self, layer=layer, unit=unit, detector=detector, others=others)
 
-    def inputs(self) -> "tuple[drivers.CellInputs, ...]":
+    def inputs(self) -> "tuple[CellInputs, ...]":
         """Rank the cells that drive each cell, gate by gate.
 
         A cell drives a gate by its weight times the standard deviation of its output over the text.
@@ -224,9 +227,9 @@ class ModelStudy(Study):
             >>> inputs = study.inputs()
             >>> inputs[5].drivers[0]  # the strongest driver of cell 0:5
         """
-        return drivers.inputs(self)
+        return inputs.inputs(self)
 
-    def inputs_of(self, layer: int, unit: int) -> "drivers.CellInputs":
+    def inputs_of(self, layer: int, unit: int) -> "CellInputs":
         """Return the cells that drive a cell, and the earlier characters that set its value.
 
         The effect of an earlier character is measured by erasing it: the network reads the text
@@ -247,9 +250,9 @@ class ModelStudy(Study):
             >>> inputs = study.inputs_of(0, 5)
             >>> inputs.earlier.characters[0]
         """
-        return drivers.inputs_of(self, layer=layer, unit=unit)
+        return inputs.inputs_of(self, layer=layer, unit=unit)
 
-    def outputs(self) -> "tuple[effects.CellOutputs, ...]":
+    def outputs(self) -> "tuple[CellOutputs, ...]":
         """Rank the characters that each cell promotes and suppresses, to first order.
 
         The effect is the change of a character's log-probability, in nats, if the cell rises by one
@@ -267,9 +270,9 @@ class ModelStudy(Study):
             >>> outputs[5].promoted[0].character in "xyz"
             True
         """
-        return effects.outputs(self)
+        return outputs.outputs(self)
 
-    def outputs_of(self, layer: int, unit: int) -> "effects.CellOutputs":
+    def outputs_of(self, layer: int, unit: int) -> "CellOutputs":
         """Return the characters that a cell promotes and suppresses, as `outputs` does.
 
         Args:
@@ -288,7 +291,7 @@ class ModelStudy(Study):
             >>> outputs.suppressed[0].character in "abc"
             True
         """
-        return effects.outputs_of(self, layer=layer, unit=unit)
+        return outputs.outputs_of(self, layer=layer, unit=unit)
 
     def ranking(
         self, detectors: "Sequence[str | Detector] | None" = None

@@ -15,22 +15,33 @@ from numpy.typing import NDArray
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
-from charrnn.generation.generator import GenerationMethods, Generator, check_vocab_size
-from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
+from charrnn.generation.generated_text import GeneratedText, Prediction
+from charrnn.generation.generator import Generator, check_vocab_size
+from charrnn.generation.keywords import with_options
+from charrnn.generation.sample_options import (
+    DEFAULT_TOP,
+    DEFAULT_UNKNOWN,
+    SAMPLE_TEMPERATURE,
+    SampleOptions,
+    SearchOptions,
+    SeveralOptions,
+    TextOptions,
+)
+from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.included import card_of
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step
-from charrnn.system.display import Displayable
+from charrnn.system.display import Displayable, RecordList
 from charrnn.system.lazy import LazyModule
 from charrnn.system.process import check_room_for_torch
 from charrnn.system.progress import advise, task
 from charrnn.system.spinning import adapt_loaded_torch
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
-from charrnn.text.given_text import GivenText, unknown_warning, whole_text
+from charrnn.text.given_text import GivenText, text_to_continue, unknown_warning, whole_text
 from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
 
@@ -56,26 +67,35 @@ WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 INNER = """
 card card_scores character check_learned_here encoding_warnings findings generator
 gradient_scale instead_of is_imported origin polarity read_parts
-notes recorded_corpus stated_facts step_digest stepper study_as to_json trained_models view
-written_text
+notes recorded_corpus stated_facts step_digest stepper to_json trained_models view written_text
 """
 """Attributes of a model that `dir` leaves out."""
 MAX_LAG = 200
 """Characters back to which gradients are computed, unless another number is asked for."""
 SGD_LEARNING_RATE = 0.1
 """Learning rate of the step of SGD after back-propagation, unless another one is asked for."""
-ModelKind = TypeVar("ModelKind", bound="TrainedModel")
-"""The class of a model that is loaded."""
-StudyKind = TypeVar("StudyKind", bound="Study")
-"""The class of a study."""
+Options = TypeVar("Options", bound=TextOptions)
+"""The options of a text that is drawn, or of one that is searched for."""
 
 
-class TextModel(GenerationMethods):
-    """What generates and predicts texts: a trained model, the n-grams of its text, or a mixture."""
+class TextModel:
+    """What generates and predicts texts: a trained model, the n-grams of its text, or a mixture.
+
+    `sample`, `stream` and `write` take the fields of `SampleOptions`, `samples` those of
+    `SeveralOptions`, and `search` and `beam` those of `SearchOptions`, which are in
+    `charrnn.generation.sample_options`. A prime, or a text to predict after, is a string, bytes,
+    the `pathlib.Path` of a file or a list of texts. The methods raise UsageError for an unknown
+    option and for one out of range, and DataError for a prime with characters outside the
+    vocabulary.
+
+    The defaults are those of `charrnn sample`, but that a document has at most 1,000 characters.
+    """
 
     name: str
     config: Config
     vocab: Vocab
+    generator: Generator
+    """Generates text, with options in a dataclass."""
 
     @property
     def network(self) -> "Predictor":
@@ -99,6 +119,262 @@ class TextModel(GenerationMethods):
     def origin(self) -> dict[str, object]:
         """Return where the predictions come from, for JSON, as far as the name does not say it."""
         return {}
+
+    def _with_read_prime(self, options: Options) -> Options:
+        """Return the options with the text of the prime, which may be a file or a list of texts."""
+        if options.prime is None:
+            return options
+        return replace(options, prime=text_to_continue(options.prime, self.config))
+
+    @with_options(SampleOptions)
+    def sample(self, options: SampleOptions) -> GeneratedText:
+        r"""Draw a text.
+
+        The options are given by name. They are the fields of `SampleOptions` in
+        `charrnn.generation.sample_options`, which describes all of them; the first are these.
+
+        Args:
+            length: The number of characters, at least 0; by default 1,000. A document may end
+                earlier.
+            prime: The text that the model reads first, which is not part of the result: a string,
+                bytes, the `pathlib.Path` of a file, or a list of these. Without it the text begins
+                like the training text: the model reads a newline, with a full stop before it and
+                newlines after it if it expects them.
+            temperature: The divisor of the logits, by default 0.8: 1 is the model's own
+                distribution, 0 is greedy.
+            seed: The same seed gives the same text. By default a new one is drawn.
+
+        Returns:
+            A `GeneratedText`: the `text`, the log-probability of each of its characters in nats,
+            and the seed. The weights that draw have 8 bits unless `precision` is `fp32`: then a
+            `trace` of the text, with what was read before it as its context, has the same
+            log-probabilities.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, or a cell that is
+                clamped does not exist.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> drawn = model.sample(length=60, prime="What is the ", temperature=0.8, seed=1)
+            >>> len(drawn.text), len(drawn.logprobs), drawn.seed
+            (60, 60, 1)
+            >>> model.sample(length=20, top_k=3, ban="e", stops=["\n"]).text
+            >>> exact = model.sample(length=60, precision="fp32", seed=1)
+            >>> before = model.vocab.decode(model.generator.encode_prime(None))
+            >>> trace = model.trace(exact.text, context=before)
+            >>> abs(exact.logprob - float(trace.logprobs.sum())) < 0.01
+            True
+        """
+        return self.generator.sample(self._with_read_prime(options))
+
+    @with_options(SeveralOptions)
+    def samples(self, options: SeveralOptions) -> list[GeneratedText]:
+        """Draw several texts at once.
+
+        The options are those of `sample`, too: the fields of `SeveralOptions` in
+        `charrnn.generation.sample_options`.
+
+        Args:
+            count: The number of texts, at least 1. Text i does not depend on it: `sample` draws the
+                same text with its `seed`. With `temperatures` it is ignored.
+            temperatures: One text is drawn for each of these temperatures, all with the same seed,
+                whatever `count` is.
+            unique: Whether a text that was drawn before is rejected.
+            accept: A function of a text with its prime; a text for which it returns False is
+                rejected.
+            length: The number of characters of each text, at least 0; by default 1,000. A document
+                may end earlier.
+
+        Returns:
+            A list of `GeneratedText`, in the order of their seeds or, with `temperatures`, in the
+            order of these.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, a cell that is
+                clamped does not exist, or 1,000 texts in a row were rejected.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> [len(drawn.text) for drawn in model.samples(3, length=40, seed=1)]
+            [40, 40, 40]
+            >>> cool, hot = model.samples(1, length=40, temperatures=[0.2, 1.0])
+            >>> texts = model.samples(2, length=40, unique=True, accept=lambda text: "t" in text)
+        """
+        return RecordList(
+            self.generator.iter_samples(
+                options.count,
+                self._with_read_prime(options),
+                temperatures=options.temperatures,
+                unique=options.unique,
+                accept=options.accept,
+            )
+        )
+
+    @with_options(SampleOptions)
+    def stream(self, options: SampleOptions) -> Iterator[Piece]:
+        """Yield a text piece by piece, as it is drawn.
+
+        The options are those of `sample`, of which `cell` is for this method.
+
+        Args:
+            length: The number of characters, at least 0; by default 1,000. A document may end
+                earlier.
+            cell: The cell (layer, unit) whose value is yielded with each piece.
+
+        Returns:
+            An iterator over `Piece`: a `text`, its log-probability `logprob` in nats, and the
+            `value` of `cell` in [-1, 1]. The text is a character; with the byte alphabet it is ""
+            until the bytes of a character are complete.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, or a cell does not
+                exist.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> for piece in model.stream(length=20, seed=1, cell=(0, 17)):
+            ...     print(repr(piece.text), piece.logprob, piece.value)
+        """
+        return self.generator.stream(self._with_read_prime(options))
+
+    @with_options(SampleOptions)
+    def write(self, options: SampleOptions) -> Iterator[str]:
+        r"""Yield a text in chunks, as fast as it can be drawn.
+
+        The options are those of `sample`. A text may have any length, because nothing of it is
+        kept.
+
+        Args:
+            length: The number of characters, at least 0; by default 1,000. A document may end
+                earlier.
+            stops: Strings that end the text, which is cut before them.
+
+        Returns:
+            An iterator over parts of the text.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, or a cell that is
+                clamped does not exist.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> for chunk in model.write(length=10_000, stops=["\n\n"]):
+            ...     print(chunk, end="")
+        """
+        return self.generator.write(self._with_read_prime(options))
+
+    @with_options(SearchOptions)
+    def search(self, options: SearchOptions) -> TextSearch:
+        """Return a beam search, which yields the most likely text as far as it is certain.
+
+        The search is that of Graves (2012), and draws nothing. The options are the fields of
+        `SearchOptions` in `charrnn.generation.sample_options`.
+
+        Args:
+            width: The number of texts that are kept at every step, from 1 to 4,096; by default 8.
+            length: The number of characters, at least 1, unless a stop string ends the text; by
+                default 200.
+            prime: The text that the model reads first, which is not part of the result: a string,
+                bytes, the `pathlib.Path` of a file, or a list of these. Without it the text begins
+                like the training text: the model reads a newline, with a full stop before it and
+                newlines after it if it expects them.
+            no_repeat: The length of the n-grams that must not occur twice. By default every n-gram
+                may recur.
+
+        Returns:
+            A `TextSearch` to iterate over. Afterwards its `texts` has all texts that were found,
+            most likely first.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, or a stop string
+                has characters outside the vocabulary.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> search = model.search(width=4, length=40)
+            >>> "".join(search) == search.texts[0].text
+            True
+        """
+        return self.generator.search(self._with_read_prime(options))
+
+    @with_options(SearchOptions)
+    def beam(self, options: SearchOptions) -> list[GeneratedText]:
+        """Return the most likely texts that a beam search finds.
+
+        The options are those of `search`.
+
+        Args:
+            width: The number of texts that are kept at every step, and returned, from 1 to 4,096;
+                by default 8.
+            length: The number of characters, at least 1, unless a stop string ends the text; by
+                default 200.
+
+        Returns:
+            A list of `GeneratedText`, most likely first.
+
+        Raises:
+            UsageError: There is no such option, an option is out of range, or a stop string
+                has characters outside the vocabulary.
+            DataError: The prime has characters outside the vocabulary and `unknown` is `error`, or
+                a file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> best, *others = model.beam(width=4, length=40, prime="What is ")
+            >>> all(best.logprob >= other.logprob for other in others)
+            True
+        """
+        return self.generator.beam(self._with_read_prime(options))
+
+    def predict(
+        self, text: GivenText, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN
+    ) -> list[Prediction]:
+        """Return the most likely next characters after a text, most likely first.
+
+        The unknown symbol is left out; the probabilities of all other characters have the sum 1.
+
+        Args:
+            text: The text: a string, bytes, the `pathlib.Path` of a file, or a list of these. An
+                empty text stands for a newline; for a model of documents it is the beginning of a
+                document.
+            top: The number of characters, at least 1.
+            unknown: What happens to a character outside the vocabulary: `error`, or `nearest`,
+                which reads a similar one, or none if there is none.
+
+        Returns:
+            A list of `Prediction`: a character, and its probability from 0 to 1.
+
+        Raises:
+            UsageError: `top` is under 1, or `unknown` is another word.
+            DataError: The text has characters outside the vocabulary and `unknown` is `error`, or a
+                file cannot be read.
+            CheckpointError: The weights do not fit the configuration or are not finite.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> predictions = model.predict("Th", top=3)
+            >>> len(predictions), predictions[0].character
+            (3, 'e')
+        """
+        beginning = text_to_continue(text, self.config)
+        return RecordList(self.generator.predict(beginning, top=top, unknown=unknown))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -677,38 +953,11 @@ class TrainedModel(TextModel, Displayable):
         return study.findings(detectors, untrained=untrained)
 
     def study(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "Study":
-        """Return a study of the cells over a text: findings, passages, values.
-
-        A study computes each result once, when it is asked for.
-
-        Args:
-            text: The text: a string, bytes, the `pathlib.Path` of a file, a list of texts, or what
-                `encode` returned.
-            context: What the model reads before the text; it is not measured. By default nothing.
-            cached: Whether results are looked up in the user's cache folder and saved there. By
-                default they are kept in memory only.
-
-        Returns:
-            A `Study` of the N characters of the text and the C = L × H cells of the model.
-
-        Raises:
-            DataError: The text is empty, or a file cannot be read.
-            UsageError: The text is bytes and the model reads characters, or it was encoded for
-                another alphabet.
-
-        Example:
-            >>> study = model.study(text)
-            >>> passages = study.passages(study.findings(["quote"]))
-        """
+        """Return a study of the cells over a text; arguments and errors are those of `Model.study`
+        in `charrnn.api`."""
         from charrnn.cells.study import Study
 
-        return self.study_as(Study, text, context=context, cached=cached)
-
-    def study_as(
-        self, kind: "type[StudyKind]", text: TextOrIds, *, context: str | bytes, cached: bool
-    ) -> "StudyKind":
-        """Return a study of the class `kind`; arguments and errors are those of `study`."""
-        return kind(
+        return Study(
             text=self.encode(text, context=context),
             num_layers=resolved(self.config.num_layers),
             num_units=resolved(self.config.hidden_size),
@@ -731,22 +980,13 @@ class TrainedModel(TextModel, Displayable):
 
 
 def load(run: str | Path | None = None, *, step: int | None = None) -> TrainedModel:
-    """Load a model as `api.load` does, without the methods that need plugins."""
-    return load_as(TrainedModel, run, step=step)
-
-
-def load_as(
-    kind: type[ModelKind], run: str | Path | None = None, *, step: int | None = None
-) -> ModelKind:
-    """Load a model of the class `kind`; the arguments and errors are those of `api.load`."""
+    """Load a model; the arguments and errors are those of `charrnn.load`."""
     # The best checkpoint unless a step is named: the latest one may have learned its text by heart.
     name = None if run is None else str(run)
     if step is None:
         name, step = split_step(name)
     found, warning = open_run_to_read(name)
-    model = _model_of(
-        found, found.load_best() if step is None else found.load_step(step), kind=kind
-    )
+    model = _model_of(found, found.load_best() if step is None else found.load_step(step))
     if warning is not None:
         model.warnings = (f"{warning}, at step {model.step}", *model.warnings)
     return model
@@ -771,12 +1011,10 @@ def load_steps(run: str | Path) -> Iterator[TrainedModel]:
 
         # If the checkpoint is damaged, another one was taken in its place.
         if loaded.name == name:
-            yield _model_of(folder, loaded, kind=TrainedModel)
+            yield _model_of(folder, loaded)
 
 
-def _model_of(
-    found: RunReader | ModelFile, loaded: Checkpoint, *, kind: type[ModelKind]
-) -> ModelKind:
+def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> TrainedModel:
     config = loaded.description.config()
     # A file has no folder with other steps, to which reports about training could go.
     if isinstance(found, ModelFile):
@@ -784,7 +1022,7 @@ def _model_of(
     else:
         name, model_file, path = found.path.name, "", found.path.absolute()
 
-    model = kind(
+    model = TrainedModel(
         config,
         vocab=loaded.description.vocab(),
         tensors=dict(loaded.model),

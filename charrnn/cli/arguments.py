@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
     from charrnn.text.corpus import Corpus
     from charrnn.text.vocab import Vocab
-    from charrnn.trained_model import ModelKind, TrainedModel
+    from charrnn.trained_model import TrainedModel
 
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
@@ -205,28 +205,26 @@ def parse_cell(option: str, text: str, model: "TrainedModel") -> tuple[int, int]
 
 
 def load_model(run: str | None, *, quiet: bool) -> "TrainedModel":
-    """Load a run, by default the newest, and print its warnings: see `load_model_as`."""
-    from charrnn.trained_model import TrainedModel
-
-    return load_model_as(TrainedModel, run, quiet=quiet)
-
-
-def load_model_as(kind: "type[ModelKind]", run: str | None, *, quiet: bool) -> "ModelKind":
-    """Load a run as a model of the class `kind`, by default the newest, and print its warnings.
+    """Load a run, by default the newest, and print its warnings.
 
     RUN@STEP is the checkpoint of a step. Prints the name of the newest run, if that was taken.
     Raises CheckpointError if there is no such run or step, or if no checkpoint of it can be
     verified.
     """
-    from charrnn.trained_model import load_as
+    from charrnn.trained_model import load
 
-    model = load_as(kind, run)
+    model = load(run)
+    introduce(model, run, quiet=quiet)
+    return model
 
+
+def introduce(model: "TrainedModel", run: str | None, *, quiet: bool) -> None:
+    """Print the warnings of a model, and its name if it is the newest run, so that `run` is
+    None."""
     # A user who named a run knows its name.
     if run is None and not quiet:
         write_aside(f"Run: {printable(model.name)}")
     warn(model.warnings, quiet=quiet)
-    return model
 
 
 def load_models(runs: Sequence[str], *, quiet: bool) -> "list[TrainedModel]":

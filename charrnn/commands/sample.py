@@ -313,7 +313,7 @@ def _load(
     Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for
     options that do not go with this model.
     """
-    from charrnn.api import Model
+    from charrnn.api import load
     from charrnn.commands.sample_output import LONG, Writing
 
     # The content of a file is not printed; @@ stands for a text that begins with @.
@@ -323,7 +323,8 @@ def _load(
         typed = arguments.parse_text("--prime", typed.removeprefix("@"))
 
     # The default length depends on whether the model writes documents.
-    first = arguments.load_model_as(Model, options.run, quiet=options.quiet)
+    first = load(options.run)
+    arguments.introduce(first, options.run, quiet=options.quiet)
     writes_documents = first.config.end_id is not None and options.width is None
     length = options.length
     if length is None:  # A search keeps all its texts.

@@ -8,7 +8,7 @@ it found.
 import re
 from collections.abc import Sequence
 
-from charrnn.api import Model
+from charrnn.api import load
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cli.analyses import (
     CHARS_SHOWN,
@@ -22,7 +22,7 @@ from charrnn.cli.analyses import (
     analysis_options,
     choose_analysis,
 )
-from charrnn.cli.arguments import load_model_as, read_passage
+from charrnn.cli.arguments import introduce, read_passage
 from charrnn.cli.other_words import meaning_of
 from charrnn.cli.streams import deliver, export_target, print_json, warn
 from charrnn.commands.visualize_cells import (
@@ -179,7 +179,8 @@ def _prepare(
         num_read = max(num_chars, CHARS_SCORED)
 
     run = next(iter(options.runs), None)  # None for the newest
-    model = load_model_as(Model, run, quiet=options.quiet)
+    model = load(run)
+    introduce(model, run, quiet=options.quiet)
 
     read, context, num_available = read_passage(
         model, source=options.text, num_chars=num_read, quiet=options.quiet

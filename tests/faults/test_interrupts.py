@@ -255,7 +255,7 @@ PLACES = {
 def test_every_command_ends_without_a_message(fork_server, uninterrupted, name):
     arguments = {"runs": [], "predict": [uninterrupted.path, "the"]}.get(name, [uninterrupted.path])
     asked = {
-        "place": PLACES.get(name, "charrnn.trained_model:load_as"),
+        "place": PLACES.get(name, "charrnn.trained_model:load"),
         "call": 1,
         "signals": [signal.SIGTERM],
     }
