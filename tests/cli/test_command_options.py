@@ -116,6 +116,20 @@ def test_no_folder_is_named_by_a_tilde(command, home, alphabet_run):
     assert (ran.code, (home / "p.html").exists(), os.path.lexists("~")) == (0, True, False)
 
 
+def test_the_home_folder_stands_for_a_tilde_in_the_run_of_predict_and_not_in_its_text(
+    command, home, alphabet_run
+):
+    run = shutil.copytree(alphabet_run, home / "runs" / "abc")
+    (home / "p.txt").write_text("abcabc" * 50)
+    assert command("predict", "~/runs/abc", "ab").out == command("predict", run, "ab").out
+    of_a_file = ("--text", "~/p.txt", "--within")
+    assert command("predict", "~/runs/abc", *of_a_file).out == (
+        command("predict", run, *of_a_file).out
+    )
+    command("predict", "~/runs/abc").assert_refused(2, "~/runs/abc is a run, and the text is")
+    assert "unknown" in command("predict", run, "~/runs/abc").err
+
+
 def test_a_recipe_and_the_environment_name_the_home_folder(home):
     environment = {"CHARRNN_CORPUS": "~/b.txt"}
     for source in ({"file": {"corpus": ["~/b.txt"]}}, {"environment": environment}):

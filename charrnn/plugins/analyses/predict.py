@@ -21,6 +21,7 @@ from charrnn.generation.sample_options import DEFAULT_TOP, DEFAULT_UNKNOWN, UNKN
 from charrnn.plugins.analyses.backpropagation import model_backpropagation
 from charrnn.plugins.analyses.numbers import MAX_UNITS, model_numbers
 from charrnn.system.display import Displayable
+from charrnn.system.files import with_home
 from charrnn.system.lazy import LazyModule
 from charrnn.text.copies import SlicedText
 from charrnn.trained_model import SGD_LEARNING_RATE, TextModel, TrainedModel
@@ -126,11 +127,13 @@ def predict(options: PredictOptions) -> None:
         )
     if not words:
         raise UsageError("predict takes [RUN] TEXT: a text is missing.")
-    *run, typed = words
+    # A text may begin with ~, which is the folder of the user in the name of a run.
+    *named, typed = words
+    run = list(map(with_home, named))
     target = export_target(
         options.export, force=options.force, read=run, no_arrays="predictions have"
     )
-    if not run and is_run(typed):
+    if not run and is_run(with_home(typed)):
         raise UsageError(
             f"{typed} is a run, and the text is missing. Give a text after it, or - to read it from"
             f" standard input. If {typed} is the text, name a run before it."
@@ -178,13 +181,14 @@ def _trace_file(options: PredictOptions, file: str) -> None:
     again in the file."""
     if len(options.words) > 1:
         raise UsageError("predict --text FILE takes one run. Leave the other words out.")
+    words = list(map(with_home, options.words))
     target = export_target(
         options.export,
         force=options.force,
-        read=[*options.words, file],
+        read=[*words, file],
         no_arrays="passages have",
     )
-    run = next(iter(options.words), None)
+    run = next(iter(words), None)
     if options.within:
         # A run says only how the file is read: its documents, its encoding.
         config = Config()

@@ -32,6 +32,16 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._limit_waiting()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection open for the answer to a whole request, after which a client may have
+        closed its own side."""
+        # A client that is gone closes its side, too: an answer is then drawn to its end for nobody,
+        # or to the first part of a stream that cannot be sent.
+        if self._is_waiting() or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False
+        return True
+
     def pause_writing(self) -> None:
         """Begin to wait until the client reads."""
         super().pause_writing()

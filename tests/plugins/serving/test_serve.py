@@ -32,6 +32,14 @@ uvicorn = pytest.importorskip("uvicorn")
 completions = pytest.importorskip("charrnn.plugins.serving.completions")
 
 
+PROMPT = b'{"prompt": "a", "max_tokens": 300}'
+COMPLETION = (
+    b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %s\r\n\r\n%s"
+)
+"""A request by hand, of its length and its content."""
+
+
 @dataclass(frozen=True)
 class Served:
     """A server in a thread of its own."""
@@ -356,6 +364,25 @@ def test_connections_that_send_no_request_are_closed(served, monkeypatch, sent):
                     if one.recv(10_000) == b"":
                         break
         assert served.ask("/v1/models")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent, status",
+    [
+        (b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"HTTP/1.1 200 OK"),
+        (COMPLETION % (b"%d" % len(PROMPT), PROMPT), b"HTTP/1.1 200 OK"),
+        (COMPLETION % (b"99", PROMPT), b""),
+        (b"GET /v1/mod", b""),
+        (b"", b""),
+    ],
+)
+def test_a_client_that_sends_no_more_gets_the_answer_to_a_whole_request(served, sent, status):
+    host, port = served.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        with client.makefile("rb") as answer:
+            assert answer.read().partition(b"\r\n")[0] == status
 
 
 @pytest.mark.parametrize("reads_on", [True, False])
