@@ -36,7 +36,7 @@ from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader, open_run_to_read, split_step
 from charrnn.system.display import Displayable, RecordList
 from charrnn.system.lazy import LazyModule
-from charrnn.system.process import check_room_for_torch
+from charrnn.system.process import load_torch
 from charrnn.system.progress import advise, task
 from charrnn.system.spinning import adapt_loaded_torch
 from charrnn.text.corpus import CorpusPart
@@ -562,7 +562,7 @@ class TrainedModel(TextModel, Displayable):
 
     @cached_property
     def _network(self) -> "CharRNN":
-        check_room_for_torch()
+        load_torch()
         import torch
 
         adapt_loaded_torch()

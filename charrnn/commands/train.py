@@ -44,7 +44,7 @@ from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.hooks.manager import find_extension
 from charrnn.hooks.specifications import lessons
 from charrnn.runs.logs import MetricsLog
-from charrnn.system.process import PARENT, check_room_for_torch, is_orphan, warn_before_kill
+from charrnn.system.process import PARENT, is_orphan, load_torch, warn_before_kill
 from charrnn.system.progress import Progress, using
 from charrnn.system.signals import READER_GONE, Signals
 from charrnn.system.words import prints_words
@@ -288,7 +288,7 @@ def _start(view: "TrainingView", config: Config, asked: Sequence[str], out: Path
         clear_unsaved(out)
 
     view.announce("Reading the text and measuring the machine ...")
-    check_room_for_torch()
+    load_torch()
     from charrnn.training import loop
 
     stream = loop.train(
@@ -317,7 +317,7 @@ def _resume(view: "TrainingView", run: str | None, changes: dict[str, object]) -
             pass
 
     view.announce("Reading the text and the checkpoint ...")
-    check_room_for_torch()
+    load_torch()
     from charrnn.training import loop
 
     stream = loop.resume(

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from charrnn.errors import MissingPluginError
-from charrnn.system.process import check_room_for_torch
+from charrnn.system.process import load_torch
 
 Parameters = ParamSpec("Parameters")
 """The parameters of a decorated function."""
@@ -33,7 +33,7 @@ class LazyModule(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         if self.__name__ == "torch":
-            check_room_for_torch()
+            load_torch()
         try:
             module = import_module(self.__name__)
         except ModuleNotFoundError as error:

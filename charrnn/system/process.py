@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, UsageError
@@ -157,10 +158,16 @@ def check_room(num_bytes: int, what: str) -> None:
         )
 
 
-def check_room_for_torch() -> None:
-    """Raise CharRNNError if torch is not loaded yet, and `ulimit -v` leaves too little for it."""
-    if "torch" not in sys.modules:
-        check_room(TORCH_BYTES, "torch")
+def load_torch() -> None:
+    """Import torch, if it is not loaded yet. Raises CharRNNError if `ulimit -v` leaves too little
+    for it."""
+    if "torch" in sys.modules:
+        return
+    check_room(TORCH_BYTES, "torch")
+    # While it is imported, C++ calls Python. A KeyboardInterrupt that a handler raises there ends
+    # the process: "terminate called".
+    with ending_signals_delayed():
+        import_module("torch")
 
 
 def check_room_for_numba() -> None:

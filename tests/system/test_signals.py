@@ -86,3 +86,17 @@ def test_every_ending_signal_lets_training_save(number):
     with handler.handle():
         signal.raise_signal(number)
     assert handler.number == number
+
+
+def test_a_signal_during_the_import_of_torch_arrives_after_it(tmp_path, process):
+    """C++ that calls Python meanwhile ends the process if a handler raises."""
+    (tmp_path / "torch.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGUSR2)\nsum(range(1000))\nis_whole = True"
+    )
+    code = (
+        "import sys\nfrom charrnn.system.lazy import torch\n"
+        "from charrnn.system.signals import Signals\n"
+        "try:\n    with Signals().handle(): torch.is_whole\n"
+        "except KeyboardInterrupt: print(sys.modules['torch'].is_whole)"
+    )
+    assert process("-c", code).stdout == b"True\n"
