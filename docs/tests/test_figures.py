@@ -141,15 +141,6 @@ def test_the_sections_that_entries_name_are_on_their_pages(entries):
         assert section.partition("#")[2] in map(entries.slug, headings), section
 
 
-def test_a_section_shows_a_figure_by_what_it_has_beside_links(entries):
-    measured = entries.MEASURED
-    link = entries.LINK
-    for shown in ("1.37 nats", "2026-11-21", "![A picture](a.svg)", "8 characters per second"):
-        assert measured.search(shown)
-    for hidden in ("[the log](LOG.md#2026-11-21-two)", "256 units, three seeds"):
-        assert not measured.search(link.sub(r"\1", hidden))
-
-
 def test_what_is_known_of_a_figure_says_when_and_where_it_was_measured(entries):
     for name, figure in entries.read_figures().items():
         for field in ("of", "pages", "files", "command", "machine", "date", "version"):
@@ -249,28 +240,6 @@ def test_the_charts_are_those_of_their_figures(load, tmp_path):
     for path in tmp_path.iterdir():
         [saved] = DOCS.rglob(path.name)
         assert path.read_bytes() == saved.read_bytes()
-
-
-def test_programs_are_drawn_as_far_down_as_their_loss(load, tmp_path):
-    table = "program,minutes,seconds,loss,place\ncharrnn,1,10,1.8,end\ncharrnn,2,100,1.3,end\n"
-    table += "other,1,5,2.5,within\nother,1,10,2.4,end\nother,2,20,2.2,end\n"
-    (tmp_path / "peers.csv").write_text(table)
-    load("charts").draw_peers(tmp_path / "peers.csv", tmp_path)
-    drawn = (tmp_path / "peers-light.svg").read_text()
-    circles = re.findall(
-        r'<circle cx="[\d.]+" cy="([\d.]+)" r="3" fill="(.*?)" stroke="(.*?)"', drawn
-    )
-    heights = [float(height) for height, _, _ in circles]
-    assert heights[2] < heights[3] < heights[4] < heights[0] < heights[1], "by their loss"
-    fills = [fill for _, fill, _ in circles]
-    colours = [stroke for _, _, stroke in circles]
-    assert colours[0] == colours[1] != colours[2] == colours[3] == colours[4]
-    assert [fill == colour for fill, colour in zip(fills, colours, strict=True)] == [
-        *(True, True, False, True, True)
-    ], "hollow within a training"
-    assert drawn.count(">charrnn</text>") == drawn.count(">other</text>") == 1
-    [published] = re.findall(r'<path d="M60 ([\d.]+)h600" stroke="#59636e"', drawn)
-    assert heights[0] < float(published) < heights[1]
 
 
 def test_the_drawings_are_those_of_the_script(load):
