@@ -46,6 +46,7 @@ NUM_LISTED = 10
 PARAGRAPH_CHARS = 200
 """Where lines have more characters on average, a line is a paragraph, and sentences are scored."""
 LINE, SENTENCE, WORD = "line", "sentence", "word"
+"""What is scored as a whole."""
 _ENDS_WITHIN_LINES = {SENTENCE: r"[.!?…][\"'”’»)]*\s+(?![a-z\s])", WORD: r"\s+"}
 """What ends a part of a line, as a regular expression; the part has it, as a line has its newline.
 """
