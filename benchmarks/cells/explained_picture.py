@@ -11,12 +11,15 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
+from html import escape
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from rich.style import Style
+from rich.text import Text
 
-from charrnn.views.svg import GRID, INK, colour_of, label, shape, to_svg
+from charrnn.views.svg import COLUMN_WIDTH, GRID, INK, LINE_HEIGHT, colour_of, to_svg
 
 COLOURS = {
     "character": "blue",
@@ -99,6 +102,18 @@ def short(phrase: str) -> str:
     return phrase if len(phrase) <= 19 else f"{phrase[:18]}…"
 
 
+def label(x: float, y: float, text: str, anchor: str = "start", fill: str = INK) -> str:
+    """Return text whose start or middle is at x."""
+    position = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}"'
+    return f"<text {position}>{escape(text)}</text>"
+
+
+def square(left: float, top: float, side: float, fill: str) -> str:
+    """Return a filled square."""
+    position = f'x="{left:.1f}" y="{top:.1f}" width="{side:.1f}" height="{side:.1f}"'
+    return f'<rect {position} fill="{fill}"/>'
+
+
 def small(x: float, y: float, text: str, anchor: str = "middle") -> str:
     """Return small text whose middle, or start, is at x."""
     return f'<g transform="translate({x:.1f} {y:.1f}) scale({SMALL})">{label(0, 0, text, anchor=anchor)}</g>'
@@ -110,8 +125,9 @@ class Tiles:
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
         self.rows = rows
 
-    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Return the height and the elements of the picture."""
+    def to_shapes(self, columns: int) -> tuple[Sequence[Text], Sequence[str]]:
+        """Return blank lines, and the elements that are drawn there."""
+        width = columns * COLUMN_WIDTH
         tile = width / COLUMNS
         largest = max(row["held"] for row in self.rows)
         shapes = []
@@ -121,9 +137,7 @@ class Tiles:
             # The area is what the unit carries, and never less than a dot.
             side = max(4.0, SQUARE * (max(0.0, row["held"]) / largest) ** 0.5)
             left, upper = middle - side / 2, top + 12 + (SQUARE - side) / 2
-            corners = ((0, 0), (side, 0), (side, side), (0, side))
-            outline = [(left + x, upper + y) for x, y in corners]
-            shapes.append(shape(outline, colour(kind_of(row))))
+            shapes.append(square(left, upper, side, colour(kind_of(row))))
             shapes.append(small(middle - tile / 2 + 16, top + 12, str(row["unit"])))
             for line, words in enumerate(first_words(row)):
                 shapes.append(small(middle, top + SQUARE + 28 + 15 * line, words))
@@ -134,14 +148,13 @@ class Tiles:
         for number, kind in enumerate(shown):
             x = width / LEGEND_COLUMNS * (number % LEGEND_COLUMNS)
             y = height + 30 * (number // LEGEND_COLUMNS)
-            corners = [(x, y - 14), (x + 16, y - 14), (x + 16, y + 2), (x, y + 2)]
-            shapes.append(shape(corners, colour(kind)))
-            shapes.append(label(x + 24, y, f"{MEANINGS[kind]}: {counts[kind]}", fill=INK))
+            shapes.append(square(x, y - 14, 16, colour(kind)))
+            shapes.append(label(x + 24, y, f"{MEANINGS[kind]}: {counts[kind]}"))
         height += 30 * -(-len(shown) // LEGEND_COLUMNS)
         for line in CAPTION:
             shapes.append(small(0, height, line, anchor="start"))
             height += 16
-        return height, shapes
+        return [Text()] * ceil(height / LINE_HEIGHT), shapes
 
 
 def draw(record: dict[str, Any]) -> str:

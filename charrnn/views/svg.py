@@ -6,6 +6,7 @@ stay in the text for copying. Block characters and charts are drawn as shapes. L
 pixels.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cache
@@ -18,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from rich.cells import cell_len
 from rich.color import Color, blend_rgb, parse_rgb_hex
 from rich.color_triplet import ColorTriplet
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
@@ -103,14 +104,29 @@ ON_DARK = dark_colours() | {GRID: "#3a3b42"} | dict(zip(_ANSI, _DARK_ANSI, stric
 light paper."""
 
 _FILLED = {
-    character: (LINE_HEIGHT * (1 - eighths / 8), LINE_HEIGHT * eighths / 8)
+    character: [(0.0, 1 - eighths / 8, 1.0, eighths / 8)]
     for eighths, character in enumerate(BLOCKS, start=1)
 }
-_FILLED |= {"─": (LINE_HEIGHT / 2 - 0.75, 1.5), "━": (LINE_HEIGHT / 2 - 1.5, 3.0)}
-"""The rectangle of each block character and horizontal rule: the distance of its upper edge from
-the top of the line, and its height."""
-_PIECES = re.compile(f"[{BLOCKS}]|[─━]+| +|[^ {BLOCKS}─━]+")
-"""A block character, rules, spaces or a word."""
+_FILLED |= {
+    "─": [(0.0, 0.47, 1.0, 0.06)],
+    "━": [(0.0, 0.44, 1.0, 0.12)],
+    "│": [(0.44, 0.0, 0.12, 1.0)],
+    "┤": [(0.44, 0.0, 0.12, 1.0), (0.0, 0.47, 0.5, 0.06)],
+    "└": [(0.44, 0.0, 0.12, 0.53), (0.5, 0.47, 0.5, 0.06)],
+    "┬": [(0.0, 0.47, 1.0, 0.06), (0.44, 0.5, 0.12, 0.3)],
+}
+"""The rectangles of each block character and rule: left, top, width and height, as shares of the
+character."""
+MARKS = "●▲■◆○△□"
+"""The marks on the lines of a drawing, in turn."""
+_OUTLINES = ((24, 0.0), (3, 0.0), (4, 0.125), (4, 0.0))
+"""The polygons, filled and then hollow, that are drawn for MARKS: (corners, rotation as a share of
+a turn)."""
+MARK_SIZE = 6.0
+"""Pixels from the centre of a mark to its corners."""
+_SHAPES = "".join(_FILLED) + MARKS
+_PIECES = re.compile(f"[━─]+| +|[{_SHAPES}]|[^ {_SHAPES}]+")
+"""Rules, spaces, a character that is drawn as a shape, or a word."""
 
 
 _RIGHT_TO_LEFT = re.compile(
@@ -124,11 +140,11 @@ is on its own colour."""
 
 @runtime_checkable
 class SvgDrawing(Protocol):
-    """A renderable that draws itself as SVG instead of as text."""
+    """A renderable with shapes below its characters in an exported picture."""
 
-    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Return the height and the SVG elements of the drawing in a picture of this width. The
-        upper left corner is at (0, 0)."""
+    def to_shapes(self, columns: int) -> tuple[Sequence[RenderableType], Sequence[str]]:
+        """Return the lines of the drawing in a picture of this width, and the SVG elements below
+        them, whose upper left corner is at (0, 0)."""
 
 
 def to_svg(
@@ -147,11 +163,10 @@ def to_svg(
     top = 0.0
     for renderable in renderables:
         if isinstance(renderable, SvgDrawing):
-            drawing_height, shapes = renderable.to_shapes(max_columns * COLUMN_WIDTH)
-            elements.append(f'<g transform="translate(0 {_number(top)})">{"".join(shapes)}</g>')
-            top += drawing_height
+            lines, shapes = renderable.to_shapes(max_columns)
+            renderable = Group(*lines)
+            elements += translated(shapes, 0, top)
             num_columns = max_columns
-            continue
 
         for line in console.render_lines(renderable, pad=False):
             num_columns = max(num_columns, Segment.get_line_length(line))
@@ -190,36 +205,40 @@ def _dark_style(used: Set[str]) -> str:
     return f"@media (prefers-color-scheme: dark){{{rules}}}"
 
 
-def label(
-    x: float, y: float, text: str, *, anchor: str = "start", bold: bool = False, fill: str = ""
-) -> str:
-    """Return text whose start, middle or end (`anchor`) is at (x, y) on the baseline. Markup is
-    escaped."""
-    # An attribute is left out if it is as on the page: there are thousands of these elements.
-    attributes = ""
-    if anchor != "start":
-        attributes += f' text-anchor="{anchor}"'
-    if bold:
-        attributes += ' font-weight="bold"'
-    if fill:
-        attributes += f' fill="{fill}"'
-    return f'<text x="{_number(x)}" y="{_number(y)}"{attributes}>{_escape(text)}</text>'
+def translated(shapes: Sequence[str], x: float, y: float) -> list[str]:
+    """Return a group of elements that are moved to the right and down, nothing for no elements."""
+    if not shapes:
+        return []
+    return [f'<g transform="translate({_number(x)} {_number(y)})">{"".join(shapes)}</g>']
 
 
-def path(points: Sequence[tuple[float, float]], stroke: str, *, width: float = 1.5) -> str:
+def path(points: Sequence[tuple[float, float]], stroke: str, *, width: float) -> str:
     """Return a line through points."""
     return f'<path d="{_through(points)}" fill="none" stroke="{stroke}" stroke-width="{width:g}"/>'
 
 
-def shape(outline: Sequence[tuple[float, float]], fill: str, *, stroke: str = "") -> str:
-    """Return a filled polygon; `stroke` is the colour of its outline, if any."""
-    edge = f' stroke="{stroke}" stroke-width="1.5"' if stroke else ""
-    return f'<path d="{_through(outline)}z" fill="{fill}"{edge}/>'
-
-
-def dot(x: float, y: float, fill: str) -> str:
+def circle(centre: tuple[float, float], fill: str) -> str:
     """Return a small filled circle; circles that lie over each other look darker."""
+    x, y = centre
     return f'<circle cx="{_number(x)}" cy="{_number(y)}" r="3" fill="{fill}" opacity="0.6"/>'
+
+
+def mark_shape(mark: str, centre: tuple[float, float], colour: str) -> str:
+    """Return one of MARKS as a filled or hollow polygon; a circle has 24 corners."""
+    index = MARKS.index(mark)
+    num_corners, turn = _OUTLINES[index % len(_OUTLINES)]
+    x, y = centre
+    outline = []
+    for corner in range(num_corners):
+        angle = math.tau * (corner / num_corners + turn)
+        outline.append((x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)))
+
+    # A hollow mark hides the line below it.
+    fill = PAPER
+    if index < len(_OUTLINES):
+        fill = colour
+    edge = f'stroke="{colour}" stroke-width="1.5"'
+    return f'<path d="{_through(outline)}z" fill="{fill}" {edge}/>'
 
 
 def colour_of(style: Style) -> str:
@@ -262,11 +281,8 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
 
             # Blocks are shapes, because fonts leave gaps between them. Their characters are
             # invisible, and there for copying.
-            if piece[0] in _FILLED:
-                below, height = _FILLED[piece[0]]
-                rectangles.append(
-                    _rectangle(column, top + below, num_columns=width, height=height, fill=ink)
-                )
+            if piece[0] in _SHAPES:
+                rectangles += _shapes_of(piece[0], column, top, num_columns=width, fill=ink)
                 words.append(f'<tspan fill="none">{piece}</tspan>')
             elif piece[0] == " ":
                 words.append(piece)
@@ -292,6 +308,25 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
         if _RIGHT_TO_LEFT.search(content):
             order = f' style="{IN_ORDER}"'
         yield f'<text y="{_number(top + BASELINE)}"{order}>{content}</text>'
+
+
+def _shapes_of(
+    character: str, column: int, top: float, num_columns: int, fill: str
+) -> Iterator[str]:
+    """Yield the shapes of a mark, of a block, or of a rule of several columns."""
+    if character in MARKS:
+        centre = ((column + 0.5) * COLUMN_WIDTH, top + LINE_HEIGHT / 2)
+        yield mark_shape(character, centre, fill)
+        return
+    # A rule is as long as its columns; the corners of an axis have one.
+    for left, down, width, height in _FILLED[character]:
+        yield _rectangle(
+            column + left,
+            top + down * LINE_HEIGHT,
+            num_columns=width * num_columns,
+            height=height * LINE_HEIGHT,
+            fill=fill,
+        )
 
 
 def _word(text: str, column: int, width: int, style: Style) -> str:

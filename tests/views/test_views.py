@@ -14,7 +14,7 @@ from rich.console import Console
 
 import charrnn
 from charrnn.system.display import Displayable
-from charrnn.views.charts import LineChart
+from charrnn.views.drawing import Drawing
 from charrnn.views.heatmap import SURPRISE_LEGEND, Legend
 
 PICTURES = {
@@ -71,7 +71,7 @@ NO_FIGURE = ("text", "table of settings", "table of skipped")
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_no_figure_is_cut(name):
-    charts = [picture for picture in PICTURES[name] if isinstance(picture, LineChart)]
+    charts = [picture for picture in PICTURES[name] if isinstance(picture, Drawing)]
     tables = [picture for picture in PICTURES[name] if picture not in charts]
     # Names and texts may be cut, and the figure in them.
     figures = set(FIGURE.findall(drawn(tables, 500))) - {*FIGURE.findall(HOSTILE)}

@@ -31,7 +31,8 @@ from charrnn.system.progress import task
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import MAX_LAG, TrainedModel, load_steps
-from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
+from charrnn.views.charts import round_step
+from charrnn.views.drawing import MAX_TICKS, Drawing, Line, Plot, Point, Tick
 
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
@@ -203,7 +204,7 @@ def _norms(network: CharRNN, ids: Tensor, state: RecurrentState[Tensor]) -> Tens
 
 def gradient_chart(
     reaches: Sequence[GradientReach], title: str = TITLE, beside: Sequence[GradientReach] = ()
-) -> LineChart:
+) -> Drawing:
     """Draw the mean gradient norm of the loss by each layer's state k characters before, against k.
 
     A straight falling line is a gradient that vanishes by the same factor at every character; a
@@ -224,16 +225,15 @@ def gradient_chart(
         lags = {1, *range(step, last + 1, step)}
         return [(lag, f"{lag:,}") for lag in sorted(lags)]
 
-    return LineChart(
-        title=title,
+    plot = Plot(
         lines=lines,
         x_range=(1, last),
         x_label="characters before",
         x_ticks=ticks,
         y_ticks=power_ticks(all_lines),
-        empty_notice=EMPTY_NOTICE,
         y_in_words=lambda power: f"{10**power:.1e}",
     )
+    return Drawing(title, rows=[[plot]], empty_notice=EMPTY_NOTICE)
 
 
 def _lines(reaches: Sequence[GradientReach]) -> list[Line]:

@@ -22,6 +22,7 @@ from charrnn.model.interventions import record_layers
 from charrnn.model.layer import TORCH
 from charrnn.plugins.analyses.gates import GateReport, count_gates
 from charrnn.views.delivery import FORMATS, Shown
+from charrnn.views.svg import to_svg
 
 L, SCALE = 3, 0.5
 """Weights and biases large enough to saturate some gates."""
@@ -130,15 +131,21 @@ def test_a_picture_has_a_dot_for_each_unit_inside_its_square():
         for gate in "fio"
     ]
     report = GateReport(name="m", cell="lstm", num_chars=10, gates=tuple(uses))
-    height, shapes = report.to_shapes(1_200)
+    root = ElementTree.fromstring(to_svg(report.view()))
 
-    root = ElementTree.fromstring(f"<g>{''.join(shapes)}</g>")
-    dots = [(float(one.get("cx", "")), float(one.get("cy", ""))) for one in root.iter("circle")]
-    assert len(dots) == 6 * 3
-    assert min(x for x, _ in dots) > 0
-    assert max(x for x, _ in dots) < 1_200
-    assert min(y for _, y in dots) > 0
-    assert max(y for _, y in dots) < height
+    parents = {child: parent for parent in root.iter() for child in parent}
+    places = []
+    for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
+        place = np.array([float(circle.get("cx", "")), float(circle.get("cy", ""))])
+        while circle in parents:
+            circle = parents[circle]
+            moved = re.match(r"translate\(([\d.]+) ([\d.]+)\)", circle.get("transform", ""))
+            if moved:
+                place += [float(number) for number in moved.groups()]
+        places.append(place)
+    assert len(places) == 6 * 3
+    assert (np.min(places, axis=0) > 0).all()
+    assert (np.max(places, axis=0) < [float(root.get("width")), float(root.get("height"))]).all()
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".html"])

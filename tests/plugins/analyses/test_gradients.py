@@ -11,6 +11,7 @@ from drawn import lines as plain
 from effects_networks import ARCHITECTURES, make_config, make_network, make_text
 from encoded_texts import as_text
 from progress_reports import reports
+from rich.text import Text
 from torch.nn.functional import cross_entropy
 
 from charrnn.errors import DataError, UsageError
@@ -23,8 +24,8 @@ from charrnn.plugins.analyses.gradients import (
     gradient_chart,
     measure_reach,
 )
-from charrnn.views.charts import MAX_TICKS, _tick_labels
-from charrnn.views.svg import GRID
+from charrnn.views.drawing import MAX_TICKS, tick_labels
+from charrnn.views.svg import COLUMN_WIDTH, GRID
 
 K = 5
 
@@ -87,8 +88,8 @@ def test_a_long_text_has_a_sample_of_losses():
 
 @pytest.mark.parametrize("most, lags", [(9, [1, 2, 3, 4, 5]), (3, [1, 2, 4])])
 def test_lags_begin_at_one(most, lags):
-    ticks = gradient_chart([reach("run", 0.9, furthest=K)]).x_ticks(most)
-    assert list(ticks) == [(lag, str(lag)) for lag in lags]
+    [[plot]] = gradient_chart([reach("run", 0.9, furthest=K)]).rows
+    assert list(plot.x_ticks(most)) == [(lag, str(lag)) for lag in lags]
 
 
 @pytest.mark.parametrize("num_chars, num_context", [(K + 2, 0), (2, K)])
@@ -172,28 +173,25 @@ def test_in_an_exported_picture_curves_are_paths_on_the_same_scale():
     """A factor per character is a straight line down; a norm of 10 ** -k stands at the gridline of
     1e-k."""
     fading = reach("rnn-001", 10 ** (-5.99 / 199))  # from 1 to nearly 1e-6
-    height, shapes = gradient_chart([fading, reach("gru-001", 1.0, start=1e-3)]).to_shapes(1200.0)
+    lines, groups = gradient_chart([fading, reach("gru-001", 1.0, start=1e-3)]).to_shapes(100)
+    texts = [line.plain for line in lines if isinstance(line, Text)]
+    shapes = re.findall("<path[^>]*>", "".join(groups))
     grid = [points(one)[0][1] for one in shapes if GRID in one]
-    ticks = [int(text) for text in re.findall(r">1e(-?\d+)<", "".join(shapes))]
-    assert ticks == sorted(ticks)
+    ticks = [int(text) for text in re.findall(r"1e(-?\d+)┤", "\n".join(texts))]
+    assert ticks == sorted(ticks, reverse=True)
     assert grid == sorted(grid, reverse=True)
     assert len(ticks) == len(grid) == 7
-    axes = next(points(one) for one in shapes if one.startswith("<path") and len(points(one)) == 3)
-    assert (grid[-1], grid[0]) == (axes[0][1], axes[1][1]), "the drawing fills its axes"
-    curves = [
-        points(one) for one in shapes if one.startswith("<path") and 'stroke-width="2"' in one
-    ]
+    curves = [points(one) for one in shapes if 'stroke-width="2"' in one]
     assert [len(curve) for curve in curves] == [200, 200]
     (x, top), *_, (right, bottom) = curves[0]
-    assert (top, bottom) == pytest.approx((grid[ticks.index(0)], grid[ticks.index(-6)]), abs=1)
+    level = dict(zip(reversed(ticks), grid, strict=True))
+    assert (top, bottom) == pytest.approx((level[0], level[-6]), abs=1)
     for at, y in curves[0]:
         assert y == pytest.approx(top + (at - x) / (right - x) * (bottom - top), abs=0.05)
-    assert {y for _, y in curves[1]} == {grid[ticks.index(-3)]}
-    assert all(0 <= at <= 1200 and 0 <= y <= height for curve in curves for at, y in curve)
-    assert "characters before" in "".join(shapes)
-    assert ">rnn-001<" in shapes[-3]
-    assert ">gru-001<" in shapes[-1]
+    assert {y for _, y in curves[1]} == {level[-3]}
+    assert all(at <= 100 * COLUMN_WIDTH and y <= grid[0] for curve in curves for at, y in curve)
+    assert texts[-1].endswith("characters before")
 
 
 def test_numbers_below_a_chart_do_not_touch():
-    assert _tick_labels({1: "100", 4: "200", 5: "300", 11: "400"}, 12) == "100 300  400"
+    assert tick_labels({1: "100", 4: "200", 5: "300", 11: "400"}, 12) == "100 300  400"
