@@ -65,14 +65,22 @@ def label_aromatic(text: str) -> Flags:
 
 _FIELD = r"(?:^[A-Za-z+]:(?![|:]).*$|\[[A-Za-z]:[^\]\n]*\]?)"
 """Matches a line of a header or of words, and a field within a line of music such as `[K:Dm]`."""
-_MARKS = r"\\.|%.*$|" + r'"[^"\n]*"?|![^!\n]*!|\{[^}\n]*\}?'
+_CHORD = r"(?:[_^=]*[A-Ga-g][,'/\d]*){2,}"
+"""Matches the notes of a chord that stands between plus signs, as it did before version 2.0."""
+_MARKS = r"\\.|%.*$|" + r'"[^"\n]*"?|![^!\n]*!|\{[^}\n]*\}?' + rf"|\+(?!{_CHORD}\+)[^+|\s]+\+"
 """Matches what is no note of a bar: an escaped character, a comment up to the end of its line, a
-chord symbol or an annotation, a decoration such as `!trill!`, and grace notes."""
+chord symbol or an annotation, a decoration such as `!trill!` or, of version 2.0, `+trill+`, and
+grace notes."""
 _END_OF_TUNE = r"\n[ \t\r]*\n"
 _KEY = re.compile(
-    r"(?m)(?:^|\[)K: *(?:(?P<tonic>[A-G][#b]?) *(?P<mode>[A-Za-z]{0,3}))?[^\]\n]*(?:\]|$)"
+    r"(?m)(?:^|\[)K: *(?:(?P<tonic>[A-G][#b]?) *(?P<mode>[A-Za-z]{0,3}))?(?P<more>[^\]\n]*)(?:\]|$)"
     rf"|(?P<other>{_FIELD}|{_MARKS})|{_END_OF_TUNE}"
 )
+_ACCIDENTAL = re.compile(r"(?<!\S)(__?|\^\^?|=)([A-Ga-g])(?!\S)")
+"""Matches an accidental that a key has besides those of its mode, as in `K:D Phr ^f`."""
+_SHARPS = {"__": -2, "_": -1, "=": 0, "^": 1, "^^": 2}
+_ORDER = "FCGDAEB"
+"""The notes in the order in which keys have sharps; the order of flats is the reverse."""
 _MUSIC = re.compile(rf"(?m){_FIELD}|{_MARKS}|(?P<note>[A-Ga-gxzXZ])|(?P<bar>\||{_END_OF_TUNE})")
 _TUNE = re.compile(r"(?m)^(?:X: *\d|K: *[A-G])")
 _HEADER = re.compile(r"(?m)^(?:[A-Za-z]:|%)")
@@ -113,14 +121,26 @@ def label_bar(text: str) -> Counts:
 
 def label_key(text: str) -> Counts:
     """Sharps of the key, less its flats, from the end of its field on, in the header or in a line
-    of music."""
+    of music (ABC 2.1, section 3.1.14)."""
 
     def sharps_after(token: re.Match[str], num: int) -> int:
         if token["other"]:
             return num
         if token["tonic"] is None:
+            # The key of the Highland bagpipe: F and C are sharp. K:HP shows no accidentals.
+            if str(token["more"]).startswith("Hp"):
+                return 2
             return 0
         major = _TONICS.index(token["tonic"].ljust(2)) // 2 - 8
-        return major + _MODES.get(token["mode"].lower(), 0)
+        mode = token["mode"].lower()
+        key = major + _MODES.get(mode, 0)
+        if mode == "exp":
+            key = 0
+
+        # An accidental takes the place of what the note has in that key.
+        notes = [(key - place + 6) // 7 for place in range(len(_ORDER))]
+        for sign, note in _ACCIDENTAL.findall(token["more"].partition("%")[0]):
+            notes[_ORDER.index(note.upper())] = _SHARPS[sign]
+        return sum(notes)
 
     return values_after(text, tokens=_KEY, value_after=sharps_after)

@@ -356,6 +356,9 @@ def digits(labels):
         ("A|\nw:a b|\n+:c d\nB", "AB", 1, 1),
         ('"a\\%b"A', "A", 1, 1),
         ("A:|", "A", 0, 1),
+        ("+trill+A +fade! B", "AfadeB", 6, 1),
+        ("+f+A|+D.C.+B +>+c +mf+d", "ABcd", 3, 1),
+        ("+CEG+ +^c'2=e/g,+", "CEGceg", 6, 1),
     ],
 )
 def test_only_what_sounds_or_rests_is_a_note(music, notes, num_in_bar, sharps):
@@ -365,6 +368,30 @@ def test_only_what_sounds_or_rests_is_a_note(music, notes, num_in_bar, sharps):
     assert found == notes
     assert DETECTORS["bar-position"].label(text)[-1] == num_in_bar
     assert DETECTORS["key"].label(text)[-1] == sharps
+
+
+@pytest.mark.parametrize(
+    "key, sharps",
+    [
+        ("D Phr ^f", -1),
+        ("D exp _b _e ^f", -1),
+        ("D maj =c", 1),
+        ("D =c", 1),
+        ("D ^f", 2),
+        ("G exp", 0),
+        ("C ^^f __B", 0),
+        ("Am =G clef=treble middle=d", 0),
+        ("Amix % ^g _b", 2),
+        ("HP", 0),
+        ("Hp", 2),
+        ("", 0),
+        ("none", 0),
+    ],
+)
+def test_a_key_has_the_accidentals_that_it_names(key, sharps):
+    assert DETECTORS["key"].label(f"X:1\nK:{key}\nA")[-1] == sharps
+    if "%" not in key:
+        assert DETECTORS["key"].label(f"X:1\nK:A\nA[K:{key}]B")[-1] == sharps
 
 
 def test_what_follows_a_molecule_has_no_rings():
