@@ -1,6 +1,6 @@
-"""Exponentials, logarithms and hyperbolic tangents for compiled loops.
+"""Exponentials and hyperbolic tangents for compiled loops.
 
-They give the bits of `exact_exp`, `exact_log` and `exact_tanh` of `model.portable_math`: the same
+They give the bits of `exact_exp` and `exact_tanh` of `model.portable_math`: the same
 operations in the same order, without branches, so that loops over them are vectorized.
 """
 
@@ -10,17 +10,14 @@ import numpy as np
 
 from charrnn.compiled.dot_products import double_of_bits
 from charrnn.model.portable_math import (
-    ARTANH,
     EXP_LIMIT,
     EXP_TERMS,
     INVERSE_LN2,
     LN2_HIGH,
     LN2_LOW,
-    SQRT_HALF,
     TANH_BOTTOM,
     TANH_LIMIT,
     TANH_TOP,
-    Doubles,
 )
 from charrnn.system.compiling import for_loops
 
@@ -34,16 +31,6 @@ HALF = np.float32(0.5)
 """A half in float32, because Python's would make the arithmetic float64."""
 E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = EXP_TERMS[2:]
 """Coefficients of exp."""
-FRACTION_BITS = 52
-"""Bits of a float64 behind its exponent."""
-EXPONENT_OF_HALF = 1022
-"""The exponent of numbers from 1/2 on, as a float64 stores it."""
-FRACTION = (1 << FRACTION_BITS) - 1
-"""Mask of the bits behind the exponent."""
-BITS_OF_HALF = EXPONENT_OF_HALF << FRACTION_BITS
-"""The bits of 1/2."""
-A0, A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14 = ARTANH
-"""Coefficients of artanh."""
 
 
 @for_loops
@@ -84,23 +71,3 @@ def exp(x: float) -> float:
 
     scaled = total * power_of_two(power)
     return scaled if x >= EXP_LIMIT else 0.0
-
-
-@for_loops
-def take_logarithms(values: Doubles, logarithms: Doubles) -> None:
-    """Set logarithms (V,) to `exact_log` of values (V,), which are overwritten."""
-    bits = values.view(np.int64)
-    for char in range(len(values)):
-        logarithms[char] = (bits[char] >> FRACTION_BITS) - EXPONENT_OF_HALF
-        bits[char] = (bits[char] & FRACTION) | BITS_OF_HALF
-    for char in range(len(values)):
-        factor = values[char]
-        exponent = logarithms[char]
-        is_small = factor < SQRT_HALF
-        factor = factor + factor if is_small else factor
-        exponent = exponent - 1.0 if is_small else exponent
-        ratio = (factor - 1.0) / (factor + 1.0)
-        x = ratio * ratio
-        high = ((((((A14 * x + A13) * x + A12) * x + A11) * x + A10) * x + A9) * x + A8) * x + A7
-        total = ((((((high * x + A6) * x + A5) * x + A4) * x + A3) * x + A2) * x + A1) * x + A0
-        logarithms[char] = exponent * LN2_HIGH + ((ratio + ratio) * total + exponent * LN2_LOW)

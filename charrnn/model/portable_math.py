@@ -45,8 +45,6 @@ EXP_TERMS = tuple(1 / math.factorial(n) for n in range(14))
 EXP_LIMIT = -700.0
 """Below it, exp is set to 0."""
 
-SQRT_HALF = math.sqrt(0.5)
-"""Logarithms are computed from factors between this number and its double."""
 ARTANH = tuple(1 / (2 * n + 1) for n in range(15))
 """Taylor coefficients of artanh(x) / x in x^2; the remainder is below 2^-52 for |x| <= 1 / 3."""
 
@@ -70,20 +68,6 @@ def exact_exp(x: Doubles) -> Doubles:
 
     scaled = np.ldexp(_polynomial(EXP_TERMS, remainder), power.astype(np.int64))
     return np.where(x >= EXP_LIMIT, scaled, 0.0)
-
-
-def exact_log(x: Doubles) -> Doubles:
-    """Compute ln(x), x > 0 and not subnormal, in float64 with errors of about 2^-52."""
-    # ln(x) = power * ln(2) + ln(factor), where the factor is near 1.
-    factor, power = np.frexp(x)
-    is_small = factor < SQRT_HALF
-    factor = np.where(is_small, factor + factor, factor)
-    power = power - is_small
-
-    # ln(f) = 2 artanh((f - 1) / (f + 1)).
-    ratio = (factor - 1) / (factor + 1)
-    log_factor = (ratio + ratio) * _polynomial(ARTANH, ratio * ratio)
-    return np.asarray(power * LN2_HIGH + (log_factor + power * LN2_LOW))
 
 
 def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:

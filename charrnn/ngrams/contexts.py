@@ -124,12 +124,6 @@ class NgramPredictor(NamedTuple):
             _predict.run(self, histories, probabilities)
         return probabilities
 
-    @property
-    def without_context(self) -> Float64Array:
-        """(V,): the probability of each character after the empty context."""
-        probabilities: Float64Array = self.frequent.probabilities[0]
-        return probabilities
-
     def longest_contexts(self, histories: Int64Array) -> tuple[Int64Array, Int64Array]:
         """Find the longest context, of at most K characters, that the text has at the end of each
         of histories (M, K). Returns its length (M,) and the number (M,) of its places."""

@@ -26,7 +26,6 @@ from charrnn.model.portable_math import (
     TANH_LIMIT,
     Matrix,
     attend,
-    exact_log,
     exact_product,
     exact_tanh,
 )
@@ -53,21 +52,6 @@ def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms):
     if num_terms:
         x[0, 0] = np.nan
         assert np.isnan(exact_product(x, weight)[0]).all()
-
-
-def test_a_logarithm_is_near_the_true_one_and_0_at_1():
-    generator = np.random.default_rng(1)
-    x = np.concatenate(
-        (
-            10.0 ** generator.uniform(-300, 0, 20_000),
-            1 - 10.0 ** generator.uniform(-16, -1, 20_000),
-            [1e-300, 0.5, math.sqrt(0.5), np.nextafter(1, 0)],
-        )
-    )
-    expected = np.array([math.log(value) for value in x])
-    # The quotient, the polynomial and the two products round by about half a unit each.
-    assert (np.abs(exact_log(x) - expected) <= 4 * np.spacing(np.abs(expected))).all()
-    assert exact_log(np.ones(3)).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("size", [1, 2, 33])
