@@ -64,7 +64,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         # Colours have one meaning at a time, and JSON has none.
         Rule("--color", beside="--trace", why="which colours the text, too"),
         Rule("--color", beside="--count --json --unique --new"),
-        Rule("--export", beside="--json --unique --new"),
+        Rule("--export", beside="--json"),
+        Rule("--sort", beside="--trace --color --beam"),
         Rule("--unique --new", beside="--trace", why="which shows all that is drawn"),
         Rule("--known", without="--new"),
         # These measure or change a single model, so they have no meaning for several.
@@ -106,8 +107,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "runs": (
         Rule("--json", beside="--export"),
-        Rule("--export", without="--plot"),
-        Rule("--to", beside="--plot --json --sort"),
+        Rule("--to", beside="--plot --json --sort --export"),
         Rule("--force", without="--export --to"),
     ),
 }

@@ -64,7 +64,7 @@ class EvaluateOptions(ExtensibleOptions):
     export: Path | None = option(
         None,
         flags="--export FILE",
-        help=f"Write the result to FILE: {describe_formats()}.",
+        help=f"Write the result to FILE: {describe_formats(has_rows=True)} (the rows).",
     )
     by: Sequence[str] = option(
         (),
@@ -111,6 +111,7 @@ def evaluate(options: EvaluateOptions) -> None:
         force=options.force,
         read=options.read,
         no_arrays="an evaluation has",
+        has_rows=True,
     )
     models = load_models(options.runs, quiet=options.quiet)
 
@@ -175,7 +176,10 @@ def _measure_losses(
     # Notes name parameters; a user of the command line types flags.
     evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
     return Shown(
-        evaluation.rows[0].name, pictures=[evaluation_view(evaluation)], data=evaluation.to_json()
+        evaluation.rows[0].name,
+        pictures=[evaluation_view(evaluation)],
+        data=evaluation.to_json(),
+        rows=[row.to_json() for row in evaluation.rows],
     )
 
 

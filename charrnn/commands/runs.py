@@ -50,7 +50,8 @@ class RunsOptions(ReplacingOptions):
     export: Path | None = option(
         None,
         flags="--export FILE",
-        help=f"With --plot: write the curves to FILE: {describe_formats()}.",
+        help="Write the table, or with --plot the curves, to FILE:"
+        f" {describe_formats(has_rows=True)} (the table).",
     )
     to: str | None = option(
         None,
@@ -93,13 +94,24 @@ def _list(options: RunsOptions) -> None:
     from charrnn.runs.overview import run_summaries
     from charrnn.views.tables import runs_view
 
+    target = export_target(
+        options.export,
+        force=options.force,
+        read=options.read,
+        no_arrays="runs have",
+        has_rows=True,
+    )
     summaries = run_summaries(options.runs, sort=options.sort)
 
     # Warnings go first: a long table would push them out of sight.
     problems = [problem for summary in summaries for problem in summary.warnings]
     warn((*summaries.skipped, *problems), quiet=options.quiet)
+    rows = [asdict(summary) for summary in summaries]
     if options.json:
-        print_json([asdict(summary) for summary in summaries])
+        print_json(rows)
+    elif target is not None:
+        deliver(Shown("Runs", pictures=[runs_view(summaries)], data=rows, rows=rows), target)
+        return
 
     # Without runs, a note names the next step, on stderr: stdout stays empty for programs.
     elif summaries:

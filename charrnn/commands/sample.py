@@ -111,13 +111,18 @@ class SampleCommandOptions(ReplacingOptions):
         None,
         flags="--export FILE",
         help="Write the text in colour, or several texts as the terminal shows them, to FILE:"
-        f" {describe_formats()}.",
+        f" {describe_formats(has_rows=True)} (a row for each text).",
     )
     count: int | None = option(
         None,
         flags="--count N",
         help="Number of samples; with --beam: print the N best texts.",
         shown_default="1",
+    )
+    sort: str | None = option(
+        None,
+        flags="--sort likely",
+        help="Print the texts once all are drawn, the most likely first.",
     )
     unique: bool = option(
         False, flags="--unique", help="Draw again what was drawn before.", panel=COPIES
@@ -174,6 +179,7 @@ def sample(options: SampleCommandOptions) -> None:
         force=options.force,
         read=options.read,
         no_arrays="a text has",
+        has_rows=not (options.trace or options.cell),
     )
     writing = _load(options, temperatures=temperatures, target=target)
     output = _choose_output(options, temperatures=temperatures, model=writing.first)
@@ -203,14 +209,25 @@ def _choose_output(
         return sample_output.KnownDocuments(count, model.new_documents())
 
     # A single text in a file has the colours of its surprise, if not those of a cell.
-    if options.export is not None and count in (None, 1):
+    is_single = count in (None, 1) and not (options.unique or options.new)
+    if options.export is not None and is_single and not _is_table(options.export):
         return sample_output.ColouredFile()
     if options.cell is not None:
         return sample_output.ColouredText()
     accept = None
     if options.new:
         accept = model.new_documents([Path(file) for file in options.known])
-    return sample_output.Texts(1 if count is None else count, unique=options.unique, accept=accept)
+    return sample_output.Texts(
+        1 if count is None else count,
+        unique=options.unique,
+        accept=accept,
+        likely_first=options.sort is not None,
+    )
+
+
+def _is_table(export: Path) -> bool:
+    """Return whether --export writes a table, which has room for many texts."""
+    return export.suffix.lower() == ".csv"
 
 
 def _parse_texts(drawing: SampleOptions) -> SampleOptions:
@@ -258,6 +275,8 @@ def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> N
         raise UsageError(
             "--adapt and --prime cannot both read standard input. Save one of them in a file."
         )
+    if options.sort not in (None, "likely"):
+        raise UsageError(f"--sort is {options.sort}; it must be likely.")
     if options.mix:
         mix_arguments.parse_mix(options.mix)
 
@@ -290,7 +309,8 @@ def _check_length(options: SampleCommandOptions, num_texts: int) -> None:
     """Raise UsageError for texts that are too long for a picture, or a text for a JSON object."""
     length = options.length or DEFAULT_LENGTH
     num_chars = num_texts * length
-    if options.export is not None and num_chars > MAX_EXPORTED_CHARS:
+    is_picture = options.export is not None and not _is_table(options.export)
+    if is_picture and num_chars > MAX_EXPORTED_CHARS:
         raise UsageError(
             f"--export takes at most {MAX_EXPORTED_CHARS:,} characters, and {num_chars:,} were"
             " asked for. Give a smaller --length, or fewer texts."

@@ -111,6 +111,7 @@ class Texts:
     _: KW_ONLY
     unique: bool = False
     accept: Accept | None = None
+    likely_first: bool = False
 
     def show(self, writing: Writing) -> None:
         """Print or export the texts. With `unique` or `accept`, a line on stderr says how many
@@ -130,8 +131,10 @@ class Texts:
         # Each text as it is drawn, and each object once its text is whole.
         end = ""
         with _progress(writing, writing.drawing, count, is_streamed=True) as options:
-            if writing.is_whole:
+            if writing.is_whole or self.likely_first:
                 texts = generator.iter_samples(count, options, unique=self.unique, accept=counting)
+                if self.likely_first:
+                    texts = iter(sorted(texts, key=lambda text: -text.logprob))
                 _show_each(
                     writing,
                     (
@@ -297,7 +300,9 @@ class Beams:
                 deque(search, maxlen=0)  # The search has its texts once it is read to the end.
 
         # Beams are complete only now: as copies, as JSON, or numbered.
-        texts = search.texts[: self.count]
+        # An empty text is likely where documents are short, and tells nobody anything.
+        texts = [text for text in search.texts if text.text] or list(search.texts)
+        texts = texts[: self.count]
         num_cut = sum(text.has_ended is False and not text.stop for text in texts)
         _warn_of_cuts(num_cut, quiet=writing.quiet)
         if is_traced:
@@ -330,6 +335,7 @@ def _show_each(writing: Writing, shown: Iterable[ShownText]) -> None:
     --export."""
     pictures = []
     records = []
+    rows = []
     for heading, text, options in shown:
         if not writing.is_whole:
             write([heading, writing.typed, text.text])
@@ -341,9 +347,17 @@ def _show_each(writing: Writing, shown: Iterable[ShownText]) -> None:
             whole = printable(heading + writing.typed + text.text, IN_TEXT)
             pictures.append(whole.removesuffix("\n"))  # each picture ends its line
             records.append(record)
+            # With its END, a document has one more log-probability than characters.
+            rows.append(
+                {
+                    "text": text.text,
+                    "logprob": text.logprob,
+                    "logprob_per_char": text.logprob / max(1, len(text.logprobs)),
+                }
+            )
     if writing.target is not None:
         title = f"Texts of {writing.model.name}"
-        deliver(Shown(title, pictures=pictures, data=records), writing.target)
+        deliver(Shown(title, pictures=pictures, data=records, rows=rows), writing.target)
 
 
 @contextmanager

@@ -66,6 +66,7 @@ def visualize(options: VisualizeOptions) -> None:
         force=options.force,
         read=options.read,
         no_arrays=no_arrays,
+        has_rows=analysis.measure is measure_findings,
     )
     _check_runs(analysis, options.runs)
     own = options.of(analysis.options)

@@ -161,7 +161,8 @@ def show_findings(subject: Subject[NoOptions], found: FoundCells) -> Shown:
     pictures = [*tables, *passages]
     if options.suffix in PICTURE_SUFFIXES and found.passages:
         pictures = passage_slides(found.passages)
-    return Shown(f"Cells of {model.name}", pictures=pictures, data=data, page=page)
+    rows = [score.to_json() for score in findings.scores]
+    return Shown(f"Cells of {model.name}", pictures=pictures, data=data, page=page, rows=rows)
 
 
 def _findings_page(model: TrainedModel, found: FoundCells, trace: Trace, title: str) -> HeatMapPage:

@@ -4,11 +4,12 @@ function that writes the file.
 This module imports neither rich nor NumPy, so that the help texts can list the formats at no cost.
 """
 
+import csv
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,8 @@ class Shown:
     """The same as a value for JSON."""
     page: Callable[[], str] | None = None
     """Writes the page of an exported .html, if it shows more than the pictures."""
+    rows: Sequence[Mapping[str, Any]] = ()
+    """The rows of an exported .csv, as objects for JSON."""
     arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
     """The content of an exported .npz."""
 
@@ -116,6 +119,35 @@ def _to_json(shown: Shown) -> bytes:
     return f"{marked}\n".encode("ascii")
 
 
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write objects as comma-separated values. An object in an object has a column for each of its
+    entries, such as `difference.mean`; a list is written as JSON, and what is missing is empty."""
+    flat_rows = [dict(_flat(row)) for row in rows]
+    # Rows of different kinds have different entries.
+    columns = dict.fromkeys(name for row in flat_rows for name in row)
+    buffer = StringIO()
+    table = csv.DictWriter(buffer, list(columns), lineterminator="\n")
+    table.writeheader()
+    table.writerows(flat_rows)
+    return buffer.getvalue()
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the name of each column of a record, and its value."""
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", to_json(value)
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _to_csv(shown: Shown) -> bytes:
+    # With a mark of its encoding: spreadsheets take a file without one for another encoding.
+    return to_csv(shown.rows).encode("utf-8-sig", "replace")
+
+
 def _to_npz(shown: Shown) -> bytes:
     # Imported here: the help lists the formats without NumPy.
     import numpy as np
@@ -146,6 +178,7 @@ FORMATS = {
     ),
     ".txt": ExportFormat("plain text", write=_to_text),
     ".json": ExportFormat("numbers", write=_to_json, mark=_JSON_MARK.encode()),
+    ".csv": ExportFormat("table", write=_to_csv),
     ".npz": ExportFormat("activations, as NumPy arrays", write=_to_npz),
 }
 """The formats of exported results, by suffix in lower case."""
@@ -155,11 +188,13 @@ PICTURE_SUFFIXES = (".svg", ".png")
 """The formats that are a picture."""
 
 
-def describe_formats(*, has_arrays: bool = False) -> str:
+def describe_formats(*, has_arrays: bool = False, has_rows: bool = False) -> str:
     """Return the suffixes of the formats, for help texts; `has_arrays` adds the format of
-    activations."""
-    # Activations are no picture: only a command that computes them offers the format.
-    suffixes = [suffix for suffix in FORMATS if suffix != ".npz"]
+    activations, `has_rows` that of tables."""
+    # Only a command that computes activations, or rows of a table, offers their format.
+    suffixes = [suffix for suffix in FORMATS if suffix not in (".npz", ".csv")]
+    if has_rows:
+        suffixes.append(".csv")
     if has_arrays:
         return f"{', '.join(suffixes)}, or .npz (activations)"
     return words_in_text(suffixes)

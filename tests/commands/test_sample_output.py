@@ -1,6 +1,7 @@
 """`charrnn sample`, option by option: several texts, stop strings, bans, temperatures side by side,
 beams, provenance."""
 
+import csv
 import json
 import math
 import re
@@ -31,6 +32,24 @@ def json_lines(ran):
 def text_of(ran):
     assert (ran.code, ran.notes) == (0, "")
     return ran.out
+
+
+def test_several_texts_are_a_table_the_most_likely_first(command, lab):
+    line = ("sample", "--count", 5, "--length", 4, "--seed", 1, "--unique", "--sort", "likely")
+    assert command(*line, "--export", "made.csv").code == 0
+    with Path("made.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    logprobs = [float(row["logprob"]) for row in rows]
+    assert len(rows) == 5 and logprobs == sorted(logprobs, reverse=True)
+    assert float(rows[0]["logprob_per_char"]) == pytest.approx(logprobs[0] / 4)
+    assert command(*line).out.startswith(rows[0]["text"])
+    assert "no table" in command("sample", "--trace", "--export", "other.csv").err
+
+
+def test_the_empty_text_is_no_result_of_a_search(command, tmp_path):
+    build_chain(tmp_path / "checkpoints" / "abc", "\nabc", documents="lines")
+    ran = command("sample", tmp_path / "checkpoints" / "abc", "--beam", 3, "--json")
+    assert ran.code == 0 and all(beam["text"] for beam in json.loads(ran.out)["beams"])
 
 
 def test_a_run_has_the_name_of_its_folder_inside_it(lab, monkeypatch):

@@ -67,7 +67,8 @@ EXAMPLES = {
         "--stop": ("--stop a",),
         "--top-k": ("--top-k 2",),
         "--top-p": ("--top-p 0.5",),
-        "--unique": ("--unique --count 2",),
+        "--sort": ("--sort likely --count 2",),
+        "--unique": ("--unique --count 2", "--unique --count 2 --export made.csv"),
         "--unknown": ("--unknown nearest --prime é",),
     },
     "visualize": {
@@ -98,7 +99,7 @@ EXAMPLES = {
         "--per-line": ("--per-line", "--per-line --text strange.txt"),
     },
     "runs": {
-        "--export": tuple(f"--plot {one}" for one in EXPORTS),
+        "--export": (*EXPORTS, *(f"--plot {one}" for one in EXPORTS)),
         "--plot": ("--plot",),
         "--sort": ("--sort loss",),
         "--to": ("--to csv:made.csv",),

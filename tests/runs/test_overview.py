@@ -162,6 +162,8 @@ def test_the_best_of_each_text_is_marked(command, build):
     assert first.saved == "1970-01-01T00:01:41+00:00" and first.num_bytes > 1000
     rows = [line.split() for line in command("runs").out.splitlines()]
     assert ["b", "1.0000", "yes"] in [row[:3] for row in rows]
+    assert command("runs", "--export", "runs.csv").code == 0
+    assert "\na,rnn,1," in Path("runs.csv").read_text("utf-8-sig")
 
 
 def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, build):

@@ -187,6 +187,7 @@ def _trace_file(options: PredictOptions, file: str) -> None:
         force=options.force,
         read=[*words, file],
         no_arrays="passages have",
+        has_rows=True,
     )
     run = next(iter(words), None)
     if options.within:

@@ -1,7 +1,5 @@
 """Export the logs of runs for other programs: TensorBoard, or a table of comma-separated values."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import find_runs
 from charrnn.runs.targets import Target, check_outside_runs
 from charrnn.system.files import convert_os_errors
+from charrnn.views.delivery import to_csv
 
 SUFFIX = ".charrnn"
 """The suffix of the event files that charrnn writes."""
@@ -51,16 +50,9 @@ def export_logs(runs: Sequence[str], target: str, *, force: bool = False) -> str
 
 def _to_table(logs: Mapping[str, MetricsLog]) -> bytes:
     """Return a CSV table with a row for each record; a field that a record lacks is empty."""
+    # Steps and validations have different fields, and so have versions of the program.
     rows = [{"run": name} | record for name, log in logs.items() for record in log.read()]
-
-    # The columns are the fields of all records: steps and validations have different fields, and so
-    # have versions of the program.
-    columns = dict.fromkeys(column for row in rows for column in row)
-    buffer = io.StringIO()
-    table = csv.DictWriter(buffer, list(columns), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return buffer.getvalue().encode("utf-8", "replace")
+    return to_csv(rows).encode("utf-8", "replace")
 
 
 def _write_events(log: MetricsLog, path: Path) -> None:

@@ -6,6 +6,7 @@ training text, and the text around it, beside the text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -52,6 +53,7 @@ def shown(
         title,
         pictures=provenance.view(),
         data=data,
+        rows=[asdict(passage) for passage in provenance.passages],
         page=lambda: to_page(provenance, trainings, title=title),
     )
 
