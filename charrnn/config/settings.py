@@ -197,6 +197,12 @@ class Config:
     )
     """Whether the lines of wrapped paragraphs are joined (not for `byte`). Blank and indented lines
     part paragraphs; verse stays as it is."""
+    clean: bool = True
+    """Whether each file is read as what its author wrote (not for `byte`): documents of a word
+    processor, e-books, web pages and notebooks by pandoc; without the terms of Project Gutenberg
+    and the stamps of a WhatsApp chat or of subtitles; with each letter and its accents as one
+    character (NFC), also of what is typed. false: as it stands. Runs that do not record it were
+    trained with false."""
     order: str = setting("shuffled", allowed=one_of(*ORDERS))
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from
     everywhere, or sorted by path."""
@@ -564,6 +570,11 @@ class Config:
     def _refused(self, name: str, remedy: str) -> UsageError:
         """Return the error of a field whose value excludes another setting."""
         return UsageError(f"{named(name)} is {_format(getattr(self, name))}; {remedy}")
+
+    @property
+    def composes(self) -> bool:
+        """Whether a letter and its accents are read as one character."""
+        return self.clean and self.alphabet != "byte"
 
     @property
     def num_networks(self) -> int:

@@ -104,6 +104,8 @@ def _naming_source(origin: str, name: str) -> Iterator[None]:
         raise type(error)(f"{source}: {problem}") from None
 
 
+SEAL_START = "# SHA-256 of what follows: "
+"""The beginning of the configuration of a run, which has every field of its version."""
 MAX_YAML_LENGTH = 128 * 1024
 """Maximum length of a file of settings, in characters: more than `to_yaml` writes."""
 FlatValue = str | list[str | None] | None
@@ -208,7 +210,13 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
     """
     loaded = load_yaml(text, origin)
     with _naming_source(origin, ""):
-        return {check_field_name(name): value for name, value in loaded.items()}
+        values: dict[str, object] = {
+            check_field_name(name): value for name, value in loaded.items()
+        }
+    # A run of an older version has read every file as it stands.
+    if text.startswith(SEAL_START):
+        values.setdefault("clean", "false")
+    return values
 
 
 def read_recipe(name: str) -> dict[str, object]:

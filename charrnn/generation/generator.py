@@ -54,6 +54,7 @@ from charrnn.generation.writing import (
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.documents import END, separator_of
+from charrnn.text.given_text import as_read
 from charrnn.text.vocab import Vocab
 
 MAX_ROWS = 256
@@ -187,6 +188,7 @@ class Generator:
         `what` names the text in the message of the DataError.
         """
         check_word("unknown", unknown, words=UNKNOWN_CHOICES)
+        text = as_read(text, self.config)
 
         # The message names a few of these characters: a text in another script has hundreds.
         missing = self.vocab.unknown_characters(text)
@@ -363,7 +365,8 @@ class Generator:
         DataError for a prime with such characters.
         """
         # The search compares ids: a stop string with an unknown character could never appear.
-        for stop in options.stops:
+        typed_stops = self._stops(options)
+        for stop in typed_stops:
             if missing := self.vocab.unknown_characters(stop):
                 raise UsageError(
                     f"{named('stops')} has {stop!r}, but {missing[0]!r} is not in the vocabulary of"
@@ -372,7 +375,7 @@ class Generator:
 
         # The search treats END as one more stop string.
         end_id = self.config.end_id
-        stops = [tuple(self.vocab.encode(stop).tolist()) for stop in options.stops]
+        stops = [tuple(self.vocab.encode(stop).tolist()) for stop in typed_stops]
         if end_id is not None:
             stops.append((end_id,))
         search = BeamSearch(
@@ -384,7 +387,7 @@ class Generator:
             banned=self.never_drawn(options.ban),
             pattern=self._pattern(options),
         )
-        return TextSearch(search, self.vocab, stops=options.stops, end_id=end_id)
+        return TextSearch(search, self.vocab, stops=typed_stops, end_id=end_id)
 
     def beam(self, options: SearchOptions) -> list[GeneratedText]:
         """Return the best texts that a beam search finds, most likely first. Takes the options of
@@ -430,9 +433,12 @@ class Generator:
             return f"\\x{id:02x}"
         return self.vocab.characters[id]
 
+    def _stops(self, options: SampleOptions | SearchOptions) -> tuple[str, ...]:
+        return tuple(as_read(stop, self.config) for stop in options.stops)
+
     def _text_stream(self, options: SampleOptions) -> TextStream:
         return TextStream(
-            self.vocab, options.stops, end_id=self.config.end_id, on_cut=options.on_cut
+            self.vocab, self._stops(options), end_id=self.config.end_id, on_cut=options.on_cut
         )
 
     def _written_text(self, options: SampleOptions, seed: int) -> WrittenText:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from charrnn.config.architectures import CELL_DESCRIPTIONS
 from charrnn.config.settings import AUTO_FIELDS, Config
-from charrnn.config.settings_file import from_yaml, to_yaml
+from charrnn.config.settings_file import SEAL_START, from_yaml, to_yaml
 from charrnn.errors import CheckpointError, DataError, UnknownFieldError, UsageError
 from charrnn.hooks.manager import offered_names
 from charrnn.hooks.specifications import cell_types
@@ -27,8 +27,7 @@ CONFIG, VOCAB = "config.yaml", "vocab.json"
 """File names in a run, in a checkpoint and in a model file."""
 
 _SEAL = (
-    "# SHA-256 of what follows: {}. Read it, but change settings by the options of charrnn train"
-    " --resume.\n"
+    f"{SEAL_START}{{}}. Read it, but change settings by the options of charrnn train --resume.\n"
 )
 
 _TABLE_ROWS = re.compile(r"^ngram_rows: (\S+)\n", re.MULTILINE)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from itertools import chain, islice
 
 from charrnn.errors import DataError, counted, named, shortened
+from charrnn.text.file_kinds import why_torn
 from charrnn.text.sources import is_smiles_file
 from charrnn.text.text_files import Line, Tally, file_lines, is_blank, without_gz
 
@@ -25,6 +26,13 @@ _POSITION = re.compile(r"[1-9][0-9]{0,5}")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _JSON_START = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*(?:"[^"\n]*"\s*:|\Z|\n)')
 _SURROGATE = re.compile("[\ud800-\udfff]")
+NULL = "object", "left out {num} of {label}: the value is null"
+"""A change of a text: an object without a text."""
+HALVES = (
+    "half character",
+    "replaced {num} of {label} by U+FFFD: one half of a pair is no character",
+)
+"""A change of a text: half of a surrogate pair."""
 _LINES_SEEN = 20
 """Lines that show whether a text without a suffix is JSON."""
 
@@ -309,16 +317,18 @@ def _json_values(
             )
         value = record[column]
         if value is None:
-            tally.num_null += 1
+            tally.changes[NULL] += 1
             continue
         if isinstance(value, bool):
             value = json.dumps(value)
         if not isinstance(value, str):
+            if torn := why_torn(line, label):
+                raise DataError(f"{label} {torn}")
             raise _no_text(value, column, place=f"{label}, line {number}")
 
         # Half a surrogate pair has no UTF-8.
         value, num_halves = _SURROGATE.subn("\ufffd", value)
-        tally.num_halves += num_halves
+        tally.changes[HALVES] += num_halves
         # A value is in one line of the file, whatever lines it has.
         yield _lines_of_value(value.encode(), number, lines_per_end=0)
 

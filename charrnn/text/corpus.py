@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,8 @@ class Corpus:
     """The order of its documents; None for a running text."""
     lines: Callable[[], Iterator[tuple[str, Line]]] = field(default=lambda: iter(()), repr=False)
     """Reads the files again, line by line (`SourceReader.lines`)."""
+    documents_read: frozenset[str] = frozenset()
+    """The files whose text pandoc has read, and whose lines are paragraphs."""
 
     @classmethod
     def of(cls, text: SourceReader, vocab: Vocab) -> "Corpus":
@@ -84,6 +86,7 @@ class Corpus:
             notes=text.notes,
             documents=text.documents,
             lines=text.lines,
+            documents_read=text.documents_read,
         )
 
     def __len__(self) -> int:
@@ -123,6 +126,8 @@ class Corpus:
         )
         places: list[Place | None] = [None] * len(indices)
         for rank, place in zip(order.tolist(), found, strict=False):
+            if place.file in self.documents_read:
+                place = replace(place, unit="paragraph")
             places[rank] = place
         return places
 
@@ -167,6 +172,7 @@ def read_corpus(
     order: Order = SHUFFLED,
     documents: Documents | None = None,
     joins_lines: bool = False,
+    is_cleaned: bool = True,
     vocab: Vocab | None = None,
     extend_vocab: bool = False,
     min_count: int = MIN_COUNT,
@@ -188,8 +194,9 @@ def read_corpus(
     an error, byte-order marks are removed, CRLF is replaced by LF, and each file starts on a new
     line. "byte" keeps the bytes as they are. Unusable files of folders and patterns are skipped and
     counted in `notes`; a file that is a source itself must be usable. With `joins_lines`, the lines
-    of wrapped paragraphs are joined (`paragraphs.join_lines`). With `documents`, each document ends
-    with END, all documents are brought into their own order, and nothing else separates the files.
+    of wrapped paragraphs are joined (`paragraphs.join_lines`). With `is_cleaned`, each is read as
+    `Config.clean` says. With `documents`, each document ends with END, all documents are brought
+    into their own order, and nothing else separates the files.
 
     The text is encoded in `vocab`, by default in its own vocabulary: every byte, every character
     ("exact"), or every character with at least `min_count` occurrences (see `Vocab.from_counts`).
@@ -223,6 +230,7 @@ def read_corpus(
         encoding=encoding,
         documents=documents,
         joins_lines=joins_lines,
+        is_cleaned=is_cleaned,
         stays_in_memory=not is_for_training,
     ) as text:
         if is_for_training:

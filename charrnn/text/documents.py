@@ -6,6 +6,7 @@ end. The END symbol is the character U+0000 (NUL), which no text may contain.
 
 import hashlib
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ MIN_LISTED = 50
 SHORT_LINE, NARROW = 100, 50
 """The median line of a list has at most SHORT_LINE characters. Lines of at most NARROW characters
 do not count as wrapped."""
+_SPEAKER = re.compile(r"(?:\[?[\d:./, -]+\]? )?<?([^:<>]{1,40})[:>] ")
 _BLOCK_IDS = 1 << 20
 
 
@@ -369,8 +371,7 @@ def _whole(lines: Iterable[Line]) -> Iterator[Line]:
 
 def looks_like_list(text: bytes) -> bool:
     """Whether the lines of a text are probably separate documents, such as names: short, without
-    blank lines between them, rarely with punctuation at the end, not wrapped, and no messages with
-    a time of which some go on in the next line."""
+    blank lines between them, rarely with punctuation at the end, not wrapped, and no chat."""
     lines = text.decode("utf-8", "replace").split("\n")[:-1]
     filled = [line.rstrip() for line in lines if line.strip()]
     if len(filled) < MIN_LISTED:
@@ -384,9 +385,9 @@ def looks_like_list(text: bytes) -> bool:
         num_long += len(line) > 0.85 * long
     is_wrapped = long > NARROW and num_long > 0.4 * len(filled)
     is_apart = len(lines) - len(filled) > 0.02 * len(lines)
-    # The messages of a chat and the entries of a log begin with a time, and may have more lines.
-    num_numbered = sum(1 for line in filled if line.lstrip("[(")[:1].isdigit())
-    goes_on = len(filled) / 2 < num_numbered < 0.98 * len(filled)
+    # A chat has few speakers, each of whom says much, and answers what stands before.
+    speakers = [match[1] for match in map(_SPEAKER.match, filled) if match]
+    is_talk = max(len(filled) / 2, 5 * len(set(speakers))) < len(speakers)
     is_prose = num_ended > 0.2 * len(filled)
     is_short = lengths[len(lengths) // 2] <= SHORT_LINE
-    return is_short and not (is_wrapped or is_apart or is_prose or goes_on)
+    return is_short and not (is_wrapped or is_apart or is_prose or is_talk)

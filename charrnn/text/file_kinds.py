@@ -1,29 +1,59 @@
-"""Recognise files that are not plain text by their first bytes, and say how to get their text."""
+"""Recognise by its first bytes what a file is, and say how its text is read, or how to get it.
+
+Each kind is a row of a table: what its files begin with, what they are, and what is done.
+"""
 
 import re
+from collections.abc import Sequence
+from shlex import quote
+from typing import TypeAlias, TypeVar
 
 from charrnn.errors import named
-from charrnn.system.files import HTML_START
 
-_PANDOC = "pandoc -t plain -o text.txt FILE"
+Action = TypeVar("Action", str, bytes)
+Kind: TypeAlias = tuple[bytes, str, str]
+"""What the files of a kind begin with, as a pattern; what they are, for a message; and the format
+by which pandoc reads them, or the way to their text, in which FILE stands for their name."""
+
 _CSV = "saving it as CSV"
 _ZIP = rb"PK\x03\x04"
 _OPEN_DOCUMENT = _ZIP + rb".*mimetypeapplication/vnd\.oasis\.opendocument\."
-_KINDS = (
+DOCUMENTS: Sequence[Kind] = (
+    (_ZIP + rb".*\0word/", "a Word document", "docx"),
+    (_OPEN_DOCUMENT + rb"text", "an OpenDocument file", "odt"),
+    (_ZIP + rb".*mimetypeapplication/epub", "an e-book", "epub"),
+    (rb"\{\\rtf", "an RTF document", "rtf"),
+    (
+        rb'\s*\{(?=.*"(?:cell_type|nbformat)"\s*:)\s*"(?:cells|metadata|nbformat(?:_minor)?)"',
+        "a Jupyter notebook",
+        "ipynb",
+    ),
+)
+"""What pandoc reads, and what is no text as it stands."""
+MARKUP: Sequence[Kind] = (
+    *DOCUMENTS,
+    (rb"(?i)\s*<(?:!doctype html|html|head)[\s>]", "an HTML page", "html"),
+    (rb"\s*(?:<\?xml[^>]*>\s*)?<FictionBook\s", "an e-book", "fb2"),
+    (
+        rb"---[ \t]*\n(?:[\w-]+:[^\n]*\n|[ \t#-][^\n]*\n)+?(?:---|\.\.\.)[ \t]*\n"
+        rb"(?=\n|#|[A-Z])",
+        "Markdown below a head of settings",
+        "markdown-smart",
+    ),
+)
+"""What pandoc reads, with what could be learned from as it stands."""
+_REFUSED: Sequence[Kind] = (
     (rb"(?:\xef\xbb\xbf)?\s*%PDF-\d", "a PDF file", "pdftotext FILE text.txt"),
-    (_ZIP + rb".*\0word/", "a Word document", _PANDOC),
-    (_OPEN_DOCUMENT + rb"text", "an OpenDocument file", _PANDOC),
-    (_ZIP + rb".*mimetypeapplication/epub", "an e-book", _PANDOC),
     (_ZIP + rb".*\0xl/", "a spreadsheet", _CSV),
     (_OPEN_DOCUMENT + rb"spreadsheet", "a spreadsheet", _CSV),
     (rb"PK(?:\x03\x04|\x05\x06)", "a ZIP archive", "unzip FILE"),
-    (rb"\{\\rtf", "an RTF document", _PANDOC),
     (
         rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
         "a document of an old Microsoft Office",
         "libreoffice --convert-to txt FILE",
     ),
     (rb".{60}BOOKMOBI", "an e-book", "ebook-convert FILE text.txt"),
+    # Compressed files and archives.
     (rb"BZh[1-9]1AY&SY", "compressed by bzip2", "bunzip2 FILE"),
     (rb"\xfd7zXZ\0", "compressed by xz", "unxz FILE"),
     (rb"\x28\xb5\x2f\xfd", "compressed by zstd", "unzstd FILE"),
@@ -33,6 +63,7 @@ _KINDS = (
     (rb"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x FILE"),
     (rb"Rar!\x1a\x07", "a RAR archive", "unrar x FILE"),
     (rb".{257}ustar", "a tar archive", "tar -xf FILE"),
+    # Tables, pictures, sounds and numbers.
     (rb"PAR1[^ -~]", "a Parquet file", "pandas.read_parquet(FILE).to_csv(…)"),
     (rb"ARROW1\0", "a Feather file", "pandas.read_feather(FILE).to_csv(…)"),
     (
@@ -52,68 +83,143 @@ _KINDS = (
         "data of another program",
         "saving its texts with that program",
     ),
+)
+"""What is no text, and what charrnn does not read."""
+
+_RECORDS: Sequence[Kind] = (
     (
-        rb'\s*\{(?=.*"(?:cell_type|nbformat)"\s*:)\s*"(?:cells|metadata|nbformat(?:_minor)?)"',
-        "a Jupyter notebook",
-        "jupyter nbconvert --to markdown FILE",
+        rb'\s*[\[{](?=.*"(?:messages|conversations)"\s*:\s*\[\s*\{)(?=.*"(?:role|from)"\s*:)'
+        rb'(?=.*"(?:content|value)"\s*:)(?!.*"(?:text_entities|guild)"\s*:)',
+        "conversations in JSON",
+        "jq -c '.. | objects | (.messages? // .conversations?) | arrays | {text: (map("
+        '"\\(.role // .from): \\(.content // .value)") | join("\\n"))}\' FILE > texts.jsonl',
+    ),
+    (
+        rb'\s*[\[{](?=.*"(?:instruction|prompt)"\s*:\s*")'
+        rb'(?=.*"(?:output|completion|response)"\s*:\s*")',
+        "questions and answers in JSON",
+        "jq -c '.. | objects | select(.instruction? // .prompt?) | {text: ([.instruction // .prompt"
+        ', .input, .output // .completion // .response] | map(strings | select(. != "")) | join('
+        '"\\n"))}\' FILE > texts.jsonl',
     ),
 )
-_PATTERNS = [(re.compile(start, re.DOTALL), what, way) for start, what, way in _KINDS]
-_FASTA = re.compile(rb"\s*>[^\n]*\n(?:[A-Za-z*-]+\r?\n){2}")
-_BLANK_LINES = re.compile(rb"\n[ \t\r]*\n")
-MANY_PARAGRAPHS = 20
-"""Paragraphs from which on it is no chance that each second one is of another shape."""
-_MAILBOX = re.compile(rb"From \S+ [^\n]*\d\d:\d\d[^\n]*\d{4}[^\n]*\n[A-Za-z-]+: ")
+"""JSON of which each record has several texts that belong together."""
+
+_NOTED: Sequence[Kind] = (
+    # Records of several lines or paragraphs.
+    (
+        rb"\s*>[^\n]*\n(?:[A-Za-z*-]+\n){2}",
+        "is FASTA, in which a sequence has several lines: for a line and a document each,",
+        'awk \'/^>/ {print ""; next} {printf "%s", $0}\' FILE > sequences.txt, and'
+        f" {named('documents', 'lines')}",
+    ),
+    (
+        rb'\s*\[Event "',
+        "has games of chess with a blank line inside, which would be torn: for a document each,",
+        'awk -v RS= \'NR % 2 {head = $0; next} {print head "\\n" $0 "\\n"}\' FILE > games.txt,'
+        f" and {named('documents', 'blank-lines')}",
+    ),
+    # Letters and chats.
+    (
+        rb"From \S+ [^\n]*\d\d:\d\d[^\n]*\d{4}[^\n]*\n[A-Za-z-]+: ",
+        "is a mailbox, read with its headers and attachments: for the texts alone,",
+        'python3 -c "import sys, mailbox, email as e, email.policy as p;'
+        " [print(t.get_content()) for m in mailbox.mbox(sys.argv[1], lambda f:"
+        " e.message_from_binary_file(f, policy=p.default))"
+        " if (t := m.get_body(['plain']))]\" FILE > text.txt",
+    ),
+    (
+        rb'\s*\{(?=.*"text_entities"\s*:)',
+        "is a Telegram chat, read with its braces, numbers and dates: for the messages alone,",
+        'jq -r \'.. | objects | select(.from? and .text_entities? and .text != "") |'
+        ' "\\(.from): \\([.text_entities[].text] | add)"\' FILE > chat.txt',
+    ),
+    (
+        rb'\s*\{(?=.*"guild"\s*:)(?=.*"messages"\s*:)',
+        "is a Discord chat, read with its braces, numbers and dates: for the messages alone,",
+        'jq -r \'.messages[] | select(.content != "") | "\\(.author.name): \\(.content)"\' FILE'
+        " > chat.txt",
+    ),
+    (
+        rb'\s*\[\s*\{(?=.*"ts"\s*:\s*"\d+\.\d+")(?=.*"text"\s*:)',
+        "is a Slack chat, read with its braces, numbers and dates: for the messages alone,",
+        "jq -r '.[] | select(.text) | \"\\(.user_profile.real_name // .user): \\(.text)\"' FILE"
+        " > chat.txt",
+    ),
+)
+"""What is read as it stands, and the command that makes a better text of it."""
+
+# WhatsApp writes the date as the language of the phone does, on an iPhone in square brackets and
+# with seconds. Before AM there may be a narrow blank that does not break.
+_MARK = rb"(?:\xe2\x80[\x8e\x8f])*"
+_DAY = rb"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
+_MINUTE = rb"\d{1,2}[:.]\d\d"
+_NOON = rb"(?:(?: |\xc2\xa0|\xe2\x80\xaf)[AaPp]\.?(?: |\xc2\xa0)?[Mm]\.?)?"
+_STAMP = (
+    _MARK
+    + rb"(?:\[%b, %b(?:[:.]\d\d)?%b\] " % (_DAY, _MINUTE, _NOON)
+    + rb"|%b,? %b%b - )" % (_DAY, _MINUTE, _NOON)
+)
+STAMPED: Sequence[tuple[bytes, str, bytes]] = (
+    (
+        _STAMP + rb"[^\n]*\n(?:[^\n]*\n){0,9}?" + _STAMP + rb"[^:\n]{1,60}: ",
+        "the dates and times of a WhatsApp chat, and what stands for its pictures",
+        # A message without a name, or one that begins with a mark or is in brackets, is written by
+        # the program.
+        rb"\A"
+        + _STAMP
+        + rb"(?:[^:\n]*\n|[^:\n]*: (?:\xe2\x80\x8e[^\n]*|<[^<>\n]*>"
+        + rb"|[A-Z]{3}-\d{8}-WA\d+\.\w+ \([^\n]*\))\n?\Z)?|\xe2\x80\x8e<[^<>\n]*>",
+    ),
+    # A number and a time stand before each subtitle, and marks of italics in it.
+    (
+        rb"\s*(?:WEBVTT|\d+[ \t]*\n[\d:]+[,.]\d+ --> )",
+        "the numbers and times of subtitles",
+        rb"\A(?:\d+|WEBVTT[^\n]*|NOTE[^\n]*|[\d:.,]+ --> [^\n]*)?\s*\Z"
+        rb"|</?[a-z][^<>\n]*>|\{\\[^{}\n]*\}",
+    ),
+)
+"""Texts whose lines have parts that nobody wrote: what is left out, and its pattern."""
+
+
+def find_kind(
+    kinds: Sequence[tuple[bytes, str, Action]], start: bytes
+) -> tuple[bytes, str, Action] | None:
+    """Return the first of some kinds of files that begin with these bytes, None for any other."""
+    for kind in kinds:
+        if re.match(kind[0], start, re.DOTALL):
+            return kind
+    return None
 
 
 def why_not_text(start: bytes) -> str:
     """Say what kind of file begins with these bytes, and how to get a text out of it; "" if it may
     be a text."""
-    for pattern, what, way in _PATTERNS:
-        if pattern.match(start):
-            return f"is {what}, not a plain text: get its text by {way}"
-    return ""
+    kind = find_kind(_REFUSED, start)
+    if document := find_kind(DOCUMENTS, start):
+        kind = *document[:2], f"leaving {named('clean', 'false')} out, and giving it as a file"
+    if kind is None:
+        return ""
+    return f"is {kind[1]}, not a plain text: get its text by {kind[2]}"
 
 
-def describe_records(start: bytes, documents: str) -> str:
-    """Say of records of several lines or paragraphs, which documents of this kind would tear, how
-    to make each a line or a paragraph; "" for any other file."""
-    if documents in ("none", "lines") and _FASTA.match(start):
-        return (
-            "is FASTA, in which a sequence has several lines: for a line and a document each, awk"
-            ' \'/^>/ {print ""; next} {printf "%s", $0}\' FILE > sequences.txt, and'
-            f" {named('documents', 'lines')}"
-        )
-    if documents == "blank-lines" and _alternates(start):
-        return (
-            "has records with a blank line inside, so that each becomes two documents, which are"
-            " shuffled apart: join them by awk -v RS= 'NR % 2 {head = $0; next} {print head"
-            ' "\\n" $0 "\\n"}\' FILE > records.txt'
-        )
-    return ""
+def why_torn(start: bytes, name: str) -> str:
+    """Say of JSON that begins with these bytes, and whose records have several texts, how to make
+    one text of each; "" of any other file."""
+    kind = find_kind(_RECORDS, start)
+    if kind is None:
+        return ""
+    return (
+        f"is {kind[1]}: write a text for each by {kind[2].replace('FILE', quote(name))}\nand read"
+        f" texts.jsonl by {named('column', 'text')}, or {name} as it stands by"
+        f" {named('clean', 'false')}"
+    )
 
 
-def _alternates(start: bytes) -> bool:
-    """Whether each second paragraph begins with a sign with which no other one begins, as the tags
-    of a game of chess do."""
-    paragraphs = [lines.lstrip()[:1] for lines in _BLANK_LINES.split(start) if lines.strip()]
-    if len(paragraphs) < MANY_PARAGRAPHS:
-        return False
-    signs = set(paragraphs[::2])
-    return len(signs) == 1 and signs.isdisjoint(paragraphs[1::2])
-
-
-def describe_markup(start: bytes) -> str:
-    """Say of an HTML page or a mailbox, which are read as they stand, how to get the text alone; ""
-    for any other file."""
-    if HTML_START.match(start):
-        return (
-            "is an HTML page, read with its tags: fetch the text again if a server sent that in its"
-            f" place, or get its text by {_PANDOC}"
-        )
-    if _MAILBOX.match(start):
-        return (
-            "is a mailbox, read with its headers and attachments: get its texts by Python's module"
-            " mailbox"
-        )
-    return ""
+def describe_kind(start: bytes, name: str) -> str:
+    """Describe a text whose records would be torn, or which has more than what somebody wrote, and
+    name the command that makes a better one of it; "" for any other text."""
+    kind = find_kind(_NOTED, start)
+    if kind is None:
+        return ""
+    return f"{kind[1]} {kind[2].replace('FILE', quote(name))}"

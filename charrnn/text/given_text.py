@@ -2,9 +2,10 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError, counted
@@ -19,6 +20,7 @@ TextPiece: TypeAlias = str | bytes | os.PathLike[str]
 """A text, or the path of a file that contains it."""
 GivenText: TypeAlias = TextPiece | Corpus | Sequence[TextPiece]
 """A text, the path of a file, a list of both, or a file that was read."""
+Typed = TypeVar("Typed", str, bytes, str | bytes)
 FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 MAX_NAME_LENGTH = 1000
@@ -42,12 +44,20 @@ def read_given(text: GivenText, config: Config) -> str | bytes:
                 f"{text!r} is the name of a file, and is read as a text of {length}: give"
                 f" Path({text!r}) for what the file contains."
             )
-        return text
+        return as_read(text, config)
     if isinstance(text, os.PathLike):
         return read_path(text, config).content
     if isinstance(text, Corpus):
         return text.content
     return _joined([read_given(piece, config) for piece in texts_of(text)], config)
+
+
+def as_read(text: Typed, config: Config) -> Typed:
+    """Return a typed text as the run has read its own: with each letter and its accents in one
+    character (NFC), unless it reads every file as it stands."""
+    if isinstance(text, str) and config.composes:
+        return unicodedata.normalize("NFC", text)
+    return text
 
 
 def read_path(path: os.PathLike[str], config: Config) -> Corpus:
@@ -123,6 +133,7 @@ def read_text_file(source: str, config: Config) -> Corpus:
         order=SORTED,
         documents=documents,
         joins_lines=config.join_lines,
+        is_cleaned=config.clean,
         is_for_training=False,
     )
 

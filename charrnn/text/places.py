@@ -16,6 +16,15 @@ class Place:
     """The line, from 1."""
     column: int
     """Characters, or bytes of a text of bytes; of a table, those of the line of the value alone."""
+    unit: str = "line"
+    """`line`, or `paragraph` of a document that pandoc has read."""
+
+    @property
+    def shown_line(self) -> str:
+        """The line as a table shows it, or the paragraph in words."""
+        if self.unit == "line":
+            return f"{self.line:,}"
+        return f"{self.unit} {self.line:,}"
 
 
 def find_places(

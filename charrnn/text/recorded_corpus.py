@@ -139,6 +139,7 @@ class RecordedCorpus:
                     encoding=config.encoding,
                     documents=Documents.of(config),
                     joins_lines=config.join_lines,
+                    is_cleaned=config.clean,
                 ) as text:
                     if text.digest != self.digest:
                         changed = self._changed(origins, alternative, reason, notes=text.notes)

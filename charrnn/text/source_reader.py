@@ -21,12 +21,18 @@ from charrnn.errors import (
     shortened,
 )
 from charrnn.system.progress import Task, task, tell
+from charrnn.text.cleaning import (
+    BEGINNING,
+    cleaner,
+    composed,
+    composed_blocks,
+)
 from charrnn.text.columns import SMILES, describe_columns, describe_start
 from charrnn.text.documents import (
     Documents,
     looks_like_list,
 )
-from charrnn.text.file_kinds import describe_markup, describe_records
+from charrnn.text.file_kinds import DOCUMENTS, MARKUP, Kind, describe_kind, why_torn
 from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import (
@@ -35,6 +41,7 @@ from charrnn.text.text_files import (
     check_memory,
     file_blocks,
     file_lines,
+    is_blank,
     stream_blocks,
     without_gz,
 )
@@ -46,8 +53,6 @@ MANY_FILES = 50
 """If at least this many short files are joined, a note says so."""
 SHORT_FILE = 2_000
 """Files are short if their mean size in bytes is below this."""
-LIST_BYTES = 65_536
-"""Number of bytes at the start of a file from which it is recognised as a list."""
 SEVERAL_FILES = 10
 """Number of files from which on a note says that one has more than half of the text."""
 MOST_NAMED = 10
@@ -76,10 +81,11 @@ class SourceReader:
         encoding: str,
         documents: Documents | None = None,
         joins_lines: bool = False,
+        is_cleaned: bool = True,
         stays_in_memory: bool = False,
     ) -> None:
         """Look up the sizes of the files without reading them. A text that `stays_in_memory` must
-        fit into memory."""
+        fit into memory. One that `is_cleaned` is read as `Config.clean` says."""
         self.origins = origins
         self.labels = tuple(origin.label for origin in origins)
         self.name = f"the {len(origins)} sources together"
@@ -95,6 +101,13 @@ class SourceReader:
         self.documents = documents
         """As in `Corpus`."""
         self._joins_lines = joins_lines
+        self._is_cleaned = is_cleaned and alphabet != "byte"
+        # What could not be read at all is read for every model; only its own text is as it was.
+        self._documents_read: Sequence[Kind] = ()
+        if self._is_cleaned:
+            self._documents_read = MARKUP
+        elif stays_in_memory:
+            self._documents_read = DOCUMENTS
         self._stays_in_memory = stays_in_memory
         max_bytes = None if stays_in_memory else MAX_BYTES_IN_MEMORY
         self._builder = IdBuilder(self.kind, max_bytes)
@@ -195,6 +208,11 @@ class SourceReader:
         )
 
     @property
+    def documents_read(self) -> frozenset[str]:
+        """The names of the files whose text pandoc has read."""
+        return frozenset(chain.from_iterable(tally.documents for tally in self._tallies))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """The omissions and changes in each source, one sentence each."""
         notes: list[str] = []
@@ -223,7 +241,7 @@ class SourceReader:
 
     def _notes_on_reading(self, path: Path) -> Iterator[str]:
         documents = self.documents
-        blocks = file_blocks(path, encoding=self._encoding, tally=Tally(), needs_regular=True)
+        blocks = self._blocks(path, tally=Tally(), needs_regular=True)
         try:
             if documents is not None and documents.column is not None:
                 if start := describe_start(blocks, column=documents.column, label=str(path)):
@@ -237,9 +255,9 @@ class SourceReader:
         kind = "none"
         if documents is not None:
             kind = documents.kind
-        begin = head[:LIST_BYTES]
-        if markup := describe_markup(head) or describe_records(begin, kind):
-            yield markup
+        begin = head[:BEGINNING]
+        if described := describe_kind(begin, str(path)):
+            yield described
         elif kind == "none" and (
             columns := describe_columns(chain((head,), blocks), start=head, label=str(path))
         ):
@@ -247,7 +265,7 @@ class SourceReader:
         elif is_smiles_file(str(path)) and _TWO_FIELDS.search(head):
             remedy = f"{named('column', SMILES)} reads the molecules alone"
             yield f"is read with all that follows the molecules: {remedy}"
-        elif kind == "none" and looks_like_list(begin):
+        elif kind == "none" and not cleaner(head) and looks_like_list(begin):
             remedy = f"{named('documents', 'lines')} makes each a document"
             yield f"is read as running text, but its lines look like a list: {remedy}"
 
@@ -272,7 +290,8 @@ class SourceReader:
             num_bytes = builder.num_bytes - begin
             tally.num_bytes += num_bytes
             tally.largest = max(tally.largest, (num_bytes, name))
-        if tally.num_used == 0:
+        # A lock file among the files that the shell has named is no mistake of the user.
+        if tally.num_used == 0 and not (origin.num_locks and len(self.origins) > 1):
             raise _no_file(origin, tally)
         return tally
 
@@ -286,19 +305,20 @@ class SourceReader:
         each after the name of its file. They end before a stream that was not kept."""
         ends_line = True
         for name in self._used:
+            tally = Tally()
             blocks: Iterable[bytes] = self._kept.get(name, ())
             if not blocks:
                 path = Path(name)
                 if not path.is_file():
                     return
-                blocks = file_blocks(
-                    path, encoding=self._encoding, tally=Tally(), needs_regular=True
-                )
+                blocks = self._blocks(path, tally=tally, needs_regular=True)
             if self._is_running_text and not ends_line:
                 yield name, (1, b"\n")
-            for line in self._divided(blocks, label=name, tally=Tally()):
-                yield name, line
-                ends_line = line[1].endswith(b"\n")
+            for number, line in self._divided(iter(blocks), label=name, tally=tally):
+                if self._is_cleaned:
+                    line = composed(line, tally)
+                yield name, (number, line)
+                ends_line = line.endswith(b"\n")
 
     def _files(self, origin: Origin, tally: Tally) -> Iterator[FileBlocks]:
         """Yield the name and the blocks of each usable file or of the stream of a source; count
@@ -311,7 +331,11 @@ class SourceReader:
             if origin.stream.isatty():
                 tell("Waiting for a text on standard input; Ctrl-D ends it ...")
             content = stream_blocks(
-                origin.label, stream=origin.stream, encoding=self._encoding, tally=tally
+                origin.label,
+                stream=origin.stream,
+                encoding=self._encoding,
+                tally=tally,
+                documents=self._documents_read,
             )
             yield origin.label, self._documents_in(content, label=origin.label, tally=tally)
         elif origin.skips_unusable:
@@ -365,20 +389,39 @@ class SourceReader:
             raise first_fault
 
     def _file(self, path: Path, origin: Origin, tally: Tally) -> Iterator[bytes]:
-        blocks = file_blocks(
-            path, encoding=self._encoding, tally=tally, needs_regular=origin.needs_regular
-        )
+        blocks = self._blocks(path, tally=tally, needs_regular=origin.needs_regular)
         return self._documents_in(blocks, label=str(path), tally=tally)
+
+    def _blocks(self, path: Path, tally: Tally, *, needs_regular: bool) -> Iterator[bytes]:
+        """Yield the text of a file, before anything is left out of it."""
+        return file_blocks(
+            path,
+            encoding=self._encoding,
+            tally=tally,
+            needs_regular=needs_regular,
+            documents=self._documents_read,
+        )
 
     def _documents_in(
         self, blocks: Iterator[bytes], *, label: str, tally: Tally
     ) -> Iterator[bytes]:
         if self._stays_in_memory and not Path(label).is_file():
             blocks = self._keeping(blocks, label)
+        start = next(blocks)
+        blocks = chain((start,), blocks)
+        # A column of JSON is one text, and all that a record has would be several.
+        has_column = self.documents is not None and self.documents.kind == "column"
+        if self._is_cleaned and not has_column and (reason := why_torn(start[:BEGINNING], label)):
+            raise DataError(f"{label} {reason}")
+
         # The lines of a text that nothing changes need not be looked at.
-        if self.documents is None and not self._joins_lines:
-            return blocks
-        return in_blocks(line for _, line in self._divided(blocks, label=label, tally=tally))
+        has_changes = self.documents is not None or self._joins_lines
+        if has_changes or (self._is_cleaned and cleaner(start)):
+            lines = self._divided(blocks, label=label, tally=tally)
+            blocks = in_blocks(line for _, line in lines)
+        if self._is_cleaned:
+            blocks = composed_blocks(blocks, tally)
+        yield from blocks
 
     def _keeping(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
         kept = self._kept.setdefault(label, [])
@@ -386,9 +429,16 @@ class SourceReader:
             kept.append(block)
             yield block
 
-    def _divided(self, blocks: Iterable[bytes], *, label: str, tally: Tally) -> Iterator[Line]:
-        """Return the lines of the text of one file, with the numbers that they have in the file."""
-        lines = file_lines(blocks)
+    def _divided(self, blocks: Iterator[bytes], *, label: str, tally: Tally) -> Iterator[Line]:
+        """Yield the lines of the text of one file, with the numbers that they have in the file; of
+        a document that pandoc has read, those of its paragraphs."""
+        start = next(blocks)
+        lines = file_lines(chain((start,), blocks))
+        # Nobody sees the lines of a document that pandoc has made.
+        if label in tally.documents:
+            lines = _numbered_by_paragraph(lines)
+        if self._is_cleaned and (clean := cleaner(start)):
+            lines = clean(lines, tally)
         if self._joins_lines:
             # Its regular expressions take a twentieth of the start of `sample`.
             from charrnn.text.paragraphs import join_lines
@@ -396,7 +446,14 @@ class SourceReader:
             lines = join_lines(lines)
         if self.documents is not None:
             lines = self.documents.read(lines, label=label, tally=tally)
-        return lines
+        yield from lines
+
+
+def _numbered_by_paragraph(lines: Iterable[Line]) -> Iterator[Line]:
+    number = 0
+    for _, line in lines:
+        number += not is_blank(line)
+        yield max(1, number), line
 
 
 def in_blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -448,6 +505,8 @@ def _skipped(origin: Origin, tally: Tally) -> str:
         skipped.append(f"{pointers} (git lfs pull fetches the files themselves)")
     if origin.num_hidden:
         skipped.append(counted(origin.num_hidden, "hidden name"))
+    if origin.num_locks:
+        skipped.append(counted(origin.num_locks, "lock file"))
     if origin.num_runs:
         skipped.append(counted(origin.num_runs, "run"))
     return " and ".join(skipped)
@@ -484,24 +543,6 @@ def _notes(origin: Origin, tally: Tally) -> Iterator[str]:
             f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes"
             " from all of it"
         )
-    if tally.num_cut:
-        yield (
-            f"left out {counted(tally.num_cut, 'byte')} at the end of {origin.label}: the file ends"
-            " in the middle of a character"
-        )
-    if tally.num_marks:
-        marks = f"{tally.num_marks} byte-order marks"
-        if tally.num_marks == 1:
-            marks = "a byte-order mark"
-        yield f"removed {marks} from {origin.label}"
-    if tally.num_line_ends:
-        yield f"turned {counted(tally.num_line_ends, 'CRLF line end')} of {origin.label} into LF"
-    if tally.num_old_line_ends:
-        yield f"turned {counted(tally.num_old_line_ends, 'CR line end')} of {origin.label} into LF"
-    if tally.num_null:
-        yield f"left out {counted(tally.num_null, 'object')} of {origin.label}: the value is null"
-    if tally.num_halves:
-        yield (
-            f"replaced {counted(tally.num_halves, 'half character')} of {origin.label} by U+FFFD:"
-            " one half of a pair is no character"
-        )
+    for (noun, note), num in tally.changes.items():
+        if num:
+            yield note.format(num=counted(num, noun), label=origin.label)

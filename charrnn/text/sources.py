@@ -286,6 +286,8 @@ RUN_FILES = frozenset({"config.yaml", "vocab.json"})
 """A folder with these files is a run. Runs are skipped, because a run inside the folder of its own
 corpus would change the text."""
 
+LOCK_FILE = "~$"
+"""The beginning of the name of a file that Word writes beside a document that is open."""
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
@@ -313,6 +315,8 @@ class Origin:
     """Number of hidden files and folders that were skipped."""
     num_runs: int = 0
     """Number of run folders that were skipped."""
+    num_locks: int = 0
+    """Number of lock files of open documents that were skipped."""
 
 
 def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
@@ -328,6 +332,10 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
         raise DataError(
             "the name of a corpus is empty: give a file, a folder, a pattern or a catalogue name"
         )
+
+    # The shell names it for novel/*.docx, too, and it is gone when the document is closed.
+    if Path(source).name.startswith(LOCK_FILE):
+        return Origin(label=source, names=(), num_locks=1)
 
     # A path comes first, so that a file named a*b.txt or shakespeare can be given.
     path = _find_path(source)
@@ -662,10 +670,12 @@ def _several(
     location: str | None,
 ) -> Origin:
     """Return the files of a folder or of a pattern, sorted by their names."""
+    texts = [path for path in paths if not path.name.startswith(LOCK_FILE)]
     return Origin(
         label=label,
         names=names,
-        paths=tuple(sorted(paths, key=lambda path: order.key(name_of(path)))),
+        paths=tuple(sorted(texts, key=lambda path: order.key(name_of(path)))),
+        num_locks=len(paths) - len(texts),
         is_shuffled=order.kind == "shuffled",
         location=location,
         skips_unusable=True,

@@ -6,7 +6,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +18,7 @@ from typing import BinaryIO, Protocol, TypeAlias
 from charrnn.errors import DataError, TextChangedError, TooLargeError, named
 from charrnn.system.files import LFS_POINTER, PLACEHOLDER_BYTES, placeholder_in
 from charrnn.system.process import memory_bytes
-from charrnn.text.file_kinds import why_not_text
+from charrnn.text.file_kinds import Kind, find_kind, why_not_text
 
 _WIDE_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -102,6 +103,18 @@ def check_memory(what: str, num_bytes: int) -> None:
     )
 
 
+Change: TypeAlias = tuple[str, str]
+"""What is counted, in the singular, and a note with {num} and the {label} of the text."""
+CUT = "byte", "left out {num} at the end of {label}: the file ends in the middle of a character"
+"""The change of a text that ends inside a character."""
+MARKS = "byte-order mark", "removed {num} from {label}"
+"""The change of a text with byte-order marks."""
+LINE_ENDS = "CRLF line end", "turned {num} of {label} into LF"
+"""The change of a text of Windows."""
+OLD_LINE_ENDS = "CR line end", "turned {num} of {label} into LF"
+"""The change of an old text."""
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts of the omissions and changes while the files of one source were read."""
@@ -118,28 +131,15 @@ class Tally:
     """The size of the text in UTF-8."""
     largest: tuple[int, str] = (0, "")
     """The size of the largest file, and its name."""
-    num_cut: int = 0
-    """Bytes at the ends of files that began a character and were left out."""
-    num_marks: int = 0
-    """Byte-order marks that were removed."""
-    num_line_ends: int = 0
-    """CRLF line ends that were replaced by LF."""
-    num_old_line_ends: int = 0
-    """CR line ends, as in old files, that were replaced by LF."""
-
-    num_null: int = 0
-    """Objects of JSON Lines without a text, which were left out."""
-    num_halves: int = 0
-    """Halves of a character in JSON, which U+FFFD replaces."""
+    changes: Counter[Change] = field(default_factory=Counter)
+    """What was left out or changed in the text, and how many times."""
+    documents: set[str] = field(default_factory=set)
+    """The names of the files that pandoc has read."""
 
     def add_changes(self, file: "Tally") -> None:
         """Add what was changed in one file."""
-        self.num_cut += file.num_cut
-        self.num_marks += file.num_marks
-        self.num_line_ends += file.num_line_ends
-        self.num_old_line_ends += file.num_old_line_ends
-        self.num_null += file.num_null
-        self.num_halves += file.num_halves
+        self.changes += file.changes
+        self.documents |= file.documents
 
 
 def read_stream(label: str, stream: BinaryIO) -> bytes:
@@ -156,21 +156,32 @@ def read_stream(label: str, stream: BinaryIO) -> bytes:
 
 
 def stream_blocks(
-    label: str, stream: BinaryIO, encoding: str | None, tally: Tally
+    label: str,
+    stream: BinaryIO,
+    encoding: str | None,
+    tally: Tally,
+    *,
+    documents: Sequence[Kind] = (),
 ) -> Iterator[bytes]:
-    """Yield the content of a stream block by block as UTF-8 with LF, unchanged if `encoding` is
-    None. Raises DataError if it cannot be read or used."""
+    """Yield the content of a stream block by block (see `clean_blocks`). Raises DataError if it
+    cannot be read or used."""
     try:
-        yield from clean_blocks(label, file=stream, encoding=encoding, tally=tally)
+        yield from clean_blocks(
+            label, file=stream, encoding=encoding, tally=tally, documents=documents
+        )
     except OSError as error:
         raise unreadable(label, error) from error
 
 
 def file_blocks(
-    path: Path, encoding: str | None, tally: Tally, *, needs_regular: bool
+    path: Path,
+    encoding: str | None,
+    tally: Tally,
+    *,
+    needs_regular: bool,
+    documents: Sequence[Kind] = (),
 ) -> Iterator[bytes]:
-    """Yield the content of a file block by block as UTF-8 with LF, unchanged if `encoding` is None.
-    A file .gz is decompressed.
+    """Yield the content of a file block by block (see `clean_blocks`). A file .gz is decompressed.
 
     Raises DataError if the file cannot be read or used or, with `needs_regular`, is a pipe or a
     device; TextChangedError if it changes while it is read.
@@ -189,7 +200,9 @@ def file_blocks(
         is_packed = without_gz(path.name) != path.name
         with gzip.open(path) if is_packed else path.open("rb") as file:
             before = os.fstat(file.fileno())
-            yield from clean_blocks(str(path), file=file, encoding=encoding, tally=tally)
+            yield from clean_blocks(
+                str(path), file=file, encoding=encoding, tally=tally, documents=documents
+            )
             after = os.fstat(file.fileno())
             if stat.S_ISREG(before.st_mode) and file_state(before) != file_state(after):
                 raise TextChangedError(
@@ -245,10 +258,15 @@ def file_state(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def clean_blocks(
-    label: str, file: _Readable, encoding: str | None, tally: Tally
+    label: str,
+    file: _Readable,
+    encoding: str | None,
+    tally: Tally,
+    *,
+    documents: Sequence[Kind] = (),
 ) -> Iterator[bytes]:
     """Yield a file block by block as UTF-8 with LF and without a byte-order mark, unchanged if
-    `encoding` is None.
+    `encoding` is None. Of a file of one of the kinds of `documents`, it is the text.
 
     The joined text does not depend on the size of the blocks. Changes are counted in `tally`.
     Raises DataError if the file is empty or not text; then the caller must drop the blocks that
@@ -266,18 +284,40 @@ def clean_blocks(
     if start:
         blocks = chain((start,), blocks)
     if encoding is not None:
-        if reason := why_not_text(start):
+        document = find_kind(documents, start.removeprefix(codecs.BOM_UTF8))
+        # A document in a zip has its own encoding.
+        is_packed = start.startswith(b"PK")
+        if document is None and (reason := why_not_text(start)):
             raise DataError(f"{label} {reason}")
+        if document is not None and is_packed:
+            blocks = _text_of_document(label, blocks=blocks, kind=document, tally=tally)
+            encoding = "utf-8"
         utf8 = _as_utf8(label, blocks=blocks, encoding=encoding, tally=tally)
         blocks = _normalized(_checked(label, blocks=utf8, tally=tally), tally)
+        # One in characters is decoded first, as any text is, with the same errors.
+        if document is not None and not is_packed:
+            blocks = _text_of_document(label, blocks=blocks, kind=document, tally=tally)
 
     # The last generator shows whether the file is empty, because a file with only a byte-order mark
     # is empty, too.
-    first = next(blocks, None)
-    if first is None:
+    first = next(blocks, b"")
+    if not first:
         raise DataError(f"{label} is empty: give a file with text in it")
     yield first
     yield from blocks
+
+
+def _text_of_document(
+    label: str, blocks: Iterator[bytes], kind: Kind, tally: Tally
+) -> Iterator[bytes]:
+    # Few texts are documents, and the digests of the cache take long to import.
+    from charrnn.text.pandoc import read_document
+
+    content = b"".join(blocks)
+    check_memory(label, len(content))
+    tally.documents.add(label)
+    tally.changes["file", f"read {{num}} of {{label}} by pandoc ({kind[1]})"] += 1
+    yield read_document(label, content, kind)
 
 
 def _as_utf8(
@@ -307,7 +347,7 @@ def _as_utf8(
             yield decoder.decode(block, final=not block).encode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
             if not block:
-                tally.num_cut += num_kept
+                tally.changes[CUT] += num_kept
                 return
             offset = num_bytes - num_kept + error.start
             problem = _not_in(encoding, offset, data=error.object[error.start :])
@@ -357,7 +397,7 @@ def _checked(label: str, blocks: Iterable[bytes], tally: Tally) -> Iterator[byte
     # character of UTF-8, too.
     if is_ascii and len(incomplete) == 1 and incomplete >= b"\xdf":
         raise DataError(f"{label} {_not_in('UTF-8', offset, data=incomplete)}")
-    tally.num_cut += len(incomplete)
+    tally.changes[CUT] += len(incomplete)
 
 
 def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
@@ -372,14 +412,14 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
         if is_first and data:
             is_first = False
             if data.startswith(codecs.BOM_UTF8):  # Some editors write it.
-                tally.num_marks += 1
+                tally.changes[MARKS] += 1
                 data = data.removeprefix(codecs.BOM_UTF8)
 
         # A CR at the end of the block is kept, because the next block may begin with its LF.
         carriage_return = b"\r" if data.endswith(b"\r") else b""
         data = data.removesuffix(carriage_return)
         if b"\r" in data:
-            tally.num_line_ends += data.count(b"\r\n")
+            tally.changes[LINE_ENDS] += data.count(b"\r\n")
             data = data.replace(b"\r\n", b"\n")
 
         # If the first line ends with CR, every CR ends a line; otherwise CR is a character.
@@ -387,12 +427,12 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
         if ends_in_cr is None and first_end:
             ends_in_cr = first_end[0] == b"\r"
         if ends_in_cr:
-            tally.num_old_line_ends += data.count(b"\r")
+            tally.changes[OLD_LINE_ENDS] += data.count(b"\r")
             data = data.replace(b"\r", b"\n")
         if data:
             yield data
     if carriage_return and ends_in_cr:
-        tally.num_old_line_ends += 1
+        tally.changes[OLD_LINE_ENDS] += 1
         carriage_return = b"\n"
     if carriage_return:
         yield carriage_return

@@ -107,6 +107,7 @@ def read_text(
             order=Order(config.order, config.order_seed),
             documents=Documents.of(config),
             joins_lines=config.join_lines,
+            is_cleaned=config.clean,
             vocab=vocab,
             extend_vocab=config.extend_alphabet,
             min_count=config.min_count,

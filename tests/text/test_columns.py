@@ -5,6 +5,7 @@ import json
 import pytest
 
 from charrnn.errors import DataError
+from charrnn.text import columns
 from charrnn.text.columns import describe_columns, describe_start
 from charrnn.text.documents import end_documents
 from charrnn.text.text_files import Tally, file_lines
@@ -152,7 +153,10 @@ def test_a_value_of_json_that_is_no_list_is_a_text(value, text):
     tally = Tally()
     record = f'{{"text": null}}\n{{"text": {value}}}\n'
     assert documents(record, "text", "a.jsonl", tally) == [text.encode()]
-    assert (tally.num_null, tally.num_halves) == (1, int("ud83d" in value))
+    assert (tally.changes[columns.NULL], tally.changes[columns.HALVES]) == (
+        1,
+        int("ud83d" in value),
+    )
 
 
 @pytest.mark.parametrize(

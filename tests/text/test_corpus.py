@@ -49,7 +49,7 @@ def test_byte_order_mark_and_line_ends_are_mended_and_announced():
     )
     assert corpus.content == "one line\nanother line\nlone \r stays"
     assert corpus.notes == (
-        "removed a byte-order mark from dos.txt",
+        "removed 1 byte-order mark from dos.txt",
         "turned 2 CRLF line ends of dos.txt into LF",
     )
 
@@ -192,44 +192,6 @@ def test_a_table_read_as_a_text_has_a_note_with_its_columns(name, content, betwe
         " `column` reads one column, by its name there or its number, and `documents=lines` whole"
         " lines"
     )
-
-
-FASTA = ">P1 a protein\nMKTAYIAKQR\nQISFVKSHFS\n" * 9
-GAMES = "".join(f'[Event "{number}"]\n\n1. e4 e5 2. Nf3\n\n' for number in range(20))
-
-
-@pytest.mark.parametrize("kind", [None, "lines"])
-def test_a_text_of_sequences_over_several_lines_is_not_torn_without_a_word(kind):
-    documents = Documents(kind, order=SORTED) if kind else None
-    (note,) = read_corpus([write("p.fasta", FASTA)], documents=documents).notes
-    assert "is FASTA, in which a sequence has several lines: " in note
-
-
-def test_records_with_a_blank_line_inside_have_a_note():
-    documents = Documents("blank-lines", order=SORTED)
-    (note,) = read_corpus([write("g.pgn", GAMES)], documents=documents).notes
-    assert "each becomes two documents, which are shuffled apart: join them by awk" in note
-    poems = "Anna saw a lamp.\n\nBen saw two.\n\nCarl saw none.\n\n" * 20
-    assert read_corpus([write("poems.txt", poems)], documents=documents).notes == ()
-
-
-PAGE = "<!DOCTYPE html>\n<html>\n<title>Sign in</title>\n</html>\n"
-
-
-MAILBOX = "From ann@example.org Sat Jan  3 01:05:34 1998\nSubject: lamps\n\nIt is lit.\n"
-
-
-@pytest.mark.parametrize(
-    "content, note",
-    [
-        (PAGE, r"a.txt is an HTML page, .*: fetch the text .*, or get its text by pandoc -t plain"),
-        (MAILBOX, "a.txt is a mailbox, read with its headers and attachments: .* module mailbox"),
-    ],
-)
-def test_a_page_and_a_mailbox_are_learned_from_and_noted(content, note):
-    corpus = read_corpus([write("a.txt", content.encode())])
-    assert corpus.content == content
-    assert re.match(note, corpus.notes[0])
 
 
 def test_a_folder_of_other_files_says_how_to_get_the_text_of_the_first():

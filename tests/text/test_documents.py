@@ -123,7 +123,10 @@ WRAPPED = [word * (60 // len(word)) for word in ("lamp", "sea", "house", "gate",
         ([*WRAPPED[:2], ""] * 40, False),
         (["Anna", "saw a lamp", ""] * 40, False),  # verses
         (["[12/03/24, 9:05] Ana: a lamp", "12:01 Ben: by night", "and more"] * 40, False),
+        (["Ana: a lamp", "Ben: by night"] * 40, False),
+        (["[22:13] <Ana> a lamp", "[22:14] <Ben> by night"] * 40, False),
         ([f"{number} lamps" for number in range(99)], True),
+        ([f"Lamp {number}: of glass" for number in range(99)], True),
     ],
 )
 def test_a_list_has_short_lines_that_are_not_wrapped_and_end_without_punctuation(lines, expected):

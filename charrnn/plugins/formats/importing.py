@@ -331,6 +331,7 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
     config = Config(
         corpus=(f"imported from {path.stem}",),
         alphabet="char",
+        clean=False,
         cell=cell or cells[0],
         num_layers=len(layers),
         hidden_size=hidden_size,
@@ -640,6 +641,7 @@ def _measure(model: TrainedModel, source: str) -> Measured:
         alphabet=config.alphabet,
         encoding=config.encoding,
         order=Order(config.order, config.order_seed),
+        is_cleaned=config.clean,
         vocab=model.vocab,
         is_for_training=False,
     )

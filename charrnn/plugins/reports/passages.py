@@ -246,7 +246,7 @@ class CopiedPassages(Displayable):
             columns["there"] = lambda passage: _shown_place(passage.place, has_file=has_file)
         else:
             columns["file"] = _file_name
-            columns["line"] = "{place.line:,}"
+            columns["line"] = "{place.shown_line}"
             columns["column"] = "{place.column:,}"
         columns["other places"] = "{num_more:,}"
         rows = sorted(longest, key=lambda passage: passage.start)
@@ -323,7 +323,7 @@ def _shown_place(place: Place | None, *, has_file: bool) -> Text:
     """Return the line and the column of a place, and the file if there are several."""
     if place is None:
         return Text("in no file as a whole")
-    shown = f"{place.line}:{place.column}"
+    shown = f"{place.shown_line}:{place.column}"
     if has_file:
         shown = f"{all_visible(place.file)}:{shown}"
     return Text(shown, overflow="fold")

@@ -150,7 +150,8 @@ def _section(
     place = "It stands in no file as a whole, as it stands here."
     if passage.place is not None:
         file = all_visible(passage.place.file)
-        place = f"{file}, line {passage.place.line:,}, column {passage.place.column:,}"
+        found = passage.place
+        place = f"{file}, {found.unit} {found.line:,}, column {found.column:,}"
         if passage.num_more:
             place += f", and in {counted(passage.num_more, 'more place')}"
     # The passage stands between what comes before and after it there.

@@ -156,7 +156,12 @@ def test_passages_that_overlap_are_both_told_and_counted_once_in_json_too():
     found = provenance("xabcdefgh", (1, 6), (3, 6))
     data = found.to_json()
     assert (len(data["passages"]), data["num_copied"], data["share_copied"]) == (2, 8, 8 / 9)
-    assert data["passages"][0]["place"] == {"file": "text.txt", "line": 31_337, "column": 1}
+    assert data["passages"][0]["place"] == {
+        "file": "text.txt",
+        "line": 31_337,
+        "column": 1,
+        "unit": "line",
+    }
     assert found.longest == found.passages[0]
 
 

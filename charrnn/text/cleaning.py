@@ -1,0 +1,96 @@
+"""Leave out of a text what its author did not write, and join letters with their accents."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TypeAlias
+
+from charrnn.errors import named
+from charrnn.text.file_kinds import STAMPED, find_kind
+from charrnn.text.text_files import Change, Line, Tally, is_blank
+
+BEGINNING = 65_536
+"""Bytes in which the terms before a book of Project Gutenberg end, and by which the kind of a text
+is recognised."""
+_BOOK_BEGINS = re.compile(
+    rb"^(?:\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG|\*+ ?END\*? ?THE SMALL PRINT)",
+    re.MULTILINE,
+)
+_BOOK_ENDS = re.compile(
+    rb"^(?:\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG"
+    rb"|End of (?:The |the |this )?Project Gutenberg|Ende dieses Projekte? Gutenberg)",
+    re.MULTILINE,
+)
+_LEFT_OUT = f"left out of {{label}}: %s ({{num}}); {named('clean', 'false')} keeps them"
+_TERMS = "line", _LEFT_OUT % "Project Gutenberg's terms"
+_COMPOSED = (
+    "letter",
+    "joined {num} of {label} with the accents that stood apart (NFC);"
+    f" {named('clean', 'false')} keeps them apart",
+)
+Cleaner: TypeAlias = Callable[[Iterable[Line], Tally], Iterator[Line]]
+"""A function that yields the lines of a file without what it leaves out, and counts that."""
+
+
+def cleaner(start: bytes) -> Cleaner | None:
+    """Return what leaves the terms before and after a book of Project Gutenberg, or the stamps of a
+    chat or of subtitles, out of a file that begins with these bytes; None for any other."""
+    if kind := find_kind(STAMPED, start[:BEGINNING]):
+        _, what, pattern = kind
+        return partial(_without_stamps, pattern=pattern, change=("line", _LEFT_OUT % what))
+    # Most texts have not these words, which are found sooner than the pattern.
+    if b"roject Gutenberg" not in start and b"PROJECT GUTENBERG" not in start:
+        return None
+    begins_before = _BOOK_BEGINS.search(start, 0, BEGINNING) is not None
+    if begins_before or _BOOK_ENDS.search(start):
+        return partial(_without_terms, is_inside=not begins_before)
+    return None
+
+
+def _without_stamps(
+    lines: Iterable[Line], tally: Tally, *, pattern: bytes, change: Change
+) -> Iterator[Line]:
+    for number, line in lines:
+        rest = re.sub(pattern, b"", line)
+        tally.changes[change] += rest != line
+        if rest:
+            yield number, rest
+
+
+def _without_terms(lines: Iterable[Line], tally: Tally, *, is_inside: bool) -> Iterator[Line]:
+    # A file may have several books, with the terms of the next one after those of the last.
+    ends_terms = False
+    for number, line in lines:
+        if is_inside and not _BOOK_ENDS.match(line):
+            yield number, line
+            continue
+        tally.changes[_TERMS] += 1
+        # What ends the terms before a book may have several lines.
+        is_inside = ends_terms and is_blank(line)
+        ends_terms = not is_inside and (ends_terms or _BOOK_BEGINS.match(line) is not None)
+
+
+def composed(text: bytes, tally: Tally) -> bytes:
+    """Return a text in UTF-8 with each letter and its accents in one character (NFC), and count in
+    `tally` how many were joined."""
+    # ASCII has no accents.
+    if text.isascii():
+        return text
+    apart = text.decode()
+    whole = unicodedata.normalize("NFC", apart)
+    tally.changes[_COMPOSED] += len(apart) - len(whole)
+    return whole.encode()
+
+
+def composed_blocks(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
+    """Yield the blocks of a text composed."""
+    held = b""
+    for block in blocks:
+        if held:
+            # Neither a newline nor a blank is joined with what stands before it.
+            cut = max(0, held.rfind(b"\n"), held.rfind(b" "))
+            yield composed(held[:cut], tally)
+            held = held[cut:]
+        held += block
+    yield composed(held, tally)

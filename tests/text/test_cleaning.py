@@ -1,0 +1,145 @@
+"""What nobody wrote is left out, and every character keeps the line that an editor shows."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from built_runs import build_chain
+
+import charrnn
+from charrnn.text.corpus import read_corpus
+from charrnn.text.documents import Documents
+from charrnn.text.sources import SORTED
+
+pytestmark = pytest.mark.usefixtures("here")
+
+STORY = "".join(f"Line {number} of the story.\n" for number in range(9))
+BEFORE = "The Project Gutenberg eBook of Rain\n\nThis eBook is for anybody.\n\n"
+MODERN = (
+    f"{BEFORE}*** START OF THE PROJECT GUTENBERG EBOOK RAIN ***\n\n",
+    "\nEnd of Project Gutenberg's Rain\n*** END OF THE PROJECT GUTENBERG EBOOK RAIN ***\n\nTerms.\n",
+)
+LONG_TITLE = f"{BEFORE}*** START OF THIS PROJECT GUTENBERG EBOOK RAIN\nAND SNOW ***\n\n"
+SMALL_PRINT = (
+    "**The Project Gutenberg Etext of Rain**\n\n*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*\n\n"
+)
+
+
+def read(name, content, **options):
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_corpus([name], **options)
+
+
+def lines_of(corpus):
+    """The number in the file of each line of a corpus."""
+    content = str(corpus.content)
+    starts = [match.start() for match in re.finditer(r"^.", content, re.MULTILINE)]
+    return [place.line for place in corpus.places(np.array(starts))]
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        MODERN,
+        (LONG_TITLE, MODERN[1]),
+        (SMALL_PRINT, ""),
+        ("", MODERN[1]),
+        (MODERN[0], MODERN[1] + MODERN[0] + STORY + MODERN[1]),
+    ],
+)
+def test_the_terms_of_project_gutenberg_are_left_out_of_a_book(before, after):
+    corpus = read("books/rain.txt", before + STORY + after)
+    times = 1 + after.count(STORY)
+    assert str(corpus.content).replace("\n\n", "\n").strip() == (times * STORY).strip()
+    assert lines_of(corpus)[:9] == [*range(before.count("\n") + 1, before.count("\n") + 10)]
+    assert "left out of books/rain.txt: Project Gutenberg's terms (" in corpus.notes[0]
+    whole = read_corpus(["books/rain.txt"], is_cleaned=False)
+    assert whole.content == before + STORY + after
+    paragraphs = read_corpus(["books"], documents=Documents("files", order=SORTED))
+    assert str(paragraphs.content).startswith(STORY.strip())
+
+
+IPHONE = (
+    "\u200e[28.11.26, 22:13:07] Us: \u200eMessages and calls are end-to-end encrypted.\r\n"
+    "[28.11.26, 22:13:08] Mara: I am at the river.\nIt rains.\r\n"
+    "\u200e[28.11.26, 22:14:00] ~\u202fBen: \u200eimage omitted\r\n"
+    "[28.11.26, 22:15:00] ~\u202fBen: Stay: I come.\u200e<This message was edited>\r\n"
+)
+ANDROID = (
+    "11/28/26, 10:13\u202fPM - Messages and calls are end-to-end encrypted.\n"
+    "11/28/26, 10:13\u202fPM - Mara: I am at the river.\nIt rains.\n"
+    "11/28/26, 10:14\u202fPM - Ben: <Media omitted>\n"
+    "11/28/26, 10:14\u202fPM - Ben: IMG-20261128-WA0001.jpg (file attached)\n"
+    "11/28/26, 10:15\u202fPM - Ben: Stay: I come.\n"
+)
+CHAT = "Mara: I am at the river.\nIt rains.\nBen: Stay: I come.\n"
+SRT = "1\n00:00:01,000 --> 00:00:02,000\n<i>It rains</i>\nat night.\n\n2\n00:00:03,000 --> 00:00:04,000\nStay.\n"
+VTT = "WEBVTT\n\n00:01.000 --> 00:02.000 align:start\nIt rains\nat night.\n\n00:03.000 --> 00:04.000\nStay.\n"
+
+
+@pytest.mark.parametrize(
+    "content, text, lines",
+    [
+        (IPHONE, CHAT.replace("Ben", "~\u202fBen"), [2, 3, 5]),
+        (ANDROID, CHAT, [2, 3, 6]),
+        (SRT, "It rains\nat night.\nStay.\n", [3, 4, 8]),
+        (VTT, "It rains\nat night.\nStay.\n", [4, 5, 8]),
+    ],
+)
+def test_the_stamps_of_a_chat_and_of_subtitles_are_left_out(content, text, lines):
+    corpus = read("_chat.txt", content)
+    assert corpus.content == text
+    assert lines_of(corpus) == lines
+    note = "left out of _chat.txt: the (dates and times of a WhatsApp chat|numbers and times)"
+    assert re.match(note, corpus.notes[-1])
+    kept = read_corpus(["_chat.txt"], is_cleaned=False).content
+    assert kept == content.replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "28.11.26, 22:13 - It rains.\n29.11.26, 08:00 - It does not.\n",
+        "[2026-11-28 10:00:00] production.ERROR: rain\n" * 3,
+        "2026-11-28 10:00:00,123 - rain - INFO: it rains\n" * 3,
+        "1\n2\n3 --> 4 of them\n\n",
+        "The End of Project Gutenberg was discussed at length.\n",
+    ],
+)
+def test_a_text_that_looks_a_little_like_it_stays_as_it_is(text):
+    assert read("diary.txt", text * 9).content == text * 9
+
+
+APART = "A\u0308rger im Cafe\u0301, und u\u0308ber allem Regen. "
+WHOLE = "Ärger im Café, und über allem Regen. "
+
+
+def test_letters_and_their_accents_are_joined_whatever_the_blocks(monkeypatch):
+    monkeypatch.setattr("charrnn.text.text_files._BLOCK_BYTES", 7)
+    corpus = read("umlauts.txt", APART * 9)
+    assert corpus.content == WHOLE * 9
+    assert "joined 27 letters of umlauts.txt with the accents" in corpus.notes[-1]
+    assert read_corpus(["umlauts.txt"], is_cleaned=False).content == APART * 9
+    assert read_corpus(["umlauts.txt"], alphabet="byte").content == (APART * 9).encode()
+    document = Documents("column", column="text", order=SORTED)
+    table = read("a.jsonl", '{"text": "e\\u0301 and e\u0301 and the rain"}\n', documents=document)
+    assert table.content == "é and é and the rain\0"
+
+
+def test_what_is_typed_is_joined_as_the_text_of_the_run_was(command, tmp_path):
+    build_chain(tmp_path / "accents", "\nabcdé")
+    typed = ("--prime", "e\u0301", "--stop", "abcde\u0301")
+    ran = command("sample", "accents", "--length", 20, "--temp", 0, "--json", *typed)
+    assert json.loads(ran.out)["text"] == "\n"
+    assert command("predict", "accents", "abcde\u0301").code == 0
+    model = charrnn.load(tmp_path / "accents")
+    assert model.predict("abcde\u0301") == model.predict("abcdé")
+
+
+def test_a_run_without_the_setting_reads_files_as_they_stand(tmp_path):
+    golden = Path(__file__).parents[1] / "runs/golden/format-2/run"
+    assert not charrnn.load(golden).config.clean
+    assert charrnn.load(build_chain(tmp_path / "new", "\nabc")).config.clean
