@@ -200,6 +200,7 @@ class Lstm(Cell):
     forget_block: ClassVar[int | None] = 1
     gates: ClassVar[tuple[str, ...]] = ("f", "i", "o")
     keeping_gate = "f"
+    peak_rate = 1.35e-2
 
     @staticmethod
     def step(

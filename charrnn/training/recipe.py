@@ -44,8 +44,6 @@ SHORT_READ = 3_000_000
 loss than few large steps."""
 SHORT_WINDOW = 48
 """Characters per batch row and step in a short budget."""
-SHORT_BUDGET_FACTOR = 1.5
-"""Factor of the learning rate for a short budget."""
 
 
 def choose_sizes(
@@ -86,20 +84,18 @@ def choose_sizes(
     config = replace(config, embedding_size=embedding_size)
     check_ensemble(config)
 
-    # In a short budget, many small steps at a higher learning rate.
-    factor = 1.0
+    # In a short budget, many small steps.
     if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
         window = SHORT_WINDOW
-        factor = SHORT_BUDGET_FACTOR
-    config = fill_auto(config, learning_rate=choose_peak_rate(config, factor=factor))
+    config = fill_auto(config, learning_rate=choose_peak_rate(config))
     return choose_batch_shape(config, num_train_chars=num_train_chars, window=window)
 
 
-MAX_RATE = 3e-2
+MAX_RATE = 4.5e-2
 """Highest peak learning rate, for few units."""
 MAX_IRNN_RATE = 1e-2
 """Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
-FINE_TUNING_DIVISOR = 3
+FINE_TUNING_DIVISOR = 4.5
 """The learning rate of a network that starts with the weights of another run is divided by this: at
 a higher rate it forgets what that run has learned (benchmarks/LOG.md)."""
 CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
@@ -107,15 +103,15 @@ CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
 diverge or reach a higher loss (benchmarks/LOG.md)."""
 
 
-def choose_peak_rate(config: Config, factor: float) -> float:
-    """Return the peak learning rate of a model of resolved size, times a factor.
+def choose_peak_rate(config: Config) -> float:
+    """Return the peak learning rate of a model of resolved size.
 
     It falls as the number of units rises: the more weights an update changes, the further it moves
     the sum in a unit.
     """
     # The rate of the cell type is that of 512 units.
     max_rate = MAX_IRNN_RATE if config.cell == "irnn" else MAX_RATE
-    rate = factor * cell_type(config.cell).peak_rate * 512 / units_of_network(config)
+    rate = cell_type(config.cell).peak_rate * 512 / units_of_network(config)
     rate = min(max_rate, rate) * RATE_FACTORS.get(config.optimizer, 1.0)
 
     # Fine-tuning and deep networks of some cell types need a lower one.
