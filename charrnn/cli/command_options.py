@@ -56,17 +56,17 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--no-repeat", without="--beam"),
         # A search draws nothing at random.
         Rule(
-            f"{_DRAWS} --no-copy --unique --new",
+            f"{_DRAWS} --no-copy --unique --new --accept",
             beside="--beam",
             why="which searches for the most likely text",
         ),
         Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
         # Colours have one meaning at a time, and JSON has none.
         Rule("--color", beside="--trace", why="which colours the text, too"),
-        Rule("--color", beside="--count --json --unique --new"),
+        Rule("--color", beside="--count --json --unique --new --accept"),
         Rule("--export", beside="--json"),
         Rule("--sort", beside="--trace --color --beam"),
-        Rule("--unique --new", beside="--trace", why="which shows all that is drawn"),
+        Rule("--unique --new --accept", beside="--trace", why="which shows all that is drawn"),
         Rule("--known", without="--new"),
         # These measure or change a single model, so they have no meaning for several.
         Rule("--adapt --clamp --no-copy --new", beside="--mix"),

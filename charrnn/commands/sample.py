@@ -23,6 +23,7 @@ from charrnn.generation.sample_options import (
     SAMPLE_TEMPERATURE,
     SEARCH,
     TEXT,
+    Accept,
     SampleOptions,
 )
 from charrnn.runs.targets import Target
@@ -142,6 +143,13 @@ class SampleCommandOptions(ReplacingOptions):
         panel=COPIES,
         needs="reports",
     )
+    accept: str | None = option(
+        None,
+        flags="--accept FILE.py",
+        help="Draw until the function accept(text) of this file has returned True for --count"
+        " texts.",
+        panel=COPIES,
+    )
     no_copy: int | None = option(
         None,
         flags="--no-copy N",
@@ -209,20 +217,36 @@ def _choose_output(
         return sample_output.KnownDocuments(count, model.new_documents())
 
     # A single text in a file has the colours of its surprise, if not those of a cell.
-    is_single = count in (None, 1) and not (options.unique or options.new)
+    is_single = count in (None, 1) and not (options.unique or options.new or options.accept)
     if options.export is not None and is_single and not _is_table(options.export):
         return sample_output.ColouredFile()
     if options.cell is not None:
         return sample_output.ColouredText()
-    accept = None
+    accept: Accept | None = None
     if options.new:
         accept = model.new_documents([Path(file) for file in options.known])
+    if options.accept is not None:
+        accept = _accept_of_file(Path(options.accept), accept)
     return sample_output.Texts(
         1 if count is None else count,
         unique=options.unique,
         accept=accept,
         likely_first=options.sort is not None,
     )
+
+
+def _accept_of_file(path: Path, accept: Accept | None) -> Accept:
+    """Return a function that accepts a text if `accept` does, and the function of the file, too.
+    Raises UsageError for a file without such a function."""
+    from charrnn.detectors.custom import function_of_file
+
+    run, function = function_of_file(path, name="accept", what="--accept:")
+
+    # The file comes second: a function for molecules may take long.
+    def accepts(text: str) -> bool:
+        return (accept is None or accept(text)) and bool(run(function, text))
+
+    return accepts
 
 
 def _is_table(export: Path) -> bool:
@@ -287,6 +311,7 @@ def _check_options(options: SampleCommandOptions, *, num_temperatures: int) -> N
         "--trace": options.trace,
         "--unique": options.unique,
         "--new": options.new,
+        "--accept": options.accept is not None,
     }
     for flag, is_given in beside.items():
         if num_temperatures > 1 and is_given:

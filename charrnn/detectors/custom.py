@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -94,34 +94,45 @@ def _from_pattern(spec: str) -> Detector:
 
 def _from_file(path: Path) -> Detector:
     what = f"The detector {path.name}"
+    run, function = function_of_file(path, name="label", what="The detector")
+    return Detector(
+        path.name,
+        f"label() of {path}",
+        label=_checked(what, run=run, function=function, may_be_none=False),
+    )
+
+
+def function_of_file(path: Path, name: str, *, what: str) -> tuple[Run, Callable[[str], Any]]:
+    """Run a Python file of the user, and return its function of a text with this name, and what
+    calls it: an error of the file then becomes a UsageError that names the line.
+
+    Raises UsageError, which begins with `what`, for a file that cannot be read or has no such
+    function.
+    """
     try:
         source = path.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"The detector {path} cannot be read: {error.strerror}. Give a Python file, or a"
-            " regular expression."
+            f"{what} {path} cannot be read: {error.strerror}. Give a Python file."
         ) from None
 
     # The module is not imported by its name, which another module may have.
     module = ModuleType(path.stem)
     module.__file__ = str(path)
 
-    def run(function: Callable[..., Any], *arguments: Any) -> Any:
-        return run_foreign(
-            what, lambda frame: frame.f_code.co_filename == str(path), function, *arguments
-        )
+    def is_of_file(frame: FrameType) -> bool:
+        return frame.f_code.co_filename == str(path)
 
-    # This is the only call of exec in charrnn. Only --detect and `custom_detector` may lead here,
-    # never a file of a run or a corpus.
+    def run(function: Callable[..., Any], *arguments: Any) -> Any:
+        return run_foreign(f"{what} {path.name}", is_of_file, function, *arguments)
+
+    # This is the only call of exec in charrnn. Only --detect, `custom_detector` and --accept may
+    # lead here, never a file of a run or a corpus.
     run(lambda: exec(compile(source, str(path), "exec"), module.__dict__))
-    function = getattr(module, "label", None)
+    function = getattr(module, name, None)
     if not callable(function):
-        raise UsageError(f"{what} has no function label(text), which it must define.")
-    return Detector(
-        path.name,
-        f"label() of {path}",
-        label=_checked(what, run=run, function=function, may_be_none=False),
-    )
+        raise UsageError(f"{what} {path.name} has no function {name}(text), which it must define.")
+    return run, function
 
 
 def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none: bool) -> Label:

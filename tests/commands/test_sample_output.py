@@ -46,6 +46,19 @@ def test_several_texts_are_a_table_the_most_likely_first(command, lab):
     assert "no table" in command("sample", "--trace", "--export", "other.csv").err
 
 
+def test_texts_are_drawn_until_a_function_of_a_file_accepts_enough(command, lab):
+    Path("ends.py").write_text("def accept(text):\n    return text[-1] in 'aeiou'\n", "utf-8")
+    line = ("sample", "--count", 4, "--length", 5, "--seed", 2, "--accept")
+    ran = command(*line, "ends.py", "--json")
+    texts = [json.loads(text)["text"] for text in ran.out.splitlines()]
+    assert len(texts) == 4 and all(text[-1] in "aeiou" for text in texts)
+    assert re.search(r"4 of \d+ drawn texts", ran.err)
+    Path("fails.py").write_text("def accept(text):\n    return text[99]\n", "utf-8")
+    assert "fails.py" in command(*line, "fails.py").err
+    Path("none.py").write_text("x = 1\n", "utf-8")
+    assert "has no function accept(text)" in command(*line, "none.py").err
+
+
 def test_the_empty_text_is_no_result_of_a_search(command, tmp_path):
     build_chain(tmp_path / "checkpoints" / "abc", "\nabc", documents="lines")
     ran = command("sample", tmp_path / "checkpoints" / "abc", "--beam", 3, "--json")

@@ -44,6 +44,7 @@ COMMON = {
 others with `-m thorough`."""
 EXAMPLES = {
     "sample": {
+        "--accept": ("--accept strange.txt", "--accept accept.py --count 2"),
         "--adapt": ("--adapt {few}", "--adapt strange.txt"),
         "--ban": ("--ban a",),
         "--beam": ("--beam 2", "--beam 2 --count 2"),
@@ -138,6 +139,7 @@ ELSEWHERE = {
 PROSE = make_corpus(num_chars=4_400).text
 TEXTS = {
     "prose.txt": PROSE,
+    "accept.py": "def accept(text):\n    return len(text) > 1\n",
     "names.txt": "Anna\nBernd\nCarla (a)\n\n" * 220,
     "poems.csv": "title,poem\n" + 'one,"abc\nfga"\ntwo,abdefg\n' * 300,
     "bytes.txt": "zäb «molü» 語 🙂\n" * 220,
