@@ -219,6 +219,7 @@ class SourceReader:
         for origin, tally in zip(self.origins, self._tallies, strict=True):
             notes += _notes(origin, tally)
 
+        notes += self._change_notes()
         notes += self._reading_notes()
 
         # Many short files are often poems or letters: joined, the model cannot learn their ends.
@@ -228,6 +229,21 @@ class SourceReader:
             remedy = named("documents", "files")
             notes.append(f"{num_used:,} short files are joined: {remedy} gives each an end")
         return tuple(notes)
+
+    def _change_notes(self) -> Iterator[str]:
+        """Describe each change once: the shell may have named a hundred chapters."""
+        for change in dict.fromkeys(chain.from_iterable(tally.changes for tally in self._tallies)):
+            num = sum(tally.changes[change] for tally in self._tallies)
+            changed = []
+            for label, tally in zip(self.labels, self._tallies, strict=True):
+                if tally.changes[change]:
+                    changed.append(label)
+            if num:
+                label = changed[0]
+                if len(changed) > 1:
+                    label = f"{len(changed)} sources"
+                noun, note = change
+                yield note.format(num=counted(num, noun), label=label)
 
     def _reading_notes(self) -> Iterator[str]:
         """Describe how the first file of each source is read, if its name or its lines suggest
@@ -543,6 +559,3 @@ def _notes(origin: Origin, tally: Tally) -> Iterator[str]:
             f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes"
             " from all of it"
         )
-    for (noun, note), num in tally.changes.items():
-        if num:
-            yield note.format(num=counted(num, noun), label=origin.label)

@@ -98,6 +98,14 @@ def test_a_place_is_a_paragraph_and_a_folder_has_documents_among_texts(pypandoc)
     assert corpus.notes[0] == "skipped 1 lock file in novel"
 
 
+def test_documents_that_the_shell_has_named_have_one_note(imitated):
+    imitated("echo the lamp by the river")
+    for name in ("1.docx", "2.docx"):
+        Path(name).write_bytes(DOCX)
+    notes = read_corpus(["1.docx", "2.docx"]).notes
+    assert notes == ("read 2 files of 2 sources by pandoc (a Word document)",)
+
+
 def test_each_document_is_read_once(imitated):
     Path("a.docx").write_bytes(DOCX)
     imitated("echo once and never again >> count; cat count")
