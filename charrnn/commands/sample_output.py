@@ -621,7 +621,7 @@ def write_coloured(
 
     # The usual scale of a cell needs no explanation.
     if polarity != 1:
-        console.print(*_scale_pictures(polarity), sep="\n")
+        console.print(*coloured_pictures((), polarity)[:-1], sep="\n")
     if polarity is None:
         pieces = _with_surprise(pieces)
 
@@ -641,13 +641,7 @@ def coloured_pictures(pieces: Sequence[Piece], polarity: int | None) -> "list[Re
     if polarity is not None:
         coloured = records.ColouredText(text=text, values=values)
         picture = heatmap.HeatMap(coloured, theme.scale_of((), polarity))
-    return [*_scale_pictures(polarity), picture]
-
-
-def _scale_pictures(polarity: int | None) -> "list[RenderableType]":
-    if polarity is None:
-        return [heatmap.SURPRISE_LEGEND]
-    return [*heatmap.scale_pictures(theme.scale_of((), polarity))]
+    return [*picture.legend(), picture]
 
 
 def _with_surprise(pieces: Iterable[Piece]) -> Iterator[Piece]:

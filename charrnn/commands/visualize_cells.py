@@ -25,13 +25,9 @@ from charrnn.views.cell_page import page_pictures
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
 from charrnn.views.findings_tables import slide_pictures
 from charrnn.views.heatmap import (
-    ABOUT_GUESSES,
-    SURPRISE_LEGEND,
-    GuessMap,
     HeatMap,
     end_legend,
     scale_of_text,
-    scale_pictures,
     surprise_map,
     whole_words,
 )
@@ -134,7 +130,8 @@ class CellsOnSlides:
         slides = []
         for cell in self.cells:
             title = f"{cell.title(subject.model)}, {kind}"
-            slides.append((title, scale_of_text(cell.text), _drawn(subject, cell.text)))
+            picture = _drawn(subject, cell.text)
+            slides.append((title, picture.scale, picture))
         pictures = [*slide_pictures(slides), *end_legend(subject.text.text)]
         return Shown(_names_of(subject, self.cells), pictures=pictures, data=None)
 
@@ -158,15 +155,12 @@ class CellsInTerminal:
                 pictures.append(Text())
             pictures.append(Text.assemble((cell.title(subject.model), "bold"), f", {kind}  "))
 
-            scale = scale_of_text(cell.text)
-            if scale != before:
-                pictures += scale_pictures(scale, underlined)
-                if cell.text.guesses:
-                    pictures.append(Text(ABOUT_GUESSES))
-                pictures += end_legend(cell.text.text)
-            before = scale
+            picture = _drawn(subject, cell.text)
+            if picture.scale != before:
+                pictures += [*picture.legend(underlined), *end_legend(cell.text.text)]
+            before = picture.scale
 
-            pictures += [_drawn(subject, cell.text), Text()]
+            pictures += [picture, Text()]
             pictures += page_pictures(page)
         return Shown(_names_of(subject, self.cells), pictures=pictures, data=None)
 
@@ -285,13 +279,13 @@ def _names_of(subject: Subject[NoOptions], cells: Sequence[ColouredCell]) -> str
     return f"{subject.model.name}: {names}"
 
 
-def _drawn(subject: Subject[NoOptions], coloured: ColouredText) -> RenderableType:
+def _drawn(subject: Subject[NoOptions], coloured: ColouredText) -> HeatMap:
     """Return a text in the colours of a cell, with the guesses below each character if there are
     any."""
     scale = scale_of_text(coloured)
-    if coloured.guesses:
-        return GuessMap(coloured, scale)
-    return HeatMap(_whole_words(subject, coloured), scale)
+    if not coloured.guesses:
+        coloured = _whole_words(subject, coloured)
+    return HeatMap(coloured, scale)
 
 
 def _whole_words(subject: Subject[Own], coloured: ColouredText) -> ColouredText:
@@ -358,7 +352,7 @@ def show_surprise(subject: Subject[NoOptions], surprise: Surprise) -> Shown:
     drawn = surprise_map(coloured.text, bits=coloured.values)
     # The lists come first: the colours of a long text would push them out of sight.
     pictures = [ends.view([name]) for ends in surprise.lists]
-    pictures += [caption, SURPRISE_LEGEND, *end_legend(trace.text), drawn]
+    pictures += [caption, *drawn.legend(), *end_legend(trace.text), drawn]
     data = {"run": name, "text": trace.text, "bits": bits}
     data |= {f"{ends.unit}s": ends.to_json([name]) for ends in surprise.lists}
     return Shown(f"Surprise of {name}", pictures=pictures, data=data)

@@ -5,11 +5,9 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain, groupby, pairwise, repeat, zip_longest
+from itertools import chain, groupby, pairwise, zip_longest
 from operator import itemgetter
 from statistics import fmean
-from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -21,6 +19,7 @@ from charrnn.cells.findings import ColouredText
 from charrnn.views.theme import (
     FULL_SCALE,
     LINE_ENDS,
+    Palette,
     Scale,
     Value,
     all_visible,
@@ -52,11 +51,13 @@ MIN_FILL = 0.5
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A renderable that colours a `ColouredText`, folded at the width of the console, and
-    underlines its characters that are `inside`.
+    """A renderable that colours a `ColouredText`, folded at the width of the console, underlines
+    its characters that are `inside`, and has its guesses for the next character below each
+    character, most likely first.
 
     On a console without colours, a line of blocks under each line of text shows the values, with a
-    blank for nan, and marks stand for the underline.
+    blank for nan, and marks stand for the underline. A carriage return before a newline is not
+    drawn. The background of a guess shows its probability. ␣ is a space.
     """
 
     coloured: ColouredText
@@ -67,42 +68,64 @@ class HeatMap:
     """The hue of values from 0 to a largest value; "" for the palette from low to high."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        coloured = self.coloured
         if is_in_words(console):
-            yield from stretches_in_words(self._described())
+            if coloured.guesses:
+                yield from self._guesses_in_words()
+            else:
+                yield from stretches_in_words(self._described())
             return
 
         palette = palette_of(console)
-        underline = ASCII_UNDERLINE if options.ascii_only else UNDERLINE
+        ascii_only = options.ascii_only
+        underline = ASCII_UNDERLINE if ascii_only else UNDERLINE
 
-        def style_of(value: _ScaledValue) -> Style:
-            style = palette.value(value.position)
+        # The value of a character is looked up by its index, when it is drawn.
+        def style_of(index: int) -> Style:
+            position = self.scale.position(coloured.values[index])
+            style = palette.value(position)
             if self.hue:
-                style = palette.share(self.hue, (value.position + 1) / 2)
-            if value.is_inside:
+                style = palette.share(self.hue, (position + 1) / 2)
+            if coloured.inside and coloured.inside[index]:
                 style += UNDERLINED
             return style
 
-        def block_of(value: _ScaledValue) -> str:
-            if math.isnan(value.position):
+        def block_of(index: int) -> str:
+            position = self.scale.position(coloured.values[index])
+            if math.isnan(position):
                 return " "
-            return block(value.position, ascii_only=options.ascii_only)
+            return block(position, ascii_only=ascii_only)
 
-        def underline_of(value: _ScaledValue) -> str:
-            return underline if value.is_inside else " "
+        def underline_of(index: int) -> str:
+            return underline if coloured.inside and coloured.inside[index] else " "
 
-        # `map` is lazy: a value is scaled when its character is drawn.
-        text = self.coloured.text
-        positions = map(self.scale.position, self.coloured.values)
-        inside = self.coloured.inside or repeat(False, len(text))
-        values = map(_ScaledValue, positions, inside)
-        yield from draw(
-            zip(text, values, strict=True),
-            console=console,
-            options=options,
-            style_of=style_of,
-            mark_of=block_of,
-            underline_of=underline_of,
+        characters = without_carriage_returns(
+            zip(coloured.text, range(len(coloured.text)), strict=True)
         )
+        for line in fold(characters, options.max_width, ascii_only=ascii_only):
+            # The underline has a row of its own, so that its marks do not hide the marks of the
+            # values. A row of blanks is left out.
+            if is_plain(console):
+                yield Segment(f"{_text_of(line)}\n")
+                for mark_of in (underline_of, block_of):
+                    marks = marks_below(line, mark_of).rstrip()
+                    if marks:
+                        yield Segment(f"{marks}\n")
+            else:
+                yield from coloured_line(line, style_of)
+                yield Segment.line()
+            if coloured.guesses:
+                yield from self._guesses_below(line, palette, ascii_only=ascii_only)
+
+    def legend(self, underlined: str = "") -> list[RenderableType]:
+        """Draw the scale, and how to read the guesses if there are any. `underlined` is as in
+        `Legend`."""
+        if self.hue:
+            return [SURPRISE_LEGEND]
+        pictures = scale_pictures(self.scale, underlined)
+        if self.coloured.guesses:
+            pictures.append(Text(ABOUT_GUESSES))
+        return pictures
 
     def _described(self) -> Iterator[tuple[str, str]]:
         """Yield each word of the text, and its mean value in words: the nearest of `NUM_LEVELS`
@@ -120,6 +143,34 @@ class HeatMap:
                 description += ", underlined"
             yield word[0], description
 
+    def _guesses_in_words(self) -> Iterator[Text]:
+        """Yield a line for each character, with its value and its guesses."""
+        coloured = self.coloured
+        for character, value, guesses in zip(
+            coloured.text, coloured.values, coloured.guesses, strict=True
+        ):
+            words = f"{shown_character(character)}: {value:+.2f}; next"
+            for guess, share in guesses:
+                words += f" {shown_character(guess)} {share:.0%}"
+            yield Text(in_words(words))
+
+    def _guesses_below(
+        self, line: Sequence[tuple[str, int]], palette: Palette, *, ascii_only: bool
+    ) -> Iterator[Segment]:
+        """Yield a row of the best guesses for all characters of a line, a row of the second best, …
+        until no likely guess is left, and a blank row."""
+        likely = [list(filter(_is_likely, self.coloured.guesses[index])) for _, index in line]
+        for row in zip_longest(*likely, fillvalue=("", 0.0)):
+            for (cluster, _), (guess, probability) in zip(line, row, strict=True):
+                text = _fitted_guess(guess, width=cell_len(cluster), ascii_only=ascii_only)
+                # A character without a guess in this row has no background.
+                share = 0.0
+                if probability > 0:
+                    share = FAINTEST + (1 - FAINTEST) * probability
+                yield Segment(text, palette.share("guess", share))
+            yield Segment.line()
+        yield Segment.line()
+
 
 NUM_LEVELS = 5
 """Values that words tell apart."""
@@ -133,14 +184,6 @@ def stretches_in_words(described: Iterable[tuple[str, str]]) -> Iterator[Text]:
         yield Text(f"{description}: {in_words(text)}")
 
 
-class _ScaledValue(NamedTuple):
-    """The value and the label of a character of a heat map."""
-
-    position: float
-    """The position of the value on the scale, from -1 to 1."""
-    is_inside: bool
-
-
 def surprise_map(text: str, bits: Sequence[float]) -> HeatMap:
     """Colour each character by its surprise in bits: the less the model expected a character, the
     stronger its colour.
@@ -150,44 +193,6 @@ def surprise_map(text: str, bits: Sequence[float]) -> HeatMap:
     # A single hue from 0 on, because the middle of this scale is not a neutral value.
     coloured = ColouredText(text=text, values=tuple(bits))
     return HeatMap(coloured, Scale(0.0, MAX_BITS), hue="surprise")
-
-
-def draw(
-    characters: Iterable[tuple[str, Value]],
-    console: Console,
-    options: ConsoleOptions,
-    *,
-    style_of: Callable[[Value], Style],
-    mark_of: Callable[[Value], str],
-    underline_of: Callable[[Value], str] | None = None,
-) -> RenderResult:
-    """Draw characters in the style of their values. They are made visible and folded at the width
-    of the console.
-
-    On a console without colours, a row of `underline_of` and a row of `mark_of` follow each line; a
-    row of blanks is left out. A carriage return before a newline is not drawn.
-    """
-    # The underline has a row of its own, so that its marks do not hide the marks of the values.
-    plain = is_plain(console)
-    rows_below = []
-    if plain and underline_of is not None:
-        rows_below.append(underline_of)
-    if plain:
-        rows_below.append(mark_of)
-
-    characters = without_carriage_returns(characters)
-    for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
-        if plain:
-            yield Segment(_text_of(line))
-        else:
-            yield from coloured_line(line, style_of)
-        yield Segment.line()
-
-        for mark_below in rows_below:
-            marks = marks_below(line, mark_below).rstrip()
-            if marks:
-                yield Segment(marks)
-                yield Segment.line()
 
 
 def _text_of(line: Iterable[tuple[str, Value]]) -> str:
@@ -436,60 +441,6 @@ MIN_PROBABILITY = 0.02
 FAINTEST = 0.2
 """The share of the full colour that the least likely guess has, so that its background differs from
 the page."""
-
-
-@dataclass(frozen=True)
-class GuessMap:
-    """A renderable of a text, coloured by a cell's values, with guesses for the next character
-    below each character, most likely first.
-
-    The background of a guess shows its probability. ␣ is a space.
-    """
-
-    coloured: ColouredText
-    scale: Scale = FULL_SCALE
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        coloured = self.coloured
-        if is_in_words(console):
-            for character, value, guesses in zip(
-                coloured.text, coloured.values, coloured.guesses, strict=True
-            ):
-                words = f"{shown_character(character)}: {value:+.2f}; next"
-                for guess, share in guesses:
-                    words += f" {shown_character(guess)} {share:.0%}"
-                yield Text(in_words(words))
-            return
-
-        palette = palette_of(console)
-        positions = map(self.scale.position, coloured.values)
-        values = zip(positions, coloured.guesses, strict=True)
-        characters = zip(coloured.text, values, strict=True)
-        for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
-            valued = [(cluster, value) for cluster, (value, _) in line]
-            yield from coloured_line(valued, palette.value)
-            yield Segment.line()
-
-            # Blocks stand for the colours.
-            if is_plain(console):
-                yield Segment(marks_below(valued, partial(block, ascii_only=options.ascii_only)))
-                yield Segment.line()
-
-            # A row of the best guesses for all characters, a row of the second best, … until no
-            # likely guess is left.
-            likely = [list(filter(_is_likely, guesses)) for _, (_, guesses) in line]
-            for row in zip_longest(*likely, fillvalue=("", 0.0)):
-                for (cluster, _), (guess, probability) in zip(line, row, strict=True):
-                    text = _fitted_guess(
-                        guess, width=cell_len(cluster), ascii_only=options.ascii_only
-                    )
-                    # A character without a guess in this row has no background.
-                    share = 0.0
-                    if probability > 0:
-                        share = FAINTEST + (1 - FAINTEST) * probability
-                    yield Segment(text, palette.share("guess", share))
-                yield Segment.line()
-            yield Segment.line()
 
 
 def _is_likely(guess: tuple[str, float]) -> bool:

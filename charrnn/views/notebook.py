@@ -32,12 +32,8 @@ from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.charts import learning_chart
 from charrnn.views.findings_tables import findings_pictures, passage_pictures
 from charrnn.views.heatmap import (
-    ABOUT_GUESSES,
-    SURPRISE_LEGEND,
-    GuessMap,
     HeatMap,
     scale_of_text,
-    scale_pictures,
     surprise_map,
 )
 from charrnn.views.svg import FONTS, SvgDrawing, print_all, terminal_theme, to_svg
@@ -111,16 +107,13 @@ def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
         inside=coloured.inside[:most],
     )
     cut = _cut(coloured.text, most)
-    scale = scale_of_text(coloured)
-    legend = scale_pictures(scale)
-    if coloured.guesses:
-        return [*legend, Text(ABOUT_GUESSES), GuessMap(shown, scale), *cut]
-    return [*legend, HeatMap(shown, scale), *cut]
+    picture = HeatMap(shown, scale_of_text(coloured))
+    return [*picture.legend(), picture, *cut]
 
 
 def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:
     surprise = surprise_map(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist())
-    return [SURPRISE_LEGEND, surprise, *_cut(trace.text)]
+    return [*surprise.legend(), surprise, *_cut(trace.text)]
 
 
 def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:

@@ -21,7 +21,6 @@ from charrnn.views.heatmap import (
     ABOUT_OWN_SCALE,
     ABOUT_TURNED,
     SURPRISE_LEGEND,
-    GuessMap,
     HeatMap,
     Legend,
     end_legend,
@@ -113,7 +112,7 @@ def test_a_cell_that_is_low_inside_is_drawn_with_its_sign_turned():
 def test_guesses_passages_and_slides_turn_the_sign_of_a_cell_too():
     turned = scale_of((), polarity=-1)
     text = ColouredText(text="in", values=(-1.0, -1.0), guesses=((), ()))
-    assert "██" in plain(GuessMap(text, turned))
+    assert "██" in plain(HeatMap(text, turned))
     place = {"kind": "top", "rank": 1, "index": 0, "begin": 0, "line": 1, "value": -1.0}
     passage = CellPassage(**place, text="in", values=text.values)
     _, legend, _, passages, *_ = map(plain, passages_pictures("", [passage], polarity=-1))
@@ -261,7 +260,7 @@ GUESSES = [
 
 
 def test_each_guess_stands_under_its_character_unless_it_is_unlikely():
-    picture = GuessMap(ColouredText(text="ab語d", values=(0.0,) * 4, guesses=GUESSES))
+    picture = HeatMap(ColouredText(text="ab語d", values=(0.0,) * 4, guesses=GUESSES))
     assert plain(picture) == ["ab語d", "▅▅▅▅▅", "bc↵  ", "␣ 語 ", "x    ", ""]
     lines = ["ab", "▅▅", "bc", "␣ ", "x ", "", "語", "▅▅", "↵ ", "語", "", "d", "▅", ""]
     assert plain(picture, 2) == lines
