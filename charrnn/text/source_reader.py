@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -36,6 +37,7 @@ from charrnn.text.file_kinds import DOCUMENTS, MARKUP, Kind, describe_kind, why_
 from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import (
+    Change,
     Line,
     Tally,
     check_memory,
@@ -232,18 +234,15 @@ class SourceReader:
 
     def _change_notes(self) -> Iterator[str]:
         """Describe each change once: the shell may have named a hundred chapters."""
-        for change in dict.fromkeys(chain.from_iterable(tally.changes for tally in self._tallies)):
-            num = sum(tally.changes[change] for tally in self._tallies)
-            changed = []
-            for label, tally in zip(self.labels, self._tallies, strict=True):
-                if tally.changes[change]:
-                    changed.append(label)
-            if num:
-                label = changed[0]
-                if len(changed) > 1:
-                    label = f"{len(changed)} sources"
-                noun, note = change
-                yield note.format(num=counted(num, noun), label=label)
+        total: Counter[Change] = sum((tally.changes for tally in self._tallies), Counter())
+        for change, num in total.items():
+            read = zip(self.labels, self._tallies, strict=True)
+            labels = [label for label, tally in read if tally.changes[change]]
+            label = labels[0]
+            if len(labels) > 1:
+                label = f"{len(labels)} sources"
+            noun, note = change
+            yield note.format(num=counted(num, noun), label=label)
 
     def _reading_notes(self) -> Iterator[str]:
         """Describe how the first file of each source is read, if its name or its lines suggest

@@ -95,6 +95,7 @@ def write_texts(folder):
         **dict.fromkeys(("many.smi", "few.smi", "sulfonamides.smi"), molecules),
         "shakespeare.txt": "\n".join([*[LETTERS] * 3, *speeches]),
         "letters.txt": prose[:3000],
+        "_chat.txt": "".join(f"Mara: {line}\n" for line in (LETTERS, words(900, " "))),
         "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
         "poems.txt": "\n\n".join(words(24, " ", seed).replace(" m", "\nm") for seed in range(200)),
         "tunes.abc": "\n\n".join(tunes),
