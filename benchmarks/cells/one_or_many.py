@@ -23,7 +23,7 @@ from charrnn.api import Model
 from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.target_labels import choose_targets
 from charrnn.detectors.registry import get_detectors
-from charrnn.plugins.analyses.evidence.card import Hypothesis
+from charrnn.plugins.analyses.evidence.card import Choosing, Scoring
 from charrnn.trained_model import load_steps
 
 PROPERTIES = {
@@ -74,8 +74,8 @@ def measure(model: Model, detectors: Sequence[str]) -> dict[str, dict[str, objec
     rows = {}
     for detector, target, measured in zip(found, targets, study.measure(targets), strict=True):
         score = measured.score
-        hypothesis = Hypothesis(study, target, measured, (score.layer, score.unit), detector)
-        sufficiency = hypothesis.sufficiency()
+        choosing = Choosing(study, target, measured, (score.layer, score.unit), detector)
+        sufficiency = Scoring(choosing).sufficiency()
         rows[target.name] = {
             "layer": score.layer,
             "unit": score.unit,

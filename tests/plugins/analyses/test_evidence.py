@@ -21,8 +21,10 @@ from rich.console import Group
 import charrnn
 from charrnn.api import Model
 from charrnn.cells.findings_cache import FindingsCache
+from charrnn.cells.target_labels import choose_targets
 from charrnn.cells.trace import states_of_text
 from charrnn.detectors.prose import label_quotes
+from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.model_study import ModelStudy
 from charrnn.plugins.analyses import evidence as package
@@ -572,14 +574,10 @@ def test_a_segment_is_as_long_as_the_shortest_that_is_used():
     network = make_network("lstm", num_layers=1, documents="lines")
     ids = np.tile(np.array([network.end_id, *[2, 3, 4] * 6], np.uint16), 43)[:800]
     text = EncodedText(ids, 0, "x" * len(ids), "char")
-    hypothesis = card_module.Hypothesis(
-        study=SimpleNamespace(text=text, network=lambda: network),
-        target=SimpleNamespace(half=400),
-        measured=None,
-        cell=(0, 0),
-        detector=None,
-    )
-    assert hypothesis.segment_length == card_module.MIN_SEGMENT
+    study = SimpleNamespace(text=text, network=lambda: network)
+    target = SimpleNamespace(half=400)
+    choosing = card_module.Choosing(study, target, measured=None, cell=(0, 0), detector=None)
+    assert choosing.segment_length == card_module.MIN_SEGMENT
 
 
 def test_an_effect_that_no_follower_carries_is_no_success(measured):
@@ -610,12 +608,13 @@ def test_mistakes_are_not_counted_where_no_output_shows_the_property(measured):
 
 def wrong_place(text, position):
     """The excerpt of a card for a position, of which the labels are those of quotations."""
-    hypothesis = SimpleNamespace(
+    choosing = SimpleNamespace(
         study=SimpleNamespace(text=SimpleNamespace(text=text)),
         signs=signs_of(label_quotes(text)),
         reading=SimpleNamespace(values=np.zeros(len(text))),
     )
-    return card_module.Hypothesis._wrong_place(hypothesis, position, is_output_wrong=True)
+    scoring = SimpleNamespace(choosing=choosing)
+    return card_module.Scoring._wrong_place(scoring, position, is_output_wrong=True)
 
 
 @pytest.mark.parametrize("length", [20, 900])
@@ -714,3 +713,21 @@ def test_the_output_is_the_character_that_differs_most_between_the_sides():
 
 def test_a_count_has_a_low_and_a_high_side():
     assert signs_of(np.arange(11)).tolist() == [-1] * 3 + [0] * 5 + [1] * 3
+
+
+def test_nothing_of_the_scoring_half_chooses(quoting):
+    """Neither the followers nor the thresholds change with what the network does there."""
+    study = quoting.study(quoting_text(4_000, seed=1))
+    detector = get_detectors(["quote"])[0]
+    (target,), _ = choose_targets(study.text.text, [detector])
+    (measured,) = study.measure([target])
+    choosing = card_module.Choosing(study, target, measured, (0, QUOTING_UNIT), detector)
+    spoiled = replace(choosing)
+    values = choosing.reading.values.copy()
+    values[target.half :] = 1e6
+    vars(spoiled)["reading"] = replace(choosing.reading, values=values, odds=values)
+
+    where = choosing.shows_property
+    found = choosing.threshold(choosing.reading.values, where)
+    assert spoiled.threshold(values, where) == found
+    assert spoiled.followers == choosing.followers

@@ -24,7 +24,7 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import read_parts
-from charrnn.plugins.analyses.evidence.card import Hypothesis, check_room
+from charrnn.plugins.analyses.evidence.card import Choosing, Scoring, check_room
 from charrnn.plugins.analyses.evidence.results import (
     ABOUT_WORST,
     WORST_TITLE,
@@ -91,9 +91,8 @@ def evidence(
 
     def measure() -> EvidenceCard:
         (measured,) = study.measure([target])
-        return Hypothesis(
-            study, target=target, measured=measured, cell=cell, detector=resolved
-        ).card()
+        choosing = Choosing(study, target=target, measured=measured, cell=cell, detector=resolved)
+        return Scoring(choosing).card()
 
     key = study.target_key(target) | study.cell_key(*cell)
     card = study.cached(

@@ -124,35 +124,15 @@ def _too_short() -> DataError:
 
 
 @dataclass(frozen=True)
-class Hypothesis:
-    """That the memory of `cell` (layer, unit) tracks the labels of `target`."""
+class Choosing:
+    """What is chosen for a card about `cell` (layer, unit), whose memory may track the labels of
+    `target`: the places by the text and its labels, all else by values of the choosing half."""
 
     study: Study
     target: Target
     measured: Measured
     cell: CellIndex
     detector: Detector
-
-    def card(self) -> EvidenceCard:
-        """Measure a card but for the checkpoints."""
-        written = characters_of(self.study.text)
-        output = self.output
-        return EvidenceCard(
-            layer=self.cell[0],
-            unit=self.cell[1],
-            detector=self.target.name,
-            looks_for=self.detector.looks_for,
-            output=tuple(written[id] for id in output.ids.tolist()),
-            output_sign=output.sign,
-            output_after=tuple(written[id] for id in output.after.tolist()),
-            num_chars=len(self.ids),
-            num_cells=self.study.num_cells,
-            tracks=self.score(),
-            necessary=self.necessity(),
-            sufficient=self.sufficiency(),
-            interchange=self.interchange(),
-            fooled=self.mistakes(),
-        )
 
     @cached_property
     def ids(self) -> Int64Array:
@@ -337,22 +317,94 @@ class Hypothesis:
             known=self.study.known_states(),
         )
 
+    @cached_property
+    def followers(self) -> list[CellIndex]:
+        """The cells that follow the property better than chance and than the untrained network. The
+        cell of the claim comes first, then the cells in the order in which their exchange moves the
+        output on the choosing half, the largest first."""
+        score = self.measured.score
+        level = max(score.strength_of(score.untrained), score.strength_of(score.null_level))
+
+        # The effect of an exchange is measured where the cell was chosen.
+        pairs = self.choosing_pairs
+        moved = np.zeros(self.study.num_cells)
+        if len(pairs):
+            attributions = self.batch(pairs).attributions(_partners(pairs))
+            attributions = attributions.reshape(2, len(pairs), -1)
+            moved = (attributions[1] - attributions[0]).mean(0)
+        order = np.argsort(-moved, kind="stable")
+        follows = np.abs(self.measured.on_choosing_half) > level
+        chosen = order[follows[order]].tolist()
+        followers = [divmod(cell, self.study.num_units) for cell in chosen]
+        return [self.cell, *(cell for cell in followers if cell != self.cell)]
+
+    def batch(self, pairs: Int64Array) -> PatchingBatch:
+        """Return the passages that end at pairs (P, 2) of positions, those inside first."""
+        return PatchingBatch(
+            self.study.network(),
+            self.study.text,
+            positions=pairs.T.ravel(),
+            lag=self.lag,
+            reading=self.reading,
+            output=self.output,
+        )
+
+    def threshold(self, values: Float64Array, where: BoolArray) -> tuple[float, float]:
+        """Return the number halfway between the means of `values` (N,) inside and outside, and the
+        sign of their difference: over the places of the choosing half that are among `where`."""
+        half = self.target.half
+        chosen = (self.shows_property & self.is_read & where)[:half]
+        signs = self.signs[:half]
+        inside = _mean(values[:half][chosen & (signs > 0)])
+        outside = _mean(values[:half][chosen & (signs < 0)])
+        return (inside + outside) / 2, float(np.sign(inside - outside))
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The measurements of a card, on the scoring half, of what was chosen on the other."""
+
+    choosing: Choosing
+
+    def card(self) -> EvidenceCard:
+        """Measure a card but for the checkpoints."""
+        choosing = self.choosing
+        written = characters_of(choosing.study.text)
+        output = choosing.output
+        return EvidenceCard(
+            layer=choosing.cell[0],
+            unit=choosing.cell[1],
+            detector=choosing.target.name,
+            looks_for=choosing.detector.looks_for,
+            output=tuple(written[id] for id in output.ids.tolist()),
+            output_sign=output.sign,
+            output_after=tuple(written[id] for id in output.after.tolist()),
+            num_chars=len(choosing.ids),
+            num_cells=choosing.study.num_cells,
+            tracks=self.score(),
+            necessary=self.necessity(),
+            sufficient=self.sufficiency(),
+            interchange=self.interchange(),
+            fooled=self.mistakes(),
+        )
+
     def score(self) -> CellScore:
         """Return the score of the cell."""
+        choosing = self.choosing
         # To score a cell that is not the best, all cells are scored, which takes longer than all
         # other parts of the card.
-        best = self.measured.score
-        if (best.layer, best.unit) == self.cell:
+        best = choosing.measured.score
+        if (best.layer, best.unit) == choosing.cell:
             return best
-        ranked = ranking(self.study, [self.detector])[self.target.name]
-        score = next(score for score in ranked if (score.layer, score.unit) == self.cell)
+        ranked = ranking(choosing.study, [choosing.detector])[choosing.target.name]
+        score = next(score for score in ranked if (score.layer, score.unit) == choosing.cell)
 
         # A ranking has no intervals, so the values of this cell are read once more.
-        layer, unit = self.cell
-        labels = self.target.scoring_labels
+        layer, unit = choosing.cell
+        labels = choosing.target.scoring_labels
         values = np.empty(len(labels), np.float32)
-        for indices, cells in self.study.reader()(self.target.half, len(self.ids)):
-            values[indices] = cells[:, layer * self.study.num_units + unit]
+        for indices, cells in choosing.study.reader()(choosing.target.half, len(choosing.ids)):
+            values[indices] = cells[:, layer * choosing.study.num_units + unit]
         resampled = resample_score(values, labels=labels, polarity=score.polarity)
         low, high = interval_of(resampled, len(labels))
         return replace(score, ci_low=low, ci_high=high)
@@ -360,7 +412,10 @@ class Hypothesis:
     def _mask(self, *cells: list[CellIndex]) -> Tensor:
         """Return (C, L, H): whether each cell is among the cells of each condition."""
         mask = torch.zeros(
-            len(cells), self.study.num_layers, self.study.num_units, dtype=torch.bool
+            len(cells),
+            self.choosing.study.num_layers,
+            self.choosing.study.num_units,
+            dtype=torch.bool,
         )
         for condition, chosen in enumerate(cells):
             for layer, unit in chosen:
@@ -371,24 +426,26 @@ class Hypothesis:
         self, begins: Positions, clamps: Clamps, output: Output | None = None
     ) -> tuple[Float64Array, Positions]:
         """Return losses, or outputs, (C, S * T') under clamps, and the positions (S * T')."""
+        choosing = self.choosing
         results = read_clamped(
-            self.study.network(),
-            self.study.text,
+            choosing.study.network(),
+            choosing.study.text,
             begins=begins,
-            length=self.segment_length,
-            reading=self.reading,
+            length=choosing.segment_length,
+            reading=choosing.reading,
             clamps=clamps,
             output=output,
         )
-        skipped = self.num_skipped
-        positions = begins[:, None] + np.arange(skipped, self.segment_length)
+        skipped = choosing.num_skipped
+        positions = begins[:, None] + np.arange(skipped, choosing.segment_length)
         return results[..., skipped:].reshape(len(results), -1), positions.ravel()
 
     def necessity(self) -> Necessity:
         """Clamp the cell at its mean, on all segments, and on some of them other cells and random
         directions, too."""
-        study = self.study
-        layer, unit = self.cell
+        choosing = self.choosing
+        study = choosing.study
+        layer, unit = choosing.cell
         generator = np.random.default_rng(0)
         own = layer * study.num_units + unit
         others = np.delete(np.arange(study.num_cells), own)
@@ -399,33 +456,33 @@ class Hypothesis:
         drawn = torch.from_numpy(generator.normal(size=(NUM_OTHERS, study.num_units)))
         drawn /= drawn.norm(dim=1, keepdim=True)
         here = slice(layer * study.num_units, (layer + 1) * study.num_units)
-        correlations = self.reading.correlations[here, here]
+        correlations = choosing.reading.correlations[here, here]
         spreads = torch.einsum("ch,hk,ck->c", drawn, correlations, drawn).sqrt()
 
         # Nothing is clamped in the first condition, and no cell in those of the directions.
-        conditions = [[], [self.cell]]
+        conditions = [[], [choosing.cell]]
         for other in others.tolist():
             conditions.append([divmod(other, study.num_units)])
         conditions += [[]] * NUM_OTHERS
-        directions = self.reading.means.new_zeros(len(conditions), study.num_units)
+        directions = choosing.reading.means.new_zeros(len(conditions), study.num_units)
         directions[-NUM_OTHERS:] = drawn / spreads.sqrt()[:, None]
-        segments = self.clamped_segments[:NUM_RANKING_SEGMENTS]
+        segments = choosing.clamped_segments[:NUM_RANKING_SEGMENTS]
         losses, positions = self._read_clamped(
             segments, Clamps(self._mask(*conditions), directions=directions, layer=layer)
         )
         rises = losses[1:] - losses[0]
-        signs = self.signs[positions]
+        signs = choosing.signs[positions]
         inside = [_mean(rise[signs > 0]) for rise in rises]
         of_cells = inside[1 : 1 + len(others)]
         of_directions = inside[1 + len(others) :]
 
         # The rise itself, and its interval, need more characters than a rank.
         losses, positions = self._read_clamped(
-            self.clamped_segments, Clamps(self._mask([], [self.cell]))
+            choosing.clamped_segments, Clamps(self._mask([], [choosing.cell]))
         )
         rise = losses[1] - losses[0]
-        is_inside = self.signs[positions] > 0
-        is_outside = self.signs[positions] < 0
+        is_inside = choosing.signs[positions] > 0
+        is_outside = choosing.signs[positions] < 0
         return Necessity(
             inside=_mean(rise[is_inside]),
             ci_inside=self._interval(rise[is_inside], positions[is_inside]),
@@ -438,50 +495,23 @@ class Hypothesis:
             rank=1 + sum(rise >= inside[0] for rise in of_cells),
             rank_among_directions=1 + sum(rise >= inside[0] for rise in of_directions),
             num_ranked_chars=rises.shape[1],
-            windows=tuple(self.clamped_segments.tolist()),
-        )
-
-    def followers(self) -> list[CellIndex]:
-        """Return the cells that follow the property better than chance and than the untrained
-        network. The cell of the claim comes first, then the cells in the order in which their
-        exchange moves the output on the choosing half, the largest first."""
-        score = self.measured.score
-        level = max(score.strength_of(score.untrained), score.strength_of(score.null_level))
-
-        # On the choosing half, so that the scoring half measures what it has not chosen.
-        pairs = self.choosing_pairs
-        moved = np.zeros(self.study.num_cells)
-        if len(pairs):
-            attributions = self._batch(pairs).attributions(_partners(pairs))
-            attributions = attributions.reshape(2, len(pairs), -1)
-            moved = (attributions[1] - attributions[0]).mean(0)
-        order = np.argsort(-moved, kind="stable")
-        follows = np.abs(self.measured.on_choosing_half) > level
-        chosen = order[follows[order]].tolist()
-        followers = [divmod(cell, self.study.num_units) for cell in chosen]
-        return [self.cell, *(cell for cell in followers if cell != self.cell)]
-
-    def _batch(self, pairs: Int64Array) -> PatchingBatch:
-        return PatchingBatch(
-            self.study.network(),
-            self.study.text,
-            positions=pairs.T.ravel(),
-            lag=self.lag,
-            reading=self.reading,
-            output=self.output,
+            windows=tuple(choosing.clamped_segments.tolist()),
         )
 
     def sufficiency(self) -> Sufficiency:
         """Clamp all followers but the first k, for each k of NUMS_FREE."""
-        followers = self.followers()
+        choosing = self.choosing
+        followers = choosing.followers
         nums_free = [k for k in NUMS_FREE if k <= len(followers)]
         conditions = [followers[k:] for k in nums_free]
         clamps = Clamps(self._mask([], *conditions))
-        odds, positions = self._read_clamped(self.clamped_segments, clamps, output=self.output)
-        chosen = self.shows_property[positions]
+        odds, positions = self._read_clamped(
+            choosing.clamped_segments, clamps, output=choosing.output
+        )
+        chosen = choosing.shows_property[positions]
         positions = positions[chosen]
-        signs = self.signs[positions]
-        codes = self.ids[positions]
+        signs = choosing.signs[positions]
+        codes = choosing.ids[positions]
         effects = []
         for outputs in odds[:, chosen]:
             effects.append(difference(outputs, signs=signs, codes=codes))
@@ -491,12 +521,12 @@ class Hypothesis:
             effect=whole,
             ci=None,
             num_places=len(positions),
-            windows=tuple(self.clamped_segments.tolist()),
+            windows=tuple(choosing.clamped_segments.tolist()),
         )
 
         # Whole blocks of the text are drawn, as for every interval, of those that have a place.
-        blocks, _ = draw_blocks(len(self.ids) - self.target.half)
-        filled, places = np.unique(blocks[positions - self.target.half], return_inverse=True)
+        blocks, _ = draw_blocks(len(choosing.ids) - choosing.target.half)
+        filled, places = np.unique(blocks[positions - choosing.target.half], return_inverse=True)
         num_blocks = len(filled)
         if num_blocks < MIN_BLOCKS:
             return sufficiency
@@ -530,13 +560,14 @@ class Hypothesis:
 
     def interchange(self) -> Interchange | None:
         """Exchange the memory of the cell at pairs of positions."""
+        choosing = self.choosing
         # One cell alone leaves no other cell to compare it with.
-        pairs = self.scoring_pairs
-        if not len(pairs) or self.study.num_cells == 1:
+        pairs = choosing.scoring_pairs
+        if not len(pairs) or choosing.study.num_cells == 1:
             return None
 
         # Only pairs whose outputs differ in the direction of their labels have a middle to cross.
-        batch = self._batch(pairs)
+        batch = choosing.batch(pairs)
         partners = _partners(pairs)
         # How far each output is from that of its partner, which is on the other side.
         distances = batch.outputs[partners] - batch.outputs
@@ -555,11 +586,11 @@ class Hypothesis:
 
         # Two comparisons show what happens by chance: another cell is exchanged in each row, or the
         # cell is exchanged with a position that has the same label.
-        mask = self._mask([self.cell])
+        mask = self._mask([choosing.cell])
         generator = np.random.default_rng(0)
-        drawn = generator.integers(self.study.num_cells - 1, size=len(partners))
+        drawn = generator.integers(choosing.study.num_cells - 1, size=len(partners))
         drawn += drawn >= mask.flatten().nonzero().item()
-        others = torch.zeros(len(partners), self.study.num_cells, dtype=torch.bool)
+        others = torch.zeros(len(partners), choosing.study.num_cells, dtype=torch.bool)
         others[torch.arange(len(partners)), drawn] = True
         equal = np.roll(partners.reshape(2, -1)[::-1], 1, axis=1).ravel()
         by_cell = crosses(partners, mask)
@@ -575,17 +606,18 @@ class Hypothesis:
             above_equal_labels=self._interval(by_cell - by_equal, positions),
             num_pairs=int(differs.sum()) // 2,
             num_drawn=len(pairs),
-            lag=self.lag,
+            lag=choosing.lag,
             pairs=tuple(map(tuple, pairs.tolist())),
         )
 
     def _interval(self, values: Float64Array, positions: Positions) -> Interval | None:
         """Return the 95 % interval of the mean of values (n,) at positions of the scoring half.
         None if the positions are in too few of its blocks."""
+        choosing = self.choosing
         # Values of one passage are alike, so whole blocks of the text are drawn.
-        blocks, draws = draw_blocks(len(self.ids) - self.target.half)
+        blocks, draws = draw_blocks(len(choosing.ids) - choosing.target.half)
         sums = BlockSums.zeros(draws.shape[1])
-        sums.add(values, blocks[positions - self.target.half])
+        sums.add(values, blocks[positions - choosing.target.half])
         interval = sums.interval()
         if interval is None:
             return None
@@ -595,27 +627,22 @@ class Hypothesis:
 
     def mistakes(self) -> Mistakes:
         """Find the positions of the scoring half where the cell is on the wrong side."""
-        half = self.target.half
-        reading = self.reading
-        is_first = np.arange(len(self.ids)) < half
-        choosing = self.shows_property & self.is_read & is_first
+        choosing = self.choosing
+        half = choosing.target.half
+        reading = choosing.reading
+        is_first = np.arange(len(choosing.ids)) < half
 
-        # The thresholds, of the value and of the output after each character, are halfway between
-        # the means of both sides on the choosing half.
-        def threshold(values: Float64Array, where: BoolArray) -> tuple[float, float]:
-            inside = _mean(values[where & (self.signs > 0)])
-            outside = _mean(values[where & (self.signs < 0)])
-            return (inside + outside) / 2, float(np.sign(inside - outside))
+        # The thresholds of the value, and of the output after each character, were chosen.
+        shown = choosing.shows_property
+        middle, polarity = choosing.threshold(reading.values, where=shown)
+        signed = choosing.signs * polarity * (reading.values - middle)
+        output_middle = np.zeros(len(choosing.ids))
+        for id in choosing.output.after.tolist():
+            here = choosing.ids == id
+            output_middle[here], _ = choosing.threshold(reading.odds, where=here)
+        is_output_wrong = choosing.signs * (reading.odds - output_middle) < 0
 
-        middle, polarity = threshold(reading.values, choosing)
-        signed = self.signs * polarity * (reading.values - middle)
-        output_middle = np.zeros(len(self.ids))
-        for id in self.output.after.tolist():
-            here = self.ids == id
-            output_middle[here], _ = threshold(reading.odds, choosing & here)
-        is_output_wrong = self.signs * (reading.odds - output_middle) < 0
-
-        places = self.shows_property & self.is_read & ~is_first
+        places = shown & choosing.is_read & ~is_first
         is_wrong = signed < 0
         wrong = np.flatnonzero(places & is_wrong)
         worst: list[WrongPlace] = []
@@ -635,8 +662,9 @@ class Hypothesis:
 
     def _wrong_place(self, position: int, *, is_output_wrong: bool) -> WrongPlace:
         """Return a position where the cell is wrong, with the last stretches of the label."""
-        text = self.study.text.text
-        changes = np.flatnonzero(np.diff(self.signs[: position + 1])) + 1
+        choosing = self.choosing
+        text = choosing.study.text.text
+        changes = np.flatnonzero(np.diff(choosing.signs[: position + 1])) + 1
         begins = [0, *changes.tolist()]
         stretches = []
         for begin, end in pairwise([*begins[-NUM_STRETCHES:], position + 1]):
@@ -644,11 +672,11 @@ class Hypothesis:
             if len(shown) > CHARS_OF_STRETCH:
                 ending = shown[CHARS_OF_BEGINNING - CHARS_OF_STRETCH :]
                 shown = f"{shown[:CHARS_OF_BEGINNING]} … {ending}"
-            stretches.append(Stretch(text=shown, is_inside=bool(self.signs[begin] > 0)))
+            stretches.append(Stretch(text=shown, is_inside=bool(choosing.signs[begin] > 0)))
         return WrongPlace(
             position=position,
-            is_inside=bool(self.signs[position] > 0),
-            value=float(self.reading.values[position]),
+            is_inside=bool(choosing.signs[position] > 0),
+            value=float(choosing.reading.values[position]),
             is_output_wrong=is_output_wrong,
             since_change=position - begins[-1],
             before=tuple(stretches),
