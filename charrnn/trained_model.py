@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
-from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
+from charrnn.errors import DataError, UsageError, did_you_mean, named
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.generation.generator import Generator, check_vocab_size
 from charrnn.generation.keywords import with_options
@@ -64,12 +64,6 @@ else:
 
 WRITTEN = SampleOptions(length=20_000, temperature=SAMPLE_TEMPERATURE, seed=1)
 """How an included model writes the text that it is measured on."""
-INNER = """
-card card_scores character check_learned_here encoding_warnings findings generator
-gradient_scale instead_of is_imported origin polarity read_parts
-notes recorded_corpus stated_facts step_digest stepper to_json trained_models view written_text
-"""
-"""Attributes of a model that `dir` leaves out."""
 MAX_LAG = 200
 """Characters back to which gradients are computed, unless another number is asked for."""
 SGD_LEARNING_RATE = 0.1
@@ -446,10 +440,6 @@ class TrainedModel(TextModel, Displayable):
         vars(self).update(state)
         self.__post_init__()
 
-    def __dir__(self) -> list[str]:
-        """List what a program needs; the packages of charrnn use the rest."""
-        return sorted({*super().__dir__()} - {*INNER.split()})
-
     def __repr__(self) -> str:
         # A loss that is not known is left out, and not shown as None.
         found = self.description
@@ -460,11 +450,27 @@ class TrainedModel(TextModel, Displayable):
         return f"<{type(self).__name__} {found.name}: {size}, step {found.step:,}{loss}>"
 
     def view(self) -> "Sequence[RenderableType]":
-        """Return the table that describes the model."""
+        """Return the table that describes the model.
+
+        Returns:
+            Renderables, which `rich.print` prints.
+
+        Example:
+            >>> import rich
+            >>> rich.print(*model.view())
+        """
         return self.description.view()
 
     def origin(self) -> dict[str, Any]:
-        """Return the text that the model was adapted to, for JSON; nothing for another model."""
+        """Return the text that the model was adapted to, for JSON.
+
+        Returns:
+            A dictionary: empty unless `adapted` made the model.
+
+        Example:
+            >>> model.origin()
+            {}
+        """
         if self.adaptation is None:
             return {}
         return {"adaptation": asdict(self.adaptation)}
@@ -498,11 +504,6 @@ class TrainedModel(TextModel, Displayable):
         weights do not fit."""
         return self.generator.stepper
 
-    def character(self, id: int) -> str:
-        """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the
-        unknown symbol."""
-        return self.generator.character(id)
-
     @cached_property
     def findings(self) -> FindingsCache:
         """What was measured of these weights; kept in the user's cache folder if the model was
@@ -522,8 +523,20 @@ class TrainedModel(TextModel, Displayable):
         return found_cells(self.findings)
 
     def polarity(self, layer: int, unit: int) -> int:
-        """Return -1 if the cell is low inside what it follows by `found_cells`, which turns the
-        sign with which it is drawn; else 1, also if no survey was cached."""
+        """Return the sign with which a cell is drawn.
+
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+
+        Returns:
+            -1 if the cell is low inside what it follows by `found_cells`, which turns the sign;
+            else 1, also if no survey was cached.
+
+        Example:
+            >>> charrnn.load("prose").polarity(0, 0) in (-1, 1)
+            True
+        """
         from charrnn.cells.study import known_polarity
 
         return known_polarity(self.findings, layer=layer, unit=unit)
@@ -539,12 +552,17 @@ class TrainedModel(TextModel, Displayable):
         return tuple(records.CellScore(**fields) for fields in self.card.get("cells", ()))
 
     def written_text(self) -> str:
-        """Return the text that an included model, which has no other, is measured on: it writes it
-        itself, 20,000 characters at temperature 0.8 with seed 1, the same everywhere. It is kept
+        """Return the text that an included model, which has no other, is measured on.
+
+        The model writes it itself, at temperature 0.8 with seed 1, the same everywhere. It is kept
         with the findings.
 
-        >>> model = charrnn.load("prose")
-        >>> model.survey(model.written_text())
+        Returns:
+            A text of 20,000 characters.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> model.survey(model.written_text())
         """
         key = {"length": WRITTEN.length}
         written = self.findings.load("written", key, result=str)
@@ -593,31 +611,23 @@ class TrainedModel(TextModel, Displayable):
         tensors = tensors_of(build_network(config, len(self.vocab)))
         return replace(self, config=config, tensors=tensors).network
 
-    def encoding_warnings(self, text: str | bytes) -> tuple[str, ...]:
-        """Return warnings about characters outside the vocabulary, and about bytes that are parts
-        of characters."""
-        if isinstance(text, bytes):
-            # Every byte from 128 on is a part of a longer character in UTF-8.
-            num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
-            if not num_parts:
-                return ()
-            warning = (
-                f"{counted(num_parts, 'byte')} of longer characters: each is shown, and labelled,"
-                " as Latin-1."
-            )
-            return (warning,)
-
-        num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
-        return unknown_warning(self.name, num_unknown=num_unknown, num_chars=len(text))
-
     @property
     def is_imported(self) -> bool:
         """Whether another program trained it, and the text that it records is held out."""
         return self.recorded_corpus is not None and self.recorded_corpus.is_held_out
 
     def check_learned_here(self, instead: str = "") -> None:
-        """Raise DataError for an imported model, whose training text nobody recorded. `instead` is
-        another way for the message."""
+        """Check that the model was not imported, because then nobody recorded its training text.
+
+        Args:
+            instead: What the message names as another way.
+
+        Raises:
+            DataError: The model was imported.
+
+        Example:
+            >>> model.check_learned_here()
+        """
         remedy = ""
         if instead:
             remedy = f": {instead}"
@@ -711,8 +721,23 @@ class TrainedModel(TextModel, Displayable):
         return CorpusPart(part.corpus, begin=training.start, end=training.stop)
 
     def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
-        """Read the parts of the run's text: training, validation and, if it has one, test. Raises
-        DataError if it is missing or changed."""
+        """Read the parts of the run's text: training, validation and, if it has one, test.
+
+        Args:
+            instead: What the message names as another way, if the text cannot be read.
+            reason: Why the text is needed: the end of the message.
+
+        Returns:
+            A list of `CorpusPart`, of which a slice is text.
+
+        Raises:
+            DataError: The text came from standard input, is missing or has changed, or nobody
+                recorded it.
+
+        Example:
+            >>> [len(part) for part in model.read_parts()]
+            [27000, 3000]
+        """
         if "-" in self.config.corpus:
             remedy = instead or "train on a file instead"
             raise DataError(
@@ -868,7 +893,7 @@ class TrainedModel(TextModel, Displayable):
         all_probs = trace.guess_probs[part].tolist()
         guesses = []
         for ids, probs in zip(all_ids, all_probs, strict=True):
-            characters = map(self.character, ids)
+            characters = map(self.generator.character, ids)
             guesses.append(list(zip(characters, probs, strict=True)))
         return guesses
 

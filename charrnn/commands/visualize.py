@@ -42,6 +42,7 @@ from charrnn.hooks.manager import offered
 from charrnn.runs.reader import is_run
 from charrnn.runs.targets import Target
 from charrnn.system.progress import task
+from charrnn.text.given_text import encoding_warnings
 from charrnn.views.delivery import Shown
 
 
@@ -186,7 +187,8 @@ def _prepare(
     read, context, num_available = read_passage(
         model, source=options.text, num_chars=num_read, quiet=options.quiet
     )
-    warn(model.encoding_warnings(read[:num_chars]), quiet=options.quiet)
+    warnings = encoding_warnings(model.name, vocab=model.vocab, text=read[:num_chars])
+    warn(warnings, quiet=options.quiet)
     whole = model.encode(read, context=context)
 
     # The findings of this command are measured anew, and replace the saved findings.

@@ -14,7 +14,7 @@ from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import END, END_BYTE, Documents, as_catalogued, end_documents
 from charrnn.text.sources import SORTED
 from charrnn.text.text_files import Line, Tally, file_lines
-from charrnn.text.vocab import as_bytes
+from charrnn.text.vocab import Vocab, as_bytes
 
 TextPiece: TypeAlias = str | bytes | os.PathLike[str]
 """A text, or the path of a file that contains it."""
@@ -194,3 +194,21 @@ def lines_of(text: str | bytes, kind: str) -> Iterator[Line]:
     if kind == "column":
         kind = "lines"
     return end_documents(file_lines([data]), kind=kind, label="the text", tally=Tally())
+
+
+def encoding_warnings(name: str, vocab: Vocab, text: str | bytes) -> tuple[str, ...]:
+    """Return warnings about characters of a text outside the vocabulary of the model `name`, and
+    about bytes that are parts of characters."""
+    if isinstance(text, bytes):
+        # Every byte from 128 on is a part of a longer character in UTF-8.
+        num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
+        if not num_parts:
+            return ()
+        warning = (
+            f"{counted(num_parts, 'byte')} of longer characters: each is shown, and labelled,"
+            " as Latin-1."
+        )
+        return (warning,)
+
+    num_unknown = vocab.num_unknown(vocab.encode(text))
+    return unknown_warning(name, num_unknown=num_unknown, num_chars=len(text))

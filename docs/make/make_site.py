@@ -24,7 +24,6 @@ from typing import get_args
 from sphinx.cmd.build import build_main
 
 import charrnn
-from charrnn import trained_model
 from charrnn.cells import study
 from charrnn.config.settings import FIELD_NAMES
 
@@ -151,7 +150,7 @@ def write_interface(source: Path) -> None:
         _heading("Functions", "-"),
         *(f".. autofunction:: charrnn.{name}\n" for name in functions),
         _heading("Model", "-"),
-        _class("charrnn.Model", hidden=trained_model.INNER),
+        _class("charrnn.Model"),
         _heading("Study of a model", "-"),
         "``model.study(text)`` returns it.\n",
         _class("charrnn.model_study.ModelStudy", hidden=study.INNER),

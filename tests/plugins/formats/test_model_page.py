@@ -251,7 +251,7 @@ def guesses(model, text):
     logits, _ = model.generator._make_stepper("int8").read(model.generator.encode_prime(text))
     best = np.argsort(-next_char_probs(logits, Shaping(), (0,))[0], kind="stable")[:10]
     pictures = {" ": "\u2423", "\n": "\u23ce"}
-    return [pictures.get(name, name) for name in map(model.character, best)]
+    return [pictures.get(name, name) for name in map(model.generator.character, best)]
 
 
 FOUND = [

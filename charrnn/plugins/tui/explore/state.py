@@ -159,7 +159,7 @@ class TypedText(_ViewedText):
         # machine.
         probs = next_char_probs(self._read[self.cursor].logits, Shaping())[0]
         best = np.argsort(-probs, kind="stable")[:NUM_GUESSES].tolist()
-        return [(self.model.character(id), float(probs[id])) for id in best]
+        return [(self.model.generator.character(id), float(probs[id])) for id in best]
 
 
 ViewedText = TracedText | TypedText
