@@ -18,7 +18,6 @@ from charrnn.cli.streams import (
 )
 from charrnn.config.options import argument, option
 from charrnn.errors import UsageError
-from charrnn.runs.reader import is_run
 from charrnn.system.files import bytes_of_folder
 from charrnn.views.delivery import Shown, describe_formats
 
@@ -75,7 +74,9 @@ def runs(options: RunsOptions) -> None:
     With --plot, draws learning curves instead: of the runs that are named, or of the last 7 of the
     list that have a loss; with --sort, of the first 7.
     """
-    # Each form of the command imports what it needs: a table needs no chart.
+    # Each form of the command imports what it needs: a table needs no chart, and --help no NumPy.
+    from charrnn.runs.reader import is_run
+
     if options.runs[:1] == ["delete"] and not is_run("delete"):
         _delete(options)
     elif options.to is not None:
