@@ -413,11 +413,9 @@ def _has_font() -> bool:
     return bytes(letter) != bytes(blank)
 
 
-DRAWING_PAGE = Path(__file__).with_name("svg_drawing.html")
-"""The template of a page with a drawing."""
-TEXT_PAGE = Path(__file__).with_name("svg_text.html")
-"""The template of a page of text. Neither page loads anything from the network: the fonts are on
-the reader's machine.
+PAGE = Path(__file__).with_name("picture.html")
+"""The template of a page with a text or a drawing. It loads nothing from the network: the fonts are
+on the reader's machine.
 
 The padding of the text extends background colours below the letters: browsers draw underscores at
 the lower edge of the coloured box or below it, where light ink on paper is invisible. Padding above
@@ -426,28 +424,26 @@ would cover the previous line."""
 
 def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
     """Return an HTML page with this title that shows the renderables in order, COLUMNS wide."""
-    fields = {
-        "ink": INK,
-        "paper": PAPER,
-        "dark_ink": ON_DARK[INK],
-        "dark_paper": ON_DARK[PAPER],
-    }
-
     # Text can be searched and folded, so it stays text unless there is a drawing beside it.
+    light = ""
     if any(isinstance(renderable, SvgDrawing) for renderable in renderables):
-        template = DRAWING_PAGE
-        fields["svg"] = to_svg(renderables, title)
+        body = to_svg(renderables, title)
     else:
-        template = TEXT_PAGE
-        console = print_all(renderables)
-
         # rich makes the style sheet and the text; the page has a second sheet for dark paper.
+        console = print_all(renderables)
         html = console.export_html(theme=LIGHT, code_format="\n{stylesheet}\n\0{code}")
-        fields["light"], fields["code"] = html.split("\0", 1)
-        fields["dark"] = re.sub(
-            "#[0-9a-f]{6}", lambda colour: ON_DARK.get(colour[0], colour[0]), fields["light"]
-        )
-    return template.read_text(encoding="utf-8").format(title=_escape(title), **fields)
+        light, code = html.split("\0", 1)
+        body = f"<pre><code>{code}</code></pre>"
+    return PAGE.read_text(encoding="utf-8").format(
+        title=_escape(title),
+        light=light,
+        dark=re.sub("#[0-9a-f]{6}", lambda colour: ON_DARK.get(colour[0], colour[0]), light),
+        ink=INK,
+        paper=PAPER,
+        dark_ink=ON_DARK[INK],
+        dark_paper=ON_DARK[PAPER],
+        body=body,
+    )
 
 
 def to_text(renderables: Sequence[RenderableType]) -> str:
