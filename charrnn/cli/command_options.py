@@ -68,6 +68,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--sort", beside="--trace --color --beam"),
         Rule("--unique --new --accept", beside="--trace", why="which shows all that is drawn"),
         Rule("--known", without="--new"),
+        Rule("--ignore-case", without="--unique --new"),
         # These measure or change a single model, so they have no meaning for several.
         Rule("--adapt --clamp --no-copy --new", beside="--mix"),
         Rule("--force", without="--export"),

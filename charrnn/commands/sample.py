@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.commands.sample_output import Output, Writing
     from charrnn.model.clamping import Clampable
-    from charrnn.plugins.reports import mix_arguments
+    from charrnn.plugins.reports import mix_arguments, provenance
     from charrnn.trained_model import TextModel
 else:
     # Its plugin may be missing.
     mix_arguments = LazyModule("charrnn.plugins.reports.mix_arguments")
+    provenance = LazyModule("charrnn.plugins.reports.provenance")
 
 MAX_EXPORTED_CHARS = 20_000
 """Most characters of --export: the picture has a shape for each word."""
@@ -135,6 +136,12 @@ class SampleCommandOptions(ReplacingOptions):
         panel=COPIES,
         needs="reports",
     )
+    ignore_case: bool = option(
+        False,
+        flags="--ignore-case",
+        help="With --unique or --new: compare without case, blanks at the ends and Unicode forms.",
+        panel=COPIES,
+    )
     known: Sequence[str] = option(
         (),
         flags="--known FILE",
@@ -202,6 +209,7 @@ def _choose_output(
     `RULES` and `_check_options` have refused what does not go together.
     """
     from charrnn.commands import sample_output
+    from charrnn.text.copies import loose_key
 
     count = options.count
     if options.width is not None:
@@ -224,7 +232,11 @@ def _choose_output(
         return sample_output.ColouredText()
     accept: Accept | None = None
     if options.new:
-        accept = model.new_documents([Path(file) for file in options.known])
+        known = [Path(file) for file in options.known]
+        key = loose_key if options.ignore_case else None
+        accept = provenance.new_documents(model, known, key=key)
+    if options.unique and options.ignore_case:
+        accept = _accept_once(accept)
     if options.accept is not None:
         accept = _accept_of_file(Path(options.accept), accept)
     return sample_output.Texts(
@@ -233,6 +245,23 @@ def _choose_output(
         accept=accept,
         likely_first=options.sort is not None,
     )
+
+
+def _accept_once(accept: Accept | None) -> Accept:
+    """Return a function that accepts a text if `accept` does, and it has accepted no text before
+    that differs in case, blanks or the form of Unicode alone."""
+    from charrnn.text.copies import loose_key
+
+    accepted = set()
+
+    def accepts(text: str) -> bool:
+        key = loose_key(text)
+        if key in accepted or (accept is not None and not accept(text)):
+            return False
+        accepted.add(key)
+        return True
+
+    return accepts
 
 
 def _accept_of_file(path: Path, accept: Accept | None) -> Accept:

@@ -59,6 +59,24 @@ def test_texts_are_drawn_until_a_function_of_a_file_accepts_enough(command, lab)
     assert "has no function accept(text)" in command(*line, "none.py").err
 
 
+def test_texts_that_differ_in_case_alone_are_drawn_again(command, lab):
+    line = (
+        "sample",
+        "--count",
+        9,
+        "--length",
+        1,
+        "--seed",
+        2,
+        "--unique",
+        "--ignore-case",
+        "--json",
+    )
+    ran = command(*line)
+    letters = [json.loads(text)["text"].lower() for text in ran.out.splitlines()]
+    assert ran.code == 0 and len(letters) == len({*letters}) == 9
+
+
 def test_the_empty_text_is_no_result_of_a_search(command, tmp_path):
     build_chain(tmp_path / "checkpoints" / "abc", "\nabc", documents="lines")
     ran = command("sample", tmp_path / "checkpoints" / "abc", "--beam", 3, "--json")

@@ -56,6 +56,7 @@ EXAMPLES = {
             "--beam 2 --count 2 --export made.svg",
             "--temp 0.2,1 --export made.html",
         ),
+        "--ignore-case": ("--unique --ignore-case", "--new --ignore-case --count 2"),
         "--length": ("--length 5",),
         "--match": ("--match [ab]{{3}}",),
         "--min-p": ("--min-p 0.2",),

@@ -5,7 +5,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -29,6 +29,7 @@ from charrnn.plugins.reports.copies import learned_texts
 from charrnn.plugins.reports.passages import CopiedPassages, Passage, placed, with_names
 from charrnn.system.arrays import Int64Array
 from charrnn.text.copies import (
+    Key,
     KnownHashes,
     SlicedText,
     are_covered,
@@ -219,19 +220,22 @@ def _longest(passages: Sequence[Passage]) -> list[Passage]:
     return kept
 
 
-def tell_new(*texts: SlicedText) -> Callable[[str | bytes], bool]:
+def tell_new(*texts: SlicedText, key: Key | None = None) -> Callable[[str | bytes], bool]:
     """Return a function that says whether a document is not, as a whole, one of the documents of
-    some texts, each of which ends in END (U+0000). Each text is read once.
+    some texts, each of which ends in END (U+0000). Each text is read once. With a `key`, documents
+    with one key are the same.
 
     Only hashes of 8 bytes are kept. No document of the texts passes as new. A new document has the
     hash of a document in them with a probability of 1 in 2^64, and then it does not count as new.
     """
     # A few bytes a document: a text may have millions.
-    known = KnownHashes(chain.from_iterable(map(document_hashes, texts)))
+    known = KnownHashes(chain.from_iterable(document_hashes(text, key) for text in texts))
     is_bytes = isinstance(texts[0][:0], bytes)
 
     def is_new(document: str | bytes) -> bool:
-        stored = as_bytes(document) if is_bytes else document
+        stored: Hashable = as_bytes(document) if is_bytes else document
+        if key is not None:
+            stored = key(document)
         indices, _ = known.find(hash_documents([stored]))
         return not len(indices)
 
@@ -388,7 +392,9 @@ def read_reference_text(model: TrainedModel) -> ReferenceText:
     )
 
 
-def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str | bytes], bool]:
+def new_documents(
+    model: TrainedModel, known: GivenText = (), *, key: Key | None = None
+) -> Callable[[str | bytes], bool]:
     """Return a function that says whether a document is new: it stands neither in the text of the
     model, held-out parts included, nor in that of a model that it started from, and is none of
     those that are `known`. The function is the argument `accept` of `Model.samples`.
@@ -405,4 +411,4 @@ def new_documents(model: TrainedModel, known: GivenText = ()) -> Callable[[str |
     if model.vocab.kind == "byte":
         known_text = as_bytes(known_text)
     texts = chain.from_iterable(learned_texts(model, reason=REASON).parts)
-    return tell_new(*texts, known_text)
+    return tell_new(*texts, known_text, key=key)

@@ -362,6 +362,14 @@ def test_documents_are_found_in_slices(corpus, asked, slice_chars, as_bytes):
     assert found == asked & set(corpus)
 
 
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_loose_comparison_ignores_case_blanks_and_forms_of_unicode(as_bytes):
+    text = "Müller GmbH\0"
+    is_new = tell_new(text.encode() if as_bytes else text, key=copies.loose_key)
+    assert not is_new(" mu\u0308ller gmbh ") and is_new("Müller")
+    assert tell_new(text)("müller gmbh")
+
+
 @pytest.fixture
 def tuned(tmp_path, command):
     """A run that learned second.txt, and started from a run of first.txt."""
