@@ -216,7 +216,7 @@ class TextNgrams(ProbabilityMethods):
             UsageError: The text is bytes and the model reads characters.
 
         Example:
-            >>> len(model.ngrams().encode("molu tarn"))
-            9
+            >>> len(model.ngrams().encode("ab ba"))
+            5
         """
         return self.model.encode(text, context=context)

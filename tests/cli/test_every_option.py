@@ -20,7 +20,7 @@ from torch import nn
 
 from charrnn.cli.root import commands
 from charrnn.commands.app import run
-from charrnn.plugins.formats.export import FORMATS
+from charrnn.plugins.formats import formats as model_formats
 
 RARE = ("blank-lines", "column")
 """Kinds of documents that only `-m thorough` tries: they differ from lines in their separator."""
@@ -138,7 +138,7 @@ def test_no_other_command_opens_a_socket_or_writes_into_the_home_folder(
         for line in command_lines(num_examples=num_examples, is_plain=True)
         if "serve" not in line
     ]
-    formats = [f"export {{run}} made{suffix} --force" for suffix in FORMATS]
+    formats = [f"export {{run}} made{each.suffix} --force" for each in model_formats()]
 
     ran = run_offline(tmp_path / "home", [*formats, *lines, *ELSEWHERE.values()])
 

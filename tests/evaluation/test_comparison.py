@@ -26,6 +26,8 @@ from charrnn.text.vocab import Vocab
 from charrnn.views.tables import evaluation_view
 
 CYCLE = "abcdé\n"
+UNKNOWN = "ignore:.* characters are unknown to "
+"""A warning that has a test of its own."""
 TEXT = "".join("abcdé\ndab\néa"[(n * n) % 12] for n in range(6000))
 
 
@@ -174,6 +176,7 @@ def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_
         assert found.to_json()["common_bytes"] == (begin, end)
 
 
+@pytest.mark.filterwarnings(UNKNOWN)
 def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is():
     text, models = (
         TEXT + "Qdé" * 500,
@@ -197,6 +200,7 @@ def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is(
     assert "model-1 reads characters and model-3 bytes: compare bits/byte." in found.notes
 
 
+@pytest.mark.filterwarnings(UNKNOWN)
 @pytest.mark.parametrize("protocol", ["stateful", "windowed-256", "dynamic"])
 def test_a_figure_of_a_text_with_unknown_characters_is_that_beside_another_alphabet(protocol):
     text = TEXT[:2_000] + "Qdé" * 100
@@ -227,6 +231,7 @@ def test_losses_are_computed_in_the_precision_of_training_and_small_models_in_fp
     assert precision_of(model, "fp16") == "fp16", "what is asked for"
 
 
+@pytest.mark.filterwarnings(UNKNOWN)
 def test_n_grams_and_breakdowns_charge_for_unknown_characters_as_their_run_does(tmp_path):
     (tmp_path / "known.txt").write_text(TEXT, encoding="utf-8")
     model = charrnn.load(build_chain(tmp_path / "run", CYCLE, corpus=tmp_path / "known.txt"))
@@ -237,6 +242,7 @@ def test_n_grams_and_breakdowns_charge_for_unknown_characters_as_their_run_does(
     assert classes["unknown"] > escape
 
 
+@pytest.mark.filterwarnings(UNKNOWN)
 @pytest.mark.parametrize("end, is_doubted", [("d\n", False), ("é\n", False), ("aacadada", True)])
 def test_unknown_characters_alone_are_no_doubt_in_a_model(tmp_path, end, is_doubted):
     model = charrnn.load(build_chain(tmp_path / "chain", "abcd\n"))
