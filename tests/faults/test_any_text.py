@@ -1,9 +1,10 @@
-"""Any bytes as a text: they are used unchanged, or refused with one line that names the position
-and the remedy."""
+"""Any bytes as a text: they are used, with composed letters, or refused with one line that names the
+position and the remedy."""
 
 import codecs
 import json
 import re
+import unicodedata
 
 import numpy as np
 from hand_built import vocab_of
@@ -110,7 +111,7 @@ def check_characters(path, content):
         return
     assert fault is None
     assert "\0" not in text
-    assert corpus.content == usual
+    assert corpus.content == unicodedata.normalize("NFC", usual)
     try:
         vocab = vocab_of(corpus.content)
     except DataError as error:

@@ -26,7 +26,10 @@ def said(line, laboratory):
 @pytest.mark.parametrize(
     "line, words",
     [
-        ("runs chain", "run: chain; nats/char: 1.0000; date: 2023-11-14; model: rnn 1×9; steps: 30;"),
+        (
+            "runs chain",
+            "run: chain; nats/char: 1.0000; date: 2023-11-14; model: rnn 1×9; steps: 30;",
+        ),
         ("runs chain --plot", "chain, by steps: 10: 1.5; 20: 1.25; 30: 1"),
         ("predict quoting x", "next: newline; probability: 0.1000 next: space; probability: 0.1"),
         ("evaluate quoting --text quotes.txt", "precision: fp32 nats/char: 1.894 to 1.905;"),

@@ -11,6 +11,8 @@ NUM_COMMANDS = 12
 """Commands of a history."""
 
 
+# Whoever is interrupted in the middle of `open` leaves a file to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.trained
 @pytest.mark.slow
 @pytest.mark.parametrize(

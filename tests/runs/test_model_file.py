@@ -175,7 +175,7 @@ def test_figures_that_no_training_gives_are_refused(file, entry, value, word):
     "changes, message",
     [
         ({"vocab_json": b"[]"}, "vocab.json must be an object"),
-        ({"config_yaml": b"hidden_size: 0\n"}, "config.yaml is damaged: `hidden_size` is 0"),
+        ({"config_yaml": b"hidden_size: 0\n"}, "config.yaml is damaged: hidden_size is 0"),
         (
             {"config_yaml": b"hidden_sizes: 7\n"},
             "config.yaml was written by a newer version of charrnn, or was edit",

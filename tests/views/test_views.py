@@ -86,7 +86,15 @@ def test_no_figure_is_cut(name):
 
 UNDRAWN = {"Atlas", "Continuation", "PairMatch"}
 """Records without a view."""
-ELSEWHERE = {"Backpropagation", "Model", "ModelStudy", "RunSummaries", "Study", "TrainedModel"}
+ELSEWHERE = {
+    "Backpropagation",
+    "CopiedPassages",
+    "Model",
+    "ModelStudy",
+    "RunSummaries",
+    "Study",
+    "TrainedModel",
+}
 """What the tests of its own module draw."""
 
 

@@ -26,7 +26,7 @@ from charrnn.text.vocab import as_bytes
 from charrnn.views.tables import Cell, Columns, records_table
 from charrnn.views.theme import all_visible
 
-EXCERPT_WIDTH = 30
+EXCERPT_WIDTH = 20
 """Columns of the excerpt from a passage."""
 MAX_ROWS = 20
 """Passages in the table, the longest ones."""

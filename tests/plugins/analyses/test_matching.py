@@ -227,6 +227,7 @@ def test_what_is_not_ascii_is_refused(mixed, text, message):
         match_cells(mixed, text)
 
 
+@pytest.mark.filterwarnings("ignore:.* characters are unknown to ")
 def test_a_text_of_another_alphabet_is_refused():
     other = random_model(2, vocab=vocab_of("абвгд" * 99), name="russian")
     message = "russian does not know 3,000 of 3,000 characters; at most 1% may be unknown"

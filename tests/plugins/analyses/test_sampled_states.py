@@ -20,6 +20,7 @@ from charrnn.plugins.analyses.inputs import (
 TEXT = 'She said "wait" and left.\n    He did not.\n' * 40
 
 
+@pytest.mark.filterwarnings("ignore:.* characters are unknown to ")
 def test_cells_have_inputs_and_outputs_once(lstm, tmp_path, monkeypatch):
     run = copy_run(lstm.path, tmp_path / "run")
     study = charrnn.load(run).study(TEXT, cached=True)

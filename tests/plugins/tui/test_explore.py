@@ -350,6 +350,7 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model):
     play(model, script)
 
 
+@pytest.mark.filterwarnings("ignore:.* characters are unknown to ")
 def test_the_cursor_is_on_the_whole_cluster_at_each_of_its_characters(tmp_path):
     model = charrnn.load(build_chain(tmp_path / "run", "\nxe\u0323\u0302y"))
     text = "xe\u0323\u0302y\n" * 60
@@ -611,6 +612,7 @@ def test_other_random_numbers_and_scrolling_are_for_both_texts(model):
     play(model, script)
 
 
+@pytest.mark.filterwarnings("ignore:.* characters are unknown to ")
 def test_nothing_in_a_hostile_text_steers_the_terminal_or_is_markup(tmp_path):
     model = charrnn.load(build_chain(tmp_path / "run", "".join(dict.fromkeys(HOSTILE))))
     model.name = "[b]na\x1bme"
