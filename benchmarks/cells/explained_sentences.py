@@ -103,7 +103,7 @@ def usable_detectors(text: str) -> list[Detector]:
 def make_terms(model: Model, ids: Ints, first: int, text: str) -> list[Term]:
     """Return a term for each of the last characters, and for each detector that has labels."""
     half = len(text) // 2
-    characters = tuple(model.character(id) for id in range(len(model.vocab)))
+    characters = tuple(model.generator.character(id) for id in range(len(model.vocab)))
     terms = []
     for lag in range(NUM_LAGS):
         groups = ids[first - lag : len(ids) - lag]

@@ -225,7 +225,7 @@ def test_the_picture_has_a_tile_for_each_unit(explained):
     record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     picture = load("explained_picture")
     drawn = picture.draw(record)
-    assert drawn.count("<path") >= 6
+    assert drawn.count("<rect") >= 1 + 6
     grey = picture.GRID in drawn
     assert grey == any(not row["passed"] for row in record["units"])
     first = records_of("a-network-explained.jsonl")["war-and-peace-lstm-64-seed0"]
