@@ -22,6 +22,8 @@ _BOOK_ENDS = re.compile(
     rb"|End of (?:The |the |this )?Project Gutenberg|Ende dieses Projekte? Gutenberg)",
     re.MULTILINE,
 )
+_SAID = re.compile(rb"\d+\s*\Z|NOTE")
+"""Matches what subtitles say if no blank line stands before it."""
 _LEFT_OUT = f"left out of {{label}}: %s ({{num}}); {named('clean', 'false')} keeps them"
 _TERMS = "line", _LEFT_OUT % "Project Gutenberg's terms"
 _COMPOSED = (
@@ -51,8 +53,12 @@ def cleaner(start: bytes) -> Cleaner | None:
 def _without_stamps(
     lines: Iterable[Line], tally: Tally, *, pattern: bytes, change: Change
 ) -> Iterator[Line]:
+    is_after_blank = True
     for number, line in lines:
-        rest = re.sub(pattern, b"", line)
+        rest = line
+        if is_after_blank or not _SAID.match(line):
+            rest = re.sub(pattern, b"", line)
+        is_after_blank = is_blank(line)
         tally.changes[change] += rest != line
         if rest:
             yield number, rest
@@ -61,8 +67,12 @@ def _without_stamps(
 def _without_terms(lines: Iterable[Line], tally: Tally, *, is_inside: bool) -> Iterator[Line]:
     # A file may have several books, with the terms of the next one after those of the last.
     ends_terms = False
+    is_after_blank = True
     for number, line in lines:
-        if is_inside and not _BOOK_ENDS.match(line):
+        # A sentence about the words that end a book may have them at the start of a line.
+        is_end = _BOOK_ENDS.match(line) and (is_after_blank or line.startswith(b"*"))
+        is_after_blank = is_blank(line)
+        if is_inside and not is_end:
             yield number, line
             continue
         tally.changes[_TERMS] += 1
@@ -88,9 +98,17 @@ def composed_blocks(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
     held = b""
     for block in blocks:
         if held:
-            # Neither a newline nor a blank is joined with what stands before it.
-            cut = max(0, held.rfind(b"\n"), held.rfind(b" "))
+            cut = _last_alone(held)
             yield composed(held[:cut], tally)
             held = held[cut:]
         held += block
     yield composed(held, tally)
+
+
+def _last_alone(text: bytes) -> int:
+    """Return the index of the last character that is joined with none before it: one of ASCII, or a
+    Chinese one. A text in one line, such as a sequence of DNA, may have no blank."""
+    for index in range(len(text) - 1, 0, -1):
+        if text[index] < 0x80 or 0xE4 <= text[index] <= 0xE9:
+            return index
+    return 0

@@ -35,7 +35,7 @@ MARKUP: Sequence[Kind] = (
     (rb"(?i)\s*<(?:!doctype html|html|head)[\s>]", "an HTML page", "html"),
     (rb"\s*(?:<\?xml[^>]*>\s*)?<FictionBook\s", "an e-book", "fb2"),
     (
-        rb"---[ \t]*\n(?:[\w-]+:[^\n]*\n|[ \t#-][^\n]*\n)+?(?:---|\.\.\.)[ \t]*\n"
+        rb"---[ \t]*\n(?:\w[\w-]*:[^\n]*\n|[ \t#-][^\n]*\n)+?(?:---|\.\.\.)[ \t]*\n"
         rb"(?=\n|#|[A-Z])",
         "Markdown below a head of settings",
         "markdown-smart",
@@ -121,7 +121,7 @@ _NOTED: Sequence[Kind] = (
     ),
     # Letters and chats.
     (
-        rb"From \S+ [^\n]*\d\d:\d\d[^\n]*\d{4}[^\n]*\n[A-Za-z-]+: ",
+        rb"From \S{1,99} [^\n]{0,99}\d\d:\d\d[^\n]{0,99}\d{4}[^\n]{0,99}\n[A-Za-z-]+: ",
         "is a mailbox, read with its headers and attachments: for the texts alone,",
         'python3 -c "import sys, mailbox, email as e, email.policy as p;'
         " [print(t.get_content()) for m in mailbox.mbox(sys.argv[1], lambda f:"
@@ -160,9 +160,11 @@ _STAMP = (
     + rb"(?:\[%b, %b(?:[:.]\d\d)?%b\] " % (_DAY, _MINUTE, _NOON)
     + rb"|%b,? %b%b - )" % (_DAY, _MINUTE, _NOON)
 )
+_NAMED = _STAMP + rb"[^:\n]{1,60}: [^\n]*\n"
 STAMPED: Sequence[tuple[bytes, str, bytes]] = (
     (
-        _STAMP + rb"[^\n]*\n(?:[^\n]*\n){0,9}?" + _STAMP + rb"[^:\n]{1,60}: ",
+        # Two messages with names in a row, which a diary hardly has.
+        rb"(?=%b)(?:[^\n]*\n){0,9}?%b(?:(?!%b)[^\n]*\n){0,9}%b" % (_STAMP, _NAMED, _STAMP, _NAMED),
         "the dates and times of a WhatsApp chat, and what stands for its pictures",
         # A message without a name, or one that begins with a mark or is in brackets, is written by
         # the program.
@@ -173,7 +175,7 @@ STAMPED: Sequence[tuple[bytes, str, bytes]] = (
     ),
     # A number and a time stand before each subtitle, and marks of italics in it.
     (
-        rb"\s*(?:WEBVTT|\d+[ \t]*\n[\d:]+[,.]\d+ --> )",
+        rb"\s*(?:WEBVTT\b(?=.*\n[\d:]+\.\d+ --> )|\d+[ \t]*\n[\d:]+[,.]\d+ --> )",
         "the numbers and times of subtitles",
         rb"\A(?:\d+|WEBVTT[^\n]*|NOTE[^\n]*|[\d:.,]+ --> [^\n]*)?\s*\Z"
         rb"|</?[a-z][^<>\n]*>|\{\\[^{}\n]*\}",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 from built_runs import build_chain
 
 import charrnn
+from charrnn.text.cleaning import cleaner, composed_blocks
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
+from charrnn.text.file_kinds import MARKUP, describe_kind, find_kind
 from charrnn.text.sources import SORTED
+from charrnn.text.text_files import Tally
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -86,6 +90,11 @@ VTT = "WEBVTT\n\n00:01.000 --> 00:02.000 align:start\nIt rains\nat night.\n\n00:
         (IPHONE, CHAT.replace("Ben", "~\u202fBen"), [2, 3, 5]),
         (ANDROID, CHAT, [2, 3, 6]),
         (SRT, "It rains\nat night.\nStay.\n", [3, 4, 8]),
+        (
+            SRT.replace("Stay.", "It was\n1984\nNOTE it."),
+            "It rains\nat night.\nIt was\n1984\nNOTE it.\n",
+            [3, 4, 8, 9, 10],
+        ),
         (VTT, "It rains\nat night.\nStay.\n", [4, 5, 8]),
     ],
 )
@@ -103,10 +112,13 @@ def test_the_stamps_of_a_chat_and_of_subtitles_are_left_out(content, text, lines
     "text",
     [
         "28.11.26, 22:13 - It rains.\n29.11.26, 08:00 - It does not.\n",
+        "28.11.26, 22:13 - It rains: stay.\n29.11.26, 08:00 - It does not.\n",
         "[2026-11-28 10:00:00] production.ERROR: rain\n" * 3,
         "2026-11-28 10:00:00,123 - rain - INFO: it rains\n" * 3,
         "1\n2\n3 --> 4 of them\n\n",
         "The End of Project Gutenberg was discussed at length.\n",
+        "A book ends with the line\nEnd of Project Gutenberg's Rain\nand its terms.\n",
+        "WEBVTT is a format.\n\n1984\n\n",
     ],
 )
 def test_a_text_that_looks_a_little_like_it_stays_as_it_is(text):
@@ -127,6 +139,21 @@ def test_letters_and_their_accents_are_joined_whatever_the_blocks(monkeypatch):
     document = Documents("column", column="text", order=SORTED)
     table = read("a.jsonl", '{"text": "e\\u0301 and e\u0301 and the rain"}\n', documents=document)
     assert table.content == "é and é and the rain\0"
+
+
+@pytest.mark.parametrize("line", [b"ACGT", "雨".encode()])
+def test_a_text_in_one_line_is_not_kept_until_its_end(line):
+    blocks = composed_blocks(iter([line * 9] * 9), Tally())
+    assert max(map(len, blocks)) <= len(line) * 10
+
+
+@pytest.mark.parametrize(
+    "start", [b"---\n" + b"-a: 1\n" * 40, b"From a " + b"11:111111" * 7000], ids=["head", "mailbox"]
+)
+def test_the_kind_of_a_text_is_found_in_little_time(start):
+    started = time.process_time()
+    assert cleaner(start) is None and not find_kind(MARKUP, start) and not describe_kind(start, "")
+    assert time.process_time() - started < 2
 
 
 def test_what_is_typed_is_joined_as_the_text_of_the_run_was(command, tmp_path):
