@@ -431,7 +431,9 @@ def delete_run(path: Path) -> None:
     with lock_folder(path), files.convert_os_errors("remove", path=path):
         # The checkpoints first: a run of which some are left can still be found, and deleted.
         for entry in list(path.iterdir()):
-            if is_checkpoint_name(entry.name.removeprefix("damaged-")):
+            # A link, or a file of that name, is not written by charrnn.
+            is_folder = entry.is_dir() and not entry.is_symlink()
+            if is_folder and is_checkpoint_name(entry.name.removeprefix("damaged-")):
                 shutil.rmtree(entry)
         for name in _OTHER_FILES:
             (path / name).unlink(missing_ok=True)

@@ -169,11 +169,14 @@ def test_the_best_of_each_text_is_marked(command, build):
 def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, build):
     paths = [build("a"), build("b")]
     (paths[1] / "step-by-step").mkdir()
+    for name in ("step-00000007", "damaged-step-00000007"):
+        (paths[1] / name).symlink_to(paths[1] / "step-by-step")
     for answer, code, left in ((b"", 2, [True, True]), (b"y\n", 0, [False, True])):
         ran = command("runs", "delete", "a", "b", stdin=answer)
         assert (ran.code, [path.exists() for path in paths]) == (code, left)
     assert "Delete checkpoints/a, checkpoints/b (0.0 MB)?" in ran.err
-    assert list(paths[1].iterdir()) == [paths[1] / "step-by-step"]
+    names = {path.name for path in paths[1].iterdir()}
+    assert names == {"damaged-step-00000007", "step-00000007", "step-by-step"}
     assert "other files are left in checkpoints/b" in ran.err
     assert command("runs", "delete").code == 2
 
