@@ -126,7 +126,8 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     # Rows of different kinds have different entries.
     columns = dict.fromkeys(name for row in flat_rows for name in row)
     buffer = StringIO()
-    table = csv.DictWriter(buffer, list(columns), lineterminator="\n")
+    # A value is put in quotes if it has a character of the line end, as that of old texts, CR.
+    table = csv.DictWriter(buffer, list(columns), lineterminator="\r\n")
     table.writeheader()
     table.writerows(flat_rows)
     return buffer.getvalue()

@@ -3,7 +3,9 @@
 Tests `views.delivery`, too.
 """
 
+import csv
 import struct
+from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,7 +18,7 @@ from rich.text import Text
 from charrnn.cells.findings import ColouredText
 from charrnn.errors import UsageError
 from charrnn.views import svg
-from charrnn.views.delivery import FORMATS, describe_formats, find_format
+from charrnn.views.delivery import FORMATS, describe_formats, find_format, to_csv
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.svg import (
     COLUMN_WIDTH,
@@ -48,6 +50,12 @@ def svg_lines(svg):
     root = ElementTree.fromstring(svg)
     assert root.get("{http://www.w3.org/XML/1998/namespace}space") == "preserve"
     return ["".join(element.itertext()) for element in root.iter(f"{{{SVG_NAMESPACE}}}text")]
+
+
+def test_a_table_keeps_every_line_end_of_a_text():
+    texts = ["a\rb", "a\nb", "a\r\nb", '"a", b']
+    table = StringIO(to_csv([{"text": text} for text in texts]), newline="")
+    assert [row["text"] for row in csv.DictReader(table)] == texts
 
 
 def test_html_shows_the_text_and_runs_none_of_it():
