@@ -206,7 +206,10 @@ def _check_lesson(options: TrainOptions, num_processes: int) -> None:
 def _run_to_resume(names: Sequence[str]) -> str | None:
     """Return the one run that is named, or None for the newest."""
     if len(names) > 1:
-        raise UsageError(f"--resume takes one run, not {len(names)}: charrnn train --resume RUN")
+        raise UsageError(
+            f"--resume takes one run, not {len(names)}, and trains on its own text. To go on with"
+            f" another text: charrnn train TEXT --init-from RUN --extend-alphabet --out NAME"
+        )
     return next(iter(names), None)
 
 

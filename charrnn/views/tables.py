@@ -515,7 +515,7 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
                 shared.append(f"{name} {values.pop()}")
 
     # Names to the left, so that names that begin alike stand below each other.
-    left = ("run", "best", "date", "text", "from", "model")
+    left = ("run", "best", "text", "from", "model")
     table = records_table(columns, runs, left=left, narrow=True)
 
     # A run without a loss cannot be compared wrongly.

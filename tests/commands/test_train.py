@@ -297,6 +297,7 @@ def test_the_last_command_trains_the_same_weights_again(command, text_file):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
     # A run that was continued has more than one schedule.
     num_steps = int(folders[1].name.removeprefix("step-"))
+    assert "--init-from RUN" in command("train", "more.txt", "--resume", "text-001").err
     resumed = command("train", "--resume", "--steps", num_steps + 1)
     assert resumed.code == 0 and "--recipe" not in resumed.err
 

@@ -214,6 +214,11 @@ def test_what_all_runs_share_stands_below_and_what_their_names_repeat_is_left_ou
     assert "text" not in "".join(shown(RUN, replace(RUN, name="shakespeare-002", seed=1), width=80))
 
 
+def test_a_date_is_never_folded():
+    war = replace(WAR, saved="2026-11-28T12:00:00+00:00", init_from="a-long-name-of-a-model")
+    assert "2026-11-28" in " ".join(shown(RUN, war, width=70))
+
+
 def test_names_of_24_columns_are_not_folded_and_stand_before_their_loss():
     for width in (48, 60, 80):
         run = replace(RUN, name="x" * 24, best_nats=1.25)

@@ -105,7 +105,7 @@ def learned_texts(model: TrainedModel, *, reason: str) -> LearnedTexts:
             earlier.check_learned_here()
             texts.append(list(earlier.read_parts(reason=reason)))
         except CharRNNError as error:
-            missing = f"what {init_from} learned before is not compared: {error}"
+            missing = f"what {init_from} learned before is not compared: {error}".rstrip(".")
             warn(missing)
             return LearnedTexts(texts, missing)
         model = earlier
