@@ -31,7 +31,7 @@ MAX_NUMBERS = 24
 """Numbers of an output that are compared with a tolerance, where the processor decides about the
 last digits."""
 CLOCKS = ("seconds", "chars_per_second")
-IGNORED = ("findings", "programs", ".git", "__pycache__")
+IGNORED = ("findings", "programs", "compiled", ".git", "__pycache__")
 NUMBERS = "numbers: "
 """Begins the line of the numbers that may differ a little between processors."""
 PICTURES = {code: 0x2400 + code for code in range(32)}
