@@ -59,7 +59,7 @@ def _without_stamps(
         if is_after_blank or not _SAID.match(line):
             rest = re.sub(pattern, b"", line)
         is_after_blank = is_blank(line)
-        tally.changes[change] += rest != line
+        tally.changes[change] += rest != line and not is_after_blank
         if rest:
             yield number, rest
 

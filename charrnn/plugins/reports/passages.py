@@ -5,8 +5,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), M passages.
 """
 
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 
@@ -20,7 +19,7 @@ from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.display import Displayable
 from charrnn.text.copies import are_covered, codes_of, count_places, find_repeats
-from charrnn.text.corpus import Corpus
+from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.places import Place
 from charrnn.text.vocab import as_bytes
 from charrnn.views.tables import Cell, Columns, records_table
@@ -259,30 +258,47 @@ def repeats_in(corpus: Corpus, *, min_length: int = MIN_COPY_LENGTH) -> CopiedPa
     text = corpus.content
     matches = find_repeats(codes_of(text), length=min_length)
 
-    # How often each stands there. Without passages, there is no shortest one to look for.
-    contents = [text[start : start + length] for start, length, _ in matches]
-    num_places: Counter[str | bytes] = Counter()
-    if contents:
-        num_places = count_places(set(contents), corpus=text)
-
-    # The other place of each; the file is read again for it.
-    places = corpus.places(matches[:, 2])
-    # As many records as matches: of each pair of places both are passages.
-    passages = []
-    for match, content, place in zip(matches.tolist(), contents, places, strict=True):
-        start, length, offset = match
-        passage = Passage(
-            start=start,
-            length=length,
-            offset=offset,
-            place=place,
-            # Without the passage itself and its other place, both of which the table shows.
-            num_more=num_places[content] - 2,
-        )
-        passages.append(passage)
+    # The table shows the passage itself and its other place.
+    passages = passages_of(matches, text, searched=text, places=corpus.places, num_shown=2)
     return CopiedPassages(
         text=text, min_length=min_length, passages=placed(passages, corpus), where=REST
     )
+
+
+def passages_of(
+    matches: Int64Array,
+    text: str | bytes,
+    *,
+    searched: str | bytes | CorpusPart,
+    places: Callable[[Int64Array], Sequence[Place | None]],
+    num_shown: int,
+    number: int = 0,
+) -> list[Passage]:
+    """Make a `Passage` of each match (M, 3): its start in `text`, its length, and its offset in the
+    text `searched`, whose number is `number`.
+
+    `places` returns the places of offsets. Of the places in `searched`, `num_shown` are shown.
+    """
+    # Where nothing is copied, no file is read.
+    if not len(matches):
+        return []
+
+    # A passage may occur twice in the text, but is looked for once.
+    contents = [text[start : start + length] for start, length, _ in matches]
+    num_places = count_places(set(contents), corpus=searched)
+    passages = []
+    found = zip(matches.tolist(), contents, places(matches[:, 2]), strict=True)
+    for (start, length, offset), content, place in found:
+        passage = Passage(
+            start=start,
+            length=length,
+            number=number,
+            offset=offset,
+            place=place,
+            num_more=num_places[content] - num_shown,
+        )
+        passages.append(passage)
+    return passages
 
 
 def placed(passages: Sequence[Passage], corpus: Corpus) -> tuple[Passage, ...]:

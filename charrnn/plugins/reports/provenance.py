@@ -26,7 +26,13 @@ from charrnn.plugins.reports.char_predictions import (
     with_ngrams,
 )
 from charrnn.plugins.reports.copies import learned_texts
-from charrnn.plugins.reports.passages import CopiedPassages, Passage, placed, with_names
+from charrnn.plugins.reports.passages import (
+    CopiedPassages,
+    Passage,
+    passages_of,
+    placed,
+    with_names,
+)
 from charrnn.system.arrays import Int64Array
 from charrnn.text.copies import (
     Key,
@@ -34,7 +40,6 @@ from charrnn.text.copies import (
     SlicedText,
     are_covered,
     codes_of,
-    count_places,
     document_hashes,
     find_matches,
     hash_documents,
@@ -171,25 +176,14 @@ class ReferenceText:
         found: list[Passage] = []
         for number, training in enumerate(self.trainings):
             matches = find_passages(text, corpus=training, min_length=min_length)
-            # Where nothing is copied, no file is read.
-            if not len(matches):
-                continue
-
-            # A passage may occur twice in the text, but is looked for once.
-            contents = [text[start : start + length] for start, length, _ in matches]
-            num_places = count_places(set(contents), corpus=training)
-            places = training.places(matches[:, 2])
-            for match, content, place in zip(matches.tolist(), contents, places, strict=True):
-                start, length, offset = match
-                passage = Passage(
-                    start=start,
-                    length=length,
-                    number=number,
-                    offset=offset,
-                    place=place,
-                    num_more=num_places[content] - 1,
-                )
-                found.append(passage)
+            found += passages_of(
+                matches,
+                text,
+                searched=training,
+                places=training.places,
+                num_shown=1,
+                number=number,
+            )
         return with_names(_longest(found))
 
     @cached_property
