@@ -170,3 +170,7 @@ def test_a_run_without_the_setting_reads_files_as_they_stand(tmp_path):
     golden = Path(__file__).parents[1] / "runs/golden/format-2/run"
     assert not charrnn.load(golden).config.clean
     assert charrnn.load(build_chain(tmp_path / "new", "\nabc")).config.clean
+
+
+def test_blank_lines_do_not_count_as_left_out_of_subtitles():
+    assert "numbers and times of subtitles (5 lines)" in read("_film.txt", SRT).notes[-1]
