@@ -18,8 +18,8 @@ from charrnn.cells.findings import (
 )
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
-from charrnn.evaluation.losses import bits
 from charrnn.generation.generated_text import GeneratedText, Prediction
+from charrnn.model.losses import bits
 from charrnn.plugins.analyses.ablation import Ablation
 from charrnn.plugins.analyses.descriptions import Description, DescriptionReport
 from charrnn.plugins.analyses.directions import Direction, DirectionContribution
