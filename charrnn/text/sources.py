@@ -346,14 +346,13 @@ def find_origin(source: str, *, is_named_by_run: bool, order: Order) -> Origin:
     # Plugins come last, because looking for them takes longest.
     if path is None and not is_named_by_run:
         path = _generate(source)
-    if path is None:
-        raise NotHereError(source, _not_found(source))
-
-    if is_run_folder(path) and not is_named_by_run:
+    if path is None and is_run_folder(Path(source)) and not is_named_by_run:
         raise DataError(
             f"{source} is a run, not a text\ncontinue it: charrnn train"
             f" {named('resume', source)}; or let it write: charrnn sample {source}"
         )
+    if path is None:
+        raise NotHereError(source, _not_found(source))
     return _path(path, label=str(path), order=order, is_named_by_run=is_named_by_run)
 
 
@@ -457,14 +456,14 @@ def _find_path(source: str) -> Path | None:
     """Return the first path with that name, with or without .txt, here and in the folders of
     corpora.
 
-    A run that is named after a text of the catalogue does not count. Raises DataError if
-    permissions hide the path.
+    A run does not count: it may have the name of a text that is found elsewhere. Raises DataError
+    if permissions hide the path.
     """
     for folder in (Path(), *corpora_folders()):
         for name in (*forms_of(source), *forms_of(f"{source}.txt")):
             path = folder / name
             try:
-                is_text = _is_there(path) and not (is_run_folder(path) and find_entry(source))
+                is_text = _is_there(path) and not is_run_folder(path)
             except OSError as error:
                 raise unreadable(str(error.filename), error) from error
             if is_text:

@@ -106,6 +106,12 @@ def test_a_run_is_no_text():
         find("run")
 
 
+def test_a_run_hides_no_text_of_its_name():
+    for name in ("dickens", "recall"):
+        put_run(name)
+        assert find(name).paths[0].suffix == ".txt"
+
+
 def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch):
     monkeypatch.setattr("charrnn.text.sources.fetch", lambda *_, **__: pytest.fail("downloads"))
     with pytest.raises(
