@@ -11,7 +11,7 @@ import typer
 from charrnn.cli.root import commands, owner_of
 from charrnn.cli.streams import describe_unexpected, with_flags
 from charrnn.errors import CharRNNError, NoRunError, NotHereError, did_you_mean
-from charrnn.hooks.manager import about_missing_plugins, extension_in, left_out
+from charrnn.hooks.manager import about_missing_plugins, extension_in, left_out, other_packages
 from charrnn.system.lazy import LazyModule
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
     message = describe_unexpected(cause or error)
     if owner := owner_of(_command_name(arguments)) or extension_in(error):
         message = f"The {owner} failed: {message}"
+    elif others := ", ".join(other_packages()):
+        # What a package returns, and a function that does not fit, fail in a line of charrnn.
+        message += f" It may be a fault of what extends charrnn: {others}."
     return message, 1
 
 

@@ -68,24 +68,28 @@ from dataclasses import dataclass
 from charrnn.cells.study import CellSection
 from charrnn.hooks import hookimpl
 from charrnn.system.display import Displayable
-from charrnn.views.cell_page import Part
+from charrnn.views.html_page import PagePart
 
 
 @dataclass(frozen=True)
 class Parity(Displayable):
     word: str
 
-    def parts(self):
-        return [Part(title="Parity", draw_as="text", content=["The number is " + self.word])]
+    def view(self):
+        return ["The number is " + self.word]
 
 
 def measure(analysis, layer, unit):
     return Parity("odd" if unit % 2 else "even")
 
 
+def parts(parity):
+    return [PagePart(title="Parity", draw_as="text", content=parity.word)]
+
+
 @hookimpl
 def cell_sections():
-    return [CellSection("parity", message="halving", measure=measure, place=5)]
+    return [CellSection("parity", message="halving", measure=measure, place=5, parts=parts)]
 """
 
 FORMAT = """
@@ -203,8 +207,8 @@ def test_a_package_adds_a_section_to_the_page_of_a_cell(offer, alphabet_run, tmp
     assert run(["visualize", str(alphabet_run), "--text", str(text), "--export", str(page)]) == 0
     data = Elements(page.read_text(encoding="utf-8")).data
     for number, cell in enumerate(data["cells"]):
-        shown = {data["parts"][kind]["title"]: content for kind, content in cell["parts"]}
-        assert shown["Parity"] == [f"The number is {'odd' if number % 2 else 'even'}"]
+        shown = {data["sections"][kind]["title"]: content for kind, content in cell["sections"]}
+        assert shown["Parity"] == ("odd" if number % 2 else "even")
     assert charrnn.load(alphabet_run).atlas(TEXT).cells[3].to_json()["parity"] == {"word": "odd"}
 
 
@@ -216,6 +220,20 @@ def test_an_error_in_the_code_of_a_package_names_it(offer, alphabet_run, capsys)
     shown = capsys.readouterr().err
     package = "extension 'a_package' of the package a-package 1.0"
     assert f"error: The {package} failed: unexpected ZeroDivisionError: division by zero" in shown
+
+
+@pytest.mark.parametrize(
+    "old, new", [("return Parity(", "return len("), ("measure=measure,", "measure=int,")]
+)
+def test_an_error_without_a_line_of_a_package_names_what_is_installed(
+    offer, alphabet_run, capsys, old, new
+):
+    from charrnn.commands.app import run
+
+    offer(SECTION.replace(old, new))
+    assert run(["visualize", str(alphabet_run), "--cell", "0:3", "--text", __file__]) == 1
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "It may be a fault of what extends charrnn: a-package 1.0." in shown
 
 
 @pytest.mark.parametrize(
