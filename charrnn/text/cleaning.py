@@ -26,6 +26,9 @@ _SAID = re.compile(rb"\d+\s*\Z|NOTE")
 """Matches what subtitles say if no blank line stands before it."""
 _LEFT_OUT = f"left out of {{label}}: %s ({{num}}); {named('clean', 'false')} keeps them"
 _TERMS = "line", _LEFT_OUT % "Project Gutenberg's terms"
+_BEHIND = "line", _LEFT_OUT % "another text behind a book of Project Gutenberg"
+MOST_TERMS = 600
+"""Lines of the terms between two books of Project Gutenberg at most: they have about 400."""
 _COMPOSED = (
     "letter",
     "joined {num} of {label} with the accents that stood apart (NFC);"
@@ -58,24 +61,38 @@ def _without_stamps(
         rest = line
         if is_after_blank or not _SAID.match(line):
             rest = re.sub(pattern, b"", line)
+            if tally.cuts is not None:
+                tally.cuts[number] = _cuts(line, pattern)
         is_after_blank = is_blank(line)
         tally.changes[change] += rest != line and not is_after_blank
         if rest:
             yield number, rest
 
 
+def _cuts(line: bytes, pattern: bytes) -> list[tuple[int, int]]:
+    """Return where the matches of a pattern begin and end in a line, in characters."""
+    spans = [match.span() for match in re.finditer(pattern, line)]
+    return [(len(line[:begin].decode()), len(line[:end].decode())) for begin, end in spans]
+
+
 def _without_terms(lines: Iterable[Line], tally: Tally, *, is_inside: bool) -> Iterator[Line]:
     # A file may have several books, with the terms of the next one after those of the last.
     ends_terms = False
     is_after_blank = True
+    num_terms = 0
     for number, line in lines:
         # A sentence about the words that end a book may have them at the start of a line.
         is_end = _BOOK_ENDS.match(line) and (is_after_blank or line.startswith(b"*"))
         is_after_blank = is_blank(line)
         if is_inside and not is_end:
             yield number, line
+            num_terms = 0
             continue
-        tally.changes[_TERMS] += 1
+        num_terms += 1
+        if num_terms > MOST_TERMS:
+            tally.changes[_BEHIND] += 1
+        else:
+            tally.changes[_TERMS] += 1
         # What ends the terms before a book may have several lines.
         is_inside = ends_terms and is_blank(line)
         ends_terms = not is_inside and (ends_terms or _BOOK_BEGINS.match(line) is not None)

@@ -157,10 +157,16 @@ _MINUTE = rb"\d{1,2}[:.]\d\d"
 _NOON = rb"(?:(?: |\xc2\xa0|\xe2\x80\xaf)[AaPp]\.?(?: |\xc2\xa0)?[Mm]\.?)?"
 _STAMP = (
     _MARK
-    + rb"(?:\[%b, %b(?:[:.]\d\d)?%b\] " % (_DAY, _MINUTE, _NOON)
+    + rb"(?:\[%b,? %b(?:[:.]\d\d)?%b\] " % (_DAY, _MINUTE, _NOON)
     + rb"|%b,? %b%b - )" % (_DAY, _MINUTE, _NOON)
 )
-_NAMED = _STAMP + rb"[^:\n]{1,60}: [^\n]*\n"
+# A log may have such stamps without a comma, and a level or the name of a program before its colon.
+_LEVEL = rb"INFO|DEBUG|TRACE|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE"
+_LOGGED = rb"[^,\n]{10,40}?(?:\]| -) (?:[a-z][^\s:]*:|(?:[^:\n]{0,59}\W)?(?:%b|%b)\b)" % (
+    _LEVEL,
+    _LEVEL.lower(),
+)
+_NAMED = rb"(?!%b)%b[^:\n]{1,60}: [^\n]*\n" % (_LOGGED, _STAMP)
 STAMPED: Sequence[tuple[bytes, str, bytes]] = (
     (
         # Two messages with names in a row, which a diary hardly has.

@@ -35,6 +35,7 @@ from charrnn.text.documents import (
 )
 from charrnn.text.file_kinds import DOCUMENTS, MARKUP, Kind, describe_kind, why_torn
 from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
+from charrnn.text.places import PlacedLine
 from charrnn.text.sources import Origin, is_smiles_file
 from charrnn.text.text_files import (
     Change,
@@ -315,12 +316,13 @@ class SourceReader:
         """Whether files are joined: documents have their own ends, and bytes stay as they are."""
         return self.kind == "char" and self.documents is None
 
-    def lines(self) -> Iterator[tuple[str, Line]]:
-        """Read the text again, before its documents are brought into their order: yield its lines,
-        each after the name of its file. They end before a stream that was not kept."""
+    def lines(self) -> Iterator[PlacedLine]:
+        """Read the text again, before its documents are brought into their order: yield its lines.
+        They end before a stream that was not kept."""
         ends_line = True
         for name in self._used:
-            tally = Tally()
+            cuts: dict[int, list[tuple[int, int]]] = {}
+            tally = Tally(cuts=cuts)
             blocks: Iterable[bytes] = self._kept.get(name, ())
             if not blocks:
                 path = Path(name)
@@ -328,11 +330,11 @@ class SourceReader:
                     return
                 blocks = self._blocks(path, tally=tally, needs_regular=True)
             if self._is_running_text and not ends_line:
-                yield name, (1, b"\n")
+                yield PlacedLine(name, 1, b"\n")
             for number, line in self._divided(iter(blocks), label=name, tally=tally):
                 if self._is_cleaned:
                     line = composed(line, tally)
-                yield name, (number, line)
+                yield PlacedLine(name, number, line, cuts.get(number, ()))
                 ends_line = line.endswith(b"\n")
 
     def _files(self, origin: Origin, tally: Tally) -> Iterator[FileBlocks]:

@@ -135,6 +135,9 @@ class Tally:
     """What was left out or changed in the text, and how many times."""
     documents: set[str] = field(default_factory=set)
     """The names of the files that pandoc has read."""
+    cuts: dict[int, list[tuple[int, int]]] | None = None
+    """The characters that were left out inside lines: [begin, end) of each cut, by the number of
+    the line. None if nobody asks for them."""
 
     def add_changes(self, file: "Tally") -> None:
         """Add what was changed in one file."""

@@ -66,6 +66,12 @@ def test_the_terms_of_project_gutenberg_are_left_out_of_a_book(before, after):
     assert str(paragraphs.content).startswith(STORY.strip())
 
 
+def test_another_text_behind_a_book_is_left_out_with_its_number_of_lines():
+    notes = read("rain.txt", MODERN[0] + STORY + MODERN[1] + "Other words.\n" * 700).notes
+    assert "left out of rain.txt: Project Gutenberg's terms (606 lines)" in notes[0]
+    assert "another text behind a book of Project Gutenberg (104 lines)" in notes[1]
+
+
 IPHONE = (
     "\u200e[28.11.26, 22:13:07] Us: \u200eMessages and calls are end-to-end encrypted.\r\n"
     "[28.11.26, 22:13:08] Mara: I am at the river.\nIt rains.\r\n"
@@ -88,6 +94,7 @@ VTT = "WEBVTT\n\n00:01.000 --> 00:02.000 align:start\nIt rains\nat night.\n\n00:
     "content, text, lines",
     [
         (IPHONE, CHAT.replace("Ben", "~\u202fBen"), [2, 3, 5]),
+        (IPHONE.replace(",", ""), CHAT.replace("Ben", "~\u202fBen"), [2, 3, 5]),
         (ANDROID, CHAT, [2, 3, 6]),
         (SRT, "It rains\nat night.\nStay.\n", [3, 4, 8]),
         (
@@ -102,6 +109,10 @@ def test_the_stamps_of_a_chat_and_of_subtitles_are_left_out(content, text, lines
     corpus = read("_chat.txt", content)
     assert corpus.content == text
     assert lines_of(corpus) == lines
+    # The columns are those of the file, too.
+    shown = read_corpus(["_chat.txt"], is_cleaned=False).content.split("\n")
+    for place, char in zip(corpus.places(np.arange(len(text))), text, strict=True):
+        assert (shown[place.line - 1] + "\n")[place.column - 1] == char
     note = "left out of _chat.txt: the (dates and times of a WhatsApp chat|numbers and times)"
     assert re.match(note, corpus.notes[-1])
     kept = read_corpus(["_chat.txt"], is_cleaned=False).content
@@ -114,6 +125,8 @@ def test_the_stamps_of_a_chat_and_of_subtitles_are_left_out(content, text, lines
         "28.11.26, 22:13 - It rains.\n29.11.26, 08:00 - It does not.\n",
         "28.11.26, 22:13 - It rains: stay.\n29.11.26, 08:00 - It does not.\n",
         "[2026-11-28 10:00:00] production.ERROR: rain\n" * 3,
+        "[2026-11-28 10:00:00] nginx: rain\n" * 3,
+        "2026-11-28 10:00 - INFO: rain\n2026-11-28 10:01 - Rain [debug]: no\n" * 3,
         "2026-11-28 10:00:00,123 - rain - INFO: it rains\n" * 3,
         "1\n2\n3 --> 4 of them\n\n",
         "The End of Project Gutenberg was discussed at length.\n",

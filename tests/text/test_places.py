@@ -12,7 +12,7 @@ from charrnn.text import copies
 from charrnn.text.copies import count_places
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
-from charrnn.text.places import Place, find_places
+from charrnn.text.places import Place, PlacedLine, find_places
 from charrnn.text.sources import Order
 
 
@@ -60,9 +60,9 @@ def test_the_texts_have_wrapped_paragraphs_that_are_joined(tmp_path):
 @given(LINES, st.booleans())
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_columns_count_characters_and_in_bytes_bytes(lines, is_text):
-    numbered = [(file, (number, text.encode())) for number, (file, text) in enumerate(lines, 1)]
+    numbered = [PlacedLine(file, n, text.encode()) for n, (file, text) in enumerate(lines, 1)]
     expected = []
-    for file, (number, content) in numbered:
+    for file, number, content, _ in numbered:
         length = len(content.decode()) if is_text else len(content)
         for column in range(1, length + 1):
             expected.append(Place(file=file, line=number, column=column))
@@ -92,7 +92,7 @@ def test_places_are_counted_across_slices(text, passages, size, is_bytes):
 
 def test_no_file_is_read_after_the_last_character_was_found():
     def lines():
-        yield "a.txt", (1, b"a passage")
+        yield PlacedLine("a.txt", 1, b"a passage")
         raise AssertionError("it is read on")
 
     assert list(find_places([2], lines(), is_text=True)) == [Place(file="a.txt", line=1, column=3)]

@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,14 @@ from charrnn.cli.streams import print_json, result_console, with_flags, write_as
 from charrnn.errors import UsageError, counted, named
 from charrnn.evaluation.comparison import Comparison, Listing, distinct_names
 from charrnn.evaluation.loss_reports import MAX_SCORED
+from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.evaluation.measured import Content
 from charrnn.evaluation.notes import notes_of_runs
-from charrnn.model.losses import CharLosses, consecutive_ranges
 from charrnn.system.arrays import Int64Array
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText, lines_of, read_path
-from charrnn.text.places import Place, find_places
+from charrnn.text.places import Place, PlacedLine, find_places
 from charrnn.text.vocab import as_bytes, code_points
 from charrnn.trained_model import TrainedModel
 from charrnn.views.tables import plain_table
@@ -194,7 +193,7 @@ def finder(text: GivenText | None, content: Content, *, documents: str) -> FindP
         source = text
 
     def find(indices: Int64Array) -> list[Place | None]:
-        lines = zip(repeat(""), lines_of(source, documents), strict=False)
+        lines = (PlacedLine("", *line) for line in lines_of(source, documents))
         return [*find_places(indices.tolist(), lines, is_text=isinstance(content, str))]
 
     return find
