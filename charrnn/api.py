@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from charrnn import trained_model
+from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import beginning_of, fresh_seed
 from charrnn.generation.sample_options import (
@@ -61,7 +62,7 @@ else:
     provenance = LazyModule("charrnn.plugins.reports.provenance")
 
 
-class Model(TrainedModel):
+class Model(TrainedModel, ProbabilityMethods):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Its `generator` generates text, with options in a dataclass.

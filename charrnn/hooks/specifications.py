@@ -202,8 +202,9 @@ def evaluations() -> Sequence[Any]:
 
 @hookspec
 def cell_sections() -> Sequence[Any]:
-    """Return sections of the page of a cell: each a `charrnn.cells.study.CellSection`.
+    """Return sections of the page of a cell: each a `charrnn.cells.study.CellSection`. With
+    `parts` it is also in an atlas, the exported page of all cells.
 
-    [CellSection("tempo", message="counting", measure=tempo_of, place=50)]
+    [CellSection("tempo", message="counting", measure=tempo_of, place=50, parts=tempo_parts)]
     """
     raise NotImplementedError

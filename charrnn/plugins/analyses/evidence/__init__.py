@@ -23,9 +23,11 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
 from charrnn.model.annotations import CharRNN
-from charrnn.model.reading import read_parts
+from charrnn.model.reading import KnownStates, read_parts
 from charrnn.plugins.analyses.evidence.card import Choosing, Scoring, check_room
 from charrnn.plugins.analyses.evidence.results import (
+    ABOUT_WORST,
+    WORST_TITLE,
     Birth,
     EvidenceCard,
     OtherRun,
@@ -33,6 +35,7 @@ from charrnn.plugins.analyses.evidence.results import (
 from charrnn.plugins.analyses.matching import is_near, load_others, match_pairs, studies_of
 from charrnn.statistics.agreement import measure_score
 from charrnn.system.lazy import torch
+from charrnn.views.html_page import PagePart
 
 SEGMENTS_OF_BIRTH = 32
 """Segments of the scoring half that every checkpoint reads, at most."""
@@ -145,16 +148,22 @@ def _segments_of_birth(study: Study) -> tuple[np.ndarray, int]:
 
 
 def _score_segments(
-    study: Study, *, score: CellScore, network: CharRNN, labels: np.ndarray
+    study: Study,
+    *,
+    score: CellScore,
+    network: CharRNN,
+    labels: np.ndarray,
+    known: KnownStates | None = None,
 ) -> float:
-    """Score the cell of a score in a network, on segments of the scoring half."""
+    """Score the cell of a score in a network, on segments of the scoring half; without the `known`
+    states of the network, after a warm-up."""
     ids = study.text.ids
     begins, length = _segments_of_birth(study)
     read_positions = []
     values = []
     with torch.inference_mode():
         for positions, (_, cells, _) in read_parts(
-            network.trace, network.initial_state, ids=ids, begins=begins, num_chars=length
+            network.trace, network.initial_state, ids, begins, length, known=known
         ):
             read_positions.append(positions)
             values.append(cells[:, :, score.layer, score.unit].numpy())
@@ -193,7 +202,13 @@ def _matches(
         if match.correlation < 0:
             polarity = -polarity
         partner = replace(score, layer=match.other_layer, unit=match.other_unit, polarity=polarity)
-        value = _score_segments(other, score=partner, network=other.network(), labels=labels)
+        value = _score_segments(
+            other,
+            score=partner,
+            network=other.network(),
+            labels=labels,
+            known=other.known_states(),
+        )
         is_shared = match.is_shared and is_near(score.strength_of(value), best=score.strength)
         begins, length = _segments_of_birth(other)
         yield OtherRun(
@@ -205,11 +220,31 @@ def _matches(
         )
 
 
+def page_parts(card: EvidenceCard) -> Iterator[PagePart]:
+    """Yield what an exported page shows: a line for each part, then the places where it is most
+    wrong."""
+    yield PagePart(
+        title=f"Evidence for {card.detector}",
+        draw_as="figures",
+        content=list(card.lines().items()),
+    )
+    if card.fooled.worst:
+        yield PagePart(
+            title=WORST_TITLE,
+            draw_as="figures",
+            content=[(place.about, place.excerpt.plain) for place in card.fooled.worst],
+            about=ABOUT_WORST,
+        )
+
+
 SECTION = CellSection(
     "evidence",
     message="looking for a card",
     measure=card_of,
     place=10,
+    title="Evidence",
+    parts=page_parts,
+    summary=EvidenceCard.lines,
 )
 """The section of the page of a cell: the card, if one was measured."""
 

@@ -4,21 +4,24 @@ vocabulary.
 Tests `evaluation.loss_reports`, too.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from effects_networks import make_ids
 from naive_losses import make_network, naive_scores
 
-from charrnn.evaluation.measured import MeasuredText
-from charrnn.model import losses as loss_module
-from charrnn.model.device import cpu_computes_bf16
-from charrnn.model.losses import (
+import charrnn
+from charrnn.evaluation import losses as loss_module
+from charrnn.evaluation.losses import (
     WINDOWED_LENGTH,
     char_losses,
     scored_positions,
     stateful_scores,
 )
+from charrnn.evaluation.measured import MeasuredText
+from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
 from charrnn.statistics.intervals import BlockSums
 from charrnn.system.progress import CallbackProgress, using
@@ -134,6 +137,16 @@ def test_a_stop_after_the_last_character_does_not_lose_the_scores(monkeypatch):
     assert num_asked > 1
     assert stop_at(num_asked - 1) is None
     assert stop_at(num_asked).means == whole.means
+
+
+def test_lanes_change_the_losses_of_an_included_model_by_less_than_the_page_says(monkeypatch):
+    model = charrnn.load("prose")
+    ids = model.vocab.encode(Path("docs/use/evaluation.md").read_text(encoding="utf-8"))
+    read_at_once = char_losses(model.network, ids, precision="fp32").nats
+    monkeypatch.setattr("charrnn.model.reading.MAX_LANES", 1)
+    changes = char_losses(model.network, ids, precision="fp32").nats - read_at_once
+    assert 0 < np.abs(changes).max() < 0.2
+    assert abs(changes.mean()) < 1e-4
 
 
 @pytest.mark.parametrize("num_chars, first", [(0, 1), (1, 1), (10, 0), (10, 10)])
