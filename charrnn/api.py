@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from charrnn import trained_model
-from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.generation.generator import beginning_of, fresh_seed
 from charrnn.generation.sample_options import (
@@ -62,7 +61,7 @@ else:
     provenance = LazyModule("charrnn.plugins.reports.provenance")
 
 
-class Model(TrainedModel, ProbabilityMethods):
+class Model(TrainedModel):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Its `generator` generates text, with options in a dataclass.

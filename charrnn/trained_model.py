@@ -4,17 +4,19 @@ What looks into models more closely takes a `TrainedModel`; the class that users
 adds those methods.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.config.settings import Config, resolved
-from charrnn.errors import DataError, UsageError, did_you_mean, named
+from charrnn.errors import DataError, UsageError, check_length, did_you_mean, named
 from charrnn.generation.generated_text import GeneratedText, Prediction
 from charrnn.generation.generator import Generator, check_vocab_size
 from charrnn.generation.keywords import with_options
@@ -41,9 +43,17 @@ from charrnn.system.progress import advise, task
 from charrnn.system.spinning import adapt_loaded_torch
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
-from charrnn.text.given_text import GivenText, text_to_continue, unknown_warning, whole_text
+from charrnn.text.given_text import (
+    GivenText,
+    TextPiece,
+    ended,
+    text_to_continue,
+    texts_of,
+    unknown_warning,
+    whole_text,
+)
 from charrnn.text.recorded_corpus import RecordedCorpus, recorded_corpus
-from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
+from charrnn.text.vocab import EncodedText, IdArray, Vocab, decode_each, encode_text
 
 TextOrIds = GivenText | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
@@ -55,10 +65,12 @@ if TYPE_CHECKING:
     from charrnn.cells.study import Study
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
+    from charrnn.model import losses
     from charrnn.model.network import CharRNN, Predictor
     from charrnn.runs import overview
 else:
-    # `sample` uses neither, and importing them takes a tenth of its start.
+    # `sample` uses none of them, and importing them takes a tenth of its start.
+    losses = LazyModule("charrnn.model.losses")
     records = LazyModule("charrnn.cells.findings")
     overview = LazyModule("charrnn.runs.overview")
 
@@ -369,6 +381,92 @@ class TextModel:
         """
         beginning = text_to_continue(text, self.config)
         return RecordList(self.generator.predict(beginning, top=top, unknown=unknown))
+
+    @overload
+    def logprob(
+        self,
+        text: str | bytes | os.PathLike[str],
+        *,
+        context: str | bytes = "",
+    ) -> float: ...
+
+    @overload
+    def logprob(
+        self,
+        text: list[Any] | tuple[Any, ...],
+        *,
+        context: str | bytes = "",
+    ) -> NDArray[np.float64]: ...
+
+    def logprob(
+        self,
+        text: TextPiece | Sequence[TextPiece],
+        *,
+        context: str | bytes = "",
+    ) -> float | NDArray[np.float64]:
+        """Compute the log-probability ln p(text) of a text or of each of several texts, in nats.
+
+        For a model of documents a text begins a document, and the END after each of its documents
+        counts, too: the probabilities of all documents have the sum 1. For another model this is ln
+        p(text | context); without a context nothing predicts the first character, which is then not
+        counted. Unknown characters cost as much as in `evaluate`. The weights are in fp32, or in
+        bf16 for a large network that was trained in it where the processor is fast in it; `sample`
+        draws by weights of 8 bits unless its `precision` is `fp32`.
+
+        Args:
+            text: The text: a string, bytes or the `pathlib.Path` of a file, or a list of N such
+                texts.
+            context: What the model reads before each text. By default nothing.
+
+        Returns:
+            A float for a text, an array (N,) for a list of N texts.
+
+        Raises:
+            DataError: A text has no character to predict, or a file cannot be read.
+            UsageError: A text is bytes and the model reads characters.
+
+        Example:
+            >>> model = charrnn.load("prose")
+            >>> likely, unlikely = model.logprob(["What is the king", "the is king What"])
+            >>> bool(likely > unlikely)
+            True
+        """
+        if isinstance(text, str | bytes | os.PathLike):
+            return float(self._log_probabilities([text], context)[0])
+        return self._log_probabilities(texts_of(text), context)
+
+    def _log_probabilities(
+        self, texts: Sequence[TextPiece], context: str | bytes
+    ) -> NDArray[np.float64]:
+        """Compute the natural logarithm of the probability of each of N texts (N,)."""
+        encoded = []
+        for text in texts:
+            content = whole_text(text, self.config, context=context)
+            if self.config.end_id is not None:
+                content = ended(content)
+            encoded.append(self.encode(content, context=context))
+
+        # A network starts anew at each END, so all documents are read together.
+        if self.config.end_id is not None and not context and encoded:
+            pieces = [whole.ids[whole.first :] for whole in encoded]
+            ids = np.concatenate((encoded[0].ids[:1], *pieces))
+            starts = np.cumsum([0, *map(len, pieces[:-1])])
+            return np.asarray(-np.add.reduceat(self._nats(ids, first=1), starts))
+
+        log_probabilities = np.zeros(len(encoded))
+        for index, whole in enumerate(encoded):
+            # Nothing predicts the first character of a text without a context.
+            first = max(1, whole.first)
+            if first == len(whole.ids):
+                check_length(len(whole), least=2, what="its probability")
+            log_probabilities[index] = -self._nats(whole.ids, first).sum()
+        return log_probabilities
+
+    def _nats(self, ids: IdArray, first: int) -> NDArray[np.float64]:
+        """Compute the loss in nats of each of ids[first:], with the price of unknown characters."""
+        precision = losses.precision_of(self.config, self.network.device, "auto")
+        nats = losses.char_losses(self.network, ids=ids, first=first, precision=precision).nats
+        return (nats + self.vocab.escapes(ids[first:])).astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

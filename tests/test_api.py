@@ -1,7 +1,7 @@
 """The public Python interface, used as its documentation shows it. N characters, L layers, H
 units.
 
-Tests `charrnn`, `trained_model` and `evaluation.log_probability`, too.
+Tests `charrnn` and `trained_model`, too.
 """
 
 import math

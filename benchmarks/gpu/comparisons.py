@@ -39,8 +39,8 @@ from charrnn.config.architectures import (
 )
 from charrnn.config.settings import Config
 from charrnn.detectors.registry import get_detectors
-from charrnn.evaluation.losses import stateful_scores, windowed_scores
 from charrnn.model.device import exact_arithmetic
+from charrnn.model.losses import stateful_scores, windowed_scores
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import encode_text
 from charrnn.training.events import DoneEvent

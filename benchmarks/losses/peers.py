@@ -52,8 +52,8 @@ from numpy.typing import NDArray
 
 import charrnn
 from benchmarks.measuring import print_table
-from charrnn.evaluation.losses import WINDOWED, windowed_scores
 from charrnn.generation.sample_options import NGRAM_ORDER
+from charrnn.model.losses import WINDOWED, windowed_scores
 from charrnn.ngrams.kneser_ney import NgramModel
 from charrnn.ngrams.text_model import NgramNetwork
 

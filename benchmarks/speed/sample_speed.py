@@ -32,10 +32,10 @@ from charrnn.api import load
 from charrnn.compiled.dot_products import CHOSEN, make_dot
 from charrnn.compiled.sampling import prepare
 from charrnn.config.settings import Config
-from charrnn.evaluation.losses import stateful_scores
 from charrnn.generation.sample_options import SampleOptions
 from charrnn.generation.sampling import Beginning, prime_model, write_texts
 from charrnn.generation.writing import TextStream, WrittenText, as_wholes, in_chunks
+from charrnn.model.losses import stateful_scores
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.portable_math import Matrix
 from charrnn.model.stepper import Stepper

@@ -376,7 +376,7 @@ class CellPassage(Displayable):
     begin: int
     """Its first character in the measured text."""
     line: int
-    """The line of `index` in the measured text, from 1."""
+    """The line of `index` in the measured text, from 1; 0 if it is not known."""
     text: str
     """The passage."""
     values: tuple[float, ...] = field(repr=False)

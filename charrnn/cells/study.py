@@ -56,11 +56,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class CellSection(Record):
-    """A section of the page of a cell that a plugin or another package adds; its result draws
-    itself by `view`.
+    """A section of the page of a cell that a plugin or another package adds.
 
-    `measure` takes the study, the layer and the unit. It raises DataError for a text too short, and
-    may return None: nothing is shown.
+    `measure` takes the study, the layer and the unit. The method `parts` of its result yields what
+    the page shows: each a `views.cell_page.Part`. `measure` raises DataError for a text too short,
+    and may return None: nothing is shown.
     """
 
     name: str
@@ -71,16 +71,9 @@ class CellSection(Record):
     _: KW_ONLY
     place: int
     """The place on the page: sections are in the order of these numbers."""
-    title: str = ""
-    """The title above the result, if the result draws no title itself."""
-    parts: Callable[[Any], Iterable[Any]] | None = None
-    """Yields the PageParts (`views.html_page`) of a result for an atlas, the exported page of all
-    cells. None for a section that is not in an atlas."""
     measure_all: Callable[[Study], Sequence[Displayable]] | None = None
     """Measures all C cells for an atlas, in the order of their numbers; by default `measure` is
     called for each cell."""
-    summary: Callable[[Any], Mapping[str, str]] | None = None
-    """Returns lines, by name, that stand for the result in the summary above the page."""
 
     def of_all_cells(self, study: Study) -> Sequence[Displayable | None]:
         """Return the results of all C cells; None for a result that the text is too short for."""

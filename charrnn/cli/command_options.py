@@ -61,9 +61,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
             why="which searches for the most likely text",
         ),
         Rule("--stop --no-repeat", beside="--match", why="whose text must match as a whole"),
-        # Colours have one meaning at a time, and JSON has none.
+        # Colours have one meaning at a time, and belong to one text.
         Rule("--color", beside="--trace", why="which colours the text, too"),
-        Rule("--color", beside="--count --json --unique --new --accept"),
+        Rule("--color", beside="--count --unique --new --accept"),
         Rule("--export", beside="--json"),
         Rule("--sort", beside="--trace --color --beam"),
         Rule("--unique --new --accept", beside="--trace", why="which shows all that is drawn"),

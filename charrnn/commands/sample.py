@@ -81,7 +81,8 @@ class SampleCommandOptions(ReplacingOptions):
     cell: str | None = option(
         None,
         flags="--color WHAT",
-        help="Colour the text by its surprise, or by a cell: surprise, or L:U.",
+        help="Colour the text by its surprise, or by a cell: surprise, or L:U; --json then has a"
+        " number for each character.",
         panel=TEXT,
     )
     adapt: str | None = option(
@@ -226,8 +227,9 @@ def _choose_output(
 
     # A single text in a file has the colours of its surprise, if not those of a cell.
     is_single = count in (None, 1) and not (options.unique or options.new or options.accept)
-    if options.export is not None and is_single and not _is_table(options.export):
-        return sample_output.ColouredFile()
+    is_picture = options.export is not None and not _is_table(options.export)
+    if (is_picture and is_single) or (options.json and options.cell is not None):
+        return sample_output.ColouredWhole()
     if options.cell is not None:
         return sample_output.ColouredText()
     accept: Accept | None = None
@@ -235,33 +237,20 @@ def _choose_output(
         known = [Path(file) for file in options.known]
         key = loose_key if options.ignore_case else None
         accept = provenance.new_documents(model, known, key=key)
-    if options.unique and options.ignore_case:
-        accept = _accept_once(accept)
     if options.accept is not None:
         accept = _accept_of_file(Path(options.accept), accept)
+    alike: sample_output.Alike = ""
+    if options.ignore_case and options.unique:
+        alike = "rejected"
+    elif not options.ignore_case and (options.unique or options.new):
+        alike = "counted"
     return sample_output.Texts(
         1 if count is None else count,
         unique=options.unique,
+        alike=alike,
         accept=accept,
         likely_first=options.sort is not None,
     )
-
-
-def _accept_once(accept: Accept | None) -> Accept:
-    """Return a function that accepts a text if `accept` does, and it has accepted no text before
-    that differs in case, blanks or the form of Unicode alone."""
-    from charrnn.text.copies import loose_key
-
-    accepted = set()
-
-    def accepts(text: str) -> bool:
-        key = loose_key(text)
-        if key in accepted or (accept is not None and not accept(text)):
-            return False
-        accepted.add(key)
-        return True
-
-    return accepts
 
 
 def _accept_of_file(path: Path, accept: Accept | None) -> Accept:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from itertools import chain, islice, repeat
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from charrnn.cli.streams import (
     IN_TEXT,
@@ -32,6 +32,7 @@ from charrnn.generation.writing import Loop, Piece, find_loop
 from charrnn.runs.targets import Target
 from charrnn.system.lazy import LazyModule
 from charrnn.system.progress import Task, WarningsOnly, current, task, using
+from charrnn.text.copies import loose_key
 from charrnn.text.documents import separator_of
 from charrnn.views.delivery import Shown
 
@@ -56,6 +57,8 @@ MAX_SHOWN_CHARS = 60
 """Characters that are shown of a document which is not new."""
 MAX_LINE_ROWS = 50
 """Rows of a terminal after which a coloured line is printed, even if it continues."""
+Alike = Literal["", "counted", "rejected"]
+"""What is done with texts that are nearly the same."""
 ShownText = tuple[str, GeneratedText, SampleOptions | SearchOptions]
 """The heading of a text, the text, and the options that it was generated with."""
 LOOP_CHARS = 2_000
@@ -110,23 +113,35 @@ class Texts:
     count: int
     _: KW_ONLY
     unique: bool = False
+    alike: Alike = ""
+    """What is done with a text that differs from an earlier one in case, blanks at the ends or the
+    form of Unicode alone; "": nothing."""
     accept: Accept | None = None
     likely_first: bool = False
 
     def show(self, writing: Writing) -> None:
         """Print or export the texts. With `unique` or `accept`, a line on stderr says how many
-        texts were drawn."""
+        texts were drawn, and a note how many are nearly the same."""
         count = self.count
         generator = writing.model.generator
         num_drawn = 0
+        accepted = set()
+        keys = set()
 
-        def count_drawn(text: str) -> bool:
+        def accept(text: str) -> bool:
             nonlocal num_drawn
             num_drawn += 1
-            return self.accept is None or self.accept(text)
+            key = loose_key(text)
+            if self.alike == "rejected" and key in keys:
+                return False
+            if self.accept is not None and not self.accept(text):
+                return False
+            accepted.add(text)
+            keys.add(key)
+            return True
 
         is_chosen = self.unique or self.accept is not None
-        counting = count_drawn if is_chosen else None
+        counting = accept if is_chosen else None
 
         # Each text as it is drawn, and each object once its text is whole.
         end = ""
@@ -159,6 +174,13 @@ class Texts:
             _warn_of_loops(writing, [end], options=writing.drawing, remedy=remedy)
         if is_chosen and not writing.quiet:
             write_aside(f"{count:,} of {counted(num_drawn, 'drawn text')}")
+            num_alike = len(accepted) - len(keys)
+            if self.alike == "counted" and num_alike:
+                pairs = counted(num_alike, "pair")
+                write_aside(
+                    f"{pairs} of them with no difference but case, blanks at the ends or forms of"
+                    " Unicode: --unique --ignore-case draws others"
+                )
 
 
 @dataclass(frozen=True)
@@ -223,16 +245,16 @@ class ColouredText:
 
 
 @dataclass(frozen=True)
-class ColouredFile:
-    """A text in the file of --export, coloured by a cell or by its surprise, with the scale."""
+class ColouredWhole:
+    """A text in the file of --export, coloured by a cell or by its surprise, with the scale; or its
+    object with a number for each character."""
 
     def show(self, writing: Writing) -> None:
-        """Write the file."""
+        """Write the file, or print the object."""
         # The whole text, because a file is written at once or not at all.
         with _progress(writing, writing.drawing) as options:
             pieces = list(writing.model.generator.stream(options))
 
-        # The same data that --json prints, for a file that ends in .json.
         has_ended = None
         if writing.model.config.end_id is not None:
             has_ended = bool(pieces) and not pieces[-1].text  # the last piece is END
@@ -243,6 +265,12 @@ class ColouredFile:
             GeneratedText(text=text, logprobs=logprobs, seed=options.seed, has_ended=has_ended),
             options=options,
         )
+        data["logprobs"] = logprobs
+        if options.cell is not None:
+            data["values"] = [piece.value for piece in pieces]
+        if writing.show_as_json:
+            print_json(data)
+            return
 
         # The prime has no value, and therefore no colour.
         coloured = [Piece(writing.typed, logprob=0.0, value=math.nan)]
@@ -253,8 +281,6 @@ class ColouredFile:
             layer, unit = options.cell
             name = f"Cell {layer}:{unit}"
             coloured += pieces
-            data["values"] = [piece.value for piece in pieces]
-
         pictures = coloured_pictures(coloured, writing.polarity())
         title = f"{name} in a text of {writing.model.name}"
         deliver(Shown(title, pictures=pictures, data=data), writing.target)
@@ -300,17 +326,14 @@ class Beams:
                 deque(search, maxlen=0)  # The search has its texts once it is read to the end.
 
         # Beams are complete only now: as copies, as JSON, or numbered.
-        # An empty text is likely where documents are short, and tells nobody anything.
-        texts = [text for text in search.texts if text.text] or list(search.texts)
-        texts = texts[: self.count]
+        texts = search.texts[: self.count]
         num_cut = sum(text.has_ended is False and not text.stop for text in texts)
         _warn_of_cuts(num_cut, quiet=writing.quiet)
         if is_traced:
             _show_provenance(writing, texts[0], options=options)
         elif writing.show_as_json:
-            names = ("text", "logprob", "stop", "logprobs")
             beams = [
-                {name: getattr(text, name) for name in names} | _details(text, options)
+                {"text": text.text, "stop": text.stop, **_sums(text), **_details(text, options)}
                 for text in texts
             ]
             print_json(_as_json(writing, texts[0], options=options, beams=beams))
@@ -347,14 +370,7 @@ def _show_each(writing: Writing, shown: Iterable[ShownText]) -> None:
             whole = printable(heading + writing.typed + text.text, IN_TEXT)
             pictures.append(whole.removesuffix("\n"))  # each picture ends its line
             records.append(record)
-            # With its END, a document has one more log-probability than characters.
-            rows.append(
-                {
-                    "text": text.text,
-                    "logprob": text.logprob,
-                    "logprob_per_char": text.logprob / max(1, len(text.logprobs)),
-                }
-            )
+            rows.append({"text": text.text, **_sums(text)})
     if writing.target is not None:
         title = f"Texts of {writing.model.name}"
         deliver(Shown(title, pictures=pictures, data=records, rows=rows), writing.target)
@@ -511,12 +527,19 @@ def _as_json(
         if value is not None:
             data[name] = value
 
-    data["logprob"] = text.logprob
+    data |= _sums(text)
     if beams:
         data["beams"] = beams
     else:
-        data |= {"logprobs": text.logprobs, **_details(text, options)}
+        data |= _details(text, options)
     return data | writing.model.origin()
+
+
+def _sums(text: GeneratedText) -> dict[str, float]:
+    """Return the log-probability of a text for JSON, and its mean over the characters."""
+    # With its END, a document has one more log-probability than characters.
+    num_chars = max(1, len(text.logprobs))
+    return {"logprob": text.logprob, "logprob_per_char": text.logprob / num_chars}
 
 
 def _details(text: GeneratedText, options: SampleOptions | SearchOptions) -> dict[str, object]:

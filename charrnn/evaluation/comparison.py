@@ -18,19 +18,18 @@ from charrnn.config.settings import Auto
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation import loss_reports
 from charrnn.evaluation.loss_reports import LossReport
-from charrnn.evaluation.losses import (
-    STATEFUL,
-    WINDOWED,
-    BlockScores,
-    block_difference,
-    stateful_scores,
-)
 from charrnn.evaluation.measured import Content, MeasuredRun
 from charrnn.evaluation.notes import note_of_scored, notes_of_part, notes_of_runs
 from charrnn.evaluation.same_text import check_mixture, texts_of
 from charrnn.evaluation.seed_groups import SeedGroup, group_by_seed
 from charrnn.hooks.manager import offered
 from charrnn.hooks.specifications import OptionRecord, Record, evaluations
+from charrnn.model.losses import (
+    STATEFUL,
+    WINDOWED,
+    BlockScores,
+    stateful_scores,
+)
 from charrnn.statistics.intervals import MIN_VALUES, BlockSums
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import CorpusPart
@@ -342,7 +341,7 @@ class Comparison:
             if reference is None:
                 reference = scores.losses
             elif run.text.unit == self.runs[0].text.unit:
-                difference = block_difference(scores.losses, reference)
+                difference = loss_reports.block_difference(scores.losses, reference)
             row = loss_reports.EvaluationRow(
                 name=run.name,
                 step=run.step,

@@ -3,7 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from charrnn.evaluation.seed_groups import SeedGroup
+from charrnn.model.losses import CharLosses
+from charrnn.statistics.intervals import BlockSums
 from charrnn.system.display import Displayable
 
 MAX_SCORED = 1 << 24
@@ -59,6 +63,29 @@ class Difference:
     """Lower end of the 95 % interval, by a paired block bootstrap."""
     high: float
     """Upper end of the interval."""
+
+
+def paired_difference(losses: CharLosses, reference: CharLosses) -> Difference | None:
+    """Compute the mean difference of two predictors' losses of the same characters, and its 95 %
+    interval.
+
+    Returns None for too few characters for an interval. Raises ValueError unless the positions are
+    the same.
+    """
+    if not np.array_equal(losses.positions, reference.positions):
+        raise ValueError("the losses are not paired: their positions differ")
+    return block_difference(losses.blocks, reference.blocks)
+
+
+def block_difference(blocks: BlockSums, reference: BlockSums) -> Difference | None:
+    """Compute `paired_difference` from the sums of both predictors by the same blocks."""
+    # An interval of the differences, not of the two losses: both find the same passages hard.
+    differences = blocks - reference
+    interval = differences.interval()
+    if interval is None:
+        return None
+    low, high = interval
+    return Difference(mean=differences.mean, low=low, high=high)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

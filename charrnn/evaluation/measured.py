@@ -10,10 +10,10 @@ from functools import cached_property
 
 import numpy as np
 
-from charrnn.config.settings import resolved
 from charrnn.errors import DataError, UsageError, check_length, check_range
 from charrnn.evaluation.loss_reports import LossReport
-from charrnn.evaluation.losses import (
+from charrnn.model.annotations import Predictor
+from charrnn.model.losses import (
     STATEFUL,
     WINDOWED,
     WINDOWED_LENGTH,
@@ -21,10 +21,9 @@ from charrnn.evaluation.losses import (
     CharLosses,
     bits,
     char_losses,
+    precision_of,
     windowed_scores,
 )
-from charrnn.model.annotations import Predictor
-from charrnn.model.device import BF16_UNITS, chosen_precision
 from charrnn.model.shapes import check_finite
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText, whole_text
@@ -128,22 +127,6 @@ class MeasuredText:
         )
 
 
-def precision_of(model: TextModel, precision: str) -> str:
-    """Return the precision in which the losses of a model are computed. For `auto` this is the
-    precision of its training, unless bf16 is slow on this processor or the model is small.
-
-    bf16 changes the third decimal of a small model's loss. Raises UsageError as `chosen_precision`.
-    """
-    config = model.config
-    num_units = resolved(config.hidden_size) // config.num_networks
-    # For an imported model, a loss in bf16 could not be compared with the loss that the other
-    # program computed in fp32.
-    was_exact = config.precision in ("fp32", "fp16")
-    if precision == "auto" and (was_exact or num_units < BF16_UNITS):
-        return "fp32"
-    return chosen_precision(model.network.device, precision)
-
-
 def measured_text(
     model: TextModel, text: GivenText | CorpusPart, context: str | bytes
 ) -> MeasuredText:
@@ -220,7 +203,7 @@ class MeasuredRun:
             vocab=model.vocab,
             network=model.network,
             text=measured_text(model, text, context=context),
-            precision=precision_of(model, precision),
+            precision=precision_of(model.config, model.network.device, precision),
             max_chars=max_chars,
         )
 

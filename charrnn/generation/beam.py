@@ -121,12 +121,14 @@ class BeamSearch:
         *,
         stops: Sequence[tuple[int, ...]] = (),
         banned: Sequence[int] = (),
+        never_first: Sequence[int] = (),
         read_prime: Callable[[], tuple[NDArray[np.float32], Any]] | None = None,
         find_ends: FindEnds | None = None,
         pattern: Pattern | None = None,
     ) -> None:
         """Take the ids of the prime (P,), P >= 1, of stop strings and of `banned` characters, which
-        are never chosen. A text ends with the first stop string that it contains.
+        are never chosen, or `never_first`. A text ends with the first stop string that it
+        contains.
 
         `on_step` is called with 1 whenever the live texts have grown by one character. `read_prime`
         returns the logits (1, V) and the state after the prime; without it the stepper reads the
@@ -141,6 +143,7 @@ class BeamSearch:
         # The longest stop string comes last, because it overrides the shorter ones.
         self._stops = [np.array(stop) for stop in sorted(stops, key=len)]
         self._banned = list(banned)
+        self._never_first = list(never_first)
         self._read_prime = read_prime or partial(stepper.read, prime)
         self._find_ends = find_ends
         self._pattern = pattern
@@ -216,6 +219,8 @@ class BeamSearch:
         """Return the log-probabilities (W, V) with -inf for characters that must not follow."""
         allowed: Float64Array = logprobs.copy()
         allowed[:, self._banned] = -np.inf
+        if live.num_chars == 0:
+            allowed[:, self._never_first] = -np.inf
         if self._ngrams is not None:
             self._ngrams.forbid(allowed)
         if self._matching is not None:

@@ -378,6 +378,10 @@ class Generator:
         stops = [tuple(self.vocab.encode(stop).tolist()) for stop in typed_stops]
         if end_id is not None:
             stops.append((end_id,))
+        # An empty text is likely where documents are short, and tells nobody anything.
+        never_first: list[int] = []
+        if not options.prime_text:
+            never_first = [stop[0] for stop in stops if len(stop) == 1]
         search = BeamSearch(
             stepper=self.model_for("fp32", options.clamps),
             prime=self.encode_prime(options.prime_text, options.unknown),
@@ -385,6 +389,7 @@ class Generator:
             on_step=options.on_draw,
             stops=stops,
             banned=self.never_drawn(options.ban),
+            never_first=never_first,
             pattern=self._pattern(options),
         )
         return TextSearch(search, self.vocab, stops=typed_stops, end_id=end_id)

@@ -202,9 +202,8 @@ def evaluations() -> Sequence[Any]:
 
 @hookspec
 def cell_sections() -> Sequence[Any]:
-    """Return sections of the page of a cell: each a `charrnn.cells.study.CellSection`. With
-    `parts` it is also in an atlas, the exported page of all cells.
+    """Return sections of the page of a cell: each a `charrnn.cells.study.CellSection`.
 
-    [CellSection("tempo", message="counting", measure=tempo_of, place=50, parts=tempo_parts)]
+    [CellSection("tempo", message="counting", measure=tempo_of, place=50)]
     """
     raise NotImplementedError

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.comparison import AddedRows, Comparison
-from charrnn.evaluation.loss_reports import NGRAM, EvaluationRow
-from charrnn.evaluation.losses import CharLosses, paired_difference
+from charrnn.evaluation.loss_reports import NGRAM, EvaluationRow, paired_difference
 from charrnn.evaluation.measured import MeasuredText
+from charrnn.model.losses import CharLosses
 from charrnn.ngrams.kneser_ney import MOST_ORDER, MOST_TRAINING_CHARS, fit_ngrams
 from charrnn.text.corpus import CorpusPart
 

@@ -17,7 +17,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError, install_command, named
-from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.generator import Generator
 from charrnn.generation.sample_options import NGRAM_ORDER, Clamps
 from charrnn.model.annotations import Predictor
@@ -31,7 +30,7 @@ from charrnn.system.process import check_room_for_numba
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.given_text import GivenText
 from charrnn.text.vocab import EncodedText
-from charrnn.trained_model import TrainedModel
+from charrnn.trained_model import TextModel, TrainedModel
 
 MOST_CHARS_OF_PYTHON = 50_000
 """Characters that are counted without numba, at most: they take some ten seconds."""
@@ -165,7 +164,7 @@ class NgramNetwork:
         return log_probs.view(*ids.shape, -1).to(self.device), after
 
 
-class TextNgrams(ProbabilityMethods):
+class TextNgrams(TextModel):
     """The n-grams of a training text, made by `Model.ngrams`: it generates text as a `Model` does,
     and can be evaluated, or mixed with networks (`charrnn.mix`).
 

@@ -22,10 +22,10 @@ from charrnn.errors import (
     NonFiniteError,
     named,
 )
-from charrnn.evaluation.losses import bits, num_scored_chars, stateful_scores
 from charrnn.generation.generator import Generator as TextGenerator
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
 from charrnn.model.device import on_threads
+from charrnn.model.losses import bits, num_scored_chars, stateful_scores
 from charrnn.runs.checkpoint import (
     Checkpoint,
     best_checkpoint,

@@ -1,24 +1,28 @@
-"""Draw the page of a cell: passages first, then its values, what sets it, what it writes, and cells
-like it."""
+"""The page of a cell as a list of parts, and their drawing in a terminal and in a picture:
+passages first, then its values, what sets it, what it writes, and cells like it.
+
+`charrnn.views.html_page` writes the same parts for a browser.
+"""
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from rich.cells import cell_len
+from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from charrnn.cells.findings import (
     FROM_AUTOCORRELATION,
-    NUM_BINS,
-    AfterCharacter,
     CellPage,
     CellPassage,
     CellValues,
     ColouredText,
+    MeasuredCell,
 )
 from charrnn.cells.gates import GATE_NAMES
 from charrnn.cells.study import sections
@@ -27,6 +31,7 @@ from charrnn.views.tables import PlainTable
 from charrnn.views.theme import (
     BLOCKS,
     Scale,
+    all_visible,
     is_in_words,
     quoted_character,
     scale_of,
@@ -42,80 +47,162 @@ LABEL_WIDTH = 27
 """Columns of the label beside a passage: its rank, its line in the text, and the value for which it
 was chosen."""
 LINES_OF_EXTREMES = 2
-"""Lines of a top or bottom passage; a passage of a decile has a single line."""
+"""Lines of a top or bottom passage; every other passage has a single line."""
 SHARE_BEFORE = 2 / 3
 """The share of a passage before the character for which it was chosen, if the passage is too long
 for its lines."""
 BARS_HEIGHT = 4
-"""Lines of the histogram and of the autocorrelation."""
+"""Lines of a chart of bars."""
 NUM_AFTER = 6
 """The number of characters after which the mean value is highest that are listed, and of those
 after which it is lowest."""
 MIN_AFTER = 20
 """Occurrences that a character needs to be listed."""
 
+Pairs = Sequence[tuple[str, float]]
+"""Characters in quotation marks or names of cells, such as `0:17`, each with a number."""
 
-def page_pictures(page: CellPage) -> list[RenderableType]:
-    """Draw a page for any width: the passages, then every section that was measured."""
-    # Every page has passages and values.
-    title = f"Where cell {page.layer}:{page.unit} is high and low"
-    pictures = passages_pictures(title, page.passages, polarity=page.polarity)
-    pictures += [Text(), *values_pictures(page.values)]
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of the page of a cell, which is left out if it has no content.
+
+    `draw_as` says what the content is: `text` (lines), `rows` (each a name with a text, or with
+    `Pairs`), `bars` (the values of the first and the last bar, and the height of each from 0 to 1)
+    or `passages` (each a `CellPassage`).
+    """
+
+    title: str
+    draw_as: str
+    content: Any
+    about: str = ""
+    """The explanation of the content."""
+    polarity: int = 1
+    """-1 for passages that are drawn with their sign turned."""
+
+
+def page_parts(
+    cell: MeasuredCell, passages: Sequence[CellPassage], polarity: int = 1
+) -> Iterator[Part]:
+    """Yield the parts of the page of a cell: its passages, then all that was measured."""
+    yield Part(
+        title=f"Where cell {cell.layer}:{cell.unit} is high and low",
+        draw_as="passages",
+        content=passages,
+        about=ABOUT_PASSAGES,
+        polarity=polarity,
+    )
+    yield from values_parts(cell.values)
 
     # The results of analyses that were made, in the order of `CellSection.place`.
     for section in sections():
-        result = page.sections.get(section.name)
-        if result is None:
+        result = cell.sections.get(section.name)
+        if result is not None:
+            yield from result.parts()
+
+
+def values_parts(values: CellValues) -> Iterator[Part]:
+    """Yield the parts about the values of a cell over the text."""
+    # Some cells have no gates, and some no timescale.
+    figures = [
+        ("mean", f"{values.mean:+.3f}"),
+        ("standard deviation", f"{values.spread:.3f}"),
+        ("timescale", timescale_text(values)),
+    ]
+    if values.timescale_from != FROM_AUTOCORRELATION and values.decay is not None:
+        figures.append(("autocorrelation falls to 1/e after", characters_text(values.decay)))
+    for gate in values.gates:
+        # The gates of a cell type of another package have no name, but a letter.
+        name = GATE_NAMES.get(gate.gate, gate.gate)
+        figures.append((f"{name} gate", f"open {gate.open:.0%}, closed {gate.closed:.0%}"))
+    yield Part(
+        title=f"Values over {values.num_chars:,} characters", draw_as="rows", content=figures
+    )
+
+    # A correlation of 0 or less has no bar.
+    most = max(values.histogram, default=0) or 1
+    heights = [count / most for count in values.histogram]
+    yield Part(title="Histogram", draw_as="bars", content=(-1, 1, heights))
+    if values.autocorrelation:
+        yield Part(
+            title="Autocorrelation by lag",
+            draw_as="bars",
+            content=(values.lags[0], values.lags[-1], values.autocorrelation),
+        )
+
+    # The mean of a few values would often be extreme by chance.
+    frequent = [after for after in values.after_characters if after.count >= MIN_AFTER]
+    frequent.sort(key=lambda after: -after.mean)
+    means = [(quoted_character(after.character), after.mean) for after in frequent]
+    rows = [("highest", means[:NUM_AFTER]), ("lowest", means[::-1][:NUM_AFTER])]
+    yield Part(
+        title="Mean value after a character",
+        draw_as="rows",
+        content=rows if means else [],
+        about=f"of the characters that occur at least {MIN_AFTER} times",
+    )
+    similar = [(f"{other.layer}:{other.unit}", other.correlation) for other in values.correlated]
+    yield Part(
+        title="Most correlated cells",
+        draw_as="rows",
+        content=[("correlation", similar)] if similar else [],
+    )
+
+
+def draw_parts(parts: Iterable[Part]) -> list[RenderableType]:
+    """Draw parts below each other, for any width."""
+    pictures: list[RenderableType] = []
+    for part in parts:
+        if not part.content:
             continue
-
-        section_pictures = result.view()
-        if section.title:
-            section_pictures = [Text(section.title, style="bold"), *section_pictures]
-        if section_pictures:
-            pictures += [Text(), *section_pictures]
-
-    # At the end, because these are the cells that a reader looks at next.
-    correlated = []
-    for cell in page.values.correlated:
-        correlated.append(f"{cell.layer}:{cell.unit} {cell.correlation:+.2f}")
-    pictures += [Text(), Text("Most correlated cells", style="bold")]
-    pictures.append(Text(f"  {'   '.join(correlated) or 'none'}"))
+        if pictures:
+            pictures.append(Text())
+        pictures += [Text(all_visible(part.title), style="bold"), *_drawn(part)]
+        if part.about:
+            pictures.append(Text(part.about, style="dim"))
     return pictures
 
 
-def passages_pictures(
-    title: str, passages: Sequence[CellPassage], polarity: int = 1
-) -> list[RenderableType]:
-    """Draw the passages of a cell below a title, all on the same scale, so that a colour means the
-    same value in every passage."""
-    passage_list = PassageList(passages, polarity)
-    return [
-        Text(title, style="bold"),
-        *scale_pictures(passage_list.scale),
-        passage_list,
-        Text(ABOUT_PASSAGES, style="dim"),
-        *end_legend("".join(passage.text for passage in passages)),
-    ]
+def _drawn(part: Part) -> Iterator[RenderableType]:
+    """Yield the content of a part."""
+    match part.draw_as:
+        case "text":
+            for line in part.content:
+                yield Text(all_visible(line), overflow="fold")
+        case "rows":
+            grid = PlainTable.grid(padding=(0, 2))
+            for name, shown in part.content:
+                if isinstance(shown, str):
+                    grid.add_row(name, Text(all_visible(shown), overflow="fold"))
+                else:
+                    pairs = [Text(f"{label} {number}") for label, number in with_numbers(shown)]
+                    grid.add_row(name, Columns(pairs, padding=(0, 3, 0, 0)))
+            yield grid
+        case "bars":
+            yield Bars(*part.content)
+        case "passages":
+            yield PassageList(part.content, part.polarity)
 
 
-def summary_pictures(page: CellPage) -> list[RenderableType]:
-    """Draw the lines with which the results of sections summarize a cell."""
-    # A line for each result, so that the summary stays on the screen above the page.
-    grid = PlainTable.grid(padding=(0, 2, 0, 0))
-    for section in sections():
-        result = page.sections.get(section.name)
-        if section.summary is not None and result is not None:
-            for name, line in section.summary(result).items():
-                grid.add_row(name, Text(line, overflow="fold"))
-    if grid.row_count == 0:
-        return []
-    return [grid]
+def with_numbers(pairs: Pairs) -> list[tuple[str, str]]:
+    """Return pairs with their numbers as texts: two digits of the largest, and as many decimals for
+    all of them."""
+    largest = max((abs(number) for _, number in pairs), default=0.0)
+    num_decimals = 2
+    if 0 < largest < 0.1:
+        num_decimals = min(4, 1 - math.floor(math.log10(largest)))
+    return [(label, f"{number:+.{num_decimals}f}") for label, number in pairs]
+
+
+def page_pictures(page: CellPage) -> list[RenderableType]:
+    """Draw a page for any width."""
+    return draw_parts(page_parts(page, page.passages, page.polarity))
 
 
 @dataclass(frozen=True)
 class PassageList:
-    """A renderable of coloured passages. Beside each passage are its kind, its line in the text and
-    its value."""
+    """A renderable of coloured passages, all on the same scale, so that a colour means the same
+    value in every passage. Beside each passage are its kind, its line in the text and its value."""
 
     passages: Sequence[CellPassage]
     polarity: int = 1
@@ -127,27 +214,35 @@ class PassageList:
         return scale_of(values, self.polarity)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from scale_pictures(self.scale)
         # In a narrow terminal the passages are shorter, and the labels keep their columns.
         width = max(1, options.max_width - LABEL_WIDTH - 1)
         grid = PlainTable.grid(padding=(0, 1, 0, 0))
         grid.add_column(width=LABEL_WIDTH, no_wrap=True)
         grid.add_column(width=width)
 
-        # The passage of a tenth takes one line, so its line number stands beside its value.
+        # A passage of one line has its line number beside its value.
         for passage in self.passages:
-            if passage.kind == "decile":
-                name = f"tenth {passage.rank}"
-                line_number = f" line {passage.line}"
-                num_lines = 1
-            else:
-                name = f"{passage.kind} {passage.rank}"
+            line_number = ""
+            num_lines = 1
+            if passage.kind in ("top", "bottom"):
                 line_number = f"\nline {passage.line:,}"
                 num_lines = LINES_OF_EXTREMES
+            elif passage.line:
+                line_number = f" line {passage.line}"
             value = f"{passage.value:+.2f}"
-            label = Text.assemble(name.ljust(10), (value, "bold"), (line_number, "dim"))
+            name = passage_name(passage).ljust(10)
+            label = Text.assemble(name, (value, "bold"), (line_number, "dim"))
             excerpt = fitted(passage, width=width, num_lines=num_lines)
             grid.add_row(label, HeatMap(excerpt, self.scale))
         yield grid
+        yield from end_legend("".join(passage.text for passage in self.passages))
+
+
+def passage_name(passage: CellPassage) -> str:
+    """Return the name of a passage among the passages of its cell, such as `top 1`."""
+    kind = "tenth" if passage.kind == "decile" else passage.kind
+    return f"{kind} {passage.rank}"
 
 
 def fitted(passage: CellPassage, width: int, num_lines: int) -> ColouredText:
@@ -201,82 +296,34 @@ def clipped(passage: CellPassage, num_columns: int) -> ColouredText:
     return ColouredText(text="".join(forms[begin:end]), values=tuple(values))
 
 
-def values_pictures(values: CellValues) -> list[RenderableType]:
-    """Draw the histogram and the autocorrelation of a cell's values, its timescale, its gates, and
-    its mean values by character."""
-    pictures: list[RenderableType] = [
-        Text(f"Values over {values.num_chars:,} characters", style="bold"),
-        ValueCharts(values),
-        Text(f"  mean {values.mean:+.3f}, standard deviation {values.spread:.3f}"),
-        Text(f"  {timescale_text(values)}"),
-    ]
-    if values.gates:
-        pictures.append(Text(f"  {gates_text(values)}"))
-    pictures.append(Text("Mean value after a character", style="bold"))
-    return pictures + after_lines(values.after_characters)
-
-
 @dataclass(frozen=True)
-class ValueCharts:
-    """A renderable of the histogram and the autocorrelation as bars, side by side or, in few
-    columns, one below the other."""
+class Bars:
+    """A renderable of bars, one column wide, above the values of the first and the last bar."""
 
-    values: CellValues
+    first: float
+    last: float
+    heights: Sequence[float]
+    """The height of each bar (n,), from 0 to 1; a negative number has no bar."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # The mean, the standard deviation and the timescale follow the charts in words.
+        # Figures stand beside bars.
         if is_in_words(console) or options.ascii_only:
             return
 
-        counts = self.values.histogram
-        histogram = [
-            "histogram",
-            *bars(counts, max(counts, default=0)),
-            "-1" + "0".center(NUM_BINS - 4) + "+1",
-        ]
+        # Heights in eighths of a line, rounded up so that every positive number has a bar.
+        eighths = []
+        for height in self.heights:
+            eighths.append(math.ceil(len(BLOCKS) * BARS_HEIGHT * min(1.0, max(0.0, height))))
 
-        # A correlation of 0 or less has no bar.
-        autocorrelation = [
-            "autocorrelation by lag",
-            *bars(self.values.autocorrelation, largest=1.0),
-        ]
-        lags = self.values.lags
-        axis = ""
-        if len(lags) > 4:
-            axis = f"1{lags[-1]:>{len(lags) - 1}}"
-        autocorrelation.append(axis)
-
-        left = Text("\n".join(histogram), no_wrap=True)
-        right = Text("\n".join(autocorrelation), no_wrap=True)
-        grid = PlainTable.grid(padding=(0, 3, 0, 2))
-        if options.max_width >= NUM_BINS + len(lags) + 10:
-            grid.add_row(left, right)
-        else:
-            grid.add_row(left)
-            grid.add_row(right)
-        yield grid
-
-
-def bars(numbers: Sequence[float], largest: float) -> list[str]:
-    """Return the lines of a chart with a bar, one column wide, for each of the numbers (n,). A
-    number of `largest` has the full height, a negative number has no bar."""
-    # Heights in eighths of a line, rounded up so that every positive number has a bar.
-    heights = []
-    for number in numbers:
-        share = 0.0
-        if largest > 0:
-            share = min(1.0, max(0.0, number / largest))
-        heights.append(math.ceil(len(BLOCKS) * BARS_HEIGHT * share))
-
-    # Line by line from the top. A bar fills a line as far as it is higher than the lines below.
-    lines = []
-    fillings = " " + BLOCKS
-    for level in range(BARS_HEIGHT - 1, -1, -1):
-        line = ""
-        for height in heights:
-            line += fillings[min(len(BLOCKS), max(0, height - level * len(BLOCKS)))]
-        lines.append(line)
-    return lines
+        # Line by line from the top. A bar fills a line as far as it is higher than the lines below.
+        fillings = " " + BLOCKS
+        for level in range(BARS_HEIGHT - 1, -1, -1):
+            line = Text("  ", no_wrap=True)
+            for height in eighths:
+                line.append(fillings[min(len(BLOCKS), max(0, height - level * len(BLOCKS)))])
+            yield line
+        first = f"{self.first:g}"
+        yield Text(f"  {first}{self.last:>{max(1, len(eighths) - len(first))}g}", no_wrap=True)
 
 
 def characters_text(number: float) -> str:
@@ -288,51 +335,16 @@ def characters_text(number: float) -> str:
 
 
 def timescale_text(values: CellValues) -> str:
-    """Return a phrase that says the timescale of a cell and where it was measured."""
+    """Return the timescale of a cell, and where it was measured."""
     if values.timescale_from == FROM_AUTOCORRELATION:
         source = "from the autocorrelation"
     else:
         source = f"mean of the {GATE_NAMES.get(values.timescale_from, values.timescale_from)} gate"
 
     # A timescale is missing for one of two reasons.
-    if values.timescale is None:
-        reason = "of a constant cell"
-        if values.autocorrelation:
-            reason = "longer than can be measured"
-        return f"timescale {reason} ({source})"
-
-    # A timescale from a gate stands beside the decay of the values themselves.
-    phrase = f"timescale {characters_text(values.timescale)} ({source})"
-    if values.timescale_from != FROM_AUTOCORRELATION and values.decay is not None:
-        phrase += f"; the autocorrelation falls to 1/e after {characters_text(values.decay)}"
-    return phrase
-
-
-def gates_text(values: CellValues) -> str:
-    """Return a phrase that says at which share of the characters each gate is open and closed."""
-    phrases = []
-    for gate in values.gates:
-        # The gates of a cell type of another package have no name, but a letter.
-        name = GATE_NAMES.get(gate.gate, gate.gate)
-        phrases.append(f"{name} {gate.open:.0%} / {gate.closed:.0%}")
-    return f"gates open / closed: {', '.join(phrases)}"
-
-
-def after_lines(after: Sequence[AfterCharacter]) -> list[RenderableType]:
-    """Draw a line of the characters after which the mean is highest, and a line of those after
-    which it is lowest."""
-    # The mean of a few values would often be extreme by chance.
-    frequent = [character for character in after if character.count >= MIN_AFTER]
-    frequent.sort(key=lambda character: -character.mean)
-    lowest_first = frequent[::-1]
-    return [
-        _after_line("highest", frequent[:NUM_AFTER]),
-        _after_line("lowest ", lowest_first[:NUM_AFTER]),
-    ]
-
-
-def _after_line(name: str, after: Sequence[AfterCharacter]) -> Text:
-    # A text of a few lines has no character that occurs so often.
-    means = [f"{quoted_character(entry.character)} {entry.mean:+.2f}" for entry in after]
-    listed = "   ".join(means) or f"no character occurs {MIN_AFTER} times"
-    return Text(f"  {name}  {listed}", overflow="fold")
+    timescale = "of a constant cell"
+    if values.timescale is not None:
+        timescale = characters_text(values.timescale)
+    elif values.autocorrelation:
+        timescale = "longer than can be measured"
+    return f"{timescale} ({source})"

@@ -11,11 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cells.findings import CellPassage
+from charrnn.views.cell_page import Pairs, Part, passage_name, with_numbers
 from charrnn.views.page_template import fill_page
 from charrnn.views.theme import LINE_ENDS, end_note, shown_at_each, shown_character
 
@@ -28,9 +30,8 @@ VALUE_BYTES = 2_200_000
 encoded as base64."""
 FEW_CELLS = 64
 """The values of up to this number of cells have 8 bits each; the values of more cells have 4."""
-MAX_COUNT = 999
-"""Larger counts of a histogram are scaled down to this maximum, because its bars have fewer pixels.
-"""
+FULL_HEIGHT = 100
+"""The height of a full bar; the others are whole numbers, which take little space."""
 MARK = 0xE000
 """The first code point of the marks for characters that are shown as several: the private use area
 of Unicode, to U+F8FF."""
@@ -65,31 +66,6 @@ class CellColumn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownPassage:
-    """A passage of the page's source, with the values (n,) of a cell for its characters."""
-
-    title: str
-    begin: int
-    values: NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PagePart:
-    """A part of a section on an exported page.
-
-    `draw_as` says what the content is: `text` (a string), `figures` or `bars` (names with a number,
-    figures also with a string), `histogram` (low, high, counts), `cells` (cells with a number) or
-    `passages`.
-    """
-
-    title: str
-    draw_as: str
-    content: Any
-    about: str = ""
-    """The explanation below the title."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class CellEntry:
     """A cell on the page: its row in the table of all cells, its point on the map, and its own
     page."""
@@ -104,7 +80,8 @@ class CellEntry:
     """The name on the map, for cells that stand out."""
     map_position: tuple[float, float] | None = None
     """The position (x, y) on the map, from 0 to 1."""
-    sections: Sequence[PagePart] = ()
+    parts: Sequence[Part] = ()
+    """The parts of its own page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +178,7 @@ class _PageEncoder:
         self.cell_numbers = {cell: number for number, cell in enumerate(self.cells)}
         self.names: _Numbers[str] = _Numbers()
         self.headings: _Numbers[tuple[str, str, str]] = _Numbers()
-        """(title, about, draw_as) of sections."""
+        """(title, about, draw_as) of parts."""
 
     def data(self) -> dict[str, object]:
         """Return the data by its name in the script."""
@@ -226,7 +203,7 @@ class _PageEncoder:
             "bits_per_value": self.num_bits,
             "dot_radius": max(4, min(16, round(180 / max(1, len(cells)) ** 0.5))),
             "cells": cells,
-            "sections": list(map(_heading, self.headings)),
+            "parts": list(map(_heading, self.headings)),
             "cell_columns": list(map(_column, page.cell_columns)),
             # To two digits; None for a character that was not predicted.
             "bits": [None if math.isnan(bits) else round(bits, 2) for bits in page.bits],
@@ -258,7 +235,7 @@ class _PageEncoder:
 
         # Empty fields are left out, because there are thousands of cells.
         data["shown"] = list(map(_text_or_number, entry.columns))
-        data["sections"] = list(map(self._section, entry.sections))
+        data["parts"] = [self._part(part) for part in entry.parts if part.content]
         if entry.label:
             data["label"] = shown_character(entry.label)
         if entry.map_name:
@@ -267,35 +244,36 @@ class _PageEncoder:
             data["place"] = [round(coordinate, 4) for coordinate in entry.map_position]
         return data
 
-    def _section(self, section: PagePart) -> list[object]:
-        heading = (shown_character(section.title), shown_character(section.about), section.draw_as)
-        return [self.headings[heading], self._content(section)]
+    def _part(self, part: Part) -> list[object]:
+        heading = (shown_character(part.title), shown_character(part.about), part.draw_as)
+        return [self.headings[heading], self._content(part)]
 
-    def _content(self, section: PagePart) -> object:
-        content = section.content
-        match section.draw_as:
-            case "text":
-                return shown_character(content)
-            case "histogram":
-                low, high, counts = content
-                # Only large counts are scaled.
-                unit = max(1, max(counts, default=0) / MAX_COUNT)
-                heights = [round(count / unit) for count in counts]
-                return {"low": _number(low), "high": _number(high), "counts": heights}
-            case "cells":
-                # A link leads only to a cell that is on the page.
-                numbers = self.cell_numbers
-                return [[numbers[cell], _number(x)] for cell, x in content if cell in numbers]
+    def _content(self, part: Part) -> object:
+        match part.draw_as:
+            case "rows":
+                return [[self._name(name), self._shown(shown)] for name, shown in part.content]
+            case "bars":
+                first, last, heights = part.content
+                return [first, last, [round(FULL_HEIGHT * max(0, height)) for height in heights]]
             case "passages":
-                return list(map(_passage, content))
-        return [[self.names[shown_character(name)], _text_or_number(x)] for name, x in content]
+                return list(map(_passage, part.content))
+        return _show_all(part.content)
+
+    def _shown(self, shown: str | Pairs) -> object:
+        """Return the text of a row, or the number of each of its names, followed by a text."""
+        if isinstance(shown, str):
+            return shown_character(shown)
+        return [[self._name(label), number] for label, number in with_numbers(shown)]
+
+    def _name(self, name: str) -> int:
+        return self.names[shown_character(name)]
 
     def _guesses(self, guesses: Sequence[tuple[str, float]]) -> list[int]:
         """Return the number of each guess, followed by its probability in thousandths."""
         # A flat list: brackets around each pair would double its size.
         numbers = []
         for guess, probability in guesses:
-            numbers += [self.names[shown_character(guess)], round(1000 * probability)]
+            numbers += [self._name(guess), round(1000 * probability)]
         return numbers
 
     def _row(self, row: PageRow) -> dict[str, object]:
@@ -312,9 +290,10 @@ def _heading(heading: tuple[str, str, str]) -> dict[str, str]:
     return {"title": title, "about": about, "draw_as": draw_as}
 
 
-def _passage(passage: ShownPassage) -> list[object]:
-    packed, scale = pack(passage.values)
-    return [shown_character(passage.title), passage.begin, len(passage.values), packed, scale]
+def _passage(passage: CellPassage) -> list[object]:
+    packed, scale = pack(np.array(passage.values, np.float32))
+    title = f"{passage_name(passage)}: {passage.value:+.2f}"
+    return [title, passage.begin, len(passage.values), packed, scale]
 
 
 def _column(column: CellColumn) -> dict[str, object]:

@@ -60,27 +60,38 @@ def test_texts_are_drawn_until_a_function_of_a_file_accepts_enough(command, lab)
 
 
 def test_texts_that_differ_in_case_alone_are_drawn_again(command, lab):
-    line = (
-        "sample",
-        "--count",
-        9,
-        "--length",
-        1,
-        "--seed",
-        2,
-        "--unique",
-        "--ignore-case",
-        "--json",
-    )
-    ran = command(*line)
+    line = ("sample", "--count", 9, "--length", 1, "--seed", 2, "--json")
+    ran = command(*line, "--unique", "--ignore-case")
     letters = [json.loads(text)["text"].lower() for text in ran.out.splitlines()]
     assert ran.code == 0 and len(letters) == len({*letters}) == 9
 
 
+def test_a_note_counts_texts_that_differ_in_case_alone(command, tmp_path):
+    run = build_chain(tmp_path / "run", "\naAbBc")
+    line = ("sample", run, "--length", 1, "--seed", 2, "--temp", 9, "--unique", "--count")
+    note = "of them with no difference but case, blanks at the ends or forms of Unicode: --unique"
+    assert f"2 pairs {note} --ignore-case draws" in command(*line, 6).err
+    assert note not in command(*line, 4, "--ignore-case").err + command(*line, 6, "--quiet").err
+
+
+def test_json_has_a_number_for_each_character_where_the_text_is_coloured(command, lab):
+    options = ("sample", "--length", 6, "--seed", 1, "--json")
+    plain = as_json(command(*options))
+    coloured = as_json(command(*options, "--color", "0:1"))
+    assert {*coloured} - {*plain} == {"logprobs", "values"}
+    assert len(coloured["values"]) == len(coloured["logprobs"]) == 6
+    assert plain["logprob"] == pytest.approx(sum(coloured["logprobs"]))
+    assert plain["logprob_per_char"] == pytest.approx(plain["logprob"] / 6)
+
+
 def test_the_empty_text_is_no_result_of_a_search(command, tmp_path):
-    build_chain(tmp_path / "checkpoints" / "abc", "\nabc", documents="lines")
-    ran = command("sample", tmp_path / "checkpoints" / "abc", "--beam", 3, "--json")
-    assert ran.code == 0 and all(beam["text"] for beam in json.loads(ran.out)["beams"])
+    """The most likely first character ends the text, and so may END."""
+    options = ("sample", build_chain(tmp_path / "abc", "\0abc", documents="lines"), "--stop", "a")
+    beams = as_json(command(*options, "--beam", 30, "--json"))["beams"]
+    assert len(beams) == 30 and all(beam["text"] for beam in beams)
+    assert text_of(command(*options, "--beam", 30)) == beams[0]["text"] + "\n"
+    # The beginning of a document may be all of it.
+    assert text_of(command(*options, "--beam", 3, "--prime", "c")) == "c\n"
 
 
 def test_a_run_has_the_name_of_its_folder_inside_it(lab, monkeypatch):
@@ -161,7 +172,7 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
     run = byte_run.path if alphabet == "byte" else lab
     options = ("sample", run, "--seed", 2, "--length", 60, "--temp", 2, "--prime", "mo")
     shown = list[Any]()
-    found = json_lines(command(*options, "--json"))[0]
+    found = json_lines(command(*options, "--color", "surprise", "--json"))[0]
     plain = command(*options)
     assert command(*options, "--color", "surprise", "--quiet") == plain, "off a terminal"
     assert (
@@ -192,7 +203,8 @@ def test_a_document_is_exported_with_its_end(command, tmp_path):
         options = (*options[:6], "--length", length)
         command(*options, "--export", tmp_path / "x.json")
         found = json.loads((tmp_path / "x.json").read_text("utf-8"))
-        assert found == {"generator": "charrnn"} | json.loads(command(*options, "--json").out)
+        coloured = json.loads(command(*options, "--color", "surprise", "--json").out)
+        assert found == {"generator": "charrnn"} | coloured
         assert found["has_ended"] == (length == 50)
 
 

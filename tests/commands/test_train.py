@@ -366,7 +366,7 @@ def test_the_clock_of_the_bar_goes_on_while_it_validates(command, text_file, mon
     monkeypatch.setattr("charrnn.cli.progress_bars.can_animate", lambda stream: True)
     num_drawn = []
     for every in (10**9, 1):
-        monkeypatch.setattr("charrnn.evaluation.losses.STOP_CHECK_CHARS", every)
+        monkeypatch.setattr("charrnn.model.losses.STOP_CHECK_CHARS", every)
         ran = command("train", "text.txt", "--steps", 2, *SMALL_FLAGS, "--set", "evaluate_every=1")
         num_drawn.append(ran.err.count("validating ..."))
     assert 0 < num_drawn[0] < num_drawn[1]

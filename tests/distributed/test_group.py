@@ -23,7 +23,7 @@ from charrnn.config.settings import Config
 from charrnn.distributed.group import SINGLE
 from charrnn.distributed.processes import ConnectedProcesses
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
-from charrnn.evaluation.losses import stateful_scores
+from charrnn.model.losses import stateful_scores
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.text.batches import BatchRows
@@ -323,7 +323,7 @@ def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_o
 
 @pytest.mark.trained
 def test_a_stop_interrupts_the_validation_of_the_first_process(text, monkeypatch):
-    monkeypatch.setattr("charrnn.evaluation.losses.STOP_CHECK_CHARS", 16)
+    monkeypatch.setattr("charrnn.model.losses.STOP_CHECK_CHARS", 16)
     is_validating = threading.Event()
 
     def check(group):

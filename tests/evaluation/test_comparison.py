@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from built_runs import build_chain
 from drawn import lines
 
@@ -16,8 +17,9 @@ from charrnn.api import Model
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation.comparison import evaluate_runs
-from charrnn.evaluation.losses import CharLosses, char_losses, paired_difference
-from charrnn.evaluation.measured import MeasuredText, precision_of
+from charrnn.evaluation.loss_reports import paired_difference
+from charrnn.evaluation.measured import MeasuredText
+from charrnn.model.losses import CharLosses, char_losses, precision_of
 from charrnn.model.network import CharRNN
 from charrnn.plugins.reports.lines import losses_by_line
 from charrnn.text.corpus import read_corpus
@@ -226,9 +228,10 @@ def test_losses_are_computed_in_the_precision_of_training_and_small_models_in_fp
     num_units, trained, expected, monkeypatch
 ):
     monkeypatch.setattr("charrnn.model.device.has_fast_bf16", lambda device: True)
-    model = small_model(CYCLE, hidden_size=num_units, precision=trained)
-    assert precision_of(model, "auto") == expected
-    assert precision_of(model, "fp16") == "fp16", "what is asked for"
+    config = small_model(CYCLE, hidden_size=num_units, precision=trained).config
+    device = torch.device("cpu")
+    assert precision_of(config, device, "auto") == expected
+    assert precision_of(config, device, "fp16") == "fp16", "what is asked for"
 
 
 @pytest.mark.filterwarnings(UNKNOWN)

@@ -39,7 +39,9 @@ class CountingStepper:
 def find(stepper, prime=PRIME, **options):
     """Return all beams of a search, and check that they are ranked and different, and led by the
     text that it streamed."""
-    ids = {name: options.pop(name) for name in ("stops", "banned") if name in options}
+    ids = {
+        name: options.pop(name) for name in ("stops", "banned", "never_first") if name in options
+    }
     search = BeamSearch(stepper, prime, SearchOptions(**options), **ids)
     pieces = list(search)
     assert all(pieces)
@@ -149,6 +151,13 @@ def test_a_search_ends_at_once_where_every_text_stops():
     stepper = CountingStepper(make_stepper("lstm", 0))
     find(stepper, width=4, length=50, stops=tuple((char,) for char in range(V)))
     assert stepper.num_steps == 0
+
+
+def test_what_is_never_first_may_be_second():
+    texts = {
+        beam.ids for beam in find(make_stepper("lstm", 0), width=V**2, length=2, never_first=[1])
+    }
+    assert texts == {text for text in itertools.product(range(V), repeat=2) if text[0] != 1}
 
 
 @pytest.mark.parametrize(

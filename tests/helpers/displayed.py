@@ -18,8 +18,8 @@ from charrnn.cells.findings import (
 )
 from charrnn.cells.trace import Trace
 from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
-from charrnn.evaluation.losses import bits
 from charrnn.generation.generated_text import GeneratedText, Prediction
+from charrnn.model.losses import bits
 from charrnn.plugins.analyses.ablation import Ablation
 from charrnn.plugins.analyses.descriptions import Description, DescriptionReport
 from charrnn.plugins.analyses.directions import Direction, DirectionContribution
@@ -125,13 +125,16 @@ OBJECTS = {
     ),
     "learning curve": (STRAIGHT, ">Validation<"),
     "learning curves": (LearningCurves(curves=(STRAIGHT,), against="seconds"), "seconds"),
-    "values": (VALUES, "mean +0.500"),
+    "values": (VALUES, "standard deviation"),
     "cell passage": (PASSAGE, "+0.50"),
     "cell page": (
         example(CellPage, passages=(PASSAGE,), values=VALUES, sections={}),
-        "Mean value after a character",
+        "Most correlated cells",
     ),
-    "inputs": (example(CellInputs, drivers=(example(Driver, gate="f"),)), "itself +0.50"),
+    "inputs": (
+        example(CellInputs, drivers=(example(Driver, gate="f"),)),
+        "1:1 +0.50",
+    ),
     "outputs": (example(CellOutputs, quantity="h"), "suppresses"),
     "numbers": (example(NetworkNumbers, steps=(STEP,)), "0.500"),
     "matches": (example(MatchReport, names=("a", HOSTILE)), "matched by correlation"),

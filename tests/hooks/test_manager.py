@@ -68,28 +68,24 @@ from dataclasses import dataclass
 from charrnn.cells.study import CellSection
 from charrnn.hooks import hookimpl
 from charrnn.system.display import Displayable
-from charrnn.views.html_page import PagePart
+from charrnn.views.cell_page import Part
 
 
 @dataclass(frozen=True)
 class Parity(Displayable):
     word: str
 
-    def view(self):
-        return ["The number is " + self.word]
+    def parts(self):
+        return [Part(title="Parity", draw_as="text", content=["The number is " + self.word])]
 
 
 def measure(analysis, layer, unit):
     return Parity("odd" if unit % 2 else "even")
 
 
-def parts(parity):
-    return [PagePart(title="Parity", draw_as="text", content=parity.word)]
-
-
 @hookimpl
 def cell_sections():
-    return [CellSection("parity", message="halving", measure=measure, place=5, parts=parts)]
+    return [CellSection("parity", message="halving", measure=measure, place=5)]
 """
 
 FORMAT = """
@@ -207,8 +203,8 @@ def test_a_package_adds_a_section_to_the_page_of_a_cell(offer, alphabet_run, tmp
     assert run(["visualize", str(alphabet_run), "--text", str(text), "--export", str(page)]) == 0
     data = Elements(page.read_text(encoding="utf-8")).data
     for number, cell in enumerate(data["cells"]):
-        shown = {data["sections"][kind]["title"]: content for kind, content in cell["sections"]}
-        assert shown["Parity"] == ("odd" if number % 2 else "even")
+        shown = {data["parts"][kind]["title"]: content for kind, content in cell["parts"]}
+        assert shown["Parity"] == [f"The number is {'odd' if number % 2 else 'even'}"]
     assert charrnn.load(alphabet_run).atlas(TEXT).cells[3].to_json()["parity"] == {"word": "odd"}
 
 

@@ -112,7 +112,7 @@ def test_no_import_points_up_or_sideways():
         ("model/cell_types.py", "from .. import runs", True),
         ("cells/scores.py", "from charrnn.cells.trace import Trace", False),
         ("runs/reader.py", "from charrnn.cells.trace import Trace", True),
-        ("training/loop.py", "from charrnn.evaluation.losses import bits", False),
+        ("training/loop.py", "from charrnn.model.losses import bits", False),
         ("config/settings.py", "from charrnn.text.vocab import Vocab", True),
         ("__init__.py", "from charrnn.api import load", False),
         ("__init__.py", "from charrnn.commands.app import main", True),

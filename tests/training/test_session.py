@@ -71,7 +71,7 @@ def made(tmp_path):
 
 def test_an_interrupted_validation_is_due_and_done_later(made, monkeypatch):
     session = made.session
-    monkeypatch.setattr("charrnn.evaluation.losses.STOP_CHECK_CHARS", 1)
+    monkeypatch.setattr("charrnn.model.losses.STOP_CHECK_CHARS", 1)
     session.step()
     made.is_stop_asked = True
     assert session.validate() is None

@@ -18,11 +18,10 @@ from charrnn.cells.findings import CellPassage, PassagePlace
 from charrnn.cells.passages import read_passages
 from charrnn.errors import UsageError
 from charrnn.views.cell_page import (
+    Bars,
     PassageList,
-    ValueCharts,
     clipped,
     page_pictures,
-    passages_pictures,
     timescale_text,
 )
 
@@ -51,7 +50,7 @@ def drawn(pictures, width, **options):
 
 
 def in_colour(passage, width):
-    """The lines of a passage where there are colours, without them."""
+    """The scale and the lines of a passage where there are colours, without them."""
     lines = drawn([PassageList([passage])], width, color_system="truecolor", force_terminal=True)
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
 
@@ -107,8 +106,8 @@ def test_a_second_page_is_read_from_the_run(lstm, tmp_path, monkeypatch):
 def test_passages_say_what_the_mark_of_the_end_of_a_document_is(page):
     note = "¶ is the end of a document."
     with_end = [replace(passage, text=passage.text[:-1] + "\0") for passage in page.passages]
-    assert note in drawn(passages_pictures("title", with_end), 80)
-    assert note not in drawn(passages_pictures("title", page.passages), 80)
+    assert note in drawn([PassageList(with_end)], 80)
+    assert note not in drawn([PassageList(page.passages)], 80)
 
 
 @pytest.mark.parametrize("width, color_system", [(40, None), (80, "truecolor")])
@@ -128,9 +127,10 @@ def drawn_page(page, width, color_system):
 HEADINGS = (
     "Where cell 0:7 is",
     f"Values over {len(TEXT):,}",
+    "Histogram",
     "Mean value after",
-    "Driven by",
     "Most correlated",
+    "Cells that drive",
 )
 
 
@@ -156,17 +156,16 @@ def test_a_page_begins_with_the_passages_and_says_what_they_are(page):
 
 def test_blocks_are_for_the_histogram_alone_where_there_are_colours(page):
     lines = drawn_page(page, 80, "truecolor")
-    values = find_line(lines, HEADINGS[1])
-    assert not set("▁▂▃▄▅▆▇█") & set("".join(lines[:values]))
-    assert "█" in "".join(lines[values : find_line(lines, HEADINGS[2])])
+    begin = find_line(lines, "Histogram")
+    assert not set("▁▂▃▄▅▆▇█") & set("".join(lines[:begin]))
+    assert "█" in "".join(lines[begin : find_line(lines, "Mean value after")])
 
 
-def test_a_bar_of_full_height_is_a_correlation_of_one(page):
-    for share, top in ((1.0, "█"), (0.5, " "), (-1.0, " ")):
-        correlations = (share,) * len(page.values.lags)
-        lines = drawn([ValueCharts(replace(page.values, autocorrelation=correlations))], 40)
-        first = next(number for number, line in enumerate(lines) if "autocorrelation" in line) + 1
-        assert lines[first].strip() == (top * len(correlations)).strip()
+@pytest.mark.parametrize("height, top", [(1.0, "███"), (0.5, ""), (-1.0, "")])
+def test_a_bar_of_full_height_stands_for_one(height, top):
+    *bars, axis = drawn([Bars(1, 512, (height,) * 3)], 40)
+    assert bars[0].strip() == top
+    assert axis.strip() == "1512"
 
 
 def test_a_document_is_a_line():
@@ -194,8 +193,8 @@ def test_the_passages_take_two_lines_however_their_words_are_broken(page):
     words = tuple("abcdefghij klmnopqrstuvwxyzabcd " * 5)[:150]
     passage = replace(page.passages[0], text="".join(words), values=(0.5,) * 150, begin=0, index=90)
     for width in range(24, 120):
-        assert len(in_colour(passage, width)) == 2
-    assert len(in_colour(replace(passage, kind="decile"), 80)) == 1
+        assert len(in_colour(passage, width)) == 1 + 2
+    assert len(in_colour(replace(passage, kind="decile"), 80)) == 1 + 1
 
 
 def test_line_ends_and_control_characters_stay_on_their_line(page):
@@ -203,22 +202,20 @@ def test_line_ends_and_control_characters_stay_on_their_line(page):
     passage = replace(
         page.passages[-1], value=-1.0, index=2, begin=0, line=123_456, text=HOSTILE, values=values
     )
-    (line,) = in_colour(replace(passage, kind="decile", rank=10), 80)
+    _, line = in_colour(replace(passage, kind="decile", rank=10), 80)
     assert line.startswith("tenth 10  -1.00 line 123456 <b>")
     assert "↵" in line
     assert not {"\x1b", "\u202e", "␍"} & set(line), "↵ stands for both"
 
 
-def test_the_timescale_says_where_it_comes_from(page):
-    for timescale, source, decay, expected in (
-        (
-            12.34,
-            "f",
-            2.5,
-            "timescale 12.3 characters (mean of the forget gate); the autocorrelation falls to 1/e",
-        ),
-        (12.34, "autocorrelation", 12.34, "timescale 12.3 characters (from the autocorrelation)"),
-        (None, "f", None, "timescale longer than can be measured (mean of the forget gate)"),
-    ):
-        values = replace(page.values, timescale=timescale, timescale_from=source, decay=decay)
-        assert timescale_text(values).startswith(expected)
+@pytest.mark.parametrize(
+    "timescale, source, expected",
+    [
+        (12.34, "f", "12.3 characters (mean of the forget gate)"),
+        (12.34, "autocorrelation", "12.3 characters (from the autocorrelation)"),
+        (None, "f", "longer than can be measured (mean of the forget gate)"),
+    ],
+)
+def test_the_timescale_says_where_it_comes_from(page, timescale, source, expected):
+    values = replace(page.values, timescale=timescale, timescale_from=source)
+    assert timescale_text(values) == expected

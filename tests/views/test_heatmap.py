@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from charrnn.cells.findings import CellPassage, ColouredText
-from charrnn.views.cell_page import passages_pictures
+from charrnn.views.cell_page import PassageList
 from charrnn.views.findings_tables import slide_pictures
 from charrnn.views.heatmap import (
     ABOUT_OWN_SCALE,
@@ -115,8 +115,8 @@ def test_guesses_passages_and_slides_turn_the_sign_of_a_cell_too():
     assert "██" in plain(HeatMap(text, turned))
     place = {"kind": "top", "rank": 1, "index": 0, "begin": 0, "line": 1, "value": -1.0}
     passage = CellPassage(**place, text="in", values=text.values)
-    _, legend, _, passages, *_ = map(plain, passages_pictures("", [passage], polarity=-1))
-    assert legend[0].startswith("+1") and "██" in "".join(passages)
+    legend, *lines = plain(PassageList([passage], polarity=-1))
+    assert legend.startswith("+1") and "██" in "".join(lines)
     (caption, *_) = slide_pictures([("cell", turned, Text())])
     assert "drawn with its sign turned" in plain(caption)[0]
 

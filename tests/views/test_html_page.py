@@ -16,13 +16,13 @@ import pytest
 from browser import dump, dump_saved, needs_browser
 from elements import Elements
 
+from charrnn.cells.findings import CellPassage
+from charrnn.views.cell_page import Part
 from charrnn.views.html_page import (
     CellColumn,
     CellEntry,
     HeatMapPage,
-    PagePart,
     PageRow,
-    ShownPassage,
     to_html_page,
 )
 
@@ -89,13 +89,26 @@ def test_labels_are_a_byte_for_each_character():
     assert list(map(bool, unpack(data["labels"]["quote"]))) == page.labels["quote"].tolist()
 
 
+def passage(begin, values):
+    size = len(values)
+    return CellPassage(
+        kind="top",
+        rank=1,
+        value=0.5,
+        index=begin,
+        begin=begin,
+        line=1,
+        text="x" * size,
+        values=values,
+    )
+
+
 def hostile_page():
     """A page that has HOSTILE wherever it has a text."""
-    passage = ShownPassage(title=HOSTILE, begin=0, values=np.ones(9, np.float32))
-    sections = (
-        PagePart(title=HOSTILE, draw_as="text", content=HOSTILE, about=HOSTILE),
-        PagePart(title="x", draw_as="figures", content=[(HOSTILE, HOSTILE)]),
-        PagePart(title="y", draw_as="passages", content=[passage]),
+    parts = (
+        Part(title=HOSTILE, draw_as="text", content=[HOSTILE], about=HOSTILE),
+        Part(title="x", draw_as="rows", content=[(HOSTILE, HOSTILE), ("y", [(HOSTILE, 0.5)])]),
+        Part(title="y", draw_as="passages", content=[passage(begin=0, values=[1.0] * 9)]),
     )
     whole = CellEntry(
         cell=(1, 2),
@@ -103,7 +116,7 @@ def hostile_page():
         label=HOSTILE,
         map_name=HOSTILE,
         map_position=(0.5, 0.5),
-        sections=sections,
+        parts=parts,
     )
     return make_page(
         HOSTILE,
@@ -214,15 +227,17 @@ def make_atlas(**changes):
     names = [divmod(cell, 40) for cell in range(NUM_CELLS)]
     entries = []
     for index, cell in enumerate(names):
-        passage = ShownPassage(title="1", begin=9, values=cells[9:30, index])
-        sections = (
-            PagePart(
-                title="Values", draw_as="figures", content=[("mean", 0.25), ("gate", "open 4 %")]
+        parts = (
+            Part(title="Values", draw_as="rows", content=[("mean", "0.25"), ("gate", "open 4 %")]),
+            Part(title="Histogram", draw_as="bars", content=(-1.0, 1.0, [0.2, 1.0, -0.4])),
+            Part(
+                title="Correlated", draw_as="rows", content=[("r", [("0:3", 0.5), ("9:9", -0.1)])]
             ),
-            PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, [1, 5, 2])),
-            PagePart(title="After", draw_as="bars", content=[("e", 0.5), ("\n", -0.25)]),
-            PagePart(title="Correlated", draw_as="cells", content=[((0, 3), 0.5), ((9, 9), 0.1)]),
-            PagePart(title="Highest", draw_as="passages", content=[passage]),
+            Part(
+                title="Highest",
+                draw_as="passages",
+                content=[passage(begin=9, values=cells[9:30, index].tolist())],
+            ),
         )
         words = ("inside quotations", "quote") if cell == PLANTED else ("", "")
         columns = (words[0] or "no rule explains it", None if index % 9 else index / 80)
@@ -233,7 +248,7 @@ def make_atlas(**changes):
                 label=words[0],
                 map_name=words[1],
                 map_position=(index % 9 / 9, index // 9 / 9),
-                sections=sections,
+                parts=parts,
             )
         )
     settings = {
@@ -264,16 +279,20 @@ def test_values_of_many_cells_have_four_bits_of_the_range_they_reach():
 
 def test_a_passage_has_an_even_number_of_values():
     data = Elements(to_html_page(make_atlas())).data
-    _, passages = data["cells"][5]["sections"][4]
+    _, passages = data["cells"][5]["parts"][3]
     _, begin, count, packed, _ = passages[0]
     assert (begin, count) == (9, 21)
     assert len(nibbles(packed)) == 22
 
 
-def test_cells_that_the_page_does_not_have_are_left_out_of_lists():
+def test_pairs_are_numbers_of_names_with_texts():
     data = Elements(to_html_page(make_atlas())).data
-    _, correlated = data["cells"][5]["sections"][3]
-    assert correlated == [[3, 0.5]]
+    _, ((name, pairs),) = data["cells"][5]["parts"][2]
+    assert data["names"][name] == "r"
+    assert [[data["names"][label], text] for label, text in pairs] == [
+        ["0:3", "+0.50"],
+        ["9:9", "-0.10"],
+    ]
 
 
 def nibbles(packed):
@@ -379,7 +398,7 @@ def test_in_a_browser_a_cell_is_chosen_in_the_table_and_on_the_map(walk):
 
 
 @needs_browser
-@pytest.mark.parametrize("part", ["Cell 1:24", "open 4 %", "0:3 0.5", "Highest", '"the lamp was'])
+@pytest.mark.parametrize("part", ["Cell 1:24", "open 4 %", "0:3 +0.50", "top 1", '"the lamp was'])
 def test_in_a_browser_the_page_of_a_cell_has_each_section(walk, part):
     assert part in walk["page"]
 

@@ -7,7 +7,7 @@ Shapes: N characters, L layers, H units per layer, C cells.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,15 +15,23 @@ from typing import Any
 import numpy as np
 
 from charrnn.cells.activations import Activations
-from charrnn.cells.findings import CellFindings, CellIndex, CellScore, CellValues, MeasuredCell
+from charrnn.cells.findings import (
+    CellFindings,
+    CellIndex,
+    CellPassage,
+    CellScore,
+    CellValues,
+    MeasuredCell,
+)
+from charrnn.cells.passages import read_passages
 from charrnn.cells.study import Study, sections, unless_too_short
 from charrnn.cells.value_statistics import correlate, measure_values
 from charrnn.plugins.analyses.descriptions import descriptions
 from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.system.arrays import Float32Array, Float64Array
 from charrnn.system.display import Displayable
-from charrnn.views.cell_page import characters_text
-from charrnn.views.html_page import CellColumn, CellEntry, HeatMapPage, PagePart, ShownPassage
+from charrnn.views.cell_page import page_parts
+from charrnn.views.html_page import CellColumn, CellEntry, HeatMapPage
 from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
 
 ATLAS_VERSION = 1
@@ -66,8 +74,6 @@ COLUMNS = (
     CellColumn(name="spread", about="standard deviation of the values"),
 )
 """The columns of the table of all cells."""
-KINDS = {"top": "highest", "bottom": "lowest", "decile": "tenth"}
-"""How the kinds of passages are called on a page."""
 NOTES = (
     (
         "All cells: click a column to sort by it. The filter takes words and comparisons:"
@@ -183,10 +189,7 @@ def atlas(study: Study, findings: CellFindings) -> Atlas:
     """
     # First the measurements of the values alone, then the analyses, whose results may be cached.
     cells = measure_cells(study.activations())
-    results = {}
-    for section in sections():
-        if section.parts is not None:
-            results[section.name] = section.of_all_cells(study)
+    results = {section.name: section.of_all_cells(study) for section in sections()}
 
     complete = []
     for index, cell in enumerate(cells):
@@ -314,12 +317,19 @@ def atlas_entries(atlas: Atlas) -> list[CellEntry]:
     for score in atlas.findings.scores:
         if score.is_significant:
             scores_of[score.layer, score.unit].append(score)
-    return [_entry(cell, scores_of[cell.layer, cell.unit]) for cell in atlas.cells]
+    entries = []
+    for cell in atlas.cells:
+        scores = scores_of[cell.layer, cell.unit]
+        passages = read_passages(atlas.text, cell.values.passages, cell.in_passages)
+        entries.append(_entry(cell, scores, passages))
+    return entries
 
 
-def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
+def _entry(
+    cell: AtlasCell, scores: Sequence[CellScore], passages: Sequence[CellPassage]
+) -> CellEntry:
     """Return the entry of a cell: its row in the table, its label and mark on the map, and the
-    sections of its page."""
+    parts of its page."""
     # The detectors that the cell follows, and the rule that describes it.
     values = cell.values
     labels = []
@@ -343,71 +353,5 @@ def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
         label="; ".join(labels),
         map_name=learned[0] if learned else "",
         map_position=(cell.x, cell.y),
-        sections=tuple(section for section in _sections(cell) if section.content),
-    )
-
-
-def _sections(cell: AtlasCell) -> Iterator[PagePart]:
-    """Yield the parts of the page of a cell, with its sections in their order; a part may be
-    empty."""
-    # First the passages where the cell is strong, then figures, then the sections of analyses.
-    passages = _passages(cell)
-    for kind in ("top", "bottom"):
-        title = f"Where it is {KINDS[kind]}"
-        yield PagePart(title=title, draw_as="passages", content=passages[kind])
-    yield from _values(cell.values)
-    for section in sections():
-        result = cell.sections.get(section.name)
-        if section.parts is not None and result is not None:
-            yield from section.parts(result)
-    yield PagePart(
-        title="A passage of each tenth of its values",
-        about="the largest first; each is near the middle value of its tenth",
-        draw_as="passages",
-        content=passages["decile"],
-    )
-
-
-def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
-    """Return the passages of a cell by kind."""
-    by_kind: dict[str, list[ShownPassage]] = defaultdict(list)
-    for passage, values in zip(cell.values.passages, cell.in_passages, strict=True):
-        title = f"{KINDS.get(passage.kind, '')} {passage.rank}: {passage.value:.2f}"
-        by_kind[passage.kind].append(
-            ShownPassage(title=title.replace("-", "−"), begin=passage.begin, values=values)
-        )
-    return by_kind
-
-
-def _values(values: CellValues) -> Iterator[PagePart]:
-    """Yield the parts of the page about the values of a cell."""
-    # Some cells have no gates, some no timescale.
-    figures: list[tuple[str, str | float]] = [
-        ("mean", values.mean),
-        ("standard deviation", values.spread),
-    ]
-    if values.timescale is not None:
-        source = values.timescale_from
-        # The name of a gate is a letter, every other source is a word.
-        name = f"gate {source}" if len(source) == 1 else f"the {source}"
-        figures.append(("timescale", f"{characters_text(values.timescale)}, from {name}"))
-    if values.decay is not None:
-        figures.append(("autocorrelation falls to 1/e after", characters_text(values.decay)))
-    for gate in values.gates:
-        shares = f"open {100 * gate.open:.0f} %, closed {100 * gate.closed:.0f} %"
-        figures.append((f"gate {gate.gate}", shares))
-
-    # The distribution of the values, the characters that change them, and correlated cells.
-    yield PagePart(title="Values", draw_as="figures", content=figures)
-    yield PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
-    yield PagePart(
-        title="Mean value after a character",
-        about="the characters after which it is farthest from its mean",
-        draw_as="bars",
-        content=[(after.character, after.mean) for after in values.after_characters],
-    )
-    yield PagePart(
-        title="Most correlated cells",
-        draw_as="cells",
-        content=[((cell.layer, cell.unit), cell.correlation) for cell in values.correlated],
+        parts=tuple(page_parts(cell, passages)),
     )

@@ -4,19 +4,15 @@ Shapes: n positions, k lags, C = L * H cells, L, H, S and E as in `model.network
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import RenderableType
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
-from charrnn.cells.findings import CellIndex, ColouredText
+from charrnn.cells.findings import CellIndex, CellPassage
 from charrnn.cells.study import CellSection, Study
 from charrnn.cells.trace import torch_ops
 from charrnn.errors import check_length
@@ -37,10 +33,8 @@ from charrnn.system.arrays import Float32Array, Int64Array
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, no_grad, torch
 from charrnn.text.vocab import EncodedText, IdArray
-from charrnn.views.heatmap import HeatMap
-from charrnn.views.html_page import PagePart
-from charrnn.views.tables import Columns, PlainTable, plain_table, records_table
-from charrnn.views.theme import shown_at_each, shown_character
+from charrnn.views.cell_page import Part
+from charrnn.views.theme import quoted_character
 
 LEAST_EFFECT = 0.01
 """Share of a cell's range that erasing some character must change its value by; else the cell is
@@ -57,6 +51,11 @@ ABOUT_EARLIER = (
     " text"
 )
 """The meaning of the numbers of the earlier characters."""
+ABOUT_STRONGEST = (
+    "coloured by the effect of erasing each character, of which the largest has the full colour"
+    " (blue: it raises the value)"
+)
+"""The meaning of the colours of the strong positions."""
 NUM_DRIVERS_SHOWN = 4
 """Drivers of a gate that are shown: more do not fit a line of 80 columns."""
 
@@ -131,14 +130,6 @@ class CharacterInput:
     """The mean effect on the cell's value."""
 
 
-CHARACTER_COLUMNS: Columns = {
-    "character": lambda effect: shown_character(effect.character),
-    "times": "{count:,}",
-    "erased": "{measured:+.3f}",
-}
-"""The columns of the table of earlier characters."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlierCharacters:
     """Which of the last characters set a cell's value, at positions where it is strong."""
@@ -169,17 +160,22 @@ class CellInputs(Displayable):
     earlier: EarlierCharacters | None = None
     """The effects of earlier characters; None unless they were asked for."""
 
-    def view(self) -> Sequence[RenderableType]:
-        """Return the cells that drive the cell and, if measured, the earlier characters that set
+    def parts(self) -> Iterator[Part]:
+        """Yield the cells that drive the cell and, if measured, the earlier characters that set
         its value."""
-        pictures: list[RenderableType] = [
-            Text(f"Driven by, over {self.num_positions:,} positions", style="bold"),
-            drivers_table(self),
-            Text(ABOUT_DRIVERS, style="dim"),
-        ]
+        rows = []
+        for gate, drivers in groupby(self.drivers, key=lambda driver: driver.gate):
+            shown = islice(drivers, NUM_DRIVERS_SHOWN)
+            pairs = [(f"{driver.layer}:{driver.unit}", driver.strength) for driver in shown]
+            rows.append((gate or "all", pairs))
+        yield Part(
+            title=f"Cells that drive its gates, over {self.num_positions:,} positions",
+            draw_as="rows",
+            content=rows,
+            about=ABOUT_DRIVERS,
+        )
         if self.earlier is not None:
-            pictures += [Text(), *_earlier_pictures(self.earlier)]
-        return pictures
+            yield from _earlier_parts(self.earlier)
 
 
 def inputs(study: Study) -> tuple[CellInputs, ...]:
@@ -516,23 +512,7 @@ def _summarize(
     )
 
 
-def drivers_table(inputs: CellInputs) -> Table:
-    """Build the table of the strongest drivers of a cell, one row per gate."""
-    # A cell type without gates has a single row without a name.
-    has_gates = any(driver.gate for driver in inputs.drivers)
-    table = plain_table("gate" if has_gates else "", "strongest drivers: layer:unit and strength")
-    for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate):
-        names = []
-        for driver in islice(drivers, NUM_DRIVERS_SHOWN):
-            name = f"{driver.layer}:{driver.unit}"
-            if (driver.layer, driver.unit) == (inputs.layer, inputs.unit):
-                name = "itself"
-            names.append(f"{name:>6} {driver.strength:+.2f}")
-        table.add_row(gate or "all", "   ".join(names))
-    return table
-
-
-def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
+def _earlier_parts(earlier: EarlierCharacters) -> Iterator[Part]:
     # A cell that erasing hardly moves would be drawn as noise. The state before a text is 0.
     effects = list(earlier.measured_by_lag)
     values = [0.0]
@@ -541,66 +521,52 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
         effects += [abs(character.measured) for character in passage.characters]
     effects += [abs(character.measured) for character in earlier.characters]
     largest = max(effects, default=0.0)
+    title = "Set by the last characters"
     if largest < LEAST_EFFECT * (max(values) - min(values)):
-        saturated = (
-            "saturated: erasing one character changes it by at most"
-            f" {math.ceil(1000 * largest) / 1000:.3f}"
-        )
-        return [Text("Set by the last characters", style="bold"), Text(saturated)]
+        most = math.ceil(1000 * largest) / 1000
+        saturated = f"saturated: erasing one character changes it by at most {most:.3f}"
+        yield Part(title=title, draw_as="text", content=[saturated])
+        return
 
     # The characters that matter most when they are erased, and how far back characters matter.
-    title = (
-        f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong"
-        " positions"
-    )
-    table = records_table(CHARACTER_COLUMNS, earlier.characters, left=("character",))
+    by_character = []
+    for effect in earlier.characters:
+        by_character.append((quoted_character(effect.character), effect.measured))
     lags = [lag for lag in LAGS if lag < len(earlier.measured_by_lag)]
-    by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in lags)
-
-    # Below the table, passages in full.
-    pictures: list[RenderableType] = [
-        Text(title, style="bold"),
-        table,
-        Text(ABOUT_EARLIER, style="dim"),
-        Text(f"mean absolute effect of erasing, by characters back: {by_lag}"),
-        Text(
-            "where it is strongest: coloured by the effect of erasing each character (blue: it"
-            " raises the value)"
-        ),
-    ]
-    for passage in earlier.passages:
-        pictures.append(Padding(_passage_row(passage, largest or 1.0), (0, 0, 0, 2)))
-    return pictures
+    by_lag = [(f"{lag}", earlier.measured_by_lag[lag]) for lag in lags]
+    yield Part(
+        title=f"{title}, erased one by one at {earlier.num_positions:,} strong positions",
+        draw_as="rows",
+        content=[("character", by_character), ("characters back", by_lag)],
+        about=ABOUT_EARLIER,
+    )
+    yield Part(
+        title="Where it is strongest",
+        draw_as="passages",
+        content=[_passage_of(passage, largest or 1.0) for passage in earlier.passages],
+        about=ABOUT_STRONGEST,
+    )
 
 
-def _passage_row(passage: InputPassage, largest: float) -> Table:
-    """Draw the value, and the characters coloured by their effects: `largest` is a full colour."""
-    # A line end would begin another line. Some marks have several characters.
-    effects: list[float] = []
-    for erased in passage.characters:
-        effects += [erased.measured / largest] * len(erased.character)
-    pieces = shown_at_each("".join(erased.character for erased in passage.characters))
-    text = "".join(pieces)
+def _passage_of(passage: InputPassage, largest: float) -> CellPassage:
+    """Return a passage with the effects of its characters as values: `largest` is a full colour."""
+    # A character that a context alone has is shown as its mark, which may be longer.
+    text = ""
     values: list[float] = []
-    for effect, piece in zip(effects, pieces, strict=True):
-        values += [effect] * len(piece)
-    row = PlainTable.grid(padding=(0, 1))
-    row.add_column(justify="right", no_wrap=True, min_width=6)
-    row.add_column()
-    coloured = ColouredText(text=text, values=tuple(values))
-    row.add_row(Text(f"{passage.value:+.2f}"), HeatMap(coloured))
-    return row
-
-
-def page_parts(inputs: CellInputs) -> Iterator[PagePart]:
-    """Yield the parts of an exported page: the strongest drivers of each gate."""
-    for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate):
-        yield PagePart(
-            title=f"Cells that drive its gate {gate}" if gate else "Cells that drive it",
-            about=ABOUT_DRIVERS,
-            draw_as="cells",
-            content=[((driver.layer, driver.unit), driver.strength) for driver in drivers],
-        )
+    for erased in passage.characters:
+        text += erased.character
+        values += [erased.measured / largest] * len(erased.character)
+    begin = passage.position + 1 - len(text)
+    return CellPassage(
+        kind="at",
+        rank=passage.position,
+        value=passage.value,
+        index=passage.position,
+        begin=begin,
+        line=0,
+        text=text,
+        values=tuple(values),
+    )
 
 
 SECTION = CellSection(
@@ -608,7 +574,6 @@ SECTION = CellSection(
     message="measuring what sets it",
     measure=inputs_of,
     place=30,
-    parts=page_parts,
     measure_all=inputs,
 )
 """The section of the page of a cell."""

@@ -3,13 +3,11 @@
 Shapes: n positions, V characters, C = L * H cells, L and H as in `model.network`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle
 
 import numpy as np
-from rich.console import RenderableType
-from rich.text import Text
 
 from charrnn.cells.study import CellSection, Study
 from charrnn.cells.trace import torch_ops
@@ -24,7 +22,7 @@ from charrnn.plugins.analyses.sampled_states import (
 from charrnn.system.display import Displayable
 from charrnn.system.lazy import Tensor, torch
 from charrnn.text.vocab import EncodedText
-from charrnn.views.html_page import PagePart
+from charrnn.views.cell_page import Part
 from charrnn.views.theme import quoted_character
 
 NUM_EFFECTS = 6
@@ -35,8 +33,6 @@ ABOUT_PROMOTED = (
 )
 """The meaning of the numbers of promoted and suppressed characters."""
 
-UNIT_OF_EFFECTS = "log-probability in nats, if the cell rises one standard deviation"
-"""The same meaning, in a line of a summary."""
 NUM_CHARACTERS = 8
 """Promoted characters that a result has, and suppressed characters, at most."""
 LEAST_SLOPE = 1e-12
@@ -77,14 +73,19 @@ class CellOutputs(Displayable):
     suppressed: tuple[CharacterEffect, ...]
     """The characters whose log-probability falls most, the largest effect first."""
 
-    def view(self) -> Sequence[RenderableType]:
-        """Return the characters that the cell promotes and suppresses."""
-        return [
-            Text(f"Writes: what it promotes as {self.quantity} rises", style="bold"),
-            Text(f"  promotes    {effects_text(self.promoted)}", overflow="fold"),
-            Text(f"  suppresses  {effects_text(self.suppressed)}", overflow="fold"),
-            Text(ABOUT_PROMOTED, style="dim"),
-        ]
+    def parts(self) -> Iterator[Part]:
+        """Yield the characters that the cell promotes and suppresses."""
+        rows = []
+        for name, effects in (("promotes", self.promoted), ("suppresses", self.suppressed)):
+            pairs = [(quoted_character(effect.character), effect.effect) for effect in effects]
+            if pairs:
+                rows.append((name, pairs[:NUM_EFFECTS]))
+        yield Part(
+            title=f"What it promotes as {self.quantity} rises",
+            draw_as="rows",
+            content=rows,
+            about=ABOUT_PROMOTED,
+        )
 
 
 def outputs(study: Study) -> tuple[CellOutputs, ...]:
@@ -216,43 +217,11 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
     return replace(torch_ops(), clamp=clamp, tanh=tanh)
 
 
-def effects_text(effects: Sequence[CharacterEffect]) -> str:
-    """Return the first NUM_EFFECTS characters with their effects."""
-    texts = []
-    for effect in effects[:NUM_EFFECTS]:
-        texts.append(f"{quoted_character(effect.character)} {effect.effect:+.2f}")
-    return "  ".join(texts) or "nothing"
-
-
-def page_parts(outputs: CellOutputs) -> Iterator[PagePart]:
-    """Yield the part of an exported page: the effects, from the most promoted to the most
-    suppressed character."""
-    # The strongest suppressed character is the first of its tuple, and the last bar.
-    effects = (*outputs.promoted, *reversed(outputs.suppressed))
-    yield PagePart(
-        title="Characters that it promotes and suppresses",
-        about=ABOUT_PROMOTED,
-        draw_as="bars",
-        content=[(effect.character, effect.effect) for effect in effects],
-    )
-
-
-def summary(outputs: CellOutputs) -> dict[str, str]:
-    """Return the lines of a cell in the summary of its page."""
-    return {
-        "promotes": effects_text(outputs.promoted),
-        "suppresses": effects_text(outputs.suppressed),
-        "": UNIT_OF_EFFECTS,
-    }
-
-
 SECTION = CellSection(
     "outputs",
     message="measuring what it writes",
     measure=outputs_of,
     place=40,
-    parts=page_parts,
     measure_all=outputs,
-    summary=summary,
 )
 """The section of the page of a cell."""

@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import AddedRows, Comparison
-from charrnn.evaluation.loss_reports import LossBreakdown, LossGroup
-from charrnn.evaluation.losses import (
+from charrnn.evaluation.loss_reports import LossBreakdown, LossGroup, block_difference
+from charrnn.evaluation.measured import MeasuredRun
+from charrnn.model.annotations import Predictor
+from charrnn.model.losses import (
     STATEFUL,
     WINDOWED,
     CharLosses,
-    block_difference,
     scores_from_start,
 )
-from charrnn.evaluation.measured import MeasuredRun
-from charrnn.model.annotations import Predictor
 from charrnn.statistics.intervals import MIN_BLOCKS, BlockSums, num_blocks_of
 from charrnn.system.arrays import Float32Array, Int64Array
 from charrnn.system.progress import task

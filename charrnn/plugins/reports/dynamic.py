@@ -19,15 +19,14 @@ import numpy as np
 
 from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
 from charrnn.evaluation.comparison import AddedProtocol, AddedRows, Comparison
-from charrnn.evaluation.loss_reports import EvaluationRow, LossReport
-from charrnn.evaluation.losses import (
+from charrnn.evaluation.loss_reports import EvaluationRow, LossReport, paired_difference
+from charrnn.evaluation.measured import MeasuredRun, MeasuredText
+from charrnn.model.annotations import CharRNN
+from charrnn.model.losses import (
     STATEFUL,
     CharLosses,
     char_losses,
-    paired_difference,
 )
-from charrnn.evaluation.measured import MeasuredRun, MeasuredText
-from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
 from charrnn.system.lazy import Tensor, torch

@@ -21,9 +21,9 @@ from charrnn.cli.streams import print_json, result_console, with_flags, write_as
 from charrnn.errors import UsageError, counted, named
 from charrnn.evaluation.comparison import Comparison, Listing, distinct_names
 from charrnn.evaluation.loss_reports import MAX_SCORED
-from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.evaluation.measured import Content
 from charrnn.evaluation.notes import notes_of_runs
+from charrnn.model.losses import CharLosses, consecutive_ranges
 from charrnn.system.arrays import Int64Array
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import END

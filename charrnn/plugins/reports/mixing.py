@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError, counted, named
-from charrnn.evaluation.log_probability import ProbabilityMethods
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generator
 from charrnn.generation.sample_options import Clamps
@@ -132,7 +131,7 @@ def mix(models: Sequence[TextModel], weights: Sequence[float] | None = None) -> 
     return Mixture(mixed_models, mixed_shares)
 
 
-class Mixture(ProbabilityMethods):
+class Mixture(TextModel):
     """Several models that predict together, made by `mix`. A mixture generates text as a `Model`
     does, and can be evaluated. The log-probabilities of a generated text are those of the mixture.
 

@@ -114,8 +114,8 @@ def test_a_page_shows_every_part_of_a_cell(measured, monkeypatch):
     entries = atlas_entries(measured)
     assert [entry.cell for entry in entries] == [(cell.layer, cell.unit) for cell in measured.cells]
     assert all(len(entry.columns) == len(COLUMNS) - 1 for entry in entries)
-    drawn = {section.draw_as for entry in entries for section in entry.sections}
-    assert drawn == {"text", "figures", "passages", "histogram", "bars", "cells"}
+    drawn = {part.draw_as for entry in entries for part in entry.parts}
+    assert drawn == {"text", "rows", "passages", "bars"}
     best = next(score for score in measured.findings.scores if score.is_significant)
     entry = entries[best.layer * measured.num_units + best.unit]
     assert best.detector in str(entry.columns[2])
@@ -125,9 +125,9 @@ def test_a_page_shows_every_part_of_a_cell(measured, monkeypatch):
 def test_a_page_leaves_out_what_a_text_is_too_short_for(measured):
     cell = replace(measured.cells[0], sections={})
     (bare,) = atlas_entries(replace(measured, cells=(cell,)))
-    titles = [section.title for section in bare.sections]
-    assert titles[:3] == ["Where it is highest", "Where it is lowest", "Values"]
-    assert "Description" not in titles
+    titles = [part.title for part in bare.parts]
+    assert titles[0] == "Where cell 0:0 is high and low"
+    assert "Described by a rule" not in titles
 
 
 def test_a_page_of_512_cells_has_at_most_five_megabytes(measured):

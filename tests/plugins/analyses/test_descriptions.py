@@ -211,7 +211,8 @@ def test_a_score_has_an_interval_and_a_control(spaced):
 )
 def test_a_selectivity_above_the_score_says_why(spaced, control, shown):
     found = replace(spaced[0], score=0.5, control=control)
-    assert str(found.view()[-1]).endswith(shown)
+    [part] = found.parts()
+    assert part.content[-1].endswith(shown)
 
 
 @pytest.mark.parametrize(

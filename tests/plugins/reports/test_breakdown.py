@@ -8,7 +8,7 @@ from hand_built import vocab_of
 from naive_losses import make_network, naive_scores
 
 from charrnn.errors import DataError
-from charrnn.evaluation.losses import CharLosses
+from charrnn.model.losses import CharLosses
 from charrnn.plugins.reports import breakdown
 from charrnn.text.vocab import Vocab
 

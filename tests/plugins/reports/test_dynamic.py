@@ -18,7 +18,7 @@ from charrnn.config.architectures import CELL_DESCRIPTIONS, DEPTH_DESCRIPTIONS
 from charrnn.config.settings import Config
 from charrnn.errors import DataError, NonFiniteError, UsageError
 from charrnn.evaluation.comparison import evaluate, evaluate_runs
-from charrnn.evaluation.losses import char_losses
+from charrnn.model.losses import char_losses
 from charrnn.model.network import CharRNN
 from charrnn.plugins.reports import dynamic
 from charrnn.plugins.reports.dynamic import DynamicSettings, adapt, root_mean_square_gradients

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from placed_words import WORD, lines_by_grep, write_texts
 
 import charrnn
-from charrnn.evaluation.losses import CharLosses
+from charrnn.model.losses import CharLosses
 from charrnn.plugins.reports import lines
 from charrnn.plugins.reports.lines import MAX_LINE_TEXT, ScoredText, finder
 

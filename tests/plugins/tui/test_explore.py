@@ -46,7 +46,6 @@ from charrnn.cells.findings import CellFindings, CellScore
 from charrnn.cells.study import Study
 from charrnn.generation.continuations import Continuation
 from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
-from charrnn.plugins.analyses.outputs import UNIT_OF_EFFECTS
 from charrnn.plugins.tui.explore import app as explorer
 from charrnn.plugins.tui.explore import state as exploration
 from charrnn.plugins.tui.explore.app import (
@@ -688,7 +687,9 @@ def on_page(app, widget):
 
 
 async def until_measured(app, pilot):
-    await until(pilot, lambda: "Most correlated" in whole_page(app) and not on_page(app, "#status"))
+    await until(
+        pilot, lambda: "Described by a rule" in whole_page(app) and not on_page(app, "#status")
+    )
 
 
 async def open_page(app, pilot):
@@ -750,10 +751,10 @@ def test_a_page_has_the_passages_and_what_the_cell_writes(quoting):
         drawn = screen(app)
         passage = next(line for line in drawn.splitlines() if line.startswith("top 1"))
         assert "+1.00" in passage
-        promoted = next(line for line in drawn.splitlines() if line.startswith("promotes"))
+        page = whole_page(app)
+        promoted = page[page.index("promotes") : page.index("suppresses")]
         assert {"'x'", "'y'", "'z'"} <= {*promoted.split()}
-        assert UNIT_OF_EFFECTS in drawn
-        assert "inside double quotation marks" in whole_page(app)
+        assert "inside double quotation marks" in page
 
     play(quoting, script, QUOTED)
 
@@ -767,7 +768,7 @@ def test_a_page_scrolls(quoting):
             await pilot.press(key)
             await until(pilot, lambda y=y: pictures.scroll_offset.y == y)
         await pilot.press("end")
-        await until(pilot, lambda: "Most correlated" in screen(app))
+        await until(pilot, lambda: "Described by a rule" in screen(app))
 
     play(quoting, script, QUOTED)
 

@@ -3,7 +3,7 @@ other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from charrnn.cells.study import CellSection, Study, detectors_key
@@ -19,7 +19,6 @@ from charrnn.plugins.analyses.descriptions.results import (
     DescriptionReport,
     description_pictures,
 )
-from charrnn.views.html_page import PagePart
 from charrnn.views.theme import all_visible
 
 
@@ -64,18 +63,6 @@ def description_of(study: Study, layer: int, unit: int) -> Description:
 
     key = study.cell_key(layer, unit) | {"detectors": detectors_key()}
     return study.cached("description of", key, result=Description, compute=describe)
-
-
-def page_parts(description: Description) -> Iterable[PagePart]:
-    """Yield the parts of an exported page, with the same text as `view`: the rule, and how well it
-    predicts the value."""
-    # A constant cell has no scores.
-    rule, *scores = map(str, description.view())
-    yield PagePart(title="Description", draw_as="text", content=rule)
-    if scores:
-        yield PagePart(
-            title="How well it predicts the value", draw_as="text", content="; ".join(scores)
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +114,6 @@ SECTION = CellSection(
     message="searching a rule",
     measure=description_of,
     place=60,
-    title="Described by a rule",
-    parts=page_parts,
     measure_all=lambda study: descriptions(study).descriptions,
 )
 """The section of the page of a cell."""

@@ -1,6 +1,6 @@
 """The description of a cell, the report of all cells, and how they are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,8 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.system.display import Displayable
+from charrnn.views.cell_page import Part
 from charrnn.views.tables import Columns, records_table, score_number
-from charrnn.views.theme import all_visible
 
 NUM_LISTED = 20
 """Cells that the table lists, unless another number is asked for."""
@@ -81,18 +81,16 @@ class Description(Displayable):
         level = "high" if self.polarity > 0 else "low"
         return f"{level}: {' and '.join(self.conditions)}"
 
-    def view(self) -> Sequence[RenderableType]:
-        """Return the rule in words, and its scores in a line."""
-        # A rule that explains nothing is named all the same, because its score follows.
-        style = "dim"
-        if self.explained:
-            style = "bold"
-        lines: list[RenderableType] = [Text(all_visible(self.text), style=style)]
+    def parts(self) -> Iterator[Part]:
+        """Yield the rule in words, and its scores in a line."""
+        title = "Described by a rule"
         if self.kind == "none":
-            return lines
+            yield Part(title=title, draw_as="text", content=[self.text])
+            return
+        lines = [self.text]
+        # A rule that explains nothing is named all the same, because its score follows.
         if not self.explained:
-            best = f"the best was: {' and '.join(self.conditions)}"
-            lines.append(Text(all_visible(best), style="dim"))
+            lines.append(f"the best was: {' and '.join(self.conditions)}")
 
         # The scores that there are.
         scores = [f"R² {self.score:.3f}"]
@@ -107,7 +105,7 @@ class Description(Displayable):
             # Without the reason, a selectivity above R² looks like an error.
             if self.control < 0:
                 scores[-1] += f" (R² of control values {self.control:.3f})"
-        return [*lines, Text(", ".join(scores))]
+        yield Part(title=title, draw_as="text", content=[*lines, ", ".join(scores)])
 
 
 DESCRIPTION_COLUMNS: Columns = {

@@ -26,8 +26,6 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import KnownStates, read_parts
 from charrnn.plugins.analyses.evidence.card import Choosing, Scoring, check_room
 from charrnn.plugins.analyses.evidence.results import (
-    ABOUT_WORST,
-    WORST_TITLE,
     Birth,
     EvidenceCard,
     OtherRun,
@@ -35,7 +33,6 @@ from charrnn.plugins.analyses.evidence.results import (
 from charrnn.plugins.analyses.matching import is_near, load_others, match_pairs, studies_of
 from charrnn.statistics.agreement import measure_score
 from charrnn.system.lazy import torch
-from charrnn.views.html_page import PagePart
 
 SEGMENTS_OF_BIRTH = 32
 """Segments of the scoring half that every checkpoint reads, at most."""
@@ -220,31 +217,11 @@ def _matches(
         )
 
 
-def page_parts(card: EvidenceCard) -> Iterator[PagePart]:
-    """Yield what an exported page shows: a line for each part, then the places where it is most
-    wrong."""
-    yield PagePart(
-        title=f"Evidence for {card.detector}",
-        draw_as="figures",
-        content=list(card.lines().items()),
-    )
-    if card.fooled.worst:
-        yield PagePart(
-            title=WORST_TITLE,
-            draw_as="figures",
-            content=[(place.about, place.excerpt.plain) for place in card.fooled.worst],
-            about=ABOUT_WORST,
-        )
-
-
 SECTION = CellSection(
     "evidence",
     message="looking for a card",
     measure=card_of,
     place=10,
-    title="Evidence",
-    parts=page_parts,
-    summary=EvidenceCard.lines,
 )
 """The section of the page of a cell: the card, if one was measured."""
 

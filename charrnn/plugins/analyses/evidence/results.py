@@ -1,18 +1,16 @@
 """The evidence card: the results of its tests, and how they are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from rich.console import RenderableType
-from rich.text import Text
 
 from charrnn.cells.findings import CellIndex, CellScore
 from charrnn.errors import counted
 from charrnn.plugins.analyses.matching import CellMatch
 from charrnn.statistics.intervals import Interval
 from charrnn.system.display import Displayable
-from charrnn.views.tables import PlainTable, ends_text, score_number, score_text
+from charrnn.views.cell_page import Part
+from charrnn.views.tables import ends_text, score_number, score_text
 from charrnn.views.theme import all_visible, block, shown_character
 
 SHARE_CARRIED = 0.9
@@ -20,8 +18,6 @@ SHARE_CARRIED = 0.9
 MOST_CARRIED = 1.2
 """…and not more than this share: then the cells that are held work against the effect, and what
 remains is not the effect of the network."""
-WORST_TITLE = "Where it is most wrong"
-"""Title of the places."""
 ABOUT_WORST = "[ ] encloses what is labelled inside, | ends at the place"
 """The meaning of the marks in the excerpts."""
 
@@ -193,17 +189,15 @@ class WrongPlace:
         return f"{label} for {since}, value {self.value:+.2f}, output {output}"
 
     @property
-    def excerpt(self) -> Text:
-        """The text around the position, with what is labelled inside in bold brackets."""
-        excerpt = Text()
+    def excerpt(self) -> str:
+        """The text around the position, with what is labelled inside in brackets."""
+        excerpt = ""
         for stretch in self.before:
-            shown = all_visible(stretch.text)
+            text = stretch.text
             if stretch.is_inside:
-                excerpt.append(f"[{shown}]", "bold")
-            else:
-                excerpt.append(shown)
-        excerpt.append("|", "dim")
-        return excerpt.append(all_visible(self.after), "underline")
+                text = f"[{text}]"
+            excerpt += text
+        return f"{excerpt}|{self.after}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -373,21 +367,20 @@ class EvidenceCard(Displayable):
         lines["verdict"] = self.verdict
         return lines
 
-    def view(self) -> Sequence[RenderableType]:
-        """Return the parts, a line each, then the places where the cell is most wrong."""
-        title = (
-            f"Cell {self.layer}:{self.unit} and {all_visible(self.detector)}"
-            f" ({all_visible(self.looks_for)}), over {self.num_chars:,} characters"
+    def parts(self) -> Iterator[Part]:
+        """Yield a line for each part of the evidence, then the places where the cell is most
+        wrong, and the assumptions."""
+        yield Part(
+            title=f"Evidence that cell {self.layer}:{self.unit} follows {self.detector}"
+            f" ({self.looks_for}), over {self.num_chars:,} characters",
+            draw_as="rows",
+            content=list(self.lines().items()),
         )
-        grid = PlainTable.grid(padding=(0, 2, 0, 0))
-        for name, line in self.lines().items():
-            grid.add_row(name, Text(line, overflow="fold"))
-        pictures: list[RenderableType] = [Text(title, style="bold"), grid]
-        if self.fooled.worst:
-            pictures += [Text(), Text(WORST_TITLE, style="bold"), Text(ABOUT_WORST, style="dim")]
+        worst = []
         for place in self.fooled.worst:
-            pictures += [Text(f"  {place.about}", style="dim"), place.excerpt]
-        return [*pictures, Text(), Text(self.assumptions, style="dim")]
+            worst += [f"{place.about}:", place.excerpt]
+        yield Part(title="Where it is most wrong", draw_as="text", content=worst, about=ABOUT_WORST)
+        yield Part(title="What would refute it", draw_as="text", content=[self.assumptions])
 
     def _tracks(self) -> str:
         score = self.tracks

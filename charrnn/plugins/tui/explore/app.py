@@ -58,7 +58,7 @@ from charrnn.plugins.tui.full_screen import (
 )
 from charrnn.text.vocab import EncodedText
 from charrnn.trained_model import TrainedModel
-from charrnn.views.cell_page import page_pictures, summary_pictures
+from charrnn.views.cell_page import page_pictures
 from charrnn.views.tables import MEANINGS
 from charrnn.views.theme import Scale, all_visible, block, palette_of, shown_character
 
@@ -195,15 +195,13 @@ class Legible:
 
 
 class CellScreen(FullScreen):
-    """The page of a cell: a title, a summary that stays, and pictures to scroll through, which
-    appear one by one."""
+    """The page of a cell: a title, and pictures to scroll through, which appear one by one."""
 
     BINDINGS: ClassVar[list[BindingType]] = bind_all(PAGE_KEYS)
     app: "Explorer"
 
     def compose(self) -> ComposeResult:
         yield Static(id="caption")
-        yield Static(id="summary")
         with VerticalScroll(id="pictures", can_focus=False):
             yield Static(id="page")
         # The status is below the pictures, so that they do not jump when it changes.
@@ -225,7 +223,7 @@ class CellScreen(FullScreen):
 
         # The caption appears at once.
         self.put("caption", caption_of(exploration))
-        self._draw([], [])
+        self._draw([])
         self.query_one("#pictures").scroll_home(animate=False)
 
         # A job measures the parts; each part is drawn together with the parts before it.
@@ -233,15 +231,13 @@ class CellScreen(FullScreen):
             for page in explorer.study.page_in_parts(*cell):
                 # As in the text, where the detector of the row decides.
                 page = replace(page, polarity=exploration.polarity)
-                job.show(self._draw, summary_pictures(page), page_pictures(page))
+                job.show(self._draw, page_pictures(page))
                 job.pause()
 
         explorer.measure(PAGE, measure, say=self.say)
 
-    def _draw(self, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
-        is_plain = self.app.no_color
-        self.put("summary", Legible(Group(*summary), is_plain))
-        self.put("page", Legible(Group(*pictures), is_plain))
+    def _draw(self, pictures: Sequence[RenderableType]) -> None:
+        self.put("page", Legible(Group(*pictures), self.app.no_color))
 
     def action_scroll(self, lines: int, pages: int = 0) -> None:
         # The last line of a page is the first line of the next page.

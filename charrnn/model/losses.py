@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from charrnn.evaluation.loss_reports import Difference
+from charrnn.config.settings import Config, resolved
 from charrnn.model.annotations import Predictor
-from charrnn.model.device import autocast
+from charrnn.model.device import BF16_UNITS, autocast, chosen_precision
 from charrnn.model.reading import read_in_lanes, read_segments, segment_starts, segments_of
 from charrnn.statistics.intervals import BlockSums, num_blocks_of
 from charrnn.system.arrays import BoolArray, Float32Array, Int64Array
@@ -360,24 +360,16 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-def paired_difference(losses: CharLosses, reference: CharLosses) -> Difference | None:
-    """Compute the mean difference of two predictors' losses of the same characters, and its 95 %
-    interval.
+def precision_of(config: Config, device: torch.device, precision: str) -> str:
+    """Return the precision in which the losses of a model are computed. For `auto` this is the
+    precision of its training, unless bf16 is slow on this processor or the model is small.
 
-    Returns None for too few characters for an interval. Raises ValueError unless the positions are
-    the same.
+    bf16 changes the third decimal of a small model's loss. Raises UsageError as `chosen_precision`.
     """
-    if not np.array_equal(losses.positions, reference.positions):
-        raise ValueError("the losses are not paired: their positions differ")
-    return block_difference(losses.blocks, reference.blocks)
-
-
-def block_difference(blocks: BlockSums, reference: BlockSums) -> Difference | None:
-    """Compute `paired_difference` from the sums of both predictors by the same blocks."""
-    # An interval of the differences, not of the two losses: both find the same passages hard.
-    differences = blocks - reference
-    interval = differences.interval()
-    if interval is None:
-        return None
-    low, high = interval
-    return Difference(mean=differences.mean, low=low, high=high)
+    num_units = resolved(config.hidden_size) // config.num_networks
+    # For an imported model, a loss in bf16 could not be compared with the loss that the other
+    # program computed in fp32.
+    was_exact = config.precision in ("fp32", "fp16")
+    if precision == "auto" and (was_exact or num_units < BF16_UNITS):
+        return "fp32"
+    return chosen_precision(device, precision)
