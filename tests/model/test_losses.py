@@ -12,16 +12,11 @@ import torch
 from effects_networks import make_ids
 from naive_losses import make_network, naive_scores
 
-<<<<<<< HEAD:tests/model/test_losses.py
+import charrnn
 from charrnn.evaluation.measured import MeasuredText
 from charrnn.model import losses as loss_module
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.losses import (
-=======
-import charrnn
-from charrnn.evaluation import losses as loss_module
-from charrnn.evaluation.losses import (
->>>>>>> 6d623de6 (tmp):tests/evaluation/test_losses.py
     WINDOWED_LENGTH,
     char_losses,
     scored_positions,
