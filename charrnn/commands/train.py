@@ -208,7 +208,7 @@ def _run_to_resume(names: Sequence[str]) -> str | None:
     if len(names) > 1:
         raise UsageError(
             f"--resume takes one run, not {len(names)}, and trains on its own text. To go on with"
-            f" another text: charrnn train TEXT --init-from RUN --extend-alphabet --out NAME"
+            f" another text: charrnn train TEXT --init-from RUN --out NAME"
         )
     return next(iter(names), None)
 

@@ -315,14 +315,9 @@ class Config:
     )
     """A run (its folder, or its name under checkpoints/): training starts with its best weights and
     its alphabet."""
-    extend_alphabet: bool = option(
-        False,
-        flags="--extend-alphabet",
-        help="With --init-from: learn the new characters of the text, too.",
-        panel=MODEL,
-    )
-    """Whether the characters of the text that the run of `init_from` does not know are added to its
-    alphabet."""
+    extend_alphabet: bool = True
+    """Whether the characters of the text that the run of `init_from` does not know, and the end of
+    documents, are added to its alphabet."""
     forget_bias: float = setting(
         1.0, allowed=Range("between -10^38 and 10^38", contains=lambda bias: -1e38 <= bias <= 1e38)
     )

@@ -16,6 +16,7 @@ from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.cell_types import Lstm
 from charrnn.model.walk import Architecture
+from charrnn.system.arrays import Int64Array
 from charrnn.system.process import memory_bytes
 
 MAX_HEADER_BYTES = 1 << 20
@@ -256,13 +257,12 @@ AXES = {"embedding.weight": 0, "output.weight": 0, "output.bias": 0}
 
 
 def extend_rows(
-    model: Mapping[str, NDArray[Any]], drawn: Mapping[str, NDArray[Any]]
+    model: Mapping[str, NDArray[Any]], drawn: Mapping[str, NDArray[Any]], rows: Int64Array
 ) -> dict[str, NDArray[Any]]:
     """Return the tensors of a model with rows (or columns) for N characters instead of V.
 
-    The first V rows are the model's own, bit for bit. The other rows are those of `drawn`, a newly
-    initialized network with N characters. Starting from the mean of the old rows is not better
-    (benchmarks/LOG.md), and would make all new characters the same.
+    Row k is row `rows[k]` of the model, bit for bit; where `rows` (N,) is -1, it is that of
+    `drawn`, a newly initialized network with N characters.
     """
     # Collect the tensors with an entry per character.
     axes = dict(AXES)
@@ -271,11 +271,12 @@ def extend_rows(
         first = "bottom.weight" if "bottom.weight" in model else "layers.0.weight_ih_l0"
         axes[first] = 1
 
-    # The new characters are the last ones of the alphabet.
-    num_known = len(model["output.bias"])
+    is_drawn = rows < 0
     extended = dict(model)
     for name, axis in axes.items():
         if name in model:
-            _, new = np.split(drawn[name], [num_known], axis=axis)
-            extended[name] = np.concatenate((model[name], new), axis=axis)
+            taken = model[name].take(rows, axis=axis)
+            shape = [1] * taken.ndim
+            shape[axis] = len(rows)
+            extended[name] = np.where(is_drawn.reshape(shape), drawn[name], taken)
     return extended

@@ -24,9 +24,9 @@ from charrnn.text.columns import column_values
 from charrnn.text.id_builder import EncodedBlock
 from charrnn.text.sources import SORTED, Order, catalogued_settings, entry_of
 from charrnn.text.text_files import Line, Tally, is_blank, without_blank_end
-from charrnn.text.vocab import IdArray, Vocab
+from charrnn.text.vocab import NUL, IdArray, Vocab
 
-END = "\0"
+END = NUL
 """The END symbol, as a character."""
 END_BYTE = b"\0"
 """The END symbol in UTF-8."""

@@ -18,6 +18,9 @@ from charrnn.config.settings import MIN_COUNT
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.system.arrays import BoolArray, Int64Array
 
+NUL = "\0"
+"""The character that ends a document."""
+
 UNKNOWN = ""
 """The entry of the unknown symbol in `Vocab.characters`, the only entry that is no character."""
 
@@ -145,12 +148,13 @@ class Vocab:
         return cls("char", characters=(UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))
 
     def extended(self, counted: "CharacterCounts", *, min_count: int = MIN_COUNT) -> "Vocab":
-        """Return the alphabet with the new characters of a text at its end, ordered by code point;
-        all existing ids stay the same.
+        """Return the alphabet with the new characters of a text at its end, ordered by code point.
+        NUL, which ends a document, comes before all known characters; without it, all existing ids
+        stay the same.
 
         A character is added if it occurs as often as `from_counts` requires, or at all if the
-        alphabet has no unknown symbol. NUL is never added. A byte alphabet has no new characters.
-        Raises DataError if there are more than `MAX_VOCAB_SIZE` entries.
+        alphabet has no unknown symbol. A byte alphabet has no new characters. Raises DataError if
+        there are more than `MAX_VOCAB_SIZE` entries.
         """
         if self.kind == "byte":
             return self
@@ -159,15 +163,36 @@ class Vocab:
         least = 1
         if self.has_unknown_symbol:
             least = _threshold(counted.num_chars, min_count)
-        frequent = np.sort(counted.code_points[counted.counts >= least])
-        new = frequent[(frequent > 0) & ~self.knows(frequent)]
+        # NUL ends even a single document.
+        is_kept = (counted.counts >= least) | (counted.code_points == 0)
+        kept = np.sort(counted.code_points[is_kept])
+        new = kept[~self.knows(kept)]
         if len(self) + len(new) > MAX_VOCAB_SIZE:
             raise DataError(
                 f"{len(new):,} new characters and the {len(self):,} of the alphabet are more than"
                 f" {MAX_VOCAB_SIZE:,}: give a larger {named('min_count')} than {min_count}, or"
-                f" leave out {named('extend_alphabet')}"
+                f" use {named('extend_alphabet', False)}"
             )
-        return Vocab("char", characters=(*self.characters, *map(chr, new.tolist())))
+
+        # The unknown symbol stays the first entry, and NUL follows it (`Config.end_id`).
+        known = list(self.characters)
+        if 0 in new:
+            known.insert(int(self.has_unknown_symbol), NUL)
+        return Vocab("char", characters=(*known, *map(chr, new[new > 0].tolist())))
+
+    def rows_in(self, other: "Vocab") -> Int64Array:
+        """Return for each entry (V,) the id in `other` of the same entry, or else of the character
+        that `other.nearest` puts first in its place, or else -1. NUL, which ends a document, is
+        nearest to the end of a line."""
+        ids = {character: id for id, character in enumerate(other.characters)}
+        rows = []
+        for character in self.characters:
+            known: str | None = character
+            if character not in ids:
+                nearest = "\n" if character == NUL else other.nearest(character)
+                known = nearest[:1] or None
+            rows.append(ids.get(known, -1))
+        return np.array(rows, np.int64)
 
     @classmethod
     def of_bytes(cls) -> "Vocab":

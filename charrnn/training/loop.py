@@ -151,7 +151,8 @@ def train(
         notes = run_plan.notes
         if initial is not None:
             # A larger alphabet has new rows of the embedding and of the output.
-            trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
+            rows = text.vocab.rows_in(initial.description.vocab())
+            trainer.start_with(extend_rows(initial.model, trainer.model_tensors(), rows))
             notes = [
                 *initial.warnings,
                 *inherited_notes(config, initial),
@@ -370,8 +371,8 @@ def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
     if fixed:
         raise UsageError(
             f"{named('resume')} cannot change {', '.join(map(named, fixed))}: the saved weights"
-            f" depend on it. It can change {', '.join(map(named, CHANGEABLE))}; for all else start"
-            " a new run."
+            f" depend on it. It can change {', '.join(map(named, CHANGEABLE))}; for all else, as"
+            f" for another text, start a new run, with {named('init_from')} from these weights."
         )
     return {name: parse_value(name, value) for name, value in changes.items()}
 

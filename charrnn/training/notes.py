@@ -7,11 +7,11 @@ import torch
 from charrnn.config.settings import SIZES, TEXT_FIELDS, Config, parse_value, resolved
 from charrnn.errors import counted, named
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.text.copies import trained_notes
+from charrnn.text.copies import LEAST_SHARE, trained_notes
 from charrnn.text.documents import document_ends
 from charrnn.text.paragraphs import share_wrapped
 from charrnn.text.sources import catalogued_settings, is_smiles_file
-from charrnn.text.vocab import MAX_CHARACTERS
+from charrnn.text.vocab import MAX_CHARACTERS, NUL
 from charrnn.training.optim import learning_rate_at
 from charrnn.training.recipe import units_of_network
 from charrnn.training.run_text import RunText
@@ -53,6 +53,7 @@ def text_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
         *_prose_notes(asked, text),
         *validation_notes(planned, text),
         *trained_notes(text.trained_share, config=planned, part="validation"),
+        *_earlier_notes(planned, text),
     ]
 
 
@@ -130,6 +131,17 @@ def _reading_notes(whose: str, settings: Mapping[str, object], planned: Config) 
     return [f"read as {whose}: {' '.join(used)}"]
 
 
+def _earlier_notes(planned: Config, text: RunText) -> list[str]:
+    """Say that the run whose weights are continued has learned a part of the validation text."""
+    share = text.earlier_share
+    if share is None or share < LEAST_SHARE:
+        return []
+    return [
+        f"{planned.init_from} has learned {100 * share:.0f} % of the validation text: the loss is"
+        " lower than that of new text"
+    ]
+
+
 def _document_notes(planned: Config, text: RunText) -> list[str]:
     """Describe how many documents the text has."""
     if planned.end_id is None:
@@ -146,16 +158,12 @@ def _unknown_notes(planned: Config, text: RunText) -> list[str]:
     if not num_unknown:
         return []
     why = "too rare to learn"
-    remedy = ""
     if planned.init_from is None and len(text.vocab) == MAX_CHARACTERS:
         why = "beyond the alphabet's limit"
     elif planned.init_from is not None and not planned.extend_alphabet:
         why = f"not in the alphabet of {planned.init_from}"
-        remedy = f"; {named('extend_alphabet')} learns them"
     verb = "is" if num_unknown == 1 else "are"
-    notes = [
-        f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as unknown{remedy}"
-    ]
+    notes = [f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as unknown"]
     if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
         notes.append(f"{named('alphabet', 'byte')} learns every character of such a text")
     return notes
@@ -184,7 +192,7 @@ def _prose_notes(asked: Config, text: RunText) -> list[str]:
     ):
         notes.append(
             f"so short a text teaches little English: {named('init_from', 'prose')} starts with the"
-            " included model, which knows some"
+            " included model, which knows some, and learns the characters that are new to it"
         )
     return notes
 
@@ -215,18 +223,20 @@ def validation_notes(config: Config, text: RunText) -> list[str]:
 
 def extension_notes(config: Config, initial: Checkpoint, text: RunText) -> list[str]:
     """Describe which characters were added to the alphabet of the model that a run starts with."""
-    # Without new characters, the user may have named another file than he meant.
-    if not config.extend_alphabet:
-        return []
-    if text.vocab.kind == "byte":
-        return [f"the byte alphabet has every byte: {named('extend_alphabet')} adds nothing"]
-    added = text.vocab.characters[len(initial.description.vocab()) :]
+    known = initial.description.vocab().characters
+    added = [character for character in text.vocab.characters if character not in known]
     if not added:
-        return [
-            f"the alphabet of {config.init_from} has all characters of this text: none was added"
-        ]
+        return []
+
+    # The most frequent ones first.
+    counted_points = text.corpus.counted
+    points = counted_points.code_points[counted_points.counts.argsort()[::-1]].tolist()
+    added.sort(key=lambda character: points.index(ord(character)))
+
     # With quotation marks and escapes: new characters are often spaces of some kind.
-    listed = [repr(character) for character in added[:LISTED_CHARACTERS]]
+    listed = []
+    for character in added[:LISTED_CHARACTERS]:
+        listed.append("END" if character == NUL else repr(character))
     if len(added) > LISTED_CHARACTERS:
         listed.append("…")
     return [

@@ -225,11 +225,6 @@ def open_initial_model(
     another model.
     """
     if config.init_from is None:
-        if config.extend_alphabet:
-            raise UsageError(
-                f"{named('extend_alphabet')} adds to the alphabet of another run: "
-                f"use it with {named('init_from')}, or leave it out."
-            )
         return config, None
 
     # The weights and the alphabet must belong together: both are continued.
@@ -278,15 +273,7 @@ def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[st
     if any(map(entry_of, config.corpus)):
         asked_for.add("encoding")
     kept = {name: getattr(theirs, name) for name in INHERITED if name not in asked_for}
-    same = replace(config, **model, **kept)
-
-    # A symbol that ends documents cannot be added to weights that have never seen it.
-    if same.end_id is not None and theirs.end_id is None and same.alphabet != "byte":
-        raise UsageError(
-            f"{named('documents')} is {config.documents}, but the alphabet of {run} has no END"
-            f" symbol: train a new model, or leave {named('documents')} out."
-        )
-    return same
+    return replace(config, **model, **kept)
 
 
 def plan_steps(

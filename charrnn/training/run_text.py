@@ -6,11 +6,12 @@ from typing import Any
 from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, named
 from charrnn.runs.checkpoint import Checkpoint
+from charrnn.runs.reader import find_model_file
 from charrnn.text.batches import BatchRows
 from charrnn.text.copies import trained_share
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.documents import Documents, split_text
-from charrnn.text.recorded_corpus import RecordedCorpus
+from charrnn.text.recorded_corpus import MAX_COMPARED, RecordedCorpus, recorded_corpus
 from charrnn.text.sources import Order
 from charrnn.text.vocab import IdArray, Vocab
 
@@ -30,6 +31,10 @@ class RunText:
     """Characters of the training and the validation part together."""
     trained_share: float | None = None
     """Share of the validation part that the training part has as well; None for a resumed run."""
+
+    earlier_share: float | None = None
+    """Share of the validation part that the run of `init_from` has learned; None if its text is not
+    here."""
 
     @property
     def num_validation(self) -> int:
@@ -80,7 +85,17 @@ def read_new_text(config: Config, initial: Checkpoint | None) -> RunText:
     # Validation on passages that the training text has, too, says little, so their share is noted.
     training = CorpusPart(text.corpus, begin=0, end=text.num_train)
     validation = CorpusPart(text.corpus, begin=text.num_train, end=text.num_before_test)
-    return replace(text, trained_share=trained_share(validation, training=training, config=config))
+    share = trained_share(validation, training=training, config=config)
+
+    # So does validation on what the weights have learned before. A model file has no text.
+    earlier_share = None
+    if initial is not None and find_model_file(config.init_from or "") is None:
+        recorded = recorded_corpus(
+            config.init_from or "", config=initial.description.config(), state=initial.state
+        )
+        if recorded is not None and len(validation) <= MAX_COMPARED:
+            earlier_share = recorded.trained_share(validation[:])
+    return replace(text, trained_share=share, earlier_share=earlier_share)
 
 
 def read_text(
@@ -143,9 +158,7 @@ def check_alphabet(run: str, text: RunText, *, extended: bool) -> None:
         if share <= MAX_UNKNOWN_SHARE:
             continue
         # An alphabet that was extended has all but the rare characters.
-        remedy = named("extend_alphabet")
-        if extended:
-            remedy = named("min_count", 1)
+        remedy = named("min_count", 1) if extended else named("extend_alphabet", True)
         raise DataError(
             f"{share:.0%} of the characters of the {name} are not in the alphabet of {run}; "
             f"with {named('init_from')} at most {MAX_UNKNOWN_SHARE:.0%} may be unknown\n"

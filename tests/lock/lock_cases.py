@@ -66,7 +66,7 @@ _TRAINED = [
     f"train words.txt {_TINY} --save-every 2 --keep 5 --out interrupted",
     "train --resume interrupted --steps 9",
     f"train words.txt {_TINY} --init-from cell-gru --out continued",
-    f"train odd.txt {_TINY} --init-from cell-gru --extend-alphabet --out extended",
+    f"train odd.txt {_TINY} --init-from cell-gru --out extended",
     (
         "train words.txt --recipe tiny --steps 3 --device cpu --precision fp32 --set threads=1"
         " --json --out tiny"

@@ -1,5 +1,4 @@
-"""`--init-from` starts a run with an old one's weights and alphabet; `--extend-alphabet` adds rows
-and changes none."""
+"""`--init-from` starts a run with an old one's weights and alphabet, adds rows and changes none."""
 
 import json
 import re
@@ -43,7 +42,8 @@ def lab(tmp_path, monkeypatch, lstm):
 
 
 def test_it_starts_with_the_best_weights_and_goes_on_learning(command, lab, lstm):
-    ran = command("train", "new.txt", "--init-from", "old", "--steps", 30, "--keep", 9, "--json")
+    line = ("train", "new.txt", "--init-from", "old", "--set", "extend_alphabet=false")
+    ran = command(*line, "--steps", 30, "--keep", 9, "--json")
     assert ran.code == 0, ran.err
     events = [json.loads(line) for line in ran.out.splitlines()]
     run = Path(events[-1]["run"])
@@ -70,7 +70,7 @@ def test_it_starts_with_the_best_weights_and_goes_on_learning(command, lab, lstm
     assert (done.event, done.step) == ("done", 31), "it needs the old run no more"
 
 
-def test_another_model_is_refused_and_documents_need_a_model_of_documents():
+def test_another_model_is_refused():
     with pytest.raises(
         UsageError, match=r"^`hidden_size` is 7, but 32 in old: `init_from` keeps the model"
     ):
@@ -84,15 +84,6 @@ def test_another_model_is_refused_and_documents_need_a_model_of_documents():
         UsageError, match=r"^`initial_weights` is uniform, but `init_from` keeps the weights of old"
     ):
         with_model_of("old", charrnn.Config(), uniform)
-    documents, text = charrnn.Config(documents="lines"), charrnn.Config()
-    with pytest.raises(
-        UsageError,
-        match=r"^`documents` is lines, but the alphabet of old has no END symbol: train a",
-    ):
-        with_model_of("old", text, documents)
-    assert with_model_of("old", documents, documents).end_id == 1
-    as_bytes = charrnn.Config(alphabet="byte")
-    assert with_model_of("old", as_bytes, documents).end_id == 0, "every byte is in the alphabet"
 
 
 @pytest.mark.parametrize(
@@ -149,10 +140,29 @@ def test_a_model_of_documents_goes_on_with_documents_or_with_one_text_where_that
     assert charrnn.load("lines").config.documents == "lines"
 
     Path("new.txt").write_text("lana mila" * 80, encoding="utf-8")
-    ran = command(*line, "--extend-alphabet", "--documents", "none", "--out", "text")
+    ran = command(*line, "--documents", "none", "--out", "text")
     assert (ran.code, charrnn.load("text").config.documents) == (0, "none"), ran.err
     assert "documents" not in ran.err
     assert len(charrnn.load("text").sample(length=30).text) == 30
+
+
+@pytest.mark.trained
+def test_a_model_of_one_text_learns_to_end_documents(command, lab):
+    Path("names.txt").write_text("anna\nbela\nlami\n" * 40, encoding="utf-8")
+    line = ("train", "names.txt", "--init-from", "old", "--documents", "lines")
+    ran = command(*line, "--steps", 60, "--set", "learning_rate=0.02", "--out", "names")
+    assert ran.code == 0, ran.err
+    assert "1 new character added to the alphabet of old: END" in ran.err
+    drawn = charrnn.load("names").samples(count=9, length=40, seed=0)
+    assert sum(len(text.text) < 20 for text in drawn) > 4, "most of them end"
+
+
+def test_validation_on_what_the_first_run_has_learned_is_noted(command, lab, lstm):
+    learned = Path(charrnn.load(lstm.path).recorded_corpus.locations[0]).read_text()[:3_000]
+    Path("new.txt").write_text(NEW_TEXT + learned, encoding="utf-8")
+    ran = command("train", "new.txt", "--init-from", "old", "--steps", 1)
+    assert ran.code == 0, ran.err
+    assert "old has learned 100 % of the validation text" in ran.err
 
 
 def text_with(share):
@@ -169,9 +179,10 @@ def test_a_text_of_unknown_characters_is_refused(command, lab):
     """It would be learned as one symbol, at a loss that is excellent and says nothing. A tenth is
     not too many."""
     Path("new.txt").write_text(text_with(0.09), encoding="utf-8")
-    assert command("train", "new.txt", "--init-from", "old", "--steps", 1, "--out", "few").code == 0
+    line = ("train", "new.txt", "--init-from", "old", "--set", "extend_alphabet=false")
+    assert command(*line, "--steps", 1, "--out", "few").code == 0
     Path("new.txt").write_text(text_with(0.9), encoding="utf-8")
-    ran = command("train", "new.txt", "--init-from", "old", "--steps", 4)
+    ran = command(*line, "--steps", 4)
     ran.assert_refused(3)
     first, second = ran.err.splitlines()
     assert re.fullmatch(
@@ -180,13 +191,13 @@ def test_a_text_of_unknown_characters_is_refused(command, lab):
         first,
     )
     assert (
-        "add them with --extend-alphabet, train without --init-from" in second
+        "add them with --set extend_alphabet=True, train without --init-from" in second
         and "--alphabet byte" in second
     )
     assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["old"], (
         "nothing was begun"
     )
-    for instead in (("--hidden-size", 4), ("--init-from", "old", "--extend-alphabet")):
+    for instead in (("--hidden-size", 4), ("--init-from", "old")):
         assert command("train", "new.txt", "--steps", 1, *instead).code == 0, (
             "which is what the message says"
         )
@@ -217,9 +228,28 @@ def test_a_rare_character_of_a_long_text_stays_unknown():
     assert extend(old, text, min_count=2).characters == (*old.characters, "x", "y")
 
 
-def test_nul_ends_documents_and_is_never_added():
-    assert extend(vocab_of("lamp"), "lit\0").characters == (UNKNOWN, *"almp", *"it")
-    assert extend(vocab_of("lamp\0"), "lit\0").characters == (UNKNOWN, "\0", *"almp", *"it")
+def test_the_end_of_documents_is_added_where_the_configuration_looks_for_it():
+    documents = charrnn.Config(documents="lines")
+    for known in ("lamp", "lamp\0"):
+        vocab = extend(vocab_of(known), "lit\0")
+        assert vocab.characters == (UNKNOWN, "\0", *"almp", *"it")
+        assert vocab.characters[documents.end_id] == "\0"
+    exact = extend(Vocab("char", tuple("almp")), "lit\0")
+    assert exact.characters == ("\0", *"almp", *"it")
+    assert exact.characters[replace(documents, alphabet="exact").end_id] == "\0"
+
+
+def test_a_new_character_begins_as_the_known_one_that_is_nearest_to_it():
+    old = vocab_of("\n e-\"")
+    new = extend(old, "“—éя\0")
+    assert new.characters == (UNKNOWN, "\0", *'\n "-e', *"éя—“")
+    rows = dict(zip(new.characters, new.rows_in(old).tolist(), strict=True))
+    assert [rows[character] for character in old.characters] == [*range(len(old))]
+    known = {character: id for id, character in enumerate(old.characters)}
+    nearest = {"\0": "\n", "“": '"', "—": "-", "é": "e"}
+    for character, other in nearest.items():
+        assert rows[character] == known[other]
+    assert rows["я"] == -1
 
 
 def test_an_alphabet_has_a_limit():
@@ -237,25 +267,21 @@ def weights_of(config, vocab_size):
     return {name: value.numpy() for name, value in tensors.items()}
 
 
-def test_old_rows_stay_and_new_ones_are_those_of_a_new_network():
+def test_rows_are_those_of_the_model_or_of_a_new_network():
     config = charrnn.Config(cell="gru", num_layers=2, hidden_size=4, embedding_size=3)
     old = weights_of(replace(config, seed=0), 5)
     drawn = weights_of(replace(config, seed=1), 7)
-    extended = extend_rows(old, drawn)
+    extended = extend_rows(old, drawn, np.array([0, 1, 2, 3, 4, -1, 2]))
     assert {name: value.shape for name, value in extended.items()} == weight_shapes(config, 7)
     for name, values in extended.items():
         assert values.dtype == np.float32
         assert np.array_equal(values[:5] if name in ROWS else values, old[name])
-        assert name not in ROWS or np.array_equal(values[5:], drawn[name][5:])
-    same = extend_rows(
-        old, {name: value[:5] if name in ROWS else value for name, value in drawn.items()}
-    )
-    assert all(np.array_equal(same[name], old[name]) for name in old)
+        assert name not in ROWS or np.array_equal(values[5:], [drawn[name][5], old[name][2]])
 
 
 def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command, lab, lstm):
     Path("new.txt").write_text(NEW_TEXT.replace("e", "é"), encoding="utf-8")
-    options = ("--init-from", "old", "--extend-alphabet", "--keep", 9)
+    options = ("--init-from", "old", "--keep", 9)
     ran = command("train", "new.txt", *options, "--steps", 4, "--out", "new", "--json")
     assert ran.code == 0, ran.err
     start, *_ = map(json.loads, ran.out.splitlines())

@@ -47,8 +47,7 @@ OLD = {"init_from": "older-001"}
 
 
 UNKNOWN = (
-    "2 of 21,002 characters are not in the alphabet of older-001: read as unknown;"
-    " `extend_alphabet` learns them"
+    "2 of 21,002 characters are not in the alphabet of older-001: read as unknown"
 )
 RARE_NOTE = "{} too rare to learn: read as unknown"
 BYTES_NOTE = "`alphabet=byte` learns every character of such a text"
@@ -59,8 +58,8 @@ def test_unknown_characters_are_counted(tmp_path):
         ("", {}, []),
         (RARE, {}, [RARE_NOTE.format("2 of 21,002 characters are")]),
         (RARE[0], {}, [RARE_NOTE.format("1 of 21,001 characters is")]),
-        (RARE, OLD, [UNKNOWN]),
-        (RARE, {**OLD, "extend_alphabet": True}, [RARE_NOTE.format("2 of 21,002 characters are")]),
+        (RARE, {**OLD, "extend_alphabet": False}, [UNKNOWN]),
+        (RARE, OLD, [RARE_NOTE.format("2 of 21,002 characters are")]),
         (MANY, {}, [RARE_NOTE.format("300 of 21,300 characters are"), BYTES_NOTE]),
     ):
         assert notes_on(tmp_path, COMMON + rare, planned) == notes
@@ -220,18 +219,10 @@ def test_a_longer_schedule_that_raises_the_learning_rate_is_noted():
         assert describing.schedule_notes(before, planned=planned, step=step) == []
 
 
-def test_what_extending_an_alphabet_adds_is_noted(lstm, monkeypatch):
-    config = Config(init_from=str(lstm.path), extend_alphabet=True)
-    _, initial = plan.open_initial_model(config)
-    vocab = initial.description.vocab()
-    for read, told in (
-        (vocab, "none was added"),
-        (Vocab.of_bytes(), "every byte: `extend_alphabet` adds nothing"),
-    ):
-        text = SimpleNamespace(vocab=read)
-        (note,) = describing.extension_notes(config, initial, text)
-        assert note.endswith(told)
-    check_alphabet("old", text, extended=False)  # a byte alphabet has every character of a text
+def test_an_alphabet_must_be_that_of_the_weights(lstm, monkeypatch):
+    config = Config(init_from=str(lstm.path))
+    # A byte alphabet has every character of a text.
+    check_alphabet("old", SimpleNamespace(vocab=Vocab.of_bytes()), extended=False)
     monkeypatch.setattr(plan, "check_shapes", lambda *_, **__: 1)
     with pytest.raises(CheckpointError, match="is not that of its weights"):
         plan.open_initial_model(config)

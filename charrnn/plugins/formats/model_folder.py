@@ -56,9 +56,7 @@ def public_config(model: TrainedModel) -> Config:
     """Return the configuration of a model without what only its author should know: names of texts
     that are not of the catalogue, and of runs."""
     names = [PRIVATE_TEXT if entry is None else entry.name for entry in catalogued(model)]
-    return replace(
-        model.config, corpus=tuple(names), init_from=_public_base(model), extend_alphabet=False
-    )
+    return replace(model.config, corpus=tuple(names), init_from=_public_base(model))
 
 
 def _public_base(model: TrainedModel) -> str | None:
