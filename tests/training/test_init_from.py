@@ -240,7 +240,7 @@ def test_the_end_of_documents_is_added_where_the_configuration_looks_for_it():
 
 
 def test_a_new_character_begins_as_the_known_one_that_is_nearest_to_it():
-    old = vocab_of("\n e-\"")
+    old = vocab_of('\n e-"')
     new = extend(old, "“—éя\0")
     assert new.characters == (UNKNOWN, "\0", *'\n "-e', *"éя—“")
     rows = dict(zip(new.characters, new.rows_in(old).tolist(), strict=True))

@@ -46,9 +46,7 @@ MANY = "".join(
 OLD = {"init_from": "older-001"}
 
 
-UNKNOWN = (
-    "2 of 21,002 characters are not in the alphabet of older-001: read as unknown"
-)
+UNKNOWN = "2 of 21,002 characters are not in the alphabet of older-001: read as unknown"
 RARE_NOTE = "{} too rare to learn: read as unknown"
 BYTES_NOTE = "`alphabet=byte` learns every character of such a text"
 
