@@ -254,6 +254,8 @@ def check_unit(layer: int, unit: int, num_layers: int, num_units: int) -> None:
 
 AXES = {"embedding.weight": 0, "output.weight": 0, "output.bias": 0}
 """Tensors with an entry per character along an axis: (V, E), (V, H) and (V,)."""
+LESS_LIKELY = 3.0
+"""Nats by which a new character is less likely at first than the known one that it begins as."""
 
 
 def extend_rows(
@@ -262,7 +264,9 @@ def extend_rows(
     """Return the tensors of a model with rows (or columns) for N characters instead of V.
 
     Row k is row `rows[k]` of the model, bit for bit; where `rows` (N,) is -1, it is that of
-    `drawn`, a newly initialized network with N characters.
+    `drawn`, a newly initialized network with N characters. Of several characters with one row, the
+    first is the one that the model knows. The others are similar to it, and less likely by
+    `LESS_LIKELY` nats (benchmarks/LOG.md).
     """
     # Collect the tensors with an entry per character.
     axes = dict(AXES)
@@ -279,4 +283,8 @@ def extend_rows(
             shape = [1] * taken.ndim
             shape[axis] = len(rows)
             extended[name] = np.where(is_drawn.reshape(shape), drawn[name], taken)
+
+    is_similar = np.ones(len(rows), np.bool_)
+    is_similar[np.unique(rows, return_index=True)[1]] = False
+    extended["output.bias"][is_similar & ~is_drawn] -= LESS_LIKELY
     return extended

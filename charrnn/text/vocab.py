@@ -182,16 +182,15 @@ class Vocab:
 
     def rows_in(self, other: "Vocab") -> Int64Array:
         """Return for each entry (V,) the id in `other` of the same entry, or else of the character
-        that `other.nearest` puts first in its place, or else -1. NUL, which ends a document, is
-        nearest to the end of a line."""
+        that `other.nearest` puts first in its place, or else -1."""
         ids = {character: id for id, character in enumerate(other.characters)}
         rows = []
         for character in self.characters:
-            known: str | None = character
-            if character not in ids:
-                nearest = "\n" if character == NUL else other.nearest(character)
-                known = nearest[:1] or None
-            rows.append(ids.get(known, -1))
+            id = ids.get(character)
+            if id is None:
+                nearest = other.nearest(character)
+                id = ids[nearest[0]] if nearest else -1
+            rows.append(id)
         return np.array(rows, np.int64)
 
     @classmethod

@@ -19,7 +19,7 @@ import charrnn
 from charrnn.config.settings_file import from_yaml
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
-from charrnn.model.shapes import extend_rows, weight_shapes
+from charrnn.model.shapes import LESS_LIKELY, extend_rows, weight_shapes
 from charrnn.text.vocab import MAX_VOCAB_SIZE, UNKNOWN, CharacterCounts, Vocab
 from charrnn.training.loop import resume
 from charrnn.training.plan import with_model_of
@@ -246,10 +246,9 @@ def test_a_new_character_begins_as_the_known_one_that_is_nearest_to_it():
     rows = dict(zip(new.characters, new.rows_in(old).tolist(), strict=True))
     assert [rows[character] for character in old.characters] == [*range(len(old))]
     known = {character: id for id, character in enumerate(old.characters)}
-    nearest = {"\0": "\n", "“": '"', "—": "-", "é": "e"}
-    for character, other in nearest.items():
+    for character, other in {"“": '"', "—": "-", "é": "e"}.items():
         assert rows[character] == known[other]
-    assert rows["я"] == -1
+    assert rows["я"] == rows["\0"] == -1
 
 
 def test_an_alphabet_has_a_limit():
@@ -276,7 +275,9 @@ def test_rows_are_those_of_the_model_or_of_a_new_network():
     for name, values in extended.items():
         assert values.dtype == np.float32
         assert np.array_equal(values[:5] if name in ROWS else values, old[name])
-        assert name not in ROWS or np.array_equal(values[5:], [drawn[name][5], old[name][2]])
+        if name in ROWS:
+            similar = old[name][2] - LESS_LIKELY * (name == "output.bias")
+            assert np.array_equal(values[5:], [drawn[name][5], similar])
 
 
 def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command, lab, lstm):
