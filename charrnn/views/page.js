@@ -28,15 +28,15 @@ function appendShaded(element, text, name) {
   else element.append(create("span", text, {class: name}));
 }
 
-// Say which cell colours the text, and what red and blue are. A cell that is low inside what it follows is drawn with its
-// sign turned, so that the inside is blue.
-function showCaption({cell, shows, detector, isTurned}) {
+// Say which cell colours the text, and what red and blue are: `range` is the value of the strongest blue. A cell that is
+// low inside what it follows is drawn with its sign turned, so that the inside is blue.
+function showCaption({cell, shows, detector, range}) {
   let caption = `cell ${cell} (${shows})`;
   if (detector) caption += `, which follows ${detector}`;
-  if (isTurned) caption += ", drawn with its sign turned";
+  if (range < 0) caption += ", drawn with its sign turned";
   byId("caption").textContent = caption;
-  byId("red").textContent = isTurned ? "+1 " : "\u22121 ";
-  byId("blue").textContent = isTurned ? " \u22121" : " +1";
+  byId("red").textContent = minus(`${-range} `);
+  byId("blue").textContent = minus(` ${range}`);
 }
 
 // A minus is as wide as a plus; a hyphen between two words stays one.

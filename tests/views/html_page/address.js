@@ -1,7 +1,7 @@
 // Parameters: addresses. What is chosen, painted and underlined at each address, one after the other.
 const chosenRows = () => {
   const rows = [...byId("rows").children];
-  return rows.flatMap((tr, index) => tr.getAttribute("aria-selected") === "true" ? [index] : []);
+  return rows.flatMap((tr, index) => tr.getAttribute("aria-current") === "true" ? [index] : []);
 };
 const colourOf = span => getComputedStyle(span).backgroundColor.match(/[0-9.]+/g).map(Number);
 

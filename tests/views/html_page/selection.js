@@ -5,5 +5,5 @@ await new Promise(resolve => setTimeout(resolve, 600));
 const cells = tr => [...tr.children].slice(0, 2).map(td => td.textContent);
 const table = [...byId("on").querySelectorAll("tbody tr")].map(cells);
 const ends = line => [Number(line.dataset.begin), Number(line.dataset.end)];
-const others = [...byId("span").querySelectorAll("[data-begin]")].map(ends);
+const others = [...byId("panel-span").querySelectorAll("[data-begin]")].map(ends);
 return {table, others, picked, isOpen: !byId("panel-span").hidden};

@@ -144,8 +144,8 @@ function paintText() {
   });
 
   const followed = followedBy(chosen);
-  const isTurned = followed?.polarity === -1;
-  showCaption({cell: nameOf(chosen), shows: model.shows, detector: followed?.name, isTurned});
+  const range = followed?.polarity ?? 1;
+  showCaption({cell: nameOf(chosen), shows: model.shows, detector: followed?.name, range});
   paintNext();
   paintCells();
   showCommand();
