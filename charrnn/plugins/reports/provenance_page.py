@@ -20,7 +20,7 @@ from charrnn.plugins.reports.provenance import Provenance
 from charrnn.text.copies import SlicedText
 from charrnn.views.delivery import Shown
 from charrnn.views.page_template import fill_page
-from charrnn.views.theme import LINE_ENDS, all_visible, shade_rules, visible
+from charrnn.views.theme import LINE_ENDS, all_visible, visible
 
 TEMPLATE = Path(__file__).with_name("provenance_page.html")
 """The page without its content."""
@@ -71,7 +71,6 @@ def to_page(provenance: CopiedPassages, trainings: Sequence[SlicedText], *, titl
         hint = f"Underlined passages stand in {provenance.where}: a click on one shows where."
     fields = {
         "TITLE": escape(title),
-        "SHADES": shade_rules(),
         "SUMMARY": escape(_summary(provenance)),
         "TEXT": "".join(_text(provenance)),
         "HINT": hint,
