@@ -47,8 +47,9 @@ class Measured:
     every cell on that half."""
 
     score: CellScore
+    """The score of the chosen cell on the scoring half."""
     on_choosing_half: Float32Array
-    """(C,)"""
+    """(C,): the association of every cell."""
 
 
 def sort_scores(

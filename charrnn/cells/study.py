@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar, cast
 
@@ -43,13 +43,9 @@ NUM_PASSAGES = 3
 FOUND_CELLS = "found cells"
 """The kind of the entry with the found cells of all measured texts, the latest cell for each
 detector."""
-INNER = """
-activations cached cached_each cell_key in_memory known_states measure page_in_parts reader
-target_key text_key
-"""
-"""Attributes of a study that `dir` leaves out."""
 Floats = NDArray[np.float32]
 """Values (N,) of a cell, or associations (C,) of all cells."""
+
 Item = TypeVar("Item")
 """An item, such as a target, that is measured together with other items."""
 
@@ -87,7 +83,7 @@ class CellSection(Record):
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Study(Displayable):
     """A text of N characters and a model that reads it.
 
@@ -109,8 +105,6 @@ class Study(Displayable):
     """Where measurements are looked up and saved."""
     steps: Callable[[], Iterable[tuple[int, CharRNN]]] = tuple
     """Loads every checkpoint of the run: its step and its network."""
-    _in_memory: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
-    """Results of `in_memory` by name."""
 
     def __repr__(self) -> str:
         # The text and the networks would fill pages.
@@ -136,10 +130,6 @@ class Study(Displayable):
             "num_units": self.num_units,
         }
 
-    def __dir__(self) -> list[str]:
-        """List what a program needs; the packages of charrnn use the rest."""
-        return sorted({*super().__dir__()} - {*INNER.split()})
-
     @property
     def half(self) -> int:
         """The index at which the scoring half begins."""
@@ -157,10 +147,22 @@ class Study(Displayable):
         result: type[Result],
         compute: Callable[[], Result],
     ) -> Result:
-        """Look up a result of the type `result`; compute and save it if there is none.
+        """Look up a result in `cache`; compute and save it if there is none.
 
-        `kind` and `key` identify the measurement; the weights and the program are part of every
-        key.
+        Args:
+            kind: The name of the measurement.
+            key: What tells its results apart, beside the weights and the program.
+            result: The type of the result.
+            compute: Returns the result.
+
+        Returns:
+            The result.
+
+        Example:
+            >>> key = study.text_key | {"character": "e"}
+            >>> count = study.cached("count", key, result=int, compute=lambda: text.count("e"))
+            >>> count == text.count("e")
+            True
         """
         value = self.cache.load(kind, key, result=result)
         if value is None:
@@ -175,9 +177,24 @@ class Study(Displayable):
         result: type[Result],
         compute: Callable[[list[Item]], Iterable[Result]],
     ) -> list[Result]:
-        """Look up the results of several items, each given with its key.
+        """Look up the results of several items in `cache`; compute and save those that are missing.
 
-        `compute` takes the items without a result, so that the text is read once for all of them.
+        Args:
+            kind: The name of the measurement.
+            keys: Each item with its key, as in `cached`.
+            result: The type of a result.
+            compute: Returns the results of a list of items, which it measures together: the text is
+                read once for all of them.
+
+        Returns:
+            The result of each item.
+
+        Example:
+            >>> keys = [(letter, study.text_key | {"letter": letter}) for letter in "ab"]
+            >>> def count(letters):
+            ...     return [text.count(letter) for letter in letters]
+            >>> study.cached_each("counts", keys, result=int, compute=count)[0] == text.count("a")
+            True
         """
         results = [self.cache.load(kind, key, result=result) for _, key in keys]
         missing = [pair for pair, saved in zip(keys, results, strict=True) if saved is None]
@@ -190,14 +207,6 @@ class Study(Displayable):
                 self.cache.save(kind, key, value=measured)
             results = [self.cache.load(kind, key, result=result) for _, key in keys]
         return cast(list[Result], results)
-
-    def in_memory(self, name: str, compute: Callable[[], Result]) -> Result:
-        """Return the result of the first call of `compute` under this name; for intermediate values
-        that several results need."""
-        # In memory only: such values are too large for the cache folder.
-        if name not in self._in_memory:
-            self._in_memory[name] = compute()
-        return cast(Result, self._in_memory[name])
 
     def findings(
         self,
@@ -301,23 +310,16 @@ class Study(Displayable):
             )
         return RecordTuple(passages)
 
+    @cached_property
     def activations(self) -> Activations:
-        """Return the values of all cells over the text, with the use of their gates; computed once
-        per study.
+        """The values of all cells over the text, with the use of their gates. Raises CharRNNError
+        if there is no room on the disk."""
+        return Activations(self.network(), self.text, known=self.known_states)
 
-        Raises CharRNNError if there is no room on the disk.
-        """
-        return self.in_memory(
-            "activations",
-            compute=lambda: Activations(self.network(), self.text, known=self.known_states()),
-        )
-
+    @cached_property
     def known_states(self) -> KnownStates:
-        """Return the states of a single pass over the text, with which every reading begins;
-        computed once per study."""
-        return self.in_memory(
-            "known states", compute=lambda: states_of_text(self.network(), self.text)
-        )
+        """The states of a single pass over the text, with which every reading begins."""
+        return states_of_text(self.network(), self.text)
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[Floats]:
         """Return the value of each cell at each character of a part of the text.
@@ -337,7 +339,7 @@ class Study(Displayable):
         text = self.text.part(part.start or 0, part.stop)
 
         def trace(missing: list[tuple[int, int]]) -> list[Floats]:
-            traced = trace_text(self.network(), text, known=self.known_states()).cells
+            traced = trace_text(self.network(), text, known=self.known_states).cells
             # Copies, so that the trace of all other cells can be freed.
             return [np.ascontiguousarray(traced[:, layer, unit]) for layer, unit in missing]
 
@@ -368,7 +370,7 @@ class Study(Displayable):
             "values of",
             self.cell_key(layer, unit),
             result=records.CellValues,
-            compute=lambda: measure_values(self.activations(), cells=[(layer, unit)])[0],
+            compute=lambda: measure_values(self.activations, cells=[(layer, unit)])[0],
         )
 
     def passages_of(self, layer: int, unit: int) -> tuple[records.CellPassage, ...]:
@@ -398,7 +400,7 @@ class Study(Displayable):
             self.cell_key(layer, unit),
             result=tuple[Floats, ...],
             compute=lambda: tuple(
-                self.activations().of(layer, unit)[place.begin : place.end] for place in places
+                self.activations.of(layer, unit)[place.begin : place.end] for place in places
             ),
         )
         return RecordTuple(read_passages(self.text.text, places=places, values=values))
@@ -425,8 +427,25 @@ class Study(Displayable):
         return page
 
     def page_in_parts(self, layer: int, unit: int) -> Iterator[records.CellPage]:
-        """Yield a `page` with passages and values alone, and again with each section as it is
-        measured."""
+        """Measure a cell as `page` does, and yield what is there so far.
+
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+
+        Yields:
+            A `CellPage` with passages and values alone, and again with each section as it is
+            measured.
+
+        Raises:
+            UsageError: There is no such cell.
+            DataError: The text has fewer than 2 characters.
+
+        Example:
+            >>> first, *later = study.page_in_parts(0, 5)
+            >>> len(first.sections), len(later) > 3
+            (0, True)
+        """
         check_unit(layer, unit, num_layers=self.num_layers, num_units=self.num_units)
 
         # The passages and values are the cheapest, so that a screen shows the text at once.
@@ -453,11 +472,37 @@ class Study(Displayable):
         return {"ids": _digest(self.text.ids), "first": self.text.first}
 
     def cell_key(self, layer: int, unit: int) -> dict[str, JSON]:
-        """Cache key: the text and a cell."""
+        """Return what identifies a result of a cell in `cache`: the text and the cell.
+
+        Args:
+            layer: The layer of the cell, from 0.
+            unit: The unit of the cell in its layer, from 0.
+
+        Returns:
+            A dictionary for JSON.
+
+        Example:
+            >>> sorted(study.cell_key(0, 5))
+            ['first', 'ids', 'layer', 'unit']
+        """
         return self.text_key | {"layer": layer, "unit": unit}
 
     def target_key(self, target: Target) -> dict[str, JSON]:
-        """Cache key: the text and its labels. Equal for detectors that give the same labels."""
+        """Return what identifies a result of labels in `cache`: the text and the labels.
+
+        Args:
+            target: A `Target` of `choose_targets`.
+
+        Returns:
+            A dictionary for JSON, equal for detectors that give the same labels.
+
+        Example:
+            >>> from charrnn.cells.target_labels import choose_targets
+            >>> from charrnn.detectors.registry import get_detectors
+            >>> [target], skipped = choose_targets(text, get_detectors(["quote"]))
+            >>> sorted(study.target_key(target))
+            ['first', 'ids', 'labels']
+        """
         # The key has the labels, not the name: a detector that is defined anew is measured anew.
         labels = target.labels
         digest = hashlib.sha256(
@@ -466,8 +511,26 @@ class Study(Displayable):
         return self.text_key | {"labels": digest.hexdigest()}
 
     def measure(self, targets: Sequence[Target], *, untrained: bool = True) -> list[Measured]:
-        """Look up the measurement of each target, and measure the missing targets together. Returns
-        the measurements in the order of the targets."""
+        """Look up the measurement of each target, and measure the missing targets together.
+
+        Args:
+            targets: Labels to score, from `choose_targets`.
+            untrained: Whether the best cells are compared with those of the untrained baseline.
+
+        Returns:
+            A `Measured` for each target, in their order.
+
+        Raises:
+            CheckpointError: Values of cells are not finite.
+
+        Example:
+            >>> from charrnn.cells.target_labels import choose_targets
+            >>> from charrnn.detectors.registry import get_detectors
+            >>> targets, skipped = choose_targets(text, get_detectors(["quote"]))
+            >>> [measured] = study.measure(targets)
+            >>> measured.score.detector
+            'quote'
+        """
 
         def measure_missing(missing: list[Target]) -> list[Measured]:
             baseline = None
@@ -490,13 +553,25 @@ class Study(Displayable):
         ]
 
     def reader(self, baseline: CharRNN | None = None) -> Read:
-        """Return a function that reads parts of the text, for `scores`, as a single pass of the
-        network over the whole text; with an untrained `baseline`, each part after a warm-up."""
+        """Return a function that reads parts of the text with the values of all cells.
+
+        Args:
+            baseline: An untrained network, which reads each part after a warm-up. By default the
+                network of the study, which reads as in a single pass over the whole text.
+
+        Returns:
+            A function of the first and the last index of a part. It yields indices (K,) in the part
+            and values (K, C), window by window.
+
+        Example:
+            >>> for indices, values in study.reader()(0, 300):
+            ...     assert values.shape == (len(indices), study.num_cells)
+        """
         # The baseline reads only a part of a long text, and remembers little of what is before it.
         if baseline is not None:
             return lambda begin, end: stream_cells(baseline, self.text.part(begin, end))
         network = self.network()
-        known = self.known_states()
+        known = self.known_states
         return lambda begin, end: stream_cells(network, self.text.part(begin, end), known)
 
     def _passage_spans(

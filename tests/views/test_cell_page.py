@@ -62,7 +62,7 @@ def test_a_page_has_every_part_of_its_cell(page):
 
 
 def test_passages_are_parts_of_the_text_with_the_values_of_the_cell(study, page):
-    values = study.activations().of(0, 7)
+    values = study.activations.of(0, 7)
     for passage, place in zip(page.passages, page.values.passages, strict=True):
         assert passage.text == TEXT[place.begin : place.end]
         assert passage.values == pytest.approx(values[place.begin : place.end].tolist(), abs=1e-4)

@@ -188,7 +188,7 @@ def atlas(study: Study, findings: CellFindings) -> Atlas:
     text too short for findings.
     """
     # First the measurements of the values alone, then the analyses, whose results may be cached.
-    cells = measure_cells(study.activations())
+    cells = measure_cells(study.activations)
     results = {section.name: section.of_all_cells(study) for section in sections()}
 
     complete = []

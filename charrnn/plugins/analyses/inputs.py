@@ -197,7 +197,7 @@ def inputs_of(study: Study, layer: int, unit: int) -> CellInputs:
 
     def measure() -> CellInputs:
         # The drivers of all cells are ranked together and kept; the erasing is for this cell only.
-        values = study.activations().of(layer, unit)
+        values = study.activations.of(layer, unit)
         earlier = measure_earlier(
             study.network(), text=study.text, values=values, layer=layer, unit=unit
         )

@@ -498,7 +498,7 @@ def read_together(studies: Sequence[Study]) -> Generator[Float32Array, None, Non
 
     All texts must have the same number of characters: then they are read in the same lanes.
     """
-    known = [study.known_states() for study in studies]
+    known = [study.known_states for study in studies]
     with contextlib.ExitStack() as stack:
         # Every reader restores the mode that torch had when the reader began. Readers do not end in
         # the reverse order of their beginning, so the last reader would leave inference mode on.

@@ -5,6 +5,7 @@ Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -114,12 +115,12 @@ def characters_of(text: EncodedText) -> dict[int, str]:
     return written
 
 
+# Inputs and outputs of a cell need the states, which are too large for the cache folder.
+@lru_cache(maxsize=1)
 def states_of(study: Study) -> SampledStates:
-    """Return the states of a study, which are read once. Raises DataError for a text under 2
-    characters, CheckpointError for values or predictions that are not finite."""
-    return study.in_memory(
-        "sampled states", compute=lambda: sample_states(study.network(), study.text)
-    )
+    """Return the states of a study; those of the latest study are kept. Raises DataError for a text
+    under 2 characters, CheckpointError for values or predictions that are not finite."""
+    return sample_states(study.network(), study.text)
 
 
 def rounded(value: float) -> float:

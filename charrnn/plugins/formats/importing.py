@@ -114,7 +114,7 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TextLoss:
     """A text, and the loss of a model on it."""
 
     corpus: Corpus
@@ -463,7 +463,7 @@ def _misfit(path: Path, name: str, tensors: Tensors, wanted: str) -> CheckpointE
 
 
 def write_run(
-    imported: Imported, vocab: Vocab, origin: Path, out: Path | None, measured: Measured | None
+    imported: Imported, vocab: Vocab, origin: Path, out: Path | None, measured: TextLoss | None
 ) -> Path:
     """Write a run folder with one checkpoint at step 0, and return its path. `measured` becomes its
     validation.
@@ -603,7 +603,7 @@ def import_model(options: ImportOptions) -> None:
     print_path(str(run))
 
 
-def _describe(imported: Imported, measured: Measured | None, run: Path) -> list[str]:
+def _describe(imported: Imported, measured: TextLoss | None, run: Path) -> list[str]:
     """Describe the matched weights, so that the user can check them, the loss, and the
     next commands."""
     lines = imported.report()
@@ -630,7 +630,7 @@ def _describe(imported: Imported, measured: Measured | None, run: Path) -> list[
     return lines
 
 
-def _measure(model: TrainedModel, source: str) -> Measured:
+def _measure(model: TrainedModel, source: str) -> TextLoss:
     """Return the text of a file, and the model's loss on it. Raises DataError for characters
     outside the alphabet if it has no unknown symbol."""
     from charrnn.evaluation.comparison import evaluate
@@ -645,4 +645,4 @@ def _measure(model: TrainedModel, source: str) -> Measured:
         vocab=model.vocab,
         is_for_training=False,
     )
-    return Measured(corpus, evaluate(model, CorpusPart(corpus, begin=1, end=len(corpus))))
+    return TextLoss(corpus, evaluate(model, CorpusPart(corpus, begin=1, end=len(corpus))))

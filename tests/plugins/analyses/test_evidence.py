@@ -318,7 +318,7 @@ def test_a_score_is_that_of_one_pass_if_its_states_are_known(monkeypatch):
     options = {"score": score, "network": study.network(), "labels": target.labels}
     begins, length = package._segments_of_birth(study)
     places = (begins + np.arange(length)[:, None]).ravel()
-    values = trace_text(study.network(), study.text, known=study.known_states()).cells[places]
+    values = trace_text(study.network(), study.text, known=study.known_states).cells[places]
     expected = measure_score(
         values[:, score.layer, score.unit], target.labels[places], score.polarity
     )
@@ -326,7 +326,7 @@ def test_a_score_is_that_of_one_pass_if_its_states_are_known(monkeypatch):
 
     # Rounding may change the ranks of equal values. Without warm-up and states, 0.4 is left.
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 1)
-    known = package._score_segments(study, **options, known=study.known_states())
+    known = package._score_segments(study, **options, known=study.known_states)
     assert known == pytest.approx(expected, abs=3e-4)
 
 

@@ -33,7 +33,7 @@ def descriptions(
     conditions = build_conditions(study.text, half=study.half, detectors=detectors)
 
     def describe() -> DescriptionReport:
-        return describe_cells(study.activations(), study.text, conditions=conditions)
+        return describe_cells(study.activations, study.text, conditions=conditions)
 
     key = study.text_key | {"conditions": conditions.digest}
     return study.cached("descriptions", key, result=DescriptionReport, compute=describe)
@@ -57,7 +57,7 @@ def description_of(study: Study, layer: int, unit: int) -> Description:
 
         # Otherwise only this cell is described.
         report = describe_cells(
-            study.activations(), study.text, cells=[column], conditions=conditions
+            study.activations, study.text, cells=[column], conditions=conditions
         )
         return report.descriptions[0]
 

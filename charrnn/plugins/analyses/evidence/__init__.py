@@ -204,7 +204,7 @@ def _matches(
             score=partner,
             network=other.network(),
             labels=labels,
-            known=other.known_states(),
+            known=other.known_states,
         )
         is_shared = match.is_shared and is_near(score.strength_of(value), best=score.strength)
         begins, length = _segments_of_birth(other)

@@ -314,7 +314,7 @@ class Choosing:
             cell=self.cell,
             output=self.output,
             wanted=np.concatenate((pairs, self.clamped_segments)),
-            known=self.study.known_states(),
+            known=self.study.known_states,
         )
 
     @cached_property
