@@ -6,7 +6,7 @@ import pytest
 import charrnn
 from charrnn.config.options import options_of
 from charrnn.errors import UsageError
-from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions
+from charrnn.generation.sample_options import SampleOptions
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,3 @@ def test_the_command_line_finds_flags_and_help_at_the_fields():
 
 def test_one_stop_string_may_be_given_by_itself():
     assert SampleOptions(stops="end").stops == ("end",)
-
-
-def test_python_and_the_command_line_have_one_temperature():
-    assert (SAMPLE_TEMPERATURE, SampleOptions().temperature) == (0.8, 0.8)

@@ -350,9 +350,3 @@ def test_what_hubs_and_authors_add_to_a_folder_does_not_matter(folder):
     (folder / "README.md").write_text("mine")
     (folder / PAGE).unlink()
     assert charrnn.load(folder).name == "abc"
-
-
-def test_line_ends_that_git_has_changed_are_named(folder):
-    (folder / CONFIG).write_bytes((folder / CONFIG).read_bytes().replace(b"\n", b"\r\n"))
-    with pytest.raises(CheckpointError, match=r"its line ends are CRLF, as core\.autocrlf of git"):
-        charrnn.load(folder)

@@ -603,30 +603,23 @@ def test_a_segment_is_as_long_as_the_shortest_that_is_used():
     assert choosing.segment_length == card_module.MIN_SEGMENT
 
 
-def test_an_effect_that_no_follower_carries_is_no_success(measured):
+@pytest.mark.parametrize(
+    "part, changes, words",
+    [
+        ("sufficient", {**CURVE, "num_carrying": 0}, "90% without any of them, so that others"),
+        ("sufficient", {**CURVE, "num_carrying": None}, "; 90% with none of these numbers"),
+        ("necessary", {"cells": (), "rank": 1}, "; rank 1 of 1 cells, "),
+        (
+            "fooled",
+            {"num_places": 0, "num_wrong": 0},
+            "not measured: the output shows the property",
+        ),
+    ],
+)
+def test_a_line_says_what_a_result_lacks(measured, part, changes, words):
     card = measured[0]
-    refuted = replace(card, sufficient=replace(card.sufficient, **CURVE, num_carrying=0))
-    assert refuted.lines()["sufficient"].endswith(
-        "90% without any of them, so that others carry it"
-    )
-
-
-def test_an_effect_that_followers_carry_in_part_is_said(measured):
-    card = measured[0]
-    part = replace(card, sufficient=replace(card.sufficient, **CURVE, num_carrying=None))
-    assert part.lines()["sufficient"].endswith("; 90% with none of these numbers")
-
-
-def test_the_only_cell_of_a_network_has_no_others(measured):
-    card = measured[0]
-    only = replace(card, necessary=replace(card.necessary, cells=(), rank=1))
-    assert "; rank 1 of 1 cells, " in only.lines()["necessary"]
-
-
-def test_mistakes_are_not_counted_where_no_output_shows_the_property(measured):
-    card = measured[0]
-    nowhere = replace(card, fooled=replace(card.fooled, num_places=0, num_wrong=0))
-    assert nowhere.lines()["fooled"].startswith("not measured: the output shows the property")
+    found = replace(getattr(card, part), **changes)
+    assert words in replace(card, **{part: found}).lines()[part]
 
 
 def wrong_place(text, position):

@@ -367,15 +367,6 @@ def test_the_cursor_is_on_the_whole_cluster_at_each_of_its_characters(tmp_path):
     play(model, script, text=text)
 
 
-def test_the_cursor_stays_in_view_a_page_down(model):
-    async def script(app, pilot):
-        await pilot.press("pagedown")
-        await until(pilot, lambda: text_of(app).scroll_offset.y > 0)
-        assert any(style.reverse for _, style in styled(text_of(app)))
-
-    play(model, script)
-
-
 def test_typing_is_followed_character_by_character(model):
     # Among them letters that are commands elsewhere.
     typed = "(sq)\njkt( a"
@@ -450,18 +441,6 @@ def test_tab_takes_the_first_continuation_of_what_was_typed_last(tmp_path):
         await until(pilot, lambda: browser.offered == following)
 
     play(model, script, "abcde fghi\n" * 30)
-
-
-def test_the_most_probable_continuation_is_offered_first(model):
-    rare = Continuation(text="xy", logprobs=(-2.0, -2.0))
-    likely = Continuation(text="z", logprobs=(-0.5,))
-
-    async def script(app, pilot):
-        await until_scored(app, pilot)
-        app.browser._take_offered([rare, likely])
-        assert app.browser.offered == [likely, rare]
-
-    play(model, script)
 
 
 def test_a_text_of_bytes_is_continued_as_it_was_typed(byte_run):
