@@ -1,6 +1,5 @@
 """Draw the charts of the pages, each for light and for dark pages; `docs/make/figures.py` calls this.
 
-- `draw_choice`: the number of units that the recipe chooses, computed here
 - `draw_peers`: seconds and loss of several programs on tiny Shakespeare, of the table that
   benchmarks/losses/peers.py writes
 - `draw_gradients`: trains the networks of the recipe vanishing with several seeds, and draws how their
@@ -18,11 +17,9 @@ from itertools import groupby
 from pathlib import Path
 
 import charrnn
-from charrnn.config.settings import Config, resolved
 from charrnn.plugins.analyses.gradients import GradientReach
 from charrnn.plugins.analyses.vanishing import Learner, share_recalled, train_networks
 from charrnn.runs.logs import MetricsLog
-from charrnn.training.recipe import CPU_RATE, choose_sizes
 
 DOCS = Path(__file__).parents[1]
 """Where the figures are and the charts go."""
@@ -217,94 +214,6 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
         return 860, top + height + 36, "\n".join(parts) + "\n"
 
     write_chart("peers", title="Seconds and validation loss", body=body, folder=folder)
-
-
-def _short(number: float) -> str:
-    """Format a number as 30k, 1.5M or 1G."""
-    for unit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= unit:
-            return f"{number / unit:g}{suffix}"
-    return f"{number:g}"
-
-
-def _middle(places: list[tuple[int, int]]) -> tuple[int, int]:
-    """Return the place that is furthest from the edge of an area."""
-    area = set(places)
-
-    def depth(place: tuple[int, int]) -> int:
-        x, y = place
-        for radius in range(1, 50):
-            if not area.issuperset(
-                {(x - radius, y), (x + radius, y), (x, y - radius), (x, y + radius)}
-            ):
-                return radius
-        return 50
-
-    return max(places, key=depth)
-
-
-def draw_choice(folder: Path = DOCS / "pictures") -> None:
-    """Draw the number of units that the recipe chooses by text and minutes."""
-    texts = [20_000 * 50_000 ** (k / 47) for k in range(48)]
-    budgets = [2 * 43_200 ** (k / 39) for k in range(40)]
-    units = {
-        (column, row): resolved(
-            choose_sizes(
-                Config(minutes=seconds / 60),
-                num_train_chars=int(0.9 * chars),
-                operations_per_second=CPU_RATE * math.sqrt(2),
-            ).hidden_size
-        )
-        for column, chars in enumerate(texts)
-        for row, seconds in enumerate(budgets)
-    }
-    sizes = sorted(set(units.values()))
-    cell, left, top = 12.0, 70, 40
-
-    def body(theme: Theme) -> tuple[float, float, str]:
-        title = "Units by text and budget: two threads with bf16"
-        parts = [text_at(left, 26, title, theme.ink, 14)]
-        for row in range(len(budgets)):
-            y, column = top + (len(budgets) - 1 - row) * cell, 0
-            for size, group in groupby(units[place, row] for place in range(len(texts))):
-                num_cells = len(list(group))
-                parts.append(
-                    f'<path d="M{left + column * cell:g} {y:g}h{num_cells * cell:g}v{cell:g}'
-                    f'h-{num_cells * cell:g}z" fill="{theme.lines[sizes.index(size)]}"/>'
-                )
-                column += num_cells
-        for size in sizes:
-            x, y = _middle([place for place, other in units.items() if other == size])
-            x, y = left + (x + 0.5) * cell, top + (len(budgets) - 0.5 - y) * cell
-            parts.append(text_at(x, y + 4, str(size), theme.paper, 13, "middle"))
-
-        # The axes.
-        bottom = top + len(budgets) * cell
-        for chars in (20_000, 100_000, 10**6, 10**7, 10**8, 10**9):
-            x = left + math.log(chars / 20_000) / math.log(50_000) * 47 * cell + cell / 2
-            parts.append(text_at(x, bottom + 16, _short(chars), theme.faint, 11, "middle"))
-        for seconds, name in (
-            (2, "2 s"),
-            (10, "10 s"),
-            (60, "1 min"),
-            (600, "10 min"),
-            (3600, "1 h"),
-            (86_400, "1 day"),
-        ):
-            y = bottom - cell / 2 - math.log(seconds / 2) / math.log(43_200) * 39 * cell
-            parts.append(text_at(left - 8, y + 4, name, theme.faint, 11, "end"))
-        middle = left + 24 * cell
-        parts.append(
-            text_at(middle, bottom + 34, "characters of the text", theme.faint, 11, "middle")
-        )
-        return left + 48 * cell + 24, bottom + 48, "\n".join(parts) + "\n"
-
-    write_chart(
-        "recipe-choice",
-        title="Units that the recipe chooses by text and budget",
-        body=body,
-        folder=folder,
-    )
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,14 @@ The file has an entry for each figure, a number or a picture:
   included model; `card of prose`, the scores that are printed with it; `docs/peers.csv`, a file; and
   `benchmarks/LOG.md#entry`, a section of a page
 - `pages`: the sections that show it, as `page#heading`; `files`: its pictures
-- `command`; `minutes` that it takes; `timed` if it measures seconds or characters per second;
-  `by_hand` if more must be done than to run it, or if it is longer than an hour
+- `command`; `minutes` that it takes; `by_hand` if more must be done than to run it, or if it is
+  longer than an hour
 - `prints`: what the command prints and a page or the picture shows; a test compares both
 - `machine`, `instructions` (the most that torch uses), `versions`, `date`, `seeds`
 - `version`: the digests of all that it is `of`, when it was measured
 
-A recipe may change for other texts than that of a figure, which is then as it was, and was not
-measured again. Its entry says so by a line `accepted: VERSION, because REASON`, written by hand,
-with the version of today as `--all` prints it. `older: REASON` is written where the version of the
-time is not known; `apart: REASON` where a figure cannot be measured again here, such as that of
-another processor: its page names it as older.
+`older: REASON` is written by hand where a figure is not of today and is not measured again: its
+version is not compared. Signing the figure takes the line away.
 
 Every section with a picture, a date, a processor, or a number of nats, bits, megabytes or
 characters per second must be named by an entry; `stated` has those whose numbers are not measured.
@@ -177,15 +174,11 @@ def write_figures(figures: dict[str, dict[str, Any]]) -> None:
 
 
 def state_of(figure: dict[str, Any]) -> str:
-    """Return `stale` if something that it shows is not that of this commit, `older` if it is not known
-    which it was, else ""."""
-    if "apart" in figure:
-        return ""
+    """Return `older` for a figure that says so, `stale` if another one shows something that is not
+    that of this commit, else ""."""
     if "older" in figure:
         return "older"
-    if version_of(figure) not in (figure["version"], accepted_version(figure)):
-        return "stale"
-    return ""
+    return "" if version_of(figure) == figure["version"] else "stale"
 
 
 def stale_figures() -> list[str]:
@@ -235,12 +228,6 @@ def unnamed_sections() -> list[str]:
     """Return the sections that show a figure which has no entry."""
     named = {section for figure in read_figures().values() for section in figure["pages"]}
     return [section for section in measured_sections() if section not in named]
-
-
-def accepted_version(figure: dict[str, Any]) -> str | None:
-    """Return the version for which a figure was not measured again; None without a reason."""
-    version, _, reason = figure.get("accepted", "").partition(", because ")
-    return version if reason.strip() else None
 
 
 def facts_of(figure: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import hashlib
 import importlib
 import json
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -309,33 +308,9 @@ def test_a_record_goes_on_where_it_was_stopped(load, tmp_path, monkeypatch, caps
     saved = json.loads((tmp_path / "out" / "record.json").read_text(encoding="utf-8"))
     assert len(saved["runs"]) == 6 and "2.0000 ± 0.5774" in saved["lines"][0]
     assert len((tmp_path / "out" / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 6
-    commit, out = record._commit, tmp_path / "out"
     monkeypatch.setattr(record, "_commit", lambda: "another")
     with pytest.raises(SystemExit, match="name another --out"):
         record.main()
-    monkeypatch.setattr(record, "_commit", commit)
-    monkeypatch.setattr("sys.argv", [*sys.argv, "--against", str(out)])
-    record.main()
-    assert [
-        line for line in capsys.readouterr().out.splitlines() if line.startswith("against out ")
-    ] == [
-        "against out : p = 0.5",
-        "against out --split 80/10/10: p = 0.5",
-    ]
-    machine, given = record.describe_machine(), ["record.py", "standard-library-3"]
-    for field, other in (("python", "2.7"), ("instructions", ["sse2"])):
-        monkeypatch.setattr(record, "describe_machine", partial(dict, machine, **{field: other}))
-        for option, message in (
-            ("--out", "name another --out"),
-            ("--against", "they do not compare"),
-        ):
-            monkeypatch.setattr("sys.argv", [*given, option, str(out)])
-            with pytest.raises(SystemExit, match=message):
-                record.main()
-    for damaged, message in (("", "lacks the validations"), ("{", "no whole record")):
-        (out / "log.jsonl").write_text(damaged, encoding="utf-8")
-        with pytest.raises(SystemExit, match=message):
-            record.main()
 
 
 def test_the_table_of_texts_has_what_is_followed_better_than_untrained(load, tmp_path):

@@ -136,14 +136,6 @@ def test_the_best_cell_and_its_score_are_those_of_charrnn():
     assert score.auc is not None and found == (score.unit, pytest.approx(score.auc, abs=1e-6))
 
 
-def test_the_polarity_of_a_cell_comes_from_the_first_half():
-    labels = np.array([False, True] * 20)
-    values = np.where(labels, -1.0, 1.0) + np.linspace(0, 0.1, 40)
-    assert minimal.find_cell(values[:, None], labels) == (0, 1.0)
-    values[20:] *= -1
-    assert minimal.find_cell(values[:, None], labels) == (0, 0.0)
-
-
 def test_a_passage_is_coloured_and_labels_are_underlined(capsys):
     minimal.show(
         "ab\nc", np.array([-1.0, 1.0, 0.0, 0.0]), np.array([False, True, True, False]), True

@@ -6,7 +6,6 @@ import re
 import pytest
 from environment import REPOSITORY, load_script
 
-from charrnn.cli.command_options import RULES
 from charrnn.config.architectures import (
     CELL_DESCRIPTIONS,
     DEPTH_DESCRIPTIONS,
@@ -56,19 +55,6 @@ def test_every_option_of_every_command_is_an_entry(script, page):
         } - {"--help"}
         assert documented - {"--json"} == expected - {"--json"}, name
         assert ("--json" in expected) == (name not in ("explore", "serve")), name
-
-
-@pytest.mark.parametrize("command", RULES)
-def test_an_option_that_needs_another_says_so(script, command):
-    rules = RULES[command]
-    for option in {flag for rule in rules for flag in f"{rule.options} {rule.beside}".split()}:
-        needs = any(option in rule.options.split() and rule.without for rule in rules)
-        assert (
-            any(
-                sentence.startswith("Needs ") for sentence in script.describe_rules(command, option)
-            )
-            == needs
-        )
 
 
 def options_of(text):
