@@ -356,7 +356,3 @@ def draw_gradients(folder: Path = DOCS / "pictures") -> None:
         for learner in learners:
             print(learner.to_json())
         write_panels(_gradient_panels(learners), folder)
-
-
-if __name__ == "__main__":
-    draw_gradients()

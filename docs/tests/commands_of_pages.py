@@ -15,60 +15,33 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-STARTS = (
-    "charrnn ",
-    "python3 ",
-    "pip ",
-    "git ",
-    "printf ",
-    "for ",
-    "cat ",
-    "mkdir ",
-    "cd ",
-    "curl ",
-)
+STARTS = ("charrnn ", "python3 ", "pip ", "mkdir ")
 """Words at the beginning of a block without a language, or with `sh`, that make it a block of
 commands."""
 SKIPPED = {
-    "git": "needs the network",
-    "curl": "needs the network",
     "pip": "installs packages",
     "python3": "makes a virtual environment, or runs a benchmark",
-    "python": "runs a benchmark, or charts",
     ".venv/bin/pip": "installs packages",
     ".venv/bin/pytest": "runs the tests, and this is one",
     ".": "enters a virtual environment",
     "abc2midi": "may be missing",
     "jq": "may be missing",
-    "pandoc": "may be missing",
-    "torchrun": "starts processes on several machines",
 }
 """Programs that are not run, each with the reason."""
-NEEDS_TERMINAL = {"explore": "fills a terminal"}
-"""Commands that only start in a terminal, and what their error says elsewhere."""
-NEEDS_EXTRA = {".onnx": "onnxruntime", ".png": "resvg_py"}
-"""Files that an optional package writes: a command that names one is not run where the package is
-missing."""
-NEEDS_NETWORK = ("corpora", "fetch")
-"""The command that downloads."""
 PYTHON = "the-python-of-the-page"
 """Stands for a command that runs a block of Python."""
 MAX_STEPS, MAX_UNITS = 6, 16
-"""Steps and units of every model at most, but for the networks of `--embedding-size one-hot`, which
-are small."""
+"""Steps and units of every model at most."""
 SMALL = {"CHARRNN_EMBEDDING_SIZE": "8", "CHARRNN_BATCH_SIZE": "4", "CHARRNN_BPTT_LENGTH": "32"}
 SMALL |= {"CHARRNN_THREADS": "1", "CHARRNN_PRECISION": "fp32"}
 """Settings of every model that a page trains, unless a command sets them."""
 BUDGETS = ("--steps", "--minutes", "--epochs")
-SMALLER = {"--hidden-size": MAX_UNITS, "--parameters": 5_000, "--length": 200, "--chars": 4_000}
-SMALLER |= {
+SMALLER = {
+    "--hidden-size": MAX_UNITS,
+    "--length": 200,
     "--count": 5,
     "--beam": 4,
     "--save-every": 2,
-    "--seeds": 1,
-    "--search": 2,
-    "--jobs": 1,
-    "--processes": 1,
 }
 """Options whose numbers are limited."""
 BASH = """
@@ -122,11 +95,9 @@ def small(arguments: tuple[str, ...]) -> tuple[str, ...]:
     trains = arguments[:1] == ("train",) and not {"--resume", "--show-config"} & {*arguments}
     for at, (name, value) in enumerate(pairwise(arguments)):
         if name in BUDGETS:
-            steps = int(value) if name == "--steps" and "one-hot" not in arguments else MAX_STEPS
-            found[at : at + 2] = "--steps", str(min(steps, MAX_STEPS))
+            found[at : at + 2] = "--steps", str(MAX_STEPS)
         elif name in SMALLER:
-            number = float(value.rstrip("kM")) * {"k": 1e3, "M": 1e6}.get(value[-1], 1)
-            found[at + 1] = str(min(int(number), SMALLER[name]))
+            found[at + 1] = str(min(int(value), SMALLER[name]))
     found = [
         re.sub(r"^(\d):(\d+)", lambda cell: f"{cell[1]}:{int(cell[2]) % MAX_UNITS}", one)
         for one in found
@@ -141,8 +112,9 @@ def environment(arguments: tuple[str, ...]) -> dict[str, str]:
     """Return the settings that a command gets from the environment."""
     if arguments[:1] != ("train",) or {"--resume", "--init-from"} & {*arguments}:
         return {}
-    sizes = {"--hidden-size", "--parameters"} & {*arguments}
-    return SMALL if sizes else {**SMALL, "CHARRNN_HIDDEN_SIZE": str(MAX_UNITS)}
+    if "--hidden-size" in arguments:
+        return SMALL
+    return {**SMALL, "CHARRNN_HIDDEN_SIZE": str(MAX_UNITS)}
 
 
 def run_blocks(script: str, folder: Path, call: Callable[..., tuple[int, str, str]]) -> Log:

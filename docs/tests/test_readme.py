@@ -225,17 +225,3 @@ def test_the_index_of_the_log_names_every_entry():
     anchors = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
     assert len(anchors) > 90
     assert [anchor for anchor in anchors if index.count(f"](#{anchor})") != 1] == []
-
-
-def test_the_scripts_name_tests_that_exist():
-    scripts = "".join(
-        (REPOSITORY / ".ci" / name).read_text(encoding="utf-8")
-        for name in ("release", "other-machines")
-    )
-    lists = re.findall(r"test_files ([a-z][\w\s]+)\)|portable=\"([^\"]+)", scripts)
-    names = {name for pair in lists for name in "".join(pair).split()}
-    existing = {path.stem for path in (REPOSITORY / "tests").rglob("test_*.py")}
-    assert len(lists) == 3 and len(names) > 25
-    assert [name for name in names if f"test_{name}" not in existing] == []
-    paths = {*re.findall(r"tests/[\w/]+\.py", scripts)}
-    assert [path for path in paths if not (REPOSITORY / path).is_file()] == []
