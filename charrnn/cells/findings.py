@@ -13,33 +13,7 @@ MAX_P_VALUE = 0.05
 """Largest p-value of a significant score."""
 NUM_BINS = 40
 """Bins of a histogram of cell values, of equal width over [-1, 1]."""
-LAGS = (
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    8,
-    10,
-    12,
-    16,
-    20,
-    24,
-    32,
-    40,
-    48,
-    64,
-    80,
-    96,
-    128,
-    160,
-    192,
-    256,
-    320,
-    384,
-    512,
-)
+LAGS = (1, 2, 3, *(steps << octave for octave in range(7) for steps in (4, 5, 6)), 512)
 """Distances in characters at which the autocorrelation is measured, if the text is longer."""
 FROM_AUTOCORRELATION = "autocorrelation"
 """The source of the timescale for a cell type in which no gate keeps the memory."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -186,22 +185,6 @@ def scored_positions(num_ids: int, first: int = 1, max_chars: int | None = None)
     """
     segments = _segments(num_ids, first=first, max_chars=max_chars)
     return (segments.starts[:, None] + np.arange(segments.length)).ravel()
-
-
-def consecutive_ranges(
-    positions: Int64Array, longest: int | None = None
-) -> Iterator[tuple[int, int]]:
-    """Yield the ranges [begin, end) of indices whose ascending `positions` (M,) are consecutive,
-    one per segment.
-
-    With `longest`, a range of more indices is divided.
-    """
-    # A new segment begins where a position is not the successor of the position before.
-    edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
-    for first, last in pairwise(edges):
-        step = longest or max(1, last - first)
-        for begin in range(first, last, step):
-            yield begin, min(begin + step, last)
 
 
 class _Segments(NamedTuple):

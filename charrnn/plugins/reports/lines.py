@@ -23,7 +23,7 @@ from charrnn.evaluation.comparison import Comparison, Listing, distinct_names
 from charrnn.evaluation.loss_reports import MAX_SCORED
 from charrnn.evaluation.measured import Content
 from charrnn.evaluation.notes import notes_of_runs
-from charrnn.model.losses import CharLosses, consecutive_ranges
+from charrnn.model.losses import CharLosses
 from charrnn.system.arrays import Int64Array
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import END
@@ -226,7 +226,8 @@ class ScoredText:
         positions = self.losses[0].positions
         if len(positions) >= self.num_chars - 1:
             return self.notes_of_runs
-        num_segments = sum(1 for _ in consecutive_ranges(positions))
+        # A new segment begins where a position is not the successor of the position before.
+        num_segments = 1 + int(np.count_nonzero(np.diff(positions) != 1))
         where = f"{counted(num_segments, 'segment')} of {len(positions) // num_segments:,}"
         scored = (
             f"Scored: {len(positions):,} of {self.num_chars:,} characters, in {where}, spread"

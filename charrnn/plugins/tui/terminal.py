@@ -16,17 +16,15 @@ CHARS_SHOWN = 8_000
 """The default number of characters that are shown."""
 
 
-def check_full_screen(command: str, instead: str) -> None:
-    """Raise UsageError if a command that fills the terminal cannot run: without the package
-    textual, with TERM=dumb, or if the keyboard or the screen is no terminal.
-
-    `instead` names a command that has the same result without a full screen.
-    """
-    require_package("textual", user=command)
+def check_full_screen() -> None:
+    """Raise UsageError if the explorer cannot run: without the package textual, with TERM=dumb, or
+    if the keyboard or the screen is no terminal."""
+    require_package("textual", user="charrnn explore")
     if not fills_terminal():
         raise UsageError(
-            f"{command} fills a terminal: standard input, output and error must all be one, and"
-            f" neither ACCESSIBLE=1 nor TERM=dumb be set.\n{instead}"
+            "charrnn explore fills a terminal: standard input, output and error must all be one,"
+            " and neither ACCESSIBLE=1 nor TERM=dumb be set.\n"
+            "`charrnn visualize` prints the same findings."
         )
 
 
@@ -59,7 +57,7 @@ def explore(context: typer.Context, options: ExploreOptions) -> int:
     """
     from charrnn.cells.findings import CHARS_SCORED
 
-    check_full_screen("charrnn explore", "`charrnn visualize` prints the same findings.")
+    check_full_screen()
     # The keys are read from standard input, so the text cannot be read from it.
     if options.text == "-":
         raise UsageError("--text -: standard input is the keyboard here. Give a file.")
