@@ -259,46 +259,6 @@ def test_the_page_of_a_byte_model_counts_bytes(byte_run):
 
 
 @pytest.mark.trained
-def test_every_planted_passage_is_found_with_its_place(tmp_path):
-    """50 lengths from 20 to 500 characters, in two files, some of them twice."""
-    rng = np.random.default_rng(0)
-    letters = np.array(list("abcdefghijklmnopqrstuvwxyz     \n"))
-    passages = ["".join(rng.choice(letters, size)) for size in np.linspace(20, 500, 50).astype(int)]
-    fillings = ["".join(rng.choice(letters, 200)) for _ in range(101)]
-    folder = tmp_path / "texts"
-    folder.mkdir()
-    planted = {}
-    for name, part in (("a.txt", passages[:25]), ("b.txt", passages[25:])):
-        text = fillings.pop()
-        for passage in part:
-            planted[passage] = (name, len(text))
-            text += passage + fillings.pop()
-        # Every tenth passage stands in the file twice.
-        for passage in part[::10]:
-            text += passage + fillings.pop()
-        # The end of the last file is held out.
-        text += "".join(rng.choice(letters, 8_000))
-        (folder / name).write_text(text + "\n", encoding="utf-8")
-    config = charrnn.Config(corpus=(str(folder),), **{**SMALL_RUN, "steps": 1})
-    list(charrnn.train(config, out=tmp_path / "run"))
-    model = charrnn.load(tmp_path / "run")
-
-    text = "".join(passage + "XYZ" for passage in passages)
-    found = model.provenance(text, min_length=20)
-    whole = {found.text[one.start : one.stop]: one for one in found.passages}
-    for number, passage in enumerate(passages):
-        name, begin = planted[passage]
-        before = (folder / name).read_text("utf-8")[:begin]
-        [one] = [one for content, one in whole.items() if passage in content]
-        assert one.place == Place(
-            file=name,
-            line=before.count("\n") + 1,
-            column=len(before.rpartition("\n")[2]) + 1,
-        )
-        assert one.num_more == (1 if number % 25 % 10 == 0 else 0)
-
-
-@pytest.mark.trained
 @pytest.mark.parametrize("kind", ["lines", "blank-lines", "files", "column"])
 def test_the_place_of_a_passage_lies_in_a_document_that_was_learned(kind, tmp_path):
     """Each document of training also begins a longer document before it, which may be held out."""
