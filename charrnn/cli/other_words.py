@@ -110,6 +110,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "print-every log-interval log-every sample-every": "no such option: the lines are as many"
         " as a screen has",
         "compile": "no such option: the loops are compiled by themselves",
+        "extend-alphabet": "no such option: new characters are learned",
         "verbose v": "no such option: --quiet hides what can be left out",
         "wandb wandb-log tensorboard": "no such option: charrnn runs writes logs for them",
         "gpu cuda use-gpu gpuid": "--device cuda",

@@ -273,7 +273,16 @@ def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[st
     if any(map(entry_of, config.corpus)):
         asked_for.add("encoding")
     kept = {name: getattr(theirs, name) for name in INHERITED if name not in asked_for}
-    return replace(config, **model, **kept)
+    same = replace(config, **model, **kept)
+
+    # Nothing would end a document.
+    is_new = same.end_id is not None and theirs.end_id is None and same.alphabet != "byte"
+    if is_new and not config.extend_alphabet:
+        raise UsageError(
+            f"{named('documents')} is {config.documents}, but the alphabet of {run} has no END"
+            f" symbol: use {named('extend_alphabet', True)}, or leave {named('documents')} out."
+        )
+    return same
 
 
 def plan_steps(

@@ -86,6 +86,19 @@ def test_another_model_is_refused():
         with_model_of("old", charrnn.Config(), uniform)
 
 
+def test_documents_need_an_end():
+    documents, text = charrnn.Config(documents="lines"), charrnn.Config()
+    fixed = replace(documents, extend_alphabet=False)
+    with pytest.raises(
+        UsageError, match=r"^`documents` is lines, but the alphabet of old has no END symbol: use"
+    ):
+        with_model_of("old", theirs=text, config=fixed)
+    assert with_model_of("old", theirs=text, config=documents).end_id == 1
+    assert with_model_of("old", theirs=documents, config=fixed).end_id == 1
+    as_bytes = charrnn.Config(alphabet="byte")
+    assert with_model_of("old", theirs=as_bytes, config=fixed).end_id == 0
+
+
 @pytest.mark.parametrize(
     "theirs, asked, expected",
     [
