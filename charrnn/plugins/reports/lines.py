@@ -9,6 +9,7 @@ import heapq
 import os
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,7 +29,9 @@ from charrnn.system.arrays import Int64Array
 from charrnn.text.corpus import Corpus, CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.given_text import GivenText, lines_of, read_path
+from charrnn.text.paragraphs import join_lines
 from charrnn.text.places import Place, PlacedLine, find_places
+from charrnn.text.text_files import Line
 from charrnn.text.vocab import as_bytes, code_points
 from charrnn.trained_model import TrainedModel
 from charrnn.views.tables import plain_table
@@ -46,9 +49,9 @@ PARAGRAPH_CHARS = 200
 """Where lines have more characters on average, a line is a paragraph, and sentences are scored."""
 LINE, SENTENCE, WORD = "line", "sentence", "word"
 """What is scored as a whole."""
-_ENDS_WITHIN_LINES = {SENTENCE: r"[.!?…][\"'”’»)]*\s+(?![a-z\s])", WORD: r"\s+"}
-"""What ends a part of a line, as a regular expression; the part has it, as a line has its newline.
-"""
+_ENDS_WITHIN = {SENTENCE: r"[.!?…][\"'”’»)]*\s+(?![a-z\s])", WORD: r"\s+"}
+"""What ends a sentence of a paragraph and a word of a line, as a regular expression; both have it,
+as a line has its newline."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -310,7 +313,7 @@ class ScoredText:
             # A file without line ends is one line, which may be very long.
             text = _decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)])
             if unit != LINE:
-                text = text.strip()
+                text = text.strip().replace("\n", " ")
 
             # A stream that was not kept has no places: its lines are counted.
             file = None
@@ -334,11 +337,14 @@ class ScoredText:
             yield from self._line_bounds()
             return
 
-        # No sentence and no word goes over the end of a line.
+        # A sentence goes over the ends of wrapped lines, and a word over none.
+        bounds = self._line_bounds()
+        if unit == SENTENCE:
+            bounds = self._paragraph_bounds()
         begin = 0
-        for end in self._line_bounds():
+        for end in bounds:
             line = self.content[begin:end]
-            pattern: Any = _ENDS_WITHIN_LINES[unit]
+            pattern: Any = _ENDS_WITHIN[unit]
             if isinstance(line, bytes):
                 pattern = pattern.encode("ascii", "ignore")
             for found in re.finditer(pattern, line):
@@ -346,6 +352,29 @@ class ScoredText:
                     yield begin + found.end()
             yield end
             begin = end
+
+    def _paragraph_bounds(self) -> Iterator[int]:
+        """Yield the index after the last character of each wrapped paragraph, and of each line of
+        any other text."""
+        ends = deque[int]()
+
+        def lines() -> Iterator[Line]:
+            begin = 0
+            for end in self._line_bounds():
+                line = _decoded(self.content[begin:end])
+                ends.append(end)
+                yield 0, f"{line.rstrip(self.ends)}\n".encode()
+                # No paragraph goes over the end of a document: a blank line that is none follows.
+                if line.endswith(END):
+                    ends.append(0)
+                    yield 0, b"\n"
+                begin = end
+
+        # A line that is joined to the next one has lost its end.
+        for _, line in join_lines(lines()):
+            end = ends.popleft()
+            if end and line.endswith(b"\n"):
+                yield end
 
     def _line_bounds(self) -> Iterator[int]:
         """Yield the index after the last character of each line."""

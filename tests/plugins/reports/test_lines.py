@@ -68,6 +68,24 @@ def test_a_paragraph_is_scored_by_its_sentences_and_words(as_bytes):
     assert scored(long, np.arange(1, len(long))).usual_unit() == lines.SENTENCE
 
 
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_sentence_goes_over_the_ends_of_wrapped_lines_alone(as_bytes):
+    wrapped = (
+        "The keeper of the lamp went up the stairs in the evening, and\n"
+        "he lit it. Nobody saw the light but the two who had rowed out\n"
+        "to the rocks. They came\n\nback."
+    )
+    verse = "\0The rain, the rain,\nThe rain it raineth.\0Every\n"
+    content = (wrapped + verse).encode() if as_bytes else wrapped + verse
+    found = scored(content, np.arange(1, len(content)))
+    sentences = {loss.text: loss.line for loss in found.iter_lines(lines.SENTENCE) if loss.text}
+    assert [*sentences.values()] == [1, 2, 3, 5, 6, 7, 8]
+    firsts = ["The", "Nobody", "They", "back.", "The", "The", "Every"]
+    assert [text.partition(" ")[0] for text in sentences] == firsts
+    assert "evening, and he lit it." in next(iter(sentences))
+    assert sum(loss.num_chars for loss in found.iter_lines(lines.SENTENCE)) == len(content) - 1
+
+
 def test_lines_that_segments_cut_are_left_out():
     text = "one\ntwo\nthree\nfour\n"
     found = scored(text, np.r_[0:8, 10:19])
