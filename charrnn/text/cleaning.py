@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeAlias
@@ -31,8 +32,8 @@ MOST_TERMS = 600
 """Lines of the terms between two books of Project Gutenberg at most: they have about 400."""
 _COMPOSED = (
     "letter",
-    "joined {num} of {label} with the accents that stood apart (NFC);"
-    f" {named('clean', 'false')} keeps them apart",
+    "wrote {num} of {label} in the usual form of Unicode, with accents joined (NFC);"
+    f" {named('clean', 'false')} keeps them as they are",
 )
 Cleaner: TypeAlias = Callable[[Iterable[Line], Tally], Iterator[Line]]
 """A function that yields the lines of a file without what it leaves out, and counts that."""
@@ -100,13 +101,19 @@ def _without_terms(lines: Iterable[Line], tally: Tally, *, is_inside: bool) -> I
 
 def composed(text: bytes, tally: Tally) -> bytes:
     """Return a text in UTF-8 with each letter and its accents in one character (NFC), and count in
-    `tally` how many were joined."""
+    `tally` how many were joined, or replaced by the usual one of two equal characters."""
     # ASCII has no accents.
     if text.isascii():
         return text
     apart = text.decode()
     whole = unicodedata.normalize("NFC", apart)
-    tally.changes[_COMPOSED] += len(apart) - len(whole)
+    if whole != apart:
+        # Most letters become one character, and a few become two: the side with fewer characters
+        # of its own has one for each letter. Both have none if only the order of accents changes.
+        before = Counter(apart)
+        after = Counter(whole)
+        num_changed = min((before - after).total(), (after - before).total())
+        tally.changes[_COMPOSED] += max(1, num_changed)
     return whole.encode()
 
 

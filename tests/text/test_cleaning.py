@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from built_runs import build_chain
 
 import charrnn
-from charrnn.text.cleaning import cleaner, composed_blocks
+from charrnn.text.cleaning import cleaner, composed, composed_blocks
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
 from charrnn.text.file_kinds import MARKUP, describe_kind, find_kind
@@ -146,12 +147,28 @@ def test_letters_and_their_accents_are_joined_whatever_the_blocks(monkeypatch):
     monkeypatch.setattr("charrnn.text.text_files._BLOCK_BYTES", 7)
     corpus = read("umlauts.txt", APART * 9)
     assert corpus.content == WHOLE * 9
-    assert "joined 27 letters of umlauts.txt with the accents" in corpus.notes[-1]
+    assert "27 letters of umlauts.txt in the usual form of Unicode" in corpus.notes[-1]
     assert read_corpus(["umlauts.txt"], is_cleaned=False).content == APART * 9
     assert read_corpus(["umlauts.txt"], alphabet="byte").content == (APART * 9).encode()
     document = Documents("column", column="text", order=SORTED)
     table = read("a.jsonl", '{"text": "e\\u0301 and e\u0301 and the rain"}\n', documents=document)
     assert table.content == "é and é and the rain\0"
+
+
+@pytest.mark.parametrize(
+    "text, num",
+    [
+        ("\u212b, \u2126 and \uf900", 3),  # each is another character in the usual form
+        ("e\u0302\u0301", 1),  # three become one
+        ("\ufb2a", 1),  # one becomes two
+        ("\u05d1\u05b8\u05b0", 1),  # the order
+        ("\u00e9\u4e00", 0),
+    ],
+)
+def test_every_letter_that_changes_is_counted(text, num):
+    tally = Tally()
+    assert composed(text.encode(), tally).decode() == unicodedata.normalize("NFC", text)
+    assert tally.changes.total() == num
 
 
 @pytest.mark.parametrize("line", [b"ACGT", "雨".encode()])
