@@ -81,7 +81,7 @@ MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine",
 """Panels of the options in `charrnn train --help`."""
 MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
-TEXT_FIELDS = (*DOCUMENTS, "encoding", "join_lines", "order", "order_seed")
+TEXT_FIELDS = (*DOCUMENTS, "unique_documents", "encoding", "join_lines", "order", "order_seed")
 """Fields that determine how a text is read."""
 DROPPED = ("dropout", "input_dropout", "weight_drop")
 """Settings that say which share is dropped; the last two follow from the first."""
@@ -241,6 +241,8 @@ class Config:
         allowed=NAME,
     )
     """Column of tables whose values are the documents: a name in the header, or a number from 1."""
+    unique_documents: bool = False
+    """Whether documents that repeat an earlier one of the text are left out."""
 
     cell: str = option(
         "auto",

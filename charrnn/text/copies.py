@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
+from charrnn.errors import named
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.progress import task
 from charrnn.text.documents import END, END_BYTE
@@ -425,12 +426,13 @@ def trained_notes(share: float | None, config: Config, *, part: str) -> list[str
     contains, too, if it is at least `LEAST_SHARE`."""
     if share is None or share < LEAST_SHARE:
         return []
-    repeated = f"passages of at least {LONG_COPY} characters"
-    share_of_part = f"{100 * share:.0f} % of the {part} text lies in {repeated}"
+    repeated = f"{100 * share:.0f} % of the {part} text lies in passages of at least {LONG_COPY}"
+    repeated += " characters"
+    remedy = "Leave repeated passages out."
     if config.end_id is not None:
-        repeated = "documents"
-        share_of_part = f"{100 * share:.0f} % of the documents of the {part} text are ones"
+        repeated = f"{100 * share:.0f} % of the documents of the {part} text are ones"
+        remedy = f"Train with {named('unique_documents', 'true')}, which leaves repeated ones out."
     return [
-        f"{share_of_part} that the training text has as well: the loss is lower than that of new"
-        f" text. Leave repeated {repeated} out."
+        f"{repeated} that the training text has as well: the loss is lower than that of new text."
+        f" {remedy}"
     ]

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config.settings import Config
-from charrnn.errors import DataError, counted, named
+from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.system.arrays import Int64Array
 from charrnn.text.batches import release_pages, split_ids
 from charrnn.text.columns import column_values
 from charrnn.text.id_builder import EncodedBlock
+from charrnn.text.places import PlacedLine
 from charrnn.text.sources import SORTED, Order, catalogued_settings, entry_of
 from charrnn.text.text_files import Line, Tally, is_blank, without_blank_end
 from charrnn.text.vocab import NUL, IdArray, Vocab
@@ -37,6 +38,7 @@ SHORT_LINE, NARROW = 100, 50
 do not count as wrapped."""
 _SPEAKER = re.compile(r"(?:\[?[\d:./, -]+\]? )?<?([^:<>]{1,40})[:>] ")
 _BLOCK_IDS = 1 << 20
+_REPEATED = "repeated document", "left out {num} of {label}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +49,30 @@ class Documents:
     """A value of `Config.documents` other than "none"."""
     column: str | None = None
     """The column of a table that has the documents."""
+    are_unique: bool = False
+    """Whether documents that repeat an earlier one are left out."""
     order: Order = SORTED
     """The order of the documents."""
 
     @classmethod
     def of(cls, config: Config, order: Order | None = None) -> "Documents | None":
         """Return the documents of a configuration, None if it has none. `order` replaces the order
-        in the configuration."""
+        in the configuration. Raises UsageError if a running text should have no repeated ones."""
         if config.end_id is None:
+            if config.unique_documents:
+                raise UsageError(
+                    f"{named('unique_documents')} is true, and the text has no documents: say what"
+                    f" a document is by {named('documents')} or {named('column')}, or leave it out."
+                )
             return None
         if order is None:
             order = Order(config.order, config.order_seed)
-        return cls(kind=config.documents, column=config.column, order=order)
+        return cls(
+            kind=config.documents,
+            column=config.column,
+            are_unique=config.unique_documents,
+            order=order,
+        )
 
     def read(self, lines: Iterable[Line], *, label: str, tally: Tally) -> Iterator[Line]:
         """Yield the documents of one file in lines (see `end_documents`). Raises DataError also if
@@ -131,6 +145,26 @@ class Documents:
 
         ranks = np.searchsorted(ends, positions, side="right")
         return file_starts[order[ranks]] + positions - (ends - lengths)[ranks]
+
+
+def without_repeated(
+    lines: Iterable[PlacedLine], *, seen: set[int], tally: Tally
+) -> Iterator[PlacedLine]:
+    """Yield the lines of documents without those of documents that were `seen`. What is seen is
+    added as a hash of 8 bytes, and what is left out is counted in `tally`."""
+    document: list[PlacedLine] = []
+    for line in lines:
+        document.append(line)
+        if not line.content.endswith(END_BYTE):
+            continue
+        # The document is whole.
+        key = hash(b"".join(part.content for part in document))
+        if key in seen:
+            tally.changes[_REPEATED] += 1
+        else:
+            seen.add(key)
+            yield from document
+        document = []
 
 
 def as_catalogued(config: Config, source: str) -> Config:

@@ -32,6 +32,7 @@ from charrnn.text.columns import SMILES, describe_columns, describe_start
 from charrnn.text.documents import (
     Documents,
     looks_like_list,
+    without_repeated,
 )
 from charrnn.text.file_kinds import DOCUMENTS, MARKUP, Kind, describe_kind, why_torn
 from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
@@ -62,6 +63,8 @@ MOST_NAMED = 10
 """Number of skipped files that are named at most."""
 FileBlocks = tuple[str, Iterator[bytes]]
 """The name of a file and its content in blocks."""
+_PART = re.compile(rb"[^\0]*\0|[^\0]+")
+"""Matches a part of a document up to its END, or to the end of a block."""
 _TWO_FIELDS = re.compile(rb"\S[ \t]+\S")
 
 
@@ -115,6 +118,8 @@ class SourceReader:
         max_bytes = None if stays_in_memory else MAX_BYTES_IN_MEMORY
         self._builder = IdBuilder(self.kind, max_bytes)
         self._tallies: list[Tally] = []
+        self._seen: set[int] = set()
+        """The hashes of the documents, if they must not repeat each other."""
         self._used: list[str] = []
         """The names of the files and streams that make up the text, in order."""
         self._kept: dict[str, list[bytes]] = {}
@@ -295,7 +300,7 @@ class SourceReader:
             if self._is_running_text and not builder.ends_line:
                 builder.add(b"\n")
             begin = builder.num_bytes
-            for block in blocks:
+            for block in self._without_repeated(blocks, tally):
                 # A text of unknown size must fit into memory, even if it is stored in a file: a
                 # stream or a small compressed file could fill the folder of temporary files, which
                 # is often in memory, without any warning.
@@ -311,6 +316,14 @@ class SourceReader:
             raise _no_file(origin, tally)
         return tally
 
+    def _without_repeated(self, blocks: Iterator[bytes], tally: Tally) -> Iterator[bytes]:
+        if self.documents is None or not self.documents.are_unique:
+            return blocks
+        # Here and not where documents are divided: a file of a folder may be read twice.
+        parts = (PlacedLine("", 0, part) for block in blocks for part in _PART.findall(block))
+        lines = without_repeated(parts, seen=self._seen, tally=tally)
+        return in_blocks(line.content for line in lines)
+
     @property
     def _is_running_text(self) -> bool:
         """Whether files are joined: documents have their own ends, and bytes stay as they are."""
@@ -319,6 +332,11 @@ class SourceReader:
     def lines(self) -> Iterator[PlacedLine]:
         """Read the text again, before its documents are brought into their order: yield its lines.
         They end before a stream that was not kept."""
+        if self.documents is None or not self.documents.are_unique:
+            return self._lines_read()
+        return without_repeated(self._lines_read(), seen=set(), tally=Tally())
+
+    def _lines_read(self) -> Iterator[PlacedLine]:
         ends_line = True
         for name in self._used:
             cuts: dict[int, list[tuple[int, int]]] = {}

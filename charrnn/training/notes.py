@@ -25,6 +25,9 @@ SHORT_PROSE = 500_000
 (docs/use/your-text.md)."""
 FEW_WORDS = 1_000
 """A shorter text is a trial, and needs no advice."""
+FEW_DOCUMENTS, MANY_DOCUMENTS = 100, 1_000
+"""From so many documents on a list is no trial, and from so many on it is a good start
+(docs/use/fine-tuning.md)."""
 LEAST_ARTICLES = 0.025
 """Share of the word "the" in English prose at least; it has 0.04 to 0.07."""
 MOST_SYMBOLS = 0.01
@@ -48,7 +51,7 @@ def text_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
     return [
         *_reading_notes(guide, catalogued_settings(planned.corpus), planned=planned),
         *text.corpus.notes,
-        *_document_notes(planned, text),
+        *_document_notes(asked, planned=planned, text=text),
         *_unknown_notes(planned, text),
         *_prose_notes(asked, text),
         *validation_notes(planned, text),
@@ -142,14 +145,22 @@ def _earlier_notes(planned: Config, text: RunText) -> list[str]:
     ]
 
 
-def _document_notes(planned: Config, text: RunText) -> list[str]:
-    """Describe how many documents the text has."""
+def _document_notes(asked: Config, planned: Config, text: RunText) -> list[str]:
+    """Describe how many documents the text has, and suggest a model of many for a list of few."""
     if planned.end_id is None:
         return []
     num_documents = len(document_ends(text.ids, planned.end_id))
     validation = text.ids[text.num_train : text.num_before_test]
     num_validation = len(document_ends(validation, planned.end_id))
-    return [f"{num_documents:,} documents, {num_validation:,} of them in the validation text"]
+    notes = [f"{num_documents:,} documents, {num_validation:,} of them in the validation text"]
+    # Paragraphs and files may be long, and few of them enough.
+    is_list = planned.documents in ("lines", "column")
+    if is_list and FEW_DOCUMENTS <= num_documents < MANY_DOCUMENTS and asked.init_from is None:
+        notes.append(
+            f"so few documents teach little: {named('init_from', 'RUN')} starts with a model that"
+            " was trained on many of their kind"
+        )
+    return notes
 
 
 def _unknown_notes(planned: Config, text: RunText) -> list[str]:

@@ -265,6 +265,26 @@ def test_a_model_of_a_column_reads_values_that_stand_on_lines(command):
     assert [json.loads(row)["text"] for row in found.splitlines()] == ["CCO", "C(=O)N"]
 
 
+def test_a_short_list_with_repeated_documents_names_what_helps(command):
+    Path("names.txt").write_text("".join(f"name {n % 150}\n" for n in range(400)))
+    line = ("train", "names.txt", "--steps", 2, "--hidden-size", 8)
+
+    def notes(*options):
+        ran = command(*line, "--documents", "lines", *options)
+        return " ".join(ran.err.split())
+
+    repeated = notes("--out", "all")
+    assert "Train with --set unique_documents=true, which leaves repeated ones out." in repeated
+    assert "--init-from RUN starts with a model that was trained on many" in repeated
+    once = notes("--set", "unique_documents=true", "--out", "once")
+    assert "left out 250 repeated documents of names.txt" in once
+    assert "150 documents, 1" in once and "has as well" not in once
+    assert command("train", "--resume", "once", "--steps", 3, "--quiet").code == 0
+    assert command("evaluate", "once", "--json").code == 0
+    refused = command(*line, "--set", "unique_documents=true")
+    refused.assert_refused(2, "the text has no documents: say what a document is by --documents")
+
+
 def test_files_and_columns_are_documents(command):
     Path("poems").mkdir()
     for number in range(5):

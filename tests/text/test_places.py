@@ -1,6 +1,7 @@
 """The places of characters are the lines of the files as an editor shows them."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from charrnn.text.copies import count_places
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
 from charrnn.text.places import Place, PlacedLine, find_places
-from charrnn.text.sources import Order
+from charrnn.text.sources import SORTED, Order
+from charrnn.text.vocab import as_bytes
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,35 @@ def test_the_line_of_each_word_is_that_of_grep(kind, options, seed, tmp_path):
     places = corpus.places(np.array([word.start() for word in words]))
     lines = {word[0]: (place.file, place.line) for word, place in zip(words, places, strict=True)}
     assert lines == lines_by_grep(tmp_path)
+
+
+@pytest.mark.parametrize("alphabet", ["char", "byte"])
+@pytest.mark.parametrize("num_bytes", [3, 1 << 20])
+def test_repeated_documents_are_left_out_and_the_others_keep_their_lines(
+    alphabet, num_bytes, here, monkeypatch
+):
+    monkeypatch.setattr("charrnn.text.text_files._BLOCK_BYTES", num_bytes)
+    Path("names").mkdir()
+    Path("names/a.txt").write_text("Zoë Ann\nBob\nZoë Ann\n", "utf-8")
+    Path("names/b.txt").write_text("Bob\n\nCid\nZoë Ann\n\nDan and Bob\nCid", "utf-8")
+    documents = Documents("lines", are_unique=True, order=Order())
+    corpus = read_corpus(["names"], documents=documents, order=SORTED, alphabet=alphabet)
+    content = as_bytes(corpus.content)
+    names = sorted(content.decode().split("\0")[:-1])
+    assert names == ["Bob", "Cid", "Dan and Bob", "Zoë Ann"]
+    assert any("left out 4 repeated documents of names" in note for note in corpus.notes)
+    begins = [content.decode().index(name) for name in names]
+    if alphabet == "byte":
+        begins = [content.index(name.encode()) for name in names]
+    places = corpus.places(np.array(begins))
+    assert [(Path(place.file).stem, place.line) for place in places] == [
+        ("a", 2),
+        ("b", 3),
+        ("b", 6),
+        ("a", 1),
+    ]
+    Path("once.txt").write_text("Zoë Ann\nBob\nCid\nDan and Bob\n", "utf-8")
+    assert read_corpus(["once.txt"], documents=documents, alphabet=alphabet).digest == corpus.digest
 
 
 LINES = st.lists(
