@@ -191,6 +191,8 @@ class Analysis(Record, Generic[Own, Measured]):
     """Whether it also measures a longer text, as the analyses that show no characters do."""
     exports_arrays: bool = False
     """Whether `--export FILE.npz` applies."""
+    exports_rows: bool = False
+    """Whether `--export FILE.csv` applies: `show` returns the rows of a table."""
     least_runs: int | None = None
     """Minimum number of runs; None if it takes a single run, which may be left out."""
 

@@ -237,14 +237,13 @@ def export_target(
     *,
     force: bool,
     read: Sequence[str],
-    no_arrays: str | None = None,
+    has_arrays: bool = False,
     has_rows: bool = False,
 ) -> Target | None:
     """Return where --export writes, None without it. The arguments are those of a `Target`.
 
-    `no_arrays`, such as "an evaluation has", is the subject of the message that no .npz can be
-    written; `has_rows` allows a .csv. Raises UsageError, before anything is computed, for a file
-    that cannot be written or must not be replaced.
+    `has_arrays` allows a .npz, and `has_rows` a .csv. Raises UsageError, before anything is
+    computed, for a file that cannot be written or must not be replaced.
     """
     if export is None:
         return None
@@ -253,9 +252,10 @@ def export_target(
         target.check()
     except UsageError as error:
         raise UsageError(f"--export {error}") from None
-    if no_arrays is not None and export.suffix.lower() == ".npz":
-        raise UsageError(f"--export {export}: {no_arrays} no activations; use .json.")
-    if not has_rows and export.suffix.lower() == ".csv":
+    suffix = export.suffix.lower()
+    if suffix == ".npz" and not has_arrays:
+        raise UsageError(f"--export {export}: this result has no activations; use .json.")
+    if suffix == ".csv" and not has_rows:
         raise UsageError(f"--export {export}: this result is no table; use .json.")
     return target
 

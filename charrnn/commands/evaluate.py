@@ -64,7 +64,7 @@ class EvaluateOptions(ExtensibleOptions):
     export: Path | None = option(
         None,
         flags="--export FILE",
-        help=f"Write the result to FILE: {describe_formats(has_rows=True)} (the rows).",
+        help=f"Write the result to FILE: {describe_formats()} (the rows).",
     )
     by: Sequence[str] = option(
         (),
@@ -110,7 +110,6 @@ def evaluate(options: EvaluateOptions) -> None:
         options.export,
         force=options.force,
         read=options.read,
-        no_arrays="an evaluation has",
         has_rows=True,
     )
     models = load_models(options.runs, quiet=options.quiet)

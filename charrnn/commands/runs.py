@@ -50,7 +50,7 @@ class RunsOptions(ReplacingOptions):
         None,
         flags="--export FILE",
         help="Write the table, or with --plot the curves, to FILE:"
-        f" {describe_formats(has_rows=True)} (the table).",
+        f" {describe_formats()} (the table).",
     )
     to: str | None = option(
         None,
@@ -99,7 +99,6 @@ def _list(options: RunsOptions) -> None:
         options.export,
         force=options.force,
         read=options.read,
-        no_arrays="runs have",
         has_rows=True,
     )
     summaries = run_summaries(options.runs, sort=options.sort)
@@ -170,7 +169,6 @@ def _plot(options: RunsOptions) -> None:
         options.export,
         force=options.force,
         read=options.read,
-        no_arrays="learning curves have",
     )
     folders, num_listed, problems = select_runs(options.runs, most=MAX_CURVES, sort=options.sort)
     curves = learning_curves(folders or options.runs)

@@ -114,7 +114,7 @@ class SampleCommandOptions(ReplacingOptions):
         None,
         flags="--export FILE",
         help="Write the text in colour, or several texts as the terminal shows them, to FILE:"
-        f" {describe_formats(has_rows=True)} (a row for each text).",
+        f" {describe_formats()} (a row for each text).",
     )
     count: int | None = option(
         None,
@@ -194,7 +194,6 @@ def sample(options: SampleCommandOptions) -> None:
         options.export,
         force=options.force,
         read=options.read,
-        no_arrays="a text has",
         has_rows=not (options.trace or options.cell),
     )
     writing = _load(options, temperatures=temperatures, target=target)
@@ -214,9 +213,6 @@ def _choose_output(
 
     count = options.count
     if options.width is not None:
-        # A reader of JSON gets all beams, which were computed anyway; a person gets the best text.
-        if count is None and options.json and not options.trace:
-            count = options.width
         return sample_output.Beams(options.width, options.no_repeat, count=count or 1)
     if len(temperatures) > 1:
         return sample_output.Temperatures(temperatures)
@@ -227,8 +223,7 @@ def _choose_output(
 
     # A single text in a file has the colours of its surprise, if not those of a cell.
     is_single = count in (None, 1) and not (options.unique or options.new or options.accept)
-    is_picture = options.export is not None and not _is_table(options.export)
-    if (is_picture and is_single) or (options.json and options.cell is not None):
+    if (is_single and _is_picture(options.export)) or (options.json and options.cell is not None):
         return sample_output.ColouredWhole()
     if options.cell is not None:
         return sample_output.ColouredText()
@@ -267,9 +262,9 @@ def _accept_of_file(path: Path, accept: Accept | None) -> Accept:
     return accepts
 
 
-def _is_table(export: Path) -> bool:
-    """Return whether --export writes a table, which has room for many texts."""
-    return export.suffix.lower() == ".csv"
+def _is_picture(export: Path | None) -> bool:
+    """Return whether --export writes anything but a table, which has room for many texts."""
+    return export is not None and export.suffix.lower() != ".csv"
 
 
 def _parse_texts(drawing: SampleOptions) -> SampleOptions:
@@ -352,8 +347,7 @@ def _check_length(options: SampleCommandOptions, num_texts: int) -> None:
     """Raise UsageError for texts that are too long for a picture, or a text for a JSON object."""
     length = options.length or DEFAULT_LENGTH
     num_chars = num_texts * length
-    is_picture = options.export is not None and not _is_table(options.export)
-    if is_picture and num_chars > MAX_EXPORTED_CHARS:
+    if _is_picture(options.export) and num_chars > MAX_EXPORTED_CHARS:
         raise UsageError(
             f"--export takes at most {MAX_EXPORTED_CHARS:,} characters, and {num_chars:,} were"
             " asked for. Give a smaller --length, or fewer texts."

@@ -134,6 +134,7 @@ class Texts:
             key = loose_key(text)
             if self.alike == "rejected" and key in keys:
                 return False
+            # Asked last, because a function of a file may take long.
             if self.accept is not None and not self.accept(text):
                 return False
             accepted.add(text)
@@ -331,12 +332,6 @@ class Beams:
         _warn_of_cuts(num_cut, quiet=writing.quiet)
         if is_traced:
             _show_provenance(writing, texts[0], options=options)
-        elif writing.show_as_json:
-            beams = [
-                {"text": text.text, "stop": text.stop, **_sums(text), **_details(text, options)}
-                for text in texts
-            ]
-            print_json(_as_json(writing, texts[0], options=options, beams=beams))
         elif not is_streamed:
             headings = [
                 _heading(i, f"{i + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats")
@@ -370,7 +365,7 @@ def _show_each(writing: Writing, shown: Iterable[ShownText]) -> None:
             whole = printable(heading + writing.typed + text.text, IN_TEXT)
             pictures.append(whole.removesuffix("\n"))  # each picture ends its line
             records.append(record)
-            rows.append({"text": text.text, **_sums(text)})
+            rows.append({name: record[name] for name in ("text", "logprob", "logprob_per_char")})
     if writing.target is not None:
         title = f"Texts of {writing.model.name}"
         deliver(Shown(title, pictures=pictures, data=records, rows=rows), writing.target)
@@ -424,10 +419,8 @@ def _progress(
 
 def _warn_of_cuts(num_cut: int, *, quiet: bool) -> None:
     if num_cut:
-        were = "documents were"
-        if num_cut == 1:
-            were = "document was"
-        warn((f"{num_cut:,} {were} cut before the end: give a larger --length",), quiet=quiet)
+        cut = counted(num_cut, "document")
+        warn((f"{cut} cut before the end: give a larger --length",), quiet=quiet)
 
 
 def _show_provenance(
@@ -507,13 +500,9 @@ def _loop_at_end(text: str, options: SampleOptions | SearchOptions) -> Loop | No
 
 
 def _as_json(
-    writing: Writing,
-    text: GeneratedText,
-    options: SampleOptions | SearchOptions,
-    beams: Sequence[dict[str, object]] = (),
+    writing: Writing, text: GeneratedText, options: SampleOptions | SearchOptions
 ) -> dict[str, object]:
-    """Return the object of `sample --json`; the object of a search has its `beams` instead of
-    details of the best text."""
+    """Return the object of `sample --json`."""
     # The text, and the values that draw it again.
     data: dict[str, object] = {"run": writing.model.name, "text": text.text}
     data["prime"] = options.prime_text
@@ -527,33 +516,18 @@ def _as_json(
         if value is not None:
             data[name] = value
 
-    data |= _sums(text)
-    if beams:
-        data["beams"] = beams
-    else:
-        data |= _details(text, options)
-    return data | writing.model.origin()
-
-
-def _sums(text: GeneratedText) -> dict[str, float]:
-    """Return the log-probability of a text for JSON, and its mean over the characters."""
     # With its END, a document has one more log-probability than characters.
-    num_chars = max(1, len(text.logprobs))
-    return {"logprob": text.logprob, "logprob_per_char": text.logprob / num_chars}
-
-
-def _details(text: GeneratedText, options: SampleOptions | SearchOptions) -> dict[str, object]:
-    """Return for JSON how the text ends: whether a document has ended, nothing without documents,
-    and the loop in which the text ends."""
-    details: dict[str, object] = {}
+    data["logprob"] = text.logprob
+    data["logprob_per_char"] = text.logprob / max(1, len(text.logprobs))
+    if text.stop:
+        data["stop"] = text.stop
     if text.has_ended is not None:
-        details["has_ended"] = text.has_ended
-
-    details["loop"] = None
+        data["has_ended"] = text.has_ended
+    data["loop"] = None
     loop = _loop_at_end(text.text, options)
     if loop is not None:
-        details["loop"] = asdict(loop)
-    return details
+        data["loop"] = asdict(loop)
+    return data | writing.model.origin()
 
 
 def _begun(stretches: Iterable[Part]) -> Iterator[Part]:

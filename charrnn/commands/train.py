@@ -110,8 +110,7 @@ class TrainOptions(CommandOptions):
     export: Path | None = option(
         None,
         flags="--export FILE",
-        help="With --recipe vanishing: write the table and charts to FILE:"
-        f" {describe_formats(has_arrays=False)}.",
+        help=f"With --recipe vanishing: write the table and charts to FILE: {describe_formats()}.",
         panel=SETTINGS,
     )
     force: bool = option(
@@ -153,9 +152,7 @@ def train(context: typer.Context, options: TrainOptions) -> int:
         _check_lesson(options, num_processes)
         if options.corpus:
             changes["corpus"] = tuple(options.corpus)
-        target = export_target(
-            options.export, force=options.force, read=(), no_arrays="the recipe has"
-        )
+        target = export_target(options.export, force=options.force, read=(), has_rows=True)
         train_lesson = lesson.load()
         code: int = train_lesson(changes, out=options.out, show_as_json=options.json, target=target)
         return code

@@ -61,13 +61,12 @@ def visualize(options: VisualizeOptions) -> None:
     """
     # Errors of the command line appear before a model is loaded.
     analysis = choose_analysis(analyses(), _given_flags(options))
-    no_arrays = None if analysis.exports_arrays else f"{analysis.flag} has"
     target = export_target(
         options.export,
         force=options.force,
         read=options.read,
-        no_arrays=no_arrays,
-        has_rows=analysis.measure is measure_findings,
+        has_arrays=analysis.exports_arrays,
+        has_rows=analysis.exports_rows,
     )
     _check_runs(analysis, options.runs)
     own = options.of(analysis.options)
@@ -226,6 +225,7 @@ CORE_ANALYSES: tuple[AnyAnalysis, ...] = (
         show=show_findings,
         takes=DETECTOR_OPTIONS | {"--top"},
         exports_arrays=True,
+        exports_rows=True,
     ),
     Analysis(
         flag="--find",
@@ -234,6 +234,7 @@ CORE_ANALYSES: tuple[AnyAnalysis, ...] = (
         show=show_findings,
         takes=DETECTOR_OPTIONS,
         exports_arrays=True,
+        exports_rows=True,
     ),
     Analysis(
         flag="--cell",

@@ -189,13 +189,11 @@ PICTURE_SUFFIXES = (".svg", ".png")
 """The formats that are a picture."""
 
 
-def describe_formats(*, has_arrays: bool = False, has_rows: bool = False) -> str:
+def describe_formats(*, has_arrays: bool = False) -> str:
     """Return the suffixes of the formats, for help texts; `has_arrays` adds the format of
-    activations, `has_rows` that of tables."""
-    # Only a command that computes activations, or rows of a table, offers their format.
-    suffixes = [suffix for suffix in FORMATS if suffix not in (".npz", ".csv")]
-    if has_rows:
-        suffixes.append(".csv")
+    activations."""
+    # Only a command that computes activations offers their format.
+    suffixes = [suffix for suffix in FORMATS if suffix != ".npz"]
     if has_arrays:
         return f"{', '.join(suffixes)}, or .npz (activations)"
     return words_in_text(suffixes)

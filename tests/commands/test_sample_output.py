@@ -87,7 +87,7 @@ def test_json_has_a_number_for_each_character_where_the_text_is_coloured(command
 def test_the_empty_text_is_no_result_of_a_search(command, tmp_path):
     """The most likely first character ends the text, and so may END."""
     options = ("sample", build_chain(tmp_path / "abc", "\0abc", documents="lines"), "--stop", "a")
-    beams = as_json(command(*options, "--beam", 30, "--json"))["beams"]
+    beams = json_lines(command(*options, "--beam", 30, "--count", 30, "--json"))
     assert len(beams) == 30 and all(beam["text"] for beam in beams)
     assert text_of(command(*options, "--beam", 30)) == beams[0]["text"] + "\n"
     # The beginning of a document may be all of it.

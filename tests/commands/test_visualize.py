@@ -5,6 +5,7 @@ Tests `commands.visualize_cells` and `commands.visualize_findings`, too.
 """
 
 import base64
+import csv
 import json
 import re
 from pathlib import Path
@@ -179,6 +180,25 @@ def test_arrays_are_trace_and_scores(command, lab, fresh_file, fresh):
         np.testing.assert_allclose(arrays["logprobs"][1:], trace.logprobs[1:], atol=1e-4)
         assert arrays["labels_quote"].tolist() == fresh.is_quoted[: len(text)].tolist()
         assert arrays["cells"].dtype == arrays["hidden"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "line, name",
+    [
+        ("visualize --detector quote --find", "findings"),
+        ("evaluate --text fresh.txt --ngrams", "rows"),
+    ],
+)
+def test_a_table_for_a_spreadsheet_has_the_rows_of_json(command, lab, fresh_file, line, name):
+    expected = json.loads(command(*line.split(), "--json").out)[name]
+    assert command(*line.split(), "--export", "t.csv").code == 0
+    with Path("t.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert len(rows) == len(expected) > 0
+    for row, record in zip(rows, expected, strict=True):
+        numbers = {key: value for key, value in record.items() if isinstance(value, float)}
+        assert numbers == {key: float(row[key]) for key in numbers}
+    assert "no table" in command("visualize", "--surprise", "--export", "s.csv").err
 
 
 def test_the_surprise_lists_words_and_sentences_of_the_whole_text(command, lab):

@@ -131,7 +131,7 @@ def predict(options: PredictOptions) -> None:
     *named, typed = words
     run = list(map(with_home, named))
     target = export_target(
-        options.export, force=options.force, read=run, no_arrays="predictions have"
+        options.export, force=options.force, read=run, has_rows=not options.numbers
     )
     if not run and is_run(with_home(typed)):
         raise UsageError(
@@ -186,7 +186,6 @@ def _trace_file(options: PredictOptions, file: str) -> None:
         options.export,
         force=options.force,
         read=[*words, file],
-        no_arrays="passages have",
         has_rows=True,
     )
     run = next(iter(words), None)
@@ -221,7 +220,7 @@ def _predictions(model: TrainedModel, content: str | bytes, options: PredictOpti
     predictions = _mixed(model, options).predict(content, top=top, unknown=options.unknown)
     pictures = [predictions_table(predictions)]
     data = [asdict(prediction) for prediction in predictions]
-    return Shown(f"Predictions of {model.name}", pictures=pictures, data=data)
+    return Shown(f"Predictions of {model.name}", pictures=pictures, data=data, rows=data)
 
 
 def _mixed(model: TrainedModel, options: PredictOptions) -> TextModel:

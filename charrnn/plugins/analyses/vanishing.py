@@ -136,7 +136,8 @@ def train_vanishing(
         print_json(data)
         return 0
 
-    deliver(Shown(LESSON_TITLE, pictures=vanishing_view(learners), data=data), target)
+    shown = Shown(LESSON_TITLE, pictures=vanishing_view(learners), data=data, rows=data)
+    deliver(shown, target)
     if target is not None:
         return 0
     console = result_console()

@@ -5,6 +5,7 @@ Tests `plugins.analyses.evidence.card`, `plugins.analyses.evidence.property_outp
 `plugins.analyses.evidence.readings` and `plugins.analyses.evidence.results`, too.
 """
 
+import csv
 import json
 import re
 from dataclasses import replace
@@ -662,6 +663,18 @@ def test_other_runs_are_named_after_the_first(command, quoting):
     ran = command("visualize", run, run, "--evidence", f"0:{QUOTING_UNIT}", "--json")
     (other,) = json.loads(ran.out)["others"]
     assert other["match"]["other_unit"] == QUOTING_UNIT
+
+
+def test_a_card_is_a_table_with_a_row_for_each_part(command, quoting):
+    line = ("visualize", quoting.path, "--evidence", f"0:{QUOTING_UNIT}")
+    card = json.loads(command(*line, "--json").out)
+    assert command(*line, "--export", "card.csv").code == 0
+    with Path("card.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = {row["part"]: row for row in csv.DictReader(file)}
+    assert {name: rows[name]["passed"] for name in card["tests"]} == {
+        name: "" if passed is None else str(passed) for name, passed in card["tests"].items()
+    }
+    assert rows["verdict"]["found"] == card["verdict"]
 
 
 def test_a_card_is_json_with_its_assumptions(quoting):

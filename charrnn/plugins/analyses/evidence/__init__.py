@@ -262,10 +262,15 @@ def _measure(subject: Subject[EvidenceOptions]) -> EvidenceCard:
 
 
 def _show(subject: Subject[EvidenceOptions], card: EvidenceCard) -> Shown:
+    tests = card.tests()
     return Shown(
         f"Evidence for cell {card.layer}:{card.unit} of {subject.model.name}",
         pictures=card.view(),
         data={"run": subject.model.name, **card.to_json()},
+        rows=[
+            {"part": name, "passed": tests.get(name), "found": line}
+            for name, line in card.lines().items()
+        ],
     )
 
 
@@ -277,6 +282,7 @@ ANALYSES = (
         show=_show,
         takes=DETECTOR_OPTIONS,
         example="--evidence 0:17",
+        exports_rows=True,
         least_runs=1,
     ),
 )
