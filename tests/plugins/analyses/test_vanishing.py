@@ -135,6 +135,8 @@ def test_the_table_and_the_charts_are_exported(command):
     command(*SHORT, "--export", "lesson.txt")
     shown = Path("lesson.txt").read_text(encoding="utf-8")
     assert "rnn-omega" in shown and "step 0" in shown
+    command(*SHORT, "--export", "lesson.csv")
+    assert ",rnn-omega," in Path("lesson.csv").read_text(encoding="utf-8-sig")
     refused = command("train", "--recipe", "tiny", "--export", "tiny.svg")
     assert refused.code == 2 and "several networks" in refused.err
 
