@@ -23,7 +23,7 @@ _MOLECULE = re.compile(
 _AFTER_MOLECULE = r"[ \t][^\n]*"
 """Matches a name or an extension after a molecule, which has neither atoms nor rings."""
 _ATOM = re.compile(
-    r"\[(?:\d*(?P<inside>[a-z]))?[^\]\n]*\]?|Br|Cl|[BCNOSPFI]|(?P<aromatic>[bcnops])|\n|"
+    r"\[(?:\d*(?P<inside>[a-z]))?[^\]\n]*\]?|Br|Cl|[BCNOSPFI*]|(?P<aromatic>[bcnops])|\n|"
     + _AFTER_MOLECULE
 )
 _RING = re.compile(
@@ -81,7 +81,12 @@ _ACCIDENTAL = re.compile(r"(?<!\S)(__?|\^\^?|=)([A-Ga-g])(?!\S)")
 _SHARPS = {"__": -2, "_": -1, "=": 0, "^": 1, "^^": 2}
 _ORDER = "FCGDAEB"
 """The notes in the order in which keys have sharps; the order of flats is the reverse."""
-_MUSIC = re.compile(rf"(?m){_FIELD}|{_MARKS}|(?P<note>[A-Ga-gxzXZ])|(?P<bar>\||{_END_OF_TUNE})")
+_FREE_TEXT = r"(?<=\n\n)(?![A-Za-z]:|[%\[])(?=[^|\n]*[h-wyH-WY])[^|\n]+(?:\n[^|\n]+)*$"
+"""Matches a paragraph between two tunes (ABC 2.1, section 2.2.3): it begins with no field, and has
+letters that are no notes, and no bar."""
+_MUSIC = re.compile(
+    rf"(?m){_FREE_TEXT}|{_FIELD}|{_MARKS}|(?P<note>[A-Ga-gxzXZ])|(?P<bar>\||{_END_OF_TUNE})"
+)
 _TUNE = re.compile(r"(?m)^(?:X: *\d|K: *[A-G])")
 _HEADER = re.compile(r"(?m)^(?:[A-Za-z]:|%)")
 _BARS = re.compile(r"(?m)^(?![A-Za-z]:|%).*\|")

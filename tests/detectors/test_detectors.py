@@ -205,12 +205,16 @@ CC(=O)c1ccc(Cl)cn1¶
 ......QQQQQQQ..QQQ.  from a small letter to the end of the next atom¶
 c1c[nH]c1[C@@H]C[se]¶
 QQQQQQQQQQQQQQ.....Q.  in square brackets¶
+c1ccccc1*O¶
+QQQQQQQQ...  any atom¶
 """,
     "note": r"""
 T:a c¶"Am"f2 z|^c,¶%e¶
 ..........Q..Q..Q.....  not in headers, chords and comments
 [K:D]A !fff! B¶
 .....Q.......Q.  not in fields and decorations
+A|¶¶By Bea.¶A bed¶¶A|¶
+Q..................Q..  not in the text between tunes
 """,
     "bar-position": """
 "G"AB c2|z [1dB:|¶c¶¶d
