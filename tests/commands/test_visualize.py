@@ -208,11 +208,13 @@ def test_the_surprise_lists_words_and_sentences_of_the_whole_text(command, lab):
     ran = command("visualize", "--text", "lamps.txt", "--surprise", "--chars", 100)
     assert "likely of 61 sentences" in ran.out and "Qxzvj." in ran.out
     assert "100 of 1,087 (--chars)" in ran.out
+    path = Path("lamps.txt").resolve()
     data = json.loads(
-        command("visualize", "--text", "lamps.txt", "--surprise", "--chars", 100, "--json").out
+        command("visualize", "--text", path, "--surprise", "--chars", 100, "--json").out
     )
     assert len(data["bits"]) == 100
     words = {word["text"] for word in data["words"]["least"]}
+    assert data["words"]["least"][0]["file"] == "lamps.txt"
     assert words == {"The", "lamp", "was", "lit.", "Qxzvj."}
 
 

@@ -11,7 +11,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -425,11 +425,14 @@ class EndsOfList:
         return Group(*tables)
 
     def to_json(self, names: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-        """Return both lists for JSON."""
-        return {
-            "least": [to_json(loss, names) for loss in self.least],
-            "most": [to_json(loss, names) for loss in self.most],
-        }
+        """Return both lists for JSON, with the names of files but not their folders."""
+        lists = {}
+        for words, losses in (("least", self.least), ("most", self.most)):
+            named_losses = [
+                replace(loss, file=loss.file and os.path.basename(loss.file)) for loss in losses
+            ]
+            lists[words] = [to_json(loss, names) for loss in named_losses]
+        return lists
 
 
 def lines_view(lines: Sequence[LineLoss], *, title: str, names: Sequence[str]) -> RenderableType:
