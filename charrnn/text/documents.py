@@ -8,6 +8,7 @@ import hashlib
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -401,6 +402,23 @@ def _whole(lines: Iterable[Line]) -> Iterator[Line]:
     if pending:
         number, line = pending[0]
         yield number, without_blank_end(line) + END_BYTE
+
+
+def alternates(text: bytes) -> bool:
+    """Whether the paragraphs of a text are probably the first and the second half of records by
+    turns: of either half, nine of ten begin with the same kind of character and have one line, or
+    several, and those of the other half are different."""
+    paragraphs = re.split(r"\n\s*\n", text.decode("utf-8", "replace").strip("\n"))[:-1]
+    if len(paragraphs) < MIN_LISTED:
+        return False
+    shapes = [(unicodedata.category(part[0]), "\n" in part) for part in paragraphs]
+    usual = []
+    for half in (shapes[::2], shapes[1::2]):
+        ((shape, num),) = Counter(half).most_common(1)
+        if num < 0.9 * len(half):
+            return False
+        usual.append(shape)
+    return usual[0] != usual[1]
 
 
 def looks_like_list(text: bytes) -> bool:

@@ -105,6 +105,10 @@ _RECORDS: Sequence[Kind] = (
 )
 """JSON of which each record has several texts that belong together."""
 
+_PAIRS = (
+    'awk -v RS= \'NR % 2 {head = $0; next} {print head "\\n" $0 "\\n"}\' FILE > records.txt,'
+    f" and {named('documents', 'blank-lines')}"
+)
 _NOTED: Sequence[Kind] = (
     # Records of several lines or paragraphs.
     (
@@ -116,8 +120,7 @@ _NOTED: Sequence[Kind] = (
     (
         rb'\s*\[Event "',
         "has games of chess with a blank line inside, which would be torn: for a document each,",
-        'awk -v RS= \'NR % 2 {head = $0; next} {print head "\\n" $0 "\\n"}\' FILE > games.txt,'
-        f" and {named('documents', 'blank-lines')}",
+        _PAIRS,
     ),
     # Letters and chats.
     (
@@ -222,6 +225,11 @@ def why_torn(start: bytes, name: str) -> str:
         f" texts.jsonl by {named('column', 'text')}, or {name} as it stands by"
         f" {named('clean', 'false')}"
     )
+
+
+def joining_pairs(name: str) -> str:
+    """Return the command that joins each two paragraphs of a file to a document."""
+    return f"for a document each, {_PAIRS.replace('FILE', quote(name))}"
 
 
 def describe_kind(start: bytes, name: str) -> str:

@@ -31,10 +31,11 @@ from charrnn.text.cleaning import (
 from charrnn.text.columns import SMILES, describe_columns, describe_start
 from charrnn.text.documents import (
     Documents,
+    alternates,
     looks_like_list,
     without_repeated,
 )
-from charrnn.text.file_kinds import DOCUMENTS, MARKUP, Kind, describe_kind, why_torn
+from charrnn.text.file_kinds import DOCUMENTS, MARKUP, Kind, describe_kind, joining_pairs, why_torn
 from charrnn.text.id_builder import BLOCK_BYTES, EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.places import PlacedLine
 from charrnn.text.sources import Origin, is_smiles_file
@@ -279,6 +280,8 @@ class SourceReader:
         begin = head[:BEGINNING]
         if described := describe_kind(begin, str(path)):
             yield described
+        elif kind == "blank-lines" and alternates(begin):
+            yield f"has records of two paragraphs, which are torn: {joining_pairs(str(path))}"
         elif kind == "none" and (
             columns := describe_columns(chain((head,), blocks), start=head, label=str(path))
         ):

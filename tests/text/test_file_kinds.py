@@ -78,7 +78,7 @@ def run(command):
         (SLACK, "chat.txt", TALK),
         (MAIL, "text.txt", "It rains.\n\nStay.\n\n"),
         (FASTA, "sequences.txt", "\nMKTAYIAKQRQISFVKSHFS" * 2),
-        (GAME * 2, "games.txt", GAME.replace("]\n\n", "]\n") * 2),
+        (GAME * 2, "records.txt", GAME.replace("]\n\n", "]\n") * 2),
     ],
 )
 def test_the_command_of_a_note_makes_the_text(content, made, text):
@@ -87,6 +87,30 @@ def test_the_command_of_a_note_makes_the_text(content, made, text):
     assert name == made
     run(command)
     assert Path(made).read_text() == text
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "@book{rain,\n  title = {Rain},\n\n  year = {1984},\n}\n\n",
+        "RAIN\n\nIt rains\nat night.\n\n",
+    ],
+)
+def test_records_of_two_paragraphs_have_a_command_that_keeps_them_together(record):
+    Path("records.in").write_text(record * 60)
+    options = {"documents": Documents("blank-lines", order=SORTED)}
+    (note,) = read_corpus(["records.in"], **options).notes
+    run(re.search("each, (.* > records.txt)", note)[1])
+    corpus = read_corpus(["records.txt"], **options)
+    assert corpus.content.count("\0") == 60
+    assert corpus.notes == ()
+
+
+@pytest.mark.parametrize("end", ["\nat night.", ".\n\nStay.\n\nAt night\nit rains."])
+def test_other_paragraphs_are_no_records(end):
+    Path("rain.txt").write_text(f"It rains{end}\n\n" * 60)
+    documents = Documents("blank-lines", order=SORTED)
+    assert read_corpus(["rain.txt"], documents=documents).notes == ()
 
 
 @pytest.mark.parametrize(
