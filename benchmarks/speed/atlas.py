@@ -26,15 +26,15 @@ from benchmarks.measuring import Report, make_parser
 from charrnn.api import Model
 from charrnn.cells.findings_cache import FindingsCache
 from charrnn.cells.study import Study
-from charrnn.cells.target_labels import label_by_name
 from charrnn.cli.analyses import NoOptions, Subject, VisualizeOptions
 from charrnn.commands.visualize import analyses
 from charrnn.commands.visualize_findings import FoundCells
 from charrnn.config.settings import Config
+from charrnn.detectors.registry import get_detectors
 from charrnn.model.network import CharRNN
+from charrnn.plugins.analyses.atlas import page_of
 from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab
 from charrnn.views.delivery import FORMATS
-from charrnn.views.html_page import chars_on_page
 
 WORDS = (
     "the",
@@ -168,13 +168,9 @@ def main() -> None:
         begin = time.perf_counter(), time.process_time()
         atlas = start_study(model, text, Path(folder)).atlas()
         report.add(part="second call", **since(begin), most_memory_gib=peak_gib())
-    part = slice(study.half, study.half + chars_on_page(len(atlas.cells)))
-    trace = model.trace(text.part(part.start, part.stop), num_guesses=5)
-    labels = label_by_name(text.text, [score.detector for score in atlas.findings.scores], None)
-    found = FoundCells(
-        atlas.findings, (), trace, {name: whole[part] for name, whole in labels.items()}, atlas
-    )
-    for suffix, shows in ((".html", found), (".json", replace(found, trace=None))):
+    found = FoundCells(atlas.findings, atlas=atlas)
+    page = page_of(atlas, model, study, title="", detectors=get_detectors(None))
+    for suffix, shows in ((".html", replace(found, page=page)), (".json", found)):
         begin = time.perf_counter(), time.process_time()
         size = export(model, text, shows, suffix)
         report.add(part=suffix, **since(begin), megabytes=size / 1e6)

@@ -1,8 +1,8 @@
 """A text in the colours of chosen cells, `charrnn visualize --cell`, or of its surprise."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,6 @@ from charrnn.text.corpus import Corpus
 from charrnn.trained_model import TrainedModel
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.delivery import PICTURE_SUFFIXES, Shown
-from charrnn.views.findings_tables import slide_pictures
 from charrnn.views.heatmap import (
     HeatMap,
     end_legend,
@@ -31,7 +30,6 @@ from charrnn.views.heatmap import (
     surprise_map,
     whole_words,
 )
-from charrnn.views.html_page import HeatMapPage, PageRow, chars_on_page, to_html_page
 from charrnn.views.theme import Scale, all_visible
 
 if TYPE_CHECKING:
@@ -44,31 +42,6 @@ Guesses = list[list[tuple[str, float]]]
 """The most likely next characters after each character; empty if they are not shown."""
 NUM_GUESSES = 5
 """Next characters that are shown below each character."""
-
-
-def page_of_trace(
-    model: TrainedModel,
-    trace: Trace,
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[PageRow],
-    num_cells: int,
-) -> HeatMapPage:
-    """Build the page that `--export FILE.html` writes, of the first characters of a trace with
-    guesses."""
-    # The more cells, the fewer characters: a browser has to load all the values.
-    chars = slice(0, chars_on_page(num_cells))
-    return HeatMapPage(
-        title=title,
-        shows=cell_type(model.config.cell).shows,
-        text=trace.text[chars],
-        cells=trace.cells[chars],
-        bits=trace.bits[chars].tolist(),
-        guesses=model.guesses(trace, chars),
-        columns=columns,
-        rows=rows,
-        labels={},
-    )
 
 
 @dataclass(frozen=True)
@@ -85,63 +58,13 @@ class ColouredCell:
 
 
 @dataclass(frozen=True)
-class CellsOnPage:
-    """Cells on an exported page, which has the values of a trace with guesses."""
-
-    indices: Sequence[tuple[int, int]]
-    """Layer and unit of each."""
-    trace: Trace
-    labels: Mapping[str, Labels]
-    """Those of the detector that was named, by its name; empty without one."""
-
-    def show(self, subject: Subject[NoOptions]) -> Shown:
-        """Draw the page."""
-        model = subject.model
-        rows = []
-        for layer, unit in self.indices:
-            polarity = model.polarity(layer, unit)
-            rows.append(
-                PageRow(
-                    columns=[f"{layer}:{unit}"],
-                    cell=(layer, unit),
-                    detector=next(iter(self.labels), ""),
-                    polarity=polarity,
-                )
-            )
-        name = f"Cells of {model.name}"
-        if len(rows) == 1:
-            name = f"A cell of {model.name}"
-        page = page_of_trace(
-            model, trace=self.trace, title=name, columns=["cell"], rows=rows, num_cells=len(rows)
-        )
-        page = replace(page, labels=self.labels)
-        return Shown(name, pictures=(), data=None, page=partial(to_html_page, page))
-
-
-@dataclass(frozen=True)
-class CellsOnSlides:
-    """Cells in an exported picture: a text in the colours of each, with guesses if asked for."""
+class CellsInColour:
+    """Cells in a terminal or a picture: a text in the colours of each, and the page of the cell
+    below it."""
 
     cells: Sequence[ColouredCell]
-
-    def show(self, subject: Subject[NoOptions]) -> Shown:
-        """Draw the slides below each other."""
-        kind = cell_type(subject.model.config.cell).shows
-        slides = []
-        for cell in self.cells:
-            title = f"{cell.title(subject.model)}, {kind}"
-            picture = _drawn(subject, cell.text)
-            slides.append((title, picture.scale, picture))
-        pictures = [*slide_pictures(slides), *end_legend(subject.text.text)]
-        return Shown(_names_of(subject, self.cells), pictures=pictures, data=None)
-
-
-@dataclass(frozen=True)
-class CellsInTerminal:
-    """Cells in a terminal: a text in the colours of each, and the page of the cell below it."""
-
-    cells: Sequence[ColouredCell]
-    pages: Sequence[CellPage]
+    pages: Sequence[CellPage] = ()
+    """Empty for a picture, which a page would not fit on."""
 
     def show(self, subject: Subject[NoOptions]) -> Shown:
         """Draw the cells below each other; cells that share a scale follow each other without
@@ -150,7 +73,7 @@ class CellsInTerminal:
         pictures: list[RenderableType] = []
         underlined = "".join(f"where {name} is on" for name in _chosen_labels(subject))
         before: Scale | None = None
-        for cell, page in zip(self.cells, self.pages, strict=True):
+        for cell, page in zip_longest(self.cells, self.pages):
             if pictures:
                 pictures.append(Text())
             pictures.append(Text.assemble((cell.title(subject.model), "bold"), f", {kind}  "))
@@ -160,8 +83,9 @@ class CellsInTerminal:
                 pictures += [*picture.legend(underlined), *end_legend(cell.text.text)]
             before = picture.scale
 
-            pictures += [picture, Text()]
-            pictures += page_pictures(page)
+            pictures.append(picture)
+            if page is not None:
+                pictures += [Text(), *page_pictures(page)]
         return Shown(_names_of(subject, self.cells), pictures=pictures, data=None)
 
 
@@ -196,7 +120,7 @@ class CellsAsJson:
         return Shown(_names_of(subject, self.cells), pictures=(), data=data)
 
 
-CellsShown = CellsOnPage | CellsOnSlides | CellsInTerminal | CellsAsJson
+CellsShown = CellsInColour | CellsAsJson
 """What `--cell` shows, one class for each output."""
 
 
@@ -210,9 +134,6 @@ def measure_cells(subject: Subject[NoOptions]) -> CellsShown:
         dict.fromkeys(parse_cell("--cell", text=cell, model=model) for cell in options.cells)
     )
     labels = _chosen_labels(subject)
-    if options.suffix == ".html":
-        trace = model.trace(subject.text, num_guesses=NUM_GUESSES)
-        return CellsOnPage(indices, trace, labels)
     inside: tuple[bool, ...] = ()
     for of_detector in labels.values():
         inside = tuple(of_detector.tolist())
@@ -231,14 +152,14 @@ def measure_cells(subject: Subject[NoOptions]) -> CellsShown:
         )
         cells.append(ColouredCell(*index, coloured))
     if options.suffix in PICTURE_SUFFIXES:
-        return CellsOnSlides(cells)
+        return CellsInColour(cells)
 
     # One study, so that all cells share one reading of the text.
     study = model.study(subject.whole, cached=True)
     pages = [study.page(*index) for index in indices]
     if options.json or options.suffix == ".json":
         return CellsAsJson(cells, pages)
-    return CellsInTerminal(cells, pages)
+    return CellsInColour(cells, pages)
 
 
 def _chosen_labels(subject: Subject[NoOptions]) -> dict[str, Labels]:

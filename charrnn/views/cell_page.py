@@ -1,7 +1,7 @@
 """The page of a cell as a list of parts, and their drawing in a terminal and in a picture:
 passages first, then its values, what sets it, what it writes, and cells like it.
 
-`charrnn.views.html_page` writes the same parts for a browser.
+The page of an atlas has the same parts for a browser.
 """
 
 import math
@@ -141,6 +141,7 @@ def values_parts(values: CellValues) -> Iterator[Part]:
         content=rows if means else [],
         about=f"of the characters that occur at least {MIN_AFTER} times",
     )
+    # The cells that a reader looks at next.
     similar = [(f"{other.layer}:{other.unit}", other.correlation) for other in values.correlated]
     yield Part(
         title="Most correlated cells",
@@ -153,6 +154,7 @@ def draw_parts(parts: Iterable[Part]) -> list[RenderableType]:
     """Draw parts below each other, for any width."""
     pictures: list[RenderableType] = []
     for part in parts:
+        # The text may be too short for a part, or the cell may have no gates.
         if not part.content:
             continue
         if pictures:
@@ -175,6 +177,7 @@ def _drawn(part: Part) -> Iterator[RenderableType]:
                 if isinstance(shown, str):
                     grid.add_row(name, Text(all_visible(shown), overflow="fold"))
                 else:
+                    # A number stays beside its name when the row is folded.
                     pairs = [Text(f"{label} {number}") for label, number in with_numbers(shown)]
                     grid.add_row(name, Columns(pairs, padding=(0, 3, 0, 0)))
             yield grid
@@ -187,6 +190,7 @@ def _drawn(part: Part) -> Iterator[RenderableType]:
 def with_numbers(pairs: Pairs) -> list[tuple[str, str]]:
     """Return pairs with their numbers as texts: two digits of the largest, and as many decimals for
     all of them."""
+    # Effects of a few thousandths would all be 0.00.
     largest = max((abs(number) for _, number in pairs), default=0.0)
     num_decimals = 2
     if 0 < largest < 0.1:

@@ -23,7 +23,7 @@ from charrnn.views.tables import (
     probes_table,
     skipped_line,
 )
-from charrnn.views.theme import Scale, all_visible
+from charrnn.views.theme import all_visible
 
 LEGEND = (
     "chance: chance level, from shifted labels; untrained: the same choice in an untrained"
@@ -92,7 +92,7 @@ def passage_pictures(
     pictures: list[RenderableType] = []
     scales = [scale_of_text(passage.coloured) for passage in passages]
     if not all(scale.is_own for scale in scales):
-        pictures += [Legend(underlined=underlined), Text()]
+        pictures.append(Legend(underlined=underlined))
         underlined = ""
     pictures += end_legend("".join(passage.coloured.text for passage in passages))
     for passage, scale in zip(passages, scales, strict=True):
@@ -108,43 +108,14 @@ def passage_pictures(
         if scale.is_turned and not scale.is_own:
             polarity += ", so its scale goes from +1 to -1"
         phrases = filter(None, (polarity, meaning(score)))
+        if pictures:
+            pictures.append(Text())
         pictures.append(Text(all_visible(f"{caption}: {', '.join(phrases)}"), style="bold"))
         if scale.is_own:
             pictures += scale_pictures(scale, underlined)
             underlined = ""
-        pictures += [HeatMap(_whole_words_of(passage), scale), Text()]
+        pictures.append(HeatMap(_whole_words_of(passage), scale))
     return pictures
-
-
-def slide_pictures(texts: Sequence[tuple[str, Scale, RenderableType]]) -> list[RenderableType]:
-    """Draw each (caption, scale, picture) as a slide has room for it: the picture below a line with
-    the caption and the ends of the scale."""
-    pictures: list[RenderableType] = []
-    for caption, scale, picture in texts:
-        # The words replace the drawing of the scale, which would take another line.
-        low, high = scale.ends
-        if scale.is_turned:
-            caption += ", drawn with its sign turned"
-        line = all_visible(f"{caption}: red {low}, blue {high}")
-        if pictures:
-            pictures.append(Text())
-        pictures += [Text(line, style="bold"), picture]
-    return pictures
-
-
-def passage_slides(passages: Sequence[Passage]) -> list[RenderableType]:
-    """Draw each passage below its cell, its detector and, if the score is no better than chance or
-    than an untrained model, a note that says so."""
-    texts = []
-    for passage in passages:
-        score = passage.score
-        scale = scale_of_text(passage.coloured)
-        caption = f"cell {score.layer}:{score.unit} follows {score.detector}"
-        for note in footnotes(CellFindings(scores=(score,))):
-            caption += f" ({note.rstrip('.')})"
-        texts.append((caption, scale, HeatMap(_whole_words_of(passage), scale)))
-    ends = end_legend("".join(passage.coloured.text for passage in passages))
-    return [*slide_pictures(texts), *ends]
 
 
 def _whole_words_of(passage: Passage) -> ColouredText:

@@ -4,7 +4,6 @@ layers, H units.
 Tests `commands.visualize_cells` and `commands.visualize_findings`, too.
 """
 
-import base64
 import csv
 import json
 import re
@@ -120,7 +119,7 @@ def test_the_labels_of_a_named_detector_are_underlined_under_a_cell(command, fre
     assert find(command, *shown)["labels"]["quote"] == label_quotes(text).tolist()
     assert "where quote is on" in command("visualize", *shown).out
     page = command("visualize", *shown, "--export", "cell.html")
-    assert page.code == 0 and '"quote"' in Path("cell.html").read_text(encoding="utf-8")
+    assert page.code == 0 and "where quote is on" in Path("cell.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -241,10 +240,10 @@ def test_a_page_that_begins_in_a_quotation_underlines_it(command, lab, fresh):
             1
         ]
     )
-    shown = np.frombuffer(base64.b64decode(data["labels"]["quote"]), np.int8).astype(bool)
+    shown = [digit == "1" for digit in data["labels"]["quote"]]
     whole = DETECTORS["quote"].label(text)
     assert whole[half] and not DETECTORS["quote"].label(text[half:])[0]
-    assert shown.tolist() == whole[half : half + len(shown)].tolist()
+    assert shown == whole[half : half + len(shown)].tolist()
 
 
 def test_the_older_export_stays(command, lab, fresh_file, monkeypatch):
@@ -261,24 +260,6 @@ def test_the_older_export_stays(command, lab, fresh_file, monkeypatch):
         (ran.code, ran.out) == (1, "") and "No space left" in ran.err and "bytes needed" in ran.err
     )
     assert Path("a.svg").read_text() == older and sorted(Path().iterdir()) == before
-
-
-def test_a_page_measures_only_what_it_shows(command, lab, tmp_path, monkeypatch):
-    monkeypatch.delattr("charrnn.cells.study.Study.page")
-    (tmp_path / "mine.txt").write_text("molu tarn.\n" * 20, encoding="utf-8")
-    ran = command(
-        "visualize",
-        lab,
-        "--text",
-        "mine.txt",
-        "--cell",
-        "0:5",
-        "--chars",
-        50,
-        "--export",
-        "cell.html",
-    )
-    assert ran.code == 0 and "A cell of lstm-001" in Path("cell.html").read_text(encoding="utf-8")
 
 
 def test_a_picture_of_a_cell_measures_its_text_only(command, lab, fresh_file, monkeypatch):

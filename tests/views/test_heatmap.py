@@ -12,11 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from rich.text import Text
 
 from charrnn.cells.findings import CellPassage, ColouredText
 from charrnn.views.cell_page import PassageList
-from charrnn.views.findings_tables import slide_pictures
 from charrnn.views.heatmap import (
     ABOUT_OWN_SCALE,
     ABOUT_TURNED,
@@ -109,7 +107,7 @@ def test_a_cell_that_is_low_inside_is_drawn_with_its_sign_turned():
     assert scale_of([0.91, 0.99], polarity=-1).ends == ("+0.99", "+0.91")
 
 
-def test_guesses_passages_and_slides_turn_the_sign_of_a_cell_too():
+def test_guesses_and_passages_turn_the_sign_of_a_cell_too():
     turned = scale_of((), polarity=-1)
     text = ColouredText(text="in", values=(-1.0, -1.0), guesses=((), ()))
     assert "██" in plain(HeatMap(text, turned))
@@ -117,8 +115,6 @@ def test_guesses_passages_and_slides_turn_the_sign_of_a_cell_too():
     passage = CellPassage(**place, text="in", values=text.values)
     legend, *lines = plain(PassageList([passage], polarity=-1))
     assert legend.startswith("+1") and "██" in "".join(lines)
-    (caption, *_) = slide_pictures([("cell", turned, Text())])
-    assert "drawn with its sign turned" in plain(caption)[0]
 
 
 @pytest.mark.parametrize(

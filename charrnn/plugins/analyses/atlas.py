@@ -25,14 +25,32 @@ from charrnn.cells.findings import (
 )
 from charrnn.cells.passages import read_passages
 from charrnn.cells.study import Study, sections, unless_too_short
+from charrnn.cells.target_labels import label_by_name
 from charrnn.cells.value_statistics import correlate, measure_values
+from charrnn.detectors.detector import Detector
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.plugins.analyses.atlas_page import (
+    CellColumn,
+    CellEntry,
+    HeatMapPage,
+    PageRow,
+    chars_on_page,
+)
 from charrnn.plugins.analyses.descriptions import descriptions
 from charrnn.plugins.analyses.descriptions.results import Description, DescriptionReport
 from charrnn.system.arrays import Float32Array, Float64Array
 from charrnn.system.display import Displayable
+from charrnn.trained_model import TrainedModel
 from charrnn.views.cell_page import page_parts
-from charrnn.views.html_page import CellColumn, CellEntry, HeatMapPage
-from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
+from charrnn.views.tables import (
+    FINDINGS_COLUMNS,
+    MEANINGS,
+    NO_GAIN_MARK,
+    footnotes,
+    record_cell,
+    score_mark,
+    unscored,
+)
 
 ATLAS_VERSION = 1
 """Version of the JSON of an atlas; a new one if a key changes its meaning or disappears."""
@@ -47,6 +65,8 @@ CHARS_AFTER = 30
 CELLS_EXACT = 1_024
 """Up to this many cells, the map is computed from all eigenvectors, which takes time proportional
 to the cube of the number of cells."""
+NUM_GUESSES = 5
+"""Next characters that the page names for each character."""
 NUM_COLUMNS = 16
 """Columns of the basis that approximates the leading eigenvectors of more cells."""
 NUM_POWERS = 64
@@ -76,6 +96,16 @@ COLUMNS = (
 """The columns of the table of all cells."""
 NOTES = (
     (
+        "score: AUC, the probability that the cell ranks a character inside above one outside, or"
+        " for a count Spearman's ρ"
+    ),
+    (
+        "chance: the score that the best of all cells stays below for 95 % of labels that were"
+        " shifted along the text"
+    ),
+    "untrained: the score of the same choice in an untrained baseline; ρ keeps its sign",
+    "inner: the AUC over characters five or more after a label changed; a count has none",
+    (
         "All cells: click a column to sort by it. The filter takes words and comparisons:"
         " R2>0.5, timescale>50."
     ),
@@ -88,7 +118,7 @@ NOTES = (
         " or below it (low)."
     ),
 )
-"""The notes that explain the parts of a page with an atlas."""
+"""The notes that explain the parts of a page."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,17 +156,6 @@ class Atlas(Displayable):
     """All C cells, in the order of their numbers."""
     report: DescriptionReport | None = field(default=None, repr=False)
     """The descriptions of all cells; None for a text that is too short."""
-
-    def added_to(self, page: HeatMapPage) -> HeatMapPage:
-        """Return a page with the table, the map and the pages of all cells."""
-        return replace(
-            page,
-            source=self.text,
-            begin=self.half,
-            cell_columns=COLUMNS,
-            entries=atlas_entries(self),
-            notes=(*page.notes, *NOTES),
-        )
 
     def of(self, layer: int, unit: int) -> AtlasCell:
         """Return the measurements of a cell.
@@ -308,6 +327,51 @@ def _leading_axes(products: Float64Array) -> Float64Array:
     # An eigenvector may as well be its negative, depending on the library.
     signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0))
     return np.asarray(axes * np.where(signs == 0, 1, signs))
+
+
+def page_of(
+    atlas: Atlas, model: TrainedModel, study: Study, *, title: str, detectors: Sequence[Detector]
+) -> HeatMapPage:
+    """Return the page of an atlas, over the beginning of the scoring half, on which no cell was
+    chosen; `title` is the first of its notes."""
+    # A browser has to load the values of all cells: the more cells, the fewer characters.
+    chars = slice(study.half, study.half + chars_on_page(len(atlas.cells)))
+    trace = model.trace(study.text.part(chars.start, chars.stop), num_guesses=NUM_GUESSES)
+
+    # The rows are the rows of the terminal, each with the cell that a click colours.
+    findings = atlas.findings
+    rows = []
+    for score in findings.scores:
+        cells = [str(record_cell(score, cell)) for cell in FINDINGS_COLUMNS.values()]
+        rows.append(
+            PageRow(
+                columns=cells,
+                cell=(score.layer, score.unit),
+                detector=score.detector,
+                polarity=score.polarity,
+            )
+        )
+
+    # Only yes/no labels can be underlined.
+    names = [score.detector for score in findings.scores]
+    of_text = label_by_name(study.text.text, names=names, detectors=detectors)
+    labels = {name: of_text[name][chars] for name in names if of_text[name].dtype == bool}
+    return HeatMapPage(
+        title=f"Cells of {model.name}",
+        shows=cell_type(model.config.cell).shows,
+        text=trace.text,
+        cells=trace.cells,
+        bits=trace.bits.tolist(),
+        guesses=model.guesses(trace),
+        columns=list(FINDINGS_COLUMNS),
+        rows=rows,
+        labels=labels,
+        notes=[title, *footnotes(findings), *unscored(findings.skipped), *NOTES],
+        source=atlas.text,
+        begin=atlas.half,
+        cell_columns=COLUMNS,
+        entries=atlas_entries(atlas),
+    )
 
 
 def atlas_entries(atlas: Atlas) -> list[CellEntry]:

@@ -165,6 +165,7 @@ class CellInputs(Displayable):
         its value."""
         rows = []
         for gate, drivers in groupby(self.drivers, key=lambda driver: driver.gate):
+            # More do not fit a line.
             shown = islice(drivers, NUM_DRIVERS_SHOWN)
             pairs = [(f"{driver.layer}:{driver.unit}", driver.strength) for driver in shown]
             rows.append((gate or "all", pairs))

@@ -78,6 +78,7 @@ class CellOutputs(Displayable):
         rows = []
         for name, effects in (("promotes", self.promoted), ("suppresses", self.suppressed)):
             pairs = [(quoted_character(effect.character), effect.effect) for effect in effects]
+            # A cell that nothing reads has no effect.
             if pairs:
                 rows.append((name, pairs[:NUM_EFFECTS]))
         yield Part(

@@ -10,7 +10,7 @@ from conftest import copy_run
 
 import charrnn
 from charrnn.plugins.analyses.atlas import ATLAS_VERSION, COLUMNS, atlas_entries, place_cells
-from charrnn.views.html_page import HeatMapPage, chars_on_page, to_html_page
+from charrnn.plugins.analyses.atlas_page import HeatMapPage, chars_on_page
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
 
@@ -142,10 +142,10 @@ def test_a_page_of_512_cells_has_at_most_five_megabytes(measured):
         "source": character * 131_072,
         "guesses": [[(character, 0.1234)] * 5] * size,
     }
-    words = {"title": "", "shows": "tanh(c)", "columns": (), "rows": (), "labels": {}}
+    words = {"title": "", "shows": "tanh(c)", "columns": (), "rows": (), "labels": {}, "notes": ()}
     entries = atlas_entries(replace(measured, cells=tuple(many)))
-    page = HeatMapPage(**figures, **texts, **words, cell_columns=COLUMNS, entries=entries)
-    assert len(to_html_page(page).encode()) < 5_000_000 and size == 8_000
+    page = HeatMapPage(**figures, **texts, **words, begin=0, cell_columns=COLUMNS, entries=entries)
+    assert len(page.to_html().encode()) < 5_000_000 and size == 8_000
     assert chars_on_page(2048) < size / 3 and chars_on_page(1) == size
 
 

@@ -376,6 +376,7 @@ class EvidenceCard(Displayable):
             draw_as="rows",
             content=list(self.lines().items()),
         )
+        # A line for the figures of a place, and one for its text.
         worst = []
         for place in self.fooled.worst:
             worst += [f"{place.about}:", place.excerpt]

@@ -17,16 +17,19 @@ from browser import dump, dump_saved, needs_browser
 from elements import Elements
 
 from charrnn.cells.findings import CellPassage
-from charrnn.views.cell_page import Part
-from charrnn.views.html_page import (
+from charrnn.plugins.analyses.atlas_page import (
     CellColumn,
     CellEntry,
     HeatMapPage,
     PageRow,
-    to_html_page,
 )
+from charrnn.views.cell_page import Part
 
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202eab\ud800<!--\u2028&amp;\n"
+
+
+CELLS = [(layer, unit) for layer in range(2) for unit in range(3)]
+"""The cells of a small page."""
 
 
 def make_page(text='say "hello" to\nme\n', **changes):
@@ -45,17 +48,18 @@ def make_page(text='say "hello" to\nme\n', **changes):
             PageRow(columns=("string", "1:2"), cell=(1, 2), detector="string", polarity=-1),
         ],
         "labels": {"quote": np.arange(size) % 3 == 0},
+        "notes": (),
+        "source": text,
+        "begin": 0,
+        "cell_columns": [CellColumn(name="cell", about="layer and unit", is_number=False)],
+        "entries": [CellEntry(cell=cell, columns=(), map_position=(0.5, 0.5)) for cell in CELLS],
     }
     return HeatMapPage(**settings | changes)
 
 
-def unpack(text):
-    return np.frombuffer(base64.b64decode(text), np.int8).tolist()
-
-
 def test_the_text_and_its_line_ends_are_in_the_page():
     page = make_page()
-    data = Elements(to_html_page(page)).data
+    data = Elements(page.to_html()).data
     assert "".join(data["text"]) == page.text.replace("\n", "↵")
     assert data["breaks"] == [14, 17]
     assert data["bits"][:2] == [None, 1.25]
@@ -65,28 +69,27 @@ def test_the_text_and_its_line_ends_are_in_the_page():
     "text, note", [("one\0two", "¶ is the end of a document."), ("one\ntwo", "")]
 )
 def test_a_page_says_what_the_mark_of_the_end_of_a_document_is(text, note):
-    assert Elements(to_html_page(make_page(text))).data["end_note"] == note
+    assert Elements(make_page(text).to_html()).data["end_note"] == note
 
 
 def test_each_cell_is_in_the_page_once_with_its_values():
     page = make_page()
-    data = Elements(to_html_page(page)).data
-    assert [cell["name"] for cell in data["cells"]] == ["1:2", "0:0"]
-    assert [row["cell"] for row in data["rows"]] == [0, 1, 0]
-    assert unpack(data["cells"][0]["values"]) == np.rint(127 * page.cells[:, 1, 2]).tolist()
+    data = Elements(page.to_html()).data
+    assert [cell["name"] for cell in data["cells"]] == [f"{layer}:{unit}" for layer, unit in CELLS]
+    assert [row["cell"] for row in data["rows"]] == [5, 0, 5]
 
 
 def test_guesses_are_numbers_of_names_with_thousandths():
-    data = Elements(to_html_page(make_page())).data
+    data = Elements(make_page().to_html()).data
     guesses = data["guesses"][0]
     assert [data["names"][name] for name in guesses[::2]] == ["e", "␣", "↵"]
     assert guesses[1::2] == [500, 250, 10]
 
 
-def test_labels_are_a_byte_for_each_character():
+def test_labels_are_a_digit_for_each_character():
     page = make_page()
-    data = Elements(to_html_page(page)).data
-    assert list(map(bool, unpack(data["labels"]["quote"]))) == page.labels["quote"].tolist()
+    data = Elements(page.to_html()).data
+    assert [digit == "1" for digit in data["labels"]["quote"]] == page.labels["quote"].tolist()
 
 
 def passage(begin, values):
@@ -123,19 +126,19 @@ def hostile_page():
         title=HOSTILE,
         rows=[PageRow(columns=(HOSTILE,), cell=(0, 0), detector="")],
         guesses=[[(character, 0.5)] for character in HOSTILE],
-        entries=(whole, CellEntry(cell=(0, 0), columns=(None,))),
+        entries=(whole, CellEntry(cell=(0, 0), columns=(None,), map_position=(0, 0))),
         source=HOSTILE,
         cell_columns=[CellColumn(name=HOSTILE, about=HOSTILE, is_number=False)],
     )
 
 
 def test_no_text_becomes_markup_or_script():
-    usual = Elements(to_html_page(make_page()))
-    assert Elements(to_html_page(hostile_page())).tags == usual.tags
+    usual = Elements(make_page().to_html())
+    assert Elements(hostile_page().to_html()).tags == usual.tags
 
 
 def test_no_text_becomes_a_control_character():
-    html = to_html_page(hostile_page())
+    html = hostile_page().to_html()
     html.encode("utf-8")
     steering = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
     assert not re.search(steering, html)
@@ -144,7 +147,7 @@ def test_no_text_becomes_a_control_character():
 
 
 def test_nothing_is_asked_of_the_network():
-    html = to_html_page(hostile_page())
+    html = hostile_page().to_html()
     page = Elements(html)
     assert not {"link", "img", "iframe", "object"} & set(page.tags)
     assert not {"src", "href"} & {name for name, _ in page.attributes}
@@ -152,7 +155,7 @@ def test_nothing_is_asked_of_the_network():
     assert "default-src 'none'" in html
 
 
-SCRIPTS = Path(__file__).with_name("html_page")
+SCRIPTS = Path(__file__).with_name("atlas_page")
 """Bodies of asynchronous functions of `parameters`, which run in a page after its own script."""
 
 
@@ -161,7 +164,7 @@ def in_a_browser(folder, page, script, width=1200, **parameters):
     body = (SCRIPTS / script).read_text(encoding="utf-8")
     call = f"(async parameters => {{ {body} }})({json.dumps(parameters)})"
     code = f"{call}.catch(error => String(error)).then(result => {{ {ANSWER} }});"
-    html = to_html_page(page).replace("</body>", f"<script>{code}</script></body>")
+    html = page.to_html().replace("</body>", f"<script>{code}</script></body>")
     file = folder / "page.html"
     file.write_text(html, encoding="utf-8")
     elements = dump(file.as_uri(), folder, f"--window-size={width},800", seconds=5)
@@ -200,7 +203,7 @@ def check_colours(colours, values):
 @needs_browser
 def test_a_copy_that_a_browser_has_saved_is_a_page_like_the_first(tmp_path):
     page = tmp_path / "page.html"
-    page.write_text(to_html_page(make_atlas()), encoding="utf-8")
+    page.write_text(make_atlas().to_html(), encoding="utf-8")
     first, copy = dump_saved(page, "#1:7", tmp_path)
     assert "cell 1:7 (tanh(c))" in first
     assert copy == first
@@ -263,13 +266,13 @@ def make_atlas(**changes):
         ],
         "entries": entries,
     }
-    return make_page(**settings | changes)
+    settings |= changes
+    return make_page(**{"source": settings["text"]} | settings)
 
 
 def test_values_of_many_cells_have_four_bits_of_the_range_they_reach():
     page = make_atlas()
-    data = Elements(to_html_page(page)).data
-    assert data["bits_per_value"] == 4
+    data = Elements(page.to_html()).data
     for index, cell in enumerate(data["cells"]):
         values = page.cells[:, index // 40, index % 40]
         levels = np.array(nibbles(cell["values"])[: len(values)])
@@ -278,7 +281,7 @@ def test_values_of_many_cells_have_four_bits_of_the_range_they_reach():
 
 
 def test_a_passage_has_an_even_number_of_values():
-    data = Elements(to_html_page(make_atlas())).data
+    data = Elements(make_atlas().to_html()).data
     _, passages = data["cells"][5]["parts"][3]
     _, begin, count, packed, _ = passages[0]
     assert (begin, count) == (9, 21)
@@ -286,7 +289,7 @@ def test_a_passage_has_an_even_number_of_values():
 
 
 def test_pairs_are_numbers_of_names_with_texts():
-    data = Elements(to_html_page(make_atlas())).data
+    data = Elements(make_atlas().to_html()).data
     _, ((name, pairs),) = data["cells"][5]["parts"][2]
     assert data["names"][name] == "r"
     assert [[data["names"][label], text] for label, text in pairs] == [
@@ -306,7 +309,7 @@ def nibbles(packed):
 
 def test_each_character_of_the_source_is_one_code_point():
     source = "a\tb\uf900\ue000\ue001\x1b\u202ec\n\ud800"
-    data = Elements(to_html_page(make_atlas(source=source))).data
+    data = Elements(make_atlas(source=source).to_html()).data
     assert len(data["source"]) == len(source)
     shown = [data["marks"].get(character, character) for character in data["source"]]
     expected = ["a", "→   ", "b", "\uf900", "\ue000", "\ue001", "␛", "<202e>", "c", "↵", "<d800>"]
@@ -315,7 +318,7 @@ def test_each_character_of_the_source_is_one_code_point():
 
 def test_a_grapheme_cluster_is_at_its_last_character():
     source = "e\u0301\tहि\u200d"
-    data = Elements(to_html_page(replace(make_atlas(), text=source, source=source))).data
+    data = Elements(replace(make_atlas(), text=source, source=source).to_html()).data
     shown = ["", "e\u0301", "→   ", "", "", "हि\u200d"]
     assert data["text"] == shown
     assert [data["marks"].get(character, character) for character in data["source"]] == shown

@@ -1,5 +1,5 @@
-"""Write a self-contained HTML page: a text coloured by a cell, a table and a map of cells, and a
-page for each cell.
+"""Write an atlas as a self-contained HTML page: a text coloured by a cell, a table and a map of
+cells, and a page for each cell.
 
 Shapes: N characters, L layers, H units per layer, C cells on the page.
 """
@@ -21,15 +21,13 @@ from charrnn.views.cell_page import Pairs, Part, passage_name, with_numbers
 from charrnn.views.page_template import fill_page
 from charrnn.views.theme import LINE_ENDS, end_note, shown_at_each, shown_character
 
-TEMPLATE = Path(__file__).with_name("html_page.html")
+TEMPLATE = Path(__file__).with_name("atlas_page.html")
 """The page without what all pages share, and without its data."""
 CHARS_ON_PAGE = 8_000
 """The largest number of characters on a page."""
 VALUE_BYTES = 2_200_000
 """The largest size of the values of all cells over the text of a page, in bytes, before they are
 encoded as base64."""
-FEW_CELLS = 64
-"""The values of up to this number of cells have 8 bits each; the values of more cells have 4."""
 FULL_HEIGHT = 100
 """The height of a full bar; the others are whole numbers, which take little space."""
 MARK = 0xE000
@@ -78,7 +76,7 @@ class CellEntry:
     """The cell in a few words."""
     map_name: str = ""
     """The name on the map, for cells that stand out."""
-    map_position: tuple[float, float] | None = None
+    map_position: tuple[float, float]
     """The position (x, y) on the map, from 0 to 1."""
     parts: Sequence[Part] = ()
     """The parts of its own page."""
@@ -106,42 +104,39 @@ class HeatMapPage:
     """The rows of the table of findings."""
     labels: Mapping[str, NDArray[np.bool_]]
     """Labels (N,) by the name of a yes/no detector; they are underlined."""
-    notes: Sequence[str] = ()
+    notes: Sequence[str]
     """Sentences that can be unfolded."""
-    source: str = ""
-    """The text around `text`, which contains the passages; `text` itself if `source` is empty."""
-    begin: int = 0
+    source: str
+    """The text around `text`, which contains the passages."""
+    begin: int
     """The index of `text` in `source`."""
-    cell_columns: Sequence[CellColumn] = ()
+    cell_columns: Sequence[CellColumn]
     """The columns of the table of all cells."""
-    entries: Sequence[CellEntry] = ()
-    """The cells of the table of all cells, in the order of their numbers. If there are none, the
-    page has the cells of `rows`."""
+    entries: Sequence[CellEntry]
+    """All cells, in the order of their numbers."""
+
+    def to_html(self) -> str:
+        """Return the page as HTML. The data adds only text to the template: no markup, scripts or
+        control characters."""
+        # The data is JSON in a script element of the template.
+        data = _PageEncoder(self).data()
+        encoded = json.dumps(
+            data,
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+        )
+
+        # Printable characters stay, because they take a third of the space of their escapes.
+        encoded = re.sub(r"[^ -~]", _escape_unprintable, encoded)
+        # A value with "</script>" would end the script.
+        encoded = encoded.replace("<", "\\u003c")
+        return fill_page(TEMPLATE, fields={"DATA": encoded})
 
 
 def chars_on_page(num_cells: int) -> int:
     """Return how many characters fit on a page that has the values of `num_cells` cells."""
     return max(1, min(CHARS_ON_PAGE, 2 * VALUE_BYTES // max(1, num_cells)))
-
-
-def to_html_page(page: HeatMapPage) -> str:
-    """Return the page as HTML. The data adds only text to the template: no markup, scripts or
-    control characters."""
-    # The data is JSON in a script element of the template.
-    data = _PageEncoder(page).data()
-    encoded = json.dumps(
-        data,
-        ensure_ascii=False,
-        allow_nan=False,
-        separators=(",", ":"),
-    )
-
-    # Printable characters stay, because they take a third of the space of their escapes.
-    encoded = re.sub(r"[^ -~]", _escape_unprintable, encoded)
-    # A value with "</script>" would end the script.
-    encoded = encoded.replace("<", "\\u003c")
-
-    return fill_page(TEMPLATE, fields={"DATA": encoded})
 
 
 def _escape_unprintable(character: re.Match[str]) -> str:
@@ -168,14 +163,8 @@ class _PageEncoder:
     """
 
     def __init__(self, page: HeatMapPage) -> None:
-        # A page without a table of all cells has the cells of the findings.
         self.page = page
-        self.entries = {entry.cell: entry for entry in page.entries}
-        self.cells = list(self.entries or dict.fromkeys(row.cell for row in page.rows))
-        self.num_bits = 4
-        if len(self.cells) <= FEW_CELLS:
-            self.num_bits = 8
-        self.cell_numbers = {cell: number for number, cell in enumerate(self.cells)}
+        self.cell_numbers = {entry.cell: number for number, entry in enumerate(page.entries)}
         self.names: _Numbers[str] = _Numbers()
         self.headings: _Numbers[tuple[str, str, str]] = _Numbers()
         """(title, about, draw_as) of parts."""
@@ -184,13 +173,13 @@ class _PageEncoder:
         """Return the data by its name in the script."""
         # Encoding the cells and guesses numbers the names and headings, which are listed below.
         page = self.page
-        cells = list(map(self._cell, self.cells))
+        cells = list(map(self._cell, page.entries))
         guesses = list(map(self._guesses, page.guesses))
-        source, marks = _one_code_point_each(page.source or page.text)
+        source, marks = _one_code_point_each(page.source)
 
         labels = {}
         for name, is_on in page.labels.items():
-            labels[shown_character(name)] = _pack(is_on)
+            labels[shown_character(name)] = "".join(map(str, is_on.astype(int)))
 
         return {
             "title": shown_character(page.title),
@@ -200,7 +189,6 @@ class _PageEncoder:
             "begin": page.begin,
             "source": source,
             "marks": marks,
-            "bits_per_value": self.num_bits,
             "dot_radius": max(4, min(16, round(180 / max(1, len(cells)) ** 0.5))),
             "cells": cells,
             "parts": list(map(_heading, self.headings)),
@@ -212,36 +200,27 @@ class _PageEncoder:
             "rows": list(map(self._row, page.rows)),
             "notes": _show_all(page.notes),
             # The passages of cells are in the source, which may have an END outside the text.
-            "end_note": end_note(page.source or page.text),
+            "end_note": end_note(page.source),
             "labels": labels,
             "names": list(self.names),
         }
 
-    def _cell(self, cell: tuple[int, int]) -> dict[str, object]:
-        layer, unit = cell
-        values = self.page.cells[:, layer, unit]
-        data: dict[str, object] = {"name": f"{layer}:{unit}"}
-
-        # 8 bits for the range [-1, 1], or 4 bits for the range of this cell.
-        if self.num_bits == 8:
-            data["values"] = _pack(127 * values)
-            data["scale"] = 1.0
-        else:
-            data["values"], data["scale"] = pack(values)
-
-        entry = self.entries.get(cell)
-        if entry is None:
-            return data
-
+    def _cell(self, entry: CellEntry) -> dict[str, object]:
+        layer, unit = entry.cell
+        values, scale = pack(self.page.cells[:, layer, unit])
+        data: dict[str, object] = {
+            "name": f"{layer}:{unit}",
+            "values": values,
+            "scale": scale,
+            "shown": list(map(_text_or_number, entry.columns)),
+            "parts": [self._part(part) for part in entry.parts if part.content],
+            "place": [round(coordinate, 4) for coordinate in entry.map_position],
+        }
         # Empty fields are left out, because there are thousands of cells.
-        data["shown"] = list(map(_text_or_number, entry.columns))
-        data["parts"] = [self._part(part) for part in entry.parts if part.content]
         if entry.label:
             data["label"] = shown_character(entry.label)
         if entry.map_name:
             data["is_found"] = shown_character(entry.map_name)
-        if entry.map_position is not None:
-            data["place"] = [round(coordinate, 4) for coordinate in entry.map_position]
         return data
 
     def _part(self, part: Part) -> list[object]:
@@ -342,12 +321,6 @@ def _show_all(texts: Sequence[str]) -> list[str]:
     return list(map(shown_character, texts))
 
 
-def _pack(values: NDArray[np.number | np.bool_]) -> str:
-    """Encode values (N,) as base64, each rounded to a byte; nan as 0, which has no colour."""
-    levels = np.rint(np.nan_to_num(values)).astype(np.int8)
-    return base64.b64encode(levels).decode("ascii")
-
-
 def pack(values: NDArray[np.float32]) -> tuple[str, float | None]:
     """Encode values (N,) as (base64, scale): levels from -7 to 7 in units of scale / 7.
 
@@ -362,4 +335,4 @@ def pack(values: NDArray[np.float32]) -> tuple[str, float | None]:
 
     # Two's complement: the lower half of the byte needs a mask, the upper half is shifted.
     pairs = (levels[::2] << 4) | (levels[1::2] & 15)
-    return _pack(pairs), _number(scale)
+    return base64.b64encode(pairs.tobytes()).decode("ascii"), _number(scale)
