@@ -2,7 +2,7 @@
 
     python docs/make/figures.py --list                       # those that are not of today
     python docs/make/figures.py demo page                    # makes these again
-    python docs/make/figures.py latex --texts FOLDER         # with the texts of this folder
+    python docs/make/figures.py cells-prose --texts FOLDER   # with the texts of this folder
     python docs/make/figures.py cards --sign                 # makes nothing: the page was changed by hand
 
 What an entry of docs/figures.yaml has is said in docs/make/figure_entries.py.

@@ -114,14 +114,6 @@ def test_the_scores_of_the_readme_are_those_of_the_cards():
         assert score in scores
 
 
-def test_the_text_of_the_readme_is_what_the_included_model_writes(command):
-    quoted = re.findall(r"(?m)^> ?(.*)$", README)
-    ran = command("sample", "prose", "--temp", 0.5, "--seed", 9, "--length", 600)
-    assert len(quoted) >= 4
-    beginning = " ".join(" ".join(quoted).split()).removesuffix(" …")
-    assert " ".join(ran.out.split()).startswith(beginning)
-
-
 @pytest.mark.parametrize("model", ["prose", "code"])
 def test_the_cells_of_the_results_are_all_of_the_cards(model):
     card = read_cards()[model]
