@@ -24,7 +24,6 @@ from typing import get_args
 from sphinx.cmd.build import build_main
 
 import charrnn
-from charrnn.cells import study
 from charrnn.config.settings import FIELD_NAMES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -153,7 +152,7 @@ def write_interface(source: Path) -> None:
         _class("charrnn.Model"),
         _heading("Study of a model", "-"),
         "``model.study(text)`` returns it.\n",
-        _class("charrnn.model_study.ModelStudy", hidden=study.INNER),
+        _class("charrnn.model_study.ModelStudy"),
         _heading("Config", "-"),
         "The fields are the settings of a training, which :doc:`docs/look-up/reference` describes,"
         " too.\n",
