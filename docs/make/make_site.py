@@ -24,7 +24,6 @@ from typing import get_args
 from sphinx.cmd.build import build_main
 
 import charrnn
-from charrnn.config.settings import FIELD_NAMES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGURATION = Path(__file__).with_name("site")
@@ -150,13 +149,18 @@ def write_interface(source: Path) -> None:
         *(f".. autofunction:: charrnn.{name}\n" for name in functions),
         _heading("Model", "-"),
         _class("charrnn.Model"),
+        _heading("Options of sample, stream, write, samples and beam", "-"),
+        "``samples`` takes the fields of ``SeveralOptions``. Those of ``sample``, ``stream`` and"
+        " ``write`` are among them. ``beam`` takes the fields of ``SearchOptions``.\n",
+        _class("charrnn.generation.sample_options.SeveralOptions"),
+        _class("charrnn.generation.sample_options.SearchOptions"),
         _heading("Study of a model", "-"),
         "``model.study(text)`` returns it.\n",
         _class("charrnn.model_study.ModelStudy"),
         _heading("Config", "-"),
         "The fields are the settings of a training, which :doc:`docs/look-up/reference` describes,"
         " too.\n",
-        _class("charrnn.Config", hidden=" ".join(FIELD_NAMES)),
+        _class("charrnn.Config"),
         _heading("Results and errors", "-"),
         *(_class(f"charrnn.{name}") for name in results),
         _heading("Events of a training", "-"),
@@ -171,11 +175,9 @@ def _heading(title: str, line: str) -> str:
     return f"{title}\n{line * len(title)}\n"
 
 
-def _class(path: str, *, hidden: str = "") -> str:
-    """Return the directive that documents a class and its members, without those that `dir`
-    leaves out."""
-    members = ":members:\n   :inherited-members: Exception\n   :exclude-members: "
-    return f".. autoclass:: {path}\n   {members}{', '.join(hidden.split())}\n"
+def _class(path: str) -> str:
+    """Return the directive that documents a class and its members."""
+    return f".. autoclass:: {path}\n   :members:\n   :inherited-members: Exception\n"
 
 
 def copy_pages(source: Path) -> None:

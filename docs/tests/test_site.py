@@ -109,12 +109,11 @@ def test_the_order_of_the_pages_is_that_of_their_index(site):
 def test_the_interface_describes_options_settings_and_fields_once(site):
     page = (site / "python-interface.html").read_text(encoding="utf-8")
     text = html.unescape(re.sub(r"<[^>]+>", "", page))
-    assert text.count("Number of recurrent layers. Allowed: auto, or between 1 and 64.") == 1
+    assert text.count("Number of recurrent layers.") == 1
     assert (
         text.count("The log-probability of each character in nats, at temperature 1, by the") == 1
     )
-    samples = text[text.index("Draw several texts at once.") : text.index("Yield a text piece by")]
-    assert "top_p -- Keep the smallest set" in samples.replace("–", "--")
+    assert text.count("Keep the smallest set") == 1
 
 
 @needs_browser
