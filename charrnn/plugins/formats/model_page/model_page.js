@@ -37,7 +37,6 @@ const layerOf = cell => Math.floor(cell / model.hidden_size);
 const unitOf = cell => cell % model.hidden_size;
 const nameOf = cell => `${layerOf(cell)}:${unitOf(cell)}`;
 const pack = values => Int8Array.from(values, value => Math.round(127 * value));
-const inWords = number => number.toLocaleString("en");
 const textOf = readings => readings.map(one => one.character).join("");
 
 const followedBy = cell => model.found.find(found => found.cell === cell);
@@ -334,7 +333,6 @@ async function write({most = MOST_AT_ONCE, isOpening = false} = {}) {
   if (!isOpening) remember();
   byId("stop").disabled = false;
 
-  const began = performance.now();
   let numPainted = 0;
   while (writer === mine && !mine.isDone) {
     const until = performance.now() + SLICE;
@@ -343,15 +341,11 @@ async function write({most = MOST_AT_ONCE, isOpening = false} = {}) {
     }
     paintWritten(numPainted);
     numPainted = written.pieces.length;
-    const seconds = (performance.now() - began) / 1000;
-    let progress = `${inWords(used.length - mine.length)} characters`;
-    if (seconds > 0 && !isOpening) progress += `, ${inWords(Math.round(numPainted / seconds))} per second`;
-    byId("progress").textContent = progress;
+    byId("progress").textContent = `${used.length - mine.length} characters`;
     await pause(most < MOST_AT_ONCE ? SLICE : 0);
   }
   // Another text may have begun meanwhile.
   if (writer === mine) stop();
-  byId("copy").disabled = false;
   document.body.dataset.done = mine.isDone;
 }
 
@@ -387,17 +381,6 @@ function paintWritten(from) {
   }
   // A reader who has scrolled back stays there.
   if (isAtEnd && from > 0) element.scrollTop = element.scrollHeight;
-}
-
-// Where a browser gives a local file no clipboard, the text is selected instead.
-async function copyText() {
-  try {
-    await navigator.clipboard.writeText(written.prime + written.pieces.join(""));
-    byId("progress").textContent = "Copied.";
-  } catch {
-    document.getSelection().selectAllChildren(byId("written"));
-    byId("progress").textContent = "Selected: press Ctrl-C to copy it.";
-  }
 }
 
 // ---- the command line, and the address, that give the same text
@@ -488,16 +471,9 @@ function listen() {
     event.preventDefault();
     write();
   });
-  byId("another").addEventListener("click", () => {
-    if (!byId("seed").reportValidity()) return;
-    byId("seed").value = BigInt(byId("seed").value) + 1n;
-    write();
-  });
   byId("stop").addEventListener("click", stop);
-  byId("copy").addEventListener("click", copyText);
   document.addEventListener("keydown", event => {
-    if (event.key !== "Escape") return;
-    stop();
+    if (event.key === "Escape") stop();
   });
   window.addEventListener("hashchange", followAddress);
 }
@@ -508,10 +484,6 @@ function describe() {
   byId("name").textContent = name;
   byId("about").textContent = inText(model.about);
   byId("facts").textContent = model.rows.map(([row, value]) => `${row} ${inText(value)}`).join(" \u00b7 ");
-  byId("letters-summary").textContent = `Alphabet of ${model.symbols}`;
-  // Without the unknown symbol and the end of a document.
-  const letters = model.characters.filter(character => character && character !== "\0");
-  byId("letters").textContent = letters.map(visible).join(" ");
   byId("text").maxLength = Math.min(5000, Math.floor(MAX_BYTES / bytesPerCharacter));
   byId("length").max = Math.min(20000, Math.floor(MAX_BYTES / numCells));
   const value = `The value of each cell (${model.shows}) after that character`;

@@ -137,7 +137,6 @@ def symbols_of(vocab: Vocab) -> str:
 
 def _describe_model(model: TrainedModel) -> dict[str, object]:
     """Return the description of a model that the page shows."""
-    symbols = symbols_of(model.vocab)
     # This is the name of the model in commands. The name of a run includes the step, because the
     # run may save a better one.
     run = f"{model.name}{MODEL_FILE_SUFFIX}"
@@ -148,7 +147,7 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
 
     description = model.description
     rows = dict(description.rows())
-    rows["alphabet"] = symbols
+    rows["alphabet"] = symbols_of(model.vocab)
     num_cells = description.num_layers * description.hidden_size
     about = (
         f"A recurrent network of {num_cells:,} {description.cell.upper()} cells that has read"
@@ -162,7 +161,6 @@ def _describe_model(model: TrainedModel) -> dict[str, object]:
         "about": about,
         "run": run,
         "rows": list(rows.items()),
-        "symbols": symbols,
     }
 
 
