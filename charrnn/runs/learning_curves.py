@@ -1,14 +1,20 @@
 """Learning curves of runs: the losses that they logged, against steps, characters or seconds."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from charrnn.errors import CheckpointError, UsageError, did_you_mean, named
 from charrnn.runs.logs import LoggedLoss, MetricsLog
-from charrnn.runs.overview import RunSummary, find_runs, logged_fields, read_each, state_of
+from charrnn.runs.overview import (
+    RunSummary,
+    distinct_names,
+    find_runs,
+    logged_fields,
+    read_each,
+    state_of,
+)
 from charrnn.runs.reader import WHERE, RunReader
 from charrnn.system.display import Displayable
 
@@ -207,9 +213,12 @@ def learning_curves(
         raise CheckpointError(f"no runs {WHERE} yet\ntrain one first: charrnn train")
 
     # Runs that have logged no loss are skipped, too.
-    all_curves, skipped = read_each(
-        folders, read=partial(read_learning_curve, training=training), is_named=bool(runs)
-    )
+    names = distinct_names(folders)
+
+    def read(folder: RunReader) -> LearningCurve:
+        return replace(read_learning_curve(folder, training=training), run=names[folder.path])
+
+    all_curves, skipped = read_each(folders, read, is_named=bool(runs))
     curves = tuple(curve for curve in all_curves if curve.validation.steps or curve.training.steps)
     kind = "loss" if training else "validation loss"
     skipped += [

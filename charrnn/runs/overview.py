@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -281,6 +281,17 @@ def find_runs(runs: Sequence[str | Path]) -> list[RunReader]:
     return list({folder.path.resolve(): folder for folder in folders}.values())
 
 
+def distinct_names(folders: Sequence[RunReader]) -> dict[Path, str]:
+    """Return the name of each run by its path; of runs with equal names, the path itself."""
+    counts = Counter(folder.name for folder in folders)
+    names = {}
+    for folder in folders:
+        names[folder.path] = folder.name
+        if counts[folder.name] > 1:
+            names[folder.path] = str(folder.path)
+    return names
+
+
 def run_summaries(runs: Sequence[str | Path] = (), *, sort: str | None = None) -> RunSummaries:
     """Summarize the named runs or all runs: the model, the progress and the loss of each.
 
@@ -388,9 +399,12 @@ def _summarize_each(
         raise UsageError(
             f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{hint}"
         )
-    pairs, problems = read_each(
-        folders, read=lambda folder: (folder.path, summarize(folder)), is_named=is_named
-    )
+    names = distinct_names(folders)
+
+    def read(folder: RunReader) -> tuple[Path, RunSummary]:
+        return folder.path, replace(summarize(folder), name=names[folder.path])
+
+    pairs, problems = read_each(folders, read, is_named=is_named)
 
     # `folders` are oldest first already.
     if sort is None:

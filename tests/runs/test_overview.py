@@ -181,6 +181,15 @@ def test_a_run_is_deleted_after_a_question_and_files_of_the_user_stay(command, b
     assert command("runs", "delete").code == 2
 
 
+def test_runs_of_one_name_are_told_apart_by_their_paths(build):
+    names = [f"checkpoints/{name}" for name in ("first/same", "second/same", "other")]
+    for name in names:
+        build(name.removeprefix("checkpoints/"), validation(1, 1.0, 2.0))
+    expected = [*names[:2], "other"]
+    assert [run.name for run in run_summaries(names)] == expected
+    assert [curve.run for curve in learning_curves(names)] == expected
+
+
 def test_runs_without_a_loss_have_no_curve(build):
     with pytest.raises(CheckpointError, match="no runs"):
         learning_curves()

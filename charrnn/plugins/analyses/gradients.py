@@ -20,6 +20,7 @@ from charrnn.cli.analyses import NETWORK, Analysis, Shown, Subject
 from charrnn.cli.arguments import load_model
 from charrnn.config.options import option
 from charrnn.errors import DataError, check_range, named
+from charrnn.evaluation.comparison import distinct_names
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.recurrent_state import RecurrentState
@@ -88,7 +89,7 @@ class GradientReach(Displayable):
 
 
 def gradients_of(
-    models: Iterable[TrainedModel], text: GivenText, *, context: str | bytes, max_lag: int
+    models: Sequence[TrainedModel], text: GivenText, *, context: str | bytes, max_lag: int
 ) -> tuple[GradientReach, ...]:
     """Compute how far gradients reach back in several models, each beside itself `before_training`.
 
@@ -97,13 +98,11 @@ def gradients_of(
     """
     # The initial weights alone may make gradients reach far.
     reaches = []
-    for model in models:
+    for model, name in zip(models, distinct_names(models), strict=True):
         encoded = model.encode(text, context=context)
-        reaches.append(measure_reach(model.network, encoded, max_lag=max_lag, name=model.name))
+        reaches.append(measure_reach(model.network, encoded, max_lag=max_lag, name=name))
         network, weights = before_training(model)
-        untrained = measure_reach(
-            network, encoded, max_lag=max_lag, name=f"{model.name}, {weights}"
-        )
+        untrained = measure_reach(network, encoded, max_lag=max_lag, name=f"{name}, {weights}")
         reaches.append(replace(untrained, is_untrained=True))
     return RecordTuple(reaches)
 
