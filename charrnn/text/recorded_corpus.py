@@ -96,13 +96,10 @@ class RecordedCorpus:
         return trained_share(text, training=training, config=self.config)
 
     def _is_small(self) -> bool:
-        """Whether the corpus consists of existing files of at most MAX_COMPARED bytes together."""
-        num_bytes = 0
-        for location in self.locations:
-            if location is None or not os.path.isfile(location):
-                return False
-            num_bytes += os.path.getsize(location)
-        return len(self.locations) > 0 and num_bytes <= MAX_COMPARED
+        """Whether the corpus was recorded with its locations and has at most MAX_COMPARED bytes."""
+        if not self.locations or None in self.locations or self.file_bytes is None:
+            return False
+        return self.file_bytes <= MAX_COMPARED
 
     def read(
         self,

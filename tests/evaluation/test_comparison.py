@@ -24,6 +24,7 @@ from charrnn.model.network import CharRNN
 from charrnn.plugins.reports.lines import losses_by_line
 from charrnn.text.corpus import read_corpus
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
+from charrnn.text.sources import SORTED
 from charrnn.text.vocab import Vocab
 from charrnn.views.tables import evaluation_view
 
@@ -146,6 +147,21 @@ def test_a_part_of_the_training_text_is_recognized_by_its_passages(tmp_path, alp
         assert recorded.trained_share("".join(lines_given)) == share
     (tmp_path / "own.txt").write_text("changed", encoding="utf-8")
     assert recorded.trained_share("".join(own[:200])) is None
+
+
+@pytest.mark.parametrize("source", ["own", "own/*.txt"])
+def test_a_part_of_a_folder_is_recognized_by_its_passages(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    own = [f"line {n:04} of a corpus, as it is.\n" for n in range(1_000)]
+    (tmp_path / "own").mkdir()
+    for begin in range(0, 1_000, 100):
+        text = "".join(own[begin : begin + 100])
+        (tmp_path / "own" / f"{begin:04}.txt").write_text(text, encoding="utf-8")
+    corpus = read_corpus((source,), order=SORTED)
+    config = Config(corpus=(source,), order="sorted")
+    recorded = recorded_corpus("run", config=config, state=state_of_corpus(corpus))
+    assert recorded.trained_share("".join(own[100:300])) == 1
+    assert recorded.trained_share("".join(own[900:])) == 0
 
 
 def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_path):

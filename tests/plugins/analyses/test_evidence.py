@@ -679,8 +679,12 @@ def test_a_card_is_a_table_with_a_row_for_each_part(command, quoting):
 
 def test_a_card_is_json_with_its_assumptions(quoting):
     study = quoting.study(quoting_text(12_000, seed=1))
-    found = json.loads(json.dumps(study.evidence(0, 1, "quote").to_json()))
+    card = study.evidence(0, 1, "quote")
+    found = json.loads(json.dumps(card.to_json()))
     assert "is refuted by" in found["assumptions"]
+    assert str(card).splitlines()[-1] == f"verdict: {card.verdict}"
+    with pytest.raises(UsageError, match=r"^There is no cell 0:999: "):
+        study.evidence(0, 999, "quote")
     with pytest.raises(UsageError, match="Cell 0:0 follows no property best: choose one"):
         study.evidence(0, 0)
 

@@ -24,6 +24,7 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, named
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import KnownStates, read_parts
+from charrnn.model.shapes import check_unit
 from charrnn.plugins.analyses.evidence.card import Choosing, Scoring, check_room
 from charrnn.plugins.analyses.evidence.results import (
     Birth,
@@ -62,6 +63,10 @@ def evidence(
     """
     # Checked before all cells are scored, which takes long.
     check_room(study)
+    cell = None
+    if layer is not None and unit is not None:
+        check_unit(layer, unit, num_layers=study.num_layers, num_units=study.num_units)
+        cell = (layer, unit)
     detectors = None if detector is None else [detector]
     scores = study.findings(detectors).scores
     if not scores:
@@ -69,9 +74,6 @@ def evidence(
             f"The text has too few labels for a card: give another {named('text')} or"
             f" {named('detectors')}."
         )
-    cell = None
-    if layer is not None and unit is not None:
-        cell = (layer, unit)
     if cell is not None and detector is None:
         scores = tuple(score for score in scores if (score.layer, score.unit) == cell)
         if not scores:

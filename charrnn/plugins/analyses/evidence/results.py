@@ -367,6 +367,10 @@ class EvidenceCard(Displayable):
         lines["verdict"] = self.verdict
         return lines
 
+    def __str__(self) -> str:
+        """Return the lines of the card."""
+        return "\n".join(f"{name}: {line}" for name, line in self.lines().items())
+
     def parts(self) -> Iterator[Part]:
         """Yield a line for each part of the evidence, then the places where the cell is most
         wrong, and the assumptions."""
