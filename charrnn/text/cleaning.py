@@ -26,6 +26,7 @@ _BOOK_ENDS = re.compile(
 _SAID = re.compile(rb"\d+\s*\Z|NOTE")
 """Matches what subtitles say if no blank line stands before it."""
 _LEFT_OUT = f"left out of {{label}}: %s ({{num}}); {named('clean', 'false')} keeps them"
+_STAMPS = f"left out on {{num}} of {{label}}: %s; {named('clean', 'false')} keeps them"
 _TERMS = "line", _LEFT_OUT % "Project Gutenberg's terms"
 _BEHIND = "line", _LEFT_OUT % "another text behind a book of Project Gutenberg"
 MOST_TERMS = 600
@@ -44,7 +45,7 @@ def cleaner(start: bytes) -> Cleaner | None:
     chat or of subtitles, out of a file that begins with these bytes; None for any other."""
     if kind := find_kind(STAMPED, start[:BEGINNING]):
         _, what, pattern = kind
-        return partial(_without_stamps, pattern=pattern, change=("line", _LEFT_OUT % what))
+        return partial(_without_stamps, pattern=pattern, change=("line", _STAMPS % what))
     # Most texts have not these words, which are found sooner than the pattern.
     if b"roject Gutenberg" not in start and b"PROJECT GUTENBERG" not in start:
         return None

@@ -163,6 +163,10 @@ _STAMP = (
     + rb"(?:\[%b,? %b(?:[:.]\d\d)?%b\] " % (_DAY, _MINUTE, _NOON)
     + rb"|%b,? %b%b - )" % (_DAY, _MINUTE, _NOON)
 )
+_DELETED = (
+    rb"(?:This message was deleted|You deleted this message"
+    rb"|(?:Diese Nachricht wurde|Du hast diese Nachricht) gel\xc3\xb6scht)\.?"
+)
 # A log may have such stamps without a comma, and a level or the name of a program before its colon.
 _LEVEL = rb"INFO|DEBUG|TRACE|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE"
 _LOGGED = rb"[^,\n]{10,40}?(?:\]| -) (?:[a-z][^\s:]*:|(?:[^:\n]{0,59}\W)?(?:%b|%b)\b)" % (
@@ -174,12 +178,14 @@ STAMPED: Sequence[tuple[bytes, str, bytes]] = (
     (
         # Two messages with names in a row, which a diary hardly has.
         rb"(?=%b)(?:[^\n]*\n){0,9}?%b(?:(?!%b)[^\n]*\n){0,9}%b" % (_STAMP, _NAMED, _STAMP, _NAMED),
-        "the dates and times of a WhatsApp chat, and what stands for its pictures",
+        "the dates and times of a WhatsApp chat, and what stands for its pictures and deleted"
+        " messages",
         # A message without a name, or one that begins with a mark or is in brackets, is written by
-        # the program.
+        # the program; and so is what stands for a deleted one, on Android without a mark.
         rb"\A"
         + _STAMP
-        + rb"(?:[^:\n]*\n|[^:\n]*: (?:\xe2\x80\x8e[^\n]*|<[^<>\n]*>"
+        + rb"(?:[^:\n]*\n|[^:\n]*: (?:\xe2\x80\x8e[^\n]*|<[^<>\n]*>|"
+        + _DELETED
         + rb"|[A-Z]{3}-\d{8}-WA\d+\.\w+ \([^\n]*\))\n?\Z)?|\xe2\x80\x8e<[^<>\n]*>",
     ),
     # A number and a time stand before each subtitle, and marks of italics in it.

@@ -86,6 +86,12 @@ ANDROID = (
     "11/28/26, 10:14\u202fPM - Ben: IMG-20261128-WA0001.jpg (file attached)\n"
     "11/28/26, 10:15\u202fPM - Ben: Stay: I come.\n"
 )
+DELETED = (
+    "This message was deleted",
+    "You deleted this message.",
+    "Diese Nachricht wurde gelöscht.",
+    "Du hast diese Nachricht gelöscht.",
+)
 CHAT = "Mara: I am at the river.\nIt rains.\nBen: Stay: I come.\n"
 SRT = "1\n00:00:01,000 --> 00:00:02,000\n<i>It rains</i>\nat night.\n\n2\n00:00:03,000 --> 00:00:04,000\nStay.\n"
 VTT = "WEBVTT\n\n00:01.000 --> 00:02.000 align:start\nIt rains\nat night.\n\n00:03.000 --> 00:04.000\nStay.\n"
@@ -97,6 +103,8 @@ VTT = "WEBVTT\n\n00:01.000 --> 00:02.000 align:start\nIt rains\nat night.\n\n00:
         (IPHONE, CHAT.replace("Ben", "~\u202fBen"), [2, 3, 5]),
         (IPHONE.replace(",", ""), CHAT.replace("Ben", "~\u202fBen"), [2, 3, 5]),
         (ANDROID, CHAT, [2, 3, 6]),
+        *[(ANDROID.replace("<Media omitted>", message), CHAT, [2, 3, 6]) for message in DELETED],
+        (ANDROID.replace("Stay", DELETED[0]), CHAT.replace("Stay", DELETED[0]), [2, 3, 6]),
         (SRT, "It rains\nat night.\nStay.\n", [3, 4, 8]),
         (
             SRT.replace("Stay.", "It was\n1984\nNOTE it."),
@@ -114,7 +122,9 @@ def test_the_stamps_of_a_chat_and_of_subtitles_are_left_out(content, text, lines
     shown = read_corpus(["_chat.txt"], is_cleaned=False).content.split("\n")
     for place, char in zip(corpus.places(np.arange(len(text))), text, strict=True):
         assert (shown[place.line - 1] + "\n")[place.column - 1] == char
-    note = "left out of _chat.txt: the (dates and times of a WhatsApp chat|numbers and times)"
+    note = (
+        r"left out on \d+ lines of _chat.txt: the (dates and times of a WhatsApp|numbers and times)"
+    )
     assert re.match(note, corpus.notes[-1])
     kept = read_corpus(["_chat.txt"], is_cleaned=False).content
     assert kept == content.replace("\r\n", "\n")
@@ -203,4 +213,4 @@ def test_a_run_without_the_setting_reads_files_as_they_stand(tmp_path):
 
 
 def test_blank_lines_do_not_count_as_left_out_of_subtitles():
-    assert "numbers and times of subtitles (5 lines)" in read("_film.txt", SRT).notes[-1]
+    assert "on 5 lines of _film.txt: the numbers and times" in read("_film.txt", SRT).notes[-1]
