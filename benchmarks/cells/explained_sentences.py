@@ -132,7 +132,7 @@ def rule_terms(study: ModelStudy, detectors: list[Detector]) -> list[Term | None
     """Return the rule of `visualize --describe` for each unit as a term; None for a count."""
     descriptions = study.descriptions(detectors).descriptions
     fitter = Fitter(build_conditions(study.text, study.half, detectors))
-    fits = fitter.fit(np.asarray(study.activations().values, np.float32))
+    fits = fitter.fit(np.asarray(study.activations.values, np.float32))
     terms: list[Term | None] = []
     for description, fit in zip(descriptions, fits, strict=True):
         if fit is None or isinstance(fit.key, int):

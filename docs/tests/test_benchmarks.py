@@ -123,6 +123,15 @@ def test_all_runs_benchmarks_that_exist_names_what_failed_and_keeps_the_rest(
     assert found["bad"]["error"] == "no such kernel"
 
 
+def test_everything_about_every_cell_is_timed(load, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path))
+    arguments = ["atlas.py", "--chars", "3000", "--hidden-size", "4", "--json"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    load("speed.atlas").main()
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["part"] for row in rows][-4:] == ["everything", "second call", ".html", ".json"]
+
+
 def test_the_check_of_a_gpu_runs_through_on_a_cpu(load, tmp_path, monkeypatch):
     """What it checks is trivial there; that every part of it runs is not."""
     module = load("gpu.gpu_check")
