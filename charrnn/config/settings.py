@@ -1,7 +1,6 @@
 """Define the configuration of a run: a frozen dataclass that checks every value on construction."""
 
 import inspect
-import math
 import os
 import re
 import reprlib
@@ -153,9 +152,8 @@ NAME = Range("a name of up to 1,000 characters", contains=lambda name: 0 < len(n
 SEED = Range("between 0 and 2^32 - 1", contains=lambda seed: 0 <= seed < 2**32)
 BUDGET = Range("more than 0 and at most 100000", contains=lambda budget: 0 < budget <= 1e5)
 PROBABILITY = Range("at least 0 and below 1", contains=lambda share: 0 <= share < 1)
-FINITE = Range(
-    "at least 0 and finite", contains=lambda factor: factor >= 0 and math.isfinite(factor)
-)
+FACTOR = between(0, 1000)
+"""The range of a factor by which a step is multiplied: far above what any training bears."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -382,13 +380,13 @@ class Config:
     )
     """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or
     sgd."""
-    muon_scale: float = setting(2.0, allowed=FINITE)
+    muon_scale: float = setting(2.0, allowed=FACTOR)
     """Learning rate of Muon as a multiple of AdamW's."""
     beta1: float = setting(0.9, allowed=PROBABILITY)
     """Decay of the gradients' running mean: AdamW's β1, the momentum of sgd."""
     beta2: float = setting(0.99, allowed=PROBABILITY)
     """Decay of the squared gradients' running mean: AdamW's β2, that of rmsprop."""
-    weight_decay: float | Auto = setting("auto", allowed=FINITE)
+    weight_decay: float | Auto = setting("auto", allowed=FACTOR)
     """Weight decay, on weight matrices only."""
     clip_norm: float = setting(1.0, allowed=Range("more than 0", contains=lambda norm: norm > 0))
     """Largest global gradient norm (Pascanu 2013)."""

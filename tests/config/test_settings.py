@@ -85,6 +85,7 @@ def test_a_value_is_kept_or_refused_by_the_name_of_its_field(name):
     "name, value, message",
     [
         ("alphabet", "CHAR", "`alphabet` is CHAR; it must be "),
+        ("muon_scale", 1e300, "`muon_scale` is 1e+300; it must be between 0 and 1000"),
         ("hidden_size", 0, "`hidden_size` is 0; it must be between 1 and "),
         ("split", (1.0,), "`split` is 1.0; it must be two or three positive shares"),
         ("corpus", ("x" * 100_000,), "`corpus` is xxx"),
