@@ -46,6 +46,7 @@ _REFUSED: Sequence[Kind] = (
     (rb"(?:\xef\xbb\xbf)?\s*%PDF-\d", "a PDF file", "pdftotext FILE text.txt"),
     (_ZIP + rb".*\0xl/", "a spreadsheet", _CSV),
     (_OPEN_DOCUMENT + rb"spreadsheet", "a spreadsheet", _CSV),
+    (_ZIP + rb".{26}config\.yaml", "an exported model", "charrnn sample FILE"),
     (rb"PK(?:\x03\x04|\x05\x06)", "a ZIP archive", "unzip FILE"),
     (
         rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",

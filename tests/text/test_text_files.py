@@ -181,6 +181,7 @@ def in_zip(*names):
         (in_zip("a.txt=word"), "a ZIP archive", "unzip"),
         (in_zip("sword/a.txt"), "a ZIP archive", "unzip"),
         (in_zip(), "a ZIP archive", "unzip"),
+        (in_zip("config.yaml"), "an exported model", "charrnn sample"),
         (rb"{\rtf1\ansi}", "an RTF document", "clean"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", "an old Microsoft Office", "libreoffice"),
         (bz2.compress(b"a"), "compressed by bzip2", "bunzip2"),
