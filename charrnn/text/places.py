@@ -18,13 +18,6 @@ class Place:
     unit: str = "line"
     """`line`, or `paragraph` of a document that pandoc has read."""
 
-    @property
-    def shown_line(self) -> str:
-        """The line as a table shows it, or the paragraph in words."""
-        if self.unit == "line":
-            return f"{self.line:,}"
-        return f"{self.unit} {self.line:,}"
-
 
 class PlacedLine(NamedTuple):
     """A line of a text, or a part of one, and where it stands."""

@@ -93,8 +93,8 @@ def test_a_place_is_a_paragraph_and_a_folder_has_documents_among_texts(pypandoc)
     corpus = read_corpus(["novel"])
     content = str(corpus.content)
     rain, two = corpus.places(np.array([content.index("rained"), content.index("two")]))
-    assert (rain.shown_line, rain.unit) == ("paragraph 2", "paragraph")
-    assert two.shown_line == "2"
+    assert (rain.line, rain.unit) == (2, "paragraph")
+    assert (two.line, two.unit) == (2, "line")
     assert corpus.notes[0] == "skipped 1 lock file in novel"
 
 

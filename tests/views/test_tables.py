@@ -145,12 +145,18 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote():
 
 def test_a_copy_is_shown_by_its_first_and_last_characters():
     for text, shown in (
-        (20 * "a", 20 * "a"),
-        (21 * "a" + "b", 10 * "a" + "…" + 8 * "a" + "b"),
-        ("🙂".encode() * 11, "🙂" * 5 + "… " + "🙂" * 4),
+        (64 * "a", 64 * "a"),
+        (65 * "a" + "b", 32 * "a" + "…" + 30 * "a" + "b"),
+        ("🙂".encode() * 33, "🙂" * 16 + "… " + "🙂" * 15),
         (b"\xff\x1b", "\ufffd␛"),
     ):
         assert rows(provenance(text, (0, len(text))).passages_table())[0][1] == shown
+
+
+def test_the_longest_copy_is_first_and_its_place_is_below_it():
+    shown = rows(provenance("a" * 90, (0, 30), (40, 50)).passages_table())
+    places = [["text.txt, line 31,337, column 1"], ["2 more places"]]
+    assert shown == [["50", "a" * 50], *places, ["30", "a" * 30], *places]
 
 
 def loss_row(name, protocol, *, is_compared=True):

@@ -15,6 +15,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.errors import counted
 from charrnn.generation.generated_text import MIN_COPY_LENGTH
 from charrnn.system.arrays import BoolArray, Int64Array
 from charrnn.system.display import Displayable
@@ -25,7 +26,7 @@ from charrnn.text.vocab import as_bytes
 from charrnn.views.tables import Cell, Columns, records_table
 from charrnn.views.theme import all_visible
 
-EXCERPT_WIDTH = 20
+EXCERPT_WIDTH = 64
 """Columns of the excerpt from a passage."""
 MAX_ROWS = 20
 """Passages in the table, the longest ones."""
@@ -214,10 +215,10 @@ class CopiedPassages(Displayable):
         return records_table(self._columns(), [self], narrow=True)
 
     def passages_table(self) -> Table:
-        """Build the table of the longest passages and their places, in the order of the text.
+        """Build the table of the longest passages, longest first, each with its places below it.
 
         Returns:
-            A table of rich, with at most 20 rows.
+            A table of rich, with at most 20 passages.
 
         Example:
             >>> model.provenance("What is it?").passages_table().row_count
@@ -228,29 +229,14 @@ class CopiedPassages(Displayable):
         if self.where == REST:
             passages = tuple(passage for passage in passages if passage.offset < passage.start)
 
-        # The longest passages, in the order of the text.
         longest = sorted(passages, key=lambda passage: -passage.length)[:MAX_ROWS]
-        # A place in a file is one cell where there are two of them, and else three: a terminal has
-        # no room for six.
-        columns: dict[str, Cell] = {
+        columns: Columns = {
             "characters": "{length:,}",
             "passage": lambda passage: _excerpt(self.text[passage.start : passage.stop]),
         }
-        places = [place for passage in passages for place in (passage.at, passage.place)]
-        files = {place.file for place in places if place is not None}
-        if any(passage.at is not None for passage in passages):
-            # A single file needs no name.
-            has_file = len(files) > 1
-            columns["here"] = lambda passage: _shown_place(passage.at, has_file=has_file)
-            columns["there"] = lambda passage: _shown_place(passage.place, has_file=has_file)
-        else:
-            columns["file"] = _file_name
-            columns["line"] = "{place.shown_line}"
-            columns["column"] = "{place.column:,}"
-        columns["other places"] = "{num_more:,}"
-        rows = sorted(longest, key=lambda passage: passage.start)
-        left = ("passage", "here", "there", "file")
-        return records_table(columns, rows, left=left, narrow=True)
+        # 80 columns have no room for two names of files beside an excerpt.
+        below: Columns = {"passage": _shown_places}
+        return records_table(columns, longest, left=("passage",), narrow=True, below=below)
 
 
 def repeats_in(corpus: Corpus, *, min_length: int = MIN_COPY_LENGTH) -> CopiedPassages:
@@ -335,29 +321,31 @@ def _named(places: Sequence[Place | None]) -> list[Place | None]:
     return named_places
 
 
-def _shown_place(place: Place | None, *, has_file: bool) -> Text:
-    """Return the line and the column of a place, and the file if there are several."""
-    if place is None:
-        return Text("in no file as a whole")
-    shown = f"{place.shown_line}:{place.column}"
-    if has_file:
-        shown = f"{all_visible(place.file)}:{shown}"
-    return Text(shown, overflow="fold")
+def _shown_places(passage: Passage) -> Text:
+    """Return the places of a passage, each on a line: its own, if its text is a file, and that in
+    the other text."""
+    places = ["in no file as a whole"]
+    if passage.place is not None:
+        places = [shown_place(passage.place)]
+    if passage.at is not None:
+        places.insert(0, f"here {shown_place(passage.at)}")
+        places[1] = f"there {places[1]}"
+    if passage.num_more:
+        places.append(counted(passage.num_more, "more place"))
+    return Text("\n".join(places))
 
 
-def _file_name(passage: Passage) -> Text:
-    """Return the name of the file of a passage."""
-    if passage.place is None:
-        return Text("in no file as a whole")
-    return Text(all_visible(passage.place.file), overflow="fold")
+def shown_place(place: Place) -> str:
+    """Return the file, the line and the column of a place in words."""
+    return f"{all_visible(place.file)}, {place.unit} {place.line:,}, column {place.column:,}"
 
 
 def _excerpt(text: str | bytes) -> Text:
     """Return the beginning and the end of a text on a line of at most `EXCERPT_WIDTH` columns."""
     line = all_visible(as_bytes(text).decode("utf-8", "replace"))
     if cell_len(line) <= EXCERPT_WIDTH:
-        return Text(line, no_wrap=True)
+        return Text(line)
     half = EXCERPT_WIDTH // 2
     head = set_cell_size(line, half)
     tail = set_cell_size(line[::-1], half - 1)[::-1]
-    return Text(f"{head}…{tail}", no_wrap=True)
+    return Text(f"{head}…{tail}")

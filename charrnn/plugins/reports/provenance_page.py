@@ -15,12 +15,12 @@ import numpy as np
 
 from charrnn.errors import counted
 from charrnn.plugins.reports.char_predictions import CharPredictions
-from charrnn.plugins.reports.passages import CopiedPassages, Passage
+from charrnn.plugins.reports.passages import CopiedPassages, Passage, shown_place
 from charrnn.plugins.reports.provenance import Provenance
 from charrnn.text.copies import SlicedText
 from charrnn.views.delivery import Shown
 from charrnn.views.page_template import fill_page
-from charrnn.views.theme import LINE_ENDS, all_visible, visible
+from charrnn.views.theme import LINE_ENDS, visible
 
 TEMPLATE = Path(__file__).with_name("provenance_page.html")
 """The page without its content."""
@@ -148,9 +148,7 @@ def _section(
     after = training[end : end + SURROUNDINGS_CHARS]
     place = "It stands in no file as a whole, as it stands here."
     if passage.place is not None:
-        file = all_visible(passage.place.file)
-        found = passage.place
-        place = f"{file}, {found.unit} {found.line:,}, column {found.column:,}"
+        place = shown_place(passage.place)
         if passage.num_more:
             place += f", and in {counted(passage.num_more, 'more place')}"
     # The passage stands between what comes before and after it there.
