@@ -196,9 +196,10 @@ class RecordedCorpus:
             origin = None
             if location is not None:
                 origin = origin_at(location, order)
-            # A model file comes from somebody else, and names no place of this machine.
+            # A model file comes from somebody else, and names no place of this machine. It may name
+            # the file of a text of the catalogue.
             if self.model_file:
-                origin = find_catalogued(source, order)
+                origin = find_catalogued(Path(source).stem, order)
             if origin is None:
                 origin = find_origin(source, is_named_by_run=True, order=order)
             origins.append(origin)

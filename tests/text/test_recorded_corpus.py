@@ -1,6 +1,7 @@
 """The text of a run is found again where it was or where the run is now, and no other text is
 accepted."""
 
+import hashlib
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ from charrnn.config.settings import Config
 from charrnn.errors import DataError
 from charrnn.text.corpus import read_corpus
 from charrnn.text.recorded_corpus import recorded_corpus, state_of_corpus
+from charrnn.text.sources import load_catalogue
 
 TEXT = make_corpus(num_chars=3_000).text
 OTHER = TEXT.upper()
@@ -116,6 +118,22 @@ def test_where_the_text_of_a_model_file_can_be_had_is_said(source, remedy):
     with pytest.raises(DataError) as caught:
         replace(recorded, model_file="a.zip").read()
     assert caught.value.message == f"a.zip contains no text: {remedy}."
+
+
+@pytest.mark.parametrize("source", ["novel", "novel.txt"])
+def test_a_model_file_names_a_text_of_the_catalogue_or_its_file(source, monkeypatch):
+    recorded = record("novel.txt")
+    content = Path("novel.txt").read_bytes()
+    entry = replace(
+        load_catalogue()[0],
+        name="novel",
+        file="novel.txt",
+        sha256=hashlib.sha256(content).hexdigest(),
+        num_bytes=len(content),
+    )
+    monkeypatch.setattr("charrnn.text.sources.load_catalogue", lambda: (entry,))
+    recorded = replace(recorded, config=Config(corpus=(source,)), locations=(), model_file="a.zip")
+    assert recorded.read().content == TEXT
 
 
 def test_a_large_text_of_another_size_is_not_read(monkeypatch):

@@ -314,6 +314,9 @@ def test_a_direction_that_the_run_s_own_text_does_not_give_names_another_way(lab
     with pytest.raises(DataError, match=expected) as raised:
         model.direction("url")
     assert "Give another" not in str(raised.value)
+    model.recorded_corpus = None
+    with pytest.raises(DataError, match=r"learned: clamp a cell, such as 0:17\."):
+        model.direction("quote")
 
 
 def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(command, lab):
