@@ -88,8 +88,8 @@ def test_training_that_leaves_the_finite_numbers(command, mess):
     settings = {
         **SMALL_RUN,
         "learning_rate": 10,
-        "weight_decay": 1e38,
-        "steps": 9,
+        "weight_decay": 1_000,
+        "steps": 30,
         "warmup_steps": 0,
     }
     flags = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]

@@ -160,7 +160,7 @@ def test_an_exact_alphabet_cannot_encode_other_characters():
 def test_an_exact_alphabet_is_extended_by_every_character():
     vocab = vocab_of("hello", is_exact=True)
     counted = CharacterCounts(np.array([0, 101, 122, 97]), np.array([1, 50_000, 1, 50_000]))
-    assert vocab.extended(counted).characters == (*"ehlo", "a", "z")
+    assert vocab.extended(counted).characters == ("\0", *"ehlo", "a", "z")
     assert Vocab.of_bytes().extended(counted) == Vocab.of_bytes()
     for read in (vocab.encode, vocab.unknown_characters):
         with pytest.raises(UsageError, match="given as bytes: decode it first"):
