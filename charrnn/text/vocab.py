@@ -171,7 +171,7 @@ class Vocab:
             raise DataError(
                 f"{len(new):,} new characters and the {len(self):,} of the alphabet are more than"
                 f" {MAX_VOCAB_SIZE:,}: give a larger {named('min_count')} than {min_count}, or"
-                f" use {named('extend_alphabet', False)}"
+                f" use {named('extend_alphabet', 'false')}"
             )
 
         # The unknown symbol stays the first entry, and NUL follows it (`Config.end_id`).

@@ -234,15 +234,15 @@ def validation_notes(config: Config, text: RunText) -> list[str]:
 
 def extension_notes(config: Config, initial: Checkpoint, text: RunText) -> list[str]:
     """Describe which characters were added to the alphabet of the model that a run starts with."""
-    known = initial.description.vocab().characters
+    known = set(initial.description.vocab().characters)
     added = [character for character in text.vocab.characters if character not in known]
     if not added:
         return []
 
     # The most frequent ones first.
-    counted_points = text.corpus.counted
-    points = counted_points.code_points[counted_points.counts.argsort()[::-1]].tolist()
-    added.sort(key=lambda character: points.index(ord(character)))
+    counts = text.corpus.counted
+    count_of = dict(zip(counts.code_points.tolist(), counts.counts.tolist(), strict=True))
+    added.sort(key=lambda character: count_of[ord(character)], reverse=True)
 
     # With quotation marks and escapes: new characters are often spaces of some kind.
     listed = []

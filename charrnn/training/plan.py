@@ -280,7 +280,7 @@ def with_model_of(run: str, theirs: Config, config: Config, asked: Collection[st
     if is_new and not config.extend_alphabet:
         raise UsageError(
             f"{named('documents')} is {config.documents}, but the alphabet of {run} has no END"
-            f" symbol: use {named('extend_alphabet', True)}, or leave {named('documents')} out."
+            f" symbol: use {named('extend_alphabet', 'true')}, or leave {named('documents')} out."
         )
     return same
 

@@ -89,10 +89,10 @@ def read_new_text(config: Config, initial: Checkpoint | None) -> RunText:
 
     # So does validation on what the weights have learned before. A model file has no text.
     earlier_share = None
-    if initial is not None and find_model_file(config.init_from or "") is None:
-        recorded = recorded_corpus(
-            config.init_from or "", config=initial.description.config(), state=initial.state
-        )
+    run = config.init_from
+    if initial is not None and run is not None and find_model_file(run) is None:
+        theirs = initial.description.config()
+        recorded = recorded_corpus(run, config=theirs, state=initial.state)
         if recorded is not None and len(validation) <= MAX_COMPARED:
             earlier_share = recorded.trained_share(validation[:])
     return replace(text, trained_share=share, earlier_share=earlier_share)
@@ -158,7 +158,7 @@ def check_alphabet(run: str, text: RunText, *, extended: bool) -> None:
         if share <= MAX_UNKNOWN_SHARE:
             continue
         # An alphabet that was extended has all but the rare characters.
-        remedy = named("min_count", 1) if extended else named("extend_alphabet", True)
+        remedy = named("min_count", 1) if extended else named("extend_alphabet", "true")
         raise DataError(
             f"{share:.0%} of the characters of the {name} are not in the alphabet of {run}; "
             f"with {named('init_from')} at most {MAX_UNKNOWN_SHARE:.0%} may be unknown\n"

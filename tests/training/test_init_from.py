@@ -204,7 +204,7 @@ def test_a_text_of_unknown_characters_is_refused(command, lab):
         first,
     )
     assert (
-        "add them with --set extend_alphabet=True, train without --init-from" in second
+        "add them with --set extend_alphabet=true, train without --init-from" in second
         and "--alphabet byte" in second
     )
     assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["old"], (
