@@ -128,24 +128,15 @@ class Vocab:
                 )
             return cls("char", tuple(map(chr, np.sort(counted.code_points).tolist())))
 
-        # Keep the frequent characters, and NUL, which ends even a single document.
-        num_chars = counted.num_chars
-        occurrences = np.where(counted.code_points == 0, num_chars, counted.counts)
-        threshold = _threshold(num_chars, min_count)
-        is_kept = occurrences >= threshold
-        kept_points = counted.code_points[is_kept]
-        counts = occurrences[is_kept]
-        if not len(kept_points):
+        threshold = _threshold(counted.num_chars, min_count)
+        frequent = _most_frequent(counted, threshold)[: max_size - 1]
+        if not len(frequent):
             raise DataError(
-                f"no character of this text of length {num_chars} occurs {threshold} times: learn"
-                f" them all with {named('min_count', 1)}, or their bytes with"
+                f"no character of this text of length {counted.num_chars} occurs {threshold} times:"
+                f" learn them all with {named('min_count', 1)}, or their bytes with"
                 f" {named('alphabet', 'byte')}"
             )
-
-        # Take the most frequent of them. The last key of lexsort comes first: this sorts by falling
-        # count, then by code point.
-        most_frequent = kept_points[np.lexsort((kept_points, -counts))[: max_size - 1]]
-        return cls("char", characters=(UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))
+        return cls("char", characters=(UNKNOWN, *map(chr, np.sort(frequent).tolist())))
 
     def extended(self, counted: "CharacterCounts", *, min_count: int = MIN_COUNT) -> "Vocab":
         """Return the alphabet with the new characters of a text at its end, ordered by code point.
@@ -153,20 +144,21 @@ class Vocab:
         stay the same.
 
         A character is added if it occurs as often as `from_counts` requires, or at all if the
-        alphabet has no unknown symbol. A byte alphabet has no new characters. Raises DataError if
-        there are more than `MAX_VOCAB_SIZE` entries.
+        alphabet has no unknown symbol. If there were more than `MAX_CHARACTERS` entries, the most
+        frequent characters are added. A byte alphabet has no new characters. Raises DataError if an
+        alphabet without an unknown symbol exceeds `MAX_VOCAB_SIZE`.
         """
         if self.kind == "byte":
             return self
 
         # Without an unknown symbol, a character that is not added could not be encoded.
         least = 1
+        room = None
         if self.has_unknown_symbol:
             least = _threshold(counted.num_chars, min_count)
-        # NUL ends even a single document.
-        is_kept = (counted.counts >= least) | (counted.code_points == 0)
-        kept = np.sort(counted.code_points[is_kept])
-        new = kept[~self.knows(kept)]
+            room = max(1, MAX_CHARACTERS - len(self))  # NUL is always added
+        frequent = _most_frequent(counted, least)
+        new = np.sort(frequent[~self.knows(frequent)][:room])
         if len(self) + len(new) > MAX_VOCAB_SIZE:
             raise DataError(
                 f"{len(new):,} new characters and the {len(self):,} of the alphabet are more than"
@@ -413,6 +405,16 @@ def _threshold(num_chars: int, min_count: int) -> int:
     """Return the number of occurrences that a character needs to be in the alphabet: fewer in a
     short text."""
     return max(1, min(min_count, 1 + num_chars // 10_000))
+
+
+def _most_frequent(counted: CharacterCounts, least: int) -> Int64Array:
+    """Return the code points (M,) that occur at least `least` times, the most frequent first and
+    the lower one first on a tie. NUL, which ends even a single document, is before all of them."""
+    counts = np.where(counted.code_points == 0, counted.num_chars, counted.counts)
+
+    # The last key of lexsort comes first.
+    order = np.lexsort((counted.code_points, -counts))
+    return counted.code_points[order][counts[order] >= least]
 
 
 def as_bytes(text: str | bytes) -> bytes:

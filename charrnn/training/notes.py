@@ -169,7 +169,7 @@ def _unknown_notes(planned: Config, text: RunText) -> list[str]:
     if not num_unknown:
         return []
     why = "too rare to learn"
-    if planned.init_from is None and len(text.vocab) == MAX_CHARACTERS:
+    if len(text.vocab) >= MAX_CHARACTERS:
         why = "beyond the alphabet's limit"
     elif planned.init_from is not None and not planned.extend_alphabet:
         why = f"not in the alphabet of {planned.init_from}"

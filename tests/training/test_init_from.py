@@ -20,7 +20,7 @@ from charrnn.config.settings_file import from_yaml
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
 from charrnn.model.shapes import LESS_LIKELY, extend_rows, weight_shapes
-from charrnn.text.vocab import MAX_VOCAB_SIZE, UNKNOWN, CharacterCounts, Vocab
+from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, UNKNOWN, CharacterCounts, Vocab
 from charrnn.training.loop import resume
 from charrnn.training.plan import with_model_of
 
@@ -265,7 +265,13 @@ def test_a_new_character_begins_as_the_known_one_that_is_nearest_to_it():
 
 
 def test_an_alphabet_has_a_limit():
-    full = Vocab("char", (UNKNOWN, *map(chr, range(0x10000, 0x10000 + MAX_VOCAB_SIZE - 2))))
+    nearly_full = Vocab("char", (UNKNOWN, *map(chr, range(0x10000, 0x10000 + MAX_CHARACTERS - 3))))
+    assert extend(nearly_full, "abbcc").characters[-2:] == ("b", "c"), "the most frequent"
+    full = extend(nearly_full, "bc")
+    assert extend(full, "ab\0").characters == (UNKNOWN, "\0", *full.characters[1:])
+
+    # Every character of an exact alphabet must be in it.
+    full = Vocab("char", tuple(map(chr, range(0x10000, 0x10000 + MAX_VOCAB_SIZE - 1))))
     assert len(extend(full, "a")) == MAX_VOCAB_SIZE
     with pytest.raises(
         DataError, match=r"^2 new characters and the 65,534 of .* more than 65,535: "
