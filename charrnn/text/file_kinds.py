@@ -165,9 +165,13 @@ _STAMP = (
     + rb"|%b,? %b%b - )" % (_DAY, _MINUTE, _NOON)
 )
 _DELETED = (
-    rb"(?:This message was deleted|You deleted this message"
-    rb"|(?:Diese Nachricht wurde|Du hast diese Nachricht) gel\xc3\xb6scht)\.?"
-)
+    r"(?:This message was deleted|You deleted this message"
+    r"|(?:Diese Nachricht wurde|Du hast diese Nachricht) gelöscht"
+    r"|(?:Se eliminó|Eliminaste) este mensaje"
+    r"|Ce message a été supprimé|Vous avez supprimé ce message"
+    r"|Esta mensagem foi apagada|Você apagou esta mensagem"
+    r"|Questo messaggio è stato eliminato|Hai eliminato questo messaggio)\.?"
+).encode()
 # A log may have such stamps without a comma, and a level or the name of a program before its colon.
 _LEVEL = rb"INFO|DEBUG|TRACE|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|SEVERE"
 _LOGGED = rb"[^,\n]{10,40}?(?:\]| -) (?:[a-z][^\s:]*:|(?:[^:\n]{0,59}\W)?(?:%b|%b)\b)" % (

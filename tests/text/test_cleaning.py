@@ -91,6 +91,10 @@ DELETED = (
     "You deleted this message.",
     "Diese Nachricht wurde gelöscht.",
     "Du hast diese Nachricht gelöscht.",
+    "Se eliminó este mensaje.",
+    "Ce message a été supprimé",
+    "Esta mensagem foi apagada",
+    "Questo messaggio è stato eliminato.",
 )
 CHAT = "Mara: I am at the river.\nIt rains.\nBen: Stay: I come.\n"
 SRT = "1\n00:00:01,000 --> 00:00:02,000\n<i>It rains</i>\nat night.\n\n2\n00:00:03,000 --> 00:00:04,000\nStay.\n"

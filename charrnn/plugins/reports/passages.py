@@ -322,8 +322,8 @@ def _named(places: Sequence[Place | None]) -> list[Place | None]:
 
 
 def _shown_places(passage: Passage) -> Text:
-    """Return the places of a passage, each on a line: its own, if its text is a file, and that in
-    the other text."""
+    """Return the places of a passage, each on a line: the place in its own text, if that is a file,
+    and the place in the other text."""
     places = ["in no file as a whole"]
     if passage.place is not None:
         places = [shown_place(passage.place)]
