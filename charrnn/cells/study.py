@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar, cast
 
@@ -64,10 +64,9 @@ class CellSection(Record):
     message: str
     """The message that is shown during the measurement."""
     measure: Callable[[Study, int, int], Displayable | None]
-    _: KW_ONLY
-    place: int
+    place: int = field(kw_only=True)
     """The place on the page: sections are in the order of these numbers."""
-    measure_all: Callable[[Study], Sequence[Displayable]] | None = None
+    measure_all: Callable[[Study], Sequence[Displayable]] | None = field(default=None, kw_only=True)
     """Measures all C cells for an atlas, in the order of their numbers; by default `measure` is
     called for each cell."""
 

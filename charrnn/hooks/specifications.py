@@ -19,7 +19,7 @@ point of the group `charrnn`. docs/use/extending.md shows how.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -63,7 +63,7 @@ def _types_of(record: type[Record]) -> dict[str, tuple[type[Any], ...]]:
     """Return the types that each field of a record may have."""
     types = {}
     for name, hint in get_type_hints(record).items():
-        if hint in (Any, KW_ONLY):
+        if hint is Any:
             continue
         members: tuple[Any, ...] = (hint,)
         if isinstance(hint, UnionType):

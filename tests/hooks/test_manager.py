@@ -17,6 +17,7 @@ from fake_packages import install
 import charrnn
 import charrnn.commands.app  # whose commands the group takes
 from charrnn.api import Model
+from charrnn.cells.study import CellSection
 from charrnn.cli import root, streams
 from charrnn.errors import named
 from charrnn.hooks import manager, specifications
@@ -161,6 +162,15 @@ def offer(tmp_path, monkeypatch):
     monkeypatch.undo()
     manager.forget()
     root._built.cache_clear()  # by the place of a command, which another test fills anew
+
+
+def test_python_310_evaluates_the_annotations_of_every_record():
+    """Its `typing.get_type_hints` refuses KW_ONLY in a module with postponed annotations."""
+    records = specifications.Record.__subclasses__()
+    assert CellSection in records
+    for record in records:
+        records += record.__subclasses__()
+        assert "KW_ONLY" not in inspect.get_annotations(record).values(), record
 
 
 def test_a_flag_of_two_analyses_is_refused(offer, capsys):
