@@ -130,7 +130,8 @@ def unwritable(tmp_path, monkeypatch):
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
 
     def make():
-        names = {}
+        # numba keeps all global names of a function without a module.
+        names = {"__name__": __name__}
         exec(compile(source.read_text(), str(source), "exec"), names)
         return CompiledLoop(names["add"])
 
