@@ -8,9 +8,10 @@
     python benchmarks/losses/peers.py table shakespeare.txt peers.csv
 
 Each adds rows to a CSV file, of which docs/make/charts.py draws a picture and `table` prints a table.
-A row has the program, the minutes of its training, the seconds until the measurement, the loss, and
-whether it is the `end` of that training or `within` it, where the rate of learning is still high.
-Each budget is a training of its own. Run all on one idle machine, within two hours.
+A row has the program, the minutes and the seed of its training, the seconds until the measurement,
+the loss, and whether it is the `end` of that training or `within` it, where the rate of learning is
+still high. Each budget is a training of its own; `--seed` repeats those of charrnn and of lstm, of
+whose ends picture and table have the mean and the range. Run all on one idle machine, in one go.
 
 - `nanogpt` runs the command for a CPU of nanoGPT's README in FOLDER, a clone of
   https://github.com/karpathy/nanoGPT, whose code it does not change. As many iterations as fit into the
@@ -37,6 +38,7 @@ import os
 import pickle
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -70,6 +72,8 @@ ESTIMATE_COST = 14
 """Iterations that take as long as an estimate of the loss: 40 batches without gradients."""
 STRIDE = 8
 """Characters that nanoGPT's model predicts from one reading of a block."""
+NANOGPT_SEED = 1337
+"""The seed that stands in nanoGPT's program."""
 BUDGETS = {"charrnn": [0.025, 0.33, 1, 3, 15], "search": [3]}
 """Minutes of the trainings of a program that are not a minute, three and a quarter of an hour."""
 THREADS_OF_SEARCH = 1
@@ -82,6 +86,7 @@ class Measurement:
 
     program: str
     minutes: float
+    seed: int
     seconds: float
     loss: float
     place: str
@@ -264,12 +269,13 @@ def run_nanogpt(clone: Path, num_iterations: int, out: Path) -> Iterator[tuple[f
 
 
 def with_places(
-    program: str, minutes: float, losses: list[tuple[float, float]]
+    program: str, minutes: float, seed: int, losses: list[tuple[float, float]]
 ) -> Iterator[Measurement]:
     """Yield the seconds and losses of one training as rows, of which the last is its end."""
     last = len(losses) - 1
     for index, (seconds, loss) in enumerate(losses):
-        yield Measurement(program, minutes, seconds, loss, "end" if index == last else "within")
+        place = "end" if index == last else "within"
+        yield Measurement(program, minutes, seed, seconds, loss, place)
 
 
 def measure_nanogpt(given: argparse.Namespace) -> Iterator[Measurement]:
@@ -291,7 +297,7 @@ def measure_nanogpt(given: argparse.Namespace) -> Iterator[Measurement]:
                 model.load_state_dict(saved["model"])
                 reader = BlockReader(model.eval(), saved["model_args"]["block_size"])
                 losses.append((seconds, loss_of(reader, ids[num_train:])))
-        yield from with_places("nanoGPT", minutes, losses)
+        yield from with_places("nanoGPT", minutes, NANOGPT_SEED, losses)
 
 
 def train_lstm(
@@ -368,7 +374,7 @@ def measure_lstm(given: argparse.Namespace) -> Iterator[Measurement]:
     if len(given.budgets) == 1:
         [minutes] = given.budgets
         losses = list(train_lstm(given, settings_of(given), minutes))
-        yield from with_places("torch.nn.LSTM", minutes, losses)
+        yield from with_places("torch.nn.LSTM", minutes, given.seed, losses)
         return
     for minutes in given.budgets:
         with tempfile.TemporaryDirectory() as folder:
@@ -434,7 +440,7 @@ def measure_ngrams(given: argparse.Namespace) -> Iterator[Measurement]:
     seconds = seconds_since_start()
     network = NgramNetwork(predictor, device=torch.device("cpu"), end_id=None)
     loss = loss_of(network, ids[num_train:])
-    yield Measurement("n-grams alone", seconds / 60, seconds, loss, "end")
+    yield Measurement("n-grams alone", seconds / 60, 0, seconds, loss, "end")
 
 
 def measure_charrnn(given: argparse.Namespace) -> Iterator[Measurement]:
@@ -450,13 +456,13 @@ def measure_charrnn(given: argparse.Namespace) -> Iterator[Measurement]:
 
         model = charrnn.load(run)
         report = charrnn.evaluate(model, model.held_out(), protocol=WINDOWED)
-        yield Measurement("charrnn", minutes, seconds, report.nats_per_char, "end")
+        yield Measurement("charrnn", minutes, given.seed, seconds, report.nats_per_char, "end")
 
         begin = time.monotonic()
         mixture = charrnn.mix([model, model.ngrams()])
         seconds += time.monotonic() - begin
-        report = charrnn.evaluate(mixture, model.held_out(), protocol=WINDOWED)
-        yield Measurement("charrnn --mix ngrams", minutes, seconds, report.nats_per_char, "end")
+        loss = charrnn.evaluate(mixture, model.held_out(), protocol=WINDOWED).nats_per_char
+        yield Measurement("charrnn --mix ngrams", minutes, given.seed, seconds, loss, "end")
 
 
 PROGRAMS = {
@@ -470,8 +476,14 @@ PROGRAMS = {
 
 def written(row: Measurement) -> dict[str, str]:
     """Return a row as it stands in the file."""
-    numbers = {"minutes": f"{row.minutes:.3g}", "seconds": f"{row.seconds:.1f}"}
-    return {"program": row.program, **numbers, "loss": f"{row.loss:.4f}", "place": row.place}
+    return {
+        "program": row.program,
+        "minutes": f"{row.minutes:.3g}",
+        "seed": str(row.seed),
+        "seconds": f"{row.seconds:.1f}",
+        "loss": f"{row.loss:.4f}",
+        "place": row.place,
+    }
 
 
 def read_rows(path: Path) -> list[Measurement]:
@@ -481,12 +493,32 @@ def read_rows(path: Path) -> list[Measurement]:
             Measurement(
                 row["program"],
                 float(row["minutes"]),
+                int(row["seed"]),
                 float(row["seconds"]),
                 float(row["loss"]),
                 row["place"],
             )
             for row in csv.DictReader(file)
         ]
+
+
+def table_of(rows: list[Measurement]) -> list[dict[str, str]]:
+    """Return a row for each program and budget, the fastest first: the means of its trainings, and
+    the range of their losses if there are several."""
+    trainings: dict[tuple[str, float], list[Measurement]] = {}
+    for row in rows:
+        if row.place == "end":
+            trainings.setdefault((row.program, row.minutes), []).append(row)
+    table = {}
+    for (program, minutes), ends in trainings.items():
+        seconds = statistics.mean(end.seconds for end in ends)
+        losses = [end.loss for end in ends]
+        loss = f"{statistics.mean(losses):.4f}"
+        if len(losses) > 1:
+            loss = f"{loss} ({min(losses):.4f}…{max(losses):.4f})"
+        name = program if program == "n-grams alone" else f"{program}, {minutes:g} minutes"
+        table[seconds] = {"program": name, "seconds": f"{seconds:.1f}", "loss": loss}
+    return [table[seconds] for seconds in sorted(table)]
 
 
 def main() -> None:
@@ -509,7 +541,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=float, default=share, help="of lstm")
     given = parser.parse_args()
     if given.program == "table":
-        print_table([written(row) for row in read_rows(given.csv)])
+        print_table(table_of(read_rows(given.csv)))
         return
     if given.program == "nanogpt" and given.clone is None:
         parser.error("nanogpt needs --clone FOLDER")

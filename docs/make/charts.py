@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import groupby
 from pathlib import Path
+from statistics import mean
 
 import charrnn
 from charrnn.plugins.analyses.gradients import GradientReach
@@ -105,27 +105,34 @@ MIXED = "charrnn --mix ngrams"
 
 @dataclass(frozen=True)
 class ProgramPoints:
-    """Seconds and loss of one program: at the end of each training, and within each of them."""
+    """Seconds and loss of one program."""
 
     ends: Points
-    within: list[Points]
+    """The mean of the trainings of each budget, at their end."""
+    ranges: list[tuple[float, float]]
+    """The lowest and the highest loss of these trainings."""
+    within: Points
+    """Measurements before the end of a training."""
 
 
 def read_programs(source: Path) -> dict[str, ProgramPoints]:
     """Read the points of each program up to HIGHEST_LOSS, the program with the lowest loss first."""
     programs: dict[str, ProgramPoints] = {}
+    trainings: dict[tuple[str, str], Points] = {}
     with source.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if float(row["loss"]) <= HIGHEST_LOSS]
-    for (program, _), training in groupby(rows, key=lambda row: (row["program"], row["minutes"])):
-        points = programs.setdefault(program, ProgramPoints(ends=[], within=[]))
-        within = []
-        for row in training:
-            point = float(row["seconds"]), float(row["loss"])
-            if row["place"] == "end":
-                points.ends.append(point)
-            else:
-                within.append(point)
-        points.within.append(within)
+    for row in rows:
+        program = row["program"]
+        points = programs.setdefault(program, ProgramPoints(ends=[], ranges=[], within=[]))
+        point = float(row["seconds"]), float(row["loss"])
+        if row["place"] == "end":
+            trainings.setdefault((program, row["minutes"]), []).append(point)
+        else:
+            points.within.append(point)
+    for (program, _), ends in trainings.items():
+        seconds, losses = zip(*ends, strict=True)
+        programs[program].ends.append((mean(seconds), mean(losses)))
+        programs[program].ranges.append((min(losses), max(losses)))
     return dict(sorted(programs.items(), key=lambda item: min(loss for _, loss in item[1].ends)))
 
 
@@ -151,18 +158,15 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
     """Draw the loss of each program over the seconds since its process began, on a logarithmic
     scale.
 
-    A filled dot is the end of a training, and a line joins the ends of a program's trainings. Hollow
-    dots are measurements within a training, whose rate of learning has still to fall. The name stands
-    at the end of the longest training.
+    A filled dot is the mean of trainings at their end, with a line from the lowest to the highest
+    loss, and a line joins the dots of a program. Hollow dots are measurements within a training,
+    whose rate of learning has still to fall. The name stands at the end of the longest training.
     """
     left, top, width, height = 60.0, 40.0, 600.0, 330.0
     programs = read_programs(source)
     names = list(programs)
     every_point = [
-        point
-        for points in programs.values()
-        for training in (points.ends, *points.within)
-        for point in training
+        point for points in programs.values() for point in (*points.ends, *points.within)
     ]
     seconds, losses = zip(*every_point, strict=True)
     first, last = math.log10(min(seconds)), math.log10(max(seconds))
@@ -198,8 +202,7 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
 
         for name, points in programs.items():
             colour = theme.lines[names.index(name)]
-            for training in points.within:
-                parts += [circle(point, colour, theme.paper) for point in training]
+            parts += [circle(point, colour, theme.paper) for point in points.within]
             places = [at(*point) for point in sorted(points.ends)]
             route = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
             line = f'fill="none" stroke="{colour}" stroke-width="2"'
@@ -207,6 +210,13 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
                 line += ' stroke-dasharray="6 4"'
             parts.append(f'<path d="M{route}" {line}/>')
             parts += [circle(point, colour, colour) for point in points.ends]
+            for (x, _), (lowest, highest) in zip(points.ends, points.ranges, strict=True):
+                across, bottom = at(x, lowest)
+                _, top_of_range = at(x, highest)
+                parts.append(
+                    f'<path d="M{across:.1f} {bottom:.1f}V{top_of_range:.1f}" stroke="{colour}"'
+                    ' stroke-width="2"/>'
+                )
         parts += [
             text_at(x, y, name, theme.lines[names.index(name)], 13)
             for name, (x, y) in label_places(programs, at).items()

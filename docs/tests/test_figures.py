@@ -1,7 +1,6 @@
 """The figures of the pages are of today's recipe, models, cards and tables, and what their scripts
 draw."""
 
-import csv
 import importlib
 import re
 import shlex
@@ -11,6 +10,7 @@ import pytest
 from environment import REPOSITORY
 
 import charrnn
+from benchmarks.losses import peers
 from charrnn.training import recipe
 from charrnn.views.tables import score_text
 
@@ -174,6 +174,5 @@ def test_the_chart_of_programs_is_that_of_its_figures(load, tmp_path):
 
 def test_the_results_have_the_figures_of_the_chart():
     results = (DOCS / "look-up" / "results.md").read_text(encoding="utf-8")
-    with (DOCS / "peers.csv").open(encoding="utf-8", newline="") as file:
-        ends = [row for row in csv.DictReader(file) if row["place"] == "end"]
-    assert [row for row in ends if f"| {row['seconds']} | {row['loss']} |" not in results] == []
+    rows = peers.table_of(peers.read_rows(DOCS / "peers.csv"))
+    assert [row for row in rows if f"| {row['seconds']} | {row['loss']} |" not in results] == []
