@@ -69,6 +69,8 @@ THEMES = (
 Body = Callable[[Theme], tuple[float, float, str]]
 """Returns width, height and elements of a chart."""
 Points = list[tuple[float, float]]
+Placing = Callable[[float, float], tuple[float, float]]
+"""Returns where a point stands in a picture."""
 
 
 def text_at(x: float, y: float, text: str, fill: str, size: int = 12, anchor: str = "start") -> str:
@@ -136,9 +138,7 @@ def read_programs(source: Path) -> dict[str, ProgramPoints]:
     return dict(sorted(programs.items(), key=lambda item: min(loss for _, loss in item[1].ends)))
 
 
-def label_places(
-    programs: dict[str, ProgramPoints], at: Callable[[float, float], tuple[float, float]]
-) -> dict[str, tuple[float, float]]:
+def label_places(programs: dict[str, ProgramPoints], at: Placing) -> dict[str, tuple[float, float]]:
     """Return where the name of each program stands: at the end of its longest training, 16 pixels or
     more below the name above it."""
     places = {}
@@ -152,6 +152,27 @@ def label_places(
         y_above = max(y - 9 if is_point else y + 4, y_above + 16)
         places[program] = (x if is_point else x + 8), y_above
     return places
+
+
+def draw_program(
+    points: ProgramPoints, at: Placing, colour: str, paper: str, dashes: str
+) -> list[str]:
+    """Return the dots and lines of a program."""
+
+    def circle(point: tuple[float, float], fill: str) -> str:
+        x, y = at(*point)
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{fill}" stroke="{colour}"/>'
+
+    line = f'stroke="{colour}" stroke-width="2"'
+    route = "L".join("{:.1f} {:.1f}".format(*at(*point)) for point in sorted(points.ends))
+    parts = [circle(point, paper) for point in points.within]
+    parts.append(f'<path d="M{route}" fill="none" {line}{dashes}/>')
+    parts += [circle(point, colour) for point in points.ends]
+    for (seconds, _), (lowest, highest) in zip(points.ends, points.ranges, strict=True):
+        if lowest < highest:
+            x, bottom = at(seconds, lowest)
+            parts.append(f'<path d="M{x:.1f} {bottom:.1f}V{at(seconds, highest)[1]:.1f}" {line}/>')
+    return parts
 
 
 def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "pictures") -> None:
@@ -177,10 +198,6 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
         across = (math.log10(x) - first) / (last - first)
         return left + across * width, top + height * (high - y) / (high - low)
 
-    def circle(point: tuple[float, float], stroke: str, fill: str) -> str:
-        x, y = at(*point)
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{fill}" stroke="{stroke}"/>'
-
     def body(theme: Theme) -> tuple[float, float, str]:
         parts = [text_at(left, 22, "validation loss, nats per character", theme.faint, 14)]
         for tenths in range(round(10 * low), round(10 * high) + 1, LOSS_STEP):
@@ -201,22 +218,9 @@ def draw_peers(source: Path = DOCS / "peers.csv", folder: Path = DOCS / "picture
             parts.append(text_at(left + 4, y + 24, PUBLISHED[1], theme.faint, 12))
 
         for name, points in programs.items():
+            dashes = ' stroke-dasharray="6 4"' if name == MIXED else ""
             colour = theme.lines[names.index(name)]
-            parts += [circle(point, colour, theme.paper) for point in points.within]
-            places = [at(*point) for point in sorted(points.ends)]
-            route = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-            line = f'fill="none" stroke="{colour}" stroke-width="2"'
-            if name == MIXED:
-                line += ' stroke-dasharray="6 4"'
-            parts.append(f'<path d="M{route}" {line}/>')
-            parts += [circle(point, colour, colour) for point in points.ends]
-            for (x, _), (lowest, highest) in zip(points.ends, points.ranges, strict=True):
-                across, bottom = at(x, lowest)
-                _, top_of_range = at(x, highest)
-                parts.append(
-                    f'<path d="M{across:.1f} {bottom:.1f}V{top_of_range:.1f}" stroke="{colour}"'
-                    ' stroke-width="2"/>'
-                )
+            parts += draw_program(points, at, colour=colour, paper=theme.paper, dashes=dashes)
         parts += [
             text_at(x, y, name, theme.lines[names.index(name)], 13)
             for name, (x, y) in label_places(programs, at).items()
