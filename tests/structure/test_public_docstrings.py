@@ -29,13 +29,19 @@ NUM_CHARS = 3_000
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
+def is_method(value):
+    """Whether a value is called as a method: `inspect.isroutine` of Python 3.13.0 is true of a
+    `cached_property`, too."""
+    return inspect.isroutine(value) and callable(value)
+
+
 def methods_of(cls):
     """Yield the name and the function of each method of a class that `dir` lists for its users."""
     for name in dir(object.__new__(cls)):
         method = getattr(cls, name, None)
         function = getattr(method, "__func__", method)
         is_ours = str(getattr(function, "__module__", None)).startswith("charrnn.")
-        if not name.startswith("_") and inspect.isroutine(function) and is_ours:
+        if not name.startswith("_") and is_method(function) and is_ours:
             yield f"{cls.__name__}.{name}", function
 
 
@@ -50,7 +56,7 @@ def documented_methods():
                 if inspect.isclass(cls) and cls.__module__ == module.__name__:
                     for name, method in vars(cls).items():
                         function = getattr(method, "__func__", method)
-                        if inspect.isroutine(function) and " Example:\n" in str(function.__doc__):
+                        if is_method(function) and " Example:\n" in str(function.__doc__):
                             yield f"{cls.__name__}.{name}", function
 
 
