@@ -1,6 +1,7 @@
 """Draw progress bars on stderr."""
 
 import sys
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.streams import can_animate, printable, warn, write_aside
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 DELAY = 1.0
 """Seconds after which a bar is drawn: shorter work needs none."""
+_LOCK = RLock()
+"""Only threads draw bars. The locks that tqdm makes by itself are of processes, too, for which
+Python 3.14 starts a process."""
 
 
 class TerminalProgress(Progress):
@@ -48,13 +52,11 @@ class _Bar(Task):
         super().__init__(label, total=total, unit=unit)
 
         # Imported here, because most tasks have no bar and need neither.
-        from tqdm import tqdm
-
         from charrnn.views.theme import all_visible
 
         # The label of a task that does not count appears at once; the bars of its steps take its
         # line.
-        self._bar: tqdm[Any] = tqdm(
+        self._bar: tqdm[Any] = _tqdm()(
             total=total or None,
             desc=all_visible(label),
             unit=unit if unit == "B" else f" {unit}",
@@ -77,11 +79,17 @@ class _Bar(Task):
         self._bar.close()
 
 
-def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]":
-    """Return a bar of steps or runs, in a format of tqdm; the caller moves and closes it."""
+def _tqdm() -> type["tqdm[Any]"]:
+    """Return the class of bars, which share a lock."""
     from tqdm import tqdm
 
-    return tqdm(
+    tqdm.set_lock(_LOCK)
+    return tqdm
+
+
+def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]":
+    """Return a bar of steps or runs, in a format of tqdm; the caller moves and closes it."""
+    return _tqdm()(
         total=total,
         initial=initial,
         file=sys.stderr,
@@ -94,8 +102,6 @@ def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]
 
 def print_above_bars(console: Any, *args: Any, **kwargs: Any) -> None:
     """Print on a console of rich, above the progress bars of the terminal."""
-    from tqdm import tqdm
-
     # tqdm clears the bars before the output, and draws them again after it.
-    with tqdm.external_write_mode():
+    with _tqdm().external_write_mode():
         console.print(*args, **kwargs)

@@ -203,6 +203,7 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
     """Download the text of an entry to `partial` and verify it. Raises OSError, also if the server
     sends another text."""
     from http.client import HTTPException
+    from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
     # The text is hashed as it arrives, and the download ends when it gets too long: a server that
@@ -236,6 +237,9 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
             # not exist.
             file.flush()
             os.fsync(file.fileno())
+    except HTTPError as error:
+        error.close()  # It holds the answer of the server.
+        raise
     except HTTPException as error:
         raise OSError(f"the server closed the connection ({type(error).__name__})") from error
 

@@ -58,6 +58,19 @@ def test_what_is_not_counted_is_said_at_once(monkeypatch):
     assert terminal.getvalue().split("\r")[-2].strip() == "", "it is removed"
 
 
+def test_a_bar_makes_no_lock_between_processes(monkeypatch):
+    """For such a lock Python 3.14 starts a process."""
+    terminal = Terminal()
+    monkeypatch.setenv("CI", "")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("multiprocessing.RLock", lambda: pytest.fail("a lock was made"))
+    monkeypatch.delattr("tqdm.std.TqdmDefaultWriteLock.mp_lock", raising=False)
+    monkeypatch.delattr("tqdm.std.tqdm._lock", raising=False)
+    with bar(0, "reading run", unit=""):
+        assert "reading run" in terminal.getvalue()
+
+
 def test_reports_go_where_the_innermost_block_says_and_nowhere_by_default():
     seen = []
 
