@@ -147,10 +147,8 @@ def label_places(programs: dict[str, ProgramPoints], at: Placing) -> dict[str, t
         ((program, at(*max(points.ends))) for program, points in programs.items()),
         key=lambda place: place[1][1],
     ):
-        # The name of a single point stands above it, because a line may begin on its right.
-        is_point = len(programs[program].ends) == 1
-        y_above = max(y - 9 if is_point else y + 4, y_above + 16)
-        places[program] = (x if is_point else x + 8), y_above
+        y_above = max(y + 4, y_above + 16)
+        places[program] = x + 8, y_above
     return places
 
 
