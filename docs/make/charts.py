@@ -101,6 +101,8 @@ LOSS_STEP = 2
 """Tenths of a nat between two lines of that chart."""
 HIGHEST_LOSS = 2.5
 """A higher loss is not in that chart: a network has it after a second or two of training."""
+NAME_WIDTH = 150
+"""Pixels that the longest name takes in that chart."""
 MIXED = "charrnn --mix ngrams"
 """The program whose line is dashed: the network of charrnn and the n-grams of its text."""
 
@@ -140,15 +142,14 @@ def read_programs(source: Path) -> dict[str, ProgramPoints]:
 
 def label_places(programs: dict[str, ProgramPoints], at: Placing) -> dict[str, tuple[float, float]]:
     """Return where the name of each program stands: at the end of its longest training, 16 pixels or
-    more below the name above it."""
-    places = {}
-    y_above = 0.0
+    more below a name above it."""
+    places: dict[str, tuple[float, float]] = {}
     for program, (x, y) in sorted(
         ((program, at(*max(points.ends))) for program, points in programs.items()),
         key=lambda place: place[1][1],
     ):
-        y_above = max(y + 4, y_above + 16)
-        places[program] = x + 8, y_above
+        above = [name_y + 16 for name_x, name_y in places.values() if abs(name_x - x) < NAME_WIDTH]
+        places[program] = x + 8, max([y + 4, *above])
     return places
 
 
