@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from environment import REPOSITORY
 
+from benchmarks.losses import peers
 from charrnn.plugins.analyses.evidence import results
 from charrnn.runs.included import read_cards
 from charrnn.training import events
@@ -134,18 +135,15 @@ def test_the_cells_of_the_results_are_all_of_the_cards(model):
     assert sorted(rows) == sorted(expected)
 
 
-def test_the_losses_of_the_readme_are_those_of_the_results():
-    results = (DOCS / "look-up" / "results.md").read_text(encoding="utf-8")
+def test_the_losses_of_the_readme_are_those_that_were_measured():
+    rows = peers.table_of(peers.read_rows(DOCS / "peers.csv"))
     measured = {
-        program.strip("`"): float(loss)
-        for program, loss in re.findall(
-            r"(?m)^\| (.+), 3 minutes \| [\d.]+ \| ([\d.]+) \|$", results
-        )
+        row["program"].removesuffix(", 3 minutes"): f"{float(row['loss'].split()[0]):.3f}"
+        for row in rows
+        if row["program"].endswith(", 3 minutes") and "--mix" not in row["program"]
     }
-    [mean] = re.findall(r"a mean of (\d\.\d+)", " ".join(results.split()))
-    measured["charrnn"] = float(mean)
     shown = re.findall(r"(?m)^- `?([\w.-]+)`?: (\d\.\d{3}) \(", README)
-    assert dict(shown) == {program: f"{loss:.3f}" for program, loss in measured.items()}
+    assert dict(shown) == measured
 
 
 def test_the_pages_install_the_torch_of_the_constraints():
