@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from charrnn.model.device import cpu_computes_bf16
+
 Row = dict[str, str | int | float | None]
 CAPS = (
     "ONEDNN_MAX_CPU_ISA",
@@ -142,9 +144,11 @@ def describe_machine() -> dict[str, Any]:
 
 
 def measure_limits() -> dict[str, Any]:
-    """Measure the machine's limits: matrix products in fp32 and bf16, and reading on one thread;
-    about 4 seconds."""
-    products = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    """Measure the machine's limits: matrix products in fp32, in bf16 where the processor can (without
+    oneDNN one product takes a minute), and reading on one thread; about 4 seconds."""
+    products = {"fp32": torch.float32}
+    if cpu_computes_bf16():
+        products["bf16"] = torch.bfloat16
     return {
         "matrix_gflops": {
             name: round(matmul_rate(dtype) / 1e9, 1) for name, dtype in products.items()
