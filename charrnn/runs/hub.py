@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import CheckpointError, counted, require_package, shortened
@@ -154,6 +155,9 @@ def fetch(source: str) -> Path:
             self.num_bytes += int(n or 0)
             if limits and self.num_bytes > limits[0]:
                 raise CheckpointError(f"{source}: the hub sends more than it has listed")
+
+    # For a lock between processes, which is tqdm's own, Python 3.14 would start a process.
+    NoBar.set_lock(RLock())
 
     # Files of other names are neither listed nor fetched, whatever else somebody has uploaded.
     parts = _parts(source)
